@@ -1,0 +1,44 @@
+# Two commands: `make demo` trains a spiking network and shows it live, `make test` is what CI runs.
+#   VENV=…    where the virtual environment is made (default .venv)
+#   TORCH=…   which of PyTorch's own builds to take: cpu, cu126, cu128, … (default: what pip takes)
+
+VENV ?= .venv
+PYTHON ?= python3
+TORCH ?=
+BIN := $(VENV)/bin
+
+.PHONY: demo test install install-dev lint clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/rbp train digits
+
+test: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "rbp needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+ifneq ($(TORCH),)
+	$(BIN)/python -m pip install --quiet torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH)
+endif
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
