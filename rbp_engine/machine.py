@@ -1,0 +1,183 @@
+"""What is particular to this machine: where runs, data and caches lie, and commands to run at a run's end.
+
+Presets hold none of this. It stands in `machine.toml` in the user's configuration directory (`$RBP_CONFIG`).
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from rbp_engine.preset.documents import Document, parse_document, read_document
+from rbp_engine.preset.errors import Problem, describe_problems
+from rbp_engine.preset.lines import KeyPath, dotted
+from rbp_engine.preset.messages import describe_value
+from rbp_engine.preset.search import configuration_directory
+from rbp_engine.preset.spelling import did_you_mean
+
+_KEYS: Final = ("runs", "cache", "data", "hooks")
+_HOOKS: Final = ("on_end", "on_failure")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The settings of this machine; what is not set is None or empty.
+
+    `data` maps the name of a data set to the folder that holds it. `on_end` and `on_failure` are shell
+    commands.
+    """
+
+    runs: Path | None = None
+    cache: Path | None = None
+    data: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    on_end: str = ""
+    on_failure: str = ""
+
+
+class MachineError(Exception):
+    """A `machine.toml` that cannot be used; `problems` holds every problem found in the file `source`."""
+
+    def __init__(self, source: Path, problems: Iterable[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__(source, self.problems)
+
+    def __str__(self) -> str:
+        return describe_problems(str(self.source), self.problems)
+
+
+def machine_file() -> Path:
+    """Where `machine.toml` stands, or would stand."""
+    return configuration_directory() / "machine.toml"
+
+
+def read_machine() -> Machine:
+    """Read `machine.toml`; all defaults when there is none. Raises `MachineError` with all problems."""
+    path = machine_file()
+    if not os.path.lexists(path):
+        return Machine()
+    document = read_document(path)
+    if isinstance(document, Problem):
+        raise MachineError(path, [document])
+    return _checked(document)
+
+
+def runs_directory(explicit: Path | None = None) -> Path:
+    """Where runs go, absolute: `explicit` (--runs-dir), `$RBP_RUNS`, `machine.toml` or `./runs`."""
+    if explicit is not None:
+        return explicit.absolute()
+    chosen = os.environ.get("RBP_RUNS")
+    return Path(chosen).absolute() if chosen else read_machine().runs or Path("runs").absolute()
+
+
+def cache_directory() -> Path:
+    """Where downloads and converted data go: `cache` of `machine.toml`, else the user's cache directory."""
+    import platformdirs
+
+    return read_machine().cache or Path(platformdirs.user_cache_dir("rbp"))
+
+
+def add_data_root(name: str, path: Path) -> Path:
+    """Write into `machine.toml` that data set `name` lies in the folder `path`; comments and the rest stay.
+
+    Returns the file written. Raises `MachineError` when the folder does not exist or the file is broken;
+    nothing is written then.
+    """
+    import tomlkit
+
+    read_machine()
+    target, root = machine_file(), path.absolute()
+    if not root.is_dir():
+        raise MachineError(target, [Problem(f"data.{name}", f"no such folder: {root}")])
+    old = target.read_bytes().decode("utf-8-sig") if target.exists() else ""
+    content = tomlkit.parse(old)
+    if "data" not in content:
+        content.add("data", tomlkit.table())
+    content["data"][name] = str(root)
+    text = tomlkit.dumps(content)
+    written = parse_document(text, target)
+    if isinstance(written, Problem) or _checked(written).data.get(name) != root:
+        raise MachineError(target, [Problem(f"data.{name}", "could not be added here; add it by hand")])
+    _write_atomically(target, text)
+    return target
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    # A link, as in a folder of dot files, stays a link.
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _checked(document: Document) -> Machine:
+    check = _Check(document)
+    check.known_keys((), document.values, _KEYS)
+    hooks = check.table("hooks")
+    check.known_keys(("hooks",), hooks, _HOOKS)
+    folders = {name: check.folder(("data", name), value) for name, value in check.table("data").items()}
+    machine = Machine(
+        runs=check.folder(("runs",), document.values.get("runs")),
+        cache=check.folder(("cache",), document.values.get("cache")),
+        data=MappingProxyType({name: folder for name, folder in folders.items() if folder is not None}),
+        on_end=check.command(("hooks", "on_end"), hooks.get("on_end", "")),
+        on_failure=check.command(("hooks", "on_failure"), hooks.get("on_failure", "")),
+    )
+    if check.problems:
+        raise MachineError(document.path, sorted(check.problems, key=lambda problem: problem.line or 0))
+    return machine
+
+
+class _Check:
+    """Collects the problems of one document."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[Problem] = []
+
+    def refuse(self, path: KeyPath, message: str) -> None:
+        self.problems.append(Problem(dotted(path), message, self.document.lines.get(path)))
+
+    def known_keys(self, parent: KeyPath, table: dict[str, Any], known: tuple[str, ...]) -> None:
+        for key in table:
+            if key not in known:
+                guess = did_you_mean(key, known) or f" Known here: {', '.join(known)}"
+                self.refuse((*parent, key), f"unknown key.{guess}")
+
+    def table(self, key: str) -> dict[str, Any]:
+        value = self.document.values.get(key, {})
+        if isinstance(value, dict):
+            return value
+        self.refuse((key,), f"expected a table, got {describe_value(value)}")
+        return {}
+
+    def folder(self, path: KeyPath, value: object) -> Path | None:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            self.refuse(path, f"expected the path of a folder as a string, got {describe_value(value)}")
+            return None
+        folder = Path(os.path.expanduser(value))  # noqa: PTH111  # pathlib raises for an unknown ~user
+        # A relative path would mean another folder in every directory rbp is started from.
+        if not folder.is_absolute():
+            self.refuse(path, f"expected an absolute path, or one from ~, got {describe_value(value)}")
+            return None
+        return folder
+
+    def command(self, path: KeyPath, value: object) -> str:
+        if isinstance(value, str):
+            return value
+        self.refuse(path, f"expected a command as a string, got {describe_value(value)}")
+        return ""

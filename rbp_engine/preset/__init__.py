@@ -1,0 +1,27 @@
+"""Presets: choices of training runs as strict TOML. Importing this costs neither pydantic nor torch."""
+
+from rbp_engine.preset.errors import PresetError, Problem
+from rbp_engine.preset.experiment import experiment_hash
+from rbp_engine.preset.fields import FieldInfo, choices, fields
+from rbp_engine.preset.intervals import parse_checkpoint_every
+from rbp_engine.preset.listing import PresetEntry, list_presets
+from rbp_engine.preset.load import LoadedPreset, load_preset, read_resolved
+from rbp_engine.preset.overrides import SHORT_NAMES
+from rbp_engine.preset.resolved import resolved_toml
+
+__all__ = [
+    "SHORT_NAMES",
+    "FieldInfo",
+    "LoadedPreset",
+    "PresetEntry",
+    "PresetError",
+    "Problem",
+    "choices",
+    "experiment_hash",
+    "fields",
+    "list_presets",
+    "load_preset",
+    "parse_checkpoint_every",
+    "read_resolved",
+    "resolved_toml",
+]

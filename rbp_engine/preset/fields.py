@@ -1,0 +1,111 @@
+"""The fields of a preset as plain data, for `rbp presets schema`, editors and error messages."""
+
+import types
+import typing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo as ModelField
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """One field of a preset.
+
+    `key` is dotted (`optim.lr`; `paper.figures[].top1` for a field of each figure), `type` is in words,
+    `unit` is "" for none, `role` is "result", "cost" or "place", `constraints` is as ">= 0, < 1", and
+    `choices` is empty unless the field is a choice among words.
+    """
+
+    key: str
+    type: str
+    default: Any
+    unit: str
+    role: str
+    text: str
+    constraints: str
+    choices: tuple[str, ...]
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether the value is a plain string, which an override takes as it is written."""
+        return self.type in {"string", "choice"}
+
+
+def fields() -> list[FieldInfo]:
+    """Every field of a preset, in the order in which presets are written."""
+    from rbp_engine.preset.schema import Preset
+
+    return list(_walk(Preset, ""))
+
+
+def choices(key: str) -> tuple[str, ...]:
+    """The words that a field may take, as `choices("model.name")`; empty for a field that is no choice.
+
+    Raises `KeyError` when there is no such field.
+    """
+    for info in fields():
+        if info.key == key:
+            return info.choices
+    raise KeyError(f"no preset field is called '{key}'")
+
+
+def _walk(model: "type[BaseModel]", prefix: str) -> typing.Iterator[FieldInfo]:
+    for name, model_field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        section = _section_of(model_field.annotation)
+        if section is None:
+            yield _describe(key, model_field)
+        elif typing.get_origin(model_field.annotation) is list:
+            yield _describe(key, model_field)
+            yield from _walk(section, f"{key}[].")
+        else:
+            yield from _walk(section, f"{key}.")
+
+
+def _section_of(annotation: Any) -> "type[BaseModel] | None":
+    from pydantic import BaseModel
+
+    for candidate in (annotation, *typing.get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _describe(key: str, model_field: "ModelField") -> FieldInfo:
+    extra = model_field.json_schema_extra
+    notes: dict[str, Any] = dict(extra) if isinstance(extra, dict) else {}
+    bounds = [
+        f"{sign} {getattr(bound, name)}"
+        for bound in model_field.metadata
+        for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+        if getattr(bound, name, None) is not None
+    ]
+    annotation = model_field.annotation
+    return FieldInfo(
+        key=key,
+        type=_in_words(annotation),
+        default=model_field.get_default(call_default_factory=True),
+        unit=str(notes.get("unit", "")),
+        role=str(notes.get("role", "")),
+        text=model_field.description or "",
+        constraints=", ".join(bounds),
+        choices=typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else (),
+    )
+
+
+def _in_words(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _in_words(arguments[0])
+    if origin is typing.Literal:
+        return "choice"
+    if origin is list:
+        return "array of tables" if _section_of(arguments[0]) else f"array of {_in_words(arguments[0])}s"
+    if origin is dict:
+        return f"table of {_in_words(arguments[1])}s"
+    if origin in {typing.Union, types.UnionType}:
+        return " or ".join(_in_words(argument) for argument in arguments)
+    return {bool: "true or false", int: "integer", float: "number", str: "string"}[annotation]

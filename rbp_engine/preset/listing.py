@@ -1,0 +1,57 @@
+"""All presets that can be named."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbp_engine.preset.documents import Document, read_document
+from rbp_engine.preset.errors import PresetError, Problem
+from rbp_engine.preset.load import load_preset
+from rbp_engine.preset.search import preset_files, search_folders
+
+
+@dataclass(frozen=True)
+class PresetEntry:
+    """A preset in the list: `group` is its data set ("" if unreadable); a broken one has problems."""
+
+    name: str
+    path: Path
+    title: str
+    group: str
+    problems: tuple[Problem, ...]
+
+    @property
+    def problem_count(self) -> int:
+        """How many problems the preset has; 0 means it can be trained."""
+        return len(self.problems)
+
+
+def list_presets() -> list[PresetEntry]:
+    """Every preset of the search order, by data set and name.
+
+    Of two presets of one name the one found first is listed, as it is the one the name means. A broken
+    preset is listed with its problems; nothing is raised.
+    """
+    first: dict[str, Path] = {}
+    for folder in search_folders():
+        for path in preset_files(folder.path):
+            first.setdefault(path.stem, path)
+    return sorted((_entry(path) for path in first.values()), key=lambda entry: (entry.group, entry.name))
+
+
+def _entry(path: Path) -> PresetEntry:
+    try:
+        loaded = load_preset(str(path))
+    except PresetError as error:
+        title, group = _guess(path)
+        return PresetEntry(path.stem, path.absolute(), title, group, error.problems)
+    return PresetEntry(loaded.name, loaded.path, loaded.preset.title, loaded.preset.data.name, ())
+
+
+def _guess(path: Path) -> tuple[str, str]:
+    """Title and data set of a broken preset, as far as they can be read."""
+    document = read_document(path)
+    if not isinstance(document, Document):
+        return "", ""
+    title, data = document.values.get("title"), document.values.get("data")
+    group = data.get("name") if isinstance(data, dict) else None
+    return title if isinstance(title, str) else "", group if isinstance(group, str) else ""

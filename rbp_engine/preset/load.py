@@ -1,0 +1,117 @@
+"""Loading a preset: the file, its parents, the overrides, the checks."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rbp_engine.preset.documents import Document, read_document
+from rbp_engine.preset.errors import PresetError, Problem
+from rbp_engine.preset.experiment import experiment_hash
+from rbp_engine.preset.fields import fields
+from rbp_engine.preset.layers import Layers, Origin, stack
+from rbp_engine.preset.lines import dotted
+from rbp_engine.preset.overrides import parse_overrides
+from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
+from rbp_engine.preset.validate import validate
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+
+@dataclass(frozen=True)
+class LoadedPreset:
+    """A checked preset and where it came from.
+
+    `sources` maps every dotted key to "file:line", "override" or "default". `experiment` is the hash that
+    runs of the same experiment share.
+    """
+
+    preset: "Preset"
+    name: str
+    path: Path
+    sources: dict[str, str]
+    experiment: str
+
+
+def load_preset(name: str, overrides: Sequence[str] = ()) -> LoadedPreset:
+    """Load a preset by path or name, with its parents beneath it and `key=value` words on top.
+
+    Raises `PresetError` with all problems: a preset that is not found or not readable, `extends` that leads
+    nowhere or back, and settings or overrides that are refused.
+    """
+    path = find_preset(name)
+    source = shown(path)
+    documents = _with_parents(path)
+    layers = stack([(document, shown(document.path)) for document in documents])
+    words, problems = parse_overrides(overrides)
+    for override in words:
+        key = tuple(override.key.split("."))
+        layers.replace(key, override.value, {key: Origin(word=override.word)})
+    preset = validate(layers, source, problems)
+    return LoadedPreset(
+        preset=preset,
+        name=path.stem,
+        path=path.absolute(),
+        sources=_sources(layers),
+        experiment=experiment_hash(preset),
+    )
+
+
+def read_resolved(path: Path) -> "Preset":
+    """Read a complete preset, as `resolved_toml` writes it, from exactly this file.
+
+    Raises `PresetError`; `extends` is refused.
+    """
+    document = _read(path)
+    if "extends" in document.values:
+        line = document.lines.get(("extends",))
+        raise PresetError(shown(path), [Problem("extends", "a resolved preset has no parent", line)])
+    return validate(stack([(document, shown(path))]), shown(path))
+
+
+def _read(path: Path) -> Document:
+    document = read_document(path)
+    if isinstance(document, Problem):
+        raise PresetError(shown(path), [document])
+    return document
+
+
+def _with_parents(path: Path) -> list[Document]:
+    """The document, its parent, the parent's parent, and so on."""
+    documents = [_read(path)]
+    while "extends" in documents[-1].values:
+        documents.append(_read(_parent(documents)))
+    return documents
+
+
+def _parent(chain: list[Document]) -> Path:
+    document = chain[-1]
+    name, line = document.values["extends"], document.lines.get(("extends",))
+    if not isinstance(name, str) or not name:
+        raise PresetError(
+            shown(document.path), [Problem("extends", "expected the name of one preset, as a string", line)]
+        )
+    beside = document.path.parent / (name if name.endswith(".toml") else f"{name}.toml")
+    if is_path(name) and not name.endswith(".toml"):
+        beside = document.path.parent / name
+    found = beside if os.path.lexists(beside) else None if is_path(name) else find_by_name(name)
+    if found is None:
+        message = f"no such file: {shown(beside)}" if is_path(name) else missing_message(name)
+        raise PresetError(shown(document.path), [Problem("extends", message, line)])
+    visited = [os.path.realpath(earlier.path) for earlier in chain]
+    if os.path.realpath(found) in visited:
+        loop = [*(shown(earlier.path) for earlier in chain), shown(found)]
+        raise PresetError(shown(document.path), [Problem("extends", f"extends itself: {' -> '.join(loop)}", line)])
+    return found
+
+
+def _sources(layers: Layers) -> dict[str, str]:
+    sources = {info.key: "default" for info in fields() if "[]" not in info.key}
+    for path, origin in layers.origins.items():
+        key = dotted(path)
+        # Fields as a whole, and the keys of those that are tables; sections and array elements have none.
+        if key in sources or (len(path) == 3 and isinstance(path[2], str)):
+            sources[key] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
+    return sources

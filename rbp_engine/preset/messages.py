@@ -1,0 +1,91 @@
+"""What pydantic found, in the words of a preset's author."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rbp_engine.preset.fields import FieldInfo
+from rbp_engine.preset.spelling import did_you_mean
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "list_type": "an array",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+
+
+def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
+    """Turn one entry of `ValidationError.errors()` into a sentence: what was expected, given, and is near.
+
+    `known` are the fields of a preset, for the nearest spelling.
+    """
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key.{_nearest_key(error['loc'], known)}"
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, got {describe_value(given)}"
+    if kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        return f"must be {words} {context[bound]}, got {describe_value(given)}"
+    if kind == "literal_error":
+        return _unknown_choice(error["loc"], given, known)
+    message = str(context["error"]) if "error" in context else str(error["msg"])
+    return f"{message}, got {describe_value(given)}"
+
+
+def describe_value(value: object) -> str:
+    """Name a TOML value by its type, with the value itself where that is short: `the string "4"`."""
+    if isinstance(value, bool):
+        return "the boolean true" if value else "the boolean false"
+    if isinstance(value, int):
+        return f"the integer {value}" if abs(value) < 10**20 else "a very large integer"
+    if isinstance(value, float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the string {json.dumps(_shortened(value), ensure_ascii=not value.isprintable())}"
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, dict):
+        return "a table"
+    return "a date or time"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unknown_choice(location: tuple[str | int, ...], given: object, known: Sequence[FieldInfo]) -> str:
+    words = next((info.choices for info in known if info.key == ".".join(map(str, location))), ())
+    guess = did_you_mean(given, words) if isinstance(given, str) else ""
+    one_of = f"one of {', '.join(words)}" if len(words) > 1 else f"{', '.join(words)}, the only choice"
+    return f"expected {one_of}, got {describe_value(given)}" + (f".{guess}" if guess else "")
+
+
+def _nearest_key(location: tuple[str | int, ...], known: Sequence[FieldInfo]) -> str:
+    word, table = str(location[-1]), _pattern(location[:-1])
+    beside = [info.key.removeprefix(table) for info in known if info.key.startswith(table)]
+    inside = {key.partition("[")[0].partition(".")[0] for key in beside} | ({"extends"} if not table else set())
+    elsewhere = [info.key for info in known if info.key.rpartition(".")[2] == word]
+    if len(elsewhere) == 1:
+        return f" Did you mean '{elsewhere[0]}'?"
+    return did_you_mean(word, inside) or f" Known here: {', '.join(sorted(inside))}"
+
+
+def _pattern(location: tuple[str | int, ...]) -> str:
+    """The beginning of the keys inside a table, as `FieldInfo.key` writes them: `paper.figures[].`."""
+    text = ""
+    for part in location:
+        text += "[]" if isinstance(part, int) else f".{part}" if text else part
+    return f"{text}." if text else ""

@@ -1,0 +1,85 @@
+"""Settings given as words: `T=6`, `optim.lr=0.05`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import tomli
+
+from rbp_engine.preset.errors import Problem
+from rbp_engine.preset.fields import FieldInfo, fields
+from rbp_engine.preset.spelling import did_you_mean, nearest
+
+#: Short names of common keys, the same in overrides, queries and sweeps.
+SHORT_NAMES: Final[dict[str, str]] = {
+    "T": "method.timesteps",
+    "method": "method.name",
+    "lr": "optim.lr",
+    "batch": "data.batch_size",
+    "epochs": "train.epochs",
+    "seed": "run.seed",
+    "arch": "model.name",
+    "data": "data.name",
+}
+
+
+@dataclass(frozen=True)
+class Override:
+    """One setting given as a word: the full dotted key, its value, and the word as it was written."""
+
+    key: str
+    value: Any
+    word: str
+
+
+def parse_overrides(words: Sequence[str]) -> tuple[list[Override], list[Problem]]:
+    """Read words `key=value`; of two for one key the later one wins when they are applied.
+
+    The value is TOML where it parses and the field is not a plain string, else the text itself: `T=6` is a
+    number, `method=bptt` needs no quotes. Returns the overrides and a problem for each word that is none.
+    """
+    known = {info.key: info for info in fields()}
+    overrides: list[Override] = []
+    problems: list[Problem] = []
+    for word in words:
+        parsed = _parse(word, known)
+        if isinstance(parsed, Override):
+            overrides.append(parsed)
+        else:
+            problems.append(parsed)
+    return overrides, problems
+
+
+def _parse(word: str, known: dict[str, FieldInfo]) -> Override | Problem:
+    written, equals, text = word.partition("=")
+    written, text = written.strip(), text.strip()
+    if not equals:
+        return Problem("", f"expected key=value, as T=6 or optim.lr=0.05, got '{word}'", source=word)
+    key = SHORT_NAMES.get(written, written)
+    info = known.get(key)
+    if info is not None:
+        return Override(key, text if info.takes_words else _toml_value(text), word)
+    parent, _, argument = key.rpartition(".")
+    if argument and parent in known and known[parent].type.startswith("table"):
+        return Override(key, _toml_value(text), word)
+    return Problem(written, f"unknown key.{_suggestion(written, known)}", source=word)
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        parsed = tomli.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    # A line break in the text must not smuggle in a second key.
+    return parsed["value"] if parsed.keys() == {"value"} else text
+
+
+def _suggestion(written: str, known: dict[str, FieldInfo]) -> str:
+    inside = [key for key in known if key.startswith(f"{written}.")]
+    if inside:
+        return f" '{written}' is a section; name one of its fields: {', '.join(inside)}"
+    last = nearest(written, {key.rpartition(".")[2] for key in known})
+    leaves = [key for key in known if last is not None and key.rpartition(".")[2] == last]
+    if "." not in written and len(leaves) == 1:
+        return f" Did you mean '{leaves[0]}'?"
+    return did_you_mean(written, [*SHORT_NAMES, *known])

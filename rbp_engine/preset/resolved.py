@@ -1,0 +1,45 @@
+"""A preset as complete TOML: every field written."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+
+def resolved_toml(preset: "Preset") -> str:
+    """The complete TOML of a preset, every field written, parents and overrides resolved.
+
+    `read_resolved` gives back an equal preset.
+    """
+    import tomlkit
+
+    document = tomlkit.document()
+    sections: dict[str, Any] = {}
+    for key, value in preset.model_dump().items():
+        if isinstance(value, dict):
+            sections[key] = value
+        elif value is not None:
+            document.add(key, tomlkit.item(value))
+    for name, values in sections.items():
+        table = tomlkit.table()
+        for key, value in values.items():
+            table.add(key, _item(value))
+        document.add(tomlkit.nl())
+        document.add(name, table)
+    return tomlkit.dumps(document)
+
+
+def _item(value: Any) -> Any:
+    import tomlkit
+
+    if isinstance(value, dict):
+        inline = tomlkit.inline_table()
+        inline.update(value)
+        return inline
+    if isinstance(value, list):
+        array = tomlkit.array()
+        array.multiline(any(isinstance(element, dict) for element in value))
+        for element in value:
+            array.append(_item(element))
+        return array
+    return tomlkit.item(value)

@@ -1,0 +1,240 @@
+"""What a preset may say. Imported only when a preset is read, because pydantic takes its time.
+
+Every field has a default, a unit, a sentence, and a role: "result" changes what is learned, "cost" only
+time or memory, "place" only where the run lives or what it is called. Networks, methods and data sets are
+literals, so that an unknown one is refused without torch; tests equate them with the registries.
+"""
+
+import re
+import unicodedata
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from rbp_engine.preset.contradictions import contradictions
+from rbp_engine.preset.intervals import parse_checkpoint_every
+from rbp_engine.preset.lines import dotted
+
+Role = Literal["result", "cost", "place"]
+SurrogateName = Literal[
+    "sigmoid",
+    "piecewise_quadratic",
+    "piecewise_exp",
+    "soft_sign",
+    "super_spike",
+    "atan",
+    "nonzero_sign_log_abs",
+    "erf",
+    "piecewise_leaky_relu",
+    "leaky_k_relu",
+    "fake_numerical_gradient",
+    "log_tailed_relu",
+    "rect",
+]
+
+
+def field(default: Any, role: Role, unit: str, text: str, **constraints: Any) -> Any:
+    """A field with its default, role, unit ("" for none), one-sentence description and bounds."""
+    return Field(default, description=text, json_schema_extra={"role": role, "unit": unit}, **constraints)
+
+
+def _free_text(value: str) -> str:
+    # Words of a command line that are not UTF-8 arrive as lone surrogates, which no file can hold.
+    if any(unicodedata.category(character) == "Cs" for character in value):
+        raise ValueError("must be text that UTF-8 can hold")
+    return value
+
+
+def _label(value: str) -> str:
+    if value in {".", ".."} or any(character in "/\\" or not character.isprintable() for character in value):
+        raise ValueError("must have no path separators, no control characters, and not be '.' or '..'")
+    return value
+
+
+FreeText = Annotated[str, AfterValidator(_free_text)]
+Label = Annotated[str, AfterValidator(_label)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Figure(_Section):
+    """One accuracy that a paper prints."""
+
+    method: FreeText = field("rate_m", "place", "", "Training method of this figure.")
+    timesteps: int = field(4, "place", "steps", "Number of timesteps of this figure.", ge=1)
+    top1: float | Literal["not known"] = field(
+        "not known", "place", "fraction", 'Top-1 accuracy as a fraction in [0, 1], or "not known".'
+    )
+
+    @field_validator("top1", mode="wrap")
+    @classmethod
+    def _fraction(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        # A plain union would report each alternative as a problem of its own.
+        try:
+            checked = handler(value)
+        except ValidationError:
+            checked = None
+        if checked is None or (isinstance(checked, float) and not 0 <= checked <= 1):
+            raise PydanticCustomError("figure", 'expected a fraction in [0, 1] or "not known"')
+        return checked
+
+
+class Paper(_Section):
+    """The published result that a preset reproduces."""
+
+    cell: FreeText = field("", "place", "", "Which cell of the paper this is, as 'CIFAR-10, ResNet-18'.")
+    source: FreeText = field("", "place", "", "Where the figures come from.")
+    note: FreeText = field("", "place", "", "What a reader must know before comparing.")
+    figures: list[Figure] = field([], "place", "", "Published accuracies by method and timesteps.")
+
+
+class Data(_Section):
+    """The data set and what is done to its images."""
+
+    name: Literal["digits", "mnist5k", "cifar10", "cifar100"] = field(
+        "digits", "result", "", "Data set to train and test on."
+    )
+    batch_size: int = field(64, "result", "images", "Images per optimizer step, over all processes.", ge=1)
+    crop_padding: int = field(
+        0,
+        "result",
+        "pixels",
+        "Zero padding on each side before a random crop to the first size; 0 is off.",
+        ge=0,
+    )
+    flip: bool = field(False, "result", "", "Mirror training images left to right with probability 0.5.")
+    cutout: int = field(0, "result", "pixels", "Side of one square erased in training images; 0 is off.", ge=0)
+    drop_last: bool = field(False, "result", "", "Leave out the last, smaller batch of an epoch.")
+
+
+class Model(_Section):
+    """The network."""
+
+    name: Literal["convnet", "resnet18", "vgg11"] = field("convnet", "result", "", "Network to train.")
+    init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
+
+
+class Neuron(_Section):
+    """The leaky integrate-and-fire neuron."""
+
+    decay: float = field(0.2, "result", "", "Share of the membrane that a timestep keeps (lambda).", ge=0, le=1)
+    threshold: float = field(1.0, "result", "", "Membrane at which a neuron fires.", gt=0)
+    reset: Literal["soft", "hard"] = field(
+        "soft",
+        "result",
+        "",
+        "After a spike, subtract the threshold (soft) or set the membrane to v_reset (hard).",
+    )
+    v_reset: float = field(0.0, "result", "", "Membrane after a spike with a hard reset.")
+    detach_reset: bool = field(True, "result", "", "Keep the reset out of the gradient.")
+    surrogate: SurrogateName = field("sigmoid", "result", "", "Surrogate gradient of the spike.")
+    surrogate_args: dict[str, float] = field(
+        {},
+        "result",
+        "",
+        "Parameters of the surrogate, as {alpha = 4.0}; those left out keep SpikingJelly's values.",
+    )
+
+
+class Method(_Section):
+    """How gradients are computed."""
+
+    name: Literal["bptt", "rate_m"] = field("rate_m", "result", "", "Training method.")
+    timesteps: int = field(4, "result", "steps", "Number of timesteps T that each image is shown.", ge=1)
+    loss_scale: Literal["1/T", "1"] = field(
+        "1/T", "result", "", "Factor of the loss gradient at the mean output; rate methods only."
+    )
+
+
+class Optim(_Section):
+    """The optimizer and its schedule."""
+
+    name: Literal["sgd", "adam", "adamw"] = field("sgd", "result", "", "Optimizer.")
+    lr: float = field(0.1, "result", "", "Learning rate at the start, after any warm-up.", gt=0)
+    momentum: float = field(0.9, "result", "", "Momentum; used by sgd only.", ge=0, lt=1)
+    weight_decay: float = field(5e-4, "result", "", "Weight decay; never on batch norm and biases.", ge=0)
+    schedule: Literal["cosine", "constant"] = field(
+        "cosine", "result", "", "Learning rate over the epochs: cosine to 0, or constant."
+    )
+    warmup_epochs: int = field(
+        0, "result", "epochs", "Epochs in which the learning rate rises linearly; 0 is off.", ge=0
+    )
+
+
+class Train(_Section):
+    """The training loop."""
+
+    epochs: int = field(10, "result", "epochs", "Passes over the training set.", ge=1)
+    precision: Literal["fp32"] = field("fp32", "result", "", "Number format of the computation.")
+    log_every: int = field(10, "cost", "steps", "Optimizer steps between two recorded metrics.", ge=1)
+    checkpoint_every: str = field(
+        "1 epoch",
+        "cost",
+        "",
+        'Time between checkpoints, as "1 epoch" or "10 min"; one is also written at a stop and at the end.',
+    )
+    validation_split: float = field(
+        0.0,
+        "result",
+        "fraction",
+        "Share of the training set held out to choose the best epoch; the test set is then used once, last.",
+        ge=0,
+        le=0.5,
+    )
+
+    @field_validator("checkpoint_every")
+    @classmethod
+    def _interval(cls, value: str) -> str:
+        parse_checkpoint_every(value)
+        return value
+
+
+class Run(_Section):
+    """One run of the experiment."""
+
+    seed: int = field(1, "result", "", "Seed of all random numbers; runs that differ only here repeat.", ge=0)
+    device: str = field("auto", "place", "", "Where to compute: auto, cpu, cuda or cuda:<number>.")
+    name: Label = field("", "place", "", "Name of the run, to find it by.")
+    tags: list[Label] = field([], "place", "", "Words to find the run by.")
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value) is None:
+            raise ValueError("expected auto, cpu, cuda or cuda:<number>")
+        return value
+
+
+class Preset(_Section):
+    """All choices of one training run, checked."""
+
+    title: FreeText = field("", "place", "", "Title of the preset, a few words.")
+    description: FreeText = field("", "place", "", "What the preset is for, and where it departs from its source.")
+    paper: Paper | None = field(None, "place", "", "The published result that the preset reproduces.")
+    data: Data = Data()
+    model: Model = Model()
+    neuron: Neuron = Neuron()
+    method: Method = Method()
+    optim: Optim = Optim()
+    train: Train = Train()
+    run: Run = Run()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = contradictions(self.model_dump())
+        if found:
+            text = "; ".join(f"{dotted(path)}: {message}" for path, message in found)
+            raise PydanticCustomError("contradiction", "{text}", {"text": text})
+        return self

@@ -1,0 +1,96 @@
+"""Where presets are looked for, and in which order."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbp_engine.preset.errors import PresetError, Problem
+from rbp_engine.preset.spelling import did_you_mean
+
+
+@dataclass(frozen=True)
+class SearchFolder:
+    """A folder in which presets are looked for; `label` says in words which one it is."""
+
+    label: str
+    path: Path
+
+
+def configuration_directory() -> Path:
+    """The user's configuration directory: `$RBP_CONFIG`, else the platform's."""
+    chosen = os.environ.get("RBP_CONFIG")
+    if chosen:
+        return Path(chosen).absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("rbp"))
+
+
+def search_folders() -> list[SearchFolder]:
+    """The folders of the search order, first to last, whether or not they exist; none is named twice."""
+    folders = [SearchFolder("./presets", Path("presets"))]
+    chosen = os.environ.get("RBP_PRESETS")
+    if chosen:
+        folders.append(SearchFolder("$RBP_PRESETS", Path(chosen)))
+    folders.append(SearchFolder("your presets", configuration_directory() / "presets"))
+    folders.append(SearchFolder("presets that come with rbp", bundled_folder()))
+    first: dict[str, SearchFolder] = {}
+    for folder in folders:
+        first.setdefault(os.path.realpath(folder.path), folder)
+    return list(first.values())
+
+
+def bundled_folder() -> Path:
+    """The presets that come with rbp: inside an installed package, or the checkout's own."""
+    package = Path(__file__).parent
+    packed = package / "bundled"
+    return packed if packed.is_dir() else package.parents[1] / "presets"
+
+
+def is_path(name: str) -> bool:
+    """Whether a preset is named by path (`mine.toml`, `nets/mine`) rather than by name (`digits`)."""
+    return name.endswith(".toml") or "/" in name or os.sep in name
+
+
+def find_preset(name: str) -> Path:
+    """The file of a preset, by path or by name in the search order.
+
+    Raises `PresetError`, which lists what was searched and the nearest name.
+    """
+    if is_path(name):
+        if os.path.lexists(name):
+            return Path(name)
+        raise PresetError(name, [Problem("", "no such file")])
+    found = find_by_name(name)
+    if found is None:
+        raise PresetError(name, [Problem("", missing_message(name))])
+    return found
+
+
+def find_by_name(name: str) -> Path | None:
+    """The first file of that name in the search order, or None."""
+    candidates = (folder.path / f"{name}.toml" for folder in search_folders())
+    return next((path for path in candidates if name and os.path.lexists(path)), None)
+
+
+def missing_message(name: str) -> str:
+    """Say that no preset has this name, what is near, and where it was looked for."""
+    known = {path.stem for folder in search_folders() for path in preset_files(folder.path)}
+    places = ", ".join(f"{folder.label} ({folder.path})" for folder in search_folders())
+    return f"no preset is called '{name}'.{did_you_mean(name, known)} Searched: {places}"
+
+
+def preset_files(folder: Path) -> list[Path]:
+    """The preset files of one folder, by name; none when it cannot be read."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [path for path in found if path.suffix == ".toml" and not path.name.startswith(".")]
+
+
+def shown(path: Path) -> str:
+    """A path as a message shows it: relative when it lies under the current directory."""
+    # Unlike Path.resolve this follows no links: the user knows the file by the name given.
+    absolute, here = Path(os.path.abspath(path)), Path.cwd()  # noqa: PTH100
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)

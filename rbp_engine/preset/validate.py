@@ -1,0 +1,60 @@
+"""From plain values to a checked preset, with every problem at the place where it was written."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.preset.contradictions import contradictions
+from rbp_engine.preset.errors import PresetError, Problem
+from rbp_engine.preset.fields import fields
+from rbp_engine.preset.layers import Layers
+from rbp_engine.preset.lines import KeyPath, dotted
+from rbp_engine.preset.messages import explain
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+
+def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "Preset":
+    """Check the values of a preset.
+
+    `source` is the file as messages show it; `earlier` are problems already known. Raises `PresetError`
+    with all problems, in the order of the file.
+    """
+    from pydantic import ValidationError
+
+    from rbp_engine.preset.schema import Preset
+
+    found: list[tuple[KeyPath, str]] = []
+    try:
+        preset = Preset.model_validate(layers.values)
+    except ValidationError as error:
+        known = fields()
+        found = [(item["loc"], explain(item, known)) for item in error.errors() if item["type"] != "contradiction"]
+        found += contradictions(_with_defaults(layers.values))
+    problems = [*earlier, *sorted((_place(layers, source, *item) for item in found), key=_order)]
+    if problems:
+        raise PresetError(source, problems)
+    return preset
+
+
+def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    from rbp_engine.preset.schema import Preset
+
+    filled: dict[str, Any] = {}
+    for section, defaults in Preset().model_dump().items():
+        given = values.get(section, {})
+        filled[section] = {**defaults, **given} if isinstance(defaults, dict) and isinstance(given, dict) else given
+    return filled
+
+
+def _place(layers: Layers, source: str, path: KeyPath, message: str) -> Problem:
+    origin = layers.origin(path)
+    if origin is None:
+        return Problem(dotted(path), message)
+    if origin.word is not None:
+        return Problem(dotted(path), message, source=origin.word)
+    return Problem(dotted(path), message, origin.line, None if origin.file == source else origin.file)
+
+
+def _order(problem: Problem) -> tuple[str, int]:
+    return problem.source or "", problem.line or 0

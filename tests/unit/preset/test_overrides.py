@@ -1,0 +1,95 @@
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.preset.overrides import parse_overrides
+
+
+def value_of(word: str) -> Any:
+    overrides, problems = parse_overrides([word])
+    assert problems == []
+    return overrides[0].value
+
+
+def problem_of(word: str) -> str:
+    overrides, problems = parse_overrides([word])
+    assert overrides == []
+    assert problems[0].source == word
+    return problems[0].message
+
+
+def test_short_names_are_keys_of_presets() -> None:
+    assert set(SHORT_NAMES) == {"T", "method", "lr", "batch", "epochs", "seed", "arch", "data"}
+    assert set(SHORT_NAMES.values()) <= {info.key for info in fields()}
+
+
+def test_values_are_toml_where_the_field_is_no_plain_string() -> None:
+    assert value_of("T=6") == 6
+    assert value_of("optim.lr=1e-3") == 1e-3
+    assert value_of("data.flip=true") is True
+    assert value_of('run.tags=["a", "b"]') == ["a", "b"]
+    assert value_of("neuron.surrogate_args={alpha = 2.0}") == {"alpha": 2.0}
+    assert value_of("T=four") == "four"
+
+
+def test_strings_need_no_quotes_even_when_they_look_like_something_else() -> None:
+    assert value_of("method=bptt") == "bptt"
+    assert value_of("method.loss_scale=1") == "1"
+    assert value_of("run.name=true") == "true"
+    assert value_of("run.name=a=b") == "a=b"
+    assert value_of("run.name=") == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("foo", "expected key=value"),
+        ("timesteps=4", "Did you mean 'method.timesteps'?"),
+        ("optim.lrr=4", "Did you mean 'optim.lr'?"),
+        ("epoch=4", "Did you mean 'train.epochs'?"),
+        ("optim=4", "'optim' is a section; name one of its fields: optim.name, optim.lr"),
+        ("=4", "unknown key"),
+        ("extends=digits", "unknown key"),
+        ("qqqqqq=1", "unknown key."),
+        ("optim.lr.x=1", "unknown key"),
+    ],
+)
+def test_a_word_that_is_no_setting_is_refused(word: str, message: str) -> None:
+    assert message in problem_of(word)
+
+
+def test_all_words_are_judged() -> None:
+    overrides, problems = parse_overrides(["a", "T=1", "b=2"])
+    assert len(overrides) == 1
+    assert len(problems) == 2
+
+
+def test_a_value_cannot_bring_in_a_second_key() -> None:
+    assert value_of("T=1\n[run]\nseed=2") == "1\n[run]\nseed=2"
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_integers_come_back(number: int) -> None:
+    assert value_of(f"T={number}") == number
+
+
+@given(st.floats())
+def test_floats_come_back(number: float) -> None:
+    read = value_of(f"lr={number!r}")
+    assert isinstance(read, float)
+    assert read == number or (math.isnan(read) and math.isnan(number))
+
+
+@given(st.text())
+def test_plain_strings_come_back_without_the_space_around_them(text: str) -> None:
+    assert value_of(f"run.name={text}") == text.strip()
+
+
+@given(st.text())
+def test_no_word_makes_the_reader_fail(word: str) -> None:
+    overrides, problems = parse_overrides([word, f"T={word}", f"optim.{word}"])
+    assert len(overrides) + len(problems) == 3

@@ -1,0 +1,114 @@
+import inspect
+import re
+import subprocess
+import sys
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.preset import choices, fields, parse_checkpoint_every
+from rbp_engine.preset.schema import Preset, SurrogateName
+from rbp_engine.preset.surrogates import SURROGATE_ARGUMENTS
+
+
+def test_the_names_other_code_relies_on_are_all_there() -> None:
+    names: dict[str, str] = {
+        "data": "name batch_size crop_padding flip cutout drop_last",
+        "model": "name init",
+        "neuron": "decay threshold reset v_reset detach_reset surrogate surrogate_args",
+        "method": "name timesteps loss_scale",
+        "optim": "name lr momentum weight_decay schedule warmup_epochs",
+        "train": "epochs precision log_every checkpoint_every validation_split",
+        "run": "seed device name tags",
+    }
+    expected = {f"{section}.{name}" for section, words in names.items() for name in words.split()}
+    actual = {info.key for info in fields() if not info.key.startswith("paper") and "." in info.key}
+    assert actual == expected
+
+
+def test_every_field_has_a_role_and_one_sentence() -> None:
+    for info in fields():
+        assert info.role in {"result", "cost", "place"}, info.key
+        assert info.text.endswith((".", '".')) and info.text[0].isupper(), info.key
+        assert info.type, info.key
+
+
+def test_result_fields_are_those_that_change_what_is_learned() -> None:
+    others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
+    assert others == {
+        "title", "description", "train.log_every", "train.checkpoint_every", "run.device", "run.name", "run.tags"
+    }  # fmt: skip
+
+
+def test_the_defaults_pass_their_own_checks() -> None:
+    assert Preset.model_validate(Preset().model_dump()) == Preset()
+
+
+def test_a_preset_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Preset().optim.lr = 1.0
+
+
+def test_choices_are_the_literals_and_an_unknown_key_is_an_error() -> None:
+    assert choices("model.name") == ("convnet", "resnet18", "vgg11")
+    assert choices("optim.lr") == ()
+    with pytest.raises(KeyError, match=re.escape("model.nam")):
+        choices("model.nam")
+
+
+def test_the_data_sets_of_the_schema_are_those_of_the_catalog() -> None:
+    assert set(choices("data.name")) == set(CATALOG)
+
+
+def test_the_surrogates_of_the_schema_are_those_with_known_arguments() -> None:
+    assert get_args(SurrogateName) == tuple(SURROGATE_ARGUMENTS)
+
+
+def test_surrogates_and_their_arguments_are_those_of_spikingjelly() -> None:
+    surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
+    classes: dict[str, Any] = {}
+    for name, candidate in inspect.getmembers(surrogate, inspect.isclass):
+        parameters = tuple(inspect.signature(candidate.backward).parameters) if hasattr(candidate, "backward") else ()
+        # The two passes hand the gradient on unchanged: they are no surrogates of a spike.
+        if parameters[:2] == ("grad_output", "x") and name not in {"DeterministicPass", "PoissonPass"}:
+            classes[name.lower()] = parameters[2:]
+    assert classes == {name.replace("_", ""): taken for name, taken in SURROGATE_ARGUMENTS.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1 epoch", ("epochs", 1.0)),
+        ("5epochs", ("epochs", 5.0)),
+        ("90s", ("seconds", 90.0)),
+        ("10 min", ("seconds", 600.0)),
+        ("2h", ("seconds", 7200.0)),
+    ],
+)
+def test_checkpoint_intervals_are_read(text: str, expected: tuple[str, float]) -> None:
+    assert parse_checkpoint_every(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "1", "epoch", "0 epochs", "-1 s", "1.5 h", "1  h", "1 h ", "1 d", "१ h", "1 h\n"])
+def test_other_checkpoint_intervals_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="whole number from 1"):
+        parse_checkpoint_every(text)
+
+
+@given(st.integers(1, 10**6), st.sampled_from(["epoch", "epochs", "s", "min", "h"]), st.sampled_from(["", " "]))
+def test_the_space_in_a_checkpoint_interval_is_optional(amount: int, unit: str, space: str) -> None:
+    kind, value = parse_checkpoint_every(f"{amount}{space}{unit}")
+    assert value >= amount and kind == ("epochs" if unit.startswith("epoch") else "seconds")
+
+
+def test_importing_presets_loads_neither_pydantic_nor_torch() -> None:
+    code = (
+        "import sys, rbp_engine.preset, rbp_engine.machine, rbp_engine.data.catalog as c; c.presence('digits');"
+        "print({'pydantic', 'torch', 'sklearn', 'tomlkit', 'textual', 'typer'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,145 @@
+import tempfile
+from pathlib import Path
+
+import pytest
+import tomli
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbp_engine.machine import (
+    Machine,
+    MachineError,
+    add_data_root,
+    cache_directory,
+    machine_file,
+    read_machine,
+    runs_directory,
+)
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's configuration directory, not there yet."""
+    directory = tmp_path / "config"
+    monkeypatch.setenv("RBP_CONFIG", str(directory))
+    monkeypatch.delenv("RBP_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return directory
+
+
+def write(text: str) -> None:
+    machine_file().parent.mkdir(exist_ok=True)
+    machine_file().write_text(text, encoding="utf-8")
+
+
+def test_without_a_file_everything_is_default(tmp_path: Path) -> None:
+    assert read_machine() == Machine()
+    assert runs_directory() == tmp_path / "runs"
+    assert cache_directory().is_absolute()
+
+
+def test_all_settings_are_read() -> None:
+    write(
+        "runs = '/r'\ncache = '~/c'\n[data]\nimagenet = '/d'\n"
+        "[hooks]\non_end = 'notify done'\non_failure = 'notify bad'\n"
+    )
+    machine = read_machine()
+    assert (machine.runs, machine.cache) == (Path("/r"), Path.home() / "c")
+    assert dict(machine.data) == {"imagenet": Path("/d")}
+    assert (machine.on_end, machine.on_failure) == ("notify done", "notify bad")
+    assert cache_directory() == Path.home() / "c"
+
+
+def test_the_runs_directory_is_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("runs = '/from/file'\n")
+    assert runs_directory() == Path("/from/file")
+    monkeypatch.setenv("RBP_RUNS", "from-variable")
+    assert runs_directory() == tmp_path / "from-variable"
+    assert runs_directory(Path("explicit")) == tmp_path / "explicit"
+    monkeypatch.setenv("RBP_RUNS", "")
+    assert runs_directory() == Path("/from/file")
+
+
+def test_a_broken_file_shows_all_its_problems() -> None:
+    write("run = '/r'\ncache = 3\n[data]\ncifar10 = 'relative/path'\n[hooks]\non_end = ['a']\non_fail = 'x'\n")
+    with pytest.raises(MachineError) as caught:
+        read_machine()
+    assert str(caught.value) == (
+        f"{machine_file()}: 5 problems\n"
+        "  run (line 1)            unknown key. Did you mean 'runs'?\n"
+        "  cache (line 2)          expected the path of a folder as a string, got the integer 3\n"
+        '  data.cifar10 (line 4)   expected an absolute path, or one from ~, got the string "relative/path"\n'
+        "  hooks.on_end (line 6)   expected a command as a string, got an array\n"
+        "  hooks.on_fail (line 7)  unknown key. Did you mean 'on_failure'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("[data\n", "line 1  is not TOML"), ("data = 1\n", "data (line 1)  expected a table, got the integer 1")],
+)
+def test_a_file_that_is_no_machine_file_is_refused(text: str, problem: str) -> None:
+    write(text)
+    with pytest.raises(MachineError) as caught:
+        read_machine()
+    assert problem in str(caught.value)
+
+
+def test_a_directory_in_its_place_is_refused(config: Path) -> None:
+    (config / "machine.toml").mkdir(parents=True)
+    with pytest.raises(MachineError, match="is a directory"):
+        read_machine()
+
+
+def test_adding_data_writes_the_file_and_keeps_what_was_there(tmp_path: Path) -> None:
+    add_data_root("cifar10", tmp_path)
+    assert dict(read_machine().data) == {"cifar10": tmp_path}
+    write("# mine\nruns = '/r'  # big disk\n\n[data]  # sets\ncifar10 = '/old' # here\n\n[hooks]\non_end = 'x'\n")
+    (tmp_path / "sets").mkdir()
+    add_data_root("cifar10", Path("sets"))
+    add_data_root("imagenet", tmp_path)
+    text = machine_file().read_text()
+    for kept in ("# mine\n", "# big disk", "[data]  # sets", "# here", "on_end = 'x'"):
+        assert kept in text
+    assert dict(read_machine().data) == {"cifar10": tmp_path / "sets", "imagenet": tmp_path}
+    assert [path.name for path in machine_file().parent.iterdir()] == ["machine.toml"]
+
+
+def test_adding_data_that_is_not_there_or_to_a_broken_file_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="no such folder"):
+        add_data_root("cifar10", tmp_path / "absent")
+    assert not machine_file().exists()
+    write("broken = ")
+    with pytest.raises(MachineError, match="is not TOML"):
+        add_data_root("cifar10", tmp_path)
+    assert machine_file().read_text() == "broken = "
+
+
+def test_adding_data_keeps_a_link_a_link(tmp_path: Path, config: Path) -> None:
+    config.mkdir()
+    (tmp_path / "dotfile.toml").write_text("# linked\n")
+    machine_file().symlink_to(tmp_path / "dotfile.toml")
+    add_data_root("cifar10", tmp_path)
+    assert machine_file().is_symlink()
+    assert (tmp_path / "dotfile.toml").read_text().startswith("# linked\n")
+
+
+ROOTS = st.dictionaries(st.text("abc_.1 é\"'", min_size=1, max_size=5), st.just("/x"), max_size=3)
+
+
+@settings(deadline=None)
+@given(ROOTS, st.sampled_from(["inline", "table", "dotted"]), st.text("abc_.1 é\"'", min_size=1, max_size=5))
+def test_added_data_reads_back_whatever_the_file_looked_like(roots: dict[str, str], form: str, name: str) -> None:
+    quoted = {'"' + key.replace('"', '\\"') + '"': f'"{root}"' for key, root in roots.items()}
+    if form == "inline":
+        text = "data = { " + ", ".join(f"{key} = {root}" for key, root in quoted.items()) + " }\ncache = '/c'\n"
+    elif form == "table":
+        text = "cache = '/c'\n[data]\n" + "".join(f"{key} = {root}\n" for key, root in quoted.items())
+    else:
+        text = "".join(f"data.{key} = {root}\n" for key, root in quoted.items()) + "cache = '/c'\n"
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RBP_CONFIG", folder)
+        write(text)
+        add_data_root(name, Path(folder))
+        written = tomli.loads(machine_file().read_text())
+        assert written == {"cache": "/c", "data": {**roots, name: folder}}
