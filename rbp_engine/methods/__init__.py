@@ -1,0 +1,21 @@
+"""Training methods by name: one Protocol, one registry."""
+
+from typing import Any
+
+from rbp_engine.methods.bptt import BPTT
+from rbp_engine.methods.protocol import Method, StepOutput
+from rbp_engine.methods.rate import RateM
+
+METHODS: dict[str, Any] = {"bptt": BPTT, "rate_m": RateM}
+
+__all__ = ["METHODS", "Method", "StepOutput", "create_method"]
+
+
+def create_method(name: str, timesteps: int, **settings: Any) -> Method:
+    """The training method of that name; TypeError for a setting that does not apply to it."""
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}: one of {', '.join(METHODS)}")
+    if timesteps < 1:
+        raise ValueError(f"timesteps must be at least 1, got {timesteps}")
+    method: Method = METHODS[name](timesteps, **settings)
+    return method

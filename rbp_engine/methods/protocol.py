@@ -1,0 +1,81 @@
+"""What every training method offers: one step of training, and a prediction."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rbp_engine.spiking import Carrier, SequenceTensor
+
+C = TypeVar("C", bound=Carrier)
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """`loss`: mean cross entropy over the batch, unscaled, a detached scalar. `logits`: [B, C], time mean, detached."""
+
+    loss: Tensor
+    logits: Tensor
+
+
+class Method(Protocol):
+    """A way to get gradients for a spiking network over T timesteps."""
+
+    name: str
+    timesteps: int
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+        """Reset, run forward and backward, and add the gradients to `.grad`; nothing is zeroed, no weight changes.
+
+        `images` is [B, C, H, W], shown at every timestep, or [T, B, C, H, W]; `labels` is [B].
+        Raises ValueError where the input's T is another.
+        """
+        ...
+
+    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
+        """Logits at every timestep, [T, B, C], in evaluation mode and without a graph."""
+        ...
+
+
+def check_images(images: Tensor, timesteps: int) -> None:
+    """Raise ValueError unless `images` is [B, C, H, W], or [T, B, C, H, W] with this T."""
+    if images.ndim not in (4, 5):
+        raise ValueError(f"images are [B, C, H, W] or [T, B, C, H, W], got the shape {list(images.shape)}")
+    if images.ndim == 5 and len(images) != timesteps:
+        raise ValueError(
+            f"the input has {len(images)} timesteps, the method {timesteps}: images {list(images.shape)} are read as "
+            "[T, B, C, H, W]"
+        )
+
+
+def as_sequence(images: Tensor, timesteps: int) -> SequenceTensor:
+    """The images as the network's input; [B, C, H, W] stay one image that is the same at every step."""
+    check_images(images, timesteps)
+    return SequenceTensor(images, timesteps, static=images.ndim == 4)
+
+
+def carried(output: Any, carrier: type[C]) -> C:
+    """The network's output; TypeError unless it is the carrier that was fed in."""
+    if not isinstance(output, carrier):
+        raise TypeError(f"the network returned {type(output).__name__}; it must return the logits of its last layer")
+    return output
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """L = CE(mean_t o_t, y), averaged over the batch."""
+    return F.cross_entropy(logits, labels)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, timesteps: int) -> Tensor:
+    """Logits at every timestep, [T, B, C], in evaluation mode; the mode of every module is put back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        logits = carried(model(as_sequence(images, timesteps)), SequenceTensor).steps()
+    finally:
+        for module, training in modes:
+            module.training = training
+    return logits

@@ -1,0 +1,28 @@
+"""Networks by name: one file per family, one registry. A model knows neither T nor the training method."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from rbp_engine.models.convnet import convnet
+from rbp_engine.models.resnet import resnet18
+from rbp_engine.models.vgg import vgg11
+from rbp_engine.spiking import LIF
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"convnet": convnet, "resnet18": resnet18, "vgg11": vgg11}
+
+
+def create_model(
+    name: str, *, num_classes: int, in_channels: int, init: str = "kaiming", **neuron_settings: Any
+) -> nn.Module:
+    """The network of that name with freshly drawn weights.
+
+    `neuron_settings` are the keywords of `rbp_engine.spiking.LIF`: decay, threshold, reset, v_reset, detach_reset,
+    surrogate, surrogate_args. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}: one of {', '.join(MODELS)}")
+    neuron = partial(LIF, **neuron_settings)
+    return MODELS[name](num_classes=num_classes, in_channels=in_channels, neuron=neuron, init=init)

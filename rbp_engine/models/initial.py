@@ -1,0 +1,26 @@
+"""Initial weights."""
+
+from torch import nn
+
+
+def initialise(model: nn.Module, init: str, *, normal_deviation: float | None = None) -> None:
+    """Set the initial weights in place.
+
+    "kaiming": He-normal by fan-out for convolutions, by fan-in for linear layers, zero biases.
+    "paper": what the paper's networks start from. The VGGs draw convolutions and linear layers alike from
+    N(0, `normal_deviation`²); where the family gives no deviation, torch's own initialisation stays.
+    """
+    if init not in ("kaiming", "paper"):
+        raise ValueError(f"init is 'kaiming' or 'paper', got {init!r}")
+    for module in model.modules():
+        if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+            continue
+        if init == "kaiming":
+            linear = isinstance(module, nn.Linear)
+            nn.init.kaiming_normal_(module.weight, mode="fan_in" if linear else "fan_out", nonlinearity="relu")
+        elif normal_deviation is not None:
+            nn.init.normal_(module.weight, 0.0, normal_deviation)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,87 @@
+"""The LIF neuron as a module: it serves every carrier, and a plain tensor step by step."""
+
+from typing import Any, Literal
+
+import torch
+from spikingjelly.activation_based import base
+from torch import Tensor
+
+from rbp_engine.spiking import lif
+from rbp_engine.spiking.carriers import Carrier
+from rbp_engine.spiking.surrogate import create_surrogate
+
+
+class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no types
+    """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; equations in `spiking/lif.py`).
+
+    Given a `Carrier` it runs all timesteps from rest and keeps no state. Given a plain tensor it is an ordinary
+    SpikingJelly neuron: step mode "s" takes [B, …] and keeps the membrane in `v` until `reset()`, "m" takes
+    [T, B, …]. It can therefore stand in SpikingJelly's own networks: `sew_resnet18(spiking_neuron=LIF, cnf="ADD")`.
+
+    Arguments:
+        decay: λ in [0, 1]; 0 forgets at once, 1 is the integrate-and-fire neuron.
+        threshold: V_th > 0.
+        reset: "soft" subtracts the threshold, "hard" returns to `v_reset`.
+        v_reset: resting potential of the hard reset.
+        detach_reset: whether the gradient ignores the reset.
+        surrogate, surrogate_args: the slope of the spike, by SpikingJelly's name in snake case.
+    """
+
+    def __init__(
+        self,
+        decay: float = 0.2,
+        threshold: float = 1.0,
+        reset: Literal["soft", "hard"] = "soft",
+        v_reset: float = 0.0,
+        detach_reset: bool = True,
+        surrogate: str = "sigmoid",
+        surrogate_args: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= decay <= 1.0:
+            raise ValueError(f"decay is a factor between 0 and 1, got {decay}")
+        if not threshold > 0.0:
+            raise ValueError(f"threshold must be above 0, got {threshold}")
+        if reset not in ("soft", "hard"):
+            raise ValueError(f"reset is 'soft' or 'hard', got {reset!r}")
+        if reset == "soft" and v_reset != 0.0:
+            raise ValueError(f"v_reset = {v_reset} belongs to the hard reset; the soft reset subtracts the threshold")
+        self.decay = float(decay)
+        self.threshold = float(threshold)
+        self.v_reset = float(v_reset) if reset == "hard" else None
+        self.detach_reset = detach_reset
+        self.surrogate = create_surrogate(surrogate, surrogate_args)
+        self.v: Tensor | float
+        self.register_memory("v", self.v_reset or 0.0)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments of the functions in `spiking/lif.py`."""
+        return {
+            "decay": self.decay,
+            "threshold": self.threshold,
+            "v_reset": self.v_reset,
+            "detach_reset": self.detach_reset,
+            "surrogate": self.surrogate,
+        }
+
+    def forward(self, current: Any) -> Any:
+        """Spikes for input currents; what comes in as a carrier goes out as the same kind of carrier."""
+        if isinstance(current, Carrier):
+            return current.fire(self)
+        return super().forward(current)
+
+    def single_step_forward(self, current: Tensor) -> Tensor:
+        """Spikes [B, …] of one timestep; the membrane is carried over in `v`."""
+        if not isinstance(self.v, Tensor):
+            self.v = torch.full_like(current.detach(), self.v)
+        spikes, self.v = lif.step(self.v, current, **self.settings)
+        return spikes
+
+    def multi_step_forward(self, currents: Tensor) -> Tensor:
+        """Spikes [T, B, …] of T timesteps, starting from the membrane in `v`."""
+        return torch.stack([self.single_step_forward(current) for current in currents.unbind(0)])
+
+    def extra_repr(self) -> str:
+        reset = "soft" if self.v_reset is None else f"hard to {self.v_reset}"
+        return f"decay={self.decay}, threshold={self.threshold}, reset={reset}, detach_reset={self.detach_reset}"

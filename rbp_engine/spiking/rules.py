@@ -1,0 +1,176 @@
+"""The rule table: what each torch operation does to a carrier.
+
+An operation belongs to one kind, and each carrier says how that kind acts on it (`spiking/carriers.py`):
+
+    weighted      a convolution or linear layer: commutes with the time mean, expensive
+    per_step      acts on each timestep by itself and commutes with the time mean
+    max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
+    elementwise   sums and scalings, also between carriers
+    batch_norm    statistics over all timesteps
+
+An operation that is not in the table is refused with the path of the module that used it.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from rbp_engine.spiking.carriers import Carrier
+
+Function = Callable[..., Any]
+Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
+
+
+class UnsupportedOperation(TypeError):
+    """A module used an operation that has no rule; the message names it, the module's path and what to do."""
+
+    def __init__(self, operation: str, why: str = "") -> None:
+        super().__init__(
+            f"{_module_path()}: '{operation}' has no rule for spikes over time{f': {why}' if why else ''}. "
+            "Build the network from the operations listed in rbp_engine/spiking/rules.py, or add a rule there."
+        )
+
+
+def apply(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """Apply a torch function of which `carrier` is the first carrier among the arguments."""
+    rule = RULES.get(function.__name__)
+    if rule is None:
+        raise UnsupportedOperation(function.__name__)
+    return rule(carrier, function, args, kwargs)
+
+
+def _weighted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    return type(carrier).weighted(function, *args, **kwargs)
+
+
+def _per_step(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    return type(carrier).per_step(function, args, kwargs)
+
+
+def _max_pool(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    if kwargs.get("return_indices"):
+        raise UnsupportedOperation(function.__name__, "the indices of the maximum differ from step to step")
+    return type(carrier).max_pool(function, args, kwargs)
+
+
+def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    return type(carrier).batch_norm(*args, **kwargs)
+
+
+def _dropout(
+    carrier: Carrier,
+    function: Function,
+    args: Arguments,
+    kwargs: Keywords,
+) -> Any:
+    """One mask for all timesteps, so that it commutes with the time mean."""
+    _, *rest = args
+    mask = function(torch.ones_like(carrier.batch, requires_grad=False), *rest, **kwargs)
+    return type(carrier).elementwise(operator.mul, (carrier, mask))
+
+
+def _flatten(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    start = args[1] if len(args) > 1 else kwargs.get("start_dim", 0)
+    if start % carrier.ndim == 0:
+        raise UnsupportedOperation(function.__name__, "the batch dimension must stay, use start_dim=1")
+    return type(carrier).per_step(function, args, kwargs)
+
+
+def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """The new shape is the one that a module sees; T stays out of it, so the batch must stay the first dimension."""
+    target = torch.empty(carrier.shape, device="meta").reshape(*args[1:], **kwargs).shape
+    if not target or target[0] != carrier.shape[0]:
+        raise UnsupportedOperation(
+            function.__name__, f"from {list(carrier.shape)} to {list(target)} the batch dimension must stay first"
+        )
+    return type(carrier).per_step(lambda x: x.reshape(x.shape[0], *target[1:]), (carrier,), {})
+
+
+def _over_space(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    dims = args[1] if len(args) > 1 else kwargs.get("dim")
+    dims = (dims,) if isinstance(dims, int) else dims
+    if not dims or any(dim % carrier.ndim == 0 for dim in dims):
+        raise UnsupportedOperation(function.__name__, "name the dimensions, and leave out the batch (0)")
+    return type(carrier).per_step(function, args, kwargs)
+
+
+def _cat(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+    parts = args[0] if args else kwargs["tensors"]
+    if dim % carrier.ndim == 0 or any(not isinstance(part, type(carrier)) for part in parts):
+        raise UnsupportedOperation(function.__name__, "only sequences of spikes can be joined, not along the batch")
+    return type(carrier).per_step(lambda *tensors: torch.cat(tensors, dim), tuple(parts), {})
+
+
+def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    for other in args:
+        if isinstance(other, type(carrier)):
+            fits = other.ndim == carrier.ndim
+        else:
+            fits = not isinstance(other, Tensor) or other.ndim <= carrier.ndim
+        if not fits:
+            raise UnsupportedOperation(function.__name__, f"{list(other.shape)} against {list(carrier.shape)}")
+    return type(carrier).elementwise(function, args, **kwargs)
+
+
+def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """A constant of the shape that the module sees."""
+    return function(carrier.batch.detach(), *args[1:], **kwargs)
+
+
+RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
+    "conv1d": _weighted,
+    "conv2d": _weighted,
+    "linear": _weighted,
+    "batch_norm": _batch_norm,
+    "avg_pool1d": _per_step,
+    "avg_pool2d": _per_step,
+    "adaptive_avg_pool1d": _per_step,
+    "adaptive_avg_pool2d": _per_step,
+    "max_pool1d": _max_pool,
+    "max_pool2d": _max_pool,
+    "adaptive_max_pool1d": _max_pool,
+    "adaptive_max_pool2d": _max_pool,
+    "dropout": _dropout,
+    "dropout1d": _dropout,
+    "dropout2d": _dropout,
+    "flatten": _flatten,
+    "reshape": _reshape,
+    "view": _reshape,
+    "contiguous": _per_step,
+    "mean": _over_space,
+    "sum": _over_space,
+    "cat": _cat,
+    "add": _elementwise,
+    "sub": _elementwise,
+    "mul": _elementwise,
+    "div": _elementwise,
+    "truediv": _elementwise,
+    "neg": _elementwise,
+    "ones_like": _timeless,
+    "zeros_like": _timeless,
+}
+
+
+def _module_path() -> str:
+    """Dotted path of the module whose forward is running, found on the stack (only an error pays for it)."""
+    modules: list[nn.Module] = []
+    frame = sys._getframe(2)
+    while frame is not None:
+        module = frame.f_locals.get("self")
+        if isinstance(module, nn.Module) and not any(module is known for known in modules):
+            modules.append(module)
+        frame = frame.f_back  # type: ignore[assignment]
+    if not modules:
+        return "outside any module"
+    innermost, outermost = modules[0], modules[-1]
+    path = next((name for name, module in outermost.named_modules() if module is innermost), "")
+    return f"{path or 'the network'} ({type(innermost).__name__})"

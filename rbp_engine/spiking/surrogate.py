@@ -1,0 +1,44 @@
+"""SpikingJelly's surrogate functions by name, and their slope as a plain tensor function."""
+
+from typing import TypeAlias
+
+import torch
+from spikingjelly.activation_based import surrogate as spikingjelly_surrogate
+from torch import Tensor
+
+Surrogate: TypeAlias = spikingjelly_surrogate.SurrogateFunctionBase
+
+# Those whose class has a static `backward(grad_output, x, **arguments)`: the slope can be taken without a graph.
+SURROGATES: dict[str, type[Surrogate]] = {
+    "sigmoid": spikingjelly_surrogate.Sigmoid,
+    "piecewise_quadratic": spikingjelly_surrogate.PiecewiseQuadratic,
+    "piecewise_exp": spikingjelly_surrogate.PiecewiseExp,
+    "soft_sign": spikingjelly_surrogate.SoftSign,
+    "super_spike": spikingjelly_surrogate.SuperSpike,
+    "atan": spikingjelly_surrogate.ATan,
+    "nonzero_sign_log_abs": spikingjelly_surrogate.NonzeroSignLogAbs,
+    "erf": spikingjelly_surrogate.Erf,
+    "piecewise_leaky_relu": spikingjelly_surrogate.PiecewiseLeakyReLU,
+    "leaky_k_relu": spikingjelly_surrogate.LeakyKReLU,
+    "fake_numerical_gradient": spikingjelly_surrogate.FakeNumericalGradient,
+    "log_tailed_relu": spikingjelly_surrogate.LogTailedReLU,
+    "rect": spikingjelly_surrogate.Rect,
+}
+
+
+def create_surrogate(name: str, arguments: dict[str, float] | None = None) -> Surrogate:
+    """A surrogate of its own for one neuron: SpikingJelly's default object is shared between all of them.
+
+    Arguments left out keep SpikingJelly's defaults (sigmoid: alpha = 4, the paper's).
+    Raises ValueError for an unknown name and TypeError for an argument that the surrogate does not take.
+    """
+    if name not in SURROGATES:
+        raise ValueError(f"unknown surrogate {name!r}: one of {', '.join(sorted(SURROGATES))}")
+    return SURROGATES[name](**(arguments or {}))
+
+
+def slope(surrogate: Surrogate, distance: Tensor) -> Tensor:
+    """σ'(distance) of the surrogate, `distance` = membrane − threshold, of any shape; builds no graph."""
+    arguments = {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
+    result: Tensor = type(surrogate).backward(torch.ones_like(distance), distance, **arguments)
+    return result
