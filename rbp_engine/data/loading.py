@@ -1,0 +1,31 @@
+"""Load a data set by name, from wherever it lies on this machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rbp_engine.data.catalog import DataMissing, data_roots, presence
+from rbp_engine.data.cifar import cifar10, cifar100
+from rbp_engine.data.digits import digits
+from rbp_engine.data.mnist5k import mnist5k
+from rbp_engine.data.splits import DataSplits
+
+# Sets that come in a Python package, and sets that are read from a folder.
+PACKAGED: dict[str, Callable[[], DataSplits]] = {"digits": digits, "mnist5k": mnist5k}
+FOLDERS: dict[str, Callable[[Path], DataSplits]] = {"cifar10": cifar10, "cifar100": cifar100}
+
+
+def load(name: str) -> DataSplits:
+    """The data set in memory.
+
+    Raises DataMissing where it is not on this machine, ValueError for an unknown name or a damaged file.
+    """
+    if name not in PACKAGED and name not in FOLDERS:
+        raise ValueError(f"unknown data set {name!r}: one of {', '.join([*PACKAGED, *FOLDERS])}")
+    found = presence(name, data_roots(name))
+    if not found.found:
+        raise DataMissing(found)
+    if name in PACKAGED:
+        return PACKAGED[name]()
+    if found.path is None:
+        raise DataMissing(found)
+    return FOLDERS[name](found.path)

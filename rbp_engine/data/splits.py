@@ -1,0 +1,51 @@
+"""Data sets as tensors in memory, and how they are split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Images:
+    """`pixels` uint8 [N, C, H, W] and `labels` int64 [N]."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, index: Tensor) -> "Images":
+        return Images(self.pixels[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Images":
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """Training and test images; `mean` and `deviation` per channel, of pixels scaled to [0, 1]."""
+
+    train: Images
+    test: Images
+    classes: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        return int(self.train.pixels.shape[1])
+
+
+def stratified_split(images: Images, held_out: int | float, seed: int = 0) -> tuple[Images, Images]:
+    """(rest, held out): a count or a fraction, every class in proportion; the same for every seed of a run.
+
+    Raises ValueError where a class would be empty.
+    """
+    from sklearn.model_selection import train_test_split
+
+    index = np.arange(len(images))
+    rest, held = train_test_split(index, test_size=held_out, random_state=seed, stratify=images.labels.numpy())
+    return images.subset(torch.from_numpy(np.sort(rest))), images.subset(torch.from_numpy(np.sort(held)))

@@ -1,0 +1,75 @@
+"""Ask a run to stop, or end it."""
+
+import os
+import signal
+import socket
+import time
+
+from rbp_engine.run import processes
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import Verdict, judge, last_attempt
+from rbp_engine.run.summary import read_summary, write_summary
+
+SIGNAL_AFTER_S = 30.0
+POLL_S = 0.1
+
+
+def request_stop(run: RunDirectory) -> None:
+    """Ask the worker to save at the next step boundary and end as `stopped`; returns at once."""
+    try:
+        run.stop_request.touch()
+    except OSError as error:
+        raise RunError(f"cannot write {run.stop_request}: {error.strerror}") from error
+
+
+def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
+    """Ask a run to stop and wait until it has ended: one step, one checkpoint.
+
+    If no step boundary comes within 30 s, one SIGTERM follows. Raises RunError if the run is not live, or has not
+    ended within `patience_s`.
+    """
+    verdict = judge(run)
+    if not verdict.live:
+        raise RunError(f"{run.id} is not running, it is {verdict.status}")
+    request_stop(run)
+    asked = time.monotonic()
+    signalled = False
+    while verdict.live:
+        waited = time.monotonic() - asked
+        if not signalled and waited > SIGNAL_AFTER_S:
+            signalled = True
+            signal_worker(run, signal.SIGTERM)
+        if waited > patience_s:
+            raise RunError(f"{run.id} has not stopped within {patience_s:.0f} s: rbp kill {run.id}")
+        time.sleep(POLL_S)
+        verdict = judge(run)
+    return verdict
+
+
+def kill(run: RunDirectory) -> Verdict:
+    """SIGKILL every process of the run and mark it `killed`. What was not in a checkpoint is lost."""
+    verdict = judge(run)
+    if verdict.status not in ("lost",) and not verdict.live:
+        raise RunError(f"{run.id} is not running, it is {verdict.status}")
+    host = last_attempt(run).get("host")
+    if verdict.live and host not in (None, socket.gethostname()):
+        raise RunError(f"{run.id} runs on {host}: kill it there, or stop it with rbp stop {run.id}")
+    try:
+        count = processes.kill_all(run)
+    except TimeoutError as error:
+        raise RunError(f"{run.id}: {error}") from error
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run.id}: summary.json is missing or damaged")
+    summary.status = "killed"
+    summary.reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'})"
+    write_summary(run, summary)
+    return Verdict(summary.status, summary.reason)
+
+
+def signal_worker(run: RunDirectory, number: signal.Signals) -> None:
+    """Send one signal to the worker, if it is alive on this host."""
+    attempt = last_attempt(run)
+    if attempt.get("host") == socket.gethostname() and processes.is_alive(attempt["pid"], attempt["pid_started"]):
+        os.kill(attempt["pid"], number)

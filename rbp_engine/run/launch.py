@@ -1,0 +1,174 @@
+"""Make a run and start its worker: a process in a session of its own that outlives whoever started it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.run import identity, processes
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id, read_json, write_atomic, write_json
+from rbp_engine.run.status import judge, last_attempt
+from rbp_engine.run.summary import Summary, read_summary, write_summary
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.load import LoadedPreset
+
+WORKER = "rbp_engine.train.worker"
+
+
+def create(
+    loaded: "LoadedPreset", runs: Path, *, run_id: str | None = None, command: Sequence[str] = ()
+) -> RunDirectory:
+    """Make the folder of a new run: preset, identity and summary. Nothing is left behind where that fails.
+
+    Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
+    """
+    from rbp_engine.preset import resolved_toml
+
+    if run_id is not None:
+        check_run_id(run_id)
+    run = _claim(runs, run_id, loaded.name, loaded.preset.method.name)
+    preset = loaded.preset
+    try:
+        for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+            folder.mkdir(parents=True)
+        write_atomic(run.preset_toml, resolved_toml(preset))
+        write_summary(
+            run,
+            Summary(
+                id=run.id,
+                preset=loaded.name,
+                experiment=loaded.experiment,
+                method=preset.method.name,
+                timesteps=preset.method.timesteps,
+                seed=preset.run.seed,
+                epochs=preset.train.epochs,
+                name=preset.run.name,
+                tags=list(preset.run.tags),
+            ),
+        )
+        described = {"id": run.id, "preset": loaded.name, "source": str(loaded.path), "experiment": loaded.experiment}
+        write_json(run.run_json, described | {"created": time.time()} | identity.identity(command) | {"attempts": []})
+    except BaseException as error:
+        shutil.rmtree(run.path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
+        raise
+    return run
+
+
+def command(run: RunDirectory) -> list[str]:
+    """The command line of the worker."""
+    return [sys.executable, "-m", WORKER, str(run.path.resolve())]
+
+
+def environment(run: RunDirectory, attempt: int) -> dict[str, str]:
+    """The environment of the worker: this one's, the run's marker, and settings that a user's own go before.
+
+    One thread per core that it may use. Threads that wait for each other sleep instead of spinning: with one other
+    busy process on the machine, spinning makes a step 50 times slower.
+    """
+    defaults = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "OMP_WAIT_POLICY": "PASSIVE"}
+    ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt)}
+    return defaults | os.environ | processes.marker(run) | ours
+
+
+def start(run: RunDirectory) -> "subprocess.Popen[bytes]":
+    """Start the next attempt of a run: the first, or a resume from the newest checkpoint.
+
+    Raises RunError where the run is live, complete, or being started by somebody else at this moment.
+    """
+    attempt = _claim_attempt(run)
+    try:
+        run.stop_request.unlink(missing_ok=True)
+        summary = read_summary(run)
+        if summary is None:
+            raise RunError(f"{run.id}: summary.json is missing or damaged")
+        summary.status, summary.reason, summary.attempt = "starting", "", attempt
+        summary.progressed = time.time()
+        write_summary(run, summary)
+        with run.stdout().open("ab") as out, run.stderr().open("ab") as err:
+            stderr_from = err.tell()
+            worker = subprocess.Popen(
+                command(run),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=environment(run, attempt),
+                start_new_session=True,
+            )
+        _record_attempt(run, attempt, worker.pid, stderr_from)
+    except OSError as error:
+        (run.control / f"attempt-{attempt}").unlink(missing_ok=True)
+        raise RunError(f"cannot start {run.id}: {error}") from error
+    return worker
+
+
+def _claim(runs: Path, run_id: str | None, preset: str, method: str) -> RunDirectory:
+    """Make the folder; two runs of the same second and name draw again."""
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        for _ in range(100):
+            path = runs / (run_id or new_run_id(preset, method))
+            try:
+                path.mkdir()
+                return RunDirectory(path)
+            except FileExistsError:
+                if run_id is not None:
+                    raise RunError(
+                        f"the run {run_id} exists already in {runs}: rbp resume {run_id}, or --resume-or-start"
+                    ) from None
+    except OSError as error:
+        raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
+    raise RunError(f"no free id for a run in {runs}")
+
+
+def _claim_attempt(run: RunDirectory) -> int:
+    """The number of the next attempt, claimed by exclusive file creation so that only one manager starts it."""
+    claims = sorted(int(path.name.removeprefix("attempt-")) for path in run.control.glob("attempt-*"))
+    attempt = 1 + claims[-1] if claims else 1
+    if claims:
+        recorded = last_attempt(run).get("attempt") == claims[-1]
+        claimant = read_json(run.control / f"attempt-{claims[-1]}")
+        if not recorded and processes.is_alive(claimant.get("pid"), claimant.get("pid_started")):
+            raise RunError(f"{run.id} is being started by process {claimant.get('pid')} at this moment")
+        verdict = judge(run)
+        if recorded and verdict.live:
+            raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
+        if verdict.status == "completed":
+            raise RunError(f"{run.id} is complete; there is nothing to resume")
+        if left := processes.processes_of(run):
+            raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
+    try:
+        claim = os.open(run.control / f"attempt-{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        raise RunError(f"{run.id} is being started by somebody else at this moment") from None
+    except OSError as error:
+        raise RunError(f"cannot start {run.id}: {error}") from error
+    with os.fdopen(claim, "w") as file:
+        json.dump({"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}, file)
+    return attempt
+
+
+def _record_attempt(run: RunDirectory, attempt: int, pid: int, stderr_from: int) -> None:
+    description: dict[str, Any] = read_json(run.run_json)
+    attempts = description.setdefault("attempts", [])
+    attempts.append(
+        {
+            "attempt": attempt,
+            "pid": pid,
+            "pid_started": processes.start_time(pid),
+            "host": socket.gethostname(),
+            "t": time.time(),
+            "command": command(run),
+            "stderr_from": stderr_from,
+        }
+    )
+    write_json(run.run_json, description)

@@ -1,0 +1,139 @@
+"""Where everything of a run lies, how a run is named, and files that are there whole or not at all."""
+
+import json
+import math
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.run.errors import RunError
+
+# A run's id is a folder's name: no separators, nothing hidden, nothing that a shell would trip over.
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+CHECKPOINT = re.compile(r"step-\d{8}")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The folder `<runs>/<id>` of one run; every path in it comes from here."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def run_json(self) -> Path:
+        """Identity: host, versions, git state, command, attempts (pid and start time of each)."""
+        return self.path / "run.json"
+
+    @property
+    def preset_toml(self) -> Path:
+        """The resolved preset; the worker reads only this."""
+        return self.path / "preset.toml"
+
+    @property
+    def summary_json(self) -> Path:
+        """What lists read: status, progress, last and best."""
+        return self.path / "summary.json"
+
+    def events(self, rank: int = 0) -> Path:
+        """Events of one rank, one JSON object a line."""
+        return self.path / "events" / f"rank{rank}.jsonl"
+
+    @property
+    def ranks(self) -> Path:
+        """stdout and stderr of the processes."""
+        return self.path / "ranks"
+
+    def stdout(self, rank: int = 0) -> Path:
+        return self.ranks / str(rank) / "stdout.log"
+
+    def stderr(self, rank: int = 0) -> Path:
+        return self.ranks / str(rank) / "stderr.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """Hard-linked copy of the checkpoint with the best validation accuracy."""
+        return self.checkpoints / "best"
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control"
+
+    @property
+    def stop_request(self) -> Path:
+        """Its presence asks the worker to save and end."""
+        return self.control / "stop"
+
+    @property
+    def checkpoint_request(self) -> Path:
+        """Its presence asks the worker for a checkpoint now; the worker removes it."""
+        return self.control / "checkpoint"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+
+def new_run_id(preset: str, method: str, now: float | None = None) -> str:
+    """An id like `20261124-140501-digits-rate_m-3f2a`: it sorts by time and ends in four characters to type."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", preset).strip("-.")[:60] or "run"
+    return f"{stamp}-{name}-{method}-{secrets.token_hex(2)}"
+
+
+def check_run_id(run_id: str) -> None:
+    """Raise RunError for an id that is no plain folder name; no path may leave the runs directory."""
+    if not ID.fullmatch(run_id):
+        raise RunError(
+            f"{run_id!r} cannot be the id of a run: use letters, digits, '.', '_' and '-', at most 120, "
+            "beginning with a letter or a digit"
+        )
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file that readers see whole or not at all: a temporary file beside it, then a rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def finite(value: Any) -> Any:
+    """Numbers that JSON cannot say become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    write_atomic(path, json.dumps(finite(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in the file; empty if it is missing, unreadable or not an object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

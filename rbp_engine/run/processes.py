@@ -1,0 +1,70 @@
+"""Which processes belong to a run: by the marker in their environment, never by name or by group."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import psutil
+
+from rbp_engine.run.layout import RunDirectory
+
+MARKER = "RBP_RUN_ID"
+# Two runs directories may hold the same id, so the folder is part of the mark.
+FOLDER = "RBP_RUN_DIR"
+
+
+def marker(run: RunDirectory) -> dict[str, str]:
+    """The environment variables that every process of the run carries."""
+    return {MARKER: run.id, FOLDER: str(run.path.resolve())}
+
+
+def start_time(pid: int) -> float | None:
+    """When the process started (seconds since the epoch); None if there is none or it is a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: Any, started: Any) -> bool:
+    """Whether the process of that pid is the one that started then: pids are used again."""
+    if not isinstance(pid, int) or not isinstance(started, (int, float)):
+        return False
+    now = start_time(pid)
+    # The start time is counted from boot, and the boot time is read off a clock that may be set.
+    return now is not None and abs(now - started) < 2.0
+
+
+def processes_of(run: RunDirectory) -> list[psutil.Process]:
+    """All live processes of the run on this host, this one excepted."""
+    mark = marker(run)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            environment = process.environ()
+        except (psutil.Error, OSError):
+            continue
+        if all(environment.get(name) == value for name, value in mark.items()):
+            found.append(process)
+    return found
+
+
+def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:
+    """SIGKILL every process of the run until none is left; how many there were. Raises TimeoutError if some stay."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + patience_s
+    while processes := processes_of(run):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"still alive after SIGKILL: {sorted(process.pid for process in processes)}")
+        for process in processes:
+            killed.add(process.pid)
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.Error:
+                continue  # it has just ended by itself
+        psutil.wait_procs(processes, timeout=1.0)
+    return len(killed)

@@ -1,0 +1,79 @@
+"""The runs of a runs directory: list them, find the one that is meant, remove one."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import ID, RunDirectory, check_run_id
+from rbp_engine.run.status import Verdict, judge
+from rbp_engine.run.summary import Summary, read_summary
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a list shows of a run."""
+
+    run: RunDirectory
+    summary: Summary
+    verdict: Verdict
+
+
+def run_directories(runs: Path) -> Iterator[RunDirectory]:
+    """The run folders, by id, which is by time for ids that were made here."""
+    if not runs.is_dir():
+        return
+    for path in sorted(runs.iterdir()):
+        if ID.fullmatch(path.name) and (path / "run.json").is_file():
+            yield RunDirectory(path)
+
+
+def record(run: RunDirectory) -> RunRecord | None:
+    """None where the summary is missing or damaged."""
+    summary = read_summary(run)
+    return None if summary is None else RunRecord(run, summary, judge(run, summary))
+
+
+def list_runs(runs: Path) -> list[RunRecord]:
+    """All runs, oldest first."""
+    records = [entry for run in run_directories(runs) if (entry := record(run)) is not None]
+    return sorted(records, key=lambda entry: (entry.summary.created, entry.run.id))
+
+
+def find_run(runs: Path, reference: str) -> RunDirectory:
+    """The run meant by an id, a unique prefix, its last four characters, a name, or `last`.
+
+    Raises RunError if none fits, or with the candidates if several do.
+    """
+    if reference == "last":
+        records = list_runs(runs)
+        if not records:
+            raise RunError(f"there are no runs in {runs}")
+        return records[-1].run
+    check_run_id(reference)
+    if (runs / reference / "run.json").is_file():
+        return RunDirectory(runs / reference)
+    known = list(run_directories(runs))
+    for fitting in (
+        [run for run in known if run.id.startswith(reference)],
+        [run for run in known if len(reference) == 4 and run.id.endswith(reference)],
+        [run for run in known if (summary := read_summary(run)) is not None and summary.name == reference],
+    ):
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            listed = "\n  ".join(run.id for run in fitting[-10:])
+            raise RunError(f"{reference!r} fits {len(fitting)} runs:\n  {listed}")
+    raise RunError(f"no run {reference!r} in {runs} (rbp ls shows what is there)")
+
+
+def remove_run(run: RunDirectory) -> None:
+    """Remove the folder of a run that has ended; first out of sight by a rename, so that no half of it is listed."""
+    verdict = judge(run)
+    if verdict.live:
+        raise RunError(f"{run.id} is {verdict.status}: stop or kill it first")
+    hidden = run.path.with_name(f".removed-{run.id}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    run.path.rename(hidden)
+    shutil.rmtree(hidden)

@@ -1,0 +1,1 @@
+"""Training: the worker process, the loop, and what it keeps."""

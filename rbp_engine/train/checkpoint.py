@@ -1,0 +1,231 @@
+"""Checkpoints: a folder that exists only when its manifest does, and holds everything to go on from.
+
+    step-00000123/
+        model.safetensors     weights and running statistics
+        optimizer.pt          optimizer, best values and open sums of the recorder
+        rng-rank0.pt          generators of python, numpy, torch and CUDA, by rank
+        manifest.json         step, epoch, position in the epoch, size and sha256 of each file; written last
+
+Nothing in it can execute code when it is loaded.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from rbp_engine.run.layout import CHECKPOINT, read_json, write_json
+
+SCHEMA = 1
+KEPT = 2
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: `step` optimizer steps done, `position` batches of `epoch` (from 0) done."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    path: Path
+    progress: Progress
+    world_size: int
+    experiment: str
+
+
+def save(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    extra: dict[str, Any],
+    *,
+    experiment: str,
+    keep: int = KEPT,
+) -> Checkpoint:
+    """Write a checkpoint below `folder` and prune old ones, never below the newest two.
+
+    `extra` is anything of numbers, strings, lists and tensors. Raises OSError on a full disk; what was there
+    stays, and nothing half-made is left.
+    """
+    target = folder / f"step-{progress.step:08d}"
+    temporary = folder / f"{target.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, temporary / "model.safetensors")
+        torch.save({"optimizer": optimizer.state_dict(), "extra": extra}, temporary / "optimizer.pt")
+        torch.save(_generator_state(), temporary / "rng-rank0.pt")
+        files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
+        manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": 1, "t": time.time()}
+        _sync(*temporary.iterdir())
+        write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
+        _sync(temporary)
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+        _sync(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _prune(folder, keep)
+    return Checkpoint(target, progress, 1, experiment)
+
+
+def keep_as_best(checkpoint: Checkpoint) -> None:
+    """Make `best/` a hard-linked copy of the checkpoint."""
+    folder = checkpoint.path.parent
+    fresh, old, best = folder / "best.tmp", folder / "best.old", folder / "best"
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(checkpoint.path, fresh, copy_function=_link)
+    # A folder cannot replace another in one step; in between, `find_best` takes the old one.
+    if best.exists():
+        best.rename(old)
+    fresh.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
+    _sync(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed save has left half-made."""
+    for path in folder.glob("*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def find_best(folder: Path) -> Checkpoint | None:
+    """The best checkpoint, whole or not at all."""
+    for path in (folder / "best", folder / "best.old"):
+        try:
+            return verify(path)
+        except CheckpointError:
+            continue
+    return None
+
+
+def find_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest complete checkpoint, and a sentence for each newer one that had to be passed over."""
+    skipped: list[str] = []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    for name in sorted((name for name in names if CHECKPOINT.fullmatch(name)), reverse=True):
+        try:
+            return verify(folder / name), skipped
+        except CheckpointError as error:
+            skipped.append(str(error))
+    return None, skipped
+
+
+def verify(path: Path) -> Checkpoint:
+    """Check the manifest, and size and sha256 of every file that it names. Raises CheckpointError."""
+    manifest = read_json(path / "manifest.json")
+    try:
+        if manifest["schema"] != SCHEMA:
+            raise CheckpointError(f"{path.name} was written by another version (schema {manifest['schema']})")
+        progress = Progress(int(manifest["step"]), int(manifest["epoch"]), int(manifest["position"]))
+        checkpoint = Checkpoint(path, progress, int(manifest["world_size"]), str(manifest["experiment"]))
+        files = dict(manifest["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path.name} has no readable manifest") from error
+    for name, expected in files.items():
+        try:
+            found = _describe(path / Path(name).name)
+        except OSError as error:
+            raise CheckpointError(f"{path.name}/{name} cannot be read: {error.strerror}") from error
+        if found != expected:
+            raise CheckpointError(f"{path.name}/{name} is damaged: size or sha256 differs from the manifest")
+    return checkpoint
+
+
+def load(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put everything back: weights, optimizer, generators. Returns what was saved as `extra`.
+
+    Raises CheckpointError where the checkpoint belongs to another network or optimizer.
+    """
+    try:
+        load_weights(checkpoint, model)
+        state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
+        optimizer.load_state_dict(state["optimizer"])
+        extra: dict[str, Any] = state["extra"]
+        _restore_generators(torch.load(checkpoint.path / "rng-rank0.pt", weights_only=True, map_location="cpu"))
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{checkpoint.path.name} does not fit this run: {error}") from error
+    return extra
+
+
+def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Put the weights and running statistics of a checkpoint into a model. Raises CheckpointError."""
+    try:
+        model.load_state_dict(load_file(checkpoint.path / "model.safetensors"))
+    except Exception as error:
+        raise CheckpointError(f"the weights of {checkpoint.path.name} do not fit this network: {error}") from error
+
+
+def _generator_state() -> dict[str, Any]:
+    version, words, gauss = random.getstate()
+    numpy_state: Any = np.random.get_state(legacy=False)
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": numpy_state | {"state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}},
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _restore_generators(state: dict[str, Any]) -> None:
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    words = np.array(state["numpy"]["state"]["key"], dtype=np.uint32)
+    np.random.set_state(state["numpy"] | {"state": {**state["numpy"]["state"], "key": words}})
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _sync(*paths: Path) -> None:
+    """Force files, or the entries of a folder, onto the disk."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name))
+    for name in names[: -max(keep, KEPT)]:
+        shutil.rmtree(folder / name, ignore_errors=True)

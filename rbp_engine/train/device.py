@@ -1,0 +1,50 @@
+"""Which device a run trains on."""
+
+from pathlib import Path
+
+import torch
+
+
+class DeviceError(Exception):
+    """The device that was asked for cannot be used; the message says why and how to mend it."""
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    `auto` takes the CPU only where there is no NVIDIA card: with one that torch cannot use, training for days on
+    the CPU by mistake is worse than an error. Raises DeviceError.
+    """
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda" if wanted == "auto" else wanted)
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise DeviceError(f"{wanted}: this process sees {torch.cuda.device_count()} GPUs, counted from cuda:0")
+        return device
+    if wanted == "auto" and not has_nvidia_card():
+        return torch.device("cpu")
+    raise DeviceError(f"{_why_not()}. rbp doctor looks further; run.device=cpu trains on the CPU all the same")
+
+
+def describe_device(device: torch.device) -> str:
+    """`cpu`, or the card's name and index."""
+    if device.type != "cuda":
+        return device.type
+    return f"{torch.cuda.get_device_name(device)} ({device})"
+
+
+def has_nvidia_card() -> bool:
+    """Whether the kernel knows an NVIDIA card, whatever torch makes of it."""
+    return any(Path("/proc/driver/nvidia/gpus").glob("*"))
+
+
+def _why_not() -> str:
+    if torch.version.cuda is None:
+        return (
+            f"this torch ({torch.__version__}) is a CPU build, and a GPU is wanted: install a CUDA build "
+            "(make demo TORCH=cu126, or pip install torch --index-url https://download.pytorch.org/whl/cu126)"
+        )
+    if not has_nvidia_card():
+        return "there is no NVIDIA card on this machine"
+    return f"torch ({torch.__version__}, CUDA {torch.version.cuda}) cannot use the NVIDIA card: is the driver too old?"

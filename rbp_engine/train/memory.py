@@ -1,0 +1,69 @@
+"""Memory of the process and of its GPU, read at most every two seconds."""
+
+import contextlib
+import resource
+import time
+from typing import Any
+
+import psutil
+import torch
+
+from rbp_engine.run.events import System
+
+READ_EVERY_S = 2.0
+
+
+class MemoryGauge:
+    """Reads `System` figures of this process; on a CPU the peak is that of the resident set."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._process = psutil.Process()
+        self._card = _nvml_handle(device)
+        self._read = 0.0
+
+    def read(self) -> System | None:
+        """None if the last reading is younger than two seconds."""
+        now = time.monotonic()
+        if now - self._read < READ_EVERY_S:
+            return None
+        self._read = now
+        rss = self._process.memory_info().rss
+        if self.device.type != "cuda":
+            return System(rss=rss, mem_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        utilisation, power = _load(self._card)
+        return System(
+            mem_allocated=torch.cuda.memory_allocated(self.device),
+            mem_reserved=torch.cuda.memory_reserved(self.device),
+            mem_peak=torch.cuda.max_memory_allocated(self.device),
+            rss=rss,
+            gpu_util=utilisation,
+            power=power,
+        )
+
+
+def _nvml_handle(device: torch.device) -> Any:
+    """The card by its UUID: NVML and CUDA may count in different orders."""
+    if device.type != "cuda":
+        return None
+    with contextlib.suppress(Exception):  # a machine without NVML has no figures, and training does not need them
+        import pynvml
+
+        pynvml.nvmlInit()
+        uuid = str(torch.cuda.get_device_properties(device).uuid)
+        return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+    return None
+
+
+def _load(card: Any) -> tuple[float | None, float | None]:
+    """Utilisation as a fraction, power in watts."""
+    if card is None:
+        return None, None
+    with contextlib.suppress(Exception):  # some cards do not report one of them
+        import pynvml
+
+        return (
+            pynvml.nvmlDeviceGetUtilizationRates(card).gpu / 100.0,
+            pynvml.nvmlDeviceGetPowerUsage(card) / 1000.0,
+        )
+    return None, None

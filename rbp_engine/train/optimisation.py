@@ -1,0 +1,50 @@
+"""Optimizers and the learning rate."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def create_optimizer(
+    model: nn.Module, name: str, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
+    """SGD, Adam or AdamW; weights of convolutions and linear layers decay, batch norm and biases do not.
+
+    `momentum` is SGD's alone.
+    """
+    decaying: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for module in model.modules():
+        for key, parameter in module.named_parameters(recurse=False):
+            exempt = key == "bias" or isinstance(module, _BatchNorm)
+            (others if exempt else decaying).append(parameter)
+    groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum)
+    if name == "adam":
+        return torch.optim.Adam(groups, lr=lr)
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr)
+    raise ValueError(f"unknown optimizer {name!r}: one of sgd, adam, adamw")
+
+
+def learning_rate(epoch: int, *, lr: float, epochs: int, schedule: str, warmup_epochs: int = 0) -> float:
+    """The learning rate of an epoch, counted from 0; a function of the epoch alone, so that nothing has to be saved.
+
+    "cosine" falls from `lr` to 0 over the epochs after the warm-up; "constant" stays. The warm-up rises linearly.
+    """
+    if epoch < warmup_epochs:
+        return lr * (epoch + 1) / (warmup_epochs + 1)
+    if schedule == "constant":
+        return lr
+    if schedule == "cosine":
+        return lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup_epochs) / (epochs - warmup_epochs)))
+    raise ValueError(f"unknown schedule {schedule!r}: one of cosine, constant")
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,20 @@
+"""The same curves for TensorBoard, in the run's `tensorboard/`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class TensorBoardLog:
+    """Writes scalars by step; what an earlier attempt wrote beyond `purge_step` is hidden by TensorBoard."""
+
+    def __init__(self, folder: Path, purge_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step or None)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
