@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from rbp_engine.methods.bptt import BPTT
+from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
+from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput
-from rbp_engine.methods.rate import RateM
+from rbp_engine.methods.rate import RateM, RateS
 
-METHODS: dict[str, Any] = {"bptt": BPTT, "rate_m": RateM}
+METHODS: dict[str, Any] = {method.name: method for method in (BPTT, BPTTSingleStep, RateM, RateS, SLTT, OTTT)}
 
 __all__ = ["METHODS", "Method", "StepOutput", "create_method"]
 

@@ -1,9 +1,20 @@
-"""Backpropagation through time, multi-step: the graph of all T timesteps (the exact surrogate gradient)."""
+"""Backpropagation through time: the graph of all T timesteps, the exact surrogate gradient."""
 
+import torch
 from torch import Tensor, nn
 
-from rbp_engine.methods.protocol import StepOutput, as_sequence, carried, cross_entropy, predict
+from rbp_engine.methods.protocol import (
+    StepOutput,
+    as_sequence,
+    carried,
+    cross_entropy,
+    images_by_step,
+    predict,
+    reset_state,
+)
 from rbp_engine.spiking import SequenceTensor
+from rbp_engine.spiking.single_step import StepTensor
+from rbp_engine.spiking.tape import Tape
 
 
 class BPTT:
@@ -15,10 +26,35 @@ class BPTT:
         self.timesteps = timesteps
 
     def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+        reset_state(model)
         logits = carried(model(as_sequence(images, self.timesteps)), SequenceTensor).time_mean()
         loss = cross_entropy(logits, labels)
         loss.backward()
         return StepOutput(loss.detach(), logits.detach())
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, images, timesteps or self.timesteps)
+        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+
+
+class BPTTSingleStep:
+    """Single-step BPTT: the loop over time is outside the network, batch norm sees each step's own B samples."""
+
+    name = "bptt_s"
+
+    def __init__(self, timesteps: int) -> None:
+        self.timesteps = timesteps
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+        reset_state(model)
+        tape = Tape(self.timesteps)
+        by_step = []
+        for images_t in images_by_step(images, self.timesteps):
+            tape.rewind()
+            by_step.append(carried(model(StepTensor(images_t, tape, through_time=True)), StepTensor).values)
+        logits = torch.stack(by_step).mean(0)
+        loss = cross_entropy(logits, labels)
+        loss.backward()
+        return StepOutput(loss.detach(), logits.detach())
+
+    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
+        return predict(model, images, self.timesteps if timesteps is None else timesteps)

@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
+from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
 from rbp_engine.spiking import Carrier, SequenceTensor
@@ -56,6 +57,12 @@ def as_sequence(images: Tensor, timesteps: int) -> SequenceTensor:
     return SequenceTensor(images, timesteps, static=images.ndim == 4)
 
 
+def images_by_step(images: Tensor, timesteps: int) -> list[Tensor]:
+    """The images [B, C, H, W] of each timestep."""
+    check_images(images, timesteps)
+    return [images] * timesteps if images.ndim == 4 else list(images.unbind(0))
+
+
 def carried(output: Any, carrier: type[C]) -> C:
     """The network's output; TypeError unless it is the carrier that was fed in."""
     if not isinstance(output, carrier):
@@ -68,9 +75,19 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels)
 
 
+def reset_state(model: nn.Module) -> None:
+    """Forget what modules remember from another batch: our neurons on plain tensors, SpikingJelly's dropout masks."""
+    for module in model.modules():
+        if isinstance(module, MemoryModule):
+            module.reset()
+
+
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, timesteps: int) -> Tensor:
     """Logits at every timestep, [T, B, C], in evaluation mode; the mode of every module is put back."""
+    if timesteps < 1:
+        raise ValueError(f"timesteps must be at least 1, got {timesteps}")
+    reset_state(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

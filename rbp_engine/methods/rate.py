@@ -2,10 +2,24 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from rbp_engine.methods.protocol import StepOutput, as_sequence, carried, cross_entropy, predict
+from rbp_engine.methods.protocol import (
+    StepOutput,
+    as_sequence,
+    carried,
+    cross_entropy,
+    images_by_step,
+    predict,
+    reset_state,
+)
 from rbp_engine.spiking import RateTensor
+from rbp_engine.spiking.gradients import WithValue
+from rbp_engine.spiking.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.tape import Tape
+
+LossScale = Literal["1/T", "1"]
 
 
 class RateM:
@@ -17,18 +31,60 @@ class RateM:
 
     name = "rate_m"
 
-    def __init__(self, timesteps: int, loss_scale: Literal["1/T", "1"] = "1/T") -> None:
-        if loss_scale not in ("1/T", "1"):
-            raise ValueError(f"loss_scale is '1/T' or '1', got {loss_scale!r}")
+    def __init__(self, timesteps: int, loss_scale: LossScale = "1/T") -> None:
         self.timesteps = timesteps
-        self.scale = 1.0 / timesteps if loss_scale == "1/T" else 1.0
+        self.scale = _scale(timesteps, loss_scale)
 
     def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+        reset_state(model)
         sequence = as_sequence(images, self.timesteps)
         logits = carried(model(RateTensor(sequence, sequence.time_mean())), RateTensor).rate
-        loss = cross_entropy(logits, labels)
-        (loss * self.scale).backward()
-        return StepOutput(loss.detach(), logits.detach())
+        return _backward(logits, labels, self.scale)
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, images, timesteps or self.timesteps)
+        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+
+
+class RateS:
+    """rate_S: the loop over time is outside the network, batch norm sees each step's own B samples.
+
+    First phase: T steps without a graph, neurons and batch norms add to their means. Second phase: one pass over the
+    mean of the T inputs. Peak memory does not grow with T.
+    """
+
+    name = "rate_s"
+
+    def __init__(self, timesteps: int, loss_scale: LossScale = "1/T") -> None:
+        self.timesteps = timesteps
+        self.scale = _scale(timesteps, loss_scale)
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+        reset_state(model)
+        tape = Tape(self.timesteps)
+        static = images.ndim == 4
+        total: Tensor | None = None
+        with torch.no_grad():
+            for images_t in images_by_step(images, self.timesteps):
+                tape.rewind()
+                logits_t = carried(model(MeanStepTensor(images_t, tape, static)), MeanStepTensor).values
+                total = logits_t.clone() if total is None else total.add_(logits_t)
+        assert total is not None
+        tape.rewind()
+        mean = images if static else images.mean(0)
+        rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
+        return _backward(WithValue.apply(rate, total / self.timesteps), labels, self.scale)
+
+    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
+        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+
+
+def _scale(timesteps: int, loss_scale: LossScale) -> float:
+    if loss_scale not in ("1/T", "1"):
+        raise ValueError(f"loss_scale is '1/T' or '1', got {loss_scale!r}")
+    return 1.0 / timesteps if loss_scale == "1/T" else 1.0
+
+
+def _backward(logits: Tensor, labels: Tensor, scale: float) -> StepOutput:
+    loss = cross_entropy(logits, labels)
+    (loss * scale).backward()
+    return StepOutput(loss.detach(), logits.detach())

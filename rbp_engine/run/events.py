@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-from rbp_engine.run.layout import finite
+from rbp_engine.run.layout import json_text
 
 VERSION = 1
 READ_AT_ONCE = 8 * 2**20
@@ -23,7 +23,10 @@ READ_AT_ONCE = 8 * 2**20
 
 @dataclass(frozen=True)
 class RunStart:
-    """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later ones are superseded."""
+    """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later ones are superseded.
+
+    `epoch` counts the epochs that are complete there, evaluation included.
+    """
 
     kind: ClassVar[str] = "run_start"
     resumed_from: str | None = None
@@ -33,6 +36,7 @@ class RunStart:
     host: str | None = None
     steps_per_epoch: int | None = None
     epochs: int | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ def to_json(event: Event) -> str:
     """The event as one line without its newline."""
     envelope: dict[str, Any] = {"v": VERSION, "seq": event.seq, "t": round(event.t, 3), "attempt": event.attempt}
     envelope |= {"rank": event.rank, "step": event.step, "kind": event.body.kind}
-    return json.dumps(envelope | finite(vars(event.body)), allow_nan=False, ensure_ascii=False)
+    return json_text(envelope | vars(event.body))
 
 
 def from_json(line: str | bytes) -> Event | None:
@@ -225,8 +229,7 @@ class EventReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._offset = 0
-        self._rest = b""
+        self._offset = 0  # behind the last complete line: a resuming writer puts another in the place of a torn one
 
     def poll(self) -> list[Event]:
         """The events that have come since the last call; none where the file is not there (yet)."""
@@ -241,16 +244,14 @@ class EventReader:
         """The complete lines that have come since the last call, as they stand in the file."""
         try:
             with self.path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                if size < self._offset:  # a resuming writer has cut off a torn line that was already read
-                    self._rest = self._rest[: max(0, len(self._rest) - (self._offset - size))]
-                    self._offset = size
+                self._offset = min(self._offset, file.seek(0, os.SEEK_END))
                 file.seek(self._offset)
                 lines: list[bytes] = []
+                rest = b""
                 while chunk := file.read(READ_AT_ONCE):
-                    self._offset += len(chunk)
-                    *complete, self._rest = (self._rest + chunk).split(b"\n")
+                    *complete, rest = (rest + chunk).split(b"\n")
                     lines += complete
+                    self._offset += sum(len(line) + 1 for line in complete)
                 return lines
         except FileNotFoundError:
             return []
@@ -261,9 +262,16 @@ def supersede(events: Iterable[Event]) -> list[Event]:
     kept: list[Event] = []
     for event in events:
         if isinstance(event.body, RunStart):
-            kept = [old for old in kept if old.attempt >= event.attempt or old.step <= event.step]
+            kept = [old for old in kept if old.attempt >= event.attempt or not _done_again(old, event, event.body)]
         kept.append(event)
     return kept
+
+
+def _done_again(old: Event, event: Event, start: RunStart) -> bool:
+    # A checkpoint made during an evaluation does not contain it, though no step lies between the two.
+    if isinstance(old.body, Validation) and start.epoch is not None and old.body.epoch > start.epoch:
+        return True
+    return old.step > event.step
 
 
 def read_events(path: Path) -> list[Event]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rbp_engine.preset.load import LoadedPreset
 
 WORKER = "rbp_engine.train.worker"
+# How long a manager may take to write its pid into its claim, and a process that has written its end to leave.
+CLAIM_S = 10.0
+LEAVE_S = 10.0
 
 
 def create(
@@ -86,6 +89,7 @@ def start(run: RunDirectory) -> "subprocess.Popen[bytes]":
     Raises RunError where the run is live, complete, or being started by somebody else at this moment.
     """
     attempt = _claim_attempt(run)
+    worker: subprocess.Popen[bytes] | None = None
     try:
         run.stop_request.unlink(missing_ok=True)
         summary = read_summary(run)
@@ -105,9 +109,13 @@ def start(run: RunDirectory) -> "subprocess.Popen[bytes]":
                 start_new_session=True,
             )
         _record_attempt(run, attempt, worker.pid, stderr_from)
-    except OSError as error:
+    except BaseException as error:
+        if worker is not None:  # nobody would know of it
+            worker.kill()
         (run.control / f"attempt-{attempt}").unlink(missing_ok=True)
-        raise RunError(f"cannot start {run.id}: {error}") from error
+        if isinstance(error, OSError):
+            raise RunError(f"cannot start {run.id}: {error}") from error
+        raise
     return worker
 
 
@@ -136,15 +144,14 @@ def _claim_attempt(run: RunDirectory) -> int:
     attempt = 1 + claims[-1] if claims else 1
     if claims:
         recorded = last_attempt(run).get("attempt") == claims[-1]
-        claimant = read_json(run.control / f"attempt-{claims[-1]}")
-        if not recorded and processes.is_alive(claimant.get("pid"), claimant.get("pid_started")):
-            raise RunError(f"{run.id} is being started by process {claimant.get('pid')} at this moment")
+        if not recorded and (claimant := _claimant(run.control / f"attempt-{claims[-1]}")):
+            raise RunError(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
         if recorded and verdict.live:
             raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
         if verdict.status == "completed":
             raise RunError(f"{run.id} is complete; there is nothing to resume")
-        if left := processes.processes_of(run):
+        if left := _left_over(run):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
         claim = os.open(run.control / f"attempt-{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -155,6 +162,23 @@ def _claim_attempt(run: RunDirectory) -> int:
     with os.fdopen(claim, "w") as file:
         json.dump({"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}, file)
     return attempt
+
+
+def _claimant(claim: Path) -> str:
+    """Who is starting an attempt at this moment; empty if whoever claimed it is gone."""
+    claimant = read_json(claim)
+    if not claimant and time.time() - claim.stat().st_mtime < CLAIM_S:
+        return "somebody else"
+    alive = processes.is_alive(claimant.get("pid"), claimant.get("pid_started"))
+    return f"process {claimant['pid']}" if alive else ""
+
+
+def _left_over(run: RunDirectory) -> list[Any]:
+    """Processes of the run that are still there; one that has just written its end gets a moment to leave."""
+    deadline = time.monotonic() + LEAVE_S
+    while (left := processes.processes_of(run)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
 
 
 def _record_attempt(run: RunDirectory, attempt: int, pid: int, stderr_from: int) -> None:

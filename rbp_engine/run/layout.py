@@ -126,14 +126,20 @@ def finite(value: Any) -> Any:
     return value
 
 
+def json_text(value: dict[str, Any], indent: int | None = None) -> str:
+    """The object as JSON that UTF-8 can hold: what it cannot, as in a file name of another encoding, is escaped."""
+    text = json.dumps(finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    return text.encode(errors="backslashreplace").decode()
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    write_atomic(path, json.dumps(finite(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_atomic(path, json_text(value, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; empty if it is missing, unreadable or not an object."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -24,7 +24,7 @@ def start_time(pid: int) -> float | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
+    except (psutil.Error, ValueError):  # ValueError: no pid at all, from a damaged run.json
         return None
 
 

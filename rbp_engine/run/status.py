@@ -87,7 +87,7 @@ def _find_out(run: RunDirectory, attempt: dict[str, Any]) -> Verdict:
         if isinstance(event.body, ErrorRaised):
             return Verdict("failed", event.body.message)
     for error_file in sorted(run.ranks.rglob("error.json")):
-        message = _error_message(error_file)
+        message = _error_message(error_file, since=attempt.get("t", 0.0))
         if message:
             return Verdict("failed", message)
     log = _tail(run.stderr(), attempt.get("stderr_from", 0))
@@ -98,14 +98,16 @@ def _find_out(run: RunDirectory, attempt: dict[str, Any]) -> Verdict:
     return Verdict("lost", "the process is gone without a word, probably killed (out of memory?)")
 
 
-def _error_message(error_file: Path) -> str:
-    """The message of an error file of torch.distributed; empty for the record of a graceful signal."""
+def _error_message(error_file: Path, since: float) -> str:
+    """The message of an error file of torch.distributed; empty for the record of a graceful signal, or an old one."""
     try:
+        if error_file.stat().st_mtime < since - 1.0:  # file systems count time more coarsely
+            return ""
         message = json.loads(error_file.read_text())["message"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-    text = message.get("message", "") if isinstance(message, dict) else str(message)
-    return "" if "SignalException" in text else text
+    text = message.get("message") if isinstance(message, dict) else message
+    return text if isinstance(text, str) and "SignalException" not in text else ""
 
 
 def _guess(signal_number: int) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import ID, RunDirectory, check_run_id
+from rbp_engine.run.layout import ID, RunDirectory
+from rbp_engine.run.processes import processes_of
 from rbp_engine.run.status import Verdict, judge
 from rbp_engine.run.summary import Summary, read_summary
 
@@ -51,10 +52,9 @@ def find_run(runs: Path, reference: str) -> RunDirectory:
         if not records:
             raise RunError(f"there are no runs in {runs}")
         return records[-1].run
-    check_run_id(reference)
-    if (runs / reference / "run.json").is_file():
+    if ID.fullmatch(reference) and (runs / reference / "run.json").is_file():
         return RunDirectory(runs / reference)
-    known = list(run_directories(runs))
+    known = list(run_directories(runs)) if reference else []
     for fitting in (
         [run for run in known if run.id.startswith(reference)],
         [run for run in known if len(reference) == 4 and run.id.endswith(reference)],
@@ -73,6 +73,8 @@ def remove_run(run: RunDirectory) -> None:
     verdict = judge(run)
     if verdict.live:
         raise RunError(f"{run.id} is {verdict.status}: stop or kill it first")
+    if verdict.status == "lost" and (left := processes_of(run)):
+        raise RunError(f"{run.id} is {verdict.status}, but process {left[0].pid} is still there: kill it first")
     hidden = run.path.with_name(f".removed-{run.id}")
     shutil.rmtree(hidden, ignore_errors=True)
     run.path.rename(hidden)

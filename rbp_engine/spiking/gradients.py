@@ -1,4 +1,4 @@
-"""The gradients of the rate pass whose values are already known from the sequence (paper, section 4, equations 8–10).
+"""Gradients of operations whose values are known before the graph is built (paper, section 4, equations 8–10).
 
 Every linear operation commutes with the time mean, so the value of r after a layer is the mean of what the layer
 made of the sequence, and nothing is computed a second time. These functions take that value and supply the gradient.
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from rbp_engine.spiking.rules import UnsupportedOperation
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
@@ -42,56 +44,106 @@ class NeuronRate(torch.autograd.Function):
         return grad * eligibility, None, None
 
 
-class LinearRate(torch.autograd.Function):
-    """c = W·r + b for a linear layer, r [B, …, in], c [B, …, out]."""
+class LinearGradient(torch.autograd.Function):
+    """c = W·x + b of a linear layer, whose value is known: ∂L/∂x goes to `graph` [B, …, in], ∂L/∂W sees `seen`."""
 
     @staticmethod
-    def forward(ctx: Any, rate: Tensor, weight: Tensor, bias: Tensor | None, mean_output: Tensor) -> Tensor:
-        ctx.save_for_backward(rate, weight)
-        return mean_output.view_as(mean_output)
+    def forward(ctx: Any, graph: Tensor, seen: Tensor, weight: Tensor, bias: Tensor | None, value: Tensor) -> Tensor:
+        ctx.save_for_backward(seen, weight)
+        return value.view_as(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        rate, weight = ctx.saved_tensors
-        needs_rate, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        grad_rows, rate_rows = grad.reshape(-1, grad.shape[-1]), rate.reshape(-1, rate.shape[-1])
+        seen, weight = ctx.saved_tensors
+        needs_graph, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        grad_rows, seen_rows = grad.reshape(-1, grad.shape[-1]), seen.reshape(-1, seen.shape[-1])
         return (
-            grad @ weight if needs_rate else None,
-            grad_rows.T @ rate_rows if needs_weight else None,
+            grad @ weight if needs_graph else None,
+            None,
+            grad_rows.T @ seen_rows if needs_weight else None,
             grad_rows.sum(0) if needs_bias else None,
             None,
         )
 
 
-class ConvolutionRate(torch.autograd.Function):
-    """c = W∗r + b for a convolution over space, r [B, C, …]; `geometry` is (stride, padding, dilation)."""
+class ConvolutionGradient(torch.autograd.Function):
+    """c = W∗x + b of a convolution, whose value is known: ∂L/∂x goes to `graph` [B, C, …], ∂L/∂W sees `seen`."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        rate: Tensor,
+        graph: Tensor,
+        seen: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        mean_output: Tensor,
+        value: Tensor,
         geometry: tuple[Sequence[int], Sequence[int], Sequence[int]],
         groups: int,
     ) -> Tensor:
-        ctx.save_for_backward(rate, weight)
+        ctx.save_for_backward(seen, weight)
         ctx.geometry, ctx.groups = geometry, groups
         ctx.bias_sizes = None if bias is None else list(bias.shape)
-        return mean_output.view_as(mean_output)
+        return value.view_as(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        rate, weight = ctx.saved_tensors
+        seen, weight = ctx.saved_tensors
         stride, padding, dilation = ctx.geometry
-        grads = torch.ops.aten.convolution_backward(
-            grad, rate, weight, ctx.bias_sizes, stride, padding, dilation,
-            False, [0] * len(stride), ctx.groups, list(ctx.needs_input_grad[:3]),
+        needs_graph, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
+        grad_graph, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
+            grad, seen, weight, ctx.bias_sizes, stride, padding, dilation,
+            False, [0] * len(stride), ctx.groups, [needs_graph, needs_weight, needs_bias],
         )  # fmt: skip
-        return *grads, None, None, None
+        return grad_graph, None, grad_weight, grad_bias, None, None, None
+
+
+def weighted_gradient(
+    operation: str, graph: Tensor, seen: Tensor, value: Tensor, args: Sequence[Any], kwargs: dict[str, Any]
+) -> Any:
+    """A convolution or linear layer whose output `value` is known, on the graph of its input.
+
+    `args` and `kwargs` are those of torch's function after its input. The weight's gradient is formed with `seen`
+    in the place of the input: the firing rate itself for the rate methods, the trace of the spikes for OTTT.
+    """
+    if operation == "linear":
+        return _linear_gradient(graph, seen, value, *args, **kwargs)
+    return _convolution_gradient(operation, graph, seen, value, *args, **kwargs)
+
+
+def _linear_gradient(graph: Tensor, seen: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    return LinearGradient.apply(graph, seen, weight, bias, value)
+
+
+def _convolution_gradient(
+    operation: str,
+    graph: Tensor,
+    seen: Tensor,
+    value: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    dims = weight.ndim - 2
+    stride, dilation = _per_dim(stride, dims), _per_dim(dilation, dims)
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        reach = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+        if any(length % 2 for length in reach):
+            raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
+        padding = [length // 2 for length in reach]
+    geometry = (stride, _per_dim(padding, dims), dilation)
+    return ConvolutionGradient.apply(graph, seen, weight, bias, value, geometry, groups)
+
+
+def _per_dim(value: int | Sequence[int], dims: int) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * dims if len(values) == 1 else values
 
 
 class BatchNormRate(torch.autograd.Function):

@@ -9,6 +9,8 @@ The functions take the neuron's settings as flat arguments: `decay` λ, `thresho
 reset, as in SpikingJelly), `detach_reset` and the surrogate.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,13 +36,13 @@ def step(
     return spikes, (1.0 - reset_by) * charged + reset_by * v_reset
 
 
-def sequence(current: Tensor, **neuron: object) -> Tensor:
+def sequence(current: Tensor, **neuron: Any) -> Tensor:
     """Spikes [T, B, …] for input currents [T, B, …], from rest, with a graph through time (BPTT)."""
-    membrane = _at_rest(current, neuron["v_reset"])
+    membrane = at_rest(current[0], neuron["v_reset"])
     spikes = []
     # unbind, not indexing: the backward of an index fills a whole [T, B, …] with zeros at every step.
     for current_t in current.unbind(0):
-        fired, membrane = step(membrane, current_t, **neuron)  # type: ignore[arg-type]
+        fired, membrane = step(membrane, current_t, **neuron)
         spikes.append(fired)
     return torch.stack(spikes)
 
@@ -48,7 +50,7 @@ def sequence(current: Tensor, **neuron: object) -> Tensor:
 @torch.no_grad()
 def spikes_only(current: Tensor, *, decay: float, threshold: float, v_reset: float | None) -> Tensor:
     """The same spikes [T, B, …] without a graph and in place, for evaluation."""
-    membrane = _at_rest(current, v_reset)
+    membrane = at_rest(current[0], v_reset)
     spikes = torch.empty(current.shape, dtype=current.dtype, device=current.device)
     for current_t, spikes_t in zip(current, spikes, strict=True):
         _charge(membrane, current_t, decay, v_reset)
@@ -57,45 +59,77 @@ def spikes_only(current: Tensor, *, decay: float, threshold: float, v_reset: flo
     return spikes
 
 
-@torch.no_grad()
-def rate(
-    current: Tensor,
-    *,
-    decay: float,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: Surrogate,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Spikes [T, B, …], firing rate [B, …] and eligibility [B, …] of one neuron layer (paper, section 4; no graph).
+class RateLoop:
+    """The loop of the rate methods, in place and without a graph: spikes, and the means that the rate pass needs.
 
     The eligibility g = mean_t(σ'_t·ρ_t) is what the rate's gradient is multiplied with on its way to the mean input;
-    ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t says how much of the input so far is still in the membrane.
+    ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t says how much of the input so far is still in the membrane (paper, section 4).
     """
-    membrane = _at_rest(current, v_reset)
-    spikes = torch.empty(current.shape, dtype=current.dtype, device=current.device)
-    eligibility = torch.zeros_like(membrane)
-    # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
-    uniform = v_reset is None and detach_reset
-    reach: Tensor | float = 1.0 if uniform else torch.ones_like(membrane)
-    for current_t, spikes_t in zip(current, spikes, strict=True):
-        _charge(membrane, current_t, decay, v_reset)
-        torch.ge(membrane, threshold, out=spikes_t)
-        slope_t = slope(surrogate, membrane - threshold)
-        if isinstance(reach, float):
-            eligibility.add_(slope_t, alpha=reach)
-            reach = 1.0 + decay * reach
+
+    def __init__(
+        self,
+        current: Tensor,
+        *,
+        decay: float,
+        threshold: float,
+        v_reset: float | None,
+        detach_reset: bool,
+        surrogate: Surrogate,
+    ) -> None:
+        """`current` [B, …] gives shape, type and device; the loop begins at rest."""
+        self.decay = decay
+        self.threshold = threshold
+        self.v_reset = v_reset
+        self.detach_reset = detach_reset
+        self.surrogate = surrogate
+        self._count = 0
+        self._membrane = at_rest(current, v_reset)
+        self._spikes = torch.zeros_like(self._membrane)
+        self._eligibility = torch.zeros_like(self._membrane)
+        # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
+        uniform = v_reset is None and detach_reset
+        self._reach: Tensor | float = 1.0 if uniform else torch.ones_like(self._membrane)
+
+    @torch.no_grad()
+    def step(self, current: Tensor, out: Tensor | None = None) -> Tensor:
+        """Spikes [B, …] of the next timestep, written into `out` if given."""
+        membrane, threshold = self._membrane, self.threshold
+        spikes = torch.empty_like(membrane) if out is None else out
+        _charge(membrane, current, self.decay, self.v_reset)
+        torch.ge(membrane, threshold, out=spikes)
+        slope_t = slope(self.surrogate, membrane - threshold)
+        if isinstance(self._reach, float):
+            self._eligibility.add_(slope_t, alpha=self._reach)
+            self._reach = 1.0 + self.decay * self._reach
         else:
-            eligibility.addcmul_(slope_t, reach)
-            carried = _carried_over(membrane, spikes_t, slope_t, threshold, v_reset, detach_reset)
-            reach.mul_(carried).mul_(decay).add_(1.0)
-        _reset(membrane, spikes_t, threshold, v_reset)
-    return spikes, spikes.mean(0), eligibility.div_(len(current))
+            self._eligibility.addcmul_(slope_t, self._reach)
+            carried = _carried_over(membrane, spikes, slope_t, threshold, self.v_reset, self.detach_reset)
+            self._reach.mul_(carried).mul_(self.decay).add_(1.0)
+        self._spikes.add_(spikes)
+        self._count += 1
+        _reset(membrane, spikes, threshold, self.v_reset)
+        return spikes
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """Firing rate and eligibility, both [B, …]; the loop is over, and its membrane is given back."""
+        rate, eligibility = self._spikes.div_(self._count), self._eligibility.div_(self._count)
+        del self._membrane, self._spikes, self._eligibility, self._reach
+        return rate, eligibility
 
 
-def _at_rest(current: Tensor, v_reset: object) -> Tensor:
-    rest = v_reset if isinstance(v_reset, float) else 0.0
-    return torch.full_like(current[0], rest, memory_format=torch.preserve_format)
+@torch.no_grad()
+def rate(current: Tensor, **neuron: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes [T, B, …], firing rate [B, …] and eligibility [B, …] of a whole sequence of input currents [T, B, …]."""
+    loop = RateLoop(current[0], **neuron)
+    spikes = torch.empty(current.shape, dtype=current.dtype, device=current.device)
+    for current_t, spikes_t in zip(current, spikes, strict=True):
+        loop.step(current_t, out=spikes_t)
+    return spikes, *loop.finish()
+
+
+def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
+    """A membrane of one timestep's shape at its resting potential."""
+    return torch.full_like(current.detach(), v_reset or 0.0)
 
 
 def _charge(membrane: Tensor, current: Tensor, decay: float, v_reset: float | None) -> None:

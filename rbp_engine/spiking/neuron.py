@@ -7,7 +7,7 @@ from spikingjelly.activation_based import base
 from torch import Tensor
 
 from rbp_engine.spiking import lif
-from rbp_engine.spiking.carriers import Carrier
+from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.surrogate import create_surrogate
 
 

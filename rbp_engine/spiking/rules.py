@@ -1,6 +1,6 @@
 """The rule table: what each torch operation does to a carrier.
 
-An operation belongs to one kind, and each carrier says how that kind acts on it (`spiking/carriers.py`):
+An operation belongs to one kind, and each carrier says how that kind acts on it (`spiking/carrier.py`):
 
     weighted      a convolution or linear layer: commutes with the time mean, expensive
     per_step      acts on each timestep by itself and commutes with the time mean
@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from rbp_engine.spiking.carriers import Carrier
+    from rbp_engine.spiking.carrier import Carrier
+
+# What torch calls the arguments in which a carrier can stand.
+_INPUTS = ("input", "tensors", "other")
 
 Function = Callable[..., Any]
 Arguments = tuple[Any, ...]
@@ -39,12 +42,19 @@ class UnsupportedOperation(TypeError):
         )
 
 
-def apply(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Apply a torch function of which `carrier` is the first carrier among the arguments."""
+def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """Apply a torch function; `carriers` are those among its arguments, in order."""
     rule = RULES.get(function.__name__)
     if rule is None:
         raise UnsupportedOperation(function.__name__)
-    return rule(carrier, function, args, kwargs)
+    if len({type(carrier) for carrier in carriers}) > 1:
+        raise UnsupportedOperation(function.__name__, "its arguments are carriers of different kinds")
+    lengths = {carrier.timesteps for carrier in carriers}
+    if len(lengths) > 1:
+        raise ValueError(f"{function.__name__}: sequences of different length meet, T = {sorted(lengths)}")
+    named = [name for name in _INPUTS if name in kwargs]
+    args = (*args, *(kwargs[name] for name in named))
+    return rule(carriers[0], function, args, {name: kwargs[name] for name in kwargs if name not in named})
 
 
 def _weighted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -65,15 +75,10 @@ def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: K
     return type(carrier).batch_norm(*args, **kwargs)
 
 
-def _dropout(
-    carrier: Carrier,
-    function: Function,
-    args: Arguments,
-    kwargs: Keywords,
-) -> Any:
+def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """One mask for all timesteps, so that it commutes with the time mean."""
     _, *rest = args
-    mask = function(torch.ones_like(carrier.batch, requires_grad=False), *rest, **kwargs)
+    mask = carrier.dropout_mask(lambda: function(torch.ones_like(carrier.batch, requires_grad=False), *rest, **kwargs))
     return type(carrier).elementwise(operator.mul, (carrier, mask))
 
 
@@ -104,7 +109,7 @@ def _over_space(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 
 def _cat(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-    parts = args[0] if args else kwargs["tensors"]
+    parts = args[0]
     if dim % carrier.ndim == 0 or any(not isinstance(part, type(carrier)) for part in parts):
         raise UnsupportedOperation(function.__name__, "only sequences of spikes can be joined, not along the batch")
     return type(carrier).per_step(lambda *tensors: torch.cat(tensors, dim), tuple(parts), {})
@@ -118,6 +123,8 @@ def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: 
             fits = not isinstance(other, Tensor) or other.ndim <= carrier.ndim
         if not fits:
             raise UnsupportedOperation(function.__name__, f"{list(other.shape)} against {list(carrier.shape)}")
+    if kwargs.get("rounding_mode") is not None:
+        raise UnsupportedOperation(function.__name__, "rounding does not commute with the time mean")
     return type(carrier).elementwise(function, args, **kwargs)
 
 

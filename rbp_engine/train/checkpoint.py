@@ -10,6 +10,7 @@ Nothing in it can execute code when it is loaded.
 """
 
 import hashlib
+import io
 import os
 import random
 import shutil
@@ -20,13 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from rbp_engine.run.layout import CHECKPOINT, read_json, write_json
 
 SCHEMA = 1
 KEPT = 2
+FILES = frozenset({"model.safetensors", "optimizer.pt", "rng-rank0.pt"})
 
 
 class CheckpointError(Exception):
@@ -68,27 +71,28 @@ def save(
     stays, and nothing half-made is left.
     """
     target = folder / f"step-{progress.step:08d}"
-    temporary = folder / f"{target.name}.tmp"
+    temporary, replaced = folder / f"{target.name}.tmp", folder / f"{target.name}.old.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
         weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, temporary / "model.safetensors")
-        torch.save({"optimizer": optimizer.state_dict(), "extra": extra}, temporary / "optimizer.pt")
-        torch.save(_generator_state(), temporary / "rng-rank0.pt")
+        _write(temporary / "model.safetensors", safetensors_bytes(weights))
+        _write(temporary / "optimizer.pt", _torch_bytes({"optimizer": optimizer.state_dict(), "extra": extra}))
+        _write(temporary / "rng-rank0.pt", _torch_bytes(_generator_state()))
         files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
         manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": 1, "t": time.time()}
-        _sync(*temporary.iterdir())
         write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
         _sync(temporary)
         if target.exists():
-            shutil.rmtree(target)
+            shutil.rmtree(replaced, ignore_errors=True)
+            target.rename(replaced)
         temporary.rename(target)
         _sync(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _prune(folder, keep)
+    shutil.rmtree(replaced, ignore_errors=True)
+    _prune(folder, keep, newest=target.name)
     return Checkpoint(target, progress, 1, experiment)
 
 
@@ -96,11 +100,11 @@ def keep_as_best(checkpoint: Checkpoint) -> None:
     """Make `best/` a hard-linked copy of the checkpoint."""
     folder = checkpoint.path.parent
     fresh, old, best = folder / "best.tmp", folder / "best.old", folder / "best"
-    for leftover in (fresh, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(checkpoint.path, fresh, copy_function=_link)
     # A folder cannot replace another in one step; in between, `find_best` takes the old one.
     if best.exists():
+        shutil.rmtree(old, ignore_errors=True)
         best.rename(old)
     fresh.rename(best)
     shutil.rmtree(old, ignore_errors=True)
@@ -144,8 +148,10 @@ def verify(path: Path) -> Checkpoint:
         progress = Progress(int(manifest["step"]), int(manifest["epoch"]), int(manifest["position"]))
         checkpoint = Checkpoint(path, progress, int(manifest["world_size"]), str(manifest["experiment"]))
         files = dict(manifest["files"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path.name} has no readable manifest") from error
+    if not files.keys() >= FILES:
+        raise CheckpointError(f"{path.name} is incomplete: its manifest names {', '.join(files) or 'no files'}")
     for name, expected in files.items():
         try:
             found = _describe(path / Path(name).name)
@@ -215,17 +221,31 @@ def _describe(path: Path) -> dict[str, Any]:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _sync(*paths: Path) -> None:
-    """Force files, or the entries of a folder, onto the disk."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _torch_bytes(value: Any) -> memoryview:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getbuffer()
 
 
-def _prune(folder: Path, keep: int) -> None:
-    names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name))
+def _write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file onto the disk. By hand, because safetensors and torch say in errors of their own that it is full."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Force the entries of a folder onto the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _prune(folder: Path, keep: int, newest: str) -> None:
+    # Later steps than the newest are those of damaged checkpoints that a resume has passed over.
+    names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.name <= newest)
     for name in names[: -max(keep, KEPT)]:
         shutil.rmtree(folder / name, ignore_errors=True)

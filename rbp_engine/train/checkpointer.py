@@ -1,5 +1,6 @@
 """When a checkpoint is due, and what belongs to saving one."""
 
+import math
 import time
 
 import torch
@@ -70,6 +71,8 @@ class Checkpointer:
         self.recorder.begin()
 
     def _check_weights(self, at: Progress) -> None:
-        norms = torch._foreach_norm([parameter.detach() for parameter in self.model.parameters()])
+        # The largest magnitudes; running statistics can go wrong before any weight does.
+        tensors = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+        norms = torch._foreach_norm(tensors, math.inf)
         if not bool(torch.isfinite(torch.stack(norms)).all()):
-            raise NonFiniteLoss(f"a weight is not finite after step {at.step}")
+            raise NonFiniteLoss(f"a weight or a running statistic is not finite after step {at.step}")

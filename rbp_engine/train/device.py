@@ -1,6 +1,10 @@
-"""Which device a run trains on."""
+"""Which device a run trains on; `python -m rbp_engine.train.device` describes them all, for `rbp doctor`."""
 
+import importlib
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,3 +52,46 @@ def _why_not() -> str:
     if not has_nvidia_card():
         return "there is no NVIDIA card on this machine"
     return f"torch ({torch.__version__}, CUDA {torch.version.cuda}) cannot use the NVIDIA card: is the driver too old?"
+
+
+def main() -> None:
+    """Write what torch makes of this machine on stdout, as one line of JSON.
+
+    `why_not` says why a card of this machine is not used, "" where all is well; `networks` is the error of loading
+    SpikingJelly and the networks, "" for none.
+    """
+    usable = torch.cuda.is_available()
+    report = {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "threads": torch.get_num_threads(),
+        "has_card": has_nvidia_card(),
+        "devices": [_try_card(index) for index in range(torch.cuda.device_count())] if usable else [],
+        "why_not": _why_not() if has_nvidia_card() and not usable else "",
+        "networks": _loading_error("rbp_engine.models"),
+    }
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+def _try_card(index: int) -> dict[str, Any]:
+    """Compute something: a card that torch lists may be too old for its kernels, or taken by somebody else."""
+    card: dict[str, Any] = {"index": index, "name": f"cuda:{index}", "memory": None, "error": ""}
+    try:
+        properties = torch.cuda.get_device_properties(index)
+        card |= {"name": properties.name, "memory": properties.total_memory}
+        torch.ones(2, device=f"cuda:{index}").sum().item()
+    except RuntimeError as error:
+        card["error"] = str(error).partition("\n")[0]
+    return card
+
+
+def _loading_error(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return ""
+
+
+if __name__ == "__main__":
+    main()

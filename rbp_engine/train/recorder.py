@@ -132,7 +132,9 @@ class Recorder:
     def _write_evaluation(self, epoch: int, result: dict[str, Any], weights: str) -> None:
         fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split")}
         self.journal.write(Validation(epoch=epoch, weights=weights, **fields))
-        self.journal.say(f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {result['top1']:.4f} ({weights})")
+        self.journal.say(
+            f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {result['top1']:.4f} ({weights})"
+        )
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that the events after a resume are those of an uninterrupted run."""

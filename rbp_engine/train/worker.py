@@ -81,6 +81,8 @@ def run_attempt(run: RunDirectory, journal: Journal, stop: StopFlag) -> str:
     recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device)
     if found:
         recorder.restore(checkpoint.load(found, model, optimizer), at)
+        if at.position == 0 and journal.summary.best.get("epoch") == at.epoch:
+            checkpoint.keep_as_best(found)  # a kill may have come between the checkpoint and its copy
     else:
         recorder.reset()
     journal.write(
@@ -90,6 +92,7 @@ def run_attempt(run: RunDirectory, journal: Journal, stop: StopFlag) -> str:
             host=socket.gethostname(),
             steps_per_epoch=len(feed.train),
             epochs=preset.train.epochs,
+            epoch=at.epoch,
         )
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

@@ -1,0 +1,273 @@
+"""Is this machine fit for training? One small check for each thing that goes wrong on real ones. Needs no torch."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from rbp_engine.data.catalog import CATALOG, presence
+from rbp_engine.machine import MachineError, machine_file, read_machine, runs_directory
+from rbp_engine.preset import list_presets
+
+_GIB: Final = 2**30
+_LOAD_TIMEOUT_S: Final = 180.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    `status` is "ok", "note" (training works, but somebody should know) or "problem" (it does not work); `remedy`
+    says what to do, "" for nothing.
+    """
+
+    name: str
+    status: Literal["ok", "note", "problem"]
+    text: str
+    remedy: str = ""
+
+
+def examine(runs: Path | None = None) -> Iterator[Finding]:
+    """Make every check, one after the other; `runs` is a runs directory chosen by --runs-dir."""
+    yield python()
+    yield packages()
+    yield torch()
+    yield nvidia_driver()
+    yield machine_toml()
+    yield runs_folder(runs)
+    yield presets()
+    yield data_sets()
+    yield logout()
+    yield shared_memory(Path("/dev/shm"))
+    yield threads()
+
+
+def python() -> Finding:
+    """Which Python is this? One that is too old has not come this far."""
+    return Finding("python", "ok", f"{platform.python_version()} in {sys.executable}")
+
+
+def packages() -> Finding:
+    """Which versions of the packages that decide a result are installed?"""
+    versions = {name: _version(name) for name in ("rbp-tui", "torch", "torchvision", "spikingjelly", "textual")}
+    text = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    missing = [name for name in ("torch", "torchvision", "spikingjelly") if not versions[name]]
+    if missing:
+        return Finding(
+            "packages", "problem", f"{text}; not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+        )
+    return Finding("packages", "ok", text if versions["rbp-tui"] else f"{text}; rbp itself runs from its source")
+
+
+def torch() -> Finding:
+    """Does torch load, and does it compute on the cards of this machine?"""
+    command = [sys.executable, "-m", "rbp_engine.train.device"]
+    try:
+        answer = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LOAD_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(
+            "torch", "problem", f"has not loaded in {_LOAD_TIMEOUT_S:.0f} s", "is Python on a slow network disk?"
+        )
+    if answer.returncode != 0:
+        last = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
+        return Finding("torch", "problem", f"does not load: {last}", "pip install --force-reinstall torch torchvision")
+    return judge_torch(json.loads(answer.stdout.splitlines()[-1]))
+
+
+def judge_torch(report: dict[str, Any]) -> Finding:
+    """The finding for a report of `rbp_engine.train.device`."""
+    if report["networks"]:
+        return Finding(
+            "torch",
+            "problem",
+            f"the networks do not load: {report['networks']}",
+            "torch, torchvision and SpikingJelly must fit together: "
+            "pip install --upgrade torch torchvision spikingjelly",
+        )
+    build = f"{report['torch']}, CUDA {report['cuda']}" if report["cuda"] else f"{report['torch']}, a CPU build"
+    if report["why_not"]:
+        return _unused_card(report, build)
+    cards = [_card_text(card) for card in report["devices"]]
+    broken = [card for card in report["devices"] if card["error"]]
+    if broken:
+        visible = ",".join(str(card["index"]) for card in report["devices"] if not card["error"])
+        remedy = f"CUDA_VISIBLE_DEVICES={visible} uses the others" if visible else "run.device=cpu trains on the CPU"
+        return Finding("torch", "problem", f"{build}: {'; '.join(cards)}", remedy)
+    if not cards:
+        return Finding("torch", "ok", f"{build}; no NVIDIA card here: trains on {report['threads']} CPU threads")
+    return Finding("torch", "ok", f"{build}: {'; '.join(cards)}")
+
+
+def nvidia_driver() -> Finding:
+    """What does the NVIDIA driver say, whatever torch makes of it?"""
+    try:
+        import pynvml
+    except ImportError:
+        return Finding("nvidia driver", "note", "nvidia-ml-py is not installed", "pip install nvidia-ml-py")
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return Finding("nvidia driver", "ok", f"none ({error}); only a machine with an NVIDIA card needs it")
+    try:
+        version, cuda = pynvml.nvmlSystemGetDriverVersion(), pynvml.nvmlSystemGetCudaDriverVersion()
+        count = pynvml.nvmlDeviceGetCount()
+        text = f"{version}, for CUDA up to {cuda // 1000}.{cuda % 1000 // 10}, {_count(count, 'card')}"
+        return Finding("nvidia driver", "ok", text)
+    except pynvml.NVMLError as error:
+        return Finding("nvidia driver", "note", f"does not answer: {error}", "nvidia-smi shows more; a reboot may help")
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def machine_toml() -> Finding:
+    """Can the settings of this machine be read?"""
+    path = machine_file()
+    try:
+        read_machine()
+    except MachineError as error:
+        return Finding("machine.toml", "problem", str(error), "mend or remove the file")
+    return Finding("machine.toml", "ok", str(path) if path.exists() else f"none, defaults apply (would be {path})")
+
+
+def runs_folder(explicit: Path | None = None) -> Finding:
+    """Can runs be written, and is there room for them?"""
+    try:
+        folder = runs_directory(explicit)
+    except MachineError:
+        return Finding("runs", "note", "not known until machine.toml is mended")
+    # pathlib raises where it may not look.
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        what = "cannot be written" if existing.is_dir() else "is not a folder"
+        remedy = "choose another with --runs-dir, $RBP_RUNS or `runs` in machine.toml"
+        return Finding("runs", "problem", f"{folder}: {existing} {what}", remedy)
+    free = shutil.disk_usage(existing).free
+    text = f"{folder}{'' if existing == folder else ' (made by the first run)'}, {free / _GIB:.1f} GiB free"
+    if free < 5 * _GIB:
+        return Finding("runs", "note", text, "checkpoints need room: rbp runs rm, or another runs directory")
+    return Finding("runs", "ok", text)
+
+
+def presets() -> Finding:
+    """Is every preset that can be named valid?"""
+    entries = list_presets()
+    broken = [entry.name for entry in entries if entry.problems]
+    if broken:
+        text = f"{len(broken)} of {len(entries)} are broken: {', '.join(broken)}"
+        return Finding("presets", "note", text, f"rbp presets check {' '.join(broken)}")
+    return Finding("presets", "ok", f"all {len(entries)} are valid")
+
+
+def data_sets() -> Finding:
+    """Which data sets are here?"""
+    try:
+        here = {name: presence(name).found for name in CATALOG}
+    except MachineError:
+        return Finding("data", "note", "not known until machine.toml is mended")
+    found, missing = [name for name in here if here[name]], [name for name in here if not here[name]]
+    text = "; ".join(
+        f"{label} {', '.join(names)}" for label, names in (("here:", found), ("not here:", missing)) if names
+    )
+    if not found:
+        return Finding("data", "problem", text, "rbp data list says what brings each of them")
+    return Finding("data", "ok", text)
+
+
+def logout() -> Finding:
+    """Do runs outlive a logout?"""
+    if not Path("/run/systemd/system").exists():
+        return Finding("logout", "ok", "systemd does not run here, so it ends no run at logout")
+    if not kills_at_logout(_logind_files()):
+        return Finding("logout", "ok", "runs go on when you log out")
+    # Lingering alone does not do: it keeps the user's services, not what was started from a login session.
+    return Finding(
+        "logout",
+        "note",
+        "KillUserProcesses=yes: systemd ends everything you started when you log out, setsid and tmux or not",
+        "once `loginctl enable-linger`, then start with `systemd-run --user --scope rbp train …` "
+        "(or `systemd-run --user --scope tmux`, and rbp inside)",
+    )
+
+
+def kills_at_logout(files: Iterable[Path]) -> bool:
+    """Whether configuration files of systemd-logind, the last one counting, set KillUserProcesses."""
+    value = "no"
+    for path in files:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        value = (re.findall(r"^[ \t]*KillUserProcesses[ \t]*=[ \t]*(\w+)", text, re.MULTILINE) or [value])[-1]
+    return value.lower() in {"yes", "y", "true", "t", "on", "1"}
+
+
+def shared_memory(folder: Path) -> Finding:
+    """Is there room where processes of one run exchange batches and gradients?"""
+    try:
+        size = shutil.disk_usage(folder).total
+    except OSError:
+        return Finding("shared memory", "ok", f"no {folder} here")
+    text = f"{size / _GIB:.1f} GiB in {folder}"
+    if size < _GIB:
+        remedy = "runs of several processes may fail; in a container: docker run --shm-size=8g, or --ipc=host"
+        return Finding("shared memory", "note", text, remedy)
+    return Finding("shared memory", "ok", text)
+
+
+def threads() -> Finding:
+    """Do the user's own settings slow training down?"""
+    cores = len(os.sched_getaffinity(0))
+    chosen = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ}
+    text = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "none set, rbp chooses"
+    text = f"{_count(cores, 'core')} for this process; {text}"
+    if chosen.get("OMP_WAIT_POLICY", "").lower() == "active":
+        return Finding("threads", "note", text, "waiting threads take cores from others: unset OMP_WAIT_POLICY")
+    if chosen.get("OMP_NUM_THREADS", "").isdecimal() and int(chosen["OMP_NUM_THREADS"]) > cores:
+        return Finding("threads", "note", text, "more threads than cores slow each other down: unset OMP_NUM_THREADS")
+    return Finding("threads", "ok", text)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _unused_card(report: dict[str, Any], build: str) -> Finding:
+    """This machine has a card and torch does not see it; training refuses to take the CPU in silence."""
+    anyway = "run.device=cpu trains on the CPU all the same"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if report["cuda"] and hidden is not None:
+        text = f"{build}: CUDA_VISIBLE_DEVICES='{hidden}' hides the card"
+        return Finding("torch", "problem", text, f"unset it; {anyway}")
+    if report["cuda"] and not Path("/dev/nvidiactl").exists():
+        text = f"{build}: the machine has an NVIDIA card that this container may not use"
+        return Finding("torch", "problem", text, f"docker run --gpus all; {anyway}")
+    return Finding("torch", "problem", report["why_not"], anyway)
+
+
+def _card_text(card: dict[str, Any]) -> str:
+    memory = "" if card["memory"] is None else f" ({card['memory'] / _GIB:.0f} GiB)"
+    return f"{card['name']}{memory}{' cannot compute: ' + card['error'] if card['error'] else ''}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _logind_files() -> list[Path]:
+    """In the order in which systemd reads them: the main file, then drop-ins by name."""
+    bases = [Path("/usr/lib/systemd"), Path("/run/systemd"), Path("/etc/systemd")]
+    drop_ins = [path for base in bases for path in base.glob("logind.conf.d/*.conf")]
+    return [*(base / "logind.conf" for base in bases), *sorted(drop_ins, key=lambda path: path.name)]

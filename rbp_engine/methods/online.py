@@ -1,0 +1,58 @@
+"""Online methods: the loss of each timestep is propagated back at once, in space only.
+
+    sltt   spatial learning through time (Meng et al., ICCV 2023): the membrane carries no gradient through time
+    ottt   online training through time (Xiao et al., NeurIPS 2022): the same, but a weight's gradient is formed with
+           the trace a_t = λ·a_{t−1} + s_t of the spikes that it received
+
+Both minimise the mean over t of CE(o_t, y). The gradients of all timesteps are added up; the weights change after the
+last one.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.methods.protocol import (
+    StepOutput,
+    carried,
+    cross_entropy,
+    images_by_step,
+    predict,
+    reset_state,
+)
+from rbp_engine.spiking.single_step import StepTensor, TraceTensor
+from rbp_engine.spiking.tape import Tape
+
+
+class SLTT:
+    """Memory of one timestep's graph, whatever T."""
+
+    name = "sltt"
+    carrier: ClassVar[type[StepTensor]] = StepTensor
+
+    def __init__(self, timesteps: int) -> None:
+        self.timesteps = timesteps
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+        reset_state(model)
+        tape = Tape(self.timesteps)
+        losses, logits = [], []
+        for images_t in images_by_step(images, self.timesteps):
+            tape.rewind()
+            out = carried(model(self.carrier(images_t, tape, through_time=False)), self.carrier).values
+            loss = cross_entropy(out, labels)
+            (loss / self.timesteps).backward()
+            losses.append(loss.detach())
+            logits.append(out.detach())
+        return StepOutput(torch.stack(losses).mean(), torch.stack(logits).mean(0))
+
+    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
+        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+
+
+class OTTT(SLTT):
+    """SLTT with traces; without batch norm between a neuron and its weights, as its paper assumes."""
+
+    name = "ottt"
+    carrier = TraceTensor

@@ -1,0 +1,179 @@
+"""What flows through a network instead of a tensor: spikes over time, in one form or another.
+
+A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions through
+`__torch_function__`, so that unmodified `torch.nn` modules work on it and models know neither T nor the method.
+What each operation does to a carrier stands in one table, `spiking/rules.py`. The carriers: `spiking/sequence.py`,
+`spiking/rate.py`, `spiking/single_step.py`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from rbp_engine.spiking import rules
+from rbp_engine.spiking.rules import UnsupportedOperation
+
+if TYPE_CHECKING:
+    from rbp_engine.spiking.neuron import LIF
+
+
+class Carrier:
+    """T timesteps of a batch, shaped [B, …] as far as a module can see.
+
+    Subclasses say what the kinds of operation in `spiking/rules.py` do to them.
+    """
+
+    timesteps: int
+
+    @property
+    def batch(self) -> Tensor:
+        """A tensor of the shape, type and device that a module sees, [B, …]."""
+        raise NotImplementedError
+
+    def fire(self, neuron: LIF) -> Self:
+        """The spikes of a neuron layer that receives this carrier as its input current."""
+        raise NotImplementedError
+
+    def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
+        """The mask [B, …] of a dropout layer, the same at every timestep."""
+        return draw()
+
+    @classmethod
+    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Apply a function to each timestep, as one batch [T·B, …]; it must keep the batch dimension first."""
+        raise NotImplementedError
+
+    @classmethod
+    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
+        """Apply a broadcasting function of carriers, tensors without time [B, …] and numbers."""
+        raise NotImplementedError
+
+    @classmethod
+    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
+        """Apply a convolution or a linear layer."""
+        return cls.per_step(function, args, kwargs)
+
+    @classmethod
+    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Apply a max pooling."""
+        return cls.per_step(function, args, kwargs)
+
+    @classmethod
+    def batch_norm(
+        cls,
+        x: Self,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Self:
+        """`torch.nn.functional.batch_norm` with statistics over all timesteps, [T·B, C, …]."""
+        raise NotImplementedError
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return _apply(function, *args, **(kwargs or {}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not callable(getattr(Tensor, name, None)):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return lambda *args, **kwargs: _apply(getattr(Tensor, name), self, *args, **kwargs)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.batch.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.batch.ndim
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.batch.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.batch.device
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.batch.is_cuda
+
+    def dim(self) -> int:
+        return self.batch.ndim
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __add__(self, other: Any) -> Any:
+        return _apply(operator.add, self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _apply(operator.add, other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _apply(operator.sub, self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _apply(operator.sub, other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _apply(operator.mul, self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _apply(operator.mul, other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _apply(operator.truediv, self, other)
+
+    def __neg__(self) -> Any:
+        return _apply(operator.neg, self)
+
+
+def _apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return rules.apply(list(all_carriers([*args, *kwargs.values()])), function, args, kwargs)
+
+
+def all_carriers(args: Iterable[Any]) -> Iterable[Any]:
+    """The carriers among arguments, tuples and lists included."""
+    for arg in args:
+        if isinstance(arg, Carrier):
+            yield arg
+        elif isinstance(arg, (tuple, list)):
+            yield from all_carriers(arg)
+
+
+def replace_carriers(args: tuple[Any, ...], by: Callable[[Any], Any]) -> tuple[Any, ...]:
+    return tuple(by(arg) if isinstance(arg, Carrier) else arg for arg in args)
+
+
+def check_scaling(operation: str, args: tuple[Any, ...]) -> None:
+    """Refuse products and quotients of two sequences: the mean of a product is not the product of the means."""
+    if operation not in ("mul", "div", "truediv"):
+        return
+    left, right = args[:2]
+    if isinstance(right, Carrier) and (operation != "mul" or isinstance(left, Carrier)):
+        raise UnsupportedOperation(operation, "the mean of a product is not the product of the means")
+
+
+def check_batch_norm(values: Tensor, timesteps: int) -> None:
+    """Refuse statistics of a single value per channel, as torch does. `values` [B, C, …] are those of one timestep."""
+    if timesteps * values.numel() == values.shape[1]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(values.shape)}")

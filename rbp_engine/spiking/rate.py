@@ -1,0 +1,119 @@
+"""The carrier of rate_M: the whole sequence without a graph, and its time mean with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rbp_engine.spiking import lif
+from rbp_engine.spiking.carrier import Carrier, all_carriers, check_batch_norm, check_scaling, replace_carriers
+from rbp_engine.spiking.gradients import BatchNormRate, NeuronRate, WithValue, weighted_gradient
+from rbp_engine.spiking.sequence import SequenceTensor, static_batch_norm
+
+if TYPE_CHECKING:
+    from rbp_engine.spiking.neuron import LIF
+
+
+class RateTensor(Carrier):
+    """A sequence [T, B, …] without a graph, and its time mean r [B, …] which carries the graph (rate_M).
+
+    One pass through the network builds both, and the backward pass is that of a network without time (paper,
+    section 4). Until the first neuron a static image is its own mean: `sequence` then holds the values of `rate`.
+    """
+
+    def __init__(self, sequence: SequenceTensor, rate: Tensor) -> None:
+        self.sequence = sequence
+        self.rate = rate
+        self.timesteps = sequence.timesteps
+
+    @classmethod
+    def static(cls, values: Tensor, timesteps: int) -> Self:
+        """Values [B, …] that are the same at every step."""
+        return cls(SequenceTensor(values.detach(), timesteps, static=True), values)
+
+    @property
+    def batch(self) -> Tensor:
+        return self.rate
+
+    def fire(self, neuron: LIF) -> RateTensor:
+        spikes, rate, eligibility = lif.rate(self.sequence.steps(), **neuron.settings)
+        mean = NeuronRate.apply(self.rate, rate, eligibility)
+        return RateTensor(SequenceTensor(spikes, self.timesteps), mean)
+
+    @classmethod
+    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+        if _all_static(args):
+            return cls.static(rate, _timesteps(args))
+        return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), rate)
+
+    @classmethod
+    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
+        check_scaling(function.__name__, args)
+        rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+        if _all_static(args):
+            return cls.static(rate, _timesteps(args))
+        with torch.no_grad():
+            return cls(
+                SequenceTensor.elementwise(function, replace_carriers(args, lambda x: x.sequence), **kwargs), rate
+            )
+
+    @classmethod
+    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
+        if _all_static(args):
+            return cls.per_step(function, args, kwargs)
+        sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
+        rate = args[0].rate
+        return cls(
+            sequence, weighted_gradient(function.__name__, rate, rate.detach(), sequence.time_mean(), args[1:], kwargs)
+        )
+
+    @classmethod
+    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        if _all_static(args):
+            return cls.per_step(function, args, kwargs)
+        sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
+        routed = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+        return cls(sequence, WithValue.apply(routed, sequence.time_mean()))
+
+    @classmethod
+    def batch_norm(
+        cls,
+        x: Self,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Self:
+        if not training:
+            return cls.per_step(F.batch_norm, (x, running_mean, running_var, weight, bias, False, momentum, eps), {})
+        if x.sequence.static:
+            rate = static_batch_norm(x.rate, x.timesteps, running_mean, running_var, weight, bias, momentum, eps)
+            return cls.static(rate, x.timesteps)
+        check_batch_norm(x.rate, x.timesteps)
+        with torch.no_grad():
+            out, mean, inverse_deviation = torch.native_batch_norm(
+                x.sequence.values.flatten(0, 1), weight, bias, running_mean, running_var, True, momentum, eps
+            )
+        sequence = SequenceTensor(out.unflatten(0, (x.timesteps, -1)), x.timesteps)
+        return cls(sequence, BatchNormRate.apply(x.rate, weight, bias, mean, inverse_deviation))
+
+
+def _timesteps(args: tuple[Any, ...]) -> int:
+    return int(next(iter(all_carriers(args))).timesteps)
+
+
+def _all_static(args: tuple[Any, ...]) -> bool:
+    return all(carrier.sequence.static for carrier in all_carriers(args))
+
+
+def _on_sequence(kind: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with torch.no_grad():
+        return kind(function, replace_carriers(args, lambda x: x.sequence), kwargs)

@@ -1,0 +1,108 @@
+"""The carrier of multi-step BPTT and of evaluation: all timesteps at once, with their graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rbp_engine.spiking import lif
+from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
+
+if TYPE_CHECKING:
+    from rbp_engine.spiking.neuron import LIF
+
+
+class SequenceTensor(Carrier):
+    """A sequence [T, B, …] with its graph: multi-step BPTT, and evaluation.
+
+    A sequence that is the same at every step (a static image before the first neuron) is kept once, as [B, …], and
+    whatever comes before the first neuron costs one timestep instead of T.
+    """
+
+    def __init__(self, values: Tensor, timesteps: int, static: bool = False) -> None:
+        self.values = values
+        self.timesteps = timesteps
+        self.static = static
+
+    @property
+    def batch(self) -> Tensor:
+        return self.values if self.static else self.values[0]
+
+    def steps(self) -> Tensor:
+        """[T, B, …]; a static sequence is expanded without a copy."""
+        return self.values.expand(self.timesteps, *self.values.shape) if self.static else self.values
+
+    def time_mean(self) -> Tensor:
+        """[B, …]."""
+        return self.values if self.static else self.values.mean(0)
+
+    def fire(self, neuron: LIF) -> SequenceTensor:
+        current = self.steps()
+        if torch.is_grad_enabled() and current.requires_grad:
+            return SequenceTensor(lif.sequence(current, **neuron.settings), self.timesteps)
+        spikes = lif.spikes_only(current, decay=neuron.decay, threshold=neuron.threshold, v_reset=neuron.v_reset)
+        return SequenceTensor(spikes, self.timesteps)
+
+    @classmethod
+    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        carriers = list(all_carriers(args))
+        timesteps, static = carriers[0].timesteps, all(carrier.static for carrier in carriers)
+        if static:
+            return cls(function(*replace_carriers(args, lambda x: x.values), **kwargs), timesteps, static=True)
+        out = function(*replace_carriers(args, lambda x: x.steps().flatten(0, 1)), **kwargs)
+        return cls(out.unflatten(0, (timesteps, -1)), timesteps)
+
+    @classmethod
+    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
+        carriers = list(all_carriers(args))
+        # [B, …] broadcasts against [T, B, …] as it stands.
+        out = function(*replace_carriers(args, lambda x: x.values), **kwargs)
+        return cls(out, carriers[0].timesteps, static=all(carrier.static for carrier in carriers))
+
+    @classmethod
+    def batch_norm(
+        cls,
+        x: Self,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Self:
+        if x.static and training:
+            args = (running_mean, running_var, weight, bias, momentum, eps)
+            return cls(static_batch_norm(x.values, x.timesteps, *args), x.timesteps, static=True)
+        args = (x, running_mean, running_var, weight, bias, training, momentum, eps)  # type: ignore[assignment]
+        return cls.per_step(F.batch_norm, args, {})
+
+
+def static_batch_norm(
+    values: Tensor,
+    timesteps: int,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """Batch norm of values [B, C, …] that stand for T equal steps.
+
+    Mean and biased variance are those of the T·B batch. The running variance is the unbiased one, n/(n − 1), and is
+    corrected to the count n of all T steps.
+    """
+    # Batch norm keeps its running variance for the backward, so the correction goes to the module's, not to that one.
+    updated = None if running_var is None else running_var.clone()
+    out = F.batch_norm(values, running_mean, updated, weight, bias, True, momentum, eps)
+    if running_var is not None and updated is not None:
+        count = values.numel() // values.shape[1]
+        unbiased = (timesteps * count / (timesteps * count - 1)) / (count / (count - 1))
+        kept = running_var * (1.0 - momentum)
+        running_var.copy_(kept + (updated - kept) * unbiased)
+    return out

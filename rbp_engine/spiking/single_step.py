@@ -1,0 +1,112 @@
+"""Carriers of methods whose loop over time is outside the network: one timestep [B, …] at a time.
+
+    StepTensor    the values of one timestep with their graph: single-step BPTT and SLTT
+    TraceTensor   the same with the trace of the spikes, which the weights are trained on: OTTT
+
+Membranes and dropout masks lie on a `Tape` that belongs to one training step; nothing is kept in a module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rbp_engine.spiking import lif
+from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
+from rbp_engine.spiking.gradients import weighted_gradient
+from rbp_engine.spiking.tape import Tape
+
+if TYPE_CHECKING:
+    from rbp_engine.spiking.neuron import LIF
+
+
+@dataclass
+class Membrane:
+    """What a neuron layer carries to the next timestep; `trace` is OTTT's, a_t = λ·a_{t−1} + s_t."""
+
+    v: Tensor
+    trace: Tensor | None = None
+
+
+class StepTensor(Carrier):
+    """Values [B, …] of one timestep.
+
+    With `through_time` the membrane keeps its graph from step to step (BPTT); without it the gradient is spatial
+    only (SLTT).
+    """
+
+    def __init__(self, values: Tensor, tape: Tape, through_time: bool) -> None:
+        self.values = values
+        self.tape = tape
+        self.through_time = through_time
+        self.timesteps = tape.timesteps
+
+    @property
+    def batch(self) -> Tensor:
+        return self.values
+
+    def like(self, values: Tensor) -> Self:
+        """Other values of the same timestep."""
+        return type(self)(values, self.tape, self.through_time)
+
+    def fire(self, neuron: LIF) -> Self:
+        spikes, _ = self.charge_and_fire(neuron)
+        return self.like(spikes)
+
+    def charge_and_fire(self, neuron: LIF) -> tuple[Tensor, Membrane]:
+        membrane = self.tape.record(Membrane, lambda: Membrane(lif.at_rest(self.values, neuron.v_reset)))
+        before = membrane.v if self.through_time else membrane.v.detach()
+        spikes, membrane.v = lif.step(before, self.values, **neuron.settings)
+        return spikes, membrane
+
+    def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
+        return self.tape.record(Tensor, draw)
+
+    @classmethod
+    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        first: Self = next(iter(all_carriers(args)))
+        return first.like(function(*replace_carriers(args, lambda x: x.values), **kwargs))
+
+    @classmethod
+    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
+        return cls.per_step(function, args, kwargs)
+
+    @classmethod
+    def batch_norm(cls, x: Self, *args: Any, **kwargs: Any) -> Self:
+        return x.like(F.batch_norm(x.values, *args, **kwargs))
+
+
+class TraceTensor(StepTensor):
+    """Spikes [B, …] of one timestep and their trace; None where no neuron has fired yet, or after a weighted layer."""
+
+    def __init__(self, values: Tensor, tape: Tape, through_time: bool = False, trace: Tensor | None = None) -> None:
+        super().__init__(values, tape, through_time)
+        self.trace = trace
+
+    def fire(self, neuron: LIF) -> Self:
+        spikes, membrane = self.charge_and_fire(neuron)
+        fired = spikes.detach()
+        membrane.trace = fired if membrane.trace is None else neuron.decay * membrane.trace + fired
+        return type(self)(spikes, self.tape, trace=membrane.trace)
+
+    @classmethod
+    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        out = super().per_step(function, args, kwargs)
+        if all(carrier.trace is not None for carrier in all_carriers(args)):
+            with torch.no_grad():
+                out.trace = function(*replace_carriers(args, lambda x: x.trace), **kwargs)
+        return out
+
+    @classmethod
+    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
+        x: Self = args[0]
+        if x.trace is None:
+            return x.like(function(x.values, *args[1:], **kwargs))
+        with torch.no_grad():
+            value = function(x.values, *args[1:], **kwargs)
+        return x.like(weighted_gradient(function.__name__, x.values, x.trace, value, args[1:], kwargs))

@@ -1,0 +1,41 @@
+"""What a network keeps between the timesteps of one training step, without keeping it in the modules."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+
+class Tape:
+    """A record for every operation that needs one, found by the order in which the operations come.
+
+    The loop over time is outside the network for the single-step methods. Every pass rewinds the tape, and the same
+    operation finds the record that it made at the first timestep. When the tape is dropped, so is all state.
+    """
+
+    def __init__(self, timesteps: int) -> None:
+        self.timesteps = timesteps
+        self.step = -1
+        self._records: list[Any] = []
+        self._next = 0
+
+    def rewind(self) -> None:
+        """Begin the next pass; all passes must use the same operations in the same order."""
+        if self.step >= 0 and self._next != len(self._records):
+            raise ValueError(
+                "the network used other operations than at the timestep before; it must not branch in time"
+            )
+        self.step += 1
+        self._next = 0
+
+    def record(self, kind: type[R], make: Callable[[], R]) -> R:
+        """The record of the operation that comes now; made where this is the first pass."""
+        if self.step == 0:
+            self._records.append(make())
+        found = self._records[self._next] if self._next < len(self._records) else None
+        if not isinstance(found, kind):
+            raise ValueError(
+                "the network used other operations than at the timestep before; it must not branch in time"
+            )
+        self._next += 1
+        return found

@@ -1,0 +1,46 @@
+"""The front end stays light: no command that only reads may load torch, and help may not load pydantic either."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "torchvision", "spikingjelly", "sklearn", "scipy")
+
+COMMANDS = {
+    "--help": (),
+    "ls": (),
+    "presets list": (),
+    "presets show digits": (),
+    "data list": (),
+    "train digits --dry-run": (),
+}
+
+
+def loaded_modules(command: str, tmp_path) -> set[str]:
+    script = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: sys.stderr.write('MODULES ' + ' '.join(sys.modules)))\n"
+        "from rbp_tui.cli import main\n"
+        f"sys.argv = ['rbp', *{command.split()!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RBP_RUNS": str(tmp_path / "runs")},
+        check=True,
+    )
+    return set(done.stderr.partition("MODULES ")[2].split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_only_reads_loads_no_torch(command, tmp_path):
+    modules = loaded_modules(command, tmp_path)
+    assert "rbp_tui.cli" in modules
+    assert not modules & set(HEAVY)
+
+
+def test_help_loads_no_pydantic(tmp_path):
+    assert "pydantic" not in loaded_modules("--help", tmp_path)

@@ -1,0 +1,60 @@
+"""The wheel is what users install: it carries the presets and trains outside of the checkout."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(CHECKOUT)], check=True
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """An environment with nothing of the checkout in it, the dependencies those of the running one."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (site_packages / "dependencies.pth").write_text("\n".join(here))
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
+    return folder / "bin" / "rbp"
+
+
+def run(rbp, *words, cwd):
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd), "OMP_WAIT_POLICY": "PASSIVE"}
+    return subprocess.run([str(rbp), *words], cwd=cwd, env=environment, capture_output=True, text=True, check=True)
+
+
+def test_the_wheel_carries_every_preset_and_no_tests(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    presets = {Path(name).name for name in names if name.startswith("rbp_engine/preset/bundled/")}
+    assert presets == {path.name for path in (CHECKOUT / "presets").glob("*.toml")}
+    assert not [name for name in names if "test" in name]
+
+
+def test_the_installed_wheel_lists_the_bundled_presets(installed, tmp_path):
+    listed = json.loads(run(installed, "presets", "list", "--json", cwd=tmp_path).stdout)
+    assert {entry["name"] for entry in listed} == {path.stem for path in (CHECKOUT / "presets").glob("*.toml")}
+    assert all("bundled" in entry["path"] and str(CHECKOUT) not in entry["path"] for entry in listed)
+
+
+def test_the_installed_wheel_trains_an_epoch_of_digits(installed, tmp_path):
+    run(installed, "train", "digits", "epochs=1", cwd=tmp_path)
+    (summary,) = json.loads(run(installed, "ls", "--json", cwd=tmp_path).stdout)
+    assert summary["status"] == "completed"
+    assert summary["last"]["top1"] > 0.3

@@ -1,0 +1,252 @@
+"""A method keeps no state of its own: not after an error, not after a forward without backward, not in the modules."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.models import create_model
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+
+T, B = 3, 4
+LABELS = torch.tensor([0, 1, 2, 0])
+METHOD_NAMES = sorted(METHODS)
+
+
+def network():
+    torch.manual_seed(0)
+    return create_model("convnet", num_classes=3, in_channels=2).double()
+
+
+def images(static=False):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(T, B, 2, 8, 8, generator=generator, dtype=torch.float64)
+    return x[0] if static else x
+
+
+def gradients(model):
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+def fresh_gradients(name):
+    model = network()
+    create_method(name, T).step(model, images(), LABELS)
+    return gradients(model)
+
+
+def equal(left, right):
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def fail(*_):
+    raise RuntimeError("interrupted")
+
+
+@pytest.mark.parametrize("place", ["the first layer", "a neuron", "the middle", "the head", "the loss", "the backward"])
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_an_exception_in_the_middle_of_a_step_leaves_nothing_behind(name, place):
+    model, method = network(), create_method(name, T)
+    handle, labels = None, LABELS
+    if place == "the loss":
+        labels = torch.tensor([0, 1, 2, 9])
+    elif place == "the backward":
+        handle = model[0].weight.register_hook(fail)
+    elif place == "the middle":
+        # The error comes out of torch, from inside the operation on the sequence.
+        weight = model[3].weight
+        model[3].weight = nn.Parameter(weight[:, :1])
+    else:
+        layer = {"the first layer": model[0], "a neuron": model[2], "the head": model[-1]}[place]
+        handle = layer.register_forward_hook(fail)
+    with pytest.raises((RuntimeError, IndexError)):
+        method.step(model, images(), labels)
+    assert torch.is_grad_enabled()
+    if place == "the middle":
+        model[3].weight = weight
+    if handle is not None:
+        handle.remove()
+    model.zero_grad()
+    method.step(model, images(), LABELS)
+    assert equal(gradients(model), fresh_gradients(name))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_an_exception_in_predict_puts_the_modes_back_and_leaves_gradients_on(name):
+    model, method = network(), create_method(name, T)
+    handle = model[-1].register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        method.predict(model, images())
+    handle.remove()
+    assert torch.is_grad_enabled()
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_forward_without_a_backward_changes_nothing_for_the_next_step(name):
+    model = network()
+    x = images()
+    model(SequenceTensor(x, T))
+    model(RateTensor(SequenceTensor(x, T), x.mean(0)))
+    create_method(name, T).step(model, x, LABELS)
+    assert equal(gradients(model), fresh_gradients(name))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_step_of_one_method_changes_nothing_for_the_next_of_another(name):
+    model = network()
+    for other in METHOD_NAMES:
+        create_method(other, T).step(model, images(static=True), LABELS)
+    model.zero_grad()
+    create_method(name, T).step(model, images(), LABELS)
+    assert equal(gradients(model), fresh_gradients(name))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_step_leaves_no_membrane_and_no_hook_in_the_model(name):
+    model = network()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    create_method(name, T).step(model, images(), LABELS)
+    assert model.state_dict().keys() == before.keys()
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        if isinstance(module, LIF):
+            assert module.v == 0.0
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_step_changes_no_weight_and_no_training_flag(name):
+    model = network()
+    model[1].eval()
+    weights = [parameter.clone() for parameter in model.parameters()]
+    modes = [module.training for module in model.modules()]
+    create_method(name, T).step(model, images(), LABELS)
+    assert equal(model.parameters(), weights)
+    assert [module.training for module in model.modules()] == modes
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_frozen_batch_norm_is_left_frozen_by_a_step(name):
+    model = network()
+    model[1].eval()
+    frozen, trained = model[1].running_mean.clone(), model[4].running_mean.clone()
+    create_method(name, T).step(model, images(), LABELS)
+    assert torch.equal(model[1].running_mean, frozen)
+    assert not torch.equal(model[4].running_mean, trained)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_predict_touches_neither_flags_nor_statistics_nor_gradients(name):
+    model = network()
+    model.train()
+    model[1].eval()
+    model[4].eval()
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    before = copy.deepcopy(model.state_dict())
+    modes = [module.training for module in model.modules()]
+    assert set(modes) == {True, False}
+    logits = create_method(name, T).predict(model, images())
+    assert [module.training for module in model.modules()] == modes
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert all((parameter.grad == 0.5).all() for parameter in model.parameters())
+    assert not logits.requires_grad
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_predict_between_two_steps_changes_nothing_for_the_second(name):
+    model, method = network(), create_method(name, T)
+    method.predict(model, images(static=True))
+    method.step(model, images(), LABELS)
+    assert equal(gradients(model), fresh_gradients(name))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_step_adds_to_the_gradients_that_are_there(name):
+    model = network()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    create_method(name, T).step(model, images(), LABELS)
+    for total, own in zip(gradients(model), fresh_gradients(name), strict=True):
+        torch.testing.assert_close(total, own + 1.0, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_the_output_is_detached_and_the_loss_unscaled(name):
+    output = create_method(name, T).step(network(), images(), LABELS)
+    assert not output.loss.requires_grad
+    assert not output.logits.requires_grad
+    assert output.logits.shape == (B, 3)
+    assert output.loss.shape == ()
+    torch.testing.assert_close(output.loss, nn.functional.cross_entropy(output.logits, LABELS))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("what", ["step", "predict"])
+def test_another_number_of_timesteps_is_a_value_error_that_names_the_shape(name, what):
+    method, x = create_method(name, T + 1), images()
+    arguments = (x, LABELS) if what == "step" else (x,)
+    with pytest.raises(ValueError, match=rf"{T} timesteps.* {T + 1}.*\[{T}, {B}, 2, 8, 8\]"):
+        getattr(method, what)(network(), *arguments)
+
+
+@pytest.mark.parametrize("shape", [(B, 8), (B, 8, 8), (1, T, B, 2, 8, 8)])
+@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("what", ["step", "predict"])
+def test_a_wrong_number_of_dimensions_is_a_value_error_that_names_the_shape(what, name, shape):
+    x = torch.zeros(shape, dtype=torch.float64)
+    arguments = (x, LABELS) if what == "step" else (x,)
+    with pytest.raises(ValueError, match=str(list(shape)).replace("[", r"\[").replace("]", r"\]")):
+        getattr(create_method(name, T), what)(network(), *arguments)
+
+
+def test_predict_with_zero_timesteps_is_a_value_error():
+    with pytest.raises(ValueError, match="timesteps"):
+        create_method("bptt", T).predict(network(), images(static=True), timesteps=0)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("bptt", {"loss_scale": "1"}), ("rate_m", {"momentum": 0.9})])
+def test_a_keyword_that_does_not_apply_to_the_method_is_a_type_error(name, settings):
+    with pytest.raises(TypeError, match=next(iter(settings))):
+        create_method(name, T, **settings)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_keyword_that_step_does_not_know_is_a_type_error(name):
+    with pytest.raises(TypeError, match="temperature"):
+        create_method(name, T).step(network(), images(), LABELS, temperature=2.0)
+
+
+def test_another_loss_scale_is_a_value_error():
+    with pytest.raises(ValueError, match="loss_scale"):
+        create_method("rate_m", T, loss_scale="T")
+
+
+def test_an_unknown_method_is_a_value_error_that_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"'bppt'.*bptt.*rate_m"):
+        create_method("bppt", T)
+
+
+@pytest.mark.parametrize("timesteps", [0, -1])
+def test_timesteps_start_at_one(timesteps):
+    with pytest.raises(ValueError, match="timesteps"):
+        create_method("rate_m", timesteps)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_network_that_returns_no_carrier_is_a_type_error(name):
+    class Leak(nn.Module):
+        def forward(self, x):
+            return torch.ones_like(x)
+
+    with pytest.raises(TypeError, match="returned Tensor"):
+        create_method(name, T).step(Leak(), images(), LABELS)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_methods_carry_their_registered_name(name):
+    method = create_method(name, T)
+    assert (method.name, method.timesteps) == (name, T)

@@ -1,0 +1,98 @@
+"""SpikingJelly's own networks train unmodified with our neuron in place of theirs."""
+
+import copy
+
+import pytest
+import torch
+from spikingjelly.activation_based import functional, layer
+from spikingjelly.activation_based.model import sew_resnet, spiking_resnet, spiking_vgg
+from torch import nn
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+
+T, B = 2, 2
+LABELS = torch.tensor([1, 7])
+NETWORKS = {
+    "spiking_vgg11_bn": lambda: spiking_vgg.spiking_vgg11_bn(spiking_neuron=LIF, num_classes=10),
+    "sew_resnet18": lambda: sew_resnet.sew_resnet18(spiking_neuron=LIF, cnf="ADD", num_classes=10),
+    "spiking_resnet18": lambda: spiking_resnet.spiking_resnet18(spiking_neuron=LIF, num_classes=10),
+}
+METHOD_NAMES = sorted(METHODS)
+
+
+@pytest.fixture(scope="module", params=sorted(NETWORKS))
+def network(request):
+    torch.manual_seed(0)
+    return NETWORKS[request.param]()
+
+
+def images(batch=B):
+    return torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_step_gives_every_parameter_a_finite_gradient(network, name):
+    network.zero_grad()
+    output = create_method(name, T).step(network, images(), LABELS)
+    assert output.logits.shape == (B, 10)
+    assert torch.isfinite(output.loss)
+    missing = [key for key, parameter in network.named_parameters() if parameter.grad is None]
+    infinite = [key for key, p in network.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    assert (missing, infinite) == ([], [])
+    first = next(network.parameters())
+    assert first.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("model", ["sew_resnet18", "spiking_resnet18"])
+@pytest.mark.parametrize("training", [True, False])
+def test_logits_are_those_of_spikingjellys_own_multi_step_forward(model, training):
+    torch.manual_seed(0)
+    ours = NETWORKS[model]().train(training)
+    theirs = copy.deepcopy(ours)
+    functional.set_step_mode(theirs, "m")
+    x = images().expand(T, B, 3, 64, 64).contiguous()
+    with torch.no_grad():
+        expected = theirs(x)
+        sequence = ours(SequenceTensor(x, T)).values
+    torch.testing.assert_close(sequence, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()), rtol=1e-4, atol=1e-4)
+
+
+def with_dropout():
+    torch.manual_seed(0)
+    return nn.Sequential(layer.Flatten(), layer.Linear(12, 400), LIF(), layer.Dropout(0.5), layer.Linear(400, 10))
+
+
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+def test_spikingjellys_dropout_has_one_mask_for_all_steps(kind):
+    torch.manual_seed(0)
+    x = torch.ones(T, B, 300)
+    sequence = SequenceTensor(x, T)
+    out = layer.Dropout(0.5)(RateTensor(sequence, x.mean(0)) if kind == "rate" else sequence)
+    steps = out.sequence.values if kind == "rate" else out.values
+    assert torch.equal(steps[0], steps[1])
+    assert set(steps.unique().tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_spikingjellys_dropout_draws_a_new_mask_at_every_step_of_training(name):
+    """It keeps its mask until it is reset, and a method's step resets state."""
+    model, method = with_dropout(), create_method(name, T)
+    x = torch.randn(B, 3, 2, 2) * 3
+    first, second = (method.step(model, x, LABELS).logits for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_spikingjellys_dropout_takes_a_smaller_last_batch(name):
+    model, method = with_dropout(), create_method(name, T)
+    method.step(model, torch.randn(3, 3, 2, 2), torch.tensor([0, 1, 2]))
+    assert method.step(model, torch.randn(B, 3, 2, 2), LABELS).logits.shape == (B, 10)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_spikingjellys_dropout_is_off_in_predict(name):
+    model, method = with_dropout(), create_method(name, T)
+    x = torch.randn(B, 3, 2, 2) * 3
+    assert torch.equal(method.predict(model, x), method.predict(model, x))

@@ -1,0 +1,265 @@
+"""Batch norm over T·B samples: the sequence's statistics, batch norm's own backward at the rate."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rbp_engine.spiking import RateTensor, SequenceTensor
+
+T, B, C = 3, 4, 5
+SHAPES = {"1d": (B, C), "1d with length": (B, C, 3), "2d": (B, C, 2, 3)}
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.7 + 1.3 * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def module(dims, affine=True, **arguments):
+    """A batch norm whose weights and running statistics are not those of a fresh one."""
+    norm = {"1d": nn.BatchNorm1d, "1d with length": nn.BatchNorm1d, "2d": nn.BatchNorm2d}[dims](
+        C, affine=affine, eps=1e-3, **arguments
+    ).double()
+    if affine:
+        norm.weight.data.copy_(random(C, seed=11))
+        norm.bias.data.copy_(random(C, seed=12))
+    if norm.track_running_stats:
+        norm.running_mean.copy_(random(C, seed=13))
+        norm.running_var.copy_(random(C, seed=14).abs() + 0.1)
+    return norm
+
+
+def twin(norm):
+    """The same module again, to be used on plain tensors."""
+    other = type(norm)(
+        C, eps=norm.eps, momentum=norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
+    ).double()
+    other.load_state_dict(norm.state_dict())
+    return other.train(norm.training)
+
+
+def carriers(shape):
+    x = random(T, *shape)
+    rate = x.mean(0).requires_grad_()
+    return x, rate, RateTensor(SequenceTensor(x, T), rate)
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+def same_statistics(norm, other):
+    assert norm.num_batches_tracked == other.num_batches_tracked
+    close(norm.running_mean, other.running_mean)
+    close(norm.running_var, other.running_var)
+
+
+def written_out(x, rate, grad, norm):
+    """Value, ∂L/∂r, ∂L/∂γ and ∂L/∂β from the statistics of x [T, B, C, …]."""
+    channels = (1, C) + (1,) * (rate.ndim - 2)
+    over = [d for d in range(rate.ndim) if d != 1]
+    samples = x.flatten(0, 1)
+    mean = samples.mean(over).reshape(channels)
+    inverse = 1.0 / torch.sqrt(samples.var(over, unbiased=False).reshape(channels) + norm.eps)
+    gamma = norm.weight.detach().reshape(channels) if norm.affine else torch.ones(channels, dtype=x.dtype)
+    beta = norm.bias.detach().reshape(channels) if norm.affine else torch.zeros(channels, dtype=x.dtype)
+    normalised = (rate.detach() - mean) * inverse
+    grad_rate = (
+        gamma
+        * inverse
+        * (grad - grad.mean(over, keepdim=True) - normalised * (grad * normalised).mean(over, keepdim=True))
+    )
+    return gamma * normalised + beta, grad_rate, (grad * normalised).sum(over), grad.sum(over)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("dims", SHAPES)
+def test_rate_tensor_in_training_has_the_values_and_the_backward_of_the_formula(dims, affine):
+    x, rate, carrier = carriers(SHAPES[dims])
+    norm = module(dims, affine)
+    grad = random(*rate.shape, seed=3)
+    out = norm(carrier)
+    value, grad_rate, grad_weight, grad_bias = written_out(x, rate, grad, norm)
+    close(out.rate.detach(), value)
+    close(out.rate.detach(), out.sequence.values.mean(0))
+    expected = [grad_rate, grad_weight, grad_bias] if affine else [grad_rate]
+    for actual, wanted in zip(torch.autograd.grad(out.rate, [rate, *norm.parameters()], grad), expected, strict=True):
+        close(actual, wanted)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("dims", SHAPES)
+def test_the_sequence_in_training_is_normalised_over_all_steps_and_samples(dims, affine):
+    x, _, carrier = carriers(SHAPES[dims])
+    norm = module(dims, affine)
+    plain = twin(norm)
+    expected = plain(x.flatten(0, 1)).unflatten(0, (T, B))
+    out = norm(carrier)
+    close(out.sequence.values, expected.detach())
+    assert not out.sequence.values.requires_grad
+    same_statistics(norm, plain)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("dims", SHAPES)
+def test_sequence_tensor_in_training_equals_batch_norm_of_the_folded_batch(dims, affine):
+    x = random(T, *SHAPES[dims]).requires_grad_()
+    norm = module(dims, affine)
+    plain = twin(norm)
+    out = norm(SequenceTensor(x, T)).values
+    expected = plain(x.flatten(0, 1)).unflatten(0, (T, B))
+    close(out, expected)
+    grad = random(*x.shape, seed=3)
+    for actual, wanted in zip(
+        torch.autograd.grad(out, [x, *norm.parameters()], grad),
+        torch.autograd.grad(expected, [x, *plain.parameters()], grad),
+        strict=True,
+    ):
+        close(actual, wanted)
+    same_statistics(norm, plain)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("dims", SHAPES)
+def test_in_evaluation_it_is_the_affine_map_of_the_running_statistics(dims, affine):
+    x, rate, carrier = carriers(SHAPES[dims])
+    norm = module(dims, affine).eval()
+    before = [buffer.clone() for buffer in norm.buffers()]
+    out = norm(carrier)
+    channels = (1, C) + (1,) * (rate.ndim - 2)
+    scale = 1.0 / torch.sqrt(norm.running_var + norm.eps) * (norm.weight if affine else 1.0)
+    shift = (norm.bias if affine else 0.0) - norm.running_mean * scale
+    expected = rate * scale.reshape(channels) + shift.reshape(channels)
+    close(out.rate, expected)
+    close(out.sequence.values, (x * scale.reshape(channels) + shift.reshape(channels)).detach())
+    grad = random(*rate.shape, seed=3)
+    leaves = [rate, *norm.parameters()]
+    for actual, wanted in zip(
+        torch.autograd.grad(out.rate, leaves, grad), torch.autograd.grad(expected, leaves, grad), strict=True
+    ):
+        close(actual, wanted)
+    assert all(torch.equal(a, b) for a, b in zip(before, norm.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("dims", SHAPES)
+def test_in_evaluation_the_rate_gradient_is_the_finite_difference_of_the_mean(dims):
+    x, rate, carrier = carriers(SHAPES[dims])
+    norm = module(dims).eval()
+    grad, direction = random(*rate.shape, seed=3), random(*rate.shape, seed=4)
+    (gradient,) = torch.autograd.grad(norm(carrier).rate, rate, grad)
+
+    def mean_output(h):
+        return (norm(SequenceTensor(x + h * direction, T)).values.mean(0) * grad).sum().item()
+
+    difference = (mean_output(1e-4) - mean_output(-1e-4)) / 2e-4
+    assert (gradient * direction).sum().item() == pytest.approx(difference, rel=1e-7)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("dims", SHAPES)
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+def test_a_static_input_gives_the_outputs_gradients_and_statistics_of_its_expanded_sequence(kind, dims, affine):
+    image = random(*SHAPES[dims]).requires_grad_()
+    once, expanded = SequenceTensor(image, T, static=True), SequenceTensor(image.expand(T, *image.shape), T)
+    norm = module(dims, affine)
+    other = twin(norm)
+    if kind == "rate":
+        out = norm(RateTensor(once, image))
+        wanted = other(RateTensor(SequenceTensor(image.detach().expand(T, *image.shape), T), image))
+        assert out.sequence.static
+        close(out.sequence.steps(), wanted.sequence.values)
+        result, expected = out.rate, wanted.rate
+    else:
+        out, wanted = norm(once), other(expanded)
+        assert out.static
+        close(out.steps(), wanted.values)
+        result, expected = out.time_mean(), wanted.values.mean(0)
+    close(result, expected)
+    grad = random(*image.shape, seed=3)
+    for actual, required in zip(
+        torch.autograd.grad(result, [image, *norm.parameters()], grad),
+        torch.autograd.grad(expected, [image, *other.parameters()], grad),
+        strict=True,
+    ):
+        close(actual, required)
+    same_statistics(norm, other)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.3])
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+def test_running_statistics_after_several_batches_are_those_of_plain_batch_norm_over_all_steps(kind, static, momentum):
+    """`momentum=None` is torch's cumulative average. The unbiased variance counts a static image T times."""
+    norm = module("2d", momentum=momentum)
+    plain = twin(norm)
+    for batch in range(3):
+        x = (
+            random(*SHAPES["2d"], seed=batch).expand(T, *SHAPES["2d"])
+            if static
+            else random(T, *SHAPES["2d"], seed=batch)
+        )
+        sequence = SequenceTensor(x[0] if static else x, T, static=static)
+        norm(sequence if kind == "sequence" else RateTensor(sequence, sequence.time_mean()))
+        plain(x.flatten(0, 1))
+    same_statistics(norm, plain)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+def test_without_running_statistics_the_batchs_own_are_used_in_both_modes(kind, static, training):
+    norm = module("2d", track_running_stats=False).train(training)
+    x = random(T, *SHAPES["2d"])
+    x = x[:1].expand_as(x) if static else x
+    sequence = SequenceTensor(x[0] if static else x, T, static=static)
+    out = norm(sequence if kind == "sequence" else RateTensor(sequence, sequence.time_mean()))
+    values = out.steps() if kind == "sequence" else out.sequence.steps()
+    close(values.flatten(0, 1), F.batch_norm(x.flatten(0, 1), None, None, norm.weight, norm.bias, True, 0.1, norm.eps))
+
+
+def test_one_step_has_exactly_the_backward_of_plain_batch_norm():
+    x = random(*SHAPES["2d"]).requires_grad_()
+    norm = module("2d")
+    plain = twin(norm)
+    out, expected = norm(RateTensor(SequenceTensor(x.detach()[None], 1), x)).rate, plain(x)
+    grad = random(*x.shape, seed=3)
+    for actual, wanted in zip(
+        torch.autograd.grad(out, [x, *norm.parameters()], grad),
+        torch.autograd.grad(expected, [x, *plain.parameters()], grad),
+        strict=True,
+    ):
+        close(actual, wanted)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_a_frozen_parameter_leaves_the_other_gradients_as_they_are(frozen):
+    x, rate, carrier = carriers(SHAPES["2d"])
+    norm = module("2d")
+    getattr(norm, frozen).requires_grad_(False)
+    grad = random(*rate.shape, seed=3)
+    norm(carrier).rate.backward(grad)
+    _, grad_rate, grad_weight, grad_bias = written_out(x, rate, grad, norm)
+    close(rate.grad, grad_rate)
+    assert getattr(norm, frozen).grad is None
+    kept, wanted = (norm.bias, grad_bias) if frozen == "weight" else (norm.weight, grad_weight)
+    close(kept.grad, wanted)
+
+
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+def test_steps_that_differ_are_enough_for_statistics_though_each_has_a_single_value_per_channel(kind):
+    norm = module("1d")
+    x = random(T, 1, C)
+    sequence = SequenceTensor(x, T)
+    out = norm(sequence if kind == "sequence" else RateTensor(sequence, x.mean(0)))
+    values = out.values if kind == "sequence" else out.sequence.values
+    close(values.flatten(0, 1), F.batch_norm(x.flatten(0, 1), None, None, norm.weight, norm.bias, True, 0.1, norm.eps))
+
+
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+def test_a_single_value_per_channel_in_all_is_refused_like_torch_does_and_spoils_no_statistics(kind):
+    norm = module("1d")
+    sequence = SequenceTensor(random(1, 1, C), 1)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm(sequence if kind == "sequence" else RateTensor(sequence, sequence.time_mean()))
+    assert norm.running_var.isfinite().all()

@@ -1,0 +1,178 @@
+"""The three loops of `spiking/lif.py` agree, and the eligibility is what backpropagation through time says it is."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spikingjelly.activation_based import functional, neuron, surrogate
+
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, lif
+from rbp_engine.spiking.surrogate import SURROGATES
+
+RESETS = {
+    "soft-detached": {"reset": "soft", "detach_reset": True},
+    "soft": {"reset": "soft", "detach_reset": False},
+    "hard-detached": {"reset": "hard", "v_reset": 0.0, "detach_reset": True},
+    "hard": {"reset": "hard", "v_reset": 0.0, "detach_reset": False},
+    "hard-to-minus-0.3-detached": {"reset": "hard", "v_reset": -0.3, "detach_reset": True},
+    "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
+}
+
+
+def currents(timesteps, *shape, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.4 + torch.randn(timesteps, *shape, generator=generator, dtype=dtype)
+
+
+@st.composite
+def neurons(draw):
+    reset = draw(st.sampled_from(["soft", "hard"]))
+    return LIF(
+        decay=draw(st.floats(0.0, 1.0)),
+        threshold=draw(st.floats(0.1, 2.0)),
+        reset=reset,
+        v_reset=draw(st.floats(-1.0, 0.5)) if reset == "hard" else 0.0,
+        detach_reset=draw(st.booleans()),
+        surrogate=draw(st.sampled_from(sorted(SURROGATES))),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    cell=neurons(),
+    timesteps=st.integers(1, 6),
+    seed=st.integers(0, 10_000),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+)
+def test_all_loops_give_exactly_the_same_spikes_for_every_setting(cell, timesteps, seed, dtype):
+    current = currents(timesteps, 2, 7, seed=seed, dtype=dtype)
+    expected = lif.sequence(current, **cell.settings)
+    spikes, rate, _ = lif.rate(current, **cell.settings)
+    plain = lif.spikes_only(current, decay=cell.decay, threshold=cell.threshold, v_reset=cell.v_reset)
+    assert torch.equal(spikes, expected)
+    assert torch.equal(plain, expected)
+    assert torch.equal(rate, expected.mean(0))
+    assert set(expected.unique().tolist()) <= {0.0, 1.0}
+
+
+@settings(max_examples=100, deadline=None)
+@given(cell=neurons(), timesteps=st.integers(1, 5), seed=st.integers(0, 10_000))
+def test_eligibility_is_the_bptt_gradient_of_the_rate_for_an_input_added_to_every_step(cell, timesteps, seed):
+    """∂u_t/∂c obeys the recursion of ρ_t, so that ∂(mean_t s_t)/∂c = mean_t σ'_t·ρ_t is exact, not an approximation."""
+    check_eligibility(cell, currents(timesteps, 2, 7, seed=seed))
+
+
+@pytest.mark.parametrize("name", sorted(SURROGATES))
+@pytest.mark.parametrize("rule", RESETS)
+def test_eligibility_equals_autograd_for_every_reset_rule_and_surrogate(rule, name):
+    check_eligibility(LIF(decay=0.6, surrogate=name, **RESETS[rule]), currents(5, 3, 11))
+
+
+def check_eligibility(cell, current):
+    offset = torch.zeros_like(current[0], requires_grad=True)
+    rate = lif.sequence(current + offset, **cell.settings).mean(0)
+    (expected,) = torch.autograd.grad(rate.sum(), offset)
+    _, _, eligibility = lif.rate(current, **cell.settings)
+    torch.testing.assert_close(eligibility, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("rule", RESETS)
+def test_the_reset_rules_give_different_eligibilities(rule):
+    """Otherwise the comparisons above could pass with one rule implemented four times."""
+    current = currents(5, 3, 11)
+    _, _, own = lif.rate(current, **LIF(decay=0.6, **RESETS[rule]).settings)
+    for other in RESETS.keys() - {rule}:
+        _, _, theirs = lif.rate(current, **LIF(decay=0.6, **RESETS[other]).settings)
+        assert not torch.allclose(own, theirs, atol=1e-3)
+
+
+def test_a_static_input_is_expanded_without_changing_the_result():
+    current = currents(1, 2, 5)[0]
+    expanded = lif.rate(current.expand(4, 2, 5), **LIF().settings)
+    copied = lif.rate(current.repeat(4, 1, 1), **LIF().settings)
+    assert all(torch.equal(a, b) for a, b in zip(expanded, copied, strict=True))
+
+
+def test_the_loops_leave_the_input_current_as_it_was():
+    current = currents(4, 2, 5)
+    before = current.clone()
+    cell = LIF(reset="hard", v_reset=-0.3, detach_reset=False)
+    lif.rate(current, **cell.settings)
+    lif.spikes_only(current, decay=0.2, threshold=1.0, v_reset=-0.3)
+    assert torch.equal(current, before)
+
+
+def test_spikes_equal_those_of_spikingjellys_lif_node():
+    theirs = neuron.LIFNode(
+        tau=1.25,
+        decay_input=False,
+        v_reset=None,
+        detach_reset=True,
+        surrogate_function=surrogate.Sigmoid(alpha=4.0),
+        step_mode="m",
+    )
+    current = currents(8, 4, 50).requires_grad_()
+    expected = theirs(current)
+    spikes = lif.sequence(current, **LIF().settings)
+    assert 0.1 < expected.mean().item() < 0.9
+    assert torch.equal(spikes, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(spikes.sum(), current)[0], torch.autograd.grad(expected.sum(), current)[0]
+    )
+
+
+def test_spikes_equal_those_of_spikingjellys_lif_node_with_a_hard_reset_to_a_resting_potential():
+    theirs = neuron.LIFNode(
+        tau=1.25,
+        decay_input=False,
+        v_reset=-0.5,
+        detach_reset=False,
+        surrogate_function=surrogate.Sigmoid(alpha=4.0),
+        step_mode="m",
+    )
+    current = 0.5 + currents(8, 4, 50)
+    cell = LIF(reset="hard", v_reset=-0.5, detach_reset=False)
+    assert torch.equal(lif.rate(current, **cell.settings)[0], theirs(current))
+
+
+@pytest.mark.parametrize("rule", RESETS)
+def test_plain_tensors_in_step_mode_s_and_m_fire_like_the_sequence(rule):
+    cell, current = LIF(**RESETS[rule]), currents(4, 2, 6)
+    expected = lif.sequence(current, **cell.settings)
+    one_by_one = torch.stack([cell(current_t) for current_t in current])
+    cell.reset()
+    functional.set_step_mode(cell, "m")
+    at_once = cell(current)
+    assert torch.equal(one_by_one, expected)
+    assert torch.equal(at_once, expected)
+
+
+def test_the_membrane_of_a_plain_tensor_is_carried_over_until_reset():
+    cell, current = LIF(decay=1.0), torch.full((1, 1), 0.6, dtype=torch.float64)
+    assert [cell(current).item() for _ in range(2)] == [0.0, 1.0]
+    cell.reset()
+    assert cell(current).item() == 0.0
+
+
+@pytest.mark.parametrize("carrier", ["rate", "sequence"])
+def test_a_carrier_leaves_no_membrane_behind_and_starts_from_rest(carrier):
+    cell, current = LIF(), currents(3, 2, 5)
+    cell(current[0])  # a membrane of a plain tensor, which a carrier neither reads nor writes
+    membrane = cell.v.clone()
+    sequence = SequenceTensor(current, 3)
+    carried = RateTensor(sequence, current.mean(0)) if carrier == "rate" else sequence
+    out = cell(carried)
+    spikes = out.sequence.values if carrier == "rate" else out.values
+    assert torch.equal(spikes, lif.sequence(current, **cell.settings))
+    assert torch.equal(cell.v, membrane)
+
+
+def test_a_sequence_tensor_fires_with_the_gradient_of_bptt_and_the_same_spikes_without_gradient():
+    cell, current = LIF(detach_reset=False), currents(4, 2, 6).requires_grad_()
+    out = cell(SequenceTensor(current, 4)).values
+    expected = lif.sequence(current, **cell.settings)
+    torch.testing.assert_close(
+        torch.autograd.grad(out.sum(), current)[0], torch.autograd.grad(expected.sum(), current)[0]
+    )
+    with torch.no_grad():
+        assert torch.equal(cell(SequenceTensor(current, 4)).values, expected)

@@ -1,0 +1,165 @@
+"""One neuron over three steps, worked by hand from the equations, and the limits of its settings."""
+
+import pytest
+import torch
+
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, lif
+
+# The surrogate of the hand-worked cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
+TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}
+
+BY_HAND = {
+    # u = 1.2, 0.5·0.2 + 0.6 = 0.7, 0.5·0.7 + 0.9 = 1.25    σ' = 0.8, 0.7, 0.75    ρ = 1, 1 + 0.5, 1 + 0.5·1.5
+    "soft, detached": (
+        {"reset": "soft", "detach_reset": True},
+        [1.2, 0.6, 0.9],
+        [1.0, 0.0, 1.0],
+        (0.8 * 1.0 + 0.7 * 1.5 + 0.75 * 1.75) / 3,
+    ),
+    # same u and σ'    ρ_2 = 1 + 0.5·(1 − 0.8) = 1.1, ρ_3 = 1 + 0.5·(1 − 0.7)·1.1 = 1.165
+    "soft, not detached": (
+        {"reset": "soft", "detach_reset": False},
+        [1.2, 0.6, 0.9],
+        [1.0, 0.0, 1.0],
+        (0.8 * 1.0 + 0.7 * 1.1 + 0.75 * 1.165) / 3,
+    ),
+    # u = 1.2, 0 + 0.6 = 0.6, 0.5·0.6 + 0.9 = 1.2    σ' = 0.8, 0.6, 0.8    ρ_2 = 1 + 0, ρ_3 = 1 + 0.5·1·1
+    "hard, detached": (
+        {"reset": "hard", "detach_reset": True},
+        [1.2, 0.6, 0.9],
+        [1.0, 0.0, 1.0],
+        (0.8 * 1.0 + 0.6 * 1.0 + 0.8 * 1.5) / 3,
+    ),
+    # same u and σ'    ρ_2 = 1 + 0.5·(0 − 1.2·0.8) = 0.52, ρ_3 = 1 + 0.5·(1 − 0.6·0.6)·0.52 = 1.1664
+    "hard, not detached": (
+        {"reset": "hard", "detach_reset": False},
+        [1.2, 0.6, 0.9],
+        [1.0, 0.0, 1.0],
+        (0.8 * 1.0 + 0.6 * 0.52 + 0.8 * 1.1664) / 3,
+    ),
+    # u = −0.5 + 1.7 = 1.2, −0.5 + 0.6 = 0.1, −0.5 + 0.5·(0.1 + 0.5) + 1.4 = 1.2    σ' = 0.8, 0.1, 0.8    ρ = 1, 1, 1.5
+    "hard to -0.5, detached": (
+        {"reset": "hard", "v_reset": -0.5, "detach_reset": True},
+        [1.7, 0.6, 1.4],
+        [1.0, 0.0, 1.0],
+        (0.8 * 1.0 + 0.1 * 1.0 + 0.8 * 1.5) / 3,
+    ),
+    # same u and σ'    ρ_2 = 1 + 0.5·(0 − (1.2 + 0.5)·0.8) = 0.32, ρ_3 = 1 + 0.5·(1 − (0.1 + 0.5)·0.1)·0.32 = 1.1504
+    "hard to -0.5, not detached": (
+        {"reset": "hard", "v_reset": -0.5, "detach_reset": False},
+        [1.7, 0.6, 1.4],
+        [1.0, 0.0, 1.0],
+        (0.8 * 1.0 + 0.1 * 0.32 + 0.8 * 1.1504) / 3,
+    ),
+    # V_th = 2: u = 2.5, 1.75, 2.875    σ' = 0.5, 0.75, 0.125    ρ_2 = 1 + 0.5·(1 − 2·0.5), ρ_3 = 1 + 0.5·(1 − 2·0.75)·1
+    "soft, not detached, threshold 2": (
+        {"reset": "soft", "detach_reset": False, "threshold": 2.0},
+        [2.5, 1.5, 2.0],
+        [1.0, 0.0, 1.0],
+        (0.5 * 1.0 + 0.75 * 1.0 + 0.125 * 0.75) / 3,
+    ),
+}
+
+
+def column(values):
+    """[T, B = 1, 1] of one neuron."""
+    return torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1)
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_spikes_rate_and_eligibility_of_three_steps_are_those_worked_by_hand(case):
+    settings, current, expected_spikes, expected_eligibility = BY_HAND[case]
+    neuron = LIF(**TRIANGLE, **settings)
+    spikes, rate, eligibility = lif.rate(column(current), **neuron.settings)
+    assert spikes.flatten().tolist() == expected_spikes
+    assert rate.item() == pytest.approx(2 / 3, abs=1e-12)
+    assert eligibility.item() == pytest.approx(expected_eligibility, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_rate_tensor_passes_the_gradient_of_the_rate_times_the_eligibility(case):
+    settings, current, expected_spikes, expected_eligibility = BY_HAND[case]
+    mean = column(current).mean(0).requires_grad_()
+    out = LIF(**TRIANGLE, **settings)(RateTensor(SequenceTensor(column(current), 3), mean))
+    (gradient,) = torch.autograd.grad(out.rate, mean, torch.full_like(mean, 3.0))
+    assert out.sequence.values.flatten().tolist() == expected_spikes
+    assert out.rate.item() == pytest.approx(2 / 3, abs=1e-12)
+    assert gradient.item() == pytest.approx(3.0 * expected_eligibility, abs=1e-12)
+
+
+def test_the_papers_neuron_is_the_default_decay_one_fifth_soft_detached_sigmoid_of_alpha_four():
+    # u = 1.25, 0.2·0.25 + 0.7 = 0.75, 0.2·0.75 + 1 = 1.15    ρ = 1, 1.2, 1.24
+    # 4·σ(4x)(1 − σ(4x)) at x = ±0.25: 4·0.196611933241; at x = 0.15: 4·0.228784240456
+    spikes, rate, eligibility = lif.rate(column([1.25, 0.7, 1.0]), **LIF().settings)
+    assert spikes.flatten().tolist() == [1.0, 0.0, 1.0]
+    assert rate.item() == pytest.approx(2 / 3, abs=1e-12)
+    expected = (4 * 0.196611933241 * (1.0 + 1.2) + 4 * 0.228784240456 * 1.24) / 3
+    assert eligibility.item() == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("detach_reset", [True, False])
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_without_memory_the_eligibility_is_the_mean_slope(reset, detach_reset):
+    neuron = LIF(**TRIANGLE | {"decay": 0.0}, reset=reset, detach_reset=detach_reset)
+    # u is the current itself: σ' = 0.8, 0.6, 0.9
+    spikes, _, eligibility = lif.rate(column([1.2, 0.6, 0.9]), **neuron.settings)
+    assert spikes.flatten().tolist() == [1.0, 0.0, 0.0]
+    assert eligibility.item() == pytest.approx((0.8 + 0.6 + 0.9) / 3, abs=1e-12)
+
+
+def test_with_decay_one_the_neuron_integrates_without_leak():
+    neuron = LIF(**TRIANGLE | {"decay": 1.0})
+    # u = 0.5, 0.9, 1.3    σ' = 0.5, 0.9, 0.7    ρ = 1, 2, 3
+    spikes, rate, eligibility = lif.rate(column([0.5, 0.4, 0.4]), **neuron.settings)
+    assert spikes.flatten().tolist() == [0.0, 0.0, 1.0]
+    assert rate.item() == pytest.approx(1 / 3, abs=1e-12)
+    assert eligibility.item() == pytest.approx((0.5 * 1 + 0.9 * 2 + 0.7 * 3) / 3, abs=1e-12)
+
+
+@pytest.mark.parametrize("detach_reset", [True, False])
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_with_one_step_the_eligibility_is_the_slope(reset, detach_reset):
+    neuron = LIF(**TRIANGLE, reset=reset, detach_reset=detach_reset)
+    spikes, rate, eligibility = lif.rate(column([1.25]), **neuron.settings)
+    assert (spikes.item(), rate.item(), eligibility.item()) == (1.0, 1.0, 0.75)
+
+
+def test_a_membrane_exactly_at_the_threshold_fires():
+    current = column([1.0])
+    settings = LIF().settings
+    fired = [
+        lif.rate(current, **settings)[0],
+        lif.sequence(current, **settings),
+        lif.spikes_only(current, decay=0.2, threshold=1.0, v_reset=None),
+    ]
+    assert [spikes.item() for spikes in fired] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"decay": -0.1}, "decay"),
+        ({"decay": 1.1}, "decay"),
+        ({"decay": float("nan")}, "decay"),
+        ({"threshold": 0.0}, "threshold"),
+        ({"threshold": -1.0}, "threshold"),
+        ({"threshold": float("nan")}, "threshold"),
+        ({"reset": "none"}, "reset"),
+        ({"reset": "soft", "v_reset": -0.5}, "v_reset"),
+        ({"surrogate": "heaviside"}, "surrogate"),
+    ],
+)
+def test_a_setting_out_of_range_is_a_value_error_that_names_it(settings, named):
+    with pytest.raises(ValueError, match=named):
+        LIF(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"tau": 2.0}, {"surrogate_args": {"beta": 1.0}}])
+def test_an_unknown_setting_is_a_type_error(settings):
+    with pytest.raises(TypeError, match=r"tau|beta"):
+        LIF(**settings)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_both_ends_of_the_decay_are_allowed(decay):
+    assert LIF(decay=decay).settings["decay"] == decay

@@ -1,0 +1,403 @@
+"""Every entry of the rule table, for both carriers: values step by step, gradients of the mean.
+
+A linear case is (input shapes without time, parameter shapes, operation of the inputs and the parameters). Its rate
+gradient must be the one of the operation applied to the plain mean; its values the mean of the operation's.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.rules import RULES
+
+T, B = 3, 2
+IMAGE = (B, 4, 6, 6)
+LINE = (B, 4, 9)
+ROW = (B, 6)
+
+LINEAR = {
+    "conv1d": [
+        ([LINE], [(6, 4, 3), (6,)], F.conv1d),
+        ([LINE], [(6, 4, 3)], F.conv1d),
+        ([LINE], [(6, 4, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, stride=2, padding=1)),
+        ([LINE], [(6, 4, 3)], lambda x, w: F.conv1d(x, w, dilation=2)),
+        ([LINE], [(6, 2, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, groups=2)),
+        ([LINE], [(6, 4, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, padding="same")),
+        ([LINE], [(6, 4, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, padding="same", dilation=2)),
+        ([LINE], [(6, 4, 4)], lambda x, w: F.conv1d(x, w, padding="valid")),
+    ],
+    "conv2d": [
+        ([IMAGE], [(6, 4, 3, 3), (6,)], F.conv2d),
+        ([IMAGE], [(6, 4, 3, 3)], F.conv2d),
+        ([IMAGE], [(6, 4, 1, 1)], lambda x, w: F.conv2d(x, w, stride=2)),
+        ([IMAGE], [(6, 4, 3, 3), (6,)], lambda x, w, b: F.conv2d(x, w, b, 2, 1)),
+        ([IMAGE], [(6, 4, 3, 2)], lambda x, w: F.conv2d(x, w, stride=(2, 1), padding=(1, 0))),
+        ([IMAGE], [(6, 4, 3, 3)], lambda x, w: F.conv2d(x, w, dilation=(2, 1), padding=2)),
+        ([IMAGE], [(4, 1, 3, 3), (4,)], lambda x, w, b: F.conv2d(x, w, b, padding=1, groups=4)),
+        ([IMAGE], [(6, 2, 3, 3)], lambda x, w: F.conv2d(x, w, stride=2, padding=1, groups=2)),
+        ([IMAGE], [(6, 4, 3, 5), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="same")),
+        ([IMAGE], [(6, 4, 3, 3)], lambda x, w: F.conv2d(x, w, padding="same", dilation=2)),
+        ([IMAGE], [(6, 4, 2, 4), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="valid")),
+    ],
+    "linear": [
+        ([ROW], [(5, 6), (5,)], F.linear),
+        ([ROW], [(5, 6)], F.linear),
+        ([LINE], [(5, 9), (5,)], F.linear),
+    ],
+    "avg_pool1d": [([LINE], [], lambda x: F.avg_pool1d(x, 3, 2, 1))],
+    "avg_pool2d": [
+        ([IMAGE], [], lambda x: F.avg_pool2d(x, 2)),
+        ([IMAGE], [], lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
+    ],
+    "adaptive_avg_pool1d": [([LINE], [], lambda x: F.adaptive_avg_pool1d(x, 4))],
+    "adaptive_avg_pool2d": [
+        ([IMAGE], [], lambda x: F.adaptive_avg_pool2d(x, 1)),
+        ([IMAGE], [], lambda x: F.adaptive_avg_pool2d(x, (None, 4))),
+    ],
+    "flatten": [
+        ([IMAGE], [], lambda x: torch.flatten(x, 1)),
+        ([IMAGE], [], lambda x: x.flatten(2)),
+        ([IMAGE], [], lambda x: x.flatten(start_dim=1, end_dim=2)),
+        ([IMAGE], [], lambda x: x.flatten(-2)),
+    ],
+    "reshape": [
+        ([IMAGE], [], lambda x: x.reshape(B, -1)),
+        ([IMAGE], [], lambda x: torch.reshape(x, (x.shape[0], 2, 2, 36))),
+        ([IMAGE], [], lambda x: x.reshape(-1, 4 * 6 * 6)),
+    ],
+    "view": [
+        ([IMAGE], [], lambda x: x.view(x.size(0), -1)),
+        ([IMAGE], [], lambda x: x.view((x.size(0), 8, 3, 6))),
+    ],
+    "contiguous": [([IMAGE], [], lambda x: x.contiguous())],
+    "mean": [
+        ([IMAGE], [], lambda x: x.mean((2, 3))),
+        ([IMAGE], [], lambda x: x.mean(dim=[2, 3], keepdim=True)),
+        ([IMAGE], [], lambda x: torch.mean(x, dim=-1)),
+        ([IMAGE], [], lambda x: x.mean(1)),
+    ],
+    "sum": [
+        ([IMAGE], [], lambda x: x.sum((-1, -2))),
+        ([IMAGE], [], lambda x: torch.sum(x, 1, keepdim=True)),
+    ],
+    "cat": [
+        ([IMAGE, (B, 3, 6, 6)], [], lambda x, y: torch.cat([x, y], 1)),
+        ([IMAGE, IMAGE], [], lambda x, y: torch.cat((x, y, x), dim=-1)),
+        ([IMAGE, IMAGE], [], lambda x, y: torch.cat(tensors=(x, y), dim=2)),
+    ],
+    "add": [
+        ([IMAGE, IMAGE], [], lambda x, y: x + y),
+        ([IMAGE, IMAGE], [], lambda x, y: torch.add(x, y, alpha=3.0)),
+        ([IMAGE, IMAGE], [], lambda x, y: x.add(y)),
+        ([IMAGE, (B, 4, 1, 1)], [], lambda x, y: x + y),
+        ([IMAGE], [IMAGE], lambda x, w: x + w),
+        ([IMAGE], [(4, 1, 1)], lambda x, w: w + x),
+        ([IMAGE], [], lambda x: 2.0 + x + 1),
+    ],
+    "sub": [
+        ([IMAGE, IMAGE], [], lambda x, y: x - y),
+        ([IMAGE, IMAGE], [], lambda x, y: torch.sub(x, y)),
+        ([IMAGE], [(4, 1, 1)], lambda x, w: x - w),
+        ([IMAGE], [], lambda x: 1.0 - x),
+        ([IMAGE], [IMAGE], lambda x, w: torch.sub(w, x)),
+    ],
+    "mul": [
+        ([IMAGE], [], lambda x: 3.0 * x * 0.5),
+        ([IMAGE], [(4, 1, 1)], lambda x, w: x * w),
+        ([IMAGE], [IMAGE], lambda x, w: w * x),
+        ([IMAGE], [()], lambda x, w: torch.mul(x, w)),
+        ([IMAGE], [(1, 4, 1, 1)], lambda x, w: x.mul(w)),
+    ],
+    "div": [
+        ([IMAGE], [], lambda x: torch.div(x, 4.0)),
+        ([IMAGE], [(4, 1, 1)], lambda x, w: x.div(w)),
+    ],
+    "truediv": [
+        ([IMAGE], [], lambda x: x / 3),
+        ([IMAGE], [(4, 1, 1)], lambda x, w: x / w),
+    ],
+    "neg": [
+        ([IMAGE], [], lambda x: -x),
+        ([IMAGE], [], torch.neg),
+    ],
+}
+
+MAX_POOL = {
+    "max_pool1d": [(LINE, lambda x: F.max_pool1d(x, 2)), (LINE, lambda x: F.max_pool1d(x, 3, 2, 1))],
+    "max_pool2d": [(IMAGE, lambda x: F.max_pool2d(x, 2)), (IMAGE, lambda x: F.max_pool2d(x, 3, stride=2, padding=1))],
+    "adaptive_max_pool1d": [(LINE, lambda x: F.adaptive_max_pool1d(x, 3))],
+    "adaptive_max_pool2d": [(IMAGE, lambda x: F.adaptive_max_pool2d(x, 2))],
+}
+
+TIMELESS = {"ones_like": (torch.ones_like, 1.0), "zeros_like": (torch.zeros_like, 0.0)}
+
+ELSEWHERE = {
+    "batch_norm",  # test_batch_norm_rule.py
+    "dropout",  # test_dropout_rule.py
+    "dropout1d",
+    "dropout2d",
+}
+
+LINEAR_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in LINEAR for i, case in enumerate(LINEAR[name])]
+MAX_POOL_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in MAX_POOL for i, case in enumerate(MAX_POOL[name])]
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def parameters(shapes):
+    """Away from zero, since some cases divide by them."""
+    tensors = [random(*shape, seed=100 + i) for i, shape in enumerate(shapes)]
+    return [(t + torch.sign(t)).requires_grad_() for t in tensors]
+
+
+def sequences(shapes):
+    return [random(T, *shape, seed=i) for i, shape in enumerate(shapes)]
+
+
+def step_by_step(operation, inputs, weights):
+    return torch.stack([operation(*(x[t] for x in inputs), *weights) for t in range(T)])
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
+
+
+def gradients(value, *leaves):
+    """Of a fixed weighted sum of `value`."""
+    return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
+
+
+def test_every_rule_has_a_test():
+    assert LINEAR.keys() | MAX_POOL.keys() | TIMELESS.keys() | ELSEWHERE == RULES.keys()
+
+
+def test_the_cases_of_an_entry_call_that_entry():
+    """Each case under a name must look up that name in the table, and no other."""
+    for table in (LINEAR, MAX_POOL):
+        for name, cases in table.items():
+            for *shapes, operation in cases:
+                called = names_called(operation, *shapes)
+                assert called == {name}, f"{name}: {called}"
+
+
+def names_called(operation, input_shapes, weight_shapes=()):
+    if not isinstance(input_shapes, list):
+        input_shapes = [input_shapes]
+
+    seen = set()
+    original = RULES.copy()
+
+    def recording(name):
+        def rule(*arguments):
+            seen.add(name)
+            return original[name](*arguments)
+
+        return rule
+
+    RULES.update({name: recording(name) for name in original})
+    try:
+        operation(*(SequenceTensor(x, T) for x in sequences(input_shapes)), *parameters(weight_shapes))
+    finally:
+        RULES.update(original)
+    return seen
+
+
+@pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
+def test_sequence_tensor_applies_a_linear_rule_step_by_step_with_its_gradient(shapes, weight_shapes, operation):
+    inputs = [x.requires_grad_() for x in sequences(shapes)]
+    weights = parameters(weight_shapes)
+    out = operation(*(SequenceTensor(x, T) for x in inputs), *weights)
+    expected = step_by_step(operation, inputs, weights)
+    assert (out.timesteps, out.static, tuple(out.shape)) == (T, False, tuple(expected.shape[1:]))
+    close(out.values, expected)
+    for actual, wanted in zip(
+        gradients(out.values, *inputs, *weights), gradients(expected, *inputs, *weights), strict=True
+    ):
+        close(actual, wanted)
+
+
+@pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
+def test_rate_tensor_has_the_mean_value_and_the_gradient_of_the_operation_at_the_rate(shapes, weight_shapes, operation):
+    inputs = sequences(shapes)
+    weights = parameters(weight_shapes)
+    rates = [x.mean(0).requires_grad_() for x in inputs]
+    carriers = [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
+    out = operation(*carriers, *weights)
+    expected = step_by_step(operation, inputs, [w.detach() for w in weights])
+    close(out.sequence.values, expected)
+    close(out.rate, expected.mean(0))
+    assert not out.sequence.values.requires_grad
+    plain = operation(*rates, *weights)
+    for actual, wanted in zip(gradients(out.rate, *rates, *weights), gradients(plain, *rates, *weights), strict=True):
+        close(actual, wanted)
+
+
+@pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
+def test_the_rate_gradient_of_a_linear_rule_is_the_finite_difference_of_the_mean(shapes, weight_shapes, operation):
+    """Add ±h·d to every step of the inputs and to the weights: the change of the real mean output over 2h."""
+    inputs, weights = sequences(shapes), parameters(weight_shapes)
+    rates = [x.mean(0).requires_grad_() for x in inputs]
+    carriers = [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
+    out = operation(*carriers, *weights).rate
+    leaves = [*rates, *weights]
+    directions = [random(*leaf.shape, seed=50 + i) for i, leaf in enumerate(leaves)]
+    slope = sum((g * d).sum() for g, d in zip(gradients(out, *leaves), directions, strict=True))
+
+    def mean_output(h):
+        moved = [x + h * d for x, d in zip(inputs, directions[: len(inputs)], strict=True)]
+        moved_weights = [w.detach() + h * d for w, d in zip(weights, directions[len(inputs) :], strict=True)]
+        mean = step_by_step(operation, moved, moved_weights).mean(0)
+        return (mean * random(*mean.shape, seed=7)).sum()
+
+    h = 1e-5
+    difference = (mean_output(h) - mean_output(-h)) / (2 * h)
+    torch.testing.assert_close(slope, difference, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
+def test_a_static_input_gives_what_its_expanded_sequence_gives(shapes, weight_shapes, operation):
+    images = [random(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
+    weights = parameters(weight_shapes)
+    expanded = [SequenceTensor(x.expand(T, *x.shape), T) for x in images]
+    static = [SequenceTensor(x, T, static=True) for x in images]
+    wanted, out = operation(*expanded, *weights), operation(*static, *weights)
+    assert out.static
+    close(out.steps(), wanted.values)
+    close(out.time_mean(), wanted.values.mean(0))
+    rate = operation(*(RateTensor(s, x) for s, x in zip(static, images, strict=True)), *weights)
+    assert rate.sequence.static
+    assert not rate.sequence.values.requires_grad
+    close(rate.sequence.steps(), wanted.values)
+    close(rate.rate, wanted.values.mean(0))
+    expected = gradients(wanted.values.mean(0), *images, *weights)
+    for result in (out.time_mean(), rate.rate):
+        for actual, wanted_gradient in zip(gradients(result, *images, *weights), expected, strict=True):
+            close(actual, wanted_gradient)
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "cat"])
+def test_a_static_and_a_varying_sequence_meet_as_if_the_static_one_were_repeated(name):
+    operation = LINEAR[name][0][2]
+    image, varying = random(*IMAGE, seed=1), random(T, *IMAGE, seed=2)
+    expected = step_by_step(operation, [image.expand(T, *IMAGE), varying], [])
+    out = operation(SequenceTensor(image, T, static=True), SequenceTensor(varying, T))
+    assert not out.static
+    close(out.values, expected)
+    rates = [image.clone().requires_grad_(), varying.mean(0).requires_grad_()]
+    rate = operation(
+        RateTensor(SequenceTensor(image, T, static=True), rates[0]), RateTensor(SequenceTensor(varying, T), rates[1])
+    )
+    close(rate.sequence.values, expected)
+    close(rate.rate, expected.mean(0))
+    for actual, wanted in zip(gradients(rate.rate, *rates), gradients(operation(*rates), *rates), strict=True):
+        close(actual, wanted)
+
+
+@pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
+def test_sequence_tensor_applies_a_max_pool_step_by_step_with_its_gradient(shape, operation):
+    x = random(T, *shape).requires_grad_()
+    out, expected = operation(SequenceTensor(x, T)), step_by_step(operation, [x], [])
+    close(out.values, expected)
+    close(gradients(out.values, x)[0], gradients(expected, x)[0])
+
+
+@pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
+def test_rate_tensor_max_pool_has_the_mean_of_the_maxima_and_routes_the_gradient_to_the_largest_rate(shape, operation):
+    x = random(T, *shape)
+    r = x.mean(0).requires_grad_()
+    out = operation(RateTensor(SequenceTensor(x, T), r))
+    expected = step_by_step(operation, [x], [])
+    close(out.sequence.values, expected)
+    close(out.rate, expected.mean(0))
+    pooled_rate = operation(r)
+    assert not torch.allclose(out.rate, pooled_rate), "the mean of the maxima is not the maximum of the means"
+    close(gradients(out.rate, r)[0], gradients(pooled_rate, r)[0])
+
+
+def test_max_pool_routes_the_whole_gradient_to_the_position_with_the_largest_rate():
+    # Means over time 0.5, 0.6 at the two positions; the maxima of the steps, 1.0 and 0.7, lie at different positions.
+    x = torch.tensor([[[[1.0, 0.5]]], [[[0.0, 0.7]]]], dtype=torch.float64)
+    r = x.mean(0).requires_grad_()
+    out = F.max_pool1d(RateTensor(SequenceTensor(x, 2), r), 2)
+    assert out.rate.flatten().tolist() == [0.85]
+    (gradient,) = torch.autograd.grad(out.rate.sum(), r)
+    assert gradient.flatten().tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
+def test_a_static_image_is_max_pooled_once(shape, operation):
+    image = random(*shape).requires_grad_()
+    static = SequenceTensor(image, T, static=True)
+    plain = operation(image)
+    out, rate = operation(static), operation(RateTensor(static, image))
+    assert out.static
+    assert rate.sequence.static
+    close(out.values, plain)
+    close(rate.rate, plain)
+    close(rate.sequence.values, plain.detach())
+    close(gradients(rate.rate, image)[0], gradients(plain, image)[0])
+
+
+@pytest.mark.parametrize("name", TIMELESS)
+@pytest.mark.parametrize("static", [True, False])
+def test_a_constant_like_a_carrier_is_a_plain_tensor_of_the_batch_that_a_module_sees(name, static):
+    function, value = TIMELESS[name]
+    x = random(*IMAGE) if static else random(T, *IMAGE)
+    sequence = SequenceTensor(x.requires_grad_(), T, static=static)
+    rate = RateTensor(sequence, sequence.time_mean())
+    for carrier in (sequence, rate):
+        constant = function(carrier)
+        assert type(constant) is torch.Tensor
+        assert torch.equal(constant, torch.full(IMAGE, value, dtype=torch.float64))
+        assert not constant.requires_grad
+        assert function(carrier, dtype=torch.float32).dtype == torch.float32
+
+
+def test_two_sequences_are_multiplied_step_by_step():
+    """SequenceTensor carries every step with its graph, so that the product that the mean refuses is fine there."""
+    x, y = (tensor.requires_grad_() for tensor in sequences([IMAGE, IMAGE]))
+    out = SequenceTensor(x, T) * SequenceTensor(y, T)
+    close(out.values, x * y)
+    close(gradients(out.values, x)[0], gradients(x * y, x)[0])
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_a_carrier_shows_the_shape_type_and_device_of_one_steps_batch(static):
+    x = random(*IMAGE) if static else random(T, *IMAGE)
+    sequence = SequenceTensor(x, T, static=static)
+    for carrier in (sequence, RateTensor(sequence, sequence.time_mean())):
+        assert carrier.shape == torch.Size(IMAGE)
+        assert carrier.size() == torch.Size(IMAGE)
+        assert (carrier.size(1), carrier.size(-1), len(carrier)) == (4, 6, B)
+        assert (carrier.ndim, carrier.dim(), carrier.timesteps) == (4, 4, T)
+        assert (carrier.dtype, carrier.device, carrier.is_cuda) == (torch.float64, x.device, False)
+
+
+@pytest.mark.parametrize("kind", ["sequence", "rate"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: torch.add(x, other=x),
+        lambda x: torch.add(torch.ones(4, 1, 1, dtype=torch.float64), other=x),
+        lambda x: F.linear(input=x, weight=torch.ones(5, 6, dtype=torch.float64)),
+        lambda x: F.avg_pool2d(input=x, kernel_size=2),
+        lambda x: torch.flatten(input=x, start_dim=1),
+        lambda x: F.max_pool2d(input=x, kernel_size=2),
+        lambda x: F.batch_norm(input=x, running_mean=None, running_var=None, training=True),
+        lambda x: F.dropout(input=x, training=False),
+    ],
+    ids=["add-carriers", "add-tensor", "linear", "avg_pool2d", "flatten", "max_pool2d", "batch_norm", "dropout"],
+)
+def test_a_carrier_given_by_keyword_is_computed_right_or_refused(operation, kind):
+    x = random(T, *IMAGE)
+    sequence = SequenceTensor(x, T)
+    try:
+        out = operation(sequence if kind == "sequence" else RateTensor(sequence, x.mean(0)))
+    except UnsupportedOperation:
+        return
+    values = out.values if kind == "sequence" else out.sequence.values
+    close(values.flatten(0, 1), operation(x.flatten(0, 1)))

@@ -1,0 +1,72 @@
+"""The slope taken without a graph is the one that autograd would take."""
+
+import pytest
+import torch
+
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, slope
+
+NAMES = sorted(SURROGATES)
+
+# Arguments other than SpikingJelly's defaults, one surrogate each.
+ARGUMENTS = {
+    "sigmoid": {"alpha": 2.5},
+    "piecewise_quadratic": {"alpha": 0.7},
+    "piecewise_exp": {"alpha": 1.7},
+    "soft_sign": {"alpha": 3.0},
+    "super_spike": {"alpha": 3.0},
+    "atan": {"alpha": 1.3},
+    "nonzero_sign_log_abs": {"alpha": 1.4},
+    "erf": {"alpha": 1.2},
+    "piecewise_leaky_relu": {"w": 0.6, "c": 0.05},
+    "leaky_k_relu": {"leak": 0.2, "k": 0.8},
+    "fake_numerical_gradient": {"alpha": 0.5},
+    "log_tailed_relu": {"alpha": 0.1},
+    "rect": {"alpha": 0.8},
+}
+
+
+def distances():
+    """Membrane minus threshold on both sides, zero and the corners of the piecewise surrogates included."""
+    return torch.cat([torch.linspace(-3.0, 3.0, 121, dtype=torch.float64), torch.tensor([0.0, -0.0, 1e-9, -1e-9])])
+
+
+def test_thirteen_surrogates_are_offered():
+    assert len(SURROGATES) == 13
+    assert set(ARGUMENTS) == set(SURROGATES)
+
+
+@pytest.mark.parametrize("arguments", ["default", "other"])
+@pytest.mark.parametrize("name", NAMES)
+def test_slope_equals_autograd_of_the_surrogate(name, arguments):
+    surrogate = create_surrogate(name, ARGUMENTS[name] if arguments == "other" else None)
+    x = distances().requires_grad_()
+    (expected,) = torch.autograd.grad(surrogate(x).sum(), x)
+    result = slope(surrogate, x.detach())
+    assert not result.requires_grad
+    assert result.abs().max() > 0
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arguments_change_the_slope(name):
+    default, other = create_surrogate(name), create_surrogate(name, ARGUMENTS[name])
+    assert not torch.allclose(slope(default, distances()), slope(other, distances()))
+
+
+def test_the_papers_sigmoid_has_slope_one_at_the_threshold():
+    assert slope(create_surrogate("sigmoid"), torch.zeros(1, dtype=torch.float64)).item() == 1.0
+
+
+def test_slope_keeps_the_shape_and_the_type_of_the_distance():
+    result = slope(create_surrogate("atan"), torch.zeros(2, 3, 4, dtype=torch.float32))
+    assert (result.shape, result.dtype) == ((2, 3, 4), torch.float32)
+
+
+def test_each_neuron_has_a_surrogate_of_its_own():
+    assert LIF().surrogate is not LIF().surrogate
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"'sigmoidal'.*atan.*sigmoid"):
+        create_surrogate("sigmoidal")
