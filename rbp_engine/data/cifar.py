@@ -24,8 +24,8 @@ _HARMLESS = {
 def cifar10(folder: Path) -> DataSplits:
     """50 000 training and 10 000 test images from `cifar-10-batches-py`."""
     return DataSplits(
-        _images([folder / f"data_batch_{number}" for number in range(1, 6)], b"labels"),
-        _images([folder / "test_batch"], b"labels"),
+        _images([folder / f"data_batch_{number}" for number in range(1, 6)], b"labels", 10),
+        _images([folder / "test_batch"], b"labels", 10),
         classes=10,
         mean=(0.4914, 0.4822, 0.4465),
         deviation=(0.2023, 0.1994, 0.2010),
@@ -35,34 +35,36 @@ def cifar10(folder: Path) -> DataSplits:
 def cifar100(folder: Path) -> DataSplits:
     """50 000 training and 10 000 test images from `cifar-100-python`, the 100 fine labels."""
     return DataSplits(
-        _images([folder / "train"], b"fine_labels"),
-        _images([folder / "test"], b"fine_labels"),
+        _images([folder / "train"], b"fine_labels", 100),
+        _images([folder / "test"], b"fine_labels", 100),
         classes=100,
         mean=(0.5071, 0.4867, 0.4408),
         deviation=(0.2675, 0.2565, 0.2761),
     )
 
 
-def _images(files: list[Path], labels_key: bytes) -> Images:
-    batches = [_read(file, labels_key) for file in files]
-    pixels = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
-    labels = np.concatenate([np.asarray(batch[labels_key], dtype=np.int64) for batch in batches])
+def _images(files: list[Path], labels_key: bytes, classes: int) -> Images:
+    batches = [_read(file, labels_key, classes) for file in files]
+    pixels = np.concatenate([data for data, _ in batches]).reshape(-1, 3, 32, 32)
+    labels = np.concatenate([labels for _, labels in batches])
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels))
 
 
-def _read(file: Path, labels_key: bytes) -> dict[bytes, Any]:
-    """One batch file. Raises ValueError, naming the file, where it is damaged or something else."""
+def _read(file: Path, labels_key: bytes, classes: int) -> tuple[Any, Any]:
+    """Pixels and labels of one batch file. Raises ValueError, naming the file, where it is damaged or something else."""
     try:
         with file.open("rb") as stream:
             batch = _ArraysOnly(stream, encoding="bytes").load()
-        data, labels = batch[b"data"], batch[labels_key]
+        data, labels = batch[b"data"], np.asarray(batch[labels_key], dtype=np.int64)
         if data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
             raise ValueError(f"data of shape {data.shape} and type {data.dtype} for {len(labels)} labels")
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"the labels {labels.min()} to {labels.max()} are not those of {classes} classes")
     except OSError:
         raise
     except Exception as error:
         raise ValueError(f"{file} is damaged ({error}): fetch or copy it again, rbp data check shows which") from error
-    return {b"data": data, labels_key: labels}
+    return data, labels
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -7,11 +7,22 @@ from typing import Any
 from torch import nn
 
 from rbp_engine.models.convnet import convnet
-from rbp_engine.models.resnet import resnet18
-from rbp_engine.models.vgg import vgg11
+from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
+from rbp_engine.models.resnet import resnet18, resnet19
+from rbp_engine.models.vgg import vgg11, vgg13, vggsnn_cifar, vggsnn_dvs
 from rbp_engine.spiking import LIF
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"convnet": convnet, "resnet18": resnet18, "vgg11": vgg11}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "convnet": convnet,
+    "resnet18": resnet18,
+    "resnet19": resnet19,
+    "vgg11": vgg11,
+    "vgg13": vgg13,
+    "vggsnn_cifar": vggsnn_cifar,
+    "vggsnn_dvs": vggsnn_dvs,
+    "sew_resnet34": sew_resnet34,
+    "preact_resnet34": preact_resnet34,
+}
 
 
 def create_model(

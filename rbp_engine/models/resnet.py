@@ -66,3 +66,11 @@ def resnet18(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = 
     model = ResNet([2, 2, 2, 2], [64, 128, 256, 512], in_channels, neuron, nn.Linear(512, num_classes))
     initialise(model, init)
     return model
+
+
+def resnet19(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> ResNet:
+    """[3, 3, 2] blocks of widths 128/256/512, FC 512→256, neuron, FC 256→C."""
+    head = nn.Sequential(nn.Linear(512, 256), neuron(), nn.Linear(256, num_classes))
+    model = ResNet([3, 3, 2], [128, 256, 512], in_channels, neuron, head)
+    initialise(model, init)
+    return model

@@ -10,15 +10,39 @@ Neuron = Callable[[], nn.Module]
 
 # Widths of the convolutions; "A" is a 2×2 average pool.
 VGG11 = (64, "A", 128, 256, "A", 512, 512, "A", 512, "A", 512, 512)
+VGG13 = (64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512)
+VGGSNN_CIFAR = (64, 128, "A", 256, 256, "A", 512, 512, "A", 512, 512)
+VGGSNN_DVS = (64, 128, "A", 256, 256, "A", 512, 512, "A", 512, 512, "A")
 
 
 def vgg11(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
     """64-A-128-256-A-512-512-A-512-A-512-512-AA, FC 512→C; AA is an adaptive average pool to 1×1."""
-    return _vgg(VGG11, num_classes=num_classes, in_channels=in_channels, neuron=neuron, init=init)
+    return _vgg(VGG11, [nn.AdaptiveAvgPool2d(1)], 512, num_classes, in_channels, neuron, init)
+
+
+def vgg13(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
+    """64-64-A-128-128-A-256-256-A-512-512-512-A-512-AA, FC 512→C."""
+    return _vgg(VGG13, [nn.AdaptiveAvgPool2d(1)], 512, num_classes, in_channels, neuron, init)
+
+
+def vggsnn_cifar(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
+    """64-128-A-256-256-A-512-512-A-512-512-AA3, FC 4608→C; AA3 is an adaptive average pool to 3×3."""
+    return _vgg(VGGSNN_CIFAR, [nn.AdaptiveAvgPool2d(3)], 4608, num_classes, in_channels, neuron, init)
+
+
+def vggsnn_dvs(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
+    """64-128-A-256-256-A-512-512-A-512-512-A, FC 4608→C, for frames of 48×48."""
+    return _vgg(VGGSNN_DVS, [], 4608, num_classes, in_channels, neuron, init)
 
 
 def _vgg(
-    widths: tuple[int | str, ...], *, num_classes: int, in_channels: int, neuron: Neuron, init: str
+    widths: tuple[int | str, ...],
+    last_pool: list[nn.Module],
+    features: int,
+    num_classes: int,
+    in_channels: int,
+    neuron: Neuron,
+    init: str,
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels = in_channels
@@ -28,7 +52,7 @@ def _vgg(
             continue
         layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), neuron()]
         channels = width
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    layers += [*last_pool, nn.Flatten(), nn.Linear(features, num_classes)]
     model = nn.Sequential(*layers)
     initialise(model, init, normal_deviation=0.5)
     return model

@@ -8,7 +8,7 @@ import time
 from rbp_engine.run import processes
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict, judge, last_attempt
+from rbp_engine.run.status import ENDED, Verdict, judge, last_attempt
 from rbp_engine.run.summary import read_summary, write_summary
 
 SIGNAL_AFTER_S = 30.0
@@ -59,6 +59,9 @@ def kill(run: RunDirectory) -> Verdict:
         count = processes.kill_all(run)
     except TimeoutError as error:
         raise RunError(f"{run.id}: {error}") from error
+    verdict = judge(run)
+    if verdict.status in ENDED - {"killed"}:  # it has just ended by itself
+        return verdict
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")

@@ -262,12 +262,15 @@ def supersede(events: Iterable[Event]) -> list[Event]:
     kept: list[Event] = []
     for event in events:
         if isinstance(event.body, RunStart):
-            kept = [old for old in kept if old.attempt >= event.attempt or not _done_again(old, event, event.body)]
+            kept = [old for old in kept if not superseded(old, event, event.body)]
         kept.append(event)
     return kept
 
 
-def _done_again(old: Event, event: Event, start: RunStart) -> bool:
+def superseded(old: Event, event: Event, start: RunStart) -> bool:
+    """Whether the attempt that begins with this event, a `RunStart`, does again what an event before it tells."""
+    if old.attempt >= event.attempt:
+        return False
     # A checkpoint made during an evaluation does not contain it, though no step lies between the two.
     if isinstance(old.body, Validation) and start.epoch is not None and old.body.epoch > start.epoch:
         return True

@@ -13,6 +13,7 @@ from rbp_engine.run.events import (
     System,
     Validation,
     WarningRaised,
+    superseded,
 )
 
 
@@ -41,7 +42,7 @@ class History:
         for event in events:
             if isinstance(event.body, RunStart):
                 for kept in kinds.values():
-                    kept[:] = [old for old in kept if old.attempt >= event.attempt or old.step <= event.step]
+                    kept[:] = [old for old in kept if not superseded(old, event, event.body)]
                 self.starts.append(event)
                 self.end = None
             elif isinstance(event.body, RunEnd):

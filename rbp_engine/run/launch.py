@@ -69,7 +69,8 @@ def create(
 
 def command(run: RunDirectory) -> list[str]:
     """The command line of the worker."""
-    return [sys.executable, "-m", WORKER, str(run.path.resolve())]
+    # -P: a file of the working directory, random.py say, must not stand in for a module of the worker.
+    return [sys.executable, "-P", "-m", WORKER, str(run.path.resolve())]
 
 
 def environment(run: RunDirectory, attempt: int) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def _why_not() -> str:
         )
     if not has_nvidia_card():
         return "there is no NVIDIA card on this machine"
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return "CUDA_VISIBLE_DEVICES is empty and hides every card"
     return f"torch ({torch.__version__}, CUDA {torch.version.cuda}) cannot use the NVIDIA card: is the driver too old?"
 
 

@@ -1,27 +1,16 @@
 """The batches of a run: the data set on the device, split and augmented as the preset says."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
 from rbp_engine.data.loading import load
+from rbp_engine.data.protocol import Feed
 from rbp_engine.data.splits import stratified_split
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Data
-
-
-@dataclass(frozen=True)
-class Feed:
-    """`validation` is what each epoch is judged by: held-out images, or the test set itself."""
-
-    train: TrainBatches
-    validation: EvaluationBatches
-    test: EvaluationBatches
-    classes: int
-    channels: int
 
 
 def open_feed(data: "Data", *, seed: int, held_out: float, device: torch.device) -> Feed:
@@ -44,4 +33,4 @@ def open_feed(data: "Data", *, seed: int, held_out: float, device: torch.device)
         cutout=data.cutout,
         drop_last=data.drop_last,
     )
-    return Feed(train, validation, test, splits.classes, splits.channels)
+    return Feed(train, validation, test, splits.classes, splits.channels, {"name": data.name})

@@ -27,7 +27,10 @@ class Journal:
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._reserve = run.control / "reserve"
-        self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
+        try:
+            self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
+        except OSError:  # what room there is will do for the end; training meets the full disk and says so
+            self._reserve.unlink(missing_ok=True)
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
@@ -37,7 +40,8 @@ class Journal:
 
     def say(self, text: str) -> None:
         """A line for the log of this process."""
-        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        with contextlib.suppress(OSError):  # a full disk is met, and told, by what matters
+            sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
     def update(self, **changes: Any) -> None:
         """Change fields of the summary and write it."""

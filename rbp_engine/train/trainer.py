@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rbp_engine.data.batches import EvaluationBatches, TrainBatches
+from rbp_engine.data.protocol import EvaluationSource, TrainingSource
 from rbp_engine.methods import Method
 from rbp_engine.train.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpointer import Checkpointer
@@ -20,8 +20,8 @@ def train(
     model: nn.Module,
     method: Method,
     optimizer: torch.optim.Optimizer,
-    batches: TrainBatches,
-    validation: EvaluationBatches,
+    batches: TrainingSource,
+    validation: EvaluationSource,
     learning_rate: Callable[[int], float],
     recorder: Recorder,
     checkpointer: Checkpointer,
@@ -65,7 +65,7 @@ def train(
 
 
 def report_test(
-    model: nn.Module, method: Method, test: EvaluationBatches, recorder: Recorder, best: Checkpoint | None
+    model: nn.Module, method: Method, test: EvaluationSource, recorder: Recorder, best: Checkpoint | None
 ) -> None:
     """After training with a held-out split: the test set once, with the last weights and with the best."""
     last = evaluate(model, method, test, None, recorder)
@@ -78,10 +78,11 @@ def report_test(
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, method: Method, batches: EvaluationBatches, stop: StopFlag | None, recorder: Recorder
+    model: nn.Module, method: Method, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
 ) -> dict[str, Any] | None:
     """Loss, top-1 and top-5 over all of the batches, from the logits' time mean; None if asked to stop meanwhile."""
     sums: torch.Tensor | None = None
+    samples = 0
     for images, labels in batches:
         if stop is not None and stop.status:
             return None
@@ -90,10 +91,10 @@ def evaluate(
         loss = F.cross_entropy(logits, labels, reduction="sum")
         batch = torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()])
         sums = batch if sums is None else sums + batch
+        samples += len(labels)
         recorder.alive()
     if sums is None:
         raise ValueError("there are no images to evaluate on")
-    samples = len(batches.images)
     loss_sum, top1, top5 = sums.tolist()
     return {
         "loss": loss_sum / samples,

@@ -1,5 +1,6 @@
 """Entry point of a training process: `python -m rbp_engine.train.worker <run>`."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -33,8 +34,10 @@ def main(folder: str) -> int:
         journal.end(status, reason)
     except BaseException as error:
         status = "failed"
-        traceback.print_exc()
-        journal.end(status, describe(error), traceback.format_exc())
+        told = traceback.format_exc()
+        journal.end(status, describe(error), told)  # first: on a full disk there may be no room for both
+        with contextlib.suppress(OSError):
+            sys.stderr.write(told)
     return EXIT_CODES[status]
 
 
@@ -149,7 +152,7 @@ def describe(error: BaseException) -> str:
     name = type(error).__name__
     if name == "NonFiniteLoss":
         return f"{error}; the last checkpoint is good. Try a lower optim.lr or warm-up, then resume or start again"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left on the device of the runs directory; make room, then resume"
     text = str(error).strip()
     return f"{name}: {text}" if text else name

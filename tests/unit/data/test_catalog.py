@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.data.catalog import CATALOG, DataMissing, check, data_roots, presence, require
+from rbp_engine.data.catalog import CATALOG, DataMissing, data_roots, presence, require
+from rbp_engine.data.check import check
 from rbp_engine.machine import cache_directory
 
 

@@ -1,0 +1,242 @@
+"""AutoAugment of a whole batch at once, on the device: one sub-policy drawn for each image.
+
+Cubuk et al., 2019 (arXiv 1805.09501), CIFAR-10 policy. Magnitudes, nearest-neighbour sampling and the black that
+comes in from outside are torchvision's.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+Step = tuple[str, float, int]
+
+# Sub-policies of two steps, applied one after the other: operation, probability, level of 0 to 9.
+CIFAR10_POLICY: Final[tuple[tuple[Step, Step], ...]] = (
+    (("invert", 0.1, 0), ("contrast", 0.2, 6)),
+    (("rotate", 0.7, 2), ("translate_x", 0.3, 9)),
+    (("sharpness", 0.8, 1), ("sharpness", 0.9, 3)),
+    (("shear_y", 0.5, 8), ("translate_y", 0.7, 9)),
+    (("autocontrast", 0.5, 0), ("equalize", 0.9, 0)),
+    (("shear_y", 0.2, 7), ("posterize", 0.3, 7)),
+    (("color", 0.4, 3), ("brightness", 0.6, 7)),
+    (("sharpness", 0.3, 9), ("brightness", 0.7, 9)),
+    (("equalize", 0.6, 0), ("equalize", 0.5, 0)),
+    (("contrast", 0.6, 7), ("sharpness", 0.6, 5)),
+    (("color", 0.7, 7), ("translate_x", 0.5, 8)),
+    (("equalize", 0.3, 0), ("autocontrast", 0.4, 0)),
+    (("translate_y", 0.4, 3), ("sharpness", 0.2, 6)),
+    (("brightness", 0.9, 6), ("color", 0.2, 8)),
+    (("solarize", 0.5, 2), ("invert", 0.0, 0)),
+    (("equalize", 0.2, 0), ("autocontrast", 0.6, 0)),
+    (("equalize", 0.2, 0), ("equalize", 0.6, 0)),
+    (("color", 0.9, 9), ("equalize", 0.6, 0)),
+    (("autocontrast", 0.8, 0), ("solarize", 0.2, 8)),
+    (("brightness", 0.1, 3), ("color", 0.7, 0)),
+    (("solarize", 0.4, 5), ("autocontrast", 0.9, 0)),
+    (("translate_y", 0.9, 9), ("translate_y", 0.7, 9)),
+    (("autocontrast", 0.9, 0), ("solarize", 0.8, 3)),
+    (("equalize", 0.8, 0), ("invert", 0.1, 0)),
+    (("translate_y", 0.7, 9), ("autocontrast", 0.9, 0)),
+)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is done to each image of a batch: its sub-policy [B], and for its two steps [B, 2] whether and which way."""
+
+    policy: Tensor
+    applied: Tensor
+    sign: Tensor
+
+
+def draw_choices(count: int, generator: torch.Generator) -> Choices:
+    """The choices for `count` images, on the CPU."""
+    device = generator.device
+    policy = torch.randint(len(CIFAR10_POLICY), (count,), generator=generator, device=device).cpu()
+    chance = torch.rand(count, 2, generator=generator, device=device).cpu()
+    sign = 1.0 - 2.0 * torch.randint(2, (count, 2), generator=generator, device=device).cpu()
+    probability = torch.tensor([[step[1] for step in steps] for steps in CIFAR10_POLICY])
+    return Choices(policy, chance < probability[policy], sign)
+
+
+def autoaugment_batched(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The images, uint8 [B, 3, H, W], each under a sub-policy of its own; a new tensor.
+
+    The images are grouped by operation, so which groups there are must be known on the host: a generator on the CPU
+    saves waiting for the device.
+    """
+    images = images.clone()
+    height, width = images.shape[-2:]
+    choices = draw_choices(len(images), generator)
+    for place in range(2):
+        names = [steps[place][0] for steps in CIFAR10_POLICY]
+        magnitudes = torch.tensor(
+            [magnitude(name, level, height, width) for name, _, level in (steps[place] for steps in CIFAR10_POLICY)]
+        )[choices.policy]
+        for name, operation in OPERATIONS.items():
+            of_name = torch.tensor([other == name for other in names])
+            index = (of_name[choices.policy] & choices.applied[:, place]).nonzero().squeeze(1)
+            if len(index):
+                amount = magnitudes[index] * choices.sign[index, place] if name in SIGNED else magnitudes[index]
+                index = index.to(images.device)
+                images[index] = operation(images[index], amount.to(images.device))
+    return images
+
+
+def magnitude(name: str, level: int, height: int, width: int) -> float:
+    """What a level of 0 to 9 means for an operation on images of height × width pixels.
+
+    Degrees for a rotation, pixels for a translation, bits kept by a posterization, the threshold of a solarization, a
+    slope for a shear; for the others how far the factor is from 1.
+    """
+    if name == "posterize":
+        return 8 - round(level * 4 / 9)
+    if name == "solarize":
+        return 255 * (9 - level) / 9
+    largest = {"rotate": 30.0, "shear_y": 0.3, "translate_x": 150 / 331 * width, "translate_y": 150 / 331 * height}
+    return largest.get(name, 0.9) * level / 9
+
+
+# The operations: images uint8 [B, C, H, W] and one magnitude for each [B] to images of the same shape and type.
+
+
+def invert(images: Tensor, amount: Tensor) -> Tensor:
+    """The negative; the magnitude is not used."""
+    return 255 - images
+
+
+def posterize(images: Tensor, amount: Tensor) -> Tensor:
+    """Keep the `amount` highest bits."""
+    return images & (256 - (1 << (8 - _each(amount).int()))).to(torch.uint8)
+
+
+def solarize(images: Tensor, amount: Tensor) -> Tensor:
+    """Invert the pixels that are not below the threshold `amount`."""
+    return torch.where(images >= _each(amount), 255 - images, images)
+
+
+def autocontrast(images: Tensor, amount: Tensor) -> Tensor:
+    """Stretch each channel to 0…255; one of a single value stays. The magnitude is not used."""
+    values = images.float()
+    lowest, highest = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
+    flat = lowest == highest
+    stretched = (values - lowest) / ((highest - lowest) * (1 / 255)).masked_fill(flat, 1.0)
+    return torch.where(flat, images, stretched.clamp(0, 255).to(torch.uint8))
+
+
+def equalize(images: Tensor, amount: Tensor) -> Tensor:
+    """Even out the histogram of each channel as Pillow does; the magnitude is not used."""
+    values = images.flatten(2).flatten(0, 1).long()
+    counts = torch.zeros(len(values), 256, dtype=torch.int64, device=images.device)
+    counts.scatter_add_(1, values, torch.ones_like(values))
+    below = counts.cumsum(1) - counts
+    # All pixels but those of the largest value that occurs, spread over 255 steps.
+    width = below.gather(1, values.amax(1, keepdim=True)) // 255
+    table = ((below + width // 2) // width.clamp(min=1)).clamp(max=255)
+    equalized = torch.where(width == 0, values, table.gather(1, values))
+    return equalized.to(torch.uint8).view_as(images)
+
+
+def brightness(images: Tensor, amount: Tensor) -> Tensor:
+    """Away from black by the factor 1 + amount."""
+    return _away_from(torch.zeros((), device=images.device), images, amount)
+
+
+def color(images: Tensor, amount: Tensor) -> Tensor:
+    """Away from its grey image by the factor 1 + amount."""
+    return _away_from(_grey(images), images, amount)
+
+
+def contrast(images: Tensor, amount: Tensor) -> Tensor:
+    """Away from its mean grey by the factor 1 + amount."""
+    return _away_from(_grey(images).mean((-3, -2, -1), keepdim=True), images, amount)
+
+
+def sharpness(images: Tensor, amount: Tensor) -> Tensor:
+    """Away from its smoothed image by the factor 1 + amount; the outermost pixels stay."""
+    values = images.float()
+    rows = values[..., :-2, :] + values[..., 1:-1, :] + values[..., 2:, :]
+    box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    inner = values[..., 1:-1, 1:-1]
+    # A 3×3 mean in which the centre counts five times.
+    smooth = ((box + 4 * inner) / 13).round()
+    sharp = images.clone()
+    sharp[..., 1:-1, 1:-1] = _away_from(smooth, images[..., 1:-1, 1:-1], amount)
+    return sharp
+
+
+def rotate(images: Tensor, amount: Tensor) -> Tensor:
+    """Turn counter-clockwise about the centre by `amount` degrees."""
+    angle = amount.double().view(-1, 1, 1) * (math.pi / 180)
+    cosine, sine = angle.cos().float(), angle.sin().float()
+    return _affine(images, xx=cosine, xy=-sine, yx=sine, yy=cosine)
+
+
+def shear_y(images: Tensor, amount: Tensor) -> Tensor:
+    """Move each column up by `amount` times its distance from the left edge."""
+    slope = amount.view(-1, 1, 1)
+    return _affine(images, yx=slope, y0=slope * (images.shape[-1] / 2))
+
+
+def translate_x(images: Tensor, amount: Tensor) -> Tensor:
+    """Move right by `amount` pixels, its fraction cut off."""
+    return _affine(images, x0=-amount.trunc().view(-1, 1, 1))
+
+
+def translate_y(images: Tensor, amount: Tensor) -> Tensor:
+    """Move down by `amount` pixels, its fraction cut off."""
+    return _affine(images, y0=-amount.trunc().view(-1, 1, 1))
+
+
+OPERATIONS: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    operation.__name__: operation
+    for operation in (
+        *(invert, posterize, solarize, autocontrast, equalize),
+        *(brightness, color, contrast, sharpness),
+        *(rotate, shear_y, translate_x, translate_y),
+    )
+}
+SIGNED: Final = frozenset(OPERATIONS) - {"invert", "posterize", "solarize", "autocontrast", "equalize"}
+
+
+def _each(amount: Tensor) -> Tensor:
+    return amount.view(-1, 1, 1, 1)
+
+
+def _grey(images: Tensor) -> Tensor:
+    red, green, blue = images.float().unbind(-3)
+    return (red * 0.2989 + green * 0.587 + blue * 0.114).floor().unsqueeze(-3)
+
+
+def _away_from(origin: Tensor, images: Tensor, amount: Tensor) -> Tensor:
+    factor = 1 + _each(amount).double()
+    return (images * factor.float() + origin * (1 - factor).float()).clamp(0, 255).to(torch.uint8)
+
+
+def _affine(
+    images: Tensor,
+    *,
+    xx: Tensor | float = 1.0,
+    xy: Tensor | float = 0.0,
+    x0: Tensor | float = 0.0,
+    yx: Tensor | float = 0.0,
+    yy: Tensor | float = 1.0,
+    y0: Tensor | float = 0.0,
+) -> Tensor:
+    """The pixel at (x, y) from the one nearest to (xx·x + xy·y + x0, yx·x + yy·y + y0); black where there is none.
+
+    Coordinates count pixels from the centre of the image, x to the right and y down; numbers per image are [B, 1, 1].
+    """
+    batch, channels, height, width = images.shape
+    x = (torch.arange(width, device=images.device) - (width - 1) / 2).view(1, 1, -1)
+    y = (torch.arange(height, device=images.device) - (height - 1) / 2).view(1, -1, 1)
+    column = (xx * x + xy * y + x0 + (width - 1) / 2).round().long().expand(batch, height, width)
+    row = (yx * x + yy * y + y0 + (height - 1) / 2).round().long().expand(batch, height, width)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    source = (row * width + column).masked_fill(~inside, 0).view(batch, 1, -1).expand(-1, channels, -1)
+    moved = images.flatten(2).gather(2, source).view_as(images)
+    return moved.masked_fill(~inside.unsqueeze(1), 0)

@@ -1,0 +1,60 @@
+"""The command line: `rbp`. One module per group of commands; each imports what it needs when it is called."""
+
+import io
+import sys
+
+import typer
+
+from rbp_tui.cli import data, doctor, presets, runs, train
+from rbp_tui.cli.output import fail
+
+app = typer.Typer(
+    name="rbp",
+    help="Train deep spiking networks by rate-based backpropagation, and keep hold of the experiments.",
+    epilog="Begin with: rbp train digits   ·   what is here: rbp presets list   ·   is all well: rbp doctor",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train.register(app)
+runs.register(app)
+presets.register(app)
+data.register(app)
+doctor.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True)) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"rbp {installed('rbp-tui')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one message and an exit code, only bugs are tracebacks.
+
+    Exit codes: 0 done, 1 the run failed, 2 usage or preset, 3 data missing, 4 stopped before the end.
+    """
+    from rbp_engine.data.catalog import DataMissing
+    from rbp_engine.machine import MachineError
+    from rbp_engine.preset import PresetError
+    from rbp_engine.run.errors import RunError
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ▶ shows a question mark instead
+    try:
+        app()
+    except (PresetError, MachineError, RunError) as error:
+        sys.exit(fail(str(error), 2))
+    except DataMissing as error:
+        sys.exit(fail(str(error), 3))
+    except BrokenPipeError:
+        # The reader of a pipe (`rbp ls | head`) has left; python must not complain about it when it flushes.
+        sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

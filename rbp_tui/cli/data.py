@@ -1,0 +1,138 @@
+"""`rbp data`: which data sets there are, whether they are here, whether they are whole."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbp_tui.cli.output import Json, console, fail, print_json, say
+
+if TYPE_CHECKING:
+    from rbp_engine.data.catalog import DataSet, Presence
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(name="data", help="See which data sets are here, and check them.", no_args_is_help=True)
+    group.command("list", epilog="Example:  rbp data list --json | jq '.[] | select(.found) | .name'")(listing)
+    group.command(epilog="Example:  rbp data check digits cifar10")(check)
+    group.command(epilog="Example:  rbp data add cifar10 ~/datasets")(add)
+    app.add_typer(group)
+
+
+def listing(as_json: Json = False) -> None:
+    """List every data set: what it is, whether it is here, and where, or what brings it."""
+    from rbp_engine.data.catalog import CATALOG, presence
+
+    found = {name: presence(name) for name in CATALOG}
+    if as_json:
+        print_json([_as_json(CATALOG[name], here) for name, here in found.items()])
+        return
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, here in found.items():
+        sign = "[green]✓[/]" if here.found else "[yellow]✗[/]"
+        table.add_row(sign, f"[bold]{name}[/]", _describe(CATALOG[name], here))
+    console().print(table)
+
+
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set of rbp data list.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds it.", show_default=False)],
+) -> None:
+    """Say where a data set lies on this machine; written into machine.toml."""
+    from rbp_engine.data.catalog import CATALOG, presence
+    from rbp_engine.machine import add_data_root
+
+    if name not in CATALOG:
+        raise typer.Exit(fail(_unknown(name), 2))
+    if CATALOG[name].module:
+        raise typer.Exit(fail(f"{name} comes with a Python package: {presence(name).remedy or 'it is here'}", 2))
+    looked = presence(name, [folder.expanduser().absolute()])
+    if not looked.found:
+        raise typer.Exit(fail(f"{name} is not in {folder}: looked for {CATALOG[name].layout}", 3))
+    written = add_data_root(name, folder.expanduser())
+    say(f"{name} is here; written into {written}")
+
+
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; all that are here if none is named.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read data sets in full and compare them with what they should be.
+
+    Exit code 0: whole, 1: damaged, 2: no such data set, 3: one that was named is not here.
+    """
+    from rbp_engine.data.catalog import CATALOG, presence
+
+    if unknown := [name for name in names or [] if name not in CATALOG]:
+        raise typer.Exit(fail(_unknown(unknown[0]), 2))
+    chosen = list(dict.fromkeys(names or [name for name in CATALOG if presence(name).found]))
+    if not as_json:
+        say(f"[dim]reading {', '.join(chosen) or 'nothing: no data set is here'}[/]")
+    problems = _check_in_engine(chosen)
+    if as_json:
+        print_json(problems)
+    else:
+        for name in chosen:
+            _print_result(name, problems[name])
+    missing = any(not presence(name).found for name in chosen)
+    raise typer.Exit(3 if missing else 1 if any(problems.values()) else 0)
+
+
+def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
+    shown = ("name", "title", "classes", "channels", "image_size", "train_size", "test_size", "origin", "layout")
+    place = {"found": here.found, "path": here.path, "looked": here.looked, "remedy": here.remedy}
+    return {name: getattr(data_set, name) for name in shown} | place
+
+
+def _describe(data_set: "DataSet", here: "Presence") -> str:
+    """Two lines: what it is; where it is, or what brings it."""
+    from rich.markup import escape
+
+    from rbp_tui import format as fmt
+
+    height, width = data_set.image_size
+    train, test = fmt.thousands(data_set.train_size), fmt.thousands(data_set.test_size)
+    what = (
+        f"{data_set.title} · {data_set.classes} classes · {train} train, {test} test · "
+        f"{height}×{width}×{data_set.channels}"
+    )
+    where = here.remedy or (data_set.origin if here.path is None else str(here.path))
+    return f"{what}\n[{'dim' if here.found else 'yellow'}]{escape(where)}[/]"
+
+
+def _unknown(name: str) -> str:
+    from rbp_engine.data.catalog import CATALOG
+    from rbp_engine.preset.spelling import did_you_mean
+
+    return f"no data set is called '{name}'.{did_you_mean(name, CATALOG)} There are: {', '.join(CATALOG)}"
+
+
+def _check_in_engine(names: list[str]) -> dict[str, list[str]]:
+    """The problems of each data set, found in a process of its own: reading some loads scikit-learn."""
+    command = [sys.executable, "-m", "rbp_engine.data.check", *names]
+    answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    if answer.returncode != 0:
+        raise typer.Exit(fail("the check itself failed, for the reason above; rbp doctor looks further", 1))
+    problems: dict[str, list[str]] = json.loads(answer.stdout)
+    return problems
+
+
+def _print_result(name: str, problems: list[str]) -> None:
+    from rich.text import Text
+
+    if not problems:
+        console().print(f"[green]✓[/] {name} is whole", highlight=False)
+        return
+    console().print(f"[red]✗[/] {name}", highlight=False)
+    for problem in problems:
+        console().print(Text(f"  {problem}"), soft_wrap=True)

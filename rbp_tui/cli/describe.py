@@ -1,0 +1,73 @@
+"""`rbp runs show`: one run in full."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rbp_tui import format as fmt
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.store import RunRecord
+
+
+def describe_run(run: "RunDirectory", record: "RunRecord | None", identity: dict[str, Any]) -> "RenderableType":
+    """A table of what is known about a run; what is missing or damaged is said in its place."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("run", f"[bold]{escape(run.id)}[/]")
+    if record is None:
+        table.add_row("status", "[red]summary.json is missing or damaged[/]")
+    else:
+        for name, text in _state(record):
+            table.add_row(name, text)
+    table.add_row("folder", escape(str(run.path)))
+    for name, text in _origin(identity):
+        table.add_row(name, escape(text))
+    for attempt in identity.get("attempts") or []:
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.get("t")))
+        text = f"{started} on {attempt.get('host')}, process {attempt.get('pid')}"
+        table.add_row(f"attempt {attempt.get('attempt')}", escape(text))
+    table.add_row("preset", escape(str(run.preset_toml)))
+    return table
+
+
+def _state(record: "RunRecord") -> list[tuple[str, str]]:
+    from rich.markup import escape
+
+    from rbp_tui.cli.views import status_text
+
+    summary, verdict = record.summary, record.verdict
+    reason = f"  {escape(verdict.reason)}" if verdict.reason else ""
+    best_epoch = summary.best.get("epoch")
+    speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
+    rows = [
+        ("status", status_text(verdict.status) + reason),
+        ("what", f"{escape(summary.preset)}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
+        ("experiment", summary.experiment[:16]),
+        ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),
+        ("last", f"{fmt.percent(summary.last.get('top1'))} % top-1, loss {fmt.number(summary.last.get('loss'))}"),
+        ("best", f"{fmt.percent(summary.best.get('top1'))} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
+    ]
+    rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.items()]
+    rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
+    if summary.name or summary.tags:
+        rows.append(("name, tags", escape(f"{summary.name} {' '.join(summary.tags)}".strip())))
+    return rows
+
+
+def _origin(identity: dict[str, Any]) -> list[tuple[str, str]]:
+    git = identity.get("git") or {}
+    packages = identity.get("packages") or {}
+    rows = [("command", str(identity.get("command") or "–")), ("host", str(identity.get("host") or "–"))]
+    if git:
+        dirty = ", with uncommitted changes" if git.get("diff") else ""
+        rows.append(("commit", f"{str(git.get('commit'))[:12]} ({git.get('branch')}{dirty})"))
+    versions = [f"{name} {packages[name]}" for name in ("rbp-tui", "torch", "spikingjelly") if name in packages]
+    rows.append(("versions", f"python {identity.get('python')}, {', '.join(versions)}"))
+    return rows

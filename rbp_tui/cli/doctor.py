@@ -1,0 +1,87 @@
+"""`rbp doctor`: is this machine fit for training?"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+
+if TYPE_CHECKING:
+    from rbp_engine.health import Finding
+
+SIGNS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example:  rbp doctor --json | jq '.[] | select(.status != \"ok\")'")(doctor)
+
+
+def doctor(runs_dir: RunsDir = None, as_json: Json = False) -> None:
+    """Look for what keeps this machine from training, or makes it slow, and say what to do.
+
+    Exit code 1: training does not work here; notes are worth reading but stop nothing.
+    """
+    _write_whatever_the_encoding()
+    findings = []
+    for finding in _findings(runs_dir):
+        findings.append(finding)
+        if not as_json:
+            _print_finding(finding)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    problems = [finding.name for finding in findings if finding.status == "problem"]
+    if problems:
+        say(f"[red]training does not work here yet:[/] {', '.join(problems)}")
+    raise typer.Exit(1 if problems else 0)
+
+
+def _findings(runs_dir: Path | None) -> Iterator["Finding"]:
+    from rbp_engine.health import examine
+
+    yield from examine(runs_dir)
+    yield terminal()
+
+
+def terminal() -> "Finding":
+    """Can the dashboard be shown here?"""
+    from rbp_engine.health import Finding
+
+    encoding = sys.stdout.encoding or "unknown"
+    if encoding.lower().replace("-", "") != "utf8":
+        remedy = "export LC_ALL=C.UTF-8, for signs and curves"
+        return Finding("terminal", "note", f"its encoding is {encoding}", remedy)
+    out = console()
+    if not sys.stdout.isatty():
+        return Finding("terminal", "ok", f"stdout is not one; {encoding}")
+    colours = {None: "no colours", "standard": "16 colours", "256": "256 colours", "truecolor": "16 million colours"}
+    text = f"{out.width}×{out.height}, {colours.get(out.color_system, out.color_system)}, {encoding}"
+    if out.width < 80 or out.height < 24:
+        return Finding("terminal", "note", text, "make it 80×24 or larger")
+    if out.color_system is None:
+        return Finding("terminal", "note", text, "set TERM to what your terminal is, and unset NO_COLOR")
+    return Finding("terminal", "ok", text)
+
+
+def _write_whatever_the_encoding() -> None:
+    """A terminal that cannot show a sign is one of the findings, and must not end the search for others."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _print_finding(finding: "Finding") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=1)
+    row.add_column(width=13, no_wrap=True)
+    row.add_column(overflow="fold")
+    remedy = f"\n[bold]try:[/] {escape(finding.remedy)}" if finding.remedy else ""
+    row.add_row(SIGNS[finding.status], finding.name, f"{escape(finding.text)}{remedy}")
+    console().print(row)

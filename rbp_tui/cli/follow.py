@@ -1,0 +1,53 @@
+"""Follow a run to its end: read its files, and hand what is new to a view."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from rbp_engine.run.events import EventReader, from_json
+from rbp_engine.run.history import History
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import Verdict, judge
+from rbp_engine.run.summary import Summary, read_summary
+
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What can be seen of a run at a moment."""
+
+    run: RunDirectory
+    summary: Summary
+    verdict: Verdict
+    history: History
+
+
+class View(Protocol):
+    """Shows a run that is being followed."""
+
+    def lines(self, lines: list[bytes]) -> None:
+        """The events that have come, as they stand in the file."""
+
+    def show(self, sight: Sight) -> None:
+        """The state now."""
+
+
+def follow(run: RunDirectory, view: View, *, tick: Callable[[], None] = lambda: None) -> Verdict:
+    """Show a run until it has ended; its verdict. `tick` is called between looks and may raise to leave."""
+    reader = EventReader(run.events())
+    history = History()
+    while True:
+        summary = read_summary(run)
+        # Judge before reading the events: what was written before the end is then shown before it.
+        verdict = judge(run, summary)
+        lines = reader.poll_lines()
+        history.add(event for line in lines if (event := from_json(line)) is not None)
+        view.lines(lines)
+        if summary is not None:
+            view.show(Sight(run, summary, verdict, history))
+        if not verdict.live:
+            return verdict
+        tick()
+        time.sleep(POLL_S)

@@ -1,0 +1,120 @@
+"""A resolved preset as TOML that says where each value comes from."""
+
+import re
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.preset.schema import Preset
+
+WIDTH = 78
+COLUMN = 34  # where comments begin, unless the value is longer
+
+
+def paper_figure(preset: "Preset") -> float | str | None:
+    """The published top-1 for the method and T of a preset: a fraction, "not known", or None if the paper has none."""
+    figures = preset.paper.figures if preset.paper else []
+    wanted = (preset.method.name, preset.method.timesteps)
+    return next((figure.top1 for figure in figures if (figure.method, figure.timesteps) == wanted), None)
+
+
+def preset_text(loaded: "LoadedPreset") -> "Text":
+    """The complete TOML of a preset, with the source of every value as a comment and defaults dimmed.
+
+    The paper's figures and the experiment come last, where they are seen on a small terminal.
+    """
+    from rich.text import Text
+
+    from rbp_engine.preset import resolved_toml
+
+    names = _file_names(loaded)
+    text = Text()
+    for index, file in enumerate(names):
+        text.append(_comment(f"inherits from {file}" if index else file), "dim")
+    blocks = resolved_toml(loaded.preset).strip("\n").split("\n\n")
+    for block in sorted(blocks, key=lambda block: block.startswith("[paper]")):
+        text.append("\n")
+        _append_block(text, block, loaded, names)
+    text.append("\n")
+    text.append(_comment(f"experiment {loaded.experiment[:16]}"), "dim")
+    text.append(_comment(_paper_sentence(loaded.preset)), "dim")
+    text.rstrip()
+    return text
+
+
+def _file_names(loaded: "LoadedPreset") -> dict[str, str]:
+    """Every file that supplied a value, the preset itself first, and a name for it that is short and unique."""
+    from rbp_engine.preset.search import shown
+
+    own = shown(loaded.path)
+    files = dict.fromkeys([own, *(source.rpartition(":")[0] for source in loaded.sources.values() if ":" in source)])
+    bases = [PurePath(file).name for file in files]
+    return {file: base if bases.count(base) == 1 else file for file, base in zip(files, bases, strict=True)}
+
+
+def _append_block(text: "Text", block: str, loaded: "LoadedPreset", names: dict[str, str]) -> None:
+    """One section, or the keys before the first."""
+    header = re.match(r"\[(\w+)\]", block)
+    section = f"{header[1]}." if header else ""
+    values: dict[str, Any] = loaded.preset.model_dump()
+    values = values[header[1]] if header else values
+    for line in block.split("\n"):
+        pair = re.match(r"(\w+) = ", line)
+        if pair is None:
+            text.append(f"{line}\n", "bold" if line.startswith("[") else "")
+            continue
+        origin = _origin(f"{section}{pair[1]}", loaded.sources, names)
+        value = values[pair[1]]
+        if isinstance(value, str) and len(line) > WIDTH:
+            line = f"{pair[1]} = {_folded(value)}"
+        text.append(line.ljust(COLUMN) if origin else line, "" if origin else "dim")
+        text.append(f"  {_comment(origin)}" if origin else "\n", "dim")
+
+
+def _origin(key: str, sources: dict[str, str], names: dict[str, str]) -> str:
+    """Who supplied a value, and the entries of a table that others supplied; "" for a default."""
+
+    def brief(source: str) -> str:
+        file, colon, line = source.rpartition(":")
+        return f"{names[file]}:{line}" if colon else source
+
+    own = sources[key]
+    others = {inner: source for inner, source in sources.items() if inner.startswith(f"{key}.") and source != own}
+    parts = [] if own == "default" else [brief(own)]
+    return ", ".join([*parts, *(f"{inner.rpartition('.')[2]}: {brief(source)}" for inner, source in others.items())])
+
+
+def _folded(value: str) -> str:
+    """A string as TOML over several lines; it reads back the same."""
+    import tomlkit
+
+    paragraphs = (_filled(tomlkit.item(paragraph).as_string()[1:-1]) for paragraph in value.split("\n"))
+    return '"""\n' + "\n".join(paragraphs) + '"""'
+
+
+def _filled(escaped: str) -> str:
+    """Break a line after spaces: TOML drops the end of a line after a backslash, and spaces before the next word."""
+    lines = [""]
+    for word in re.findall(r"^ +|[^ ]+ *", escaped):
+        if lines[-1].strip() and len(lines[-1]) + len(word.rstrip()) > WIDTH - 2:
+            lines.append("")
+        lines[-1] += word
+    return "\\\n".join(lines)
+
+
+def _comment(text: str) -> str:
+    # A file may have any name; a line break in it must not end the comment.
+    return f"# {''.join(character if character.isprintable() else '?' for character in text)}\n"
+
+
+def _paper_sentence(preset: "Preset") -> str:
+    from rbp_tui import format as fmt
+
+    what = f"{fmt.method(preset.method.name)}, T={preset.method.timesteps}"
+    figure = paper_figure(preset)
+    if figure is None:
+        return f"paper: no figure for {what}"
+    return f"paper: {figure if isinstance(figure, str) else f'{fmt.percent(figure)} % top-1'} for {what}"

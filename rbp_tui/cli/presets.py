@@ -1,0 +1,252 @@
+"""`rbp presets`: list them, show one in full, check them, explain every field."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbp_tui.cli.output import Json, console, fail, print_json, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from rbp_engine.preset import FieldInfo, PresetEntry, Problem
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(name="presets", help="List, show, check and explain presets.", no_args_is_help=True)
+    group.command("list", epilog="Example:  rbp presets list --json | jq '.[].name'")(listing)
+    group.command(
+        epilog="Examples:  rbp presets show cifar10-resnet18 T=6   ·   rbp presets show digits lr=0.05 > mine.toml"
+    )(show)
+    group.command(epilog="Examples:  rbp presets check   ·   rbp presets check mine.toml digits")(check)
+    group.command(epilog="Examples:  rbp presets schema   ·   rbp presets schema optim   ·   rbp presets schema T")(
+        schema
+    )
+    app.add_typer(group)
+
+
+def listing(as_json: Json = False) -> None:
+    """List the presets by data set; "paper %" is the published top-1 accuracy for that method and T."""
+    from rbp_engine.preset import list_presets
+
+    # Presets whose data set cannot be read come last.
+    rows = [_as_json(entry) for entry in sorted(list_presets(), key=lambda entry: not entry.group)]
+    if as_json:
+        print_json(rows)
+        return
+    console().print(_list_table(rows))
+    if broken := [row["name"] for row in rows if row["problems"]]:
+        say(f"[red]✗[/] what is wrong: rbp presets check {' '.join(broken)}")
+    if any(row["data_here"] is False for row in rows):
+        say("[yellow]✗[/] what brings the data: rbp data list")
+
+
+def show(
+    preset: Annotated[str, typer.Argument(help="A preset's name, or the path of a TOML file.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of it: T=6 lr=0.05.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show every setting of a preset, defaults too, and which file and line supplied it.
+
+    What is printed is a complete preset: written to a file, it is the same experiment.
+    """
+    from rbp_engine.preset import load_preset
+    from rbp_tui.cli.preset_text import preset_text
+
+    loaded = load_preset(preset, overrides or [])
+    if not as_json:
+        console().print(preset_text(loaded), soft_wrap=True)
+        return
+    print_json(
+        {
+            "name": loaded.name,
+            "path": loaded.path,
+            "preset": loaded.preset.model_dump(mode="json"),
+            "sources": loaded.sources,
+            "experiment": loaded.experiment,
+        }
+    )
+
+
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[PRESET]...", help="Names or paths; all presets if none is named.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check presets and print every problem with its key and line.
+
+    Exit code 0: all are good, 2: one is bad.
+    """
+    from rbp_engine.preset import PresetError, list_presets, load_preset
+
+    # The path and not the name: a broken preset must be found where the list has found it.
+    chosen = [(name, name) for name in names or []] or [(entry.name, str(entry.path)) for entry in list_presets()]
+    results = []
+    for name, place in chosen:
+        problems: tuple[Problem, ...] = ()
+        text = f"{_plain(name)} [green]ok[/]"
+        try:
+            load_preset(place)
+        except PresetError as error:
+            problems, text = error.problems, _plain(str(error))
+        results.append({"name": name, "ok": not problems, "problems": [asdict(problem) for problem in problems]})
+        if not as_json:
+            console().print(text, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(results)
+    raise typer.Exit(0 if all(result["ok"] for result in results) else 2)
+
+
+def schema(
+    key: Annotated[
+        str | None, typer.Argument(help="A field, a section, or a short name; all fields without.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Explain the fields of a preset: default, type, bounds, unit, and role.
+
+    Of the roles, "result" changes what is learned, "cost" only time or memory, "place" only where a run lives and
+    what it is called.
+    """
+    from rbp_engine.preset import fields
+
+    chosen = fields() if key is None else _fields_called(key)
+    if not chosen:
+        raise typer.Exit(fail(f"no field or section of a preset is called '{key}'.{_nearest_field(str(key))}", 2))
+    if as_json:
+        print_json([asdict(info) | {"short": _short_name(info)} for info in chosen])
+    else:
+        console().print(_schema_table(chosen))
+
+
+def _as_json(entry: "PresetEntry") -> dict[str, Any]:
+    """A preset of the list; what a broken one does not tell is None."""
+    from rbp_engine.data.catalog import CATALOG, presence
+    from rbp_engine.preset import load_preset
+    from rbp_tui.cli.preset_text import paper_figure
+
+    row: dict[str, Any] = {
+        "name": entry.name,
+        "title": entry.title,
+        "path": entry.path,
+        "data": entry.group,
+        "data_here": presence(entry.group).found if entry.group in CATALOG else None,
+        "problems": [asdict(problem) for problem in entry.problems],
+    }
+    if entry.problems:
+        return row | dict.fromkeys(("network", "method", "timesteps", "epochs", "paper_top1"))
+    preset = load_preset(str(entry.path)).preset
+    return row | {
+        "network": preset.model.name,
+        "method": preset.method.name,
+        "timesteps": preset.method.timesteps,
+        "epochs": preset.train.epochs,
+        "paper_top1": paper_figure(preset),
+    }
+
+
+def _list_table(rows: list[dict[str, Any]]) -> "Table":
+    from itertools import groupby
+
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("preset", overflow="fold")
+    table.add_column("")
+    table.add_column("network", no_wrap=True)
+    table.add_column("method", no_wrap=True)
+    table.add_column("T", justify="right", no_wrap=True)
+    table.add_column("epochs", justify="right", no_wrap=True)
+    table.add_column("paper %", justify="right", no_wrap=True)
+    for group, members in groupby(rows, key=lambda row: row["data"]):
+        presets = list(members)
+        here = {True: "[green]✓[/] data here", False: "[yellow]✗[/] data not here", None: ""}[presets[0]["data_here"]]
+        table.add_row(f"[bold]{_plain(group or 'unreadable')}[/]", here)
+        for row in presets:
+            table.add_row(*_list_cells(row))
+    return table
+
+
+def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
+    from rich.text import Text
+
+    from rbp_tui import format as fmt
+
+    name = f"  {_plain(row['name'])}"
+    if count := len(row["problems"]):
+        return [name, f"[red]✗ {count} problem{'' if count == 1 else 's'}[/]"]
+    paper = row["paper_top1"]
+    return [
+        name,
+        # Where there is no room for all of it, the title gives way first.
+        Text(row["title"], style="dim", no_wrap=True, overflow="ellipsis"),
+        row["network"],
+        fmt.method(row["method"]),
+        str(row["timesteps"]),
+        str(row["epochs"]),
+        "unknown" if isinstance(paper, str) else fmt.percent(paper),
+    ]
+
+
+def _fields_called(word: str) -> "list[FieldInfo]":
+    """A section, a field, a short name or the last part of a key: the first of these that gives any."""
+    from rbp_engine.preset import SHORT_NAMES, fields
+
+    known = fields()
+    return (
+        [info for info in known if info.key == word or info.key.startswith((f"{word}.", f"{word}[]."))]
+        or [info for info in known if info.key == SHORT_NAMES.get(word)]
+        or [info for info in known if _last(info) == word]
+    )
+
+
+def _nearest_field(word: str) -> str:
+    from rbp_engine.preset import SHORT_NAMES, fields
+    from rbp_engine.preset.spelling import did_you_mean
+
+    known = fields()
+    sections = {info.key.partition(".")[0] for info in known}
+    return did_you_mean(word, [*SHORT_NAMES, *sections, *(info.key for info in known), *map(_last, known)])
+
+
+def _last(info: "FieldInfo") -> str:
+    return info.key.rpartition(".")[2]
+
+
+def _short_name(info: "FieldInfo") -> str:
+    from rbp_engine.preset import SHORT_NAMES
+
+    return next((short for short, key in SHORT_NAMES.items() if key == info.key), "")
+
+
+def _schema_table(chosen: "list[FieldInfo]") -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("field", no_wrap=True)
+    table.add_column("default", no_wrap=True)
+    table.add_column("meaning")
+    for info in chosen:
+        meaning = f"{_plain(info.text)}\n[dim]{_plain(_rule(info))}[/]"
+        table.add_row(_plain(info.key), _plain(json.dumps(info.default)), meaning)
+    return table
+
+
+def _rule(info: "FieldInfo") -> str:
+    """What a field takes and what it is for, in a line."""
+    kind = f"one of {', '.join(info.choices)}" if info.choices else f"{info.type} {info.constraints}".strip()
+    notes = {"unit": info.unit, "role": info.role, "short": _short_name(info)}
+    return " · ".join([kind, *(f"{name}: {note}" for name, note in notes.items() if note)])
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,262 @@
+"""`rbp train`: start a run and follow it."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbp_tui.cli.output import Json, RunsDir, print_json, say
+
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.status import Verdict
+
+EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
+        "rbp train mine.toml seed=2 --detach"
+    )(train)
+
+
+def train(
+    preset: Annotated[
+        str, typer.Argument(metavar="PRESET", help="A preset's name, or the path of a TOML file.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings on top of it: T=6 lr=0.05.", show_default=False),
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Name the run's folder yourself.", show_default=False)
+    ] = None,
+    resume_or_start: Annotated[
+        bool, typer.Option("--resume-or-start", help="With --id: go on with that run, or start it.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train a preset and follow it live.
+
+    The run goes on if the terminal goes away. Ctrl-C asks what to do.
+
+    Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
+    """
+    from rbp_engine.data.catalog import require
+    from rbp_engine.machine import runs_directory
+    from rbp_engine.preset import load_preset
+    from rbp_engine.run import launch
+
+    if resume_or_start and run_id is None:
+        raise typer.BadParameter("--resume-or-start needs --id")
+    loaded = load_preset(preset, overrides or [])
+    runs = runs_directory(runs_dir)
+    if dry_run:
+        _print_dry_run(loaded, runs, run_id, as_json=as_json)
+        return
+    require(loaded.preset.data.name)
+    existing = _existing(runs, run_id, loaded) if resume_or_start and run_id else None
+    if existing is not None and _is_complete(existing):
+        say(f"{existing.id} is complete already")
+        return
+    run = existing or launch.create(loaded, runs, run_id=run_id, command=["rbp", *sys.argv[1:]])
+    worker = launch.start(run)
+    if detach:
+        raise typer.Exit(report_start(run, as_json=as_json))
+    verdict = follow_live(run, as_json=as_json, owner=True)
+    worker.wait()
+    if not as_json:
+        print_result(run, verdict)
+    raise typer.Exit(EXIT_CODES.get(verdict.status, 1))
+
+
+def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict":
+    """Follow a run in the way that suits stdout; its owner decides about it on Ctrl-C and passes signals on."""
+    from rbp_tui.cli.follow import follow
+    from rbp_tui.cli.views import JsonLines, PlainLines, live_picture
+
+    interrupts = _Interrupts(run) if owner else None
+    tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
+    if as_json or not sys.stdout.isatty():
+        return follow(run, JsonLines() if as_json else PlainLines(), tick=tick)
+    hint = "Ctrl-C: leave it running, stop and save, or kill" if owner else "Ctrl-C leaves; the run goes on"
+    while True:
+        try:
+            with live_picture(hint) as view:
+                return follow(run, view, tick=tick)
+        except _Asked:
+            if interrupts is not None:
+                interrupts.ask()
+
+
+def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
+    """How it ended, and what to type next."""
+    from rich.markup import escape
+
+    from rbp_engine.run.summary import read_summary
+    from rbp_tui import format as fmt
+    from rbp_tui.cli.views import short_id, status_text, title
+
+    summary = read_summary(run)
+    if summary is None:
+        return
+    reference = short_id(summary)
+    say(f"{status_text(verdict.status)} {escape(title(summary))} in {fmt.duration(summary.trained_s)}")
+    if verdict.reason:
+        say(f"  {escape(verdict.reason)}")
+    last, best = summary.last.get("top1"), summary.best.get("top1")
+    if last is not None:
+        say(
+            f"  top-1 accuracy: last [bold]{fmt.percent(last)} %[/], best {fmt.percent(best)} % "
+            f"(epoch {summary.best.get('epoch')})"
+        )
+    for weights, top1 in summary.test.items():
+        say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
+    if verdict.status == "completed":
+        other = "rate_m" if summary.method == "bptt" else "bptt"
+        say(f"  next: rbp ls  ·  rbp runs show {reference}  ·  rbp train {escape(summary.preset)} method={other}")
+    elif verdict.resumable:
+        say(f"  next: rbp resume {reference}  ·  rbp logs {reference}")
+
+
+def _existing(runs: Path, run_id: str, loaded: "LoadedPreset") -> "RunDirectory | None":
+    """The run of that id, if there is one; refused if it is another experiment or another seed."""
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.layout import RunDirectory, check_run_id
+    from rbp_engine.run.summary import read_summary
+
+    check_run_id(run_id)
+    run = RunDirectory(runs / run_id)
+    if not run.run_json.is_file():
+        return None
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run_id}: summary.json is missing or damaged")
+    if summary.experiment != loaded.experiment:
+        raise RunError(
+            f"{run_id} is another experiment ({summary.preset}, {summary.experiment[:8]} instead of "
+            f"{loaded.experiment[:8]}): use another --id"
+        )
+    if summary.seed != loaded.preset.run.seed:
+        raise RunError(f"{run_id} has seed {summary.seed}, not {loaded.preset.run.seed}: use another --id")
+    return run
+
+
+def _is_complete(run: "RunDirectory") -> bool:
+    from rbp_engine.run.status import judge
+
+    return judge(run).status == "completed"
+
+
+def _print_dry_run(loaded: "LoadedPreset", runs: Path, run_id: str | None, *, as_json: bool) -> None:
+    import shlex
+
+    from rbp_engine.preset import resolved_toml
+    from rbp_engine.run import launch
+    from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id
+
+    if run_id is not None:
+        check_run_id(run_id)
+    run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
+    command = launch.command(run)
+    if as_json:
+        print_json({"preset": loaded.preset.model_dump(mode="json"), "command": command})
+        return
+    sys.stdout.write(resolved_toml(loaded.preset))
+    say(f"[dim]would run:[/] {shlex.join(command)}")
+
+
+def report_start(run: "RunDirectory", *, as_json: bool) -> int:
+    """Wait until the run has started or failed to, and print its id or its summary."""
+    from dataclasses import asdict
+
+    from rbp_engine.run.status import judge
+    from rbp_engine.run.summary import read_summary
+
+    while (verdict := judge(run)).status in ("starting", "queued"):
+        time.sleep(0.1)
+    summary = read_summary(run)
+    if as_json:
+        print_json(asdict(summary) if summary else {"id": run.id, "status": verdict.status})
+    else:
+        sys.stdout.write(f"{run.id}\n")
+        say(f"[dim]{verdict.status}; rbp watch {run.id[-4:]}[/]")
+    if verdict.live or verdict.status in EXIT_CODES:
+        return 0
+    say(f"[bold red]{verdict.status}[/] {verdict.reason}")
+    return 1
+
+
+class _Asked(Exception):
+    """Ctrl-C at a terminal: the live picture makes room for a question."""
+
+
+class _Interrupts:
+    """What signals to `rbp train` mean for its run.
+
+    At a terminal the first Ctrl-C asks and the second stops and saves; without one the first stops and saves.
+    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted.
+    """
+
+    def __init__(self, run: "RunDirectory") -> None:
+        self.run = run
+        self.count = 0
+        self.asking = False
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, self._pass_on)
+
+    def tick(self) -> None:
+        """Called between looks at the run; raises _Asked to leave the picture."""
+        if not self.count:
+            return
+        if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
+            raise _Asked
+        self._stop()
+
+    def ask(self) -> None:
+        """Leave it running, stop and save, or kill; anything else goes on watching."""
+        from rbp_engine.run.control import kill
+
+        say("[bold]l[/] leave it running   [bold]s[/] stop and save   [bold]k[/] kill   [bold]Enter[/] go on watching")
+        self.asking = True
+        try:
+            answer = input("> ").strip().lower()[:1]
+        except (EOFError, KeyboardInterrupt):
+            answer = "s"
+        finally:
+            self.asking, self.count = False, 0
+        if answer == "l":
+            say(f"it goes on: rbp watch {self.run.id[-4:]}")
+            raise typer.Exit(0)
+        if answer == "k":
+            kill(self.run)
+        elif answer == "s":
+            self._stop()
+
+    def _stop(self) -> None:
+        from rbp_engine.run.control import request_stop
+
+        self.count = 0
+        request_stop(self.run)
+        say("[yellow]stopping: a checkpoint is saved after this step[/]")
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.asking:
+            raise KeyboardInterrupt
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        from rbp_engine.run.control import signal_worker
+
+        signal_worker(self.run, signal.Signals(number))

@@ -1,0 +1,124 @@
+"""`rbp data` as a user runs it: a process, files, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.data.catalog import CATALOG
+
+Rbp = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def rbp(tmp_path: Path) -> Rbp:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RBP_", "XDG_"))}
+    here = {
+        "HOME": str(tmp_path),
+        "RBP_CONFIG": str(tmp_path / "config"),
+        "RBP_DATA": str(tmp_path / "sets"),
+        "COLUMNS": "80",
+    }
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", "data", *words]
+        return subprocess.run(command, cwd=tmp_path, env=inherited | here, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A CIFAR-100 whose files are there and wrong."""
+    folder = tmp_path / "sets" / CATALOG["cifar100"].folder
+    folder.mkdir(parents=True)
+    for name, _ in CATALOG["cifar100"].files:
+        (folder / name).write_bytes(b"not the real thing")
+    return folder
+
+
+def test_the_list_says_what_is_here_and_what_brings_the_rest(rbp: Rbp, damaged: Path) -> None:
+    done = rbp("list")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    first = {line.split()[1]: line for line in lines if line[0] in "✓✗"}
+    assert list(first) == list(CATALOG)
+    assert first["digits"].startswith("✓") and first["cifar10"].startswith("✗")
+    assert "10 classes · 1\u202f437 train, 360 test · 8×8×1" in first["digits"]
+    assert str(damaged) in done.stdout.replace("\n", "").replace(" ", "")
+    assert "cifar-10-batches-py" in done.stdout
+
+
+def test_the_list_as_json(rbp: Rbp, damaged: Path, tmp_path: Path) -> None:
+    sets = {row["name"]: row for row in json.loads(rbp("list", "--json").stdout)}
+    assert list(sets) == list(CATALOG)
+    assert (sets["digits"]["found"], sets["digits"]["path"], sets["digits"]["classes"]) == (True, None, 10)
+    assert (sets["cifar100"]["found"], sets["cifar100"]["path"]) == (True, str(damaged))
+    assert sets["cifar100"]["image_size"] == [32, 32]
+    assert sets["cifar10"]["found"] is False and sets["cifar10"]["remedy"]
+    assert str(tmp_path / "sets" / "cifar-10-batches-py") in sets["cifar10"]["looked"]
+
+
+def test_a_whole_set_is_said_to_be_whole(rbp: Rbp) -> None:
+    done = rbp("check", "digits")
+    assert (done.returncode, done.stdout) == (0, "✓ digits is whole\n")
+
+
+def test_damage_is_named_file_by_file_and_gives_exit_code_1(rbp: Rbp, damaged: Path) -> None:
+    done = rbp("check", "cifar100")
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"✗ cifar100\n  {damaged / 'train'}: is damaged")
+    assert done.stdout.count("is damaged") == 3
+
+
+def test_without_names_the_sets_that_are_here_are_checked(rbp: Rbp, damaged: Path) -> None:
+    done = rbp("check", "--json")
+    problems = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert problems["digits"] == []
+    assert len(problems["cifar100"]) == 3
+    assert "cifar10" not in problems
+
+
+def test_a_named_set_that_is_not_here_gives_exit_code_3(rbp: Rbp) -> None:
+    done = rbp("check", "cifar10", "digits")
+    assert done.returncode == 3
+    assert "the data set 'cifar10' is not here" in done.stdout
+    assert "✓ digits is whole" in done.stdout
+
+
+def test_an_unknown_set_is_refused_with_the_nearest_name(rbp: Rbp) -> None:
+    done = rbp("check", "digits", "cifar1O")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean 'cifar10'?" in done.stderr
+
+
+def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "machine.toml").write_text("[data]\ncifar10 = 'relative'\n")
+    done = rbp("list")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "data.cifar10 (line 2)" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_check_that_cannot_be_made_says_why(rbp: Rbp, tmp_path: Path) -> None:
+    (tmp_path / "sklearn").mkdir()
+    (tmp_path / "sklearn" / "__init__.py").write_text("raise ImportError('another scikit-learn')")
+    done = rbp("check", "digits")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "another scikit-learn" in done.stderr and "the check itself failed" in done.stderr
+
+
+def test_the_front_end_loads_neither_torch_nor_sklearn(tmp_path: Path) -> None:
+    code = (
+        "import sys; from rbp_tui.cli import app\n"
+        "app(['data', 'list'], standalone_mode=False); app(['data', 'check', 'digits'], standalone_mode=False)\n"
+        'sys.stdout.write(f\'loaded {sorted({"torch", "sklearn", "numpy"} & set(sys.modules))}\')'
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("loaded []"), done.stderr

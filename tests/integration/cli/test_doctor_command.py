@@ -1,0 +1,207 @@
+"""`rbp doctor` as a user runs it, and its single checks where the machine at hand cannot show them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.health import judge_torch, kills_at_logout, nvidia_driver, runs_folder, shared_memory, threads
+
+Rbp = Callable[..., subprocess.CompletedProcess[str]]
+
+NAMES = [
+    "python",
+    "packages",
+    "torch",
+    "nvidia driver",
+    "machine.toml",
+    "runs",
+    "presets",
+    "data",
+    "logout",
+    "shared memory",
+    "threads",
+    "terminal",
+]
+
+
+@pytest.fixture
+def rbp(tmp_path: Path) -> Rbp:
+    omitted = ("RBP_", "XDG_", "OMP_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(omitted)}
+    here = {
+        "HOME": str(tmp_path),
+        "RBP_CONFIG": str(tmp_path / "config"),
+        "RBP_RUNS": str(tmp_path / "runs"),
+        "RBP_DATA": str(tmp_path / "sets"),
+        "COLUMNS": "80",
+    }
+
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", "doctor", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=inherited | here | more, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def by_name(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
+    return {finding["name"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_a_machine_that_trains_gives_exit_code_0_and_a_line_for_each_check(rbp: Rbp, tmp_path: Path) -> None:
+    done = rbp()
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert [line[2:15].strip() for line in lines if line[0] != " "] == NAMES
+    assert max(map(len, lines)) <= 80
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "config").exists()
+
+
+def test_notes_do_not_fail(rbp: Rbp, tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "mine.toml").write_text("[optim]\nlrr = 1\n")
+    done = rbp("--json", OMP_WAIT_POLICY="ACTIVE", OMP_NUM_THREADS="1", PYTHONIOENCODING="ascii")
+    findings = by_name(done)
+    assert done.returncode == 0
+    assert list(findings) == NAMES
+    assert {name for name in NAMES if findings[name]["status"] == "note"} >= {"presets", "threads", "terminal"}
+    assert findings["presets"]["remedy"] == "rbp presets check mine"
+    assert findings["runs"]["text"].startswith(f"{tmp_path / 'runs'} (made by the first run), ")
+
+
+def test_what_keeps_it_from_training_gives_exit_code_1(rbp: Rbp, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "machine.toml").write_text("run = '/r'\n")
+    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.13: cannot open shared object file')\n")
+    (tmp_path / "file").write_text("")
+    done = rbp("--json", "--runs-dir", "file/runs")
+    findings = by_name(done)
+    assert done.returncode == 1
+    assert {name for name in NAMES if findings[name]["status"] == "problem"} == {"torch", "machine.toml", "runs"}
+    assert "libcudart.so.13" in findings["torch"]["text"]
+    assert "Did you mean 'runs'?" in findings["machine.toml"]["text"]
+    assert f"{tmp_path / 'file'} is not a folder" in findings["runs"]["text"]
+    assert "machine.toml is mended" in findings["data"]["text"]
+    assert "torch, machine.toml, runs" in done.stderr
+
+
+def test_a_terminal_that_cannot_show_the_signs_does_not_end_the_search(rbp: Rbp) -> None:
+    done = rbp(PYTHONIOENCODING="ascii")
+    assert "Traceback" not in done.stderr
+    assert "its encoding is ascii" in done.stdout
+
+
+def test_doctor_itself_loads_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from rbp_tui.cli import app; app(['doctor'], standalone_mode=False)\n"
+        'sys.stdout.write(f\'loaded {sorted({"torch", "sklearn", "numpy"} & set(sys.modules))}\')'
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("loaded []"), done.stderr
+
+
+def test_the_device_report_is_one_line_of_json() -> None:
+    command = [sys.executable, "-m", "rbp_engine.train.device"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (line,) = done.stdout.splitlines()
+    assert {"torch", "cuda", "threads", "has_card", "devices", "why_not", "networks"} == set(json.loads(line))
+
+
+REPORT: dict[str, Any] = {
+    "torch": "2.9.0",
+    "cuda": "12.6",
+    "threads": 8,
+    "has_card": True,
+    "devices": [],
+    "why_not": "",
+    "networks": "",
+}
+
+
+def card(index: int, error: str = "") -> dict[str, Any]:
+    return {"index": index, "name": "NVIDIA A100", "memory": 80 * 2**30, "error": error}
+
+
+def test_cards_that_compute_are_named_with_their_memory() -> None:
+    finding = judge_torch(REPORT | {"devices": [card(0), card(1)]})
+    assert (finding.status, finding.remedy) == ("ok", "")
+    assert finding.text == "2.9.0, CUDA 12.6: NVIDIA A100 (80 GiB); NVIDIA A100 (80 GiB)"
+
+
+@pytest.mark.parametrize(
+    ("errors", "status", "remedy"),
+    [
+        (["no kernel image"], "problem", "run.device=cpu"),
+        (["out of memory", ""], "problem", "run.device=cuda:1"),
+        (["", "busy"], "note", "run.device=cuda:0"),
+    ],
+)
+def test_a_card_that_cannot_compute_is_a_problem_if_auto_takes_it(errors: list[str], status: str, remedy: str) -> None:
+    finding = judge_torch(REPORT | {"devices": [card(index, error) for index, error in enumerate(errors)]})
+    assert (finding.status, finding.remedy) == (status, remedy)
+    assert f"cannot compute: {max(errors)}" in finding.text
+
+
+def test_a_card_that_torch_does_not_see_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    unused = REPORT | {"why_not": "this torch is a CPU build", "cuda": None}
+    assert judge_torch(unused).status == "problem"
+    assert judge_torch(unused).text == "this torch is a CPU build"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "CUDA_VISIBLE_DEVICES='' hides the card" in judge_torch(unused | {"cuda": "12.6"}).text
+
+
+def test_networks_that_do_not_load_are_a_problem() -> None:
+    finding = judge_torch(REPORT | {"networks": "RuntimeError: operator torchvision::nms does not exist"})
+    assert finding.status == "problem"
+    assert "torchvision::nms" in finding.text
+
+
+def test_a_machine_without_a_card_trains_on_the_cpu() -> None:
+    assert judge_torch(REPORT | {"cuda": None, "has_card": False}).status == "ok"
+    assert nvidia_driver().status in {"ok", "note"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "kills"),
+    [
+        ([], False),
+        (["[Login]\n#KillUserProcesses=yes\n"], False),
+        (["[Login]\nKillUserProcesses=no\nKillUserProcesses = yes\n"], True),
+        (["[Login]\nKillUserProcesses=yes\n", "[Login]\nKillUserProcesses=no\n"], False),
+        (["[Login]\n", "[Login]\n  KillUserProcesses=1\n", "[Login]\nIdleAction=ignore\n"], True),
+    ],
+)
+def test_the_last_setting_of_systemd_counts(tmp_path: Path, texts: list[str], kills: bool) -> None:
+    files = [tmp_path / f"{index}.conf" for index in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    assert kills_at_logout([tmp_path / "absent.conf", *files]) is kills
+
+
+def test_no_shared_memory_to_look_at_is_no_problem(tmp_path: Path) -> None:
+    assert shared_memory(tmp_path / "absent").status == "ok"
+    assert "GiB" in shared_memory(tmp_path).text
+
+
+def test_more_threads_than_cores_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4096")
+    assert (threads().status, threads().remedy) == ("note", "unset OMP_NUM_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads().status == "ok"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_runs_directory_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    finding = runs_folder(tmp_path / "locked" / "runs")
+    assert finding.status == "problem"
+    assert "cannot be written" in finding.text

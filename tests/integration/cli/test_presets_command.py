@@ -1,0 +1,232 @@
+"""`rbp presets` as a user runs it: a process, files, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tomli
+
+from rbp_engine.preset import fields
+
+Rbp = Callable[..., subprocess.CompletedProcess[str]]
+
+CHILD = '''\
+title = "A title that is so long that it cannot stand in a list on eighty columns"
+description = """
+First paragraph.
+
+  A second one, indented, with 'quotes' and \\"others\\", a back\\\\slash, two  spaces,
+a\ttab and enough words to be folded somewhere: the membrane keeps a share of itself and fires at the threshold."""
+extends = "base"
+
+[optim]
+lr = 0.05
+
+[paper]
+figures = [{ method = "bptt", timesteps = 2, top1 = 0.9 }, { method = "rate_m", timesteps = 3, top1 = "not known" }]
+'''
+BASE = '[data]\nname = "cifar100"\n[neuron]\nsurrogate_args = { alpha = 4.0 }\n[optim]\nlr = 0.2\nmomentum = 0.8\n'
+BROKEN = '[data]\nname = "cifar10"\n[optim]\nlrr = 1\n[method]\ntimesteps = "4"\n'
+
+
+@pytest.fixture
+def rbp(tmp_path: Path) -> Rbp:
+    """Run `rbp` in a folder with the presets child, base, broken and unreadable."""
+    folder = tmp_path / "presets"
+    folder.mkdir()
+    for name, text in {"child": CHILD, "base": BASE, "broken": BROKEN, "unreadable": "x =\n"}.items():
+        (folder / f"{name}.toml").write_text(text)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RBP_", "XDG_"))}
+    here = {"HOME": str(tmp_path), "RBP_CONFIG": str(tmp_path / "config"), "COLUMNS": "80"}
+
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", "presets", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=inherited | here | more, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp: Rbp) -> None:
+    done = rbp("list")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    by_name = {line.split()[0]: line for line in lines if line.startswith(" ")}
+    assert by_name["child"].split()[-5:] == ["convnet", "rate_M", "4", "10", "–"]
+    assert by_name["cifar10-resnet18"].split()[-1] == "95.61"
+    assert "…" in by_name["child"]
+    assert "✗ 2 problems" in by_name["broken"] and "✗ 1 problem" in by_name["unreadable"]
+    groups = {line.split()[0]: line for line in lines[1:] if not line.startswith(" ")}
+    assert "✗ data not here" in groups["cifar10"] and "✓ data here" in groups["digits"]
+    assert "rbp presets check broken unreadable" in done.stderr
+    assert len(lines) == 1 + len(by_name) + len(groups)
+    assert set(by_name) == {row["name"] for row in json.loads(rbp("list", "--json").stdout)}
+
+
+def test_with_room_the_list_shows_whole_titles(rbp: Rbp) -> None:
+    assert "cannot stand in a list on eighty columns" in rbp("list", COLUMNS="200").stdout
+
+
+def test_the_list_as_json(rbp: Rbp) -> None:
+    rows = {row["name"]: row for row in json.loads(rbp("list", "--json").stdout)}
+    bundled = rows["cifar10-resnet18"]
+    assert (bundled["data"], bundled["data_here"], bundled["network"]) == ("cifar10", False, "resnet18")
+    assert (bundled["method"], bundled["timesteps"], bundled["paper_top1"]) == ("rate_m", 4, 0.9561)
+    assert bundled["problems"] == []
+    assert [problem["key"] for problem in rows["broken"]["problems"]] == ["optim.lrr", "method.timesteps"]
+    assert rows["broken"]["network"] is None
+    assert rows["digits"]["data_here"] is True
+
+
+def test_what_show_prints_is_a_complete_preset_of_the_same_experiment(rbp: Rbp, tmp_path: Path) -> None:
+    words = ("child", "T=3", "neuron.surrogate_args.alpha=2", "run.tags=['a', 'b']")
+    printed = rbp("show", *words)
+    assert printed.returncode == 0 and printed.stderr == ""
+    (tmp_path / "again.toml").write_text(printed.stdout)
+    first, again = (json.loads(rbp("show", *chosen, "--json").stdout) for chosen in (words, ("again.toml",)))
+    assert again["preset"] == first["preset"]
+    assert again["experiment"] == first["experiment"]
+    assert first["preset"]["description"] == tomli.loads(CHILD)["description"]
+    assert f"# experiment {first['experiment'][:16]}" in printed.stdout
+    assert "# paper: not known for rate_M, T=3" in printed.stdout
+
+
+def test_show_says_where_each_value_comes_from(rbp: Rbp) -> None:
+    printed = rbp("show", "child", "T=3", "neuron.surrogate_args.alpha=2").stdout
+    lines = {line.partition(" = ")[0]: line for line in printed.splitlines() if " = " in line}
+    assert lines["lr"].split("  ")[-1].strip() == "# child.toml:10"
+    assert lines["momentum"].endswith("# base.toml:7")
+    assert lines["timesteps"].endswith("# override")
+    assert lines["surrogate_args"].endswith("# base.toml:4, alpha: override")
+    assert "#" not in lines["epochs"]
+    assert printed.startswith("# presets/child.toml\n# inherits from presets/base.toml\n")
+
+
+def test_show_gives_the_papers_figure_for_the_method_and_t_at_hand(rbp: Rbp) -> None:
+    assert "# paper: 90.00 % top-1 for bptt, T=2" in rbp("show", "child", "T=2", "method=bptt").stdout
+    assert "# paper: no figure for bptt, T=5" in rbp("show", "child", "T=5", "method=bptt").stdout
+    assert "# paper: no figure for rate_M, T=4" in rbp("show", "digits").stdout
+
+
+def test_show_dims_defaults_on_a_terminal(rbp: Rbp) -> None:
+    printed = rbp("show", "child", FORCE_COLOR="1", TERM="xterm", NO_COLOR="").stdout
+    assert "\x1b[2mepochs = 10\x1b[0m" in printed
+    assert "\x1b[2mlr" not in printed
+
+
+def test_show_as_json(rbp: Rbp, tmp_path: Path) -> None:
+    shown = json.loads(rbp("show", "child", "seed=7", "--json").stdout)
+    assert list(shown) == ["name", "path", "preset", "sources", "experiment"]
+    assert (shown["name"], shown["path"]) == ("child", str(tmp_path / "presets" / "child.toml"))
+    assert shown["preset"]["run"]["seed"] == 7
+    assert shown["sources"]["run.seed"] == "override"
+    assert shown["sources"]["optim.lr"] == "presets/child.toml:10"
+
+
+def test_a_file_name_cannot_break_out_of_its_comment(rbp: Rbp, tmp_path: Path) -> None:
+    (tmp_path / "a\n[train]\nepochs = 1\n.toml").write_text("title = 'x'\n")
+    printed = rbp("show", "a\n[train]\nepochs = 1\n.toml").stdout
+    assert tomli.loads(printed)["train"]["epochs"] == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["chidl"], "Did you mean 'child'?"),
+        (["child", "lrr=1"], "unknown key. Did you mean 'optim.lr'?"),
+        (["child", "T=0"], "T=0"),
+        (["broken"], "optim.lrr (line 4)"),
+    ],
+)
+def test_show_refuses_with_one_message_and_exit_code_2(rbp: Rbp, words: list[str], message: str) -> None:
+    done = rbp("show", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_prints_ok_or_every_problem(rbp: Rbp) -> None:
+    done = rbp("check", "digits", "presets/broken.toml", "absent")
+    assert done.returncode == 2
+    assert done.stdout.startswith(
+        "digits ok\n"
+        "presets/broken.toml: 2 problems\n"
+        "  optim.lrr (line 4)         unknown key. Did you mean 'lr'?\n"
+        '  method.timesteps (line 6)  expected an integer, got the string "4"\n'
+        "absent: 1 problem\n"
+    )
+    good = rbp("check", "digits", "child")
+    assert (good.returncode, good.stdout) == (0, "digits ok\nchild ok\n")
+
+
+def test_check_without_names_checks_all(rbp: Rbp) -> None:
+    done = rbp("check", "--json")
+    results = {result["name"]: result for result in json.loads(done.stdout)}
+    assert done.returncode == 2
+    assert {name for name, result in results.items() if not result["ok"]} == {"broken", "unreadable"}
+    assert {"child", "base", "digits"} < set(results)
+    assert results["unreadable"]["problems"][0]["line"] == 1
+
+
+def test_the_schema_as_json_has_every_field(rbp: Rbp) -> None:
+    described = json.loads(rbp("schema", "--json").stdout)
+    assert [row["key"] for row in described] == [info.key for info in fields()]
+    rows = {row["key"]: row for row in described}
+    assert rows["method.timesteps"] == {
+        "key": "method.timesteps",
+        "type": "integer",
+        "default": 4,
+        "unit": "steps",
+        "role": "result",
+        "text": "Number of timesteps T that each image is shown.",
+        "constraints": ">= 1",
+        "choices": [],
+        "short": "T",
+    }
+    assert rows["model.init"]["choices"] == ["kaiming", "paper"]
+
+
+@pytest.mark.parametrize(
+    ("word", "keys"),
+    [
+        ("optim.lr", ["optim.lr"]),
+        ("T", ["method.timesteps"]),
+        ("model", ["model.name", "model.init"]),
+        ("decay", ["neuron.decay"]),
+        ("paper.figures", [f"paper.figures{end}" for end in ("", "[].method", "[].timesteps", "[].top1")]),
+    ],
+)
+def test_the_schema_of_a_field_a_section_or_a_short_name(rbp: Rbp, word: str, keys: list[str]) -> None:
+    assert [row["key"] for row in json.loads(rbp("schema", word, "--json").stdout)] == keys
+
+
+def test_the_schema_as_a_table_fits_80_columns(rbp: Rbp) -> None:
+    lines = rbp("schema").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = {line.split()[0] for line in lines}
+    assert {info.key for info in fields()} <= shown
+    assert "integer >= 1 · unit: steps · role: result · short: T" in rbp("schema", "T").stdout
+
+
+def test_the_schema_of_an_unknown_field_suggests_the_nearest(rbp: Rbp) -> None:
+    done = rbp("schema", "optim.lrr")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean 'optim.lr'?" in done.stderr
+
+
+def test_presets_load_neither_torch_nor_sklearn(tmp_path: Path) -> None:
+    code = (
+        "import sys; from rbp_tui.cli import app\n"
+        "for words in (['list'], ['show', 'digits'], ['check'], ['schema']):\n"
+        "    app(['presets', *words], standalone_mode=False)\n"
+        "sys.exit(str({'torch', 'sklearn', 'numpy'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "torch" not in done.stderr and "sklearn" not in done.stderr and "numpy" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,239 @@
+"""`rbp train`: what it prints, what it leaves behind, and how it ends."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+
+QUICK = ("digits", "T=1", "epochs=2", "batch=256")
+LONG = ("digits", "T=1", "epochs=500", "batch=256")
+
+
+def wait_for(condition, timeout=60):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def summary(rbp):
+    (path,) = rbp.runs.glob("*/summary.json")
+    return json.loads(path.read_text())
+
+
+def is_running(rbp):
+    return any(json.loads(path.read_text())["step"] > 0 for path in rbp.runs.glob("*/summary.json"))
+
+
+def test_without_a_terminal_it_prints_a_line_per_epoch_and_ends_with_accuracy_and_what_to_type_next(rbp):
+    done = rbp("train", *QUICK)
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "epoch 1:" in line]
+    assert [line for line in lines if "epoch 2:" in line]
+    assert "last" in done.stderr
+    assert "best" in done.stderr
+    assert "rbp ls" in done.stderr
+
+
+def test_with_json_stdout_is_the_events_of_the_run_and_nothing_else(rbp):
+    done = rbp("train", *QUICK, "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    (file,) = rbp.runs.glob("*/events/rank0.jsonl")
+    assert done.stdout == file.read_text()
+    assert events[0]["kind"] == "run_start"
+    assert events[-1]["kind"] == "run_end"
+    assert done.stderr == ""
+
+
+def test_detached_it_prints_the_id_once_the_run_has_started_and_the_run_goes_on(rbp):
+    done = rbp("train", *LONG, "--detach")
+    run_id = done.stdout.strip()
+    assert (rbp.runs / run_id).is_dir()
+    wait_for(lambda: is_running(rbp))
+    assert rbp.json("stop", run_id)["status"] == "stopped"
+
+
+def test_detached_with_json_it_prints_the_summary(rbp):
+    printed = rbp.json("train", *LONG, "--detach")
+    assert printed["status"] == "running"
+    assert printed["preset"] == "digits"
+
+
+def test_a_dry_run_creates_nothing_and_prints_preset_and_command(rbp):
+    printed = rbp.json("train", "digits", "T=3", "--dry-run")
+    assert printed["preset"]["method"]["timesteps"] == 3
+    assert "rbp_engine.train.worker" in printed["command"]
+    assert not rbp.runs.exists()
+
+
+def test_resume_or_start_starts_a_run_goes_on_with_it_and_leaves_a_complete_one_alone(rbp):
+    job = ("train", "digits", "T=1", "epochs=60", "batch=256", "--id", "night-1", "--resume-or-start")
+    first = rbp.start(*job)
+    wait_for(lambda: is_running(rbp))
+    rbp("stop", "night-1")
+    assert first.wait(60) == 4
+    stopped_at = summary(rbp)["step"]
+    rbp(*job)
+    run = json.loads((rbp.runs / "night-1" / "run.json").read_text())
+    assert summary(rbp)["status"] == "completed"
+    assert summary(rbp)["step"] > stopped_at
+    assert [attempt["attempt"] for attempt in run["attempts"]] == [1, 2]
+    rbp(*job)
+    assert len(json.loads((rbp.runs / "night-1" / "run.json").read_text())["attempts"]) == 2
+
+
+def test_resume_or_start_refuses_another_experiment_and_another_seed(rbp):
+    rbp("train", *QUICK, "--id", "mine")
+    other = rbp("train", *QUICK, "lr=0.01", "--id", "mine", "--resume-or-start", code=2)
+    assert "another experiment" in other.stderr
+    seed = rbp("train", *QUICK, "seed=9", "--id", "mine", "--resume-or-start", code=2)
+    assert "seed 1" in seed.stderr
+
+
+def test_an_id_that_is_taken_is_refused(rbp):
+    rbp("train", *QUICK, "--id", "mine")
+    assert "exists already" in rbp("train", *QUICK, "--id", "mine", code=2).stderr
+
+
+def test_an_id_that_leaves_the_runs_directory_is_refused_and_nothing_is_created(rbp):
+    for bad in ("../mine", "/tmp/mine", "..", ".hidden", ""):
+        rbp("train", *QUICK, "--id", bad, code=2)
+    assert not list(rbp.folder.rglob("run.json"))
+
+
+def test_a_missing_data_set_is_exit_code_3_and_nothing_is_created(rbp):
+    done = rbp("train", "cifar10-resnet18", code=3)
+    assert "cifar-10-batches-py" in done.stderr
+    assert not rbp.runs.exists()
+
+
+def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is_created(rbp, write):
+    write(
+        "bad.toml",
+        '[optim]\nlrr = 0.1\n[method]\ntimesteps = "4"\nname = "bp"\n[train]\nepochs = true\n[data]\nname = "mnist9"\n'
+        '[neuron]\ndecay = nan\n[model]\nname = "resnet99"\n',
+    )
+    message = rbp("train", "bad.toml", code=2).stderr
+    for part in ("optim.lrr", "line 2", "'lr'", "method.timesteps", 'the string "4"', "method.name", "train.epochs"):
+        assert part in message
+    for part in ("data.name", "neuron.decay", "model.name"):
+        assert part in message
+    assert not rbp.runs.exists()
+
+
+def test_a_preset_that_cannot_be_read_is_one_message(rbp, write):
+    write("broken.toml", "[optim\nlr = 1")
+    write("loop.toml", 'extends = "loop.toml"\n')
+    for name, word in (
+        ("broken.toml", "line"),
+        ("loop.toml", "extends itself"),
+        ("nowhere", "nowhere"),
+        (".", "folder"),
+    ):
+        message = rbp("train", name, code=2).stderr
+        assert word in message or name == "."
+        assert len(message.splitlines()) < 15
+
+
+def test_a_runs_directory_that_cannot_be_written_is_one_message(rbp, write):
+    write("file", "")
+    done = rbp("train", *QUICK, "--runs-dir", "file", code=2)
+    assert "cannot write" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_that_fails_is_exit_code_1_and_the_reason_is_printed(rbp):
+    done = rbp("train", "digits", "T=1", "lr=1e30", code=1)
+    assert "not finite" in done.stdout + done.stderr
+    assert summary(rbp)["status"] == "failed"
+
+
+def test_without_a_terminal_ctrl_c_stops_and_saves(rbp):
+    process = rbp.start("train", *LONG)
+    wait_for(lambda: is_running(rbp))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 4
+    assert summary(rbp)["status"] == "stopped"
+    assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
+
+
+def test_a_schedulers_sigterm_to_rbp_train_ends_the_run_as_preempted_with_a_checkpoint(rbp):
+    process = rbp.start("train", *LONG)
+    wait_for(lambda: is_running(rbp))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 4
+    assert summary(rbp)["status"] == "preempted"
+    assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
+
+
+def test_rbp_train_killed_outright_leaves_the_run_running(rbp):
+    process = rbp.start("train", *LONG)
+    wait_for(lambda: is_running(rbp))
+    process.kill()
+    process.wait()
+    step = summary(rbp)["step"]
+    wait_for(lambda: summary(rbp)["step"] > step)
+    assert rbp.json("stop", "last")["status"] == "stopped"
+
+
+def at_a_terminal(rbp, *words, keys):
+    """Run `rbp` on a pseudo-terminal and type `keys`, a list of (text to wait for, what to type)."""
+    control, terminal = pty.openpty()
+    environment = rbp.environment | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words],
+        cwd=rbp.folder,
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        preexec_fn=lambda: (os.setsid(), __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0)),
+    )
+    os.close(terminal)
+    seen, pending, deadline = "", list(keys), time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if select.select([control], [], [], 0.2)[0]:
+            try:
+                seen += os.read(control, 65536).decode(errors="replace")
+            except OSError:
+                break
+        if pending and pending[0][0] in seen:
+            _, typed = pending.pop(0)
+            seen = ""
+            os.write(control, typed)
+        if process.poll() is not None and not select.select([control], [], [], 0)[0]:
+            break
+    os.close(control)
+    assert not pending, (pending, seen)
+    return process.wait(60), seen
+
+
+def test_at_a_terminal_ctrl_c_asks_and_l_leaves_the_run_running(rbp):
+    code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), ("leave it running", b"l\r")])
+    assert code == 0
+    assert summary(rbp)["status"] == "running"
+    rbp("stop", "last")
+
+
+def test_at_a_terminal_a_second_ctrl_c_stops_and_saves(rbp):
+    code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), ("leave it running", b"\x03")])
+    assert code == 4
+    assert summary(rbp)["status"] == "stopped"
+
+
+def test_at_a_terminal_k_kills_the_run(rbp):
+    code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), ("leave it running", b"k\r")])
+    assert code == 1
+    assert summary(rbp)["status"] == "killed"
+
+
+def test_ctrl_c_in_watch_only_leaves(rbp):
+    rbp("train", *LONG, "--detach")
+    code, _ = at_a_terminal(rbp, "watch", "last", keys=[("epoch", b"\x03")])
+    assert code == 0
+    assert summary(rbp)["status"] == "running"
+    rbp("stop", "last")
