@@ -122,7 +122,17 @@ class Data(_Section):
 class Model(_Section):
     """The network."""
 
-    name: Literal["convnet", "resnet18", "vgg11"] = field("convnet", "result", "", "Network to train.")
+    name: Literal[
+        "convnet",
+        "resnet18",
+        "resnet19",
+        "vgg11",
+        "vgg13",
+        "vggsnn_cifar",
+        "vggsnn_dvs",
+        "sew_resnet34",
+        "preact_resnet34",
+    ] = field("convnet", "result", "", "Network to train.")
     init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
 
 
@@ -151,7 +161,9 @@ class Neuron(_Section):
 class Method(_Section):
     """How gradients are computed."""
 
-    name: Literal["bptt", "rate_m"] = field("rate_m", "result", "", "Training method.")
+    name: Literal["bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"] = field(
+        "rate_m", "result", "", "Training method."
+    )
     timesteps: int = field(4, "result", "steps", "Number of timesteps T that each image is shown.", ge=1)
     loss_scale: Literal["1/T", "1"] = field(
         "1/T", "result", "", "Factor of the loss gradient at the mean output; rate methods only."

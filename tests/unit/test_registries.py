@@ -1,0 +1,24 @@
+"""What a preset may name is what the engine has: the schema's literals and the registries are the same."""
+
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.loading import FOLDERS, PACKAGED
+from rbp_engine.methods import METHODS
+from rbp_engine.models import MODELS
+from rbp_engine.preset import choices
+from rbp_engine.spiking.surrogate import SURROGATES
+
+
+def test_every_network_of_the_schema_can_be_made_and_every_other_is_refused():
+    assert set(choices("model.name")) == set(MODELS)
+
+
+def test_every_method_of_the_schema_can_be_made_and_every_other_is_refused():
+    assert set(choices("method.name")) == set(METHODS)
+
+
+def test_every_data_set_of_the_schema_is_in_the_catalogue_and_can_be_loaded():
+    assert set(choices("data.name")) == set(CATALOG) == {*PACKAGED, *FOLDERS}
+
+
+def test_every_surrogate_of_the_schema_exists():
+    assert set(choices("neuron.surrogate")) == set(SURROGATES)
