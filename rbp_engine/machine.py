@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from rbp_engine.errors import UserError
 from rbp_engine.preset.documents import Document, parse_document, read_document
 from rbp_engine.preset.errors import Problem, describe_problems
 from rbp_engine.preset.lines import KeyPath, dotted
@@ -37,7 +38,7 @@ class Machine:
     on_failure: str = ""
 
 
-class MachineError(Exception):
+class MachineError(UserError):
     """A `machine.toml` that cannot be used; `problems` holds every problem found in the file `source`."""
 
     def __init__(self, source: Path, problems: Iterable[Problem]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rbp_engine.errors import UserError
 from rbp_engine.machine import cache_directory, read_machine
 
 
@@ -50,8 +51,10 @@ class Presence:
     remedy: str
 
 
-class DataMissing(Exception):
+class DataMissing(UserError):
     """A data set that is not here: what was looked for, where, and what brings it."""
+
+    exit_code = 3
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rbp_engine.errors import UserError
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -40,7 +42,7 @@ def _left_column(problem: Problem) -> str:
     return problem.key or problem.place
 
 
-class PresetError(Exception):
+class PresetError(UserError):
     """A preset that cannot be used: not found, not readable, not TOML, or with settings that are refused.
 
     `source` is the file (or the name, when there is no file); `problems` holds every problem found.

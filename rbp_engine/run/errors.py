@@ -1,5 +1,7 @@
 """What goes wrong with runs, in words for the person who asked."""
 
+from rbp_engine.errors import UserError
 
-class RunError(Exception):
+
+class RunError(UserError):
     """Something about a run cannot be done; the message names the run, why, and what to do."""

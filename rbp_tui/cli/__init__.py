@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from rbp_engine.errors import UserError
 from rbp_tui.cli import data, doctor, presets, runs, train
 from rbp_tui.cli.output import fail
 
@@ -38,20 +39,13 @@ def main() -> None:
 
     Exit codes: 0 done, 1 the run failed, 2 usage or preset, 3 data missing, 4 stopped before the end.
     """
-    from rbp_engine.data.catalog import DataMissing
-    from rbp_engine.machine import MachineError
-    from rbp_engine.preset import PresetError
-    from rbp_engine.run.errors import RunError
-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no ▶ shows a question mark instead
     try:
         app()
-    except (PresetError, MachineError, RunError) as error:
-        sys.exit(fail(str(error), 2))
-    except DataMissing as error:
-        sys.exit(fail(str(error), 3))
+    except UserError as error:
+        sys.exit(fail(str(error), error.exit_code))
     except BrokenPipeError:
         # The reader of a pipe (`rbp ls | head`) has left; python must not complain about it when it flushes.
         sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
