@@ -1,0 +1,100 @@
+"""Converted frames on disk: a folder with one array and its labels per part, and a manifest that vouches for them."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rbp_engine.data.events.recordings import PARTS
+
+MANIFEST: Final = "manifest.json"
+_FILES: Final = tuple(f"{part}{kind}.npy" for part in PARTS for kind in ("", "_labels"))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Frames `counts` [N, T, C, H, W], `labels` int64 [N]; a value is a count times `scale`."""
+
+    counts: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    scale: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A finished conversion; the counts of `train` and `test` are memory-mapped."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    train: Samples
+    test: Samples
+
+
+def key_of(settings: dict[str, Any]) -> str:
+    """The name of the folder for these settings, the list of recordings among them."""
+    return "cifar10_dvs-" + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load(folder: Path) -> Cache | None:
+    """The cache in `folder`; None where it is absent, unfinished, or not what its manifest says."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if manifest["finished"] is not True:
+            return None
+        for name in _FILES:
+            if (folder / name).stat().st_size != manifest["files"][name]["bytes"]:
+                return None
+        train, test = (_samples(folder, part, manifest["scale"]) for part in PARTS)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Cache(folder, manifest, train, test)
+
+
+def verify(folder: Path) -> list[str]:
+    """Read all of a cache; its problems, none when it is whole."""
+    cache = load(folder)
+    if cache is None:
+        return [f"{folder} is no finished conversion: delete it and convert again"]
+    return [
+        f"{folder / name} is damaged: delete {folder} and convert again"
+        for name in _FILES
+        if _sha256(folder / name) != cache.manifest["files"][name]["sha256"]
+    ]
+
+
+def seal(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of complete arrays, last, when all of them are on the disk."""
+    files = {}
+    for name in _FILES:
+        _to_disk(folder / name)
+        files[name] = {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+    path = folder / MANIFEST
+    path.write_text(json.dumps(manifest | {"files": files, "finished": True}, indent=1) + "\n", encoding="utf-8")
+    _to_disk(path)
+    _to_disk(folder)
+
+
+def _samples(folder: Path, part: str, scale: float) -> Samples:
+    counts = np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False)
+    return Samples(counts, np.load(folder / f"{part}_labels.npy", allow_pickle=False), scale)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,44 @@
+"""The labels stored in layout 4 against i mod 10, which they should be."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.recordings import Recording
+
+
+def check_labels(recordings: Sequence[Recording], stored: Sequence[npt.NDArray[Any]]) -> list[str]:
+    """A remark where the test labels are garbage, for which i mod 10 is used: the published script never writes them.
+
+    Raises EventDataError where the training labels differ, or test labels that look like real ones: the files then are
+    numbered in another way, and i mod 10 says nothing.
+    """
+    wrong = [place for place, one in enumerate(recordings) if not _is(stored[place], one.label)]
+    if not wrong:
+        return []
+    first = recordings[wrong[0]]
+    found = np.array2string(stored[wrong[0]][:3], threshold=3)
+    what = f"{first.path}: the label is {found}, not {first.label}, its number modulo 10"
+    if len(wrong) > 1:
+        what += f", and {len(wrong) - 1} more are wrong in this folder"
+    if first.part == "train" or _look_real(stored):
+        raise EventDataError(
+            f"{what}: the files are numbered in another way than the published script does, "
+            "convert them again or use another layout"
+        )
+    return [f"{what}: i mod 10 is used instead (the published script does not write the test labels)"]
+
+
+def _is(stored: npt.NDArray[Any], label: int) -> bool:
+    return stored.size == 1 and bool(stored[0] == label)
+
+
+def _look_real(stored: Sequence[npt.NDArray[Any]]) -> bool:
+    """Ten classes, each equally often: memory that nobody wrote does not look so."""
+    if any(label.size != 1 for label in stored):
+        return False
+    values, counts = np.unique(np.concatenate(list(stored)), return_counts=True)
+    return values.tolist() == list(range(10)) and len(set(counts.tolist())) == 1

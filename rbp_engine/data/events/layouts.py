@@ -1,0 +1,141 @@
+"""Which layout of CIFAR10-DVS lies in a folder: a look at names, never at the contents of its files."""
+
+import itertools
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from rbp_engine.data.events.choices import FramesBy
+from rbp_engine.data.events.errors import EventDataError
+
+CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PAGE: Final = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
+# The layout of `train/{i}.pt` stores this many timesteps.
+TENSOR_STEPS: Final = 10
+
+_FRAMES: Final = re.compile(r"frames_num(?:ber)?_(\d+)_split_by_(number|time)(?:_normalization_None)?")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A layout (1, 3, 4 or 5), what its files hold, and the `folder` with the classes, or with train and test."""
+
+    layout: int
+    files: Literal["aedat", "events", "frames", "tensors"]
+    folder: Path
+
+
+def detect(root: Path, *, timesteps: int, frames_by: FramesBy, layout: int = 0) -> Found:
+    """The layout to read from `root`; of several the first whose frames or events give these timesteps.
+
+    `layout` asks for one, 0 takes any. Raises EventDataError that says what lies there instead and the remedy.
+    """
+    root = _holder(root)
+    if not root.is_dir():
+        raise EventDataError(_no_folder(root))
+    there = [found for found in _candidates(root, timesteps, frames_by) if layout in (0, found.layout)]
+    whole = [found for found in there if not _marker(found.folder).exists()]
+    if not whole and there:
+        raise EventDataError(
+            f"{there[0].folder} is unfinished, {_marker(there[0].folder).name} lies beside it: "
+            "delete both and let SpikingJelly build it again"
+        )
+    if not whole:
+        raise EventDataError(_explain(root, timesteps, frames_by, layout))
+    if whole[0].files == "tensors":
+        _refuse_other_steps(whole[0].folder, timesteps, frames_by)
+    return whole[0]
+
+
+def look(root: Path) -> tuple[list[int], str]:
+    """The layouts that lie in `root`, whatever their T, and ""; or none, and the message that says what to do."""
+    root = _holder(root)
+    if not root.is_dir():
+        return [], _no_folder(root)
+    there = [(int(match[1]), match[2]) for name in os.listdir(root) if (match := _FRAMES.fullmatch(name))]  # noqa: PTH208  # only names
+    settings = [(TENSOR_STEPS, "number"), *there]
+    found = [one for steps, by in settings for one in _candidates(root, steps, "time" if by == "time" else "number")]
+    layouts = sorted({one.layout for one in found if not _marker(one.folder).exists()})
+    return layouts, "" if layouts else _explain(root, TENSOR_STEPS, "number", 0)
+
+
+def _holder(root: Path) -> Path:
+    """The folder of the set, where `root` names the frames or events in it."""
+    return root.parent if _FRAMES.fullmatch(root.name) or root.name == "events_np" else root
+
+
+def _no_folder(root: Path) -> str:
+    return f"{root} is no folder: name the one that holds CIFAR10-DVS ({PAGE} has the recordings)"
+
+
+def _candidates(root: Path, timesteps: int, frames_by: FramesBy) -> list[Found]:
+    frames = f"{timesteps}_split_by_{frames_by}"
+    found = [
+        Found(3, "frames", root / f"frames_number_{frames}"),
+        Found(3, "events", root / "events_np"),
+        Found(5, "frames", root / f"frames_num_{frames}_normalization_None"),
+    ]
+    found = [one for one in found if one.folder.is_dir()]
+    found += [Found(1, "aedat", folder) for folder in (root, root / "extract") if _has(folder, ".aedat")]
+    if _begins_with(root / "train", ".pt") and (root / "test").is_dir():
+        found.append(Found(4, "tensors", root))
+    return found
+
+
+def _explain(root: Path, timesteps: int, frames_by: FramesBy, layout: int) -> str:
+    """Why nothing in `root` can be read, and what to do; one message."""
+    zips = [
+        folder for folder in (root, root / "download") if any((folder / f"{name}.zip").exists() for name in CLASSES)
+    ]
+    if zips:
+        return f"{zips[0]} holds CIFAR10-DVS still zipped: unpack it with  cd '{zips[0]}' && unzip -q '*.zip'"
+    if any(_has(folder, ".aedat4") for folder in (root, root / "extract")) or list(root.glob("CIFAR10DVS*.zip")):
+        return (
+            f"{root} holds AEDAT 4 (tonic's), which is not read: either take the AEDAT 2.0 files of {PAGE}, or load "
+            "each recording with tonic.datasets.CIFAR10DVS and write it with numpy.savez(t=, x=, y=, p=) to "
+            "events_np/CLASS/cifar10_CLASS_NUMBER.npz, x to the right and y downwards"
+        )
+    other = sorted(name for name in os.listdir(root) if _FRAMES.fullmatch(name))  # noqa: PTH208  # only names
+    if other:
+        return (
+            f"{root} has frames for other settings than T = {timesteps} by {frames_by} ({', '.join(other)}): "
+            "ask for those, or put events_np or the .aedat files beside them"
+        )
+    asked = f" in layout {layout}" if layout else ""
+    return (
+        f"{root} holds no CIFAR10-DVS{asked}: looked for CLASS/cifar10_CLASS_NUMBER.aedat, events_np, "
+        f"frames_number_{timesteps}_split_by_{frames_by}, train/0.pt with test/0.pt and "
+        f"frames_num_{timesteps}_split_by_{frames_by}_normalization_None; {PAGE} has the recordings"
+    )
+
+
+def _refuse_other_steps(folder: Path, timesteps: int, frames_by: FramesBy) -> None:
+    if timesteps != TENSOR_STEPS:
+        raise EventDataError(
+            f"{folder / 'train'} stores frames of T = {TENSOR_STEPS}, so T = {timesteps} cannot be made from it: "
+            f"set T to {TENSOR_STEPS}, or use a layout with events (.aedat or events_np)"
+        )
+    if frames_by != "number":
+        raise EventDataError(
+            f"{folder / 'train'} stores frames of equal event number: set frames_by to number, or use a layout with "
+            "events (.aedat or events_np)"
+        )
+
+
+def _marker(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.building")
+
+
+def _has(folder: Path, suffix: str) -> bool:
+    """Whether a class folder in it begins with such files."""
+    return any(_begins_with(folder / name, suffix) for name in CLASSES)
+
+
+def _begins_with(folder: Path, suffix: str) -> bool:
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        # A few names tell: a folder of ten thousand is not read for it.
+        return any(entry.name.endswith(suffix) for entry in itertools.islice(entries, 20))

@@ -1,0 +1,102 @@
+"""Open a set of event data for a run: CIFAR10-DVS from its cache, or synthetic events in memory."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from rbp_engine.data.events.cache import Samples
+from rbp_engine.data.events.choices import EventSet, FramesBy, Orientation, Resize, SplitName
+from rbp_engine.data.events.convert import Progress, convert
+from rbp_engine.data.events.sources import EventEvaluation, EventTraining, held_out_split
+from rbp_engine.data.events.synthetic import content_hash, moving_digits, sequential_digits
+from rbp_engine.data.protocol import Feed
+
+CLASSES: Final = 10
+
+
+def open_events(
+    *,
+    name: EventSet,
+    seed: int,
+    held_out: float,
+    device: torch.device,
+    batch_size: int,
+    timesteps: int,
+    root: Path | None = None,
+    cache: Path | None = None,
+    frames_by: FramesBy = "number",
+    split: SplitName = "last100",
+    resize: Resize = "exact",
+    size: int = 48,
+    orientation: Orientation = "canonical",
+    layout: int = 0,
+    flip: bool = False,
+    roll: int = 0,
+    drop_last: bool = False,
+    progress: Progress | None = None,
+) -> Feed:
+    """The batches [T, B, C, H, W] of a run with `timesteps` T; `held_out` is the share of training samples to judge by.
+
+    `root`, `cache` and what follows to `layout` are for cifar10_dvs alone: it is converted where the cache is not there
+    yet, which takes minutes, and of several processes one converts and the others wait. Raises EventDataError and
+    OSError for its files, ValueError for a setting that does not fit.
+    """
+    if name == "cifar10_dvs":
+        if root is None or cache is None:
+            raise ValueError("cifar10_dvs needs the folder it lies in and one for its cache")
+        done = convert(
+            root,
+            cache,
+            timesteps=timesteps,
+            frames_by=frames_by,
+            split=split,
+            resize=resize,
+            size=size,
+            orientation=orientation,
+            layout=layout,
+            wait=True,
+            progress=progress,
+        )
+        train, test = done.train, done.test
+        record = _record({key: value for key, value in done.manifest.items() if key not in ("files", "finished")})
+    else:
+        train, test = _in_memory(name, timesteps)
+        record = _record({"name": name, "synthetic": True, "timesteps": timesteps, "sha256": content_hash(train, test)})
+    kept, judged = np.arange(len(train)), np.arange(len(test))
+    test_source = EventEvaluation(test, judged, device=device, batch_size=batch_size)
+    validation = test_source
+    if held_out:
+        kept, held = held_out_split(train.labels, held_out)
+        validation = EventEvaluation(train, held, device=device, batch_size=batch_size, split="held-out")
+    source = EventTraining(
+        train,
+        kept,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        flip=flip,
+        roll=roll,
+        drop_last=drop_last,
+    )
+    return Feed(source, validation, test_source, CLASSES, int(train.counts.shape[2]), record)
+
+
+def _in_memory(name: EventSet, timesteps: int) -> tuple[Samples, Samples]:
+    if name == "moving_digits":
+        return moving_digits(timesteps)
+    if timesteps != 8:
+        raise ValueError(f"sequential_digits has one timestep for each of its 8 rows: set T to 8, not {timesteps}")
+    return sequential_digits()
+
+
+def _record(values: dict[str, object]) -> dict[str, str]:
+    """Values as the strings of a data record."""
+    return {key: "; ".join(value) if isinstance(value, list) else _text(value) for key, value in values.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return str(value)

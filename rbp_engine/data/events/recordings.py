@@ -1,0 +1,136 @@
+"""The recordings of a layout and how they are split into training and test."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from rbp_engine.data.events.choices import SplitName
+from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.layouts import CLASSES, Found
+
+PARTS: Final = ("train", "test")
+_SUFFIX: Final = {"aedat": "aedat", "events": "npz", "frames": "npz"}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording; `part` is "train" or "test" where the layout says it, else "". The label is a class number."""
+
+    part: str
+    label: int
+    number: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Split:
+    """The recordings of each part, in order; `sha256` is that of their list, the same for every layout by classes."""
+
+    name: str
+    train: tuple[Recording, ...]
+    test: tuple[Recording, ...]
+    sha256: str
+
+
+def list_recordings(found: Found) -> tuple[list[Recording], list[str]]:
+    """All recordings, by class or part and number, and remarks on what is missing or does not belong there.
+
+    Raises EventDataError where a class is missing.
+    """
+    recordings: list[Recording] = []
+    remarks: list[str] = []
+    if found.files == "tensors":
+        for part in PARTS:
+            numbers, stray = _numbered(found.folder / part, re.compile(r"(\d+)\.pt"))
+            remarks += stray
+            # The published script writes one recording of each class in turn.
+            recordings += [Recording(part, number % 10, number, path) for number, path in numbers]
+            remarks += _gaps(
+                found.folder / part, [number for number, _ in numbers], numbers[-1][0] + 1 if numbers else 0
+            )
+            if missing := set(range(10)) - {number % 10 for number, _ in numbers}:
+                raise EventDataError(
+                    f"{found.folder / part} has no file of class {CLASSES[min(missing)]} ({min(missing)}.pt, "
+                    f"1{min(missing)}.pt, …): copy or convert it again"
+                )
+        return recordings, remarks
+    for label, name in enumerate(CLASSES):
+        folder = found.folder / name
+        if not folder.is_dir():
+            packed = any((place / f"{name}.zip").exists() for place in (found.folder, found.folder.parent / "download"))
+            remedy = f"{name}.zip is still zipped, unpack it" if packed else "unpack, copy or convert it again"
+            raise EventDataError(f"{folder}: the class {name} is missing: {remedy}")
+        pattern = re.compile(rf"(?:cifar10_)?{name}_(\d+)\.{_SUFFIX[found.files]}")
+        numbers, stray = _numbered(folder, pattern)
+        if not numbers:
+            raise EventDataError(f"{folder} has no cifar10_{name}_0.{_SUFFIX[found.files]} or other: copy it again")
+        remarks += stray + _gaps(folder, [number for number, _ in numbers], 1000)
+        recordings += [Recording("", label, number, path) for number, path in numbers]
+    return recordings, remarks
+
+
+def split_recordings(recordings: Sequence[Recording], split: SplitName, *, layout: int) -> Split:
+    """Training and test recordings.
+
+    By recording number in each class, "last100" tests on 900 and above, "first100" on 0 to 99; "random" tests on a
+    tenth of each class, the same always. Layout 4 comes split, which its name says. Raises EventDataError where a part
+    would be empty, or where layout 4 is asked for another split.
+    """
+    if layout == 4 and split != "last100":
+        raise EventDataError(
+            f"{recordings[0].path.parent.parent} comes split into train and test, so split = {split} cannot be made: "
+            "leave split at its default, or use another layout"
+        )
+    test = {one for one in recordings if one.part == "test"} if layout == 4 else _test_part(recordings, split)
+    parts = [one for one in recordings if one not in test], [one for one in recordings if one in test]
+    for part, chosen in zip(PARTS, parts, strict=True):
+        if not chosen:
+            raise EventDataError(
+                f"{recordings[0].path.parent.parent} has no recording for the {part} part of the split {split}: "
+                "copy the missing recordings, or choose another split"
+            )
+    index = [[f"{CLASSES[one.label]}_{one.number}" for one in part] for part in parts]
+    digest = hashlib.sha256(json.dumps(index).encode()).hexdigest()
+    return Split("as stored" if layout == 4 else split, tuple(parts[0]), tuple(parts[1]), digest)
+
+
+def _test_part(recordings: Sequence[Recording], split: SplitName) -> set[Recording]:
+    if split == "last100":
+        return {one for one in recordings if one.number >= 900}
+    if split == "first100":
+        return {one for one in recordings if one.number < 100}
+    chosen: set[Recording] = set()
+    for label in range(len(CLASSES)):
+        of_class = [one for one in recordings if one.label == label]
+        order = np.random.default_rng([0, label]).permutation(len(of_class))
+        chosen |= {of_class[place] for place in order[: max(1, len(of_class) // 10)]}
+    return chosen
+
+
+def _numbered(folder: Path, pattern: re.Pattern[str]) -> tuple[list[tuple[int, Path]], list[str]]:
+    """Files by number (names are listed 0, 1, 10, 100, …), and a remark that names those of another kind."""
+    numbers: list[tuple[int, Path]] = []
+    stray: list[str] = []
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # ten thousand names, no Path of each is needed
+        match = pattern.fullmatch(name)
+        if match:
+            numbers.append((int(match[1]), folder / name))
+        else:
+            stray.append(name)
+    shown = ", ".join(stray[:3]) + (f" and {len(stray) - 3} more" if len(stray) > 3 else "")
+    remarks = [f"{folder}: ignored {shown}, no recording; delete or move it"] if stray else []
+    return sorted(numbers), remarks
+
+
+def _gaps(folder: Path, numbers: Sequence[int], expected: int) -> list[str]:
+    missing = sorted(set(range(expected)) - set(numbers))
+    if not missing:
+        return []
+    return [f"{folder}: {len(missing)} of {expected} recordings are missing, the first is number {missing[0]}"]

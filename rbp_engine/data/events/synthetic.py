@@ -1,0 +1,101 @@
+"""Synthetic events and sequences from the digits of scikit-learn: they need no files.
+
+Neither comes from a sensor. Training and test parts are those of `digits`.
+"""
+
+import hashlib
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rbp_engine.data.digits import digits
+from rbp_engine.data.events.cache import Samples
+from rbp_engine.data.splits import Images
+
+# Pixels of a frame of `moving_digits`; the digit is 12×12 in it and moves on a circle around its middle.
+CANVAS: Final = 16
+_DIGIT: Final = 12
+_RADIUS: Final = 1.5
+_JITTER: Final = 0.5
+# Looks of the camera at the digit in one timestep, and the step of log intensity that makes an event.
+_LOOKS: Final = 4
+_THRESHOLD: Final = 0.3
+_DARK: Final = 0.1
+
+
+def moving_digits(timesteps: int) -> tuple[Samples, Samples]:
+    """Training and test samples, uint8 [N, T, 2, 16, 16]: channel 0 counts falls in intensity, channel 1 rises.
+
+    Each digit goes once around a circle, from a place and in a direction of its own, and a pixel makes an event
+    wherever its log intensity has changed by 0.3 since its last one. T slices of equal time. Sample i of each part,
+    counted through both, is always the same.
+    """
+    splits = digits()
+    train = len(splits.train)
+    paths = np.stack([_path(number, timesteps) for number in range(train + len(splits.test))])
+    parts = (splits.train, paths[:train]), (splits.test, paths[train:])
+    first, second = (_samples(_events(part.pixels, places, timesteps), part) for part, places in parts)
+    return first, second
+
+
+def sequential_digits() -> tuple[Samples, Samples]:
+    """Training and test samples, uint8 [N, 8, 1, 8, 8] with the scale 1/255: row t of the image at timestep t.
+
+    The row fills the frame, all its rows alike, so that 2-D convolutions and pooling accept it. The mean over time
+    keeps the sum of each column alone: what is left is in the order, which a firing rate does not carry.
+    """
+    splits = digits()
+    first, second = (
+        _samples(part.pixels.transpose(1, 2).expand(-1, -1, 8, -1).unsqueeze(2), part, scale=1 / 255)
+        for part in (splits.train, splits.test)
+    )
+    return first, second
+
+
+def content_hash(train: Samples, test: Samples) -> str:
+    """sha256 of all samples and labels: says whether another scikit-learn or torch made the same."""
+    digest = hashlib.sha256()
+    for part in (train, test):
+        digest.update(np.ascontiguousarray(part.counts).tobytes())
+        digest.update(part.labels.tobytes())
+    return digest.hexdigest()
+
+
+def _samples(counts: Tensor, part: Images, scale: float = 1.0) -> Samples:
+    return Samples(counts.contiguous().numpy(), part.labels.numpy(), scale)
+
+
+def _path(number: int, timesteps: int) -> npt.NDArray[Any]:
+    """Where the middle of the digit is at each look, [looks, 2] in pixels (right, down) from that of the canvas."""
+    random = np.random.default_rng([0, number])
+    start, direction = random.random(), random.choice([-1.0, 1.0])
+    angle = 2 * np.pi * (start + direction * np.linspace(0.0, 1.0, timesteps * _LOOKS + 1))
+    return _RADIUS * np.stack([np.cos(angle), np.sin(angle)], axis=1) + random.uniform(-_JITTER, _JITTER, 2)
+
+
+def _events(pixels: Tensor, paths: npt.NDArray[Any], timesteps: int) -> Tensor:
+    """uint8 [N, T, 2, CANVAS, CANVAS] of images uint8 [N, 1, 8, 8] on paths [N, T · _LOOKS + 1, 2]."""
+    digit = F.interpolate(pixels.float() / 255, (_DIGIT, _DIGIT), mode="bilinear")
+    canvas = F.pad(digit, [(CANVAS - _DIGIT) // 2] * 4)
+    places = torch.from_numpy(paths).float()
+    counts = torch.zeros(len(pixels), timesteps, 2, CANVAS, CANVAS, dtype=torch.uint8)
+    last = _log_intensity(canvas, places[:, 0])
+    for look in range(timesteps * _LOOKS):
+        steps = torch.trunc((_log_intensity(canvas, places[:, look + 1]) - last) / _THRESHOLD)
+        last += steps * _THRESHOLD
+        counts[:, look // _LOOKS, 0] += (-steps).clamp(min=0).to(torch.uint8)
+        counts[:, look // _LOOKS, 1] += steps.clamp(min=0).to(torch.uint8)
+    return counts
+
+
+def _log_intensity(canvas: Tensor, places: Tensor) -> Tensor:
+    """Of the canvas [N, 1, H, W] moved by `places` [N, 2] pixels: [N, H, W]."""
+    turn = torch.eye(2).expand(len(canvas), 2, 2)
+    # The grid says where each pixel comes from, in halves of the canvas.
+    moved = torch.cat([turn, -places.unsqueeze(2) * (2 / CANVAS)], dim=2)
+    grid = F.affine_grid(moved, list(canvas.shape), align_corners=False)
+    return torch.log(_DARK + F.grid_sample(canvas, grid, align_corners=False).squeeze(1))

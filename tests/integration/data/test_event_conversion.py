@@ -1,0 +1,334 @@
+"""CIFAR10-DVS from files in the bytes of each layout, with two short recordings of each class."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rbp_engine.data.events.cache import Cache, load, verify
+from rbp_engine.data.events.convert import convert
+from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.layouts import CLASSES
+from rbp_engine.data.events.lock import Locked, lock
+from rbp_engine.data.events.opening import open_events
+
+LAYOUTS = (1, 3, 4, 5)
+NUMBERS = (0, 900)
+T = 10
+MODULE = "rbp_engine.data.events.convert"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Events as the sensor gives them: time in µs, x, y, and the polarity 1 for on."""
+
+    t: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+
+
+def recording(label: int, number: int, events: int = 1234) -> Raw:
+    random = np.random.default_rng([label, number])
+    times = np.sort(random.integers(0, 1_000_000, events))
+    # Nothing about it is symmetric: each wrong turn gives other frames.
+    x, y = random.integers(0, 90, events), random.integers(40, 128, events)
+    return Raw(times, x, y, (random.random(events) < 0.3).astype(np.int64))
+
+
+def frames_of(raw: Raw, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    frames = np.zeros((T, 2, 128, 128), np.int64)
+    share = len(raw.t) // T
+    for step in range(T):
+        part = slice(step * share, (step + 1) * share if step < T - 1 else None)
+        np.add.at(frames[step], (raw.p[part], rows[part], columns[part]), 1)
+    return frames
+
+
+def write_aedat(path: Path, raw: Raw) -> None:
+    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# Timestamps tick is 1 us\r\n"
+    words = np.stack([(raw.x << 1) | (raw.y << 8) | (1 - raw.p), raw.t], axis=1).astype(">u4")
+    path.write_bytes(header + words.tobytes())
+
+
+def write(root: Path, layout: int, events: int = 1234, numbers: tuple[int, ...] = NUMBERS) -> Path:
+    """The recordings in a layout."""
+    inside = {3: "events_np/", 5: f"frames_num_{T}_split_by_number_normalization_None/"}.get(layout, "")
+    for label, name in enumerate(CLASSES):
+        for number in numbers:
+            raw, stem = recording(label, number, events), root / f"{inside}{name}/cifar10_{name}_{number}"
+            if layout == 4:
+                stem = root / ("train" if number < 900 else "test") / str(label)
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            if layout == 1:
+                write_aedat(stem.with_suffix(".aedat"), raw)
+            elif layout == 3:
+                np.savez(stem.with_suffix(".npz"), t=raw.t, x=127 - raw.y, y=127 - raw.x, p=raw.p)
+            elif layout == 4:
+                frames = torch.Tensor(frames_of(raw, 127 - raw.x, raw.y))
+                torch.save([frames, torch.Tensor([label])], stem.with_suffix(".pt"))
+            else:
+                np.savez_compressed(stem.with_suffix(".npz"), frames_of(raw, raw.y, 127 - raw.x))
+    return root
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    folder = tmp_path_factory.mktemp("sets")
+    return {layout: write(folder / str(layout), layout) for layout in LAYOUTS}
+
+
+def command(root: Path, cache: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", MODULE, str(root), str(cache), *words]
+
+
+def run(root: Path, cache: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+    done = subprocess.run(command(root, cache, *words), capture_output=True, text=True, check=False)
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_recording_gives_the_same_frames_from_every_layout(
+    sources: dict[int, Path], tmp_path: Path, layout: int
+) -> None:
+    done = convert(sources[layout], tmp_path, timesteps=T, size=128)
+    assert done.manifest["layout"] == layout
+    for part, number in ((done.train, 0), (done.test, 900)):
+        raws = [recording(label, number) for label in range(10)]
+        expected = np.stack([frames_of(raw, 127 - raw.x, 127 - raw.y) for raw in raws])
+        assert np.array_equal(part.counts, expected) and part.labels.tolist() == list(range(10))
+        assert part.counts.dtype == np.uint8 and isinstance(part.counts, np.memmap)
+
+
+def test_the_frames_of_spikingjelly_are_the_same_as_its_events(sources: dict[int, Path], tmp_path: Path) -> None:
+    for label, name in enumerate(CLASSES):
+        folder = tmp_path / "set" / f"frames_number_{T}_split_by_number" / name
+        folder.mkdir(parents=True)
+        for number in NUMBERS:
+            raw = recording(label, number)
+            frames = frames_of(raw, 127 - raw.x, 127 - raw.y)
+            np.savez_compressed(folder / f"cifar10_{name}_{number}.npz", frames=frames.astype(np.float32))
+    frames_too = convert(tmp_path / "set", tmp_path / "cache", timesteps=T)
+    events = convert(sources[3], tmp_path / "cache", timesteps=T)
+    assert np.array_equal(frames_too.train.counts, events.train.counts)
+    # Resized counts are fractions.
+    assert events.manifest["types"] == {"train": "float16", "test": "float16"}
+
+
+def test_without_turning_the_frames_stay_as_the_layout_has_them(sources: dict[int, Path], tmp_path: Path) -> None:
+    done = convert(sources[4], tmp_path, timesteps=T, size=128, orientation="stored")
+    raw = recording(3, 0)
+    assert np.array_equal(done.train.counts[3], frames_of(raw, 127 - raw.x, raw.y))
+    assert done.manifest["orientation"] == "row 127-x, column y, as stored"
+
+
+def test_the_command_writes_json_on_stdout_and_progress_on_stderr(sources: dict[int, Path], tmp_path: Path) -> None:
+    words = ("4", "--frames-by", "time", "--split", "first100", "--resize", "legacy_pil", "--size", "16")
+    code, answer, progress = run(sources[1], tmp_path / "cache", *words)
+    assert code == 0 and "20/20 recordings" in progress
+    shown = {name: answer[name] for name in ("layout", "timesteps", "frames_by", "split", "resize", "size", "finished")}
+    assert shown == {
+        "layout": 1,
+        "timesteps": 4,
+        "frames_by": "time",
+        "split": "first100",
+        "resize": "legacy_pil",
+        "size": 16,
+        "finished": True,
+    }
+    done = load(Path(answer["folder"]))
+    assert done is not None and done.train.counts.shape == (10, 4, 2, 16, 16) and verify(done.folder) == []
+    assert done.train.scale == pytest.approx(1 / 255)
+    code, answer, _ = run(tmp_path / "nowhere", tmp_path / "cache", "4")
+    assert code == 1 and "is no folder" in answer["problem"]
+
+
+def copied(sources: dict[int, Path], layout: int, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sources[layout], tmp_path / "set"))
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 501)
+
+
+@pytest.mark.parametrize(
+    ("layout", "file"),
+    [
+        (1, "cat/cifar10_cat_0.aedat"),
+        (3, "events_np/cat/cifar10_cat_0.npz"),
+        (4, "train/3.pt"),
+        (5, f"frames_num_{T}_split_by_number_normalization_None/cat/cifar10_cat_0.npz"),
+    ],
+)
+def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(
+    sources: dict[int, Path], tmp_path: Path, layout: int, file: str
+) -> None:
+    root = copied(sources, layout, tmp_path)
+    truncate(root / file)
+    with pytest.raises(EventDataError, match=r"(truncated|damaged).*again") as caught:
+        convert(root, tmp_path / "cache", timesteps=T)
+    assert str(root / file) in str(caught.value) and "\n" not in str(caught.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_frames_of_another_number_of_steps_are_refused(sources: dict[int, Path], tmp_path: Path) -> None:
+    root = copied(sources, 4, tmp_path)
+    torch.save([torch.zeros(8, 2, 128, 128), torch.Tensor([5])], root / "test" / "5.pt")
+    with pytest.raises(
+        EventDataError, match=r"test/5\.pt holds frames of the shape \[8, 2, 128, 128\], expected \[10,"
+    ):
+        convert(root, tmp_path / "cache", timesteps=T)
+
+
+def test_garbage_test_labels_are_said_and_replaced_and_a_stray_file_is_ignored(
+    sources: dict[int, Path], tmp_path: Path
+) -> None:
+    root = copied(sources, 4, tmp_path)
+    for label in range(1, 10):
+        frames, _ = torch.load(root / "test" / f"{label}.pt", weights_only=True)
+        # As torch.Tensor(label) leaves them: so many numbers that nobody wrote.
+        torch.save([frames, torch.full((label,), 4.5e-41)], root / "test" / f"{label}.pt")
+    (root / "test" / ".DS_Store").touch()
+    done = convert(root, tmp_path / "cache", timesteps=T)
+    assert done.test.labels.tolist() == list(range(10))
+    labels, stray = (
+        next(line for line in done.manifest["remarks"] if word in line) for word in ("the label", "DS_Store")
+    )
+    assert "test/1.pt: the label is" in labels and "8 more are wrong" in labels and "i mod 10 is used" in labels
+    assert "ignored .DS_Store" in stray
+    assert done.manifest["split"] == "as stored"
+
+
+def test_labels_in_another_order_are_refused(sources: dict[int, Path], tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        root = Path(shutil.copytree(sources[4], tmp_path / part))
+        for place in range(10):
+            frames, _ = torch.load(root / part / f"{place}.pt", weights_only=True)
+            torch.save([frames, torch.Tensor([9 - place])], root / part / f"{place}.pt")
+        with pytest.raises(
+            EventDataError, match=rf"{part}/0\.pt: the label is \[9\.\], not 0.*numbered in another way"
+        ):
+            convert(root, tmp_path / "cache", timesteps=T)
+
+
+def test_a_file_of_the_reference_layout_cannot_run_code(sources: dict[int, Path], tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "ran",)
+
+    root = copied(sources, 4, tmp_path)
+    torch.save([torch.zeros(T, 2, 128, 128), Evil()], root / "train" / "0.pt")
+    with pytest.raises(EventDataError, match=r"train/0\.pt is damaged or not \[frames, label\]"):
+        convert(root, tmp_path / "cache", timesteps=T)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_split_of_the_reference_layout_is_refused(sources: dict[int, Path], tmp_path: Path) -> None:
+    with pytest.raises(EventDataError, match="comes split into train and test, so split = random cannot be made"):
+        convert(sources[4], tmp_path, timesteps=T, split="random")
+
+
+def test_a_second_conversion_reads_no_recording(sources: dict[int, Path], tmp_path: Path) -> None:
+    root = copied(sources, 1, tmp_path)
+    first = convert(root, tmp_path / "cache", timesteps=T)
+    for path in root.rglob("*.aedat"):
+        path.write_bytes(b"")
+    again = convert(root, tmp_path / "cache", timesteps=T)
+    assert again.folder == first.folder and np.array_equal(again.test.counts, first.test.counts)
+
+
+def test_a_damaged_cache_does_not_load_and_is_built_again(sources: dict[int, Path], tmp_path: Path) -> None:
+    first = convert(sources[1], tmp_path, timesteps=T)
+    content = (first.folder / "train.npy").read_bytes()
+    truncate(first.folder / "train.npy")
+    assert load(first.folder) is None
+    again = convert(sources[1], tmp_path, timesteps=T)
+    assert (again.folder / "train.npy").read_bytes() == content
+    (again.folder / "train.npy").write_bytes(content[:-1] + b"\x7f")
+    assert "train.npy is damaged" in verify(again.folder)[0]
+
+
+def test_a_conversion_under_way_is_waited_for_or_refused(sources: dict[int, Path], tmp_path: Path) -> None:
+    done = convert(sources[1], tmp_path, timesteps=T)
+    shutil.rmtree(done.folder)
+    with lock(done.folder.with_suffix(".lock"), wait=False), pytest.raises(Locked, match=f"process {os.getpid()}"):
+        convert(sources[1], tmp_path, timesteps=T)
+
+
+def test_a_feed_has_batches_of_the_cache_and_says_what_they_are(sources: dict[int, Path], tmp_path: Path) -> None:
+    feed = open_events(
+        name="cifar10_dvs",
+        root=sources[1],
+        cache=tmp_path,
+        seed=1,
+        held_out=0.0,
+        device=torch.device("cpu"),
+        batch_size=4,
+        timesteps=5,
+        flip=True,
+        roll=5,
+    )
+    frames, labels = next(feed.train.epoch(0))
+    assert frames.shape == (5, 4, 2, 48, 48) and frames.dtype == torch.float32 and labels.dtype == torch.int64
+    assert torch.cat([part for _, part in feed.test]).tolist() == list(range(10))
+    assert feed.record["split"] == "last100" and len(feed.record["index_sha256"]) == 64
+    assert feed.record["orientation"] == "row 127-x, column 127-y, turned from row y, column x"
+    assert all(isinstance(value, str) for value in feed.record.values())
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache]:
+    """A set that takes about a second, and what it must become."""
+    folder = tmp_path_factory.mktemp("many")
+    root = write(folder / "set", 1, events=60, numbers=(*range(9), *range(900, 903)))
+    return root, convert(root, folder / "whole", timesteps=8, size=32)
+
+
+@pytest.mark.parametrize("trial", range(10))
+def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(
+    many: tuple[Path, Cache], tmp_path: Path, trial: int
+) -> None:
+    root, expected = many
+    converting = subprocess.Popen(
+        command(root, tmp_path, "8", "--size", "32"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert converting.stderr is not None
+    converting.stderr.readline()
+    time.sleep(random.Random(trial).uniform(0.0, 0.6))
+    converting.send_signal(signal.SIGKILL)
+    converting.wait()
+    converting.stderr.close()
+    folder = tmp_path / expected.folder.name
+    left = load(folder)
+    assert left is None or verify(folder) == []
+    built = convert(root, tmp_path, timesteps=8, size=32)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    for name in ("train.npy", "test.npy", "train_labels.npy", "test_labels.npy"):
+        assert (folder / name).read_bytes() == (expected.folder / name).read_bytes()
+    assert np.array_equal(built.train.counts, expected.train.counts)
+
+
+def test_what_a_killed_conversion_left_goes_with_the_next_one_of_other_settings(
+    many: tuple[Path, Cache], tmp_path: Path
+) -> None:
+    root, expected = many
+    converting = subprocess.Popen(command(root, tmp_path, "8", "--size", "64"), stderr=subprocess.PIPE)
+    assert converting.stderr is not None
+    converting.stderr.readline()
+    converting.kill()
+    converting.wait()
+    converting.stderr.close()
+    assert any(path.suffix == ".building" for path in tmp_path.iterdir())
+    convert(root, tmp_path, timesteps=8, size=32)
+    assert [path.name for path in tmp_path.iterdir()] == [expected.folder.name]

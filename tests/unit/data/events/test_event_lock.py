@@ -1,0 +1,80 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.data.events.lock import Locked, beat, lock
+
+
+def test_a_lock_that_is_held_is_refused_with_its_holder_and_free_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with lock(path, wait=False):
+        with pytest.raises(Locked, match=f"process {os.getpid()} on"), lock(path, wait=False):
+            pass
+        assert path.exists()
+    assert not path.exists()
+    with lock(path, wait=False):
+        pass
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_lock_of_a_dead_process_is_taken_by_exactly_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    path.write_text(json.dumps({"pid": dead_pid(), "started": time.time(), "host": socket.gethostname()}))
+    inside, most, done = 0, 0, 0
+
+    def work() -> None:
+        nonlocal inside, most, done
+        with lock(path, wait=True):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.005)
+            inside -= 1
+            done += 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert (most, done) == (1, 8) and not path.exists()
+
+
+def test_a_pid_used_again_is_not_the_holder(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    path.write_text(json.dumps({"pid": os.getpid(), "started": 1.0, "host": socket.gethostname()}))
+    with lock(path, wait=False):
+        pass
+
+
+def test_a_lock_of_another_host_is_left_alone_while_it_gives_signs_of_life(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    path.write_text(json.dumps({"pid": dead_pid(), "started": 1.0, "host": "another"}))
+    os.utime(path, (time.time() - 700, time.time() - 700))
+    beat(path)
+    with pytest.raises(Locked, match="on another"), lock(path, wait=False):
+        pass
+    os.utime(path, (time.time() - 700, time.time() - 700))
+    with lock(path, wait=False):
+        pass
+
+
+def test_a_torn_lock_is_taken_once_its_writer_must_be_gone(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    path.touch()
+    with pytest.raises(Locked), lock(path, wait=False):
+        pass
+    os.utime(path, (time.time() - 60, time.time() - 60))
+    with lock(path, wait=False):
+        pass

@@ -1,0 +1,106 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rbp_engine.data.events.cache import Samples
+from rbp_engine.data.events.sources import EventEvaluation, EventTraining, held_out_split, mirror_and_roll
+
+CPU = torch.device("cpu")
+
+
+def samples(count: int = 23) -> Samples:
+    counts = np.random.default_rng(0).integers(0, 9, (count, 3, 2, 6, 5)).astype(np.uint8)
+    return Samples(counts, np.arange(count))
+
+
+def training(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> EventTraining:
+    data = samples(count)
+    return EventTraining(data, np.arange(count), device=CPU, batch_size=batch_size, seed=seed, **settings)
+
+
+def labels(source: EventTraining, epoch: int, start: int = 0) -> list[int]:
+    return [label for _, part in source.epoch(epoch, start) for label in part.tolist()]
+
+
+def test_a_batch_is_time_first_float_and_of_the_samples_of_its_labels() -> None:
+    data = samples()
+    for frames, chosen in training().epoch(0):
+        assert frames.shape == (3, len(chosen), 2, 6, 5) and frames.dtype == torch.float32 and frames.is_contiguous()
+        assert torch.equal(frames.transpose(0, 1), torch.from_numpy(data.counts[chosen.numpy()]).float())
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**63 - 1), st.integers(0, 400))
+def test_an_epoch_has_every_sample_once(count: int, batch_size: int, seed: int, epoch: int) -> None:
+    source = training(count, batch_size, seed)
+    sizes = [len(part) for _, part in source.epoch(epoch)]
+    assert sorted(labels(source, epoch)) == list(range(count))
+    assert len(sizes) == len(source) and set(sizes[:-1]) <= {batch_size}
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_and_of_nothing_else() -> None:
+    first = [labels(training(), epoch) for epoch in range(3)]
+    np.random.seed(9)
+    torch.manual_seed(9)
+    assert [labels(training(batch_size=7, flip=True, roll=2), epoch) for epoch in (2, 1, 0)] == first[::-1]
+    assert len({tuple(labels(training(seed=seed), epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_from_a_position_on_the_batches_are_the_tail_of_the_whole_epoch() -> None:
+    settings = {"flip": True, "roll": 2}
+    whole = list(training(**settings).epoch(3))
+    for start in range(len(whole) + 1):
+        tail = list(training(**settings).epoch(3, start))
+        assert len(tail) == len(whole) - start
+        for (frames, chosen), (expected, expected_labels) in zip(tail, whole[start:], strict=True):
+            assert torch.equal(frames, expected) and torch.equal(chosen, expected_labels)
+
+
+def variants(sample: Tensor, roll: int) -> list[Tensor]:
+    shifts = [(down, right) for down in range(-roll, roll + 1) for right in range(-roll, roll + 1)]
+    return [image.roll(shift, (-2, -1)) for image in (sample, sample.flip(-1)) for shift in shifts]
+
+
+def test_augmentation_is_one_flip_and_one_roll_for_all_timesteps_of_a_sample() -> None:
+    data, seen = samples(), set()
+    for epoch in range(20):
+        for frames, chosen in training(flip=True, roll=1).epoch(epoch):
+            for place, label in enumerate(chosen.tolist()):
+                expected = variants(torch.from_numpy(data.counts[label]).float(), 1)
+                matches = [number for number, one in enumerate(expected) if torch.equal(one, frames[:, place])]
+                assert len(matches) == 1
+                seen.add(matches[0])
+    assert seen == set(range(18))
+
+
+def test_samples_are_mirrored_first_and_then_rolled() -> None:
+    frames = torch.arange(2 * 2 * 1 * 3 * 4.0).view(2, 2, 1, 3, 4)
+    moved = mirror_and_roll(frames, torch.tensor([True, False]), torch.tensor([[1, 2], [0, -1]]))
+    assert torch.equal(moved[:, 0], frames[:, 0].flip(-1).roll((1, 2), (-2, -1)))
+    assert torch.equal(moved[:, 1], frames[:, 1].roll(-1, -1))
+
+
+def test_a_batch_that_cannot_be_filled_is_refused() -> None:
+    assert len(training(drop_last=True)) == 4
+    with pytest.raises(ValueError, match=r"data\.batch_size = 24 is more than the 23 training samples"):
+        training(batch_size=24, drop_last=True)
+
+
+def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
+    data = samples()
+    scaled = Samples(data.counts, data.labels, 0.5)
+    batches = list(EventEvaluation(scaled, np.arange(23), device=CPU, batch_size=4))
+    assert torch.cat([part for _, part in batches]).tolist() == list(range(23))
+    assert torch.equal(torch.cat([frames for frames, _ in batches], 1)[:, 7], torch.from_numpy(data.counts[7]) * 0.5)
+
+
+def test_held_out_samples_are_of_every_class_and_always_the_same() -> None:
+    classes = np.repeat(np.arange(10), 20)
+    rest, held = held_out_split(classes, 0.1)
+    assert sorted([*rest, *held]) == list(range(200))
+    assert np.bincount(classes[held]).tolist() == [2] * 10
+    assert np.array_equal(held, held_out_split(classes, 0.1)[1])

@@ -1,0 +1,143 @@
+"""Which layout lies in a folder, from names alone: the files here are empty."""
+
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.layouts import CLASSES, detect, look
+from rbp_engine.data.events.recordings import list_recordings, split_recordings
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def by_class(folder: str, suffix: str, numbers: range) -> list[str]:
+    return [f"{folder}{name}/cifar10_{name}_{number}.{suffix}" for name in CLASSES for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("names", "layout", "files"),
+    [
+        (["airplane/cifar10_airplane_0.aedat"], 1, "aedat"),
+        (["extract/cat/cifar10_cat_7.aedat"], 1, "aedat"),
+        (["events_np/airplane/cifar10_airplane_0.npz"], 3, "events"),
+        (["frames_number_10_split_by_number/airplane/cifar10_airplane_0.npz"], 3, "frames"),
+        (["train/0.pt", "test/0.pt"], 4, "tensors"),
+        (["frames_num_10_split_by_number_normalization_None/airplane/cifar10_airplane_0.npz"], 5, "frames"),
+    ],
+)
+def test_each_layout_is_recognised(tmp_path: Path, names: list[str], layout: int, files: str) -> None:
+    found = detect(touch(tmp_path, *names), timesteps=10, frames_by="number")
+    assert (found.layout, found.files) == (layout, files)
+    assert look(tmp_path) == ([layout], "")
+
+
+def test_the_folder_of_the_frames_may_be_named_itself(tmp_path: Path) -> None:
+    touch(tmp_path, "frames_number_4_split_by_time/airplane/cifar10_airplane_0.npz")
+    found = detect(tmp_path / "frames_number_4_split_by_time", timesteps=4, frames_by="time")
+    assert found.folder == tmp_path / "frames_number_4_split_by_time"
+
+
+def test_a_look_finds_frames_of_any_number_of_steps_and_says_what_to_do_where_there_is_nothing(tmp_path: Path) -> None:
+    assert look(tmp_path)[0] == [] and "holds no CIFAR10-DVS: looked for" in look(tmp_path)[1]
+    assert "is no folder" in look(tmp_path / "elsewhere")[1]
+    touch(tmp_path, "frames_number_4_split_by_time/cat/cifar10_cat_0.npz", "train/0.pt", "test/0.pt")
+    assert look(tmp_path) == ([3, 4], "")
+
+
+def test_of_several_layouts_one_can_be_asked_for(tmp_path: Path) -> None:
+    touch(tmp_path, "train/0.pt", "test/0.pt", "events_np/cat/cifar10_cat_0.npz")
+    assert detect(tmp_path, timesteps=10, frames_by="number").layout == 3
+    assert detect(tmp_path, timesteps=10, frames_by="number", layout=4).layout == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["airplane.zip", "bird.zip"], r"still zipped: unpack it with .*unzip"),
+        (["download/cat.zip"], r"download holds CIFAR10-DVS still zipped"),
+        (["airplane/cifar10_airplane_0.aedat4"], r"AEDAT 4 \(tonic's\).*events_np/CLASS/cifar10_CLASS_NUMBER\.npz"),
+        (["CIFAR10DVS.zip"], r"AEDAT 4"),
+        (
+            ["frames_number_8_split_by_time/cat/cifar10_cat_0.npz"],
+            r"T = 10 by number \(frames_number_8_split_by_time\): ask for those",
+        ),
+        (
+            ["frames_number_10_split_by_number/cat/cifar10_cat_0.npz", "frames_number_10_split_by_number.building"],
+            r"frames_number_10_split_by_number is unfinished.*delete both",
+        ),
+        (["train/a/b.JPEG", "test/a/b.JPEG"], r"holds no CIFAR10-DVS"),
+        (["readme.txt"], r"holds no CIFAR10-DVS: looked for .*figshare"),
+    ],
+)
+def test_what_cannot_be_read_is_one_message_with_a_remedy(tmp_path: Path, names: list[str], message: str) -> None:
+    with pytest.raises(EventDataError, match=message) as caught:
+        detect(touch(tmp_path, *names), timesteps=10, frames_by="number")
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_reference_layout_refuses_what_it_does_not_store(tmp_path: Path) -> None:
+    touch(tmp_path, "train/0.pt", "test/0.pt")
+    with pytest.raises(EventDataError, match=r"stores frames of T = 10, so T = 4 cannot be made"):
+        detect(tmp_path, timesteps=4, frames_by="number")
+    with pytest.raises(EventDataError, match="set frames_by to number"):
+        detect(tmp_path, timesteps=10, frames_by="time")
+    with pytest.raises(EventDataError, match="no folder"):
+        detect(tmp_path / "elsewhere", timesteps=10, frames_by="number")
+
+
+def test_splits_go_by_the_number_in_the_name(tmp_path: Path) -> None:
+    touch(tmp_path, *by_class("", "aedat", range(1000)))
+    recordings, remarks = list_recordings(detect(tmp_path, timesteps=10, frames_by="number"))
+    assert (len(recordings), remarks) == (10_000, [])
+    last = split_recordings(recordings, "last100", layout=1)
+    first = split_recordings(recordings, "first100", layout=1)
+    drawn = split_recordings(recordings, "random", layout=1)
+    assert {one.number for one in last.test} == set(range(900, 1000))
+    assert {one.number for one in first.test} == set(range(100))
+    assert [sum(one.label == label for one in drawn.test) for label in range(10)] == [100] * 10
+    assert drawn.sha256 == split_recordings(recordings, "random", layout=1).sha256
+    assert len({last.sha256, first.sha256, drawn.sha256}) == 3
+    for split in (last, first, drawn):
+        assert len({*split.train, *split.test}) == len(split.train) + len(split.test) == 10_000
+
+
+def test_the_hash_of_a_split_does_not_depend_on_the_layout(tmp_path: Path) -> None:
+    aedat = touch(tmp_path / "a", *by_class("", "aedat", range(890, 910)))
+    npz = touch(tmp_path / "b", *by_class("events_np/", "npz", range(890, 910)))
+    hashes = {
+        split_recordings(list_recordings(found)[0], "last100", layout=found.layout).sha256
+        for found in (detect(root, timesteps=6, frames_by="time") for root in (aedat, npz))
+    }
+    assert len(hashes) == 1
+
+
+def test_a_missing_class_and_stray_and_missing_files_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, *by_class("", "aedat", range(898, 903)), "cat/notes.txt")
+    found = detect(tmp_path, timesteps=10, frames_by="number")
+    _, remarks = list_recordings(found)
+    assert f"{tmp_path}/cat: ignored notes.txt, no recording; delete or move it" in remarks
+    assert f"{tmp_path}/bird: 995 of 1000 recordings are missing, the first is number 0" in remarks
+    for file in (tmp_path / "bird").iterdir():
+        file.unlink()
+    with pytest.raises(EventDataError, match=r"bird has no cifar10_bird_0\.aedat"):
+        list_recordings(found)
+    (tmp_path / "bird").rmdir()
+    with pytest.raises(EventDataError, match=r"bird: the class bird is missing: unpack"):
+        list_recordings(found)
+    touch(tmp_path, "bird.zip")
+    with pytest.raises(EventDataError, match=r"bird\.zip is still zipped"):
+        list_recordings(found)
+
+
+def test_an_empty_part_of_a_split_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, *by_class("", "aedat", range(5)))
+    recordings, _ = list_recordings(detect(tmp_path, timesteps=10, frames_by="number"))
+    with pytest.raises(EventDataError, match="no recording for the test part of the split last100"):
+        split_recordings(recordings, "last100", layout=1)

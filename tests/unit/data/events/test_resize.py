@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import torch
+from torchvision import transforms
+
+from rbp_engine.data.events.resize import LEGACY_SCALE, exact, legacy_pil
+
+
+def counts(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).poisson(0.4, (3, 2, 128, 128))
+
+
+def test_legacy_resize_loses_channel_0_where_channel_1_is_empty_and_the_exact_one_does_not() -> None:
+    frames = counts()
+    frames[:, 1, :, :64] = 0
+    legacy, ours = legacy_pil(frames, 48), exact(frames, 48)
+    # Two columns beside the edge mix with the other half.
+    assert (legacy[:, 0, :, :22] == 0).all()
+    assert (ours[:, 0, :, :22] > 0).mean() > 0.8
+    assert (legacy[:, 0, :, 26:] > 0).mean() > 0.8
+
+
+def test_legacy_resize_is_what_the_published_transforms_give() -> None:
+    frames = torch.from_numpy(counts(1)).float()
+    frames[0, :, :5, :5] = torch.tensor([1.0, 255.0, 256.0, 257.0, 300.0])
+    published = transforms.Compose([transforms.ToPILImage(), transforms.Resize((48, 48)), transforms.ToTensor()])
+    expected = torch.stack([published(frame) for frame in frames])
+    assert np.allclose(legacy_pil(frames.numpy(), 48) * LEGACY_SCALE, expected.numpy(), atol=1e-6)
+
+
+def test_legacy_counts_wrap_at_256() -> None:
+    frames = np.zeros((1, 2, 128, 128), np.int64)
+    frames[0, 1] = 1
+    frames[0, 0, 0, :4] = [1, 255, 256, 257]
+    assert legacy_pil(frames, 128)[0, 0, 0, :4].tolist() == [255, 1, 0, 255]
+
+
+def test_exact_resize_keeps_the_mean_and_treats_each_frame_by_itself() -> None:
+    frames = counts(2)
+    small = exact(frames, 48)
+    assert small.shape == (3, 2, 48, 48) and small.dtype == np.float32
+    assert small.mean() == pytest.approx(frames.mean(), rel=0.01)
+    assert np.array_equal(exact(frames[1:2, :1], 48), small[1:2, :1])
+    assert np.array_equal(exact(frames, 128), frames)

@@ -1,0 +1,61 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.data.events.choices import FramesBy
+from rbp_engine.data.events.slicing import integrate, slice_by_number, slice_by_time
+
+
+def events(count: int, seed: int, side: int = 8) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    return {
+        "times": np.sort(random.integers(0, 50 * count, count)),
+        "rows": random.integers(0, side, count, dtype=np.uint8),
+        "columns": random.integers(0, side, count, dtype=np.uint8),
+        "polarities": random.integers(0, 2, count).astype(bool),
+    }
+
+
+@given(st.integers(1, 20), st.integers(0, 300), st.integers(0, 99), st.sampled_from(["number", "time"]))
+def test_slicing_loses_no_event_and_invents_none(timesteps: int, more: int, seed: int, frames_by: FramesBy) -> None:
+    recording = events(timesteps + more, seed)
+    frames = integrate(**recording, timesteps=timesteps, frames_by=frames_by, side=8)
+    assert frames.shape == (timesteps, 2, 8, 8)
+    expected = np.zeros((2, 8, 8), np.int64)
+    np.add.at(expected, (recording["polarities"].astype(int), recording["rows"], recording["columns"]), 1)
+    assert np.array_equal(frames.sum(0), expected)
+
+
+@given(st.integers(1, 30), st.integers(0, 400))
+def test_slices_by_number_are_equal_and_the_last_takes_the_remainder(timesteps: int, more: int) -> None:
+    count = timesteps + more
+    sizes = np.bincount(slice_by_number(count, timesteps), minlength=timesteps)
+    assert set(sizes[:-1].tolist()) <= {count // timesteps}
+    assert sizes[-1] == count // timesteps + count % timesteps
+
+
+@given(st.integers(1, 30), st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=60))
+def test_slices_by_time_are_in_order_and_equally_long(timesteps: int, times: list[int]) -> None:
+    ordered = np.array(sorted(times), dtype=np.uint32)
+    slices = slice_by_time(ordered, timesteps)
+    assert (np.diff(slices) >= 0).all() and slices.min() >= 0 and slices.max() < timesteps
+    width = max(1, (int(ordered[-1]) - int(ordered[0])) // timesteps)
+    inside = slices < timesteps - 1
+    assert ((ordered.astype(np.int64) - int(ordered[0]))[inside] // width == slices[inside]).all()
+
+
+def test_number_and_time_slice_a_burst_differently() -> None:
+    burst = np.array([0, 1, 2, 3, 4, 5, 6, 100])
+    assert slice_by_number(8, 2).tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert slice_by_time(burst, 2).tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
+
+
+def test_too_few_events_and_events_off_the_sensor_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 events cannot fill 4 timesteps"):
+        slice_by_number(3, 4)
+    recording = events(9, 0) | {"rows": np.full(9, 128)}
+    with pytest.raises(ValueError, match="an event has the row 128, expected 0 to 127"):
+        integrate(**recording, timesteps=2, frames_by="number")

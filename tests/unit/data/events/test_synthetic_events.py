@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+
+from rbp_engine.data.digits import digits
+from rbp_engine.data.events.opening import open_events
+from rbp_engine.data.events.synthetic import content_hash, moving_digits, sequential_digits
+
+CPU = torch.device("cpu")
+
+
+def test_moving_digits_are_the_same_in_every_process_and_follow_the_split_of_digits() -> None:
+    train, test = moving_digits(4)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    assert content_hash(*moving_digits(4)) == content_hash(train, test)
+    splits = digits()
+    assert np.array_equal(train.labels, splits.train.labels) and np.array_equal(test.labels, splits.test.labels)
+    assert train.counts.shape == (1437, 4, 2, 16, 16) and train.counts.dtype == np.uint8
+
+
+def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_time() -> None:
+    train, _ = moving_digits(10)
+    assert (train.counts.sum((3, 4)) > 0).all()
+    assert (train.counts[:, 0] != train.counts[:, 5]).any((1, 2, 3)).all()
+    # Once around: what grew bright grew dark again, but for changes below the threshold.
+    falls, rises = train.counts.sum((0, 1, 3, 4), dtype=np.int64)
+    assert falls == pytest.approx(rises, rel=0.1)
+
+
+def test_sequential_digits_show_one_row_a_step() -> None:
+    train, _ = sequential_digits()
+    images = digits().train.pixels.numpy()
+    assert train.counts.shape == (1437, 8, 1, 8, 8)
+    for step in range(8):
+        assert (train.counts[:, step, 0] == images[:, 0, step, None, :]).all()
+
+
+def test_sequential_digits_need_a_step_for_each_row() -> None:
+    with pytest.raises(ValueError, match="set T to 8, not 4"):
+        open_events(name="sequential_digits", seed=0, held_out=0, device=CPU, batch_size=8, timesteps=4)
+
+
+def test_the_feed_says_that_it_is_synthetic_and_judges_by_held_out_samples() -> None:
+    feed = open_events(
+        name="moving_digits", seed=0, held_out=0.1, device=CPU, batch_size=64, timesteps=3, flip=False, roll=1
+    )
+    assert feed.record["synthetic"] == "True" and len(feed.record["sha256"]) == 64
+    assert (feed.channels, feed.classes, feed.validation.split, feed.test.split) == (2, 10, "held-out", "test")
+    frames, labels = next(feed.train.epoch(0))
+    assert frames.shape == (3, 64, 2, 16, 16) and labels.shape == (64,)
+    assert sum(len(part) for _, part in feed.validation) == 144
+    assert sum(len(part) for _, part in feed.test) == 360
