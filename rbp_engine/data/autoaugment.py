@@ -75,7 +75,8 @@ def autoaugment_batched(images: Tensor, generator: torch.Generator) -> Tensor:
     for place in range(2):
         names = [steps[place][0] for steps in CIFAR10_POLICY]
         magnitudes = torch.tensor(
-            [magnitude(name, level, height, width) for name, _, level in (steps[place] for steps in CIFAR10_POLICY)]
+            [magnitude(name, level, height, width) for name, _, level in (steps[place] for steps in CIFAR10_POLICY)],
+            dtype=torch.float64,
         )[choices.policy]
         for name, operation in OPERATIONS.items():
             of_name = torch.tensor([other == name for other in names])
@@ -164,9 +165,10 @@ def sharpness(images: Tensor, amount: Tensor) -> Tensor:
     inner = values[..., 1:-1, 1:-1]
     # A 3×3 mean in which the centre counts five times.
     smooth = ((box + 4 * inner) / 13).round()
-    sharp = images.clone()
-    sharp[..., 1:-1, 1:-1] = _away_from(smooth, images[..., 1:-1, 1:-1], amount)
-    return sharp
+    sharp = torch.addcmul(inner, inner - smooth, _each(amount).float()).clamp(0, 255)
+    sharpened = images.clone()
+    sharpened[..., 1:-1, 1:-1] = sharp.to(torch.uint8)
+    return sharpened
 
 
 def rotate(images: Tensor, amount: Tensor) -> Tensor:
@@ -178,7 +180,7 @@ def rotate(images: Tensor, amount: Tensor) -> Tensor:
 
 def shear_y(images: Tensor, amount: Tensor) -> Tensor:
     """Move each column up by `amount` times its distance from the left edge."""
-    slope = amount.view(-1, 1, 1)
+    slope = amount.float().view(-1, 1, 1)
     return _affine(images, yx=slope, y0=slope * (images.shape[-1] / 2))
 
 
@@ -213,8 +215,9 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _away_from(origin: Tensor, images: Tensor, amount: Tensor) -> Tensor:
-    factor = 1 + _each(amount).double()
-    return (images * factor.float() + origin * (1 - factor).float()).clamp(0, 255).to(torch.uint8)
+    # In this order of rounding, a value that should be a whole grey level is torchvision's.
+    kept = (1 + _each(amount).double()).float()
+    return torch.addcmul(images * kept, origin, -_each(amount).float()).clamp(0, 255).to(torch.uint8)
 
 
 def _affine(

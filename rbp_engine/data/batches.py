@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data import augmentation
+from rbp_engine.data.autoaugment import autoaugment_batched
 from rbp_engine.data.splits import DataSplits, Images
 
 
@@ -38,6 +39,7 @@ class TrainBatches:
         seed: int,
         crop_padding: int = 0,
         flip: bool = False,
+        auto_augment: bool = False,
         cutout: int = 0,
         drop_last: bool = False,
     ) -> None:
@@ -47,6 +49,7 @@ class TrainBatches:
         self.seed = seed
         self.crop_padding = crop_padding
         self.flip = flip
+        self.auto_augment = auto_augment
         self.cutout = cutout
         count = len(images)
         self.batches = count // batch_size if drop_last else -(-count // batch_size)
@@ -71,6 +74,8 @@ class TrainBatches:
             pixels = augmentation.random_crop(pixels, self.crop_padding, generator)
         if self.flip:
             pixels = augmentation.random_flip(pixels, generator)
+        if self.auto_augment:
+            pixels = autoaugment_batched(pixels, generator)
         images = self.normalise(pixels)
         return augmentation.cutout(images, self.cutout, generator) if self.cutout else images
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rbp_engine.data.events.layouts import look
 from rbp_engine.errors import UserError
 from rbp_engine.machine import cache_directory, read_machine
 
@@ -136,6 +137,105 @@ CATALOG: Final[Mapping[str, DataSet]] = {
             ("meta", "7973b15100ade9c7d40fb424638fde48"),
         ),
     ),
+    "mnist": DataSet(
+        name="mnist",
+        title="MNIST",
+        classes=10,
+        channels=1,
+        image_size=(28, 28),
+        train_size=60_000,
+        test_size=10_000,
+        origin="http://yann.lecun.com/exdb/mnist",
+        layout="MNIST/raw/ with the four idx files, packed (.gz) or not",
+        folder="MNIST/raw",
+        files=(
+            ("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+            ("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432"),
+            ("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3"),
+            ("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c"),
+        ),
+    ),
+    "fashion_mnist": DataSet(
+        name="fashion_mnist",
+        title="Fashion-MNIST",
+        classes=10,
+        channels=1,
+        image_size=(28, 28),
+        train_size=60_000,
+        test_size=10_000,
+        origin="https://github.com/zalandoresearch/fashion-mnist",
+        layout="FashionMNIST/raw/ with the four idx files, packed (.gz) or not",
+        folder="FashionMNIST/raw",
+        files=(
+            ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+            ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
+            ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
+            ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
+        ),
+    ),
+    "imagenet": DataSet(
+        name="imagenet",
+        title="ImageNet (ILSVRC2012)",
+        classes=1000,
+        channels=3,
+        image_size=(224, 224),
+        train_size=1_281_167,
+        test_size=50_000,
+        origin="https://image-net.org/download.php, by hand after registration",
+        layout="train/ and val/ with a folder of images for each class",
+        folder="imagenet",
+    ),
+    "cifar10_dvs": DataSet(
+        name="cifar10_dvs",
+        title="CIFAR10-DVS, events",
+        classes=10,
+        channels=2,
+        image_size=(128, 128),
+        train_size=9_000,
+        test_size=1_000,
+        origin="https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671, by hand",
+        layout="AEDAT 2.0 recordings by class, SpikingJelly's or older frames, or train/ and test/ tensors",
+        folder="cifar10_dvs",
+    ),
+    "moving_digits": DataSet(
+        name="moving_digits",
+        title="Moving digits, synthetic events made from digits",
+        classes=10,
+        channels=2,
+        image_size=(16, 16),
+        train_size=1437,
+        test_size=360,
+        origin="made from scikit-learn's digits",
+        layout="the Python package scikit-learn",
+        package="scikit-learn",
+        module="sklearn",
+    ),
+    "sequential_digits": DataSet(
+        name="sequential_digits",
+        title="Digits row by row, a synthetic sequence of 8 timesteps",
+        classes=10,
+        channels=1,
+        image_size=(8, 8),
+        train_size=1437,
+        test_size=360,
+        origin="made from scikit-learn's digits",
+        layout="the Python package scikit-learn",
+        package="scikit-learn",
+        module="sklearn",
+    ),
+    "fake": DataSet(
+        name="fake",
+        title="Random images, for benchmarks only",
+        classes=10,
+        channels=3,
+        image_size=(32, 32),
+        train_size=1024,
+        test_size=256,
+        origin="drawn from a generator",
+        layout="nothing on disk",
+        package="torch",
+        module="torch",
+    ),
 }
 
 
@@ -178,11 +278,35 @@ def require(name: str, roots: Sequence[Path] | None = None) -> Presence:
 
 
 def _folder_in(root: Path, data_set: DataSet) -> Path:
-    return root if root.name == data_set.folder else root / data_set.folder
+    """The folder of the set below a root; the root itself where it is that folder under another name."""
+    inside = root / data_set.folder
+    if root.name == data_set.folder or (not _is_folder(inside) and not data_set.files and _is_folder(root)):
+        return root
+    return inside
 
 
 def _missing_files(folder: Path, data_set: DataSet) -> list[str]:
-    return [file_name for file_name, _ in data_set.files if not os.path.isfile(folder / file_name)]  # noqa: PTH113  # pathlib raises where it may not look
+    """What a data set lacks in a folder; a look at names, never a scan."""
+    if data_set.name == "imagenet":
+        return [f"{side}/" for side in ("train", "val") if not _is_folder(folder / side)]
+    if data_set.name == "cifar10_dvs":
+        layouts, message = look(folder)
+        return [] if layouts else [message]
+    return [
+        name for name, _ in data_set.files if not _is_file(folder / name) and not _is_file(_unpacked(folder / name))
+    ]
+
+
+def _unpacked(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix == ".gz" else path
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113  # pathlib raises where it may not look
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  # as above
 
 
 def _package_presence(data_set: DataSet) -> Presence:
@@ -193,10 +317,12 @@ def _package_presence(data_set: DataSet) -> Presence:
 
 def _remedy(data_set: DataSet, folders: Sequence[Path]) -> str:
     for folder in folders:
-        if os.path.isdir(folder):  # noqa: PTH112  # as above
+        if _is_folder(folder):
             missing = ", ".join(_missing_files(folder, data_set))
+            if data_set.name == "cifar10_dvs":
+                return missing
             return f"{folder} is incomplete, without {missing}: unpack the archive of {data_set.origin} again"
-    return (
-        f"`rbp data fetch {data_set.name}` downloads it from {data_set.origin}; if you have it, "
-        f"`rbp data add {data_set.name} DIR` with the DIR that holds {data_set.folder}"
-    )
+    have = f"if you have it, `rbp data add {data_set.name} DIR` with the DIR that holds {data_set.folder}"
+    if data_set.files:
+        return f"`rbp data fetch {data_set.name}` downloads it from {data_set.origin}; {have}"
+    return f"{data_set.origin}; {have}"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, presence
+from rbp_engine.machine import cache_directory
 
 
 def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
@@ -22,9 +23,18 @@ def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
         return [str(DataMissing(found))]
     if found.path is None:
         return _check_package(data_set)
+    if name == "imagenet":
+        from rbp_engine.data.image_folders import check_image_folders
+
+        return check_image_folders(found.path)
+    if name == "cifar10_dvs":
+        return _check_caches(data_set)
     problems: list[str] = []
     for file_name, expected in data_set.files:
         path = found.path / file_name
+        if not path.is_file() and path.suffix == ".gz":
+            problems += _check_unpacked(path.with_suffix(""))
+            continue
         try:
             with path.open("rb") as file:
                 actual = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -41,8 +51,30 @@ def main(names: Sequence[str]) -> None:
     sys.stdout.write(json.dumps({name: check(name) for name in names}) + "\n")
 
 
+def _check_unpacked(path: Path) -> list[str]:
+    """An idx file without its archive, of which only the shape can be checked."""
+    from rbp_engine.data.mnist import read_idx
+
+    try:
+        read_idx(path, 3 if "images" in path.name else 1)
+    except (OSError, ValueError) as error:
+        return [str(error)]
+    return []
+
+
+def _check_caches(data_set: DataSet) -> list[str]:
+    """The converted arrays against their manifests; the recordings themselves carry no checksums."""
+    from rbp_engine.data.events.cache import verify
+
+    folders = sorted((cache_directory() / "events").glob(f"{data_set.name}-*"))
+    return [problem for folder in folders if folder.is_dir() for problem in verify(folder)]
+
+
 def _check_package(data_set: DataSet) -> list[str]:
-    if data_set.name == "digits":
+    if data_set.name == "fake":
+        return []
+    if data_set.package == "scikit-learn":
+        data_set = CATALOG["digits"]
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)

@@ -6,12 +6,18 @@ from pathlib import Path
 from rbp_engine.data.catalog import DataMissing, data_roots, presence
 from rbp_engine.data.cifar import cifar10, cifar100
 from rbp_engine.data.digits import digits
+from rbp_engine.data.mnist import fashion_mnist, mnist
 from rbp_engine.data.mnist5k import mnist5k
 from rbp_engine.data.splits import DataSplits
 
 # Sets that come in a Python package, and sets that are read from a folder.
 PACKAGED: dict[str, Callable[[], DataSplits]] = {"digits": digits, "mnist5k": mnist5k}
-FOLDERS: dict[str, Callable[[Path], DataSplits]] = {"cifar10": cifar10, "cifar100": cifar100}
+FOLDERS: dict[str, Callable[[Path], DataSplits]] = {
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
+}
 
 
 def load(name: str) -> DataSplits:

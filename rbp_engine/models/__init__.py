@@ -1,7 +1,8 @@
 """Networks by name: one file per family, one registry. A model knows neither T nor the training method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -10,6 +11,7 @@ from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
 from rbp_engine.models.resnet import resnet18, resnet19
 from rbp_engine.models.vgg import vgg11, vgg13, vggsnn_cifar, vggsnn_dvs
+from rbp_engine.own import is_own, load_own
 from rbp_engine.spiking import LIF
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -26,14 +28,28 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def create_model(
-    name: str, *, num_classes: int, in_channels: int, init: str = "kaiming", **neuron_settings: Any
+    name: str,
+    *,
+    num_classes: int,
+    in_channels: int,
+    init: str = "kaiming",
+    own_code: Path = Path(),
+    args: Mapping[str, Any] | None = None,
+    **neuron_settings: Any,
 ) -> nn.Module:
     """The network of that name with freshly drawn weights.
 
     `neuron_settings` are the keywords of `rbp_engine.spiking.LIF`: decay, threshold, reset, v_reset, detach_reset,
-    surrogate, surrogate_args. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
+    surrogate, surrogate_args. A name like `nets.py:MyNet` is a user's own: the class or function from that file in the
+    folder `own_code`, called with `num_classes`, `in_channels`, `neuron` (to be called for every neuron layer) and
+    `args`. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
     """
+    neuron = partial(LIF, **neuron_settings)
+    if is_own(name):
+        own = load_own(name, own_code)(num_classes=num_classes, in_channels=in_channels, neuron=neuron, **(args or {}))
+        if not isinstance(own, nn.Module):
+            raise TypeError(f"{name} gave {type(own).__name__}, not a torch.nn.Module")
+        return own
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: one of {', '.join(MODELS)}")
-    neuron = partial(LIF, **neuron_settings)
     return MODELS[name](num_classes=num_classes, in_channels=in_channels, neuron=neuron, init=init)

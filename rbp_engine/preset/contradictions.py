@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from rbp_engine.preset.lines import KeyPath
+from rbp_engine.preset.own_code import OWN_CODE
 from rbp_engine.preset.spelling import did_you_mean
 from rbp_engine.preset.surrogates import SURROGATE_ARGUMENTS
+
+EVENT_SETS = ("cifar10_dvs", "moving_digits", "sequential_digits")
+SEQUENTIAL_TIMESTEPS = 8
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
@@ -16,6 +20,8 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     """
     return [
         *_surrogate_arguments(_table(sections, "neuron")),
+        *_arguments_of_own(sections),
+        *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
         *_warmup(_table(sections, "optim"), _table(sections, "train")),
     ]
@@ -39,6 +45,46 @@ def _surrogate_arguments(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]
         for name in given
         if name not in taken
     ]
+
+
+def _arguments_of_own(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    return [
+        ((section, "args"), f"only code of your own takes arguments, and {section}.name is '{name}'")
+        for section in ("model", "data")
+        if (arguments := _table(sections, section).get("args"))
+        and isinstance(arguments, Mapping)
+        and isinstance(name := _table(sections, section).get("name"), str)
+        and OWN_CODE.fullmatch(name) is None
+        and name != "fake"
+    ]
+
+
+def _augmentation(data: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Settings of one kind of data set given to another, which would have no effect."""
+    name = data.get("name")
+    if not isinstance(name, str):
+        return []
+    useless: dict[str, str] = {}
+    if name in EVENT_SETS or name == "imagenet":
+        useless = dict.fromkeys(("crop_padding", "cutout", "auto_augment"), "is for images in memory")
+        useless["augment_backend"] = "is for images in memory"
+    if name not in EVENT_SETS:
+        useless["roll"] = "is for event data"
+    if name != "cifar10_dvs":
+        useless |= dict.fromkeys(("frames_by", "split", "resize", "orientation"), "is for cifar10_dvs")
+    if name not in ("imagenet", "cifar10_dvs", "fake"):
+        useless["size"] = "is for imagenet, cifar10_dvs and fake"
+    if name in ("digits", "mnist5k", "mnist", "fashion_mnist"):
+        useless["auto_augment"] = "needs images of 3 channels"
+    found: list[tuple[KeyPath, str]] = [
+        (("data", key), f"{why}, and data.name is '{name}'")
+        for key, why in useless.items()
+        if data.get(key) not in (0, False, "batched", "number", "last100", "exact", "canonical", None)
+    ]
+    if name == "sequential_digits" and method.get("timesteps") != SEQUENTIAL_TIMESTEPS:
+        message = f"sequential_digits shows one row of 8 at each timestep, so T is 8, got {method.get('timesteps')}"
+        found.append((("method", "timesteps"), message))
+    return found
 
 
 def _reset_value(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

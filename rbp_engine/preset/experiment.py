@@ -2,22 +2,29 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.fields import fields
+from rbp_engine.preset.own_code import inside_a_run
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 
-def experiment_hash(preset: "Preset") -> str:
-    """The SHA-256 (hexadecimal) of the canonical JSON of every field with role "result", but the seed."""
+def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None) -> str:
+    """The SHA-256 (hexadecimal) of the canonical JSON of every field with role "result", but the seed.
+
+    `own_code` has the hash of the user's own file for each field that names one.
+    """
     values = preset.model_dump()
     chosen: dict[str, Any] = {}
     for info in fields():
         if info.role == "result" and info.key != "run.seed":
             section, _, name = info.key.partition(".")
             chosen[info.key] = _canonical(values[section][name])
+    for key, digest in (own_code or {}).items():
+        chosen[key] = [inside_a_run(chosen[key]), digest]
     text = json.dumps(chosen, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -26,6 +33,8 @@ def _canonical(value: Any) -> Any:
     """Write 1 and 1.0, and 0.0 and -0.0, alike."""
     if isinstance(value, dict):
         return {key: _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(inner) for inner in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

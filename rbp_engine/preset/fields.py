@@ -84,15 +84,17 @@ def _describe(key: str, model_field: "ModelField") -> FieldInfo:
         if getattr(bound, name, None) is not None
     ]
     annotation = model_field.annotation
+    literal = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+    named = tuple(notes.get("choices", ()))
     return FieldInfo(
         key=key,
-        type=_in_words(annotation),
+        type="choice" if named else _in_words(annotation),
         default=model_field.get_default(call_default_factory=True),
         unit=str(notes.get("unit", "")),
         role=str(notes.get("role", "")),
         text=model_field.description or "",
         constraints=", ".join(bounds),
-        choices=typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else (),
+        choices=named or literal,
     )
 
 
@@ -105,7 +107,7 @@ def _in_words(annotation: Any) -> str:
     if origin is list:
         return "array of tables" if _section_of(arguments[0]) else f"array of {_in_words(arguments[0])}s"
     if origin is dict:
-        return f"table of {_in_words(arguments[1])}s"
+        return "table" if arguments[1] is Any else f"table of {_in_words(arguments[1])}s"
     if origin in {typing.Union, types.UnionType}:
         return " or ".join(_in_words(argument) for argument in arguments)
     return {bool: "true or false", int: "integer", float: "number", str: "string"}[annotation]

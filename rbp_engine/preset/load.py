@@ -13,6 +13,7 @@ from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers, Origin, stack
 from rbp_engine.preset.lines import dotted
 from rbp_engine.preset.overrides import parse_overrides
+from rbp_engine.preset.own_code import OwnCode, digests, own_file, read_own_code
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.validate import validate
 
@@ -25,7 +26,7 @@ class LoadedPreset:
     """A checked preset and where it came from.
 
     `sources` maps every dotted key to "file:line", "override" or "default". `experiment` is the hash that
-    runs of the same experiment share.
+    runs of the same experiment share. `own_code` has the user's own files, by the field that names one.
     """
 
     preset: "Preset"
@@ -33,6 +34,7 @@ class LoadedPreset:
     path: Path
     sources: dict[str, str]
     experiment: str
+    own_code: dict[str, OwnCode]
 
 
 def load_preset(name: str, overrides: Sequence[str] = ()) -> LoadedPreset:
@@ -50,13 +52,41 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> LoadedPreset:
         key = tuple(override.key.split("."))
         layers.replace(key, override.value, {key: Origin(word=override.word)})
     preset = validate(layers, source, problems)
+    own_code = _own_code(preset, layers, source)
     return LoadedPreset(
         preset=preset,
         name=path.stem,
         path=path.absolute(),
         sources=_sources(layers),
-        experiment=experiment_hash(preset),
+        experiment=experiment_hash(preset, digests(own_code)),
+        own_code=own_code,
     )
+
+
+def _own_code(preset: "Preset", layers: Layers, source: str) -> dict[str, OwnCode]:
+    """The user's own files by the field that names them, relative to the file that does; an override to here."""
+    found: dict[str, OwnCode] = {}
+    problems: list[Problem] = []
+    for key, value in (("model.name", preset.model.name), ("data.name", preset.data.name)):
+        if own_file(value) is None:
+            continue
+        origin = layers.origin(tuple(key.split(".")))
+        folder = Path() if origin is None or origin.file is None else Path(origin.file).parent
+        try:
+            found[key] = read_own_code(value, folder)
+        except OSError as error:
+            message = f"cannot read {folder / (own_file(value) or '')}: {error.strerror}"
+            problems.append(Problem(key, message, origin.line if origin else None))
+    clashing = [own for own in found.values() if any(_clash(own, other) for other in found.values())]
+    if clashing:
+        problems.append(Problem("data.name", f"two different files are called {clashing[0].path.name}"))
+    if problems:
+        raise PresetError(source, problems)
+    return found
+
+
+def _clash(one: OwnCode, other: OwnCode) -> bool:
+    return one.path.name == other.path.name and one.source != other.source
 
 
 def read_resolved(path: Path) -> "Preset":

@@ -39,7 +39,7 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
         return f"must be {words} {context[bound]}, got {describe_value(given)}"
-    if kind == "literal_error":
+    if kind in ("literal_error", "unknown_choice"):
         return _unknown_choice(error["loc"], given, known)
     message = str(context["error"]) if "error" in context else str(error["msg"])
     return f"{message}, got {describe_value(given)}"

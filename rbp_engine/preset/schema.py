@@ -21,9 +21,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from rbp_engine.data.events.choices import FramesBy, Orientation, Resize, SplitName
 from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.intervals import parse_checkpoint_every
 from rbp_engine.preset.lines import dotted
+from rbp_engine.preset.own_code import OWN_CODE
 
 Role = Literal["result", "cost", "place"]
 SurrogateName = Literal[
@@ -43,9 +45,24 @@ SurrogateName = Literal[
 ]
 
 
-def field(default: Any, role: Role, unit: str, text: str, **constraints: Any) -> Any:
-    """A field with its default, role, unit ("" for none), one-sentence description and bounds."""
-    return Field(default, description=text, json_schema_extra={"role": role, "unit": unit}, **constraints)
+def field(default: Any, role: Role, unit: str, text: str, choices: tuple[str, ...] = (), **constraints: Any) -> Any:
+    """A field with its default, role, unit ("" for none), one-sentence description and bounds.
+
+    `choices` are for a string that names one of them or a user's own code; other choices are literals.
+    """
+    notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices)}
+    return Field(default, description=text, json_schema_extra=notes, **constraints)
+
+
+def _known_or_own(choices: tuple[str, ...]) -> Any:
+    """A string that is one of the choices, or names a user's own code as `nets.py:MyNet`."""
+
+    def check(value: str) -> str:
+        if value not in choices and OWN_CODE.fullmatch(value) is None:
+            raise PydanticCustomError("unknown_choice", "unknown")
+        return value
+
+    return AfterValidator(check)
 
 
 def _free_text(value: str) -> str:
@@ -61,6 +78,30 @@ def _label(value: str) -> str:
     return value
 
 
+DATA_SETS = (
+    "digits",
+    "mnist5k",
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "cifar100",
+    "imagenet",
+    "cifar10_dvs",
+    "moving_digits",
+    "sequential_digits",
+    "fake",
+)
+NETWORKS = (
+    "convnet",
+    "resnet18",
+    "resnet19",
+    "vgg11",
+    "vgg13",
+    "vggsnn_cifar",
+    "vggsnn_dvs",
+    "sew_resnet34",
+    "preact_resnet34",
+)
 FreeText = Annotated[str, AfterValidator(_free_text)]
 Label = Annotated[str, AfterValidator(_label)]
 
@@ -103,9 +144,14 @@ class Paper(_Section):
 class Data(_Section):
     """The data set and what is done to its images."""
 
-    name: Literal["digits", "mnist5k", "cifar10", "cifar100"] = field(
-        "digits", "result", "", "Data set to train and test on."
+    name: Annotated[str, _known_or_own(DATA_SETS)] = field(
+        "digits",
+        "result",
+        "",
+        "Data set to train and test on; your own as sets.py:function, relative to the preset.",
+        DATA_SETS,
     )
+    args: dict[str, Any] = field({}, "result", "", "Keyword arguments of a data set of your own, or of fake.")
     batch_size: int = field(64, "result", "images", "Images per optimizer step, over all processes.", ge=1)
     crop_padding: int = field(
         0,
@@ -115,24 +161,57 @@ class Data(_Section):
         ge=0,
     )
     flip: bool = field(False, "result", "", "Mirror training images left to right with probability 0.5.")
+    auto_augment: bool = field(False, "result", "", "AutoAugment of training images, CIFAR-10 policy; for 3 channels.")
+    augment_backend: Literal["batched", "pil"] = field(
+        "batched",
+        "result",
+        "",
+        "Augment whole batches on the device, or one PIL image at a time as the paper's pipeline does.",
+    )
     cutout: int = field(0, "result", "pixels", "Side of one square erased in training images; 0 is off.", ge=0)
+    size: int = field(
+        0,
+        "result",
+        "pixels",
+        "Side of the images of imagenet (0: 224), cifar10_dvs (0: 48) and fake (0: 32); other sets have their own.",
+        ge=0,
+    )
+    roll: int = field(0, "result", "pixels", "Largest random shift of event frames, coming in on the other side.", ge=0)
+    frames_by: FramesBy = field(
+        "number", "result", "", "Cut a recording into T frames of equal event number, or of equal time."
+    )
+    split: SplitName = field(
+        "last100",
+        "result",
+        "",
+        "Test recordings of cifar10_dvs: the last or first 100 of each class, or a random tenth.",
+    )
+    resize: Resize = field(
+        "exact",
+        "result",
+        "",
+        "How event frames are resized; legacy_pil repeats the published code's loss of a polarity.",
+    )
+    orientation: Orientation = field(
+        "canonical", "result", "", "Turn event frames of every layout alike, or leave them as stored."
+    )
+    workers: int = field(
+        0, "cost", "processes", "Processes that read images, for each rank; 0 reads in the worker.", ge=0
+    )
     drop_last: bool = field(False, "result", "", "Leave out the last, smaller batch of an epoch.")
 
 
 class Model(_Section):
     """The network."""
 
-    name: Literal[
+    name: Annotated[str, _known_or_own(NETWORKS)] = field(
         "convnet",
-        "resnet18",
-        "resnet19",
-        "vgg11",
-        "vgg13",
-        "vggsnn_cifar",
-        "vggsnn_dvs",
-        "sew_resnet34",
-        "preact_resnet34",
-    ] = field("convnet", "result", "", "Network to train.")
+        "result",
+        "",
+        "Network to train; your own as nets.py:MyNet, relative to the preset.",
+        NETWORKS,
+    )
+    args: dict[str, Any] = field({}, "result", "", "Keyword arguments of a network of your own.")
     init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run import identity, processes
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id, read_json, write_atomic, write_json
@@ -19,6 +20,7 @@ from rbp_engine.run.summary import Summary, read_summary, write_summary
 
 if TYPE_CHECKING:
     from rbp_engine.preset.load import LoadedPreset
+    from rbp_engine.preset.schema import Preset
 
 WORKER = "rbp_engine.train.worker"
 # How long a manager may take to write its pid into its claim, and a process that has written its end to leave.
@@ -42,7 +44,10 @@ def create(
     try:
         for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
             folder.mkdir(parents=True)
-        write_atomic(run.preset_toml, resolved_toml(preset))
+        for own in loaded.own_code.values():
+            run.code.mkdir(exist_ok=True)
+            (run.code / own.path.name).write_bytes(own.source)
+        write_atomic(run.preset_toml, resolved_toml(_with_own_copies(preset)))
         write_summary(
             run,
             Summary(
@@ -65,6 +70,15 @@ def create(
             raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
         raise
     return run
+
+
+def _with_own_copies(preset: "Preset") -> "Preset":
+    """The preset as the worker reads it: the user's own code is named as it lies in the run."""
+    named = {
+        section: getattr(preset, section).model_copy(update={"name": inside_a_run(getattr(preset, section).name)})
+        for section in ("model", "data")
+    }
+    return preset.model_copy(update=named)
 
 
 def command(run: RunDirectory) -> list[str]:

@@ -42,6 +42,11 @@ class RunDirectory:
         """What lists read: status, progress, last and best."""
         return self.path / "summary.json"
 
+    @property
+    def code(self) -> Path:
+        """Copies of the user's own networks and data sets that the preset names; absent where it names none."""
+        return self.path / "code"
+
     def events(self, rank: int = 0) -> Path:
         """Events of one rank, one JSON object a line."""
         return self.path / "events" / f"rank{rank}.jsonl"

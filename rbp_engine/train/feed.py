@@ -1,36 +1,127 @@
-"""The batches of a run: the data set on the device, split and augmented as the preset says."""
+"""The batches of a run: the data set that a preset names, split and augmented as it says."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.catalog import require
+from rbp_engine.data.events.opening import open_events
+from rbp_engine.data.fake import fake, fake_frames
 from rbp_engine.data.loading import load
-from rbp_engine.data.protocol import Feed
-from rbp_engine.data.splits import stratified_split
+from rbp_engine.data.protocol import Feed, TrainingSource
+from rbp_engine.data.splits import DataSplits, Images, stratified_split
+from rbp_engine.machine import cache_directory
+from rbp_engine.own import is_own, load_own
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Data
 
+EVENT_SETS = ("cifar10_dvs", "moving_digits", "sequential_digits")
 
-def open_feed(data: "Data", *, seed: int, held_out: float, device: torch.device) -> Feed:
-    """Load the data set of a preset's `[data]`. Raises DataMissing, or ValueError for a batch that cannot be filled."""
-    splits = load(data.name)
+
+def open_feed(
+    data: "Data", *, timesteps: int, seed: int, held_out: float, device: torch.device, own_code: Path = Path()
+) -> Feed:
+    """Open the data set of a preset's `[data]`.
+
+    `held_out` is the fraction of the training set to validate on, `own_code` the folder of the user's own data sets.
+    Raises DataMissing, or ValueError for a damaged file or a batch that cannot be filled.
+    """
+    shared: dict[str, Any] = {"seed": seed, "held_out": held_out, "device": device, "batch_size": data.batch_size}
+    if data.name == "imagenet":
+        # torchvision takes seconds to import, and only this needs it.
+        from rbp_engine.data.imagenet import imagenet
+
+        return imagenet(
+            require(data.name).path or Path(),
+            cache=cache_directory(),
+            size=data.size or 224,
+            flip=data.flip,
+            drop_last=data.drop_last,
+            workers=data.workers,
+            **shared,
+        )
+    if data.name in EVENT_SETS:
+        return open_events(
+            name=data.name,  # type: ignore[arg-type]  # one of EVENT_SETS, which mypy cannot see
+            timesteps=timesteps,
+            root=require(data.name).path,
+            cache=cache_directory() / "events",
+            frames_by=data.frames_by,
+            split=data.split,
+            resize=data.resize,
+            size=data.size or 48,
+            orientation=data.orientation,
+            flip=data.flip,
+            roll=data.roll,
+            drop_last=data.drop_last,
+            **shared,
+        )
+    if data.name == "fake" and data.args.get("frames"):
+        sizes = {name: value for name, value in data.args.items() if name != "frames"}
+        return fake_frames(timesteps=timesteps, batch_size=data.batch_size, device=device, seed=seed, **sizes)
+    return _images_in_memory(data, _splits(data, own_code), seed=seed, held_out=held_out, device=device)
+
+
+def _splits(data: "Data", own_code: Path) -> DataSplits:
+    if data.name == "fake":
+        size = data.size or 32
+        return fake(**{"shape": (3, size, size)} | data.args)
+    if not is_own(data.name):
+        return load(data.name)
+    splits = load_own(data.name, own_code)(**data.args)
+    if not isinstance(splits, DataSplits):
+        raise TypeError(f"{data.name} gave {type(splits).__name__}, not rbp_engine.data.splits.DataSplits")
+    return splits
+
+
+def _images_in_memory(data: "Data", splits: DataSplits, *, seed: int, held_out: float, device: torch.device) -> Feed:
     normalise = Normalise(splits, device)
-    train_images = splits.train
     test = EvaluationBatches(splits.test.to(device), normalise, batch_size=data.batch_size)
-    validation = test
+    train_images, validation = splits.train, test
     if held_out:
         train_images, held = stratified_split(train_images, held_out)
         validation = EvaluationBatches(held.to(device), normalise, batch_size=data.batch_size, split="held-out")
-    train = TrainBatches(
-        train_images.to(device),
+    train = _training(data, splits, train_images, normalise, seed=seed, device=device)
+    return Feed(train, validation, test, splits.classes, splits.channels, {"name": data.name})
+
+
+def _training(
+    data: "Data", splits: DataSplits, images: Images, normalise: Normalise, *, seed: int, device: torch.device
+) -> TrainingSource:
+    if data.augment_backend == "pil":
+        # As above.
+        from rbp_engine.data.folder_batches import WorkerTrainBatches
+        from rbp_engine.data.pil_augmentation import PilImages
+
+        reader = PilImages(
+            images,
+            splits,
+            crop_padding=data.crop_padding,
+            flip=data.flip,
+            autoaugment=data.auto_augment,
+            cutout=data.cutout,
+        )
+        return WorkerTrainBatches(
+            reader,
+            lambda augmented: augmented,
+            device=device,
+            batch_size=data.batch_size,
+            seed=seed,
+            flip=False,
+            drop_last=data.drop_last,
+            workers=data.workers,
+        )
+    return TrainBatches(
+        images.to(device),
         normalise,
         batch_size=data.batch_size,
         seed=seed,
         crop_padding=data.crop_padding,
         flip=data.flip,
+        auto_augment=data.auto_augment,
         cutout=data.cutout,
         drop_last=data.drop_last,
     )
-    return Feed(train, validation, test, splits.classes, splits.channels, {"name": data.name})

@@ -5,16 +5,20 @@ from pathlib import Path
 
 
 class TensorBoardLog:
-    """Writes scalars by step; what an earlier attempt wrote beyond `purge_step` is hidden by TensorBoard."""
+    """Writes scalars by step; what an earlier attempt wrote from `purge_step` on is hidden by TensorBoard."""
 
     def __init__(self, folder: Path, purge_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step or None)
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Everything onto the disk, as nobody writes again what lies before a checkpoint."""
+        self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()

@@ -62,10 +62,23 @@ def run_attempt(run: RunDirectory, journal: Journal, stop: StopFlag) -> str:
 
     device = choose_device(preset.run.device)
     seed_everything(preset.run.seed)
-    feed = open_feed(preset.data, seed=preset.run.seed, held_out=preset.train.validation_split, device=device)
+    feed = open_feed(
+        preset.data,
+        timesteps=preset.method.timesteps,
+        seed=preset.run.seed,
+        held_out=preset.train.validation_split,
+        device=device,
+        own_code=run.code,
+    )
     neuron = preset.neuron.model_dump()
     model = create_model(
-        preset.model.name, num_classes=feed.classes, in_channels=feed.channels, init=preset.model.init, **neuron
+        preset.model.name,
+        num_classes=feed.classes,
+        in_channels=feed.channels,
+        init=preset.model.init,
+        own_code=run.code,
+        args=preset.model.args,
+        **neuron,
     ).to(device)
     scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
     method = create_method(preset.method.name, preset.method.timesteps, **scale)
@@ -80,7 +93,7 @@ def run_attempt(run: RunDirectory, journal: Journal, stop: StopFlag) -> str:
     checkpoint.remove_leftovers(run.checkpoints)
     found, skipped = checkpoint.find_newest(run.checkpoints)
     at = found.progress if found else checkpoint.Progress()
-    board = TensorBoardLog(run.tensorboard, purge_step=at.step)
+    board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1)
     recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device)
     if found:
         recorder.restore(checkpoint.load(found, model, optimizer), at)

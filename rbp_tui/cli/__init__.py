@@ -6,7 +6,7 @@ import sys
 import typer
 
 from rbp_engine.errors import UserError
-from rbp_tui.cli import data, doctor, presets, runs, train
+from rbp_tui.cli import data, doctor, presets, report, runs, train
 from rbp_tui.cli.output import fail
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ train.register(app)
 runs.register(app)
 presets.register(app)
 data.register(app)
+report.register(app)
 doctor.register(app)
 
 

@@ -19,6 +19,8 @@ def register(app: typer.Typer) -> None:
     group.command("list", epilog="Example:  rbp data list --json | jq '.[] | select(.found) | .name'")(listing)
     group.command(epilog="Example:  rbp data check digits cifar10")(check)
     group.command(epilog="Example:  rbp data add cifar10 ~/datasets")(add)
+    group.command(epilog="Example:  rbp data fetch cifar10")(fetch)
+    group.command(epilog="Example:  rbp data convert cifar10-dvs-vggsnn T=10")(convert)
     app.add_typer(group)
 
 
@@ -59,6 +61,54 @@ def add(
         raise typer.Exit(fail(f"{name} is not in {folder}: looked for {CATALOG[name].layout}", 3))
     written = add_data_root(name, folder.expanduser())
     say(f"{name} is here; written into {written}")
+
+
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set of rbp data list.", show_default=False)],
+) -> None:
+    """Download a data set into the cache; nothing is ever downloaded without this."""
+    from rbp_engine.data.catalog import CATALOG, presence
+    from rbp_engine.machine import cache_directory
+
+    if name not in CATALOG:
+        raise typer.Exit(fail(_unknown(name), 2))
+    if presence(name).found:
+        say(f"{name} is here already: {presence(name).path or CATALOG[name].origin}")
+        return
+    command = [sys.executable, "-m", "rbp_engine.data.fetch", name, str(cache_directory() / "data")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+    say(f"{name} is here: {json.loads(done.stdout)['path']}")
+
+
+def convert(
+    preset: Annotated[
+        str, typer.Argument(metavar="PRESET", help="A preset on CIFAR10-DVS, which says how.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings on top of it.", show_default=False)
+    ] = None,
+) -> None:
+    """Decode the recordings of CIFAR10-DVS into frames now, instead of at the start of the first run."""
+    from rbp_engine.data.catalog import require
+    from rbp_engine.machine import cache_directory
+    from rbp_engine.preset import load_preset
+
+    loaded = load_preset(preset, overrides or [])
+    data = loaded.preset.data
+    if data.name != "cifar10_dvs":
+        raise typer.BadParameter(f"{loaded.name} is on {data.name}, which needs no conversion")
+    options = {"frames-by": data.frames_by, "split": data.split, "resize": data.resize, "size": data.size or 48}
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    places = [str(require(data.name).path), str(cache_directory() / "events"), str(loaded.preset.method.timesteps)]
+    command = [sys.executable, "-m", "rbp_engine.data.events.convert", *places, *words]
+    command += ["--orientation", data.orientation]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    answer = json.loads(done.stdout) if done.stdout else {"problem": "the conversion was ended"}
+    if done.returncode:
+        raise typer.Exit(fail(answer["problem"], 1))
+    say(f"converted into {answer['folder']}")
 
 
 def check(

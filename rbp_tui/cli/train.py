@@ -64,7 +64,8 @@ def train(
     if dry_run:
         _print_dry_run(loaded, runs, run_id, as_json=as_json)
         return
-    require(loaded.preset.data.name)
+    if "data.name" not in loaded.own_code:
+        require(loaded.preset.data.name)
     existing = _existing(runs, run_id, loaded) if resume_or_start and run_id else None
     if existing is not None and _is_complete(existing):
         say(f"{existing.id} is complete already")

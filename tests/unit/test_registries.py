@@ -6,6 +6,7 @@ from rbp_engine.methods import METHODS
 from rbp_engine.models import MODELS
 from rbp_engine.preset import choices
 from rbp_engine.spiking.surrogate import SURROGATES
+from rbp_engine.train.feed import EVENT_SETS
 
 
 def test_every_network_of_the_schema_can_be_made_and_every_other_is_refused():
@@ -17,7 +18,7 @@ def test_every_method_of_the_schema_can_be_made_and_every_other_is_refused():
 
 
 def test_every_data_set_of_the_schema_is_in_the_catalogue_and_can_be_loaded():
-    assert set(choices("data.name")) == set(CATALOG) == {*PACKAGED, *FOLDERS}
+    assert set(choices("data.name")) == set(CATALOG) == {*PACKAGED, *FOLDERS, *EVENT_SETS, "imagenet", "fake"}
 
 
 def test_every_surrogate_of_the_schema_exists():

@@ -40,7 +40,7 @@ def test_every_field_has_a_role_and_one_sentence() -> None:
 def test_result_fields_are_those_that_change_what_is_learned() -> None:
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
-        "title", "description", "train.log_every", "train.checkpoint_every", "run.device", "run.name", "run.tags"
+        "title", "description", "train.log_every", "train.checkpoint_every", "data.workers", "run.device", "run.name", "run.tags"
     }  # fmt: skip
 
 
@@ -54,7 +54,8 @@ def test_a_preset_is_frozen() -> None:
 
 
 def test_choices_are_the_literals_and_an_unknown_key_is_an_error() -> None:
-    assert choices("model.name") == ("convnet", "resnet18", "vgg11")
+    assert choices("model.name")[:3] == ("convnet", "resnet18", "resnet19")
+    assert choices("optim.name") == ("sgd", "adam", "adamw")
     assert choices("optim.lr") == ()
     with pytest.raises(KeyError, match=re.escape("model.nam")):
         choices("model.nam")

@@ -1,0 +1,199 @@
+"""Batches of images that worker processes read and augment one by one.
+
+Order and augmentation are functions of seed, epoch and place in the epoch alone: not of the number of workers or of
+processes, and nothing has to be saved to go on in the middle of an epoch.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rbp_engine.data.prefetch import on_device
+from rbp_engine.data.protocol import Batch
+
+
+class Reader(Protocol):
+    """Reads one image at a time. A ValueError says what is wrong with one, in words for the user."""
+
+    labels: NDArray[np.int64]
+
+    def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
+        """The image for training, whatever is random about it from `draw`; all of one shape."""
+        ...
+
+    def plain(self, index: int) -> Tensor:
+        """The image for evaluation; all of one shape."""
+        ...
+
+
+class WorkerTrainBatches:
+    """Shuffled, augmented batches of (images [B, C, H, W], labels [B]) on `device`.
+
+    `normalise` makes the images of a batch, on the device, what the network sees. `flip` mirrors with probability one
+    half. `workers` processes read, 0 for none but this one; they live for one epoch. `batch_size` counts images over
+    all processes: process `rank` of `world_size` gets its contiguous share of each batch.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        normalise: Callable[[Tensor], Tensor],
+        *,
+        device: torch.device,
+        batch_size: int,
+        seed: int,
+        flip: bool,
+        drop_last: bool,
+        workers: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        count = len(reader.labels)
+        self.batches = count // batch_size if drop_last else -(-count // batch_size)
+        if self.batches == 0:
+            raise ValueError(f"data.batch_size = {batch_size} is more than the {count} training images (drop_last)")
+        if batch_size % world_size:
+            raise ValueError(f"data.batch_size = {batch_size} cannot be divided over {world_size} processes")
+        last = count - (self.batches - 1) * batch_size
+        if not drop_last and last % world_size:
+            # Unequal shares would weigh images unequally, since gradients are averaged over processes.
+            raise ValueError(
+                f"the last batch of {last} images cannot be divided over {world_size} processes: "
+                "set data.drop_last = true"
+            )
+        self.reader = reader
+        self.normalise = normalise
+        self.device = device
+        self.batch_size = batch_size
+        self.seed = seed
+        self.flip = flip
+        self.workers = workers
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from the one at position `start` on; those before it are not read."""
+        loader = _loader(_Augmented(self.reader, self.seed), self._plan(epoch, start), self.workers, self.device)
+        for pixels, labels, mirrored in on_device(_unless_damaged(loader), self.device):
+            if self.flip:
+                pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+            yield self.normalise(pixels), labels
+
+    def _plan(self, epoch: int, start: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        """For each batch: the epoch, the place of its first image in the epoch, and the numbers of its images."""
+        order = np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.reader.labels))
+        for position in range(start, self.batches):
+            first = position * self.batch_size
+            share = min(self.batch_size, len(order) - first) // self.world_size
+            first += share * self.rank
+            yield epoch, first, order[first : first + share]
+
+
+class WorkerEvaluationBatches:
+    """All images in order, none twice, none left out; process `rank` of `world_size` gets a contiguous share of them.
+
+    `split` says which images they are, "test" or "held-out"; `batch_size` counts images over all processes.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        normalise: Callable[[Tensor], Tensor],
+        *,
+        device: torch.device,
+        batch_size: int,
+        workers: int,
+        split: str = "test",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.split = split
+        self.reader = reader
+        self.normalise = normalise
+        self.device = device
+        self.batch_size = max(1, batch_size // world_size)
+        self.workers = workers
+        count = len(reader.labels)
+        self.first, self.end = count * rank // world_size, count * (rank + 1) // world_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        plan = (
+            np.arange(first, min(first + self.batch_size, self.end))
+            for first in range(self.first, self.end, self.batch_size)
+        )
+        loader = _loader(_Plain(self.reader), plan, self.workers, self.device)
+        for pixels, labels in on_device(_unless_damaged(loader), self.device):
+            yield self.normalise(pixels), labels
+
+
+# An item of these data sets is a whole batch. A damaged file is a string among the batches: an exception that crosses
+# from a worker process arrives wrapped in the worker's traceback.
+
+
+class _Augmented(Dataset[Any]):
+    def __init__(self, reader: Reader, seed: int) -> None:
+        self.reader = reader
+        self.seed = seed
+
+    def __getitem__(self, key: tuple[int, int, NDArray[np.int64]]) -> tuple[Tensor, Tensor, Tensor] | str:
+        epoch, first, indices = key
+        images, mirrored = [], []
+        try:
+            for place, index in enumerate(indices.tolist(), first):
+                draw = np.random.default_rng((self.seed, epoch, 1 + place))
+                mirrored.append(draw.random() < 0.5)
+                images.append(self.reader.augmented(index, draw))
+        except ValueError as error:
+            return str(error)
+        return torch.stack(images), torch.from_numpy(self.reader.labels[indices]), torch.tensor(mirrored)
+
+
+class _Plain(Dataset[Any]):
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def __getitem__(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor] | str:
+        try:
+            images = [self.reader.plain(index) for index in indices.tolist()]
+        except ValueError as error:
+            return str(error)
+        return torch.stack(images), torch.from_numpy(self.reader.labels[indices])
+
+
+def _loader(dataset: Dataset[Any], plan: Iterable[Any], workers: int, device: torch.device) -> DataLoader[Any]:
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=plan,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_start_worker,
+        # Without one, starting an epoch would draw from torch's global generator.
+        generator=torch.Generator(),
+    )
+
+
+def _start_worker(number: int) -> None:
+    # torchrun signals the process group of a rank, a scheduler every process of a job: workers that died of it would
+    # take the last checkpoint with them. The rank ends them itself, and they end when it is gone.
+    os.setpgid(0, 0)
+    for number_of_signal in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number_of_signal, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _unless_damaged(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, ...]]:
+    for batch in loader:
+        if isinstance(batch, str):
+            raise ValueError(batch)
+        yield tuple(batch)

@@ -1,0 +1,66 @@
+"""One image file at a time: decoded, cropped and resized on the CPU, in a worker process."""
+
+import math
+import re
+
+import numpy as np
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.transforms.v2 import functional
+
+from rbp_engine.data.image_folders import ImageList
+
+
+class FileImages:
+    """The images of a list as squares, uint8 [3, size, size]; `size` in pixels."""
+
+    def __init__(self, images: ImageList, size: int) -> None:
+        self.images = images
+        self.labels = images.labels
+        self.size = size
+
+    def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
+        """A random crop of random size and shape. Raises ValueError for a damaged file."""
+        image = read_image(self.images.path(index))
+        top, left, height, width = random_box(image.shape[-2], image.shape[-1], draw)
+        square: Tensor = functional.resized_crop(
+            image, top, left, height, width, [self.size, self.size], antialias=True
+        )
+        return square
+
+    def plain(self, index: int) -> Tensor:
+        """The shorter side resized to 256 pixels for a size of 224, then the centre. Raises ValueError as above."""
+        image = functional.resize(read_image(self.images.path(index)), [round(self.size * 256 / 224)], antialias=True)
+        square: Tensor = functional.center_crop(image, [self.size, self.size])
+        return square
+
+
+def read_image(path: str) -> Tensor:
+    """The image in a file as uint8 [3, H, W], RGB whatever the file holds. Raises ValueError that names the file."""
+    try:
+        image: Tensor = decode_image(read_file(path), ImageReadMode.RGB)
+    except RuntimeError as error:
+        # torchvision begins with the place in its source that raised it.
+        reason = re.sub(r"^.*\.cpp:\d+, ", "", str(error)).partition(". ")[0]
+        raise ValueError(
+            f"{path} cannot be read as an image ({reason}): copy or unpack it again, or remove it"
+        ) from None
+    return image
+
+
+def random_box(height: int, width: int, draw: np.random.Generator) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a crop of 8 % to 100 % of the area, its sides in the ratio 3:4 to 4:3.
+
+    The crop of Inception (Szegedy et al., 2015); where none of ten fits, the largest in the centre.
+    """
+    for _ in range(10):
+        area = height * width * draw.uniform(0.08, 1.0)
+        ratio = math.exp(draw.uniform(math.log(3 / 4), math.log(4 / 3)))
+        crop_width, crop_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top = int(draw.integers(0, height - crop_height + 1))
+            left = int(draw.integers(0, width - crop_width + 1))
+            return top, left, crop_height, crop_width
+    crop_width = min(width, round(height * 4 / 3))
+    crop_height = min(height, round(width * 4 / 3))
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width

@@ -1,0 +1,204 @@
+"""Image files in folders, `<root>/{train,val}/<class>/<image>`, as ImageNet lies: what is there. Needs no torch.
+
+Reading 1.3 million names takes minutes on a network disk, so the list is kept in the user's cache and holds as long as
+no folder has changed.
+"""
+
+import contextlib
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDES: Final = ("train", "val")
+_SUFFIXES: Final = (b".jpeg", b".jpg", b".png")
+_STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG")
+_PREPARE: Final = "https://github.com/pytorch/examples/tree/main/imagenet (extract_ILSVRC.sh) does it"
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images of one side, by class and name: `names` bytes [N], and `labels` int64 [N], indices of `classes`.
+
+    Arrays, not lists of strings: worker processes share their memory with the process they are forked from.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    names: NDArray[np.bytes_]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def path(self, index: int) -> str:
+        """The file of an image."""
+        return f"{self.folder}/{self.classes[self.labels[index]]}/{os.fsdecode(bytes(self.names[index]))}"
+
+    def subset(self, index: NDArray[np.int64]) -> "ImageList":
+        """The images at `index`, in its order."""
+        return ImageList(self.folder, self.classes, self.names[index], self.labels[index])
+
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that name these images in this order, wherever they lie."""
+        text = b"\n".join(self.names.tolist()) + "\n".join(self.classes).encode() + self.labels.tobytes()
+        return hashlib.sha256(text).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class ImageFolders:
+    """What lies in a root: classes in the order of their names, which are the labels, and the images of both sides."""
+
+    classes: tuple[str, ...]
+    train: ImageList
+    val: ImageList
+
+
+def list_image_folders(root: Path, cache: Path | None = None) -> ImageFolders:
+    """The images in `root/train` and `root/val`; `cache` is the folder that keeps the list for the next start.
+
+    Raises ValueError, naming the folder and the remedy, where a side is missing or has no class folders, where a class
+    is on one side only, or where one is without images.
+    """
+    kept = _kept_list(root, cache)
+    listing = _recall(root, kept) if kept is not None else None
+    if listing is None:
+        folders = _class_folders(root)
+        # Taken before the names are read: a change meanwhile makes the list stale, not wrong.
+        changed = _times(root, folders)
+        listing = {"classes": np.array(folders, dtype=np.str_), "changed": changed}
+        for side in SIDES:
+            listing |= _read_side(root / side, folders)
+        if kept is not None:
+            _remember(kept, listing)
+    classes = tuple(listing["classes"].tolist())
+    train, val = (
+        ImageList(root / side, classes, listing[f"{side}_names"], listing[f"{side}_labels"]) for side in SIDES
+    )
+    return ImageFolders(classes, train, val)
+
+
+def check_image_folders(root: Path, expected_classes: int = 1000) -> list[str]:
+    """Problems of the folders in `root`, none when they are whole; looks at the first bytes of every file."""
+    try:
+        folders = list_image_folders(root)
+    except ValueError as error:
+        return [str(error)]
+    problems = []
+    if len(folders.classes) != expected_classes:
+        problems.append(
+            f"{root} has {len(folders.classes)} classes, expected {expected_classes}: unpack the missing archives"
+        )
+    for images in (folders.train, folders.val):
+        problems += [problem for index in range(len(images)) if (problem := _file_problem(images.path(index)))]
+    return problems
+
+
+def _file_problem(path: str) -> str:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # a million times: no Path for each
+            start = file.read(4)
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror}"
+    return "" if start.startswith(_STARTS) else f"{path}: is not a JPEG or PNG image: copy or unpack it again"
+
+
+def _class_folders(root: Path) -> list[str]:
+    train, val = (_subfolders(root / side) for side in SIDES)
+    for here, there, there_side in ((train, val, "val"), (val, train, "train")):
+        if missing := sorted(set(here) - set(there)):
+            raise ValueError(
+                f"{root / there_side} has no folder for {_some(missing)}, which the other side has: "
+                "both sides need the same classes; unpack what is missing, or remove the rest"
+            )
+    return train
+
+
+def _subfolders(side: Path) -> list[str]:
+    try:
+        with os.scandir(side) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ValueError(
+            f"{side} cannot be read ({error.strerror}): the images belong in {side.parent}/{{train,val}}/<class>/"
+        ) from None
+    folders = sorted(entry.name for entry in visible if entry.is_dir())
+    if folders:
+        return folders
+    images = sum(os.fsencode(entry.name).lower().endswith(_SUFFIXES) for entry in visible)
+    what = f"{images} images and no class folders" if images else "no class folders"
+    raise ValueError(f"{side} holds {what}: move each image into the folder of its class; {_PREPARE}")
+
+
+def _read_side(side: Path, folders: Sequence[str]) -> dict[str, NDArray[Any]]:
+    names: list[bytes] = []
+    counts = []
+    for folder in folders:
+        images = sorted(_image_names(side / folder))
+        names += images
+        counts.append(len(images))
+    if empty := [folder for folder, count in zip(folders, counts, strict=True) if count == 0]:
+        raise ValueError(
+            f"{side} has no images for {_some(empty)} (.JPEG, .jpg or .png): unpack the archive of the class again"
+        )
+    return {
+        f"{side.name}_names": np.array(names, dtype=np.bytes_),
+        f"{side.name}_labels": np.repeat(np.arange(len(folders), dtype=np.int64), counts),
+    }
+
+
+def _image_names(folder: Path) -> Iterator[bytes]:
+    try:
+        names = os.listdir(os.fsencode(folder))  # noqa: PTH208  # bytes, for the array
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read: {error.strerror}") from None
+    return (name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(b"."))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _times(root: Path, classes: Sequence[str]) -> NDArray[np.int64]:
+    folders = [root / side for side in SIDES]
+    folders += [side / name for side in folders for name in classes]
+    return np.array([os.stat(folder).st_mtime_ns for folder in folders], dtype=np.int64)  # noqa: PTH116
+
+
+def _kept_list(root: Path, cache: Path | None) -> Path | None:
+    if cache is None:
+        return None
+    return cache / "listings" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.npz"
+
+
+def _recall(root: Path, kept: Path) -> dict[str, NDArray[Any]] | None:
+    try:
+        with np.load(kept, allow_pickle=False) as file:
+            listing = {name: file[name] for name in ("classes", "changed", *_arrays())}
+        return listing if np.array_equal(_times(root, listing["classes"].tolist()), listing["changed"]) else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _arrays() -> list[str]:
+    return [f"{side}_{what}" for side in SIDES for what in ("names", "labels")]
+
+
+def _remember(kept: Path, listing: dict[str, Any]) -> None:
+    temporary = kept.with_name(f".{kept.name}.{os.getpid()}")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(file, **listing)
+        temporary.replace(kept)
+    except OSError:
+        # A cache that cannot be written costs time at the next start and nothing else.
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,81 @@
+"""ImageNet, and any other set of image files in class folders, for training."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rbp_engine.data.batches import Normalise
+from rbp_engine.data.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
+from rbp_engine.data.image_files import FileImages
+from rbp_engine.data.image_folders import ImageList, list_image_folders
+from rbp_engine.data.protocol import Feed
+from rbp_engine.data.splits import DataSplits, Images, stratified_split
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+
+
+def imagenet(
+    root: Path,
+    *,
+    batch_size: int,
+    seed: int,
+    held_out: float,
+    device: torch.device,
+    cache: Path | None = None,
+    size: int = 224,
+    flip: bool = True,
+    drop_last: bool = False,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Feed:
+    """The batches of the image folders in `root`; `val` is the test set.
+
+    Training: a random crop resized to `size` × `size` pixels, mirrored with probability one half; evaluation: the
+    centre. `batch_size` counts images over all processes, `held_out` is the fraction of each training class to validate
+    on (0: on the test set), `workers` are processes that read, for each rank. `cache` keeps the list of files. Raises
+    ValueError for folders that are not in order, and later for a damaged file.
+    """
+    folders = list_image_folders(root, cache)
+    empty = Images(torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    normalise = Normalise(DataSplits(empty, empty, len(folders.classes), MEAN, DEVIATION), device)
+
+    def evaluation(images: ImageList, split: str) -> WorkerEvaluationBatches:
+        return WorkerEvaluationBatches(
+            FileImages(images, size),
+            normalise,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            split=split,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    training = folders.train
+    test = validation = evaluation(folders.val, "test")
+    if held_out:
+        training, held = _hold_out(training, held_out)
+        validation = evaluation(held, "held-out")
+    train = WorkerTrainBatches(
+        FileImages(training, size),
+        normalise,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        flip=flip,
+        drop_last=drop_last,
+        workers=workers,
+        rank=rank,
+        world_size=world_size,
+    )
+    record = {"name": "imagenet", "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
+    return Feed(train, validation, test, len(folders.classes), 3, record)
+
+
+def _hold_out(images: ImageList, fraction: float) -> tuple[ImageList, ImageList]:
+    numbers = Images(torch.arange(len(images)), torch.from_numpy(images.labels))
+    rest, held = (np.asarray(part.pixels) for part in stratified_split(numbers, fraction))
+    return images.subset(rest), images.subset(held)

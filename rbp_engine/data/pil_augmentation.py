@@ -1,0 +1,73 @@
+"""The paper's training pipeline for CIFAR as published: torchvision's transforms, one Pillow image at a time.
+
+Slow; for parity with the paper. `WorkerTrainBatches` runs it in worker processes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import transforms
+
+from rbp_engine.data import augmentation
+from rbp_engine.data.splits import DataSplits, Images
+
+
+class PilImages:
+    """Images in memory, augmented one by one: float32 [C, H, W], normalised.
+
+    In this order: random crop after `crop_padding` pixels of black, flip, AutoAugment (CIFAR-10 policy), tensor,
+    normalise, a hole of `cutout` pixels. They need no further flip or normalisation in `WorkerTrainBatches`.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        splits: DataSplits,
+        *,
+        crop_padding: int = 0,
+        flip: bool = False,
+        autoaugment: bool = False,
+        cutout: int = 0,
+    ) -> None:
+        self.pixels = images.pixels
+        self.labels = images.labels.numpy()
+        self.cutout = cutout
+        finish: list[Callable[[Any], Any]] = [
+            transforms.ToTensor(),
+            transforms.Normalize(splits.mean, splits.deviation),
+        ]
+        steps: list[Callable[[Any], Any]] = [transforms.ToPILImage()]
+        if crop_padding:
+            height, width = images.pixels.shape[-2:]
+            steps.append(transforms.RandomCrop((height, width), padding=crop_padding))
+        if flip:
+            steps.append(transforms.RandomHorizontalFlip())
+        if autoaugment:
+            steps.append(transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10))
+        self.random_steps = steps + finish
+        self.plain_steps = [transforms.ToPILImage(), *finish]
+
+    def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
+        """The image for training."""
+        # torchvision draws from the global generator only.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(draw.integers(2**63)))
+            image = _apply(self.random_steps, self.pixels[index])
+            if self.cutout:
+                image = augmentation.cutout(image.unsqueeze(0), self.cutout, torch.default_generator).squeeze(0)
+        return image
+
+    def plain(self, index: int) -> Tensor:
+        """The image for evaluation."""
+        return _apply(self.plain_steps, self.pixels[index])
+
+
+def _apply(steps: Sequence[Callable[[Any], Any]], pixels: Tensor) -> Tensor:
+    image: Any = pixels
+    for step in steps:
+        image = step(image)
+    assert isinstance(image, Tensor)
+    return image

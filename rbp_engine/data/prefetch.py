@@ -1,0 +1,33 @@
+"""Batches on the device, the next one on its way while the device works on this one."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+
+def on_device(batches: Iterable[tuple[Tensor, ...]], device: torch.device) -> Iterator[tuple[Tensor, ...]]:
+    """The batches, moved to `device`. On a CUDA device they should come in pinned memory, and one is moved ahead."""
+    if device.type != "cuda":
+        for batch in batches:
+            yield tuple(tensor.to(device) for tensor in batch)
+        return
+    copies = torch.cuda.Stream(device)
+    ahead: tuple[tuple[Tensor, ...], torch.cuda.Event] | None = None
+    for batch in batches:
+        with torch.cuda.stream(copies):
+            following = tuple(tensor.to(device, non_blocking=True) for tensor in batch), copies.record_event()
+        if ahead is not None:
+            yield _arrived(*ahead, device)
+        ahead = following
+    if ahead is not None:
+        yield _arrived(*ahead, device)
+
+
+def _arrived(batch: tuple[Tensor, ...], copied: torch.cuda.Event, device: torch.device) -> tuple[Tensor, ...]:
+    stream = torch.cuda.current_stream(device)
+    stream.wait_event(copied)
+    for tensor in batch:
+        # The memory belongs to the copying stream: it may not be given away before this stream is done with it.
+        tensor.record_stream(stream)
+    return batch

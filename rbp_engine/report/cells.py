@@ -1,0 +1,139 @@
+"""One row of the table for each experiment, with everything that a reader must know beside it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rbp_engine.report import names
+from rbp_engine.report.collect import Entry
+from rbp_engine.report.conditions import conditions
+from rbp_engine.report.paper import Published, departures, published
+from rbp_engine.report.settings import differing
+from rbp_engine.report.spread import Spread, spread
+
+#: What a row shows in columns of its own.
+SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one experiment. Accuracies are top-1 fractions on the test set.
+
+    `label` holds the settings that tell it from other experiments of the same data set, network, method and T, by
+    dotted key; it is empty where there is no other. `difference` is our mean last minus the paper's figure.
+    """
+
+    data: str
+    network: str
+    method: str
+    timesteps: int
+    label: dict[str, Any]
+    experiment: str
+    entries: tuple[Entry, ...]
+    held_out: bool
+    last: Spread
+    best: Spread | None
+    paper: Published
+    notes: tuple[str, ...]
+
+    @property
+    def difference(self) -> float | None:
+        return self.last.mean - self.paper if isinstance(self.paper, float) else None
+
+    @property
+    def title(self) -> str:
+        """The cell in words, as `CIFAR-10, ResNet-18, rate_M, T = 4, optim.lr = 0.05`."""
+        known = [names.data_set(self.data), names.network(self.network), names.method(self.method)]
+        return ", ".join([*known, f"T = {self.timesteps}", *label_words(self.label)])
+
+
+def label_words(label: dict[str, Any]) -> list[str]:
+    """The settings of a label in words; an experiment without any has been recorded by another version."""
+    return [names.setting(key, value) if key else f"recorded as {value}" for key, value in label.items()]
+
+
+def make_cells(entries: Iterable[Entry]) -> list[Cell]:
+    """Group runs by experiment; sorted by data set, network, method and T."""
+    places: defaultdict[tuple[Any, ...], dict[tuple[str, str], list[Entry]]] = defaultdict(dict)
+    for entry in entries:
+        place = tuple(entry.settings[key] for key in SHOWN)
+        places[place].setdefault(entry.experiment, []).append(entry)
+    cells = []
+    for experiments in places.values():
+        groups = [sorted(group, key=lambda entry: entry.summary.seed) for group in experiments.values()]
+        labels = distinguish([group[0].settings for group in groups], [group[0].summary.experiment for group in groups])
+        cells += [_cell(group, label) for group, label in zip(groups, labels, strict=True)]
+    return sorted(cells, key=_order)
+
+
+def distinguish(tables: Sequence[dict[str, Any]], experiments: Sequence[str]) -> list[dict[str, Any]]:
+    """For each of several tables of settings its values of the keys in which they differ; one alone needs none."""
+    if len(tables) == 1:
+        return [{}]
+    keys = differing(tables)
+    found = [{key: table.get(key) for key in keys} for table in tables]
+    return [
+        # Another version of the software may have hashed the same settings differently.
+        label | ({"": experiment[:8]} if found.count(label) > 1 else {})
+        for label, experiment in zip(found, experiments, strict=True)
+    ]
+
+
+def _cell(entries: list[Entry], label: dict[str, Any]) -> Cell:
+    first = entries[0]
+    data, network, method, timesteps = (first.settings[key] for key in SHOWN)
+    bests = [entry.best for entry in entries if entry.best is not None]
+    newest = max(entries, key=lambda entry: entry.summary.created)
+    return Cell(
+        data=data,
+        network=network,
+        method=method,
+        timesteps=timesteps,
+        label=label,
+        experiment=first.summary.experiment,
+        entries=tuple(entries),
+        held_out=first.held_out,
+        last=spread([entry.last for entry in entries]),
+        best=spread(bests) if bests else None,
+        paper=published(newest.preset),
+        notes=tuple(_notes(entries, len(bests), published(newest.preset))),
+    )
+
+
+def _notes(entries: list[Entry], bests: int, paper: Published) -> Iterable[str]:
+    if bests < len(entries):
+        yield f"best is known of {bests} of {len(entries)} runs"
+    for entry in entries:
+        if not entry.completed:
+            epochs = f"{entry.summary.epoch} of {entry.summary.epochs} epochs"
+            yield f"seed {entry.summary.seed} has not completed: {entry.status} after {epochs}"
+    if isinstance(paper, float):
+        departed = departures(entries[0])
+        if departed:
+            changes = ", ".join(
+                f"{names.setting(key, ours)} (there {names.value_text(theirs)})"
+                for key, (ours, theirs) in departed.items()
+            )
+            yield f"departs from the preset {names.one_line(entries[0].summary.preset)}: {changes}"
+    if len({repr(published(entry.preset)) for entry in entries}) > 1:
+        figures = [names.value_text(published(entry.preset)) for entry in entries]
+        yield _difference(entries, "the paper's figure", figures)
+    tables = [conditions(entry) for entry in entries]
+    for name in differing(tables):
+        yield _difference(entries, name, [table.get(name, "not recorded") for table in tables])
+
+
+def _difference(entries: list[Entry], name: str, values: list[str]) -> str:
+    seeds: defaultdict[str, list[int]] = defaultdict(list)
+    for entry, value in zip(entries, values, strict=True):
+        seeds[value].append(entry.summary.seed)
+    listed = "; ".join(
+        f"{value} (seed{'' if len(found) == 1 else 's'} {', '.join(map(str, found))})" for value, found in seeds.items()
+    )
+    return f"{name} differs: {listed}"
+
+
+def _order(cell: Cell) -> tuple[Any, ...]:
+    place = (names.data_set(cell.data).casefold(), names.network(cell.network).casefold())
+    return (*place, cell.network, names.method_rank(cell.method), cell.timesteps, repr(cell.label))

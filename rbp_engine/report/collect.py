@@ -1,0 +1,130 @@
+"""The runs that count in a report, and a reason for each of the others."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.preset import PresetError, read_resolved
+from rbp_engine.report.settings import settings
+from rbp_engine.run.layout import RunDirectory, read_json
+from rbp_engine.run.status import judge
+from rbp_engine.run.summary import Summary, read_summary
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run that counts. `last` and `best` are top-1 fractions, measured on the test set.
+
+    `held_out` says that the best epoch was chosen on held-out data, not on the test set; `settings` are the result
+    fields of its preset but the seed, by dotted key; `identity` is its `run.json`.
+    """
+
+    run: RunDirectory
+    summary: Summary
+    status: str
+    preset: "Preset"
+    settings: dict[str, Any]
+    identity: dict[str, Any]
+    held_out: bool
+    last: float
+    best: float | None
+
+    @property
+    def completed(self) -> bool:
+        return self.status == "completed"
+
+    @property
+    def experiment(self) -> tuple[str, str]:
+        """What runs must share to be averaged: the recorded hash, and the settings in case somebody edited them."""
+        return self.summary.experiment, repr(sorted(self.settings.items()))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that does not count, and why."""
+
+    id: str
+    reason: str
+
+
+def collect(runs: Iterable[RunDirectory], *, include_unfinished: bool = False) -> tuple[list[Entry], list[LeftOut]]:
+    """The runs that count: completed, whole, and of equal (experiment, seed) the newest.
+
+    With `include_unfinished` a run that has not completed counts with the accuracy that it has reached, unless a
+    completed one of the same experiment and seed is there.
+    """
+    entries: list[Entry] = []
+    left_out: list[LeftOut] = []
+    for run in runs:
+        read = _read(run, include_unfinished=include_unfinished)
+        if isinstance(read, Entry):
+            entries.append(read)
+        else:
+            left_out.append(read)
+    newest: dict[tuple[tuple[str, str], int], Entry] = {}
+    for entry in sorted(entries, key=lambda entry: (entry.completed, entry.summary.created, entry.run.id)):
+        key = (entry.experiment, entry.summary.seed)
+        if key in newest:
+            left_out.append(LeftOut(newest[key].run.id, f"same experiment and seed as {entry.run.id}, which counts"))
+        newest[key] = entry
+    return list(newest.values()), sorted(left_out, key=lambda left: left.id)
+
+
+def _read(run: RunDirectory, *, include_unfinished: bool) -> Entry | LeftOut:
+    summary = read_summary(run)
+    if summary is None or not _is_sound(summary):
+        return LeftOut(run.id, "summary.json is missing or damaged")
+    verdict = judge(run, summary)
+    if verdict.status != "completed" and not include_unfinished:
+        reason = f": {verdict.reason}" if verdict.reason else ""
+        return LeftOut(run.id, f"{verdict.status}{reason}")
+    try:
+        preset = read_resolved(run.preset_toml)
+    except PresetError as error:
+        first = error.problems[0].message if error.problems else "not readable"
+        return LeftOut(run.id, f"preset.toml cannot be read: {first}")
+    held_out = preset.train.validation_split > 0
+    # With a held-out split `last` and `best` of the summary are not of the test set; only `test` may be reported.
+    last, best = (
+        (summary.test.get("last"), summary.test.get("best"))
+        if held_out
+        else (summary.last.get("top1"), summary.best.get("top1"))
+    )
+    if last is None:
+        return LeftOut(run.id, f"{verdict.status}, without an accuracy on the test set")
+    return Entry(
+        run=run,
+        summary=summary,
+        status=verdict.status,
+        preset=preset,
+        settings=settings(preset),
+        identity=read_json(run.run_json),
+        held_out=held_out,
+        last=last,
+        best=best,
+    )
+
+
+def _is_sound(summary: Summary) -> bool:
+    """Whether what a report reads has the type that it should have: JSON promises nothing."""
+    fractions = [
+        table.get(name)
+        for table, names in ((summary.last, ["top1"]), (summary.best, ["top1"]), (summary.test, ["last", "best"]))
+        if isinstance(table, dict)
+        for name in names
+    ]
+    return (
+        all(isinstance(table, dict) for table in (summary.last, summary.best, summary.test))
+        and all(value is None or (_is_number(value) and 0 <= value <= 1) for value in fractions)
+        and all(_is_number(value) for value in (summary.created, summary.updated, summary.progressed))
+        and all(value is None or _is_number(value) for value in (summary.step_ms, summary.mem_peak))
+        and all(isinstance(text, str) for text in (summary.experiment, summary.status, summary.reason, summary.preset))
+        and isinstance(summary.seed, int)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,60 @@
+"""Under what conditions a run took place: what its experiment does not fix, and readers may want to know."""
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.report.collect import Entry
+from rbp_engine.report.names import one_line
+from rbp_engine.report.settings import settings
+from rbp_engine.run.events import RunStart, from_json
+from rbp_engine.run.status import last_attempt
+
+if TYPE_CHECKING:
+    from rbp_engine.run.layout import RunDirectory
+
+PACKAGES = ("torch", "torchvision", "spikingjelly", "numpy")
+# The first event of an attempt; warnings about checkpoints may go before it.
+LINES_TO_LOOK_AT = 20
+
+
+def conditions(entry: Entry) -> dict[str, str]:
+    """Host, device, versions, git state and settings of cost, in words; what is not on record is left out."""
+    identity = entry.identity
+    start = run_start(entry.run)
+    packages = identity.get("packages")
+    versions = packages if isinstance(packages, dict) else {}
+    known: dict[str, Any] = {
+        "preset": entry.summary.preset,
+        "host": last_attempt(entry.run).get("host") or identity.get("host"),
+        "device": device(start),
+        "processes": start.world_size if start else None,
+        "git commit": _commit(identity.get("git")),
+        "python": identity.get("python"),
+    }
+    known |= {name: versions.get(name) for name in PACKAGES}
+    known |= settings(entry.preset, "cost")
+    return {name: one_line(str(value)) for name, value in known.items() if value is not None}
+
+
+def run_start(run: "RunDirectory") -> RunStart | None:
+    """The start of the run's first attempt; None if it is not on record. Reads only the head of the events."""
+    try:
+        with run.events().open("rb") as file:
+            for line in islice(file, LINES_TO_LOOK_AT):
+                event = from_json(line)
+                if event is not None and isinstance(event.body, RunStart):
+                    return event.body
+    except OSError:
+        pass
+    return None
+
+
+def device(start: RunStart | None) -> str | None:
+    """The model of the device: which of several equal cards it was makes no difference."""
+    return None if start is None or start.device is None else str(start.device).partition(" (cuda:")[0]
+
+
+def _commit(git: object) -> str | None:
+    if not isinstance(git, dict) or not isinstance(git.get("commit"), str):
+        return None
+    return str(git["commit"])[:10] + (" with uncommitted changes" if git.get("diff") else "")

@@ -1,0 +1,66 @@
+"""Names as the paper writes them, and text that may stand anywhere."""
+
+DATA_SETS = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "cifar10_dvs": "CIFAR10-DVS",
+    "cifar10dvs": "CIFAR10-DVS",
+    "imagenet": "ImageNet",
+    "mnist5k": "MNIST-5k",
+}
+NETWORKS = {
+    "resnet18": "ResNet-18",
+    "resnet19": "ResNet-19",
+    "vgg11": "VGG-11",
+    "vgg13": "VGG-13",
+    "vggsnn_cifar": "VGGSNN",
+    "vggsnn_dvs": "VGGSNN",
+    "sew_resnet34": "SEW-ResNet-34",
+    "preact_resnet34": "PreAct-ResNet-34",
+}
+METHODS = {"bptt": "BPTT", "rate_m": "rate_M", "rate_s": "rate_S", "sltt": "SLTT", "ottt": "OTTT"}
+
+
+def data_set(name: str) -> str:
+    return DATA_SETS.get(name, one_line(name))
+
+
+def network(name: str) -> str:
+    return NETWORKS.get(name, one_line(name))
+
+
+def method(name: str) -> str:
+    return METHODS.get(name, one_line(name))
+
+
+def method_rank(name: str) -> tuple[int, str]:
+    """Sorts methods as the paper lists them, unknown ones last."""
+    known = list(METHODS)
+    return (known.index(name) if name in known else len(known), name)
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and control characters: names may come with a stranger's run."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def setting(key: str, value: object) -> str:
+    """A setting of a preset, as `optim.lr = 0.05`."""
+    return f"{one_line(key)} = {value_text(value)}"
+
+
+def value_text(value: object) -> str:
+    """The value of a setting as a preset writes it, without quotes."""
+    return one_line(_value(value))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {_value(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if value is None:
+        return "not set"
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

@@ -1,0 +1,210 @@
+"""What the figures show, as plain numbers: which lines stand in which panel, how they are called and coloured."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from rbp_engine.report import names
+from rbp_engine.report.cells import Cell, distinguish, label_words, make_cells
+from rbp_engine.report.collect import Entry
+from rbp_engine.report.conditions import device, run_start
+from rbp_engine.report.series import by_timesteps, cost, course, over_seeds
+from rbp_engine.report.spread import Spread
+
+# Okabe and Ito's colours, told apart by colour-blind readers too; their yellow is too pale for a line on paper.
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)
+METHOD_COLOURS = {"rate_m": BLUE, "bptt": VERMILLION, "rate_s": SKY, "sltt": GREEN, "ottt": PURPLE}
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+
+Points: TypeAlias = dict[int, Spread]
+
+GIB, MIB = 2.0**30, 2.0**20
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line with its spread; `number` counts the lines of a panel that share a colour."""
+
+    label: str
+    colour: str
+    number: int
+    points: Points
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Axes with their labels; `scale` is what values are multiplied with to be in the unit of the label.
+
+    With `timesteps` the points are few and marked, and x has a tick for each; else the spread is a band. `from_zero`
+    is for what is compared by its ratio.
+    """
+
+    xlabel: str
+    ylabel: str
+    scale: float
+    timesteps: bool
+    lines: tuple[Line, ...]
+    from_zero: bool = False
+
+
+def curves(entries: Sequence[Entry]) -> list[list[Panel]]:
+    """Top-1 and training loss against epochs; a row of panels for each data set and network, a line for each cell."""
+    panels = []
+    for place, cells in _places(make_cells(entries)):
+        courses = [[course(entry) for entry in cell.entries] for cell in cells]
+        titles = [
+            ", ".join([names.method(cell.method), f"T = {cell.timesteps}", *label_words(cell.label)]) for cell in cells
+        ]
+        methods = [cell.method for cell in cells]
+        top1 = [over_seeds([seed.top1 for seed in seeds]) for seeds in courses]
+        loss = [over_seeds([seed.loss for seed in seeds]) for seeds in courses]
+        panels.append(
+            [
+                Panel(
+                    "Epoch", f"{place}{_measured_on(cells)} (%)", 100.0, False, _lines_by_colour(titles, methods, top1)
+                ),
+                Panel("Epoch", "Training loss", 1.0, False, _lines_by_colour(titles, methods, loss)),
+            ]
+        )
+    return panels
+
+
+def accuracy(entries: Sequence[Entry]) -> list[list[Panel]]:
+    """Last top-1 against T; a panel for each data set and network, a line for each method."""
+    panels = []
+    for place, cells in _places(make_cells(entries)):
+        families = _families(cells)
+        points = [{cell.timesteps: cell.last for cell in family} for family in families]
+        panels.append(
+            Panel("Timesteps T", f"{place}Test top-1 (%)", 100.0, True, _lines_by_method(*_titles(families), points))
+        )
+    return [panels[start : start + 2] for start in range(0, len(panels), 2)]
+
+
+def costs(entries: Sequence[Entry]) -> list[list[Panel]]:
+    """Peak memory and time of a step against T; runs on different machines are never put into one line."""
+    machines: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        machines[_machine(entry)].append(entry)
+    found: defaultdict[str, list[tuple[str, list[Cell]]]] = defaultdict(list)
+    for machine, group in sorted(machines.items()):
+        for place, cells in _places(make_cells(group), always=True):
+            found[place].append((machine, cells))
+    return [_cost_panels(place if len(found) > 1 else "", found[place]) for place in sorted(found)]
+
+
+def _cost_panels(place: str, by_machine: Sequence[tuple[str, list[Cell]]]) -> list[Panel]:
+    titles: list[str] = []
+    methods: list[str] = []
+    memory: list[Points] = []
+    times: list[Points] = []
+    for machine, cells in by_machine:
+        families = _families(cells)
+        own_titles, own_methods = _titles(families)
+        titles += [f"{title}, {machine}" if len(by_machine) > 1 else title for title in own_titles]
+        methods += own_methods
+        for family in families:
+            known = [(cell.timesteps, cost(entry)) for cell in family for entry in cell.entries]
+            memory.append(by_timesteps((timesteps, value.mem_peak) for timesteps, value in known))
+            times.append(by_timesteps((timesteps, value.step_ms) for timesteps, value in known))
+    largest = max((point.mean for line in memory for point in line.values()), default=0.0)
+    unit, scale = ("GiB", 1 / GIB) if largest >= GIB else ("MiB", 1 / MIB)
+    memory_label = f"{place}Peak memory ({unit})"
+    return [
+        Panel("Timesteps T", memory_label, scale, True, _lines_by_method(titles, methods, memory), from_zero=True),
+        Panel("Timesteps T", "Time per step (ms)", 1.0, True, _lines_by_method(titles, methods, times), from_zero=True),
+    ]
+
+
+FIGURES: dict[str, Callable[[Sequence[Entry]], list[list[Panel]]]] = {
+    "curves": curves,
+    "accuracy-vs-T": accuracy,
+    "cost": costs,
+}
+
+
+def _places(cells: Iterable[Cell], *, always: bool = False) -> list[tuple[str, list[Cell]]]:
+    """The cells by data set and network, with a line of text that names these, where there are several or always."""
+    groups = [list(group) for _, group in groupby(cells, key=lambda cell: (cell.data, cell.network))]
+    named = always or len(groups) > 1
+    return [
+        (f"{names.data_set(group[0].data)}, {names.network(group[0].network)}\n" if named else "", group)
+        for group in groups
+    ]
+
+
+def _measured_on(cells: Sequence[Cell]) -> str:
+    kinds = {cell.held_out for cell in cells}
+    if len(kinds) > 1:
+        return "Validation top-1"
+    return "Held-out top-1" if kinds == {True} else "Test top-1"
+
+
+def _families(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells whose settings differ in T alone; two experiments of one T never come into one family."""
+    found: dict[tuple[str, int], list[Cell]] = {}
+    for cell in cells:
+        settings, number = repr(sorted(_but_timesteps(cell).items())), 0
+        while any(other.timesteps == cell.timesteps for other in found.get((settings, number), [])):
+            number += 1
+        found.setdefault((settings, number), []).append(cell)
+    return list(found.values())
+
+
+def _titles(families: Sequence[Sequence[Cell]]) -> tuple[list[str], list[str]]:
+    """A title for each family, and its method."""
+    methods = [family[0].method for family in families]
+    titles: list[str] = []
+    for family in families:
+        rivals = [other for other in families if other[0].method == family[0].method]
+        labels = distinguish([_but_timesteps(other[0]) for other in rivals], [other[0].experiment for other in rivals])
+        words = label_words(labels[rivals.index(family)])
+        titles.append(", ".join([names.method(family[0].method), *words]))
+    return titles, methods
+
+
+def _but_timesteps(cell: Cell) -> dict[str, Any]:
+    return {key: value for key, value in cell.entries[0].settings.items() if key != "method.timesteps"}
+
+
+def _machine(entry: Entry) -> str:
+    start = run_start(entry.run)
+    host = (start.host if start else None) or entry.identity.get("host") or "an unknown host"
+    count = start.world_size if start and start.world_size != 1 else None
+    words = [f"{device(start) or 'an unknown device'} on {host}", *([f"{count} processes"] if count else [])]
+    return names.one_line(", ".join(words))
+
+
+def _lines_by_method(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[Line, ...]:
+    """A method has one colour in every figure; its lines differ in dash and marker."""
+    others = [method for method in dict.fromkeys(methods) if method not in METHOD_COLOURS]
+    colours = METHOD_COLOURS | {method: (ORANGE, BLACK)[number % 2] for number, method in enumerate(others)}
+    return tuple(
+        Line(title, colours[method], methods[:number].count(method), values)
+        for number, (title, method, values) in enumerate(zip(titles, methods, points, strict=True))
+    )
+
+
+def _lines_by_colour(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[Line, ...]:
+    """Each line has a colour of its own while there are any, the first of a method that method's."""
+    firsts = {METHOD_COLOURS[method]: methods.index(method) for method in methods if method in METHOD_COLOURS}
+    free = [colour for colour in COLOURS if colour not in firsts]
+    lines: list[Line] = []
+    for number, (title, method, values) in enumerate(zip(titles, methods, points, strict=True)):
+        own = METHOD_COLOURS.get(method)
+        if own is not None and firsts[own] == number:
+            colour = own
+        else:
+            colour = free.pop(0) if free else COLOURS[number % len(COLOURS)]
+        lines.append(Line(title, colour, sum(line.colour == colour for line in lines), values))
+    return tuple(lines)

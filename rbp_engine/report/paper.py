@@ -1,0 +1,117 @@
+"""The paper's figures, as presets hold them, and the runs that would fill its cells."""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from rbp_engine.preset import LoadedPreset, PresetError, list_presets, load_preset
+from rbp_engine.report.collect import Entry
+from rbp_engine.report.settings import differing, settings
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import judge
+from rbp_engine.run.summary import read_summary
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+#: A top-1 fraction, "not known" where the paper's figure is not at hand, None where the preset names no such cell.
+Published: TypeAlias = float | Literal["not known"] | None
+
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A run of one of the paper's cells that has not completed; `live` is the id of one that is under way."""
+
+    preset: str
+    method: str
+    timesteps: int
+    seed: int
+    live: str | None
+
+    def command(self, runs: Path | None = None) -> str:
+        """The line for a shell that trains it, in the runs directory `runs` where that is not the usual one."""
+        words = ["rbp", "train", self.preset, f"method={self.method}", f"T={self.timesteps}", f"seed={self.seed}"]
+        return shlex.join(words + (["--runs-dir", str(runs)] if runs is not None else []))
+
+
+def published(preset: "Preset") -> Published:
+    """The paper's figure for the method and timesteps of a run's own preset."""
+    for figure in preset.paper.figures if preset.paper else ():
+        if (figure.method, figure.timesteps) == (preset.method.name, preset.method.timesteps):
+            return figure.top1
+    return None
+
+
+def departures(entry: Entry) -> dict[str, tuple[Any, Any]]:
+    """Where the run's settings depart from the preset that it was started from: key to (the run's, the preset's).
+
+    Empty where that preset cannot be read any more.
+    """
+    source = entry.identity.get("source")
+    here = isinstance(source, str) and Path(source).is_file()
+    method = entry.preset.method
+    try:
+        loaded = load_preset(str(source) if here else entry.summary.preset, _words(method.name, method.timesteps))
+    except PresetError:
+        return {}
+    there = settings(loaded.preset)
+    return {key: (entry.settings.get(key), there.get(key)) for key in differing([entry.settings, there])}
+
+
+def wanted(runs: Iterable[RunDirectory]) -> tuple[list[Wanted], list[str]]:
+    """Every run that the paper's cells of all presets lack, and sentences about cells that cannot be trained.
+
+    A cell has the method and timesteps of one of the figures in the preset, its other settings are the preset's; it
+    is full with completed runs of the seeds 1 to 3.
+    """
+    done: set[tuple[str, int]] = set()
+    live: dict[tuple[str, int], str] = {}
+    for run in runs:
+        summary = read_summary(run)
+        if summary is None:
+            continue
+        key = (str(summary.experiment), summary.seed)
+        verdict = judge(run, summary)
+        if verdict.status == "completed":
+            done.add(key)
+        elif verdict.live:
+            live[key] = run.id
+    lacking: list[Wanted] = []
+    troubles: list[str] = []
+    for entry in list_presets():
+        try:
+            cells = _cells(entry.name)
+        except PresetError as error:
+            troubles.append(f"preset {entry.name}: {error}")
+            continue
+        for (method, timesteps), experiment in cells.items():
+            if isinstance(experiment, PresetError):
+                troubles.append(f"preset {entry.name}, {method}, T = {timesteps}: {experiment}")
+                continue
+            lacking += [
+                Wanted(entry.name, method, timesteps, seed, live.get((experiment, seed)))
+                for seed in SEEDS
+                if (experiment, seed) not in done
+            ]
+    return lacking, troubles
+
+
+def _cells(name: str) -> dict[tuple[str, int], str | PresetError]:
+    """The experiment of every figure of a preset, or why there is none."""
+    paper = load_preset(name).preset.paper
+    cells: dict[tuple[str, int], str | PresetError] = {}
+    for figure in paper.figures if paper else ():
+        try:
+            loaded: LoadedPreset = load_preset(name, _words(figure.method, figure.timesteps))
+            cells[(figure.method, figure.timesteps)] = loaded.experiment
+        except PresetError as error:
+            cells[(figure.method, figure.timesteps)] = error
+    return cells
+
+
+def _words(method: str, timesteps: int) -> list[str]:
+    return [f"method={method}", f"T={timesteps}"]

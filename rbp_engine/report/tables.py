@@ -1,0 +1,209 @@
+"""The report as text: one table of words for screens, Markdown and LaTeX; CSV and JSON keep the numbers."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.report import names
+from rbp_engine.report.cells import Cell, label_words
+from rbp_engine.report.collect import LeftOut
+from rbp_engine.report.spread import Spread
+
+#: Marks a best epoch that was chosen by the accuracy that is reported for it.
+CHOSEN_ON_TEST = "†"
+HELD_OUT = "best epoch chosen on held-out data; the test set was used once, with the last and the best weights"
+HEADS = ("data set", "network", "method", "T", "last %", "best %", "paper %", "diff", "runs")
+LEFT_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """The words of one row, in the order of HEADS, and the settings that tell it from its neighbours, "" for none."""
+
+    words: tuple[str, ...]
+    label: str
+
+
+def rows(cells: Sequence[Cell]) -> list[Row]:
+    """Accuracies are percentages with two decimals, the difference is in percentage points."""
+    return [
+        Row(
+            (
+                names.data_set(cell.data),
+                names.network(cell.network),
+                names.method(cell.method),
+                str(cell.timesteps),
+                spread_text(cell.last),
+                spread_text(cell.best) + ("" if cell.held_out or cell.best is None else CHOSEN_ON_TEST),
+                _percent(cell.paper) if isinstance(cell.paper, float) else cell.paper or "–",
+                "–" if cell.difference is None else _signed(cell.difference),
+                str(len(cell.entries)),
+            ),
+            ", ".join(label_words(cell.label)),
+        )
+        for cell in cells
+    ]
+
+
+def new_block(cells: Sequence[Cell]) -> list[bool]:
+    """For each cell whether another data set or network begins after it."""
+    changes = [(one.data, one.network) != (other.data, other.network) for one, other in pairwise(cells)]
+    return [*changes, False]
+
+
+def spread_text(values: Spread | None) -> str:
+    """`95.61 ± 0.12` in percent; the deviation of a single run is a dash."""
+    if values is None:
+        return "–"
+    return f"{_percent(values.mean)} ± {'–' if values.std is None else _percent(values.std)}"
+
+
+def notes(cells: Sequence[Cell]) -> list[str]:
+    """What a reader must know beside the table: what the figures are, then what is particular to a row."""
+    if not cells:
+        return []
+    found = [
+        "mean ± sample standard deviation over seeds, top-1 accuracy on the test set in percent; "
+        "diff: last − paper, in percentage points"
+    ]
+    if any(not cell.held_out and cell.best for cell in cells):
+        found.append(f"{CHOSEN_ON_TEST} the best epoch was chosen on the test set itself")
+    particular: defaultdict[str, list[str]] = defaultdict(list)
+    for cell in cells:
+        for note in [HELD_OUT, *cell.notes] if cell.held_out else cell.notes:
+            particular[note].append(cell.title)
+    return found + [f"{note} – {'; '.join(titles)}" for note, titles in particular.items()]
+
+
+def markdown(cells: Sequence[Cell]) -> str:
+    """A Markdown table with its notes as a list."""
+    table = rows(cells)
+    labelled = any(row.label for row in table)
+    heads = [*HEADS, *(["settings"] if labelled else [])]
+    rule = [":--" if number < LEFT_COLUMNS or number == len(HEADS) else "--:" for number in range(len(heads))]
+    lines = [heads, rule, *([*row.words, *([row.label] if labelled else [])] for row in table)]
+    text = "".join(f"| {' | '.join(map(_markdown_text, line))} |\n" for line in lines)
+    listed = "".join(f"- {_markdown_text(note)}\n" for note in notes(cells))
+    return f"{text}\n{listed}" if listed else text
+
+
+def latex(cells: Sequence[Cell]) -> str:
+    """A booktabs `tabular`; its notes are comments above it."""
+    table = rows(cells)
+    labelled = any(row.label for row in table)
+    heads = ["Data set", "Network", "Method", "$T$", r"Last (\%)", r"Best (\%)", r"Paper (\%)", "Difference", "Runs"]
+    columns = "l" * LEFT_COLUMNS + "r" * (len(HEADS) - LEFT_COLUMNS) + ("l" if labelled else "")
+    lines = ["% needs \\usepackage{booktabs}", *(f"% {note}" for note in notes(cells))]
+    lines += [f"\\begin{{tabular}}{{{columns}}}", "\\toprule"]
+    lines += [" & ".join([*heads, *(["Settings"] if labelled else [])]) + r" \\", "\\midrule"]
+    for row, another in zip(table, new_block(cells), strict=True):
+        words = [*row.words, *([row.label] if labelled else [])]
+        lines.append(" & ".join(map(latex_text, words)) + r" \\")
+        if another:
+            lines.append("\\midrule")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def csv_text(cells: Sequence[Cell]) -> str:
+    """One line for each cell; accuracies are fractions, and what is not there is empty."""
+    out = io.StringIO()
+    plain = [_plain(cell) for cell in cells]
+    writer = csv.DictWriter(out, _CSV_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for cell in plain:
+        flat = {f"{name}_{part}": (cell[name] or {}).get(part) for name in ("last", "best") for part in ("mean", "std")}
+        joined = {
+            "seeds": " ".join(map(str, cell["seeds"])),
+            "settings": ", ".join(label_words(cell["settings"])),
+            "notes": "; ".join(cell["notes"]),
+        }
+        writer.writerow({name: value for name, value in (cell | flat | joined).items() if name in _CSV_FIELDS})
+    return out.getvalue()
+
+
+def document(cells: Sequence[Cell], left_out: Sequence[LeftOut], runs: Path) -> dict[str, Any]:
+    """The whole report for JSON; accuracies and their difference are fractions."""
+    return {
+        "runs_directory": str(runs),
+        "rows": [_plain(cell) for cell in cells],
+        "left_out": [vars(left) for left in left_out],
+    }
+
+
+_CSV_FIELDS = (
+    "data",
+    "network",
+    "method",
+    "timesteps",
+    "settings",
+    "last_mean",
+    "last_std",
+    "best_mean",
+    "best_std",
+    "best_chosen_on",
+    "paper",
+    "difference",
+    "runs",
+    "seeds",
+    "experiment",
+    "notes",
+)
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    return {
+        "data": cell.data,
+        "network": cell.network,
+        "method": cell.method,
+        "timesteps": cell.timesteps,
+        "settings": cell.label,
+        "experiment": cell.experiment,
+        "last": vars(cell.last),
+        "best": vars(cell.best) if cell.best else None,
+        "best_chosen_on": "held-out" if cell.held_out else "test",
+        "paper": cell.paper,
+        "difference": cell.difference,
+        "runs": len(cell.entries),
+        "seeds": [entry.summary.seed for entry in cell.entries],
+        "ids": [entry.run.id for entry in cell.entries],
+        "notes": list(cell.notes),
+    }
+
+
+def latex_text(text: str) -> str:
+    """The text with what LaTeX would take for a command escaped, and our own signs as LaTeX writes them."""
+    if text.startswith("rate_") and len(text) == len("rate_M"):
+        return f"rate$_\\mathrm{{{text[-1]}}}$"
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    CHOSEN_ON_TEST: r"$^\dagger$",
+}
+
+
+def _markdown_text(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+def _percent(fraction: float) -> str:
+    return f"{100.0 * fraction:.2f}"
+
+
+def _signed(fraction: float) -> str:
+    # A proper minus, as wide as the plus; and no sign before what rounds to nothing.
+    text = f"{100.0 * fraction:+.2f}"
+    return "0.00" if text in {"+0.00", "-0.00"} else text.replace("-", "−")

@@ -1,0 +1,238 @@
+"""`rbp report` and `rbp figure`: from finished runs to a paper's tables and figures."""
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rbp_engine.report.cells import Cell
+    from rbp_engine.report.collect import LeftOut
+    from rbp_engine.run.layout import RunDirectory
+
+IncludeUnfinished = Annotated[
+    bool, typer.Option("--include-unfinished", help="Count runs that have not completed, too.")
+]
+Output = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="FILE", help="The file: .pdf, .png or .svg.", show_default=False),
+]
+Runs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", help="Runs to draw; all completed ones if none is named.", show_default=False),
+]
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Examples:  rbp report --format latex > table.tex   ·   rbp report --missing | sh")(report)
+    group = typer.Typer(name="figure", help="Draw figures for a paper from runs.", no_args_is_help=True)
+    group.command(epilog="Example:  rbp figure curves -o curves.pdf")(curves)
+    group.command("accuracy-vs-T", epilog="Example:  rbp figure accuracy-vs-T -o accuracy.pdf")(accuracy)
+    group.command(epilog="Example:  rbp figure cost -o cost.pdf")(cost)
+    app.add_typer(group)
+
+
+def report(
+    form: Annotated[
+        Format | None, typer.Option("--format", help="How to print it; a table if not said.", show_default=False)
+    ] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Print the commands that would fill the paper's empty cells.")
+    ] = False,
+    include_unfinished: IncludeUnfinished = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Tables like the paper's: mean and standard deviation over the seeds of each experiment.
+
+    A row is one experiment; runs whose settings differ are never averaged.
+
+    Accuracies are those of the test set; the best is marked where its epoch was chosen on the test set, too.
+
+    What was left out is said on stderr.
+    """
+    from rbp_engine.machine import runs_directory
+    from rbp_engine.report.cells import make_cells
+    from rbp_engine.report.collect import collect
+    from rbp_engine.run.store import run_directories
+
+    if as_json and form not in (None, Format.JSON):
+        raise typer.BadParameter(f"--json and --format {form} contradict each other")
+    form = Format.JSON if as_json else form or Format.TABLE
+    runs = runs_directory(runs_dir)
+    if missing:
+        if form not in (Format.TABLE, Format.JSON):
+            raise typer.BadParameter(f"--missing prints commands or JSON, not {form}")
+        _print_missing(runs, runs_dir, as_json=form is Format.JSON)
+        return
+    entries, left_out = collect(run_directories(runs), include_unfinished=include_unfinished)
+    cells = make_cells(entries)
+    if not cells and form is not Format.JSON:
+        say(f"no {'' if include_unfinished else 'completed '}runs in {_plain(str(runs))} to report yet")
+    _print_cells(form, cells, left_out, runs)
+    if form is not Format.JSON:
+        _say_left_out(left_out)
+
+
+def curves(
+    output: Output,
+    runs: Runs = None,
+    include_unfinished: IncludeUnfinished = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Validation top-1 and training loss against epochs: mean and standard deviation over the seeds."""
+    _draw("curves", output, runs or [], runs_dir, include_unfinished=include_unfinished, as_json=as_json)
+
+
+def accuracy(
+    output: Output,
+    runs: Runs = None,
+    include_unfinished: IncludeUnfinished = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Last top-1 against the number of timesteps T, by method: mean and standard deviation over the seeds."""
+    _draw("accuracy-vs-T", output, runs or [], runs_dir, include_unfinished=include_unfinished, as_json=as_json)
+
+
+def cost(
+    output: Output,
+    runs: Runs = None,
+    include_unfinished: IncludeUnfinished = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Peak memory and time of a step against T, by method; runs on different machines are kept apart."""
+    _draw("cost", output, runs or [], runs_dir, include_unfinished=include_unfinished, as_json=as_json)
+
+
+def _draw(
+    kind: str,
+    output: Path,
+    references: Sequence[str],
+    runs_dir: Path | None,
+    *,
+    include_unfinished: bool,
+    as_json: bool,
+) -> None:
+    from rbp_engine.machine import runs_directory
+    from rbp_engine.report.collect import collect
+    from rbp_engine.report.figure import check_path, draw
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.store import find_run, run_directories
+
+    check_path(output)
+    runs = runs_directory(runs_dir)
+    chosen: Sequence[RunDirectory] = [find_run(runs, reference) for reference in dict.fromkeys(references)]
+    entries, left_out = collect(
+        dict.fromkeys(chosen or run_directories(runs)), include_unfinished=include_unfinished or bool(chosen)
+    )
+    if not as_json:
+        _say_left_out(left_out)
+    if not entries:
+        raise RunError(f"no {'' if include_unfinished else 'completed '}runs in {runs} to draw")
+    draw(kind, entries, output)
+    if as_json:
+        ids = sorted(entry.run.id for entry in entries)
+        print_json({"figure": str(output), "runs": ids, "left_out": [vars(left) for left in left_out]})
+    else:
+        say(f"drew {_count(len(entries))} into {_plain(str(output))}")
+
+
+def _print_cells(form: Format, cells: "list[Cell]", left_out: "list[LeftOut]", runs: Path) -> None:
+    from rbp_engine.report import tables
+
+    if form is Format.JSON:
+        print_json(tables.document(cells, left_out, runs))
+    elif form is Format.CSV:
+        sys.stdout.write(tables.csv_text(cells))
+    elif cells and form is Format.TABLE:
+        console().print(_table(cells))
+    elif cells:
+        sys.stdout.write(tables.markdown(cells) if form is Format.MARKDOWN else tables.latex(cells))
+
+
+def _table(cells: "list[Cell]") -> "RenderableType":
+    """Settings that tell rows apart stand below the table by letter: they would not fit into 80 columns."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from rbp_engine.report import tables
+
+    rows = tables.rows(cells)
+    letters = _letters([row.label for row in rows])
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
+    for number, head in enumerate(tables.HEADS):
+        left = number < tables.LEFT_COLUMNS
+        # A network of one's own may have a long name; figures are never cut.
+        table.add_column(head, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    for row in rows:
+        words = [Text(word) for word in row.words]
+        if row.label:
+            words[tables.HEADS.index("T")] = Text.assemble((f"{letters[row.label]} ", "dim"), words[3])
+        table.add_row(*words)
+    legend = [Text(f"{letter}  {label}") for label, letter in letters.items()]
+    notes = [Text(note, style="dim") for note in tables.notes(cells)]
+    return Group(table, Text(), *legend, *notes)
+
+
+def _letters(labels: Sequence[str]) -> dict[str, str]:
+    """A letter for each label: a to z, then a number with a bracket, which nobody takes for a T."""
+    distinct = [label for label in dict.fromkeys(labels) if label]
+    return {label: chr(ord("a") + n) if n < 26 else f"#{n + 1}" for n, label in enumerate(distinct)}
+
+
+def _print_missing(runs: Path, runs_dir: Path | None, *, as_json: bool) -> None:
+    from rbp_engine.report.paper import wanted
+    from rbp_engine.run.store import run_directories
+
+    lacking, troubles = wanted(run_directories(runs))
+    to_do = [one for one in lacking if one.live is None]
+    live = [one for one in lacking if one.live is not None]
+    if as_json:
+        print_json([vars(one) | {"command": one.command(runs_dir)} for one in lacking])
+    else:
+        sys.stdout.write("".join(f"{one.command(runs_dir)}\n" for one in to_do))
+        for one in live:
+            say(f"[dim]under way as {_plain(str(one.live))}: {_plain(one.command(runs_dir))}[/]")
+        if not lacking and not troubles:
+            say("no cell of the paper is empty")
+    for trouble in troubles:
+        say(f"[yellow]left out[/] {_plain(trouble)}")
+
+
+def _say_left_out(left_out: "list[LeftOut]") -> None:
+    if not left_out:
+        return
+    say(f"[yellow]left out {_count(len(left_out))}[/]")
+    for left in left_out:
+        say(f"  {_plain(left.id)}  [dim]{_plain(left.reason)}[/]")
+
+
+def _count(runs: int) -> str:
+    return f"{runs} run{'' if runs == 1 else 's'}"
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    from rbp_engine.report.names import one_line
+
+    return escape(one_line(text))

@@ -1,0 +1,206 @@
+"""`rbp report` and `rbp figure` as a user runs them: processes, files, exit codes."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run import launch
+from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.summary import read_summary, write_summary
+
+Rbp = Callable[..., subprocess.CompletedProcess[str]]
+SCRIPT = """\
+import atexit, os, sys
+import rbp_tui.cli as cli
+from rbp_tui.cli import report
+if "TELL_MODULES" in os.environ:
+    atexit.register(lambda: sys.stderr.write("MODULES " + " ".join(sys.modules)))
+cli.main()
+"""
+HEAVY = {"torch", "torchvision", "spikingjelly", "sklearn", "scipy", "matplotlib"}
+
+
+@pytest.fixture
+def rbp(tmp_path: Path) -> Rbp:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RBP_", "XDG_"))}
+    here = {
+        "HOME": str(tmp_path),
+        "RBP_CONFIG": str(tmp_path / "config"),
+        "RBP_RUNS": str(tmp_path / "runs"),
+        "COLUMNS": "80",
+    }
+
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", SCRIPT, *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=inherited | here | more, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def finish(runs: Path, preset: str, *words: str, last: float, best: float, status: str = "completed") -> RunDirectory:
+    """A run as a worker leaves it, after two epochs."""
+    run = launch.create(load_preset(preset, words), runs)
+    events = EventWriter(run.events(), attempt=1)
+    events.write(RunStart(device="cpu", host="here", steps_per_epoch=10, epochs=2, epoch=0), 0)
+    for epoch, top1 in enumerate((best, last)):
+        events.write(Metrics(epoch, 1.0 - top1, top1, 0.1, 1000.0, 5.0, 1.0), 10 * (epoch + 1))
+        events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360), 10 * (epoch + 1))
+    events.close()
+    summary = read_summary(run)
+    assert summary is not None
+    summary.status, summary.epoch, summary.mem_peak = status, 2, 2**30
+    summary.last, summary.best = {"top1": last, "loss": 1.0 - last}, {"top1": best, "epoch": 1}
+    write_summary(run, summary)
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Three seeds of a cell of the paper, one with another learning rate, one of another method, one stopped."""
+    folder = tmp_path / "runs"
+    for seed, last in ((1, 0.95), (2, 0.955), (3, 0.96)):
+        finish(folder, "cifar10-resnet18", f"seed={seed}", last=last, best=0.96)
+    finish(folder, "cifar10-resnet18", "lr=0.05", last=0.9, best=0.91)
+    finish(folder, "digits", "method=bptt", last=0.97, best=0.98)
+    return folder
+
+
+@pytest.fixture
+def stopped(runs: Path) -> RunDirectory:
+    return finish(runs, "digits", "seed=2", "epochs=15", last=0.5, best=0.6, status="stopped")
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_table_fits_80_columns_without_breaking_a_cell(rbp: Rbp) -> None:
+    done = rbp("report")
+    assert done.returncode == 0
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert [" ".join(line.split()) for line in lines[1:4]] == [
+        "CIFAR-10 ResNet-18 rate_M a 4 90.00 ± – 91.00 ± –† 95.61 −5.61 1",
+        "CIFAR-10 ResNet-18 rate_M b 4 95.50 ± 0.50 96.00 ± 0.00† 95.61 −0.11 3",
+        "digits convnet BPTT 4 97.00 ± – 98.00 ± –† – – 1",
+    ]
+    assert "a  optim.lr = 0.05" in lines and "b  optim.lr = 0.1" in lines
+    assert "† the best epoch was chosen on the test set itself" in lines
+
+
+def test_what_was_left_out_is_said_on_stderr_whatever_the_format(rbp: Rbp, stopped: RunDirectory) -> None:
+    for form in ("table", "markdown", "latex", "csv"):
+        done = rbp("report", "--format", form)
+        assert stopped.id in done.stderr and stopped.id not in done.stdout
+        assert "left out 1 run" in done.stderr
+
+
+def test_json_is_one_document_with_what_was_left_out(rbp: Rbp, stopped: RunDirectory, runs: Path) -> None:
+    done = rbp("report", "--json")
+    document = json.loads(done.stdout)
+    assert document["left_out"] == [{"id": stopped.id, "reason": "stopped"}]
+    assert [(row["method"], row["runs"]) for row in document["rows"]] == [("rate_m", 1), ("rate_m", 3), ("bptt", 1)]
+    assert document["rows"][1]["last"] == {"mean": pytest.approx(0.955), "std": pytest.approx(0.005), "count": 3}
+    assert document["runs_directory"] == str(runs)
+    assert (done.stderr, rbp("report", "--format", "json").stdout) == ("", done.stdout)
+
+
+def test_unfinished_runs_count_when_asked_for_and_are_named(rbp: Rbp, stopped: RunDirectory) -> None:
+    done = rbp("report", "--include-unfinished", "--json")
+    (row,) = [row for row in json.loads(done.stdout)["rows"] if row["ids"] == [stopped.id]]
+    assert row["notes"] == ["seed 2 has not completed: stopped after 2 of 15 epochs"]
+
+
+@pytest.mark.usefixtures("runs")
+def test_csv_can_be_read_and_markdown_and_latex_are_tables(rbp: Rbp) -> None:
+    rows = list(csv.DictReader(io.StringIO(rbp("report", "--format", "csv").stdout)))
+    assert [row["settings"] for row in rows] == ["optim.lr = 0.05", "optim.lr = 0.1", ""]
+    assert rbp("report", "--format", "markdown").stdout.startswith("| data set | network |")
+    assert "\\begin{tabular}" in rbp("report", "--format", "latex").stdout
+
+
+@pytest.mark.usefixtures("stopped")
+def test_missing_prints_a_command_for_each_run_that_is_not_there(rbp: Rbp, runs: Path) -> None:
+    lines = rbp("report", "--missing").stdout.splitlines()
+    assert all(line.startswith("rbp train ") for line in lines)
+    assert "rbp train cifar10-resnet18 method=bptt T=4 seed=1" in lines
+    assert not [line for line in lines if "digits" in line or "cifar10-resnet18 method=rate_m T=4" in line]
+    for number in (1, 2, 3):
+        finish(runs, "cifar10-resnet18", "method=bptt", f"seed={number}", last=0.9, best=0.9)
+    assert len(rbp("report", "--missing").stdout.splitlines()) == len(lines) - 3
+
+
+def test_missing_commands_go_to_the_runs_directory_that_was_named(rbp: Rbp, tmp_path: Path) -> None:
+    done = rbp("report", "--missing", "--runs-dir", "other runs")
+    assert done.stdout.splitlines()[0].endswith(" --runs-dir 'other runs'")
+    (first, *_) = json.loads(rbp("report", "--missing", "--json").stdout)
+    assert set(first) == {"preset", "method", "timesteps", "seed", "live", "command"}
+
+
+@pytest.mark.parametrize("words", [("--json", "--format", "csv"), ("--missing", "--format", "latex")])
+def test_options_that_contradict_each_other_are_refused(rbp: Rbp, words: tuple[str, ...]) -> None:
+    done = rbp("report", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_without_runs_a_report_says_so(rbp: Rbp, tmp_path: Path) -> None:
+    done = rbp("report")
+    assert (done.returncode, done.stdout) == (0, "") and "no completed runs" in done.stderr
+    assert json.loads(rbp("report", "--json").stdout)["rows"] == []
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["curves", "accuracy-vs-T", "cost"])
+def test_a_figure_is_drawn_and_stdout_stays_empty(rbp: Rbp, stopped: RunDirectory, tmp_path: Path, kind: str) -> None:
+    done = rbp("figure", kind, "-o", "figure.pdf")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "drew 5 runs into figure.pdf" in done.stderr and stopped.id in done.stderr
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_named_runs_are_drawn_even_if_they_have_not_completed(rbp: Rbp, stopped: RunDirectory) -> None:
+    done = rbp("figure", "curves", stopped.id, stopped.id[-4:], "-o", "one.svg", "--json")
+    assert json.loads(done.stdout) == {"figure": "one.svg", "runs": [stopped.id], "left_out": []}
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("curves",), "--output"),
+        (("curves", "-o", "figure.tiff"), "must end in .pdf, .png or .svg"),
+        (("curves", "-o", "nowhere/figure.pdf"), "no folder nowhere"),
+        (("curves", "nothing", "-o", "figure.pdf"), "no run 'nothing'"),
+        (("curves", "-o", "full.pdf"), "No space left on device"),
+        (("cost", "-o", "figure.pdf", "--runs-dir", "empty"), "no completed runs in"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_message_and_exit_code_2(
+    rbp: Rbp, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "full.pdf").symlink_to("/dev/full")
+    done = rbp("figure", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("words", [("report",), ("report", "--missing"), ("figure", "--help"), ("report", "--help")])
+def test_only_drawing_loads_matplotlib_and_nothing_loads_torch(rbp: Rbp, words: tuple[str, ...]) -> None:
+    modules = set(rbp(*words, TELL_MODULES="1").stderr.partition("MODULES ")[2].split())
+    assert "rbp_tui.cli.report" in modules and not modules & HEAVY
+
+
+@pytest.mark.usefixtures("runs")
+def test_drawing_loads_no_torch(rbp: Rbp) -> None:
+    done = rbp("figure", "curves", "-o", "figure.png", TELL_MODULES="1")
+    modules = set(done.stderr.partition("MODULES ")[2].split())
+    assert "matplotlib" in modules and not modules & (HEAVY - {"matplotlib"})

@@ -1,0 +1,128 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.report.cells import Cell, label_words, make_cells
+from rbp_engine.report.collect import collect
+from rbp_engine.report.tables import notes
+from rbp_engine.run.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.store import run_directories
+
+FinishRun = Callable[..., RunDirectory]
+
+
+def cells_of(runs: Path) -> list[Cell]:
+    return make_cells(collect(run_directories(runs))[0])
+
+
+def test_the_seeds_of_an_experiment_are_one_row(finish_run: FinishRun, runs: Path) -> None:
+    for seed, last in ((3, 0.9), (1, 0.94), (2, 0.92)):
+        finish_run("digits", f"seed={seed}", f"run.name=n{seed}", f"train.log_every={seed}", curve=(0.96, last))
+    (cell,) = cells_of(runs)
+    assert [entry.summary.seed for entry in cell.entries] == [1, 2, 3]
+    assert (cell.last.mean, cell.last.std) == (pytest.approx(0.92), pytest.approx(0.02))
+    assert cell.best is not None and (cell.best.mean, cell.best.std) == (pytest.approx(0.96), 0.0)
+    assert (cell.label, cell.paper, cell.difference) == ({}, None, None)
+
+
+@pytest.mark.parametrize("word", ["lr=0.05", "epochs=3", "batch=32", "neuron.decay=0.5", "data.flip=true"])
+def test_experiments_are_never_averaged_and_rows_name_what_differs(
+    finish_run: FinishRun, runs: Path, word: str
+) -> None:
+    finish_run("digits", "seed=1", curve=(0.9,))
+    finish_run("digits", "seed=2", word, curve=(0.8,))
+    cells = cells_of(runs)
+    assert sorted(cell.last.mean for cell in cells) == [0.8, 0.9]
+    assert all(len(cell.entries) == 1 and len(cell.label) == 1 for cell in cells)
+    assert len({tuple(label_words(cell.label)) for cell in cells}) == 2
+
+
+def test_a_label_is_the_key_and_the_value(finish_run: FinishRun, runs: Path) -> None:
+    for word in ("lr=0.05", "lr=0.1"):
+        finish_run("digits", word)
+    assert [label_words(cell.label) for cell in cells_of(runs)] == [["optim.lr = 0.05"], ["optim.lr = 0.1"]]
+
+
+def test_methods_and_timesteps_need_no_label(finish_run: FinishRun, runs: Path) -> None:
+    for method in ("rate_m", "bptt"):
+        for timesteps in (4, 2):
+            finish_run("digits", f"method={method}", f"T={timesteps}")
+    cells = cells_of(runs)
+    assert [(cell.method, cell.timesteps) for cell in cells] == [
+        ("bptt", 2),
+        ("bptt", 4),
+        ("rate_m", 2),
+        ("rate_m", 4),
+    ]
+    assert not any(cell.label for cell in cells)
+
+
+def test_runs_of_one_hash_with_edited_settings_are_not_averaged(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("digits", "seed=1")
+    edited = finish_run("digits", "seed=2")
+    edited.preset_toml.write_text(edited.preset_toml.read_text().replace("lr = 0.1", "lr = 0.2"))
+    assert [label_words(cell.label) for cell in cells_of(runs)] == [["optim.lr = 0.1"], ["optim.lr = 0.2"]]
+
+
+def test_equal_settings_under_two_hashes_are_told_apart(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("digits", "seed=1")
+    other = finish_run("digits", "seed=2")
+    write_json(other.summary_json, read_json(other.summary_json) | {"experiment": "0123456789abcdef"})
+    words = [label_words(cell.label) for cell in cells_of(runs)]
+    assert len(words) == 2 and ["recorded as 01234567"] in words
+
+
+def test_what_an_experiment_does_not_fix_is_noted_with_the_seeds(finish_run: FinishRun, runs: Path) -> None:
+    def identity(torch: str, diff: str) -> dict[str, object]:
+        return {"packages": {"torch": torch}, "git": {"commit": "c" * 40, "diff": diff}}
+
+    finish_run("digits", "seed=1", identity=identity("2.8.0", ""), device="NVIDIA X (cuda:0)")
+    finish_run("digits", "seed=2", identity=identity("2.8.0", "+1"), device="NVIDIA X (cuda:1)", host="there")
+    finish_run("digits", "seed=3", identity=identity("2.9.0", ""), device="cpu")
+    (cell,) = cells_of(runs)
+    assert cell.notes == (
+        "host differs: here (seeds 1, 3); there (seed 2)",
+        "device differs: NVIDIA X (seeds 1, 2); cpu (seed 3)",
+        "git commit differs: cccccccccc (seeds 1, 3); cccccccccc with uncommitted changes (seed 2)",
+        "torch differs: 2.8.0 (seeds 1, 2); 2.9.0 (seed 3)",
+    )
+
+
+def test_runs_under_equal_conditions_have_no_notes(finish_run: FinishRun, runs: Path) -> None:
+    for seed in (1, 2):
+        finish_run("digits", f"seed={seed}")
+    assert [cell.notes for cell in cells_of(runs)] == [()]
+
+
+def test_the_difference_is_our_mean_last_minus_the_papers_figure(finish_run: FinishRun, runs: Path) -> None:
+    for seed, last in ((1, 0.95), (2, 0.96)):
+        finish_run("cifar10-resnet18", f"seed={seed}", curve=(0.97, last))
+    (cell,) = cells_of(runs)
+    assert cell.paper == 0.9561
+    assert cell.difference == pytest.approx(0.955 - 0.9561)
+
+
+def test_a_run_that_departs_from_its_preset_says_so_beside_the_papers_figure(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("cifar10-resnet18", "epochs=3", "lr=0.05")
+    (cell,) = cells_of(runs)
+    assert cell.notes == (
+        "departs from the preset cifar10-resnet18: optim.lr = 0.05 (there 0.1), train.epochs = 3 (there 300)",
+    )
+
+
+def test_notes_say_where_the_best_epoch_was_chosen(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("digits")
+    assert any("chosen on the test set" in note for note in notes(cells_of(runs)))
+    assert not any("held-out" in note for note in notes(cells_of(runs)))
+    finish_run("digits", "train.validation_split=0.1", test={"last": 0.9, "best": 0.9})
+    (held_out,) = (note for note in notes(cells_of(runs)) if "held-out" in note)
+    assert held_out.endswith("digits, convnet, rate_M, T = 4, train.validation_split = 0.1")
+
+
+def test_a_best_that_is_not_known_of_every_run_is_noted(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("digits", "seed=1", "train.validation_split=0.1", test={"last": 0.9, "best": 0.9})
+    finish_run("digits", "seed=2", "train.validation_split=0.1", test={"last": 0.9})
+    (cell,) = cells_of(runs)
+    assert cell.best is not None and cell.best.count == 1
+    assert cell.notes == ("best is known of 1 of 2 runs",)

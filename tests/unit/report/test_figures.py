@@ -1,0 +1,161 @@
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.report import panels
+from rbp_engine.report.collect import Entry, collect
+from rbp_engine.report.figure import draw
+from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
+from rbp_engine.report.series import over_seeds
+from rbp_engine.report.spread import Spread
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.store import run_directories
+
+FinishRun = Callable[..., RunDirectory]
+GIB = 2**30
+MAGIC = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
+
+
+def entries_of(runs: Path) -> list[Entry]:
+    return collect(run_directories(runs))[0]
+
+
+def means(points: dict[int, Spread]) -> dict[int, float]:
+    return {x: round(point.mean, 6) for x, point in points.items()}
+
+
+def labels(panel: Panel) -> list[str]:
+    return [line.label for line in panel.lines]
+
+
+def test_curves_are_means_over_the_seeds_at_completed_epochs(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("digits", "seed=1", curve=(0.5, 0.8, 0.7))
+    finish_run("digits", "seed=2", curve=(0.7, 0.8, 0.9))
+    ((top1, loss),) = panels.curves(entries_of(runs))
+    assert (top1.ylabel, loss.ylabel, top1.xlabel) == ("Test top-1 (%)", "Training loss", "Epoch")
+    assert labels(top1) == labels(loss) == ["rate_M, T = 4"]
+    assert means(top1.lines[0].points) == {1: 0.6, 2: 0.8, 3: 0.8}
+    assert list(loss.lines[0].points) == [1, 2, 3]
+
+
+def test_the_curve_with_a_held_out_split_shows_no_test_accuracy(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("digits", "train.validation_split=0.1", curve=(0.5, 0.6), test={"last": 0.1, "best": 0.1})
+    ((top1, _),) = panels.curves(entries_of(runs))
+    assert top1.ylabel == "Held-out top-1 (%)"
+    assert means(top1.lines[0].points) == {1: 0.5, 2: 0.6}
+
+
+def test_a_mean_covers_only_epochs_that_every_seed_has() -> None:
+    assert list(over_seeds([{1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.1, 3: 0.2}])) == [1, 3]
+    assert over_seeds([]) == {}
+
+
+def test_epochs_that_a_resume_has_done_again_count_once(finish_run: FinishRun, runs: Path) -> None:
+    run = finish_run("digits", curve=(0.5, 0.6))
+    events = EventWriter(run.events(), attempt=2)
+    events.write(RunStart(resumed_from="step-00000020", epoch=1), 20)
+    events.write(Metrics(1, 9.0, 0.1, 0.1), 40)
+    events.write(Validation(2, 1.0, 0.9, 1.0, 360), 40)
+    events.close()
+    ((top1, loss),) = panels.curves(entries_of(runs))
+    assert means(top1.lines[0].points) == {1: 0.5, 2: 0.9}
+    assert means(loss.lines[0].points)[2] == 9.0
+
+
+def test_accuracy_has_a_panel_for_each_network_and_a_line_for_each_method(finish_run: FinishRun, runs: Path) -> None:
+    for method in ("rate_m", "bptt"):
+        for timesteps in (4, 2):
+            finish_run("cifar10-resnet18", f"method={method}", f"T={timesteps}", curve=(0.9 + timesteps / 100,))
+    finish_run("digits", curve=(0.9,))
+    ((cifar, digits),) = panels.accuracy(entries_of(runs))
+    assert cifar.ylabel == "CIFAR-10, ResNet-18\nTest top-1 (%)"
+    assert labels(cifar) == ["BPTT", "rate_M"] and labels(digits) == ["rate_M"]
+    assert [line.colour for line in cifar.lines] == [METHOD_COLOURS["bptt"], METHOD_COLOURS["rate_m"]]
+    assert means(cifar.lines[0].points) == {2: 0.92, 4: 0.94}
+
+
+def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run: FinishRun, runs: Path) -> None:
+    for word, timesteps in (("lr=0.1", 2), ("lr=0.1", 4), ("lr=0.05", 4)):
+        finish_run("digits", word, f"T={timesteps}")
+    ((panel,),) = panels.accuracy(entries_of(runs))
+    assert [(line.label, list(line.points)) for line in panel.lines] == [
+        ("rate_M, optim.lr = 0.1", [2, 4]),
+        ("rate_M, optim.lr = 0.05", [4]),
+    ]
+    assert len({(line.colour, line.number) for line in panel.lines}) == 2
+
+
+def test_cost_is_the_peak_and_the_median_step_by_machine(finish_run: FinishRun, runs: Path) -> None:
+    for timesteps in (2, 4):
+        finish_run("digits", f"T={timesteps}", "seed=1", mem_peak=timesteps * GIB, step_ms=10.0 * timesteps)
+    finish_run("digits", "T=2", "seed=2", device="NVIDIA X (cuda:1)", mem_peak=GIB, step_ms=1.0)
+    ((memory, time),) = panels.costs(entries_of(runs))
+    assert (memory.ylabel, time.ylabel) == ("Peak memory (GiB)", "Time per step (ms)")
+    assert labels(memory) == ["rate_M, NVIDIA X on here", "rate_M, cpu on here"]
+    assert [means(line.points) for line in memory.lines] == [{2: GIB}, {2: 2 * GIB, 4: 4 * GIB}]
+    assert [means(line.points) for line in time.lines] == [{2: 1.0}, {2: 20.0, 4: 40.0}]
+
+
+def test_lines_of_one_panel_are_told_apart(finish_run: FinishRun, runs: Path) -> None:
+    for number in range(9):
+        finish_run("digits", f"lr={(number + 1) / 100}", curve=(0.5,))
+    ((top1, _),) = panels.curves(entries_of(runs))
+    assert len({(line.colour, line.number) for line in top1.lines}) == 9
+    assert {line.colour for line in top1.lines} == set(COLOURS)
+
+
+@pytest.mark.parametrize("kind", panels.FIGURES)
+@pytest.mark.parametrize("suffix", MAGIC)
+def test_each_figure_is_drawn_in_each_format(
+    finish_run: FinishRun, runs: Path, tmp_path: Path, kind: str, suffix: str
+) -> None:
+    for seed in (1, 2):
+        finish_run("digits", f"seed={seed}", "run.name=$x$", curve=(0.5, 0.7 + seed / 100))
+    path = tmp_path / f"figure{suffix}"
+    draw(kind, entries_of(runs), path)
+    assert path.read_bytes().startswith(MAGIC[suffix])
+
+
+def test_fonts_in_a_pdf_are_truetype_and_drawing_again_gives_the_same_file(
+    finish_run: FinishRun, runs: Path, tmp_path: Path
+) -> None:
+    finish_run()
+    entries, path = entries_of(runs), tmp_path / "figure.pdf"
+    drawn = []
+    for _ in range(2):
+        draw("curves", entries, path)
+        drawn.append(path.read_bytes())
+    assert drawn[0] == drawn[1]
+    assert b"/Type3" not in drawn[0] and re.search(rb"/FontFile2|/CIDFontType2", drawn[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("figure.tiff", "must end in"), ("figure", "must end in"), ("nowhere/figure.pdf", "no folder"), (".", "end in")],
+)
+def test_a_path_that_cannot_be_drawn_to_is_refused(
+    finish_run: FinishRun, runs: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    finish_run()
+    with pytest.raises(RunError, match=message):
+        draw("curves", entries_of(runs), tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["curves"])
+def test_runs_without_events_are_refused(finish_run: FinishRun, runs: Path, tmp_path: Path, kind: str) -> None:
+    finish_run().events().unlink()
+    with pytest.raises(RunError, match="nothing was written"):
+        draw(kind, entries_of(runs), tmp_path / "figure.pdf")
+    assert not (tmp_path / "figure.pdf").exists()
+
+
+def test_signs_of_formulas_in_names_are_drawn_as_they_stand(tmp_path: Path) -> None:
+    from rbp_engine.report.figure import render
+    from rbp_engine.report.panels import Line
+
+    lines: Sequence[Line] = (Line(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),)
+    assert render([[Panel("Timesteps T", "$a$ (%)", 100.0, True, tuple(lines))]], ".png").startswith(MAGIC[".png"])

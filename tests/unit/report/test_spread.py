@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.report.spread import spread
+
+fractions = st.lists(st.floats(0, 1), min_size=2, max_size=12)
+
+
+@given(fractions)
+def test_mean_and_deviation_are_those_of_a_sample(values: list[float]) -> None:
+    found = spread(values)
+    assert found.count == len(values)
+    assert found.mean == pytest.approx(np.mean(values), abs=1e-12)
+    assert found.std == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+
+
+@given(fractions)
+def test_the_order_of_the_seeds_does_not_show(values: list[float]) -> None:
+    assert spread(values) == spread(values[::-1]) == spread(sorted(values))
+
+
+@given(fractions)
+def test_the_mean_lies_among_the_values(values: list[float]) -> None:
+    assert min(values) <= spread(values).mean <= max(values)
+
+
+@given(st.floats(0, 1), st.integers(2, 9))
+def test_equal_values_do_not_deviate(value: float, count: int) -> None:
+    assert spread([value] * count).std == 0.0
+
+
+@given(st.floats(0, 1))
+def test_a_single_value_has_no_deviation(value: float) -> None:
+    found = spread([value])
+    assert (found.mean, found.std, found.count) == (value, None, 1)
+
+
+def test_no_values_have_no_mean() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        spread([])

@@ -1,0 +1,100 @@
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.report import tables
+from rbp_engine.report.cells import Cell, make_cells
+from rbp_engine.report.collect import collect
+from rbp_engine.report.spread import Spread
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.store import run_directories
+
+FinishRun = Callable[..., RunDirectory]
+
+
+@pytest.fixture
+def cells(finish_run: FinishRun, runs: Path) -> list[Cell]:
+    """Two seeds of a cell of the paper, and a held-out run of digits."""
+    for seed, last in ((1, 0.95), (2, 0.96)):
+        finish_run("cifar10-resnet18", f"seed={seed}", curve=(0.97, last))
+    finish_run("digits", "train.validation_split=0.1", test={"last": 0.9, "best": 0.91})
+    return make_cells(collect(run_directories(runs))[0])
+
+
+def test_a_row_has_the_papers_names_and_two_decimals(cells: list[Cell]) -> None:
+    assert [row.words for row in tables.rows(cells)] == [
+        ("CIFAR-10", "ResNet-18", "rate_M", "4", "95.50 ± 0.71", "97.00 ± 0.00†", "95.61", "−0.11", "2"),
+        ("digits", "convnet", "rate_M", "4", "90.00 ± –", "91.00 ± –", "–", "–", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [(None, "–"), (Spread(0.5, None, 1), "50.00 ± –"), (Spread(0.955, 0.00714, 2), "95.50 ± 0.71")],
+)
+def test_the_deviation_of_a_single_run_is_a_dash(values: Spread | None, text: str) -> None:
+    assert tables.spread_text(values) == text
+
+
+def test_markdown_has_one_line_for_each_cell_and_as_many_columns_everywhere(cells: list[Cell]) -> None:
+    table = tables.markdown(cells).split("\n\n")[0].splitlines()
+    assert len(table) == 2 + len(cells)
+    assert {line.count("|") for line in table} == {10}
+    assert r"rate\_M" in table[2]
+
+
+def test_latex_uses_booktabs_and_escapes_what_it_must(cells: list[Cell]) -> None:
+    lines = tables.latex(cells).splitlines()
+    body = [line for line in lines if not line.startswith("%")]
+    assert [line for line in body if line.endswith("rule")] == [
+        "\\toprule", "\\midrule", "\\midrule", "\\bottomrule",
+    ]  # fmt: skip
+    assert (
+        r"CIFAR-10 & ResNet-18 & rate$_\mathrm{M}$ & 4 & 95.50 $\pm$ 0.71 & 97.00 $\pm$ 0.00$^\dagger$ & 95.61 & "
+        r"$-$0.11 & 2 \\" in body
+    )
+    assert all("\n".join(body).isascii() for _ in body)
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("nets.py:My_Net", r"nets.py:My\_Net"),
+        ("50% & {a}", r"50\% \& \{a\}"),
+        ("a\\b", r"a\textbackslash{}b"),
+        ("rate_S", r"rate$_\mathrm{S}$"),
+    ],
+)
+def test_latex_text_is_escaped(text: str, escaped: str) -> None:
+    assert tables.latex_text(text) == escaped
+
+
+def test_csv_keeps_fractions_and_leaves_empty_what_is_not_there(cells: list[Cell]) -> None:
+    first, second = csv.DictReader(io.StringIO(tables.csv_text(cells)))
+    assert float(first["last_mean"]) == pytest.approx(0.955) and float(first["last_std"]) == pytest.approx(
+        0.00707, 1e-3
+    )
+    assert (first["paper"], first["runs"], first["seeds"], first["best_chosen_on"]) == ("0.9561", "2", "1 2", "test")
+    assert (second["last_std"], second["paper"], second["difference"]) == ("", "", "")
+    assert second["best_chosen_on"] == "held-out"
+
+
+def test_json_keeps_fractions_and_names_every_run(cells: list[Cell], runs: Path) -> None:
+    document = json.loads(json.dumps(tables.document(cells, [], runs)))
+    first, second = document["rows"]
+    assert first["last"]["count"] == 2 and first["difference"] == pytest.approx(-0.0011)
+    assert len(first["ids"]) == 2 and len(first["experiment"]) == 64
+    assert second["last"] == {"mean": 0.9, "std": None, "count": 1}
+    assert document["left_out"] == []
+
+
+def test_text_from_a_strangers_run_stays_on_its_line(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("digits", "seed=1", host="evil\n\\input{x}\x1b[31m")
+    finish_run("digits", "seed=2", host="here")
+    text = tables.latex(make_cells(collect(run_directories(runs))[0]))
+    assert "\x1b" not in text
+    assert all(line.startswith("%") for line in text.splitlines() if "evil" in line or "input{x}" in line)
