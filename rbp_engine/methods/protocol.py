@@ -1,5 +1,6 @@
 """What every training method offers: one step of training, and a prediction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -51,10 +52,12 @@ def check_images(images: Tensor, timesteps: int) -> None:
         )
 
 
-def as_sequence(images: Tensor, timesteps: int) -> SequenceTensor:
+def as_sequence(
+    images: Tensor, timesteps: int, carrier: Callable[[Tensor, int, bool], SequenceTensor] = SequenceTensor
+) -> SequenceTensor:
     """The images as the network's input; [B, C, H, W] stay one image that is the same at every step."""
     check_images(images, timesteps)
-    return SequenceTensor(images, timesteps, static=images.ndim == 4)
+    return carrier(images, timesteps, images.ndim == 4)
 
 
 def images_by_step(images: Tensor, timesteps: int) -> list[Tensor]:
@@ -83,15 +86,23 @@ def reset_state(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, timesteps: int) -> Tensor:
-    """Logits at every timestep, [T, B, C], in evaluation mode; the mode of every module is put back."""
+def predict(
+    model: nn.Module,
+    images: Tensor,
+    timesteps: int,
+    carrier: Callable[[Tensor, int, bool], SequenceTensor] = SequenceTensor,
+) -> Tensor:
+    """Logits at every timestep, [T, B, C], in evaluation mode; the mode of every module is put back.
+
+    `carrier` makes the network's input of (images, T, whether they are the same at every step).
+    """
     if timesteps < 1:
         raise ValueError(f"timesteps must be at least 1, got {timesteps}")
     reset_state(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        logits = carried(model(as_sequence(images, timesteps)), SequenceTensor).steps()
+        logits = carried(model(as_sequence(images, timesteps, carrier)), SequenceTensor).steps()
     finally:
         for module, training in modes:
             module.training = training

@@ -40,28 +40,34 @@ class SequenceTensor(Carrier):
         """[B, …]."""
         return self.values if self.static else self.values.mean(0)
 
-    def fire(self, neuron: LIF) -> SequenceTensor:
+    def like(self, values: Tensor, *, static: bool) -> Self:
+        """Other values of the same timesteps."""
+        return type(self)(values, self.timesteps, static)
+
+    def fire(self, neuron: LIF) -> Self:
         current = self.steps()
         if torch.is_grad_enabled() and current.requires_grad:
-            return SequenceTensor(lif.sequence(current, **neuron.settings), self.timesteps)
+            return self.like(lif.sequence(current, **neuron.settings), static=False)
         spikes = lif.spikes_only(current, decay=neuron.decay, threshold=neuron.threshold, v_reset=neuron.v_reset)
-        return SequenceTensor(spikes, self.timesteps)
+        return self.like(spikes, static=False)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         carriers = list(all_carriers(args))
-        timesteps, static = carriers[0].timesteps, all(carrier.static for carrier in carriers)
+        first: Self = carriers[0]
+        static = all(carrier.static for carrier in carriers)
         if static:
-            return cls(function(*replace_carriers(args, lambda x: x.values), **kwargs), timesteps, static=True)
+            return first.like(function(*replace_carriers(args, lambda x: x.values), **kwargs), static=True)
         out = function(*replace_carriers(args, lambda x: x.steps().flatten(0, 1)), **kwargs)
-        return cls(out.unflatten(0, (timesteps, -1)), timesteps)
+        return first.like(out.unflatten(0, (first.timesteps, -1)), static=False)
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         carriers = list(all_carriers(args))
         # [B, …] broadcasts against [T, B, …] as it stands.
         out = function(*replace_carriers(args, lambda x: x.values), **kwargs)
-        return cls(out, carriers[0].timesteps, static=all(carrier.static for carrier in carriers))
+        first: Self = carriers[0]
+        return first.like(out, static=all(carrier.static for carrier in carriers))
 
     @classmethod
     def batch_norm(
@@ -77,9 +83,30 @@ class SequenceTensor(Carrier):
     ) -> Self:
         if x.static and training:
             args = (running_mean, running_var, weight, bias, momentum, eps)
-            return cls(static_batch_norm(x.values, x.timesteps, *args), x.timesteps, static=True)
+            return x.like(static_batch_norm(x.values, x.timesteps, *args), static=True)
         args = (x, running_mean, running_var, weight, bias, training, momentum, eps)  # type: ignore[assignment]
         return cls.per_step(F.batch_norm, args, {})
+
+
+class ShuffledTensor(SequenceTensor):
+    """A sequence for evaluation whose layers receive their inputs in a random order of time (paper, table 2)."""
+
+    def __init__(self, values: Tensor, timesteps: int, static: bool, generator: torch.Generator) -> None:
+        super().__init__(values, timesteps, static)
+        self.generator = generator
+
+    def like(self, values: Tensor, *, static: bool) -> Self:
+        return type(self)(values, self.timesteps, static, self.generator)
+
+    def fire(self, neuron: LIF) -> Self:
+        return super().fire(neuron).shuffled()
+
+    def shuffled(self) -> Self:
+        """The same steps in an order drawn anew; the same for all samples of the batch."""
+        if self.static:
+            return self
+        order = torch.randperm(self.timesteps, generator=self.generator).to(self.values.device)
+        return self.like(self.values[order], static=False)
 
 
 def static_batch_norm(

@@ -53,7 +53,6 @@ class Checkpointer:
         if at != self._saved:
             started = time.perf_counter()
             self._check_weights(at)
-            self.recorder.board.flush()
             saved = checkpoint.save(
                 self.run.checkpoints,
                 self.model,

@@ -16,9 +16,5 @@ class TensorBoardLog:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def flush(self) -> None:
-        """Everything onto the disk, as nobody writes again what lies before a checkpoint."""
-        self._writer.flush()
-
     def close(self) -> None:
         self._writer.close()

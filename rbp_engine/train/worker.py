@@ -43,52 +43,27 @@ def main(folder: str) -> int:
 
 def run_attempt(run: RunDirectory, journal: Journal, stop: StopFlag) -> str:
     """Build everything from the run's preset, go on from the newest checkpoint if there is one, and train."""
-    from rbp_engine.preset import experiment_hash, parse_checkpoint_every, read_resolved
+    from rbp_engine.preset import parse_checkpoint_every, read_resolved
 
     preset = read_resolved(run.preset_toml)
 
     # From here on torch: the journal has been beating while it loads.
-    from rbp_engine.methods import create_method
-    from rbp_engine.models import create_model
     from rbp_engine.train import checkpoint
+    from rbp_engine.train.assembly import build_feed, build_method, build_model, build_optimizer
     from rbp_engine.train.checkpointer import Checkpointer
     from rbp_engine.train.device import choose_device, describe_device
-    from rbp_engine.train.feed import open_feed
     from rbp_engine.train.memory import MemoryGauge
-    from rbp_engine.train.optimisation import create_optimizer, learning_rate
+    from rbp_engine.train.optimisation import learning_rate
     from rbp_engine.train.recorder import Recorder
     from rbp_engine.train.tensorboard import TensorBoardLog
     from rbp_engine.train.trainer import report_test, train
 
     device = choose_device(preset.run.device)
     seed_everything(preset.run.seed)
-    feed = open_feed(
-        preset.data,
-        timesteps=preset.method.timesteps,
-        seed=preset.run.seed,
-        held_out=preset.train.validation_split,
-        device=device,
-        own_code=run.code,
-    )
-    neuron = preset.neuron.model_dump()
-    model = create_model(
-        preset.model.name,
-        num_classes=feed.classes,
-        in_channels=feed.channels,
-        init=preset.model.init,
-        own_code=run.code,
-        args=preset.model.args,
-        **neuron,
-    ).to(device)
-    scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
-    method = create_method(preset.method.name, preset.method.timesteps, **scale)
-    optimizer = create_optimizer(
-        model,
-        preset.optim.name,
-        lr=preset.optim.lr,
-        momentum=preset.optim.momentum,
-        weight_decay=preset.optim.weight_decay,
-    )
+    feed = build_feed(run, preset, device)
+    model = build_model(run, preset, feed, device)
+    method = build_method(preset)
+    optimizer = build_optimizer(preset, model)
 
     checkpoint.remove_leftovers(run.checkpoints)
     found, skipped = checkpoint.find_newest(run.checkpoints)
@@ -136,7 +111,7 @@ def run_attempt(run: RunDirectory, journal: Journal, stop: StopFlag) -> str:
             optimizer,
             recorder,
             every=parse_checkpoint_every(preset.train.checkpoint_every),
-            experiment=experiment_hash(preset),
+            experiment=journal.summary.experiment,
         ),
         stop,
         epochs=preset.train.epochs,

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from rbp_engine.errors import UserError
-from rbp_tui.cli import data, doctor, presets, report, runs, train
+from rbp_tui.cli import data, doctor, evaluate, presets, report, runs, train
 from rbp_tui.cli.output import fail
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ runs.register(app)
 presets.register(app)
 data.register(app)
 report.register(app)
+evaluate.register(app)
 doctor.register(app)
 
 

@@ -14,6 +14,8 @@ COMMANDS = {
     "presets show digits": (),
     "data list": (),
     "train digits --dry-run": (),
+    "report": (),
+    "report --missing": (),
 }
 
 

@@ -1,0 +1,58 @@
+"""From a run's preset to the objects that train: data, network, method, optimizer."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from rbp_engine.data.protocol import Feed
+from rbp_engine.methods import Method, create_method
+from rbp_engine.models import create_model
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.train.feed import open_feed
+from rbp_engine.train.optimisation import create_optimizer
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+
+def build_feed(run: RunDirectory, preset: "Preset", device: torch.device, timesteps: int | None = None) -> Feed:
+    """The data of a run; `timesteps` in the place of the preset's, for an evaluation at another T."""
+    return open_feed(
+        preset.data,
+        timesteps=preset.method.timesteps if timesteps is None else timesteps,
+        seed=preset.run.seed,
+        held_out=preset.train.validation_split,
+        device=device,
+        own_code=run.code,
+    )
+
+
+def build_model(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device) -> nn.Module:
+    """The network of a run with freshly drawn weights, on the device."""
+    return create_model(
+        preset.model.name,
+        num_classes=feed.classes,
+        in_channels=feed.channels,
+        init=preset.model.init,
+        own_code=run.code,
+        args=preset.model.args,
+        **preset.neuron.model_dump(),
+    ).to(device)
+
+
+def build_method(preset: "Preset") -> Method:
+    """The training method of a run."""
+    scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
+    return create_method(preset.method.name, preset.method.timesteps, **scale)
+
+
+def build_optimizer(preset: "Preset", model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a run."""
+    return create_optimizer(
+        model,
+        preset.optim.name,
+        lr=preset.optim.lr,
+        momentum=preset.optim.momentum,
+        weight_decay=preset.optim.weight_decay,
+    )

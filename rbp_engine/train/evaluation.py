@@ -1,0 +1,112 @@
+"""Evaluate the weights of a run: `python -m rbp_engine.train.evaluation RUN …`, one line of JSON on stdout.
+
+The paper's checks of a rate code: accuracy at every t ≤ T, at another T than trained with, and with the inputs of
+every layer shuffled in time (its Table 2), which a rate code survives.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rbp_engine.data.protocol import EvaluationSource
+from rbp_engine.methods.protocol import predict
+from rbp_engine.preset import read_resolved
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.spiking.sequence import SequenceTensor, ShuffledTensor
+from rbp_engine.train import checkpoint
+from rbp_engine.train.assembly import build_feed, build_model
+from rbp_engine.train.device import choose_device
+
+
+def evaluate_run(
+    run: RunDirectory,
+    *,
+    weights: str = "last",
+    timesteps: Sequence[int] = (),
+    shuffle_time: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Evaluate on the test set, once for each T of `timesteps` (the trained one if empty).
+
+    `weights` is "last" or "best". Each result has top1, top5, loss (of the logits' time mean), samples, and
+    `top1_by_step`: accuracy if only the first t steps are averaged, t = 1 … T. Raises CheckpointError.
+    """
+    preset = read_resolved(run.preset_toml)
+    where = choose_device(device)
+    found = checkpoint.find_best(run.checkpoints) if weights == "best" else checkpoint.find_newest(run.checkpoints)[0]
+    if found is None:
+        raise checkpoint.CheckpointError(f"{run.id} has no checkpoint of its {weights} weights")
+    results = []
+    for steps in timesteps or [preset.method.timesteps]:
+        feed = build_feed(run, preset, where, steps)
+        model = build_model(run, preset, feed, where)
+        checkpoint.load_weights(found, model)
+        result = evaluate_by_step(
+            model, feed.test, steps, torch.Generator().manual_seed(seed) if shuffle_time else None
+        )
+        described = {"run": run.id, "weights": weights, "checkpoint": found.path.name, "split": feed.test.split}
+        results.append(described | {"timesteps": steps, "shuffled": shuffle_time} | result)
+    return results
+
+
+@torch.no_grad()
+def evaluate_by_step(
+    model: nn.Module, batches: EvaluationSource, timesteps: int, shuffle: torch.Generator | None
+) -> dict[str, Any]:
+    """Loss, top-1 and top-5 over all samples, and top-1 after each timestep; `shuffle` draws orders of time."""
+    sums, by_step, samples = torch.zeros(3, dtype=torch.float64), torch.zeros(timesteps, dtype=torch.float64), 0
+    for images, labels in batches:
+        logits = predict(model, images, timesteps, _shuffled(shuffle) if shuffle else SequenceTensor)
+        steps = torch.arange(1, timesteps + 1, device=logits.device).view(-1, 1, 1)
+        means = logits.cumsum(0) / steps
+        hits = means[-1].topk(min(5, means.shape[-1]), dim=1).indices == labels.unsqueeze(1)
+        loss = F.cross_entropy(means[-1], labels, reduction="sum")
+        sums += torch.stack([loss, hits[:, 0].sum(), hits.sum()]).double().cpu()
+        by_step += (means.argmax(-1) == labels).sum(1).double().cpu()
+        samples += len(labels)
+    loss_sum, top1, top5 = (sums / samples).tolist()
+    return {
+        "top1": top1,
+        "top5": top5,
+        "loss": loss_sum,
+        "samples": samples,
+        "top1_by_step": (by_step / samples).tolist(),
+    }
+
+
+def _shuffled(generator: torch.Generator) -> Any:
+    def make(values: Tensor, timesteps: int, static: bool) -> ShuffledTensor:
+        return ShuffledTensor(values, timesteps, static, generator).shuffled()
+
+    return make
+
+
+def main(words: Sequence[str]) -> int:
+    """Evaluate as the command line says; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m rbp_engine.train.evaluation", description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--weights", choices=("last", "best"), default="last")
+    parser.add_argument("--timesteps", type=int, nargs="*", default=[])
+    parser.add_argument("--shuffle-time", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    settings = vars(parser.parse_args(words))
+    try:
+        results = evaluate_run(RunDirectory(settings.pop("run").resolve()), **settings)
+    except Exception as error:
+        sys.stdout.write(json.dumps({"problem": str(error) or type(error).__name__}) + "\n")
+        return 1
+    sys.stdout.write(json.dumps({"results": results}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""`rbp eval`: the paper's checks on the weights of a run."""
+
+import json
+import subprocess
+import sys
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from rbp_tui.cli.output import Json, RunsDir, console, fail, print_json
+from rbp_tui.cli.runs import Run
+
+
+class Weights(StrEnum):
+    LAST = "last"
+    BEST = "best"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("eval", epilog="Example:  rbp eval last --timesteps 1,2,4,8   ·   rbp eval 3f2a --shuffle-time")(
+        evaluate
+    )
+
+
+def evaluate(
+    run: Run,
+    weights: Annotated[Weights, typer.Option(help="Which weights: of the last epoch, or of the best.")] = Weights.LAST,
+    timesteps: Annotated[
+        str, typer.Option(metavar="T,T,…", help="Numbers of timesteps to test at; the trained one if left out.")
+    ] = "",
+    shuffle_time: Annotated[
+        bool, typer.Option("--shuffle-time", help="Shuffle the inputs of every layer in time; a rate code survives it.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate the weights of a run on the test set: at every t up to T, at other T, or shuffled in time."""
+    from rbp_engine.machine import runs_directory
+    from rbp_engine.run.store import find_run
+
+    directory = find_run(runs_directory(runs_dir), run)
+    command = [sys.executable, "-m", "rbp_engine.train.evaluation", str(directory.path), "--weights", weights.value]
+    command += ["--device", device, *(["--shuffle-time"] if shuffle_time else [])]
+    if timesteps:
+        command += ["--timesteps", *(str(steps) for steps in _numbers(timesteps))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    answer: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"problem": "the evaluation was ended"}
+    if done.returncode:
+        raise typer.Exit(fail(answer["problem"], 1))
+    if as_json:
+        print_json(answer["results"])
+        return
+    from rich.table import Table
+
+    from rbp_tui import format as fmt
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("T", "top-1 %", "top-5 %", "loss", "top-1 % after each step"):
+        table.add_column(heading, justify="left" if heading.endswith("step") else "right")
+    for result in answer["results"]:
+        by_step = " ".join(fmt.percent(top1) for top1 in result["top1_by_step"])
+        numbers = [fmt.percent(result["top1"]), fmt.percent(result["top5"]), fmt.number(result["loss"])]
+        table.add_row(str(result["timesteps"]), *numbers, by_step)
+    first = answer["results"][0]
+    shuffled = ", every layer's inputs shuffled in time" if shuffle_time else ""
+    console(stderr=True).print(
+        f"[dim]{first['samples']} {first['split']} images, {first['weights']} weights of {first['run']}{shuffled}[/]"
+    )
+    console().print(table)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise typer.BadParameter(f"expected numbers such as 1,2,4, got {text!r}", param_hint="--timesteps")
+    return numbers
