@@ -3,7 +3,7 @@
 Nothing has to be saved to go on in the middle of an epoch, and nothing is drawn from torch's global generator.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,17 +11,17 @@ from torch import Tensor
 
 from rbp_engine.data import augmentation
 from rbp_engine.data.autoaugment import autoaugment_batched
-from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.data.splits import Images
 
 
 class Normalise:
     """uint8 pixels [B, C, H, W] to float32: scaled to [0, 1], then (x − mean) / deviation per channel."""
 
-    def __init__(self, splits: DataSplits, device: torch.device) -> None:
-        mean = torch.tensor(splits.mean, device=device).view(1, -1, 1, 1)
-        deviation = torch.tensor(splits.deviation, device=device).view(1, -1, 1, 1)
-        self.scale = 1.0 / (255.0 * deviation)
-        self.shift = -mean / deviation
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float], device: torch.device) -> None:
+        means = torch.tensor(mean, device=device).view(1, -1, 1, 1)
+        deviations = torch.tensor(deviation, device=device).view(1, -1, 1, 1)
+        self.scale = 1.0 / (255.0 * deviations)
+        self.shift = -means / deviations
 
     def __call__(self, pixels: Tensor) -> Tensor:
         return torch.addcmul(self.shift, pixels.float(), self.scale)
@@ -66,16 +66,17 @@ class TrainBatches:
         generator = torch.Generator(self.images.labels.device)
         for position in range(start, self.batches):
             index = order[position * self.batch_size : (position + 1) * self.batch_size]
-            generator.manual_seed(_mix(self.seed, epoch, 1 + position))
-            yield self._augment(self.images.pixels[index], generator), self.images.labels[index]
+            seed = _mix(self.seed, epoch, 1 + position)
+            yield self._augment(self.images.pixels[index], generator.manual_seed(seed), seed), self.images.labels[index]
 
-    def _augment(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+    def _augment(self, pixels: Tensor, generator: torch.Generator, seed: int) -> Tensor:
         if self.crop_padding:
             pixels = augmentation.random_crop(pixels, self.crop_padding, generator)
         if self.flip:
             pixels = augmentation.random_flip(pixels, generator)
         if self.auto_augment:
-            pixels = autoaugment_batched(pixels, generator)
+            # It groups images by operation on the host, so its draws belong there.
+            pixels = autoaugment_batched(pixels, torch.Generator().manual_seed(seed))
         images = self.normalise(pixels)
         return augmentation.cutout(images, self.cutout, generator) if self.cutout else images
 

@@ -51,7 +51,7 @@ def _images(files: list[Path], labels_key: bytes, classes: int) -> Images:
 
 
 def _read(file: Path, labels_key: bytes, classes: int) -> tuple[Any, Any]:
-    """Pixels and labels of one batch file. Raises ValueError, naming the file, where it is damaged or something else."""
+    """Pixels and labels of one batch file. Raises ValueError, naming the file, where it is damaged or another."""
     try:
         with file.open("rb") as stream:
             batch = _ArraysOnly(stream, encoding="bytes").load()

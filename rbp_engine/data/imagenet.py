@@ -10,7 +10,7 @@ from rbp_engine.data.folder_batches import WorkerEvaluationBatches, WorkerTrainB
 from rbp_engine.data.image_files import FileImages
 from rbp_engine.data.image_folders import ImageList, list_image_folders
 from rbp_engine.data.protocol import Feed
-from rbp_engine.data.splits import DataSplits, Images, stratified_split
+from rbp_engine.data.splits import Images, stratified_split
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
@@ -39,8 +39,7 @@ def imagenet(
     ValueError for folders that are not in order, and later for a damaged file.
     """
     folders = list_image_folders(root, cache)
-    empty = Images(torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-    normalise = Normalise(DataSplits(empty, empty, len(folders.classes), MEAN, DEVIATION), device)
+    normalise = Normalise(MEAN, DEVIATION, device)
 
     def evaluation(images: ImageList, split: str) -> WorkerEvaluationBatches:
         return WorkerEvaluationBatches(

@@ -78,7 +78,7 @@ def _splits(data: "Data", own_code: Path) -> DataSplits:
 
 
 def _images_in_memory(data: "Data", splits: DataSplits, *, seed: int, held_out: float, device: torch.device) -> Feed:
-    normalise = Normalise(splits, device)
+    normalise = Normalise(splits.mean, splits.deviation, device)
     test = EvaluationBatches(splits.test.to(device), normalise, batch_size=data.batch_size)
     train_images, validation = splits.train, test
     if held_out:

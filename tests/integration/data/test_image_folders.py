@@ -1,0 +1,416 @@
+"""ImageNet's layout with three tiny classes: real files, real worker processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import transforms
+
+from rbp_engine.data import image_folders
+from rbp_engine.data.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
+from rbp_engine.data.image_files import FileImages, random_box, read_image
+from rbp_engine.data.image_folders import check_image_folders, list_image_folders
+from rbp_engine.data.imagenet import DEVIATION, MEAN, imagenet
+from rbp_engine.data.protocol import Feed
+
+CPU = torch.device("cpu")
+CLASSES = ("n01440764", "n01443537", "n02056570")
+TRAIN, VAL = 9, 5
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("imagenet")
+    draw = np.random.default_rng(0)
+    for side, count in (("train", TRAIN), ("val", VAL)):
+        for name in reversed(CLASSES):
+            (root / side / name).mkdir(parents=True)
+            for number in range(count):
+                height, width = draw.integers(30, 90, 2)
+                small = Image.fromarray(draw.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+                suffix = (".JPEG", ".jpg", ".png", ".jpeg")[number % 4]
+                small.resize((int(width), int(height))).save(root / side / name / f"{name}_{number}{suffix}")
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return shutil.copytree(made, tmp_path / "imagenet")
+
+
+def feed(root: Path, **settings: Any) -> Feed:
+    defaults = {"batch_size": 6, "seed": 3, "held_out": 0.0, "device": CPU, "size": 32}
+    return imagenet(root, **(defaults | settings))
+
+
+def epoch(source: Feed, number: int = 0, start: int = 0) -> list[tuple[Tensor, Tensor]]:
+    return list(source.train.epoch(number, start))
+
+
+def same(ours: Iterable[tuple[Tensor, Tensor]], theirs: Iterable[tuple[Tensor, Tensor]]) -> bool:
+    pairs = list(zip(ours, theirs, strict=True))
+    return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
+
+
+# What lies there
+
+
+def test_classes_are_the_folders_in_the_order_of_their_names(made: Path) -> None:
+    folders = list_image_folders(made)
+    assert folders.classes == CLASSES
+    assert folders.train.labels.tolist() == [label for label in range(3) for _ in range(TRAIN)]
+    assert len(folders.val) == 3 * VAL
+    for index in range(len(folders.train)):
+        path = Path(folders.train.path(index))
+        assert path.is_file() and path.parent == made / "train" / CLASSES[folders.train.labels[index]]
+
+
+def test_other_files_and_hidden_folders_are_not_images(root: Path) -> None:
+    before = list_image_folders(root)
+    (root / "train" / ".cache").mkdir()
+    (root / "val" / CLASSES[0] / "Thumbs.db").write_bytes(b"x")
+    (root / "val" / CLASSES[0] / "._n01440764_0.JPEG").write_bytes(b"x")
+    (root / "train" / f"{CLASSES[0]}.tar").write_bytes(b"x")
+    after = list_image_folders(root)
+    assert after.val.fingerprint() == before.val.fingerprint() and after.classes == before.classes
+
+
+def test_the_fingerprint_names_the_images_wherever_they_lie(made: Path, root: Path) -> None:
+    here, there = list_image_folders(made).train, list_image_folders(root).train
+    assert here.fingerprint() == there.fingerprint()
+    assert here.subset(np.arange(5)).fingerprint() != here.fingerprint()
+    (root / "train" / CLASSES[0] / f"{CLASSES[0]}_0.JPEG").rename(root / "train" / CLASSES[0] / "other.JPEG")
+    assert list_image_folders(root).train.fingerprint() != here.fingerprint()
+
+
+def test_the_second_start_reads_no_names_until_a_folder_has_changed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    first = list_image_folders(root, cache)
+    read: list[Path] = []
+    names = image_folders._image_names
+    monkeypatch.setattr(image_folders, "_image_names", lambda folder: (read.append(folder), names(folder))[1])
+    again = list_image_folders(root, cache)
+    assert read == []
+    assert again.train.fingerprint() == first.train.fingerprint()
+    assert [again.val.path(index) for index in range(15)] == [first.val.path(index) for index in range(15)]
+    (root / "val" / CLASSES[1] / f"{CLASSES[1]}_0.JPEG").unlink()
+    assert len(list_image_folders(root, cache).val) == 3 * VAL - 1 and read
+    for kept in (cache / "listings").iterdir():
+        kept.write_bytes(b"PK\x03\x04 torn")
+    assert len(list_image_folders(root, cache).val) == 3 * VAL - 1
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert len(list_image_folders(made, tmp_path / "cache").train) == 3 * TRAIN
+
+
+def flat_val(root: Path) -> None:
+    for image in (root / "val").glob("*/*"):
+        image.rename(root / "val" / image.name)
+    for name in CLASSES:
+        (root / "val" / name).rmdir()
+
+
+def no_images(root: Path) -> None:
+    for image in (root / "train" / CLASSES[2]).iterdir():
+        image.unlink()
+
+
+DISORDER = {
+    "a flat val": (flat_val, "val holds 15 images and no class folders: move each image into the folder of its class"),
+    "no val": (lambda root: shutil.rmtree(root / "val"), r"val cannot be read \(No such file or directory\)"),
+    "a class missing in val": (
+        lambda root: shutil.rmtree(root / "val" / CLASSES[1]),
+        rf"val has no folder for {CLASSES[1]}, which the other side has",
+    ),
+    "a class missing in train": (
+        lambda root: shutil.rmtree(root / "train" / CLASSES[1]),
+        rf"train has no folder for {CLASSES[1]}, which the other side has",
+    ),
+    "an empty class": (no_images, rf"train has no images for {CLASSES[2]} .*unpack the archive of the class again"),
+}
+
+
+@pytest.mark.parametrize("disorder", DISORDER)
+def test_folders_in_disorder_are_one_message_with_the_folder_and_the_remedy(root: Path, disorder: str) -> None:
+    disturb, message = DISORDER[disorder]
+    disturb(root)
+    with pytest.raises(ValueError, match=message) as caught:
+        feed(root)
+    assert str(root) in str(caught.value) and "\n" not in str(caught.value)
+    assert check_image_folders(root, expected_classes=3) == [str(caught.value)]
+
+
+def test_a_check_counts_the_classes_and_looks_into_every_file(root: Path) -> None:
+    assert check_image_folders(root, expected_classes=3) == []
+    [problem] = check_image_folders(root)
+    assert "has 3 classes, expected 1000" in problem
+    damaged = root / "train" / CLASSES[0] / f"{CLASSES[0]}_0.JPEG"
+    damaged.write_bytes(b"<html>404</html>")
+    [problem] = check_image_folders(root, expected_classes=3)
+    assert problem.startswith(f"{damaged}: is not a JPEG or PNG image")
+
+
+# One image
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P", "LA"])
+def test_whatever_a_file_holds_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(np.full((20, 30, 3), (200, 40, 90), np.uint8)).convert(mode)
+    file = tmp_path / ("image.JPEG" if mode in ("RGB", "L", "CMYK") else "image.png")
+    image.save(file)
+    pixels = read_image(str(file))
+    assert pixels.shape == (3, 20, 30) and pixels.dtype == torch.uint8
+    expected = torch.from_numpy(np.asarray(Image.open(file).convert("RGB")).copy()).permute(2, 0, 1)
+    assert int((pixels.int() - expected.int()).abs().max()) <= 2
+
+
+def test_a_png_that_is_named_jpeg_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 9), (1, 2, 3)).save(tmp_path / "n02105855_2933.JPEG", format="PNG")
+    assert read_image(str(tmp_path / "n02105855_2933.JPEG"))[:, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_evaluation_is_the_centre_of_the_resized_image(made: Path) -> None:
+    images = FileImages(list_image_folders(made).val, 56)
+    theirs = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(56)])
+    for index in range(len(images.labels)):
+        ours = images.plain(index)
+        expected = np.asarray(theirs(Image.open(images.images.path(index)))).transpose(2, 0, 1)
+        assert ours.shape == (3, 56, 56)
+        # Pillow's decoder and resize round otherwise here and there.
+        assert float((ours.float() - torch.from_numpy(expected.astype(np.float32))).abs().mean()) < 1.0
+
+
+def test_a_random_crop_lies_inside_with_the_areas_and_shapes_of_inception() -> None:
+    draw = np.random.default_rng(0)
+    boxes = np.array([random_box(375, 500, draw) for _ in range(4000)])
+    top, left, height, width = boxes.T
+    assert (top >= 0).all() and (left >= 0).all()
+    assert (top + height <= 375).all() and (left + width <= 500).all()
+    area, ratio = height * width / (375 * 500), width / height
+    assert area.min() > 0.078 and area.max() <= 1.0
+    assert ratio.min() > 0.74 and ratio.max() < 1.35
+    image = torch.empty(3, 375, 500)
+    theirs = np.array(
+        [transforms.RandomResizedCrop.get_params(image, [0.08, 1], [3 / 4, 4 / 3])[2:] for _ in range(4000)]
+    )
+    assert abs(area.mean() - (theirs[:, 0] * theirs[:, 1] / (375 * 500)).mean()) < 0.03
+    assert random_box(10, 1000, np.random.default_rng(0))[2] <= 10
+
+
+# Training
+
+
+def test_an_epoch_has_every_image_once_normalised_and_square(made: Path) -> None:
+    batches = epoch(feed(made))
+    assert [tuple(images.shape) for images, _ in batches] == [(6, 3, 32, 32)] * 4 + [(3, 3, 32, 32)]
+    assert torch.cat([labels for _, labels in batches]).bincount().tolist() == [TRAIN] * 3
+    images = torch.cat([images for images, _ in batches])
+    deviation, mean = (torch.tensor(values).view(1, 3, 1, 1) for values in (DEVIATION, MEAN))
+    pixels = (images * deviation + mean) * 255
+    torch.testing.assert_close(pixels, pixels.round(), atol=1e-3, rtol=0)
+    assert images.dtype == torch.float32 and float(pixels.min()) >= -1e-3 and float(pixels.max()) <= 255.001
+
+
+def test_an_epoch_is_the_same_whatever_the_workers_and_another_for_another_epoch_and_seed(made: Path) -> None:
+    first = epoch(feed(made))
+    for workers in (0, 1, 2):
+        assert same(first, epoch(feed(made, workers=workers)))
+    assert not same(first, epoch(feed(made), 1))
+    assert not same(first, epoch(feed(made, seed=4)))
+    assert same(epoch(feed(made), 1), epoch(feed(made, workers=2), 1))
+
+
+def test_an_image_is_augmented_otherwise_at_another_place() -> None:
+    class Numbers:
+        labels = np.zeros(64, dtype=np.int64)
+
+        def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
+            return torch.tensor([[[draw.random(), 0.0]]])
+
+        plain: Any = None
+
+    [(images, _)] = WorkerTrainBatches(
+        Numbers(), lambda x: x, device=CPU, batch_size=64, seed=0, flip=True, drop_last=False, workers=0
+    ).epoch(0)
+    mirrored = images[:, 0, 0, 0] == 0
+    assert len(images.sum((1, 2, 3)).unique()) == 64
+    assert 15 < int(mirrored.sum()) < 49, "about half of them are mirrored"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_from_a_position_on_it_is_the_tail_and_nothing_before_it_is_read(
+    made: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    whole = epoch(feed(made), 2)
+    for start in (1, 4, 5):
+        assert same(whole[start:], epoch(feed(made, workers=workers), 2, start))
+    read: list[int] = []
+    augmented = FileImages.augmented
+    monkeypatch.setattr(
+        FileImages, "augmented", lambda self, index, draw: (read.append(index), augmented(self, index, draw))[1]
+    )
+    epoch(feed(made), 2, 4)
+    assert len(read) == 3
+
+
+def test_the_last_smaller_batch_may_be_left_out(made: Path) -> None:
+    source = feed(made, drop_last=True)
+    assert len(source.train) == len(epoch(source)) == 4
+    with pytest.raises(ValueError, match=r"data\.batch_size = 28 is more than the 27 training images"):
+        feed(made, batch_size=28, drop_last=True)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_each_rank_has_its_contiguous_share_of_each_batch(made: Path, world_size: int) -> None:
+    whole = epoch(feed(made, drop_last=True))
+    shares = [epoch(feed(made, drop_last=True, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    joined = [
+        (torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts]))
+        for parts in zip(*shares, strict=True)
+    ]
+    assert same(whole, joined)
+
+
+def test_a_batch_that_ranks_cannot_share_equally_is_an_error_with_both_numbers(made: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.batch_size = 6 cannot be divided over 4 processes"):
+        feed(made, world_size=4)
+    with pytest.raises(ValueError, match=r"last batch of 3 images cannot be divided over 2 .*data\.drop_last = true"):
+        feed(made, world_size=2)
+    assert len(feed(made, world_size=3).train) == 5
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", None])
+def test_a_damaged_or_vanished_image_is_one_message_that_names_it(root: Path, workers: int, damage: Any) -> None:
+    source = feed(root, workers=workers)
+    file = root / "train" / CLASSES[1] / f"{CLASSES[1]}_0.JPEG"
+    file.unlink() if damage is None else file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError) as caught:
+        epoch(source)
+    message = str(caught.value)
+    assert message.startswith(f"{file} cannot be read as an image") and "copy or unpack it again" in message
+    assert "\n" not in message and "worker process" not in message
+
+
+def test_the_global_generator_is_left_alone(made: Path) -> None:
+    state = torch.get_rng_state()
+    for workers in (0, 2):
+        source = feed(made, workers=workers)
+        epoch(source)
+        list(source.test)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# Evaluation
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_evaluation_has_every_image_once_in_order_and_is_split_without_padding(made: Path, workers: int) -> None:
+    whole = feed(made, workers=workers).test
+    assert whole.split == "test"
+    images, labels = (torch.cat(parts) for parts in zip(*whole, strict=True))
+    assert labels.tolist() == [label for label in range(3) for _ in range(VAL)]
+    shares = [list(feed(made, drop_last=True, world_size=2, rank=rank).test) for rank in (0, 1)]
+    assert [sum(len(labels) for _, labels in share) for share in shares] == [7, 8]
+    assert torch.equal(torch.cat([images for share in shares for images, _ in share]), images)
+
+
+def test_held_out_images_are_of_every_class_and_are_not_trained_on(made: Path) -> None:
+    source = feed(made, held_out=1 / 3, batch_size=50)
+    assert source.validation.split == "held-out"
+    [(_, held)], [(_, trained)] = list(source.validation), epoch(source)
+    assert held.bincount().tolist() == [3, 3, 3] and trained.bincount().tolist() == [6, 6, 6]
+    assert source.record["train_files"] != feed(made).record["train_files"]
+
+
+def test_a_rank_without_images_has_no_batches() -> None:
+    class One:
+        labels = np.zeros(1, dtype=np.int64)
+        augmented: Any = None
+
+        def plain(self, index: int) -> Tensor:
+            return torch.zeros(1, 2, 2)
+
+    shares = [
+        list(WorkerEvaluationBatches(One(), lambda x: x, device=CPU, batch_size=4, workers=0, rank=rank, world_size=2))
+        for rank in (0, 1)
+    ]
+    assert [len(share) for share in shares] == [0, 1]
+
+
+# Worker processes
+
+
+@pytest.fixture
+def source(made: Path) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+    batches = feed(made, workers=2, batch_size=2).train.epoch(0)
+    yield batches
+    batches.close()  # type: ignore[attr-defined]
+
+
+def start_both(source: Iterator[tuple[Tensor, Tensor]]) -> None:
+    # Workers take turns: after two batches, both are in full swing.
+    next(source), next(source)
+
+
+def children() -> set[int]:
+    return {int(number) for number in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
+
+
+def test_workers_are_in_groups_of_their_own_and_go_when_the_epoch_is_left(
+    source: Iterator[tuple[Tensor, Tensor]],
+) -> None:
+    before = children()
+    start_both(source)
+    workers = children() - before
+    assert len(workers) == 2
+    assert all(os.getpgid(worker) == worker for worker in workers)
+    source.close()  # type: ignore[attr-defined]
+    assert not children() & workers
+
+
+def test_workers_outlive_a_signal_to_all_processes_of_the_job(source: Iterator[tuple[Tensor, Tensor]]) -> None:
+    before = children()
+    start_both(source)
+    for worker in children() - before:
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(worker, number)
+    assert len(list(source)) == 12
+
+
+def test_workers_end_when_their_rank_is_killed(made: Path) -> None:
+    script = f"""
+        import os, signal, torch
+        from pathlib import Path
+        from rbp_engine.data.imagenet import imagenet
+        cpu = torch.device("cpu")
+        feed = imagenet(Path({str(made)!r}), batch_size=2, seed=0, held_out=0, device=cpu, size=32, workers=2)
+        batches = feed.train.epoch(0)
+        next(batches), next(batches)
+        print(Path(f"/proc/{{os.getpid()}}/task/{{os.getpid()}}/children").read_text(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    rank = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    workers = [int(number) for number in rank.communicate(timeout=60)[0].split()]
+    assert rank.returncode == -signal.SIGKILL and workers
+    for _ in range(200):
+        if not any(Path(f"/proc/{worker}").exists() for worker in workers):
+            return
+        signal.sigtimedwait([], 0.1)
+    pytest.fail("a worker process is left")

@@ -1,0 +1,138 @@
+"""Every operation on a batch against torchvision's on single images, and the policies that are drawn."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+from torchvision.transforms.v2 import functional as v2
+
+from rbp_engine.data.autoaugment import (
+    CIFAR10_POLICY,
+    OPERATIONS,
+    SIGNED,
+    autoaugment_batched,
+    draw_choices,
+    magnitude,
+)
+
+THEIRS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "invert": lambda image, amount: v2.invert(image),
+    "posterize": lambda image, amount: v2.posterize(image, int(amount)),
+    "solarize": lambda image, amount: v2.solarize(image, amount),
+    "autocontrast": lambda image, amount: v2.autocontrast(image),
+    "equalize": lambda image, amount: v2.equalize(image),
+    "brightness": lambda image, amount: v2.adjust_brightness(image, 1 + amount),
+    "color": lambda image, amount: v2.adjust_saturation(image, 1 + amount),
+    "contrast": lambda image, amount: v2.adjust_contrast(image, 1 + amount),
+    "sharpness": lambda image, amount: v2.adjust_sharpness(image, 1 + amount),
+    "rotate": lambda image, amount: v2.rotate(image, amount),
+    "shear_y": lambda image, amount: v2.affine(
+        image, 0.0, [0, 0], 1.0, [0.0, math.degrees(math.atan(amount))], center=[0, 0]
+    ),
+    "translate_x": lambda image, amount: v2.affine(image, 0.0, [int(amount), 0], 1.0, [0.0, 0.0]),
+    "translate_y": lambda image, amount: v2.affine(image, 0.0, [0, int(amount)], 1.0, [0.0, 0.0]),
+}
+EXACT = {"invert", "posterize", "solarize", "equalize", "rotate", "shear_y", "translate_x", "translate_y"}
+TORCHVISION_NAMES = {"autocontrast": "AutoContrast", "shear_y": "ShearY"} | {
+    f"translate_{axis}": f"Translate{axis.upper()}" for axis in "xy"
+}
+
+
+def sample_images(size: tuple[int, int] = (32, 32)) -> Tensor:
+    """Noise, smooth images, one of a single colour, one with a channel of a single value, one with two values."""
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (8, 3, *size), dtype=torch.uint8, generator=draw)
+    coarse = torch.rand(11, 3, 4, 4, generator=draw) * 255
+    smooth = torch.nn.functional.interpolate(coarse, size, mode="bicubic").clamp(0, 255).to(torch.uint8)
+    smooth[0] = 7
+    smooth[1, 0] = 200
+    smooth[2] = (smooth[2] > 127) * 90
+    return torch.cat([noise, smooth])
+
+
+def torchvision_name(name: str) -> str:
+    return TORCHVISION_NAMES.get(name, name.capitalize())
+
+
+def test_the_policy_is_torchvisions_table() -> None:
+    theirs = AutoAugment(AutoAugmentPolicy.CIFAR10).policies
+    ours = [tuple((torchvision_name(name), chance, level) for name, chance, level in steps) for steps in CIFAR10_POLICY]
+    assert ours == [tuple((name, chance, level or 0) for name, chance, level in steps) for steps in theirs]
+    assert len(ours) == 25
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 48)])
+def test_levels_mean_what_they_mean_in_torchvision(size: tuple[int, int]) -> None:
+    space = AutoAugment(AutoAugmentPolicy.CIFAR10)._augmentation_space(10, size)
+    for name in OPERATIONS:
+        theirs, signed = space[torchvision_name(name)]
+        assert signed == (name in SIGNED)
+        if theirs.ndim:
+            ours = torch.tensor([float(magnitude(name, level, *size)) for level in range(10)])
+            torch.testing.assert_close(ours, theirs.float(), atol=1e-4, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 48)])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_on_a_batch_is_torchvisions_on_each_image(name: str, size: tuple[int, int]) -> None:
+    images = sample_images(size)
+    levels = {level for steps in CIFAR10_POLICY for other, _, level in steps if other == name} | {0, 9}
+    for level in levels:
+        for sign in (1, -1) if name in SIGNED else (1,):
+            amount = sign * magnitude(name, level, *size)
+            ours = OPERATIONS[name](images, torch.full((len(images),), amount, dtype=torch.float64))
+            theirs = torch.stack([THEIRS[name](image, amount) for image in images])
+            assert ours.dtype == torch.uint8
+            difference = (ours.int() - theirs.int()).abs()
+            assert int(difference.max()) <= (0 if name in EXACT else 1), (level, sign)
+            assert float((difference > 0).float().mean()) < 1e-3, (level, sign)
+
+
+@pytest.mark.parametrize("name", sorted(SIGNED | {"posterize", "solarize"}))
+def test_each_image_has_its_own_magnitude(name: str) -> None:
+    images = sample_images()
+    amounts = torch.tensor([magnitude(name, index % 10, 32, 32) for index in range(len(images))], dtype=torch.float64)
+    together = OPERATIONS[name](images, amounts)
+    alone = [OPERATIONS[name](images[i : i + 1], amounts[i : i + 1]) for i in range(len(images))]
+    assert torch.equal(together, torch.cat(alone))
+
+
+def test_a_batch_is_what_the_drawn_choices_make_of_each_image() -> None:
+    images = sample_images().repeat(12, 1, 1, 1)
+    before = images.clone()
+    augmented = autoaugment_batched(images, torch.Generator().manual_seed(3))
+    choices = draw_choices(len(images), torch.Generator().manual_seed(3))
+    assert torch.equal(images, before), "the batch that came in is not changed"
+    for index, image in enumerate(images):
+        expected = image
+        for place, (name, _, level) in enumerate(CIFAR10_POLICY[int(choices.policy[index])]):
+            if choices.applied[index, place]:
+                sign = float(choices.sign[index, place]) if name in SIGNED else 1.0
+                expected = THEIRS[name](expected, sign * magnitude(name, level, 32, 32))
+        assert int((augmented[index].int() - expected.int()).abs().max()) <= 1
+    assert len(choices.policy.unique()) == 25
+
+
+def test_each_policy_step_and_sign_is_drawn_as_often_as_the_paper_says() -> None:
+    count = 50_000
+    choices = draw_choices(count, torch.Generator().manual_seed(0))
+    times = choices.policy.bincount(minlength=25)
+    # Five standard deviations of a binomial distribution.
+    assert bool((times.float() - count / 25).abs().max() < 5 * math.sqrt(count / 25))
+    for number, steps in enumerate(CIFAR10_POLICY):
+        applied = choices.applied[choices.policy == number].float().mean(0)
+        for place, (_, chance, _) in enumerate(steps):
+            assert abs(float(applied[place]) - chance) <= 5 * math.sqrt(chance * (1 - chance) * 25 / count) + 1e-9
+    assert set(choices.sign.unique().tolist()) == {-1.0, 1.0}
+    assert abs(float(choices.sign.mean())) < 0.02
+
+
+def test_the_same_generator_draws_the_same_and_the_global_one_is_left_alone() -> None:
+    images = sample_images()
+    state = torch.get_rng_state()
+    first, again, other = (autoaugment_batched(images, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)

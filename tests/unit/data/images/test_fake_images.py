@@ -1,0 +1,28 @@
+import torch
+
+from rbp_engine.data.fake import fake, fake_frames
+
+CPU = torch.device("cpu")
+
+
+def test_images_have_the_shape_asked_for_and_are_a_function_of_the_seed() -> None:
+    splits = fake(shape=(5, 7, 9), classes=3, train_size=40, test_size=6, seed=4)
+    assert splits.train.pixels.shape == (40, 5, 7, 9) and splits.test.pixels.shape == (6, 5, 7, 9)
+    assert splits.train.pixels.dtype == torch.uint8
+    assert set(splits.train.labels.tolist()) == {0, 1, 2} and splits.classes == 3
+    assert len(splits.mean) == len(splits.deviation) == splits.channels == 5
+    again, other = (fake(shape=(5, 7, 9), classes=3, train_size=40, test_size=6, seed=seed) for seed in (4, 5))
+    assert torch.equal(splits.train.pixels, again.train.pixels)
+    assert not torch.equal(splits.train.pixels, other.train.pixels)
+
+
+def test_frames_have_time_first_and_an_epoch_holds_each_once() -> None:
+    feed = fake_frames(timesteps=4, shape=(2, 6, 5), classes=3, train_size=10, test_size=7, batch_size=4, device=CPU)
+    sizes = [tuple(frames.shape) for frames, _ in feed.train.epoch(0)]
+    assert sizes == [(4, 4, 2, 6, 5), (4, 4, 2, 6, 5), (4, 2, 2, 6, 5)] and len(feed.train) == 3
+    assert (feed.classes, feed.channels) == (3, 2)
+    epochs = [torch.cat([frames for frames, _ in feed.train.epoch(epoch)], 1) for epoch in (0, 1)]
+    assert not torch.equal(epochs[0], epochs[1])
+    assert torch.equal(epochs[0].flatten().sort().values, epochs[1].flatten().sort().values)
+    assert torch.equal(torch.cat([frames for frames, _ in feed.train.epoch(0, 1)], 1), epochs[0][:, 4:])
+    assert [len(labels) for _, labels in feed.test] == [4, 3]

@@ -1,0 +1,117 @@
+"""Downloads without a network: a stand-in for torchvision's, and the real one failing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+from torchvision import datasets
+
+from rbp_engine.data import fetch as module
+from rbp_engine.data.fetch import BY_HAND, DOWNLOADS, FetchError, NotFetchable, fetch, main
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException | None = None) -> list[bool]:
+    """Instead of torchvision's class: it writes a file, fails if asked to, and notes whether it was to download."""
+    calls: list[bool] = []
+    class_name, folder = DOWNLOADS[name]
+
+    class Download:
+        def __init__(self, root: str, download: bool) -> None:
+            calls.append(download)
+            file = Path(root) / folder / "content"
+            if not download:
+                if not file.exists():
+                    raise RuntimeError("not found or corrupted")
+                return
+            print("torchvision talks")
+            file.parent.mkdir(parents=True)
+            file.write_text("half")
+            (Path(root) / "archive.tar.gz").write_text("packed")
+            if failure is not None:
+                raise failure
+            file.write_text("whole")
+
+    monkeypatch.setattr(datasets, class_name, Download)
+    return calls
+
+
+@pytest.mark.parametrize("name", DOWNLOADS)
+def test_a_data_set_appears_whole_in_the_root_and_without_its_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    calls = stand_in(monkeypatch, name)
+    root = tmp_path / "new" / "data"
+    for _ in range(2):
+        assert main([name, str(root)]) == 0
+        written = capsys.readouterr()
+        assert json.loads(written.out) == {"name": name, "path": str(root / DOWNLOADS[name][1])}
+    assert calls == [True, False], "the second time nothing is downloaded"
+    assert [path.name for path in root.iterdir()] == [DOWNLOADS[name][1]]
+    assert (root / DOWNLOADS[name][1] / "content").read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    "failure", [URLError("no route to host"), RuntimeError("File not found or corrupted."), OSError(28, "disk full")]
+)
+def test_a_failure_is_one_message_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failure: Exception
+) -> None:
+    stand_in(monkeypatch, "cifar10", failure)
+    assert main(["cifar10", str(tmp_path)]) == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    [message] = [line for line in written.err.splitlines() if line != "torchvision talks"]
+    assert message.startswith("'cifar10' could not be downloaded")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "mnist", SystemExit(143))
+    with pytest.raises(SystemExit):
+        fetch("mnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_incomplete_folder_is_left_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "cifar10")
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    with pytest.raises(FetchError, match="exists and is incomplete or damaged: remove it"):
+        fetch("cifar10", tmp_path)
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_set_to_get_by_hand_is_said_with_its_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main([name, str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "https://" in message and f"rbp data add {name} DIR" in message
+
+
+def test_an_unknown_set_and_wrong_arguments_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NotFetchable, match="one of cifar10, cifar100, mnist"):
+        fetch("cifar11", tmp_path)
+    assert main(["cifar10"]) == 2
+    assert capsys.readouterr().err.startswith("usage:")
+
+
+def test_the_real_process_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    refused: dict[str, Any] = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+    done = subprocess.run(
+        [sys.executable, "-m", module.__name__, "cifar10", str(tmp_path)],
+        env=os.environ | refused | {"no_proxy": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.strip().splitlines()[-1].startswith("'cifar10' could not be downloaded")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

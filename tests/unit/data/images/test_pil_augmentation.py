@@ -1,0 +1,83 @@
+"""The paper's pipeline, image by image."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import transforms
+
+from rbp_engine.data.batches import Normalise
+from rbp_engine.data.fake import fake
+from rbp_engine.data.folder_batches import WorkerTrainBatches
+from rbp_engine.data.pil_augmentation import PilImages
+
+CPU = torch.device("cpu")
+SPLITS = fake(train_size=24, test_size=1)
+
+
+def paper_images(**settings: bool | int) -> PilImages:
+    return PilImages(SPLITS.train, SPLITS, **settings)  # type: ignore[arg-type]
+
+
+def batches(workers: int, seed: int = 0) -> WorkerTrainBatches:
+    return WorkerTrainBatches(
+        paper_images(crop_padding=4, flip=True, autoaugment=True, cutout=16),
+        lambda images: images,
+        device=CPU,
+        batch_size=10,
+        seed=seed,
+        flip=False,
+        drop_last=False,
+        workers=workers,
+    )
+
+
+def images_of(source: WorkerTrainBatches, epoch: int, start: int = 0) -> Tensor:
+    return torch.cat([images for images, _ in source.epoch(epoch, start)])
+
+
+def test_without_augmentation_it_is_normalisation_and_no_more() -> None:
+    plain = paper_images()
+    expected = Normalise(SPLITS.mean, SPLITS.deviation, CPU)(SPLITS.train.pixels[:4])
+    for index in range(4):
+        for image in (plain.plain(index), plain.augmented(index, np.random.default_rng(0))):
+            torch.testing.assert_close(image, expected[index], atol=1e-5, rtol=1e-5)
+
+
+def test_it_is_torchvisions_pipeline_under_the_seed_that_was_drawn() -> None:
+    pipeline = transforms.Compose(
+        [
+            transforms.ToPILImage(),
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10),
+            transforms.ToTensor(),
+            transforms.Normalize(SPLITS.mean, SPLITS.deviation),
+        ]
+    )
+    ours = paper_images(crop_padding=4, flip=True, autoaugment=True)
+    for index in range(24):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.default_rng(index).integers(2**63)))
+            expected = pipeline(SPLITS.train.pixels[index])
+        assert torch.equal(ours.augmented(index, np.random.default_rng(index)), expected)
+
+
+def test_an_epoch_is_reproducible_whatever_the_workers_and_another_for_another_epoch_and_seed() -> None:
+    first = images_of(batches(0), 0)
+    assert first.shape == (24, 3, 32, 32)
+    assert torch.equal(first, images_of(batches(2), 0))
+    assert torch.equal(first[10:], images_of(batches(0), 0, start=1))
+    assert not torch.equal(first, images_of(batches(0), 1))
+    assert not torch.equal(first, images_of(batches(0, seed=1), 0))
+
+
+def test_a_hole_is_cut_last_so_that_it_is_the_mean() -> None:
+    image = paper_images(autoaugment=True, cutout=16).augmented(0, np.random.default_rng(0))
+    assert int((image == 0).all(0).sum()) >= 64  # at least a quarter of the square is in the image
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    state = torch.get_rng_state()
+    images_of(batches(0), 0)
+    images_of(batches(2), 0)
+    assert torch.equal(torch.get_rng_state(), state)

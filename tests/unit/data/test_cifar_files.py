@@ -1,0 +1,187 @@
+"""CIFAR from files in the real layout, with few images."""
+
+import io
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.loading import load
+
+COUNT = 12
+LABELS = {"cifar10": "labels", "cifar100": "fine_labels"}
+Dump = Callable[[dict[str, Any]], bytes]
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes what Python 2 with its numpy wrote, as in the published files: byte strings, numpy.core, protocol 2."""
+
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+
+    def save_str(self, value: str | bytes) -> None:
+        data = value.encode("latin1") if isinstance(value, str) else value
+        short = pickle.SHORT_BINSTRING + struct.pack("<B", len(data)) if len(data) < 256 else b""
+        self.write(short + data if short else pickle.BINSTRING + struct.pack("<i", len(data)) + data)  # type: ignore[attr-defined]
+        self.memoize(value)  # type: ignore[attr-defined]
+
+    dispatch[str] = dispatch[bytes] = save_str
+
+    def save_global(self, value: Any, name: str | None = None) -> None:
+        module = value.__module__.replace("numpy._core", "numpy.core")
+        self.write(pickle.GLOBAL + f"{module}\n{name or value.__qualname__}\n".encode())  # type: ignore[attr-defined]
+        self.memoize(value)  # type: ignore[attr-defined]
+
+    def save(self, value: Any, save_persistent_id: bool = True) -> None:
+        # numpy reduces to functions, which the dispatch table knows by a type of their own.
+        if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+            self.save_global(value)
+        else:
+            super().save(value, save_persistent_id)  # type: ignore[misc]
+
+
+def python2(batch: dict[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    Python2Pickler(stream, protocol=2).dump(batch)
+    return stream.getvalue()
+
+
+def python3(protocol: int) -> Dump:
+    """As somebody converts it: keys that are bytes, written by today's numpy."""
+    return lambda batch: pickle.dumps({key.encode(): value for key, value in batch.items()}, protocol)
+
+
+def batch(number: int, classes: int, labels: str) -> dict[str, Any]:
+    draw = np.random.default_rng(number)
+    return {
+        "batch_label": f"training batch {number}",
+        labels: draw.integers(0, classes, COUNT).tolist(),
+        "data": draw.integers(0, 256, (COUNT, 3072), dtype=np.uint8),
+        "filenames": [f"image_{index}.png" for index in range(COUNT)],
+    }
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("RBP_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def lay(root: Path, name: str, dump: Dump = python2) -> tuple[Path, list[dict[str, Any]]]:
+    """Write all files of the set; its folder, and the content of the files in their order."""
+    entry = CATALOG[name]
+    folder = root / entry.folder
+    folder.mkdir(parents=True)
+    contents = [batch(number, entry.classes, LABELS[name]) for number, _ in enumerate(entry.files)]
+    for content, (file_name, _) in zip(contents, entry.files, strict=True):
+        (folder / file_name).write_bytes(dump(content))
+    return folder, contents
+
+
+def test_the_python_2_pickler_writes_what_the_published_files_hold() -> None:
+    written = python2(batch(0, 10, "labels"))
+    assert written.startswith(b"\x80\x02")
+    assert b"cnumpy.core.multiarray\n_reconstruct\n" in written and b"numpy._core" not in written
+    again = pickle.loads(written, encoding="bytes")
+    assert np.array_equal(again[b"data"], batch(0, 10, "labels")["data"])
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+@pytest.mark.parametrize("dump", [python2, *map(python3, (2, 3, 4))], ids=["python2", "2", "3", "4"])
+def test_files_of_the_real_layout_give_images_and_labels_in_the_order_of_the_files(
+    root: Path, name: str, dump: Dump
+) -> None:
+    _, contents = lay(root, name, dump)
+    splits = load(name)
+    train = contents[:5] if name == "cifar10" else contents[:1]
+    test = contents[5:6] if name == "cifar10" else contents[1:2]
+    for images, expected in ((splits.train, train), (splits.test, test)):
+        data = np.concatenate([content["data"] for content in expected])
+        assert images.pixels.dtype == torch.uint8
+        assert images.pixels.shape == (len(expected) * COUNT, 3, 32, 32)
+        assert np.array_equal(images.pixels.flatten(1).numpy(), data)
+        assert images.labels.tolist() == [label for content in expected for label in content[LABELS[name]]]
+    # A row holds 1024 values of red, then green, then blue, by lines of the image.
+    assert splits.train.pixels[3, 1, 2, 5] == train[0]["data"][3, 1024 + 2 * 32 + 5]
+    assert splits.classes == CATALOG[name].classes
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "deviation"),
+    [
+        ("cifar10", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        ("cifar100", (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    ],
+)
+def test_normalisation_is_that_of_the_paper(
+    root: Path, name: str, mean: tuple[float, ...], deviation: tuple[float, ...]
+) -> None:
+    lay(root, name)
+    splits = load(name)
+    assert (splits.mean, splits.deviation) == (mean, deviation)
+
+
+class Bomb:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("place", ["alone", "data", "labels", "beside"])
+def test_a_file_that_would_execute_code_executes_nothing_and_is_an_error_that_names_it(
+    root: Path, tmp_path: Path, place: str
+) -> None:
+    folder, contents = lay(root, "cifar10")
+    bomb = Bomb(tmp_path / "boom")
+    content: Any = {key.encode(): value for key, value in contents[2].items()} | {place.encode(): bomb}
+    (folder / "data_batch_3").write_bytes(pickle.dumps(bomb if place == "alone" else content))
+    with pytest.raises(ValueError, match=r"data_batch_3 is damaged .*posix\.mkdir"):
+        load("cifar10")
+    assert not (tmp_path / "boom").exists()
+    pickle.loads((folder / "data_batch_3").read_bytes())
+    assert (tmp_path / "boom").exists(), "the bomb is none: it does not go off where everything is executed"
+
+
+def changed(**changes: Any) -> Callable[[bytes], bytes]:
+    def change(written: bytes) -> bytes:
+        content = pickle.loads(written, encoding="bytes")
+        return pickle.dumps(content | {key.encode(): value for key, value in changes.items()})
+
+    return change
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda written: b"",
+    "truncated": lambda written: written[: len(written) // 2],
+    "without its last byte": lambda written: written[:-1],
+    "a web page": lambda written: b"<html>404</html>",
+    "no dictionary": lambda written: pickle.dumps([1, 2]),
+    "keys that are text": lambda written: pickle.dumps(pickle.loads(written, encoding="latin1")),
+    "too few labels": changed(fine_labels=[1]),
+    "labels that are no numbers": changed(fine_labels=["cat"] * COUNT),
+    "a label that is no class": changed(fine_labels=[100] * COUNT),
+    "images of another size": changed(data=np.zeros((COUNT, 784), dtype=np.uint8)),
+    "images of another type": changed(data=np.zeros((COUNT, 3072), dtype=np.float64)),
+    "no images": changed(data=None),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_an_error_that_names_it(root: Path, damage: str) -> None:
+    folder, _ = lay(root, "cifar100")
+    (folder / "test").write_bytes(DAMAGES[damage]((folder / "test").read_bytes()))
+    with pytest.raises(ValueError) as caught:
+        load("cifar100")
+    assert str(folder / "test") in str(caught.value) and "is damaged" in str(caught.value)

@@ -1,0 +1,148 @@
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.splits import DataSplits, Images
+
+CPU = torch.device("cpu")
+AUGMENTED = {"crop_padding": 2, "flip": True, "cutout": 3}
+
+
+def splits(count: int, mean: float = 0.0, deviation: float = 1.0) -> DataSplits:
+    """Random images; the label of each is its number."""
+    pixels = torch.randint(0, 256, (count, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(count))
+    images = Images(pixels, torch.arange(count))
+    return DataSplits(images, images, count, (mean,), (deviation,))
+
+
+def train_batches(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> TrainBatches:
+    data = splits(count)
+    return TrainBatches(
+        data.train, Normalise(data.mean, data.deviation, CPU), batch_size=batch_size, seed=seed, **settings
+    )
+
+
+def labels(batches: TrainBatches, epoch: int, start: int = 0) -> list[int]:
+    return [label for _, labels in batches.epoch(epoch, start) for label in labels.tolist()]
+
+
+def by_label(batches: TrainBatches, epoch: int) -> dict[int, Tensor]:
+    return {int(label): image for images, labels in batches.epoch(epoch) for image, label in zip(images, labels)}  # noqa: B905
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**70), st.integers(0, 400))
+def test_an_epoch_has_every_image_once_in_batches_of_the_asked_size(
+    count: int, batch_size: int, seed: int, epoch: int
+) -> None:
+    batches = train_batches(count, batch_size, seed)
+    sizes = [len(part) for _, part in batches.epoch(epoch)]
+    assert sorted(labels(batches, epoch)) == list(range(count))
+    assert len(sizes) == len(batches)
+    assert set(sizes[:-1]) <= {batch_size} and 1 <= sizes[-1] <= batch_size
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_without_the_last_smaller_batch_all_are_whole(count: int, batch_size: int) -> None:
+    if batch_size > count:
+        with pytest.raises(ValueError, match=rf"data\.batch_size = {batch_size} is more than the {count} training"):
+            train_batches(count, batch_size, drop_last=True)
+        return
+    batches = train_batches(count, batch_size, drop_last=True)
+    assert (
+        [len(part) for _, part in batches.epoch(0)]
+        == [batch_size] * (count // batch_size)
+        == [batch_size] * len(batches)
+    )
+    assert len(set(labels(batches, 0))) == batch_size * len(batches)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_and_of_nothing_else() -> None:
+    first = [labels(train_batches(), epoch) for epoch in range(3)]
+    torch.manual_seed(99)
+    torch.rand(7)
+    other_settings = train_batches(batch_size=7, **AUGMENTED)
+    assert [labels(other_settings, epoch) for epoch in reversed(range(3))] == first[::-1]
+    orders = [labels(train_batches(seed=seed), epoch) for seed in range(4) for epoch in range(4)]
+    assert len({tuple(order) for order in orders}) == 16
+    assert list(range(23)) not in orders
+
+
+@pytest.mark.parametrize("settings", [{}, AUGMENTED, {"drop_last": True}])
+def test_from_a_position_on_the_batches_are_the_tail_of_the_whole_epoch(settings: dict[str, Any]) -> None:
+    whole = list(train_batches(**settings).epoch(3))
+    for start in range(len(whole) + 1):
+        tail = list(train_batches(**settings).epoch(3, start))
+        assert len(tail) == len(whole) - start
+        for (images, labels), (expected_images, expected_labels) in zip(tail, whole[start:], strict=True):
+            assert torch.equal(images, expected_images) and torch.equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize("settings", [{"crop_padding": 2}, {"flip": True}, {"cutout": 3}, AUGMENTED])
+def test_augmentation_is_the_same_again_and_another_in_another_epoch_and_of_another_seed(
+    settings: dict[str, Any],
+) -> None:
+    images = by_label(train_batches(**settings), 0)
+    again = by_label(train_batches(**settings), 0)
+    assert all(torch.equal(images[label], again[label]) for label in images)
+    for other in (by_label(train_batches(**settings), 1), by_label(train_batches(seed=2, **settings), 0)):
+        assert any(not torch.equal(images[label], other[label]) for label in images)
+
+
+@pytest.mark.parametrize("settings", [{"crop_padding": 2}, {"flip": True}, {"cutout": 3}])
+def test_augmentation_treats_images_batches_and_epochs_differently(settings: dict[str, Any]) -> None:
+    """All images are the same here, so that any difference is the augmentation's."""
+    pixels = torch.arange(1, 37, dtype=torch.uint8).view(1, 1, 6, 6).repeat(64, 1, 1, 1)
+    images = Images(pixels, torch.arange(64))
+    data = DataSplits(images, images, 64, (0.0,), (1.0,))
+    batches = TrainBatches(images, Normalise(data.mean, data.deviation, CPU), batch_size=32, seed=1, **settings)
+    first, second = (images for images, _ in batches.epoch(0))
+    assert len(first.unique(dim=0)) > 1
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, next(batches.epoch(1))[0])
+
+
+def test_nothing_is_drawn_from_the_global_generator() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    list(train_batches(**AUGMENTED).epoch(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(st.integers(1, 40), st.integers(1, 50))
+def test_an_evaluation_has_every_image_once_and_in_order(count: int, batch_size: int) -> None:
+    data = splits(count)
+    batches = EvaluationBatches(data.test, Normalise(data.mean, data.deviation, CPU), batch_size=batch_size)
+    images, numbers = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    assert numbers.tolist() == list(range(count))
+    assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
+
+
+def test_pixels_are_scaled_and_normalised_by_channel() -> None:
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).repeat(1, 2, 1, 1)
+    images = Images(pixels, torch.zeros(3, dtype=torch.int64))
+    normalise = Normalise((0.5, 0.2), (0.25, 0.1), CPU)
+    expected = torch.tensor([[-2.0, -2.0], [-1.2, 0.0], [2.0, 8.0]])
+    assert normalise(pixels).dtype == torch.float32
+    torch.testing.assert_close(normalise(pixels).flatten(1), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_normalisation_is_torchvisions() -> None:
+    transforms = pytest.importorskip("torchvision.transforms.functional")
+    mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+    pixels = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = Images(pixels, torch.zeros(4, dtype=torch.int64))
+    ours = Normalise(mean, deviation, CPU)(pixels)
+    theirs = transforms.normalize(pixels.float() / 255, mean, deviation)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_a_hole_has_the_value_of_the_mean() -> None:
+    data = splits(8, mean=0.5, deviation=0.25)
+    batches = TrainBatches(data.train, Normalise(data.mean, data.deviation, CPU), batch_size=8, seed=1, cutout=20)
+    [(images, _)] = batches.epoch(0)
+    assert bool((images == 0).all())  # normalised, zero is the mean

