@@ -51,6 +51,7 @@ class BPTTSingleStep:
         for images_t in images_by_step(images, self.timesteps):
             tape.rewind()
             by_step.append(carried(model(StepTensor(images_t, tape, through_time=True)), StepTensor).values)
+        tape.check_complete()
         logits = torch.stack(by_step).mean(0)
         loss = cross_entropy(logits, labels)
         loss.backward()

@@ -43,6 +43,7 @@ class SLTT:
             out = carried(model(self.carrier(images_t, tape, through_time=False)), self.carrier).values
             (cross_entropy(out, labels) / self.timesteps).backward()
             by_step.append(out.detach())
+        tape.check_complete()
         logits = torch.stack(by_step).mean(0)
         return StepOutput(cross_entropy(logits, labels), logits)
 

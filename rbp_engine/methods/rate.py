@@ -1,5 +1,7 @@
 """Rate-based backpropagation: T timesteps forward without a graph, one backward pass over firing rates."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -71,7 +73,9 @@ class RateS:
         assert total is not None
         tape.rewind()
         mean = images if static else images.mean(0)
-        rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
+        with _batches_uncounted(model):
+            rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
+        tape.check_complete()
         return _backward(WithValue.apply(rate, total / self.timesteps), labels, self.scale)
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
@@ -82,6 +86,18 @@ def _scale(timesteps: int, loss_scale: LossScale) -> float:
     if loss_scale not in ("1/T", "1"):
         raise ValueError(f"loss_scale is '1/T' or '1', got {loss_scale!r}")
     return 1.0 / timesteps if loss_scale == "1/T" else 1.0
+
+
+@contextmanager
+def _batches_uncounted(model: nn.Module) -> Iterator[None]:
+    """The rate pass is no further batch: batch norm modules count the T steps before it and not this one."""
+    counters = [buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")]
+    before = [counter.clone() for counter in counters]
+    try:
+        yield
+    finally:
+        for counter, count in zip(counters, before, strict=True):
+            counter.copy_(count)
 
 
 def _backward(logits: Tensor, labels: Tensor, scale: float) -> StepOutput:

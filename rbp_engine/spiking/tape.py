@@ -21,12 +21,16 @@ class Tape:
 
     def rewind(self) -> None:
         """Begin the next pass; all passes must use the same operations in the same order."""
-        if self.step >= 0 and self._next != len(self._records):
+        self.check_complete()
+        self.step += 1
+        self._next = 0
+
+    def check_complete(self) -> None:
+        """Raise ValueError if the last pass left out operations; `rewind` asks for all passes but the last."""
+        if self._next != len(self._records):
             raise ValueError(
                 "the network used other operations than at the timestep before; it must not branch in time"
             )
-        self.step += 1
-        self._next = 0
 
     def record(self, kind: type[R], make: Callable[[], R]) -> R:
         """The record of the operation that comes now; made where this is the first pass."""

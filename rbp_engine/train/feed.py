@@ -68,7 +68,8 @@ def open_feed(
 def _splits(data: "Data", own_code: Path) -> DataSplits:
     if data.name == "fake":
         size = data.size or 32
-        return fake(**{"shape": (3, size, size)} | data.args)
+        settings: dict[str, Any] = {"shape": (3, size, size)} | data.args
+        return fake(**settings)
     if not is_own(data.name):
         return load(data.name)
     splits = load_own(data.name, own_code)(**data.args)

@@ -42,7 +42,6 @@ def test_the_catalog_agrees_with_torchvision() -> None:
 
 
 def test_entries_are_called_by_their_names() -> None:
-    assert list(CATALOG) == ["digits", "mnist5k", "cifar10", "cifar100"]
     assert all(entry.name == name for name, entry in CATALOG.items())
 
 

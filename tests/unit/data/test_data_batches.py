@@ -124,7 +124,6 @@ def test_an_evaluation_has_every_image_once_and_in_order(count: int, batch_size:
 
 def test_pixels_are_scaled_and_normalised_by_channel() -> None:
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).repeat(1, 2, 1, 1)
-    images = Images(pixels, torch.zeros(3, dtype=torch.int64))
     normalise = Normalise((0.5, 0.2), (0.25, 0.1), CPU)
     expected = torch.tensor([[-2.0, -2.0], [-1.2, 0.0], [2.0, 8.0]])
     assert normalise(pixels).dtype == torch.float32
@@ -135,7 +134,6 @@ def test_normalisation_is_torchvisions() -> None:
     transforms = pytest.importorskip("torchvision.transforms.functional")
     mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
     pixels = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    images = Images(pixels, torch.zeros(4, dtype=torch.int64))
     ours = Normalise(mean, deviation, CPU)(pixels)
     theirs = transforms.normalize(pixels.float() / 255, mean, deviation)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)

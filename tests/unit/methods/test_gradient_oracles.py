@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.methods import create_method
+from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF
+from rbp_engine.spiking.surrogate import SURROGATES
 
 RESETS = {
     "soft, detached": {"reset": "soft", "detach_reset": True},
@@ -16,6 +17,7 @@ RESETS = {
     "hard, detached": {"reset": "hard", "v_reset": -0.2, "detach_reset": True},
     "hard, not detached": {"reset": "hard", "v_reset": -0.2, "detach_reset": False},
 }
+RATE = ("rate_m", "rate_s")
 LABELS = torch.tensor([0, 1, 2, 0, 1])
 
 
@@ -35,6 +37,7 @@ def images(timesteps, static):
 
 
 def spiking(**reset):
+    """Max pooling, dropout, batch norm with and without weights, 1d and 2d, and a residual sum."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), LIF(**reset), nn.MaxPool2d(2),
@@ -42,6 +45,22 @@ def spiking(**reset):
         nn.Conv2d(6, 6, 3, stride=2), nn.BatchNorm2d(6, affine=False), LIF(**reset), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Linear(6, 4), nn.BatchNorm1d(4), LIF(**reset), nn.Dropout(0.2), nn.Linear(4, 3),
     ).double()  # fmt: skip
+
+
+def without_batch_norm(**neuron):
+    """Everything but batch norm; weights large enough that all layers fire."""
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), LIF(**neuron), nn.MaxPool2d(2),
+        Residual(nn.Conv2d(6, 6, 3, padding=1, bias=False), LIF(**neuron)), nn.Dropout2d(0.2), nn.AvgPool2d(2),
+        nn.Conv2d(6, 6, 2), LIF(**neuron), nn.Flatten(), nn.Linear(6, 8), LIF(**neuron), nn.Dropout(0.2),
+        nn.Linear(8, 3),
+    ).apply(spread).double()  # fmt: skip
+
+
+def spread(layer):
+    if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        nn.init.normal_(layer.weight, 0.1, (3.0 / layer.weight[0].numel()) ** 0.5)
 
 
 def without_neurons(norm):
@@ -71,23 +90,76 @@ def agree(left, right, names=None):
 @pytest.mark.parametrize("loss_scale", ["1/T", "1"])
 @pytest.mark.parametrize("static", [True, False], ids=["static", "with time"])
 @pytest.mark.parametrize("reset", RESETS)
-def test_with_one_timestep_rate_m_is_bptt(reset, static, loss_scale):
-    """Max pooling, dropout, batch norm with and without weights, 1d and 2d, and a residual sum included."""
+@pytest.mark.parametrize("method", RATE)
+def test_with_one_timestep_the_rate_methods_are_bptt(method, reset, static, loss_scale):
     model = spiking(**RESETS[reset])
     inputs = images(1, static)
-    agree(gradients(model, "rate_m", 1, inputs, loss_scale=loss_scale), gradients(model, "bptt", 1, inputs))
+    agree(gradients(model, method, 1, inputs, loss_scale=loss_scale), gradients(model, "bptt", 1, inputs))
+
+
+@pytest.mark.parametrize("static", [True, False], ids=["static", "with time"])
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("method", ["bptt_s", "sltt", "ottt"])
+def test_with_one_timestep_the_single_step_methods_are_bptt(method, reset, static):
+    model = spiking(**RESETS[reset])
+    inputs = images(1, static)
+    agree(gradients(model, method, 1, inputs), gradients(model, "bptt", 1, inputs))
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_every_surrogate_gives_finite_gradients_and_those_of_bptt_with_one_timestep(surrogate, reset):
+    model = spiking(surrogate=surrogate, **RESETS[reset])
+    exact, inputs = gradients(model, "bptt", 1, images(1, static=False)), images(3, static=False)
+    for method in METHODS:
+        agree(gradients(model, method, 1, images(1, static=False)), exact)
+        assert all(gradient.isfinite().all() for gradient in gradients(model, method, 3, inputs).values())
+
+
+@pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize(("method", "oracle"), [("rate_s", "rate_m"), ("bptt_s", "bptt")])
+def test_without_batch_norm_the_single_step_schedule_is_the_multi_step_one(method, oracle, reset, static):
+    """Only batch norm tells the two apart: by step, or over all steps."""
+    model, inputs = without_batch_norm(**RESETS[reset]), images(4, static)
+    single, multi = gradients(model, method, 4, inputs), gradients(model, oracle, 4, inputs)
+    assert all(gradient.abs().max() > 1e-5 for gradient in multi.values())
+    torch.testing.assert_close(single, multi, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("method", "oracle"), [("rate_s", "rate_m"), ("bptt_s", "bptt")])
+def test_with_batch_norm_in_evaluation_too(method, oracle):
+    model, inputs = spiking(), images(4, static=False)
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.running_var.fill_(0.3)
+            module.eval()
+    single, multi = gradients(model, method, 4, inputs), gradients(model, oracle, 4, inputs)
+    torch.testing.assert_close(single, multi, rtol=1e-12, atol=1e-12)
+
+
+def test_with_batch_norm_in_training_the_schedules_differ():
+    """Or the two tests above would prove nothing."""
+    model, inputs = spiking(), images(4, static=False)
+    for single, multi in (("rate_s", "rate_m"), ("bptt_s", "bptt")):
+        found, other = (gradients(model, method, 4, inputs)["0.weight"] for method in (single, multi))
+        assert not torch.allclose(found, other, rtol=1e-2)
 
 
 @pytest.mark.parametrize("timesteps", [1, 2, 5])
-def test_without_neurons_rate_m_is_bptt_for_a_static_image(timesteps):
+@pytest.mark.parametrize("method", RATE)
+def test_without_neurons_the_rate_methods_are_bptt_for_a_static_image(method, timesteps):
     model = without_neurons(nn.BatchNorm2d)
     inputs = images(1, static=True)
-    agree(gradients(model, "rate_m", timesteps, inputs, loss_scale="1"), gradients(model, "bptt", timesteps, inputs))
+    agree(gradients(model, method, timesteps, inputs, loss_scale="1"), gradients(model, "bptt", timesteps, inputs))
 
 
 @pytest.mark.parametrize("timesteps", [2, 5])
 @pytest.mark.parametrize("norm", ["none", "evaluation"])
-def test_without_neurons_rate_m_is_bptt_for_a_varying_input_where_the_network_is_linear(norm, timesteps):
+@pytest.mark.parametrize("method", RATE)
+def test_without_neurons_the_rate_methods_are_bptt_for_a_varying_input_where_the_network_is_linear(
+    method, norm, timesteps
+):
     model = without_neurons(nn.Identity if norm == "none" else nn.BatchNorm2d)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -95,7 +167,7 @@ def test_without_neurons_rate_m_is_bptt_for_a_varying_input_where_the_network_is
             module.running_var.uniform_(0.5, 2.0)
             module.eval()
     inputs = images(timesteps, static=False)
-    agree(gradients(model, "rate_m", timesteps, inputs, loss_scale="1"), gradients(model, "bptt", timesteps, inputs))
+    agree(gradients(model, method, timesteps, inputs, loss_scale="1"), gradients(model, "bptt", timesteps, inputs))
 
 
 @pytest.mark.parametrize("timesteps", [2, 5])
@@ -110,7 +182,7 @@ def test_without_neurons_the_parameters_from_the_last_training_batch_norm_on_get
     assert not torch.allclose(rate["0.weight"], exact["0.weight"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["bptt", "rate_m"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_static_image_gives_the_gradient_and_the_statistics_of_its_repetition(method):
     model = spiking(detach_reset=False)
     image = images(1, static=True)
@@ -125,20 +197,21 @@ def test_a_static_image_gives_the_gradient_and_the_statistics_of_its_repetition(
 
 
 @pytest.mark.parametrize(("loss_scale", "expected"), [("1/T", 0.25), ("1", 1.0)])
-def test_the_gradient_has_the_size_that_the_loss_scale_promises(loss_scale, expected):
+@pytest.mark.parametrize(("method", "oracle"), [("rate_m", "bptt"), ("rate_s", "bptt_s")])
+def test_the_gradient_has_the_size_that_the_loss_scale_promises(method, oracle, loss_scale, expected):
     """He weights, so that the layers fire sensibly."""
     torch.manual_seed(0)
     model = create_model("convnet", num_classes=3, in_channels=2)
     inputs = torch.randn(5, 2, 8, 8)
-    rate = gradients(model, "rate_m", 4, inputs, loss_scale=loss_scale)
-    exact = gradients(model, "bptt", 4, inputs)
+    rate = gradients(model, method, 4, inputs, loss_scale=loss_scale)
+    exact = gradients(model, oracle, 4, inputs)
     flat_rate, flat_exact = (torch.cat([g.flatten() for g in grads.values()]) for grads in (rate, exact))
     assert (flat_rate.norm() / flat_exact.norm()).item() == pytest.approx(expected, rel=0.15)
     assert torch.cosine_similarity(flat_rate, flat_exact, dim=0) > 0.85
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 4, 7, -1])
-@pytest.mark.parametrize("method", ["bptt", "rate_m"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_frozen_layer_gets_no_gradient_and_the_others_keep_theirs(method, frozen):
     model = spiking()
     expected = gradients(model, method, 3, images(3, static=False))
@@ -152,8 +225,32 @@ def test_a_frozen_layer_gets_no_gradient_and_the_others_keep_theirs(method, froz
             torch.testing.assert_close(gradient, expected[name], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["bptt", "rate_m"])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_memory_layout_of_the_weights_changes_no_gradient(method):
     model, inputs = spiking(), images(3, static=False)
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)
     agree(gradients(last, method, 3, inputs), gradients(model, method, 3, inputs))
+
+
+@pytest.mark.parametrize("brightness", ["steady", "flickering"])
+def test_on_events_rate_s_is_as_close_to_bptt_as_rate_m_is(brightness):
+    """Each against the BPTT with the same batch norm: by step, or over all steps. The frames differ from step to step.
+
+    Those two BPTTs differ more from one another than from their rate methods once the frames' brightness varies.
+    """
+    timesteps, batch = 6, 5
+    torch.manual_seed(0)
+    level = torch.ones(timesteps) if brightness == "steady" else torch.rand(timesteps) * 2
+    model = create_model("convnet", num_classes=3, in_channels=2)
+    events = torch.poisson(0.6 * level.reshape(-1, 1, 1, 1, 1) * torch.rand(batch, 2, 16, 16))
+
+    def cosine(method, oracle):
+        found, exact = (
+            torch.cat([gradient.flatten() for gradient in gradients(model, name, timesteps, events).values()])
+            for name in (method, oracle)
+        )
+        return torch.cosine_similarity(found, exact, dim=0).item()
+
+    rate_m, rate_s = cosine("rate_m", "bptt"), cosine("rate_s", "bptt_s")
+    assert rate_m > 0.8
+    assert rate_s >= rate_m - 0.03

@@ -20,6 +20,10 @@ def network():
     return create_model("convnet", num_classes=3, in_channels=2).double()
 
 
+def layers(model, kind):
+    return [module for module in model.modules() if isinstance(module, kind)]
+
+
 def images(static=False):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(T, B, 2, 8, 8, generator=generator, dtype=torch.float64)
@@ -55,18 +59,43 @@ def test_an_exception_in_the_middle_of_a_step_leaves_nothing_behind(name, place)
         handle = model[0].weight.register_hook(fail)
     elif place == "the middle":
         # The error comes out of torch, from inside the operation on the sequence.
-        weight = model[3].weight
-        model[3].weight = nn.Parameter(weight[:, :1])
+        second = layers(model, nn.Conv2d)[1]
+        weight = second.weight
+        second.weight = nn.Parameter(weight[:, :1])
     else:
-        layer = {"the first layer": model[0], "a neuron": model[2], "the head": model[-1]}[place]
+        layer = {"the first layer": model[0], "a neuron": layers(model, LIF)[0], "the head": model[-1]}[place]
         handle = layer.register_forward_hook(fail)
     with pytest.raises((RuntimeError, IndexError)):
         method.step(model, images(), labels)
     assert torch.is_grad_enabled()
     if place == "the middle":
-        model[3].weight = weight
+        second.weight = weight
     if handle is not None:
         handle.remove()
+    model.zero_grad()
+    method.step(model, images(), LABELS)
+    assert equal(gradients(model), fresh_gradients(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "odd_pass"),
+    [(name, step) for name in ("bptt_s", "rate_s", "sltt", "ottt") for step in range(1, T + (name == "rate_s"))],
+)
+def test_an_exception_at_a_later_step_or_in_the_rate_pass_leaves_nothing_behind(name, odd_pass):
+    model, method, passes = network(), create_method(name, T), []
+
+    def fail_later(*_):
+        passes.append(None)
+        if len(passes) == odd_pass + 1:
+            fail()
+
+    handle = layers(model, LIF)[1].register_forward_hook(fail_later)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        method.step(model, images(), LABELS)
+    handle.remove()
+    assert torch.is_grad_enabled()
+    # The T steps are what batch norm has counted, not the rate pass.
+    assert layers(model, nn.BatchNorm2d)[0].num_batches_tracked == min(odd_pass + 1, T)
     model.zero_grad()
     method.step(model, images(), LABELS)
     assert equal(gradients(model), fresh_gradients(name))
@@ -91,6 +120,22 @@ def test_a_forward_without_a_backward_changes_nothing_for_the_next_step(name):
     model(RateTensor(SequenceTensor(x, T), x.mean(0)))
     create_method(name, T).step(model, x, LABELS)
     assert equal(gradients(model), fresh_gradients(name))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_the_second_step_of_a_method_is_that_of_a_fresh_one(name):
+    model, method = network(), create_method(name, T)
+    method.step(model, images(static=True), LABELS)
+    model.zero_grad()
+    method.step(model, images(), LABELS)
+    assert equal(gradients(model), fresh_gradients(name))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_smaller_batch_follows_a_larger_one(name):
+    model, method = network(), create_method(name, T)
+    method.step(model, images(), LABELS)
+    assert method.step(model, images()[:, :2], LABELS[:2]).logits.shape == (2, 3)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -119,7 +164,7 @@ def test_a_step_leaves_no_membrane_and_no_hook_in_the_model(name):
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_step_changes_no_weight_and_no_training_flag(name):
     model = network()
-    model[1].eval()
+    layers(model, nn.BatchNorm2d)[0].eval()
     weights = [parameter.clone() for parameter in model.parameters()]
     modes = [module.training for module in model.modules()]
     create_method(name, T).step(model, images(), LABELS)
@@ -130,19 +175,20 @@ def test_a_step_changes_no_weight_and_no_training_flag(name):
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_frozen_batch_norm_is_left_frozen_by_a_step(name):
     model = network()
-    model[1].eval()
-    frozen, trained = model[1].running_mean.clone(), model[4].running_mean.clone()
+    frozen, trained, _ = layers(model, nn.BatchNorm2d)
+    frozen.eval()
+    before = [frozen.running_mean.clone(), trained.running_mean.clone()]
     create_method(name, T).step(model, images(), LABELS)
-    assert torch.equal(model[1].running_mean, frozen)
-    assert not torch.equal(model[4].running_mean, trained)
+    assert torch.equal(frozen.running_mean, before[0])
+    assert not torch.equal(trained.running_mean, before[1])
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_predict_touches_neither_flags_nor_statistics_nor_gradients(name):
     model = network()
     model.train()
-    model[1].eval()
-    model[4].eval()
+    for norm in layers(model, nn.BatchNorm2d)[:2]:
+        norm.eval()
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 0.5)
     before = copy.deepcopy(model.state_dict())
@@ -208,7 +254,10 @@ def test_predict_with_zero_timesteps_is_a_value_error():
         create_method("bptt", T).predict(network(), images(static=True), timesteps=0)
 
 
-@pytest.mark.parametrize(("name", "settings"), [("bptt", {"loss_scale": "1"}), ("rate_m", {"momentum": 0.9})])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(name, {"momentum": 0.9} if name.startswith("rate") else {"loss_scale": "1"}) for name in METHOD_NAMES],
+)
 def test_a_keyword_that_does_not_apply_to_the_method_is_a_type_error(name, settings):
     with pytest.raises(TypeError, match=next(iter(settings))):
         create_method(name, T, **settings)
@@ -220,9 +269,10 @@ def test_a_keyword_that_step_does_not_know_is_a_type_error(name):
         create_method(name, T).step(network(), images(), LABELS, temperature=2.0)
 
 
-def test_another_loss_scale_is_a_value_error():
+@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
+def test_another_loss_scale_is_a_value_error(name):
     with pytest.raises(ValueError, match="loss_scale"):
-        create_method("rate_m", T, loss_scale="T")
+        create_method(name, T, loss_scale="T")
 
 
 def test_an_unknown_method_is_a_value_error_that_lists_the_known_ones():
@@ -244,6 +294,36 @@ def test_a_network_that_returns_no_carrier_is_a_type_error(name):
 
     with pytest.raises(TypeError, match="returned Tensor"):
         create_method(name, T).step(Leak(), images(), LABELS)
+
+
+class Branching(nn.Module):
+    """Goes through `odd` neurons in one of its passes, of the T steps and rate_S's rate pass, and else through two."""
+
+    def __init__(self, odd_pass, odd):
+        super().__init__()
+        self.neurons, self.head = nn.ModuleList([LIF(), LIF(), LIF()]), nn.Linear(128, 3)
+        self.odd_pass, self.odd, self.count = odd_pass, odd, 0
+
+    def forward(self, x):
+        x = x.flatten(1)
+        for neuron in self.neurons[: self.odd if self.count == self.odd_pass else 2]:
+            x = neuron(x)
+        self.count += 1
+        return self.head(x)
+
+
+@pytest.mark.parametrize("odd", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("name", "odd_pass"),
+    [(name, step) for name in ("bptt_s", "rate_s", "sltt", "ottt") for step in range(T + (name == "rate_s"))],
+)
+def test_a_network_that_branches_in_time_is_a_value_error(name, odd_pass, odd):
+    model, method = Branching(odd_pass, odd).double(), create_method(name, T)
+    if odd == 2:
+        method.step(model, images(), LABELS)
+        return
+    with pytest.raises(ValueError, match="must not branch in time"):
+        method.step(model, images(), LABELS)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)

@@ -1,0 +1,90 @@
+"""Every network of the paper takes a step of every method, on inputs of its own shape."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.models import MODELS, create_model
+from rbp_engine.spiking import LIF
+
+T, B, CLASSES = 2, 2, 10
+LABELS = torch.tensor([3, 7])
+STATIC = {"convnet": (1, 28), "sew_resnet34": (3, 64), "preact_resnet34": (3, 64)}
+EVENTS = {"vggsnn_dvs": (2, 48)}
+
+
+def images(name, batch=B):
+    """[B, C, H, W], or for events frames that change, [T, B, 2, 48, 48]: counts, most of them zero."""
+    torch.manual_seed(1)
+    if name in EVENTS:
+        channels, size = EVENTS[name]
+        return torch.poisson(torch.full((T, batch, channels, size, size), 0.3))
+    channels, size = STATIC.get(name, (3, 32))
+    return torch.randn(batch, channels, size, size)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def steps(request):
+    """A network after one step of each method: outputs and gradients by method, and the model for what comes next."""
+    torch.manual_seed(0)
+    inputs = images(request.param)
+    model = create_model(request.param, num_classes=CLASSES, in_channels=inputs.shape[-3])
+    outputs, last, trouble = {}, {}, {}
+    for method in METHODS:
+        model.zero_grad()
+        outputs[method] = create_method(method, T).step(model, inputs, LABELS)
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        trouble[method] = [name for name, grad in gradients.items() if grad is None or not grad.isfinite().all()]
+        # The stem's weight is the furthest from the loss: it tells whether a gradient arrives.
+        stem = next(iter(gradients))
+        if not trouble[method] and not gradients[stem].abs().max() > 0:
+            trouble[method] = [f"{stem} is all zero"]
+        last[method] = [grad.clone() for grad in list(gradients.values())[-2:]]
+    return SimpleNamespace(name=request.param, model=model, outputs=outputs, last=last, trouble=trouble)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_training_step_gives_finite_gradients_that_reach_the_stem(steps, method):
+    output = steps.outputs[method]
+    assert output.logits.shape == (B, CLASSES)
+    assert output.logits.isfinite().all()
+    assert output.loss.isfinite()
+    assert steps.trouble[method] == []
+
+
+@pytest.mark.parametrize(("method", "oracle"), [("rate_m", "bptt"), ("rate_s", "bptt_s")])
+def test_at_the_last_layer_the_gradient_is_bptts_over_t(steps, method, oracle):
+    """The mean of its input is all that the loss sees. bptt_s is the BPTT whose batch norm is by step, as rate_S's."""
+    for gradient, exact in zip(steps.last[method], steps.last[oracle], strict=True):
+        size = exact.abs().max().item()
+        assert size > 1e-3
+        torch.testing.assert_close(gradient * T, exact, rtol=1e-4, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize(
+    ("method", "oracle"), [("rate_m", "bptt"), ("rate_s", "bptt_s"), ("sltt", "bptt_s"), ("ottt", "bptt_s")]
+)
+def test_logits_are_those_of_bptt_with_the_same_batch_norm(steps, method, oracle):
+    torch.testing.assert_close(steps.outputs[method].logits, steps.outputs[oracle].logits, rtol=1e-4, atol=1e-5)
+
+
+def test_an_evaluation_step_gives_logits_by_step_and_every_neuron_gives_zeros_and_ones(steps):
+    rates = []
+
+    def binary(module, args, out):
+        spikes = out.values
+        assert torch.equal(spikes, (spikes != 0).to(spikes.dtype))
+        rates.append(spikes.mean().item())
+
+    handles = [module.register_forward_hook(binary) for module in steps.model.modules() if isinstance(module, LIF)]
+    logits = {method: create_method(method, T).predict(steps.model, images(steps.name, 1)) for method in METHODS}
+    for handle in handles:
+        handle.remove()
+    for by_step in logits.values():
+        assert by_step.shape == (T, 1, CLASSES)
+        assert by_step.isfinite().all()
+        assert torch.equal(by_step, logits["bptt"])
+    assert len(rates) == len(handles) * len(METHODS)
+    assert sum(rates) > 0

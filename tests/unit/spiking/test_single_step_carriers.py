@@ -1,0 +1,220 @@
+"""The carriers whose loop over time is outside the network, and the tape on which their state lies."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from rbp_engine.spiking import LIF, UnsupportedOperation
+from rbp_engine.spiking.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.single_step import StepTensor, TraceTensor
+from rbp_engine.spiking.tape import Tape
+
+T, B = 4, 3
+CARRIERS = {
+    "bptt_s": lambda x, tape: StepTensor(x, tape, through_time=True),
+    "sltt": lambda x, tape: StepTensor(x, tape, through_time=False),
+    "ottt": TraceTensor,
+    "rate_s": lambda x, tape: MeanStepTensor(x, tape, static=False),
+}
+
+
+def random(*shape):
+    return 0.5 + torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def run(model, x, carrier):
+    """The values of each step, [T, B, …], and the tape; `x` [T, B, …]."""
+    tape, values = Tape(len(x)), []
+    for x_t in x:
+        tape.rewind()
+        values.append(model(CARRIERS[carrier](x_t, tape)).values)
+    tape.check_complete()
+    return torch.stack(values), tape
+
+
+def second_phase(model, mean, tape, static=False):
+    tape.rewind()
+    return model(MeanTensor(mean, tape, static)).rate
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("layer", [nn.Dropout(0.4), nn.Dropout1d(0.4)], ids=["dropout", "dropout1d"])
+def test_dropout_has_one_mask_for_all_steps_and_for_the_rate_pass(layer, carrier):
+    x = random(T, B, 20, 5)
+    out, tape = run(layer, x, carrier)
+    masks = out / x
+    torch.testing.assert_close(masks, masks[:1].expand_as(masks))
+    assert set(masks.unique().round(decimals=9).tolist()) == {0.0, round(1 / 0.6, 9)}
+    if carrier == "rate_s":
+        torch.testing.assert_close(second_phase(layer, x.mean(0), tape), out.mean(0))
+
+
+def test_dropout_on_a_static_image_has_the_same_mask_too():
+    image, tape, layer, steps = random(B, 20, 5), Tape(T), nn.Dropout(0.4), []
+    for _ in range(T):
+        tape.rewind()
+        steps.append(layer(MeanStepTensor(image, tape, static=True)).values)
+    assert all(torch.equal(step, steps[0]) for step in steps)
+    assert (steps[0] == 0).any()
+    torch.testing.assert_close(second_phase(layer, image, tape, static=True), steps[0])
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_the_mask_is_drawn_anew_for_another_tape(carrier):
+    x = random(T, B, 20, 5)
+    assert not torch.equal(run(nn.Dropout(0.5), x, carrier)[0], run(nn.Dropout(0.5), x, carrier)[0])
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_two_dropout_layers_have_masks_of_their_own(carrier):
+    x = torch.ones(T, B, 200)
+    both, _ = run(nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5)), x, carrier)
+    # One mask twice would keep half, two keep a quarter; 600 draws have a standard deviation of 0.02.
+    assert (both != 0).double().mean().item() == pytest.approx(0.25, abs=0.1)
+
+
+@pytest.mark.parametrize("settings", [{}, {"reset": "hard", "v_reset": -0.3}], ids=["soft", "hard"])
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_neuron_gives_the_spikes_that_it_gives_on_plain_tensors(carrier, settings):
+    x = 2.0 * random(T, B, 50) - 1.0
+    neuron = LIF(decay=0.5, **settings)
+    expected = torch.stack([neuron(x_t) for x_t in x])
+    found, tape = run(neuron, x, carrier)
+    assert 0.1 < expected.mean() < 0.9
+    assert torch.equal(found, expected)
+    if carrier == "rate_s":
+        assert torch.equal(second_phase(neuron, x.mean(0), tape), expected.mean(0))
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_neuron_module_that_stands_twice_has_two_membranes(carrier):
+    x = 2.0 * random(T, B, 50)
+    shared, first, second = LIF(), LIF(), LIF()
+    twice, _ = run(nn.Sequential(shared, shared), x, carrier)
+    apart, _ = run(nn.Sequential(first, second), x, carrier)
+    assert torch.equal(twice, apart)
+
+
+def test_the_trace_decays_as_the_membrane_does_and_follows_what_moves_spikes():
+    x = 2.0 * random(T, B, 4, 6, 6) - 1.0
+    neuron, pool = LIF(decay=0.5), nn.Sequential(nn.AvgPool2d(2), nn.Flatten())
+    tape, trace = Tape(T), torch.zeros(B, 4, 6, 6, dtype=x.dtype)
+    for x_t in x:
+        tape.rewind()
+        out = neuron(TraceTensor(x_t, tape))
+        trace = 0.5 * trace + out.values
+        assert torch.equal(out.trace, trace)
+        torch.testing.assert_close(pool(out).trace, pool(trace))
+        torch.testing.assert_close((out + out).trace, 2 * trace)
+        assert nn.Linear(6, 2).double()(out).trace is None
+        assert nn.BatchNorm2d(4).double()(out).trace is None
+        assert not out.trace.requires_grad
+
+
+def test_before_the_first_neuron_a_static_image_is_computed_once():
+    torch.manual_seed(0)
+    stem = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.MaxPool2d(2))
+    model = nn.Sequential(stem, LIF(), nn.Conv2d(3, 3, 1)).double()
+    inputs = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is torch.ops.aten.convolution.default:
+                inputs.append(args[0].shape[1])
+            return function(*args, **(kwargs or {}))
+
+    tape, image = Tape(T), random(B, 2, 8, 8)
+    with Watch(), torch.no_grad():
+        for _ in range(T):
+            tape.rewind()
+            model(MeanStepTensor(image, tape, static=True))
+    assert (inputs.count(2), inputs.count(3)) == (1, T)
+
+
+class Branching(nn.Module):
+    """Skips its second layer in the passes that are named."""
+
+    def __init__(self, layer, passes):
+        super().__init__()
+        self.layer, self.passes, self.count = layer, passes, 0
+
+    def forward(self, x):
+        skip = self.count in self.passes
+        self.count += 1
+        return LIF()(x) if skip else self.layer(LIF()(x))
+
+
+@pytest.mark.parametrize("layer", [LIF(), nn.Dropout(0.5)], ids=["neuron", "dropout"])
+@pytest.mark.parametrize("passes", [{0}, {1}, {2}, {0, 1}, {3}], ids=str)
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_network_that_branches_in_time_is_a_value_error(carrier, passes, layer):
+    with pytest.raises(ValueError, match="must not branch in time"):
+        run(Branching(layer, passes), random(T, B, 5), carrier)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_another_kind_of_operation_in_the_same_place_is_a_value_error(carrier):
+    class Alternating(nn.Module):
+        count = 0
+
+        def forward(self, x):
+            self.count += 1
+            return LIF()(x) if self.count % 2 else F.dropout(x, 0.5)
+
+    with pytest.raises(ValueError, match="must not branch in time"):
+        run(Alternating(), random(T, B, 5), carrier)
+
+
+def test_a_tape_gives_every_operation_its_own_record_back():
+    tape = Tape(3)
+    for step in range(3):
+        tape.rewind()
+        assert tape.step == step
+        first, second = tape.record(list, lambda: [0]), tape.record(list, lambda: [100])
+        assert (first, second) == ([step], [100 + step])
+        first[0] += 1
+        second[0] += 1
+
+
+REFUSED = {
+    "relu": (nn.ReLU(), "relu"),
+    "group norm": (nn.GroupNorm(2, 4), "group_norm"),
+    "flatten from the batch": (nn.Flatten(0), "flatten"),
+    "indices of the maximum": (nn.MaxPool2d(2, return_indices=True), "max_pool2d\\w*"),
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_operation_without_a_rule_is_refused_by_these_carriers_too(case, carrier):
+    layer, operation = REFUSED[case]
+    with pytest.raises(UnsupportedOperation, match=rf"1 \({type(layer).__name__}\): '{operation}' "):
+        run(nn.Sequential(nn.AvgPool2d(2), layer), random(T, B, 4, 8, 8), carrier)
+
+
+def test_a_product_of_spikes_is_refused_in_the_rate_pass():
+    class Square(nn.Module):
+        def forward(self, x):
+            return x * x
+
+    x = random(T, B, 5)
+    _, tape = run(Square(), x, "rate_s")
+    with pytest.raises(UnsupportedOperation, match="mean of a product"):
+        second_phase(Square(), x.mean(0), tape)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d(5), nn.BatchNorm1d(5, affine=False)])
+def test_batch_norm_takes_the_statistics_of_its_step(layer, carrier):
+    x = random(T, B, 5)
+    layer = layer.double().train()
+    expected = torch.stack([F.batch_norm(x_t, None, None, layer.weight, layer.bias, True) for x_t in x])
+    torch.testing.assert_close(run(layer, x, carrier)[0], expected)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_batch_norm_of_one_value_per_channel_is_torchs_value_error(carrier):
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        run(nn.BatchNorm1d(5).double(), random(T, 1, 5), carrier)
