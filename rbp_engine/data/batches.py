@@ -76,7 +76,7 @@ class TrainBatches:
             pixels = augmentation.random_flip(pixels, generator)
         if self.auto_augment:
             # It groups images by operation on the host, so its draws belong there.
-            pixels = autoaugment_batched(pixels, torch.Generator().manual_seed(seed))
+            pixels = autoaugment_batched(pixels, torch.Generator().manual_seed(_mix(seed, 1)))
         images = self.normalise(pixels)
         return augmentation.cutout(images, self.cutout, generator) if self.cutout else images
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import rules
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.rules import UnsupportedOperation
 
 if TYPE_CHECKING:
@@ -64,18 +65,8 @@ class Carrier:
         return cls.per_step(function, args, kwargs)
 
     @classmethod
-    def batch_norm(
-        cls,
-        x: Self,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Self:
-        """`torch.nn.functional.batch_norm` with statistics over all timesteps, [T·B, C, …]."""
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        """Apply a batch norm in training; in evaluation it is a `per_step` operation."""
         raise NotImplementedError
 
     @classmethod
@@ -171,9 +162,3 @@ def check_scaling(operation: str, args: tuple[Any, ...]) -> None:
     left, right = args[:2]
     if isinstance(right, Carrier) and (operation != "mul" or isinstance(left, Carrier)):
         raise UnsupportedOperation(operation, "the mean of a product is not the product of the means")
-
-
-def check_batch_norm(values: Tensor, timesteps: int) -> None:
-    """Refuse statistics of a single value per channel, as torch does. `values` [B, C, …] are those of one timestep."""
-    if timesteps * values.numel() == values.shape[1]:
-        raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(values.shape)}")

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rbp_engine.spiking import lif
-from rbp_engine.spiking.carrier import Carrier, all_carriers, check_batch_norm, check_scaling, replace_carriers
+from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, replace_carriers
 from rbp_engine.spiking.gradients import BatchNormRate, NeuronRate, WithValue
 from rbp_engine.spiking.tape import Tape
 
@@ -97,32 +97,14 @@ class MeanStepTensor(Carrier):
         return out
 
     @classmethod
-    def batch_norm(
-        cls,
-        x: Self,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Self:
-        if not training:
-            return cls.per_step(F.batch_norm, (x, running_mean, running_var, weight, bias, False, momentum, eps), {})
-        if x.static:
-            # Its running statistics move T times towards the same values, which is one longer move.
-            momentum = 1.0 - (1.0 - momentum) ** x.timesteps
-
-        def normalise() -> tuple[Tensor, Tensor, Tensor]:
-            check_batch_norm(x.values, 1)
-            return torch.native_batch_norm(x.values, weight, bias, running_mean, running_var, True, momentum, eps)
-
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        # A static image's running statistics move T times towards the same values, which is one longer move.
+        momentum = 1.0 - (1.0 - norm.momentum) ** x.timesteps if x.static else norm.momentum
         if x.static or x.tape.step == 0:
-            statistics = x.tape.record(Statistics, lambda: Statistics(*normalise()))
+            statistics = x.tape.record(Statistics, lambda: Statistics(*norm.with_statistics(x.values, momentum)))
             # What comes after may not see the sum grow.
             return cls(statistics.output if x.static else statistics.output.clone(), x.tape, x.static)
-        out, mean, inverse_deviation = normalise()
+        out, mean, inverse_deviation = norm.with_statistics(x.values, momentum)
         x.tape.record(Statistics, lambda: Statistics(out, mean, inverse_deviation)).add(out, mean, inverse_deviation)
         return cls(out, x.tape, static=False)
 
@@ -166,22 +148,10 @@ class MeanTensor(Carrier):
         return cls(WithValue.apply(routed.rate, total.output / routed.timesteps), routed.tape, routed.static)
 
     @classmethod
-    def batch_norm(
-        cls,
-        x: Self,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Self:
-        if not training:
-            return cls.per_step(F.batch_norm, (x, running_mean, running_var, weight, bias, False, momentum, eps), {})
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         total = x.tape.record(Statistics, _missing)
         mean, inverse_deviation = total.mean / total.count, total.inverse_deviation / total.count
-        normalised = BatchNormRate.apply(x.rate, weight, bias, mean, inverse_deviation)
+        normalised = BatchNormRate.apply(x.rate, norm.weight, norm.bias, mean, inverse_deviation)
         return cls(WithValue.apply(normalised, total.output / total.count), x.tape, x.static)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rbp_engine.spiking import lif
-from rbp_engine.spiking.carrier import Carrier, all_carriers, check_batch_norm, check_scaling, replace_carriers
+from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, replace_carriers
 from rbp_engine.spiking.gradients import BatchNormRate, NeuronRate, WithValue, weighted_gradient
-from rbp_engine.spiking.sequence import SequenceTensor, static_batch_norm
+from rbp_engine.spiking.sequence import SequenceTensor
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.neuron import LIF
@@ -81,29 +81,12 @@ class RateTensor(Carrier):
         return cls(sequence, WithValue.apply(routed, sequence.time_mean()))
 
     @classmethod
-    def batch_norm(
-        cls,
-        x: Self,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Self:
-        if not training:
-            return cls.per_step(F.batch_norm, (x, running_mean, running_var, weight, bias, False, momentum, eps), {})
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if x.sequence.static:
-            rate = static_batch_norm(x.rate, x.timesteps, running_mean, running_var, weight, bias, momentum, eps)
-            return cls.static(rate, x.timesteps)
-        check_batch_norm(x.rate, x.timesteps)
-        with torch.no_grad():
-            out, mean, inverse_deviation = torch.native_batch_norm(
-                x.sequence.values.flatten(0, 1), weight, bias, running_mean, running_var, True, momentum, eps
-            )
+            return cls.static(norm.static(x.rate, x.timesteps), x.timesteps)
+        out, mean, inverse_deviation = norm.with_statistics(x.sequence.values.flatten(0, 1))
         sequence = SequenceTensor(out.unflatten(0, (x.timesteps, -1)), x.timesteps)
-        return cls(sequence, BatchNormRate.apply(x.rate, weight, bias, mean, inverse_deviation))
+        return cls(sequence, BatchNormRate.apply(x.rate, norm.weight, norm.bias, mean, inverse_deviation))
 
 
 def _timesteps(args: tuple[Any, ...]) -> int:

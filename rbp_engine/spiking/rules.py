@@ -6,7 +6,7 @@ An operation belongs to one kind, and each carrier says how that kind acts on it
     per_step      acts on each timestep by itself and commutes with the time mean
     max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
     elementwise   sums and scalings, also between carriers
-    batch_norm    statistics over all timesteps
+    batch_norm    in training, with statistics over timesteps; in evaluation an affine map, as per_step
 
 An operation that is not in the table is refused with the path of the module that used it.
 """
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from rbp_engine.spiking.batch_norm import BatchNorm
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.carrier import Carrier
@@ -72,7 +74,10 @@ def _max_pool(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
 
 
 def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    return type(carrier).batch_norm(*args, **kwargs)
+    x, *settings = args
+    norm = BatchNorm(*settings, **kwargs)
+    # With fixed statistics it is an affine map.
+    return type(carrier).batch_norm(x, norm) if norm.training else type(carrier).per_step(norm, (x,), {})
 
 
 def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

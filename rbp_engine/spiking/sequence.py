@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rbp_engine.spiking import lif
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
 
 if TYPE_CHECKING:
@@ -70,22 +70,10 @@ class SequenceTensor(Carrier):
         return first.like(out, static=all(carrier.static for carrier in carriers))
 
     @classmethod
-    def batch_norm(
-        cls,
-        x: Self,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Self:
-        if x.static and training:
-            args = (running_mean, running_var, weight, bias, momentum, eps)
-            return x.like(static_batch_norm(x.values, x.timesteps, *args), static=True)
-        args = (x, running_mean, running_var, weight, bias, training, momentum, eps)  # type: ignore[assignment]
-        return cls.per_step(F.batch_norm, args, {})
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        if x.static:
+            return x.like(norm.static(x.values, x.timesteps), static=True)
+        return cls.per_step(norm, (x,), {})
 
 
 class ShuffledTensor(SequenceTensor):
@@ -107,29 +95,3 @@ class ShuffledTensor(SequenceTensor):
             return self
         order = torch.randperm(self.timesteps, generator=self.generator).to(self.values.device)
         return self.like(self.values[order], static=False)
-
-
-def static_batch_norm(
-    values: Tensor,
-    timesteps: int,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    momentum: float,
-    eps: float,
-) -> Tensor:
-    """Batch norm of values [B, C, …] that stand for T equal steps.
-
-    Mean and biased variance are those of the T·B batch. The running variance is the unbiased one, n/(n − 1), and is
-    corrected to the count n of all T steps.
-    """
-    # Batch norm keeps its running variance for the backward, so the correction goes to the module's, not to that one.
-    updated = None if running_var is None else running_var.clone()
-    out = F.batch_norm(values, running_mean, updated, weight, bias, True, momentum, eps)
-    if running_var is not None and updated is not None:
-        count = values.numel() // values.shape[1]
-        unbiased = (timesteps * count / (timesteps * count - 1)) / (count / (count - 1))
-        kept = running_var * (1.0 - momentum)
-        running_var.copy_(kept + (updated - kept) * unbiased)
-    return out

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rbp_engine.spiking import lif
+from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
 from rbp_engine.spiking.gradients import weighted_gradient
 from rbp_engine.spiking.tape import Tape
@@ -77,8 +77,8 @@ class StepTensor(Carrier):
         return cls.per_step(function, args, kwargs)
 
     @classmethod
-    def batch_norm(cls, x: Self, *args: Any, **kwargs: Any) -> Self:
-        return x.like(F.batch_norm(x.values, *args, **kwargs))
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        return x.like(norm(x.values))
 
 
 class TraceTensor(StepTensor):

@@ -1,0 +1,104 @@
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rbp_engine.run import launch, processes
+from rbp_engine.run.events import CheckpointSaved, ErrorRaised
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import judge
+from rbp_engine.run.summary import read_summary
+from rbp_engine.train import checkpoint
+
+NewRun = Callable[..., RunDirectory]
+SMALL, ROOMY = "2200k", "16m"
+
+
+def mount(*words: str) -> None:
+    done = subprocess.run(["mount", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(done.stderr.strip())
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, in memory."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        mount("-t", "tmpfs", "-o", f"size={ROOMY}", "rbp-test", str(folder))
+    except OSError as error:
+        pytest.skip(f"these tests may not mount a file system: {error}")
+    yield folder
+    for run in folder.iterdir():
+        processes.kill_all(RunDirectory(run))
+    subprocess.run(["umount", str(folder)], check=True, timeout=60)
+
+
+def check_failed_well(run: RunDirectory, look: Any) -> None:
+    verdict = look.end(run)
+    assert verdict.status == "failed"
+    assert "no space left on the device of the runs directory" in verdict.reason
+    summary = read_summary(run)
+    assert summary is not None and (summary.status, summary.reason) == ("failed", verdict.reason)
+    assert judge(run) == verdict
+    [error] = look.bodies(run, ErrorRaised)
+    assert error.message == verdict.reason
+    newest = look.newest(run)
+    assert [body.name for body in look.bodies(run, CheckpointSaved)][-1] == newest.path.name
+    assert sorted(path.name for path in newest.path.iterdir()) == [
+        "manifest.json", "model.safetensors", "optimizer.pt", "rng-rank0.pt"
+    ]  # fmt: skip
+    assert not list(run.path.rglob("*.tmp")) and not list(run.path.rglob(".*"))
+
+
+def test_a_disk_that_the_checkpoints_fill_fails_the_run_by_name_and_with_more_room_it_goes_on(
+    disk: Path, reference: RunDirectory, new_run: NewRun, look: Any
+) -> None:
+    mount("-o", f"remount,size={SMALL}", str(disk))
+    run = new_run(runs=disk)
+    launch.start(run)
+    check_failed_well(run, look)
+    assert look.newest(run).progress.step < 36
+    mount("-o", f"remount,size={ROOMY}", str(disk))
+    launch.start(run)
+    assert look.end(run).status == "completed"
+    assert look.story(run) == look.story(reference)
+    expected = look.weights(reference)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
+
+
+def test_a_disk_that_somebody_else_fills_fails_the_run_by_name(disk: Path, new_run: NewRun, look: Any) -> None:
+    run = new_run("epochs=500", "train.checkpoint_every=1 h", runs=disk)
+    launch.start(run)
+    look.first(run, CheckpointSaved)
+    with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    check_failed_well(run, look)
+    (disk / ".filler").unlink()
+
+
+def test_a_disk_with_room_for_the_start_alone_fails_the_run_by_name(disk: Path, new_run: NewRun, look: Any) -> None:
+    mount("-o", "remount,size=160k", str(disk))
+    run = new_run(runs=disk)
+    launch.start(run)
+    verdict = look.end(run)
+    assert verdict.status == "failed" and "no space left" in verdict.reason
+    assert checkpoint.find_newest(run.checkpoints) == (None, [])
+    assert list(run.checkpoints.iterdir()) == []
+
+
+def test_a_full_disk_refuses_a_new_run_and_nothing_is_left_of_it(disk: Path, new_run: NewRun) -> None:
+    mount("-o", "remount,size=64k", str(disk))
+    with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(launch.RunError, match="No space left"):
+        new_run(runs=disk)
+    assert [path.name for path in disk.iterdir()] == [".filler"]
+    assert checkpoint.find_newest(disk) == (None, [])
+    (disk / ".filler").unlink()

@@ -1,0 +1,104 @@
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from rbp_engine.run import control, launch, processes
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.events import CheckpointSaved, Metrics, RunEnd, RunStart
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import judge
+from rbp_engine.run.store import remove_run
+from rbp_engine.run.summary import read_summary
+
+NewRun = Callable[..., RunDirectory]
+# Long enough that it does not end by itself in between.
+LONG = ("epochs=500", "train.checkpoint_every=1 h")
+
+
+def test_a_stop_saves_and_ends_the_run_and_a_resume_makes_it_the_uninterrupted_one(
+    reference: RunDirectory, new_run: NewRun, look: Any
+) -> None:
+    run = new_run()
+    launch.start(run)
+    verdict = control.stop(run, patience_s=120)  # it still starts: it will stop at the first step boundary
+    assert (verdict.status, verdict.reason) == ("stopped", "asked to stop, saved at step 1")
+    assert verdict.resumable
+    assert look.bodies(run, RunEnd) == [RunEnd("stopped", verdict.reason, last={}, best={})]
+    saved, summary = look.newest(run), read_summary(run)
+    assert summary is not None and summary.step == saved.progress.step == 1
+
+    launch.start(run)  # at once: the process may still be leaving
+    assert not run.stop_request.exists()
+    with pytest.raises(RunError, match="stop or kill it first"):
+        remove_run(run)
+    assert look.end(run).status == "completed"
+    assert look.resumes(run) == [None, saved.path.name]
+    assert look.first(run, RunStart, attempt=2).step == saved.progress.step
+    assert look.story(run) == look.story(reference)
+    expected = look.weights(reference)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
+    remove_run(run)
+    assert not run.path.exists()
+
+
+def test_a_kill_ends_every_process_of_the_run_and_touches_no_other(new_run: NewRun, look: Any) -> None:
+    run, beside = new_run(*LONG), new_run(*LONG)
+    worker, other = launch.start(run), launch.start(beside)
+    look.first(run, Metrics)
+    verdict = control.kill(run)
+    assert (verdict.status, verdict.reason) == ("killed", "killed by rbp kill (1 process)")
+    assert judge(run) == verdict
+    assert processes.processes_of(run) == []
+    assert worker.poll() is not None
+    assert not run.stop_request.exists()
+    with pytest.raises(RunError, match="is not running, it is killed"):
+        control.kill(run)
+    with pytest.raises(RunError, match="is not running, it is killed"):
+        control.stop(run)
+
+    step = look.first(beside, Metrics).step
+    look.wait_until(lambda: (summary := read_summary(beside)) is not None and summary.step > step)
+    assert other.poll() is None and judge(beside).status == "running"
+    assert control.kill(beside).status == "killed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_without_a_request_preempts_the_run_with_a_checkpoint(
+    new_run: NewRun, look: Any, number: signal.Signals
+) -> None:
+    run = new_run(*LONG)
+    worker = launch.start(run)
+    look.first(run, Metrics)
+    os.kill(worker.pid, signal.SIGHUP)  # a terminal that goes away is no reason to end
+    step = look.first(run, Metrics).step
+    look.wait_until(lambda: (summary := read_summary(run)) is not None and summary.step > step + 5)
+    assert judge(run).status == "running"
+    os.kill(worker.pid, number)
+    verdict = look.end(run)
+    saved = look.newest(run)
+    assert verdict.status == "preempted" and verdict.resumable
+    assert verdict.reason == f"received {number.name}, saved at step {saved.progress.step}"
+    assert [body.name for body in look.bodies(run, CheckpointSaved)][-1] == saved.path.name
+    assert worker.wait(60) == 4
+
+
+def test_a_process_that_is_killed_from_outside_is_lost_and_can_be_resumed(new_run: NewRun, look: Any) -> None:
+    run = new_run(*LONG)
+    worker = launch.start(run)
+    look.first(run, Metrics)
+    os.kill(worker.pid, signal.SIGKILL)
+    verdict = look.end(run)
+    assert verdict.status == "lost" and "probably killed" in verdict.reason
+    assert verdict.resumable
+    launch.start(run)
+    look.first(run, Metrics, attempt=2)
+    assert judge(run).status == "running"
+
+
+def test_a_completed_run_is_not_resumed(reference: RunDirectory) -> None:
+    with pytest.raises(RunError, match="nothing to resume"):
+        launch.start(reference)

@@ -1,0 +1,89 @@
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rbp_engine.run import control, launch, processes
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.events import Metrics
+from rbp_engine.run.layout import RunDirectory, read_json
+from rbp_engine.run.status import judge, last_attempt
+
+NewRun = Callable[..., RunDirectory]
+
+
+def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_marks(new_run: NewRun, look: Any) -> None:
+    run = new_run("epochs=500")
+    thread = threading.Thread(target=launch.start, args=(run,))
+    thread.start()
+    thread.join()
+    pid = last_attempt(run)["pid"]
+    look.first(run, Metrics)
+    look.wait_until(lambda: judge(run).status == "running")
+    worker = psutil.Process(pid)
+    environment = worker.environ()
+    assert environment["RBP_RUN_ID"] == run.id and environment["RBP_RUN_DIR"] == str(run.path)
+    assert [process.pid for process in processes.processes_of(run)] == [pid]
+    assert os.getsid(pid) == pid != os.getsid(0)  # a session of its own: a hang-up here does not reach it
+    assert worker.create_time() == pytest.approx(last_attempt(run)["pid_started"], abs=1.0)
+    assert Path(f"/proc/{pid}/fd/0").samefile(os.devnull)
+    assert control.kill(run).status == "killed"
+
+
+def test_of_two_that_start_a_run_at_once_exactly_one_wins(new_run: NewRun) -> None:
+    run = new_run()
+    barrier = threading.Barrier(2)
+
+    def start(_: int) -> str:
+        barrier.wait()
+        try:
+            return f"started {launch.start(run).pid}"
+        except RunError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        told = sorted(pool.map(start, range(2)))
+    started = [text for text in told if text.startswith("started")]
+    assert len(started) == 1
+    assert any("being started" in text or "already" in text for text in told)
+    assert [f"started {process.pid}" for process in processes.processes_of(run)] == started
+    assert [attempt["attempt"] for attempt in read_json(run.run_json)["attempts"]] == [1]
+    with pytest.raises(RunError, match="is starting already"):
+        launch.start(run)
+
+
+def test_a_worker_that_cannot_be_put_on_record_is_not_left_behind(new_run: NewRun, look: Any) -> None:
+    run = new_run()
+    described = run.run_json.read_bytes()
+    run.run_json.unlink()
+    (run.run_json / "in the way").mkdir(parents=True)
+    with pytest.raises(RunError, match="cannot start"):
+        launch.start(run)
+    look.wait_until(lambda: not processes.processes_of(run))
+    shutil.rmtree(run.run_json)
+    run.run_json.write_bytes(described)
+    assert launch.start(run).pid == last_attempt(run)["pid"]
+
+
+def test_what_a_worker_prints_is_kept_by_attempt(new_run: NewRun, look: Any) -> None:
+    """A damaged preset: the worker ends before it has loaded torch."""
+    run = new_run()
+    run.preset_toml.write_text("[data\n")
+    for _ in range(2):
+        worker = launch.start(run)
+        worker.wait(120)
+        assert look.end(run).status == "failed"
+    log = run.stderr().read_text()
+    assert log.count("Traceback (most recent call last)") == 2
+    assert log[last_attempt(run)["stderr_from"] :].count("Traceback") == 1
+
+
+def test_the_runs_directory_holds_run_folders_and_nothing_else(new_run: NewRun, tmp_path: Path) -> None:
+    first, second = new_run(), new_run(run_id="chosen")
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted([first.id, second.id])

@@ -1,0 +1,230 @@
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rbp_engine.data.batches import EvaluationBatches, Normalise
+from rbp_engine.data.loading import load
+from rbp_engine.methods import create_method
+from rbp_engine.models import create_model
+from rbp_engine.run import control, launch
+from rbp_engine.run.events import (
+    CheckpointSaved,
+    ErrorRaised,
+    Heartbeat,
+    Metrics,
+    RunStart,
+    System,
+    Validation,
+    WarningRaised,
+)
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import judge
+from rbp_engine.run.summary import read_summary
+from rbp_engine.train import checkpoint
+
+NewRun = Callable[..., RunDirectory]
+
+
+def test_a_run_tells_its_course_from_the_first_step_to_the_end(reference: RunDirectory, look: Any) -> None:
+    start = look.first(reference, RunStart).body
+    assert (start.steps_per_epoch, start.epochs, start.epoch, start.resumed_from) == (12, 3, 0, None)
+    steps = [(entry["step"], entry["epoch"]) for entry in look.story(reference) if entry["kind"] == "metrics"]
+    assert steps == [(5, 0), (10, 0), (15, 1), (20, 1), (25, 2), (30, 2), (35, 2)]
+    for body in look.bodies(reference, Metrics):
+        assert 0.0 <= body.top1 <= 1.0 and body.loss > 0.0 and body.samples_per_s > 0.0
+        assert 0.0 <= body.data_ms <= body.step_ms
+    rates = [body.lr for body in look.bodies(reference, Metrics)]
+    assert rates == pytest.approx([0.1 * 0.5 * (1 + math.cos(math.pi * epoch / 3)) for _, epoch in steps])
+    validations = look.bodies(reference, Validation)
+    assert [(body.epoch, body.samples, body.split, body.weights) for body in validations] == [
+        (epoch, 360, "test", "last") for epoch in (1, 2, 3)
+    ]
+    assert all(body.top1 <= body.top5 <= 1.0 for body in validations)
+    assert validations[-1].top1 > 0.5  # it learns
+    assert look.bodies(reference, System)[-1].rss > 0
+    assert look.bodies(reference, Heartbeat)
+
+
+def test_the_summary_of_a_completed_run_agrees_with_its_events(reference: RunDirectory, look: Any) -> None:
+    summary = read_summary(reference)
+    assert summary is not None
+    validations = look.bodies(reference, Validation)
+    best = max(validations, key=lambda body: (body.top1, -body.epoch))
+    assert (summary.status, summary.reason) == ("completed", "")
+    assert (summary.step, summary.steps, summary.epoch, summary.epochs, summary.attempt) == (36, 36, 3, 3, 1)
+    assert summary.last == {"top1": validations[-1].top1, "top5": validations[-1].top5, "loss": validations[-1].loss}
+    assert summary.best == {"top1": best.top1, "epoch": best.epoch}
+    assert summary.train == {
+        "top1": look.bodies(reference, Metrics)[-1].top1,
+        "loss": look.bodies(reference, Metrics)[-1].loss,
+    }
+    found = checkpoint.find_best(reference.checkpoints)
+    assert found is not None and found.progress.step == 12 * best.epoch
+    assert look.newest(reference).progress == checkpoint.Progress(36, 3, 0)
+    assert sorted(path.name for path in reference.checkpoints.iterdir()) == ["best", "step-00000024", "step-00000036"]
+    assert not list(reference.path.rglob("*.tmp")) and not (reference.control / "reserve").exists()
+
+
+def test_the_same_seed_gives_the_same_run_to_the_last_bit(reference: RunDirectory, new_run: NewRun, look: Any) -> None:
+    run = new_run()
+    launch.start(run)
+    assert look.end(run).status == "completed"
+    assert look.story(run) == look.story(reference)
+    expected = look.weights(reference)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
+
+
+def test_another_seed_gives_another_run(reference: RunDirectory, new_run: NewRun, look: Any) -> None:
+    run = new_run("seed=2", "epochs=1")
+    launch.start(run)
+    assert look.end(run).status == "completed"
+    ours, theirs = ([body.loss for body in look.bodies(one, Metrics) if body.epoch == 0] for one in (run, reference))
+    assert len(ours) == len(theirs) == 2
+    assert all(one != other for one, other in zip(ours, theirs, strict=True))
+
+
+def test_a_killed_and_resumed_run_has_its_best_checkpoint_and_shows_every_step_in_tensorboard_once(
+    new_run: NewRun, look: Any
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = new_run("epochs=500", "train.log_every=1", "train.checkpoint_every=1 h")  # only better ones are saved
+    worker = launch.start(run)
+    look.first(run, CheckpointSaved)
+    worker.kill()
+    worker.wait()
+    newest = look.newest(run)
+    shutil.rmtree(run.best)  # as if the kill had come before the copy
+    launch.start(run)
+    assert look.first(run, RunStart, attempt=2).body.resumed_from == newest.path.name
+    best = checkpoint.find_best(run.checkpoints)
+    assert best is not None and best.progress.step >= newest.progress.step
+    look.first(run, Validation, attempt=2)
+    assert control.stop(run).status == "stopped"
+    last = look.newest(run).progress.step
+    shown = accumulator.EventAccumulator(str(run.tensorboard)).Reload()
+    steps = {tag: [entry.step for entry in shown.Scalars(tag)] for tag in shown.Tags()["scalars"]}
+    training = {tag: list(range(1, last + 1)) for tag in ("train/loss", "train/top1", "train/lr")}
+    validation = {tag: list(range(12, last + 1, 12)) for tag in ("validation/loss", "validation/top1")}
+    assert steps == training | validation
+
+
+def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_is_resumed(new_run: NewRun, look: Any) -> None:
+    run = new_run("epochs=500")
+    for _ in range(2):
+        launch.start(run)
+        control.request_stop(run)
+        assert look.end(run).status == "stopped"
+    newest = look.newest(run)
+    assert newest.progress.step == 2
+    content = bytearray((newest.path / "model.safetensors").read_bytes())
+    content[-5] ^= 16
+    (newest.path / "model.safetensors").write_bytes(content)
+    launch.start(run)
+    assert look.first(run, RunStart, attempt=3).body.resumed_from == "step-00000001"
+    warning = look.first(run, WarningRaised, attempt=3).body
+    assert warning.message == (
+        "passed over a checkpoint: step-00000002/model.safetensors is damaged: size or sha256 differs from the manifest"
+    )
+    assert look.first(run, Metrics, attempt=3).step == 5
+
+
+def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_best_weights(
+    new_run: NewRun, look: Any
+) -> None:
+    run = new_run("train.validation_split=0.2", "epochs=3", "optim.lr=0.5", "optim.schedule=constant")
+    launch.start(run)
+    assert look.end(run).status == "completed"
+    validations = look.bodies(run, Validation)
+    assert [(body.split, body.weights, body.epoch, body.samples) for body in validations] == [
+        *(("held-out", "last", epoch, 288) for epoch in (1, 2, 3)),
+        ("test", "last", 3, 360),
+        ("test", "best", 3, 360),
+    ]
+    summary = read_summary(run)
+    assert summary is not None
+    held_out = validations[:3]
+    assert summary.last["top1"] == held_out[-1].top1
+    assert summary.best["top1"] == max(body.top1 for body in held_out)
+    assert summary.test == {"last": validations[3].top1, "best": validations[4].top1}
+    best = checkpoint.find_best(run.checkpoints)
+    assert best is not None and best.progress.epoch == summary.best["epoch"]
+    assert accuracy(look.newest(run)) == pytest.approx(validations[3].top1, abs=0.006)
+    assert accuracy(best) == pytest.approx(validations[4].top1, abs=0.006)
+
+
+def accuracy(saved: checkpoint.Checkpoint) -> float:
+    """Of a checkpoint on the test set, in this process; two images may tip over with another number of threads."""
+    model = create_model("convnet", num_classes=10, in_channels=1)
+    checkpoint.load_weights(saved, model)
+    splits = load("digits")
+    cpu = torch.device("cpu")
+    [(images, labels)] = EvaluationBatches(splits.test, Normalise(splits.mean, splits.deviation, cpu), batch_size=360)
+    return float((create_method("rate_m", 2).predict(model, images).mean(0).argmax(1) == labels).double().mean())
+
+
+def test_a_checkpoint_that_somebody_asks_for_is_made_and_the_request_removed(new_run: NewRun, look: Any) -> None:
+    run = new_run("epochs=500", "train.checkpoint_every=1 h", "train.log_every=1")
+    launch.start(run)
+    look.first(run, Metrics)
+    seen = len(look.bodies(run, CheckpointSaved))  # of an epoch that was the best so far
+    run.checkpoint_request.touch()
+    look.wait_until(lambda: not run.checkpoint_request.exists())
+    look.wait_until(lambda: len(look.bodies(run, CheckpointSaved)) > seen)
+    newest = look.newest(run)
+    assert newest.progress.step > 0
+    step = newest.progress.step
+    look.wait_until(lambda: look.bodies(run, Metrics)[-1] and read_summary(run).step > step)
+    assert judge(run).status == "running"
+
+
+def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(new_run: NewRun, look: Any) -> None:
+    run = new_run("optim.lr=1e30", "train.checkpoint_every=1s")
+    run.checkpoint_request.touch()  # one after the first step, while everything is still finite
+    launch.start(run)
+    verdict = look.end(run)
+    assert verdict.status == "failed" and verdict.resumable
+    summary = read_summary(run)
+    assert summary is not None and summary.reason == verdict.reason
+    assert "not finite" in verdict.reason and "the last checkpoint is good" in verdict.reason
+    named = int(verdict.reason.split("step ")[1].split(";")[0])
+    saved = look.newest(run)
+    assert saved.progress.step < named or "after step" in verdict.reason
+    assert all(bool(tensor.isfinite().all()) for tensor in look.weights(run).values())
+    [error] = look.bodies(run, ErrorRaised)
+    assert error.message == verdict.reason and "NonFiniteLoss" in error.traceback
+
+
+def test_missing_data_fail_the_run_with_what_was_looked_for_and_what_brings_it(
+    new_run: NewRun, look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RBP_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = new_run("data=cifar10")
+    launch.start(run)
+    assert look.end(run).status == "failed"
+    summary = read_summary(run)
+    assert summary is not None and summary.status == "failed"
+    for words in ("cifar10", "cifar-10-batches-py", str(tmp_path / "data"), "rbp data fetch cifar10"):
+        assert words in summary.reason
+
+
+def test_a_damaged_preset_fails_the_run_with_its_file_and_line(new_run: NewRun, look: Any) -> None:
+    run = new_run()
+    run.preset_toml.write_text("title = 'x'\n[data]\nname = 'digitz'\n")
+    launch.start(run)
+    verdict = look.end(run)
+    assert verdict.status == "failed"
+    assert "preset.toml" in verdict.reason and "data.name" in verdict.reason and "line 3" in verdict.reason
+
+
+def test_a_batch_that_cannot_be_filled_fails_the_run_with_both_numbers(new_run: NewRun, look: Any) -> None:
+    run = new_run("batch=2000", "data.drop_last=true")
+    launch.start(run)
+    verdict = look.end(run)
+    assert verdict.status == "failed"
+    assert "data.batch_size = 2000 is more than the 1437 training images" in verdict.reason

@@ -1,0 +1,71 @@
+"""Runs as files: what a worker and its manager leave, written by the same code, without a worker."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.run import processes
+from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.summary import Summary, write_summary
+
+MakeRun = Callable[..., RunDirectory]
+
+
+@pytest.fixture
+def ended_pid() -> int:
+    """The pid of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(60)
+    return process.pid
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Make the folder of a run in `runs/`, its worker by default this very process; keywords change the summary."""
+
+    def make(
+        run_id: str = "20260101-120000-digits-rate_m-0a1b", *, attempt: Any = None, **changes: Any
+    ) -> RunDirectory:
+        run = RunDirectory(tmp_path / "runs" / run_id)
+        for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+            folder.mkdir(parents=True)
+        values = {"id": run_id, "preset": "digits", "experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1}
+        summary = Summary(**(values | {"status": "running"} | changes))
+        updated = summary.updated
+        write_summary(run, summary)
+        if "updated" in changes:  # write_summary says now
+            write_json(run.summary_json, vars(summary) | {"updated": updated})
+        here = {"attempt": 1, "pid": os.getpid(), "pid_started": processes.start_time(os.getpid()), "t": time.time()}
+        attempts = [here | {"host": socket.gethostname(), "stderr_from": 0} | (attempt or {})]
+        write_json(run.run_json, {"id": run_id, "attempts": [] if attempt == {} else attempts})
+        return run
+
+    return make
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Callable[[RunDirectory], "subprocess.Popen[bytes]"]]:
+    """Start a process that carries a run's marker and does nothing."""
+    started = []
+
+    def start(run: RunDirectory) -> "subprocess.Popen[bytes]":
+        started.append(
+            subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=processes.marker(run))
+        )
+        deadline = time.monotonic() + 30
+        while not processes.processes_of(run):  # between fork and exec it carries our environment
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=60)

@@ -1,0 +1,134 @@
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.preset import LoadedPreset, load_preset, read_resolved
+from rbp_engine.run import launch
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory, read_json
+from rbp_engine.run.status import judge
+from rbp_engine.run.store import find_run, list_runs
+from rbp_engine.run.summary import read_summary
+
+MakeRun = Callable[..., RunDirectory]
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> LoadedPreset:
+    path = tmp_path / "tiny.toml"
+    path.write_text("[run]\nseed = 7\nname = 'mine'\ntags = ['a', 'b']\n[train]\nepochs = 3\n")
+    return load_preset(str(path), ["T=2"])
+
+
+def test_a_new_run_holds_preset_identity_and_summary_and_can_be_found(loaded: LoadedPreset, tmp_path: Path) -> None:
+    run = launch.create(loaded, tmp_path / "deep" / "runs", command=["rbp", "train", "a file.toml"])
+    assert read_resolved(run.preset_toml) == loaded.preset
+    identity = read_json(run.run_json)
+    assert identity["host"] == socket.gethostname()
+    assert identity["command"] == "rbp train 'a file.toml'"
+    assert "torch" in identity["packages"] and identity["python"].startswith("3.")
+    assert identity["attempts"] == []
+    summary = read_summary(run)
+    assert summary is not None
+    assert (summary.id, summary.preset, summary.method, summary.timesteps) == (run.id, "tiny", "rate_m", 2)
+    assert (summary.seed, summary.name, summary.tags, summary.epochs) == (7, "mine", ["a", "b"], 3)
+    assert summary.experiment == loaded.experiment == identity["experiment"]
+    assert judge(run).status == "starting"
+    assert find_run(tmp_path / "deep" / "runs", "mine") == run
+    assert [path.name for path in (tmp_path / "deep" / "runs").iterdir()] == [run.id]
+
+
+def test_runs_made_in_the_same_second_get_different_ids(loaded: LoadedPreset, tmp_path: Path) -> None:
+    runs = [launch.create(loaded, tmp_path / "runs") for _ in range(4)]
+    assert len({run.id for run in runs}) == 4
+    assert len(list_runs(tmp_path / "runs")) == 4
+    assert all(re.fullmatch(r"\d{8}-\d{6}-tiny-rate_m-[0-9a-f]{4}", run.id) for run in runs)
+
+
+@pytest.mark.parametrize("run_id", ["../escape", "a/b", "", ".hidden", "x" * 121])
+def test_an_id_that_leaves_the_runs_directory_is_refused_before_anything_is_made(
+    loaded: LoadedPreset, tmp_path: Path, run_id: str
+) -> None:
+    with pytest.raises(RunError, match="cannot be the id"):
+        launch.create(loaded, tmp_path / "runs", run_id=run_id)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
+
+
+def test_of_many_that_make_a_run_of_the_same_id_exactly_one_wins(loaded: LoadedPreset, tmp_path: Path) -> None:
+    barrier = threading.Barrier(6)
+
+    def make(number: int) -> str:
+        barrier.wait()
+        try:
+            return launch.create(loaded, tmp_path / "runs", run_id="job-1", command=[str(number)]).id
+        except RunError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(6) as pool:
+        told = list(pool.map(make, range(6)))
+    assert told.count("job-1") == 1
+    assert sum("exists already" in text and "--resume-or-start" in text for text in told) == 5
+    assert read_json(tmp_path / "runs" / "job-1" / "run.json")["command"] == str(told.index("job-1"))
+
+
+@pytest.mark.parametrize("below", [".", "runs"])
+def test_a_file_in_the_place_of_the_runs_directory_is_an_error_that_names_it(
+    loaded: LoadedPreset, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    runs = tmp_path / "file" / below
+    with pytest.raises(RunError, match=f"cannot write to the runs directory {re.escape(str(runs))}"):
+        launch.create(loaded, runs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "tiny.toml"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_that_cannot_be_written_leaves_nothing(
+    loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current directory, which the identity names, has been removed meanwhile."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(RunError, match="cannot write the run"):
+        launch.create(loaded, tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_claim_that_is_not_written_yet_is_respected(make_run: MakeRun) -> None:
+    """Another manager has made the file, and has not got to writing its pid into it."""
+    run = make_run(attempt={}, status="starting")
+    (run.control / "attempt-1").touch()
+    with pytest.raises(RunError, match="is being started"):
+        launch.start(run)
+    assert [path.name for path in run.control.iterdir()] == ["attempt-1"]
+
+
+def test_a_live_run_is_not_started_again(make_run: MakeRun) -> None:
+    run = make_run()
+    (run.control / "attempt-1").write_text(json.dumps({"pid": os.getpid(), "pid_started": time.time()}))
+    with pytest.raises(RunError, match="is running already"):
+        launch.start(run)
+
+
+def test_a_completed_run_is_not_started_again(make_run: MakeRun, ended_pid: int) -> None:
+    run = make_run(status="completed", attempt={"pid": ended_pid})
+    (run.control / "attempt-1").write_text(json.dumps({"pid": ended_pid, "pid_started": 0.0}))
+    with pytest.raises(RunError, match="complete; there is nothing to resume"):
+        launch.start(run)
+
+
+def test_a_start_that_fails_gives_its_claim_back(make_run: MakeRun) -> None:
+    run = make_run(attempt={}, status="starting")
+    run.summary_json.unlink()
+    with pytest.raises(RunError, match=r"summary\.json is missing"):
+        launch.start(run)
+    assert list(run.control.iterdir()) == []

@@ -1,0 +1,323 @@
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbp_engine.run.events import (
+    KINDS,
+    VERSION,
+    CheckpointSaved,
+    Event,
+    EventReader,
+    EventWriter,
+    Heartbeat,
+    Metrics,
+    RunEnd,
+    RunStart,
+    Validation,
+    WarningRaised,
+    from_json,
+    read_events,
+    supersede,
+    to_json,
+)
+
+TEXT = st.text(max_size=20)  # hypothesis leaves lone surrogates out of text; they have a test of their own
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+COUNT = st.integers(0, 2**53)
+JSON = st.recursive(
+    st.none() | st.booleans() | COUNT | NUMBER | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+VALUES: dict[Any, st.SearchStrategy[Any]] = {
+    int: COUNT,
+    float: NUMBER,
+    bool: st.booleans(),
+    str: TEXT,
+    Any: JSON,
+    dict[str, Any]: st.dictionaries(TEXT, JSON, max_size=3),
+    NoneType: st.none(),
+}
+
+
+def bodies(kind: type) -> st.SearchStrategy[Any]:
+    """Any body of a kind, from the types of its fields."""
+    hints = get_type_hints(kind)
+    values = {}
+    for entry in fields(kind):
+        hint = hints[entry.name]
+        alternatives = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        values[entry.name] = st.one_of(*(VALUES[alternative] for alternative in alternatives))
+    return st.builds(kind, **values)
+
+
+def events(**fixed: Any) -> st.SearchStrategy[Event]:
+    body = st.one_of(*(bodies(kind) for kind in KINDS.values()))
+    t = st.floats(0, 4e9).map(lambda value: round(value, 3))
+    anything = {"seq": COUNT, "t": t, "attempt": COUNT, "rank": COUNT, "step": COUNT, "body": body}
+    return st.builds(Event, **(anything | fixed))
+
+
+def metrics(step: int) -> Metrics:
+    return Metrics(epoch=0, loss=1.0 / step, top1=0.5, lr=0.1)
+
+
+def write_lines(path: Path, *lines: bytes) -> Path:
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_an_event_of_every_kind_reads_back_equal(name: str) -> None:
+    @given(events(body=bodies(KINDS[name])))
+    def check(event: Event) -> None:
+        line = to_json(event)
+        assert "\n" not in line
+        assert from_json(line) == event
+        assert from_json(line.encode()) == event
+
+    check()
+
+
+@given(st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_a_number_that_is_not_finite_becomes_null_at_any_depth(value: float) -> None:
+    body = RunEnd("failed", last={"loss": value, "deep": [1.0, {"x": (value,)}]})
+    line = to_json(Event(0, 1.0, 1, 0, 5, body))
+    json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    again = from_json(line)
+    assert again is not None and again.body == RunEnd("failed", last={"loss": None, "deep": [1.0, {"x": [None]}]})
+
+
+def test_text_that_utf8_cannot_hold_is_written_and_read_back(tmp_path: Path) -> None:
+    """A file name that is no UTF-8 arrives as lone surrogates, for instance in the message of an error."""
+    body = WarningRaised("no such file: caf\udce9.toml")
+    writer = EventWriter(tmp_path / "events", 1)
+    writer.write(body, 0)
+    writer.close()
+    assert [event.body for event in read_events(tmp_path / "events")] == [body]
+
+
+@given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_a_line_that_is_no_event_is_skipped(line: bytes) -> None:
+    assert from_json(line) is None
+
+
+GOOD = json.loads(to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "from_the_future"}, {"kind": ["heartbeat"]}, {"kind": None}, {"v": VERSION + 1}, {"v": None},
+        {"seq": None}, {"t": "now"}, {"step": {}}, {"attempt": float("inf")}, {"kind": "metrics"},
+    ],
+)  # fmt: skip
+def test_an_unknown_kind_another_version_and_a_broken_envelope_are_skipped(change: dict[str, Any]) -> None:
+    assert from_json(json.dumps(GOOD)) is not None
+    assert from_json(json.dumps(GOOD | change)) is None
+
+
+def test_a_field_that_a_later_version_adds_is_ignored() -> None:
+    assert from_json(json.dumps(GOOD | {"mood": "good"})) == from_json(json.dumps(GOOD))
+
+
+def test_garbage_between_good_lines_costs_only_itself(tmp_path: Path) -> None:
+    lines = [to_json(Event(number, 1.0, 1, 0, number, Heartbeat())).encode() + b"\n" for number in range(3)]
+    path = write_lines(tmp_path / "events", lines[0], b"\xff\x00 {\n", b"\n", lines[1], b'{"kind": "x"}\n', lines[2])
+    assert [event.seq for event in read_events(path)] == [0, 1, 2]
+
+
+def test_a_torn_last_line_is_held_back_by_the_reader_until_it_ends(tmp_path: Path) -> None:
+    line = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode()
+    path = write_lines(tmp_path / "events", line[:-7])
+    reader = EventReader(path)
+    assert reader.poll() == []
+    write_lines(path, line)
+    assert reader.poll() == []
+    write_lines(path, line, b"\n")
+    assert [event.step for event in reader.poll()] == [5]
+    assert reader.poll() == []
+
+
+def test_a_torn_last_line_is_cut_off_by_a_resuming_writer_and_numbering_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "events" / "rank0.jsonl"
+    first = EventWriter(path, 1)
+    for step in (1, 2):
+        first.write(metrics(step), step)
+    first.close()
+    with path.open("ab") as file:
+        file.write(to_json(Event(2, 9.0, 1, 0, 3, metrics(3))).encode()[:-4])
+    second = EventWriter(path, 2)
+    assert second.write(RunStart(), 2).seq == 2
+    second.close()
+    found = EventReader(path).poll()
+    assert [(event.seq, event.attempt, event.step) for event in found] == [(0, 1, 1), (1, 1, 2), (2, 2, 2)]
+    assert path.read_bytes().endswith(b"}\n")
+
+
+def test_a_reader_that_has_seen_a_torn_line_reads_what_the_resuming_writer_puts_in_its_place(tmp_path: Path) -> None:
+    """Between two looks of the reader, the torn line is cut off and more than its length is written."""
+    path = tmp_path / "events"
+    torn = to_json(Event(0, 1.0, 1, 0, 3, WarningRaised("of the killed attempt"))).encode()[:-9]
+    reader = EventReader(write_lines(path, torn))
+    assert reader.poll() == []
+    writer = EventWriter(path, 2)
+    expected = [
+        writer.write(WarningRaised("of the resumed attempt" * 3), 2, now=2.0),
+        writer.write(Heartbeat(), 2, 3.0),
+    ]
+    writer.close()
+    assert reader.poll() == expected
+
+
+def test_a_file_that_becomes_shorter_under_the_reader_is_followed_from_its_new_end(tmp_path: Path) -> None:
+    lines = [to_json(Event(number, 1.0, 1, 0, number, Heartbeat())).encode() + b"\n" for number in range(4)]
+    path = write_lines(tmp_path / "events", *lines[:3])
+    reader = EventReader(path)
+    assert len(reader.poll()) == 3
+    os.truncate(path, len(lines[0]))
+    assert reader.poll() == []
+    with path.open("ab") as file:
+        file.write(lines[3])
+    assert [event.seq for event in reader.poll()] == [3]
+
+
+def test_a_reader_waits_for_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
+    reader = EventReader(tmp_path / "events" / "rank0.jsonl")
+    assert reader.poll() == []
+    writer = EventWriter(reader.path, 1)
+    event = writer.write(Heartbeat(), 4, now=1.0)
+    writer.close()
+    assert reader.poll() == [event]
+
+
+@settings(deadline=None)
+@given(st.lists(events(), max_size=8), st.lists(st.integers(1, 200), max_size=40))
+def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written: list[Event], sizes: list[int]) -> None:
+    data = b"".join(to_json(event).encode() + b"\n" for event in written)
+    found: list[Event] = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "events"
+        reader = EventReader(path)
+        with path.open("ab", buffering=0) as file:
+            for size in [*sizes, len(data)]:
+                file.write(data[:size])
+                data = data[size:]
+                found += reader.poll()
+    assert found == written
+
+
+def test_threads_write_whole_lines_with_every_number_once(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path / "events", 1)
+    bodies = [WarningRaised(f"{thread}" * 500) for thread in range(8)]
+    threads = [
+        threading.Thread(target=lambda body=body: [writer.write(body, step) for step in range(50)]) for body in bodies
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.close()
+    found = read_events(tmp_path / "events")
+    assert [event.seq for event in found] == list(range(400))
+    for body in bodies:
+        assert [event.step for event in found if event.body == body] == list(range(50))
+
+
+LIMITED_WRITER = """
+import resource, signal, sys
+from pathlib import Path
+from rbp_engine.run.events import EventWriter, Heartbeat, WarningRaised
+path = Path(sys.argv[1])
+writer = EventWriter(path, 1)
+writer.write(Heartbeat(), 1)
+whole = path.stat().st_size
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 100, resource.RLIM_INFINITY))
+try:
+    writer.write(WarningRaised("x" * 1000), 2)
+except OSError:
+    print("refused", path.stat().st_size - whole)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print("then", writer.write(Heartbeat(), 3).seq)
+"""
+
+
+def test_a_line_that_does_not_fit_is_an_error_and_leaves_nothing_of_itself(tmp_path: Path) -> None:
+    """The operating system takes the first 100 bytes of the line and no more, as on a disk that fills up."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED_WRITER, str(tmp_path / "events")], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["refused 0", "then 1"], done.stderr
+    assert [(event.seq, event.step) for event in read_events(tmp_path / "events")] == [(0, 1), (1, 3)]
+
+
+def history(*entries: tuple[int, int, Any]) -> list[Event]:
+    return [Event(seq, float(seq), attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(entries)]
+
+
+def test_what_an_attempt_did_beyond_the_step_that_the_next_resumes_from_is_superseded() -> None:
+    kept = supersede(
+        history(
+            (1, 0, RunStart()),
+            (1, 10, metrics(10)),
+            (1, 20, metrics(20)),
+            (1, 25, WarningRaised("lost")),
+            (2, 10, RunStart(resumed_from="step-00000010")),
+            (2, 20, metrics(20)),
+            (2, 30, metrics(30)),
+        )
+    )
+    assert [event.seq for event in kept] == [0, 1, 4, 5, 6]
+
+
+def test_an_attempt_that_starts_from_nothing_supersedes_all_steps_before() -> None:
+    kept = supersede(history((1, 0, RunStart()), (1, 10, metrics(10)), (2, 0, RunStart()), (2, 10, metrics(10))))
+    assert [event.seq for event in kept] == [0, 2, 3]
+
+
+@pytest.mark.parametrize("redone", [True, False])
+def test_an_evaluation_that_the_checkpoint_does_not_contain_yet_counts_once(redone: bool) -> None:
+    """A stop during an evaluation saves before it, at the same step; the evaluation is then the next attempt's.
+
+    If that one is killed between the evaluation and the checkpoint after it, the evaluation is made a third time.
+    """
+    result = Validation(epoch=1, loss=1.0, top1=0.5, top5=0.9, samples=360)
+    kept = supersede(
+        history(
+            (1, 0, RunStart(epoch=0)),
+            (1, 12, CheckpointSaved("step-00000012")),
+            (2, 12, RunStart(resumed_from="step-00000012", epoch=0)),
+            (2, 12, result),
+            (3, 12, RunStart(resumed_from="step-00000012", epoch=0 if redone else 1)),
+            *([(3, 12, result)] if redone else []),
+        )
+    )
+    assert [event.attempt for event in kept if isinstance(event.body, Validation)] == [3 if redone else 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6), st.booleans()), max_size=8))
+def test_however_often_a_run_is_resumed_each_step_is_told_once(attempts: list[tuple[int, int, bool]]) -> None:
+    """Each attempt resumes from a step that an earlier one has reached, or from nothing, and does some steps."""
+    written: list[Event] = []
+    reached = 0
+    for number, (back, steps, from_nothing) in enumerate(attempts, 1):
+        start = 0 if from_nothing else max(0, reached - back)
+        written.append(Event(len(written), 0.0, number, 0, start, RunStart()))
+        for step in range(start + 1, start + steps + 1):
+            written.append(Event(len(written), 0.0, number, 0, step, metrics(step)))
+        reached = start + steps
+    told = [event.step for event in supersede(written) if isinstance(event.body, Metrics)]
+    assert told == list(range(1, reached + 1))

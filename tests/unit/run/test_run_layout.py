@@ -1,0 +1,116 @@
+import json
+import math
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.run import layout
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import check_run_id, new_run_id, read_json, write_atomic, write_json
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    ["", ".", "..", "../x", "a/../b", "/etc", "a/b", "a\\b", ".hidden", "-option", "_x", "a b", "a\n", "a\0", "é",
+     "x" * 121],
+)  # fmt: skip
+def test_an_id_that_is_no_plain_folder_name_is_refused(run_id: str) -> None:
+    with pytest.raises(RunError, match="cannot be the id of a run"):
+        check_run_id(run_id)
+
+
+@pytest.mark.parametrize("run_id", ["a", "7", "x" * 120, "job.1_a-b"])
+def test_a_plain_id_is_accepted(run_id: str) -> None:
+    check_run_id(run_id)
+
+
+@given(st.text())
+def test_an_accepted_id_stays_inside_the_runs_directory(run_id: str) -> None:
+    try:
+        check_run_id(run_id)
+    except RunError:
+        return
+    assert (Path("/runs") / run_id).parent == Path("/runs")
+    assert (Path("/runs") / run_id).name == run_id
+
+
+@given(st.text(max_size=200), st.sampled_from(["bptt", "rate_m"]))
+def test_the_id_made_for_a_preset_of_any_name_is_accepted(preset: str, method: str) -> None:
+    check_run_id(new_run_id(preset, method))
+
+
+def test_made_ids_sort_by_time_and_say_what_they_are() -> None:
+    now = time.time()
+    first, second = (new_run_id("digits", "rate_m", moment) for moment in (now, now + 1))
+    assert first < second
+    assert first.startswith(time.strftime("%Y%m%d-%H%M%S-digits-rate_m-", time.localtime(now)))
+
+
+def test_ids_made_in_the_same_second_differ_almost_always() -> None:
+    assert len({new_run_id("digits", "rate_m", 0.0) for _ in range(20)}) > 15
+
+
+def test_write_atomic_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "file", "a long first text")
+    write_atomic(tmp_path / "file", "short")
+    assert (tmp_path / "file").read_text() == "short"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_write_atomic_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "file", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(tmp_path / "file", "new \ud800")
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError):
+        write_atomic(tmp_path / "folder", "a folder that is not empty stands in the way")
+    assert (tmp_path / "file").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_reader_of_a_json_file_that_is_rewritten_sees_the_old_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    write_json(path, {"words": ["0"] * 2000})
+    ended = threading.Event()
+
+    def rewrite() -> None:
+        for number in range(200):
+            write_json(path, {"words": [str(number)] * 2000})
+        ended.set()
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    looks = 0
+    while not ended.is_set() or looks == 0:
+        words = read_json(path)["words"]
+        assert len(words) == 2000 and len(set(words)) == 1
+        looks += 1
+    writer.join()
+
+
+def test_json_files_say_null_for_numbers_that_json_cannot_say(tmp_path: Path) -> None:
+    write_json(tmp_path / "file", {"nan": math.nan, "deep": [{"inf": -math.inf}], "one": 1.0})
+    assert json.loads((tmp_path / "file").read_text()) == {"nan": None, "deep": [{"inf": None}], "one": 1.0}
+
+
+def test_json_files_hold_text_that_utf8_cannot_hold(tmp_path: Path) -> None:
+    """The reason of a failed run may quote a file name that is no UTF-8."""
+    write_json(tmp_path / "file", {"reason": "caf\udce9, naïve"})
+    assert read_json(tmp_path / "file") == {"reason": "caf\udce9, naïve"}
+    assert "naïve" in (tmp_path / "file").read_text()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b'{"a": 1'])
+def test_a_damaged_json_file_reads_as_empty(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert read_json(tmp_path / "file") == {}
+    assert read_json(tmp_path / "missing") == {}
+
+
+def test_a_file_of_deeply_nested_json_reads_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b'{"a":' * 100_000)
+    assert layout.read_json(tmp_path / "file") == {}

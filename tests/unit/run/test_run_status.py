@@ -1,0 +1,209 @@
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.run.events import ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import ENDED, LIVE, LOST_AFTER_S, STALLED_AFTER_S, Verdict, judge
+
+MakeRun = Callable[..., RunDirectory]
+ELSEWHERE = {"host": "another.example"}
+
+
+def tell(run: RunDirectory, *bodies: Any, attempt: int = 1) -> None:
+    writer = EventWriter(run.events(), attempt)
+    for body in bodies:
+        writer.write(body, 5)
+    writer.close()
+
+
+@pytest.fixture
+def gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
+    """A run whose summary says that it is running, and whose process is no more."""
+    return make_run(attempt={"pid": ended_pid})
+
+
+@pytest.mark.parametrize("status", ["starting", "running", "stopping"])
+def test_a_run_whose_process_lives_is_what_it_says(make_run: MakeRun, status: str) -> None:
+    verdict = judge(make_run(status=status, reason="so it is"))
+    assert verdict == Verdict(status, "so it is")
+    assert verdict.live and not verdict.resumable
+
+
+@pytest.mark.parametrize("status", sorted(ENDED))
+def test_an_end_that_is_written_in_the_summary_is_final(make_run: MakeRun, ended_pid: int, status: str) -> None:
+    verdict = judge(make_run(status=status, reason="so it was", updated=0.0, attempt={"pid": ended_pid}))
+    assert verdict == Verdict(status, "so it was")
+    assert not verdict.live and verdict.resumable == (status != "completed")
+
+
+@pytest.mark.parametrize("status", ["completed", "stopped", "preempted", "failed"])
+def test_an_end_that_only_the_events_tell_counts_when_the_process_is_gone(gone: RunDirectory, status: str) -> None:
+    error = [ErrorRaised("some error")] if status == "failed" else []
+    tell(gone, RunStart(), *error, RunEnd(status, f"{status} it is"))
+    assert judge(gone) == Verdict(status, f"{status} it is")
+
+
+def test_the_end_of_an_earlier_attempt_says_nothing_about_this_one(make_run: MakeRun, ended_pid: int) -> None:
+    run = make_run(attempt={"pid": ended_pid, "attempt": 2}, status="running")
+    run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
+    tell(run, RunStart(), RunEnd("stopped", "asked to stop"))
+    tell(run, RunStart(resumed_from="step-00000005"), Heartbeat(), attempt=2)
+    assert judge(run).status == "lost"
+
+
+def test_an_error_event_without_an_end_is_a_failure(gone: RunDirectory) -> None:
+    tell(gone, RunStart(), ErrorRaised("the disk is full"))
+    assert judge(gone) == Verdict("failed", "the disk is full")
+
+
+def error_file(run: RunDirectory, message: Any) -> Path:
+    """Where torch.distributed lays it, under torchrun's log folder."""
+    path = run.ranks / f"{run.id}_x1y2" / "attempt_0" / "0" / "error.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"message": message}))
+    return path
+
+
+@pytest.mark.parametrize("message", ["ValueError: no", {"message": "ValueError: no", "extraInfo": {"timestamp": "1"}}])
+def test_an_error_file_of_torch_is_a_failure_with_its_message(gone: RunDirectory, message: Any) -> None:
+    error_file(gone, message)
+    assert judge(gone) == Verdict("failed", "ValueError: no")
+
+
+def test_the_record_of_a_graceful_signal_is_no_failure(gone: RunDirectory) -> None:
+    error_file(
+        gone, {"message": "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"}
+    )
+    assert judge(gone).status == "lost"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"message": null}', '"x"'])
+def test_a_damaged_error_file_is_no_evidence(gone: RunDirectory, content: str) -> None:
+    error_file(gone, "x").write_text(content)
+    assert judge(gone).status == "lost"
+
+
+def test_an_error_file_of_an_earlier_attempt_is_no_evidence(gone: RunDirectory) -> None:
+    path = error_file(gone, "ValueError: long ago")
+    os.utime(path, (time.time() - 3600, time.time() - 3600))
+    assert judge(gone).status == "lost"
+
+
+def test_a_signal_in_the_log_of_the_launcher_is_killed_with_a_guess(gone: RunDirectory) -> None:
+    gone.stderr().write_text("torch.distributed: failed (exitcode: -9) local_rank: 0\n  exitcode  : -9 (pid: 7)\n")
+    verdict = judge(gone)
+    assert verdict.status == "killed"
+    assert "signal 9" in verdict.reason and "out of memory" in verdict.reason
+
+
+def test_a_signal_in_the_log_of_an_earlier_attempt_says_nothing_about_this_one(
+    make_run: MakeRun, ended_pid: int
+) -> None:
+    log = "exitcode : -9\n"
+    run = make_run(attempt={"pid": ended_pid, "stderr_from": len(log)})
+    run.stderr().write_text(log)
+    assert judge(run).status == "lost"
+    run.stderr().write_text(log + "exitcode : -11\n")
+    assert judge(run) == Verdict("killed", "ended by signal 11")
+
+
+def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone: RunDirectory) -> None:
+    gone.stderr().write_text("Traceback (most recent call last):\n  File ...\nImportError: no torch\n")
+    assert judge(gone) == Verdict("failed", "ImportError: no torch")
+
+
+def test_a_process_that_is_gone_without_a_word_is_lost(gone: RunDirectory) -> None:
+    tell(gone, RunStart(), Heartbeat())
+    verdict = judge(gone)
+    assert verdict.status == "lost" and "gone" in verdict.reason
+    assert not verdict.live and verdict.resumable
+
+
+def test_a_pid_that_another_process_has_now_is_not_the_worker(make_run: MakeRun) -> None:
+    assert judge(make_run(attempt={"pid_started": time.time() - 7200})).status == "lost"
+
+
+@pytest.mark.parametrize("pid", [None, "7", -1, 2**40])
+def test_a_record_without_a_usable_pid_is_a_process_that_is_gone(make_run: MakeRun, pid: Any) -> None:
+    assert judge(make_run(attempt={"pid": pid})).status == "lost"
+
+
+def test_a_run_of_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_run: MakeRun, ended_pid: int) -> None:
+    run = make_run(attempt={"pid": ended_pid} | ELSEWHERE)
+    assert judge(run).status == "running"
+    assert judge(run, now=time.time() + LOST_AFTER_S - 5).status == "running"
+    verdict = judge(run, now=time.time() + LOST_AFTER_S + 5)
+    assert verdict.status == "lost" and "another.example" in verdict.reason
+
+
+def test_a_process_that_lives_and_says_nothing_is_lost_and_named(make_run: MakeRun) -> None:
+    verdict = judge(make_run(), now=time.time() + LOST_AFTER_S + 5)
+    assert verdict.status == "lost" and str(os.getpid()) in verdict.reason
+
+
+def test_a_clock_that_is_behind_does_not_make_a_run_lost(make_run: MakeRun) -> None:
+    assert judge(make_run(), now=time.time() - 3600).status == "running"
+
+
+@pytest.mark.parametrize(
+    ("step_ms", "idle", "expected"),
+    [
+        (None, STALLED_AFTER_S - 5, "running"),
+        (None, STALLED_AFTER_S + 5, "stalled"),
+        (10.0, STALLED_AFTER_S + 5, "stalled"),
+        (60_000.0, STALLED_AFTER_S + 5, "running"),
+        (60_000.0, 20 * 60 + 5, "stalled"),
+    ],
+)
+def test_a_heartbeat_without_a_step_is_stalled_after_a_minute_or_twenty_steps(
+    make_run: MakeRun, step_ms: float | None, idle: float, expected: str
+) -> None:
+    verdict = judge(make_run(step_ms=step_ms, progressed=time.time() - idle))
+    assert verdict.status == expected
+    assert verdict.live
+
+
+def test_a_run_that_still_starts_is_not_stalled(make_run: MakeRun) -> None:
+    assert judge(make_run(status="starting", progressed=time.time() - 3600)).status == "starting"
+
+
+def test_a_new_attempt_that_is_being_started_is_not_judged_by_the_process_before_it(
+    make_run: MakeRun, ended_pid: int
+) -> None:
+    """The summary counts the second attempt already; the process on record is that of the first."""
+    run = make_run(attempt={"pid": ended_pid, "attempt": 1}, status="starting")
+    run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
+    assert judge(run).status == "starting"
+    assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "lost"
+
+
+def test_a_run_that_nobody_has_started_is_lost_after_a_while(make_run: MakeRun) -> None:
+    run = make_run(attempt={}, status="starting")
+    assert judge(run).status == "starting"
+    verdict = judge(run, now=time.time() + LOST_AFTER_S + 5)
+    assert verdict.status == "lost" and "never started" in verdict.reason
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"id": "x"}'])
+def test_a_missing_or_damaged_summary_is_said(make_run: MakeRun, content: str | None) -> None:
+    run = make_run()
+    run.summary_json.unlink()
+    if content is not None:
+        run.summary_json.write_text(content)
+    assert judge(run) == Verdict("lost", "summary.json is missing or damaged")
+
+
+def test_a_damaged_run_json_leaves_a_run_to_be_judged_by_its_heartbeat(make_run: MakeRun) -> None:
+    run = make_run()
+    run.run_json.write_text("{")
+    assert judge(run).status == "running"
+
+
+def test_no_status_is_both_live_and_ended() -> None:
+    assert not LIVE & ENDED

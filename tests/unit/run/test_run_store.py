@@ -1,0 +1,104 @@
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run import processes
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import LOST_AFTER_S
+from rbp_engine.run.store import find_run, list_runs, remove_run
+
+MakeRun = Callable[..., RunDirectory]
+Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
+FIRST, SECOND, THIRD = "20260101-120000-digits-bptt-aaaa", "20260101-130000-digits-bptt-bbbb", "20260202-0-x-cccc"
+
+
+@pytest.fixture
+def runs(make_run: MakeRun, tmp_path: Path) -> Path:
+    make_run(THIRD, status="completed", created=3.0, name="fine one, naïve")
+    make_run(SECOND, status="completed", created=2.0, name="twice")
+    make_run(FIRST, status="completed", created=1.0, name="twice")
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [(FIRST, FIRST), ("20260101-12", FIRST), ("202602", THIRD), ("bbbb", SECOND), ("fine one, naïve", THIRD),
+     ("last", THIRD)],
+)  # fmt: skip
+def test_a_run_is_found_by_id_prefix_last_four_name_or_last(runs: Path, reference: str, expected: str) -> None:
+    assert find_run(runs, reference).id == expected
+
+
+def test_an_id_that_is_the_beginning_of_another_means_itself(make_run: MakeRun, runs: Path) -> None:
+    make_run("2026")
+    assert find_run(runs, "2026").id == "2026"
+
+
+@pytest.mark.parametrize(("reference", "fitting"), [("20260101", [FIRST, SECOND]), ("twice", [FIRST, SECOND])])
+def test_an_ambiguous_reference_lists_the_candidates(runs: Path, reference: str, fitting: list[str]) -> None:
+    with pytest.raises(RunError) as caught:
+        find_run(runs, reference)
+    message = str(caught.value)
+    assert "fits 2 runs" in message and [run for run in (FIRST, SECOND, THIRD) if run in message] == fitting
+
+
+@pytest.mark.parametrize(
+    "reference", ["", "nothing", "aaa", "../runs", "..", ".", "/", f"../runs/{FIRST}", f"{FIRST}/"]
+)
+def test_what_fits_no_run_is_refused_and_no_path_leaves_the_folder(runs: Path, reference: str) -> None:
+    with pytest.raises(RunError):
+        find_run(runs, reference)
+
+
+def test_an_absolute_path_is_no_reference(runs: Path) -> None:
+    with pytest.raises(RunError):
+        find_run(runs, str(runs / FIRST))
+
+
+@pytest.mark.parametrize("reference", ["last", "x"])
+def test_a_runs_directory_that_is_not_there_has_no_runs(tmp_path: Path, reference: str) -> None:
+    assert list_runs(tmp_path / "nowhere") == []
+    with pytest.raises(RunError, match="nowhere"):
+        find_run(tmp_path / "nowhere", reference)
+
+
+def test_runs_are_listed_from_the_oldest_and_strangers_are_passed_over(runs: Path) -> None:
+    (runs / "notes.txt").write_text("mine")
+    (runs / "folder").mkdir()
+    (runs / ".removed-x").mkdir()
+    (runs / SECOND / "summary.json").write_text("{")
+    assert [entry.run.id for entry in list_runs(runs)] == [FIRST, THIRD]
+
+
+def test_removing_a_run_leaves_nothing_of_it_and_the_others_alone(runs: Path) -> None:
+    remove_run(RunDirectory(runs / SECOND))
+    assert sorted(path.name for path in runs.iterdir()) == [FIRST, THIRD]
+
+
+@pytest.mark.parametrize("status", ["starting", "running", "stopping"])
+def test_a_live_run_is_not_removed(make_run: MakeRun, status: str) -> None:
+    run = make_run(status=status)
+    with pytest.raises(RunError, match=f"is {status}: stop or kill it first"):
+        remove_run(run)
+    assert run.run_json.is_file() and run.summary_json.is_file()
+
+
+def test_a_silent_run_with_a_process_that_is_still_there_is_not_removed(make_run: MakeRun, sleeper: Sleeper) -> None:
+    run = make_run(updated=time.time() - LOST_AFTER_S - 60)
+    process = sleeper(run)
+    with pytest.raises(RunError, match=f"process {process.pid}"):
+        remove_run(run)
+    assert run.summary_json.is_file()
+
+
+def test_only_processes_with_both_marks_belong_to_a_run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> None:
+    """The id alone may be that of a run in another runs directory."""
+    run, other = make_run("job"), RunDirectory(tmp_path / "elsewhere" / "job")
+    process, stranger = sleeper(run), sleeper(other)
+    assert [found.pid for found in processes.processes_of(run)] == [process.pid]
+    assert processes.kill_all(run) == 1
+    assert process.poll() is not None and stranger.poll() is None

@@ -1,0 +1,340 @@
+import errno
+import json
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoint import Checkpoint, CheckpointError, Progress
+
+
+def network(width: int = 3) -> nn.Sequential:
+    torch.manual_seed(width)
+    return nn.Sequential(nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(width * 4, 2))
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=0.1)
+
+
+def train_a_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
+    """A step on random images, drawn from the global generators of all three libraries."""
+    images = torch.randn(8, 1, 4, 4) + random.random() + float(np.random.random())
+    optimizer.zero_grad()
+    loss = model(images).square().mean()
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def save(folder: Path, *steps: int, model: nn.Module | None = None, extra: Any = None) -> list[Checkpoint]:
+    """Checkpoints at the steps, of a network that has just been made."""
+    model = model or network()
+    return [
+        checkpoint.save(folder, model, sgd(model), Progress(step, step // 10, step % 10), extra or {}, experiment="e")
+        for step in steps
+    ]
+
+
+def manifest_of(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((path / "manifest.json").read_text())
+    return content
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("make_optimizer", [sgd, adam])
+def test_training_goes_on_from_a_checkpoint_exactly_as_it_did_without_one(
+    tmp_path: Path, make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+) -> None:
+    random.seed(1)
+    np.random.seed(2)
+    torch.manual_seed(3)
+    np.random.standard_normal()  # leaves half of a pair behind in the generator
+    model = network()
+    optimizer = make_optimizer(model)
+    train_a_step(model, optimizer)
+    extra = {"best": {"top1": 0.5, "epoch": 2}, "last": {}, "sums": torch.tensor([1.5, 2.0]), "none": None}
+    saved = checkpoint.save(tmp_path, model, optimizer, Progress(7, 2, 3), extra, experiment="abc")
+    expected_losses = [train_a_step(model, optimizer) for _ in range(3)]
+    expected, gauss = weights(model), np.random.standard_normal()
+
+    other = network()
+    other_optimizer = make_optimizer(other)
+    for tensor in other.state_dict().values():
+        tensor.fill_(10**6)
+    for group in other_optimizer.param_groups:
+        group["lr"] = 1e30
+    random.seed(11)
+    np.random.seed(12)
+    torch.manual_seed(13)
+    found, skipped = checkpoint.find_newest(tmp_path)
+    assert found == saved and skipped == []
+    assert (found.progress, found.world_size, found.experiment) == (Progress(7, 2, 3), 1, "abc")
+    loaded = checkpoint.load(found, other, other_optimizer)
+
+    assert torch.equal(loaded.pop("sums"), extra.pop("sums")) and loaded == extra  # type: ignore[arg-type]
+    assert [group["lr"] for group in other_optimizer.param_groups] == [0.1]
+    assert [train_a_step(other, other_optimizer) for _ in range(3)] == expected_losses
+    assert np.random.standard_normal() == gauss
+    for name, tensor in weights(other).items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
+    save(tmp_path, 5, 10, 15, 100)
+    assert names(tmp_path) == ["step-00000015", "step-00000100"]
+
+
+def test_a_checkpoint_holds_weights_optimizer_generators_and_a_manifest_of_them(tmp_path: Path) -> None:
+    [saved] = save(tmp_path, 23)
+    assert names(saved.path) == ["manifest.json", "model.safetensors", "optimizer.pt", "rng-rank0.pt"]
+    manifest = manifest_of(saved.path)
+    assert (manifest["step"], manifest["epoch"], manifest["position"]) == (23, 2, 3)
+    assert sorted(manifest["files"]) == ["model.safetensors", "optimizer.pt", "rng-rank0.pt"]
+    assert manifest["files"]["optimizer.pt"]["size"] == (saved.path / "optimizer.pt").stat().st_size
+
+
+def test_best_is_a_hard_linked_copy_with_its_manifest_that_pruning_does_not_touch(tmp_path: Path) -> None:
+    model = network()
+    [first] = save(tmp_path, 10, model=model)
+    checkpoint.keep_as_best(first)
+    for name in names(first.path):
+        assert (tmp_path / "best" / name).samefile(first.path / name)
+    with torch.no_grad():
+        model[0].weight.zero_()  # type: ignore[operator]
+    save(tmp_path, 20, 30, model=model)
+    assert names(tmp_path) == ["best", "step-00000020", "step-00000030"]
+    best = checkpoint.find_best(tmp_path)
+    assert best is not None and best.progress.step == 10
+    checkpoint.load_weights(best, model)
+    assert bool(model[0].weight.any())  # type: ignore[operator]
+
+
+def test_a_better_one_takes_the_place_of_best(tmp_path: Path) -> None:
+    for saved in save(tmp_path, 10, 20):
+        checkpoint.keep_as_best(saved)
+    best = checkpoint.find_best(tmp_path)
+    assert best is not None and best.progress.step == 20
+    assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
+
+
+def test_there_is_a_best_throughout_its_replacement(tmp_path: Path) -> None:
+    """Killed between taking the old one away and putting the new one there, and killed again in the next attempt."""
+    first, second = save(tmp_path, 10, 20)
+    checkpoint.keep_as_best(first)
+    (tmp_path / "best").rename(tmp_path / "best.old")
+    found = checkpoint.find_best(tmp_path)
+    assert found is not None and found.progress.step == 10
+    shutil.rmtree(second.path)
+    with pytest.raises(OSError):
+        checkpoint.keep_as_best(second)
+    found = checkpoint.find_best(tmp_path)
+    assert found is not None and found.progress.step == 10
+
+
+def test_without_any_there_is_neither_a_newest_nor_a_best(tmp_path: Path) -> None:
+    assert checkpoint.find_newest(tmp_path / "nowhere") == (None, [])
+    assert checkpoint.find_newest(tmp_path) == (None, [])
+    assert checkpoint.find_best(tmp_path) is None
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path / "model.safetensors", (path / "model.safetensors").stat().st_size // 2)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray((path / "optimizer.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / "optimizer.pt").write_bytes(content)
+
+
+def rewrite_manifest(**changes: Any) -> Callable[[Path], None]:
+    def rewrite(path: Path) -> None:
+        (path / "manifest.json").write_text(json.dumps(manifest_of(path) | changes))
+
+    return rewrite
+
+
+DAMAGES = {
+    "truncated": truncate,
+    "bit flipped": flip_a_bit,
+    "file missing": lambda path: (path / "rng-rank0.pt").unlink(),
+    "file is a folder": lambda path: ((path / "rng-rank0.pt").unlink(), (path / "rng-rank0.pt").mkdir()),
+    "manifest missing": lambda path: (path / "manifest.json").unlink(),
+    "manifest empty": lambda path: (path / "manifest.json").write_text(""),
+    "manifest garbage": lambda path: (path / "manifest.json").write_bytes(b"\xff{"),
+    "manifest of a later version": rewrite_manifest(schema=checkpoint.SCHEMA + 1),
+    "manifest without a step": rewrite_manifest(step=None),
+    "manifest with an infinite step": rewrite_manifest(step=float("inf")),
+    "manifest of no files": rewrite_manifest(files={}),
+    "manifest with a list": rewrite_manifest(files=["model.safetensors"]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, damage: str) -> None:
+    older, newer = save(tmp_path, 10, 20)
+    DAMAGES[damage](newer.path)
+    found, skipped = checkpoint.find_newest(tmp_path)
+    assert found == older
+    assert len(skipped) == 1 and "step-00000020" in skipped[0]
+
+
+def test_with_all_of_them_damaged_each_is_named_and_none_is_taken(tmp_path: Path) -> None:
+    for saved in save(tmp_path, 10, 20):
+        truncate(saved.path)
+    found, skipped = checkpoint.find_newest(tmp_path)
+    assert found is None
+    assert ["step-00000020" in skipped[0], "step-00000010" in skipped[1]] == [True, True]
+
+
+@pytest.mark.parametrize("damaged", [[30], [30, 40], [30, 40, 50]])
+def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps(
+    tmp_path: Path, damaged: list[int]
+) -> None:
+    """After a resume from before the damaged ones, the steps begin again below theirs."""
+    for step in damaged:
+        [saved] = save(tmp_path / "elsewhere", step)
+        truncate(saved.path)
+        shutil.copytree(saved.path, tmp_path / "run" / saved.path.name)
+    for step in (10, 15, 20):
+        save(tmp_path / "run", step)
+        found, _ = checkpoint.find_newest(tmp_path / "run")
+        assert found is not None and found.progress.step == step
+    older = [name for name in names(tmp_path / "run") if name < "step-00000020"]
+    assert older == ["step-00000015"]
+
+
+def test_a_folder_that_is_not_finished_is_no_checkpoint_and_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    [saved] = save(tmp_path, 10)
+    shutil.copytree(saved.path, tmp_path / "step-00000020.tmp")
+    shutil.copytree(saved.path, tmp_path / "step-20")
+    found, skipped = checkpoint.find_newest(tmp_path)
+    assert found == saved and skipped == []
+    checkpoint.remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["step-00000010", "step-20"]
+
+
+def test_a_second_checkpoint_of_the_same_step_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    """A stop during an evaluation saves before it; after the resume it is saved again behind it."""
+    model = network()
+    for progress in (Progress(10, 0, 10), Progress(10, 1, 0)):
+        checkpoint.save(tmp_path, model, sgd(model), progress, {}, experiment="e")
+    assert names(tmp_path) == ["step-00000010"]
+    found, _ = checkpoint.find_newest(tmp_path)
+    assert found is not None and found.progress == Progress(10, 1, 0)
+
+
+def test_weights_of_another_network_are_an_error_that_names_the_checkpoint(tmp_path: Path) -> None:
+    [saved] = save(tmp_path, 10)
+    other = network(width=5)
+    with pytest.raises(CheckpointError, match=r"the weights of step-00000010 do not fit this network"):
+        checkpoint.load(saved, other, sgd(other))
+
+
+def test_another_optimizer_is_an_error_that_names_the_checkpoint(tmp_path: Path) -> None:
+    [saved] = save(tmp_path, 10)
+    other = network()
+    groups = [{"params": [parameter]} for parameter in other.parameters()]
+    with pytest.raises(CheckpointError, match=r"step-00000010 does not fit this run"):
+        checkpoint.load(saved, other, torch.optim.SGD(groups, lr=0.1))
+
+
+class Bomb:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng-rank0.pt", "model.safetensors"])
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path: Path, name: str, how: str) -> None:
+    """The manifest is made to match: whoever can send a run can compute a sha256."""
+    [saved] = save(tmp_path / "run", 10)
+    content = {"optimizer": Bomb(tmp_path / "boom"), "extra": {}}
+    if how == "torch":
+        torch.save(content, saved.path / name)
+    else:
+        (saved.path / name).write_bytes(pickle.dumps(content))
+    files = {name: checkpoint._describe(saved.path / name) for name in manifest_of(saved.path)["files"]}
+    rewrite_manifest(files=files)(saved.path)
+    found, skipped = checkpoint.find_newest(tmp_path / "run")
+    assert found == saved and skipped == []
+    model = network()
+    with pytest.raises(CheckpointError, match="step-00000010"):
+        checkpoint.load(found, model, sgd(model))
+    assert not (tmp_path / "boom").exists()
+    with (saved.path / name).open("rb") as file:
+        torch.load(file, weights_only=False) if how == "torch" else pickle.load(file)
+    assert (tmp_path / "boom").exists(), "the bomb is none: it does not go off where everything is executed"
+
+
+def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
+    [saved] = save(tmp_path / "run", 10)
+    (tmp_path / "outside").write_text("x")
+    files = {"../../outside": checkpoint._describe(tmp_path / "outside")}
+    rewrite_manifest(files=manifest_of(saved.path)["files"] | files)(saved.path)
+    with pytest.raises(CheckpointError):
+        checkpoint.verify(saved.path)
+
+
+SAVE_WITH_LITTLE_ROOM = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from rbp_engine.train import checkpoint
+
+def save(folder, step, width):
+    model = torch.nn.Linear(width, width)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.ones(1, width)).sum().backward()
+    optimizer.step()
+    checkpoint.save(folder, model, optimizer, checkpoint.Progress(step), {}, experiment="e")
+
+folder = Path(sys.argv[1])
+save(folder, 1, 100)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+# The first file that does not fit is that of the weights, the optimizer, the generators.
+for room, width in ((5_000, 100), (41_500, 100), (4_000, 2)):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    try:
+        save(folder, 2, width)
+    except OSError as error:
+        print(error.errno, *sorted(path.name for path in folder.iterdir()))
+"""
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_os_error_and_leaves_the_ones_before(tmp_path: Path) -> None:
+    """No file may become larger than so many bytes, as on a disk that fills up."""
+    command = [sys.executable, "-c", SAVE_WITH_LITTLE_ROOM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout == 3 * f"{errno.EFBIG} step-00000001\n", done.stderr
+    found, skipped = checkpoint.find_newest(tmp_path)
+    assert found is not None and skipped == []

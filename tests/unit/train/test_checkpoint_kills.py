@@ -1,0 +1,102 @@
+"""A process that saves in a loop, killed at random moments."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoint import Progress
+
+# Imports torch once; then, for each folder that it reads, a child of it saves there until it is killed. What a
+# checkpoint holds follows from its step, so that a reader can tell whether it is that one.
+SAVER = """
+import os, sys
+from pathlib import Path
+import torch
+from rbp_engine.train import checkpoint
+torch.set_num_threads(1)
+torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)  # imports a lot, once for all children
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        folder = Path(line.strip())
+        found, _ = checkpoint.find_newest(folder)
+        step = found.progress.step if found else 0
+        if found and step % 3 == 0:
+            checkpoint.keep_as_best(found)
+        model = torch.nn.Linear(100, 100)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        checkpoint.remove_leftovers(folder)
+        while True:
+            step += 1
+            with torch.no_grad():
+                model.weight.fill_(step)
+            progress = checkpoint.Progress(step, step // 3, step % 3)
+            saved = checkpoint.save(folder, model, optimizer, progress, {"step": step}, experiment="e")
+            if step % 3 == 0:
+                checkpoint.keep_as_best(saved)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("gone", flush=True)
+"""
+TRIALS = 20
+
+
+@pytest.fixture(scope="module")
+def saver() -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-c", SAVER]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.communicate(timeout=60)
+
+
+def save_until_killed(saver: "subprocess.Popen[str]", folder: Path, delay: float) -> None:
+    """Start saving, and kill `delay` seconds after the next checkpoint is there."""
+    assert saver.stdin is not None and saver.stdout is not None
+    before = set(folder.glob("step-*"))
+    saver.stdin.write(f"{folder}\n")
+    saver.stdin.flush()
+    child = int(saver.stdout.readline())
+    deadline = time.monotonic() + 60
+    while not {path for path in folder.glob("step-*") if path.suffix != ".tmp"} - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    assert saver.stdout.readline() == "gone\n"
+
+
+def test_wherever_a_save_is_killed_there_is_a_whole_checkpoint_no_older_than_before(
+    saver: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    """Twenty times in the same folder, so that what one kill has left lies in the way of the next."""
+    draw = random.Random(5)
+    previous = 0
+    caught_in_a_save = 0
+    for trial in range(TRIALS):
+        save_until_killed(saver, tmp_path, draw.uniform(0, 0.03))
+        caught_in_a_save += any(path.suffix == ".tmp" for path in tmp_path.iterdir())
+        found, skipped = checkpoint.find_newest(tmp_path)
+        assert found is not None, trial
+        assert skipped == [], trial
+        assert found.progress.step > previous, trial
+        previous = found.progress.step
+        model = torch.nn.Linear(100, 100)
+        extra = checkpoint.load(found, model, torch.optim.SGD(model.parameters(), lr=0.1))
+        assert extra == {"step": previous}
+        assert bool((model.weight == previous).all())
+        assert found.progress == Progress(previous, previous // 3, previous % 3)
+        best = checkpoint.find_best(tmp_path)
+        assert best is not None or previous < 4, trial
+        if best is not None:
+            assert best.progress.step % 3 == 0 and best.progress.step >= previous - 3, trial
+    assert caught_in_a_save, "no kill came during a save: the moments are badly chosen"

@@ -1,0 +1,112 @@
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from rbp_engine.models import create_model
+from rbp_engine.train.optimisation import create_optimizer, learning_rate, set_learning_rate
+
+LR = st.floats(1e-6, 10.0)
+
+
+@pytest.mark.parametrize("network", ["convnet", "resnet18", "vgg11"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_weights_decay_and_batch_norm_and_biases_do_not(network: str, name: str) -> None:
+    model = create_model(network, num_classes=10, in_channels=3)
+    optimizer = create_optimizer(model, name, lr=0.1, weight_decay=5e-4)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    expected = {}
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            expected[id(module.weight)] = 5e-4
+            if module.bias is not None:
+                expected[id(module.bias)] = 0.0
+        elif isinstance(module, nn.BatchNorm2d):
+            expected |= {id(module.weight): 0.0, id(module.bias): 0.0}
+    assert decay == expected
+    assert len(decay) == len(list(model.parameters()))
+    assert {0.0, 5e-4} == set(decay.values())
+
+
+def test_with_a_gradient_of_zero_only_decaying_parameters_move() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1.0)
+    optimizer = create_optimizer(model, "sgd", lr=0.5, weight_decay=0.1)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    values = {name: float(parameter.detach().flatten()[0]) for name, parameter in model.named_parameters()}
+    assert values == {"0.weight": pytest.approx(0.95), "0.bias": 1.0, "1.weight": 1.0, "1.bias": 1.0}
+
+
+def test_momentum_is_sgds_alone() -> None:
+    model = nn.Linear(1, 1)
+    assert create_optimizer(model, "sgd", lr=0.1, momentum=0.7).param_groups[0]["momentum"] == 0.7
+    assert isinstance(create_optimizer(model, "adam", lr=0.1, momentum=0.7), torch.optim.Adam)
+    assert isinstance(create_optimizer(model, "adamw", lr=0.1), torch.optim.AdamW)
+
+
+def test_a_network_with_nothing_that_decays_has_an_optimizer_too() -> None:
+    assert len(create_optimizer(nn.BatchNorm1d(2), "sgd", lr=0.1).param_groups) == 1
+
+
+def test_an_unknown_optimizer_or_schedule_is_refused_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"'lion'.*sgd, adam, adamw"):
+        create_optimizer(nn.Linear(1, 1), "lion", lr=0.1)
+    with pytest.raises(ValueError, match=r"'step'.*cosine, constant"):
+        learning_rate(0, lr=0.1, epochs=2, schedule="step")
+
+
+@given(LR, st.integers(1, 60))
+def test_the_cosine_is_that_of_pytorchs_annealing(lr: float, epochs: int) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=lr)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    for epoch in range(epochs):
+        theirs = optimizer.param_groups[0]["lr"]
+        assert learning_rate(epoch, lr=lr, epochs=epochs, schedule="cosine") == pytest.approx(
+            theirs, rel=1e-6, abs=1e-12
+        )
+        with warnings.catch_warnings():  # there are no optimizer steps between those of the schedule
+            warnings.simplefilter("ignore")
+            scheduler.step()
+
+
+@given(LR, st.integers(2, 300), st.data())
+def test_the_cosine_begins_at_lr_falls_and_ends_at_zero_after_the_last_epoch(
+    lr: float, epochs: int, data: st.DataObject
+) -> None:
+    warmup = data.draw(st.integers(0, epochs - 1))
+    rates = [
+        learning_rate(epoch, lr=lr, epochs=epochs, schedule="cosine", warmup_epochs=warmup)
+        for epoch in range(epochs + 1)
+    ]
+    assert rates[warmup] == lr == max(rates)
+    assert all(later < earlier for earlier, later in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
+    assert rates[-1] == pytest.approx(0.0, abs=1e-12 * lr) and min(rates[:-1]) > 0.0
+
+
+@given(LR, st.integers(1, 50), st.sampled_from(["cosine", "constant"]))
+def test_the_warm_up_rises_linearly_from_above_zero_to_lr(lr: float, warmup: int, schedule: str) -> None:
+    rates = [
+        learning_rate(epoch, lr=lr, epochs=warmup + 5, schedule=schedule, warmup_epochs=warmup)
+        for epoch in range(warmup + 1)
+    ]
+    steps = [later - earlier for earlier, later in zip([0.0, *rates], rates, strict=False)]
+    assert steps == pytest.approx([lr / (warmup + 1)] * len(steps))
+    assert rates[-1] == lr
+
+
+@given(LR, st.integers(0, 100))
+def test_the_constant_schedule_stays(lr: float, epoch: int) -> None:
+    assert learning_rate(epoch, lr=lr, epochs=101, schedule="constant") == lr
+
+
+def test_the_learning_rate_is_set_for_every_parameter() -> None:
+    optimizer = create_optimizer(nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)), "sgd", lr=0.1, weight_decay=0.1)
+    set_learning_rate(optimizer, 0.025)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.025]

@@ -1,0 +1,299 @@
+"""The loop in this process, on a few images, with the journal, recorder and checkpoints of a real run."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.methods import create_method
+from rbp_engine.models import create_model
+from rbp_engine.run.events import CheckpointSaved, Event, Heartbeat, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.summary import Summary
+from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoint import Progress
+from rbp_engine.train.checkpointer import Checkpointer
+from rbp_engine.train.journal import Journal
+from rbp_engine.train.memory import MemoryGauge
+from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.recorder import NonFiniteLoss, Recorder
+from rbp_engine.train.signals import StopFlag
+from rbp_engine.train.tensorboard import TensorBoardLog
+from rbp_engine.train.trainer import train
+from rbp_engine.train.worker import seed_everything
+
+CPU = torch.device("cpu")
+STEPS = 4  # of an epoch
+
+
+class Interrupted(EvaluationBatches):
+    """Something happens before the last batch of the evaluation with this number, counted from 1."""
+
+    def __init__(self, data: DataSplits, number: int, happen: Callable[[], None]) -> None:
+        super().__init__(data.test, Normalise(data.mean, data.deviation, CPU), batch_size=6)
+        self.left = number
+        self.happen = happen
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        *batches, last = super().__iter__()
+        yield from batches
+        self.left -= 1
+        if self.left == 0:
+            self.happen()
+        yield last
+
+
+class Attempt:
+    """One attempt of a run of 16 images in batches of 4, as the worker puts it together."""
+
+    def __init__(self, run: RunDirectory, number: int, **settings: Any) -> None:
+        settings = {"epochs": 3, "every": ("epochs", 1), "log_every": 2, "validation": None, "lr": 0.1} | settings
+        self.run = run
+        self.settings = settings
+        seed_everything(1)
+        draw = torch.Generator().manual_seed(0)
+        images = Images(torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8, generator=draw), torch.arange(16) % 4)
+        data = DataSplits(images, images, 4, (0.5,), (0.25,))
+        self.data = data
+        self.stop = StopFlag(run)
+        self.model: nn.Module = create_model("convnet", num_classes=4, in_channels=1)
+        self.optimizer = create_optimizer(self.model, "sgd", lr=0.1)
+        summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
+        self.journal = Journal(run, summary, number)
+        self.recorder = Recorder(
+            self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], CPU
+        )
+        self.checkpointer = Checkpointer(
+            run, self.model, self.optimizer, self.recorder, every=settings["every"], experiment="e"
+        )
+
+    def go(self) -> str:
+        found, skipped = checkpoint.find_newest(self.run.checkpoints)
+        assert skipped == []
+        at = found.progress if found else Progress()
+        if found:
+            self.recorder.restore(checkpoint.load(found, self.model, self.optimizer), at)
+        else:
+            self.recorder.reset()
+        self.journal.write(RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch))
+        normalise = Normalise(self.data.mean, self.data.deviation, CPU)
+        try:
+            return train(
+                self.model,
+                create_method("rate_m", 2),
+                self.optimizer,
+                TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1),
+                self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6),
+                lambda epoch: self.settings["lr"],
+                self.recorder,
+                self.checkpointer,
+                self.stop,
+                epochs=self.settings["epochs"],
+                at=at,
+            )
+        finally:
+            self.journal.end("failed", "")  # ends the heartbeat
+
+
+NewAttempt = Callable[..., Attempt]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    run = RunDirectory(tmp_path / "job")
+    for folder in (run.control, run.checkpoints):
+        folder.mkdir(parents=True)
+    return run
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def told(run: RunDirectory, kind: type) -> list[Event]:
+    return [event for event in read_events(run.events()) if isinstance(event.body, kind)]
+
+
+def story(run: RunDirectory) -> list[tuple[Any, ...]]:
+    """Steps and evaluations without how long they took."""
+    found: list[tuple[Any, ...]] = []
+    for event in read_events(run.events()):
+        if isinstance(event.body, Metrics):
+            found.append(("metrics", event.step, event.body.epoch, event.body.loss, event.body.top1))
+        elif isinstance(event.body, Validation):
+            found.append(("validation", event.step, *vars(event.body).values()))
+    return found
+
+
+def weights(attempt: Attempt) -> list[Tensor]:
+    return [tensor.clone() for tensor in attempt.model.state_dict().values()]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> tuple[list[tuple[Any, ...]], list[Tensor]]:
+    """Story and weights of a run that nobody interrupts."""
+    run = RunDirectory(tmp_path / "whole")
+    run.control.mkdir(parents=True)
+    attempt = Attempt(run, 1)
+    assert attempt.go() == "completed"
+    return story(run), weights(attempt)
+
+
+def test_steps_evaluations_and_checkpoints_come_in_order(run: RunDirectory) -> None:
+    assert Attempt(run, 1).go() == "completed"
+    kinds = [
+        (type(event.body).__name__, event.step)
+        for event in read_events(run.events())
+        if isinstance(event.body, (Metrics, Validation, CheckpointSaved))
+    ]
+    assert kinds == [
+        (kind, 4 * epoch + step)
+        for epoch in range(3)
+        for kind, step in (("Metrics", 2), ("Metrics", 4), ("Validation", 4), ("CheckpointSaved", 4))
+    ]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
+def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_told_once(
+    run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], name: str
+) -> None:
+    """Then the second attempt is killed between the evaluation and the checkpoint that would contain it."""
+    first = Attempt(run, 1)
+    first.stop.install()
+
+    def stop() -> None:
+        if name == "control/stop":
+            run.stop_request.touch()
+            time.sleep(0.3)  # the folder is looked at five times a second
+        else:
+            os.kill(os.getpid(), signal.Signals[name])
+
+    first.settings["validation"] = Interrupted(first.data, 2, stop)
+    assert first.go() == ("stopped" if name == "control/stop" else "preempted")
+    run.stop_request.unlink(missing_ok=True)
+    found, _ = checkpoint.find_newest(run.checkpoints)
+    assert found is not None and found.progress == Progress(2 * STEPS, 1, STEPS)
+    assert [event.step for event in told(run, Validation)] == [STEPS]
+
+    second = Attempt(run, 2)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    second.checkpointer.save = killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        second.go()
+    assert [event.step for event in told(run, Validation)] == [STEPS, 2 * STEPS]
+
+    third = Attempt(run, 3)
+    assert third.go() == "completed"
+    assert story(run) == whole[0]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(third), whole[1], strict=True))
+
+
+@pytest.mark.parametrize("step", range(1, 3 * STEPS))
+def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
+    run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], step: int
+) -> None:
+    first = Attempt(run, 1)
+    recorded = first.recorder.step
+
+    def stop_at(progress: Progress, *rest: Any) -> None:
+        recorded(progress, *rest)
+        if progress.step == step:
+            first.stop.signal = "SIGTERM"
+
+    first.recorder.step = stop_at  # type: ignore[method-assign]
+    assert first.go() == "preempted"
+    second = Attempt(run, 2)
+    assert second.go() == "completed"
+    assert story(run) == whole[0]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(second), whole[1], strict=True))
+    assert [event.step for event in told(run, RunStart)] == [0, step]
+
+
+def test_a_checkpoint_is_due_every_second_epoch_for_a_better_one_and_at_the_end(run: RunDirectory) -> None:
+    attempt = Attempt(run, 1, epochs=7, every=("epochs", 3))
+    assert attempt.go() == "completed"
+    validations = told(run, Validation)
+    best, better = -1.0, []
+    for event in validations:
+        if event.body.top1 > best:  # type: ignore[union-attr]
+            best = event.body.top1  # type: ignore[union-attr]
+            better.append(event.step)
+    saved = told(run, CheckpointSaved)
+    assert [event.step for event in saved] == sorted({*better, 3 * STEPS, 6 * STEPS, 7 * STEPS})
+    assert [event.step for event in saved if event.body.best] == better  # type: ignore[union-attr]
+
+
+def test_a_checkpoint_by_time_comes_between_steps(run: RunDirectory) -> None:
+    assert Attempt(run, 1, epochs=1, every=("seconds", 1e-9)).go() == "completed"
+    assert [event.step for event in told(run, CheckpointSaved)] == [1, 2, 3, 4]
+
+
+def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_told_as_null(run: RunDirectory) -> None:
+    attempt = Attempt(run, 1, every=("seconds", 3600.0))
+    recorded = attempt.recorder.step
+
+    def spoil(progress: Progress, out: Any, *rest: Any) -> None:
+        if progress.step == 6:
+            out.loss.fill_(float("nan"))
+        recorded(progress, out, *rest)
+
+    attempt.recorder.step = spoil  # type: ignore[method-assign]
+    with pytest.raises(NonFiniteLoss, match="the loss is not finite at step 6"):
+        attempt.go()
+    assert [event.body.loss is None for event in told(run, Metrics)] == [False, False, True, False]  # type: ignore[union-attr]
+    found, _ = checkpoint.find_newest(run.checkpoints)
+    assert found is not None and found.progress.step == STEPS
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["0.weight", "1.running_var", "1.running_mean"])
+def test_weights_and_statistics_that_are_not_finite_are_never_saved(run: RunDirectory, name: str, value: float) -> None:
+    attempt = Attempt(run, 1)
+    attempt.checkpointer.save(Progress(1, 0, 1))
+    with torch.no_grad():
+        attempt.model.state_dict()[name].flatten()[0] = value
+    with pytest.raises(NonFiniteLoss, match="not finite after step 2"):
+        attempt.checkpointer.save(Progress(2, 0, 2))
+    attempt.journal.end("failed", "")
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"]
+
+
+def test_large_finite_weights_are_no_reason_to_fail(run: RunDirectory) -> None:
+    attempt = Attempt(run, 1)
+    with torch.no_grad():
+        attempt.model.state_dict()["0.weight"].fill_(1e30)  # its square is none that a float32 can hold
+    attempt.checkpointer.save(Progress(1, 0, 1))
+    attempt.journal.end("failed", "")
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"]
+
+
+def test_a_request_for_a_checkpoint_is_heeded_once(run: RunDirectory) -> None:
+    attempt = Attempt(run, 1, epochs=1, every=("seconds", 3600.0))
+    run.checkpoint_request.touch()
+    assert attempt.go() == "completed"
+    assert [event.step for event in told(run, CheckpointSaved)] == [1, 4]
+    assert not run.checkpoint_request.exists()
+
+
+def test_the_reserve_for_the_last_word_is_given_back(run: RunDirectory) -> None:
+    attempt = Attempt(run, 1)
+    assert (run.control / "reserve").stat().st_size >= 2**17
+    attempt.journal.write(Heartbeat())
+    attempt.journal.end("failed", "why")
+    assert list(run.control.iterdir()) == []
