@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test install install-dev lint clean
 
 demo: $(VENV)/.installed
-	@$(BIN)/rbp train digits
+	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
