@@ -2,21 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.report.settings import settings
 from rbp_engine.run.layout import RunDirectory, read_json
-from rbp_engine.run.status import judge
+from rbp_engine.run.status import Verdict, judge
 from rbp_engine.run.summary import Summary, read_summary
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
+AnyRecorded = TypeVar("AnyRecorded", bound="Recorded")
+
 
 @dataclass(frozen=True)
-class Entry:
-    """A run that counts. `last` and `best` are top-1 fractions, measured on the test set.
+class Recorded:
+    """A run with everything that stands in its folder about what it is.
 
     `held_out` says that the best epoch was chosen on held-out data, not on the test set; `settings` are the result
     fields of its preset but the seed, by dotted key; `identity` is its `run.json`.
@@ -24,13 +26,15 @@ class Entry:
 
     run: RunDirectory
     summary: Summary
-    status: str
+    verdict: Verdict
     preset: "Preset"
     settings: dict[str, Any]
     identity: dict[str, Any]
     held_out: bool
-    last: float
-    best: float | None
+
+    @property
+    def status(self) -> str:
+        return self.verdict.status
 
     @property
     def completed(self) -> bool:
@@ -40,6 +44,14 @@ class Entry:
     def experiment(self) -> tuple[str, str]:
         """What runs must share to be averaged: the recorded hash, and the settings in case somebody edited them."""
         return self.summary.experiment, repr(sorted(self.settings.items()))
+
+
+@dataclass(frozen=True)
+class Entry(Recorded):
+    """A run that counts in a report. `last` and `best` are top-1 fractions, measured on the test set."""
+
+    last: float
+    best: float | None
 
 
 @dataclass(frozen=True)
@@ -64,48 +76,59 @@ def collect(runs: Iterable[RunDirectory], *, include_unfinished: bool = False) -
             entries.append(read)
         else:
             left_out.append(read)
-    newest: dict[tuple[tuple[str, str], int], Entry] = {}
+    counting, older = newest_by_seed(entries)
+    return counting, sorted(left_out + older, key=lambda left: left.id)
+
+
+def newest_by_seed(entries: Iterable[AnyRecorded]) -> tuple[list[AnyRecorded], list[LeftOut]]:
+    """Of equal (experiment, seed) only the newest, a completed one before the others; and why not the rest."""
+    newest: dict[tuple[tuple[str, str], int], AnyRecorded] = {}
+    left_out = []
     for entry in sorted(entries, key=lambda entry: (entry.completed, entry.summary.created, entry.run.id)):
         key = (entry.experiment, entry.summary.seed)
         if key in newest:
             left_out.append(LeftOut(newest[key].run.id, f"same experiment and seed as {entry.run.id}, which counts"))
         newest[key] = entry
-    return list(newest.values()), sorted(left_out, key=lambda left: left.id)
+    return list(newest.values()), left_out
 
 
-def _read(run: RunDirectory, *, include_unfinished: bool) -> Entry | LeftOut:
+def read_recorded(run: RunDirectory) -> Recorded | LeftOut:
+    """What is on record of a run, whatever its status; where that cannot be read, why."""
     summary = read_summary(run)
     if summary is None or not _is_sound(summary):
         return LeftOut(run.id, "summary.json is missing or damaged")
-    verdict = judge(run, summary)
-    if verdict.status != "completed" and not include_unfinished:
-        reason = f": {verdict.reason}" if verdict.reason else ""
-        return LeftOut(run.id, f"{verdict.status}{reason}")
     try:
         preset = read_resolved(run.preset_toml)
     except PresetError as error:
         first = error.problems[0].message if error.problems else "not readable"
         return LeftOut(run.id, f"preset.toml cannot be read: {first}")
-    held_out = preset.train.validation_split > 0
+    return Recorded(
+        run=run,
+        summary=summary,
+        verdict=judge(run, summary),
+        preset=preset,
+        settings=settings(preset),
+        identity=read_json(run.run_json),
+        held_out=preset.train.validation_split > 0,
+    )
+
+
+def _read(run: RunDirectory, *, include_unfinished: bool) -> Entry | LeftOut:
+    recorded = read_recorded(run)
+    if isinstance(recorded, LeftOut):
+        return recorded
+    summary, verdict = recorded.summary, recorded.verdict
+    if verdict.status != "completed" and not include_unfinished:
+        return LeftOut(run.id, f"{verdict.status}{f': {verdict.reason}' if verdict.reason else ''}")
     # With a held-out split `last` and `best` of the summary are not of the test set; only `test` may be reported.
     last, best = (
         (summary.test.get("last"), summary.test.get("best"))
-        if held_out
+        if recorded.held_out
         else (summary.last.get("top1"), summary.best.get("top1"))
     )
     if last is None:
         return LeftOut(run.id, f"{verdict.status}, without an accuracy on the test set")
-    return Entry(
-        run=run,
-        summary=summary,
-        status=verdict.status,
-        preset=preset,
-        settings=settings(preset),
-        identity=read_json(run.run_json),
-        held_out=held_out,
-        last=last,
-        best=best,
-    )
+    return Entry(**vars(recorded), last=last, best=best)
 
 
 def _is_sound(summary: Summary) -> bool:

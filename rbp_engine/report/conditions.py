@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.report.collect import Entry
+from rbp_engine.report.collect import Recorded
 from rbp_engine.report.names import one_line
 from rbp_engine.report.settings import settings
 from rbp_engine.run.events import RunStart, from_json
@@ -17,7 +17,7 @@ PACKAGES = ("torch", "torchvision", "spikingjelly", "numpy")
 LINES_TO_LOOK_AT = 20
 
 
-def conditions(entry: Entry) -> dict[str, str]:
+def conditions(entry: Recorded) -> dict[str, str]:
     """Host, device, versions, git state and settings of cost, in words; what is not on record is left out."""
     identity = entry.identity
     start = run_start(entry.run)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rbp_engine.report.collect import Entry
+from rbp_engine.report.collect import Recorded
 from rbp_engine.report.spread import Spread, spread
 from rbp_engine.run.events import Metrics, System, Validation, read_events
 
@@ -26,7 +26,7 @@ class Cost:
     step_ms: float | None
 
 
-def course(entry: Entry) -> Course:
+def course(entry: Recorded) -> Course:
     """The course of a run; the evaluations on the test set after training with a held-out split are no part of it."""
     split = "held-out" if entry.held_out else "test"
     top1: dict[int, float] = {}
@@ -41,7 +41,7 @@ def course(entry: Entry) -> Course:
     return Course(top1, {epoch: statistics.fmean(found) for epoch, found in losses.items()})
 
 
-def cost(entry: Entry) -> Cost:
+def cost(entry: Recorded) -> Cost:
     """What a run has cost. The median passes over the slow first steps; the summary stands in for lost events."""
     times: list[float] = []
     peaks: list[float] = []

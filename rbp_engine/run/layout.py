@@ -43,6 +43,11 @@ class RunDirectory:
         return self.path / "summary.json"
 
     @property
+    def annotations_json(self) -> Path:
+        """Tags and a note that were given to the run later; absent where there are none."""
+        return self.path / "annotations.json"
+
+    @property
     def code(self) -> Path:
         """Copies of the user's own networks and data sets that the preset names; absent where it names none."""
         return self.path / "code"

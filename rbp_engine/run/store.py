@@ -1,10 +1,11 @@
-"""The runs of a runs directory: list them, find the one that is meant, remove one."""
+"""The runs of a runs directory: list them, find the one that is meant, remove one for good."""
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbp_engine.run.annotations import Annotations, read_annotations
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import ID, RunDirectory
 from rbp_engine.run.processes import processes_of
@@ -19,6 +20,12 @@ class RunRecord:
     run: RunDirectory
     summary: Summary
     verdict: Verdict
+    annotations: Annotations = field(default_factory=Annotations)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Those of its preset and those given to it later."""
+        return self.annotations.tags(self.summary)
 
 
 def run_directories(runs: Path) -> Iterator[RunDirectory]:
@@ -33,7 +40,7 @@ def run_directories(runs: Path) -> Iterator[RunDirectory]:
 def record(run: RunDirectory) -> RunRecord | None:
     """None where the summary is missing or damaged."""
     summary = read_summary(run)
-    return None if summary is None else RunRecord(run, summary, judge(run, summary))
+    return None if summary is None else RunRecord(run, summary, judge(run, summary), read_annotations(run))
 
 
 def list_runs(runs: Path) -> list[RunRecord]:
@@ -42,10 +49,10 @@ def list_runs(runs: Path) -> list[RunRecord]:
     return sorted(records, key=lambda entry: (entry.summary.created, entry.run.id))
 
 
-def find_run(runs: Path, reference: str) -> RunDirectory:
+def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirectory:
     """The run meant by an id, a unique prefix, its last four characters, a name, or `last`.
 
-    Raises RunError if none fits, or with the candidates if several do.
+    Raises RunError if none fits, or with the candidates if several do; `listed_by` is the command that shows them.
     """
     if reference == "last":
         records = list_runs(runs)
@@ -65,16 +72,21 @@ def find_run(runs: Path, reference: str) -> RunDirectory:
         if fitting:
             listed = "\n  ".join(run.id for run in fitting[-10:])
             raise RunError(f"{reference!r} fits {len(fitting)} runs:\n  {listed}")
-    raise RunError(f"no run {reference!r} in {runs} (rbp ls shows what is there)")
+    raise RunError(f"no run {reference!r} in {runs} ({listed_by} shows what is there)")
 
 
-def remove_run(run: RunDirectory) -> None:
-    """Remove the folder of a run that has ended; first out of sight by a rename, so that no half of it is listed."""
+def refuse_live(run: RunDirectory) -> None:
+    """Raise RunError where something may still be writing into the run's folder."""
     verdict = judge(run)
     if verdict.live:
         raise RunError(f"{run.id} is {verdict.status}: stop or kill it first")
     if verdict.status == "lost" and (left := processes_of(run)):
         raise RunError(f"{run.id} is {verdict.status}, but process {left[0].pid} is still there: kill it first")
+
+
+def remove_run(run: RunDirectory) -> None:
+    """Remove the folder of a run that has ended; first out of sight by a rename, so that no half of it is listed."""
+    refuse_live(run)
     hidden = run.path.with_name(f".removed-{run.id}")
     shutil.rmtree(hidden, ignore_errors=True)
     run.path.rename(hidden)

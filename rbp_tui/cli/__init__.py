@@ -7,13 +7,12 @@ import typer
 
 from rbp_engine.errors import UserError
 from rbp_tui.cli import data, doctor, evaluate, presets, report, runs, train
-from rbp_tui.cli.output import fail
+from rbp_tui.cli.output import RunsDir, fail
 
 app = typer.Typer(
     name="rbp",
     help="Train deep spiking networks by rate-based backpropagation, and keep hold of the experiments.",
     epilog="Begin with: rbp train digits   ·   what is here: rbp presets list   ·   is all well: rbp doctor",
-    no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,12 +27,25 @@ doctor.register(app)
 
 
 @app.callback(invoke_without_command=True)
-def root(version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True)) -> None:
+def root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+    runs_dir: RunsDir = None,
+) -> None:
     if version:
         from importlib.metadata import version as installed
 
         typer.echo(f"rbp {installed('rbp-tui')}")
         raise typer.Exit
+    if context.invoked_subcommand is not None:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        typer.echo(context.get_help())
+        raise typer.Exit
+    from rbp_engine.machine import runs_directory
+    from rbp_tui.dashboard.app import main as dashboard
+
+    dashboard(runs_directory(runs_dir))
 
 
 def main() -> None:

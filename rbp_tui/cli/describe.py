@@ -40,7 +40,7 @@ def describe_run(run: "RunDirectory", record: "RunRecord | None", identity: dict
 def _state(record: "RunRecord") -> list[tuple[str, str]]:
     from rich.markup import escape
 
-    from rbp_tui.cli.views import status_text
+    from rbp_tui.run_text import status_text
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {escape(verdict.reason)}" if verdict.reason else ""

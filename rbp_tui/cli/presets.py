@@ -9,15 +9,19 @@ import typer
 from rbp_tui.cli.output import Json, console, fail, print_json, say
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
 
     from rbp_engine.preset import FieldInfo, PresetEntry, Problem
+    from rbp_engine.preset.schema import Preset
 
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(name="presets", help="List, show, check and explain presets.", no_args_is_help=True)
-    group.command("list", epilog="Example:  rbp presets list --json | jq '.[].name'")(listing)
+    group.command("list", epilog="Examples:  rbp presets list --paper   ·   rbp presets list --json | jq '.[].name'")(
+        listing
+    )
     group.command(
         epilog="Examples:  rbp presets show cifar10-resnet18 T=6   ·   rbp presets show digits lr=0.05 > mine.toml"
     )(show)
@@ -28,10 +32,18 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
-def listing(as_json: Json = False) -> None:
+def listing(
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Only presets of a paper: its cells, with every published figure.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """List the presets by data set; "paper %" is the published top-1 accuracy for that method and T."""
     from rbp_engine.preset import list_presets
 
+    if paper:
+        _list_paper(as_json=as_json)
+        return
     # Presets whose data set cannot be read come last.
     rows = [_as_json(entry) for entry in sorted(list_presets(), key=lambda entry: not entry.group)]
     if as_json:
@@ -126,6 +138,78 @@ def schema(
         console().print(_schema_table(chosen))
 
 
+def _list_paper(*, as_json: bool) -> None:
+    """The cells of papers that presets reproduce."""
+    from rbp_engine.preset import list_presets, load_preset
+
+    papers = {
+        entry.name: preset
+        for entry in list_presets()
+        if not entry.problems and (preset := load_preset(str(entry.path)).preset).paper
+    }
+    if as_json:
+        print_json([figure for name, preset in papers.items() for figure in _paper_figures(name, preset)])
+        return
+    if not papers:
+        say("no preset says which cell of a paper it reproduces")
+        return
+    console().print(_paper_table(papers))
+
+
+def _paper_figures(name: str, preset: "Preset") -> list[dict[str, Any]]:
+    """The published figures of a preset; where it has none, its own method and T, with None."""
+    paper = preset.paper
+    assert paper is not None
+    figures = [figure.model_dump() for figure in paper.figures]
+    own = {"method": preset.method.name, "timesteps": preset.method.timesteps, "top1": None}
+    about = {"preset": name, "cell": paper.cell, "source": paper.source, "note": paper.note}
+    return [about | figure for figure in figures or [own]]
+
+
+def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
+    """A line for each method of a cell; sources stand below the table by number, they would not fit beside it."""
+    from itertools import groupby
+
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from rbp_tui import format as fmt
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("cell", overflow="fold")
+    table.add_column("method", no_wrap=True)
+    table.add_column("T")
+    table.add_column("paper %")
+    table.add_column("source", justify="right", no_wrap=True)
+    sources: dict[str, int] = {}
+    for name, preset in papers.items():
+        figures = _paper_figures(name, preset)
+        cell, source = figures[0]["cell"] or "not named", figures[0]["source"]
+        number = f"[{sources.setdefault(source, len(sources) + 1)}]" if source else "–"
+        heads = [(Text(cell, style="bold"), number), (Text(f"  {name}", style="dim"), "")]
+        lines = [
+            (fmt.method(method), _in_a_row([str(one["timesteps"]) for one in same]), _in_a_row(_percents(same)))
+            for method, group in groupby(figures, key=lambda one: one["method"])
+            for same in [list(group)]
+        ]
+        for position in range(max(len(lines), len(heads))):
+            first, where = heads[position] if position < len(heads) else (Text(), "")
+            table.add_row(first, *map(Text, lines[position] if position < len(lines) else ("", "", "")), Text(where))
+    return Group(table, Text(), *(Text(f"[{number}] {source}", style="dim") for source, number in sources.items()))
+
+
+def _percents(figures: list[dict[str, Any]]) -> list[str]:
+    from rbp_tui import format as fmt
+
+    return [top1 if isinstance(top1 := figure["top1"], str) else fmt.percent(top1) for figure in figures]
+
+
+def _in_a_row(words: list[str]) -> str:
+    """Words after each other; one word where all are alike."""
+    return ", ".join(words if len(set(words)) > 1 else words[:1])
+
+
 def _as_json(entry: "PresetEntry") -> dict[str, Any]:
     """A preset of the list; what a broken one does not tell is None."""
     from rbp_engine.data.catalog import CATALOG, presence
@@ -157,9 +241,9 @@ def _list_table(rows: list[dict[str, Any]]) -> "Table":
 
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     table.add_column("preset", overflow="fold")
-    table.add_column("")
+    table.add_column("", max_width=_room_for_titles(rows))
     table.add_column("network", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("T", justify="right", no_wrap=True)
@@ -168,10 +252,18 @@ def _list_table(rows: list[dict[str, Any]]) -> "Table":
     for group, members in groupby(rows, key=lambda row: row["data"]):
         presets = list(members)
         here = {True: "[green]✓[/] data here", False: "[yellow]✗[/] data not here", None: ""}[presets[0]["data_here"]]
-        table.add_row(f"[bold]{_plain(group or 'unreadable')}[/]", here)
+        table.add_row(f"[bold]{_plain(group or 'unreadable')}[/]", "", here)
         for row in presets:
             table.add_row(*_list_cells(row))
     return table
+
+
+def _room_for_titles(rows: list[dict[str, Any]]) -> int:
+    """The columns that the other cells leave; names give way only where they are very long."""
+    name = max((len(row["name"]) + 2 for row in rows), default=0)
+    network = max((len(row["network"] or "") for row in rows), default=0)
+    others = min(name, 40) + max(network, len("✗ data not here")) + len(" rate_M 100 epochs paper % ") + 1
+    return max(console().width - others, 1)
 
 
 def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
@@ -181,7 +273,7 @@ def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
 
     name = f"  {_plain(row['name'])}"
     if count := len(row["problems"]):
-        return [name, f"[red]✗ {count} problem{'' if count == 1 else 's'}[/]"]
+        return [name, "", f"[red]✗ {count} problem{'' if count == 1 else 's'}[/]"]
     paper = row["paper_top1"]
     return [
         name,

@@ -1,62 +1,76 @@
-"""The daily commands on runs: ls, watch, logs, stop, kill, resume, and `rbp runs` show and rm."""
+"""The daily commands on runs: ls, watch, logs, stop, kill, resume."""
 
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.run_choice import Run, as_plain, find
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from rbp_engine.run.layout import RunDirectory
-    from rbp_engine.run.store import RunRecord
-
-Run = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="An id, a unique prefix, its last four characters, a name, or 'last'.", show_default=False
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example:  rbp ls --json | jq '.[].best'")(ls)
+    app.command(epilog="Examples:  rbp ls 'status:failed age<1d'   ·   rbp ls --sort best --json | jq '.[0].id'")(ls)
     app.command(epilog="Example:  rbp watch last")(watch)
     app.command(epilog="Example:  rbp logs 3f2a --follow")(logs)
     app.command(epilog="Example:  rbp stop last && rbp resume last --detach")(stop)
     app.command(epilog="Example:  rbp kill 3f2a")(kill)
     app.command(epilog="Example:  rbp resume last")(resume)
-    group = typer.Typer(name="runs", help="Look at runs and remove them.", no_args_is_help=True)
-    group.command(epilog="Example:  rbp runs show last")(show)
-    group.command(epilog="Example:  rbp runs rm 3f2a 9c01")(rm)
-    app.add_typer(group)
 
 
-def ls(runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """List the runs, the newest last."""
+def ls(
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[QUERY]",
+            help="Which runs, in one quoted string: 'acc>0.9 T=4 status:running method:rate_m tag:x not:digits'.",
+            show_default=False,
+        ),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(metavar="FIELD", help="By what, as best, last, loss, created; -FIELD turns the order round."),
+    ] = "created",
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the runs, the newest last; sorted by an accuracy, the best first. More room shows more columns.
+
+    Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch, arch, data, method, status, preset, name,
+    tag, note, host, age, created, speed, mem, and keys of presets as optim.lr. A word alone is looked for in id, preset,
+    name, method and tags. created>2d is younger than two days.
+    """
     from rbp_engine.machine import runs_directory
+    from rbp_engine.run.query import parse_query
     from rbp_engine.run.store import list_runs
+    from rbp_tui.cli.run_table import in_order, runs_table
 
+    fits = parse_query(query or "")
     runs = runs_directory(runs_dir)
-    records = list_runs(runs)
+    known = list_runs(runs)
+    records = in_order([record for record in known if fits(record)], sort)
     if as_json:
-        print_json([_as_json(record) for record in records])
-    elif not records:
+        print_json([as_plain(record) for record in records])
+    elif not known:
         say(f"no runs in {runs} yet; begin with: rbp train digits")
     else:
-        console().print(_table(records))
+        if records:
+            out = console()
+            out.print(runs_table(records, out.width))
+        if len(records) < len(known):
+            say(f"[dim]{len(records)} of {len(known)} runs[/]")
 
 
 def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Follow a run, live or from its beginning; Ctrl-C only leaves. The exit code is the run's."""
     from rbp_tui.cli.train import EXIT_CODES, follow_live, print_result
 
-    directory = _find(run, runs_dir)
+    directory = find(run, runs_dir)
     try:
         verdict = follow_live(directory, as_json=as_json, owner=False)
     except KeyboardInterrupt:
@@ -77,7 +91,7 @@ def logs(
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.status import judge
 
-    directory = _find(run, runs_dir)
+    directory = find(run, runs_dir)
     files = [directory.stdout(rank), directory.stderr(rank)]
     if not any(path.is_file() for path in files):
         raise RunError(f"{directory.id} has no log of rank {rank}")
@@ -95,7 +109,7 @@ def stop(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Let a run finish its step, save a checkpoint and end; waits until it has."""
     from rbp_engine.run import control
 
-    directory = _find(run, runs_dir)
+    directory = find(run, runs_dir)
     if not as_json:
         say(f"[dim]asked {directory.id} to stop[/]")
     verdict = control.stop(directory)
@@ -106,7 +120,7 @@ def kill(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """End every process of a run at once; what came after the last checkpoint is lost."""
     from rbp_engine.run import control
 
-    directory = _find(run, runs_dir)
+    directory = find(run, runs_dir)
     verdict = control.kill(directory)
     _report(directory, verdict.status, verdict.reason, as_json=as_json)
 
@@ -121,7 +135,7 @@ def resume(
     from rbp_engine.run import launch
     from rbp_tui.cli.train import EXIT_CODES, follow_live, print_result, report_start
 
-    directory = _find(run, runs_dir)
+    directory = find(run, runs_dir)
     worker = launch.start(directory)
     if detach:
         raise typer.Exit(report_start(directory, as_json=as_json))
@@ -132,100 +146,15 @@ def resume(
     raise typer.Exit(EXIT_CODES.get(verdict.status, 1))
 
 
-def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """Everything about a run: status and why, progress, last and best, attempts, where it came from."""
-    from rbp_engine.run.layout import read_json
-    from rbp_engine.run.store import record
-    from rbp_tui.cli.describe import describe_run
-
-    directory = _find(run, runs_dir)
-    found = record(directory)
-    identity = read_json(directory.run_json)
-    if as_json:
-        print_json({"summary": _as_json(found) if found else None, "run": identity, "path": str(directory.path)})
-        return
-    console().print(describe_run(directory, found, identity))
-
-
-def rm(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs to remove.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    runs_dir: RunsDir = None,
-) -> None:
-    """Remove runs that have ended, with their checkpoints."""
-    from rbp_engine.run.errors import RunError
-    from rbp_engine.run.status import judge
-    from rbp_engine.run.store import remove_run
-
-    directories = list(dict.fromkeys(_find(run, runs_dir) for run in runs))
-    if live := [directory.id for directory in directories if judge(directory).live]:
-        raise RunError(f"still running: {', '.join(live)}; stop or kill first")
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("say --yes to remove runs without a terminal")
-        for directory in directories:
-            say(f"  {directory.id}")
-        typer.confirm(
-            f"Remove {len(directories)} run{'' if len(directories) == 1 else 's'} for good?", abort=True, err=True
-        )
-    for directory in directories:
-        remove_run(directory)
-        say(f"removed {directory.id}")
-
-
-def _find(reference: str, runs_dir: Path | None) -> "RunDirectory":
-    from rbp_engine.machine import runs_directory
-    from rbp_engine.run.store import find_run
-
-    return find_run(runs_directory(runs_dir), reference)
-
-
-def _as_json(record: "RunRecord") -> dict[str, Any]:
-    """The summary with the status as judged now."""
-    return asdict(record.summary) | {"status": record.verdict.status, "reason": record.verdict.reason}
-
-
 def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:
     from rich.markup import escape
 
-    from rbp_tui.cli.views import status_text
+    from rbp_tui.run_text import status_text
 
     if as_json:
         print_json({"id": run.id, "status": status, "reason": reason})
     else:
         say(f"{status_text(status)} {escape(run.id)}{f': {escape(reason)}' if reason else ''}")
-
-
-def _table(records: "list[RunRecord]") -> "Table":
-    from rich.table import Table
-
-    from rbp_tui import format as fmt
-    from rbp_tui.cli.views import short_id, status_text
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=22)
-    table.add_column("id", no_wrap=True)
-    table.add_column("method", no_wrap=True)
-    table.add_column("T", justify="right")
-    table.add_column("seed", justify="right")
-    table.add_column("status", no_wrap=True)
-    table.add_column("epoch", justify="right", no_wrap=True)
-    table.add_column("last %", justify="right", no_wrap=True)
-    table.add_column("best %", justify="right", no_wrap=True)
-    for record in records:
-        summary = record.summary
-        table.add_row(
-            summary.name or summary.preset,
-            short_id(summary),
-            fmt.method(summary.method),
-            str(summary.timesteps),
-            str(summary.seed),
-            status_text(record.verdict.status),
-            f"{summary.epoch}/{summary.epochs}",
-            fmt.percent(summary.last.get("top1")),
-            fmt.percent(summary.best.get("top1")),
-        )
-    return table
 
 
 def _copy_from(path: Path, offset: int) -> int:

@@ -106,7 +106,7 @@ def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
 
     from rbp_engine.run.summary import read_summary
     from rbp_tui import format as fmt
-    from rbp_tui.cli.views import short_id, status_text, title
+    from rbp_tui.run_text import short_id, status_text, title
 
     summary = read_summary(run)
     if summary is None:

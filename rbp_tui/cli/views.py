@@ -21,6 +21,7 @@ from rbp_engine.run.events import (
 from rbp_engine.run.summary import Summary
 from rbp_tui import format as fmt
 from rbp_tui.cli.follow import Sight
+from rbp_tui.run_text import STYLES, remaining_s, status_text, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,48 +79,6 @@ def live_picture(hint: str) -> Iterator[LivePicture]:
 
     with Live(console=console(), auto_refresh=False) as live:
         yield LivePicture(live, hint)
-
-
-STYLES = {
-    "completed": "green",
-    "running": "cyan",
-    "starting": "cyan",
-    "stopping": "yellow",
-    "stopped": "yellow",
-    "preempted": "yellow",
-    "stalled": "yellow",
-    "queued": "blue",
-    "failed": "red",
-    "killed": "red",
-    "lost": "red",
-}
-SIGNS = {"completed": "■", "running": "▶", "starting": "▷", "stopping": "◼", "stopped": "◼", "preempted": "◼"}
-
-
-def status_text(status: str) -> str:
-    """A status with its sign and colour, in Rich markup; the sign says it without colours too."""
-    return f"[{STYLES.get(status, 'white')}]{SIGNS.get(status, '✗' if status != 'queued' else '…')} {status}[/]"
-
-
-def title(summary: Summary) -> str:
-    """What a run is, in a line: preset, method, T, seed and the end of its id."""
-    name = f" · {summary.name}" if summary.name else ""
-    return (
-        f"{summary.preset} · {fmt.method(summary.method)} · T={summary.timesteps} · seed {summary.seed}"
-        f"{name} · {short_id(summary)}"
-    )
-
-
-def short_id(summary: Summary) -> str:
-    """The last four characters, which is enough to name a run; an id that was chosen is short already."""
-    return summary.id[-4:] if summary.id[-5:-4] == "-" else summary.id
-
-
-def remaining_s(summary: Summary) -> float | None:
-    """Seconds of training that are left, from the time per step of all attempts together."""
-    if not summary.step or not summary.steps:
-        return None
-    return summary.trained_s / summary.step * (summary.steps - summary.step)
 
 
 def picture(sight: Sight, hint: str) -> "RenderableType":

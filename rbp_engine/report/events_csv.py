@@ -1,0 +1,38 @@
+"""The course of a run as one table for other programs: a line for each measurement."""
+
+import csv
+import io
+
+from rbp_engine.run.events import Metrics, Validation, read_events
+from rbp_engine.run.layout import RunDirectory
+
+ENVELOPE = ("run", "kind", "t", "attempt", "step")
+MEASURED = (
+    "epoch",
+    "split",
+    "weights",
+    "samples",
+    "loss",
+    "top1",
+    "top5",
+    "lr",
+    "samples_per_s",
+    "step_ms",
+    "data_ms",
+)
+
+
+def events_csv(run: RunDirectory) -> str:
+    """Metrics and validations in the order in which they were made, without what a resume has superseded.
+
+    Units are those of the events: fractions, milliseconds, `t` in seconds since the epoch. What a kind does not have,
+    or was not finite, is empty.
+    """
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*ENVELOPE, *MEASURED], lineterminator="\n")
+    writer.writeheader()
+    for event in read_events(run.events()):
+        if isinstance(event.body, (Metrics, Validation)):
+            envelope = {"run": run.id, "kind": event.body.kind, "t": event.t, "attempt": event.attempt}
+            writer.writerow(envelope | {"step": event.step} | vars(event.body))
+    return out.getvalue()

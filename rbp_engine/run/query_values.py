@@ -1,0 +1,69 @@
+"""Values as queries write them: accuracies, sizes, spans of time, dates. Each reader raises ValueError in words."""
+
+import math
+import re
+from datetime import datetime, timedelta
+
+_SIZE = re.compile(r"(?P<number>[\d.eE+-]+)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?", re.IGNORECASE | re.ASCII)
+_SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.IGNORECASE | re.ASCII)
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_DATES = {
+    re.compile(r"\d{4}-\d\d-\d\d", re.ASCII): timedelta(days=1),
+    re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d", re.ASCII): timedelta(minutes=1),
+}
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"expected a number, got '{text}'")
+    return value
+
+
+def accuracy(text: str) -> float:
+    """A fraction from `0.9`, `90%` or `90`: what is greater than 1 can only be a percentage."""
+    percentage = text.endswith("%")
+    value = number(text.removesuffix("%").strip())
+    fraction = value / 100.0 if percentage or value > 1.0 else value
+    if not 0.0 <= fraction <= 1.0:
+        raise ValueError(f"expected an accuracy, as 0.9 or 90%, got '{text}'")
+    return fraction
+
+
+def size(text: str) -> float:
+    """Bytes from `8GiB`, `8G`, `500 MB` or a plain number; K, M and G alone are the binary ones that lists show."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"expected an amount of memory, as 8GiB, got '{text}'")
+    decimal = match["unit"] and not match["binary"] and text[-1] in "bB"
+    return number(match["number"]) * (1000.0 if decimal else 1024.0) ** " kmgt".index(match["unit"].lower() or " ")
+
+
+def span(text: str) -> float:
+    """Seconds from `90s`, `3h`, `2d` or `1d12h`."""
+    if _SPAN.fullmatch(text) is None:
+        raise ValueError(f"expected a span of time, as 90s, 30m, 3h, 2d or 1w, got '{text}'")
+    parts = re.findall(r"([\d.]+)(\D)", text)
+    return number(repr(sum(float(count) * _SECONDS[unit.lower()] for count, unit in parts)))
+
+
+def is_span(text: str) -> bool:
+    return _SPAN.fullmatch(text) is not None
+
+
+def moments(text: str) -> tuple[float, float]:
+    """Beginning and end of a day or minute of local time, in seconds since the epoch."""
+    for pattern, length in _DATES.items():
+        if pattern.fullmatch(text):
+            try:
+                begin = datetime.fromisoformat(text).astimezone()
+                return begin.timestamp(), (begin + length).timestamp()
+            except (ValueError, OverflowError, OSError):
+                break
+    raise ValueError(
+        f"expected a span back from now, as 2d, or a date, as 2026-11-24 or 2026-11-24T14:00, got '{text}'"
+    )

@@ -1,0 +1,44 @@
+"""How commands are told which runs are meant, and how they tell about one in JSON."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.store import RunRecord
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="An id, a unique prefix, its last four characters, a name, or 'last'.", show_default=False
+    ),
+]
+Runs = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="Runs, or queries as 'status:failed age>7d'.", show_default=False),
+]
+
+
+def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
+    """The one run that is meant."""
+    from rbp_engine.machine import runs_directory
+    from rbp_engine.run.store import find_run
+
+    return find_run(runs_directory(runs_dir), reference)
+
+
+def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
+    """All runs that references and queries mean."""
+    from rbp_engine.machine import runs_directory
+    from rbp_engine.run.selection import select_runs
+
+    return select_runs(runs_directory(runs_dir), words)
+
+
+def as_plain(record: "RunRecord") -> dict[str, Any]:
+    """The summary with the status as judged now, all tags, and the note."""
+    now = {"status": record.verdict.status, "reason": record.verdict.reason}
+    return asdict(record.summary) | now | {"tags": list(record.tags), "note": record.annotations.note}

@@ -1,0 +1,240 @@
+"""`rbp runs`: look at runs, compare, annotate, export and remove them."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.run_choice import Run, Runs, as_plain, find, select
+
+if TYPE_CHECKING:
+    from rbp_engine.run.layout import RunDirectory
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(name="runs", help="Look at runs, compare, annotate and remove them.", no_args_is_help=True)
+    group.command(epilog="Example:  rbp runs show last")(show)
+    group.command(
+        epilog="Examples:  rbp runs compare 3f2a 9c01   ·   rbp runs compare 'data=digits T=4' --baseline 9c01"
+    )(compare)
+    group.command(
+        epilog="Examples:  rbp runs tag 3f2a +paper -draft   ·   rbp runs tag 'status:failed' +look",
+        # `-word` takes a tag away, so that no letter may be an option here.
+        context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+    )(tag)
+    group.command(epilog='Example:  rbp runs note last "the first with cutout"')(note)
+    group.command(epilog="Examples:  rbp runs rm 3f2a 9c01   ·   rbp runs rm 'status:failed age>7d'")(rm)
+    group.command(epilog="Example:  rbp runs restore 3f2a")(restore)
+    group.command(epilog="Example:  rbp runs trash --empty")(trash)
+    group.command("csv", epilog="Example:  rbp runs csv last -o curves.csv")(export_csv)
+    app.add_typer(group)
+
+
+def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
+    """Everything about a run: status and why, progress, last and best, attempts, where it came from."""
+    from rbp_engine.run.layout import read_json
+    from rbp_engine.run.store import record
+    from rbp_tui.cli.describe import describe_run
+
+    directory = find(run, runs_dir)
+    found = record(directory)
+    identity = read_json(directory.run_json)
+    if as_json:
+        print_json({"summary": as_plain(found) if found else None, "run": identity, "path": str(directory.path)})
+        return
+    console().print(describe_run(directory, found, identity))
+
+
+def compare(
+    runs: Runs,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Whose experiment the others are measured against; else the first RUN's."),
+    ] = None,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Runs beside each other by experiment: last and best accuracy, speed, memory, and what differs.
+
+    Accuracies are mean ± standard deviation over the seeds. Δ is the difference to the baseline: its mean ± deviation
+    over the seeds that both have.
+    """
+    from rbp_engine.report.compare import compare as compared
+    from rbp_tui.cli.comparison_text import comparison_plain, comparison_text
+
+    found = compared(select(runs, runs_dir), find(baseline, runs_dir) if baseline else None)
+    if as_json:
+        print_json(comparison_plain(found))
+        return
+    if found.groups:
+        out = console()
+        out.print(comparison_text(found, out.width))
+    for left in found.left_out:
+        say(f"[dim]left out {left.id}:[/] {_plain(left.reason)}")
+
+
+def tag(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN... +TAG... -TAG...", help="Tags to add and to take away.", show_default=False),
+    ],
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Add and take away tags of runs; without any, show the tags that they have."""
+    from rbp_engine.run.annotations import change_tags
+    from rbp_engine.run.store import record
+
+    if "-h" in words[:1]:
+        words = ["--help"]
+    if unknown := [word for word in words if word.startswith("--")]:
+        raise typer.BadParameter(f"no such option: {unknown[0]}")
+    chosen = select([word for word in words if word[:1] not in ("+", "-")], runs_dir)
+    if not chosen:
+        raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
+    adding, removing = ([word[1:] for word in words if word[:1] == sign] for sign in "+-")
+    shown = {}
+    for directory in chosen:
+        if adding or removing:
+            change_tags(directory, adding, removing)
+        found = record(directory)
+        shown[directory.id] = list(found.tags) if found else []
+    if as_json:
+        print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])
+        return
+    for run_id, tags in shown.items():
+        console().print(f"{run_id}  {_plain(' '.join(tags)) or '[dim]no tags[/]'}", soft_wrap=True, highlight=False)
+
+
+def note(
+    run: Run,
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="The note; '' takes it away.", show_default=False)
+    ] = None,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Write a note on a run. Without a text it opens $EDITOR, or prints the note where there is no terminal."""
+    from rbp_engine.run.annotations import read_annotations, set_note
+    from rbp_tui.cli.editor import edit_text
+
+    directory = find(run, runs_dir)
+    old = read_annotations(directory).note
+    if text is not None:
+        set_note(directory, " ".join(text))
+    elif sys.stdin.isatty() and sys.stdout.isatty():
+        set_note(directory, edit_text(old))
+    elif old:
+        sys.stdout.write(f"{old}\n")
+
+
+def rm(
+    runs: Runs,
+    now: Annotated[bool, typer.Option("--now", help="Delete for good, without the trash.")] = False,
+    yes: Yes = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Move runs that have ended to the trash, from where rbp runs restore brings them back."""
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.status import judge
+    from rbp_engine.run.store import remove_run
+    from rbp_engine.run.trash import move_to_trash
+
+    directories = select(runs, runs_dir)
+    if live := [directory.id for directory in directories if judge(directory).live]:
+        raise RunError(f"still running: {', '.join(live)}; stop or kill first")
+    if now:
+        _ask([directory.id for directory in directories], yes=yes)
+    for directory in directories:
+        if now:
+            remove_run(directory)
+            say(f"removed {directory.id}")
+        else:
+            trashed = move_to_trash(directory)
+            say(f"moved {directory.id} to the trash; rbp runs restore {trashed.run.id} brings it back")
+
+
+def restore(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs in the trash; 'last' was removed last.", show_default=False),
+    ],
+    runs_dir: RunsDir = None,
+) -> None:
+    """Bring runs back from the trash."""
+    from rbp_engine.machine import runs_directory
+    from rbp_engine.run import trash as bin_
+
+    for reference in runs:
+        directory = bin_.restore(runs_directory(runs_dir), reference)
+        say(f"restored {directory.id}")
+
+
+def trash(
+    empty: Annotated[bool, typer.Option("--empty", help="Delete everything in it for good.")] = False,
+    yes: Yes = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """What is in the trash, the newest last."""
+    from rbp_engine.machine import runs_directory
+    from rbp_engine.run.trash import empty_trash, list_trash, trash_directory
+    from rbp_tui.cli.run_table import trash_plain, trash_table
+
+    directory = runs_directory(runs_dir)
+    entries = list_trash(directory)
+    if empty:
+        if entries:
+            _ask([entry.run.id for entry in entries], yes=yes)
+        count = empty_trash(directory)
+        say(f"deleted {count} run{'' if count == 1 else 's'}")
+    elif as_json:
+        print_json([trash_plain(entry) for entry in entries])
+    elif entries:
+        console().print(trash_table(entries))
+    else:
+        say(f"nothing in {trash_directory(directory)}")
+
+
+def export_csv(
+    run: Run,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The file; stdout if not said.")
+    ] = None,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Training metrics and validations of a run as one CSV table, a line for each measurement."""
+    from rbp_engine.report.events_csv import events_csv
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.layout import write_atomic
+
+    directory = find(run, runs_dir)
+    text = events_csv(directory)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        write_atomic(output, text)
+    except OSError as error:
+        raise RunError(f"cannot write {output}: {error.strerror}") from error
+    say(f"wrote {_plain(str(output))}")
+
+
+def _ask(run_ids: list[str], *, yes: bool) -> None:
+    """Make sure that runs are to be deleted for good."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("say --yes to delete runs for good without a terminal")
+    for run_id in run_ids:
+        say(f"  {run_id}")
+    typer.confirm(f"Delete {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} for good?", abort=True, err=True)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

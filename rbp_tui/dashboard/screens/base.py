@@ -1,0 +1,47 @@
+"""What the five screens have in common: the bar at the top, the keys at the bottom, and the app with its type."""
+
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual.screen import Screen
+from textual.widgets import Static
+
+if TYPE_CHECKING:
+    from rbp_tui.dashboard.app import Dashboard
+
+SCREENS = ("presets", "runs", "monitor", "compare", "system")
+
+
+class TopBar(Static):
+    """The five screens, the current one marked, and how many runs are live."""
+
+    def show(self, current: str, live: int) -> None:
+        bar = Text(" rbp  ", style="bold")
+        for number, name in enumerate(SCREENS, start=1):
+            style = "reverse bold" if name == current else "dim"
+            bar.append(f" {number} {name.capitalize()} ", style=style)
+        if live:
+            bar.append(f"   ● {live} live", style="bold")
+        self.update(bar)
+
+
+class DashboardScreen(Screen[None]):
+    """A screen of the dashboard. `runs_changed` and `sight_changed` are called when the reader has news."""
+
+    NAME: str = ""
+
+    @property
+    def dashboard(self) -> "Dashboard":
+        return cast("Dashboard", self.app)
+
+    def on_screen_resume(self) -> None:
+        self.runs_changed()
+        self.sight_changed()
+
+    def runs_changed(self) -> None:
+        """The list of runs, or the state of one of them, is another."""
+        for bar in self.query(TopBar):
+            bar.show(self.NAME, len(self.dashboard.live))
+
+    def sight_changed(self) -> None:
+        """A run that is being watched has new events."""

@@ -1,0 +1,49 @@
+"""What the dashboard remembers per user between two sessions. A broken or stale file never stops the start."""
+
+import contextlib
+import json
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from rbp_engine.run.layout import write_json
+
+
+@dataclass
+class ViewState:
+    """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never."""
+
+    left_at: float = 0.0
+    theme: str = "rbp-dark"
+    query: str = ""
+    sort: str = "created"
+    x_axis: str = "epoch"
+
+
+def state_file() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("rbp")) / "dashboard.json"
+
+
+def load_state() -> ViewState:
+    """The remembered state; what is missing or of another type has its default."""
+    try:
+        saved = json.loads(state_file().read_bytes())
+    except (OSError, ValueError):
+        return ViewState()
+    state = ViewState()
+    for entry in fields(ViewState):
+        default = getattr(state, entry.name)
+        value = saved.get(entry.name) if isinstance(saved, dict) else None
+        if type(value) is type(default) or (isinstance(default, float) and type(value) is int):
+            setattr(state, entry.name, value)
+    return state
+
+
+def save_state(state: ViewState) -> None:
+    """Remember it; that this fails (a full disk, no home) is nobody's concern."""
+    state.left_at = time.time()
+    with contextlib.suppress(OSError):
+        state_file().parent.mkdir(parents=True, exist_ok=True)
+        write_json(state_file(), asdict(state))

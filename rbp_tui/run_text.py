@@ -1,0 +1,57 @@
+"""How a run is named and marked wherever it is shown: commands, live view and dashboard."""
+
+from rbp_engine.run.summary import Summary
+from rbp_tui import format as fmt
+
+STYLES = {
+    "completed": "green",
+    "running": "cyan",
+    "starting": "cyan",
+    "stopping": "yellow",
+    "stopped": "yellow",
+    "preempted": "yellow",
+    "stalled": "yellow",
+    "queued": "blue",
+    "failed": "red",
+    "killed": "red",
+    "lost": "red",
+}
+SIGNS = {
+    "completed": "■",
+    "running": "▶",
+    "starting": "▷",
+    "stopping": "◼",
+    "stopped": "◼",
+    "preempted": "◼",
+    "stalled": "!",
+    "queued": "…",
+    "failed": "✗",
+    "killed": "✗",
+    "lost": "?",
+}
+
+
+def status_text(status: str) -> str:
+    """A status with its sign and colour, in Rich markup; the sign says it without colours too."""
+    return f"[{STYLES.get(status, 'white')}]{SIGNS.get(status, ' ')} {status}[/]"
+
+
+def title(summary: Summary) -> str:
+    """What a run is, in a line: preset, method, T, seed and the end of its id."""
+    name = f" · {summary.name}" if summary.name else ""
+    return (
+        f"{summary.preset} · {fmt.method(summary.method)} · T={summary.timesteps} · seed {summary.seed}"
+        f"{name} · {short_id(summary)}"
+    )
+
+
+def short_id(summary: Summary) -> str:
+    """The last four characters, which is enough to name a run; an id that was chosen is short already."""
+    return summary.id[-4:] if summary.id[-5:-4] == "-" else summary.id
+
+
+def remaining_s(summary: Summary) -> float | None:
+    """Seconds of training that are left, from the time per step of all attempts together."""
+    if not summary.step or not summary.steps:
+        return None
+    return summary.trained_s / summary.step * (summary.steps - summary.step)

@@ -1,0 +1,108 @@
+"""A whole visit, with real worker processes: launch, watch, stop, resume, leave, come back."""
+
+import pytest
+from textual.widgets import DataTable, Input, OptionList, Static
+
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import judge
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.launch_form import LaunchForm
+from rbp_tui.dashboard.screens.compare import CompareScreen
+from rbp_tui.dashboard.screens.monitor import MonitorScreen
+from rbp_tui.dashboard.screens.presets import PresetsScreen
+from rbp_tui.dashboard.screens.runs import RunsScreen
+from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+
+pytestmark = pytest.mark.asyncio
+
+
+def only_run(app):
+    (path,) = app.runs.iterdir()
+    return RunDirectory(path)
+
+
+async def launch(app, pilot, until, words):
+    await pilot.press("1")
+    await until(pilot, lambda: isinstance(app.screen, PresetsScreen))
+    app.screen.choose("digits")
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, LaunchForm))
+    app.screen.query_one("#overrides", Input).value = words
+    await pilot.pause()
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+
+
+async def test_launch_watch_stop_resume_complete_and_compare(dashboard, until):
+    app = dashboard
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, PresetsScreen))
+        await launch(app, pilot, until, "T=1 epochs=40 batch=256")
+        run = only_run(app)
+        await until(pilot, lambda: app.sights.get(run.id) and "validation/top1" in app.sights[run.id].curves)
+        charts = list(app.screen.query(CurveChart))
+        assert "train" in charts[0].title
+        before = len(app.sights[run.id].curves["validation/top1"])
+        await until(pilot, lambda: len(app.sights[run.id].curves["validation/top1"]) > before)
+        await pilot.press("s")
+        await until(pilot, lambda: judge(run).status == "stopped")
+        await until(pilot, lambda: "STOPPED" in str(app.screen.query_one("#head", Static).render()))
+        await pilot.press("r")
+        await until(pilot, lambda: judge(run).status == "completed", timeout=120)
+        await until(pilot, lambda: "COMPLETED" in str(app.screen.query_one("#head", Static).render()))
+        await pilot.press("2")
+        await until(
+            pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.query_one(DataTable).row_count == 1
+        )
+        await pilot.press("space", "c")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await pilot.press("q")
+    assert judge(run).status == "completed"
+
+
+async def test_a_run_outlives_the_dashboard_and_is_found_again_by_the_next(dashboard, until, home):
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await launch(dashboard, pilot, until, "T=1 epochs=400 batch=256")
+        run = only_run(dashboard)
+        await until(pilot, lambda: judge(run).status == "running")
+        await pilot.press("q")
+        await pilot.press("enter")
+        await pilot.pause()
+    assert judge(run).live
+    again = Dashboard(home / "runs")
+    async with again.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: isinstance(again.screen, RunsScreen) and again.screen.query_one(DataTable).row_count)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(again.screen, MonitorScreen) and again.sight_of(run.id) is not None)
+        await pilot.press("k")
+        await pilot.press("enter")
+        await until(pilot, lambda: judge(run).status == "killed")
+
+
+async def test_wrong_settings_are_refused_in_the_launch_form_and_nothing_is_created(dashboard, until):
+    app = dashboard
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(
+            pilot, lambda: isinstance(app.screen, PresetsScreen) and app.screen.query_one(OptionList).option_count
+        )
+        app.screen.choose("digits")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchForm))
+        app.screen.query_one("#overrides", Input).value = "epochs=never"
+        await pilot.pause()
+        assert "train.epochs" in str(app.screen.query_one("#verdict", Static).render())
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, LaunchForm)
+    assert not app.runs.exists()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_every_screen_shows_at_every_size_without_runs(dashboard, until, size):
+    async with dashboard.run_test(size=size) as pilot:
+        for key, name in zip("12345", ("presets", "runs", "monitor", "compare", "system"), strict=True):
+            await pilot.press(key)
+            await until(pilot, lambda name=name: getattr(dashboard.screen, "NAME", "") == name)
+            await pilot.press("question_mark")
+            await pilot.pause()
+            await pilot.press("escape")
