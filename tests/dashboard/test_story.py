@@ -40,8 +40,7 @@ async def test_launch_watch_stop_resume_complete_and_compare(dashboard, until):
         await launch(app, pilot, until, "T=1 epochs=40 batch=256")
         run = only_run(app)
         await until(pilot, lambda: app.sights.get(run.id) and "validation/top1" in app.sights[run.id].curves)
-        charts = list(app.screen.query(CurveChart))
-        assert "train" in charts[0].title
+        assert [chart.title for chart in app.screen.query(CurveChart)] == ["loss", "top-1 %"]
         before = len(app.sights[run.id].curves["validation/top1"])
         await until(pilot, lambda: len(app.sights[run.id].curves["validation/top1"]) > before)
         await pilot.press("s")

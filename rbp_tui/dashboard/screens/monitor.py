@@ -18,6 +18,7 @@ from rbp_tui.dashboard.reader import Sight
 from rbp_tui.dashboard.screens.base import DashboardScreen, TopBar
 from rbp_tui.dashboard.widgets.chart_messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+from rbp_tui.dashboard.widgets.palette import SeriesColours
 from rbp_tui.dashboard.widgets.series import Series
 from rbp_tui.run_text import SIGNS, STYLES, remaining_s, title
 
@@ -43,8 +44,9 @@ class MonitorScreen(DashboardScreen):
         yield Static(id="head")
         yield Static(id="progress")
         with Horizontal(id="charts"):
-            yield CurveChart(title="loss", id="loss")
-            yield CurveChart(title="top-1 %", id="top1")
+            colours = SeriesColours()
+            yield CurveChart(title="loss", colours=colours, id="loss")
+            yield CurveChart(title="top-1 %", colours=colours, id="top1")
         yield Static(id="memory")
         yield Static(id="speed")
         yield LogPane(id="log")
@@ -117,16 +119,12 @@ class MonitorScreen(DashboardScreen):
         self.query_one("#progress", Static).update(text)
 
     def _show_charts(self, sight: Sight) -> None:
-        state, curves, summary = self.dashboard.state, sight.curves, sight.summary
+        state, curves = self.dashboard.state, sight.curves
         axis = state.x_axis if state.x_axis in AXES else "epoch"
         loss, top1 = self.query_one("#loss", CurveChart), self.query_one("#top1", CurveChart)
         for chart in (loss, top1):
             chart.x_axis = axis  # type: ignore[assignment]  # one of AXES
             chart.dimmed = not sight.verdict.live
-        loss.title = f"loss  train {fmt.number(summary.train.get('loss'))}  val {fmt.number(summary.last.get('loss'))}"
-        best, epoch = summary.best.get("top1"), summary.best.get("epoch")
-        where = f"@{epoch:.0f}" if epoch is not None else ""
-        top1.title = f"top-1  last {fmt.percent(summary.last.get('top1'))}  best {fmt.percent(best)}{where}"
         loss.set_series(
             [
                 *_series("train", curves.get("train/loss"), axis),

@@ -50,7 +50,9 @@ class Axis:
         """The inverse of `positions`."""
         if not self.log:
             return self.low + positions * (self.high - self.low)
-        return np.exp(math.log(self.low) + positions * (math.log(self.high) - math.log(self.low)))
+        # Beyond the largest float is infinitely far, which is where a zoom out of there may look before it is clipped.
+        with np.errstate(over="ignore"):
+            return np.exp(math.log(self.low) + positions * (math.log(self.high) - math.log(self.low)))
 
     def position(self, value: float) -> float:
         """`positions` of one value."""
@@ -70,7 +72,7 @@ class Axis:
         low, high = (
             float(end) for end in self.values(np.array([around * (1 - factor), 1 - (1 - around) * (1 - factor)]))
         )
-        return self if _too_narrow(low, high) else Axis(low, high, self.log)
+        return self if factor < 1 and _too_narrow(low, high) else Axis(low, high, self.log)
 
     def panned(self, share: float, inside: "Axis") -> "Axis":
         """Moved by a share of its length, stopping at the ends of `inside`."""

@@ -57,16 +57,17 @@ def look(chart: Widget, series: Sequence[Series], colours: SeriesColours, *, dim
     inks = [_ink(chart, one, colours) for one in series]
     if dimmed:
         inks = [background.blend(ink, _DIMMED, alpha=1.0) for ink in inks]
+    base = chart.rich_style
     label = chart.get_component_rich_style("curve-chart--label")
     star = chart.get_component_rich_style("curve-chart--star")
     return Look(
-        base=chart.rich_style,
+        base=base,
         title=chart.get_component_rich_style("curve-chart--title"),
         label=label,
         axis=chart.get_component_rich_style("curve-chart--axis"),
         cursor=chart.get_component_rich_style("curve-chart--cursor"),
         star=label if dimmed else star,
-        curves=[Style(color=ink.rich_color, bgcolor=chart.rich_style.bgcolor) for ink in inks],
+        curves=[Style(color=ink.rich_color, bgcolor=base.bgcolor) for ink in inks],
         # A terminal's own background has no known colour to mix with.
         bands=[
             None if background.ansi is not None else background.blend(ink, _BAND, alpha=1.0).rich_color for ink in inks

@@ -21,7 +21,7 @@ class ChartMessage(Message):
         return type(message) is type(self) and getattr(message, "chart", None) is self.chart
 
 
-class CursorMoved(ChartMessage):
+class CursorMoved(ChartMessage, namespace="curve_chart"):
     """The user has moved the cursor to `x`; none took it away."""
 
     def __init__(self, chart: Widget, x: float | None) -> None:
@@ -29,7 +29,7 @@ class CursorMoved(ChartMessage):
         self.x = x
 
 
-class ViewChanged(ChartMessage):
+class ViewChanged(ChartMessage, namespace="curve_chart"):
     """The user has zoomed or panned to `x_range`; none shows everything."""
 
     def __init__(self, chart: Widget, x_range: tuple[float, float] | None) -> None:

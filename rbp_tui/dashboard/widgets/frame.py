@@ -130,6 +130,8 @@ def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Lay
         if row is not None:
             labels.setdefault(rows - 1 - row, label)
     gutter = 1 + max([len(label) for label in labels.values()] + [_ROOMY_LABEL] * (width >= _ROOMY_WIDTH))
+    if gutter > width // 2:
+        return Layout(width, rows, width, 0, x_labels, {})
     return Layout(width, rows, width - gutter, gutter, x_labels, labels)
 
 
@@ -173,7 +175,7 @@ def _x_label_strip(x_axis: Axis, unit: XUnit, layout: Layout, look: Look, cell_c
     row = [" "] * layout.width
     if layout.gutter > len(unit):
         row[layout.gutter - 1 - len(unit) : layout.gutter - 1] = unit
-    values = ticks(x_axis, min(12, max(2, layout.columns // 10)), unit)
+    values = ticks(x_axis, min(12, max(2, layout.columns // 8)), unit)
     free = layout.gutter
     for value, label in zip(values, tick_labels(values, x_axis, unit), strict=True):
         column = x_axis.cell(value, layout.columns, cell_columns)

@@ -10,12 +10,12 @@ from rbp_tui.dashboard.widgets.axis import Axis
 from rbp_tui.dashboard.widgets.raster import (
     BRAILLE_COLUMNS,
     BRAILLE_ROWS,
+    DOTS_LIT,
     Mask,
     band_dots,
     braille,
     extent,
     extremes,
-    in_cells,
     line_dots,
     showable,
 )
@@ -86,6 +86,7 @@ def plot(
 ) -> Cells:
     """Draw the curves, later ones over earlier ones; then the cursor, the points it reads, and the best values."""
     height, width = glyphs.cell
+    ascii_dots = bool(glyphs.series)  # one dot a cell, shown as the curve's letter
     codes = np.zeros((rows, columns), dtype=np.uint8)
     letters = np.full((rows, columns), ord(" "), dtype=np.uint32)
     owners = np.full((rows, columns), NOBODY, dtype=np.int16)
@@ -94,18 +95,19 @@ def plot(
         lines, behind = _dots(curve, x_axis, y_axis, rows * height, columns * width)
         if behind is not None:
             # Half of a cell has to be covered; a narrower band hides behind its own line.
-            bands[in_cells(behind, height, width).mean(axis=(1, 3)) >= 0.5] = number
-        lit = in_cells(lines, height, width).any(axis=(1, 3))
+            bands[behind if ascii_dots else DOTS_LIT[braille(behind)] >= height * width / 2] = number
+        patterns = lines.view(np.uint8) if ascii_dots else braille(lines)
+        lit = patterns > 0
         owners[lit] = number
-        if glyphs.series:
+        if ascii_dots:
             letters[lit] = ord(glyphs.series[number % len(glyphs.series)])
         else:
-            codes |= braille(lines)
+            codes |= patterns
     column = None if cursor is None else x_axis.cell(cursor, columns, width)
     if column is not None:
         letters[owners[:, column] == NOBODY, column] = ord(glyphs.cursor)
         owners[:, column] = CURSOR
-    if not glyphs.series:
+    if not ascii_dots:
         lit = codes > 0
         letters[lit] = codes[lit].astype(np.uint32) + _BRAILLE
     if glyphs.band != " ":

@@ -18,6 +18,8 @@ Mask = NDArray[np.bool_]
 # Dots of a braille character, by row and column, as bits of its code point.
 BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 BRAILLE_ROWS, BRAILLE_COLUMNS = BRAILLE_BITS.shape
+# How many dots a pattern lights.
+DOTS_LIT = np.array([pattern.bit_count() for pattern in range(256)], dtype=np.uint8)
 
 _FAR = 1e6  # dot rows; beyond any screen, and still an exact integer
 
@@ -127,13 +129,9 @@ def _filled(top: NDArray[np.int64], bottom: NDArray[np.int64], present: Mask, ro
     return (row >= top) & (row <= bottom) & present
 
 
-def in_cells(dots: Mask, height: int, width: int) -> Mask:
-    """Dots [rows * height, columns * width] by cell: [rows, height, columns, width]."""
-    return dots.reshape(dots.shape[0] // height, height, dots.shape[1] // width, width)
-
-
 def braille(dots: Mask) -> NDArray[np.uint8]:
     """The braille pattern of each cell, 0 where no dot is lit."""
-    cells = in_cells(dots, BRAILLE_ROWS, BRAILLE_COLUMNS)
-    patterns: NDArray[np.uint8] = np.einsum("rhcw,hw->rc", cells.view(np.uint8), BRAILLE_BITS)
+    rows, columns = dots.shape[0] // BRAILLE_ROWS, dots.shape[1] // BRAILLE_COLUMNS
+    cells = dots.view(np.uint8).reshape(rows, BRAILLE_ROWS, columns, BRAILLE_COLUMNS)
+    patterns: NDArray[np.uint8] = np.einsum("rhcw,hw->rc", cells, BRAILLE_BITS)
     return patterns

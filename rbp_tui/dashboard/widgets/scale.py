@@ -11,6 +11,7 @@ from rbp_tui.format import duration
 XUnit = Literal["step", "epoch", "time"]
 
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SCIENTIFIC = 1e15  # from here on powers of ten
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _TIME_STEPS = (
     *(1, 2, 5, 10, 15, 30),
@@ -83,18 +84,33 @@ def tick_labels(values: Sequence[float], axis: Axis, unit: XUnit | None = None) 
     """What ticks say: `.2`, `95`, `1.2k`, `1e-4`, `3h20`; on a linear axis with equal decimals."""
     if unit == "time":
         return [_time(value) for value in values]
-    if axis.log and len(values) > 1 and values[-1] / values[0] >= 5:
+    if axis.log and all(math.isclose(value, float(f"{value:.1g}")) for value in values):
         return [_trimmed(value) for value in values]
     largest = max(abs(value) for value in values)
     step = min(after - before for before, after in pairwise(values)) if len(values) > 1 else largest
-    if largest < 1e-3:
+    if not 1e-3 <= largest < _SCIENTIFIC:
         return [_scientific(value) if value else "0" for value in values]
-    divisor, suffix = next(((size, sign) for size, sign in _SUFFIXES if largest >= size), (1.0, ""))
-    scaled = [value / divisor for value in values]
-    decimals = next(
-        (n for n in range(9) if all(abs(round(value, n) - value) <= 0.01 * step / divisor for value in scaled)), 9
-    )
-    return [_plain(value, decimals) + (suffix if value else "") for value in scaled]
+    divisor, suffix, decimals = _unit(values, step)
+    return [
+        # 500 before 1.0k, not .5k.
+        _trimmed(value) if suffix and abs(value) < divisor else _plain(value / divisor, decimals) + suffix
+        for value in values
+    ]
+
+
+def _unit(values: Sequence[float], step: float) -> tuple[float, str, int]:
+    """The largest unit that leaves at most two decimals: 95.31k, but 1205 rather than 1.205k."""
+    for size, suffix in _SUFFIXES:
+        if max(abs(value) for value in values) >= size:
+            decimals = _decimals([value / size for value in values], step / size)
+            if decimals <= 2:
+                return size, suffix, decimals
+    return 1.0, "", _decimals(values, step)
+
+
+def _decimals(values: Sequence[float], step: float) -> int:
+    """How many decimals tell values apart that lie `step` from each other."""
+    return next((n for n in range(9) if all(abs(round(value, n) - value) <= 0.01 * step for value in values)), 9)
 
 
 def short(value: float) -> str:
@@ -102,7 +118,7 @@ def short(value: float) -> str:
     size = abs(value)
     if not math.isfinite(value):
         return "–"
-    if size >= 1e15 or 0 < size < 1e-3:
+    if size >= _SCIENTIFIC or 0 < size < 1e-3:
         return _scientific(value)
     divisor, suffix = next(((limit, sign) for limit, sign in _SUFFIXES if size >= limit), (1.0, ""))
     scaled = value / divisor
@@ -114,7 +130,7 @@ def place(value: float, unit: XUnit) -> str:
     """Where on the x axis: a step or an epoch in full, a time as `3h20`."""
     if unit == "time":
         return _time(value)
-    if value == round(value) and abs(value) < 1e15:
+    if value == round(value) and abs(value) < _SCIENTIFIC:
         return f"{value:.0f}"
     return f"{value:.2f}" if 0.01 <= abs(value) < 1e6 else f"{value:.3g}"
 

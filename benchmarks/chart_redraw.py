@@ -1,0 +1,90 @@
+"""Milliseconds to redraw a chart of 120×40 cells, from new data to rows of styled text; medians.
+
+Budgets: 4 series of 10 000 points in 8 ms, one of 1 000 000 points in 40 ms. It is the time of the one thread that
+draws, so that other work on the machine counts little.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from textual.app import App, ComposeResult
+
+from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+from rbp_tui.dashboard.widgets.series import Series
+
+ROUNDS = 41
+SIZE = (120, 40)
+
+
+class OneChart(App[None]):
+    """A chart that fills the terminal."""
+
+    def compose(self) -> ComposeResult:
+        yield CurveChart("loss")
+
+
+def noisy(points: int, count: int) -> list[Series]:
+    """Falling curves with noise: every column holds many dots, which is the worst case."""
+    draw = np.random.default_rng(0)
+    steps = np.arange(points, dtype=np.float64)
+    falling = np.exp(-4 * steps / points)
+    return [
+        Series(str(number), f"run {number}", steps, falling + number / 4 + draw.normal(0, 0.05, points))
+        for number in range(count)
+    ]
+
+
+def median(work: Callable[[int], None]) -> float:
+    times = []
+    for number in range(ROUNDS):
+        start = time.thread_time()
+        work(number)
+        times.append(1000 * (time.thread_time() - start))
+    return statistics.median(times)
+
+
+def redraw(chart: CurveChart) -> None:
+    for row in range(SIZE[1]):
+        chart.render_line(row)
+
+
+async def main() -> None:
+    app = OneChart()
+    async with app.run_test(size=SIZE) as pilot:
+        chart = app.query_one(CurveChart)
+        await pilot.pause()
+        for points, count in ((10_000, 4), (1_000_000, 1)):
+            whole = noisy(points, count)
+            # Arrays of their own, as when points have come since: nothing is taken from the last drawing.
+            versions = [[Series(s.key, s.label, s.x[:end], s.y[:end]) for s in whole] for end in (points, points - 1)]
+
+            def new_data(number: int, versions: list[list[Series]] = versions) -> None:
+                chart.set_series(versions[number % 2])
+                redraw(chart)
+
+            def zoom(number: int, points: int = points) -> None:
+                chart.set_view(points * (0.1 + number / 1000), points * 0.95)
+                redraw(chart)
+
+            def nothing_new(_: int, series: list[Series] = whole) -> None:
+                chart.set_series([Series(s.key, s.label, s.x.copy(), s.y.copy()) for s in series])
+                redraw(chart)
+
+            print(f"{count} × {points} points, {SIZE[0]}×{SIZE[1]} cells")
+            for smoothing in (0.0, 0.9):
+                chart.smoothing = smoothing
+                chart.set_view(None)
+                print(f"  smoothing {smoothing}: new data {median(new_data):6.1f} ms")
+                print(f"  smoothing {smoothing}: zoomed   {median(zoom):6.1f} ms")
+            chart.smoothing = 0.0
+            chart.y_log = True
+            print(f"  log y:         new data {median(new_data):6.1f} ms")
+            chart.y_log = False
+            chart.set_series(whole)
+            print(f"  same data, copied       {median(nothing_new):6.1f} ms")
+
+
+asyncio.run(main())

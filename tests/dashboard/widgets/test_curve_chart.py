@@ -1,0 +1,307 @@
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+
+from rbp_tui.dashboard.widgets import curve_chart
+from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+from rbp_tui.dashboard.widgets.palette import SeriesColours
+from rbp_tui.dashboard.widgets.series import Series
+
+pytestmark = pytest.mark.asyncio
+
+X = np.arange(101.0)
+RISING = Series("a", "train", X, X)
+FALLING = Series("b", "val", X, 100 - X, marker="lowest")
+
+
+class Charts(App[None]):
+    """One chart, or several of equal height, and the messages that came from them."""
+
+    def __init__(self, *series: Series, count: int = 1) -> None:
+        super().__init__()
+        colours = SeriesColours()
+        self.charts = [CurveChart("loss", id=f"chart{number}", colours=colours) for number in range(count)]
+        self.series = series
+        self.cursors: list[float | None] = []
+        self.views: list[tuple[float, float] | None] = []
+
+    def compose(self) -> ComposeResult:
+        for chart in self.charts:
+            chart.set_series(self.series)
+            yield chart
+
+    def on_curve_chart_cursor_moved(self, event: CurveChart.CursorMoved) -> None:
+        self.cursors.append(event.x)
+
+    def on_curve_chart_view_changed(self, event: CurveChart.ViewChanged) -> None:
+        self.views.append(event.x_range)
+
+    @property
+    def chart(self) -> CurveChart:
+        return self.charts[0]
+
+    @property
+    def rows(self) -> list[str]:
+        return [self.chart.render_line(row).text for row in range(self.chart.size.height)]
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    await pilot.press(*keys)
+    await pilot.pause()
+
+
+async def test_a_chart_says_its_title_the_last_values_and_the_best() -> None:
+    app = Charts(RISING, FALLING)
+    async with app.run_test(size=(80, 12)):
+        assert app.rows[0].split() == ["loss", "●", "train", "100", "●", "val", "0", "★0@100"]
+        assert app.rows[-1].split() == ["step", "0", "20", "40", "60", "80", "100"]
+        assert app.rows[1][:6] == "  100┤"
+        assert "★" in app.rows[-2]
+
+
+async def test_without_data_it_says_so() -> None:
+    for series in ((), (Series("a", "train", X[:0], X[:0]),), (Series("a", "train", X, np.full(101, np.nan)),)):
+        app = Charts(*series)
+        async with app.run_test(size=(40, 10)):
+            assert any("no data yet" in row for row in app.rows)
+            assert app.rows[0].startswith("loss")
+
+
+async def test_a_log_axis_without_positive_values_says_so() -> None:
+    app = Charts(Series("a", "train", X, -X))
+    async with app.run_test(size=(60, 10)):
+        app.chart.y_log = True
+        assert any("nothing above 0" in row for row in app.rows)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 3), (14, 2), (15, 6), (20, 4), (36, 3), (80, 24), (200, 60)])
+@pytest.mark.parametrize("ascii_only", [False, True])
+async def test_every_row_fills_the_width_at_every_size(size: tuple[int, int], ascii_only: bool) -> None:
+    many = [Series(str(n), f"a rather long label {n}", X, X * n + 1, band=(X * n, X * n + 2)) for n in range(10)]
+    app = Charts(*many, FALLING)
+    async with app.run_test(size=size):
+        app.chart.ascii_only = ascii_only
+        for cursor in (None, 50.0):
+            app.chart.set_cursor(cursor)
+            for y in range(size[1]):
+                strip = app.chart.render_line(y)
+                assert sum(len(segment.text) for segment in strip) == size[0]
+            assert not ascii_only or all(row.isascii() for row in app.rows)
+
+
+@pytest.mark.parametrize("log", [False, True])
+async def test_the_strangest_values_are_survived(log: bool) -> None:
+    strange = np.array([1.7e308, -1.7e308, 5e-324, np.inf, np.nan, 0.0, -0.0, 3.4e38])
+    flat = np.full(8, 5e-324)
+    for x, y in ((np.arange(8.0), strange), (strange, np.arange(8.0)), (np.arange(8.0), flat), (flat, flat)):
+        app = Charts(Series("a", "train", x, y, marker="lowest"))
+        async with app.run_test(size=(60, 12)) as pilot:
+            app.chart.x_log = app.chart.y_log = log
+            app.chart.smoothing = 0.9
+            app.chart.focus()
+            await press(pilot, "left", "shift+left", "y")
+            for _ in range(200):
+                app.chart.action_zoom_in()
+            assert len(app.rows[5]) == 60
+            assert "┤" in "".join(app.rows)
+            for _ in range(300):
+                app.chart.action_zoom_out()
+            assert app.chart.view is None
+
+
+async def test_keys_zoom_pan_and_show_all_again() -> None:
+    app = Charts(RISING)
+    async with app.run_test(size=(80, 12)) as pilot:
+        app.chart.focus()
+        await press(pilot, "+")
+        assert app.chart.view == pytest.approx((10.0, 90.0))
+        await press(pilot, "shift+right")
+        assert app.chart.view == pytest.approx((20.0, 100.0))
+        await press(pilot, "shift+left")
+        assert app.chart.view == pytest.approx((4.0, 84.0))
+        await press(pilot, "0")
+        assert app.chart.view is None
+        await press(pilot, "=", "-")
+        assert app.chart.view is None
+        assert app.views[0] == pytest.approx((10.0, 90.0))
+        assert app.views[-1] is None
+
+
+async def test_keys_change_scales_smoothing_and_lock() -> None:
+    app = Charts(RISING)
+    async with app.run_test(size=(80, 12)) as pilot:
+        app.chart.focus()
+        await press(pilot, "l", "L", "]", "]", "y")
+        assert (app.chart.y_log, app.chart.x_log, app.chart.y_locked) == (True, True, True)
+        assert app.chart.smoothing == 0.6
+        assert app.rows[0].endswith("log x y  y locked  ~.6")
+        await press(pilot, "[", "[", "[", "l", "L", "y")
+        assert app.chart.smoothing == 0.0
+        assert not (app.chart.y_log or app.chart.x_log or app.chart.y_locked)
+
+
+async def test_keys_can_be_remapped() -> None:
+    app = Charts(RISING)
+    async with app.run_test(size=(80, 12)) as pilot:
+        app.set_keymap({"chart.zoom_in": "i"})
+        app.chart.focus()
+        await press(pilot, "i")
+        assert app.chart.view is not None
+
+
+async def test_the_cursor_reads_the_nearest_point_of_every_curve() -> None:
+    sparse = Series("c", "test", np.array([0.0, 40.0, 100.0]), np.array([7.0, 8.0, 9.0]))
+    short = Series("d", "short", np.array([0.0, 10.0]), np.array([1.0, 1.0]))
+    app = Charts(RISING, sparse, short)
+    async with app.run_test(size=(100, 12)):
+        app.chart.set_cursor(52.2)
+        assert " ".join(app.rows[0].split()) == "loss @52.20 ● train 52.0 ● test 8.00 ● short –"
+        app.chart.smoothing = 0.9
+        assert "train ~" in app.rows[0]
+
+
+async def test_keys_move_the_cursor_and_say_so() -> None:
+    app = Charts(RISING)
+    async with app.run_test(size=(26, 10)) as pilot:
+        app.chart.focus()
+        await press(pilot, "left")
+        assert app.chart.cursor == 100.0
+        await press(pilot, "left")
+        moved = app.chart.cursor
+        assert moved is not None
+        assert moved < 96
+        await press(pilot, "right")
+        assert app.cursors[0] == 100.0
+        assert app.cursors[-1] == app.chart.cursor
+        await press(pilot, "0")
+        assert app.cursors[-1] is None
+
+
+async def test_a_click_puts_the_cursor_and_a_double_click_shows_everything() -> None:
+    app = Charts(RISING)
+    async with app.run_test(size=(107, 12)) as pilot:
+        await pilot.click(CurveChart, offset=(6 + 50, 5))
+        await pilot.pause()
+        assert app.chart.cursor == 50.0
+        app.chart.set_view(20, 40)
+        await pilot.double_click(CurveChart, offset=(6 + 70, 5))
+        await pilot.pause()
+        assert app.chart.view is None
+        assert app.chart.cursor is None
+
+
+async def test_a_drag_pans_and_puts_no_cursor() -> None:
+    app = Charts(RISING)
+    async with app.run_test(size=(106, 12)) as pilot:
+        app.chart.set_view(40, 60)
+        await pilot.pause()
+        await pilot.mouse_down(CurveChart, offset=(60, 5))
+        await pilot.hover(CurveChart, offset=(70, 5))
+        await pilot.mouse_up(CurveChart, offset=(70, 5))
+        await pilot.pause()
+        assert app.chart.view == pytest.approx((38, 58))
+        assert app.views[-1] == app.chart.view
+        assert app.chart.cursor is None
+        await pilot.hover(CurveChart, offset=(80, 5))
+        assert app.chart.view == pytest.approx((38, 58))
+
+
+async def test_the_wheel_zooms_around_the_pointer() -> None:
+    app = Charts(RISING)
+    async with app.run_test(size=(107, 12)) as pilot:
+        await pilot._post_mouse_events([curve_chart.events.MouseScrollUp], CurveChart, offset=(6 + 25, 5))
+        await pilot.pause()
+        view = app.chart.view
+        assert view is not None
+        assert view[1] - view[0] == pytest.approx(80)
+        assert view[0] + 80 * 25.5 / 101 == pytest.approx(25.2, abs=0.3)
+        await pilot._post_mouse_events([curve_chart.events.MouseScrollDown], CurveChart, offset=(6 + 25, 5))
+        await pilot.pause()
+        assert app.chart.view is None
+
+
+async def test_charts_that_are_moved_together_post_nothing() -> None:
+    app = Charts(RISING, count=2)
+    async with app.run_test(size=(80, 24)) as pilot:
+        for chart in app.charts:
+            chart.set_view(20, 40)
+            chart.set_cursor(30)
+        await pilot.pause()
+        assert not app.views
+        assert not app.cursors
+        assert app.charts[1].view == (20, 40)
+        assert "30.0" in app.charts[1].render_line(0).text
+        app.charts[1].set_view(None)
+        assert app.charts[1].view is None
+
+
+async def test_new_data_keeps_the_view_and_nothing_new_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    real = curve_chart.draw
+    monkeypatch.setattr(curve_chart, "draw", lambda *given: drawn.append(1) or real(*given))
+    app = Charts(RISING)
+    async with app.run_test(size=(80, 12)) as pilot:
+        app.chart.set_view(20, 40)
+        await pilot.pause()
+        drawn.clear()
+        app.chart.set_series([Series("a", "train", X.copy(), X.copy())])
+        await pilot.pause()
+        assert not drawn
+        app.chart.set_series([Series("a", "train", np.arange(200.0), np.arange(200.0))])
+        await pilot.pause()
+        assert len(drawn) == 1
+        assert app.chart.view == (20, 40)
+
+
+async def test_another_unit_of_x_forgets_view_and_cursor() -> None:
+    app = Charts(RISING)
+    async with app.run_test(size=(80, 12)):
+        app.chart.set_view(20, 40)
+        app.chart.set_cursor(30)
+        app.chart.x_axis = "time"
+        assert (app.chart.view, app.chart.cursor) == (None, None)
+        assert "1m00" in app.rows[-1]
+
+
+async def test_a_terminal_that_is_not_utf8_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curve_chart.sys, "__stderr__", SimpleNamespace(encoding="latin-1"))
+    app = Charts(RISING, FALLING)
+    async with app.run_test(size=(80, 12)):
+        app.chart.set_cursor(50)
+        assert all(row.isascii() for row in app.rows)
+
+
+def colours_of(app: Charts) -> Sequence[str]:
+    """The colours of the signs in the legend, in turn."""
+    strip = app.chart.render_line(0)
+    return [segment.style.color.name for segment in strip if segment.text == "●" and segment.style is not None]
+
+
+async def test_a_curve_keeps_its_colour_when_others_go() -> None:
+    app = Charts(RISING, FALLING, Series("c", "test", X, X))
+    async with app.run_test(size=(100, 12)) as pilot:
+        before = colours_of(app)
+        assert len(set(before)) == 3
+        app.chart.set_series([FALLING, Series("c", "test", X, X)])
+        assert colours_of(app) == before[1:]
+        app.theme = "textual-light"
+        await pilot.pause()
+        light = colours_of(app)
+        assert not set(light) & set(before)
+        app.chart.dimmed = True
+        assert not set(colours_of(app)) & set(light)
+
+
+async def test_a_series_may_bring_its_colour_or_name_one_of_the_theme() -> None:
+    app = Charts(
+        Series("a", "a", X, X, colour="#123456"),
+        Series("b", "b", X, X, colour="$accent"),
+        Series("c", "c", X, X, colour="$no"),
+    )
+    async with app.run_test(size=(80, 12)):
+        accent = app.theme_variables["accent"].lower()
+        assert colours_of(app)[:2] == ["#123456", accent]

@@ -1,0 +1,71 @@
+"""What charts look like. `pytest --snapshot-update` accepts a change after a look at it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from textual.app import App, ComposeResult
+
+from rbp_tui.dashboard.themes import DARK
+from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+from rbp_tui.dashboard.widgets.series import Series
+
+SIZES = pytest.mark.parametrize("size", [(40, 10), (120, 30)], ids=lambda size: f"{size[0]}x{size[1]}")
+Comparison = Callable[..., bool]
+
+
+class Picture(App[None]):
+    """One chart in our own theme."""
+
+    def __init__(self, chart: CurveChart) -> None:
+        super().__init__()
+        self.chart = chart
+
+    def compose(self) -> ComposeResult:
+        yield self.chart
+
+    def on_mount(self) -> None:
+        self.register_theme(DARK)
+        self.theme = DARK.name
+
+
+def losses() -> list[Series]:
+    """A training loss with noise, every ten steps, and a validation loss per epoch that passes its best."""
+    steps = np.arange(0.0, 4000.0, 10.0)
+    # Waves in place of random noise: the same in every version of numpy.
+    train = 2.2 * np.exp(-steps / 700) + 0.15 + 0.06 * np.sin(steps) * np.cos(steps / 7)
+    epochs = np.arange(100.0, 4000.0, 100.0)
+    val = 2.0 * np.exp(-epochs / 800) + 0.3 + 0.1 * (epochs / 4000) ** 2
+    return [
+        Series("train", "train", steps, train),
+        Series("val", "val", epochs, val, band=(val - 0.12, val + 0.2), marker="lowest"),
+    ]
+
+
+@SIZES
+def test_two_curves_with_band_best_value_and_cursor(snap_compare: Comparison, size: tuple[int, int]) -> None:
+    chart = CurveChart("loss")
+    chart.set_series(losses())
+    chart.set_cursor(1500.0)
+    assert snap_compare(Picture(chart), terminal_size=size)
+
+
+@SIZES
+def test_log_y(snap_compare: Comparison, size: tuple[int, int]) -> None:
+    chart = CurveChart("loss")
+    chart.set_series(losses())
+    chart.y_log = True
+    chart.smoothing = 0.9
+    assert snap_compare(Picture(chart), terminal_size=size)
+
+
+@SIZES
+def test_empty(snap_compare: Comparison, size: tuple[int, int]) -> None:
+    assert snap_compare(Picture(CurveChart("loss")), terminal_size=size)
+
+
+@SIZES
+def test_ascii(snap_compare: Comparison, size: tuple[int, int]) -> None:
+    chart = CurveChart("loss", ascii_only=True)
+    chart.set_series(losses())
+    assert snap_compare(Picture(chart), terminal_size=size)

@@ -1,0 +1,160 @@
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from rbp_tui.dashboard.widgets.axis import Axis
+from rbp_tui.dashboard.widgets.raster import (
+    Floats,
+    Mask,
+    band_dots,
+    braille,
+    extent,
+    extremes,
+    line_dots,
+    showable,
+)
+
+ROWS, COLUMNS = 40, 60
+MIDDLE_OF_A_DOT = 0.499  # points that lie this near to a dot's edge may round either way
+
+values = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
+points = st.lists(st.tuples(values, values), min_size=1, max_size=60)
+
+
+def sorted_points(pairs: list[tuple[float, float]]) -> tuple[Floats, Floats]:
+    x, y = np.array(sorted(pairs), dtype=np.float64).T
+    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+
+
+def drawn(x: Floats, y: Floats, x_axis: Axis, y_axis: Axis) -> Mask:
+    columns = extremes(x, showable(y, log=y_axis.log), x_axis, COLUMNS, log=y_axis.log)
+    return line_dots(columns, y_axis, ROWS)
+
+
+def expect_lit(dots: Mask, x: Floats, y: Floats, x_axis: Axis, y_axis: Axis) -> None:
+    """Every point in the view has its dot; computed point by point, as the raster does not."""
+    for one_x, one_y in zip(x, y, strict=True):
+        if not (x_axis.low <= one_x <= x_axis.high and y_axis.low <= one_y <= y_axis.high):
+            continue
+        column = x_axis.position(one_x) * (COLUMNS - 1)
+        row = (1 - y_axis.position(one_y)) * (ROWS - 1)
+        if abs(column - round(column)) < MIDDLE_OF_A_DOT and abs(row - round(row)) < MIDDLE_OF_A_DOT:
+            assert dots[round(row), round(column)]
+
+
+@given(points, values, values, st.booleans())
+def test_every_point_in_the_view_lights_its_dot(
+    pairs: list[tuple[float, float]], low: float, high: float, whole: bool
+) -> None:
+    x, y = sorted_points(pairs)
+    x_axis = Axis.spanning(x[0], x[-1]) if whole else Axis.spanning(*sorted((low, high)))
+    y_axis = Axis.spanning(float(y.min()), float(y.max()))
+    expect_lit(drawn(x, y, x_axis, y_axis), x, y, x_axis, y_axis)
+
+
+@given(points, st.booleans())
+def test_on_log_axes_every_positive_point_lights_its_dot(pairs: list[tuple[float, float]], x_log: bool) -> None:
+    x, y = sorted_points(pairs)
+    shown = (y > 0) & ((x > 0) | (not x_log))
+    assume(shown.any())
+    x_axis = Axis.spanning(float(x[shown].min()), float(x[shown].max()), log=x_log)
+    y_axis = Axis.spanning(float(y[shown].min()), float(y[shown].max()), log=True)
+    expect_lit(drawn(x, y, x_axis, y_axis), x[shown], y[shown], x_axis, y_axis)
+
+
+@given(st.integers(2_000, 20_000), st.integers(0, 2**32 - 1))
+def test_a_single_spike_among_many_points_is_never_lost(count: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    x, y = np.arange(count, dtype=np.float64), draw.uniform(0.4, 0.6, count)
+    up, down = draw.choice(count, 2, replace=False)
+    y[up], y[down] = 1.0, 0.0
+    dots = drawn(x, y, Axis(0, count - 1), Axis(0, 1))
+    assert dots[0].sum() == 1
+    assert dots[-1].sum() == 1
+
+
+@given(points)
+def test_points_are_joined_without_a_hole(pairs: list[tuple[float, float]]) -> None:
+    x, y = sorted_points(pairs)
+    assume(x[0] < x[-1])
+    dots = drawn(x, y, Axis.spanning(x[0], x[-1]), Axis.spanning(float(y.min()), float(y.max())))
+    assert dots.any(axis=0).all()
+    for before, after in zip(dots.T[:-1], dots.T[1:], strict=True):
+        # Each run of dots touches the next, corners included.
+        wide = before | np.roll(before, 1) | np.roll(before, -1)
+        assert (wide & after).any()
+
+
+def test_a_slope_is_one_dot_thick() -> None:
+    x = np.arange(COLUMNS, dtype=np.float64)
+    dots = drawn(x, x, Axis(0, COLUMNS - 1), Axis(0, COLUMNS - 1))
+    assert dots.sum() == COLUMNS
+
+
+def test_values_that_are_not_finite_leave_a_gap() -> None:
+    x = np.arange(6, dtype=np.float64)
+    for nothing in (np.nan, np.inf, -np.inf):
+        y = np.array([0, 0, nothing, nothing, 1, 1])
+        dots = drawn(x, y, Axis(0, 5), Axis(0, 1))
+        lit = np.flatnonzero(dots.any(axis=0))
+        assert lit.max() == COLUMNS - 1
+        assert not dots[:, 13:46].any()
+        assert dots[-1, :12].all()
+        assert dots[0, 48:].all()
+
+
+def test_a_log_axis_leaves_out_what_is_not_positive() -> None:
+    x = np.arange(5, dtype=np.float64)
+    y = np.array([1.0, 0.0, -3.0, 10.0, 100.0])
+    dots = drawn(x, y, Axis(0, 4), Axis(1, 100, log=True))
+    assert dots[-1, 0]
+    assert not dots[:, 2:43].any()
+    assert dots[0, -1]
+
+
+def test_zoomed_between_two_points_their_line_is_still_there() -> None:
+    x, y = np.array([0.0, 10.0]), np.array([0.0, 10.0])
+    dots = drawn(x, y, Axis(4, 6), Axis(4, 6))
+    assert dots.any(axis=0).all()
+    assert extent(x, y, Axis(4, 6)) == (4.0, 6.0)
+
+
+def test_a_line_between_two_points_is_straight_on_a_log_axis() -> None:
+    x, y = np.array([0.0, 2.0]), np.array([1.0, 10_000.0])
+    columns = extremes(x, y, Axis(0, 2), 3, log=True)
+    assert np.isclose(columns.low[1], 100.0)
+
+
+def test_what_lies_above_and_below_the_view_is_not_drawn() -> None:
+    x = np.arange(COLUMNS, dtype=np.float64)
+    dots = drawn(x, np.where(x < 30, -1e300, 1e300), Axis(0, COLUMNS - 1), Axis(0, 1))
+    assert dots.any(axis=0).sum() <= 2
+
+
+def test_a_band_fills_from_its_lower_to_its_upper_edge() -> None:
+    x = np.arange(COLUMNS, dtype=np.float64)
+    axis = Axis(0, COLUMNS - 1)
+    low, high = (extremes(x, np.full(COLUMNS, edge), axis, COLUMNS) for edge in (10.0, 20.0))
+    assert (band_dots(low, high, Axis(0, 39), ROWS).sum(axis=0) == 11).all()
+
+
+def test_a_band_that_reaches_below_a_log_axis_is_drawn_down_to_its_end() -> None:
+    x = np.arange(COLUMNS, dtype=np.float64)
+    axis = Axis(0, COLUMNS - 1)
+    edges = (showable(np.full(COLUMNS, edge), log=True) for edge in (-1.0, 10.0))
+    low, high = (extremes(x, edge, axis, COLUMNS, log=True) for edge in edges)
+    assert band_dots(low, high, Axis(0.1, 10, log=True), ROWS).all()
+
+
+def test_no_points_draw_nothing() -> None:
+    nothing = np.empty(0)
+    assert not drawn(nothing, nothing, Axis(0, 1), Axis(0, 1)).any()
+    assert extent(nothing, nothing, Axis(0, 1)) is None
+    gaps = np.full(3, np.nan)
+    assert extent(np.arange(3.0), gaps, Axis(0, 2)) is None
+
+
+def test_dots_become_the_braille_characters_that_unicode_names_by_them() -> None:
+    dots = np.zeros((4, 4), dtype=np.bool_)
+    dots[0, 0] = dots[3, 1] = dots[:, 2] = True
+    assert [chr(0x2800 + code) for code in braille(dots)[0].tolist()] == ["⢁", "⡇"]

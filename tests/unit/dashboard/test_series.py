@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_tui.dashboard.widgets.chart_model import ChartModel
+from rbp_tui.dashboard.widgets.series import Curve, Series
+
+numbers = st.floats(-1e6, 1e6)
+
+
+def test_arrays_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="series 'loss'"):
+        Series("loss", "loss", np.arange(3.0), np.arange(4.0))
+
+
+@given(st.lists(numbers, min_size=1, max_size=50), numbers)
+def test_the_nearest_point_is_found(places: list[float], x: float) -> None:
+    curve = Curve(Series("a", "a", np.array(places), np.zeros(len(places))), 0.0)
+    index = curve.nearest(x)
+    assert index is not None
+    assert abs(curve.x[index] - x) == min(abs(place - x) for place in places)
+
+
+def test_the_nearest_point_has_a_value() -> None:
+    curve = Curve(Series("a", "a", np.arange(4.0), np.array([1.0, np.nan, np.nan, 2.0])), 0.0)
+    assert curve.nearest(1.1) == 0
+    assert Curve(Series("a", "a", np.arange(2.0), np.full(2, np.nan)), 0.0).nearest(1.0) is None
+
+
+def test_points_are_sorted_and_those_without_a_place_left_out() -> None:
+    curve = Curve(Series("a", "a", np.array([3.0, np.nan, 1.0]), np.array([30.0, 20.0, 10.0])), 0.0)
+    assert curve.x.tolist() == [1.0, 3.0]
+    assert curve.y.tolist() == [10.0, 30.0]
+
+
+def test_the_best_value_is_that_of_the_data_however_smoothed() -> None:
+    series = Series("a", "a", np.arange(5.0), np.array([3.0, 1.0, np.nan, 9.0, 1.0]), marker="lowest")
+    assert Curve(series, 0.9).best == 1
+    assert Curve(Series("a", "a", series.x, series.y, marker="highest"), 0.0).best == 3
+    assert Curve(Series("a", "a", series.x, series.y), 0.0).best is None
+
+
+def test_what_stays_the_same_is_not_computed_again() -> None:
+    model = ChartModel()
+    x = np.arange(5.0)
+    model.set_series([Series("a", "a", x, x), Series("b", "b", x, x)])
+    first = list(model.curves)
+    assert not model.set_series([Series("a", "a", x.copy(), x.copy()), Series("b", "b", x, x)])
+    assert model.curves == first
+    assert model.set_series([Series("a", "a", x, x), Series("b", "b", x, x + 1)])
+    assert model.curves[0] is first[0]
+    assert model.curves[1] is not first[1]
+
+
+def test_smoothing_does_not_depend_on_the_view() -> None:
+    model = ChartModel()
+    x = np.arange(500.0)
+    model.set_series([Series("a", "a", x, np.random.default_rng(0).normal(size=500))])
+    model.smooth(0.9)
+    line, band = model.curves[0].line.copy(), model.curves[0].band
+    for _ in range(5):
+        model.zoom(0.5)
+    model.set_series([model.curves[0].series])
+    assert model.view is not None
+    assert (model.curves[0].line == line).all()
+    assert model.curves[0].band is band
+
+
+def test_a_locked_y_axis_does_not_follow_the_view() -> None:
+    model = ChartModel()
+    x = np.arange(100.0)
+    model.set_series([Series("a", "a", x, x)])
+    model.lock_y(True)
+    whole = model.x_axis()
+    assert whole is not None
+    before = model.y_axis(whole)
+    model.view = (10.0, 20.0)
+    axis = model.x_axis()
+    assert axis is not None
+    assert model.y_axis(axis) == before
+    model.lock_y(False)
+    zoomed = model.y_axis(axis)
+    assert zoomed is not None
+    assert (zoomed.low, zoomed.high) == (10.0, 20.0)
+
+
+def test_the_cursor_steps_to_the_next_point_that_is_a_cell_away() -> None:
+    model = ChartModel()
+    x = np.array([0.0, 1.0, 2.0, 50.0, 100.0])
+    model.set_series([Series("a", "a", x, x)])
+    visited = []
+    for _ in range(4):
+        model.step_cursor(-1, 0.02)
+        visited.append(model.cursor)
+    assert visited == [100.0, 50.0, 2.0, 0.0]
+    assert not model.step_cursor(-1, 0.02)
+    model.step_cursor(1, 0.02)
+    assert model.cursor == 2.0

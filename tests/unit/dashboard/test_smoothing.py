@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_tui.dashboard.widgets.smoothing import Floats, running_extremes, smoothed, spacing
+
+factors = st.floats(0.01, 0.99)
+places = st.lists(st.floats(0, 1e4).map(lambda value: round(value, 2)), min_size=2, max_size=80).map(sorted)
+
+
+def by_definition(x: Floats, y: Floats, factor: float) -> Floats:
+    """Each value's weighted mean, written out."""
+    means = []
+    for number in range(len(x)):
+        weights = factor ** ((x[number] - x[: number + 1]) / spacing(x))
+        known = np.isfinite(y[: number + 1])
+        means.append(np.average(y[: number + 1][known], weights=weights[known]) if known[number] else np.nan)
+    return np.array(means)
+
+
+@given(places, factors, st.integers(0, 2**32 - 1))
+def test_the_average_is_the_weighted_mean_that_it_is_defined_as(x: list[float], factor: float, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    y = draw.normal(size=len(x))
+    y[draw.random(len(x)) < 0.2] = np.nan
+    found = smoothed(np.array(x), y, factor)
+    assert np.allclose(found, by_definition(np.array(x), y, factor), equal_nan=True)
+
+
+@given(places, factors, st.floats(-1e6, 1e6))
+def test_the_average_of_a_constant_is_the_constant(x: list[float], factor: float, value: float) -> None:
+    assert np.allclose(smoothed(np.array(x), np.full(len(x), value), factor), value)
+
+
+def test_evenly_spaced_points_give_the_debiased_exponential_average() -> None:
+    y = np.random.default_rng(0).normal(size=200)
+    average, expected = 0.0, []
+    for number, value in enumerate(y):
+        average = 0.9 * average + 0.1 * value
+        expected.append(average / (1 - 0.9 ** (number + 1)))
+    assert np.allclose(smoothed(np.arange(200) * 7.0, y, 0.9), expected)
+
+
+def test_a_hole_in_the_data_forgets_what_lies_before_it() -> None:
+    x = np.concatenate((np.arange(50.0), 1000 + np.arange(50.0)))
+    y = np.concatenate((np.zeros(50), np.ones(50)))
+    assert np.allclose(smoothed(x, y, 0.9)[50:], 1.0)
+
+
+def test_points_to_come_do_not_change_the_average_before_them() -> None:
+    x, y = np.arange(1000.0), np.random.default_rng(0).normal(size=1000)
+    assert np.allclose(smoothed(x, y, 0.95)[:600], smoothed(x[:600], y[:600], 0.95))
+
+
+def test_a_long_series_neither_overflows_nor_underflows() -> None:
+    x = np.arange(200_000.0)
+    assert np.allclose(smoothed(x, np.ones_like(x), 0.01), 1.0)
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.9, 0.99])
+def test_the_band_holds_the_extremes_over_the_window(factor: float) -> None:
+    draw = np.random.default_rng(0)
+    x = np.cumsum(draw.choice([1.0, 1.0, 1.0, 5.0, 0.0], 500))
+    y = draw.normal(size=500)
+    y[100:110] = np.nan
+    low, high = running_extremes(x, y, factor)
+    window = spacing(x) / (1 - factor) * (1 + 1e-9)
+    for number in range(500):
+        held = y[: number + 1][x[: number + 1] >= x[number] - window]
+        if np.isfinite(y[number]):
+            assert low[number] == np.nanmin(held)
+            assert high[number] == np.nanmax(held)
+        else:
+            assert np.isnan(low[number])
+            assert np.isnan(high[number])
+
+
+def test_no_smoothing_changes_nothing() -> None:
+    x, y = np.arange(3.0), np.array([1.0, np.nan, 2.0])
+    assert smoothed(x, y, 0.0) is y
+    assert running_extremes(x, y, 0.0) == (y, y)
