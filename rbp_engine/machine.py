@@ -4,7 +4,6 @@ Presets hold none of this. It stands in `machine.toml` in the user's configurati
 """
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Final
 from rbp_engine.errors import UserError
 from rbp_engine.preset.documents import Document, parse_document, read_document
 from rbp_engine.preset.errors import Problem, describe_problems
+from rbp_engine.preset.files import write_settings
 from rbp_engine.preset.lines import KeyPath, dotted
 from rbp_engine.preset.messages import describe_value
 from rbp_engine.preset.search import configuration_directory
@@ -102,25 +102,8 @@ def add_data_root(name: str, path: Path) -> Path:
     written = parse_document(text, target)
     if isinstance(written, Problem) or _checked(written).data.get(name) != root:
         raise MachineError(target, [Problem(f"data.{name}", "could not be added here; add it by hand")])
-    _write_atomically(target, text)
+    write_settings(target, text.encode())
     return target
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    # A link, as in a folder of dot files, stays a link.
-    target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _checked(document: Document) -> Machine:

@@ -1,11 +1,12 @@
 """Presets: choices of training runs as strict TOML. Importing this costs neither pydantic nor torch."""
 
+from rbp_engine.preset.diff import Setting, differences
 from rbp_engine.preset.errors import PresetError, Problem
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import FieldInfo, choices, fields
 from rbp_engine.preset.intervals import parse_checkpoint_every
 from rbp_engine.preset.listing import PresetEntry, list_presets
-from rbp_engine.preset.load import LoadedPreset, load_preset, read_resolved
+from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of, read_resolved
 from rbp_engine.preset.overrides import SHORT_NAMES
 from rbp_engine.preset.resolved import resolved_toml
 
@@ -16,11 +17,15 @@ __all__ = [
     "PresetEntry",
     "PresetError",
     "Problem",
+    "Setting",
     "choices",
+    "differences",
     "experiment_hash",
     "fields",
     "list_presets",
     "load_preset",
+    "load_text",
+    "parent_of",
     "parse_checkpoint_every",
     "read_resolved",
     "resolved_toml",

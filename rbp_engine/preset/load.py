@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbp_engine.preset.documents import Document, read_document
+from rbp_engine.preset.documents import Document, parse_document, read_document
 from rbp_engine.preset.errors import PresetError, Problem
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers, Origin, stack
 from rbp_engine.preset.lines import dotted
 from rbp_engine.preset.overrides import parse_overrides
-from rbp_engine.preset.own_code import OwnCode, digests, own_file, read_own_code
+from rbp_engine.preset.own_code import OwnCode, digests, fault, own_file, read_own_code
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.validate import validate
 
@@ -43,9 +43,30 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> LoadedPreset:
     Raises `PresetError` with all problems: a preset that is not found or not readable, `extends` that leads
     nowhere or back, and settings or overrides that are refused.
     """
-    path = find_preset(name)
+    return _load(_read(find_preset(name)), overrides)
+
+
+def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPreset:
+    """Load a preset from a text as if it stood in the file `path`: what editors check before it is written.
+
+    Raises `PresetError` as `load_preset` does.
+    """
+    document = parse_document(text, path)
+    if isinstance(document, Problem):
+        raise PresetError(shown(path), [document])
+    return _load(document, overrides)
+
+
+def parent_of(path: Path) -> Path | None:
+    """The file that a preset extends, None if it has no parent. Raises `PresetError`."""
+    document = _read(path)
+    return _parent([document]) if "extends" in document.values else None
+
+
+def _load(document: Document, overrides: Sequence[str]) -> LoadedPreset:
+    path = document.path
     source = shown(path)
-    documents = _with_parents(path)
+    documents = _with_parents(document)
     layers = stack([(document, shown(document.path)) for document in documents])
     words, problems = parse_overrides(overrides)
     for override in words:
@@ -70,13 +91,17 @@ def _own_code(preset: "Preset", layers: Layers, source: str) -> dict[str, OwnCod
     for key, value in (("model.name", preset.model.name), ("data.name", preset.data.name)):
         if own_file(value) is None:
             continue
-        origin = layers.origin(tuple(key.split(".")))
-        folder = Path() if origin is None or origin.file is None else Path(origin.file).parent
+        origin = layers.origin(tuple(key.split("."))) or Origin()
+        folder = Path(origin.file).parent if origin.file else Path()
+        message = None
         try:
             found[key] = read_own_code(value, folder)
+            message = fault(value, found[key])
         except OSError as error:
             message = f"cannot read {folder / (own_file(value) or '')}: {error.strerror}"
-            problems.append(Problem(key, message, origin.line if origin else None))
+        if message:
+            where = origin.word or (origin.file if origin.file != source else None)
+            problems.append(Problem(key, message, origin.line, where))
     clashing = [own for own in found.values() if any(_clash(own, other) for other in found.values())]
     if clashing:
         problems.append(Problem("data.name", f"two different files are called {clashing[0].path.name}"))
@@ -108,9 +133,9 @@ def _read(path: Path) -> Document:
     return document
 
 
-def _with_parents(path: Path) -> list[Document]:
+def _with_parents(document: Document) -> list[Document]:
     """The document, its parent, the parent's parent, and so on."""
-    documents = [_read(path)]
+    documents = [document]
     while "extends" in documents[-1].values:
         documents.append(_read(_parent(documents)))
     return documents

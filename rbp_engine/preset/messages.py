@@ -40,7 +40,9 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
         bound, words = _BOUNDS[kind]
         return f"must be {words} {context[bound]}, got {describe_value(given)}"
     if kind in ("literal_error", "unknown_choice"):
-        return _unknown_choice(error["loc"], given, known)
+        return _unknown_choice(kind, error["loc"], given, known)
+    if kind == "argument":
+        return str(error["msg"])
     message = str(context["error"]) if "error" in context else str(error["msg"])
     return f"{message}, got {describe_value(given)}"
 
@@ -66,10 +68,12 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _unknown_choice(location: tuple[str | int, ...], given: object, known: Sequence[FieldInfo]) -> str:
+def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, known: Sequence[FieldInfo]) -> str:
     words = next((info.choices for info in known if info.key == ".".join(map(str, location))), ())
     guess = did_you_mean(given, words) if isinstance(given, str) else ""
     one_of = f"one of {', '.join(words)}" if len(words) > 1 else f"{', '.join(words)}, the only choice"
+    if kind == "unknown_choice":
+        one_of += ", or your own as file.py:name"
     return f"expected {one_of}, got {describe_value(given)}" + (f".{guess}" if guess else "")
 
 

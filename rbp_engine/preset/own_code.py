@@ -5,9 +5,12 @@ The file is copied into every run that uses it, and its hash enters the experime
 
 import hashlib
 import re
+import symtable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from rbp_engine.preset.spelling import did_you_mean
 
 OWN_CODE = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")
 FIELDS = ("model.name", "data.name")
@@ -35,6 +38,22 @@ def read_own_code(value: str, folder: Path) -> OwnCode:
     """Read the file that a value names, relative to `folder`. Raises OSError."""
     path = folder / Path(own_file(value) or "").expanduser()
     return OwnCode(path.absolute(), path.read_bytes())
+
+
+def fault(value: str, own: OwnCode) -> str | None:
+    """Why the file cannot give what a value names, as far as that can be told without executing it."""
+    try:
+        symbols = symtable.symtable(own.source, own.path.name, "exec").get_symbols()  # type: ignore[arg-type]  # or bytes
+    except SyntaxError as error:
+        line = "" if error.lineno is None else f" line {error.lineno}"
+        return f"{own.path.name}{line} is not Python: {error.msg}"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"{own.path.name} is not Python: {error}"
+    name = value.rpartition(":")[2]
+    there = {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+    if name in there or b"import *" in own.source:
+        return None
+    return f"{own.path.name} has no class or function called '{name}'.{did_you_mean(name, there)}"
 
 
 def inside_a_run(value: str) -> str:

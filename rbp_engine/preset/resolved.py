@@ -23,13 +23,14 @@ def resolved_toml(preset: "Preset") -> str:
     for name, values in sections.items():
         table = tomlkit.table()
         for key, value in values.items():
-            table.add(key, _item(value))
+            table.add(key, toml_item(value))
         document.add(tomlkit.nl())
         document.add(name, table)
     return tomlkit.dumps(document)
 
 
-def _item(value: Any) -> Any:
+def toml_item(value: Any) -> Any:
+    """A value as tomlkit writes it in one place: tables inline, arrays of tables a line each."""
     import tomlkit
 
     if isinstance(value, dict):
@@ -40,6 +41,6 @@ def _item(value: Any) -> Any:
         array = tomlkit.array()
         array.multiline(any(isinstance(element, dict) for element in value))
         for element in value:
-            array.append(_item(element))
+            array.append(toml_item(element))
         return array
     return tomlkit.item(value)

@@ -5,6 +5,7 @@ time or memory, "place" only where the run lives or what it is called. Networks,
 literals, so that an unknown one is refused without torch; tests equate them with the registries.
 """
 
+import math
 import re
 import unicodedata
 from typing import Annotated, Any, Literal, Self
@@ -25,6 +26,7 @@ from rbp_engine.data.events.choices import FramesBy, Orientation, Resize, SplitN
 from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.intervals import parse_checkpoint_every
 from rbp_engine.preset.lines import dotted
+from rbp_engine.preset.messages import describe_value
 from rbp_engine.preset.own_code import OWN_CODE
 
 Role = Literal["result", "cost", "place"]
@@ -72,6 +74,28 @@ def _free_text(value: str) -> str:
     return value
 
 
+def _plain_arguments(value: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of own code become JSON in the identity of the experiment."""
+    for key, argument in value.items():
+        _check_argument(key, argument)
+    return value
+
+
+def _check_argument(key: str, value: object) -> None:
+    _free_text(key)
+    if isinstance(value, str):
+        _free_text(value)
+    elif isinstance(value, dict):
+        for inner_key, inner in value.items():
+            _check_argument(inner_key, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_argument(key, inner)
+    elif not isinstance(value, (bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
+        message = f"'{key}' takes text, true or false, finite numbers, arrays and tables, got {describe_value(value)}"
+        raise PydanticCustomError("argument", "{message}", {"message": message})
+
+
 def _label(value: str) -> str:
     if value in {".", ".."} or any(character in "/\\" or not character.isprintable() for character in value):
         raise ValueError("must have no path separators, no control characters, and not be '.' or '..'")
@@ -103,6 +127,7 @@ NETWORKS = (
     "preact_resnet34",
 )
 FreeText = Annotated[str, AfterValidator(_free_text)]
+Arguments = Annotated[dict[str, Any], AfterValidator(_plain_arguments)]
 Label = Annotated[str, AfterValidator(_label)]
 
 
@@ -151,7 +176,7 @@ class Data(_Section):
         "Data set to train and test on; your own as sets.py:function, relative to the preset.",
         DATA_SETS,
     )
-    args: dict[str, Any] = field({}, "result", "", "Keyword arguments of a data set of your own, or of fake.")
+    args: Arguments = field({}, "result", "", "Keyword arguments of a data set of your own, or of fake.")
     batch_size: int = field(64, "result", "images", "Images per optimizer step, over all processes.", ge=1)
     crop_padding: int = field(
         0,
@@ -211,7 +236,7 @@ class Model(_Section):
         "Network to train; your own as nets.py:MyNet, relative to the preset.",
         NETWORKS,
     )
-    args: dict[str, Any] = field({}, "result", "", "Keyword arguments of a network of your own.")
+    args: Arguments = field({}, "result", "", "Keyword arguments of a network of your own.")
     init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
 
 

@@ -25,9 +25,9 @@ TITLE_SETTINGS = 3
 class Group:
     """The runs of one experiment, one for each seed.
 
-    `last` and `best` are top-1 fractions; `last_difference` and `best_difference` are those over the seeds that the
-    baseline has, too: this experiment minus the baseline. None where nothing is known. `samples_per_s` counts training
-    alone, from its first step on; memory is bytes and the largest of the runs.
+    `last` and `best` are top-1 fractions, of complete runs alone where there is one; the differences are those over the
+    seeds that the baseline has, too: this experiment minus the baseline. None where nothing is known. `epoch_s` and
+    `samples_per_s` count training alone; memory is bytes and the largest of the runs.
     """
 
     title: str
@@ -108,8 +108,9 @@ def _group(members: list[Recorded], title: str, baseline: list[Recorded], *, is_
 
 
 def _accuracies(members: Sequence[Recorded], which: str) -> dict[int, float]:
-    """The top-1 of each seed that has one."""
-    found = {one.summary.seed: getattr(one.summary, which).get("top1") for one in members}
+    """The top-1 of each seed that has one; beside complete runs, those that ended before do not count."""
+    counting = [one for one in members if one.completed] or members
+    found = {one.summary.seed: getattr(one.summary, which).get("top1") for one in counting}
     return {seed: top1 for seed, top1 in found.items() if top1 is not None}
 
 
@@ -161,10 +162,11 @@ def _titles(groups: Sequence[Sequence[Recorded]]) -> list[str]:
 
 
 def _notes(members: Sequence[Recorded]) -> Iterable[str]:
+    beside = ", not in the means" if any(one.completed for one in members) else ""
     for one in members:
         if not one.completed:
             summary = one.summary
-            yield f"seed {summary.seed} is {one.status} at epoch {summary.epoch} of {summary.epochs}"
+            yield f"seed {summary.seed} is {one.status} at epoch {summary.epoch} of {summary.epochs}{beside}"
     if members[0].held_out:
         yield "accuracies are those of held-out data"
 

@@ -56,8 +56,10 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
     ]
     rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.items()]
     rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
-    if summary.name or summary.tags:
-        rows.append(("name, tags", escape(f"{summary.name} {' '.join(summary.tags)}".strip())))
+    if summary.name or record.tags:
+        rows.append(("name, tags", escape(f"{summary.name} {' '.join(record.tags)}".strip())))
+    if record.annotations.note:
+        rows.append(("note", escape(record.annotations.note)))
     return rows
 
 

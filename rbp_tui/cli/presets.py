@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_tui.cli import preset_files
 from rbp_tui.cli.output import Json, console, fail, print_json, say
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(name="presets", help="List, show, check and explain presets.", no_args_is_help=True)
+    group = typer.Typer(name="presets", help="List, show, check, write and compare presets.", no_args_is_help=True)
     group.command("list", epilog="Examples:  rbp presets list --paper   ·   rbp presets list --json | jq '.[].name'")(
         listing
     )
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Examples:  rbp presets schema   ·   rbp presets schema optim   ·   rbp presets schema T")(
         schema
     )
+    preset_files.register(group)
     app.add_typer(group)
 
 

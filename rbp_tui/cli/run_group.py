@@ -10,7 +10,7 @@ from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
 from rbp_tui.cli.run_choice import Run, Runs, as_plain, find, select
 
 if TYPE_CHECKING:
-    from rbp_engine.run.layout import RunDirectory
+    pass
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -78,6 +78,7 @@ def compare(
 
 
 def tag(
+    context: typer.Context,
     words: Annotated[
         list[str],
         typer.Argument(metavar="RUN... +TAG... -TAG...", help="Tags to add and to take away.", show_default=False),
@@ -89,8 +90,9 @@ def tag(
     from rbp_engine.run.annotations import change_tags
     from rbp_engine.run.store import record
 
-    if "-h" in words[:1]:
-        words = ["--help"]
+    if words[0] == "-h":
+        typer.echo(context.get_help())
+        return
     if unknown := [word for word in words if word.startswith("--")]:
         raise typer.BadParameter(f"no such option: {unknown[0]}")
     chosen = select([word for word in words if word[:1] not in ("+", "-")], runs_dir)
@@ -113,7 +115,7 @@ def tag(
 def note(
     run: Run,
     text: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="The note; '' takes it away.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TEXT", help="The note; '' takes it away.", show_default=False)
     ] = None,
     runs_dir: RunsDir = None,
 ) -> None:

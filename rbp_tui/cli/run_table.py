@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rbp_engine.run.store import RunRecord
+    from rbp_engine.run.trash import Trashed
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column that is shown from a width of the screen on; its text may be Rich markup."""
+    """A column of the table; its text may be Rich markup. `shrinks` to a width that is enough to know the run by."""
 
     heading: str
     text: "Callable[[RunRecord], str]"
-    from_width: int = 0
     left: bool = False
-    longest: int | None = None
+    shrinks: int | None = None
 
 
 def in_order(records: "Sequence[RunRecord]", field_name: str) -> "list[RunRecord]":
@@ -50,22 +50,64 @@ def in_order(records: "Sequence[RunRecord]", field_name: str) -> "list[RunRecord
 
 
 def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
-    """One line for each run."""
+    """One line for each run, with as many of the columns as the screen has room for."""
+    from rich.cells import cell_len
     from rich.table import Table
+    from rich.text import Text
 
-    columns = [column for column in COLUMNS if width >= column.from_width]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
+    columns: list[tuple[Column, list[Text], int]] = []
+    free = width
+    for number, column in enumerate(COLUMNS):
+        texts = [Text.from_markup(column.text(record)) for record in records]
+        wanted = max(cell_len(column.heading), *(text.cell_len for text in texts))
+        least = wanted if column.shrinks is None else min(wanted, max(column.shrinks, cell_len(column.heading)))
+        if number >= ALWAYS and (least > free - GAP or (wanted == cell_len(column.heading) and not any(texts))):
+            continue
+        columns.append((column, texts, least))
+        free -= least + (GAP if number else 0)
+    for column, texts, least in columns:
+        wanted = max(cell_len(column.heading), *(text.cell_len for text in texts))
+        length = min(wanted, least + max(0, free))
+        free -= length - least
         table.add_column(
             column.heading,
             justify="left" if column.left else "right",
             no_wrap=True,
             overflow="ellipsis",
-            max_width=column.longest,
+            width=length,
         )
-    for record in records:
-        table.add_row(*(column.text(record) for column in columns))
+    for row in zip(*(texts for _, texts, _ in columns), strict=True):
+        table.add_row(*row)
     return table
+
+
+def trash_table(entries: "Sequence[Trashed]") -> "Table":
+    """The runs in the trash: what they were, and how long ago they were removed."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("run", "id", "method", "T", "seed", "status", "best %", "removed"):
+        table.add_column(heading, justify="left" if heading in ("run", "id", "method", "status") else "right")
+    for entry in entries:
+        summary = entry.summary
+        known = ("–", "–", "–", "–", "–") if summary is None else (
+            fmt.method(summary.method),
+            str(summary.timesteps),
+            str(summary.seed),
+            status_text(summary.status),
+            fmt.percent(summary.best.get("top1")),
+        )  # fmt: skip
+        named = "–" if summary is None else _escaped(summary.name or summary.preset)
+        short = entry.run.id if summary is None or entry.run.id != entry.id else short_id(summary)
+        table.add_row(named, _escaped(short), *known, f"{fmt.duration(time.time() - entry.removed)} ago")
+    return table
+
+
+def trash_plain(entry: "Trashed") -> dict[str, Any]:
+    """An entry of the trash for JSON; `name` is what brings it back."""
+    summary = None if entry.summary is None else asdict(entry.summary)
+    return {"id": entry.id, "name": entry.run.id, "removed": entry.removed, "path": entry.run.path, "summary": summary}
 
 
 def _escaped(text: str) -> str:
@@ -79,9 +121,12 @@ def _failure(record: "RunRecord") -> str:
     return "" if record.verdict.status == "completed" else _escaped(record.verdict.reason)
 
 
+GAP = 2
+#: The first of these columns are always there, the others as far as there is room and something to say.
+ALWAYS = 9
 COLUMNS = (
-    Column("run", lambda record: _escaped(record.summary.name or record.summary.preset), left=True, longest=22),
-    Column("id", lambda record: _escaped(short_id(record.summary)), left=True, longest=12),
+    Column("run", lambda record: _escaped(record.summary.name or record.summary.preset), left=True, shrinks=18),
+    Column("id", lambda record: _escaped(short_id(record.summary)), left=True, shrinks=6),
     Column("method", lambda record: fmt.method(record.summary.method), left=True),
     Column("T", lambda record: str(record.summary.timesteps)),
     Column("seed", lambda record: str(record.summary.seed)),
@@ -89,10 +134,10 @@ COLUMNS = (
     Column("epoch", lambda record: f"{record.summary.epoch}/{record.summary.epochs}"),
     Column("last %", lambda record: fmt.percent(record.summary.last.get("top1"))),
     Column("best %", lambda record: fmt.percent(record.summary.best.get("top1"))),
-    Column("loss", lambda record: fmt.number(record.summary.train.get("loss")), 96),
-    Column("samples/s", lambda record: fmt.thousands(record.summary.samples_per_s), 108),
-    Column("memory", lambda record: fmt.size(record.summary.mem_peak), 118),
-    Column("age", lambda record: fmt.duration(time.time() - record.summary.created), 126),
-    Column("tags", lambda record: _escaped(" ".join(record.tags)), 140, left=True, longest=24),
-    Column("reason", _failure, 160, left=True),
+    Column("loss", lambda record: fmt.number(record.summary.train.get("loss"))),
+    Column("samples/s", lambda record: fmt.thousands(record.summary.samples_per_s)),
+    Column("memory", lambda record: fmt.size(record.summary.mem_peak)),
+    Column("age", lambda record: fmt.duration(time.time() - record.summary.created)),
+    Column("tags", lambda record: _escaped(" ".join(record.tags)), left=True, shrinks=12),
+    Column("reason", _failure, left=True, shrinks=20),
 )

@@ -27,7 +27,7 @@ def ls(
     query: Annotated[
         str | None,
         typer.Argument(
-            metavar="[QUERY]",
+            metavar="QUERY",
             help="Which runs, in one quoted string: 'acc>0.9 T=4 status:running method:rate_m tag:x not:digits'.",
             show_default=False,
         ),
@@ -42,8 +42,8 @@ def ls(
     """List the runs, the newest last; sorted by an accuracy, the best first. More room shows more columns.
 
     Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch, arch, data, method, status, preset, name,
-    tag, note, host, age, created, speed, mem, and keys of presets as optim.lr. A word alone is looked for in id, preset,
-    name, method and tags. created>2d is younger than two days.
+    tag, note, host, age, created, speed, mem, and keys of presets as optim.lr. A word alone is looked for in the id,
+    preset, name, method and tags. created>2d is younger than two days.
     """
     from rbp_engine.machine import runs_directory
     from rbp_engine.run.query import parse_query

@@ -10,6 +10,8 @@ HEAVY = ("torch", "torchvision", "spikingjelly", "sklearn", "scipy")
 COMMANDS = {
     "--help": (),
     "ls": (),
+    "ls optim.lr=0.1": (),
+    "presets diff digits": (),
     "presets list": (),
     "presets show digits": (),
     "data list": (),

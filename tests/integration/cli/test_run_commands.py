@@ -47,8 +47,14 @@ def test_a_run_is_stopped_resumed_watched_and_removed_by_other_processes_than_th
     assert shown["summary"]["status"] == "killed"
     assert "killed" in rbp("runs", "show", run_id).stdout
     assert "resumed from step-" in rbp("logs", run_id).stdout
-    rbp("runs", "rm", run_id, "--yes")
+    rbp("runs", "rm", run_id)
     assert list(rbp.runs.iterdir()) == []
+    rbp("runs", "restore", "last")
+    rbp("resume", run_id, "--detach")
+    wait_for_step(rbp, run_id)
+    rbp("kill", run_id)
+    rbp("runs", "rm", run_id, "--now", "--yes")
+    assert list(rbp.runs.iterdir()) == [] and rbp.json("runs", "trash") == []
 
 
 def test_kill_leaves_other_runs_alone(rbp):
@@ -74,9 +80,9 @@ def test_a_run_that_is_not_there_is_one_message_and_exit_code_2(rbp, command, re
     assert len(message.splitlines()) <= 2
 
 
-def test_removing_without_a_terminal_needs_yes(rbp):
+def test_removing_for_good_without_a_terminal_needs_yes(rbp):
     rbp("train", "digits", "T=1", "epochs=1", "--id", "mine")
-    rbp("runs", "rm", "mine", code=2)
+    assert "--yes" in rbp("runs", "rm", "mine", "--now", code=2).stderr
     assert (rbp.runs / "mine").is_dir()
 
 

@@ -66,6 +66,16 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
         ("[data]\nflip = 1", "expected true or false, got the integer 1"),
         ("[data]\nname = 1", "data.name (line 2)  expected a string, got the integer 1"),
         ("[data]\nname = 'cifr10'", "got the string \"cifr10\". Did you mean 'cifar10'?"),
+        ("[data]\nname = 'sets.py'", 'or your own as file.py:name, got the string "sets.py"'),
+        ("[model]\nname = 'nets.py:'", "or your own as file.py:name, got"),
+        ("[model]\nname = 'nets.py:My-Net'", "or your own as file.py:name, got"),
+        ("[model]\nname = 'nets.py:a.b'", "or your own as file.py:name, got"),
+        ("[model]\nname = 'nets.py:MyNet'\nargs = 3", "model.args (line 3)  expected a table, got the integer 3"),
+        (
+            "[model]\nname = 'nets.py:MyNet'\nargs = { a = [{ b = nan }] }",
+            "model.args (line 3)  'b' takes text, true or false, finite numbers, arrays and tables, got the number nan",
+        ),
+        ("[data]\nname = 'fake'\nargs = { day = 2020-01-01 }", "data.args (line 3)  'day' takes text, true or"),
         ("[train]\nprecision = 'bf16'", 'expected fp32, the only choice, got the string "bf16"'),
         ("optim = 3", "optim (line 1)  expected a table, got the integer 3"),
         ("[run]\ntags = 'a'", 'expected an array, got the string "a"'),
@@ -102,6 +112,23 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "neuron.surrogate_args.beta (line 2)  the surrogate 'sigmoid' takes",
         ),
         ("[neuron]\nsurrogate = 'leaky_k_relu'\nsurrogate_args = {alpha = 1}", "takes no 'alpha', it takes: leak, k."),
+        ("[model]\nargs = { width = 1 }", "model.args (line 2)  only code of your own takes arguments, and model.name"),
+        ("[data]\nargs = { n = 1 }", "data.args (line 2)  only code of your own takes arguments, and data.name is 'd"),
+        ("[data]\nauto_augment = true", "data.auto_augment (line 2)  needs images of 3 channels, and data.name is 'd"),
+        ("[data]\nname = 'imagenet'\ncutout = 16", "data.cutout (line 3)  is for images in memory"),
+        ("[data]\nname = 'imagenet'\naugment_backend = 'pil'", "data.augment_backend (line 3)  is for images in mem"),
+        ("[data]\nname = 'cifar10_dvs'\nauto_augment = true", "data.auto_augment (line 3)  is for images in memory"),
+        ("[data]\nname = 'moving_digits'\ncrop_padding = 1", "data.crop_padding (line 3)  is for images in memory"),
+        ("[data]\nname = 'moving_digits'\nresize = 'legacy_pil'", "data.resize (line 3)  is for cifar10_dvs"),
+        ("[data]\nname = 'cifar10'\nroll = 5", "data.roll (line 3)  is for event data, and data.name is 'cifar10'"),
+        ("[data]\nname = 'cifar10'\nsize = 48", "data.size (line 3)  is for imagenet, cifar10_dvs and fake"),
+        ("[data]\nframes_by = 'time'", "data.frames_by (line 2)  is for cifar10_dvs, and data.name is 'digits'"),
+        ("[data]\nsplit = 'random'", "data.split (line 2)  is for cifar10_dvs"),
+        ("[data]\norientation = 'stored'", "data.orientation (line 2)  is for cifar10_dvs"),
+        (
+            "[data]\nname = 'sequential_digits'\n[method]\ntimesteps = 4",
+            "method.timesteps (line 4)  sequential_digits shows one row of 8 at each timestep, so T is 8, got 4",
+        ),
         ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
     ],
 )
@@ -122,6 +149,12 @@ def test_contradictions_are_shown_beside_other_problems() -> None:
         "[neuron]\nv_reset = 0",
         "[optim]\nwarmup_epochs = 9",
         "[train]\nepochs = 1",
+        "[data]\nname = 'cifar10'\nauto_augment = true\naugment_backend = 'pil'\ncutout = 16\ncrop_padding = 4",
+        "[data]\nname = 'imagenet'\nsize = 160\nflip = true\nworkers = 8",
+        "[data]\nname = 'cifar10_dvs'\nroll = 5\nframes_by = 'time'\nsplit = 'first100'\nresize = 'legacy_pil'",
+        "[data]\nname = 'moving_digits'\nroll = 1\nflip = true",
+        "[data]\nname = 'fake'\nsize = 16\nargs = { classes = 3 }",
+        "[data]\nname = 'sequential_digits'\n[method]\ntimesteps = 8",
         "[run]\ndevice = 'cuda:1'\nname = 'first try é'",
         "\ufefftitle = 'with a byte order mark'",
         "[paper]\nfigures = [{ top1 = 1 }, { top1 = 'not known' }]",
@@ -243,3 +276,79 @@ def test_a_resolved_preset_has_no_parent() -> None:
     Path("preset.toml").write_text("extends = 'digits'\n")
     with pytest.raises(PresetError, match="a resolved preset has no parent"):
         read_resolved(Path("preset.toml"))
+
+
+NETS = "from torch import nn\n\n\nclass MyNet(nn.Sequential):\n    pass\n"
+
+
+def test_own_code_is_read_relative_to_the_file_that_names_it() -> None:
+    Path("sub").mkdir()
+    Path("sub/nets.py").write_text(NETS)
+    Path("sub/base.toml").write_text("[model]\nname = 'nets.py:MyNet'\n")
+    for loaded in (load_preset("sub/base.toml"), load("extends = 'sub/base.toml'\n")):
+        own = loaded.own_code["model.name"]
+        assert (own.path, own.source) == (Path("sub/nets.py").absolute(), NETS.encode())
+    with pytest.raises(PresetError, match=r"arch=nets.py:MyNet\)  cannot read nets.py: No such file or directory"):
+        load_preset("sub/base.toml", ["arch=nets.py:MyNet"])
+    assert load_preset("digits", ["arch=sub/nets.py:MyNet"]).own_code["model.name"].source == NETS.encode()
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (None, "cannot read nets.py: No such file or directory"),
+        ("class MyNett: pass\n", "nets.py has no class or function called 'MyNet'. Did you mean 'MyNett'?"),
+        ("def make():\n    class MyNet: pass\n", "nets.py has no class or function called 'MyNet'."),
+        ("print(MyNet)\n", "nets.py has no class or function called 'MyNet'."),
+        ("x = 1\nclass MyNet(:\n", "nets.py line 2 is not Python: invalid syntax"),
+        ("x\0", "nets.py is not Python: "),
+    ],
+)
+def test_own_code_that_cannot_be_used_is_one_problem_of_the_preset(source: str | None, problem: str) -> None:
+    if source is not None:
+        Path("nets.py").write_text(source)
+    message = refusal("[model]\nname = 'nets.py:MyNet'\n")
+    assert message.startswith("mine.toml: 1 problem\n  model.name (line 2)  ")
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "MyNet = print\n",
+        "from torch.nn import Sequential as MyNet\n",
+        "from torch.nn import *\n",
+        "if True:\n    def MyNet(): pass\n",
+    ],
+)
+def test_own_code_may_have_its_name_from_anywhere_and_is_not_executed(source: str) -> None:
+    Path("nets.py").write_text(f"{source}raise SystemExit\n")
+    load("[model]\nname = 'nets.py:MyNet'\n")
+
+
+def test_two_different_files_of_one_name_are_refused_and_one_file_for_both_is_fine() -> None:
+    Path("sub").mkdir()
+    for folder in (Path(), Path("sub")):
+        (folder / "mine.py").write_text("def net(): pass\ndef data(): pass\n")
+    text = "[model]\nname = 'mine.py:net'\n[data]\nname = 'sub/mine.py:data'\n"
+    assert set(load(text).own_code) == {"model.name", "data.name"}
+    Path("sub/mine.py").write_text("def data(): pass\n")
+    assert "data.name  two different files are called mine.py" in refusal(text)
+
+
+def test_the_experiment_follows_the_content_of_own_code_and_not_its_place() -> None:
+    Path("nets.py").write_text(NETS)
+    text = "[model]\nname = 'nets.py:MyNet'\n"
+    first = load(text).experiment
+    Path("sub").mkdir()
+    Path("nets.py").rename("sub/nets.py")
+    assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment == first
+    Path("sub/nets.py").write_text(f"{NETS}# another\n")
+    assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first
+
+
+def test_arguments_may_be_given_as_words() -> None:
+    Path("nets.py").write_text(NETS)
+    loaded = load("[model]\nname = 'nets.py:MyNet'\nargs = { width = 8 }\n", "model.args.depth=3", "model.args.act=x")
+    assert loaded.preset.model.args == {"width": 8, "depth": 3, "act": "x"}
+    assert loaded.sources["model.args.depth"] == "override"

@@ -1,6 +1,8 @@
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import pytest
 import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,12 @@ from rbp_engine.preset.surrogates import SURROGATE_ARGUMENTS
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 LABEL = st.text("abcé -_.:", max_size=8).filter(lambda text: text not in {".", ".."})
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False)
+ARGUMENT = st.recursive(
+    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+ARGUMENTS = st.dictionaries(WORDS, ARGUMENT, max_size=4)
 FIGURE = st.fixed_dictionaries(
     {"method": WORDS, "timesteps": st.integers(1), "top1": st.one_of(st.floats(0, 1), st.just("not known"))}
 )
@@ -27,7 +35,13 @@ def presets(draw: st.DrawFn) -> Preset:
             "title": draw(WORDS),
             "description": draw(WORDS),
             "paper": draw(st.none() | st.fixed_dictionaries({"note": WORDS, "figures": st.lists(FIGURE, max_size=3)})),
-            "data": {"batch_size": draw(st.integers(1, 2**40)), "flip": draw(st.booleans())},
+            "data": {
+                "name": "sets.py:mine",
+                "args": draw(ARGUMENTS),
+                "batch_size": draw(st.integers(1, 2**40)),
+                "flip": draw(st.booleans()),
+            },
+            "model": {"name": "../my nets/nets.py:MyNet", "args": draw(ARGUMENTS)},
             "neuron": {
                 "reset": "hard",
                 "v_reset": draw(finite),
@@ -79,20 +93,55 @@ def test_the_experiment_is_the_same_for_an_integer_and_its_float() -> None:
     assert of(1, 2) != of(1.5, 2)
 
 
-def test_the_experiment_changes_with_every_result_field() -> None:
-    other = {
-        "data.name": "cifar10", "model.name": "vgg11", "model.init": "paper", "neuron.surrogate": "atan",
-        "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "method.name": "bptt",
-        "method.loss_scale": "1", "optim.name": "adam", "optim.schedule": "constant",
-    }  # fmt: skip
-    unchangeable = {"train.precision", "neuron.v_reset", "run.seed"}
-    hashes = {experiment_hash(Preset())}
-    keys = [info for info in fields() if info.role == "result" and info.key not in unchangeable]
-    for info in keys:
-        section, _, name = info.key.partition(".")
-        new = other.get(info.key, not info.default if isinstance(info.default, bool) else None)
-        value = info.default / 2 + 0.01 if isinstance(info.default, float) else info.default
-        value = value + 1 if isinstance(value, int) and not isinstance(value, bool) else value
-        values = {section: {name: value if new is None else new}}
-        hashes.add(experiment_hash(Preset.model_validate(values)))
-    assert len(hashes) == len(keys) + 1
+OTHER: dict[str, Any] = {
+    "data.name": "cifar10", "data.augment_backend": "pil", "data.frames_by": "time", "data.split": "random",
+    "data.resize": "legacy_pil", "data.orientation": "stored", "data.args": {"length": 3}, "model.name": "vgg11",
+    "model.init": "paper", "model.args": {"width": 3}, "neuron.surrogate": "atan",
+    "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5, "method.name": "bptt",
+    "method.loss_scale": "1", "optim.name": "adam", "optim.schedule": "constant",
+}  # fmt: skip
+# Fields that only some presets take, with what those say.
+NEEDS: dict[str, dict[str, Any]] = {
+    "data.args": {"data": {"name": "fake"}},
+    "data.auto_augment": {"data": {"name": "cifar10"}},
+    "data.size": {"data": {"name": "imagenet"}},
+    "data.roll": {"data": {"name": "moving_digits"}},
+    **{f"data.{name}": {"data": {"name": "cifar10_dvs"}} for name in ("frames_by", "split", "resize", "orientation")},
+    "model.args": {"model": {"name": "nets.py:MyNet"}},
+    "neuron.v_reset": {"neuron": {"reset": "hard"}},
+}
+
+
+@pytest.mark.parametrize("key", [info.key for info in fields() if info.role == "result"])
+def test_the_experiment_changes_with_every_result_field_but_the_seed(key: str) -> None:
+    (info,) = [info for info in fields() if info.key == key]
+    if len(info.choices) == 1:
+        pytest.skip("there is no other value yet")
+    section, _, name = key.partition(".")
+    value = OTHER.get(key)
+    if value is None:
+        value = not info.default if isinstance(info.default, bool) else info.default + 1
+        value = info.default / 2 + 0.01 if isinstance(info.default, float) else value
+    values = NEEDS.get(key, {})
+    changed = {**values, section: {**values.get(section, {}), name: value}}
+    hashes = [experiment_hash(Preset.model_validate(given)) for given in (values, changed)]
+    assert (hashes[0] == hashes[1]) == (key == "run.seed")
+
+
+def test_the_experiment_changes_with_nested_arguments_and_not_with_their_order() -> None:
+    def of(arguments: dict[str, Any]) -> str:
+        return experiment_hash(Preset.model_validate({"model": {"name": "nets.py:MyNet", "args": arguments}}))
+
+    blocks = {"blocks": [{"width": 64, "pool": True}, {"width": 128}], "head": {"bias": False}}
+    assert of(blocks) == of({"head": {"bias": False}, "blocks": [{"pool": True, "width": 64.0}, {"width": 128}]})
+    assert of(blocks) != of({**blocks, "head": {"bias": True}})
+    assert of(blocks) != of({**blocks, "blocks": [{"width": 64, "pool": True}, {"width": 129}]})
+
+
+def test_the_experiment_changes_with_the_own_file_and_not_with_its_folder() -> None:
+    def of(name: str, digest: str) -> str:
+        return experiment_hash(Preset.model_validate({"model": {"name": name}}), {"model.name": digest})
+
+    assert of("nets.py:MyNet", "1") == of("/somewhere/nets.py:MyNet", "1") == of("../nets.py:MyNet", "1")
+    different = [of("nets.py:MyNet", "1"), of("nets.py:MyNet", "2"), of("nets.py:Other", "1"), of("n.py:MyNet", "1")]
+    assert len(set(different)) == 4

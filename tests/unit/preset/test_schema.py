@@ -17,8 +17,9 @@ from rbp_engine.preset.surrogates import SURROGATE_ARGUMENTS
 
 def test_the_names_other_code_relies_on_are_all_there() -> None:
     names: dict[str, str] = {
-        "data": "name batch_size crop_padding flip cutout drop_last",
-        "model": "name init",
+        "data": "name args batch_size crop_padding flip auto_augment augment_backend cutout size roll frames_by split "
+        "resize orientation workers drop_last",
+        "model": "name args init",
         "neuron": "decay threshold reset v_reset detach_reset surrogate surrogate_args",
         "method": "name timesteps loss_scale",
         "optim": "name lr momentum weight_decay schedule warmup_epochs",
@@ -40,7 +41,8 @@ def test_every_field_has_a_role_and_one_sentence() -> None:
 def test_result_fields_are_those_that_change_what_is_learned() -> None:
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
-        "title", "description", "train.log_every", "train.checkpoint_every", "data.workers", "run.device", "run.name", "run.tags"
+        "title", "description", "train.log_every", "train.checkpoint_every", "data.workers", "run.device", "run.name",
+        "run.tags",
     }  # fmt: skip
 
 

@@ -5,7 +5,14 @@ import pytest
 from rbp_engine.preset import PresetError, list_presets, load_preset
 from rbp_engine.preset.search import bundled_folder
 
-BUNDLED = {"digits", "mnist5k", "cifar10-resnet18", "cifar100-resnet18", "cifar10-vgg11"}
+CIFAR_NETWORKS = ("resnet18", "resnet19", "vgg11", "vgg13", "vggsnn")
+OF_THE_PAPER = {
+    *(f"{data}-{network}" for data in ("cifar10", "cifar100") for network in CIFAR_NETWORKS),
+    "imagenet-sew_resnet34",
+    "imagenet-preact_resnet34",
+    "cifar10-dvs-vggsnn",
+}
+BUNDLED = OF_THE_PAPER | {"digits", "mnist5k", "mnist", "fashion-mnist", "moving-digits", "sequential-digits"}
 
 
 @pytest.fixture(autouse=True)
@@ -20,28 +27,68 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     return folders
 
 
-def test_all_five_bundled_presets_are_good() -> None:
+def test_all_nineteen_bundled_presets_are_good_and_of_different_experiments() -> None:
     files = list(bundled_folder().rglob("*.toml"))
-    assert len(files) == 5
-    assert {load_preset(str(path)).name for path in files} == BUNDLED
-    for path in files:
-        preset = load_preset(str(path)).preset
-        assert preset.title and preset.description
+    assert len(files) == 19
+    loaded = [load_preset(str(path)) for path in files]
+    assert {one.name for one in loaded} == BUNDLED
+    assert len({one.experiment for one in loaded}) == 19
+    assert all(one.preset.title and one.preset.description for one in loaded)
 
 
-def test_figures_of_the_paper_are_those_of_its_table() -> None:
-    table: dict[str, dict[str, list[float] | list[str]]] = {
+def test_the_presets_of_the_paper_have_its_settings() -> None:
+    def settings(name: str) -> tuple[object, ...]:
+        preset = load_preset(name).preset
+        assert (preset.neuron.decay, preset.neuron.threshold, preset.neuron.reset) == (0.2, 1.0, "soft")
+        assert (preset.neuron.surrogate, preset.neuron.surrogate_args) == ("sigmoid", {"alpha": 4.0})
+        assert (preset.optim.momentum, preset.optim.schedule, preset.optim.warmup_epochs) == (0.9, "cosine", 0)
+        assert (preset.model.init, preset.method.loss_scale, preset.data.flip) == ("paper", "1/T", True)
+        optim, train = preset.optim, preset.train
+        return preset.data.batch_size, optim.lr, optim.weight_decay, train.epochs, preset.method.timesteps
+
+    def augmentation(name: str) -> tuple[object, ...]:
+        data = load_preset(name).preset.data
+        return data.crop_padding, data.auto_augment, data.cutout, data.roll, data.size
+
+    for name in OF_THE_PAPER:
+        if name.startswith(("cifar10-dvs", "imagenet")):
+            continue
+        assert settings(name) == (128, 0.1, 5e-4, 300, 4)
+        assert augmentation(name) == (4, True, 16, 0, 0)
+    for name in ("imagenet-sew_resnet34", "imagenet-preact_resnet34"):
+        assert settings(name) == (512, 0.2, 2e-5, 100, 4)
+        assert augmentation(name) == (0, False, 0, 0, 0)
+        preset = load_preset(name).preset
+        assert (preset.data.workers, preset.train.checkpoint_every) == (8, "10 min")
+    assert settings("cifar10-dvs-vggsnn") == (128, 0.1, 5e-4, 300, 10)
+    assert augmentation("cifar10-dvs-vggsnn") == (0, False, 0, 5, 48)
+
+
+def test_figures_of_the_paper_are_those_of_its_table_and_all_others_are_not_known() -> None:
+    table: dict[str, dict[str, list[float]]] = {
         "cifar10-resnet18": {"bptt": [0.9493, 0.9564, 0.9603], "rate_m": [0.9475, 0.9561, 0.9590]},
         "cifar100-resnet18": {"bptt": [0.7709, 0.7793, 0.7835], "rate_m": [0.7597, 0.7826, 0.7902]},
-        "cifar10-vgg11": {"bptt": ["not known"] * 3, "rate_m": ["not known"] * 3},
     }
-    for name, rows in table.items():
+    for name in BUNDLED:
         paper = load_preset(name).preset.paper
-        assert paper is not None
-        for method, row in rows.items():
+        assert (paper is not None) == (name in OF_THE_PAPER)
+        if paper is None:
+            continue
+        assert paper.cell and paper.source and paper.note and paper.figures
+        for method in {figure.method for figure in paper.figures}:
             figures = [figure for figure in paper.figures if figure.method == method]
-            assert [figure.timesteps for figure in figures] == [2, 4, 6]
-            assert [figure.top1 for figure in figures] == row
+            steps = [10] if "dvs" in name else [4] if "imagenet" in name else [2, 4, 6]
+            assert [figure.timesteps for figure in figures] == steps
+            expected = table.get(name, {}).get(method, ["not known"] * len(steps))
+            assert [figure.top1 for figure in figures] == expected
+
+
+@pytest.mark.parametrize("name", sorted(OF_THE_PAPER))
+def test_every_cell_of_the_paper_is_an_experiment_of_its_own(name: str) -> None:
+    paper = load_preset(name).preset.paper
+    assert paper is not None
+    words = [(f"method={figure.method}", f"T={figure.timesteps}") for figure in paper.figures]
+    assert len({load_preset(name, pair).experiment for pair in words}) == len(words)
 
 
 def test_a_name_is_looked_for_in_order(places: dict[str, Path]) -> None:
@@ -78,11 +125,10 @@ def test_a_strange_name_is_a_missing_preset(name: str) -> None:
 def test_the_list_has_each_name_once_by_data_set(places: dict[str, Path]) -> None:
     (places["here"] / "digits.toml").write_text("title = 'my own'\n")
     entries = list_presets()
-    assert [entry.name for entry in entries] == [
-        "cifar10-resnet18", "cifar10-vgg11", "cifar100-resnet18", "digits", "mnist5k"
-    ]  # fmt: skip
-    assert [entry.group for entry in entries] == ["cifar10", "cifar10", "cifar100", "digits", "mnist5k"]
-    assert entries[3].title == "my own"
+    assert sorted(entry.name for entry in entries) == sorted(BUNDLED)
+    assert [(entry.group, entry.name) for entry in entries] == sorted((entry.group, entry.name) for entry in entries)
+    assert next(entry.group for entry in entries if entry.name == "cifar10-dvs-vggsnn") == "cifar10_dvs"
+    assert next(entry.title for entry in entries if entry.name == "digits") == "my own"
     assert all(entry.problem_count == 0 for entry in entries)
 
 

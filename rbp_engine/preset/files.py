@@ -1,0 +1,23 @@
+"""Writing files of settings that people keep by hand."""
+
+import os
+import shutil
+from pathlib import Path
+
+
+def write_settings(path: Path, content: bytes) -> None:
+    """Put new content in the place of a file, whole or not at all; its mode stays. Raises OSError."""
+    # A link, as in a folder of dot files, stays a link.
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

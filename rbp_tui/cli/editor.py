@@ -1,0 +1,39 @@
+"""The user's own editor, for presets and notes."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from rbp_engine.errors import UserError
+
+FALLBACKS = ("nano", "vi")
+
+
+class EditorError(UserError):
+    """No editor could be started, or it ended with an error."""
+
+
+def edit_file(path: Path) -> None:
+    """Open a file in $VISUAL or $EDITOR and wait until the editor has ended. Raises EditorError."""
+    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
+    command = command or [found for name in FALLBACKS if (found := shutil.which(name))][:1]
+    if not command:
+        raise EditorError("no editor: set $EDITOR to one")
+    try:
+        code = subprocess.run([*command, str(path)], check=False).returncode
+    except OSError as error:
+        raise EditorError(f"cannot start {command[0]}: {error.strerror} (from $VISUAL or $EDITOR)") from error
+    if code:
+        raise EditorError(f"{command[0]} ended with exit code {code}")
+
+
+def edit_text(text: str) -> str:
+    """A text as the editor leaves it."""
+    with tempfile.TemporaryDirectory(prefix="rbp-") as folder:
+        path = Path(folder) / "note.txt"
+        path.write_text(text, encoding="utf-8")
+        edit_file(path)
+        return path.read_text(encoding="utf-8", errors="replace")

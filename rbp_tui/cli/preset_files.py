@@ -1,0 +1,195 @@
+"""`rbp presets new`, `edit` and `diff`: presets of one's own, and how they differ from others."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from rbp_tui.cli.output import Json, console, print_json, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rbp_engine.preset import Setting
+
+Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a TOML file.", show_default=False)]
+Words = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings: T=6 lr=0.05.", show_default=False)
+]
+
+
+def register(group: typer.Typer) -> None:
+    group.command(
+        epilog="Examples:  rbp presets new wide --from cifar10-resnet18 T=6   ·   rbp presets new small epochs=5"
+    )(new)
+    group.command(epilog="Example:  rbp presets edit wide")(edit)
+    group.command(epilog="Examples:  rbp presets diff wide   ·   rbp presets diff cifar10-resnet18 cifar100-resnet18")(
+        diff
+    )
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Its name, or the path of its file.", show_default=False)],
+    words: Words = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="PRESET", help="What it extends; the defaults if not said.", show_default=False),
+    ] = None,
+    user: Annotated[
+        bool, typer.Option("--user", help="Among your own presets, found from every folder, and not in ./presets.")
+    ] = False,
+) -> None:
+    """Write a new preset that holds only what differs from another one."""
+    from rbp_engine.preset.author import create_preset, place_of
+    from rbp_engine.preset.search import shown
+
+    target = place_of(name, for_user=user)
+    create_preset(target, source, words or [])
+    say(f"wrote {_plain(shown(target))}; next: rbp presets edit {_plain(name)} · rbp train {_plain(name)}")
+
+
+def edit(name: Preset) -> None:
+    """Open a preset in $VISUAL or $EDITOR; the file is changed once what was written is a good preset.
+
+    Until then it is a draft, which stays and is taken up again. Of a preset that comes with rbp a copy is edited.
+    """
+    from rbp_engine.preset.author import draft_of
+    from rbp_engine.preset.files import write_settings
+    from rbp_engine.preset.search import find_preset, shown
+
+    path = find_preset(name)
+    target = _own_file(path)
+    before = path.read_bytes()
+    draft = draft_of(target)
+    if not (draft.exists() and _agreed(f"Go on with the draft {shown(draft)} (no: it is thrown away)?", default=True)):
+        write_settings(draft, before)
+    while True:
+        _open(draft, before)
+        content = draft.read_bytes()
+        if content == before:
+            draft.unlink()
+            say("nothing was changed")
+            return
+        problem = _problem(content, target)
+        if problem is None:
+            break
+        say(f"[red]✗[/] {_plain(problem)}")
+        if _agreed("Edit again?", default=True):
+            continue
+        if _agreed(f"Write it to {shown(target)} as it is?", default=False):
+            break
+        _leave(draft, name)
+    overwritten = target.exists() and target.read_bytes() != before
+    if overwritten and not _agreed(f"{shown(target)} has changed meanwhile. Write over it?", default=False):
+        _leave(draft, name)
+    write_settings(target, content)
+    draft.unlink()
+    say(f"wrote {_plain(shown(target))}")
+
+
+def diff(
+    preset: Preset,
+    other: Annotated[
+        str | None, typer.Argument(metavar="PRESET", help="The other one; its parent if not said.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """In which settings a preset differs from its parent, or from another preset.
+
+    Of the roles, "result" changes what is learned, "cost" only time or memory, "place" only where a run lives.
+    """
+    from rbp_engine.preset import differences, load_preset, load_text, parent_of
+
+    here = load_preset(preset)
+    there_path = parent_of(here.path) if other is None else None
+    if other is not None or there_path is not None:
+        there = load_preset(str(there_path) if other is None else other)
+        against = there.name
+    else:
+        there, against = load_text("", here.path), "defaults"
+    found = differences(here.preset, there.preset)
+    if as_json:
+        print_json({"here": here.name, "there": against, "differences": [asdict(setting) for setting in found]})
+    elif found:
+        console().print(_table(found, here.name, against))
+    else:
+        say(f"{_plain(here.name)} has the same settings as {_plain(against)}")
+
+
+def _own_file(path: Path) -> Path:
+    """The file that an edit of a preset goes to: itself, or a new one in ./presets for one that is not the user's."""
+    from rbp_engine.preset import PresetError, Problem
+    from rbp_engine.preset.author import comes_with_rbp, place_of
+    from rbp_engine.preset.search import shown
+
+    bundled = comes_with_rbp(path)
+    if not bundled and os.access(path, os.W_OK):
+        return path
+    target = place_of(path.stem)
+    why = f"{path.stem} comes with rbp" if bundled else f"{shown(path)} cannot be written"
+    if target.exists():
+        raise PresetError(shown(path), [Problem("", f"{why}, and there is a {shown(target)} already: edit that one")])
+    if not _agreed(f"{why}. Edit a copy, {shown(target)}?", default=True):
+        raise typer.Exit(0)
+    return target
+
+
+def _open(draft: Path, before: bytes) -> None:
+    """Run the editor; a draft in which nothing was written is not worth keeping where that fails."""
+    from rbp_tui.cli.editor import EditorError, edit_file
+
+    try:
+        edit_file(draft)
+    except EditorError:
+        if draft.read_bytes() == before:
+            draft.unlink()
+        raise
+
+
+def _problem(content: bytes, target: Path) -> str | None:
+    from rbp_engine.preset import PresetError, load_text
+
+    try:
+        load_text(content.decode("utf-8-sig"), target)
+    except PresetError as error:
+        return str(error)
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 text (byte 0x{content[error.start]:02x})"
+    return None
+
+
+def _leave(draft: Path, name: str) -> NoReturn:
+    from rbp_engine.preset.search import shown
+
+    say(f"kept as the draft {_plain(shown(draft))}; rbp presets edit {_plain(name)} goes on with it")
+    raise typer.Exit(2)
+
+
+def _agreed(question: str, *, default: bool) -> bool:
+    return typer.confirm(question, default=default, err=True)
+
+
+def _table(settings: "list[Setting]", here: str, there: str) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    from rbp_engine.report.names import value_text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("setting", no_wrap=True)
+    table.add_column(Text(here), overflow="fold")
+    table.add_column(Text(there), overflow="fold")
+    table.add_column("role", no_wrap=True)
+    for setting in settings:
+        style = "" if setting.role == "result" else "dim"
+        words = (setting.key, value_text(setting.here), value_text(setting.there), setting.role)
+        table.add_row(*(Text(word, style=style) for word in words))
+    return table
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,143 @@
+"""ls with queries, and what `rbp runs` does with runs that have ended."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run import launch
+from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.layout import write_json
+from rbp_engine.run.summary import read_summary
+
+
+def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: Any) -> None:
+    """A run as `rbp train` makes it, and as its worker leaves it."""
+    run = launch.create(load_preset("digits", words), runs, run_id=run_id, command=["rbp", "train", "digits", *words])
+    events = EventWriter(run.events(), attempt=1)
+    events.write(RunStart(device="cpu", steps_per_epoch=20, epochs=20, epoch=0), 0)
+    events.write(Metrics(19, 0.1, 0.99, 0.1, 6400.0, 10.0, 1.0), 400)
+    events.write(Validation(20, 0.3, top1, 1.0, 360), 400)
+    events.close()
+    summary = read_summary(run)
+    assert summary is not None
+    reached = {"status": "completed", "epoch": 20, "step": 400, "steps": 400, "trained_s": 4.0, "mem_peak": 2**30}
+    scores = {"last": {"top1": top1, "loss": 0.3}, "best": {"top1": top1 + 0.01, "epoch": 20}, "train": {"loss": 0.1}}
+    speed = {"samples_per_s": 6400.0, "step_ms": 10.0}
+    write_json(run.summary_json, vars(summary) | reached | scores | speed | changes)
+
+
+@pytest.fixture
+def runs(rbp) -> Path:
+    for seed in (1, 2):
+        end_run(rbp.runs, f"rate-{seed}", f"seed={seed}", "run.tags=['paper']", top1=0.9 + seed / 100)
+        end_run(rbp.runs, f"bptt-{seed}", f"seed={seed}", "method=bptt", top1=0.9 + seed / 50)
+    end_run(
+        rbp.runs, "20260101-120000-digits-rate_m-0a1b", "T=6", "run.name=a name that is far too long for a small table",
+        top1=0.5, status="failed", reason="CUDA out of memory: tried to allocate 2 GiB", epoch=137, epochs=300,
+    )  # fmt: skip
+    return rbp.runs
+
+
+def ids(rbp, *words: str) -> list[str]:
+    return [entry["id"] for entry in rbp.json("ls", *words)]
+
+
+def test_ls_takes_a_query_and_sorts(rbp, runs):
+    assert ids(rbp, "acc>0.9 T=4 method:rate_m tag:paper not:bptt") == ["rate-1", "rate-2"]
+    assert ids(rbp, "T=4", "--sort", "best") == ["bptt-2", "bptt-1", "rate-2", "rate-1"]
+    assert ids(rbp, "T=4", "--sort", "-best")[0] == "rate-1"
+    assert ids(rbp, "--sort", "id")[:2] == ["20260101-120000-digits-rate_m-0a1b", "bptt-1"]
+    shown = rbp("ls", "status:failed")
+    assert "0a1b" in shown.stdout and "rate-1" not in shown.stdout and "1 of 5 runs" in shown.stderr
+    nothing = rbp("ls", "seed=7")
+    assert nothing.stdout == "" and "0 of 5 runs" in nothing.stderr
+
+
+def test_a_query_that_cannot_be_read_is_one_message_and_exit_code_2(rbp, runs):
+    done = rbp("ls", "T=4 acz>0.9", code=2)
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert "character 5" in done.stderr and "Did you mean 'acc'?" in done.stderr
+    assert "no field 'bset'" in rbp("ls", "--sort", "bset", code=2).stderr
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_list_fits_the_screen_and_shows_more_where_there_is_room(rbp, runs, width):
+    rbp.environment["COLUMNS"] = str(width)
+    lines = rbp("ls").stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[0].split()[:2] == ["run", "id"]
+    failed = next(line for line in lines if "0a1b" in line)
+    assert "✗ failed" in failed and "137/300" in failed and "50.00" in failed and "51.00" in failed
+    assert ("CUDA out of memory" in failed) == (width == 200)
+    assert ("paper" in " ".join(lines)) == (width == 200)
+
+
+def test_tags_and_a_note_show_in_lists_and_queries(rbp, runs):
+    assert rbp.json("runs", "tag", "rate-1", "+kept", "+fresh", "-paper") == [
+        {"id": "rate-1", "tags": ["kept", "fresh"]}
+    ]
+    rbp("runs", "tag", "status:failed", "rate-1", "+h", "-fresh")
+    assert ids(rbp, "tag=h") == ["rate-1", "20260101-120000-digits-rate_m-0a1b"]
+    assert rbp("runs", "tag", "rate-1").stdout == "rate-1  kept h\n"
+    rbp("runs", "note", "rate-1", "the first", "with cutout")
+    assert rbp("runs", "note", "rate-1").stdout == "the first with cutout\n"
+    assert ids(rbp, "note:CUTOUT") == ["rate-1"]
+    shown = rbp("runs", "show", "rate-1").stdout
+    assert "kept h" in shown and "the first with cutout" in shown
+    assert rbp.json("runs", "show", "rate-1")["summary"]["tags"] == ["kept", "h"]
+    assert "RUN" in rbp("runs", "tag", "-h").stdout
+    for words in (("rate-1", "+two words"), ("+kept",), ("rate-1", "--jsn"), ("nothing", "+x")):
+        rbp("runs", "tag", *words, code=2)
+
+
+def test_runs_go_to_the_trash_and_come_back(rbp, runs):
+    moved = rbp("runs", "rm", "rate-1", "method:bptt").stderr
+    assert "rbp runs restore rate-1" in moved
+    assert ids(rbp) == ["rate-2", "20260101-120000-digits-rate_m-0a1b"]
+    assert {entry["id"] for entry in rbp.json("runs", "trash")} == {"rate-1", "bptt-1", "bptt-2"}
+    assert "rate-1" in rbp("runs", "trash").stdout
+    rbp("runs", "restore", "rate-1", "bptt-2")
+    assert len(ids(rbp)) == 4
+    assert "--yes" in rbp("runs", "trash", "--empty", code=2).stderr
+    assert "deleted 1 run" in rbp("runs", "trash", "--empty", "--yes").stderr
+    assert "rbp runs trash" in rbp("runs", "restore", "bptt-1", code=2).stderr
+    assert rbp("runs", "trash").stdout == ""
+    rbp("runs", "rm", "rate-1", "--now", "-y")
+    assert rbp.json("runs", "trash") == [] and "rate-1" not in ids(rbp)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_compare_groups_by_experiment_and_fits_the_screen(rbp, runs, width):
+    rbp.environment["COLUMNS"] = str(width)
+    shown = rbp("runs", "compare", "rate-1", "rate-2", "method:bptt", "--baseline", "bptt-1").stdout
+    assert max(map(len, shown.splitlines())) <= width
+    assert "1★ digits · BPTT · T=4" in shown and "2  digits · rate_M · T=4" in shown
+    assert "93.00 ± 1.41" in shown and "91.50 ± 0.71" in shown and "−1.50 ± 0.71" in shown
+    assert "1.0 GiB" in shown and "6 400" in shown.replace("\u202f", " ")
+    assert "method.name  bptt  rate_m" in shown
+
+
+def test_compare_as_json(rbp, runs):
+    rbp("runs", "tag", "rate-1", "+x")
+    found = rbp.json("runs", "compare", "bptt-1", "bptt-2", "rate-2", "status:failed")
+    baseline, rate, failed = found["groups"]
+    assert (baseline["baseline"], baseline["ids"], baseline["seeds"]) == (True, ["bptt-1", "bptt-2"], [1, 2])
+    assert baseline["last"]["mean"] == pytest.approx(0.93) and baseline["last_difference"] is None
+    assert rate["last_difference"] == {"mean": pytest.approx(-0.02), "std": None, "count": 1}
+    assert failed["notes"] == ["seed 1 is failed at epoch 137 of 300"]
+    assert [one["key"] for one in found["differences"]][:2] == ["method.name", "method.timesteps"]
+    assert found["left_out"] == []
+
+
+def test_csv_goes_to_stdout_or_into_a_file(rbp, runs, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(rbp("runs", "csv", "rate-1").stdout)))
+    assert [(row["kind"], row["step"], row["top1"]) for row in rows] == [
+        ("metrics", "400", "0.99"), ("validation", "400", "0.91"),
+    ]  # fmt: skip
+    assert rbp("runs", "csv", "rate-1", "-o", "out.csv").stdout == ""
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+    assert "cannot write" in rbp("runs", "csv", "rate-1", "-o", "no/where.csv", code=2).stderr

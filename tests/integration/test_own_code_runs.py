@@ -1,0 +1,193 @@
+"""A user's own network and data set in real runs, and the two how-tos as they stand in docs/."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
+NETS = """\
+from torch import nn
+
+
+def net(*, num_classes, in_channels, neuron, width=4):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, width, 3, padding=1), nn.BatchNorm2d(width), neuron(),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, num_classes),
+    )
+"""
+SETS = """\
+import torch
+
+from rbp_engine.data.splits import DataSplits, Images
+
+
+def halves(*, count=120):
+    pixels = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+    labels = torch.arange(count) % 2
+    for image, label in zip(pixels, labels):
+        image[0, :4] = 255 * label
+    train, test = Images(pixels, labels), Images(pixels[:40], labels[:40])
+    return DataSplits(train, test, classes=2, mean=(0.25,), deviation=(0.43,))
+"""
+PRESET = """\
+[data]
+name = "sets.py:halves"
+args = { count = 80 }
+batch_size = 20
+[model]
+name = "nets.py:net"
+args = { width = 6 }
+[method]
+timesteps = 2
+[train]
+epochs = 1
+[run]
+device = "cpu"
+"""
+Rbp = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path / "home"),
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPATH": str(CHECKOUT),
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder; `mine` fills it."""
+    work = tmp_path / "work"
+    work.mkdir()
+    return work
+
+
+@pytest.fixture
+def rbp(folder: Path, environment: dict[str, str]) -> Iterator[Rbp]:
+    """`rbp` in that folder, and no run left alive at the end."""
+
+    def run(*words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False
+        )
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
+
+    yield run
+    for path in (folder / "runs").glob("*"):
+        subprocess.run([*COMMAND, "kill", path.name], cwd=folder, env=environment, capture_output=True, check=False)
+
+
+@pytest.fixture
+def mine(folder: Path) -> Path:
+    (folder / "nets.py").write_text(NETS)
+    (folder / "sets.py").write_text(SETS)
+    (folder / "mine.toml").write_text(PRESET)
+    return folder
+
+
+def summary(folder: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "runs" / name / "summary.json").read_text())
+    return found
+
+
+def test_an_own_network_learns_an_own_data_set_and_the_run_keeps_copies(rbp: Rbp, mine: Path) -> None:
+    rbp("train", "mine.toml", "--id", "first", "epochs=4")
+    run = mine / "runs" / "first"
+    assert summary(mine, "first")["last"]["top1"] > 0.9
+    assert {path.name: path.read_text() for path in (run / "code").glob("*.py")} == {"nets.py": NETS, "sets.py": SETS}
+    assert 'name = "nets.py:net"' in (run / "preset.toml").read_text()
+    (row,) = json.loads(rbp("report", "--json").stdout)["rows"]
+    assert (row["data"], row["network"]) == ("sets.py:halves", "nets.py:net")
+
+
+def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp: Rbp, mine: Path) -> None:
+    rbp("train", "mine.toml", "epochs=60", "--id", "first", "--detach")
+    rbp("stop", "first")
+    stopped = summary(mine, "first")
+    assert (stopped["status"], stopped["step"] < stopped["steps"]) == ("stopped", True)
+    (mine / "nets.py").unlink()
+    (mine / "sets.py").write_text("raise SystemExit('not this one')\n")
+    rbp("resume", "first")
+    done = summary(mine, "first")
+    assert (done["status"], done["epoch"], done["experiment"]) == ("completed", 60, stopped["experiment"])
+
+
+def test_a_changed_file_is_another_experiment_and_a_moved_one_is_not(rbp: Rbp, mine: Path) -> None:
+    def experiment(*words: str) -> str:
+        shown: str = json.loads(rbp("presets", "show", *words, "--json").stdout)["experiment"]
+        return shown
+
+    first = experiment("mine.toml")
+    rbp("train", "mine.toml", "--id", "kept")
+    assert summary(mine, "kept")["experiment"] == first
+    elsewhere = mine / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("nets.py", "sets.py", "mine.toml"):
+        (mine / name).rename(elsewhere / name)
+    assert experiment("elsewhere/mine.toml") == first
+    assert experiment("elsewhere/mine.toml", "model.args.width=7") != first
+    (elsewhere / "nets.py").write_text(NETS + "# another\n")
+    assert experiment("elsewhere/mine.toml") != first
+    done = rbp("train", "elsewhere/mine.toml", "--id", "kept", "--resume-or-start", code=2)
+    assert "kept is another experiment" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["model.name=gone.py:net"], 2, "cannot read gone.py: No such file or directory"),
+        (["model.name=nets.py:nett"], 2, "nets.py has no class or function called 'nett'. Did you mean 'net'?"),
+        (["data=digits"], 2, "only code of your own takes arguments, and data.name is 'digits'"),
+        (["model.name=nets.py"], 2, 'or your own as file.py:name, got the string "nets.py"'),
+        (["model.args.day=2020-01-01"], 2, "'day' takes text, true or false, finite numbers"),
+        (["model.name=wrong.py:number"], 1, "TypeError: wrong.py:number gave int, not a torch.nn.Module"),
+        (["model.args.widht=1"], 1, "unexpected keyword argument 'widht'"),
+        (["data.name=wrong.py:nothing"], 1, "wrong.py:nothing gave NoneType, not rbp_engine.data.splits.DataSplits"),
+        (["model.name=wrong.py:relu"], 1, "'relu' has no rule for spikes over time"),
+    ],
+)
+def test_what_is_wrong_is_one_message(rbp: Rbp, mine: Path, words: list[str], code: int, message: str) -> None:
+    (mine / "wrong.py").write_text(
+        "from torch import nn\n"
+        "def number(**settings): return 3\n"
+        "def nothing(**settings): return None\n"
+        "def relu(*, num_classes, in_channels, neuron, width):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.ReLU(), neuron(), nn.Linear(64, num_classes))\n"
+    )
+    done = rbp("train", "mine.toml", *words, code=code)
+    assert message in done.stderr + done.stdout
+    assert code != 2 or not (mine / "runs").exists()
+
+
+@pytest.mark.parametrize("page", ["own-network.md", "own-data.md"])
+def test_the_how_to_runs_as_it_stands(page: str, folder: Path, environment: dict[str, str]) -> None:
+    text = (CHECKOUT / "docs" / page).read_text()
+    files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    assert len(files) >= 2
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    assert commands.count("rbp train") == 3 - (page == "own-data.md")
+    python = f'"{sys.executable}"'
+    script = f"set -e\nrbp() {{ {python} -c 'from rbp_tui.cli import main; main()' \"$@\"; }}\n"
+    script += f'python() {{ {python} "$@"; }}\n{commands}'
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    finished = [json.loads(path.read_text()) for path in folder.glob("runs/*/summary.json")]
+    assert [run["status"] for run in finished] == ["completed"] * commands.count("rbp train")

@@ -1,0 +1,122 @@
+"""New presets, and how presets differ."""
+
+from pathlib import Path
+
+import pytest
+import tomli
+
+from rbp_engine.preset import PresetError, differences, load_preset, load_text, parent_of
+from rbp_engine.preset.author import comes_with_rbp, create_preset, draft_of, place_of
+from rbp_engine.preset.search import bundled_folder, preset_files
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("RBP_PRESETS", raising=False)
+
+
+def test_a_new_preset_holds_only_what_differs_and_is_the_same_experiment() -> None:
+    words = ["T=6", "lr=0.05", "epochs=20", "neuron.surrogate_args.alpha=2", "run.tags=['a']"]
+    created = create_preset(place_of("mine"), "digits", words)
+    text = Path("presets/mine.toml").read_text()
+    assert tomli.loads(text) == {
+        "title": "mine, from digits",
+        "extends": "digits",
+        "neuron": {"surrogate_args": {"alpha": 2.0}},
+        "method": {"timesteps": 6},
+        "optim": {"lr": 0.05},
+        "run": {"tags": ["a"]},
+    }
+    assert created.experiment == load_preset("mine").experiment == load_preset("digits", words).experiment
+
+
+def test_without_a_source_the_defaults_are_behind_it() -> None:
+    create_preset(place_of("mine", for_user=True), None, ["T=6"])
+    assert tomli.loads(Path("config/presets/mine.toml").read_text()) == {"title": "mine", "method": {"timesteps": 6}}
+    assert parent_of(Path("config/presets/mine.toml")) is None
+
+
+def test_a_source_given_by_path_is_extended_by_path() -> None:
+    Path("nets").mkdir()
+    Path("nets/base.toml").write_text("[optim]\nlr = 0.3\n")
+    created = create_preset(place_of("mine"), "nets/base.toml", ["T=2"])
+    assert (created.preset.optim.lr, created.preset.method.timesteps) == (0.3, 2)
+    assert load_preset("mine").experiment == created.experiment
+
+
+def test_a_preset_beside_the_new_one_does_not_come_between() -> None:
+    """`extends = "base"` would mean the file beside the user's own presets, not the one that the name means here."""
+    for folder, rate in (("presets", 0.3), ("config/presets", 0.7)):
+        Path(folder).mkdir(parents=True)
+        Path(folder, "base.toml").write_text(f"[optim]\nlr = {rate}\n")
+    created = create_preset(place_of("mine", for_user=True), "base")
+    assert created.preset.optim.lr == 0.3
+
+
+def test_ones_own_code_is_named_from_where_the_preset_lies() -> None:
+    Path("nets.py").write_text("class MyNet: ...\n")
+    create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet"])
+    assert load_preset("mine").own_code["model.name"].source == b"class MyNet: ...\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "words", "message"),
+    [
+        ("mine", "digits", ["lrr=1"], "unknown key"),
+        ("mine", "digits", ["T=0"], "T=0"),
+        ("mine", None, ["method=none"], "expected one of"),
+        ("mine", "nothing", [], "no preset is called"),
+        ("digits", "digits", [], "a preset of its own name"),
+        ("taken", "digits", [], "exists already"),
+        ("a b", None, [], "cannot be the name"),
+        ("..", None, [], "cannot be the name"),
+    ],
+)
+def test_where_anything_is_wrong_nothing_is_written(
+    name: str, source: str | None, words: list[str], message: str
+) -> None:
+    Path("presets").mkdir()
+    Path("presets/taken.toml").write_text("# mine\n")
+    with pytest.raises(PresetError, match=message):
+        create_preset(place_of(name), source, words)
+    assert [path.name for path in Path("presets").iterdir()] == ["taken.toml"]
+    assert Path("presets/taken.toml").read_text() == "# mine\n"
+
+
+def test_a_text_is_checked_as_if_it_stood_in_the_file() -> None:
+    target = Path("presets/mine.toml")
+    assert load_text('extends = "digits"\n[method]\ntimesteps = 9\n', target).preset.method.timesteps == 9
+    with pytest.raises(PresetError) as caught:
+        load_text('[method]\ntimesteps = "4"\n', target)
+    assert caught.value.source == "presets/mine.toml" and caught.value.problems[0].line == 2
+    target.parent.mkdir()
+    target.write_text("")
+    with pytest.raises(PresetError, match="extends itself"):
+        load_text('extends = "mine"\n', target)
+
+
+def test_a_draft_is_no_preset_in_a_list() -> None:
+    target = place_of("mine")
+    target.parent.mkdir()
+    draft_of(target).write_text("")
+    assert draft_of(target).suffix == ".toml" and preset_files(target.parent) == []
+
+
+def test_only_bundled_presets_come_with_rbp(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled = bundled_folder() / "digits.toml"
+    assert comes_with_rbp(bundled) and not comes_with_rbp(Path("presets/digits.toml"))
+    monkeypatch.chdir(bundled_folder().parent)  # in a checkout they are the ones to work on
+    assert not comes_with_rbp(bundled)
+
+
+def test_presets_differ_in_settings_and_not_in_what_they_say_about_themselves() -> None:
+    here, there = load_preset("digits", ["T=6", "seed=3", "title=x", "train.log_every=7"]), load_preset("digits")
+    found = [(one.key, one.here, one.there, one.role) for one in differences(here.preset, there.preset)]
+    assert found == [
+        ("method.timesteps", 6, 4, "result"),
+        ("train.log_every", 7, there.preset.train.log_every, "cost"),
+        ("run.seed", 3, 1, "result"),
+    ]
+    assert differences(here.preset, here.preset) == []

@@ -1,0 +1,127 @@
+"""Runs beside each other: grouped by experiment, paired by seed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.report.compare import compare
+from rbp_engine.report.events_csv import events_csv
+from rbp_engine.run.events import EventWriter, Metrics, RunStart
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.summary import read_summary, write_summary
+
+FinishRun = Callable[..., RunDirectory]
+GIB = 2**30
+
+
+def with_cost(run: RunDirectory, *, seconds: float = 1.0, mem_peak: int = GIB) -> RunDirectory:
+    """The run, its summary as the worker leaves it."""
+    summary = read_summary(run)
+    assert summary is not None
+    summary.trained_s, summary.steps, summary.epochs = seconds, summary.step, summary.epoch
+    summary.mem_peak = mem_peak
+    write_summary(run, summary)
+    return run
+
+
+def test_experiments_are_measured_against_the_baseline_by_the_seeds_that_both_have(finish_run: FinishRun) -> None:
+    rate = [finish_run("digits", f"seed={seed}", curve=[0.9, top1]) for seed, top1 in ((1, 0.94), (2, 0.95), (3, 0.5))]
+    bptt = [
+        with_cost(finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1 + 0.01, top1]), mem_peak=seed * GIB)
+        for seed, top1 in ((1, 0.95), (2, 0.97))
+    ]
+    found = compare([*rate, *bptt], baseline=bptt[0])
+    # The baseline alone was named first; its seeds are all there.
+    theirs, ours = found.groups
+    assert (theirs.is_baseline, ours.is_baseline) == (True, False)
+    assert [group.title for group in found.groups] == ["digits · BPTT · T=4", "digits · rate_M · T=4"]
+    assert theirs.last is not None and theirs.last.mean == pytest.approx(0.96)
+    assert theirs.last_difference is None
+    assert ours.last is not None and ours.last.count == 3
+    difference = ours.last_difference
+    assert difference is not None and difference.std is not None
+    assert (difference.count, difference.mean) == (2, pytest.approx(-0.015))
+    assert difference.std == pytest.approx(0.0070711, rel=1e-4)
+    best = ours.best_difference
+    assert best is not None and best.mean == pytest.approx(((0.94 - 0.96) + (0.95 - 0.98)) / 2)
+    assert (theirs.mem_peak, ours.mem_peak) == (2 * GIB, None)
+    assert [(one.key, one.values) for one in found.differences if one.role == "result"] == [
+        ("method.name", ("bptt", "rate_m"))
+    ]
+
+
+def test_the_first_run_named_is_the_baseline_unless_another_is(finish_run: FinishRun) -> None:
+    one, other = finish_run("digits", "T=2"), finish_run("digits", "T=6")
+    assert [group.title for group in compare([one, other]).groups] == ["digits · rate_M · T=2", "digits · rate_M · T=6"]
+    assert compare([one, other], baseline=other).groups[0].title == "digits · rate_M · T=6"
+
+
+def test_without_a_common_seed_there_is_no_difference(finish_run: FinishRun) -> None:
+    found = compare([finish_run("digits", "seed=1"), finish_run("digits", "seed=2", "T=6")])
+    assert found.groups[1].last_difference is None and found.groups[1].last is not None
+
+
+def test_a_title_tells_what_else_differs_while_that_is_little(finish_run: FinishRun) -> None:
+    found = compare([finish_run("digits", "lr=0.05"), finish_run("digits", "lr=0.2")])
+    assert [group.title.split(" · ")[-1] for group in found.groups] == ["optim.lr = 0.05", "optim.lr = 0.2"]
+    many = compare([finish_run("digits"), finish_run("digits", "lr=1", "batch=8", "epochs=3", "optim.momentum=0.5")])
+    assert many.groups[0].title.startswith("digits · rate_M · T=4 · ") and "optim" not in many.groups[0].title
+    assert {one.key for one in many.differences} >= {"optim.lr", "data.batch_size", "train.epochs", "optim.momentum"}
+
+
+def test_runs_that_go_on_count_and_those_that_ended_early_only_without_complete_ones(finish_run: FinishRun) -> None:
+    early = finish_run("digits", "seed=2", curve=[0.3], status="stopped")
+    (alone,) = compare([early]).groups
+    assert alone.last is not None and alone.last.mean == 0.3 and "stopped at epoch 1" in alone.notes[0]
+    (group,) = compare([early, finish_run("digits", "seed=1", curve=[0.9])]).groups
+    assert group.last is not None and (group.last.mean, group.last.count) == (0.9, 1)
+    assert group.notes == ("seed 2 is stopped at epoch 1 of 20, not in the means",)
+
+
+def test_of_equal_seeds_the_newest_counts_and_what_cannot_be_read_is_said(finish_run: FinishRun) -> None:
+    old, new = (finish_run("digits", curve=[top1], created=created) for top1, created in ((0.1, 1.0), (0.9, 2.0)))
+    broken = finish_run("digits", "seed=2")
+    broken.preset_toml.write_text("x")
+    found = compare([old, new, broken])
+    assert [one.run for one in found.groups[0].runs] == [new]
+    assert {left.id for left in found.left_out} == {old.id, broken.id}
+
+
+def test_speed_counts_training_alone(finish_run: FinishRun) -> None:
+    run = with_cost(finish_run("digits", "batch=64", curve=[0.5, 0.6]), seconds=8.0)  # 40 steps in 2 epochs
+    (group,) = compare([run]).groups
+    assert group.samples_per_s == pytest.approx(64 * 40 / 8.0)
+    assert group.epoch_s == pytest.approx(4.0)
+
+
+def test_device_and_settings_of_cost_are_listed_behind_the_others(finish_run: FinishRun) -> None:
+    runs = [
+        finish_run("digits", "T=2", device="NVIDIA H100 (cuda:0)"),
+        finish_run("digits", "T=6", "train.log_every=3", host="there"),
+    ]
+    roles = {one.key: (one.role, one.values) for one in compare(runs).differences}
+    assert roles["device"] == ("conditions", ("NVIDIA H100", "cpu"))
+    assert roles["train.log_every"][0] == "cost"
+    assert next(iter(roles)) == "method.timesteps"
+
+
+def test_nothing_to_compare_is_no_error() -> None:
+    assert compare([]).groups == ()
+
+
+def test_the_csv_has_a_line_for_each_measurement_and_none_that_a_resume_has_superseded(
+    finish_run: FinishRun, tmp_path: Path
+) -> None:
+    run = finish_run("digits", curve=[0.5, 0.8])
+    header, *lines = events_csv(run).splitlines()
+    assert header.startswith("run,kind,t,attempt,step,epoch,split,weights,samples,loss,top1")
+    assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation"] * 2
+    assert all(line.startswith(f"{run.id},") for line in lines)
+    again = EventWriter(run.events(), attempt=2)
+    again.write(RunStart(resumed_from="step-00000020", epoch=1), 20)
+    again.write(Metrics(1, None, 0.9, 0.1), 30)
+    again.close()
+    lines = events_csv(run).splitlines()[1:]
+    assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation", "metrics"]
+    assert lines[-1].split(",")[3:12] == ["2", "30", "1", "", "", "", "", "0.9", ""]

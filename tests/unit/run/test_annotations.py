@@ -1,0 +1,51 @@
+from collections.abc import Callable
+
+import pytest
+
+from rbp_engine.run.annotations import Annotations, change_tags, read_annotations, set_note
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.store import record
+
+MakeRun = Callable[..., RunDirectory]
+
+
+def tags(run: RunDirectory) -> tuple[str, ...]:
+    found = record(run)
+    assert found is not None
+    return found.tags
+
+
+def test_tags_come_to_those_of_the_preset_and_are_taken_from_them(make_run: MakeRun) -> None:
+    run = make_run(tags=["paper", "draft"])
+    assert tags(run) == ("paper", "draft") and not run.annotations_json.exists()
+    change_tags(run, add=["kept", "paper", "kept"], remove=["draft"])
+    assert tags(run) == ("paper", "kept")
+    change_tags(run, add=["draft"], remove=["kept", "never-there"])
+    assert tags(run) == ("paper", "draft")
+
+
+def test_a_note_and_tags_leave_each_other_alone(make_run: MakeRun) -> None:
+    run = make_run()
+    set_note(run, "  two\nlines \n")
+    change_tags(run, add=["kept"])
+    assert read_annotations(run) == Annotations(("kept",), (), "two\nlines")
+    set_note(run, "")
+    assert read_annotations(run) == Annotations(("kept",), (), "")
+
+
+@pytest.mark.parametrize("tag", ["", "two words", "a\tb", "x" * 61, "\x1b[31m"])
+def test_what_cannot_be_a_tag_is_refused_and_nothing_written(make_run: MakeRun, tag: str) -> None:
+    run = make_run()
+    with pytest.raises(RunError, match="cannot be a tag"):
+        change_tags(run, add=["good", tag])
+    with pytest.raises(RunError, match="added and removed at once"):
+        change_tags(run, add=["same"], remove=["same"])
+    assert not run.annotations_json.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"added": 3, "removed": [1, "x"], "note": null}'])
+def test_a_damaged_file_annotates_nothing_that_is_not_sound(make_run: MakeRun, text: str) -> None:
+    run = make_run(tags=["a"])
+    run.annotations_json.write_text(text)
+    assert tags(run) == ("a",) and read_annotations(run).note == ""

@@ -1,0 +1,207 @@
+"""The query language on real run folders."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from rbp_engine.preset import SHORT_NAMES, load_preset
+from rbp_engine.run import launch
+from rbp_engine.run.annotations import change_tags, set_note
+from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.query import QueryError, parse_query
+from rbp_engine.run.query_fields import field_names
+from rbp_engine.run.store import RunRecord, list_runs
+from rbp_engine.run.summary import read_summary
+
+DAY = 86400.0
+
+
+def make(runs: Path, run_id: str, *words: str, **changes: object) -> RunDirectory:
+    """A run as `rbp train` makes it, with a summary as its worker leaves it."""
+    run = launch.create(load_preset("digits", words), runs, run_id=run_id)
+    summary = read_summary(run)
+    assert summary is not None
+    write_json(run.summary_json, vars(summary) | {"status": "completed"} | changes)
+    return run
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[RunRecord]:
+    """good (rate_M, T=4), other (BPTT, T=6, failed), young (nothing known yet)."""
+    runs = tmp_path_factory.mktemp("runs")
+    good = make(
+        runs, "good", "run.name=the good one", "run.tags=['paper', 'main']", best={"top1": 0.9561, "epoch": 3},
+        last={"top1": 0.951, "loss": 0.3, "top5": 1.0}, train={"loss": 0.21}, epoch=20, step=400,
+        created=time.time() - 3 * DAY, samples_per_s=4812.0, mem_peak=8 * 2**30, trained_s=5400.0,
+    )  # fmt: skip
+    make(
+        runs, "other", "method=bptt", "T=6", "lr=0.05", "neuron.surrogate_args.alpha=2", "batch=32", "seed=12",
+        best={"top1": 0.5}, last={"top1": 0.4}, status="failed", reason="CUDA out of memory", created=time.time() - 60,
+    )  # fmt: skip
+    make(runs, "young", "T=2", status="killed", created=time.time())
+    change_tags(good, add=["kept"], remove=["main"])
+    set_note(good, "for the table")
+    return list_runs(runs)
+
+
+Fitting = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def fitting(records: list[RunRecord]) -> Fitting:
+    return lambda text: [record.run.id for record in records if parse_query(text)(record)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "good other young"),
+        ("acc>0.9", "good"),
+        ("acc>90%", "good"),
+        ("best > 90", "good"),
+        ("acc=95.61", "good"),
+        ("last<=0.4", "other"),
+        ("acc<1", "good other"),
+        ("T=4", "good"),
+        ("t:4", "good"),
+        ("T!=4", "other young"),
+        ("seed:1", "good young"),
+        ("loss<0.3 val_loss>=0.3", "good"),
+        ("method:RATE", "good young"),
+        ("method=rate_m", "good young"),
+        ("method=rate", ""),
+        ("status:fail", "other"),
+        ("status:completed or status:failed", "good other"),
+        ("T=4 or bptt T=6", "good other"),
+        ("tag:paper", "good"),
+        ("tag:kept tags=paper", "good"),
+        ("tag:main", ""),
+        ("note:table", "good"),
+        ("reason:'out of memory'", "other"),
+        ('name="the good one"', "good"),
+        ("good", "good"),
+        ("digits", "good other young"),
+        ("not:digits", ""),
+        ("-bptt", "good young"),
+        ("not bptt T>2", "good"),
+        ("not:status:failed", "good young"),
+        ("not not good", "good"),
+        ("lr=0.05", "other"),
+        ("optim.lr<0.1", "other"),
+        ("batch:64", "good young"),
+        ("arch:conv data=digits", "good other young"),
+        ("neuron.surrogate_args.alpha=2", "other"),
+        ("neuron.surrogate_args.nothing=2", ""),
+        ("data.flip=false", "good other young"),
+        ("model.init:kai", "good other young"),
+        ("created>2d", "other young"),
+        ("created<2d", "good"),
+        ("age<3h", "other young"),
+        ("age>1d12h", "good"),
+        ("trained>=1h30m", "good"),
+        ("mem>=8GiB", "good"),
+        ("mem>8g", ""),
+        ("mem<9000MB", "good"),
+        ("speed>4k", None),
+        ("speed>4000", "good"),
+        ("id:oo", "good"),
+    ],
+)
+def test_a_query_fits_the_runs_that_it_describes(fitting: Fitting, text: str, expected: str | None) -> None:
+    if expected is None:
+        with pytest.raises(QueryError):
+            parse_query(text)
+    else:
+        assert fitting(text) == expected.split()
+
+
+def test_a_day_is_all_of_that_day(fitting: Fitting, records: list[RunRecord]) -> None:
+    day = time.strftime("%Y-%m-%d", time.localtime(records[0].summary.created))
+    assert fitting(f"created:{day}") == ["good"]
+    assert fitting(f"created<={day}") == ["good"] and fitting(f"created<{day}") == []
+    assert fitting(f"created>{day}") == ["other", "young"]
+    assert fitting(f"created>={day}") == ["good", "other", "young"]
+
+
+def test_the_host_is_that_of_the_run(fitting: Fitting, records: list[RunRecord]) -> None:
+    assert fitting("host:no-such-host") == []
+    assert len(fitting("not host:no-such-host")) == len(records)
+
+
+@pytest.mark.parametrize(
+    ("text", "term", "position", "words"),
+    [
+        ("T=4 acz>0.9", "acz>0.9", 4, "Did you mean 'acc'?"),
+        ("optim.lrr=1", "optim.lrr=1", 0, "Did you mean 'optim.lr'?"),
+        ("metod:x", "metod:x", 0, "Did you mean 'method'?"),
+        ("qqqq=1", "qqqq=1", 0, "Fields: acc, best"),
+        ("acc>high", "acc>high", 0, "expected a number, got 'high'"),
+        ("acc>190%", "acc>190%", 0, "as 0.9 or 90%"),
+        ("T=four", "T=four", 0, "expected a number"),
+        ("method>x", "method>x", 0, "method is text: use method=word"),
+        ("age<3", "age<3", 0, "30m, 3h"),
+        ("created>soon", "created>soon", 0, "a date"),
+        ("created=2d", "created=2d", 0, "created>2d"),
+        ("good acc>", "acc>", 5, "nothing behind the >"),
+        ("good -", "-", 5, "nothing behind it to turn round"),
+        ("or good", "or", 0, "nothing before it"),
+        ("good or", "or", 5, "nothing behind it"),
+        ("not or good", "not", 0, "nothing behind it"),
+        ("name:'x", "name:'x", 0, "not closed"),
+        ("'x", "'x", 0, "not closed"),
+        (">0.9", ">0.9", 0, "begins with the name of a field"),
+        ("mem>much", "mem>much", 0, "as 8GiB"),
+    ],
+)
+def test_an_error_names_the_term_its_place_and_what_is_near(text: str, term: str, position: int, words: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse_query(text)
+    assert (caught.value.term, caught.value.position, caught.value.exit_code) == (term, position, 2)
+    assert words in str(caught.value) and f"character {position + 1}" in str(caught.value)
+
+
+def test_every_short_name_of_a_preset_is_a_field() -> None:
+    assert set(SHORT_NAMES) <= set(field_names())
+
+
+def test_damaged_summaries_fit_no_comparison_and_break_none(tmp_path: Path) -> None:
+    run = make(tmp_path, "broken", best={"top1": "x"}, last=[], created=1.0, timesteps=None, epoch=True)
+    run.preset_toml.write_text("not toml")
+    (record,) = list_runs(tmp_path)
+    for text in ("acc>0", "last>0", "T>0", "epoch=1", "lr>0", "train.precision:p"):
+        assert not parse_query(text)(record) and parse_query(f"not {text}")(record)
+
+
+FIELD = st.sampled_from([*field_names(), "optim.lr", "neuron.surrogate_args.alpha", "nothing", "data.flip"])
+VALUE = st.one_of(
+    st.floats().map(str), st.integers().map(str), st.from_regex(r"[0-9.]{1,4}[smhdwkKGiB%]{0,3}", fullmatch=True),
+    st.dates().map(str), st.text(max_size=6).map(lambda text: "".join(text.split())),
+    st.sampled_from(["rate", "'a b'", "0.9", "2d", "true"]),
+)  # fmt: skip
+TERM = st.one_of(
+    st.builds(lambda field, sign, value: f"{field}{sign}{value}", FIELD,
+              st.sampled_from([":", "=", "!=", "<", ">", "<=", ">="]), VALUE),
+    st.sampled_from(["good", "'the good one'", "digits", "xyz"]),
+)  # fmt: skip
+
+
+@given(st.one_of(st.text(), st.lists(st.one_of(TERM, st.sampled_from(["or", "not", "-", "not:"]))).map(" ".join)))
+def test_reading_a_query_raises_nothing_but_its_own_error(text: str) -> None:
+    try:
+        parse_query(text)
+    except QueryError as error:
+        assert 0 <= error.position <= len(text)
+
+
+@pytest.mark.parametrize("negation", ["-", "not ", "not:"])
+@given(term=TERM)
+def test_a_negated_term_fits_exactly_the_other_runs(records: list[RunRecord], negation: str, term: str) -> None:
+    try:
+        fits, fits_not = parse_query(term), parse_query(negation + term)
+    except QueryError:
+        assume(False)
+    assert all(fits(record) is not fits_not(record) for record in records)

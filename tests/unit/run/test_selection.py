@@ -1,0 +1,26 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.selection import select_runs
+
+
+@pytest.fixture
+def runs(make_run: Callable[..., RunDirectory], tmp_path: Path) -> Path:
+    make_run("one", status="failed")
+    make_run("two", status="failed", name="mine")
+    make_run("three", status="completed")
+    return tmp_path / "runs"
+
+
+def test_references_and_queries_choose_each_run_once(runs: Path) -> None:
+    assert [run.id for run in select_runs(runs, ["mine", "status:failed", "three"])] == ["two", "one", "three"]
+
+
+@pytest.mark.parametrize("word", ["four", "status:running", "nothing=1"])
+def test_a_word_that_means_no_run_is_refused(runs: Path, word: str) -> None:
+    with pytest.raises(RunError):
+        select_runs(runs, ["one", word])

@@ -1,0 +1,124 @@
+"""A user's own network or data set from a file: found, called, and refused with one message."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.methods import create_method
+from rbp_engine.models import create_model
+from rbp_engine.own import is_own, load_own
+from rbp_engine.preset.schema import Data
+from rbp_engine.spiking import LIF
+from rbp_engine.train.feed import open_feed
+
+NETS = """\
+from torch import nn
+
+class MyNet(nn.Sequential):
+    def __init__(self, *, num_classes, in_channels, neuron, width=4):
+        super().__init__(
+            nn.Conv2d(in_channels, width, 3, padding=1), nn.BatchNorm2d(width), neuron(),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, num_classes),
+        )
+
+def built(**settings):
+    return MyNet(**settings)
+
+def number(**settings):
+    return 3
+
+three = 3
+"""
+SETS = """\
+import torch
+from rbp_engine.data.splits import DataSplits, Images
+
+def noise(*, count=30, classes=3, channels=1):
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, channels, 8, 8), dtype=torch.uint8, generator=draw)
+    images = Images(pixels, torch.arange(count) % classes)
+    return DataSplits(images, images, classes, mean=(0.5,) * channels, deviation=(0.25,) * channels)
+
+def nothing():
+    return None
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "sets.py").write_text(SETS)
+    return tmp_path
+
+
+def make(folder: Path, name: str, **settings: object) -> nn.Module:
+    return create_model(f"nets.py:{name}", num_classes=3, in_channels=1, own_code=folder, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["nets.py:MyNet", "../a folder/nets.py:f", "/x/nets.py:_f1", "~/é.py:B"])
+def test_a_python_file_with_a_name_in_it_is_own_code(name: str) -> None:
+    assert is_own(name)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "nets.py", "nets.py:", ":MyNet", "nets:MyNet", "nets.py:a.b", "n.py:1a"])
+def test_anything_else_is_not(name: str) -> None:
+    assert not is_own(name)
+    with pytest.raises(ValueError, match="no name of own code"):
+        load_own(name, Path())
+
+
+@pytest.mark.parametrize("name", ["MyNet", "built"])
+def test_a_class_or_a_function_gives_the_network_with_the_presets_neurons_and_arguments(
+    folder: Path, name: str
+) -> None:
+    model = make(folder, name, args={"width": 6}, decay=0.5, threshold=2.0)
+    (neuron,) = (module for module in model.modules() if isinstance(module, LIF))
+    assert (neuron.decay, neuron.threshold) == (0.5, 2.0)
+    assert model.get_parameter("0.weight").shape == (6, 1, 3, 3)
+
+
+@pytest.mark.parametrize("method", ["bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"])
+def test_every_method_trains_it(folder: Path, method: str) -> None:
+    model = make(folder, "MyNet")
+    images, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+    create_method(method, 3).step(model, images, labels)
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_what_is_not_a_network_is_refused(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"nets\.py:number gave int, not a torch\.nn\.Module"):
+        make(folder, "number")
+    for name in ("Absent", "three"):
+        with pytest.raises(ValueError, match=rf"nets\.py has no class or function called {name}"):
+            make(folder, name)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'widht'"):
+        make(folder, "MyNet", args={"widht": 6})
+
+
+def test_the_data_set_is_called_with_its_arguments(folder: Path) -> None:
+    data = Data(name="sets.py:noise", args={"classes": 5, "channels": 2}, batch_size=8)
+    feed = open_feed(data, timesteps=2, seed=1, held_out=0.0, device=torch.device("cpu"), own_code=folder)
+    images, labels = next(iter(feed.train.epoch(1)))
+    assert (feed.classes, feed.channels) == (5, 2)
+    assert (images.shape, labels.shape) == ((8, 2, 8, 8), (8,))
+
+
+def test_what_is_not_a_data_set_is_refused(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"sets\.py:nothing gave NoneType, not rbp_engine\.data\.splits\.DataSplits"):
+        open_feed(
+            Data(name="sets.py:nothing"),
+            timesteps=2,
+            seed=1,
+            held_out=0.0,
+            device=torch.device("cpu"),
+            own_code=folder,
+        )
+
+
+def test_a_file_with_a_dataclass_and_deferred_annotations_can_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Mine:\n    n: int\n"
+    )
+    assert load_own("late.py:Mine", tmp_path)(n=3).n == 3
