@@ -41,9 +41,12 @@ def ls(
 ) -> None:
     """List the runs, the newest last; sorted by an accuracy, the best first. More room shows more columns.
 
-    Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch, arch, data, method, status, preset, name,
-    tag, note, host, age, created, speed, mem, and keys of presets as optim.lr. A word alone is looked for in the id,
-    preset, name, method and tags. created>2d is younger than two days.
+    Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch,
+    arch, data, method, status, preset, name, tag, note, host, age, created,
+    speed, mem, and keys of presets, as optim.lr.
+
+    A word alone is looked for in the id, preset, name, method and tags.
+    created>2d means younger than two days; "or" parts alternatives.
     """
     from rbp_engine.machine import runs_directory
     from rbp_engine.run.query import parse_query

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from rbp_engine.run.query import QueryError, parse_query
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -10,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Footer, Input, Static
 from textual.widgets.data_table import CellDoesNotExist
 
+from rbp_engine.run.query import QueryError, parse_query
 from rbp_engine.run.store import RunRecord
 from rbp_tui import format as fmt
 from rbp_tui.dashboard.screens.base import DashboardScreen, TopBar
