@@ -39,6 +39,22 @@ class DataSplits:
         return int(self.train.pixels.shape[1])
 
 
+def check_splits(splits: DataSplits) -> list[str]:
+    """What is wrong with a data set that somebody else has made; empty if nothing is."""
+    problems = []
+    for side, images in (("train", splits.train), ("test", splits.test)):
+        if images.pixels.dtype != torch.uint8 or images.pixels.ndim != 4:
+            found = f"{images.pixels.dtype} of shape {list(images.pixels.shape)}"
+            problems.append(f"{side}.pixels must be uint8 [N, C, H, W], got {found}")
+        if images.labels.dtype != torch.int64 or images.labels.shape != images.pixels.shape[:1]:
+            problems.append(f"{side}.labels must be int64 [N], one for each image")
+        elif len(images) == 0 or not 0 <= int(images.labels.min()) <= int(images.labels.max()) < splits.classes:
+            problems.append(f"{side}.labels must be from 0 to {splits.classes - 1}, with at least one image")
+    if not len(splits.mean) == len(splits.deviation) == splits.channels:
+        problems.append(f"mean and deviation need a number for each of the {splits.channels} channels")
+    return problems
+
+
 def stratified_split(images: Images, held_out: int | float, seed: int = 0) -> tuple[Images, Images]:
     """(rest, held out): a count or a fraction, every class in proportion; the same for every seed of a run.
 

@@ -11,7 +11,7 @@ from rbp_engine.data.events.opening import open_events
 from rbp_engine.data.fake import fake, fake_frames
 from rbp_engine.data.loading import load
 from rbp_engine.data.protocol import Feed, TrainingSource
-from rbp_engine.data.splits import DataSplits, Images, stratified_split
+from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
 from rbp_engine.machine import cache_directory
 from rbp_engine.own import is_own, load_own
 
@@ -75,6 +75,8 @@ def _splits(data: "Data", own_code: Path) -> DataSplits:
     splits = load_own(data.name, own_code)(**data.args)
     if not isinstance(splits, DataSplits):
         raise TypeError(f"{data.name} gave {type(splits).__name__}, not rbp_engine.data.splits.DataSplits")
+    if problems := check_splits(splits):
+        raise ValueError(f"{data.name}: {'; '.join(problems)}")
     return splits
 
 

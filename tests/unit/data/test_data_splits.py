@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.data.catalog import CATALOG, DataMissing
 from rbp_engine.data.loading import FOLDERS, PACKAGED, load
-from rbp_engine.data.splits import DataSplits, Images, stratified_split
+from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
 from rbp_engine.train.feed import open_feed
 from rbp_engine.train.worker import seed_everything
 
@@ -124,3 +124,19 @@ def test_a_set_that_is_not_here_is_missing(tmp_path: Path, monkeypatch: pytest.M
 def test_channels_are_those_of_the_pixels() -> None:
     images = Images(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     assert DataSplits(images, images, 1, (0.0,), (1.0,)).channels == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"train": Images(torch.rand(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64))}, "train.pixels must be uint8"),
+        ({"test": Images(torch.zeros(4, 2, 2, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))}, "test.pixels"),
+        ({"classes": 1}, "labels must be from 0 to 0"),
+        ({"mean": (0.5, 0.5)}, "each of the 1 channels"),
+    ],
+)
+def test_a_data_set_of_somebody_elses_is_checked_before_it_is_trained_on(change: dict[str, Any], problem: str) -> None:
+    images = indexed(6, 2)
+    good = {"train": images, "test": images, "classes": 2, "mean": (0.5,), "deviation": (0.5,)}
+    assert check_splits(DataSplits(**good)) == []
+    assert any(problem in found for found in check_splits(DataSplits(**good | change)))
