@@ -15,7 +15,6 @@ from rbp_engine.run import control, launch
 from rbp_engine.run.events import (
     CheckpointSaved,
     ErrorRaised,
-    Heartbeat,
     Metrics,
     RunStart,
     System,
@@ -47,7 +46,6 @@ def test_a_run_tells_its_course_from_the_first_step_to_the_end(reference: RunDir
     assert all(body.top1 <= body.top5 <= 1.0 for body in validations)
     assert validations[-1].top1 > 0.5  # it learns
     assert look.bodies(reference, System)[-1].rss > 0
-    assert look.bodies(reference, Heartbeat)
 
 
 def test_the_summary_of_a_completed_run_agrees_with_its_events(reference: RunDirectory, look: Any) -> None:
