@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.run.events import Event, Metrics, RunStart, System, Validation
+from rbp_engine.run.events import Event, Metrics, RunStart, System, Validation, superseded
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class CurveBuilder:
     """
 
     def __init__(self) -> None:
-        self._points: dict[str, list[tuple[int, float, float, float, int]]] = {}
+        self._points: dict[str, list[tuple[int, float, float, float, Event]]] = {}
         self._steps_per_epoch = 0
         self._pause = 0.0
         self._last_t: float | None = None
@@ -72,7 +72,7 @@ class CurveBuilder:
 
     def _begin_attempt(self, event: Event, body: RunStart) -> None:
         for points in self._points.values():
-            points[:] = [point for point in points if point[4] >= event.attempt or point[0] <= event.step]
+            points[:] = [point for point in points if not superseded(point[4], event, body)]
         if body.steps_per_epoch:
             self._steps_per_epoch = body.steps_per_epoch
         if self._last_t is None:
@@ -85,4 +85,4 @@ class CurveBuilder:
             epoch = event.step / self._steps_per_epoch if self._steps_per_epoch else float("nan")
         seconds = max(0.0, event.t - self._pause)
         number = float("nan") if value is None else float(value)
-        self._points.setdefault(name, []).append((event.step, epoch, seconds, number, event.attempt))
+        self._points.setdefault(name, []).append((event.step, epoch, seconds, number, event))

@@ -135,18 +135,9 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Go on with a run from its newest checkpoint, exactly where it was, and follow it."""
-    from rbp_engine.run import launch
-    from rbp_tui.cli.train import EXIT_CODES, follow_live, print_result, report_start
+    from rbp_tui.cli.train import start_and_follow
 
-    directory = find(run, runs_dir)
-    worker = launch.start(directory)
-    if detach:
-        raise typer.Exit(report_start(directory, as_json=as_json))
-    verdict = follow_live(directory, as_json=as_json, owner=True)
-    worker.wait()
-    if not as_json:
-        print_result(directory, verdict)
-    raise typer.Exit(EXIT_CODES.get(verdict.status, 1))
+    raise typer.Exit(start_and_follow(find(run, runs_dir), detach=detach, as_json=as_json))
 
 
 def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:

@@ -71,14 +71,21 @@ def train(
         say(f"{existing.id} is complete already")
         return
     run = existing or launch.create(loaded, runs, run_id=run_id, command=["rbp", *sys.argv[1:]])
+    raise typer.Exit(start_and_follow(run, detach=detach, as_json=as_json))
+
+
+def start_and_follow(run: "RunDirectory", *, detach: bool, as_json: bool) -> int:
+    """Start the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
+    from rbp_engine.run import launch
+
     worker = launch.start(run)
     if detach:
-        raise typer.Exit(report_start(run, as_json=as_json))
+        return report_start(run, as_json=as_json)
     verdict = follow_live(run, as_json=as_json, owner=True)
     worker.wait()
     if not as_json:
         print_result(run, verdict)
-    raise typer.Exit(EXIT_CODES.get(verdict.status, 1))
+    return EXIT_CODES.get(verdict.status, 1)
 
 
 def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict":
