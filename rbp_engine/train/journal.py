@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from rbp_engine.run.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd
+from rbp_engine.run.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import HEARTBEAT_S
 from rbp_engine.run.summary import Summary, write_summary
@@ -26,6 +26,7 @@ class Journal:
         self._events = EventWriter(run.events(), attempt)
         self._lock = threading.RLock()
         self._ended = threading.Event()
+        self._started = False
         self._reserve = run.control / "reserve"
         try:
             self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
@@ -37,6 +38,7 @@ class Journal:
     def write(self, body: Body, step: int | None = None) -> None:
         """Append an event, by default at the step that the summary stands at."""
         self._events.write(body, self.summary.step if step is None else step)
+        self._started = self._started or isinstance(body, RunStart)
 
     def say(self, text: str) -> None:
         """A line for the log of this process."""
@@ -67,5 +69,6 @@ class Journal:
         while not self._ended.wait(HEARTBEAT_S):
             # A heartbeat that cannot be written is a missing one; training itself meets the full disk and says so.
             with contextlib.suppress(OSError), self._lock:
-                self.write(Heartbeat())
+                if self._started:  # `run_start` is the first event of an attempt; until then the summary tells
+                    self.write(Heartbeat())
                 write_summary(self.run, self.summary)
