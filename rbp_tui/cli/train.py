@@ -236,9 +236,14 @@ class _Interrupts:
         """Leave it running, stop and save, or kill; anything else goes on watching."""
         from rbp_engine.run.control import kill
 
-        say("[bold]l[/] leave it running   [bold]s[/] stop and save   [bold]k[/] kill   [bold]Enter[/] go on watching")
-        self.asking = True
         try:
+            # From here on Ctrl-C interrupts; one that came between the first and here has only been counted.
+            self.asking = True
+            if self.count > 1:
+                raise KeyboardInterrupt
+            say(
+                "[bold]l[/] leave it running   [bold]s[/] stop and save   [bold]k[/] kill   [bold]Enter[/] go on watching"
+            )
             answer = input("> ").strip().lower()[:1]
         except (EOFError, KeyboardInterrupt):
             answer = "s"
