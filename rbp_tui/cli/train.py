@@ -242,7 +242,8 @@ class _Interrupts:
             if self.count > 1:
                 raise KeyboardInterrupt
             say(
-                "[bold]l[/] leave it running   [bold]s[/] stop and save   [bold]k[/] kill   [bold]Enter[/] go on watching"
+                "[bold]l[/] leave it running   [bold]s[/] stop and save   [bold]k[/] kill   "
+                "[bold]Enter[/] go on watching"
             )
             answer = input("> ").strip().lower()[:1]
         except (EOFError, KeyboardInterrupt):
