@@ -1,0 +1,32 @@
+"""What a run takes of a machine: how many processes, on how many nodes, on which devices."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rbp_engine.run.layout import RunDirectory, read_json
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`processes` per node, `nodes`, `rendezvous` "host:port" of the first node (several nodes only), and the `devices`
+    of this host that the run may see: GPU indices in PCI order, empty for all of them."""
+
+    processes: int = 1
+    nodes: int = 1
+    rendezvous: str = ""
+    devices: tuple[int, ...] = ()
+
+    @property
+    def world_size(self) -> int:
+        """Processes over all nodes."""
+        return self.processes * self.nodes
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_resources(run: RunDirectory) -> Resources:
+    """The resources that run.json names; one process where it names none."""
+    named = read_json(run.run_json).get("resources") or {}
+    known = {key: named[key] for key in ("processes", "nodes", "rendezvous") if key in named}
+    return Resources(**known, devices=tuple(named.get("devices", ())))
