@@ -1,7 +1,9 @@
 """The application: five screens as modes, one reader of files, and what every screen can do with a run."""
 
+import asyncio
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from rbp_engine.errors import UserError
@@ -17,6 +20,7 @@ from rbp_engine.run import control, launch
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord
 from rbp_tui.dashboard.dialogs import Confirm, Help
+from rbp_tui.dashboard.keys import keys_file, read_keys
 from rbp_tui.dashboard.messages import RunSeen, RunsListed
 from rbp_tui.dashboard.reader import RunsReader, Sight
 from rbp_tui.dashboard.screens.compare import CompareScreen
@@ -25,7 +29,7 @@ from rbp_tui.dashboard.screens.presets import PresetsScreen
 from rbp_tui.dashboard.screens.runs import RunsScreen
 from rbp_tui.dashboard.screens.system import SystemScreen
 from rbp_tui.dashboard.state import ViewState, load_state, save_state
-from rbp_tui.dashboard.themes import THEMES
+from rbp_tui.dashboard.themes import THEMES, default_theme
 
 
 class Dashboard(App[None]):
@@ -59,6 +63,7 @@ class Dashboard(App[None]):
         self.sights: dict[str, Sight] = {}
         self.opened: str | None = None
         self.compared: list[str] = []
+        self._clashes: list[list[str]] = []
         self.reader = RunsReader(
             runs,
             lambda records: self._post(RunsListed(records)),
@@ -73,15 +78,38 @@ class Dashboard(App[None]):
     def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self.state.theme if self.state.theme in self.available_themes else "rbp-dark"
+        self.theme = self.state.theme if self.state.theme in self.available_themes else default_theme()
+        self._take_keys()
+        self._leave_on_signals()
         # With runs to look at it opens on them, else where a run is begun.
         has_runs = self.runs.is_dir() and any(os.scandir(self.runs))
         self.switch_mode("runs" if has_runs else "presets")
         self.reader.start()
 
+    def _take_keys(self) -> None:
+        keys, problem = read_keys()
+        self.set_keymap(keys)
+        if problem:
+            self.notify(problem, title="keys", severity="warning", timeout=15, markup=False)
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        taken = sorted(binding.id or binding.action for binding in clashed_bindings)
+        if taken not in self._clashes:  # told once: Textual says so at every key
+            self._clashes.append(taken)
+            self.notify(f"{' and '.join(taken)} have the same key in {keys_file()}", severity="warning", markup=False)
+
+    def _leave_on_signals(self) -> None:
+        """SIGTERM and SIGHUP leave like `q` does, so that the terminal is put back as it was."""
+        if threading.current_thread() is threading.main_thread():
+            for signal_number in (signal.SIGTERM, signal.SIGHUP):
+                code = 128 + signal_number
+                asyncio.get_running_loop().add_signal_handler(
+                    signal_number, lambda code=code: self.exit(return_code=code)
+                )
+
     def on_unmount(self) -> None:
         self.reader.stop()
-        self.state.theme = self.theme
+        self.state.theme = "" if self.theme == default_theme() else self.theme
         save_state(self.state)
 
     @on(RunsListed)
@@ -199,6 +227,8 @@ def _start_and_reap(run: RunDirectory) -> None:
     threading.Thread(target=worker.wait, daemon=True).start()
 
 
-def main(runs: Path) -> None:
-    """Run the dashboard over a runs directory until it is left."""
-    Dashboard(runs).run()
+def main(runs: Path) -> int:
+    """Run the dashboard over a runs directory until it is left; returns the exit code."""
+    app = Dashboard(runs)
+    app.run()
+    return app.return_code or 0

@@ -8,6 +8,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from rbp_tui.dashboard.keys import keys_file
+
 
 class Confirm(ModalScreen[bool]):
     """A question that Enter answers with yes and Escape with no."""
@@ -46,10 +48,11 @@ class Help(ModalScreen[None]):
             binding = active.binding
             if binding.description and not binding.system:
                 key = self.app.get_key_display(binding)
-                lines.append(f"[b]{key:>12}[/b]  {binding.description}")
+                lines.append(f"[b]{key:>12}[/b]  {binding.description}  [dim]{binding.id or ''}[/dim]")
         with VerticalScroll(classes="dialog"):
             yield Static("\n".join(dict.fromkeys(lines)))
             yield Static("\n[b]ctrl+p[/b] every action, run and preset by name   [b]Esc[/b] close", classes="keys")
+            yield Static(f"other keys: by these names under [keys] in {keys_file()}", classes="keys", markup=False)
 
     def action_close(self) -> None:
         self.dismiss(None)

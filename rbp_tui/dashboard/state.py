@@ -11,10 +11,11 @@ from rbp_engine.run.layout import write_json
 
 @dataclass
 class ViewState:
-    """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never."""
+    """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never;
+    `theme` is empty until one is chosen."""
 
     left_at: float = 0.0
-    theme: str = "rbp-dark"
+    theme: str = ""
     query: str = ""
     sort: str = "created"
     x_axis: str = "epoch"
