@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -101,11 +102,9 @@ class Dashboard(App[None]):
     def _leave_on_signals(self) -> None:
         """SIGTERM and SIGHUP leave like `q` does, so that the terminal is put back as it was."""
         if threading.current_thread() is threading.main_thread():
-            for signal_number in (signal.SIGTERM, signal.SIGHUP):
-                code = 128 + signal_number
-                asyncio.get_running_loop().add_signal_handler(
-                    signal_number, lambda code=code: self.exit(return_code=code)
-                )
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
 
     def on_unmount(self) -> None:
         self.reader.stop()
