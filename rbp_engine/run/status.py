@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.run.events import ErrorRaised, RunEnd, read_events
+from rbp_engine.run.events import ErrorRaised, RunEnd, read_last_events
 from rbp_engine.run.layout import RunDirectory, read_json
 from rbp_engine.run.processes import is_alive
 from rbp_engine.run.summary import Summary, read_summary
@@ -80,7 +80,7 @@ def last_attempt(run: RunDirectory) -> dict[str, Any]:
 
 def _find_out(run: RunDirectory, attempt: dict[str, Any]) -> Verdict:
     """How an attempt ended whose process is gone without having written its end into the summary."""
-    events = [event for event in read_events(run.events()) if event.attempt == attempt["attempt"]]
+    events = [event for event in read_last_events(run.events()) if event.attempt == attempt["attempt"]]
     for event in reversed(events):
         if isinstance(event.body, RunEnd):
             return Verdict(event.body.status, event.body.reason)

@@ -18,10 +18,10 @@ from rbp_engine.run.events import (
     WarningRaised,
     from_json,
 )
-from rbp_engine.run.summary import Summary
+from rbp_engine.run.summary import Summary, remaining_s
 from rbp_tui import format as fmt
 from rbp_tui.cli.follow import Sight
-from rbp_tui.run_text import STYLES, remaining_s, status_text, title
+from rbp_tui.run_text import STYLES, status_text, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -1,0 +1,64 @@
+"""Which files hold what the processes of a run have written."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.logs import log_files
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "r")
+    directory.stdout().parent.mkdir(parents=True)
+    return directory
+
+
+def torchrun_folder(run: RunDirectory, name: str, made: float, ranks: int = 2) -> Path:
+    """The logs that torchrun makes, made at that time."""
+    folder = run.ranks / name / "attempt_0"
+    for rank in range(ranks):
+        (folder / str(rank)).mkdir(parents=True)
+        for stream in ("stdout.log", "stderr.log"):
+            (folder / str(rank) / stream).touch()
+    os.utime(folder, (made, made))
+    return folder
+
+
+def test_a_run_that_has_not_written_yet_has_none(run: RunDirectory) -> None:
+    assert log_files(run) == {}
+    assert log_files(RunDirectory(Path("/nowhere"))) == {}
+
+
+def test_of_a_single_process_they_are_its_two_streams(run: RunDirectory) -> None:
+    run.stdout().touch()
+    assert log_files(run) == {"0": (run.stdout(),)}
+    run.stderr().touch()
+    assert log_files(run) == {"0": (run.stdout(), run.stderr())}
+
+
+def test_under_torchrun_ranks_have_their_own_and_the_launcher_has_the_runs(run: RunDirectory) -> None:
+    run.stdout().touch()
+    folder = torchrun_folder(run, "r_x1", 100.0, ranks=11)
+    found = log_files(run)
+    assert list(found) == [*map(str, range(11)), "launcher"]
+    assert found["10"] == (folder / "10" / "stdout.log", folder / "10" / "stderr.log")
+    assert found["launcher"] == (run.stdout(),)
+
+
+def test_of_several_attempts_the_newest_counts(run: RunDirectory) -> None:
+    torchrun_folder(run, "r_a", 100.0)
+    newest = torchrun_folder(run, "r_b", 200.0)
+    assert log_files(run)["0"][0].parent == newest / "0"
+    run.run_json.write_text(json.dumps({"attempts": [{"attempt": 2, "t": 200.5}]}))
+    assert log_files(run)["0"][0].parent == newest / "0"
+
+
+def test_of_several_nodes_each_process_is_named_by_its_node(run: RunDirectory) -> None:
+    run.run_json.write_text(json.dumps({"attempts": [{"attempt": 1, "t": 100.0}]}))
+    torchrun_folder(run, "r_a", 101.0)
+    torchrun_folder(run, "r_b", 102.0)
+    assert list(log_files(run)) == ["0.0", "0.1", "1.0", "1.1"]
