@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.process import Process
 
 V = TypeVar("V")
@@ -27,9 +28,8 @@ class Ranks:
         """The model to call in a training step, whose backward averages gradients over ranks."""
         return model
 
-    def group(self) -> Any:
-        """The process group that statistics are taken over; None for one process."""
-        return None
+    def synchronise_batch_norm(self, model: nn.Module) -> None:
+        """Have batch norm take its statistics over the batches of all ranks."""
 
     def largest(self, *values: int) -> list[int]:
         """The largest of each value over ranks."""
@@ -76,8 +76,8 @@ class ManyRanks(Ranks):
         # Buffers stay as they are in each step: in training nothing reads them, see share_buffers.
         return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
-    def group(self) -> Any:
-        return distributed.group.WORLD
+    def synchronise_batch_norm(self, model: nn.Module) -> None:
+        synchronise_batch_norm(model, distributed.group.WORLD)
 
     def largest(self, *values: int) -> list[int]:
         return self._heard(self._say(values))

@@ -118,6 +118,8 @@ def run_attempt(
     seed_everything(preset.run.seed)
     feed = build_feed(run, preset, device, rank=ranks.rank, world_size=ranks.size)
     model = build_model(run, preset, feed, device)
+    if preset.train.sync_bn:
+        ranks.synchronise_batch_norm(model)
     method = build_method(preset)
     optimizer = build_optimizer(preset, model)
     seed_rank(preset.run.seed, ranks.rank)
