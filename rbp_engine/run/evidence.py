@@ -23,7 +23,7 @@ def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
         return "failed", error
     if (error := _error_file(run, since=attempt.get("t", 0.0))) is not None:
         return "failed", error
-    log = _tail(run.path / attempt.get("log", "ranks/0/stderr.log"), attempt.get("stderr_from", 0))
+    log = _log(run, attempt)
     if signals := re.findall(r"exitcode\s*:\s*-(\d+)", log):
         ranks = re.findall(r"rank\s*:\s*(\d+) \(local_rank", log)
         who = f"process {ranks[-1]} was " if ranks else ""
@@ -66,6 +66,14 @@ def _error_file(run: RunDirectory, since: float) -> str | None:
 
 def _guess(signal_number: int) -> str:
     return " (SIGKILL: probably out of memory)" if signal_number == 9 else ""
+
+
+def _log(run: RunDirectory, attempt: dict[str, Any]) -> str:
+    """The last lines of what the launchers of all nodes have printed in this attempt, or the single worker's errors."""
+    if attempt.get("world_size", 1) == 1:
+        return _tail(run.stderr(), attempt.get("stderr_from", 0))
+    logs = sorted(run.ranks.glob(f"launcher-{attempt['attempt']}-node*.log"))
+    return "\n".join(_tail(path, 0) for path in logs)
 
 
 def _tail(path: Path, start: int, size: int = 64 * 1024) -> str:

@@ -19,6 +19,8 @@ LIVE = frozenset({"queued", "starting", "running", "stopping", "stalled"})
 
 HEARTBEAT_S = 5.0
 LOST_AFTER_S = 30.0
+# Until all processes have found each other there is no heartbeat; torchrun waits 600 s for the other nodes.
+GATHERING_S = 700.0
 STALLED_AFTER_S = 60.0
 STALLED_AFTER_STEPS = 20
 
@@ -55,7 +57,8 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     silence = max(0.0, now - summary.updated)
     if attempt and here and not is_alive(attempt.get("pid"), attempt.get("pid_started")):
         return Verdict(*find_out(run, attempt))
-    if silence > LOST_AFTER_S:
+    gathering = summary.status == "starting" and attempt.get("world_size", 1) > 1
+    if silence > (GATHERING_S if gathering else LOST_AFTER_S):
         if attempt and here:
             return Verdict("lost", f"no heartbeat for {silence:.0f} s, but process {attempt['pid']} is there")
         where = f" on {attempt.get('host')}" if attempt else ": it was never started"

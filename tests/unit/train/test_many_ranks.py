@@ -63,8 +63,7 @@ def test_with_sync_bn_the_gradient_is_that_of_one_process_on_the_joined_batch(tw
     for name in names:
         torch.manual_seed(2)
         network = NETWORKS[name]()
-        for static in (True, False):
-            cases.append((network, [batch(7, static=static, seed=seed) for seed in (0, 1)]))
+        cases += [(network, [batch(7, static=static, seed=seed) for seed in (0, 1)]) for static in (True, False)]
 
     def work(ranks: Ranks) -> list[dict[str, Tensor]]:
         return [trained(network, method, batches, ranks, sync_bn=True) for network, batches in cases]
