@@ -115,9 +115,12 @@ class WarningRaised:
 
 @dataclass(frozen=True)
 class ErrorRaised:
+    """`about_others`: it only says that another process of the run is gone; that one's own word tells why."""
+
     kind: ClassVar[str] = "error"
     message: str
     traceback: str | None = None
+    about_others: bool = False
 
 
 @dataclass(frozen=True)

@@ -81,12 +81,12 @@ class Journal:
         self.say(f"{status} {reason}".rstrip())
         self._leave()
 
-    def leave(self, why: str) -> None:
-        """Go without a word on how the run has ended: others know."""
+    def leave(self, why: str, traceback: str) -> None:
+        """Go because another process is gone, without a word on how the run has ended: that one knows."""
         self._ended.set()
         with self._lock:
             self._reserve.unlink(missing_ok=True)
-            self.write(WarningRaised(why))
+            self.write(ErrorRaised(why, traceback, about_others=True))
         self._leave()
 
     def _leave(self) -> None:

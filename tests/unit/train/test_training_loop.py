@@ -26,11 +26,11 @@ from rbp_engine.train.journal import Journal
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.recorder import NonFiniteLoss, Recorder
+from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.signals import StopFlag
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.tensorboard import TensorBoardLog
 from rbp_engine.train.trainer import train
-from rbp_engine.train.worker import seed_everything
 
 CPU = torch.device("cpu")
 STEPS = 4  # of an epoch
