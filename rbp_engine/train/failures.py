@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 # torch's CPU allocator has no error type of its own.
-_NO_MEMORY = "not enough memory"
+_NO_MEMORY = "DefaultCPUAllocator"
 
 
 def describe(error: BaseException, preset: "Preset | None" = None, world_size: int = 1) -> str:

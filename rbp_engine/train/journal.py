@@ -58,6 +58,11 @@ class Journal:
         self.summary.progressed = time.time()
         self._watch.progress()
 
+    def look_for_stall(self, patience_s: float) -> None:
+        """Warn, once, if there was no progress for longer than that, and say where each thread stands."""
+        if told := self._watch.look(patience_s):
+            self.write(WarningRaised(told))
+
     def update(self, **changes: Any) -> None:
         """Change fields of the summary and write it."""
         with self._lock:
@@ -104,5 +109,5 @@ class Journal:
                 if self._started:  # `run_start` is the first event of an attempt; until then the summary tells
                     self.write(Heartbeat())
                 self._write_summary()
-                if self.summary.status == "running" and (stall := self._watch.look(stall_patience_s(self.summary))):
-                    self.write(WarningRaised(stall))
+                if self.summary.status == "running":
+                    self.look_for_stall(stall_patience_s(self.summary))
