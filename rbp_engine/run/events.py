@@ -28,7 +28,8 @@ LONGEST_LINE = 2**22  # what is longer is no event
 class RunStart:
     """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later ones are superseded.
 
-    `epoch` counts the epochs that are complete there, evaluation included.
+    `epoch` counts the epochs that are complete there, evaluation included. `exact` is false where another number of
+    processes goes on than has saved. `logs` is the folder of this rank's stdout and stderr, within the run's.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -40,6 +41,7 @@ class RunStart:
     steps_per_epoch: int | None = None
     epochs: int | None = None
     epoch: int | None = None
+    logs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,10 @@ class Validation:
 
 @dataclass(frozen=True)
 class System:
-    """Memory of one rank, in bytes; utilisation as a fraction and power in watts of its GPU."""
+    """Memory of one rank, in bytes; utilisation as a fraction and power in watts of its GPU.
+
+    `step_ms` contains `data_ms`, the waiting for data; both per step, over the steps since the last of these events.
+    """
 
     kind: ClassVar[str] = "system"
     mem_allocated: int | None = None
@@ -81,6 +86,8 @@ class System:
     rss: int | None = None
     gpu_util: float | None = None
     power: float | None = None
+    step_ms: float | None = None
+    data_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,9 +118,12 @@ class WarningRaised:
 
 @dataclass(frozen=True)
 class ErrorRaised:
+    """`about_others`: it only says that another process of the run is gone; that one's own word tells why."""
+
     kind: ClassVar[str] = "error"
     message: str
     traceback: str | None = None
+    about_others: bool = False
 
 
 @dataclass(frozen=True)

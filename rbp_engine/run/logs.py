@@ -1,7 +1,10 @@
 """Which files hold what the processes of a run have written."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from rbp_engine.run.events import RunStart, read_events
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import last_attempt
 
@@ -9,39 +12,46 @@ LAUNCHER = "launcher"
 STREAMS = ("stdout.log", "stderr.log")
 
 
-def log_files(run: RunDirectory) -> dict[str, tuple[Path, ...]]:
-    """stdout and stderr by process, as far as they are there: "0", "1", … by rank, and torchrun's own as "launcher".
+def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})) -> dict[str, tuple[Path, ...]]:
+    """stdout and stderr of the newest attempt, as far as they are there: by rank, "0", "1", …, and torchrun's "launcher".
 
-    torchrun makes a folder for each attempt and node, `ranks/<id>_<random>/attempt_0/<local rank>`; of attempts only
-    the newest counts. With several nodes a process is named by node and local rank, as "1.0".
+    A single process has `ranks/0`. torchrun makes `ranks/<id>_<random>/attempt_0/<local rank>` on each node; `named` are
+    the folders, within the run's, that ranks have named at their start: `named_folders` reads them.
     """
-    own = _streams(run.stdout().parent)
-    folders = _torchrun_folders(run)
+    attempt = last_attempt(run)
+    folders = {str(rank): run.path / folder for rank, folder in sorted(named.items())}
+    for path in _torchrun_folders(run, attempt.get("t")):  # who failed early has not named one
+        folders.setdefault(path.name, path)
     if not folders:
-        return {"0": own} if own else {}
-    found = {}
-    for number, folder in enumerate(folders):
-        node = f"{number}." if len(folders) > 1 else ""
-        for local in sorted(
-            (path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name)
-        ):
-            if files := _streams(local):
-                found[f"{node}{local.name}"] = files
-    return found | ({LAUNCHER: own} if own else {})
+        folders = {"0": run.stdout().parent}
+    found = {name: files for name, folder in folders.items() if (files := _streams(run, folder))}
+    launchers = tuple(sorted(run.ranks.glob(f"launcher-{attempt.get('attempt')}-node*.log")))
+    return found | ({LAUNCHER: launchers} if launchers else {})
 
 
-def _torchrun_folders(run: RunDirectory) -> list[Path]:
-    """The folders of the newest attempt: those made since it was started, else the newest one alone."""
+def named_folders(run: RunDirectory) -> dict[int, str]:
+    """The folders that the ranks of the newest attempt have named. Reads all events."""
+    attempt, found = last_attempt(run).get("attempt"), {}
+    for path in run.events().parent.glob("rank*.jsonl"):
+        for event in read_events(path):
+            if isinstance(event.body, RunStart) and event.body.logs and event.attempt == attempt:
+                found[event.rank] = event.body.logs
+    return found
+
+
+def _torchrun_folders(run: RunDirectory, started: float | None) -> list[Path]:
+    """The folders by local rank that torchrun has made since the attempt was started."""
     try:
-        folders = sorted((path.stat().st_mtime, path) for path in run.ranks.glob("*/attempt_0") if path.is_dir())
+        made = [(path.stat().st_mtime, path) for path in run.ranks.glob("*/attempt_0") if path.is_dir()]
+        newest = [path for t, path in sorted(made, reverse=True) if started is None or t >= started - 1.0]
+        local = [path for folder in newest for path in folder.iterdir() if path.name.isdigit()]
     except OSError:  # the run was removed at this moment
         return []
-    if not folders:
-        return []
-    started = last_attempt(run).get("t")
-    since = started - 1.0 if isinstance(started, (int, float)) else folders[-1][0]
-    return [path for made, path in folders if made >= since] or [folders[-1][1]]
+    return sorted(local, key=lambda path: int(path.name))
 
 
-def _streams(folder: Path) -> tuple[Path, ...]:
+def _streams(run: RunDirectory, folder: Path) -> tuple[Path, ...]:
+    """A folder that a stranger's run names must not lead out of the run."""
+    if not folder.resolve().is_relative_to(run.ranks.resolve()):
+        return ()
     return tuple(path for name in STREAMS if (path := folder / name).is_file())

@@ -40,25 +40,31 @@ def test_of_a_single_process_they_are_its_two_streams(run: RunDirectory) -> None
     assert log_files(run) == {"0": (run.stdout(), run.stderr())}
 
 
-def test_under_torchrun_ranks_have_their_own_and_the_launcher_has_the_runs(run: RunDirectory) -> None:
-    run.stdout().touch()
+def attempt_of(run: RunDirectory, number: int, t: float) -> None:
+    """The record of an attempt of many processes."""
+    run.run_json.write_text(json.dumps({"attempts": [{"attempt": number, "t": t, "world_size": 2}]}))
+
+
+def test_under_torchrun_ranks_and_the_launcher_have_their_own(run: RunDirectory) -> None:
+    attempt_of(run, 1, 99.5)
     folder = torchrun_folder(run, "r_x1", 100.0, ranks=11)
+    launcher = run.ranks / "launcher-1-node0.log"
+    launcher.touch()
     found = log_files(run)
     assert list(found) == [*map(str, range(11)), "launcher"]
     assert found["10"] == (folder / "10" / "stdout.log", folder / "10" / "stderr.log")
-    assert found["launcher"] == (run.stdout(),)
+    assert found["launcher"] == (launcher,)
 
 
 def test_of_several_attempts_the_newest_counts(run: RunDirectory) -> None:
     torchrun_folder(run, "r_a", 100.0)
     newest = torchrun_folder(run, "r_b", 200.0)
-    assert log_files(run)["0"][0].parent == newest / "0"
-    run.run_json.write_text(json.dumps({"attempts": [{"attempt": 2, "t": 200.5}]}))
+    attempt_of(run, 2, 200.5)
     assert log_files(run)["0"][0].parent == newest / "0"
 
 
 def test_of_several_nodes_each_process_is_named_by_its_node(run: RunDirectory) -> None:
-    run.run_json.write_text(json.dumps({"attempts": [{"attempt": 1, "t": 100.0}]}))
+    attempt_of(run, 1, 100.0)
     torchrun_folder(run, "r_a", 101.0)
     torchrun_folder(run, "r_b", 102.0)
     assert list(log_files(run)) == ["0.0", "0.1", "1.0", "1.1"]
