@@ -1,11 +1,12 @@
 """Ask a run to stop, or end it."""
 
+import contextlib
 import os
 import signal
 import socket
 import time
 
-from rbp_engine.run import processes
+from rbp_engine.run import processes, queue
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import ENDED, Verdict, judge, last_attempt
@@ -16,7 +17,12 @@ POLL_S = 0.1
 
 
 def request_stop(run: RunDirectory) -> None:
-    """Ask the worker to save at the next step boundary and end as `stopped`; returns at once."""
+    """Ask the worker to save at the next step boundary and end as `stopped`; returns at once.
+
+    A run that is queued leaves the queue, and has stopped.
+    """
+    if queue.withdraw(run):
+        return
     try:
         run.stop_request.touch()
     except OSError as error:
@@ -35,6 +41,7 @@ def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
     request_stop(run)
     asked = time.monotonic()
     signalled = False
+    verdict = judge(run)
     while verdict.live:
         waited = time.monotonic() - asked
         if not signalled and waited > SIGNAL_AFTER_S:
@@ -48,13 +55,20 @@ def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
 
 
 def kill(run: RunDirectory) -> Verdict:
-    """SIGKILL every process of the run and mark it `killed`. What was not in a checkpoint is lost."""
+    """SIGKILL every process of the run and mark it `killed`. What was not in a checkpoint is lost.
+
+    A run that is queued leaves the queue, and has stopped.
+    """
+    if queue.withdraw(run):
+        return judge(run)
     verdict = judge(run)
     if verdict.status not in ("lost",) and not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
     host = last_attempt(run).get("host")
     if verdict.live and host not in (None, socket.gethostname()):
         raise RunError(f"{run.id} runs on {host}: kill it there, or stop it with rbp stop {run.id}")
+    with contextlib.suppress(OSError):  # a full disk must not keep a run alive
+        run.kill_request.touch()
     try:
         count = processes.kill_all(run)
     except TimeoutError as error:
