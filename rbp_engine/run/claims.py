@@ -55,6 +55,8 @@ def release(run: RunDirectory) -> None:
 
 def all_claims() -> dict[str, dict[str, Any]]:
     """Every claim, by the key of its device; a damaged one is empty."""
+    if not host_directory(make=False).is_dir():
+        return {}
     return {path.name: read_json(path) for path in sorted(claims_directory().iterdir())}
 
 

@@ -27,7 +27,7 @@ POLL_S = 0.5
 RETRY_AFTER_S = 5.0
 # A starter that did not start its run (a full disk) is sent again.
 START_AGAIN_S = 30.0
-# A folder that is gone may be on a disk that comes back.
+# A runs directory that is gone may be on a disk that comes back.
 GONE_FOR_GOOD_S = 60.0
 READ_CARDS_EVERY_S = 2.0
 LARGEST_LOG = 2**20
@@ -59,8 +59,9 @@ class Dispatcher:
     def _look_after(self, entry: Entry, waited_for: set[str]) -> None:
         run = entry.run
         if read_summary(run) is None:
+            removed = run.path.parent.is_dir() and not run.path.exists()
             since = self._missing.setdefault(entry.path, time.monotonic())
-            if time.monotonic() - since > GONE_FOR_GOOD_S:
+            if (removed or time.monotonic() - since > GONE_FOR_GOOD_S) and not processes.processes_of(run):
                 self._drop(entry, "its folder is gone")
             return
         self._missing.pop(entry.path, None)

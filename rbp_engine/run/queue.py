@@ -55,8 +55,9 @@ def submit(
         raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
     if gpus == "none" and loaded.preset.run.device == "auto":
         loaded = _changed(loaded, device="cpu")
-    dispatch = {"gpus": gpus, "device": loaded.preset.run.device, "retries": retries}
-    pool = _pool_for(resources, dispatch)
+    dispatch: dict[str, Any] = {"gpus": gpus, "retries": retries, "device": loaded.preset.run.device}
+    pool = _pool_for(resources, gpus, dispatch["device"])
+    host_directory()  # a state directory that cannot be written is met before anything is made
     made: list[RunDirectory] = []
     try:
         for seed in seeds or [loaded.preset.run.seed]:
@@ -73,31 +74,36 @@ def submit(
     return made
 
 
-def begin(run: RunDirectory, *, retries: int | None = None) -> "subprocess.Popen[bytes] | None":
-    """Start the next attempt of a run at once, and give back its worker; or put it back into the queue, if that is
-    where it came from, and give back None. `retries` is what the run was made with, unless given.
+def begin(
+    run: RunDirectory, *, gpus: str | None = None, retries: int | None = None
+) -> "subprocess.Popen[bytes] | None":
+    """Start the next attempt of a run at once, and give back its worker; or put it into the queue, if that is where it
+    came from or `gpus` says so, and give back None. `gpus` and `retries` are as last time, unless given.
 
     Raises RunError as `launch.start` does.
     """
     machine = read_machine()
     resources = read_resources(run)
-    dispatch = read_json(run.run_json).get("dispatch") or {}
-    retries = dispatch.get("retries", 0) if retries is None else retries
-    if retries and resources.nodes > 1:
+    asked = read_json(run.run_json).get("dispatch") or {}
+    dispatch = asked | {key: value for key, value in (("gpus", gpus), ("retries", retries)) if value is not None}
+    if dispatch.get("retries") and resources.nodes > 1:
         raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
     _wait_until_settled(run)
-    verdict = judge(run)
-    if verdict.status == "queued":
+    if judge(run).status == "queued":
         raise RunError(f"{run.id} is queued already: rbp queue")
-    if dispatch.get("gpus"):
-        _put_back(run, resources, dispatch, retries)
+    if "gpus" in dispatch:
+        _refuse_unless_ended(run)
+        pool = _pool_for(resources, dispatch["gpus"], dispatch.get("device") or _device_of(run))
+        _describe(run, dispatch=dispatch)
+        _enqueue([run], pool, resources.processes, dispatch.get("retries", 0))
+        ensure_dispatcher()
         return None
-    if retries != dispatch.get("retries", 0):
-        _describe(run, dispatch=dispatch | {"retries": retries})
+    if dispatch != asked:
+        _describe(run, dispatch=dispatch)
     worker = launch.start(run)
-    if retries or machine.on_end or machine.on_failure:
+    if dispatch.get("retries") or machine.on_end or machine.on_failure:
         with locked():
-            write_entry(new_entry(run, after=attempts_of(run) - 1, retries=retries))
+            write_entry(new_entry(run, after=attempts_of(run) - 1, retries=dispatch.get("retries", 0)))
         ensure_dispatcher()
     return worker
 
@@ -152,6 +158,8 @@ def dispatcher_pid() -> int | None:
 def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int) -> None:
     with locked():
         for run in runs:
+            if entry_of(run) is not None:
+                raise RunError(f"{run.id} is queued already: rbp queue")
             write_entry(new_entry(run, after=attempts_of(run), retries=retries, pool=pool, takes=takes))
             put_off(run, WAITS)
 
@@ -174,15 +182,18 @@ def _write_status(run: RunDirectory, status: str, reason: str) -> None:
     write_summary(run, summary)
 
 
-def _put_back(run: RunDirectory, resources: Resources, dispatch: dict[str, Any], retries: int) -> None:
-    """Queue a run that has ended, or never started, once more."""
+def _refuse_unless_ended(run: RunDirectory) -> None:
     verdict = judge(run)
     if verdict.live:
         raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
     if verdict.status == "completed":
         raise RunError(f"{run.id} is complete; there is nothing to resume")
-    _enqueue([run], _pool_for(resources, dispatch), resources.processes, retries)
-    ensure_dispatcher()
+
+
+def _device_of(run: RunDirectory) -> str:
+    from rbp_engine.preset import read_resolved
+
+    return read_resolved(run.preset_toml).run.device
 
 
 def _wait_until_settled(run: RunDirectory) -> None:
@@ -195,8 +206,8 @@ def _wait_until_settled(run: RunDirectory) -> None:
         time.sleep(0.1)
 
 
-def _pool_for(resources: Resources, dispatch: dict[str, Any]) -> Pool:
-    pool = pool_of_this_machine(dispatch["gpus"], dispatch["device"])
+def _pool_for(resources: Resources, gpus: str, device: str) -> Pool:
+    pool = pool_of_this_machine(gpus, device)
     if resources.processes > len(pool.devices):
         there = ", ".join(map(str, pool.devices))
         raise RunError(f"a run of {resources.processes} processes takes as many devices, and there is only: {there}")

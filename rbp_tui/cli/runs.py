@@ -9,6 +9,7 @@ import typer
 
 from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
 from rbp_tui.cli.run_choice import Run, as_plain, find
+from rbp_tui.cli.several import Gpus, Retries
 
 if TYPE_CHECKING:
     from rbp_engine.run.layout import RunDirectory
@@ -130,14 +131,20 @@ def kill(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
 
 def resume(
     run: Run,
+    gpus: Gpus = None,
+    retries: Retries = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with a run from its newest checkpoint, exactly where it was, and follow it."""
+    """Go on with a run from its newest checkpoint, exactly where it was, and follow it.
+
+    A run that came from the queue goes back into it, and waits for a device again.
+    """
     from rbp_tui.cli.train import start_and_follow
 
-    raise typer.Exit(start_and_follow(find(run, runs_dir), detach=detach, as_json=as_json))
+    directory = find(run, runs_dir)
+    raise typer.Exit(start_and_follow(directory, detach=detach, as_json=as_json, gpus=gpus, retries=retries))
 
 
 def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:

@@ -1,9 +1,10 @@
 """`rbp train`: start a run and follow it."""
 
+import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_tui.cli.output import Json, RunsDir, print_json, say
+from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queued
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
     from rbp_engine.run.status import Verdict
 
 EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
+CALL_DISPATCHER_EVERY_S = 5.0
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
-        "rbp train mine.toml seed=2 --detach"
+        "rbp train mine.toml --seeds 1,2,3 --detach"
     )(train)
 
 
@@ -41,6 +44,9 @@ def train(
     resume_or_start: Annotated[
         bool, typer.Option("--resume-or-start", help="With --id: go on with that run, or start it.")
     ] = False,
+    seeds: Seeds = None,
+    gpus: Gpus = None,
+    retries: Retries = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
     runs_dir: RunsDir = None,
@@ -50,19 +56,25 @@ def train(
 
     The run goes on if the terminal goes away. Ctrl-C asks what to do.
 
+    With --seeds or --gpus, runs wait in a queue until each can have a device of its own (rbp queue).
+
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
     """
     from rbp_engine.data.catalog import require
     from rbp_engine.machine import runs_directory
     from rbp_engine.preset import load_preset
-    from rbp_engine.run import launch
+    from rbp_engine.run import launch, queue
+    from rbp_engine.run.resources import Resources
 
     if resume_or_start and run_id is None:
         raise typer.BadParameter("--resume-or-start needs --id")
     loaded = load_preset(preset, overrides or [])
+    several = chosen_seeds(seeds, run_id, loaded)
     runs = runs_directory(runs_dir)
     if dry_run:
         _print_dry_run(loaded, runs, run_id, as_json=as_json)
+        if several:
+            say(f"[dim]once for each of the seeds {', '.join(map(str, several))}, each on a device of its own[/]")
         return
     if "data.name" not in loaded.own_code:
         require(loaded.preset.data.name)
@@ -70,15 +82,25 @@ def train(
     if existing is not None and _is_complete(existing):
         say(f"{existing.id} is complete already")
         return
-    run = existing or launch.create(loaded, runs, run_id=run_id, command=["rbp", *sys.argv[1:]])
-    raise typer.Exit(start_and_follow(run, detach=detach, as_json=as_json))
+    command = ["rbp", *sys.argv[1:]]
+    if existing is None and (several or gpus is not None):
+        queued = queue.submit(
+            loaded, runs, several, Resources(), retries or 0, gpus=gpus or "auto", run_id=run_id, command=command
+        )
+        raise typer.Exit(follow_queued(queued, detach=detach, as_json=as_json))
+    run = existing or launch.create(loaded, runs, run_id=run_id, command=command)
+    raise typer.Exit(start_and_follow(run, detach=detach, as_json=as_json, gpus=gpus, retries=retries))
 
 
-def start_and_follow(run: "RunDirectory", *, detach: bool, as_json: bool) -> int:
-    """Start the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
-    from rbp_engine.run import launch
+def start_and_follow(
+    run: "RunDirectory", *, detach: bool, as_json: bool, gpus: str | None = None, retries: int | None = None
+) -> int:
+    """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
+    from rbp_engine.run import queue
 
-    worker = launch.start(run)
+    worker = queue.begin(run, gpus=gpus, retries=retries)
+    if worker is None:
+        return follow_queued([run], detach=detach, as_json=as_json)
     if detach:
         return report_start(run, as_json=as_json)
     verdict = follow_live(run, as_json=as_json, owner=True)
@@ -93,7 +115,7 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict"
     from rbp_tui.cli.follow import follow
     from rbp_tui.cli.views import JsonLines, PlainLines, live_picture
 
-    interrupts = _Interrupts(run) if owner else None
+    interrupts = Interrupts([run]) if owner else None
     tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
     if as_json or not sys.stdout.isatty():
         return follow(run, JsonLines() if as_json else PlainLines(), tick=tick)
@@ -102,7 +124,7 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict"
         try:
             with live_picture(hint) as view:
                 return follow(run, view, tick=tick)
-        except _Asked:
+        except Asked:
             if interrupts is not None:
                 interrupts.ask()
 
@@ -191,7 +213,7 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
     from rbp_engine.run.status import judge
     from rbp_engine.run.summary import read_summary
 
-    while (verdict := judge(run)).status in ("starting", "queued"):
+    while (verdict := judge(run)).status == "starting":
         time.sleep(0.1)
     summary = read_summary(run)
     if as_json:
@@ -205,44 +227,59 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
     return 1
 
 
-class _Asked(Exception):
+class Asked(Exception):
     """Ctrl-C at a terminal: the live picture makes room for a question."""
 
 
-class _Interrupts:
-    """What signals to `rbp train` mean for its run.
+class Interrupts:
+    """What signals to `rbp train` mean for its runs.
 
     At a terminal the first Ctrl-C asks and the second stops and saves; without one the first stops and saves.
-    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted.
+    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted; a run that
+    is queued leaves the queue.
     """
 
-    def __init__(self, run: "RunDirectory") -> None:
-        self.run = run
+    def __init__(self, runs: "Sequence[RunDirectory]") -> None:
+        self.runs = runs
         self.count = 0
+        self.leaving = False
+        self.called = 0.0
         self.asking = False
         signal.signal(signal.SIGINT, self._on_interrupt)
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._pass_on)
 
     def tick(self) -> None:
-        """Called between looks at the run; raises _Asked to leave the picture."""
+        """Called between looks at the runs; raises Asked to leave the picture."""
+        from rbp_engine.errors import UserError
+        from rbp_engine.run import queue
+
+        if self.leaving:
+            for run in self.runs:
+                queue.withdraw(run)
+        if time.monotonic() - self.called > CALL_DISPATCHER_EVERY_S:
+            self.called = time.monotonic()
+            with contextlib.suppress(UserError):
+                queue.ensure_dispatcher()
         if not self.count:
             return
         if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
-            raise _Asked
+            raise Asked
         self._stop()
 
     def ask(self) -> None:
         """Leave it running, stop and save, or kill; anything else goes on watching."""
         from rbp_engine.run.control import kill
+        from rbp_engine.run.errors import RunError
 
         try:
             # From here on Ctrl-C interrupts; one that came between the first and here has only been counted.
             self.asking = True
             if self.count > 1:
                 raise KeyboardInterrupt
+            them = "it" if len(self.runs) == 1 else "them"
             say(
-                "[bold]l[/] leave it running   [bold]s[/] stop and save   [bold]k[/] kill   "
+                f"[bold]l[/] leave {them} running   [bold]s[/] stop and save   [bold]k[/] kill   "
                 "[bold]Enter[/] go on watching"
             )
             answer = input("> ").strip().lower()[:1]
@@ -251,10 +288,14 @@ class _Interrupts:
         finally:
             self.asking, self.count = False, 0
         if answer == "l":
-            say(f"it goes on: rbp watch {self.run.id[-4:]}")
+            say(f"it goes on: rbp watch {self.runs[0].id[-4:]}" if len(self.runs) == 1 else "they go on: rbp ls")
             raise typer.Exit(0)
         if answer == "k":
-            kill(self.run)
+            for run in self._live():
+                try:
+                    kill(run)
+                except RunError as error:  # it has just ended, say; the others are meant all the same
+                    say(f"[red]{error}[/]")
         elif answer == "s":
             self._stop()
 
@@ -262,8 +303,14 @@ class _Interrupts:
         from rbp_engine.run.control import request_stop
 
         self.count = 0
-        request_stop(self.run)
+        for run in self._live():
+            request_stop(run)
         say("[yellow]stopping: a checkpoint is saved after this step[/]")
+
+    def _live(self) -> "list[RunDirectory]":
+        from rbp_engine.run.status import judge
+
+        return [run for run in self.runs if judge(run).live]
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
@@ -273,4 +320,6 @@ class _Interrupts:
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         from rbp_engine.run.control import signal_worker
 
-        signal_worker(self.run, signal.Signals(number))
+        for run in self.runs:
+            signal_worker(run, signal.Signals(number))
+        self.leaving = True

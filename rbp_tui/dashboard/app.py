@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from rbp_engine.errors import UserError
-from rbp_engine.run import control, launch
+from rbp_engine.run import control, queue
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord
 from rbp_tui.dashboard.dialogs import Confirm, Help
@@ -78,6 +78,13 @@ class Dashboard(App[None]):
         has_runs = self.runs.is_dir() and any(os.scandir(self.runs))
         self.switch_mode("runs" if has_runs else "presets")
         self.reader.start()
+        self._call_dispatcher()
+
+    @work(thread=True)
+    def _call_dispatcher(self) -> None:
+        """Runs may have been left in the queue by a dispatcher that was killed."""
+        with contextlib.suppress(UserError):
+            queue.ensure_dispatcher()
 
     def on_unmount(self) -> None:
         self.reader.stop()
@@ -194,9 +201,10 @@ class Dashboard(App[None]):
 
 
 def _start_and_reap(run: RunDirectory) -> None:
-    """Start a worker; a thread waits for its end, or it would stay behind as a zombie of the dashboard."""
-    worker = launch.start(run)
-    threading.Thread(target=worker.wait, daemon=True).start()
+    """Start a worker, or queue the run; a thread waits for the worker's end, or it would stay behind as a zombie."""
+    worker = queue.begin(run)
+    if worker is not None:
+        threading.Thread(target=worker.wait, daemon=True).start()
 
 
 def main(runs: Path) -> None:

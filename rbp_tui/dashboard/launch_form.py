@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 from rbp_engine.data.catalog import require
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, load_preset
-from rbp_engine.run import launch
+from rbp_engine.run import launch, queue
 from rbp_engine.run.layout import check_run_id
 
 
@@ -87,12 +87,13 @@ class LaunchForm(ModalScreen[None]):
         assert isinstance(app, Dashboard)
         try:
             run = launch.create(loaded, app.runs, run_id=run_id, command=command)
-            worker = launch.start(run)
+            worker = queue.begin(run)
         except UserError as error:
             app.call_from_thread(self.query_one("#verdict", Static).update, f"\n[red]{escape(str(error))}[/]")
             return
         # Somebody must wait for the worker, or it stays behind as a zombie when it ends.
-        threading.Thread(target=worker.wait, daemon=True).start()
+        if worker is not None:
+            threading.Thread(target=worker.wait, daemon=True).start()
         app.call_from_thread(self.dismiss)
         app.call_from_thread(app.open_run, run.id)
 
