@@ -171,13 +171,15 @@ def main() -> None:
         write_json(home / "dispatcher.json", {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())})
     dispatcher = Dispatcher()
     while True:
+        began = time.monotonic()
         dispatcher.look()
+        took = time.monotonic() - began
         with locked():
             if not entries():
                 (home / "dispatcher.json").unlink()
                 os.close(lock)
                 return
-        time.sleep(POLL_S)
+        time.sleep(max(POLL_S, 20.0 * took))  # hundreds of runs may wait, and the cores are for training
 
 
 if __name__ == "__main__":
