@@ -1,9 +1,10 @@
 """Runs as files, for whoever reads them: what a worker leaves, written by the same code, without a worker."""
 
+import ctypes
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,36 @@ def write_runs(write_run: WriteRun) -> Callable[[Path, int], None]:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    """A runs directory of its own, not there yet."""
-    return tmp_path / "runs"
+def without_privileges() -> Iterator[None]:
+    """Permissions count for root too, in this thread and those that it starts: the kernel's word, by capset(2)."""
+    if os.geteuid() != 0:
+        yield
+        return
+    before = _effective_capabilities()
+    _set_effective_capabilities(before & ~(1 << 1 | 1 << 2))  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    yield
+    _set_effective_capabilities(before)
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def _capabilities() -> tuple[ctypes.CDLL, _Header, Any]:
+    libc, header, sets = ctypes.CDLL(None, use_errno=True), _Header(0x20080522, 0), (_Sets * 2)()
+    assert libc.capget(ctypes.byref(header), sets) == 0, os.strerror(ctypes.get_errno())
+    return libc, header, sets
+
+
+def _effective_capabilities() -> int:
+    return int(_capabilities()[2][0].effective)
+
+
+def _set_effective_capabilities(effective: int) -> None:
+    libc, header, sets = _capabilities()
+    sets[0].effective = effective
+    assert libc.capset(ctypes.byref(header), sets) == 0, os.strerror(ctypes.get_errno())

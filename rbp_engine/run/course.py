@@ -26,13 +26,27 @@ PROBED_KEPT = 500
 
 @dataclass
 class Process:
-    """The newest of one rank: its step, when it was heard of (seconds since the epoch), its memory and its speed."""
+    """The newest of one rank: its step, when it was heard of (seconds since the epoch), its memory and its speed.
+
+    `logs` is the folder of its stdout and stderr, within the run's, where it has named one.
+    """
 
     rank: int
     step: int = 0
     seen: float = 0.0
     system: System | None = None
     metrics: Metrics | None = None
+    logs: str | None = None
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds that a step takes."""
+        return next((one.step_ms for one in (self.system, self.metrics) if one and one.step_ms is not None), None)
+
+    @property
+    def data_ms(self) -> float | None:
+        """Milliseconds of them that go into waiting for data."""
+        return next((one.data_ms for one in (self.system, self.metrics) if one and one.data_ms is not None), None)
 
     def hear(self, event: Event) -> None:
         """Take in an event of this rank."""
@@ -42,6 +56,8 @@ class Process:
             self.metrics = event.body
         elif isinstance(event.body, System):
             self.system = event.body
+        elif isinstance(event.body, RunStart):
+            self.logs = event.body.logs
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,8 @@ class Probed:
 
 @dataclass(frozen=True)
 class Course:
-    """A run as of a moment. `failure` is the first error of its newest attempt, over all ranks, by the clock."""
+    """A run as of a moment. `failure` is the first error of its newest attempt, over all ranks, by the clock; what a
+    rank says about others only counts where these have not spoken."""
 
     attempts: tuple[Attempt, ...] = ()
     alerts: tuple[Event, ...] = ()
@@ -128,8 +145,10 @@ class CourseBuilder:
             self._failure = None
 
     def _fail(self, event: Event) -> None:
-        first = self._failure
-        if isinstance(event.body, ErrorRaised) and (
-            first is None or (-event.attempt, event.t) < (-first.attempt, first.t)
-        ):
-            self._failure = event
+        if isinstance(event.body, ErrorRaised):
+            known = [one for one in (self._failure, event) if one is not None]
+            self._failure = min(known, key=lambda one: (-one.attempt, _about_others(one), one.t))
+
+
+def _about_others(event: Event) -> bool:
+    return isinstance(event.body, ErrorRaised) and event.body.about_others

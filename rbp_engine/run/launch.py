@@ -201,6 +201,7 @@ def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -
 def _announce(run: RunDirectory, attempt: int) -> None:
     """Have the summary say that an attempt is being started."""
     run.stop_request.unlink(missing_ok=True)
+    run.kill_request.unlink(missing_ok=True)
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
@@ -237,7 +238,7 @@ def _claim_attempt(run: RunDirectory) -> int:
         if not recorded and (claimant := _claimant(run.control / f"attempt-{claims[-1]}")):
             raise RunError(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
-        if recorded and verdict.live:
+        if recorded and verdict.live and verdict.status != "queued":
             raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
         if verdict.status == "completed":
             raise RunError(f"{run.id} is complete; there is nothing to resume")

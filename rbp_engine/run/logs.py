@@ -13,15 +13,17 @@ STREAMS = ("stdout.log", "stderr.log")
 
 
 def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})) -> dict[str, tuple[Path, ...]]:
-    """stdout and stderr of the newest attempt, as far as they are there: by rank, "0", "1", …, and torchrun's "launcher".
+    """stdout and stderr of the newest attempt, as far as they are there: by rank, "0", "1", …, and of the "launcher".
 
     A single process has `ranks/0`. torchrun makes `ranks/<id>_<random>/attempt_0/<local rank>` on each node; `named` are
-    the folders, within the run's, that ranks have named at their start: `named_folders` reads them.
+    the folders, within the run's, that ranks have named at their start: `named_folders` reads them. On several nodes a
+    process that has named none goes by node and local rank, as "1.0".
     """
     attempt = last_attempt(run)
     folders = {str(rank): run.path / folder for rank, folder in sorted(named.items())}
-    for path in _torchrun_folders(run, attempt.get("t")):  # who failed early has not named one
-        folders.setdefault(path.name, path)
+    for name, path in _torchrun_folders(run, attempt.get("t")).items():
+        if path not in folders.values():
+            folders.setdefault(name, path)
     if not folders:
         folders = {"0": run.stdout().parent}
     found = {name: files for name, folder in folders.items() if (files := _streams(run, folder))}
@@ -39,15 +41,19 @@ def named_folders(run: RunDirectory) -> dict[int, str]:
     return found
 
 
-def _torchrun_folders(run: RunDirectory, started: float | None) -> list[Path]:
-    """The folders by local rank that torchrun has made since the attempt was started."""
+def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Path]:
+    """The folders that torchrun has made since the attempt was started, or all of them."""
+    found = {}
     try:
-        made = [(path.stat().st_mtime, path) for path in run.ranks.glob("*/attempt_0") if path.is_dir()]
-        newest = [path for t, path in sorted(made, reverse=True) if started is None or t >= started - 1.0]
-        local = [path for folder in newest for path in folder.iterdir() if path.name.isdigit()]
+        made = sorted((path.stat().st_mtime, path) for path in run.ranks.glob("*/attempt_0") if path.is_dir())
+        nodes = [path for t, path in made if started is None or t >= started - 1.0]
+        for number, node in enumerate(nodes):
+            prefix = f"{number}." if len(nodes) > 1 else ""
+            local = sorted((path for path in node.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+            found |= {f"{prefix}{path.name}": path for path in local}
     except OSError:  # the run was removed at this moment
-        return []
-    return sorted(local, key=lambda path: int(path.name))
+        return {}
+    return found
 
 
 def _streams(run: RunDirectory, folder: Path) -> tuple[Path, ...]:

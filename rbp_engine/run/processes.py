@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -12,11 +13,19 @@ from rbp_engine.run.layout import RunDirectory
 MARKER = "RBP_RUN_ID"
 # Two runs directories may hold the same id, so the folder is part of the mark.
 FOLDER = "RBP_RUN_DIR"
+# A hook knows the run by the same variables, and is none of its processes: it may well resume it, or train another.
+HOOK = "RBP_HOOK"
+MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON")
 
 
 def marker(run: RunDirectory) -> dict[str, str]:
     """The environment variables that every process of the run carries."""
-    return {MARKER: run.id, FOLDER: str(run.path.resolve())}
+    return {MARKER: run.id, FOLDER: str(run.path.resolve()), HOOK: ""}
+
+
+def without_marks(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for what belongs to no run, whoever starts it."""
+    return {name: value for name, value in environment.items() if name not in MARKS}
 
 
 def start_time(pid: int) -> float | None:
@@ -48,7 +57,7 @@ def processes_of(run: RunDirectory) -> list[psutil.Process]:
             environment = process.environ()
         except (psutil.Error, OSError):
             continue
-        if all(environment.get(name) == value for name, value in mark.items()):
+        if all(environment.get(name, "") == value for name, value in mark.items()):
             found.append(process)
     return found
 

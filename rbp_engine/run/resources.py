@@ -9,12 +9,12 @@ from rbp_engine.run.layout import RunDirectory, read_json
 @dataclass(frozen=True)
 class Resources:
     """`processes` per node, `nodes`, `rendezvous` "host:port" of the first node (several nodes only), and the `devices`
-    of this host that the run may see: GPU indices in PCI order, empty for all of them."""
+    of this host that the run may see: GPU indices in PCI order, or names of their slices (MIG); empty for all."""
 
     processes: int = 1
     nodes: int = 1
     rendezvous: str = ""
-    devices: tuple[int, ...] = ()
+    devices: tuple[int | str, ...] = ()
 
     @property
     def world_size(self) -> int:

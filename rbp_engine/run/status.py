@@ -1,7 +1,8 @@
 """What is the matter with a run: from evidence, never from an exit code.
 
 The worker writes `starting`, `running`, `stopping` and its own end: `completed`, `stopped`, `preempted`, `failed`;
-`rbp kill` writes `killed`. `lost` and `stalled` are judged here, by whoever reads, and stored nowhere.
+`rbp kill` writes `killed`, the queue `queued`. `lost` and `stalled` are judged here, by whoever reads, and stored
+nowhere.
 """
 
 import socket
@@ -47,7 +48,7 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     summary = summary or read_summary(run)
     if summary is None:
         return Verdict("lost", "summary.json is missing or damaged")
-    if summary.status in ENDED:
+    if summary.status in ENDED or summary.status == "queued":  # what waits gives no sign of life and needs none
         return Verdict(summary.status, summary.reason)
     now = time.time() if now is None else now
     attempt = last_attempt(run)

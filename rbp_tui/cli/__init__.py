@@ -6,7 +6,7 @@ import sys
 import typer
 
 from rbp_engine.errors import UserError
-from rbp_tui.cli import data, doctor, evaluate, presets, report, run_group, runs, train
+from rbp_tui.cli import data, doctor, evaluate, presets, queue, report, run_group, runs, train
 from rbp_tui.cli.output import RunsDir, fail
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 train.register(app)
 runs.register(app)
+queue.register(app)
 run_group.register(app)
 presets.register(app)
 data.register(app)

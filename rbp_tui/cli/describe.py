@@ -30,6 +30,9 @@ def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, A
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.get("t")))
         text = f"{started} on {attempt.get('host')}, process {attempt.get('pid')}"
         table.add_row(f"attempt {attempt.get('attempt')}", escape(text))
+    for fault in identity.get("faults") or []:
+        text = f"{fault.get('status')}: {fault.get('reason')}; started again"
+        table.add_row(f"after attempt {fault.get('attempt')}", escape(text))
     table.add_row("preset", escape(str(run.preset_toml)))
     return table
 

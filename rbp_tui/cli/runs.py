@@ -11,6 +11,7 @@ import typer
 from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
 from rbp_tui.cli.resources import Inexact, Nproc
 from rbp_tui.cli.run_choice import Run, as_plain, find
+from rbp_tui.cli.several import Gpus, Retries
 
 if TYPE_CHECKING:
     from rbp_engine.run.layout import RunDirectory
@@ -137,6 +138,8 @@ def kill(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
 
 def resume(
     run: Run,
+    gpus: Gpus = None,
+    retries: Retries = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
     nproc: Nproc = None,
     inexact: Inexact = False,
@@ -145,7 +148,8 @@ def resume(
 ) -> None:
     """Go on with a run from its newest checkpoint, exactly where it was, and follow it.
 
-    It takes as many processes as before. A run on several nodes is resumed as it was started, on each of them.
+    It takes as many processes as before; one that came from the queue goes back into it, and waits for a device again.
+    A run on several nodes is resumed as it was started, on each of them.
     """
     from rbp_engine.run.resources import read_resources
     from rbp_tui.cli.train import start_and_follow
@@ -154,7 +158,11 @@ def resume(
     resources = read_resources(directory)
     if nproc is not None:
         resources = replace(resources, processes=nproc)
-    raise typer.Exit(start_and_follow(directory, resources, detach=detach, as_json=as_json, inexact=inexact))
+    raise typer.Exit(
+        start_and_follow(
+            directory, resources, detach=detach, as_json=as_json, gpus=gpus, retries=retries, inexact=inexact
+        )
+    )
 
 
 def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:

@@ -1,9 +1,10 @@
 """`rbp train`: start a run and follow it."""
 
+import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ import typer
 
 from rbp_tui.cli.output import Json, RunsDir, print_json, say
 from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
+from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queued
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
@@ -20,12 +22,13 @@ if TYPE_CHECKING:
     from rbp_engine.run.status import Verdict
 
 EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
+CALL_DISPATCHER_EVERY_S = 5.0
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
-        "rbp train mine.toml seed=2 --detach"
+        "rbp train mine.toml --seeds 1,2,3 --detach"
     )(train)
 
 
@@ -43,6 +46,9 @@ def train(
     resume_or_start: Annotated[
         bool, typer.Option("--resume-or-start", help="With --id: go on with that run, or start it.")
     ] = False,
+    seeds: Seeds = None,
+    gpus: Gpus = None,
+    retries: Retries = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
     nproc: Nproc = None,
     nnodes: Nnodes = None,
@@ -59,36 +65,46 @@ def train(
 
     The run goes on if the terminal goes away. Ctrl-C asks what to do.
 
+    With --seeds or --gpus, runs wait in a queue until each can have a device of its own (rbp queue).
+
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
     """
     from rbp_engine.data.catalog import require
     from rbp_engine.machine import runs_directory
     from rbp_engine.preset import load_preset
-    from rbp_engine.run import launch
+    from rbp_engine.run import launch, queue
     from rbp_engine.run.resources import Resources
     from rbp_engine.run.status import LOST_AFTER_S, judge
     from rbp_tui.cli.dry_run import print_dry_run
 
     asked = given_resources(nproc, nnodes, rdzv)
-    several = asked is not None and asked.nodes > 1
-    if run_id is None and (resume_or_start or (several and not dry_run and not slurm)):
+    many_nodes = asked is not None and asked.nodes > 1
+    if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
         raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
     loaded = load_preset(preset, overrides or [])
+    several = chosen_seeds(seeds, run_id, loaded)
     runs = runs_directory(runs_dir)
+    takes = asked or Resources()
     if dry_run or slurm:
         words = [preset, *(overrides or [])]
-        print_dry_run(loaded, words, runs, run_id, asked or Resources(), slurm=slurm or several, as_json=as_json)
+        print_dry_run(loaded, words, runs, run_id, takes, slurm=slurm or many_nodes, as_json=as_json)
+        if several:
+            say(f"[dim]once for each of the seeds {', '.join(map(str, several))}, each on a device of its own[/]")
         return
     if "data.name" not in loaded.own_code:
         require(loaded.preset.data.name)
+    command = ["rbp", *sys.argv[1:]]
+    if several or (gpus is not None and not resume_or_start):
+        queued = queue.submit(
+            loaded, runs, several, takes, retries or 0, gpus=gpus or "auto", run_id=run_id, command=command
+        )
+        raise typer.Exit(follow_queued(queued, detach=detach, as_json=as_json))
 
     def new() -> "RunDirectory":
-        return launch.create(
-            loaded, runs, run_id=run_id, command=["rbp", *sys.argv[1:]], resources=asked or Resources()
-        )
+        return launch.create(loaded, runs, run_id=run_id, command=command, resources=takes)
 
-    if run_id is None or not (resume_or_start or several):
-        raise typer.Exit(start_and_follow(new(), detach=detach, as_json=as_json))
+    if run_id is None or not (resume_or_start or many_nodes):
+        raise typer.Exit(start_and_follow(new(), detach=detach, as_json=as_json, retries=retries))
     run = find_or_make(loaded, runs, run_id, new)
     if judge(run).status == "completed":
         say(f"{run.id} is complete already")
@@ -96,7 +112,16 @@ def train(
     # The node of an attempt before may have died without a word: it counts as live for half a minute.
     patience_s = LOST_AFTER_S + 5.0
     raise typer.Exit(
-        start_and_follow(run, asked, detach=detach, as_json=as_json, inexact=inexact, patience_s=patience_s)
+        start_and_follow(
+            run,
+            asked,
+            detach=detach,
+            as_json=as_json,
+            gpus=gpus,
+            retries=retries,
+            inexact=inexact,
+            patience_s=patience_s,
+        )
     )
 
 
@@ -106,13 +131,17 @@ def start_and_follow(
     *,
     detach: bool,
     as_json: bool,
+    gpus: str | None = None,
+    retries: int | None = None,
     inexact: bool = False,
     patience_s: float = 0.0,
 ) -> int:
-    """Start the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
-    from rbp_engine.run import launch
+    """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
+    from rbp_engine.run import queue
 
-    worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
+    worker = queue.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
+    if worker is None:
+        return follow_queued([run], detach=detach, as_json=as_json)
     if detach:
         return report_start(run, as_json=as_json)
     verdict = follow_live(run, as_json=as_json, owner=True)
@@ -127,7 +156,7 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict"
     from rbp_tui.cli.follow import follow
     from rbp_tui.cli.views import JsonLines, PlainLines, live_picture
 
-    interrupts = _Interrupts(run) if owner else None
+    interrupts = Interrupts([run]) if owner else None
     tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
     if as_json or not sys.stdout.isatty():
         return follow(run, JsonLines() if as_json else PlainLines(), tick=tick)
@@ -136,7 +165,7 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict"
         try:
             with live_picture(hint) as view:
                 return follow(run, view, tick=tick)
-        except _Asked:
+        except Asked:
             if interrupts is not None:
                 interrupts.ask()
 
@@ -216,7 +245,7 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
     from rbp_engine.run.status import judge
     from rbp_engine.run.summary import read_summary
 
-    while (verdict := judge(run)).status in ("starting", "queued"):
+    while (verdict := judge(run)).status == "starting":
         time.sleep(0.1)
     summary = read_summary(run)
     if as_json:
@@ -230,44 +259,59 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
     return 1
 
 
-class _Asked(Exception):
+class Asked(Exception):
     """Ctrl-C at a terminal: the live picture makes room for a question."""
 
 
-class _Interrupts:
-    """What signals to `rbp train` mean for its run.
+class Interrupts:
+    """What signals to `rbp train` mean for its runs.
 
     At a terminal the first Ctrl-C asks and the second stops and saves; without one the first stops and saves.
-    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted.
+    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted; a run that
+    is queued leaves the queue.
     """
 
-    def __init__(self, run: "RunDirectory") -> None:
-        self.run = run
+    def __init__(self, runs: "Sequence[RunDirectory]") -> None:
+        self.runs = runs
         self.count = 0
+        self.leaving = False
+        self.called = 0.0
         self.asking = False
         signal.signal(signal.SIGINT, self._on_interrupt)
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._pass_on)
 
     def tick(self) -> None:
-        """Called between looks at the run; raises _Asked to leave the picture."""
+        """Called between looks at the runs; raises Asked to leave the picture."""
+        from rbp_engine.errors import UserError
+        from rbp_engine.run import queue
+
+        if self.leaving:
+            for run in self.runs:
+                queue.withdraw(run)
+        if time.monotonic() - self.called > CALL_DISPATCHER_EVERY_S:
+            self.called = time.monotonic()
+            with contextlib.suppress(UserError):
+                queue.ensure_dispatcher()
         if not self.count:
             return
         if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
-            raise _Asked
+            raise Asked
         self._stop()
 
     def ask(self) -> None:
         """Leave it running, stop and save, or kill; anything else goes on watching."""
         from rbp_engine.run.control import kill
+        from rbp_engine.run.errors import RunError
 
         try:
             # From here on Ctrl-C interrupts; one that came between the first and here has only been counted.
             self.asking = True
             if self.count > 1:
                 raise KeyboardInterrupt
+            them = "it" if len(self.runs) == 1 else "them"
             say(
-                "[bold]l[/] leave it running   [bold]s[/] stop and save   [bold]k[/] kill   "
+                f"[bold]l[/] leave {them} running   [bold]s[/] stop and save   [bold]k[/] kill   "
                 "[bold]Enter[/] go on watching"
             )
             answer = input("> ").strip().lower()[:1]
@@ -276,10 +320,14 @@ class _Interrupts:
         finally:
             self.asking, self.count = False, 0
         if answer == "l":
-            say(f"it goes on: rbp watch {self.run.id[-4:]}")
+            say(f"it goes on: rbp watch {self.runs[0].id[-4:]}" if len(self.runs) == 1 else "they go on: rbp ls")
             raise typer.Exit(0)
         if answer == "k":
-            kill(self.run)
+            for run in self._live():
+                try:
+                    kill(run)
+                except RunError as error:  # it has just ended, say; the others are meant all the same
+                    say(f"[red]{error}[/]")
         elif answer == "s":
             self._stop()
 
@@ -287,8 +335,14 @@ class _Interrupts:
         from rbp_engine.run.control import request_stop
 
         self.count = 0
-        request_stop(self.run)
+        for run in self._live():
+            request_stop(run)
         say("[yellow]stopping: a checkpoint is saved after this step[/]")
+
+    def _live(self) -> "list[RunDirectory]":
+        from rbp_engine.run.status import judge
+
+        return [run for run in self.runs if judge(run).live]
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
@@ -298,4 +352,6 @@ class _Interrupts:
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         from rbp_engine.run.control import signal_ranks
 
-        signal_ranks(self.run, signal.Signals(number))
+        for run in self.runs:
+            signal_ranks(run, signal.Signals(number))
+        self.leaving = True

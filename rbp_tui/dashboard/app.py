@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from rbp_engine.errors import UserError
-from rbp_engine.run import control
+from rbp_engine.run import control, queue
 from rbp_engine.run.annotations import change_tags, read_annotations, set_note
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord, run_names
@@ -98,6 +98,13 @@ class Dashboard(App[None]):
         # With runs to look at it opens on them, else where a run is begun.
         self.switch_mode("runs" if _has_runs(self.runs) else "presets")
         self.reader.start()
+        self._call_dispatcher()
+
+    @work(thread=True)
+    def _call_dispatcher(self) -> None:
+        """Runs may have been left in the queue by a dispatcher that was killed."""
+        with contextlib.suppress(UserError):
+            queue.ensure_dispatcher()
 
     def _take_keys(self) -> None:
         keys, problem = read_keys()

@@ -14,9 +14,10 @@ from rbp_engine.errors import UserError
 from rbp_engine.machine import runs_directory
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.preset.search import find_by_name, shown
-from rbp_engine.run import launch
+from rbp_engine.run import launch, queue
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory, check_run_id
+from rbp_engine.run.resources import Resources
 from rbp_engine.run.store import RunRecord
 from rbp_tui.run_text import short_id
 
@@ -115,25 +116,20 @@ def _is_run_of(record: RunRecord, experiment: str, seed: int) -> bool:
 
 
 def launch_runs(request: LaunchRequest) -> list[RunDirectory]:
-    """Create and start a run for each seed. Raises UserError; nothing is created where the request is refused."""
+    """Create and start a run, or queue one for each of several seeds. Raises UserError; then nothing is left behind."""
     presets, command = request.check(), request.command
-    runs: list[RunDirectory] = []
-    for loaded in presets:
-        try:
-            run = launch.create(loaded, request.runs, run_id=request.run_id.strip() or None, command=command)
-            start_and_reap(run)
-        except UserError as error:
-            if runs:
-                raise RunError(f"{len(runs)} of {len(presets)} runs have been started, then: {error}") from error
-            raise
-        runs.append(run)
-    return runs
+    if len(presets) > 1:
+        return queue.submit(presets[0], request.runs, request.seed_list, Resources(), command=command)
+    run = launch.create(presets[0], request.runs, run_id=request.run_id.strip() or None, command=command)
+    start_and_reap(run)
+    return [run]
 
 
 def start_and_reap(run: RunDirectory) -> None:
-    """Start a worker; a thread waits for its end, or it would stay behind as a zombie of the dashboard."""
-    worker = launch.start(run)
-    threading.Thread(target=worker.wait, daemon=True).start()
+    """Start a worker, or queue the run; a thread waits for the worker's end, or it would stay behind as a zombie."""
+    worker = queue.begin(run)
+    if worker is not None:
+        threading.Thread(target=worker.wait, daemon=True).start()
 
 
 def reference(path: Path, name: str) -> str:

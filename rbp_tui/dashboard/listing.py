@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rbp_engine.run.annotations import read_annotations
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import judge
-from rbp_engine.run.store import RunRecord, in_order_of_creation, is_run, record, run_names, unreadable
+from rbp_engine.run.status import Verdict, judge
+from rbp_engine.run.store import RunRecord, in_order_of_creation, is_run, run_names, unreadable
+from rbp_engine.run.summary import load_summary
 
 JUDGE_LIVE_EVERY_S = 1.0
 # A run that is lost may yet be found to have left word; but that takes reading, and its files hardly change any more.
@@ -70,16 +72,17 @@ class RunListing:
         before = self._known.get(name)
         if before is None or not summary:
             run = RunDirectory(self.runs / name)
-            return _Known(_read(run), summary, annotations, now, now, beats=False) if is_run(run) else None
+            return _Known(_read(run, beats=False), summary, annotations, now, now, beats=False) if is_run(run) else None
         old = before.record
         if summary != before.summary:
-            return _Known(_read(old.run), summary, annotations, now, now, beats=True)
+            return _Known(_read(old.run, beats=True), summary, annotations, now, now, beats=True)
         if annotations != before.annotations:
             noted = replace(old, annotations=read_annotations(old.run))
             before = replace(before, annotations=annotations, record=noted)
         patience = JUDGE_LIVE_EVERY_S if old.verdict.live else JUDGE_LOST_EVERY_S
         if (old.verdict.live or old.verdict.status == "lost") and now - before.judged >= patience:
-            before = replace(before, judged=now, record=_judged(before, now))
+            judged = _judged(before.record, now - before.seen, beats=before.beats)
+            before = replace(before, judged=now, record=judged)
         return before
 
 
@@ -94,27 +97,26 @@ def _stamp(path: str) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(run: RunDirectory) -> RunRecord:
+def _read(run: RunDirectory, *, beats: bool) -> RunRecord:
     try:
-        return record(run)
-    except Exception as error:  # whatever stands in its files, the other runs are listed
-        return _broken(run, error)
+        summary = load_summary(run)
+        unjudged = RunRecord(run, summary, Verdict(summary.status, summary.reason), read_annotations(run))
+    except RunError as error:
+        return unreadable(run, str(error))
+    return _judged(unjudged, 0.0, beats=beats)
 
 
-def _judged(known: _Known, now: float) -> RunRecord:
-    """The record with its status as of now.
+def _judged(record: RunRecord, silence: float, *, beats: bool) -> RunRecord:
+    """The record with its status as of now; its summary has been as it is for `silence` seconds.
 
-    Clocks may be wrong, and other hosts have others: once a run was seen to change, its silence is what has passed here
-    since then, on top of the time that it has written itself.
+    Clocks may be wrong, and other hosts have others: of a run that was seen to change (`beats`), the silence counts
+    from the moment that it has written itself, whatever the clock here says.
     """
-    old = known.record
-    moment = old.summary.updated + (now - known.seen)
+    moment = record.summary.updated + silence
     try:
-        verdict = judge(old.run, old.summary, moment if known.beats else max(moment, time.time()))
-    except Exception as error:
-        return _broken(old.run, error)
-    return old if verdict == old.verdict else replace(old, verdict=verdict)
-
-
-def _broken(run: RunDirectory, error: Exception) -> RunRecord:
-    return unreadable(run, f"its files are damaged, or of another version of rbp: {type(error).__name__}: {error}")
+        verdict = judge(record.run, record.summary, moment if beats else max(moment, time.time()))
+    except Exception as error:  # whatever stands in its files, the other runs are listed
+        return unreadable(
+            record.run, f"its files are damaged, or of another version of rbp: {type(error).__name__}: {error}"
+        )
+    return record if verdict == record.verdict else replace(record, verdict=verdict)

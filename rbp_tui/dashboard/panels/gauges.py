@@ -11,6 +11,7 @@ from rbp_engine.run.curves import Curve
 from rbp_engine.run.events import System
 from rbp_tui import format as fmt
 
+LARGEST = 1e300
 SPARKED = 200  # points that a sparkline is drawn from, the newest
 
 
@@ -117,7 +118,10 @@ def _mean(row: list[Any]) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """Probes write what they like: numbers may be beyond all bounds, and JSON has whole ones of any length."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
+        return None
+    return float(value)
 
 
 def _spark(curve: Curve | None, width: int) -> str:

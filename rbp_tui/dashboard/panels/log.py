@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from rbp_engine.run.course import Course
 from rbp_engine.run.events import ErrorRaised, Event
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.logs import log_files
@@ -40,6 +41,7 @@ class LogPane(Vertical):
         self.names: list[str] = []
         self._tails: list[LogTail] = []
         self._failure: Event | None = None
+        self._folders: dict[int, str] = {}
 
     def compose(self) -> ComposeResult:
         yield Line(id="log_head")
@@ -62,7 +64,7 @@ class LogPane(Vertical):
     def follow(self, run: RunDirectory | None) -> None:
         """Show the log of another run."""
         if run != self.run:
-            self.run, self._failure = run, None
+            self.run, self._failure, self._folders = run, None, {}
             self._open("")
             self._look()
 
@@ -72,10 +74,11 @@ class LogPane(Vertical):
             self._open(name)
             self._look()
 
-    def know_failure(self, failure: Event | None) -> None:
-        """The error that the run ended with, for `show_traceback`."""
-        if failure is not self._failure:
-            self._failure = failure
+    def know(self, course: Course) -> None:
+        """Where the processes write, and the error that the run ended with, for `show_traceback`."""
+        self._folders = {process.rank: process.logs for process in course.processes if process.logs}
+        if course.failure is not self._failure:
+            self._failure = course.failure
             if self.shown == TRACEBACK:
                 self._open("")
             self._show_head()
@@ -137,7 +140,7 @@ class LogPane(Vertical):
         """Find the files: they are made late, and a resume may make others."""
         if self.run is None or self.shown == TRACEBACK:
             return
-        files = log_files(self.run)
+        files = log_files(self.run, self._folders)
         self.names = list(files)
         if not self.shown and files:
             self.shown = next(iter(files))

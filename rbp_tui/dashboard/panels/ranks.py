@@ -14,7 +14,7 @@ HEADING = f"{'rank':>4}{'step ms':>8}{'skew':>6}{'data':>6}{'memory':>9}{'peak':
 
 def ranks_text(processes: Sequence[Process], shown: int | None) -> Text:
     """A row for each rank. `skew` is its time for a step over the median; silent is who was left by the others."""
-    times = [metrics.step_ms for one in processes if (metrics := one.metrics) and metrics.step_ms]
+    times = [one.step_ms for one in processes if one.step_ms]
     median = statistics.median(times) if times else None
     newest = max(one.seen for one in processes)
     text = Text(HEADING + "\n", style="")
@@ -28,10 +28,9 @@ def ranks_text(processes: Sequence[Process], shown: int | None) -> Text:
 
 
 def _row(process: Process, median: float | None) -> str:
-    system, metrics = process.system, process.metrics
-    step_ms = metrics.step_ms if metrics else None
+    system, step_ms, data_ms = process.system, process.step_ms, process.data_ms
     skew = f"{100 * (step_ms / median - 1):+.0f} %" if step_ms and median else "–"
-    data = f"{100 * metrics.data_ms / step_ms:.0f} %" if metrics and step_ms and metrics.data_ms is not None else "–"
+    data = f"{100 * data_ms / step_ms:.0f} %" if step_ms and data_ms is not None else "–"
     used = None if system is None else system.rss if system.mem_allocated is None else system.mem_allocated
     busy = "–" if system is None or system.gpu_util is None else f"{100 * system.gpu_util:.0f} %"
     peak = None if system is None else system.mem_peak

@@ -117,7 +117,7 @@ class MonitorScreen(MonitorActions):
         if self.seen is not None:
             self._show_curves(self.seen, "#charts")
             self._show_lines(self.seen)
-            self.query_one(LogPane).know_failure(self.seen.course.failure)
+            self.query_one(LogPane).know(self.seen.course)
 
     def _show_rest(self) -> None:
         """What need not follow each event, and the head, since time passes without any."""

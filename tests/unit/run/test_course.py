@@ -72,3 +72,20 @@ def test_a_snapshot_stays_as_it_was() -> None:
     assert len(before.alerts) == 1
     assert before.processes[0].system is None
     assert before.attempts[0].seen == 1.0
+
+
+def test_what_a_rank_says_of_others_is_no_failure_once_these_have_spoken() -> None:
+    builder = CourseBuilder()
+    builder.add([event(1.0, RunStart(world_size=2)), event(2.0, ErrorRaised("peer gone", about_others=True))])
+    assert builder.course().failure is not None
+    cause = event(3.0, ErrorRaised("out of memory"), rank=1)
+    builder.add([cause])
+    assert builder.course().failure is cause
+
+
+def test_a_rank_tells_its_speed_and_its_logs_itself() -> None:
+    builder = CourseBuilder()
+    builder.add([event(1.0, RunStart(world_size=2)), event(1.0, RunStart(world_size=2, logs="ranks/x/1"), rank=1)])
+    builder.add([event(2.0, System(rss=1, step_ms=30.0, data_ms=3.0), rank=1)])
+    _, second = builder.course().processes
+    assert (second.logs, second.step_ms, second.data_ms) == ("ranks/x/1", 30.0, 3.0)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.run.events import EventWriter, RunStart
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.logs import log_files
+from rbp_engine.run.logs import log_files, named_folders
 
 
 @pytest.fixture
@@ -68,3 +69,19 @@ def test_of_several_nodes_each_process_is_named_by_its_node(run: RunDirectory) -
     torchrun_folder(run, "r_a", 101.0)
     torchrun_folder(run, "r_b", 102.0)
     assert list(log_files(run)) == ["0.0", "0.1", "1.0", "1.1"]
+
+
+def test_a_rank_that_has_named_its_folder_is_found_there_but_never_outside_of_the_run(run: RunDirectory) -> None:
+    attempt_of(run, 1, 100.0)
+    first, second = (torchrun_folder(run, name, 101.0, ranks=1) / "0" for name in ("r_a", "r_b"))
+    outside = run.path.parent / "elsewhere"
+    outside.mkdir()
+    (outside / "stdout.log").touch()
+    for rank, folder in enumerate((first.relative_to(run.path), second.relative_to(run.path), "../elsewhere")):
+        writer = EventWriter(run.events(rank), 1, rank)
+        writer.write(RunStart(world_size=3, logs=str(folder)), 0)
+        writer.close()
+    named = named_folders(run)
+    assert named[2] == "../elsewhere"
+    found = log_files(run, named)
+    assert {name: files[0].parent for name, files in found.items()} == {"0": first, "1": second}
