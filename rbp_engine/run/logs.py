@@ -43,7 +43,7 @@ def named_folders(run: RunDirectory) -> dict[int, str]:
 
 def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Path]:
     """The folders that torchrun has made since the attempt was started, or all of them."""
-    found = {}
+    found: dict[str, Path] = {}
     try:
         made = sorted((path.stat().st_mtime, path) for path in run.ranks.glob("*/attempt_0") if path.is_dir())
         nodes = [path for t, path in made if started is None or t >= started - 1.0]

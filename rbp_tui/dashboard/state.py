@@ -13,7 +13,8 @@ from rbp_engine.run.layout import write_json
 class ViewState:
     """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never; `left_live` the ids of the
     runs that were live then. `theme` is empty until one is chosen. `query` to `columns` are of the Runs screen; without
-    columns there are as many as fit. `compared` are the runs on the Compare screen, `baseline` is the pinned run.
+    columns there are as many as fit. `loss_log` to `top1_smoothing` are of the charts of the Monitor, `compared` to
+    `compared_smoothing` of the Compare screen; `baseline` is the pinned run.
     """
 
     left_at: float = 0.0
@@ -24,9 +25,13 @@ class ViewState:
     grouped: bool = False
     columns: list[str] = field(default_factory=list)
     x_axis: str = "epoch"
+    loss_log: bool = False
+    loss_smoothing: float = 0.0
+    top1_smoothing: float = 0.0
     compared: list[str] = field(default_factory=list)
     compared_curve: str = ""
     compared_over: str = ""
+    compared_smoothing: float = 0.0
     baseline: str = ""
 
 

@@ -163,8 +163,8 @@ class LogPane(Vertical):
             head.append(f" {label} ", style=style)
         if self.lines.wanted:
             head.append(f"   {self.lines.wanted!r} {self.lines.found()}", style="dim")
-        elif not self.names:
-            head.append("  nothing written yet" if self.run else "", style="dim")
+        elif self.run is not None and not self.lines.line_count:
+            head.append("   nothing written yet", style="dim")
         self.query_one("#log_head", Line).say(head)
 
     def _tabs(self) -> Sequence[str]:

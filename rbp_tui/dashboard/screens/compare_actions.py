@@ -43,7 +43,7 @@ class CompareActions(DashboardScreen):
     def __init__(self) -> None:
         super().__init__()
         self.comparison: Comparison | None = None
-        self.each_run = False
+        self.each_run = False  # as it is asked for; the comparison follows
         self.chosen = ""  # the key of the group that the keys are for
         self.hidden: set[str] = set()
         self.curves = ComparedCurves()
@@ -54,7 +54,8 @@ class CompareActions(DashboardScreen):
 
     def key_of(self, group: Group) -> str:
         """What a group is known by whatever comes and goes: its experiment, or its run."""
-        return group.runs[0].run.id if self.each_run else group.experiment
+        apart = self.comparison is not None and self.comparison.each_run
+        return group.runs[0].run.id if apart else group.experiment
 
     @property
     def group(self) -> Group | None:
@@ -68,7 +69,9 @@ class CompareActions(DashboardScreen):
 
     @property
     def curve(self) -> str:
-        return self.dashboard.state.compared_curve if self.dashboard.state.compared_curve in CURVES else next(iter(CURVES))
+        return (
+            self.dashboard.state.compared_curve if self.dashboard.state.compared_curve in CURVES else next(iter(CURVES))
+        )
 
     def mean(self, group: Group, name: str) -> MeanCurve | None:
         """A curve of a group, as far as it has been read."""
