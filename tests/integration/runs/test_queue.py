@@ -41,8 +41,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     write("")
     yield write
-    for entry in entries():
-        entry.path.unlink()
+    with locked():
+        for entry in entries():
+            entry.path.unlink()
     wait_for(lambda: queue.dispatcher_pid() is None)
 
 
