@@ -58,7 +58,10 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
         attempt = {}  # a new attempt is being started, and its process is not on record yet
     silence = max(0.0, now - summary.updated)
     if attempt and here and not is_alive(attempt.get("pid"), attempt.get("pid_started")):
-        return _find_out(run, attempt)
+        verdict = _find_out(run, attempt)
+        if verdict.status in ("lost", "killed") and run.kill_request.exists():
+            return Verdict("killed", "killed by rbp kill")  # which is about to say so itself
+        return verdict
     if silence > LOST_AFTER_S:
         if attempt and here:
             return Verdict("lost", f"no heartbeat for {silence:.0f} s, but process {attempt['pid']} is there")

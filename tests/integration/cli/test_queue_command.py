@@ -67,9 +67,12 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
         (third, 2, "queued"),
     ]
     assert known[0]["devices"] == ["cpu 0"]
-    assert known[1]["waits_for"] == f"needs 1 of 1: cpu 0 has {first}"
-    assert known[2]["waits_for"] == f"behind {second}"
-    assert "behind" in rbp("queue").stdout
+    assert known[1]["held"] == {"cpu 0": first}
+    assert known[2]["behind"] == [second]
+    told = [line.rstrip() for line in rbp("queue").stdout.splitlines()]
+    assert told[1].endswith("on cpu 0")
+    assert told[2].endswith(f"{first[-4:]} has cpu 0")
+    assert told[3].endswith(f"behind {second[-4:]}")
     assert [record["status"] for record in rbp.json("ls")] == ["running", "queued", "queued"]
 
     assert rbp.json("stop", second) == {
