@@ -7,13 +7,17 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test install install-dev lint clean
+.PHONY: demo test screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The pictures of the README, made anew from real runs.
+screenshots: $(VENV)/.installed
+	$(BIN)/python docs/screenshots.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

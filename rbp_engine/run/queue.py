@@ -75,15 +75,21 @@ def submit(
 
 
 def begin(
-    run: RunDirectory, *, gpus: str | None = None, retries: int | None = None
+    run: RunDirectory,
+    resources: Resources | None = None,
+    *,
+    gpus: str | None = None,
+    retries: int | None = None,
+    inexact: bool = False,
+    patience_s: float = 0.0,
 ) -> "subprocess.Popen[bytes] | None":
     """Start the next attempt of a run at once, and give back its worker; or put it into the queue, if that is where it
-    came from or `gpus` says so, and give back None. `gpus` and `retries` are as last time, unless given.
+    came from or `gpus` says so, and give back None. Resources, `gpus` and `retries` are as last time, unless given.
 
-    Raises RunError as `launch.start` does.
+    `inexact` and `patience_s` are as for `launch.start`, and it raises RunError as that does.
     """
     machine = read_machine()
-    resources = read_resources(run)
+    resources = resources or read_resources(run)
     asked = read_json(run.run_json).get("dispatch") or {}
     dispatch = asked | {key: value for key, value in (("gpus", gpus), ("retries", retries)) if value is not None}
     if dispatch.get("retries") and resources.nodes > 1:
@@ -94,13 +100,13 @@ def begin(
     if "gpus" in dispatch:
         _refuse_unless_ended(run)
         pool = _pool_for(resources, dispatch["gpus"], dispatch.get("device") or _device_of(run))
-        _describe(run, dispatch=dispatch)
+        _describe(run, dispatch=dispatch | {"inexact": inexact}, resources=resources.as_json())
         _enqueue([run], pool, resources.processes, dispatch.get("retries", 0))
         ensure_dispatcher()
         return None
     if dispatch != asked:
         _describe(run, dispatch=dispatch)
-    worker = launch.start(run)
+    worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
     if dispatch.get("retries") or machine.on_end or machine.on_failure:
         with locked():
             write_entry(new_entry(run, after=attempts_of(run) - 1, retries=dispatch.get("retries", 0)))

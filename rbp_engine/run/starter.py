@@ -30,7 +30,7 @@ def start_queued(run: RunDirectory) -> bool:
             return False
         _show_only(run, entry, claimed)
         try:
-            launch.start(run)
+            launch.start(run, inexact=bool(read_json(run.run_json).get("dispatch", {}).get("inexact")))
         except UserError as error:
             refuse(run, f"it could not be started: {error}")
             return False

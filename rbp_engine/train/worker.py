@@ -1,149 +1,91 @@
 """Entry point of a training process: `python -m rbp_engine.train.worker <run>`."""
 
 import contextlib
-import errno
 import os
-import socket
+import signal
 import sys
 import traceback
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rbp_engine.run.events import RunStart, WarningRaised
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.summary import read_summary
+from rbp_engine.train.failures import describe
 from rbp_engine.train.journal import Journal
+from rbp_engine.train.process import Process, end_with_parent
 from rbp_engine.train.signals import StopFlag
 
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
 EXIT_CODES = {"completed": 0, "failed": 1, "stopped": 4, "preempted": 4}
+# Set by whoever starts an attempt.
+ATTEMPT = "RBP_ATTEMPT"
 
 
 def main(folder: str) -> int:
     """Run one attempt of the run in `folder` and write down how it ended; the exit code says it once more."""
     run = RunDirectory(Path(folder).resolve())
+    process = Process.of(run)
+    if process.world_size > 1:
+        end_with_parent(run)
     stop = StopFlag(run)
     stop.install()
     summary = read_summary(run)
     if summary is None:
         sys.stderr.write(f"{run.summary_json} is missing or damaged\n")
         return EXIT_CODES["failed"]
-    journal = Journal(run, summary, attempt=int(os.environ.get("RBP_ATTEMPT", "1")))
+    journal = Journal(run, summary, int(os.environ.get(ATTEMPT, "1")), process)
+    preset: Preset | None = None
     try:
-        status = run_attempt(run, journal, stop)
-        reason = "" if status == "completed" else f"{stop.reason}, saved at step {summary.step}"
-        journal.end(status, reason)
+        from rbp_engine.preset import read_resolved
+
+        preset = read_resolved(run.preset_toml)
+
+        # From here on torch: the journal beats while it loads.
+        from rbp_engine.train.attempt import run_attempt
+
+        status, ranks = run_attempt(run, preset, journal, stop, process)
+        journal.end(status, "" if status == "completed" else f"{stop.reason(status)}, saved at step {summary.step}")
     except BaseException as error:
-        status = "failed"
-        told = traceback.format_exc()
-        journal.end(status, describe(error), told)  # first: on a full disk there may be no room for both
+        reason, told = describe(error, preset, process.world_size), traceback.format_exc()
         with contextlib.suppress(OSError):
+            if process.world_size > 1:
+                _end_as_one_of_many(journal, error, reason, told)
+            else:
+                journal.end("failed", reason, told)
+        with contextlib.suppress(OSError):  # on a full disk there may be no room for both
             sys.stderr.write(told)
+        if process.world_size > 1:
+            # The interpreter's own end would wait for communication that never comes.
+            sys.stdout.flush()
+            os._exit(EXIT_CODES["failed"])
+        return EXIT_CODES["failed"]
+    with contextlib.suppress(RuntimeError):  # all is written down; a process that is gone by now does no harm
+        ranks.leave()
+    if process.world_size > 1:
+        _tell_launcher(process, status, stop)
+        return 0  # anything else is a failure to torchrun
     return EXIT_CODES[status]
 
 
-def run_attempt(run: RunDirectory, journal: Journal, stop: StopFlag) -> str:
-    """Build everything from the run's preset, go on from the newest checkpoint if there is one, and train."""
-    from rbp_engine.preset import parse_checkpoint_every, read_resolved
+def _end_as_one_of_many(journal: Journal, error: BaseException, reason: str, told: str) -> None:
+    """Write down an error of this process's own; one that only tells of others is theirs to explain."""
+    from rbp_engine.train.distributed import is_about_others
 
-    preset = read_resolved(run.preset_toml)
+    if is_about_others(error):
+        journal.leave(f"lost the other processes: {reason.splitlines()[0]}", told)
+        return
+    journal.end("failed", reason, told)
+    from torch.distributed.elastic.multiprocessing.errors import ErrorHandler
 
-    # From here on torch: the journal has been beating while it loads.
-    from rbp_engine.train import checkpoint
-    from rbp_engine.train.assembly import build_feed, build_method, build_model, build_optimizer
-    from rbp_engine.train.checkpointer import Checkpointer
-    from rbp_engine.train.device import choose_device, describe_device
-    from rbp_engine.train.memory import MemoryGauge
-    from rbp_engine.train.optimisation import learning_rate
-    from rbp_engine.train.recorder import Recorder
-    from rbp_engine.train.tensorboard import TensorBoardLog
-    from rbp_engine.train.trainer import report_test, train
-
-    device = choose_device(preset.run.device)
-    seed_everything(preset.run.seed)
-    feed = build_feed(run, preset, device)
-    model = build_model(run, preset, feed, device)
-    method = build_method(preset)
-    optimizer = build_optimizer(preset, model)
-
-    checkpoint.remove_leftovers(run.checkpoints)
-    found, skipped = checkpoint.find_newest(run.checkpoints)
-    at = found.progress if found else checkpoint.Progress()
-    board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1)
-    recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device)
-    if found:
-        recorder.restore(checkpoint.load(found, model, optimizer), at)
-        if at.position == 0 and journal.summary.best.get("epoch") == at.epoch:
-            checkpoint.keep_as_best(found)  # a kill may have come between the checkpoint and its copy
-    else:
-        recorder.reset()
-    journal.write(
-        RunStart(
-            resumed_from=found.path.name if found else None,
-            device=describe_device(device),
-            host=socket.gethostname(),
-            steps_per_epoch=len(feed.train),
-            epochs=preset.train.epochs,
-            epoch=at.epoch,
-        )
-    )
-    journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")
-    for sentence in skipped:
-        journal.write(WarningRaised(f"passed over a checkpoint: {sentence}"))
-        journal.say(f"passed over a checkpoint: {sentence}")
-    journal.update(status="running", reason="", steps=len(feed.train) * preset.train.epochs)
-    status = train(
-        model,
-        method,
-        optimizer,
-        feed.train,
-        feed.validation,
-        partial(
-            learning_rate,
-            lr=preset.optim.lr,
-            epochs=preset.train.epochs,
-            schedule=preset.optim.schedule,
-            warmup_epochs=preset.optim.warmup_epochs,
-        ),
-        recorder,
-        Checkpointer(
-            run,
-            model,
-            optimizer,
-            recorder,
-            every=parse_checkpoint_every(preset.train.checkpoint_every),
-            experiment=journal.summary.experiment,
-        ),
-        stop,
-        epochs=preset.train.epochs,
-        at=at,
-    )
-    if status == "completed" and feed.test is not feed.validation:
-        report_test(model, method, feed.test, recorder, checkpoint.find_best(run.checkpoints))
-    board.close()
-    return status
+    ErrorHandler().record_exception(error)  # for the launcher's log
 
 
-def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch; order and augmentation of the data have seeds of their own."""
-    import random
-
-    import numpy as np
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-def describe(error: BaseException) -> str:
-    """One sentence on what ended the run, with a way on where there is one."""
-    name = type(error).__name__
-    if name == "NonFiniteLoss":
-        return f"{error}; the last checkpoint is good. Try a lower optim.lr or warm-up, then resume or start again"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space left on the device of the runs directory; make room, then resume"
-    text = str(error).strip()
-    return f"{name}: {text}" if text else name
+def _tell_launcher(process: Process, status: str, stop: StopFlag) -> None:
+    """Where only another node was signalled, this node's launcher would wait minutes for that one's."""
+    if status == "preempted" and stop.signal is None and process.nodes > 1 and process.local_rank == 0:
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def root(
     from rbp_engine.machine import runs_directory
     from rbp_tui.dashboard.app import main as dashboard
 
-    dashboard(runs_directory(runs_dir))
+    raise typer.Exit(dashboard(runs_directory(runs_dir)))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rbp_engine.run.store import RunRecord
 
 
-def describe_run(run: "RunDirectory", record: "RunRecord | None", identity: dict[str, Any]) -> "RenderableType":
+def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, Any]) -> "RenderableType":
     """A table of what is known about a run; what is missing or damaged is said in its place."""
     from rich.markup import escape
     from rich.table import Table
@@ -21,11 +21,8 @@ def describe_run(run: "RunDirectory", record: "RunRecord | None", identity: dict
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("run", f"[bold]{escape(run.id)}[/]")
-    if record is None:
-        table.add_row("status", "[red]summary.json is missing or damaged[/]")
-    else:
-        for name, text in _state(record):
-            table.add_row(name, text)
+    for name, text in _state(record):
+        table.add_row(name, text)
     table.add_row("folder", escape(str(run.path)))
     for name, text in _origin(identity):
         table.add_row(name, escape(text))
@@ -47,10 +44,13 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {escape(verdict.reason)}" if verdict.reason else ""
+    status = ("status", status_text(verdict.status) + reason)
+    if not record.readable:
+        return [status]
     best_epoch = summary.best.get("epoch")
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows = [
-        ("status", status_text(verdict.status) + reason),
+        status,
         ("what", f"{escape(summary.preset)}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
         ("experiment", summary.experiment[:16]),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),

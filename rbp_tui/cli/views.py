@@ -18,10 +18,10 @@ from rbp_engine.run.events import (
     WarningRaised,
     from_json,
 )
-from rbp_engine.run.summary import Summary
+from rbp_engine.run.summary import Summary, remaining_s
 from rbp_tui import format as fmt
 from rbp_tui.cli.follow import Sight
-from rbp_tui.run_text import STYLES, remaining_s, status_text, title
+from rbp_tui.run_text import STYLES, status_text, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -164,7 +164,8 @@ def sentence(event: Event) -> str | None:
     body = event.body
     if isinstance(body, RunStart):
         verb = f"resumed from {body.resumed_from}" if body.resumed_from else "started"
-        return f"{verb} on {body.device}: {body.epochs} epochs of {body.steps_per_epoch} steps"
+        processes = f", {body.world_size} processes" if body.world_size > 1 else ""
+        return f"{verb} on {body.device}{processes}: {body.epochs} epochs of {body.steps_per_epoch} steps"
     if isinstance(body, Validation):
         what = f"epoch {body.epoch}" if body.weights == "last" else "best weights"
         return f"{what}: {body.split} loss {fmt.number(body.loss)} top-1 {fmt.percent(body.top1)} %"

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from rbp_engine.run.layout import write_json
@@ -11,13 +11,23 @@ from rbp_engine.run.layout import write_json
 
 @dataclass
 class ViewState:
-    """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never."""
+    """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never; `left_live` the ids of the
+    runs that were live then. `theme` is empty until one is chosen. `query` to `columns` are of the Runs screen; without
+    columns there are as many as fit. `compared` are the runs on the Compare screen, `baseline` is the pinned run.
+    """
 
     left_at: float = 0.0
-    theme: str = "rbp-dark"
+    left_live: list[str] = field(default_factory=list)
+    theme: str = ""
     query: str = ""
-    sort: str = "created"
+    sort: str = "-created"
+    grouped: bool = False
+    columns: list[str] = field(default_factory=list)
     x_axis: str = "epoch"
+    compared: list[str] = field(default_factory=list)
+    compared_curve: str = ""
+    compared_over: str = ""
+    baseline: str = ""
 
 
 def state_file() -> Path:
@@ -36,6 +46,8 @@ def load_state() -> ViewState:
     for entry in fields(ViewState):
         default = getattr(state, entry.name)
         value = saved.get(entry.name) if isinstance(saved, dict) else None
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            continue
         if type(value) is type(default) or (isinstance(default, float) and type(value) is int):
             setattr(state, entry.name, value)
     return state

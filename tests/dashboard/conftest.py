@@ -1,7 +1,13 @@
 """The dashboard over a runs directory of its own, with real workers."""
 
 import asyncio
+import contextlib
 import os
+import pty
+import select
+import subprocess
+import sys
+import termios
 import time
 
 import pytest
@@ -50,3 +56,53 @@ def until():
             await asyncio.sleep(0.05)
 
     return wait
+
+
+class Terminal:
+    """A process in a terminal of 80×24 of its own."""
+
+    def __init__(self, command, environment):
+        self.master, self.slave = pty.openpty()
+        termios.tcsetwinsize(self.slave, (24, 80))
+        self.before = termios.tcgetattr(self.slave)
+        self.process = subprocess.Popen(
+            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=environment, start_new_session=True
+        )
+        self.output = b""
+
+    def read_until(self, done, timeout=60.0):
+        deadline = time.monotonic() + timeout
+        while not done():
+            assert time.monotonic() < deadline, self.output[-2000:]
+            self.read()
+
+    def read(self):
+        ready, _, _ = select.select([self.master], [], [], 0.1)
+        if ready:
+            self.output += os.read(self.master, 65536)
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def close(self):
+        if not self.ended():
+            self.process.kill()
+            self.process.wait()
+        for end in (self.master, self.slave):
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+
+@pytest.fixture
+def open_terminal(home):
+    opened = []
+
+    def open_one(*command):
+        environment = os.environ | {"TERM": "xterm-256color", "RBP_RUNS": str(home / "runs")}
+        opened.append(Terminal([sys.executable, *command], environment))
+        opened[-1].read_until(lambda: b"Presets" in opened[-1].output)
+        return opened[-1]
+
+    yield open_one
+    for terminal in opened:
+        terminal.close()
