@@ -103,6 +103,18 @@ def test_a_schedulers_signal_ends_what_runs_as_preempted_and_takes_out_what_wait
     assert "preempted" in talk and "never started" in talk
 
 
+def test_a_job_that_is_started_again_goes_on_with_its_run_through_the_queue(rbp, slots):
+    slots(1)
+    job = ("train", *LONG, "--id", "night-1", "--resume-or-start", "--gpus", "none", "--detach")
+    assert rbp(*job).stdout == "night-1\n"
+    wait_for(lambda: summaries(rbp)[1]["step"] > 0)
+    rbp("stop", "night-1")
+    rbp(*job)
+    wait_for(lambda: summaries(rbp)[1]["attempt"] == 2)
+    assert rbp.json("queue")[0]["devices"] == ["cpu 0"]
+    assert json.loads((rbp.runs / "night-1" / "run.json").read_text())["dispatch"]["device"] == "cpu"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
