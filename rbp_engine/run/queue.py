@@ -98,7 +98,7 @@ def begin(
     if judge(run).status == "queued":
         raise RunError(f"{run.id} is queued already: rbp queue")
     if "gpus" in dispatch:
-        _refuse_unless_ended(run)
+        _refuse_unless_ended(run, patience_s)
         pool = _pool_for(resources, dispatch["gpus"], dispatch.get("device") or _device_of(run))
         _describe(run, dispatch=dispatch | {"inexact": inexact}, resources=resources.as_json())
         _enqueue([run], pool, resources.processes, dispatch.get("retries", 0))
@@ -188,8 +188,10 @@ def _write_status(run: RunDirectory, status: str, reason: str) -> None:
     write_summary(run, summary)
 
 
-def _refuse_unless_ended(run: RunDirectory) -> None:
-    verdict = judge(run)
+def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while (verdict := judge(run)).live and time.monotonic() < deadline:
+        time.sleep(0.2)
     if verdict.live:
         raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
     if verdict.status == "completed":
