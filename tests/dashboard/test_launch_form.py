@@ -42,6 +42,8 @@ def request_for(home, monkeypatch):
         ({"device": "cpu", "run_name": "two words"}, "run.device=cpu 'run.name=two words'"),
         ({"tags": "a, b"}, """'run.tags=["a", "b"]'"""),
         ({"run_id": "mine-1"}, "--id mine-1"),
+        ({"processes": "2"}, "--nproc 2"),
+        ({"processes": "1", "gpus": "none"}, "--gpus none"),
     ],
 )
 def test_the_command_has_what_is_asked_for(request_for, typed, words):
@@ -81,6 +83,9 @@ def test_a_preset_that_its_name_does_not_lead_to_is_named_by_path_and_so_is_anot
         ({"run_id": "../mine"}, "cannot be the id of a run"),
         ({"device": "gpu"}, "run.device"),
         ({"run_name": "a/b"}, "run.name"),
+        ({"processes": "two"}, "processes: expected a number"),
+        ({"gpus": "some"}, "gpus"),
+        ({"gpus": "none", "processes": "999"}, "takes as many devices"),
     ],
 )
 def test_a_launch_is_refused_with_the_reason_and_nothing_is_created(request_for, typed, reason):
