@@ -1,12 +1,11 @@
 """What the dashboard remembers per user between two sessions. A broken or stale file never stops the start."""
 
 import contextlib
-import json
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from rbp_engine.run.layout import write_json
+from rbp_engine.run.layout import read_json, write_json
 
 
 @dataclass
@@ -43,14 +42,11 @@ def state_file() -> Path:
 
 def load_state() -> ViewState:
     """The remembered state; what is missing or of another type has its default."""
-    try:
-        saved = json.loads(state_file().read_bytes())
-    except (OSError, ValueError):
-        return ViewState()
+    saved = read_json(state_file())
     state = ViewState()
     for entry in fields(ViewState):
         default = getattr(state, entry.name)
-        value = saved.get(entry.name) if isinstance(saved, dict) else None
+        value = saved.get(entry.name)
         if isinstance(value, list) and not all(isinstance(item, str) for item in value):
             continue
         if type(value) is type(default) or (isinstance(default, float) and type(value) is int):

@@ -22,8 +22,6 @@ from rbp_tui.dashboard.screens.monitor import MonitorScreen
 from rbp_tui.dashboard.state import load_state
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 
-pytestmark = pytest.mark.asyncio
-
 STEPS_PER_EPOCH, GIB = 10, 2**30
 RATE = {1: (0.80, 0.91), 2: (0.82, 0.93), 3: (0.84, 0.95)}
 BPTT = {1: (0.85, 0.93), 2: (0.86, 0.94)}
@@ -87,6 +85,7 @@ def shown(screen):
     return f"{screen.query_one('#headings', Line).said.plain}\n{screen.query_one('#table', Line).said.plain}"
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("width", [80, 200])
 async def test_the_table_is_that_of_rbp_runs_compare(app, made, until, compare, width):
     async with app.run_test(size=(width, 40)) as pilot:
@@ -102,6 +101,7 @@ async def test_the_table_is_that_of_rbp_runs_compare(app, made, until, compare, 
             await until(pilot, lambda printed=printed: shown(screen) == printed.rstrip("\n"))
 
 
+@pytest.mark.asyncio
 async def test_differences_are_paired_by_seed_and_settings_that_differ_are_listed(app, compare):
     async with app.run_test(size=(200, 40)) as pilot:
         table = shown(await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3"))
@@ -112,6 +112,7 @@ async def test_differences_are_paired_by_seed_and_settings_that_differ_are_liste
         assert "method.name      rate_m (1★)  bptt (2)" in table and "train.log_every  10, 5 (1★)  10 (2)" in table
 
 
+@pytest.mark.asyncio
 async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_its_band(app, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
@@ -123,6 +124,7 @@ async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_its_band(a
         assert bptt.band is None and np.allclose(bptt.y, 100 * np.array(BPTT[1]))
 
 
+@pytest.mark.asyncio
 async def test_the_x_axis_goes_over_epochs_steps_seconds_and_memory(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")
@@ -142,6 +144,7 @@ async def test_the_x_axis_goes_over_epochs_steps_seconds_and_memory(app, until, 
         assert drawn(app)["2"].points is False
 
 
+@pytest.mark.asyncio
 async def test_a_baseline_is_pinned_with_a_key_kept_for_the_next_time_and_let_go(app, made, until, compare):
     async with app.run_test(size=(120, 30)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")
@@ -159,6 +162,7 @@ async def test_a_baseline_is_pinned_with_a_key_kept_for_the_next_time_and_let_go
         await until(pilot, lambda: len(screen.groups) == 1 and again.baseline is None)
 
 
+@pytest.mark.asyncio
 async def test_runs_may_be_shown_in_place_of_experiments_and_curves_hidden(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
@@ -174,6 +178,7 @@ async def test_runs_may_be_shown_in_place_of_experiments_and_curves_hidden(app, 
         assert app.opened == "rate-1"
 
 
+@pytest.mark.asyncio
 async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(app, until, compare):
     async with app.run_test(size=(160, 40)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")
@@ -191,6 +196,7 @@ async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(
         assert screen.maximized is None
 
 
+@pytest.mark.asyncio
 async def test_the_picture_and_the_curves_are_exported(app, home, monkeypatch, until, compare):
     monkeypatch.chdir(home)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -207,6 +213,7 @@ async def test_the_picture_and_the_curves_are_exported(app, home, monkeypatch, u
     assert (folder / "compare.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.asyncio
 async def test_without_runs_it_says_how_to_come_by_some_and_offers_no_dead_keys(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("4")
@@ -215,6 +222,7 @@ async def test_without_runs_it_says_how_to_come_by_some_and_offers_no_dead_keys(
         assert not {"compare.open", "compare.hide", "compare.pin", "compare.export", "compare.each_run"} & keys
 
 
+@pytest.mark.asyncio
 async def test_it_follows_runs_that_go_on_and_survives_those_that_go(home, until, compare):
     runs = home / "runs"
     going, leaving = (
@@ -235,3 +243,17 @@ async def test_it_follows_runs_that_go_on_and_survives_those_that_go(home, until
         shutil.rmtree(leaving.path)
         await until(pilot, lambda: len(screen.groups) == 1)
         assert "1 of the chosen runs is not there any more" in screen.query_one("#notes", Line).said.plain
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    async def settle(pilot):
+        await compare(pilot.app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1", "bptt-2")
+        await until(pilot, lambda: len(drawn(pilot.app)["1★"].y) == len(drawn(pilot.app)["2"].y) == 2)
+        await pilot.press("down")
+        pilot.app.clear_notifications()
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)

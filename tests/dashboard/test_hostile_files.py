@@ -188,10 +188,10 @@ def told(app):
 async def test_every_screen_goes_on_and_what_cannot_be_read_is_told_once(runs, until):
     app = Dashboard(runs)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        count = len(HOSTILE) + 2
+        count = len(HOSTILE) + 1
         await listed(app, pilot, until, count)
         statuses = {record.run.id: record.verdict.status for record in app.records}
-        assert {name for name, status in statuses.items() if status == "unreadable"} == UNREADABLE | {"loop"}
+        assert {name for name, status in statuses.items() if status == "unreadable"} == UNREADABLE
         assert all(record.verdict.reason for record in app.records if not record.readable)
         for name in statuses:
             app.open_run(name)
@@ -217,7 +217,7 @@ async def test_the_table_shows_sorts_groups_and_filters_whatever_stands_in_the_f
     app = Dashboard(runs)
     app.state.columns = list(BY_NAME)
     async with app.run_test(size=(200, 60)) as pilot:
-        count = len(HOSTILE) + 2
+        count = len(HOSTILE) + 1
         await listed(app, pilot, until, count)
         for _ in BY_NAME:
             await pilot.press("greater_than_sign", "i")
@@ -273,7 +273,9 @@ async def test_a_runs_directory_that_may_not_be_read_is_told_once_and_read_when_
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"query": 3, "columns": [1], "sort": "mood", "left_at": 1e300}', '{"left_at": NaN}', "[" * 9999]
+    "text",
+    ["", "{", "[]", '{"query": 3, "columns": [1], "sort": "mood", "left_at": 1e300}', '{"left_at": NaN}', "[" * 9999],
+    ids=["empty", "cut off", "a list", "wrong values", "not finite", "deep"],
 )
 async def test_a_broken_state_file_never_stops_the_start(home, write_run, until, text):
     state = home / "state" / "rbp" / "dashboard.json"

@@ -140,7 +140,10 @@ class LogPane(Vertical):
         """Find the files: they are made late, and a resume may make others."""
         if self.run is None or self.shown == TRACEBACK:
             return
-        files = log_files(self.run, self._folders)
+        try:
+            files = log_files(self.run, self._folders)
+        except OSError:  # a folder that may not be looked into
+            files = {}
         self.names = list(files)
         if not self.shown and files:
             self.shown = next(iter(files))
