@@ -145,6 +145,19 @@ def test_lines_that_are_no_events_are_told_once_for_each_run(heard, runs, write_
     assert heard.points(run) == [0]
 
 
+def test_runs_that_cannot_be_read_are_told_once(heard, runs, write_run):
+    run = write_run(runs, "torn")
+    run.summary_json.write_text("{")
+    heard.until(lambda: heard.problems == ["torn cannot be read: summary.json is damaged: it is not JSON"])
+    for name in ("a", "b"):
+        write_run(runs.parent / "elsewhere", name).summary_json.unlink()
+    for name in ("a", "b"):
+        (runs.parent / "elsewhere" / name).rename(runs / name)
+    heard.until(lambda: len(heard.lists[-1]) == 3)
+    told = [problem for problem in heard.problems[1:] if "cannot be read" in problem]
+    assert 1 <= len(told) <= 2
+
+
 def test_events_that_may_not_be_read_are_told_and_the_other_runs_go_on(heard, runs, write_run):
     other = write_run(runs, "other", bodies=(metrics(),))
     run = write_run(runs, "run")
