@@ -48,4 +48,5 @@ def _apportion(sizes: Integers, total: int, draw: np.random.RandomState) -> Inte
         chosen = draw.choice(tied, size=min(len(tied), missing), replace=False)
         shares[chosen] += 1
         missing -= len(chosen)
-    return shares.astype(np.int64)
+    whole: Integers = shares.astype(np.int64)
+    return whole
