@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run import identity, processes
+from rbp_engine.run.environment import worker_defaults
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id, read_json, write_atomic, write_json
 from rbp_engine.run.status import judge, last_attempt
@@ -88,14 +89,9 @@ def command(run: RunDirectory) -> list[str]:
 
 
 def environment(run: RunDirectory, attempt: int) -> dict[str, str]:
-    """The environment of the worker: this one's, the run's marker, and settings that a user's own go before.
-
-    One thread per core that it may use. Threads that wait for each other sleep instead of spinning: with one other
-    busy process on the machine, spinning makes a step 50 times slower.
-    """
-    defaults = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "OMP_WAIT_POLICY": "PASSIVE"}
+    """The environment of the worker: this one's with the run's marker, over defaults for what the user has not set."""
     ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt)}
-    return defaults | os.environ | processes.marker(run) | ours
+    return worker_defaults() | os.environ | processes.marker(run) | ours
 
 
 def start(run: RunDirectory) -> "subprocess.Popen[bytes]":
