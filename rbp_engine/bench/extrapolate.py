@@ -36,21 +36,21 @@ def _largest(start: float, each: float, limit: float) -> int | None:
 
 
 def through(measured: Mapping[tuple[int, int], float]) -> Plane:
-    """The plane through values measured at (batch, timesteps), three of them, or two at T = 1.
+    """The plane through values at (batch, timesteps): at the largest of both, at a smaller batch, and at a smaller T.
 
-    Two share their batch and two their timesteps. Where noise would make a coefficient negative it is 0; the plane
-    meets the value at the largest batch and T in any case, since that is nearest to what is asked for.
+    One of the smaller ones may be left out where it cannot be smaller. Where noise would make a coefficient negative it
+    is 0; the plane meets the largest value in any case, since that is nearest to what is asked for.
     """
     (batch, timesteps), largest = max(measured.items())
-    step = max(0.0, _slope({t: value / b for (b, t), value in measured.items() if b == min(measured)[0]}))
-    at_one_time = {b: value for (b, t), value in measured.items() if t == timesteps}
-    each = max(step * timesteps, _slope(at_one_time))
+    step = max(0.0, _slope({t: value / b for (b, t), value in measured.items() if b == batch}))
+    each = max(step * timesteps, _slope({b: value for (b, t), value in measured.items() if t == timesteps}))
     fixed = largest - batch * each
-    if fixed < 0:  # then time or memory per image falls with the batch, and proportion is the safe side of it
+    if fixed < 0:  # then what an image costs falls with the batch, and proportion is the safe side of it
         fixed, each, step = 0.0, largest / batch, step * largest / (batch * each)
     return Plane(fixed, each - timesteps * step, step)
 
 
 def _slope(values: Mapping[int, float]) -> float:
+    """From the smallest to the largest key; 0 for a single one."""
     first, last = min(values), max(values)
     return (values[last] - values[first]) / (last - first) if last > first else 0.0

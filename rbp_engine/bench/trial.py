@@ -193,11 +193,10 @@ def measure(run: RunDirectory) -> dict[str, Any]:
 
 
 def small_points(trial: Trial, images: Tensor, labels: Tensor, batch: int) -> list[Point]:
-    """What a plane goes through: half of the batch at half of T and at T, all of it at T."""
+    """What a plane goes through: half of the batch, half of T, and all of both."""
     timesteps = trial.preset.method.timesteps
-    half = max(1, batch // 2), max(1, timesteps // 2)
-    wanted = dict.fromkeys([half, (half[0], timesteps), (batch, timesteps)])
-    return [trial.point(images, labels, *each) for each in wanted]
+    wanted = [(max(1, batch // 2), timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
+    return [trial.point(images, labels, *each) for each in dict.fromkeys(wanted)]
 
 
 def _count(trial: Trial, name: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ MEASURED = st.tuples(BYTES, BYTES, BYTES)
 def test_three_points_of_a_plane_give_it_back(
     plane: Plane, batch: int, more: int, timesteps: int, asked_batch: int, asked_timesteps: int
 ) -> None:
-    points = [(batch, timesteps // 2), (batch, timesteps), (batch + more, timesteps)]
+    points = [(batch, timesteps), (batch + more, timesteps // 2), (batch + more, timesteps)]
     found = through({point: plane.at(*point) for point in points})
     largest = plane.at(max(asked_batch, batch + more), max(asked_timesteps, timesteps))
     assert found.at(asked_batch, asked_timesteps) == pytest.approx(
@@ -28,7 +28,7 @@ def test_three_points_of_a_plane_give_it_back(
 def test_whatever_is_measured_more_images_and_timesteps_never_cost_less(
     values: tuple[float, float, float], batch: int, more: int, timesteps: int
 ) -> None:
-    points = [(batch, timesteps // 2), (batch, timesteps), (batch + more, timesteps)]
+    points = [(batch, timesteps), (batch + more, timesteps // 2), (batch + more, timesteps)]
     plane = through(dict(zip(points, values, strict=True)))
     assert plane.fixed >= 0 and plane.step >= 0
     assert plane.image >= -1e-6 * max(1.0, plane.step * timesteps)
