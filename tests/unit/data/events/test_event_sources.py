@@ -104,3 +104,16 @@ def test_held_out_samples_are_of_every_class_and_always_the_same() -> None:
     assert sorted([*rest, *held]) == list(range(200))
     assert np.bincount(classes[held]).tolist() == [2] * 10
     assert np.array_equal(held, held_out_split(classes, 0.1)[1])
+
+
+def test_the_shares_of_the_processes_joined_are_the_augmented_batches_of_one() -> None:
+    settings = {"flip": True, "roll": 2}
+    parts = [training(**settings, rank=rank, world_size=3).epoch(1) for rank in range(3)]
+    for (frames, chosen), *shares in zip(training(**settings).epoch(1), *parts, strict=True):
+        assert torch.equal(torch.cat([share for share, _ in shares], 1), frames)
+        assert torch.equal(torch.cat([share for _, share in shares]), chosen)
+    evaluations = [
+        EventEvaluation(samples(), np.arange(23), device=CPU, batch_size=4, rank=rank, world_size=3)
+        for rank in range(3)
+    ]
+    assert [label for one in evaluations for _, part in one for label in part.tolist()] == list(range(23))
