@@ -54,7 +54,9 @@ def main() -> None:
             pairs.append((vars(predict_cost(load_preset(words[0], words[1:]))), actual(words)))
         for figure in FIGURES:
             predicted, found = (statistics.median(side[figure] for side in sides) for sides in zip(*pairs, strict=True))
-            print(f"{name:14} {figure:8} predicted {predicted:12.3f}  found {found:12.3f}  {predicted / found - 1:+.1%}")
+            print(
+                f"{name:14} {figure:8} predicted {predicted:12.3f}  found {found:12.3f}  {predicted / found - 1:+.1%}"
+            )
 
 
 if __name__ == "__main__":

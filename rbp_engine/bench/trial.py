@@ -26,7 +26,9 @@ from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train import checkpoint
 from rbp_engine.train.assembly import build_feed, build_method, build_model, build_optimizer
 from rbp_engine.train.device import choose_device, describe_device
+from rbp_engine.train.distributed import Ranks
 from rbp_engine.train.optimisation import set_learning_rate
+from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.worker import seed_everything
 
 if TYPE_CHECKING:
@@ -59,17 +61,25 @@ class Trial:
         self.model = build_model(run, preset, self.feed, device).train()
         self.optimizer = build_optimizer(preset, self.model)
         set_learning_rate(self.optimizer, 0.0)
-        self.methods = {preset.method.timesteps: build_method(preset)}
+        self.steps = {preset.method.timesteps: self._step_of(preset)}
 
     def step(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> None:
         """One optimizer step, at another T than the preset's where that is given."""
-        steps = self.preset.method.timesteps if timesteps is None else timesteps
-        if steps not in self.methods:
-            method = self.preset.method.model_copy(update={"timesteps": steps})
-            self.methods[steps] = build_method(self.preset.model_copy(update={"method": method}))
-        self.optimizer.zero_grad(set_to_none=True)
-        self.methods[steps].step(self.model, images, labels)
-        self.optimizer.step()
+        asked = self.preset.method.timesteps if timesteps is None else timesteps
+        if asked not in self.steps:
+            method = self.preset.method.model_copy(update={"timesteps": asked})
+            self.steps[asked] = self._step_of(self.preset.model_copy(update={"method": method}))
+        self.steps[asked](images, labels, len(labels))
+
+    def _step_of(self, preset: "Preset") -> OptimizerStep:
+        return OptimizerStep(
+            self.model,
+            build_method(preset),
+            self.optimizer,
+            Ranks(),
+            accumulate=preset.train.accumulate,
+            clip_norm=preset.optim.clip_norm,
+        )
 
     def clock(self) -> float:
         """Seconds, when the device has done what it was told."""
@@ -114,7 +124,7 @@ class Trial:
 
     def evaluation_s(self, batch: int) -> float:
         """Mean seconds of evaluating a batch of the preset's size; `batch` images of it are taken."""
-        method = self.methods[self.preset.method.timesteps]
+        method = self.steps[self.preset.method.timesteps].method
         images, _ = next(iter(self.feed.validation))
         method.predict(self.model, first_images(images, batch))
         started, done = self.clock(), 0

@@ -1,15 +1,22 @@
-"""Augmentation of a whole batch at once, on the device, from a generator of its own."""
+"""Augmentation of a whole batch at once, on the device, from a generator of its own.
+
+Images may be the share of a larger batch: then numbers are drawn for all of it.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rbp_engine.data.shares import Share
 
-def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+
+def random_crop(images: Tensor, padding: int, generator: torch.Generator, share: Share | None = None) -> Tensor:
     """Each image [B, C, H, W] shifted by up to `padding` pixels, zeros coming in from outside."""
+    share = share or Share.whole(len(images))
     batch, channels, height, width = images.shape
     padded = F.pad(images, [padding] * 4)
-    down, right = torch.randint(0, 2 * padding + 1, (2, batch, 1), generator=generator, device=images.device)
+    shifts = torch.randint(0, 2 * padding + 1, (2, share.total, 1), generator=generator, device=images.device)
+    down, right = shifts[:, share.places]
     rows = down + torch.arange(height, device=images.device)
     columns = right + torch.arange(width, device=images.device)
     sample = torch.arange(batch, device=images.device).view(-1, 1, 1, 1)
@@ -17,21 +24,23 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
     return padded[sample, channel, rows.view(batch, 1, height, 1), columns.view(batch, 1, 1, width)]
 
 
-def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+def random_flip(images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
     """Each image [B, C, H, W] mirrored left to right with probability one half."""
-    flipped = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
-    return torch.where(flipped, images.flip(-1), images)
+    share = share or Share.whole(len(images))
+    flipped = torch.rand(share.total, 1, 1, 1, generator=generator, device=images.device) < 0.5
+    return torch.where(flipped[share.places], images.flip(-1), images)
 
 
-def cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+def cutout(images: Tensor, side: int, generator: torch.Generator, share: Share | None = None) -> Tensor:
     """One square of `side` pixels of each image [B, C, H, W] set to zero; its centre is anywhere in the image.
 
     DeVries and Taylor, 2017: a square near the edge is cut off by it. Zero is the mean of normalised images.
     """
+    share = share or Share.whole(len(images))
     batch, _, height, width = images.shape
     device = images.device
-    top = torch.randint(0, height, (batch, 1), generator=generator, device=device) - side // 2
-    left = torch.randint(0, width, (batch, 1), generator=generator, device=device) - side // 2
+    top = torch.randint(0, height, (share.total, 1), generator=generator, device=device)[share.places] - side // 2
+    left = torch.randint(0, width, (share.total, 1), generator=generator, device=device)[share.places] - side // 2
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
     in_rows = (rows >= top) & (rows < top + side)
     in_columns = (columns >= left) & (columns < left + side)

@@ -12,6 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from rbp_engine.data.shares import Share
+
 Step = tuple[str, float, int]
 
 # Sub-policies of two steps, applied one after the other: operation, probability, level of 0 to 9.
@@ -52,6 +54,10 @@ class Choices:
     applied: Tensor
     sign: Tensor
 
+    def of(self, share: Share) -> "Choices":
+        """Those for a share of the batch."""
+        return Choices(self.policy[share.places], self.applied[share.places], self.sign[share.places])
+
 
 def draw_choices(count: int, generator: torch.Generator) -> Choices:
     """The choices for `count` images, on the CPU."""
@@ -63,15 +69,16 @@ def draw_choices(count: int, generator: torch.Generator) -> Choices:
     return Choices(policy, chance < probability[policy], sign)
 
 
-def autoaugment_batched(images: Tensor, generator: torch.Generator) -> Tensor:
+def autoaugment_batched(images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
     """The images, uint8 [B, 3, H, W], each under a sub-policy of its own; a new tensor.
 
-    The images are grouped by operation, so which groups there are must be known on the host: a generator on the CPU
-    saves waiting for the device.
+    Of a larger batch they may be the `share`: then the choices are drawn for all of it. The images are grouped by
+    operation, so which groups there are must be known on the host: a generator on the CPU saves waiting for the device.
     """
     images = images.clone()
     height, width = images.shape[-2:]
-    choices = draw_choices(len(images), generator)
+    share = share or Share.whole(len(images))
+    choices = draw_choices(share.total, generator).of(share)
     for place in range(2):
         names = [steps[place][0] for steps in CIFAR10_POLICY]
         magnitudes = torch.tensor(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rbp_engine.data import augmentation
 from rbp_engine.data.autoaugment import autoaugment_batched
+from rbp_engine.data.shares import Batches, Share, evaluation_plan
 from rbp_engine.data.splits import Images
 
 
@@ -28,7 +29,10 @@ class Normalise:
 
 
 class TrainBatches:
-    """Shuffled, augmented batches of (images float32 [B, C, H, W], labels [B])."""
+    """Shuffled, augmented batches of (images float32 [B, C, H, W], labels [B]).
+
+    `batch_size` counts images over all processes: process `rank` of `world_size` gets its share of each batch.
+    """
 
     def __init__(
         self,
@@ -42,57 +46,73 @@ class TrainBatches:
         auto_augment: bool = False,
         cutout: int = 0,
         drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.images = images
         self.normalise = normalise
-        self.batch_size = batch_size
+        self.batches = Batches(len(images), batch_size, drop_last, rank, world_size)
         self.seed = seed
         self.crop_padding = crop_padding
         self.flip = flip
         self.auto_augment = auto_augment
         self.cutout = cutout
-        count = len(images)
-        self.batches = count // batch_size if drop_last else -(-count // batch_size)
-        if self.batches == 0:
-            raise ValueError(f"data.batch_size = {batch_size} is more than the {count} training images (drop_last)")
 
     def __len__(self) -> int:
-        return self.batches
+        return len(self.batches)
+
+    def size(self, position: int) -> int:
+        """Images of the batch at a position, over all processes."""
+        return self.batches.size(position)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch, from the one at position `start` on."""
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_mix(self.seed, epoch, 0)))
         order = order.to(self.images.labels.device)
         generator = torch.Generator(self.images.labels.device)
-        for position in range(start, self.batches):
-            index = order[position * self.batch_size : (position + 1) * self.batch_size]
+        for position in range(start, len(self)):
+            index = order[self.batches.places(position)]
             seed = _mix(self.seed, epoch, 1 + position)
-            yield self._augment(self.images.pixels[index], generator.manual_seed(seed), seed), self.images.labels[index]
+            images = self._augment(
+                self.images.pixels[index], generator.manual_seed(seed), seed, self.batches.share(position)
+            )
+            yield images, self.images.labels[index]
 
-    def _augment(self, pixels: Tensor, generator: torch.Generator, seed: int) -> Tensor:
+    def _augment(self, pixels: Tensor, generator: torch.Generator, seed: int, share: Share) -> Tensor:
         if self.crop_padding:
-            pixels = augmentation.random_crop(pixels, self.crop_padding, generator)
+            pixels = augmentation.random_crop(pixels, self.crop_padding, generator, share)
         if self.flip:
-            pixels = augmentation.random_flip(pixels, generator)
+            pixels = augmentation.random_flip(pixels, generator, share)
         if self.auto_augment:
             # It groups images by operation on the host, so its draws belong there.
-            pixels = autoaugment_batched(pixels, torch.Generator().manual_seed(_mix(seed, 1)))
+            pixels = autoaugment_batched(pixels, torch.Generator().manual_seed(_mix(seed, 1)), share)
         images = self.normalise(pixels)
-        return augmentation.cutout(images, self.cutout, generator) if self.cutout else images
+        return augmentation.cutout(images, self.cutout, generator, share) if self.cutout else images
 
 
 class EvaluationBatches:
-    """All images in order, none twice, none left out; `split` says which they are, "test" or "held-out"."""
+    """All images in order, none twice, none left out; process `rank` of `world_size` gets a contiguous share of them.
 
-    def __init__(self, images: Images, normalise: Normalise, *, batch_size: int, split: str = "test") -> None:
+    `split` says which images they are, "test" or "held-out"; `batch_size` counts images over all processes.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        normalise: Normalise,
+        *,
+        batch_size: int,
+        split: str = "test",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         self.split = split
         self.images = images
         self.normalise = normalise
-        self.batch_size = batch_size
+        self.plan = evaluation_plan(len(images), batch_size, rank, world_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.images), self.batch_size):
-            index = slice(start, start + self.batch_size)
+        for index in self.plan:
             yield self.normalise(self.images.pixels[index]), self.images.labels[index]
 
 

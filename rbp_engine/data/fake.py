@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.protocol import Batch, Feed
+from rbp_engine.data.shares import Batches, evaluation_plan
 from rbp_engine.data.splits import DataSplits, Images
 
 
@@ -41,6 +42,8 @@ def fake_frames(
     batch_size: int,
     seed: int = 0,
     device: torch.device,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Feed:
     """Random frames, one for each timestep: batches are [T, B, C, H, W] float32, as those of event data."""
     splits = fake(
@@ -52,7 +55,12 @@ def fake_frames(
     )
     train, test = (
         FrameBatches(
-            side.pixels.view(len(side), timesteps, *shape).to(device), side.labels.to(device), batch_size, seed
+            side.pixels.view(len(side), timesteps, *shape).to(device),
+            side.labels.to(device),
+            batch_size,
+            seed,
+            rank=rank,
+            world_size=world_size,
         )
         for side in (splits.train, splits.test)
     )
@@ -63,7 +71,7 @@ def fake_frames(
 class FrameBatches:
     """Batches of frames uint8 [N, T, C, H, W] as float32 [T, B, C, H, W], with labels [B]: for training and the test.
 
-    An epoch is shuffled, an evaluation is not.
+    An epoch is shuffled, an evaluation is not. `batch_size` counts samples over all processes.
     """
 
     frames: Tensor
@@ -71,18 +79,28 @@ class FrameBatches:
     batch_size: int
     seed: int
     split: str = "test"
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        self.batches = Batches(len(self.labels), self.batch_size, rank=self.rank, world_size=self.world_size)
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
+        return len(self.batches)
+
+    def size(self, position: int) -> int:
+        """Samples of the batch at a position, over all processes."""
+        return self.batches.size(position)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from the one at position `start` on."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.labels))
-        return self._batches(torch.from_numpy(order).to(self.labels.device), start)
+        for position in range(start, len(self)):
+            yield self._batch(torch.from_numpy(order[self.batches.places(position)]).to(self.labels.device))
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._batches(torch.arange(len(self.labels), device=self.labels.device), 0)
+        for places in evaluation_plan(len(self.labels), self.batch_size, self.rank, self.world_size):
+            yield self._batch(places)
 
-    def _batches(self, order: Tensor, start: int) -> Iterator[Batch]:
-        for index in order.split(self.batch_size)[start:]:
-            yield self.frames[index].transpose(0, 1).float() / 255, self.labels[index]
+    def _batch(self, chosen: Tensor | slice) -> Batch:
+        return self.frames[chosen].transpose(0, 1).float() / 255, self.labels[chosen]

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from rbp_engine.data.prefetch import on_device
 from rbp_engine.data.protocol import Batch
+from rbp_engine.data.shares import Batches, evaluation_plan
 
 
 class Reader(Protocol):
@@ -55,31 +56,20 @@ class WorkerTrainBatches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        count = len(reader.labels)
-        self.batches = count // batch_size if drop_last else -(-count // batch_size)
-        if self.batches == 0:
-            raise ValueError(f"data.batch_size = {batch_size} is more than the {count} training images (drop_last)")
-        if batch_size % world_size:
-            raise ValueError(f"data.batch_size = {batch_size} cannot be divided over {world_size} processes")
-        last = count - (self.batches - 1) * batch_size
-        if not drop_last and last % world_size:
-            # Unequal shares would weigh images unequally, since gradients are averaged over processes.
-            raise ValueError(
-                f"the last batch of {last} images cannot be divided over {world_size} processes: "
-                "set data.drop_last = true"
-            )
+        self.batches = Batches(len(reader.labels), batch_size, drop_last, rank, world_size)
         self.reader = reader
         self.normalise = normalise
         self.device = device
-        self.batch_size = batch_size
         self.seed = seed
         self.flip = flip
         self.workers = workers
-        self.rank = rank
-        self.world_size = world_size
 
     def __len__(self) -> int:
-        return self.batches
+        return len(self.batches)
+
+    def size(self, position: int) -> int:
+        """Images of the batch at a position, over all processes."""
+        return self.batches.size(position)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from the one at position `start` on; those before it are not read."""
@@ -92,11 +82,9 @@ class WorkerTrainBatches:
     def _plan(self, epoch: int, start: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
         """For each batch: the epoch, the place of its first image in the epoch, and the numbers of its images."""
         order = np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.reader.labels))
-        for position in range(start, self.batches):
-            first = position * self.batch_size
-            share = min(self.batch_size, len(order) - first) // self.world_size
-            first += share * self.rank
-            yield epoch, first, order[first : first + share]
+        for position in range(start, len(self)):
+            places = self.batches.places(position)
+            yield epoch, places.start, order[places]
 
 
 class WorkerEvaluationBatches:
@@ -121,16 +109,11 @@ class WorkerEvaluationBatches:
         self.reader = reader
         self.normalise = normalise
         self.device = device
-        self.batch_size = max(1, batch_size // world_size)
         self.workers = workers
-        count = len(reader.labels)
-        self.first, self.end = count * rank // world_size, count * (rank + 1) // world_size
+        self.plan = evaluation_plan(len(reader.labels), batch_size, rank, world_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        plan = (
-            np.arange(first, min(first + self.batch_size, self.end))
-            for first in range(self.first, self.end, self.batch_size)
-        )
+        plan = (np.arange(places.start, places.stop) for places in self.plan)
         loader = _loader(_Plain(self.reader), plan, self.workers, self.device)
         for pixels, labels in on_device(_unless_damaged(loader), self.device):
             yield self.normalise(pixels), labels

@@ -11,10 +11,17 @@ Batch = tuple[Tensor, Tensor]
 
 
 class TrainingSource(Protocol):
-    """Shuffled and augmented batches; what an epoch contains is a function of (seed, epoch) alone."""
+    """Shuffled and augmented batches; what an epoch contains is a function of (seed, epoch) alone.
+
+    Of several processes, each has its contiguous share of every batch.
+    """
 
     def __len__(self) -> int:
         """Batches of an epoch."""
+        ...
+
+    def size(self, position: int) -> int:
+        """Samples of the batch at a position, over all processes."""
         ...
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -23,7 +30,10 @@ class TrainingSource(Protocol):
 
 
 class EvaluationSource(Protocol):
-    """All samples in order, none twice, none left out; `split` is "test" or "held-out"."""
+    """All samples in order, none twice, none left out; `split` is "test" or "held-out".
+
+    Of several processes, each has a contiguous share, which may be empty.
+    """
 
     split: str
 

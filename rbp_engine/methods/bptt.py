@@ -25,11 +25,11 @@ class BPTT:
     def __init__(self, timesteps: int) -> None:
         self.timesteps = timesteps
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
         reset_state(model)
         logits = carried(model(as_sequence(images, self.timesteps)), SequenceTensor).time_mean()
         loss = cross_entropy(logits, labels)
-        loss.backward()
+        (loss * weight).backward()
         return StepOutput(loss.detach(), logits.detach())
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
@@ -44,7 +44,7 @@ class BPTTSingleStep:
     def __init__(self, timesteps: int) -> None:
         self.timesteps = timesteps
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
         reset_state(model)
         tape = Tape(self.timesteps)
         by_step = []
@@ -54,7 +54,7 @@ class BPTTSingleStep:
         tape.check_complete()
         logits = torch.stack(by_step).mean(0)
         loss = cross_entropy(logits, labels)
-        loss.backward()
+        (loss * weight).backward()
         return StepOutput(loss.detach(), logits.detach())
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:

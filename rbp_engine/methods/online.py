@@ -8,6 +8,7 @@ Both minimise the mean over t of CE(o_t, y). The gradients of all timesteps are 
 last one. The loss that is reported is CE(mean_t o_t, y) as for every method, so that curves can be compared.
 """
 
+from contextlib import nullcontext
 from typing import ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from rbp_engine.methods.protocol import (
     StepOutput,
     carried,
     cross_entropy,
+    gradients_stay_local,
     images_by_step,
     predict,
     reset_state,
@@ -34,14 +36,15 @@ class SLTT:
     def __init__(self, timesteps: int) -> None:
         self.timesteps = timesteps
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
         reset_state(model)
         tape = Tape(self.timesteps)
         by_step = []
-        for images_t in images_by_step(images, self.timesteps):
+        for step, images_t in enumerate(images_by_step(images, self.timesteps), start=1):
             tape.rewind()
-            out = carried(model(self.carrier(images_t, tape, through_time=False)), self.carrier).values
-            (cross_entropy(out, labels) / self.timesteps).backward()
+            with gradients_stay_local(model) if step < self.timesteps else nullcontext():
+                out = carried(model(self.carrier(images_t, tape, through_time=False)), self.carrier).values
+                (cross_entropy(out, labels) * weight / self.timesteps).backward()
             by_step.append(out.detach())
         tape.check_complete()
         logits = torch.stack(by_step).mean(0)

@@ -1,6 +1,7 @@
 """What every training method offers: one step of training, and a prediction."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from rbp_engine.spiking import Carrier, SequenceTensor
 
@@ -28,10 +30,11 @@ class Method(Protocol):
     name: str
     timesteps: int
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
         """Reset, run forward and backward, and add the gradients to `.grad`; nothing is zeroed, no weight changes.
 
-        `images` is [B, C, H, W], shown at every timestep, or [T, B, C, H, W]; `labels` is [B].
+        `images` is [B, C, H, W], shown at every timestep, or [T, B, C, H, W]; `labels` is [B]. The gradients are
+        multiplied by `weight`, the part of a larger batch that this one is; the output is not.
         Raises ValueError where the input's T is another.
         """
         ...
@@ -76,6 +79,11 @@ def carried(output: Any, carrier: type[C]) -> C:
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """L = CE(mean_t o_t, y), averaged over the batch."""
     return F.cross_entropy(logits, labels)
+
+
+def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
+    """Within it, a backward pass only adds to this process's gradients: a later one averages them over processes."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def reset_state(model: nn.Module) -> None:

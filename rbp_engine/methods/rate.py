@@ -37,11 +37,11 @@ class RateM:
         self.timesteps = timesteps
         self.scale = _scale(timesteps, loss_scale)
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
         reset_state(model)
         sequence = as_sequence(images, self.timesteps)
         logits = carried(model(RateTensor(sequence, sequence.time_mean())), RateTensor).rate
-        return _backward(logits, labels, self.scale)
+        return _backward(logits, labels, self.scale * weight)
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
         return predict(model, images, self.timesteps if timesteps is None else timesteps)
@@ -60,7 +60,7 @@ class RateS:
         self.timesteps = timesteps
         self.scale = _scale(timesteps, loss_scale)
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
         reset_state(model)
         tape = Tape(self.timesteps)
         static = images.ndim == 4
@@ -76,7 +76,7 @@ class RateS:
         with _batches_uncounted(model):
             rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
         tape.check_complete()
-        return _backward(WithValue.apply(rate, total / self.timesteps), labels, self.scale)
+        return _backward(WithValue.apply(rate, total / self.timesteps), labels, self.scale * weight)
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
         return predict(model, images, self.timesteps if timesteps is None else timesteps)

@@ -287,6 +287,7 @@ class Optim(_Section):
     warmup_epochs: int = field(
         0, "result", "epochs", "Epochs in which the learning rate rises linearly; 0 is off.", ge=0
     )
+    clip_norm: float = field(0.0, "result", "", "Largest norm of all gradients together; 0 is off.", ge=0)
 
 
 class Train(_Section):
@@ -294,6 +295,19 @@ class Train(_Section):
 
     epochs: int = field(10, "result", "epochs", "Passes over the training set.", ge=1)
     precision: Literal["fp32"] = field("fp32", "result", "", "Number format of the computation.")
+    accumulate: int = field(
+        1,
+        "result",
+        "parts",
+        "Parts that a batch is worked on in, to save memory; batch norm sees each part by itself.",
+        ge=1,
+    )
+    sync_bn: bool = field(
+        False,
+        "result",
+        "",
+        "Take batch norm's statistics, those of firing rates too, over the batches of all processes.",
+    )
     log_every: int = field(10, "cost", "steps", "Optimizer steps between two recorded metrics.", ge=1)
     checkpoint_every: str = field(
         "1 epoch",

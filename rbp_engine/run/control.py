@@ -1,11 +1,14 @@
 """Ask a run to stop, or end it."""
 
+import contextlib
 import os
 import signal
 import socket
 import time
 
-from rbp_engine.run import processes
+import psutil
+
+from rbp_engine.run import nodes, processes
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import ENDED, Verdict, judge, last_attempt
@@ -52,9 +55,10 @@ def kill(run: RunDirectory) -> Verdict:
     verdict = judge(run)
     if verdict.status not in ("lost",) and not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
-    host = last_attempt(run).get("host")
-    if verdict.live and host not in (None, socket.gethostname()):
-        raise RunError(f"{run.id} runs on {host}: kill it there, or stop it with rbp stop {run.id}")
+    hosts = [host for one in nodes.launchers(run) if (host := one.get("host"))]
+    elsewhere = sorted(set(hosts) - {socket.gethostname()})
+    if verdict.live and hosts and len(elsewhere) == len(set(hosts)):
+        raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
     try:
         count = processes.kill_all(run)
     except TimeoutError as error:
@@ -66,13 +70,26 @@ def kill(run: RunDirectory) -> Verdict:
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
     summary.status = "killed"
-    summary.reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'})"
+    left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
+    summary.reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
     write_summary(run, summary)
     return Verdict(summary.status, summary.reason)
 
 
 def signal_worker(run: RunDirectory, number: signal.Signals) -> None:
-    """Send one signal to the worker, if it is alive on this host."""
-    attempt = last_attempt(run)
-    if attempt.get("host") == socket.gethostname() and processes.is_alive(attempt["pid"], attempt["pid_started"]):
-        os.kill(attempt["pid"], number)
+    """Send one signal to the worker, or to the launcher of several, if it is alive on this host."""
+    for pid in nodes.alive_here(run):
+        os.kill(pid, number)
+
+
+def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
+    """Send one signal to each process of a run that trains on this host.
+
+    They save and end together, and their launcher after them. To a launcher itself a signal means that it kills what
+    has not ended in time, and the next one that it does so at once.
+    """
+    for pid in nodes.alive_here(run):
+        several = last_attempt(run).get("world_size", 1) > 1
+        for process in psutil.Process(pid).children() if several else [psutil.Process(pid)]:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)

@@ -25,7 +25,8 @@ READ_AT_ONCE = 8 * 2**20
 class RunStart:
     """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later ones are superseded.
 
-    `epoch` counts the epochs that are complete there, evaluation included.
+    `epoch` counts the epochs that are complete there, evaluation included. `exact` is false where another number of
+    processes goes on than has saved. `logs` is the folder of this rank's stdout and stderr, within the run's.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -37,6 +38,7 @@ class RunStart:
     steps_per_epoch: int | None = None
     epochs: int | None = None
     epoch: int | None = None
+    logs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,10 @@ class Validation:
 
 @dataclass(frozen=True)
 class System:
-    """Memory of one rank, in bytes; utilisation as a fraction and power in watts of its GPU."""
+    """Memory of one rank, in bytes; utilisation as a fraction and power in watts of its GPU.
+
+    `step_ms` contains `data_ms`, the waiting for data; both per step, over the steps since the last of these events.
+    """
 
     kind: ClassVar[str] = "system"
     mem_allocated: int | None = None
@@ -78,6 +83,8 @@ class System:
     rss: int | None = None
     gpu_util: float | None = None
     power: float | None = None
+    step_ms: float | None = None
+    data_ms: float | None = None
 
 
 @dataclass(frozen=True)

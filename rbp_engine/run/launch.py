@@ -1,4 +1,4 @@
-"""Make a run and start its worker: a process in a session of its own that outlives whoever started it."""
+"""Make a run and start it: a worker, or a launcher of several, in a session of its own that outlives its starter."""
 
 import json
 import os
@@ -12,12 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.run import identity, processes
+from rbp_engine.run import identity, nodes, processes
 from rbp_engine.run.environment import worker_defaults
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id, read_json, write_atomic, write_json
+from rbp_engine.run.layout import (
+    CHECKPOINT,
+    RunDirectory,
+    check_run_id,
+    new_run_id,
+    read_json,
+    write_atomic,
+    write_json,
+)
+from rbp_engine.run.resources import Resources, read_resources
 from rbp_engine.run.status import judge, last_attempt
 from rbp_engine.run.summary import Summary, read_summary, write_summary
+from rbp_engine.run.torchrun import launcher_log, torchrun_command, torchrun_environment
 
 if TYPE_CHECKING:
     from rbp_engine.preset.load import LoadedPreset
@@ -30,7 +40,12 @@ LEAVE_S = 10.0
 
 
 def create(
-    loaded: "LoadedPreset", runs: Path, *, run_id: str | None = None, command: Sequence[str] = ()
+    loaded: "LoadedPreset",
+    runs: Path,
+    *,
+    run_id: str | None = None,
+    command: Sequence[str] = (),
+    resources: Resources | None = None,
 ) -> RunDirectory:
     """Make the folder of a new run: preset, identity and summary. Nothing is left behind where that fails.
 
@@ -64,7 +79,8 @@ def create(
             ),
         )
         described = {"id": run.id, "preset": loaded.name, "source": str(loaded.path), "experiment": loaded.experiment}
-        write_json(run.run_json, described | {"created": time.time()} | identity.identity(command) | {"attempts": []})
+        takes = {"resources": (resources or Resources()).as_json(), "attempts": []}
+        write_json(run.run_json, described | {"created": time.time()} | identity.identity(command) | takes)
     except BaseException as error:
         shutil.rmtree(run.path, ignore_errors=True)
         if isinstance(error, OSError):
@@ -82,52 +98,110 @@ def _with_own_copies(preset: "Preset") -> "Preset":
     return preset.model_copy(update=named)
 
 
-def command(run: RunDirectory) -> list[str]:
-    """The command line of the worker."""
+def command(run: RunDirectory, resources: Resources) -> list[str]:
+    """The command line of the worker, or of the launcher of several."""
+    if resources.world_size > 1:
+        return torchrun_command(run, resources, WORKER)
     # -P: a file of the working directory, random.py say, must not stand in for a module of the worker.
     return [sys.executable, "-P", "-m", WORKER, str(run.path.resolve())]
 
 
-def environment(run: RunDirectory, attempt: int) -> dict[str, str]:
+def environment(run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False) -> dict[str, str]:
     """The environment of the worker: this one's with the run's marker, over defaults for what the user has not set."""
-    ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt)}
-    return worker_defaults() | os.environ | processes.marker(run) | ours
+    ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt), "RBP_INEXACT": "1" if inexact else ""}
+    return worker_defaults(resources.processes) | os.environ | processes.marker(run) | ours
 
 
-def start(run: RunDirectory) -> "subprocess.Popen[bytes]":
-    """Start the next attempt of a run: the first, or a resume from the newest checkpoint.
+def start(
+    run: RunDirectory, resources: Resources | None = None, *, inexact: bool = False, patience_s: float = 0.0
+) -> "subprocess.Popen[bytes]":
+    """Start the next attempt of a run, the first or a resume from the newest checkpoint.
+
+    It takes what it was made with, or had last, unless other `resources` are given. Of several nodes, the first to
+    come starts the attempt and the others join it. `inexact` lets another number of processes go on than has saved.
+    `patience_s` is how long to wait where the run seems to be live: its node may have died without a word.
 
     Raises RunError where the run is live, complete, or being started by somebody else at this moment.
     """
-    attempt = _claim_attempt(run)
+    resources = resources or read_resources(run)
+    _check_world_size(run, resources, inexact=inexact)
+    attempt, node = _claim_or_join(run, resources, patience_s)
     worker: subprocess.Popen[bytes] | None = None
     try:
-        run.stop_request.unlink(missing_ok=True)
-        summary = read_summary(run)
-        if summary is None:
-            raise RunError(f"{run.id}: summary.json is missing or damaged")
-        summary.status, summary.reason, summary.attempt = "starting", "", attempt
-        summary.progressed = time.time()
-        write_summary(run, summary)
-        with run.stdout().open("ab") as out, run.stderr().open("ab") as err:
-            stderr_from = err.tell()
+        if node == 0:
+            _announce(run, attempt)
+        if resources.world_size > 1:
+            out = err = launcher_log(run, attempt, node)
+            extra = torchrun_environment(run, attempt, node)
+        else:
+            out, err, extra = run.stdout(), run.stderr(), {}
+        with out.open("ab") as stdout, err.open("ab") as stderr:
+            stderr_from = stderr.tell()
             worker = subprocess.Popen(
-                command(run),
+                command(run, resources),
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=environment(run, attempt),
+                stdout=stdout,
+                stderr=stderr,
+                env=environment(run, resources, attempt, inexact=inexact) | extra,
                 start_new_session=True,
             )
-        _record_attempt(run, attempt, worker.pid, stderr_from)
+        if resources.nodes > 1:
+            nodes.write_seat(run, attempt, node, worker.pid)
+        if node == 0:
+            _record_attempt(run, resources, attempt, worker.pid, stderr_from)
     except BaseException as error:
         if worker is not None:  # nobody would know of it
             worker.kill()
-        (run.control / f"attempt-{attempt}").unlink(missing_ok=True)
+        if node == 0:
+            (run.control / f"attempt-{attempt}").unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise RunError(f"cannot start {run.id}: {error}") from error
         raise
     return worker
+
+
+def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
+    """Refuse to go on with another number of processes than the newest checkpoint is of, unless that is allowed."""
+    saved = sorted(path for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
+    world_sizes = [size for path in saved if (size := read_json(path / "manifest.json").get("world_size"))]
+    if world_sizes and world_sizes[-1] != resources.world_size and not inexact:
+        raise RunError(
+            f"{run.id} was trained by {world_sizes[-1]} processes, and {resources.world_size} cannot go on exactly "
+            f"where they were: use --nproc {world_sizes[-1]}, or allow it with --inexact"
+        )
+
+
+def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -> tuple[int, int]:
+    """The number of the attempt to start, and of this node in it."""
+    several = resources.nodes > 1
+    deadline = time.monotonic() + max(patience_s, CLAIM_S if several else 0.0)
+    while True:
+        if several and (attempt := nodes.gathering(run)) is not None:
+            node = nodes.take_seat(run, attempt, resources.nodes)
+            if node is not None:
+                return attempt, node
+        try:
+            attempt = _claim_attempt(run)
+        except RunError:
+            # Another node may be about to gather the others.
+            if time.monotonic() > deadline or judge(run).status == "completed":
+                raise
+            time.sleep(0.2)
+            continue
+        if several:
+            nodes.take_seat(run, attempt, resources.nodes)
+        return attempt, 0
+
+
+def _announce(run: RunDirectory, attempt: int) -> None:
+    """Have the summary say that an attempt is being started."""
+    run.stop_request.unlink(missing_ok=True)
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run.id}: summary.json is missing or damaged")
+    summary.status, summary.reason, summary.attempt = "starting", "", attempt
+    summary.progressed = time.time()
+    write_summary(run, summary)
 
 
 def _claim(runs: Path, run_id: str | None, preset: str, method: str) -> RunDirectory:
@@ -192,8 +266,9 @@ def _left_over(run: RunDirectory) -> list[Any]:
     return left
 
 
-def _record_attempt(run: RunDirectory, attempt: int, pid: int, stderr_from: int) -> None:
+def _record_attempt(run: RunDirectory, resources: Resources, attempt: int, pid: int, stderr_from: int) -> None:
     description: dict[str, Any] = read_json(run.run_json)
+    description["resources"] = resources.as_json()
     attempts = description.setdefault("attempts", [])
     attempts.append(
         {
@@ -202,7 +277,9 @@ def _record_attempt(run: RunDirectory, attempt: int, pid: int, stderr_from: int)
             "pid_started": processes.start_time(pid),
             "host": socket.gethostname(),
             "t": time.time(),
-            "command": command(run),
+            "command": command(run, resources),
+            "world_size": resources.world_size,
+            "nodes": resources.nodes,
             "stderr_from": stderr_from,
         }
     )

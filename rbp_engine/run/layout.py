@@ -56,6 +56,11 @@ class RunDirectory:
         """Events of one rank, one JSON object a line."""
         return self.path / "events" / f"rank{rank}.jsonl"
 
+    def ranks_with_events(self) -> list[int]:
+        """The ranks that have written events, in order."""
+        numbers = (re.fullmatch(r"rank(\d+)\.jsonl", path.name) for path in self.events().parent.glob("rank*.jsonl"))
+        return sorted(int(number[1]) for number in numbers if number)
+
     @property
     def ranks(self) -> Path:
         """stdout and stderr of the processes."""

@@ -4,15 +4,12 @@ The worker writes `starting`, `running`, `stopping` and its own end: `completed`
 `rbp kill` writes `killed`. `lost` and `stalled` are judged here, by whoever reads, and stored nowhere.
 """
 
-import json
-import re
 import socket
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from rbp_engine.run.events import ErrorRaised, RunEnd, read_events
+from rbp_engine.run.evidence import find_out
 from rbp_engine.run.layout import RunDirectory, read_json
 from rbp_engine.run.processes import is_alive
 from rbp_engine.run.summary import Summary, read_summary
@@ -22,6 +19,8 @@ LIVE = frozenset({"queued", "starting", "running", "stopping", "stalled"})
 
 HEARTBEAT_S = 5.0
 LOST_AFTER_S = 30.0
+# Until all processes have found each other there is no heartbeat; torchrun waits 600 s for the other nodes.
+GATHERING_S = 700.0
 STALLED_AFTER_S = 60.0
 STALLED_AFTER_STEPS = 20
 
@@ -57,17 +56,22 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
         attempt = {}  # a new attempt is being started, and its process is not on record yet
     silence = max(0.0, now - summary.updated)
     if attempt and here and not is_alive(attempt.get("pid"), attempt.get("pid_started")):
-        return _find_out(run, attempt)
-    if silence > LOST_AFTER_S:
+        return Verdict(*find_out(run, attempt))
+    gathering = summary.status == "starting" and attempt.get("world_size", 1) > 1
+    if silence > (GATHERING_S if gathering else LOST_AFTER_S):
         if attempt and here:
             return Verdict("lost", f"no heartbeat for {silence:.0f} s, but process {attempt['pid']} is there")
         where = f" on {attempt.get('host')}" if attempt else ": it was never started"
         return Verdict("lost", f"no heartbeat for {silence:.0f} s{where}")
     idle = max(0.0, now - summary.progressed)
-    patience = max(STALLED_AFTER_S, STALLED_AFTER_STEPS * (summary.step_ms or 0.0) / 1000.0)
-    if summary.status == "running" and idle > patience:
+    if summary.status == "running" and idle > stall_patience_s(summary):
         return Verdict("stalled", f"no step for {idle:.0f} s (step {summary.step})")
     return Verdict(summary.status, summary.reason)
+
+
+def stall_patience_s(summary: Summary) -> float:
+    """For how long a run may go without a step: a minute, or 20 steps if they are long."""
+    return max(STALLED_AFTER_S, STALLED_AFTER_STEPS * (summary.step_ms or 0.0) / 1000.0)
 
 
 def last_attempt(run: RunDirectory) -> dict[str, Any]:
@@ -76,48 +80,3 @@ def last_attempt(run: RunDirectory) -> dict[str, Any]:
     if isinstance(attempts, list) and attempts and isinstance(attempts[-1], dict):
         return attempts[-1]
     return {}
-
-
-def _find_out(run: RunDirectory, attempt: dict[str, Any]) -> Verdict:
-    """How an attempt ended whose process is gone without having written its end into the summary."""
-    events = [event for event in read_events(run.events()) if event.attempt == attempt["attempt"]]
-    for event in reversed(events):
-        if isinstance(event.body, RunEnd):
-            return Verdict(event.body.status, event.body.reason)
-        if isinstance(event.body, ErrorRaised):
-            return Verdict("failed", event.body.message)
-    for error_file in sorted(run.ranks.rglob("error.json")):
-        message = _error_message(error_file, since=attempt.get("t", 0.0))
-        if message:
-            return Verdict("failed", message)
-    log = _tail(run.stderr(), attempt.get("stderr_from", 0))
-    if signals := re.findall(r"exitcode\s*:\s*-(\d+)", log):
-        return Verdict("killed", f"ended by signal {signals[-1]}{_guess(int(signals[-1]))}")
-    if "Traceback (most recent call last)" in log:
-        return Verdict("failed", log.strip().splitlines()[-1])
-    return Verdict("lost", "the process is gone without a word, probably killed (out of memory?)")
-
-
-def _error_message(error_file: Path, since: float) -> str:
-    """The message of an error file of torch.distributed; empty for the record of a graceful signal, or an old one."""
-    try:
-        if error_file.stat().st_mtime < since - 1.0:  # file systems count time more coarsely
-            return ""
-        message = json.loads(error_file.read_text())["message"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    text = message.get("message") if isinstance(message, dict) else message
-    return text if isinstance(text, str) and "SignalException" not in text else ""
-
-
-def _guess(signal_number: int) -> str:
-    return " (SIGKILL: probably out of memory)" if signal_number == 9 else ""
-
-
-def _tail(path: Path, start: int, size: int = 64 * 1024) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(start, file.seek(0, 2) - size))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""

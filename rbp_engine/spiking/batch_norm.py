@@ -53,6 +53,14 @@ class BatchNorm:
             self.eps,
         )
 
+    def at_rate(self, rate: Tensor, mean: Tensor, inverse_deviation: Tensor) -> Tensor:
+        """Normalise firing rates [B, C, …] with statistics [C] of their sequence; the backward is that of a batch."""
+        # It builds on the rule table, which builds on this module.
+        from rbp_engine.spiking.gradients import BatchNormRate
+
+        out: Tensor = BatchNormRate.apply(rate, self.weight, self.bias, mean, inverse_deviation)
+        return out
+
     def static(self, values: Tensor, timesteps: int) -> Tensor:
         """Normalise values [B, C, …] that stand for T equal steps, with their graph.
 

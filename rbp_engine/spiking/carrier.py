@@ -30,6 +30,8 @@ class Carrier:
     """
 
     timesteps: int
+    # The process group over which a batch norm that comes now takes its statistics; None for this process alone.
+    processes: Any = None
 
     @property
     def batch(self) -> Tensor:

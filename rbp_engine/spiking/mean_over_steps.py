@@ -18,7 +18,7 @@ from torch import Tensor
 from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, replace_carriers
-from rbp_engine.spiking.gradients import BatchNormRate, NeuronRate, WithValue
+from rbp_engine.spiking.gradients import NeuronRate, WithValue
 from rbp_engine.spiking.tape import Tape
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class MeanTensor(Carrier):
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         total = x.tape.record(Statistics, _missing)
         mean, inverse_deviation = total.mean / total.count, total.inverse_deviation / total.count
-        normalised = BatchNormRate.apply(x.rate, norm.weight, norm.bias, mean, inverse_deviation)
+        normalised = norm.at_rate(x.rate, mean, inverse_deviation)
         return cls(WithValue.apply(normalised, total.output / total.count), x.tape, x.static)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, replace_carriers
-from rbp_engine.spiking.gradients import BatchNormRate, NeuronRate, WithValue, weighted_gradient
+from rbp_engine.spiking.gradients import NeuronRate, WithValue, weighted_gradient
 from rbp_engine.spiking.sequence import SequenceTensor
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class RateTensor(Carrier):
             return cls.static(norm.static(x.rate, x.timesteps), x.timesteps)
         out, mean, inverse_deviation = norm.with_statistics(x.sequence.values.flatten(0, 1))
         sequence = SequenceTensor(out.unflatten(0, (x.timesteps, -1)), x.timesteps)
-        return cls(sequence, BatchNormRate.apply(x.rate, norm.weight, norm.bias, mean, inverse_deviation))
+        return cls(sequence, norm.at_rate(x.rate, mean, inverse_deviation))
 
 
 def _timesteps(args: tuple[Any, ...]) -> int:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.synchronised_batch_norm import SynchronisedBatchNorm
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.carrier import Carrier
@@ -75,7 +76,10 @@ def _max_pool(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
 
 def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     x, *settings = args
-    norm = BatchNorm(*settings, **kwargs)
+    if x.processes is None:
+        norm = BatchNorm(*settings, **kwargs)
+    else:
+        norm = SynchronisedBatchNorm(*settings, **kwargs, processes=x.processes)
     # With fixed statistics it is an affine map.
     return type(carrier).batch_norm(x, norm) if norm.training else type(carrier).per_step(norm, (x,), {})
 

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 
-def build_feed(run: RunDirectory, preset: "Preset", device: torch.device, timesteps: int | None = None) -> Feed:
+def build_feed(
+    run: RunDirectory,
+    preset: "Preset",
+    device: torch.device,
+    timesteps: int | None = None,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Feed:
     """The data of a run; `timesteps` in the place of the preset's, for an evaluation at another T."""
     return open_feed(
         preset.data,
@@ -25,6 +33,8 @@ def build_feed(run: RunDirectory, preset: "Preset", device: torch.device, timest
         held_out=preset.train.validation_split,
         device=device,
         own_code=run.code,
+        rank=rank,
+        world_size=world_size,
     )
 
 

@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from rbp_engine.run.layout import CHECKPOINT, read_json, write_json
 
 SCHEMA = 1
 KEPT = 2
-FILES = frozenset({"model.safetensors", "optimizer.pt", "rng-rank0.pt"})
+FILES = frozenset({"model.safetensors", "optimizer.pt"})
 
 
 class CheckpointError(Exception):
@@ -63,13 +64,16 @@ def save(
     extra: dict[str, Any],
     *,
     experiment: str,
+    generators: Sequence[dict[str, Any]] = (),
     keep: int = KEPT,
 ) -> Checkpoint:
     """Write a checkpoint below `folder` and prune old ones, never below the newest two.
 
-    `extra` is anything of numbers, strings, lists and tensors. Raises OSError on a full disk; what was there
-    stays, and nothing half-made is left.
+    `generators` has what `generator_state` gave on each rank, this process alone if empty; `extra` is anything of
+    numbers, strings, lists and tensors. Raises OSError on a full disk; what was there stays, and nothing half-made is
+    left.
     """
+    generators = generators or [generator_state()]
     target = folder / f"step-{progress.step:08d}"
     temporary, replaced = folder / f"{target.name}.tmp", folder / f"{target.name}.old.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -78,9 +82,10 @@ def save(
         weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
         _write(temporary / "model.safetensors", safetensors_bytes(weights))
         _write(temporary / "optimizer.pt", _torch_bytes({"optimizer": optimizer.state_dict(), "extra": extra}))
-        _write(temporary / "rng-rank0.pt", _torch_bytes(_generator_state()))
+        for rank, state in enumerate(generators):
+            _write(temporary / _generator_file(rank), _torch_bytes(state))
         files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
-        manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": 1, "t": time.time()}
+        manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "t": time.time()}
         write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
         _sync(temporary)
         if target.exists():
@@ -93,7 +98,7 @@ def save(
         raise
     shutil.rmtree(replaced, ignore_errors=True)
     _prune(folder, keep, newest=target.name)
-    return Checkpoint(target, progress, 1, experiment)
+    return Checkpoint(target, progress, len(generators), experiment)
 
 
 def keep_as_best(checkpoint: Checkpoint) -> None:
@@ -150,7 +155,7 @@ def verify(path: Path) -> Checkpoint:
         files = dict(manifest["files"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path.name} has no readable manifest") from error
-    if not files.keys() >= FILES:
+    if not files.keys() >= FILES | {_generator_file(rank) for rank in range(checkpoint.world_size)}:
         raise CheckpointError(f"{path.name} is incomplete: its manifest names {', '.join(files) or 'no files'}")
     for name, expected in files.items():
         try:
@@ -162,8 +167,10 @@ def verify(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def load(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put everything back: weights, optimizer, generators. Returns what was saved as `extra`.
+def load(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer, rank: int = 0) -> dict[str, Any]:
+    """Put everything back: weights, optimizer, the generators of this rank. Returns what was saved as `extra`.
+
+    A rank that the checkpoint does not know keeps its generators.
 
     Raises CheckpointError where the checkpoint belongs to another network or optimizer.
     """
@@ -172,7 +179,9 @@ def load(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimi
         state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
         optimizer.load_state_dict(state["optimizer"])
         extra: dict[str, Any] = state["extra"]
-        _restore_generators(torch.load(checkpoint.path / "rng-rank0.pt", weights_only=True, map_location="cpu"))
+        if rank < checkpoint.world_size:
+            generators = checkpoint.path / _generator_file(rank)
+            _restore_generators(torch.load(generators, weights_only=True, map_location="cpu"))
     except CheckpointError:
         raise
     except Exception as error:
@@ -188,7 +197,12 @@ def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
         raise CheckpointError(f"the weights of {checkpoint.path.name} do not fit this network: {error}") from error
 
 
-def _generator_state() -> dict[str, Any]:
+def _generator_file(rank: int) -> str:
+    return f"rng-rank{rank}.pt"
+
+
+def generator_state() -> dict[str, Any]:
+    """The generators of this process: python, numpy, torch and CUDA."""
     version, words, gauss = random.getstate()
     numpy_state: Any = np.random.get_state(legacy=False)
     return {

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,11 +11,15 @@ from rbp_engine.run.events import CheckpointSaved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train import checkpoint
 from rbp_engine.train.checkpoint import Progress
+from rbp_engine.train.distributed import Ranks
 from rbp_engine.train.recorder import NonFiniteLoss, Recorder
 
 
 class Checkpointer:
-    """Saves by epoch or by time (`every` is ("epochs", n) or ("seconds", n)), and when `control/checkpoint` asks."""
+    """Saves by epoch or by time (`every` is ("epochs", n) or ("seconds", n)), and when `control/checkpoint` asks.
+
+    Of several ranks, the first says when, all save together, and the first writes.
+    """
 
     def __init__(
         self,
@@ -25,6 +30,7 @@ class Checkpointer:
         *,
         every: tuple[str, float],
         experiment: str,
+        ranks: Ranks,
     ) -> None:
         self.run = run
         self.model = model
@@ -32,17 +38,23 @@ class Checkpointer:
         self.recorder = recorder
         self.unit, self.interval = every
         self.experiment = experiment
-        self._saved_at = time.monotonic()
+        self.ranks = ranks
+        self._due_since = time.monotonic()
         self._saved: Progress | None = None
 
     def due(self, at: Progress) -> bool:
-        """Whether the interval has passed at this step boundary, or somebody has asked."""
-        now = time.monotonic()
+        """Whether the interval has passed at this step boundary, or somebody has asked; said once."""
+        if self.ranks.rank != 0:
+            return False
         if self.unit == "epochs":
             passed = at.position == 0 and at.epoch % self.interval == 0
         else:
-            passed = now - self._saved_at >= self.interval
-        return passed or self.run.checkpoint_request.exists()
+            passed = time.monotonic() - self._due_since >= self.interval
+        asked = self.run.checkpoint_request.exists()
+        if passed or asked:
+            self._due_since = time.monotonic()
+            self.run.checkpoint_request.unlink(missing_ok=True)
+        return passed or asked
 
     def save(self, at: Progress, *, best: bool = False) -> None:
         """Write down all metrics, then the checkpoint, then the event that names it; not twice at the same place.
@@ -51,28 +63,35 @@ class Checkpointer:
         """
         self.recorder.drain()
         if at != self._saved:
-            started = time.perf_counter()
             self._check_weights(at)
-            saved = checkpoint.save(
-                self.run.checkpoints,
-                self.model,
-                self.optimizer,
-                at,
-                self.recorder.state(),
-                experiment=self.experiment,
-            )
-            if best:
-                checkpoint.keep_as_best(saved)
-            size = sum(path.stat().st_size for path in saved.path.iterdir())
-            took = 1000.0 * (time.perf_counter() - started)
-            self.recorder.journal.write(CheckpointSaved(saved.path.name, size, took, best))
-        self._saved, self._saved_at = at, time.monotonic()
-        self.run.checkpoint_request.unlink(missing_ok=True)
+            generators = self.ranks.collect(checkpoint.generator_state())
+            recorded = self.recorder.state()
+            if self.ranks.rank == 0:
+                self._write(at, generators, recorded, best=best)
+        self._saved, self._due_since = at, time.monotonic()
         self.recorder.begin()
+
+    def _write(self, at: Progress, generators: list[dict[str, Any]], recorded: dict[str, Any], *, best: bool) -> None:
+        started = time.perf_counter()
+        saved = checkpoint.save(
+            self.run.checkpoints,
+            self.model,
+            self.optimizer,
+            at,
+            recorded,
+            experiment=self.experiment,
+            generators=generators,
+        )
+        if best:
+            checkpoint.keep_as_best(saved)
+        size = sum(path.stat().st_size for path in saved.path.iterdir())
+        took = 1000.0 * (time.perf_counter() - started)
+        self.recorder.journal.write(CheckpointSaved(saved.path.name, size, took, best))
 
     def _check_weights(self, at: Progress) -> None:
         # The largest magnitudes; running statistics can go wrong before any weight does.
         tensors = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
         norms = torch._foreach_norm(tensors, math.inf)
-        if not bool(torch.isfinite(torch.stack(norms)).all()):
+        bad = not bool(torch.isfinite(torch.stack(norms)).all())
+        if any(self.ranks.largest(bad)):
             raise NonFiniteLoss(f"a weight or a running statistic is not finite after step {at.step}")

@@ -14,8 +14,8 @@ class DeviceError(Exception):
     """The device that was asked for cannot be used; the message says why and how to mend it."""
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `cuda:N`.
+def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`; of several processes on a host, that of process `local_rank`.
 
     `auto` takes the CPU only where there is no NVIDIA card: with one that torch cannot use, training for days on
     the CPU by mistake is worse than an error. Raises DeviceError.
@@ -24,12 +24,27 @@ def choose_device(wanted: str) -> torch.device:
         return torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda" if wanted == "auto" else wanted)
+        if local_rank is not None:
+            return _card_of(local_rank, device)
         if device.index is not None and device.index >= torch.cuda.device_count():
             raise DeviceError(f"{wanted}: this process sees {torch.cuda.device_count()} GPUs, counted from cuda:0")
         return device
     if wanted == "auto" and not has_nvidia_card():
         return torch.device("cpu")
     raise DeviceError(f"{_why_not()}. rbp doctor looks further; run.device=cpu trains on the CPU all the same")
+
+
+def _card_of(local_rank: int, wanted: torch.device) -> torch.device:
+    if wanted.index is not None:
+        raise DeviceError(f"{wanted} is one card, and each of several processes needs its own: use run.device=auto")
+    if local_rank >= torch.cuda.device_count():
+        raise DeviceError(
+            f"process {local_rank + 1} of this host has no GPU of its own, there are {torch.cuda.device_count()}: "
+            "use a smaller --nproc"
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
 
 
 def describe_device(device: torch.device) -> str:

@@ -22,14 +22,28 @@ EVENT_SETS = ("cifar10_dvs", "moving_digits", "sequential_digits")
 
 
 def open_feed(
-    data: "Data", *, timesteps: int, seed: int, held_out: float, device: torch.device, own_code: Path = Path()
+    data: "Data",
+    *,
+    timesteps: int,
+    seed: int,
+    held_out: float,
+    device: torch.device,
+    own_code: Path = Path(),
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Feed:
-    """Open the data set of a preset's `[data]`.
+    """Open the data set of a preset's `[data]`, as process `rank` of `world_size` sees it.
 
     `held_out` is the fraction of the training set to validate on, `own_code` the folder of the user's own data sets.
     Raises DataMissing, or ValueError for a damaged file or a batch that cannot be filled.
     """
-    shared: dict[str, Any] = {"seed": seed, "held_out": held_out, "device": device, "batch_size": data.batch_size}
+    batches: dict[str, Any] = {
+        "device": device,
+        "batch_size": data.batch_size,
+        "rank": rank,
+        "world_size": world_size,
+    }
+    shared = batches | {"seed": seed, "held_out": held_out}
     if data.name == "imagenet":
         # torchvision takes seconds to import, and only this needs it.
         from rbp_engine.data.imagenet import imagenet
@@ -61,8 +75,8 @@ def open_feed(
         )
     if data.name == "fake" and data.args.get("frames"):
         sizes = {name: value for name, value in data.args.items() if name != "frames"}
-        return fake_frames(timesteps=timesteps, batch_size=data.batch_size, device=device, seed=seed, **sizes)
-    return _images_in_memory(data, _splits(data, own_code), seed=seed, held_out=held_out, device=device)
+        return fake_frames(timesteps=timesteps, seed=seed, **batches, **sizes)
+    return _images_in_memory(data, _splits(data, own_code), **shared)
 
 
 def _splits(data: "Data", own_code: Path) -> DataSplits:
@@ -80,19 +94,21 @@ def _splits(data: "Data", own_code: Path) -> DataSplits:
     return splits
 
 
-def _images_in_memory(data: "Data", splits: DataSplits, *, seed: int, held_out: float, device: torch.device) -> Feed:
+def _images_in_memory(
+    data: "Data", splits: DataSplits, *, seed: int, held_out: float, device: torch.device, **batches: int
+) -> Feed:
     normalise = Normalise(splits.mean, splits.deviation, device)
-    test = EvaluationBatches(splits.test.to(device), normalise, batch_size=data.batch_size)
+    test = EvaluationBatches(splits.test.to(device), normalise, split="test", **batches)
     train_images, validation = splits.train, test
     if held_out:
         train_images, held = stratified_split(train_images, held_out)
-        validation = EvaluationBatches(held.to(device), normalise, batch_size=data.batch_size, split="held-out")
-    train = _training(data, splits, train_images, normalise, seed=seed, device=device)
+        validation = EvaluationBatches(held.to(device), normalise, split="held-out", **batches)
+    train = _training(data, splits, train_images, normalise, device=device, seed=seed, **batches)
     return Feed(train, validation, test, splits.classes, splits.channels, {"name": data.name})
 
 
 def _training(
-    data: "Data", splits: DataSplits, images: Images, normalise: Normalise, *, seed: int, device: torch.device
+    data: "Data", splits: DataSplits, images: Images, normalise: Normalise, *, device: torch.device, **batches: int
 ) -> TrainingSource:
     if data.augment_backend == "pil":
         # As above.
@@ -111,20 +127,18 @@ def _training(
             reader,
             lambda augmented: augmented,
             device=device,
-            batch_size=data.batch_size,
-            seed=seed,
             flip=False,
             drop_last=data.drop_last,
             workers=data.workers,
+            **batches,
         )
     return TrainBatches(
         images.to(device),
         normalise,
-        batch_size=data.batch_size,
-        seed=seed,
         crop_padding=data.crop_padding,
         flip=data.flip,
         auto_augment=data.auto_augment,
         cutout=data.cutout,
         drop_last=data.drop_last,
+        **batches,
     )

@@ -6,28 +6,36 @@ import threading
 import time
 from typing import Any
 
-from rbp_engine.run.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
+from rbp_engine.run.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import HEARTBEAT_S
+from rbp_engine.run.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.run.summary import Summary, write_summary
+from rbp_engine.train.process import Process
+from rbp_engine.train.stall import StallWatch
 
 # Given back when the disk is full, so that the end of the run can still be written down.
 RESERVE_BYTES = 256 * 1024
 
 
 class Journal:
-    """Events and summary of one attempt, from any thread of the worker."""
+    """Events and summary of one attempt, from any thread of the worker.
 
-    def __init__(self, run: RunDirectory, summary: Summary, attempt: int) -> None:
+    Every rank writes events of its own; the summary on disk is that of rank 0.
+    """
+
+    def __init__(self, run: RunDirectory, summary: Summary, attempt: int, process: Process | None = None) -> None:
+        process = process or Process(run.stdout().parent)
         self.run = run
         self.summary = summary
         self.attempt = attempt
+        self.rank = process.rank
         summary.attempt = attempt
-        self._events = EventWriter(run.events(), attempt)
+        self._events = EventWriter(run.events(self.rank), attempt, self.rank)
+        self._watch = StallWatch(process.logs / "stderr.log")
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._started = False
-        self._reserve = run.control / "reserve"
+        self._reserve = run.control / ("reserve" if self.rank == 0 else f"reserve-rank{self.rank}")
         try:
             self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
         except OSError:  # what room there is will do for the end; training meets the full disk and says so
@@ -45,25 +53,49 @@ class Journal:
         with contextlib.suppress(OSError):  # a full disk is met, and told, by what matters
             sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
+    def progress(self) -> None:
+        """A step has been done, or a batch of an evaluation: the run is not stalled."""
+        self.summary.progressed = time.time()
+        self._watch.progress()
+
     def update(self, **changes: Any) -> None:
         """Change fields of the summary and write it."""
         with self._lock:
             for name, value in changes.items():
                 setattr(self.summary, name, value)
-            write_summary(self.run, self.summary)
+            self._write_summary()
 
     def end(self, status: str, reason: str, traceback: str | None = None) -> None:
-        """Write the last word of this attempt, with what a full disk has been keeping back for it."""
+        """Write the last word of this attempt, with what a full disk has been keeping back for it.
+
+        How the run has ended is for rank 0 to say; the others tell their own errors only.
+        """
         self._ended.set()
         with self._lock:
             self._reserve.unlink(missing_ok=True)
             if traceback is not None:
                 self.write(ErrorRaised(reason, traceback))
-            self.write(RunEnd(status, reason, self.summary.last, self.summary.best))
+            if self.rank == 0:
+                self.write(RunEnd(status, reason, self.summary.last, self.summary.best))
             self.update(status=status, reason=reason)
         self.say(f"{status} {reason}".rstrip())
+        self._leave()
+
+    def leave(self, why: str) -> None:
+        """Go without a word on how the run has ended: others know."""
+        self._ended.set()
+        with self._lock:
+            self._reserve.unlink(missing_ok=True)
+            self.write(WarningRaised(why))
+        self._leave()
+
+    def _leave(self) -> None:
         self._heart.join()
         self._events.close()
+
+    def _write_summary(self) -> None:
+        if self.rank == 0:
+            write_summary(self.run, self.summary)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
@@ -71,4 +103,6 @@ class Journal:
             with contextlib.suppress(OSError), self._lock:
                 if self._started:  # `run_start` is the first event of an attempt; until then the summary tells
                     self.write(Heartbeat())
-                write_summary(self.run, self.summary)
+                self._write_summary()
+                if self.summary.status == "running" and (stall := self._watch.look(stall_patience_s(self.summary))):
+                    self.write(WarningRaised(stall))

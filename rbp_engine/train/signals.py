@@ -7,6 +7,8 @@ from types import FrameType
 from rbp_engine.run.layout import RunDirectory
 
 LOOK_EVERY_S = 0.2
+# By urgency: of several processes, the largest number that one of them has decides for all.
+ENDS = ("", "preempted", "stopped")
 
 
 class StopFlag:
@@ -28,16 +30,18 @@ class StopFlag:
         self.signal = signal.Signals(number).name
 
     @property
-    def status(self) -> str | None:
-        """`stopped` or `preempted` if training should end now, else None; asks the file system 5 times a second."""
+    def level(self) -> int:
+        """The place in `ENDS` of how training should end now, 0 to go on; asks the file system 5 times a second."""
         now = time.monotonic()
         if not self._requested and (now - self._looked >= LOOK_EVERY_S or self.signal):
             self._looked = now
             self._requested = self.run.stop_request.exists()
         if self._requested:
-            return "stopped"
-        return "preempted" if self.signal else None
+            return ENDS.index("stopped")
+        return ENDS.index("preempted") if self.signal else 0
 
-    @property
-    def reason(self) -> str:
-        return f"received {self.signal}" if self.status == "preempted" else "asked to stop"
+    def reason(self, status: str) -> str:
+        """Why training has ended with this status."""
+        if status == "stopped":
+            return "asked to stop"
+        return f"received {self.signal}" if self.signal else "another process of the run received a signal"

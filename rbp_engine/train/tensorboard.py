@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-class TensorBoardLog:
+class Board:
+    """Writes nothing: for ranks other than the first."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Values by tag at an optimizer step."""
+
+    def close(self) -> None:
+        """Write what is still held back."""
+
+
+class TensorBoardLog(Board):
     """Writes scalars by step; what an earlier attempt wrote from `purge_step` on is hidden by TensorBoard."""
 
     def __init__(self, folder: Path, purge_step: int) -> None:

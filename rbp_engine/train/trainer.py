@@ -13,13 +13,12 @@ from rbp_engine.train.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpointer import Checkpointer
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.recorder import Recorder
-from rbp_engine.train.signals import StopFlag
+from rbp_engine.train.signals import ENDS, StopFlag
+from rbp_engine.train.step import OptimizerStep
 
 
 def train(
-    model: nn.Module,
-    method: Method,
-    optimizer: torch.optim.Optimizer,
+    step: OptimizerStep,
     batches: TrainingSource,
     validation: EvaluationSource,
     learning_rate: Callable[[int], float],
@@ -30,37 +29,42 @@ def train(
     epochs: int,
     at: Progress,
 ) -> str:
-    """Train from `at` to the end: step, record, validate, save, stop. Returns the status to end with."""
+    """Train from `at` to the end: step, record, validate, save, stop. Returns the status to end with.
+
+    All ranks end, save and write down at the same step, and with the same status.
+    """
+    ranks = step.ranks
     while at.epoch < epochs:
         lr = learning_rate(at.epoch)
-        set_learning_rate(optimizer, lr)
-        model.train()
+        set_learning_rate(step.optimizer, lr)
+        step.model.train()
         recorder.begin()
         for images, labels in batches.epoch(at.epoch, at.position):
             recorder.fetched()
-            optimizer.zero_grad(set_to_none=True)
-            out = method.step(model, images, labels)
-            optimizer.step()
+            out = step(images, labels, batches.size(at.position))
             at = Progress(at.step + 1, at.epoch, at.position + 1)
             recorder.step(at, out, labels, lr)
             if at.position < len(batches):
-                if checkpointer.due(at):
+                end, save, drain = ranks.agree(stop.level, checkpointer.due(at), recorder.due())
+                if end or save:
                     checkpointer.save(at)
-                if stop.status:
-                    checkpointer.save(at)
-                    return stop.status
+                elif drain:
+                    recorder.drain()
+                if end:
+                    return ENDS[end]
         recorder.drain()
-        result = evaluate(model, method, validation, stop, recorder)
+        result = evaluate(step.model, step.method, validation, stop, recorder)
         if result is None:
             checkpointer.save(at)
-            return stop.status or "stopped"
+            [end] = ranks.largest(stop.level)
+            return ENDS[end]
         at = Progress(at.step, at.epoch + 1)
         improved = recorder.validation(at, result)
-        if improved or at.epoch == epochs or checkpointer.due(at):
+        end, save = ranks.largest(stop.level, checkpointer.due(at))
+        if improved or save or end or at.epoch == epochs:
             checkpointer.save(at, best=improved)
-        if stop.status and at.epoch < epochs:
-            checkpointer.save(at)
-            return stop.status
+        if end and at.epoch < epochs:
+            return ENDS[end]
     return "completed"
 
 
@@ -80,12 +84,17 @@ def report_test(
 def evaluate(
     model: nn.Module, method: Method, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
 ) -> dict[str, Any] | None:
-    """Loss, top-1 and top-5 over all of the batches, from the logits' time mean; None if asked to stop meanwhile."""
+    """Loss, top-1 and top-5 over all of the batches, from the logits' time mean; None if asked to stop meanwhile.
+
+    Each rank evaluates its share, with the running statistics of rank 0; all return the same.
+    """
+    recorder.ranks.share_buffers(model)
     sums: torch.Tensor | None = None
-    samples = 0
+    samples, left = 0, False
     for images, labels in batches:
-        if stop is not None and stop.status:
-            return None
+        if stop is not None and stop.level:
+            left = True
+            break
         logits = method.predict(model, images).mean(0)
         hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)
         loss = F.cross_entropy(logits, labels, reduction="sum")
@@ -93,13 +102,16 @@ def evaluate(
         sums = batch if sums is None else sums + batch
         samples += len(labels)
         recorder.alive()
-    if sums is None:
+    own = [0.0, 0.0, 0.0] if sums is None else sums.tolist()
+    loss_sum, top1, top5, count, ranks_left = recorder.ranks.gather([*own, samples, left]).sum(0).tolist()
+    if ranks_left:
+        return None
+    if not count:
         raise ValueError("there are no images to evaluate on")
-    loss_sum, top1, top5 = sums.tolist()
     return {
-        "loss": loss_sum / samples,
-        "top1": top1 / samples,
-        "top5": top5 / samples,
-        "samples": samples,
+        "loss": loss_sum / count,
+        "top1": top1 / count,
+        "top5": top5 / count,
+        "samples": int(count),
         "split": batches.split,
     }

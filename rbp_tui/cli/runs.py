@@ -2,12 +2,14 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.resources import Inexact, Nproc
 from rbp_tui.cli.run_choice import Run, as_plain, find
 
 if TYPE_CHECKING:
@@ -92,10 +94,11 @@ def logs(
 ) -> None:
     """Print what the processes of a run have written: stdout, then stderr."""
     from rbp_engine.run.errors import RunError
+    from rbp_engine.run.logs import log_files
     from rbp_engine.run.status import judge
 
     directory = find(run, runs_dir)
-    files = [directory.stdout(rank), directory.stderr(rank)]
+    files = log_files(directory, rank)
     if not any(path.is_file() for path in files):
         raise RunError(f"{directory.id} has no log of rank {rank}")
     offsets = dict.fromkeys(files, 0)
@@ -131,13 +134,23 @@ def kill(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
 def resume(
     run: Run,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
+    nproc: Nproc = None,
+    inexact: Inexact = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with a run from its newest checkpoint, exactly where it was, and follow it."""
+    """Go on with a run from its newest checkpoint, exactly where it was, and follow it.
+
+    It takes as many processes as before. A run on several nodes is resumed as it was started, on each of them.
+    """
+    from rbp_engine.run.resources import read_resources
     from rbp_tui.cli.train import start_and_follow
 
-    raise typer.Exit(start_and_follow(find(run, runs_dir), detach=detach, as_json=as_json))
+    directory = find(run, runs_dir)
+    resources = read_resources(directory)
+    if nproc is not None:
+        resources = replace(resources, processes=nproc)
+    raise typer.Exit(start_and_follow(directory, resources, detach=detach, as_json=as_json, inexact=inexact))
 
 
 def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_tui.cli.output import Json, RunsDir, print_json, say
+from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
     from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.resources import Resources
     from rbp_engine.run.status import Verdict
 
 EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
@@ -42,7 +44,14 @@ def train(
         bool, typer.Option("--resume-or-start", help="With --id: go on with that run, or start it.")
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
+    nproc: Nproc = None,
+    nnodes: Nnodes = None,
+    rdzv: Rdzv = None,
+    inexact: Inexact = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Check everything, print a Slurm job file that trains this.")
+    ] = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -56,29 +65,54 @@ def train(
     from rbp_engine.machine import runs_directory
     from rbp_engine.preset import load_preset
     from rbp_engine.run import launch
+    from rbp_engine.run.resources import Resources
+    from rbp_engine.run.status import LOST_AFTER_S, judge
+    from rbp_tui.cli.dry_run import print_dry_run
 
-    if resume_or_start and run_id is None:
-        raise typer.BadParameter("--resume-or-start needs --id")
+    asked = given_resources(nproc, nnodes, rdzv)
+    several = asked is not None and asked.nodes > 1
+    if run_id is None and (resume_or_start or (several and not dry_run and not slurm)):
+        raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
     loaded = load_preset(preset, overrides or [])
     runs = runs_directory(runs_dir)
-    if dry_run:
-        _print_dry_run(loaded, runs, run_id, as_json=as_json)
+    if dry_run or slurm:
+        words = [preset, *(overrides or [])]
+        print_dry_run(loaded, words, runs, run_id, asked or Resources(), slurm=slurm or several, as_json=as_json)
         return
     if "data.name" not in loaded.own_code:
         require(loaded.preset.data.name)
-    existing = _existing(runs, run_id, loaded) if resume_or_start and run_id else None
-    if existing is not None and _is_complete(existing):
-        say(f"{existing.id} is complete already")
+
+    def new() -> "RunDirectory":
+        return launch.create(
+            loaded, runs, run_id=run_id, command=["rbp", *sys.argv[1:]], resources=asked or Resources()
+        )
+
+    if run_id is None or not (resume_or_start or several):
+        raise typer.Exit(start_and_follow(new(), detach=detach, as_json=as_json))
+    run = find_or_make(loaded, runs, run_id, new)
+    if judge(run).status == "completed":
+        say(f"{run.id} is complete already")
         return
-    run = existing or launch.create(loaded, runs, run_id=run_id, command=["rbp", *sys.argv[1:]])
-    raise typer.Exit(start_and_follow(run, detach=detach, as_json=as_json))
+    # The node of an attempt before may have died without a word: it counts as live for half a minute.
+    patience_s = LOST_AFTER_S + 5.0
+    raise typer.Exit(
+        start_and_follow(run, asked, detach=detach, as_json=as_json, inexact=inexact, patience_s=patience_s)
+    )
 
 
-def start_and_follow(run: "RunDirectory", *, detach: bool, as_json: bool) -> int:
+def start_and_follow(
+    run: "RunDirectory",
+    resources: "Resources | None" = None,
+    *,
+    detach: bool,
+    as_json: bool,
+    inexact: bool = False,
+    patience_s: float = 0.0,
+) -> int:
     """Start the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
     from rbp_engine.run import launch
 
-    worker = launch.start(run)
+    worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
     if detach:
         return report_start(run, as_json=as_json)
     verdict = follow_live(run, as_json=as_json, owner=True)
@@ -137,51 +171,42 @@ def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
         say(f"  next: rbp resume {reference}  ·  rbp logs {reference}")
 
 
-def _existing(runs: Path, run_id: str, loaded: "LoadedPreset") -> "RunDirectory | None":
-    """The run of that id, if there is one; refused if it is another experiment or another seed."""
+def find_or_make(loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[[], "RunDirectory"]) -> "RunDirectory":
+    """The run of that id, made if there is none; of several nodes that ask at once, one makes it.
+
+    Raises RunError where it is another experiment or another seed.
+    """
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.layout import RunDirectory, check_run_id
-    from rbp_engine.run.summary import read_summary
 
     check_run_id(run_id)
     run = RunDirectory(runs / run_id)
-    if not run.run_json.is_file():
-        return None
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run_id}: summary.json is missing or damaged")
-    if summary.experiment != loaded.experiment:
-        raise RunError(
-            f"{run_id} is another experiment ({summary.preset}, {summary.experiment[:8]} instead of "
-            f"{loaded.experiment[:8]}): use another --id"
-        )
-    if summary.seed != loaded.preset.run.seed:
-        raise RunError(f"{run_id} has seed {summary.seed}, not {loaded.preset.run.seed}: use another --id")
+    deadline = time.monotonic() + 10.0
+    while not run.run_json.is_file():
+        try:
+            return new()
+        except RunError:
+            if not run.path.is_dir() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)  # another node is making it
+    _check_same(run, loaded)
     return run
 
 
-def _is_complete(run: "RunDirectory") -> bool:
-    from rbp_engine.run.status import judge
+def _check_same(run: "RunDirectory", loaded: "LoadedPreset") -> None:
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.summary import read_summary
 
-    return judge(run).status == "completed"
-
-
-def _print_dry_run(loaded: "LoadedPreset", runs: Path, run_id: str | None, *, as_json: bool) -> None:
-    import shlex
-
-    from rbp_engine.preset import resolved_toml
-    from rbp_engine.run import launch
-    from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id
-
-    if run_id is not None:
-        check_run_id(run_id)
-    run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
-    command = launch.command(run)
-    if as_json:
-        print_json({"preset": loaded.preset.model_dump(mode="json"), "command": command})
-        return
-    sys.stdout.write(resolved_toml(loaded.preset))
-    say(f"[dim]would run:[/] {shlex.join(command)}")
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run.id}: summary.json is missing or damaged")
+    if summary.experiment != loaded.experiment:
+        raise RunError(
+            f"{run.id} is another experiment ({summary.preset}, {summary.experiment[:8]} instead of "
+            f"{loaded.experiment[:8]}): use another --id"
+        )
+    if summary.seed != loaded.preset.run.seed:
+        raise RunError(f"{run.id} has seed {summary.seed}, not {loaded.preset.run.seed}: use another --id")
 
 
 def report_start(run: "RunDirectory", *, as_json: bool) -> int:
@@ -271,6 +296,6 @@ class _Interrupts:
             raise KeyboardInterrupt
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        from rbp_engine.run.control import signal_worker
+        from rbp_engine.run.control import signal_ranks
 
-        signal_worker(self.run, signal.Signals(number))
+        signal_ranks(self.run, signal.Signals(number))

@@ -164,7 +164,8 @@ def _sentence(event: Event) -> str | None:
     body = event.body
     if isinstance(body, RunStart):
         verb = f"resumed from {body.resumed_from}" if body.resumed_from else "started"
-        return f"{verb} on {body.device}: {body.epochs} epochs of {body.steps_per_epoch} steps"
+        processes = f", {body.world_size} processes" if body.world_size > 1 else ""
+        return f"{verb} on {body.device}{processes}: {body.epochs} epochs of {body.steps_per_epoch} steps"
     if isinstance(body, Validation):
         what = f"epoch {body.epoch}" if body.weights == "last" else "best weights"
         return f"{what}: {body.split} loss {fmt.number(body.loss)} top-1 {fmt.percent(body.top1)} %"

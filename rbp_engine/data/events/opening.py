@@ -1,7 +1,7 @@
 """Open a set of event data for a run: CIFAR10-DVS from its cache, or synthetic events in memory."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ def open_events(
     roll: int = 0,
     drop_last: bool = False,
     progress: Progress | None = None,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Feed:
     """The batches [T, B, C, H, W] of a run with `timesteps` T; `held_out` is the share of training samples to judge by.
 
@@ -66,20 +68,20 @@ def open_events(
         train, test = _in_memory(name, timesteps)
         record = _record({"name": name, "synthetic": True, "timesteps": timesteps, "sha256": content_hash(train, test)})
     kept, judged = np.arange(len(train)), np.arange(len(test))
-    test_source = EventEvaluation(test, judged, device=device, batch_size=batch_size)
+    batches: dict[str, Any] = {"device": device, "batch_size": batch_size, "rank": rank, "world_size": world_size}
+    test_source = EventEvaluation(test, judged, **batches)
     validation = test_source
     if held_out:
         kept, held = stratified_indices(train.labels, held_out)
-        validation = EventEvaluation(train, held, device=device, batch_size=batch_size, split="held-out")
+        validation = EventEvaluation(train, held, split="held-out", **batches)
     source = EventTraining(
         train,
         kept,
-        device=device,
-        batch_size=batch_size,
         seed=seed,
         flip=flip,
         roll=roll,
         drop_last=drop_last,
+        **batches,
     )
     return Feed(source, validation, test_source, CLASSES, int(train.counts.shape[2]), record)
 

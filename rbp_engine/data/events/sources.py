@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.protocol import Batch
+from rbp_engine.data.shares import Batches, Share, evaluation_plan
 
 Integers = npt.NDArray[np.int64]
 
@@ -18,7 +19,8 @@ class EventTraining:
     """Shuffled batches of (frames float32 [T, B, C, H, W], labels [B]) on the device, from the samples at `index`.
 
     `flip` mirrors a sample left to right with probability one half, `roll` shifts it by up to so many pixels down and
-    right, around the edge; all timesteps of a sample alike. Raises ValueError for a batch that cannot be filled.
+    right, around the edge; all timesteps of a sample alike. `batch_size` counts samples over all processes: process
+    `rank` of `world_size` gets its share of each batch. Raises ValueError for a batch that cannot be filled.
     """
 
     def __init__(
@@ -32,56 +34,67 @@ class EventTraining:
         flip: bool = False,
         roll: int = 0,
         drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.samples = samples
         self.index = index
         self.device = device
-        self.batch_size = batch_size
+        self.batches = Batches(len(index), batch_size, drop_last, rank, world_size)
         self.seed = seed
         self.flip = flip
         self.roll = roll
-        self.batches = len(index) // batch_size if drop_last else -(-len(index) // batch_size)
-        if self.batches == 0:
-            raise ValueError(
-                f"data.batch_size = {batch_size} is more than the {len(index)} training samples (drop_last)"
-            )
 
     def __len__(self) -> int:
-        return self.batches
+        return len(self.batches)
+
+    def size(self, position: int) -> int:
+        """Samples of the batch at a position, over all processes."""
+        return self.batches.size(position)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from the one at position `start` on."""
         order = self.index[_random(self.seed, epoch, 0).permutation(len(self.index))]
-        for position in range(start, self.batches):
-            chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
-            frames, labels = read_batch(self.samples, chosen, self.device)
-            yield self._augment(frames, _random(self.seed, epoch, 1 + position)), labels
+        for position in range(start, len(self)):
+            frames, labels = read_batch(self.samples, order[self.batches.places(position)], self.device)
+            draw = _random(self.seed, epoch, 1 + position)
+            yield self._augment(frames, draw, self.batches.share(position)), labels
 
-    def _augment(self, frames: Tensor, random: np.random.Generator) -> Tensor:
+    def _augment(self, frames: Tensor, random: np.random.Generator, share: Share) -> Tensor:
         if not (self.flip or self.roll):
             return frames
-        batch = frames.shape[1]
         # Drawn on the host: the same on every device.
-        flipped = random.random(batch) < (0.5 if self.flip else 0.0)
-        shifts = random.integers(-self.roll, self.roll + 1, (batch, 2))
+        flipped = random.random(share.total)[share.places] < (0.5 if self.flip else 0.0)
+        shifts = random.integers(-self.roll, self.roll + 1, (share.total, 2))[share.places]
         return mirror_and_roll(frames, torch.from_numpy(flipped), torch.from_numpy(shifts))
 
 
 class EventEvaluation:
-    """The samples at `index` in order, none twice, none left out; `split` is "test" or "held-out"."""
+    """The samples at `index` in order, none twice, none left out; `split` is "test" or "held-out".
+
+    Process `rank` of `world_size` gets a contiguous share of them, and `batch_size` counts samples over all processes.
+    """
 
     def __init__(
-        self, samples: Samples, index: Integers, *, device: torch.device, batch_size: int, split: str = "test"
+        self,
+        samples: Samples,
+        index: Integers,
+        *,
+        device: torch.device,
+        batch_size: int,
+        split: str = "test",
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.split = split
         self.samples = samples
         self.index = index
         self.device = device
-        self.batch_size = batch_size
+        self.plan = evaluation_plan(len(index), batch_size, rank, world_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.index), self.batch_size):
-            yield read_batch(self.samples, self.index[start : start + self.batch_size], self.device)
+        for places in self.plan:
+            yield read_batch(self.samples, self.index[places], self.device)
 
 
 def read_batch(samples: Samples, index: Integers, device: torch.device) -> Batch:

@@ -5,6 +5,7 @@ from pathlib import Path
 from textual.widgets import Log
 
 from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.logs import log_files
 
 LINES_KEPT = 2000
 AT_ONCE = 256 * 1024
@@ -30,7 +31,7 @@ class LogPane(Log):
         self.clear()
         self._offsets = {}
         if run is not None:
-            for path in (run.stdout(), run.stderr()):
+            for path in log_files(run):
                 size = path.stat().st_size if path.is_file() else 0
                 self._offsets[path] = max(0, size - AT_ONCE)
         self._read()

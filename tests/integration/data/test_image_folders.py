@@ -272,14 +272,14 @@ def test_from_a_position_on_it_is_the_tail_and_nothing_before_it_is_read(
 def test_the_last_smaller_batch_may_be_left_out(made: Path) -> None:
     source = feed(made, drop_last=True)
     assert len(source.train) == len(epoch(source)) == 4
-    with pytest.raises(ValueError, match=r"data\.batch_size = 28 is more than the 27 training images"):
+    with pytest.raises(ValueError, match=r"data\.batch_size = 28 is more than the 27 training samples"):
         feed(made, batch_size=28, drop_last=True)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_each_rank_has_its_contiguous_share_of_each_batch(made: Path, world_size: int) -> None:
-    whole = epoch(feed(made, drop_last=True))
-    shares = [epoch(feed(made, drop_last=True, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    whole = epoch(feed(made))
+    shares = [epoch(feed(made, rank=rank, world_size=world_size)) for rank in range(world_size)]
     joined = [
         (torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts]))
         for parts in zip(*shares, strict=True)
@@ -287,12 +287,11 @@ def test_each_rank_has_its_contiguous_share_of_each_batch(made: Path, world_size
     assert same(whole, joined)
 
 
-def test_a_batch_that_ranks_cannot_share_equally_is_an_error_with_both_numbers(made: Path) -> None:
-    with pytest.raises(ValueError, match=r"data\.batch_size = 6 cannot be divided over 4 processes"):
+def test_a_last_batch_of_fewer_images_than_ranks_is_an_error_with_both_numbers(made: Path) -> None:
+    message = r"last batch of an epoch = 3 is less than the 4 processes: use data\.drop_last = true"
+    with pytest.raises(ValueError, match=message):
         feed(made, world_size=4)
-    with pytest.raises(ValueError, match=r"last batch of 3 images cannot be divided over 2 .*data\.drop_last = true"):
-        feed(made, world_size=2)
-    assert len(feed(made, world_size=3).train) == 5
+    assert len(feed(made, world_size=4, drop_last=True).train) == 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])

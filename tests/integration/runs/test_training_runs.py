@@ -225,4 +225,4 @@ def test_a_batch_that_cannot_be_filled_fails_the_run_with_both_numbers(new_run: 
     launch.start(run)
     verdict = look.end(run)
     assert verdict.status == "failed"
-    assert "data.batch_size = 2000 is more than the 1437 training images" in verdict.reason
+    assert "data.batch_size = 2000 is more than the 1437 training samples" in verdict.reason

@@ -144,3 +144,50 @@ def test_a_hole_has_the_value_of_the_mean() -> None:
     batches = TrainBatches(data.train, Normalise(data.mean, data.deviation, CPU), batch_size=8, seed=1, cutout=20)
     [(images, _)] = batches.epoch(0)
     assert bool((images == 0).all())  # normalised, zero is the mean
+
+
+# Several processes
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.booleans(), st.integers(1, 5), st.integers(0, 9))
+def test_the_shares_of_the_processes_joined_are_the_augmented_batches_of_one(
+    count: int, batch_size: int, drop_last: bool, world_size: int, epoch: int
+) -> None:
+    settings = AUGMENTED | {"drop_last": drop_last, "batch_size": batch_size, "count": count}
+    sizes = [min(batch_size, count - first) for first in range(0, count, batch_size)]
+    if drop_last:
+        sizes = [size for size in sizes if size == batch_size]
+    if not sizes or sizes[-1] < world_size:
+        with pytest.raises(ValueError, match=r"is more than the|is less than the \d processes"):
+            train_batches(**settings, rank=0, world_size=world_size)
+        return
+    whole = list(train_batches(**settings).epoch(epoch))
+    ranks = [train_batches(**settings, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for position, parts in enumerate(zip(*(rank.epoch(epoch) for rank in ranks), strict=True)):
+        images, numbers = (torch.cat(side) for side in zip(*parts, strict=True))
+        assert torch.equal(images, whole[position][0]) and torch.equal(numbers, whole[position][1])
+        assert {rank.size(position) for rank in ranks} == {len(numbers)} == {sizes[position]}
+        shares = [len(part) for _, part in parts]
+        assert max(shares) - min(shares) <= 1
+
+
+def test_autoaugmented_shares_joined_are_the_batch_of_one_process() -> None:
+    draw = torch.Generator().manual_seed(0)
+    images = Images(torch.randint(0, 256, (24, 3, 8, 8), dtype=torch.uint8, generator=draw), torch.arange(24))
+
+    def batch(**ranks: int) -> Tensor:
+        normalise = Normalise((0.0,) * 3, (1.0,) * 3, CPU)
+        return next(TrainBatches(images, normalise, batch_size=24, seed=1, auto_augment=True, **ranks).epoch(0))[0]
+
+    assert torch.equal(batch(), torch.cat([batch(rank=rank, world_size=2) for rank in (0, 1)]))
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 5))
+def test_an_evaluation_is_split_over_processes_without_padding(count: int, batch_size: int, world_size: int) -> None:
+    data = splits(count)
+    normalise = Normalise(data.mean, data.deviation, CPU)
+    shares = [
+        EvaluationBatches(data.test, normalise, batch_size=batch_size, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    assert [label for share in shares for _, labels in share for label in labels.tolist()] == list(range(count))

@@ -1,9 +1,16 @@
 """Tensors here are tiny: a second thread only costs."""
 
-from collections.abc import Iterator
+import multiprocessing
+import os
+import pickle
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
+
+from rbp_engine.train.distributed import ManyRanks, Ranks
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -12,3 +19,49 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+class TwoRanks:
+    """Runs a function in two processes that have found each other; forked, so that nothing is imported again."""
+
+    def __call__(self, work: Callable[[Ranks], Any]) -> list[Any]:
+        """What `work` returns on each rank, in order; it gets its `Ranks`."""
+        context = multiprocessing.get_context("fork")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        pipes = [context.Pipe(duplex=False) for _ in range(2)]
+        processes = [
+            context.Process(target=self._rank, args=(rank, port, work, pipe[1]), daemon=True)
+            for rank, pipe in enumerate(pipes)
+        ]
+        for process in processes:
+            process.start()
+        for _, sender in pipes:
+            sender.close()
+        try:
+            results = [pickle.loads(receiver.recv_bytes()) for receiver, _ in pipes]
+        finally:
+            for process in processes:
+                process.join(30)
+                process.kill()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results
+
+    @staticmethod
+    def _rank(rank: int, port: int, work: Callable[[Ranks], Any], sender: Any) -> None:
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        try:
+            ranks = ManyRanks(torch.device("cpu"))
+            sender.send_bytes(pickle.dumps(work(ranks)))
+            ranks.leave()
+        except BaseException as error:
+            sender.send_bytes(pickle.dumps(RuntimeError(f"rank {rank}: {type(error).__name__}: {error}")))
+        os._exit(0)
+
+
+@pytest.fixture
+def two_ranks() -> TwoRanks:
+    return TwoRanks()

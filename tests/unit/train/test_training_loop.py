@@ -21,11 +21,13 @@ from rbp_engine.run.summary import Summary
 from rbp_engine.train import checkpoint
 from rbp_engine.train.checkpoint import Progress
 from rbp_engine.train.checkpointer import Checkpointer
+from rbp_engine.train.distributed import Ranks
 from rbp_engine.train.journal import Journal
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.recorder import NonFiniteLoss, Recorder
 from rbp_engine.train.signals import StopFlag
+from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.tensorboard import TensorBoardLog
 from rbp_engine.train.trainer import train
 from rbp_engine.train.worker import seed_everything
@@ -69,10 +71,10 @@ class Attempt:
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
         self.journal = Journal(run, summary, number)
         self.recorder = Recorder(
-            self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], CPU
+            self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], CPU, Ranks()
         )
         self.checkpointer = Checkpointer(
-            run, self.model, self.optimizer, self.recorder, every=settings["every"], experiment="e"
+            run, self.model, self.optimizer, self.recorder, every=settings["every"], experiment="e", ranks=Ranks()
         )
 
     def go(self) -> str:
@@ -87,9 +89,7 @@ class Attempt:
         normalise = Normalise(self.data.mean, self.data.deviation, CPU)
         try:
             return train(
-                self.model,
-                create_method("rate_m", 2),
-                self.optimizer,
+                OptimizerStep(self.model, create_method("rate_m", 2), self.optimizer, Ranks()),
                 TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1),
                 self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6),
                 lambda epoch: self.settings["lr"],

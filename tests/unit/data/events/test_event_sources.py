@@ -96,3 +96,16 @@ def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
     batches = list(EventEvaluation(scaled, np.arange(23), device=CPU, batch_size=4))
     assert torch.cat([part for _, part in batches]).tolist() == list(range(23))
     assert torch.equal(torch.cat([frames for frames, _ in batches], 1)[:, 7], torch.from_numpy(data.counts[7]) * 0.5)
+
+
+def test_the_shares_of_the_processes_joined_are_the_augmented_batches_of_one() -> None:
+    settings = {"flip": True, "roll": 2}
+    parts = [training(**settings, rank=rank, world_size=3).epoch(1) for rank in range(3)]
+    for (frames, chosen), *shares in zip(training(**settings).epoch(1), *parts, strict=True):
+        assert torch.equal(torch.cat([share for share, _ in shares], 1), frames)
+        assert torch.equal(torch.cat([share for _, share in shares]), chosen)
+    evaluations = [
+        EventEvaluation(samples(), np.arange(23), device=CPU, batch_size=4, rank=rank, world_size=3)
+        for rank in range(3)
+    ]
+    assert [label for one in evaluations for _, part in one for label in part.tolist()] == list(range(23))

@@ -1,0 +1,81 @@
+"""How an epoch is cut into batches, and each batch into the shares of the processes that train together."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a batch that one process works on: samples `first` to `end` of `total`.
+
+    Augmentation draws for all of the batch and uses what falls to the share, so that an image looks the same
+    whatever the number of processes.
+    """
+
+    first: int
+    end: int
+    total: int
+
+    @classmethod
+    def whole(cls, total: int) -> "Share":
+        """All of a batch."""
+        return cls(0, total, total)
+
+    @classmethod
+    def part(cls, total: int, rank: int, world_size: int) -> "Share":
+        """The contiguous part of process `rank`; parts differ by one sample at most."""
+        return cls(total * rank // world_size, total * (rank + 1) // world_size, total)
+
+    @property
+    def places(self) -> slice:
+        """Where the samples stand in the batch."""
+        return slice(self.first, self.end)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """`count` samples in batches of `batch_size`, which counts samples over all processes.
+
+    Raises ValueError where there would be no batch, or one of fewer samples than processes.
+    """
+
+    count: int
+    batch_size: int
+    drop_last: bool = False
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self) == 0:
+            raise ValueError(
+                f"data.batch_size = {self.batch_size} is more than the {self.count} training samples (drop_last)"
+            )
+        smallest = self.size(len(self) - 1)
+        if smallest < self.world_size:
+            what = "data.batch_size" if smallest == self.batch_size else "the last batch of an epoch"
+            remedy = "a larger one" if smallest == self.batch_size else "data.drop_last = true, or another batch size"
+            raise ValueError(f"{what} = {smallest} is less than the {self.world_size} processes: use {remedy}")
+
+    def __len__(self) -> int:
+        return self.count // self.batch_size if self.drop_last else -(-self.count // self.batch_size)
+
+    def size(self, position: int) -> int:
+        """Samples of the batch at a position of the epoch, over all processes."""
+        return min(self.batch_size, self.count - position * self.batch_size)
+
+    def share(self, position: int) -> Share:
+        """What of that batch this process works on."""
+        return Share.part(self.size(position), self.rank, self.world_size)
+
+    def places(self, position: int) -> slice:
+        """Where the samples of this share stand in the order of the epoch."""
+        start, share = position * self.batch_size, self.share(position)
+        return slice(start + share.first, start + share.end)
+
+
+def evaluation_plan(count: int, batch_size: int, rank: int, world_size: int) -> list[slice]:
+    """The places of the samples that a process evaluates, batch by batch: a contiguous share of all, in order.
+
+    `batch_size` counts samples over all processes. A process may have none.
+    """
+    share, size = Share.part(count, rank, world_size), max(1, batch_size // world_size)
+    return [slice(first, min(first + size, share.end)) for first in range(share.first, share.end, size)]

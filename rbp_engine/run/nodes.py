@@ -1,0 +1,61 @@
+"""Several nodes that start one run with the same command: the first to come claims the attempt, the others join it.
+
+Every node takes a seat by exclusive file creation, `control/node-<attempt>-<number>`, and writes its launcher there.
+"""
+
+import os
+import socket
+from typing import Any
+
+from rbp_engine.run import processes
+from rbp_engine.run.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.status import judge, last_attempt
+
+
+def gathering(run: RunDirectory) -> int | None:
+    """The attempt that waits for more nodes; None if there is none."""
+    attempt = last_attempt(run)
+    if judge(run).status != "starting" or attempt.get("nodes", 1) <= len(seats(run, attempt.get("attempt", 0))):
+        return None
+    return int(attempt["attempt"])
+
+
+def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
+    """The number of this node in an attempt, from 0; None where all seats are taken."""
+    for node in range(nodes):
+        try:
+            os.close(os.open(_seat(run, attempt, node), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            continue
+        return node
+    return None
+
+
+def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
+    """Put this node's launcher on record."""
+    started = processes.start_time(pid)
+    write_json(_seat(run, attempt, node), {"pid": pid, "pid_started": started, "host": socket.gethostname()})
+
+
+def seats(run: RunDirectory, attempt: int) -> list[dict[str, Any]]:
+    """The nodes of an attempt that have come: pid, pid_started and host of the launcher, empty where it is starting."""
+    return [read_json(path) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
+
+
+def launchers(run: RunDirectory) -> list[dict[str, Any]]:
+    """What was started for the newest attempt, on every node: pid, pid_started and host of the launcher or worker."""
+    attempt = last_attempt(run)
+    return [seat for seat in seats(run, attempt.get("attempt", 0)) if seat] or ([attempt] if attempt else [])
+
+
+def alive_here(run: RunDirectory) -> list[int]:
+    """The pids of those of them that are alive on this host."""
+    return [
+        one["pid"]
+        for one in launchers(run)
+        if one.get("host") == socket.gethostname() and processes.is_alive(one.get("pid"), one.get("pid_started"))
+    ]
+
+
+def _seat(run: RunDirectory, attempt: int, node: int) -> Any:
+    return run.control / f"node-{attempt}-{node}"

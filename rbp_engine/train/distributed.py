@@ -1,0 +1,134 @@
+"""The processes that train one model together: how they find each other, agree and add up.
+
+`Ranks` is one process by itself, for which everything here is nothing. `ManyRanks` is one of several that torchrun has
+started: gradients go over NCCL between GPUs and over gloo between CPUs, agreements always over a gloo group of their
+own, so that they neither wait for a GPU nor get in the way of gradients.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
+from rbp_engine.train.process import Process
+
+V = TypeVar("V")
+
+
+class Ranks:
+    """One process that trains by itself: rank 0 of 1."""
+
+    rank = 0
+    size = 1
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """The model to call in a training step, whose backward averages gradients over ranks."""
+        return model
+
+    def synchronise_batch_norm(self, model: nn.Module) -> None:
+        """Have batch norm take its statistics over the batches of all ranks."""
+
+    def largest(self, *values: int) -> list[int]:
+        """The largest of each value over ranks."""
+        return list(values)
+
+    def agree(self, *values: int) -> list[int]:
+        """The same, for every step boundary: several ranks get the values of the boundary before.
+
+        What they say now travels while the next step is computed, and nobody waits for it.
+        """
+        return list(values)
+
+    def gather(self, values: Sequence[float]) -> Tensor:
+        """The numbers of all ranks, float64 [ranks, numbers] on the CPU."""
+        return torch.tensor([values], dtype=torch.float64)
+
+    def collect(self, value: V) -> list[V]:
+        """The small objects of all ranks, in order."""
+        return [value]
+
+    def from_first(self, make: Callable[[], V]) -> V:
+        """The small object that rank 0 makes."""
+        return make()
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every rank the running statistics of rank 0, which are those that are saved."""
+
+    def leave(self) -> None:
+        """Part from the others in good order."""
+
+
+class ManyRanks(Ranks):
+    """One of several processes. `device` is the one that this process computes on."""
+
+    def __init__(self, device: torch.device) -> None:
+        on_gpu = device.type == "cuda"
+        distributed.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+        self.rank = distributed.get_rank()
+        self.size = distributed.get_world_size()
+        self._words = distributed.new_group(backend="gloo")
+        self._said: tuple[Tensor, Any] | None = None
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        # Buffers stay as they are in each step: in training nothing reads them, see share_buffers.
+        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def synchronise_batch_norm(self, model: nn.Module) -> None:
+        synchronise_batch_norm(model, distributed.group.WORLD)
+
+    def largest(self, *values: int) -> list[int]:
+        return self._heard(self._say(values))
+
+    def agree(self, *values: int) -> list[int]:
+        before, self._said = self._said, self._say(values)
+        return [0] * len(values) if before is None else self._heard(before)
+
+    def _say(self, values: Sequence[int]) -> tuple[Tensor, Any]:
+        said = torch.tensor(values, dtype=torch.int64)
+        return said, distributed.all_reduce(said, distributed.ReduceOp.MAX, self._words, async_op=True)
+
+    def _heard(self, said: tuple[Tensor, Any]) -> list[int]:
+        values, work = said
+        work.wait()
+        return [int(value) for value in values.tolist()]
+
+    def gather(self, values: Sequence[float]) -> Tensor:
+        own = torch.tensor(values, dtype=torch.float64)
+        gathered = [torch.empty_like(own) for _ in range(self.size)]
+        distributed.all_gather(gathered, own, self._words)
+        return torch.stack(gathered)
+
+    def collect(self, value: V) -> list[V]:
+        collected: list[Any] = [None] * self.size
+        distributed.all_gather_object(collected, value, self._words)
+        return collected
+
+    def from_first(self, make: Callable[[], V]) -> V:
+        told: list[Any] = [make() if self.rank == 0 else None]
+        distributed.broadcast_object_list(told, 0, self._words)
+        first: V = told[0]
+        return first
+
+    def share_buffers(self, model: nn.Module) -> None:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, 0)
+
+    def leave(self) -> None:
+        if self._said is not None:
+            self._heard(self._said)
+        distributed.destroy_process_group()
+
+
+def join(process: Process, device: torch.device) -> Ranks:
+    """Find the other processes of the run, if there are any; waits for them."""
+    return Ranks() if process.world_size == 1 else ManyRanks(device)
+
+
+def is_about_others(error: BaseException) -> bool:
+    """Whether an error only says that another process is gone; why, that one says, or the launcher's log."""
+    if isinstance(error, distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and "gloo" in str(error).lower()

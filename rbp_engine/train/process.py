@@ -1,0 +1,58 @@
+"""Which process of the run this is. Needs no torch: it is asked before torch is loaded."""
+
+import ctypes
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.processes import marker
+
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Process:
+    """Rank `rank` of `world_size`, number `local_rank` on this one of `nodes` hosts.
+
+    `logs` is the folder of its stdout and stderr.
+    """
+
+    logs: Path
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+    nodes: int = 1
+
+    @classmethod
+    def of(cls, run: RunDirectory, environment: Mapping[str, str] = os.environ) -> "Process":
+        """This process of the run. Variables that a torchrun around it has left behind are not meant for it."""
+        if environment.get("TORCHELASTIC_RUN_ID") != run.id:
+            return cls(run.stdout().parent)
+        return cls(
+            logs=Path(environment["TORCHELASTIC_ERROR_FILE"]).parent,
+            rank=int(environment["RANK"]),
+            local_rank=int(environment["LOCAL_RANK"]),
+            world_size=int(environment["WORLD_SIZE"]),
+            nodes=int(environment["GROUP_WORLD_SIZE"]),
+        )
+
+
+def end_with_parent(run: RunDirectory) -> None:
+    """Have the kernel kill this process when torchrun, its parent, is gone: it would train on as an orphan.
+
+    Only for ranks under torchrun. The signal comes when the thread that started a process ends, so a single worker
+    would end with a thread of the dashboard.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have gone before; then the parent is init or another stranger, which does not carry the run's mark.
+    try:
+        environment = psutil.Process(os.getppid()).environ()
+    except (psutil.Error, OSError):
+        environment = {}
+    if not marker(run).items() <= environment.items():
+        os.kill(os.getpid(), signal.SIGKILL)

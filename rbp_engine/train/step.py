@@ -1,0 +1,63 @@
+"""One optimizer step: micro-batches, gradients over all processes, clipping."""
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.methods import Method, StepOutput
+from rbp_engine.methods.protocol import gradients_stay_local
+from rbp_engine.train.distributed import Ranks
+
+
+class OptimizerStep:
+    """Trains on one global batch, of which this process has a share.
+
+    `accumulate` micro-batches, one after the other, hold the graph of a part only; batch norm sees each by itself.
+    Whatever the shares and the parts, the gradient is that of the mean loss over the global batch. `clip_norm` is the
+    largest Euclidean norm of all gradients together, 0 for no limit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        optimizer: torch.optim.Optimizer,
+        ranks: Ranks,
+        *,
+        accumulate: int = 1,
+        clip_norm: float = 0.0,
+    ) -> None:
+        self.model = model
+        self.method = method
+        self.optimizer = optimizer
+        self.ranks = ranks
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self._parallel = ranks.parallel(model)
+
+    def __call__(self, images: Tensor, labels: Tensor, total: int) -> StepOutput:
+        """Step on this process's images [B, C, H, W] or [T, B, C, H, W] and labels [B] of a batch of `total` samples.
+
+        The output is that of this process's share.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        # The same number on every process, also where shares differ by one sample.
+        parts = min(self.accumulate, total // self.ranks.size)
+        micro_batches = list(zip(images.tensor_split(parts, images.ndim - 4), labels.tensor_split(parts), strict=True))
+        outputs = []
+        for number, (part, part_labels) in enumerate(micro_batches, start=1):
+            # Gradients are averaged over processes, so a sample of ours counts `size` times its share.
+            weight = len(part_labels) * self.ranks.size / total
+            with gradients_stay_local(self._parallel) if number < parts else nullcontext():
+                outputs.append(self.method.step(self._parallel, part, part_labels, weight))
+        if self.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        return outputs[0] if parts == 1 else _joined(outputs)
+
+
+def _joined(outputs: list[StepOutput]) -> StepOutput:
+    logits = torch.cat([output.logits for output in outputs])
+    losses = [output.loss * (len(output.logits) / len(logits)) for output in outputs]
+    return StepOutput(torch.stack(losses).sum(), logits)

@@ -1,0 +1,43 @@
+"""What `rbp train` would do, without doing it."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbp_tui.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.run.resources import Resources
+
+
+def print_dry_run(
+    loaded: "LoadedPreset",
+    words: list[str],
+    runs: Path,
+    run_id: str | None,
+    resources: "Resources",
+    *,
+    slurm: bool,
+    as_json: bool,
+) -> None:
+    """Print preset and command, or with `slurm` a job file; `words` are the preset and its overrides as given."""
+    import shlex
+
+    from rbp_engine.preset import resolved_toml
+    from rbp_engine.run import launch
+    from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id
+    from rbp_engine.run.slurm import job_file
+
+    if run_id is not None:
+        check_run_id(run_id)
+    run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
+    command = launch.command(run, resources)
+    told: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
+    if slurm:
+        told["job_file"] = job_file(words, run, resources, gpus=loaded.preset.run.device != "cpu")
+    if as_json:
+        print_json(told)
+        return
+    sys.stdout.write(told["job_file"] if slurm else resolved_toml(loaded.preset))
+    say(f"[dim]would run:[/] {shlex.join(command)}")
