@@ -1,6 +1,8 @@
 """Methods × timesteps × precision × kernel of one network and batch, measured against baselines. Needs no torch."""
 
 import itertools
+import os
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -10,6 +12,7 @@ from typing import Any
 from rbp_engine.bench.interleave import OURS, Measured, Side, measure
 from rbp_engine.bench.measurement import MeasurementError, temporary_run
 from rbp_engine.preset import LoadedPreset, load_preset
+from rbp_engine.run.identity import packages
 
 BPTT, FLOOR = "spikingjelly", "ann"
 BASELINES = (BPTT, "two_pass", FLOOR)
@@ -127,3 +130,17 @@ def _row(
         memory=measured.peak / bptt.peak if measured and bptt and bptt.peak else None,
         floor=measured.seconds / floor.seconds if measured and floor else None,
     )
+
+
+def document(rows: Sequence[Row], wanted: Sequence[Candidate]) -> dict[str, Any]:
+    """The rows with what is needed to repeat them: network, batch, machine and versions."""
+    loaded = wanted[0].loaded
+    return {
+        "preset": loaded.name,
+        "network": loaded.preset.model.name,
+        "batch": loaded.preset.data.batch_size,
+        "host": socket.gethostname(),
+        "cores": len(os.sched_getaffinity(0)),
+        "packages": {name: packages().get(name) for name in ("torch", "spikingjelly")},
+        "rows": [row.as_json() for row in rows],
+    }

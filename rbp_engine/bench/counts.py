@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def saved_bytes(step: Callable[[], object], parameters: Iterable[Tensor]) -> int:
@@ -21,8 +20,10 @@ def saved_bytes(step: Callable[[], object], parameters: Iterable[Tensor]) -> int
 
 def weighted_operations(step: Callable[[], object]) -> int:
     """Floating point operations of convolutions and linear layers, forward and backward."""
-    # It would say that there is no Triton, which nobody needs for this.
+    # Importing it says on stderr that there is no Triton, which nobody needs for this.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    from torch.utils.flop_counter import FlopCounterMode
+
     with FlopCounterMode(display=False) as counter:
         step()
     return int(counter.get_total_flops())

@@ -10,7 +10,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +150,7 @@ def first_images(images: Tensor, batch: int) -> Tensor:
     return images[:, :batch] if images.ndim == 5 else images[:batch]
 
 
-def endless(source: TrainingSource) -> Iterator[Batch]:
+def endless(source: TrainingSource) -> Generator[Batch]:
     """Epoch after epoch."""
     for epoch in itertools.count():
         yield from source.epoch(epoch)
