@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,10 @@ class Case:
 def prepare(case: Case) -> Callable[[int], None]:
     """A function that makes one whole training step on a batch of that many images."""
     torch.manual_seed(0)
-    model = create_model(case.network, num_classes=case.classes, in_channels=case.channels).train()
+    kernel = {"kernel": case.kernel} if case.ours else {}
+    model = create_model(case.network, num_classes=case.classes, in_channels=case.channels, **kernel).train()
+    if case.ours:
+        model = model.to(memory_format=torch.channels_last)
     step = _method_step(model, case) if case.ours else BASELINES[case.method](model, case.timesteps)
     optimizer = create_optimizer(model, "sgd", lr=1e-3)
 
@@ -80,12 +84,17 @@ def main(words: list[str]) -> None:
     prepare(case)(2)
     step = prepare(case)
     base = _reset_peak()
-    print(json.dumps({"ready": case.name, "base": base}), flush=True)
+    _say({"ready": case.name, "base": base})
     for _ in sys.stdin:
         wall, processor = time.perf_counter(), time.process_time()
         step(case.batch)
         seconds = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - processor}
-        print(json.dumps(seconds | {"peak": _peak() - base}), flush=True)
+        _say(seconds | {"peak": _peak() - base})
+
+
+def _say(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 def _reset_peak() -> int:
