@@ -18,7 +18,8 @@ from spikingjelly.activation_based import surrogate as spikingjelly_surrogate
 from torch import Tensor, nn
 
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.gradients import BatchNormRate, NeuronRate
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.gradients import NeuronRate
 
 Step = Callable[[Tensor, Tensor], None]
 
@@ -79,7 +80,7 @@ def _replace(model: nn.Module, by: Callable[[nn.Module], nn.Module | None]) -> N
 
 def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
     if isinstance(module, LIF):
-        return neuron.LIFNode(
+        node: nn.Module = neuron.LIFNode(
             tau=1.0 / (1.0 - module.decay),
             decay_input=False,
             v_threshold=module.threshold,
@@ -87,6 +88,7 @@ def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
             detach_reset=module.detach_reset,
             surrogate_function=spikingjelly_surrogate.Sigmoid(alpha=4.0),
         )
+        return node
     if not list(module.children()) and hasattr(layer, type(module).__name__):
         return _as_class(module, getattr(layer, type(module).__name__))
     return None
@@ -95,8 +97,7 @@ def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
 def _as_class(module: nn.Module, kind: Any) -> nn.Module:
     """A layer of SpikingJelly's with the settings and the parameters of torch's layer, which it derives from."""
     other: nn.Module = kind.__new__(kind)
-    other.__dict__.update(module.__dict__)
-    other._step_mode = "s"
+    other.__dict__.update(module.__dict__ | {"_step_mode": "s"})
     return other
 
 
@@ -112,9 +113,10 @@ class _TwoPassNeuron(nn.Module):
         if torch.is_grad_enabled():
             out: Tensor = NeuronRate.apply(current, self.rate, self.eligibility)
             return out
-        membrane: Tensor | float = 0.0
-        reach, spikes, eligibility = 1.0, [], torch.zeros(())
-        for current_t in current.unflatten(0, (self.timesteps, -1)):
+        currents = current.unflatten(0, (self.timesteps, -1))
+        membrane, eligibility = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
+        reach, spikes = 1.0, []
+        for current_t in currents:
             membrane = self.decay * membrane + current_t
             fired = (membrane >= self.threshold).to(membrane.dtype)
             sigma = torch.sigmoid(self.alpha * (membrane - self.threshold))
@@ -130,15 +132,16 @@ class _TwoPassNeuron(nn.Module):
 class _TwoPassBatchNorm(nn.BatchNorm2d):
     """Batch norm whose second pass has the statistics of the first."""
 
+    known: Normalisation
+
     def forward(self, values: Tensor) -> Tensor:
         if torch.is_grad_enabled():
-            normalised: Tensor = BatchNormRate.apply(
-                values, self.weight, self.bias, self.mean_of_batch, self.inverse_deviation
-            )
-            return normalised
-        out, self.mean_of_batch, self.inverse_deviation = torch.native_batch_norm(
+            return self.known(values)
+        norm = BatchNorm(None, None, self.weight, self.bias, eps=self.eps)
+        out, mean, inverse_deviation = torch.native_batch_norm(
             values, self.weight, self.bias, self.running_mean, self.running_var, True, self.momentum or 0.1, self.eps
         )
+        self.known = Normalisation(norm, mean, inverse_deviation)
         return out
 
 

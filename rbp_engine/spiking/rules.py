@@ -6,7 +6,7 @@ An operation belongs to one kind, and each carrier says how that kind acts on it
     per_step      acts on each timestep by itself and commutes with the time mean
     max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
     elementwise   sums and scalings, also between carriers
-    batch_norm    in training, with statistics over timesteps; in evaluation an affine map, as per_step
+    batch_norm    in training, with statistics over timesteps; in evaluation an affine map
 
 An operation that is not in the table is refused with the path of the module that used it.
 """
@@ -80,8 +80,7 @@ def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: K
         norm = BatchNorm(*settings, **kwargs)
     else:
         norm = SynchronisedBatchNorm(*settings, **kwargs, processes=x.processes)
-    # With fixed statistics it is an affine map.
-    return type(carrier).batch_norm(x, norm) if norm.training else type(carrier).per_step(norm, (x,), {})
+    return type(carrier).batch_norm(x, norm) if norm.training else type(carrier).fixed_batch_norm(x, norm)
 
 
 def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
