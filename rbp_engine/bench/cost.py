@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
     from rbp_engine.preset.schema import Preset
 
-TRIAL = "rbp_engine.bench.trial"
+MEASURE = "rbp_engine.bench.measure_cost"
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def predict_cost(loaded: "LoadedPreset", *, cancelled: Callable[[], bool] = lamb
     `cancelled` is asked now and then whether to give up. Raises MeasurementError, Cancelled where it was given up.
     """
     with temporary_run(loaded) as run:
-        return predict(loaded.preset, ask(TRIAL, run, cancelled=cancelled))
+        return predict(loaded.preset, ask(MEASURE, run, cancelled=cancelled))
 
 
 def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
-    """The cost of a preset from what `rbp_engine.bench.trial` told."""
+    """The cost of a preset from what `rbp_engine.bench.measure_cost` told."""
     batch, timesteps, epochs = preset.data.batch_size, preset.method.timesteps, preset.train.epochs
     limit = told["limit"] - told["data_bytes"]
     if whole := told["whole"]:

@@ -6,7 +6,6 @@ cache on disk, JPEG files of 500×375 pixels. All of these are made up, so that 
 
 import argparse
 import itertools
-import json
 import os
 import statistics
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rbp_engine.bench.explain import explain
+from rbp_engine.bench.answer import answer
 from rbp_engine.bench.trial import endless
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
@@ -179,21 +178,19 @@ def _again(source: EvaluationSource) -> Generator[Batch]:
 def main(words: Sequence[str]) -> int:
     """Measure; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m rbp_engine.bench.loading", description=__doc__)
-    parser.add_argument("run", type=Path, help="a run whose data is meant, with --own")
-    parser.add_argument("--own", action="store_true", help="the run's data, not every kind")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--own", action="store_true", help="the data of the run, not every kind")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args(words)
     # The seconds of one core are what loaders compete for.
     torch.set_num_threads(1)
-    run = RunDirectory(asked.run)
-    try:
+
+    def measured(run: RunDirectory) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             rates = measure(of_run(run) if asked.own else of_every_kind(Path(folder)), asked.rounds)
-    except Exception as error:
-        sys.stdout.write(json.dumps({"problem": explain(error, run.code)}) + "\n")
-        return 1
-    sys.stdout.write(json.dumps({"rates": [asdict(rate) for rate in rates]}) + "\n")
-    return 0
+        return {"rates": [asdict(rate) for rate in rates]}
+
+    return answer(RunDirectory(asked.run), measured)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from rbp_engine.bench import counts, memory, stand_in
+from rbp_engine.bench.answer import explain
 from rbp_engine.bench.baselines import BASELINES
-from rbp_engine.bench.explain import explain
 from rbp_engine.bench.trial import Trial, first_images
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
