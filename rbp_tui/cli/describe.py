@@ -40,17 +40,21 @@ def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, A
 def _state(record: "RunRecord") -> list[tuple[str, str]]:
     from rich.markup import escape
 
-    from rbp_tui.run_text import status_text
+    from rbp_tui.run_text import short_id, status_text
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {escape(verdict.reason)}" if verdict.reason else ""
     status = ("status", status_text(verdict.status) + reason)
     if not record.readable:
         return [status]
+    following = (
+        [("next", f"rbp resume {short_id(summary)}  ·  rbp logs {short_id(summary)}")] if verdict.resumable else []
+    )
     best_epoch = summary.best.get("epoch")
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows = [
         status,
+        *following,
         ("what", f"{escape(summary.preset)}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
         ("experiment", summary.experiment[:16]),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),
