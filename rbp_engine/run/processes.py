@@ -46,20 +46,31 @@ def is_alive(pid: Any, started: Any) -> bool:
     return now is not None and abs(now - started) < 2.0
 
 
+def is_alive_of(run: RunDirectory, pid: Any, started: Any) -> bool:
+    """The same of a process of the run. Where the clock was set meanwhile, its mark tells it from a later one."""
+    if is_alive(pid, started):
+        return True
+    try:
+        return isinstance(pid, int) and _carries(psutil.Process(pid), marker(run))
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+
+
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
     """All live processes of the run on this host, this one excepted."""
     mark = marker(run)
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            environment = process.environ()
-        except (psutil.Error, OSError):
-            continue
-        if all(environment.get(name, "") == value for name, value in mark.items()):
-            found.append(process)
-    return found
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _carries(process, mark)]
+
+
+def _carries(process: psutil.Process, mark: Mapping[str, str]) -> bool:
+    """Whether a process lives and has these variables in its environment."""
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        environment = process.environ()
+    except (psutil.Error, OSError):
+        return False
+    return all(environment.get(name, "") == value for name, value in mark.items())
 
 
 def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:
