@@ -30,9 +30,7 @@ def read_resources(run: RunDirectory) -> Resources:
     named = read_json(run.run_json).get("resources")
     if not isinstance(named, dict):
         return Resources()
-    counts = {
-        key: named[key] for key in ("processes", "nodes") if type(named.get(key)) is int and named[key] > 0
-    }
+    counts = {key: named[key] for key in ("processes", "nodes") if type(named.get(key)) is int and named[key] > 0}
     rendezvous, devices = named.get("rendezvous"), named.get("devices")
     return Resources(
         **counts,

@@ -56,7 +56,10 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
     rows = [
         status,
         *following,
-        ("what", f"{escape(summary.preset)}, {escape(fmt.method(summary.method))}, T={summary.timesteps}, seed {summary.seed}"),
+        (
+            "what",
+            escape(f"{summary.preset}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
+        ),
         ("experiment", escape(summary.experiment[:16])),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),
         ("last", f"{fmt.percent(summary.last.get('top1'))} % top-1, loss {fmt.number(summary.last.get('loss'))}"),

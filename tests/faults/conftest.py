@@ -27,7 +27,7 @@ from rbp_engine.train import checkpoint
 from rbp_tui.cli import app
 
 PATIENCE_S = 120.0
-# `make faults` sets it to 50: as many runs killed and resumed, twice as many kills in saves, four times as many damages.
+# `make faults` sets it to 50: so many kills and resumes, twice as many kills in saves, four times as many damages.
 TRIALS = int(os.environ.get("RBP_FAULT_TRIALS", "10"))
 PRESET = """
 [data]
@@ -148,7 +148,7 @@ class Job:
 
     def weights(self) -> dict[str, torch.Tensor]:
         found, skipped = checkpoint.find_newest(self.run.checkpoints)
-        assert found is not None and skipped == []
+        assert found is not None and skipped == [] and found.world_size == self.resources.processes
         return load_file(found.path / "model.safetensors")
 
     def check_prefix(self, reference: "Job") -> None:

@@ -154,7 +154,18 @@ def remove(path: Path, draw: random.Random) -> None:
         path.mkdir()
 
 
-DAMAGES = (change_a_value, change_a_value, change_a_value, truncate, flip_bits, zero_a_block, garbage, nest, swap, remove)
+DAMAGES = (
+    change_a_value,
+    change_a_value,
+    change_a_value,
+    truncate,
+    flip_bits,
+    zero_a_block,
+    garbage,
+    nest,
+    swap,
+    remove,
+)
 
 
 def read_everything(run: RunDirectory) -> None:

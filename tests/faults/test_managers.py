@@ -57,7 +57,9 @@ def at_once(job: Any, *acts: str) -> list[str]:
     """What became of each of these acts on the run, begun at the same moment by processes of their own."""
     command = [sys.executable, "-c", AT_ONCE, str(job.run.path)]
     managers = [
-        subprocess.Popen([*command, act], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, act], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for act in acts
     ]
     for manager in managers:
@@ -94,7 +96,7 @@ def test_a_run_of_two_is_stopped_watched_and_resumed_by_others_after_its_starter
     verdict = job.check_end("stopped")
     assert job.saved_step == job.summary.step > 0 and f"saved at step {job.saved_step}" in verdict.reason
     print(f"rbp stop took {took:.1f} s, the start of its interpreter included")
-    shown, told = watcher.communicate(timeout=60)
+    _, told = watcher.communicate(timeout=60)
     assert watcher.returncode == 4 and f"rbp resume {job.run.id[-4:]}" in told, told
 
     resumed = rbp(job, "resume", job.run.id)
