@@ -49,8 +49,8 @@ def measure(loaded: "LoadedPreset") -> "Cost":
         return predict_cost(loaded)
 
 
-def print_cost(loaded: "LoadedPreset", cost: "Cost") -> None:
-    """The prediction on stdout; on stderr what would fit where it does not."""
+def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) -> None:
+    """The prediction on stdout, or on `stderr`; always there what would fit where it does not."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -64,7 +64,7 @@ def print_cost(loaded: "LoadedPreset", cost: "Cost") -> None:
     table = Table.grid(padding=(0, 2))
     for label, text in cost_lines(cost):
         table.add_row(f"[dim]{label}[/]", escape(text))
-    out = console()
+    out = console(stderr=stderr)
     out.print(f"[bold]{escape(title)}[/]", highlight=False)
     out.print(table, highlight=False)
     if problem := what_fits(cost):

@@ -49,6 +49,9 @@ def train(
     rdzv: Rdzv = None,
     inexact: Inexact = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="With --dry-run: measure and say what a process would take, as rbp cost.")
+    ] = False,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Check everything, print a Slurm job file that trains this.")
     ] = False,
@@ -77,7 +80,8 @@ def train(
     runs = runs_directory(runs_dir)
     if dry_run or slurm:
         words = [preset, *(overrides or [])]
-        print_dry_run(loaded, words, runs, run_id, asked or Resources(), slurm=slurm or several, as_json=as_json)
+        resources, job = asked or Resources(), slurm or several
+        print_dry_run(loaded, words, runs, run_id, resources, slurm=job, cost=cost, as_json=as_json)
         return
     if "data.name" not in loaded.own_code:
         require(loaded.preset.data.name)
