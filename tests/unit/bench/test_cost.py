@@ -49,9 +49,7 @@ def test_eight_timesteps_do_not_fit_six_do() -> None:
     cost = predict(*in_parts(8, limit=8.5e9))
     assert cost.memory == pytest.approx(10e9)
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 6, 83)
-    assert what_fits(cost) == (
-        "T = 8 with a batch of 100 does not fit into 7.9 GiB: T = 6 does, or a batch of 83 does"
-    )
+    assert what_fits(cost) == ("T = 8 with a batch of 100 does not fit into 7.9 GiB: T = 6 does, or a batch of 83 does")
 
 
 def test_what_has_filled_the_memory_does_not_fit_whatever_small_steps_promise() -> None:
