@@ -1,5 +1,6 @@
 """`rbp bench` as a user runs it: processes that take turns, a table, a document, a figure."""
 
+import contextlib
 import json
 import signal
 import time
@@ -48,8 +49,11 @@ def test_wrong_words_are_refused_before_anything_is_measured(rbp):
 
 def measuring(bench):
     """The processes of a benchmark that take training steps."""
-    children = psutil.Process(bench.pid).children(recursive=True)
-    return [child for child in children if "rbp_engine.bench.step" in child.cmdline()]
+    found = []
+    for child in psutil.Process(bench.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] if "rbp_engine.bench.step" in child.cmdline() else []
+    return found
 
 
 def test_ctrl_c_leaves_no_process_behind(rbp):
