@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 MEASURE = "rbp_engine.bench.measure_cost"
+SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,15 @@ class Cost:
     notes: tuple[str, ...]
 
 
-def predict_cost(loaded: "LoadedPreset", *, cancelled: Callable[[], bool] = lambda: False) -> Cost:
-    """Measure a preset for a few seconds, in a process of its own as the launcher would start it, and predict.
+def predict_cost(
+    loaded: "LoadedPreset", *, seconds: float = SECONDS, cancelled: Callable[[], bool] = lambda: False
+) -> Cost:
+    """Train by a preset for some seconds, in a process of its own as the launcher would start it, and predict.
 
     `cancelled` is asked now and then whether to give up. Raises MeasurementError, Cancelled where it was given up.
     """
     with temporary_run(loaded) as run:
-        return predict(loaded.preset, ask(MEASURE, run, cancelled=cancelled))
+        return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled))
 
 
 def predict(preset: "Preset", told: dict[str, Any]) -> Cost:

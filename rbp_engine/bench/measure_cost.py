@@ -1,13 +1,14 @@
-"""A few seconds of a run's training: `python -m rbp_engine.bench.measure_cost RUN`, what they cost as JSON on stdout.
+"""Some SECONDS of a run's training: `python -m rbp_engine.bench.measure_cost RUN SECONDS`, what they cost as JSON.
 
-On the data of the run or, where that is not here, on random images of its shape. Where a whole step would take too long
-or more memory than there is, smaller ones are measured.
+On the data of the run or, where that is not here, on random images of its shape. Where a whole step would take longer
+than that or more memory than there is, smaller ones are measured.
 """
 
 import dataclasses
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
 
-# Seconds: the longest step that is measured whole.
-WHOLE_STEP_S = 4.0
+# Evaluation gets this share of the seconds beside those of training.
+EVALUATION = 0.4
 
 
-def measure(run: RunDirectory) -> dict[str, Any]:
+def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
     """All that a prediction needs: steps, whole or in parts, evaluation, a checkpoint, and how many of each there are.
 
     `whole` has the mean of whole steps, or is null; then `points` has smaller ones. Times are seconds, memory bytes.
@@ -43,8 +44,8 @@ def measure(run: RunDirectory) -> dict[str, Any]:
     first = trial.point(images, labels, min(FIRST_BATCH, batch), timesteps)
     growth = batch / first.batch
     whole, full = None, False
-    if first.seconds * growth < WHOLE_STEP_S and base + (first.peak - base) * growth < limit:
-        whole = _unless_memory_is_full(trial.training)
+    if first.seconds * growth < seconds and base + (first.peak - base) * growth < limit:
+        whole = _unless_memory_is_full(partial(trial.training, seconds))
         full = whole is None
     points: list[Point] = []
     if whole is None:
@@ -62,8 +63,8 @@ def measure(run: RunDirectory) -> dict[str, Any]:
         "whole": whole,
         "memory_was_full": full,
         "points": [dataclasses.asdict(point) for point in points],
-        "fetching_s": trial.fetching_s() if points else None,
-        "evaluation_s": trial.evaluation_s(points[-1].batch if points else batch),
+        "fetching_s": trial.fetching_s(EVALUATION * seconds) if points else None,
+        "evaluation_s": trial.evaluation_s(points[-1].batch if points else batch, EVALUATION * seconds),
         "checkpoint_s": trial.checkpoint_s(),
         "peak": memory.peak(device),
     }
@@ -89,4 +90,4 @@ def _unless_memory_is_full(measuring: Callable[[], dict[str, float]]) -> dict[st
 
 
 if __name__ == "__main__":
-    sys.exit(answer(RunDirectory(Path(sys.argv[1])), measure))
+    sys.exit(answer(RunDirectory(Path(sys.argv[1])), partial(measure, seconds=float(sys.argv[2]))))

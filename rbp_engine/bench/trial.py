@@ -22,8 +22,8 @@ from rbp_engine.train.step import OptimizerStep
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# Seconds that are spent on measuring training and evaluation, and about how long a small step takes.
-TRAINING_S, EVALUATION_S, SMALL_STEP_S = 4.0, 1.5, 2.0
+# Seconds: about how long a small step takes.
+SMALL_STEP_S = 2.0
 FIRST_BATCH = 4
 WARM_UP = 2
 
@@ -85,13 +85,13 @@ class Trial:
             self.step(part, labels[:batch], timesteps)
         return Point(batch, timesteps, (self.clock() - started) / steps, memory.peak(self.device))
 
-    def training(self) -> dict[str, float]:
-        """Mean seconds of a step and of fetching its batch, over a few seconds of steps."""
+    def training(self, seconds: float) -> dict[str, float]:
+        """Mean seconds of a step and of fetching its batch, over some seconds of steps."""
         batches = endless(self.feed.train)
         for images, labels in itertools.islice(batches, WARM_UP):
             self.step(images, labels)
         started, fetching, steps = self.clock(), 0.0, 0
-        while steps < 3 or time.perf_counter() - started < TRAINING_S:
+        while steps < 3 or time.perf_counter() - started < seconds:
             asked = time.perf_counter()
             images, labels = next(batches)
             fetching += time.perf_counter() - asked
@@ -99,27 +99,27 @@ class Trial:
             steps += 1
         return {"seconds": (self.clock() - started) / steps, "data_seconds": fetching / steps, "steps": steps}
 
-    def fetching_s(self) -> float:
+    def fetching_s(self, seconds: float) -> float:
         """Mean seconds of fetching a batch, with nothing beside it."""
         batches = endless(self.feed.train)
         next(batches)
         started, fetched = self.clock(), 0
-        while fetched < 1 or time.perf_counter() - started < EVALUATION_S:
+        while fetched < 1 or time.perf_counter() - started < seconds:
             next(batches)
             fetched += 1
         return (self.clock() - started) / fetched
 
-    def evaluation_s(self, batch: int) -> float:
+    def evaluation_s(self, batch: int, seconds: float) -> float:
         """Mean seconds of evaluating a batch of the preset's size; `batch` images of it are taken."""
         method = self.steps[self.preset.method.timesteps].method
         images, _ = next(iter(self.feed.validation))
         method.predict(self.model, first_images(images, batch))
         started, done = self.clock(), 0
-        while done < 1 or time.perf_counter() - started < EVALUATION_S:
+        while done < 1 or time.perf_counter() - started < seconds:
             for images, _ in self.feed.validation:
                 method.predict(self.model, first_images(images, batch))
                 done += 1
-                if time.perf_counter() - started > EVALUATION_S:
+                if time.perf_counter() - started > seconds:
                     break
         return (self.clock() - started) / done * self.preset.data.batch_size / batch
 
