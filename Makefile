@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The fault harness with as many trials as docs/many-processes.md tells of; CI does a fifth of them.
+# The fault harness with as many trials as docs/many-processes.md tells of; CI does a tenth of them.
 faults: $(VENV)/.installed-dev
 	RBP_FAULT_TRIALS=50 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults
 

@@ -80,7 +80,8 @@ def save(
     temporary, replaced = folder / f"{target.name}.tmp", folder / f"{target.name}.old.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
+        folder.mkdir(exist_ok=True)  # and not the run's, should somebody have removed it
+        temporary.mkdir()
         weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
         _write(temporary / "model.safetensors", safetensors_bytes(weights))
         _write(temporary / "optimizer.pt", _torch_bytes({"optimizer": optimizer.state_dict(), "extra": extra}))

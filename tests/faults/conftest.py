@@ -28,7 +28,7 @@ from rbp_tui.cli import app
 
 PATIENCE_S = 120.0
 # `make faults` sets it to 50: so many kills and resumes, twice as many kills in saves, four times as many damages.
-TRIALS = int(os.environ.get("RBP_FAULT_TRIALS", "10"))
+TRIALS = int(os.environ.get("RBP_FAULT_TRIALS", "5"))
 PRESET = """
 [data]
 name = "fake"

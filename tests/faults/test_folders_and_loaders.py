@@ -12,10 +12,8 @@ from rbp_engine.run import control, launch, processes
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import judge
-from rbp_engine.train import checkpoint
 
 NewJob = Callable[..., Any]
-LONG = ("epochs=5000", "train.checkpoint_every=1 h")
 # Images that a rank can read and a loader worker cannot, from the 41st on.
 BROKEN_SET = """
 import os
@@ -83,23 +81,22 @@ def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJo
     job.check_end("completed")
 
 
-@pytest.mark.parametrize("nproc", [1, 2])
-def test_a_run_whose_directory_is_removed_ends_by_itself_and_its_readers_say_so(
-    nproc: int, new_job: NewJob, rbp: Any
-) -> None:
-    job = new_job(nproc, "epochs=40", "train.checkpoint_every=1 epoch")
+def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_come_back(new_job: NewJob, rbp: Any) -> None:
+    job = new_job(2, "epochs=5000")
     job.start()
     job.wait_for_start()
-    shutil.rmtree(job.run.path.parent)
+    runs = job.run.path.parent
+    while runs.exists():
+        shutil.rmtree(runs, ignore_errors=True)  # something may be written at this moment
     job.wait_until(lambda: not processes.processes_of(job.run))
     job.process.wait(60)
-    runs = job.run.path.parent
-    assert judge(job.run).status == "lost" and judge(job.run).reason
+    assert not runs.exists()
+    assert judge(job.run).status == "lost"
     assert f"no run '{job.run.id}'" in str(rbp(runs, "runs", "show", job.run.id).exception)
     assert rbp(runs, "ls", "--json").output.strip() == "[]"
-    assert checkpoint.find_newest(job.run.checkpoints)[0] is None or list(runs.iterdir()) == []
-    with pytest.raises(RunError):
-        launch.start(job.run)
+    for act in (launch.start, control.stop, control.kill):
+        with pytest.raises(RunError):
+            act(job.run)
 
 
 def test_an_exception_in_a_loader_worker_fails_the_run_with_its_own_words(
@@ -111,4 +108,4 @@ def test_an_exception_in_a_loader_worker_fails_the_run_with_its_own_words(
     job.start()
     verdict = job.check_end("failed")
     said = "RuntimeError: page 7 is missing (in a process that reads images)"
-    assert verdict.reason in (f"process 0: {said}", f"process 1: {said}")
+    assert verdict.reason.removeprefix("process 1: ") == said

@@ -5,12 +5,15 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import cycle, islice
 from typing import Any
 
 import psutil
 import pytest
 
 from rbp_engine.run import control
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.status import judge
 
 NewJob = Callable[..., Any]
@@ -83,60 +86,54 @@ def kill(job: Any, draw: random.Random, moment: Any, find: Callable[..., Victim]
     return str(verdict.status)
 
 
+def preempt(job: Any, draw: random.Random) -> str:
+    """As a scheduler does it: a signal to the worker, or to the launcher of several."""
+    draw.choice([training, saving])(job, draw)
+    job.process.send_signal(draw.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]))
+    return check_saved(job, "preempted")
+
+
+def stop(job: Any, draw: random.Random) -> str:
+    draw.choice([training, saving])(job, draw)
+    if judge(job.run).live:
+        with contextlib.suppress(RunError):  # it has just ended
+            control.stop(job.run)
+    return check_saved(job, "stopped")
+
+
+def check_saved(job: Any, expected: str) -> str:
+    status: str = job.check_end(expected, "completed").status
+    assert status == "completed" or job.saved_step == job.summary.step > 0
+    return status
+
+
 @pytest.mark.parametrize("nproc", [1, 2])
-def test_a_run_that_is_killed_wherever_it_stands_comes_out_as_the_uninterrupted_one(
+def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupted_one(
     nproc: int, reference: Any, new_job: NewJob, draw: random.Random, trials: int
 ) -> None:
-    """Three in five trials are runs of one process. A run that is done before its kill is checked and not counted."""
-    kills = (trials * 3 + 4) // 5 if nproc == 1 else trials * 2 // 5
-    plan = [
-        (moment, victim)
+    """Three in five kills are of runs of one process. A run that is done before is checked, and another one taken."""
+    kills = [
+        partial(kill, moment=moment, find=victim)
         for moment in (starting, training, in_mid_epoch, validating, saving)
         for victim in ((worker, loader) if nproc == 1 else (worker, rank, loader, rank))
-        if moment in (training, in_mid_epoch) or victim is not loader
+        if moment in (training, in_mid_epoch) or victim is worker or (victim is rank and moment is not starting)
     ]
-    draw.shuffle(plan)
-    job, done, saved = new_job(nproc), 0, 0
-    while done < kills:
-        moment, victim = plan[done % len(plan)]
+    draw.shuffle(kills)
+    count = trials * 3 // 5 if nproc == 1 else trials * 2 // 5
+    acts = [*islice(cycle(kills), count), *[preempt, stop] * max(1, trials // 10)]
+    draw.shuffle(acts)
+    job, saved = new_job(nproc), 0
+    while acts:
         job.start()
-        status = kill(job, draw, moment, victim)
+        status = acts[-1](job, draw)
         job.check_prefix(reference(nproc))
         if status == "completed":
             job.check_same(reference(nproc))
             job, saved = new_job(nproc), 0
             continue
-        done += 1
+        acts.pop()
         assert job.saved_step >= saved, "never older than the one before"
         saved = job.saved_step
-    job.start()
-    job.check_end("completed")
-    job.check_same(reference(nproc))
-
-
-@pytest.mark.parametrize("nproc", [1, 2])
-def test_a_signal_preempts_and_a_stop_stops_in_every_trial_and_nothing_is_lost(
-    nproc: int, reference: Any, new_job: NewJob, draw: random.Random, trials: int
-) -> None:
-    """The signal goes to the worker, or to the launcher of several, as a scheduler sends it; or to everybody."""
-    job = new_job(nproc)
-    for trial in range(2 * max(1, trials // 10)):
-        job.start()
-        draw.choice([training, training, saving])(job, draw)
-        if trial % 2:
-            status, saved = control.stop(job.run).status, "stopped"
-        else:
-            number = draw.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-            job.process.send_signal(number)
-            status, saved = job.end().status, "preempted"
-        assert status in (saved, "completed")
-        job.check_end(status)
-        job.check_prefix(reference(nproc))
-        if status == "completed":
-            job.check_same(reference(nproc))
-            job = new_job(nproc)
-        else:
-            assert job.saved_step == job.summary.step > 0
     job.start()
     job.check_end("completed")
     job.check_same(reference(nproc))
