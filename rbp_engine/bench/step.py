@@ -30,7 +30,7 @@ from rbp_engine.train.device import choose_device, describe_device
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-Step = Callable[[Tensor, Tensor], None]
+Step = Callable[[Tensor, Tensor], object]
 
 
 class Side:
