@@ -19,10 +19,10 @@ SECONDS = 4.0
 class Cost:
     """Memory in bytes, as a run reports its peak; times in seconds.
 
-    An epoch is its training steps, one evaluation and one checkpoint; `total_s` is all epochs and the start. `fits`
-    says whether `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the preset's own where
-    it fits, else what one of them could be: 0 if nothing fits, None if its size makes no difference. `measured` says
-    from what this was predicted, `notes` what is not in it.
+    An epoch is its training steps, one evaluation, and a checkpoint at its end (`end_s`); `total_s` is all epochs and
+    the start. `fits` says whether `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the
+    preset's own where it fits, else what one of them could be: 0 if nothing fits, None if its size makes no difference.
+    `measured` says from what this was predicted, `notes` what is not in it.
     """
 
     device: str
@@ -34,7 +34,7 @@ class Cost:
     step_s: float
     data_s: float
     evaluation_s: float
-    checkpoint_s: float
+    end_s: float
     epoch_s: float
     total_s: float
     steps_per_epoch: int
@@ -74,7 +74,7 @@ def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
         limit = min(limit, int(0.99 * memory))
     fits = memory <= limit
     evaluation_s = told["evaluation_s"] * told["evaluations"]
-    epoch_s = told["steps"] * step_s + evaluation_s + told["checkpoint_s"]
+    epoch_s = told["steps"] * step_s + evaluation_s + told["end_s"]
     return Cost(
         device=told["device"],
         memory=int(memory) + told["data_bytes"],
@@ -85,7 +85,7 @@ def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
         step_s=step_s,
         data_s=data_s,
         evaluation_s=evaluation_s,
-        checkpoint_s=told["checkpoint_s"],
+        end_s=told["end_s"],
         epoch_s=epoch_s,
         total_s=told["startup_s"] + epochs * epoch_s,
         steps_per_epoch=told["steps"],

@@ -16,6 +16,7 @@ import psutil
 
 from rbp_engine.bench import memory, stand_in
 from rbp_engine.bench.answer import answer
+from rbp_engine.bench.epoch import Epoch
 from rbp_engine.bench.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
@@ -26,7 +27,7 @@ EVALUATION = 0.4
 
 
 def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
-    """All that a prediction needs: steps, whole or in parts, evaluation, a checkpoint, and how many of each there are.
+    """All that a prediction needs: steps, whole or in parts, evaluation, the end of an epoch, and how many there are.
 
     `whole` has the mean of whole steps, or is null; then `points` has smaller ones. Times are seconds, memory bytes.
     """
@@ -35,6 +36,7 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
     shape = None if stand_in.is_here(preset.data) else stand_in.known_shape(preset.data)
     limit = memory.limit(device)
     trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+    epoch = Epoch(trial)
     base = memory.reset_peak(device)
     images, labels = next(iter(trial.feed.train.epoch(0)))
     batch, timesteps = len(labels), preset.method.timesteps
@@ -45,7 +47,7 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
     growth = batch / first.batch
     whole, full = None, False
     if first.seconds * growth < seconds and base + (first.peak - base) * growth < limit:
-        whole = _unless_memory_is_full(partial(trial.training, seconds))
+        whole = _unless_memory_is_full(partial(epoch.training, seconds))
         full = whole is None
     points: list[Point] = []
     if whole is None:
@@ -63,9 +65,9 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
         "whole": whole,
         "memory_was_full": full,
         "points": [dataclasses.asdict(point) for point in points],
-        "fetching_s": trial.fetching_s(EVALUATION * seconds) if points else None,
-        "evaluation_s": trial.evaluation_s(points[-1].batch if points else batch, EVALUATION * seconds),
-        "checkpoint_s": trial.checkpoint_s(),
+        "fetching_s": epoch.fetching_s(EVALUATION * seconds) if points else None,
+        "evaluation_s": epoch.evaluation_s(points[-1].batch if points else batch, EVALUATION * seconds),
+        "end_s": epoch.end_s(),
         "peak": memory.peak(device),
     }
 

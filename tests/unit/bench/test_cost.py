@@ -19,7 +19,7 @@ def told(**changes: Any) -> dict[str, Any]:
     return {
         "device": "cpu", "limit": 8 * GIB, "data_is_here": True, "data_bytes": 0, "steps": 23, "evaluations": 6,
         "startup_s": 2.0, "whole": whole, "memory_was_full": False, "points": [], "fetching_s": None,
-        "evaluation_s": 0.01, "checkpoint_s": 0.04, "peak": GIB,
+        "evaluation_s": 0.01, "end_s": 0.04, "peak": GIB,
     } | changes  # fmt: skip
 
 
