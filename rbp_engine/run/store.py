@@ -82,7 +82,7 @@ def unreadable(run: RunDirectory, reason: str) -> RunRecord:
     except OSError:
         found = 0.0
     summary = Summary(run.id, "", "", "", 0, 0, UNREADABLE, reason, created=found, progressed=found, updated=found)
-    return RunRecord(run, summary, Verdict(UNREADABLE, reason))
+    return RunRecord(run, summary, Verdict(UNREADABLE, reason), read_annotations(run))
 
 
 def list_runs(runs: Path) -> list[RunRecord]:
