@@ -53,7 +53,9 @@ def comparison_text(comparison: Comparison, width: int, colours: Sequence[str] =
     columns = [column for column in COLUMNS if width >= WIDE_FROM or column[0] not in WIDE]
     taken = sum(length + 1 for _, length in columns)
     signs = group_signs(comparison)
-    longest = max((len(sign) + 1 + len(group.title) for sign, group in zip(signs, comparison.groups, strict=True)), default=0)
+    longest = max(
+        (len(sign) + 1 + len(group.title) for sign, group in zip(signs, comparison.groups, strict=True)), default=0
+    )
     beside = longest + taken <= width
     margin = longest if beside else min(INDENT, max(0, width - taken))
     headings = Text(" " * margin + _padded([heading for heading, _ in columns], columns), style="dim")

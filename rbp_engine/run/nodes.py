@@ -45,10 +45,21 @@ def seats(run: RunDirectory, attempt: int) -> list[dict[str, Any]]:
     return [read_json(path) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
 
 
+def seats_now(run: RunDirectory) -> list[dict[str, Any]]:
+    """Those of the newest attempt."""
+    return seats(run, last_attempt(run).get("attempt", 0))
+
+
+def number_of(run: RunDirectory, pid: int) -> int:
+    """The number of the node whose launcher has this pid, 0 for a run on one node."""
+    here = (pid, socket.gethostname())
+    return next((n for n, seat in enumerate(seats_now(run)) if (seat.get("pid"), seat.get("host")) == here), 0)
+
+
 def launchers(run: RunDirectory) -> list[dict[str, Any]]:
     """What was started for the newest attempt, on every node: pid, pid_started and host of the launcher or worker."""
     attempt = last_attempt(run)
-    return [seat for seat in seats(run, attempt.get("attempt", 0)) if seat] or ([attempt] if attempt else [])
+    return [seat for seat in seats_now(run) if seat] or ([attempt] if attempt else [])
 
 
 def alive_here(run: RunDirectory) -> list[int]:

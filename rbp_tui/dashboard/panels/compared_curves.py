@@ -45,7 +45,11 @@ class ComparedCurves:
         found = [curve for run_id in ids if (curve := (curves_of(run_id) or {}).get(name)) is not None]
         place = (ids, name, axis)
         known = self._known.get(place)
-        if known is None or len(known[0]) != len(found) or any(a is not b for a, b in zip(known[0], found, strict=True)):
+        if (
+            known is None
+            or len(known[0]) != len(found)
+            or any(a is not b for a, b in zip(known[0], found, strict=True))
+        ):
             known = self._known[place] = (found, mean_curve((curve.axis(axis), curve.value) for curve in found))
         return known[1]
 

@@ -68,7 +68,9 @@ class CompareActions(DashboardScreen):
 
     @property
     def curve(self) -> str:
-        return self.dashboard.state.compared_curve if self.dashboard.state.compared_curve in CURVES else next(iter(CURVES))
+        return (
+            self.dashboard.state.compared_curve if self.dashboard.state.compared_curve in CURVES else next(iter(CURVES))
+        )
 
     def mean(self, group: Group, name: str) -> MeanCurve | None:
         """A curve of a group, as far as it has been read."""

@@ -171,7 +171,7 @@ def test_two_nodes_with_the_same_command_train_one_run_and_a_signal_to_one_preem
     with pytest.raises(RunError, match="already"):
         launch.start(run, nodes)
     assert look.first(run, RunStart).body.world_size == 2
-    os.kill(launchers[1].pid, signal.SIGTERM)
+    os.kill(launchers[0].pid, signal.SIGTERM)
     verdict = look.end(run)
     assert verdict.status == "preempted" and look.newest(run).world_size == 2
     for launcher in launchers:

@@ -152,7 +152,7 @@ def test_recent_extremes_are_those_of_the_values_in_a_column_and_before_it(
     pairs: list[tuple[float, float]], one: float, other: float, back: float, x_log: bool
 ) -> None:
     x, y = sorted_points(pairs)
-    y[:: 5] = np.nan
+    y[::5] = np.nan
     axis = Axis.spanning(*sorted((abs(one) + 1, abs(other) + 1)), log=x_log)
     low, high = recent_extremes(x, y, back, axis, COLUMNS)
     edges = axis.values((np.arange(COLUMNS + 1) - 0.5) / (COLUMNS - 1))

@@ -106,7 +106,9 @@ def test_device_and_settings_of_cost_are_listed_behind_the_others(finish_run: Fi
     assert next(iter(roles)) == "method.timesteps"
 
 
-def test_every_run_may_stand_for_itself_against_the_seed_that_it_shares_with_the_baseline(finish_run: FinishRun) -> None:
+def test_every_run_may_stand_for_itself_against_the_seed_that_it_shares_with_the_baseline(
+    finish_run: FinishRun,
+) -> None:
     bptt = [finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1]) for seed, top1 in ((1, 0.9), (2, 0.8))]
     rate = [
         finish_run("digits", f"seed={seed}", curve=[top1], created=created)

@@ -65,7 +65,9 @@ def test_curves_without_a_common_place_have_no_mean() -> None:
 
 def test_the_table_has_a_line_for_each_point() -> None:
     one, two = np.array([1.0, 2.0]), np.array([0.5, 0.25])
-    text = curves_csv([("a, b", MeanCurve(one, two, two / 10, 3)), ("c", MeanCurve(one[:1], two[:1], None, 1))], "epoch", "loss")
+    text = curves_csv(
+        [("a, b", MeanCurve(one, two, two / 10, 3)), ("c", MeanCurve(one[:1], two[:1], None, 1))], "epoch", "loss"
+    )
     rows = list(csv.DictReader(io.StringIO(text)))
     assert rows[0] == {"title": "a, b", "runs": "3", "epoch": "1.0", "loss": "0.5", "std": "0.05"}
     assert [row["title"] for row in rows] == ["a, b", "a, b", "c"] and rows[2]["std"] == ""
