@@ -53,4 +53,9 @@ def title(summary: Summary) -> str:
 
 def short_id(summary: Summary) -> str:
     """The last four characters, which is enough to name a run; an id that was chosen is short already."""
-    return summary.id[-4:] if summary.id[-5:-4] == "-" else summary.id
+    return short(summary.id)
+
+
+def short(run_id: str) -> str:
+    """The same, for the id alone."""
+    return run_id[-4:] if run_id[-5:-4] == "-" else run_id

@@ -24,6 +24,7 @@ def write_run() -> WriteRun:
 
     `bodies` are its events, one a step and a second. The worker of a live run is this very process.
     """
+    here = {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid()), "host": socket.gethostname()}
 
     def write(runs: Path, run_id: str, *, bodies: tuple[Body, ...] = (), **changes: Any) -> RunDirectory:
         run = RunDirectory(runs / run_id)
@@ -40,7 +41,6 @@ def write_run() -> WriteRun:
         write_summary(run, summary)
         if "updated" in changes:  # write_summary says now
             write_json(run.summary_json, vars(summary) | {"updated": updated})
-        here = {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid()), "host": socket.gethostname()}
         write_json(run.run_json, {"id": run_id, "host": "gpu2", "attempts": [{"attempt": 1, "t": updated} | here]})
         if bodies:
             writer = EventWriter(run.events(), 1)

@@ -63,11 +63,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The groups, the baseline first, else in the order in which runs were named."""
+    """The groups, the baseline first, else in the order in which runs were named; with `each_run` each is one run."""
 
     groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
     left_out: tuple[LeftOut, ...]
+    each_run: bool = False
 
 
 def compare(
@@ -93,7 +94,7 @@ def compare(
         groups = [[one] for members in groups for one in members]
     titles = _titles(groups, each_run=each_run)
     made = tuple(_group(members, title, baseline_runs) for members, title in zip(groups, titles, strict=True))
-    return Comparison(made, tuple(_differences(groups)), (*left_out, *([] if each_run else older)))
+    return Comparison(made, tuple(_differences(groups)), (*left_out, *([] if each_run else older)), each_run)
 
 
 def _group(members: list[Recorded], title: str, baseline: list[Recorded]) -> Group:

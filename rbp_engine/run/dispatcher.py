@@ -119,6 +119,8 @@ class Dispatcher:
         if entry.retried < entry.retries and is_infrastructure_fault(run, verdict):
             fault = {"attempt": attempts_of(run), "status": verdict.status, "reason": verdict.reason, "t": time.time()}
             with locked():
+                if not entry.path.exists() or judge(run) != verdict:
+                    return
                 described = read_json(run.run_json)
                 write_json(run.run_json, described | {"faults": [*described.get("faults", []), fault]})
                 put_off(run, f"starts again, {entry.retried + 1} of {entry.retries}, after: {verdict.reason}")

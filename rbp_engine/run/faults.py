@@ -13,7 +13,7 @@ from rbp_engine.run.status import Verdict
 # What torch.distributed raises, and what gloo says in a plain RuntimeError, when the other side cannot be reached.
 NETWORK = re.compile(
     r"\b(DistBackendError|DistNetworkError|DistStoreError|RendezvousConnectionError|RendezvousTimeoutError"
-    r"|ncclRemoteError|ncclSystemError)\b|\bgloo/transport/"
+    r"|ncclRemoteError|ncclSystemError)\b|\bgloo/transport/|\blost the other processes:"
 )
 # NCCL says so of two ranks on one card, which will not be better the next time.
 USAGE = re.compile(r"\bncclInvalid(Usage|Argument)\b")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run import identity, nodes, processes
+from rbp_engine.run.environment import worker_defaults
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import (
     CHECKPOINT,
@@ -106,15 +107,9 @@ def command(run: RunDirectory, resources: Resources) -> list[str]:
 
 
 def environment(run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False) -> dict[str, str]:
-    """The environment of the worker: this one's, the run's marker, and settings that a user's own go before.
-
-    One thread per core that it may use. Threads that wait for each other sleep instead of spinning: with one other
-    busy process on the machine, spinning makes a step 50 times slower.
-    """
-    threads = max(1, len(os.sched_getaffinity(0)) // resources.processes)
-    defaults = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    """The environment of the worker: this one's with the run's marker, over defaults for what the user has not set."""
     ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt), "RBP_INEXACT": "1" if inexact else ""}
-    return defaults | os.environ | processes.marker(run) | ours
+    return worker_defaults(resources.processes) | os.environ | processes.marker(run) | ours
 
 
 def start(

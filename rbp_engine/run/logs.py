@@ -15,8 +15,8 @@ STREAMS = ("stdout.log", "stderr.log")
 def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})) -> dict[str, tuple[Path, ...]]:
     """stdout and stderr of the newest attempt, as far as they are there: by rank, "0", "1", …, and of the "launcher".
 
-    A single process has `ranks/0`. torchrun makes `ranks/<id>_<random>/attempt_0/<local rank>` on each node; `named` are
-    the folders, within the run's, that ranks have named at their start: `named_folders` reads them. On several nodes a
+    A single process has `ranks/0`. torchrun makes `ranks/<id>_<random>/attempt_0/<local rank>` on each node; `named`
+    are the folders, within the run's, that ranks have named at their start, see `named_folders`. On several nodes a
     process that has named none goes by node and local rank, as "1.0".
     """
     attempt = last_attempt(run)
@@ -43,7 +43,7 @@ def named_folders(run: RunDirectory) -> dict[int, str]:
 
 def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Path]:
     """The folders that torchrun has made since the attempt was started, or all of them."""
-    found = {}
+    found: dict[str, Path] = {}
     try:
         made = sorted((path.stat().st_mtime, path) for path in run.ranks.glob("*/attempt_0") if path.is_dir())
         nodes = [path for t, path in made if started is None or t >= started - 1.0]

@@ -1,10 +1,10 @@
 """The queue as people want to know it: who is where, and what each waits for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbp_engine.run import claims
 from rbp_engine.run.cards import read_cards
-from rbp_engine.run.entries import Entry, entries
+from rbp_engine.run.entries import entries
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import Verdict, judge
@@ -12,14 +12,20 @@ from rbp_engine.run.status import Verdict, judge
 
 @dataclass(frozen=True)
 class Place:
-    """A run that the dispatcher of this host knows of. `position` counts those that wait from 1, and is 0 for one that
-    has started; `devices` are those that it has; `why` is what it waits for."""
+    """A run that the dispatcher of this host knows of.
+
+    `position` counts those that wait from 1, and is 0 for one that has started. `devices` are those that it has. One
+    that waits `takes` so many; it is `behind` runs that come first, or `held` says who has the devices of its pool.
+    """
 
     run: RunDirectory
     verdict: Verdict
     position: int
     devices: list[str]
-    why: str = ""
+    takes: int = 0
+    pool: int = 0
+    behind: list[str] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=dict)
 
 
 def places() -> list[Place]:
@@ -28,30 +34,22 @@ def places() -> list[Place]:
     cards = any(device.name is not None for entry in known for device in entry.devices)
     busy = _busy_cards() if cards else {}
     found: list[Place] = []
-    ahead: dict[str, str] = {}
+    first: dict[str, str] = {}
+    position = 0
     for entry in known:
-        verdict = judge(entry.run)
-        devices = [str(device) for device in entry.devices if device.key in claims.claimed_by(entry.run)]
+        verdict, claimed = judge(entry.run), claims.claimed_by(entry.run)
+        devices = [str(device) for device in entry.devices if device.key in claimed]
         if verdict.status != "queued":
-            found.append(Place(entry.run, verdict, 0, devices))
+            found.append(Place(entry.run, verdict, 0, devices, entry.takes, len(entry.devices)))
             continue
-        position = 1 + sum(place.position > 0 for place in found)
-        why = verdict.reason if devices else _why(entry, ahead, busy)
-        found.append(Place(entry.run, verdict, position, devices, why))
+        position += 1
+        behind = sorted({first[device.key] for device in entry.devices if device.key in first})
+        holders = {str(device): claims.holder(device.key) or busy.get(device.key, "") for device in entry.devices}
+        held = {device: holder for device, holder in holders.items() if holder}
+        found.append(Place(entry.run, verdict, position, devices, entry.takes, len(entry.devices), behind, held))
         for device in entry.devices:
-            ahead.setdefault(device.key, entry.run.id)
+            first.setdefault(device.key, entry.run.id)
     return found
-
-
-def _why(entry: Entry, ahead: dict[str, str], busy: dict[str, str]) -> str:
-    before = {ahead[device.key] for device in entry.devices if device.key in ahead}
-    if before:
-        return f"behind {', '.join(sorted(before))}"
-    taken = {str(device): claims.holder(device.key) or busy.get(device.key) for device in entry.devices}
-    held = ", ".join(f"{device} has {holder}" for device, holder in taken.items() if holder)
-    if len(taken) - sum(map(bool, taken.values())) >= entry.takes:
-        return "starts in a moment"
-    return f"needs {entry.takes} of {len(entry.devices)}: {held}"
 
 
 def _busy_cards() -> dict[str, str]:

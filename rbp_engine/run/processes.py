@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -49,17 +50,31 @@ def is_alive(pid: Any, started: Any) -> bool:
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
     """All live processes of the run on this host, this one excepted."""
     mark = marker(run)
-    found = []
+    return [
+        process
+        for process, environment in _others()
+        if all(environment.get(name, "") == value for name, value in mark.items())
+    ]
+
+
+def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
+    """The live processes of all runs on this host, as far as they may be looked into, this one excepted."""
+    found: dict[RunDirectory, list[psutil.Process]] = {}
+    for process, environment in _others():
+        folder = environment.get(FOLDER)
+        if folder and environment.get(MARKER) and not environment.get(HOOK):
+            found.setdefault(RunDirectory(Path(folder)), []).append(process)
+    return found
+
+
+def _others() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+    """Live processes with their environments."""
     for process in psutil.process_iter():
         try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            environment = process.environ()
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                yield process, process.environ()
         except (psutil.Error, OSError):
             continue
-        if all(environment.get(name, "") == value for name, value in mark.items()):
-            found.append(process)
-    return found
 
 
 def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:

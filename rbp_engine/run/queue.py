@@ -56,7 +56,7 @@ def submit(
     if gpus == "none" and loaded.preset.run.device == "auto":
         loaded = _changed(loaded, device="cpu")
     dispatch: dict[str, Any] = {"gpus": gpus, "retries": retries, "device": loaded.preset.run.device}
-    pool = _pool_for(resources, gpus, dispatch["device"])
+    pool = pool_for(resources, gpus, dispatch["device"])
     host_directory()  # a state directory that cannot be written is met before anything is made
     made: list[RunDirectory] = []
     try:
@@ -98,8 +98,8 @@ def begin(
     if judge(run).status == "queued":
         raise RunError(f"{run.id} is queued already: rbp queue")
     if "gpus" in dispatch:
-        _refuse_unless_ended(run)
-        pool = _pool_for(resources, dispatch["gpus"], dispatch.get("device") or _device_of(run))
+        _refuse_unless_ended(run, patience_s)
+        pool = pool_for(resources, dispatch["gpus"], dispatch.get("device") or _device_of(run))
         _describe(run, dispatch=dispatch | {"inexact": inexact}, resources=resources.as_json())
         _enqueue([run], pool, resources.processes, dispatch.get("retries", 0))
         ensure_dispatcher()
@@ -188,8 +188,10 @@ def _write_status(run: RunDirectory, status: str, reason: str) -> None:
     write_summary(run, summary)
 
 
-def _refuse_unless_ended(run: RunDirectory) -> None:
-    verdict = judge(run)
+def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while (verdict := judge(run)).live and time.monotonic() < deadline:
+        time.sleep(0.2)
     if verdict.live:
         raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
     if verdict.status == "completed":
@@ -212,7 +214,8 @@ def _wait_until_settled(run: RunDirectory) -> None:
         time.sleep(0.1)
 
 
-def _pool_for(resources: Resources, gpus: str, device: str) -> Pool:
+def pool_for(resources: Resources, gpus: str, device: str) -> Pool:
+    """The devices that `gpus` means for a preset's `run.device`. Raises RunError where there are too few for a run."""
     pool = pool_of_this_machine(gpus, device)
     if resources.processes > len(pool.devices):
         there = ", ".join(map(str, pool.devices))

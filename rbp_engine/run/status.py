@@ -57,7 +57,10 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
         attempt = {}  # a new attempt is being started, and its process is not on record yet
     silence = max(0.0, now - summary.updated)
     if attempt and here and not is_alive(attempt.get("pid"), attempt.get("pid_started")):
-        return Verdict(*find_out(run, attempt))
+        verdict = Verdict(*find_out(run, attempt))
+        if verdict.status in ("lost", "killed") and run.kill_request.exists():
+            return Verdict("killed", "killed by rbp kill")  # which is about to say so itself
+        return verdict
     gathering = summary.status == "starting" and attempt.get("world_size", 1) > 1
     if silence > (GATHERING_S if gathering else LOST_AFTER_S):
         if attempt and here:

@@ -68,8 +68,13 @@ class Carrier:
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        """Apply a batch norm in training; in evaluation it is a `per_step` operation."""
+        """Apply a batch norm in training."""
         raise NotImplementedError
+
+    @classmethod
+    def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        """Apply a batch norm with its running statistics, an affine map."""
+        return cls.per_step(norm, (x,), {})
 
     @classmethod
     def __torch_function__(
@@ -155,6 +160,14 @@ def all_carriers(args: Iterable[Any]) -> Iterable[Any]:
 
 def replace_carriers(args: tuple[Any, ...], by: Callable[[Any], Any]) -> tuple[Any, ...]:
     return tuple(by(arg) if isinstance(arg, Carrier) else arg for arg in args)
+
+
+def is_plain_sum(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether it adds two carriers of one shape and type."""
+    if function.__name__ != "add" or kwargs or not all(isinstance(arg, Carrier) for arg in args):
+        return False
+    left, right = args
+    return bool(left.shape == right.shape and left.dtype == right.dtype)
 
 
 def check_scaling(operation: str, args: tuple[Any, ...]) -> None:

@@ -4,8 +4,8 @@ Every linear operation commutes with the time mean, so the value of r after a la
 made of the sequence, and nothing is computed a second time. These functions take that value and supply the gradient.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from rbp_engine.spiking.rules import UnsupportedOperation
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
+
+
+WeightedGradient: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class WithValue(torch.autograd.Function):
@@ -99,35 +102,29 @@ class ConvolutionGradient(torch.autograd.Function):
         return grad_graph, None, grad_weight, grad_bias, None, None, None
 
 
-def weighted_gradient(
-    operation: str, graph: Tensor, seen: Tensor, value: Tensor, args: Sequence[Any], kwargs: dict[str, Any]
-) -> Any:
-    """A convolution or linear layer whose output `value` is known, on the graph of its input.
+def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> WeightedGradient:
+    """A convolution or linear layer whose output is known, as a function (graph, seen, value) ↦ value with a graph.
 
-    `args` and `kwargs` are those of torch's function after its input. The weight's gradient is formed with `seen`
-    in the place of the input: the firing rate itself for the rate methods, the trace of the spikes for OTTT.
+    `args` and `kwargs` are those of torch's function after its input. The gradient flows on to `graph`, the layer's
+    input; the weight's gradient is formed with `seen` in the place of the input: the firing rate itself for the rate
+    methods, the trace of the spikes for OTTT.
     """
-    if operation == "linear":
-        return _linear_gradient(graph, seen, value, *args, **kwargs)
-    return _convolution_gradient(operation, graph, seen, value, *args, **kwargs)
+    return (_linear if operation == "linear" else _convolution)(operation, *args, **kwargs)
 
 
-def _linear_gradient(graph: Tensor, seen: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-    return LinearGradient.apply(graph, seen, weight, bias, value)
+def _linear(_: str, weight: Tensor, bias: Tensor | None = None) -> WeightedGradient:
+    return lambda graph, seen, value: LinearGradient.apply(graph, seen, weight, bias, value)
 
 
-def _convolution_gradient(
+def _convolution(
     operation: str,
-    graph: Tensor,
-    seen: Tensor,
-    value: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Any:
+) -> WeightedGradient:
     dims = weight.ndim - 2
     stride, dilation = _per_dim(stride, dims), _per_dim(dilation, dims)
     if padding == "valid":
@@ -138,34 +135,9 @@ def _convolution_gradient(
             raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
         padding = [length // 2 for length in reach]
     geometry = (stride, _per_dim(padding, dims), dilation)
-    return ConvolutionGradient.apply(graph, seen, weight, bias, value, geometry, groups)
+    return lambda graph, seen, value: ConvolutionGradient.apply(graph, seen, weight, bias, value, geometry, groups)
 
 
 def _per_dim(value: int | Sequence[int], dims: int) -> list[int]:
     values = [value] if isinstance(value, int) else list(value)
     return values * dims if len(values) == 1 else values
-
-
-class BatchNormRate(torch.autograd.Function):
-    """γ(r − μ)/√(σ² + ε) + β, r [B, C, …], with the sequence's statistics; the backward is batch norm's own at r."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, rate: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, inverse_deviation: Tensor
-    ) -> Tensor:
-        ctx.save_for_backward(rate, weight, mean, inverse_deviation)
-        per_channel = (1, -1) + (1,) * (rate.ndim - 2)
-        scale = inverse_deviation if weight is None else inverse_deviation * weight
-        shift = -mean * scale if bias is None else bias - mean * scale
-        return torch.addcmul(shift.view(per_channel), rate, scale.view(per_channel))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        rate, weight, mean, inverse_deviation = ctx.saved_tensors
-        needs_rate, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        # ε is already inside 1/√(σ² + ε), so the one passed here is not used.
-        grads = torch.ops.aten.native_batch_norm_backward(
-            grad, rate, weight, None, None, mean, inverse_deviation, True, 0.0, [needs_rate, needs_weight, needs_bias]
-        )
-        return *(g if needed else None for g, needed in zip(grads, ctx.needs_input_grad[:3], strict=True)), None, None

@@ -1,4 +1,4 @@
-"""The leaky integrate-and-fire loop over time: once with a graph for BPTT, once in place for the rate methods.
+"""The leaky integrate-and-fire loop over time: with a graph for BPTT, in place and without one for everything else.
 
     u_t = λ·v_{t-1} + I_t            charge (with a resting potential: v_reset + λ·(v_{t-1} − v_reset) + I_t)
     s_t = H(u_t − V_th)              fire
@@ -6,15 +6,23 @@
     v_t = (1 − s_t)·u_t + s_t·v_reset    hard reset
 
 The functions take the neuron's settings as flat arguments: `decay` λ, `threshold` V_th, `v_reset` (None for the soft
-reset, as in SpikingJelly), `detach_reset` and the surrogate.
+reset, as in SpikingJelly), `detach_reset` and the surrogate. `kernel` is "eager", the loops of this file, or
+"compiled", those of `spiking/compiled.py`; in float32 both give the same bits.
+
+Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
+means are float32 at least; spikes, rate and eligibility have the type of the currents.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.surrogate import Surrogate, slope
+from rbp_engine.spiking import compiled
+from rbp_engine.spiking.current import Current, Reader, membrane_dtype
+from rbp_engine.spiking.surrogate import Surrogate, slope_in_place
+
+Kernel = Literal["eager", "compiled"]
 
 
 def step(
@@ -32,104 +40,167 @@ def step(
     spikes = surrogate(charged - threshold)
     reset_by = spikes.detach() if detach_reset else spikes
     if v_reset is None:
-        return spikes, charged - threshold * reset_by
-    return spikes, (1.0 - reset_by) * charged + reset_by * v_reset
-
-
-def sequence(current: Tensor, **neuron: Any) -> Tensor:
-    """Spikes [T, B, …] for input currents [T, B, …], from rest, with a graph through time (BPTT)."""
-    membrane = at_rest(current[0], neuron["v_reset"])
-    spikes = []
-    # unbind, not indexing: the backward of an index fills a whole [T, B, …] with zeros at every step.
-    for current_t in current.unbind(0):
-        fired, membrane = step(membrane, current_t, **neuron)
-        spikes.append(fired)
-    return torch.stack(spikes)
+        return spikes.to(current.dtype), charged - threshold * reset_by
+    return spikes.to(current.dtype), (1.0 - reset_by) * charged + reset_by * v_reset
 
 
 @torch.no_grad()
-def spikes_only(current: Tensor, *, decay: float, threshold: float, v_reset: float | None) -> Tensor:
-    """The same spikes [T, B, …] without a graph and in place, for evaluation."""
-    membrane = at_rest(current[0], v_reset)
-    spikes = torch.empty(current.shape, dtype=current.dtype, device=current.device)
-    for current_t, spikes_t in zip(current, spikes, strict=True):
-        _charge(membrane, current_t, decay, v_reset)
+def spikes_only(
+    current: Tensor | Current, *, decay: float, threshold: float, v_reset: float | None, kernel: Kernel = "eager"
+) -> Tensor:
+    """Spikes [T, B, …] for input currents [T, B, …], from rest, without a graph."""
+    current = Current.of(current)
+    if kernel == "compiled":
+        return compiled.spikes_only(current, decay, threshold, v_reset)
+    reader, membrane = Reader(current), at_rest(current.batch, v_reset)
+    spikes = empty_steps(current.batch, current.timesteps)
+    for t, spikes_t in enumerate(spikes):
+        _charge(membrane, reader.at(t), decay, v_reset)
         torch.ge(membrane, threshold, out=spikes_t)
         _reset(membrane, spikes_t, threshold, v_reset)
     return spikes
 
 
+@torch.no_grad()
+def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes [T, B, …], firing rate [B, …] and eligibility [B, …] of a sequence of input currents.
+
+    The time means of the terms of a `Current` come out on the way, and are noted there.
+    """
+    current = Current.of(current)
+    meanless = [term.steps for term in current.terms if term.steps.mean is None]
+    if kernel == "compiled":
+        numbers = tuple(number for number, term in enumerate(current.terms) if term.steps in meanless)
+        spikes, firing_rate, eligibility, means = compiled.rate(current, numbers, **neuron)
+    else:
+        reader, loop = Reader(current), RateLoop(current.batch, **neuron)
+        spikes = empty_steps(current.batch, current.timesteps)
+        means = [torch.zeros_like(steps.at(0), dtype=membrane_dtype(spikes)) for steps in meanless]
+        for t, spikes_t in enumerate(spikes):
+            loop.step_into(spikes_t, reader.at(t))
+            for total, steps in zip(means, meanless, strict=True):
+                total.add_(steps.at(t))
+        firing_rate, eligibility = loop.finish()
+        means = [total.div_(current.timesteps).to(spikes.dtype) for total in means]
+    for steps, mean in zip(meanless, means, strict=True):
+        steps.mean = mean
+    return spikes, firing_rate, eligibility
+
+
 class RateLoop:
-    """The loop of the rate methods, in place and without a graph: spikes, and the means that the rate pass needs.
+    """The loop of the rate methods, step by step: spikes, and the means that the rate pass needs.
 
     The eligibility g = mean_t(σ'_t·ρ_t) is what the rate's gradient is multiplied with on its way to the mean input;
     ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t says how much of the input so far is still in the membrane (paper, section 4).
     """
 
-    def __init__(
-        self,
-        current: Tensor,
-        *,
-        decay: float,
-        threshold: float,
-        v_reset: float | None,
-        detach_reset: bool,
-        surrogate: Surrogate,
-    ) -> None:
+    def __init__(self, current: Tensor, kernel: Kernel = "eager", **neuron: Any) -> None:
         """`current` [B, …] gives shape, type and device; the loop begins at rest."""
-        self.decay = decay
-        self.threshold = threshold
-        self.v_reset = v_reset
-        self.detach_reset = detach_reset
-        self.surrogate = surrogate
+        self._kernel = kernel
+        self._neuron = neuron
+        self._dtype = current.dtype
         self._count = 0
-        self._membrane = at_rest(current, v_reset)
-        self._spikes = torch.zeros_like(self._membrane)
-        self._eligibility = torch.zeros_like(self._membrane)
+        self._membrane = membrane = at_rest(current, neuron["v_reset"])
+        self._spikes, self._eligibility = torch.zeros_like(membrane), torch.zeros_like(membrane)
         # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
-        uniform = v_reset is None and detach_reset
-        self._reach: Tensor | float = 1.0 if uniform else torch.ones_like(self._membrane)
+        uniform = neuron["v_reset"] is None and neuron["detach_reset"]
+        self._reach = torch.ones((), dtype=torch.float64) if uniform else torch.ones_like(membrane)
 
     @torch.no_grad()
-    def step(self, current: Tensor, out: Tensor | None = None) -> Tensor:
-        """Spikes [B, …] of the next timestep, written into `out` if given."""
-        membrane, threshold = self._membrane, self.threshold
-        spikes = torch.empty_like(membrane) if out is None else out
-        _charge(membrane, current, self.decay, self.v_reset)
+    def step(self, current: Current) -> Tensor:
+        """Spikes [B, …] of the next timestep, for a current of one."""
+        if self._kernel == "eager":
+            return self.step_into(torch.empty_like(self._membrane, dtype=self._dtype), Reader(current).at(0))
+        state = self._membrane, self._spikes, self._eligibility, self._reach
+        spikes = compiled.rate_step(current, state, **self._neuron)
+        self._advance()
+        return spikes
+
+    @torch.no_grad()
+    def step_into(self, spikes: Tensor, current: Tensor) -> Tensor:
+        """Spikes of the next timestep for a current [B, …], written into `spikes`; never compiled."""
+        membrane, threshold, v_reset = self._membrane, self._neuron["threshold"], self._neuron["v_reset"]
+        _charge(membrane, current, self._neuron["decay"], v_reset)
         torch.ge(membrane, threshold, out=spikes)
-        slope_t = slope(self.surrogate, membrane - threshold)
-        if isinstance(self._reach, float):
-            self._eligibility.add_(slope_t, alpha=self._reach)
-            self._reach = 1.0 + self.decay * self._reach
+        slope_t = slope_in_place(self._neuron["surrogate"], membrane - threshold)
+        if self._reach.ndim == 0:
+            self._eligibility.add_(slope_t.mul_(self._reach))
         else:
-            self._eligibility.addcmul_(slope_t, self._reach)
-            carried = _carried_over(membrane, spikes, slope_t, threshold, self.v_reset, self.detach_reset)
-            self._reach.mul_(carried).mul_(self.decay).add_(1.0)
+            self._eligibility.add_(slope_t * self._reach)
+            carried = _carried_over(membrane, spikes, slope_t, threshold, v_reset, self._neuron["detach_reset"])
+            self._reach.mul_(carried).mul_(self._neuron["decay"]).add_(1.0)
         self._spikes.add_(spikes)
-        self._count += 1
-        _reset(membrane, spikes, threshold, self.v_reset)
+        _reset(membrane, spikes, threshold, v_reset)
+        self._advance()
         return spikes
 
     def finish(self) -> tuple[Tensor, Tensor]:
         """Firing rate and eligibility, both [B, …]; the loop is over, and its membrane is given back."""
         rate, eligibility = self._spikes.div_(self._count), self._eligibility.div_(self._count)
         del self._membrane, self._spikes, self._eligibility, self._reach
-        return rate, eligibility
+        return rate.to(self._dtype), eligibility.to(self._dtype)
+
+    def _advance(self) -> None:
+        self._count += 1
+        if self._reach.ndim == 0:
+            self._reach.mul_(self._neuron["decay"]).add_(1.0)
 
 
 @torch.no_grad()
-def rate(current: Tensor, **neuron: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Spikes [T, B, …], firing rate [B, …] and eligibility [B, …] of a whole sequence of input currents [T, B, …]."""
-    loop = RateLoop(current[0], **neuron)
-    spikes = torch.empty(current.shape, dtype=current.dtype, device=current.device)
-    for current_t, spikes_t in zip(current, spikes, strict=True):
-        loop.step(current_t, out=spikes_t)
-    return spikes, *loop.finish()
+def gradient_through_time(
+    current: Tensor | Current,
+    grad: Tensor,
+    *,
+    decay: float,
+    threshold: float,
+    v_reset: float | None,
+    detach_reset: bool,
+    surrogate: Surrogate,
+    kernel: Kernel = "eager",
+) -> Tensor:
+    """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad` [T, B, …]; the membranes are computed anew from the currents.
+
+        ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
+
+    where the reset's ∂v_t/∂s_t counts only if it is not detached.
+    """
+    current = Current.of(current)
+    if kernel == "compiled":
+        return compiled.gradient_through_time(
+            current,
+            grad,
+            surrogate,
+            decay=decay,
+            threshold=threshold,
+            v_reset=v_reset,
+            detach_reset=detach_reset,
+        )
+    reader, membrane = Reader(current), at_rest(current.batch, v_reset)
+    charged = empty_steps(membrane, current.timesteps)
+    for t, charged_t in enumerate(charged):
+        _charge(membrane, reader.at(t), decay, v_reset)
+        charged_t.copy_(membrane)
+        _reset(membrane, (membrane >= threshold).to(membrane.dtype), threshold, v_reset)
+    later = torch.zeros_like(membrane)
+    for charged_t, grad_t in zip(charged.unbind(0)[::-1], grad.unbind(0)[::-1], strict=True):
+        slope_t = slope_in_place(surrogate, charged_t - threshold)
+        by_spike = grad_t if detach_reset else grad_t + later * (-threshold if v_reset is None else v_reset - charged_t)
+        if v_reset is not None:
+            later.masked_fill_(charged_t >= threshold, 0.0)
+        charged_t.copy_(later.add_(slope_t.mul_(by_spike)))
+        later.mul_(decay)
+    return charged.to(grad.dtype)
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
     """A membrane of one timestep's shape at its resting potential."""
-    return torch.full_like(current.detach(), v_reset or 0.0)
+    return torch.full_like(current.detach(), v_reset or 0.0, dtype=membrane_dtype(current))
+
+
+def empty_steps(batch: Tensor, timesteps: int) -> Tensor:
+    """An uninitialised [T, B, …] whose timesteps have the type and the layout of `batch` [B, …]."""
+    strides = torch.empty_like(batch, device="meta").stride()
+    return batch.new_empty_strided((timesteps, *batch.shape), (batch.numel(), *strides))
 
 
 def _charge(membrane: Tensor, current: Tensor, decay: float, v_reset: float | None) -> None:

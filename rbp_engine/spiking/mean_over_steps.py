@@ -1,9 +1,10 @@
 """The two carriers of rate_S: timesteps without a graph that add to means, then the means with their graph.
 
-    MeanStepTensor    first phase, once for every timestep: neurons and batch norms add up what the second needs
-    MeanTensor        second phase, once: the rate pass at batch B over the means (paper, section 4.2, algorithm 1)
+    MeanStepTensor    first phase, once for every timestep: layers add up what the second needs
+    MeanTensor        second phase, once: the graph at batch B over the means (paper, section 4.2, algorithm 1)
 
-Everything in between lies on the `Tape` of the training step.
+Everything in between lies on the `Tape` of the training step. The second phase computes no convolution: the mean of a
+layer's outputs is already there.
 """
 
 from __future__ import annotations
@@ -16,36 +17,34 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import lif
-from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, replace_carriers
-from rbp_engine.spiking.gradients import NeuronRate, WithValue
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
+from rbp_engine.spiking.current import membrane_dtype
+from rbp_engine.spiking.gradients import NeuronRate, WithValue, weighted_gradient
+from rbp_engine.spiking.sequence import SequenceTensor
 from rbp_engine.spiking.tape import Tape
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.neuron import LIF
 
 
-@dataclass
-class Statistics:
-    """Of a batch norm, summed over `count` timesteps: its output [B, C, …], μ_t and 1/√(var_t + ε), both [C]."""
-
-    output: Tensor
-    mean: Tensor
-    inverse_deviation: Tensor
-    count: int = 1
-
-    def add(self, output: Tensor, mean: Tensor, inverse_deviation: Tensor) -> None:
-        self.output += output
-        self.mean += mean
-        self.inverse_deviation += inverse_deviation
-        self.count += 1
-
-
-@dataclass
 class Total:
-    """An output [B, …] summed over timesteps."""
+    """Tensors of one shape, summed over timesteps."""
 
-    output: Tensor
+    def __init__(self, like: Tensor) -> None:
+        self._dtype = like.dtype
+        self._sum = torch.zeros_like(like, dtype=membrane_dtype(like))
+        self._count = 0
+
+    def add(self, tensor: Tensor) -> None:
+        self._sum.add_(tensor)
+        self._count += 1
+
+    def mean(self) -> Tensor:
+        """Asked for once: its memory is given away, so that the backward pass can free it."""
+        mean = self._sum.div_(self._count).to(self._dtype)
+        del self._sum
+        return mean
 
 
 @dataclass
@@ -56,21 +55,40 @@ class Once:
 
 
 class MeanStepTensor(Carrier):
-    """Values [B, …] of one timestep, without a graph. A static image is computed at the first timestep only."""
+    """Values [B, …] of one timestep, without a graph. A static image is computed at the first timestep only.
 
-    def __init__(self, values: Tensor, tape: Tape, static: bool) -> None:
-        self.values = values
+    They may come as a `SequenceTensor` of length one, whose batch norms and sums are not carried out yet.
+    """
+
+    def __init__(self, values: Tensor | SequenceTensor, tape: Tape, static: bool) -> None:
+        self.sequence = values if isinstance(values, SequenceTensor) else SequenceTensor(values.unsqueeze(0), 1)
         self.tape = tape
         self.static = static
         self.timesteps = tape.timesteps
 
     @property
     def batch(self) -> Tensor:
-        return self.values
+        return self.sequence.batch
+
+    @property
+    def pending(self) -> int:
+        """The number of terms whose batch norms or sum are still to be carried out, else 0."""
+        return len(self.sequence.current.terms) if self.sequence.pending else 0
+
+    @property
+    def values(self) -> Tensor:
+        """[B, …]."""
+        if self.pending:
+            # Only a neuron does without the value, and then so does the second phase.
+            _total(self.tape, self.sequence.values[0])
+        return self.sequence.values[0]
 
     def fire(self, neuron: LIF) -> MeanStepTensor:
-        loop = self.tape.record(lif.RateLoop, lambda: lif.RateLoop(self.values, **neuron.settings))
-        return MeanStepTensor(loop.step(self.values), self.tape, static=False)
+        current = self.sequence.current
+        loop = self.tape.record(
+            lif.RateLoop, lambda: lif.RateLoop(current.batch, kernel=neuron.kernel, **neuron.settings)
+        )
+        return MeanStepTensor(loop.step(current), self.tape, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.record(Tensor, draw)
@@ -88,43 +106,68 @@ class MeanStepTensor(Carrier):
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        return cls.per_step(function, args, kwargs)
+        if not _stays_pending(function, args, kwargs):
+            return cls.per_step(function, args, kwargs)
+        for x in args:
+            if x.pending > 1:
+                _ = x.values
+        left, right = args
+        return cls(left.sequence.plus(right.sequence), left.tape, static=False)
+
+    @classmethod
+    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
+        out = cls.per_step(function, args, kwargs)
+        if not out.static:
+            _total(out.tape, out.values)
+        return out
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         out = cls.per_step(function, args, kwargs)
-        out.tape.record(Total, lambda: Total(torch.zeros_like(out.values))).output += out.values
+        if not out.static:
+            _total(out.tape, out.values)
         return out
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        if not x.static:
+            known = norm.statistics(x.values)
+            _total(x.tape, known.mean)
+            _total(x.tape, known.inverse_deviation)
+            return cls(x.sequence.normalised(known), x.tape, static=False)
         # A static image's running statistics move T times towards the same values, which is one longer move.
-        momentum = 1.0 - (1.0 - norm.momentum) ** x.timesteps if x.static else norm.momentum
-        if x.static or x.tape.step == 0:
-            statistics = x.tape.record(Statistics, lambda: Statistics(*norm.with_statistics(x.values, momentum)))
-            # What comes after may not see the sum grow.
-            return cls(statistics.output if x.static else statistics.output.clone(), x.tape, x.static)
-        out, mean, inverse_deviation = norm.with_statistics(x.values, momentum)
-        x.tape.record(Statistics, lambda: Statistics(out, mean, inverse_deviation)).add(out, mean, inverse_deviation)
-        return cls(out, x.tape, static=False)
+        momentum = 1.0 - (1.0 - norm.momentum) ** x.timesteps
+        known = x.tape.record(Normalisation, lambda: norm.statistics(x.values, momentum))
+        return cls.per_step(known, (x,), {})
 
 
 class MeanTensor(Carrier):
-    """Time means [B, …] with their graph; values that do not commute with the mean are read from the tape."""
+    """Time means [B, …] with their graph; values that do not commute with the mean are read from the tape.
 
-    def __init__(self, rate: Tensor, tape: Tape, static: bool) -> None:
-        self.rate = rate
+    `pending` is that of the `MeanStepTensor` at this place.
+    """
+
+    def __init__(self, rate: Tensor, tape: Tape, static: bool, pending: int = 0) -> None:
+        self._rate = rate
         self.tape = tape
         self.static = static
+        self.pending = pending
         self.timesteps = tape.timesteps
 
     @property
     def batch(self) -> Tensor:
-        return self.rate
+        return self._rate
+
+    @property
+    def rate(self) -> Tensor:
+        """[B, …]."""
+        if self.pending:
+            self._rate, self.pending = WithValue.apply(self._rate, self.tape.record(Total, _missing).mean()), 0
+        return self._rate
 
     def fire(self, neuron: LIF) -> MeanTensor:
         rate, eligibility = self.tape.record(lif.RateLoop, _missing).finish()
-        return MeanTensor(NeuronRate.apply(self.rate, rate, eligibility), self.tape, static=False)
+        return MeanTensor(NeuronRate.apply(self._rate, rate, eligibility), self.tape, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.record(Tensor, _missing)
@@ -132,27 +175,57 @@ class MeanTensor(Carrier):
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         tape, static = next(iter(all_carriers(args))).tape, _all_static(args)
+        rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
         if static:
             tape.record(Once, _missing)
-        return cls(function(*replace_carriers(args, lambda x: x.rate), **kwargs), tape, static)
+        return cls(rate, tape, static)
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         check_scaling(function.__name__, args)
-        return cls.per_step(function, args, kwargs)
+        if not _stays_pending(function, args, kwargs):
+            return cls.per_step(function, args, kwargs)
+        for x in args:
+            if x.pending > 1:
+                _ = x.rate
+        left, right = args
+        pending = max(1, left.pending) + max(1, right.pending)
+        return cls(left._rate + right._rate, left.tape, static=False, pending=pending)
+
+    @classmethod
+    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
+        x: Self = args[0]
+        graph = x.rate
+        value = x.tape.record(Once, _missing).output if x.static else x.tape.record(Total, _missing).mean()
+        gradient = weighted_gradient(function.__name__, args[1:], kwargs)
+        return cls(gradient(graph, graph.detach(), value), x.tape, x.static)
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         routed = cls.per_step(function, args, kwargs)
-        total = routed.tape.record(Total, _missing)
-        return cls(WithValue.apply(routed.rate, total.output / routed.timesteps), routed.tape, routed.static)
+        if routed.static:
+            return routed
+        value = routed.tape.record(Total, _missing).mean()
+        return cls(WithValue.apply(routed.rate, value), routed.tape, static=False)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        total = x.tape.record(Statistics, _missing)
-        mean, inverse_deviation = total.mean / total.count, total.inverse_deviation / total.count
-        normalised = norm.at_rate(x.rate, mean, inverse_deviation)
-        return cls(WithValue.apply(normalised, total.output / total.count), x.tape, x.static)
+        if x.static:
+            known = x.tape.record(Normalisation, _missing)
+            return cls.per_step(known, (x,), {})
+        graph = x.rate
+        mean, inverse_deviation = (x.tape.record(Total, _missing).mean() for _ in range(2))
+        return cls(Normalisation(norm, mean, inverse_deviation)(graph), x.tape, static=False, pending=1)
+
+
+def _total(tape: Tape, tensor: Tensor) -> None:
+    """Add to the sum of this place in the network."""
+    tape.record(Total, lambda: Total(tensor)).add(tensor)
+
+
+def _stays_pending(function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether it is a sum that the next neuron can carry out; the same answer in both phases."""
+    return is_plain_sum(function, args, kwargs) and any(x.pending for x in args)
 
 
 def _missing() -> Any:

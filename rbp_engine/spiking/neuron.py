@@ -25,6 +25,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         v_reset: resting potential of the hard reset.
         detach_reset: whether the gradient ignores the reset.
         surrogate, surrogate_args: the slope of the spike, by SpikingJelly's name in snake case.
+        kernel: "eager", or "compiled" by torch.compile where that works; for carriers.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         detach_reset: bool = True,
         surrogate: str = "sigmoid",
         surrogate_args: dict[str, float] | None = None,
+        kernel: lif.Kernel = "eager",
     ) -> None:
         super().__init__()
         if not 0.0 <= decay <= 1.0:
@@ -46,17 +48,20 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
             raise ValueError(f"reset is 'soft' or 'hard', got {reset!r}")
         if reset == "soft" and v_reset != 0.0:
             raise ValueError(f"v_reset = {v_reset} belongs to the hard reset; the soft reset subtracts the threshold")
+        if kernel not in ("eager", "compiled"):
+            raise ValueError(f"kernel is 'eager' or 'compiled', got {kernel!r}")
         self.decay = float(decay)
         self.threshold = float(threshold)
         self.v_reset = float(v_reset) if reset == "hard" else None
         self.detach_reset = detach_reset
         self.surrogate = create_surrogate(surrogate, surrogate_args)
+        self.kernel = kernel
         self.v: Tensor | float
         self.register_memory("v", self.v_reset or 0.0)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments of the functions in `spiking/lif.py`."""
+        """What the functions in `spiking/lif.py` have to know of a neuron, besides the kernel."""
         return {
             "decay": self.decay,
             "threshold": self.threshold,
@@ -74,7 +79,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
     def single_step_forward(self, current: Tensor) -> Tensor:
         """Spikes [B, …] of one timestep; the membrane is carried over in `v`."""
         if not isinstance(self.v, Tensor):
-            self.v = torch.full_like(current.detach(), self.v)
+            self.v = lif.at_rest(current, self.v)
         spikes, self.v = lif.step(self.v, current, **self.settings)
         return spikes
 

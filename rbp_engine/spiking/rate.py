@@ -23,12 +23,17 @@ class RateTensor(Carrier):
 
     One pass through the network builds both, and the backward pass is that of a network without time (paper,
     section 4). Until the first neuron a static image is its own mean: `sequence` then holds the values of `rate`.
+
+    `rate` may be a function that makes it. The next neuron reads the sequence anyway and finds the time means that the
+    function needs, so that nobody has to read all T steps for them alone.
     """
 
-    def __init__(self, sequence: SequenceTensor, rate: Tensor) -> None:
+    def __init__(self, sequence: SequenceTensor, rate: Tensor | Callable[[], Tensor]) -> None:
         self.sequence = sequence
-        self.rate = rate
         self.timesteps = sequence.timesteps
+        self._rate = rate
+        if isinstance(rate, Tensor) and not sequence.pending:
+            sequence.by_step.mean = rate.detach()
 
     @classmethod
     def static(cls, values: Tensor, timesteps: int) -> Self:
@@ -36,11 +41,18 @@ class RateTensor(Carrier):
         return cls(SequenceTensor(values.detach(), timesteps, static=True), values)
 
     @property
+    def rate(self) -> Tensor:
+        """[B, …]."""
+        if not isinstance(self._rate, Tensor):
+            self._rate = self._rate()
+        return self._rate
+
+    @property
     def batch(self) -> Tensor:
-        return self.rate
+        return self.sequence.batch
 
     def fire(self, neuron: LIF) -> RateTensor:
-        spikes, rate, eligibility = lif.rate(self.sequence.steps(), **neuron.settings)
+        spikes, rate, eligibility = lif.rate(self.sequence.current, kernel=neuron.kernel, **neuron.settings)
         mean = NeuronRate.apply(self.rate, rate, eligibility)
         return RateTensor(SequenceTensor(spikes, self.timesteps), mean)
 
@@ -54,23 +66,23 @@ class RateTensor(Carrier):
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         check_scaling(function.__name__, args)
-        rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+
+        def rate() -> Tensor:
+            return function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+
         if _all_static(args):
-            return cls.static(rate, _timesteps(args))
+            return cls.static(rate(), _timesteps(args))
         with torch.no_grad():
-            return cls(
-                SequenceTensor.elementwise(function, replace_carriers(args, lambda x: x.sequence), **kwargs), rate
-            )
+            sequence = SequenceTensor.elementwise(function, replace_carriers(args, lambda x: x.sequence), **kwargs)
+        return cls(sequence, rate if sequence.pending else rate())
 
     @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         if _all_static(args):
             return cls.per_step(function, args, kwargs)
-        sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
-        rate = args[0].rate
-        return cls(
-            sequence, weighted_gradient(function.__name__, rate, rate.detach(), sequence.time_mean(), args[1:], kwargs)
-        )
+        sequence, graph = _on_sequence(SequenceTensor.per_step, function, args, kwargs), args[0].rate
+        gradient = weighted_gradient(function.__name__, args[1:], kwargs)
+        return cls(sequence, lambda: gradient(graph, graph.detach(), sequence.time_mean()))
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -84,9 +96,18 @@ class RateTensor(Carrier):
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if x.sequence.static:
             return cls.static(norm.static(x.rate, x.timesteps), x.timesteps)
-        out, mean, inverse_deviation = norm.with_statistics(x.sequence.values.flatten(0, 1))
-        sequence = SequenceTensor(out.unflatten(0, (x.timesteps, -1)), x.timesteps)
-        return cls(sequence, norm.at_rate(x.rate, mean, inverse_deviation))
+        with torch.no_grad():
+            known = norm.statistics(x.sequence.values.flatten(0, 1))
+            sequence = x.sequence.normalised(known)
+        return cls(sequence, lambda: known(x.rate))
+
+    @classmethod
+    def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        if x.sequence.static:
+            return cls.per_step(norm, (x,), {})
+        with torch.no_grad():
+            sequence = x.sequence.normalised(norm.running())
+        return cls(sequence, lambda: norm(x.rate))
 
 
 def _timesteps(args: tuple[Any, ...]) -> int:

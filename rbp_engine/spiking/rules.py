@@ -6,7 +6,7 @@ An operation belongs to one kind, and each carrier says how that kind acts on it
     per_step      acts on each timestep by itself and commutes with the time mean
     max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
     elementwise   sums and scalings, also between carriers
-    batch_norm    in training, with statistics over timesteps; in evaluation an affine map, as per_step
+    batch_norm    in training, with statistics over timesteps; in evaluation an affine map
 
 An operation that is not in the table is refused with the path of the module that used it.
 """
@@ -36,11 +36,12 @@ Keywords = dict[str, Any]
 
 
 class UnsupportedOperation(TypeError):
-    """A module used an operation that has no rule; the message names it, the module's path and what to do."""
+    """A `module` used an `operation` that has no rule; the message names both, and what to do."""
 
     def __init__(self, operation: str, why: str = "") -> None:
+        self.module, self.operation, self.why = _module_path(), operation, why
         super().__init__(
-            f"{_module_path()}: '{operation}' has no rule for spikes over time{f': {why}' if why else ''}. "
+            f"{self.module}: '{operation}' has no rule for spikes over time{f': {why}' if why else ''}. "
             "Build the network from the operations listed in rbp_engine/spiking/rules.py, or add a rule there."
         )
 
@@ -80,8 +81,7 @@ def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: K
         norm = BatchNorm(*settings, **kwargs)
     else:
         norm = SynchronisedBatchNorm(*settings, **kwargs, processes=x.processes)
-    # With fixed statistics it is an affine map.
-    return type(carrier).batch_norm(x, norm) if norm.training else type(carrier).per_step(norm, (x,), {})
+    return type(carrier).batch_norm(x, norm) if norm.training else type(carrier).fixed_batch_norm(x, norm)
 
 
 def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

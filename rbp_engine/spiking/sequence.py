@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import lif
-from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
+from rbp_engine.spiking import lif, through_time
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.carrier import Carrier, all_carriers, is_plain_sum, replace_carriers
+from rbp_engine.spiking.current import Current, Steps, Term
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.neuron import LIF
@@ -20,17 +21,38 @@ class SequenceTensor(Carrier):
     """A sequence [T, B, …] with its graph: multi-step BPTT, and evaluation.
 
     A sequence that is the same at every step (a static image before the first neuron) is kept once, as [B, …], and
-    whatever comes before the first neuron costs one timestep instead of T.
+    whatever comes before the first neuron costs one timestep instead of T. What batch norms and sums make of it is
+    computed when somebody asks for `values`; a neuron does not (`spiking/current.py`).
     """
 
-    def __init__(self, values: Tensor, timesteps: int, static: bool = False) -> None:
-        self.values = values
+    def __init__(self, values: Tensor | Current, timesteps: int, static: bool = False) -> None:
+        self.current = values if isinstance(values, Current) else Current([Term(Steps(values, static))], timesteps)
         self.timesteps = timesteps
         self.static = static
+        # What is carried out later has a graph if it would have had one at once.
+        self._with_graph = torch.is_grad_enabled()
+
+    @property
+    def pending(self) -> bool:
+        """Whether batch norms or sums are still to be carried out."""
+        return len(self.current.terms) > 1 or self.current.terms[0].normalisation is not None
+
+    @property
+    def by_step(self) -> Steps:
+        """All values, computed if need be."""
+        if self.pending:
+            with torch.set_grad_enabled(self._with_graph):
+                self.current = Current([Term(Steps(self.current.compute(), self.static))], self.timesteps)
+        return self.current.terms[0].steps
+
+    @property
+    def values(self) -> Tensor:
+        """[T, B, …], or [B, …] if static."""
+        return self.by_step.values
 
     @property
     def batch(self) -> Tensor:
-        return self.values if self.static else self.values[0]
+        return self.current.batch
 
     def steps(self) -> Tensor:
         """[T, B, …]; a static sequence is expanded without a copy."""
@@ -38,17 +60,35 @@ class SequenceTensor(Carrier):
 
     def time_mean(self) -> Tensor:
         """[B, …]."""
-        return self.values if self.static else self.values.mean(0)
+        return self.by_step.time_mean()
 
-    def like(self, values: Tensor, *, static: bool) -> Self:
+    def like(self, values: Tensor | Current, *, static: bool) -> Self:
         """Other values of the same timesteps."""
         return type(self)(values, self.timesteps, static)
 
+    def normalised(self, by: Normalisation) -> Self:
+        """After a batch norm whose statistics are known; not carried out yet."""
+        return self.like(Current([Term(self.by_step, by)], self.timesteps), static=False)
+
+    def plus(self, other: Self) -> Self:
+        """The sum, not carried out yet."""
+        terms: list[Term] = []
+        for x in (self, other):
+            # A network that adds on and on would otherwise keep every term alive.
+            terms += x.current.terms if len(x.current.terms) == 1 else [Term(x.by_step)]
+        return self.like(Current(terms, self.timesteps), static=self.static and other.static)
+
     def fire(self, neuron: LIF) -> Self:
-        current = self.steps()
-        if torch.is_grad_enabled() and current.requires_grad:
-            return self.like(lif.sequence(current, **neuron.settings), static=False)
-        spikes = lif.spikes_only(current, decay=neuron.decay, threshold=neuron.threshold, v_reset=neuron.v_reset)
+        if torch.is_grad_enabled() and self.current.requires_grad:
+            spikes = through_time.fire(self.current, neuron.kernel, **neuron.settings)
+        else:
+            spikes = lif.spikes_only(
+                self.current,
+                decay=neuron.decay,
+                threshold=neuron.threshold,
+                v_reset=neuron.v_reset,
+                kernel=neuron.kernel,
+            )
         return self.like(spikes, static=False)
 
     @classmethod
@@ -64,26 +104,34 @@ class SequenceTensor(Carrier):
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         carriers = list(all_carriers(args))
+        first: Self = carriers[0]
+        if is_plain_sum(function, args, kwargs) and any(carrier.pending for carrier in carriers):
+            return first.plus(carriers[1])
         # [B, …] broadcasts against [T, B, …] as it stands.
         out = function(*replace_carriers(args, lambda x: x.values), **kwargs)
-        first: Self = carriers[0]
         return first.like(out, static=all(carrier.static for carrier in carriers))
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if x.static:
             return x.like(norm.static(x.values, x.timesteps), static=True)
-        return cls.per_step(norm, (x,), {})
+        return x.normalised(norm.statistics(x.values.flatten(0, 1)))
+
+    @classmethod
+    def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        if torch.is_grad_enabled() or x.static:
+            return cls.per_step(norm, (x,), {})
+        return x.normalised(norm.running())
 
 
 class ShuffledTensor(SequenceTensor):
     """A sequence for evaluation whose layers receive their inputs in a random order of time (paper, table 2)."""
 
-    def __init__(self, values: Tensor, timesteps: int, static: bool, generator: torch.Generator) -> None:
+    def __init__(self, values: Tensor | Current, timesteps: int, static: bool, generator: torch.Generator) -> None:
         super().__init__(values, timesteps, static)
         self.generator = generator
 
-    def like(self, values: Tensor, *, static: bool) -> Self:
+    def like(self, values: Tensor | Current, *, static: bool) -> Self:
         return type(self)(values, self.timesteps, static, self.generator)
 
     def fire(self, neuron: LIF) -> Self:

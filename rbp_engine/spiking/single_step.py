@@ -109,4 +109,4 @@ class TraceTensor(StepTensor):
             return x.like(function(x.values, *args[1:], **kwargs))
         with torch.no_grad():
             value = function(x.values, *args[1:], **kwargs)
-        return x.like(weighted_gradient(function.__name__, x.values, x.trace, value, args[1:], kwargs))
+        return x.like(weighted_gradient(function.__name__, args[1:], kwargs)(x.values, x.trace, value))

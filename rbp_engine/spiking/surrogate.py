@@ -42,3 +42,11 @@ def slope(surrogate: Surrogate, distance: Tensor) -> Tensor:
     arguments = {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
     result: Tensor = type(surrogate).backward(torch.ones_like(distance), distance, **arguments)
     return result
+
+
+def slope_in_place(surrogate: Surrogate, distance: Tensor) -> Tensor:
+    """The same numbers, where `distance` may be overwritten."""
+    if not isinstance(surrogate, spikingjelly_surrogate.Sigmoid):
+        return slope(surrogate, distance)
+    sigma = distance.mul_(surrogate.alpha).sigmoid_()
+    return (1.0 - sigma).mul_(sigma).mul_(surrogate.alpha)

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from rbp_engine.errors import UserError
-from rbp_tui.cli import data, doctor, evaluate, presets, queue, report, run_group, runs, train
+from rbp_tui.cli import bench, cost, data, doctor, evaluate, presets, queue, report, run_group, runs, train, try_network
 from rbp_tui.cli.output import RunsDir, fail
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ queue.register(app)
 run_group.register(app)
 presets.register(app)
 data.register(app)
+cost.register(app)
+bench.register(app)
+try_network.register(app)
 report.register(app)
 evaluate.register(app)
 doctor.register(app)

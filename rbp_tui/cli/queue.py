@@ -62,7 +62,9 @@ def as_plain(place: "Place") -> dict[str, object]:
         "position": place.position or None,
         "status": place.verdict.status,
         "devices": place.devices,
-        "waits_for": place.why,
+        "takes": place.takes,
+        "behind": place.behind,
+        "held": place.held,
     }
 
 
@@ -82,6 +84,23 @@ def queue_table(known: "list[Place]") -> "Table":
     for place in known:
         summary = read_summary(place.run)
         named = title(summary) if summary else place.run.id
-        on = f"on {', '.join(place.devices)}" if place.devices and not place.position else place.why
-        table.add_row(str(place.position or ""), escape(named), status_text(place.verdict.status), escape(on))
+        table.add_row(
+            str(place.position or ""), escape(named), status_text(place.verdict.status), escape(_where(place))
+        )
     return table
+
+
+def _where(place: "Place") -> str:
+    """Where it runs, or what it waits for."""
+    from rbp_tui.run_text import short
+
+    if not place.position:
+        return f"on {', '.join(place.devices)}" if place.devices else ""
+    if place.devices:
+        return place.verdict.reason  # it keeps them until it starts again
+    if place.behind:
+        return f"behind {', '.join(map(short, place.behind))}"
+    if place.pool - len(place.held) >= place.takes:
+        return "starts in a moment"
+    held = ", ".join(f"{short(run)} has {device}" for device, run in place.held.items())
+    return held if place.takes == 1 else f"needs {place.takes}; {held}"

@@ -99,17 +99,17 @@ def logs(
 ) -> None:
     """Print what the processes of a run have written: stdout, then stderr."""
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.logs import log_files
+    from rbp_engine.run.logs import log_files, named_folders
     from rbp_engine.run.status import judge
 
     directory = find(run, runs_dir)
-    there = log_files(directory)
+    there = log_files(directory, named_folders(directory))
     if rank not in there:
         raise RunError(f"{directory.id} has no log of rank {rank}; there is {', '.join(there) or 'none'}")
     offsets: dict[Path, int] = {}
     while True:
         live = judge(directory).live
-        for path in log_files(directory).get(rank, ()):
+        for path in there[rank]:
             offsets[path] = _copy_from(path, offsets.get(path, 0))
         if not follow or not live:
             return

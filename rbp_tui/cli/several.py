@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rbp_engine.run.layout import RunDirectory
     from rbp_engine.run.status import Verdict
     from rbp_engine.run.store import RunRecord
-    from rbp_tui.cli.train import Interrupts
+    from rbp_tui.cli.interrupts import Interrupts
 
 Seeds = Annotated[
     str | None,
@@ -97,7 +97,7 @@ def follow_several(runs: "Sequence[RunDirectory]", *, as_json: bool) -> "list[Ve
     """Follow several runs to the end of them all, in the way that suits stdout."""
     from rich.live import Live
 
-    from rbp_tui.cli.train import Asked, Interrupts
+    from rbp_tui.cli.interrupts import Asked, Interrupts
 
     interrupts = Interrupts(runs)
     if as_json:

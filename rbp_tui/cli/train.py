@@ -1,12 +1,9 @@
 """`rbp train`: start a run and follow it."""
 
-import contextlib
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
     from rbp_engine.run.status import Verdict
 
 EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
-CALL_DISPATCHER_EVERY_S = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -94,21 +90,26 @@ def train(
     if "data.name" not in loaded.own_code:
         require(loaded.preset.data.name)
     command = ["rbp", *sys.argv[1:]]
-    if several or (gpus is not None and not resume_or_start):
-        queued = queue.submit(
-            loaded, runs, several, takes, retries or 0, gpus=gpus or "auto", run_id=run_id, command=command
-        )
-        raise typer.Exit(follow_queued(queued, detach=detach, as_json=as_json))
+    pooled = bool(several) or gpus is not None
 
-    def new() -> "RunDirectory":
-        return launch.create(loaded, runs, run_id=run_id, command=command, resources=takes)
+    def new() -> "list[RunDirectory]":
+        if pooled:
+            return queue.submit(
+                loaded, runs, several, takes, retries or 0, gpus=gpus or "auto", run_id=run_id, command=command
+            )
+        return [launch.create(loaded, runs, run_id=run_id, command=command, resources=takes)]
 
     if run_id is None or not (resume_or_start or many_nodes):
-        raise typer.Exit(start_and_follow(new(), detach=detach, as_json=as_json, retries=retries))
+        made = new()
+        if pooled:
+            raise typer.Exit(follow_queued(made, detach=detach, as_json=as_json))
+        raise typer.Exit(start_and_follow(made[0], detach=detach, as_json=as_json, retries=retries))
     run = find_or_make(loaded, runs, run_id, new)
     if judge(run).status == "completed":
         say(f"{run.id} is complete already")
         return
+    if judge(run).status == "queued":  # by this command or an earlier one
+        raise typer.Exit(follow_queued([run], detach=detach, as_json=as_json))
     # The node of an attempt before may have died without a word: it counts as live for half a minute.
     patience_s = LOST_AFTER_S + 5.0
     raise typer.Exit(
@@ -158,6 +159,7 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool
     Its owner decides about it on Ctrl-C and passes signals on.
     """
     from rbp_tui.cli.follow import follow
+    from rbp_tui.cli.interrupts import Asked, Interrupts
     from rbp_tui.cli.views import JsonLines, PlainLines, Silence, live_picture
 
     interrupts = Interrupts([run]) if owner else None
@@ -206,7 +208,9 @@ def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
         say(f"  next: rbp resume {reference}  ·  rbp logs {reference}")
 
 
-def find_or_make(loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[[], "RunDirectory"]) -> "RunDirectory":
+def find_or_make(
+    loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[[], "list[RunDirectory]"]
+) -> "RunDirectory":
     """The run of that id, made if there is none; of several nodes that ask at once, one makes it.
 
     Raises RunError where it is another experiment or another seed.
@@ -219,7 +223,7 @@ def find_or_make(loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[
     deadline = time.monotonic() + 10.0
     while not run.run_json.is_file():
         try:
-            return new()
+            return new()[0]
         except RunError:
             if not run.path.is_dir() or time.monotonic() > deadline:
                 raise
@@ -263,101 +267,3 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
         return 0
     say(f"[bold red]{verdict.status}[/] {verdict.reason}")
     return 1
-
-
-class Asked(Exception):
-    """Ctrl-C at a terminal: the live picture makes room for a question."""
-
-
-class Interrupts:
-    """What signals to `rbp train` mean for its runs.
-
-    At a terminal the first Ctrl-C asks and the second stops and saves; without one the first stops and saves.
-    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted; a run that
-    is queued leaves the queue.
-    """
-
-    def __init__(self, runs: "Sequence[RunDirectory]") -> None:
-        self.runs = runs
-        self.count = 0
-        self.leaving = False
-        self.called = 0.0
-        self.asking = False
-        signal.signal(signal.SIGINT, self._on_interrupt)
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, self._pass_on)
-
-    def tick(self) -> None:
-        """Called between looks at the runs; raises Asked to leave the picture."""
-        from rbp_engine.errors import UserError
-        from rbp_engine.run import queue
-
-        if self.leaving:
-            for run in self.runs:
-                queue.withdraw(run)
-        if time.monotonic() - self.called > CALL_DISPATCHER_EVERY_S:
-            self.called = time.monotonic()
-            with contextlib.suppress(UserError):
-                queue.ensure_dispatcher()
-        if not self.count:
-            return
-        if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
-            raise Asked
-        self._stop()
-
-    def ask(self) -> None:
-        """Leave it running, stop and save, or kill; anything else goes on watching."""
-        from rbp_engine.run.control import kill
-        from rbp_engine.run.errors import RunError
-
-        try:
-            # From here on Ctrl-C interrupts; one that came between the first and here has only been counted.
-            self.asking = True
-            if self.count > 1:
-                raise KeyboardInterrupt
-            them = "it" if len(self.runs) == 1 else "them"
-            say(
-                f"[bold]l[/] leave {them} running   [bold]s[/] stop and save   [bold]k[/] kill   "
-                "[bold]Enter[/] go on watching"
-            )
-            answer = input("> ").strip().lower()[:1]
-        except (EOFError, KeyboardInterrupt):
-            answer = "s"
-        finally:
-            self.asking, self.count = False, 0
-        if answer == "l":
-            say(f"it goes on: rbp watch {self.runs[0].id[-4:]}" if len(self.runs) == 1 else "they go on: rbp ls")
-            raise typer.Exit(0)
-        if answer == "k":
-            for run in self._live():
-                try:
-                    kill(run)
-                except RunError as error:  # it has just ended, say; the others are meant all the same
-                    say(f"[red]{error}[/]")
-        elif answer == "s":
-            self._stop()
-
-    def _stop(self) -> None:
-        from rbp_engine.run.control import request_stop
-
-        self.count = 0
-        for run in self._live():
-            request_stop(run)
-        say("[yellow]stopping: a checkpoint is saved after this step[/]")
-
-    def _live(self) -> "list[RunDirectory]":
-        from rbp_engine.run.status import judge
-
-        return [run for run in self.runs if judge(run).live]
-
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
-        if self.asking:
-            raise KeyboardInterrupt
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        from rbp_engine.run.control import signal_ranks
-
-        for run in self.runs:
-            signal_ranks(run, signal.Signals(number))
-        self.leaving = True

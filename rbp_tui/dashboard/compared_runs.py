@@ -29,7 +29,7 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
     if not found:
         found = _newest(list(there.values()))
         if len({record.summary.experiment for record in there.values()}) > 1 or chosen:
-            notes.append("the newest experiments; to choose others, press 2: Space marks runs, c compares them")
+            notes.append("the newest experiments; to choose runs: 2, Space marks them, c compares")
     elif gone := len(set(chosen)) - len(found):
         notes.append(f"{gone} of the chosen runs {'is' if gone == 1 else 'are'} not there any more")
     baseline = there.get(pinned or "")

@@ -91,6 +91,11 @@ class LaunchForm(ModalScreen[None]):
                         suggester=SuggestFromList(DEVICES),
                     )
                 with Horizontal(classes="row"):
+                    yield Label("processes")
+                    yield Input(id="processes", compact=True, placeholder="1   or 2: they share every batch")
+                    yield Label("gpus")
+                    yield Input(id="gpus", compact=True, placeholder="auto, none or 0,1: wait for a free one")
+                with Horizontal(classes="row"):
                     yield Label("name")
                     yield Input(id="run_name", compact=True, placeholder=run.name if run else "")
                     yield Label("tags")
@@ -120,7 +125,7 @@ class LaunchForm(ModalScreen[None]):
         from rbp_tui.dashboard.app import Dashboard
 
         assert isinstance(self.app, Dashboard)
-        fields = ("overrides", "seeds", "device", "run_name", "tags", "run_id")
+        fields = ("overrides", "seeds", "device", "processes", "gpus", "run_name", "tags", "run_id")
         typed = {name: self.query_one(f"#{name}", Input).value for name in fields}
         return LaunchRequest(self.path, self.preset_name, self.app.runs, **typed)
 
@@ -178,7 +183,7 @@ class LaunchForm(ModalScreen[None]):
         self.dismiss()
         self.app.open_run(run_ids[0])
         if len(run_ids) > 1:
-            self.notify(f"started {len(run_ids)} runs, one for each seed", timeout=5)
+            self.notify(f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5)
 
     def action_copy(self) -> None:
         """Copy the command to the clipboard."""

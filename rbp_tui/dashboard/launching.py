@@ -32,6 +32,8 @@ class LaunchRequest:
     overrides: str = ""
     seeds: str = ""
     device: str = ""
+    processes: str = ""
+    gpus: str = ""
     run_name: str = ""
     tags: str = ""
     run_id: str = ""
@@ -67,11 +69,28 @@ class LaunchRequest:
         return seeds
 
     @property
+    def resources(self) -> Resources:
+        """What each run takes. Raises UserError."""
+        words = self.processes.strip() or "1"
+        if not re.fullmatch("[1-9][0-9]{0,3}", words):
+            raise UserError(f"processes: expected a number from 1 on, got '{words}'")
+        return Resources(processes=int(words))
+
+    @property
+    def queued(self) -> bool:
+        """Whether the runs wait in the queue until they can have devices of their own."""
+        return len(self.seed_list) > 1 or bool(self.gpus.strip())
+
+    @property
     def command(self) -> list[str]:
         """What does the same in a shell. Raises UserError."""
         command = ["rbp", "train", reference(self.path, self.name), *self.words]
         if len(seeds := self.seed_list) > 1:
             command += ["--seeds", ",".join(map(str, seeds))]
+        if self.gpus.strip():
+            command += ["--gpus", self.gpus.strip()]
+        if (processes := self.resources.processes) > 1:
+            command += ["--nproc", str(processes)]
         if self.run_id.strip():
             command += ["--id", self.run_id.strip()]
         if self.runs.absolute() != runs_directory():
@@ -80,7 +99,7 @@ class LaunchRequest:
 
     def check(self) -> list[LoadedPreset]:
         """The preset of every run. Raises UserError with the reason where the launch would be refused."""
-        seeds, words = self.seed_list, self.words
+        seeds, words, resources = self.seed_list, self.words, self.resources
         if run_id := self.run_id.strip():
             check_run_id(run_id)
             if len(seeds) > 1:
@@ -90,6 +109,8 @@ class LaunchRequest:
         loaded = load_preset(str(self.path), words)
         if "data.name" not in loaded.own_code:
             require(loaded.preset.data.name)
+        if self.queued:
+            queue.pool_for(resources, self.gpus.strip() or "auto", loaded.preset.run.device)
         if len(seeds) < 2:
             return [loaded]
         return [load_preset(str(self.path), [*words, f"seed={seed}"]) for seed in seeds]
@@ -118,9 +139,18 @@ def _is_run_of(record: RunRecord, experiment: str, seed: int) -> bool:
 def launch_runs(request: LaunchRequest) -> list[RunDirectory]:
     """Create and start a run, or queue one for each of several seeds. Raises UserError; then nothing is left behind."""
     presets, command = request.check(), request.command
-    if len(presets) > 1:
-        return queue.submit(presets[0], request.runs, request.seed_list, Resources(), command=command)
-    run = launch.create(presets[0], request.runs, run_id=request.run_id.strip() or None, command=command)
+    run_id = request.run_id.strip() or None
+    if request.queued:
+        return queue.submit(
+            presets[0],
+            request.runs,
+            request.seed_list,
+            request.resources,
+            gpus=request.gpus.strip() or "auto",
+            run_id=run_id,
+            command=command,
+        )
+    run = launch.create(presets[0], request.runs, run_id=run_id, command=command, resources=request.resources)
     start_and_reap(run)
     return [run]
 

@@ -206,7 +206,16 @@ class RunsReader:
             self._listed = records
             self._handed_at = now
             self._on_list(records)
+            self._tell_unreadable(records)
         return False
+
+    def _tell_unreadable(self, records: Iterable[RunRecord]) -> None:
+        new = [record for record in records if not record.readable and record.run.id not in self._told]
+        self._told |= {record.run.id for record in new}
+        if len(new) == 1:
+            self._on_problem(f"{new[0].run.id} cannot be read: {new[0].verdict.reason}")
+        elif new:
+            self._on_problem(f"{len(new)} runs cannot be read; the filter status:unreadable shows them and why")
 
     def _look(self) -> bool:
         wanted = self._wanted

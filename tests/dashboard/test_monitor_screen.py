@@ -26,6 +26,7 @@ from rbp_engine.run.events import (
 from rbp_engine.run.layout import RunDirectory, write_json
 from rbp_engine.run.store import record
 from rbp_engine.run.summary import Summary, write_summary
+from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.panels.line import Line, TextPanel
 from rbp_tui.dashboard.panels.log import LogPane
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
@@ -115,7 +116,7 @@ def show(dashboard, until):
     return open_run
 
 
-async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboard, show, write_run):
+async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboard, show, until, write_run):
     expected = {
         "queued": ("… QUEUED", "waiting for its turn"),
         "starting": ("▷ STARTING", "the worker loads"),
@@ -152,9 +153,9 @@ async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboa
             updated, progressed = now - 20 * (status == "stale"), now - 500 * (status == "stalled")
             write_json(runs[status].summary_json, vars(summary) | {"updated": updated, "progressed": progressed})
             await show(pilot, runs[status])
-            assert title in said(dashboard, "#title")
+            await until(pilot, lambda title=title: title in said(dashboard, "#title"))
+            await until(pilot, lambda why=why: why in said(dashboard, "#why"))
             assert "cpu · gpu2" in said(dashboard, "#title")
-            assert why in said(dashboard, "#why")
             resumable = status in ("stopped", "preempted", "failed", "killed", "lost")
             live = status in ("queued", "starting", "running", "stopping", "stalled", "stale")
             assert ("resume" in bindings(dashboard)) == resumable
@@ -175,6 +176,15 @@ async def test_a_run_whose_folder_goes_stays_in_sight_says_so_and_may_come_back(
         assert len(dashboard.screen.seen.curves["train/loss"]) == 40
         elsewhere.rename(run.path)
         await until(pilot, lambda: "RUNNING" in said(dashboard, "#title"))
+
+
+async def test_a_run_whose_summary_is_damaged_says_so(dashboard, show, until, write_run):
+    run = write_run("run-torn")
+    run.summary_json.write_text("{")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        assert "UNREADABLE" in said(dashboard, "#title") and "summary.json is damaged" in said(dashboard, "#why")
+        assert len(dashboard.screen.seen.curves["train/loss"]) == 40
 
 
 async def test_progress_and_the_time_left_are_right_after_a_resume(dashboard, show, write_run):
@@ -295,6 +305,7 @@ async def test_several_ranks_have_their_memory_their_log_and_a_table(dashboard, 
         folder = run.ranks / "run-many_x" / "attempt_0" / str(rank)
         folder.mkdir(parents=True)
         (folder / "stdout.log").write_text(f"this is rank {rank}\n")
+    (run.ranks / "launcher-1-node0.log").write_text("this is torchrun\n")
     async with dashboard.run_test(size=(200, 60)) as pilot:
         await show(pilot, run)
         assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
@@ -306,7 +317,7 @@ async def test_several_ranks_have_their_memory_their_log_and_a_table(dashboard, 
         await until(pilot, lambda: "this is rank 1" in screen_text(dashboard))
         assert "710 MiB peak" in said(dashboard, "#memory")
         await pilot.press("m", "m")
-        await until(pilot, lambda: "epoch 3: top-1" in screen_text(dashboard))  # the launcher
+        await until(pilot, lambda: "this is torchrun" in screen_text(dashboard))
         await pilot.press("m")
         assert "worst of 3" in said(dashboard, "#memory")
 
@@ -426,6 +437,22 @@ async def test_the_cursor_is_the_same_in_all_charts(dashboard, show, write_run):
         assert dashboard.screen.maximized is dashboard.screen.query_one("#loss")
         await pilot.press("z")
         assert dashboard.screen.maximized is None
+
+
+async def test_charts_are_shown_as_they_were_left(dashboard, show, write_run, home):
+    run = write_run("run-view")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await pilot.press("l", "right_square_bracket", "x", "tab", "right_square_bracket", "right_square_bracket")
+        left = [(chart.y_log, chart.smoothing) for chart in dashboard.screen.query("#charts CurveChart")]
+        assert left[0][0] and 0 < left[0][1] < left[1][1]
+    again = Dashboard(home / "runs")
+    async with again.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await pilot.pause()
+        charts = again.screen.query("#charts CurveChart")
+        assert [(chart.y_log, chart.smoothing) for chart in charts] == left
+        assert again.state.x_axis == "step"
 
 
 async def test_without_a_run_it_says_what_to_do(dashboard, until):

@@ -140,7 +140,10 @@ class LogPane(Vertical):
         """Find the files: they are made late, and a resume may make others."""
         if self.run is None or self.shown == TRACEBACK:
             return
-        files = log_files(self.run, self._folders)
+        try:
+            files = log_files(self.run, self._folders)
+        except OSError:  # a folder that may not be looked into
+            files = {}
         self.names = list(files)
         if not self.shown and files:
             self.shown = next(iter(files))
@@ -163,8 +166,8 @@ class LogPane(Vertical):
             head.append(f" {label} ", style=style)
         if self.lines.wanted:
             head.append(f"   {self.lines.wanted!r} {self.lines.found()}", style="dim")
-        elif not self.names:
-            head.append("  nothing written yet" if self.run else "", style="dim")
+        elif self.run is not None and not self.lines.line_count:
+            head.append("   nothing written yet", style="dim")
         self.query_one("#log_head", Line).say(head)
 
     def _tabs(self) -> Sequence[str]:

@@ -36,10 +36,9 @@ STARRED_AT_MOST = 8
 class ComparisonMade(Message):
     """What the runs have reached by now."""
 
-    def __init__(self, comparison: Comparison, each_run: bool, took: float) -> None:
+    def __init__(self, comparison: Comparison, took: float) -> None:
         super().__init__()
         self.comparison = comparison
-        self.each_run = each_run
         self.took = took  # seconds
 
 
@@ -75,7 +74,13 @@ class CompareScreen(CompareActions):
 
     def on_mount(self) -> None:
         self.set_interval(TICK_S, self._tick)
+        first, state = self.query_one("#first", CurveChart), self.dashboard.state
+        first.smoothing = state.compared_smoothing
+        self.watch(first, "smoothing", self._remember_smoothing, init=False)
         self.watch(self.app, "theme", self.show_table, init=False)
+
+    def _remember_smoothing(self, smoothing: float) -> None:
+        self.dashboard.state.compared_smoothing = smoothing
 
     def on_screen_resume(self) -> None:
         self.compared = Compared()  # another screen has had others read meanwhile
@@ -95,6 +100,8 @@ class CompareScreen(CompareActions):
         ids = [record.run.id for record in self.compared.records]
         if ids != [record.run.id for record in before.records] or self.compared.baseline != before.baseline:
             app.reader.watch(ids)
+            if not set(ids) & {one.run.id for group in self.groups for one in group.runs}:
+                self.comparison = None
             self.compare_again()
         elif self.compared != before:
             self._runs_stale = True
@@ -125,17 +132,16 @@ class CompareScreen(CompareActions):
         start = time.monotonic()
         runs = [record.run for record in compared.records]
         found = compare(runs, compared.baseline.run if compared.baseline else None, each_run=each_run)
-        self.post_message(ComparisonMade(found, each_run, time.monotonic() - start))
+        self.post_message(ComparisonMade(found, time.monotonic() - start))
 
     @on(ComparisonMade)
     def _compared(self, message: ComparisonMade) -> None:
         self._making, self._making_took, self._made_at = False, message.took, time.monotonic()
-        if message.each_run == self.each_run:
-            self.comparison = message.comparison
-            self.curves.forget(self.groups)
-            self.show_table()
-            self.draw()
-            self.refresh_bindings()
+        self.comparison = message.comparison
+        self.curves.forget(self.groups)
+        self.show_table()
+        self.draw()
+        self.refresh_bindings()
         if self._runs_stale:
             self._made_at = float("-inf")  # what was asked for meanwhile is another choice
 
@@ -145,7 +151,7 @@ class CompareScreen(CompareActions):
         names = list(CURVES)
         first = names.index(self.curve)
         signs = group_signs(self.comparison) if self.comparison else []
-        starred = len(self.groups) - len(self.hidden) <= STARRED_AT_MOST
+        starred = sum(self.key_of(group) not in self.hidden for group in self.groups) <= STARRED_AT_MOST
         for number, chart in enumerate(self.query(CurveChart)):
             if not chart.display:
                 continue
@@ -170,7 +176,7 @@ class CompareScreen(CompareActions):
         if not shown or self.comparison is None:
             empty.update(self._why_empty())
             return
-        self.query_one("#about", Line).say(self._about())
+        self.query_one("#about", Line).say(self._about(self.comparison))
         notes = self.query_one("#notes", Line)
         notes.display = bool(self.compared.notes)
         notes.say(Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis"))
@@ -199,14 +205,14 @@ class CompareScreen(CompareActions):
             return ""
         return self._colours.colour(self.key_of(group), dark=self.app.current_theme.dark)
 
-    def _about(self) -> Text:
+    def _about(self, comparison: Comparison) -> Text:
         """Over what is compared, how much, and against what."""
         text = Text("x ", style="dim", overflow="ellipsis")
         for number, axis in enumerate(AXES):
             text.append("│" if number else "").append(axis, style="not dim bold" if axis == self.axis else "")
         text.append(f"   {len(self.compared.records)} runs")
-        for group in self.groups[:1]:
-            title = group.title.rpartition(" · seed")[0] if self.each_run else group.title
+        for group in comparison.groups[:1]:
+            title = group.title.rpartition(" · seed")[0] if comparison.each_run else group.title
             text.append(f"   ★ {title}", style="not dim bold").append(" pinned" if self.compared.baseline else "")
         return text
 

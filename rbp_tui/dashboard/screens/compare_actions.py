@@ -43,7 +43,7 @@ class CompareActions(DashboardScreen):
     def __init__(self) -> None:
         super().__init__()
         self.comparison: Comparison | None = None
-        self.each_run = False
+        self.each_run = False  # as it is asked for; the comparison follows
         self.chosen = ""  # the key of the group that the keys are for
         self.hidden: set[str] = set()
         self.curves = ComparedCurves()
@@ -54,7 +54,8 @@ class CompareActions(DashboardScreen):
 
     def key_of(self, group: Group) -> str:
         """What a group is known by whatever comes and goes: its experiment, or its run."""
-        return group.runs[0].run.id if self.each_run else group.experiment
+        apart = self.comparison is not None and self.comparison.each_run
+        return group.runs[0].run.id if apart else group.experiment
 
     @property
     def group(self) -> Group | None:

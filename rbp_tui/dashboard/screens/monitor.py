@@ -68,8 +68,22 @@ class MonitorScreen(MonitorActions):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
+        self._take_up_view()
         self.query_one("#loss").focus()
         self.set_interval(CLOCK_S, self._show_rest)
+
+    def _take_up_view(self) -> None:
+        """Show the main charts as they were left the last time, and remember how they are left now."""
+        state = self.dashboard.state
+        loss, top1 = self.query_one("#loss", RunChart), self.query_one("#top1", RunChart)
+        loss.y_log, loss.smoothing, top1.smoothing = state.loss_log, state.loss_smoothing, state.top1_smoothing
+
+        def remember() -> None:
+            state.loss_log, state.loss_smoothing, state.top1_smoothing = loss.y_log, loss.smoothing, top1.smoothing
+
+        self.watch(loss, "y_log", remember)
+        self.watch(loss, "smoothing", remember)
+        self.watch(top1, "smoothing", remember)
 
     def on_screen_resume(self) -> None:
         self.watch_opened()

@@ -56,13 +56,16 @@ class MonitorActions(DashboardScreen):
         self.process = ""  # whose memory and log are shown: a rank, "launcher"; empty for the rank that needs most
 
     def seeds(self) -> list[RunRecord]:
+        """The runs of the same experiment, by seed."""
         return siblings(self.dashboard.records, self.dashboard.opened or "")
 
     @property
     def live(self) -> bool:
+        """Whether what is shown is the present of a run that goes on."""
         return self.seen is not None and self.seen.verdict.live and self.stands.status not in ("gone", "stale")
 
     def key_of(self, name: str) -> str:
+        """The key of an action as the user has it; empty where it does nothing now."""
         for active in self.active_bindings.values():
             if active.binding.id == name and active.enabled:
                 return self.app.get_key_display(active.binding)

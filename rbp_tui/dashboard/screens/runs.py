@@ -1,11 +1,11 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -22,7 +22,6 @@ from rbp_tui.dashboard.run_columns import BY_NAME, Column
 from rbp_tui.dashboard.run_rows import RowMaker, Rows, View
 from rbp_tui.dashboard.screens.base import TopBar
 from rbp_tui.dashboard.screens.run_actions import RunActions, count
-from rbp_tui.dashboard.trends import Trend
 from rbp_tui.dashboard.widgets.run_table import RunTable
 from rbp_tui.run_text import STYLES
 
@@ -81,7 +80,6 @@ class RunsScreen(RunActions):
     def on_mount(self) -> None:
         self.query_one("#query", Input).value = self.dashboard.state.query
         self.query_one(RunTable).display = False
-        self.watch(self.query_one(RunTable), "scroll_y", self._follow_trends, init=False)
 
     def on_screen_suspend(self) -> None:
         self.dashboard.reader.follow_trends(())
@@ -111,13 +109,9 @@ class RunsScreen(RunActions):
             self._making = True
             app, state = self.dashboard, self.dashboard.state
             view = View(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
-            self._work(app.records, view, frozenset(self.marked), dict(app.trends))
-
-    @work(thread=True, group="rows")
-    def _work(
-        self, records: Sequence[RunRecord], view: View, marked: AbstractSet[str], trends: Mapping[str, Trend]
-    ) -> None:
-        self.post_message(RowsMade(self._maker.rows(records, view, marked, trends)))
+            make = partial(self._maker.rows, app.records, view, frozenset(self.marked), dict(app.trends))
+            # Not by @work, which puts all it is given into words.
+            self.run_worker(lambda: self.post_message(RowsMade(make())), thread=True, group="rows")
 
     @on(RowsMade)
     def _show(self, message: RowsMade) -> None:
@@ -139,7 +133,7 @@ class RunsScreen(RunActions):
         self._say_detail()
         if bool(before.cells) is not bool(self.rows.cells):
             self.refresh_bindings()
-        self.call_after_refresh(self._follow_trends)
+        self._follow_trends()
         if self._stale:
             self._make_rows()
 
@@ -180,6 +174,7 @@ class RunsScreen(RunActions):
             text.append(f"{count(len(self.rows.groups[key]))} of one experiment: Enter compares them, Space marks them")
         self.query_one("#detail", Line).say(text)
 
+    @on(RunTable.Seen)
     def _follow_trends(self) -> None:
         """Have the validations read of the runs on the screen, where they are shown."""
         curves = any(place.column.name == "curve" for place in self.rows.placed)

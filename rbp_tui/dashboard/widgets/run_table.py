@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
@@ -27,6 +28,9 @@ class RunTable(DataTable[Cell]):
         Binding("end", "scroll_bottom", "last run", id="runs.last", show=False),
     ]
 
+    class Seen(Message):
+        """Other rows are on the screen now."""
+
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0)
         self._rows = Rows()
@@ -35,6 +39,7 @@ class RunTable(DataTable[Cell]):
         self._order: list[str] = []
         self._filled: dict[str, Cells] = {}
         self._held: str | None = None  # the row that the cursor is to come back to
+        self._seen: list[str] = []
 
     @property
     def current(self) -> str | None:
@@ -46,6 +51,18 @@ class RunTable(DataTable[Cell]):
         """The rows that are on the screen."""
         top = int(self.scroll_y)
         return self._order[top : top + max(0, self.size.height - self.header_height)]
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._tell_seen()
+
+    def on_resize(self) -> None:
+        self._tell_seen()
+
+    def _tell_seen(self) -> None:
+        if self._seen != self.visible_keys:
+            self._seen = self.visible_keys
+            self.post_message(self.Seen())
 
     def show(self, rows: Rows, sort: str) -> None:
         """Show these rows; `sort` is the field that they are sorted by, for the arrow in its heading."""
@@ -99,6 +116,7 @@ class RunTable(DataTable[Cell]):
             position = {key: number for number, key in enumerate(order)}
             self.sort(KEY, key=lambda cell: position[cell.text])
             self._order = order
+        self._tell_seen()
         if self._held in self._filled:
             row = self._order.index(self._held)
             if row != self.cursor_row:

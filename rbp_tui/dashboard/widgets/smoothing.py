@@ -59,7 +59,7 @@ def smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
 
 
 def _evenly_smoothed(y: Floats, smoothing: float) -> Floats:
-    """The same for points that are evenly spaced and all known: all fade alike, and the weights are known beforehand."""
+    """The same for points that are evenly spaced and all known: all fade alike, and their weights are known."""
     total = y.copy()
     fade, reach = smoothing, 1
     while reach < len(y) and fade > _NEGLIGIBLE:

@@ -67,9 +67,12 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
         (third, 2, "queued"),
     ]
     assert known[0]["devices"] == ["cpu 0"]
-    assert known[1]["waits_for"] == f"needs 1 of 1: cpu 0 has {first}"
-    assert known[2]["waits_for"] == f"behind {second}"
-    assert "behind" in rbp("queue").stdout
+    assert known[1]["held"] == {"cpu 0": first}
+    assert known[2]["behind"] == [second]
+    told = [line.rstrip() for line in rbp("queue").stdout.splitlines()]
+    assert told[1].endswith("on cpu 0")
+    assert told[2].endswith(f"{first[-4:]} has cpu 0")
+    assert told[3].endswith(f"behind {second[-4:]}")
     assert [record["status"] for record in rbp.json("ls")] == ["running", "queued", "queued"]
 
     assert rbp.json("stop", second) == {
@@ -98,6 +101,18 @@ def test_a_schedulers_signal_ends_what_runs_as_preempted_and_takes_out_what_wait
     assert [summaries(rbp)[seed]["status"] for seed in (1, 2)] == ["preempted", "stopped"]
     assert f"{summaries(rbp)[1]['id'][-4:]} seed 1: started on cpu" in out
     assert "preempted" in talk and "never started" in talk
+
+
+def test_a_job_that_is_started_again_goes_on_with_its_run_through_the_queue(rbp, slots):
+    slots(1)
+    job = ("train", *LONG, "--id", "night-1", "--resume-or-start", "--gpus", "none", "--detach")
+    assert rbp(*job).stdout == "night-1\n"
+    wait_for(lambda: summaries(rbp)[1]["step"] > 0)
+    rbp("stop", "night-1")
+    rbp(*job)
+    wait_for(lambda: summaries(rbp)[1]["attempt"] == 2)
+    assert rbp.json("queue")[0]["devices"] == ["cpu 0"]
+    assert json.loads((rbp.runs / "night-1" / "run.json").read_text())["dispatch"]["device"] == "cpu"
 
 
 @pytest.mark.parametrize(

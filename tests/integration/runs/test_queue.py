@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from rbp_engine.preset import load_preset
@@ -41,8 +42,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     write("")
     yield write
-    for entry in entries():
-        entry.path.unlink()
+    with locked():
+        for entry in entries():
+            entry.path.unlink()
     wait_for(lambda: queue.dispatcher_pid() is None)
 
 
@@ -263,6 +265,26 @@ def test_a_run_that_is_killed_from_outside_starts_again_from_its_checkpoint_as_o
     assert attempts_of(run) == 2
     log = run.control / "hook-2"
     wait_for(lambda: log.exists() and "lost" in log.read_text().splitlines())
+
+
+def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_them_is_killed(
+    tmp_path: Path, look: Any
+) -> None:
+    (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
+    loaded = load_preset("digits", LONG)
+    (run,) = queue.submit(loaded, tmp_path / "runs", [], Resources(processes=2), retries=1)
+    try:
+        wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
+        assert [claims.holder(key) for key in ("cpu-0", "cpu-1")] == [run.id, run.id]
+        launcher = read_json(run.run_json)["attempts"][-1]["pid"]
+        psutil.Process(launcher).children()[1].kill()
+        wait_for(lambda: attempts_of(run) == 2)
+        (fault,) = read_json(run.run_json)["faults"]
+        assert "process 1 was ended by signal 9" in fault["reason"]
+        assert control.kill(run).status == "killed"
+        assert settled(run) == ["killed"]
+    finally:
+        processes.kill_all(run)
 
 
 def test_a_run_that_fails_by_itself_is_not_started_again(submit: Submit, occupant: RunDirectory) -> None:

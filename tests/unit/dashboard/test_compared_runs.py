@@ -34,7 +34,7 @@ def test_without_a_choice_the_newest_experiments_are_taken_whole_and_it_is_said_
     records = [run(f"{letter}{seed}", letter) for letter in "abcdefg" for seed in (1, 2)]
     found = compared_runs(records, [], None)
     assert ids(found) == [record.run.id for record in records[-2 * NEWEST_EXPERIMENTS :]]
-    assert "Space marks runs" in found.notes[0]
+    assert "Space marks" in found.notes[0]
     assert ids(compared_runs(records, ["gone"], None)) == ids(found)
 
 

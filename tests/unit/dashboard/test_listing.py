@@ -96,7 +96,7 @@ def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_it_is_heard_of(run
 
 def test_a_run_on_a_host_with_a_fast_clock_is_lost_when_it_has_been_silent_here(runs, write_run, monkeypatch):
     monkeypatch.setattr("rbp_tui.dashboard.listing.JUDGE_LIVE_EVERY_S", 0.0)
-    run = write_run(runs, "far", status="running", updated=time.time() + 3600)
+    run = write_run(runs, "far", status="running", updated=time.time() + 3600, progressed=time.time() + 3600)
     identity = json.loads(run.run_json.read_text())
     identity["attempts"][-1]["host"] = "far away"
     write_json(run.run_json, identity)

@@ -19,6 +19,7 @@ MakeRun = Callable[..., RunDirectory]
         "DistStoreError: Timed out after 31 seconds waiting for clients. 1/2 clients joined.",
         "RendezvousConnectionError: The connection to the C10d store has failed.",
         "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]:4242",
+        "process 0: lost the other processes: RuntimeError: application timeout caused pair closure in gloo",
         "RuntimeError: [../gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation",
     ],
 )

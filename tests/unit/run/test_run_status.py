@@ -126,6 +126,18 @@ def test_a_process_that_is_gone_without_a_word_is_lost(gone: RunDirectory) -> No
     assert not verdict.live and verdict.resumable
 
 
+def test_a_process_that_is_gone_after_rbp_kill_was_killed_even_if_that_has_not_said_so_yet(gone: RunDirectory) -> None:
+    gone.kill_request.touch()
+    assert judge(gone) == Verdict("killed", "killed by rbp kill")
+
+
+def test_a_run_that_waits_in_the_queue_is_never_lost(make_run: MakeRun) -> None:
+    for attempt in ({}, ELSEWHERE):
+        run = make_run(f"run-{len(attempt)}", status="queued", attempt=attempt, updated=0.0, reason="waits")
+        assert judge(run) == Verdict("queued", "waits")
+        assert judge(run).live
+
+
 def test_a_pid_that_another_process_has_now_is_not_the_worker(make_run: MakeRun) -> None:
     assert judge(make_run(attempt={"pid_started": time.time() - 7200})).status == "lost"
 

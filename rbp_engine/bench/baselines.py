@@ -1,0 +1,166 @@
+"""Other ways to train the same network, to hold ours against: each makes a step function (images, labels) of a model.
+
+    spikingjelly   SpikingJelly's multi-step BPTT, with its own layers and neuron
+    two_pass       rate_M as its paper describes it: T·B without a graph, then the means with one; written plainly
+    ann            the floor of a two-pass method: T·B forward and a training step at B, with ReLU in place of neurons
+
+They start from a network of `rbp_engine.models` and take its weights. Images are [B, C, H, W], shown at every timestep,
+or [T, B, C, H, W].
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from spikingjelly.activation_based import functional, layer, neuron
+from spikingjelly.activation_based import surrogate as spikingjelly_surrogate
+from torch import Tensor, nn
+
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.gradients import NeuronRate
+
+Step = Callable[[Tensor, Tensor], None]
+
+
+def spikingjelly_step(model: nn.Module, timesteps: int) -> Step:
+    """SpikingJelly's multi-step BPTT; the image is repeated T times, as its examples do."""
+    _replace(model, _spikingjelly_layer)
+    functional.set_step_mode(model, "m")
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        functional.reset_net(model)
+        logits = model(by_step(images, timesteps)).mean(0)
+        F.cross_entropy(logits, labels).backward()
+
+    return step
+
+
+def ann_step(model: nn.Module, timesteps: int) -> Step:
+    """The network with ReLU: T·B images forward without a graph, then a training step of B images."""
+    _replace(model, lambda module: nn.ReLU(inplace=True) if isinstance(module, LIF) else None)
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        with torch.no_grad():
+            model(by_step(images, timesteps).flatten(0, 1))
+        F.cross_entropy(model(mean(images)), labels).backward()
+
+    return step
+
+
+def two_pass_step(model: nn.Module, timesteps: int) -> Step:
+    """rate_M with two forward passes; gradients are those of the 1/T objective."""
+    _replace(model, partial(_two_pass_layer, timesteps))
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        with torch.no_grad():
+            model(by_step(images, timesteps).flatten(0, 1))
+        (F.cross_entropy(model(mean(images)), labels) / timesteps).backward()
+
+    return step
+
+
+BASELINES: dict[str, Callable[[nn.Module, int], Step]] = {
+    "spikingjelly": spikingjelly_step,
+    "two_pass": two_pass_step,
+    "ann": ann_step,
+}
+
+
+def by_step(images: Tensor, timesteps: int) -> Tensor:
+    """[T, B, C, H, W]; an image is repeated, as SpikingJelly's and the paper's code do."""
+    return images.unsqueeze(0).repeat(timesteps, 1, 1, 1, 1) if images.ndim == 4 else images
+
+
+def mean(images: Tensor) -> Tensor:
+    """[B, C, H, W], over time."""
+    return images if images.ndim == 4 else images.mean(0)
+
+
+def _replace(model: nn.Module, by: Callable[[nn.Module], nn.Module | None]) -> None:
+    """Put `by(module)` in the place of every submodule for which it is one."""
+    for name, child in model.named_children():
+        other = by(child)
+        if other is None:
+            _replace(child, by)
+        else:
+            setattr(model, name, other)
+
+
+def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
+    if isinstance(module, LIF):
+        node: nn.Module = neuron.LIFNode(
+            tau=1.0 / (1.0 - module.decay),
+            decay_input=False,
+            v_threshold=module.threshold,
+            v_reset=module.v_reset,
+            detach_reset=module.detach_reset,
+            surrogate_function=spikingjelly_surrogate.Sigmoid(alpha=4.0),
+        )
+        return node
+    if not list(module.children()) and hasattr(layer, type(module).__name__):
+        return _as_class(module, getattr(layer, type(module).__name__))
+    return None
+
+
+def _as_class(module: nn.Module, kind: Any) -> nn.Module:
+    """A layer of SpikingJelly's with the settings and the parameters of torch's layer, which it derives from."""
+    other: nn.Module = kind.__new__(kind)
+    other.__dict__.update(module.__dict__ | {"_step_mode": "s"})
+    return other
+
+
+class _TwoPassNeuron(nn.Module):
+    """LIF with the soft, detached reset: spikes without a graph, then c ↦ r with the eligibility g."""
+
+    def __init__(self, timesteps: int, decay: float, threshold: float, alpha: float = 4.0) -> None:
+        super().__init__()
+        self.timesteps, self.decay, self.threshold, self.alpha = timesteps, decay, threshold, alpha
+        self.rate, self.eligibility = torch.empty(0), torch.empty(0)
+
+    def forward(self, current: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            out: Tensor = NeuronRate.apply(current, self.rate, self.eligibility)
+            return out
+        currents = current.unflatten(0, (self.timesteps, -1))
+        membrane, eligibility = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
+        reach, spikes = 1.0, []
+        for current_t in currents:
+            membrane = self.decay * membrane + current_t
+            fired = (membrane >= self.threshold).to(membrane.dtype)
+            sigma = torch.sigmoid(self.alpha * (membrane - self.threshold))
+            eligibility = eligibility + self.alpha * sigma * (1.0 - sigma) * reach
+            reach = 1.0 + self.decay * reach
+            membrane = membrane - self.threshold * fired
+            spikes.append(fired)
+        stacked = torch.stack(spikes)
+        self.rate, self.eligibility = stacked.mean(0), eligibility / self.timesteps
+        return stacked.flatten(0, 1)
+
+
+class _TwoPassBatchNorm(nn.BatchNorm2d):
+    """Batch norm whose second pass has the statistics of the first."""
+
+    known: Normalisation
+
+    def forward(self, values: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return self.known(values)
+        norm = BatchNorm(None, None, self.weight, self.bias, eps=self.eps)
+        out, mean, inverse_deviation = torch.native_batch_norm(
+            values, self.weight, self.bias, self.running_mean, self.running_var, True, self.momentum or 0.1, self.eps
+        )
+        self.known = Normalisation(norm, mean, inverse_deviation)
+        return out
+
+
+def _two_pass_layer(timesteps: int, module: nn.Module) -> nn.Module | None:
+    if isinstance(module, LIF):
+        return _TwoPassNeuron(timesteps, module.decay, module.threshold)
+    if isinstance(module, nn.BatchNorm2d):
+        norm = _TwoPassBatchNorm(module.num_features, module.eps, module.momentum)
+        norm.load_state_dict(module.state_dict())
+        return norm
+    return None

@@ -1,0 +1,119 @@
+"""One way to train, in a process of its own: `python -m rbp_engine.bench.step RUN SIDE`.
+
+SIDE is "ours", the method of the run's preset, or one of `rbp_engine.bench.baselines`. A line of JSON is printed when
+it is ready, and one for every line on its stdin: for a number, so many training steps (their mean seconds, the
+processor seconds of all threads, and the peak memory over what it was before the first step, in bytes); for `count`,
+what a step keeps and computes. A step is all of it: gradients to None, forward, backward and the optimizer, on one
+batch.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from rbp_engine.bench import counts, memory, stand_in
+from rbp_engine.bench.answer import explain
+from rbp_engine.bench.baselines import BASELINES
+from rbp_engine.bench.trial import Trial, first_images
+from rbp_engine.methods.protocol import predict
+from rbp_engine.preset import read_resolved
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.train.assembly import build_optimizer
+from rbp_engine.train.device import choose_device, describe_device
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+Step = Callable[[Tensor, Tensor], None]
+
+
+class Side:
+    """A network and a way to take a training step with it, on one batch of the data's shape."""
+
+    def __init__(self, run: RunDirectory, preset: "Preset", side: str, device: torch.device) -> None:
+        shape = stand_in.known_shape(preset.data)
+        self.trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+        self.timesteps = preset.method.timesteps
+        self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
+        self.step: Step = self.trial.step if side == "ours" else _baseline_step(self.trial, preset, side)
+
+    def take(self, steps: int) -> dict[str, float]:
+        """Mean seconds and processor seconds of a step."""
+        wall, processor = self.trial.clock(), time.process_time()
+        for _ in range(steps):
+            self.step(self.images, self.labels)
+        return {
+            "seconds": (self.trial.clock() - wall) / steps,
+            "cpu_seconds": (time.process_time() - processor) / steps,
+        }
+
+    def count(self, forward_operations: int) -> dict[str, float]:
+        """Bytes kept for the backward, and operations in units of one forward pass of the batch at one timestep."""
+        saved = counts.saved_bytes(self._step_again, self.trial.model.parameters())
+        return {"saved": saved, "units": counts.weighted_operations(self._step_again) / forward_operations}
+
+    def _step_again(self) -> None:
+        self.step(self.images, self.labels)
+
+
+def _baseline_step(trial: Trial, preset: "Preset", name: str) -> Step:
+    backward = BASELINES[name](trial.model, preset.method.timesteps)
+    # Its layers may hold parameters of their own.
+    optimizer = build_optimizer(preset, trial.model)
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        backward(images, labels)
+        optimizer.step()
+
+    return step
+
+
+def forward_operations(run: RunDirectory, preset: "Preset", device: torch.device) -> int:
+    """Operations of one forward pass of the batch at one timestep."""
+    ours = Side(run, preset, "ours", device)
+    images = ours.images[:1] if ours.images.ndim == 5 else ours.images
+    return counts.weighted_operations(lambda: predict(ours.trial.model, images, 1))
+
+
+def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
+    """An answer when ready, and one for every line on stdin."""
+    preset = read_resolved(run.preset_toml)
+    device = choose_device(preset.run.device)
+    # Compilers and the libraries' own tables belong to the base: a small step makes them.
+    small = Side(run, preset, name, device)
+    small.step(first_images(small.images, 2), small.labels[:2])
+    del small
+    side = Side(run, preset, name, device)
+    base = memory.reset_peak(device)
+    yield {"device": describe_device(device), "base": base}
+    for line in sys.stdin:
+        if line.strip() == "count":
+            yield side.count(forward_operations(run, preset, device))
+        else:
+            yield side.take(int(line)) | {"peak": memory.peak(device) - base}
+
+
+def main(words: list[str]) -> int:
+    """Answer until stdin ends; the exit code."""
+    run = RunDirectory(Path(words[0]))
+    try:
+        for answer in serve(run, words[1]):
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever asked has gone
+        return 1
+    except Exception as error:
+        sys.stdout.write(json.dumps({"problem": explain(error, run.code)}) + "\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,264 @@
+"""The loops of `spiking/lif.py` for `torch.compile`: everything that a neuron layer does is one pass over memory.
+
+The same equations, written without in-place operations and unrolled over time. inductor makes C++ of them on a CPU and
+Triton on a GPU; the operations come in the order of the eager loops, so that float32 gives the same bits.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rbp_engine.spiking.current import Current, membrane_dtype
+from rbp_engine.spiking.surrogate import Surrogate
+
+# A term's values and its scale; static values lack the first dimension.
+Terms = Sequence[tuple[Tensor, Tensor | None, bool]]
+
+
+@functools.cache
+def usable(device: str) -> bool:
+    """Whether `torch.compile` works for that type of device; warns if not. Takes some seconds the first time."""
+    try:
+        _jit(torch.neg)(torch.ones(8, device=device))
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        message = f"neurons run uncompiled: torch.compile does not work here ({type(error).__name__}: {reason})"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return False
+    return True
+
+
+def spikes_only(current: Current, decay: float, threshold: float, v_reset: float | None) -> Tensor:
+    """See `lif.spikes_only`."""
+    layout = Layout(current)
+    return layout.back(_jit(_spikes_only)(*layout.inputs(current), decay, threshold, v_reset))
+
+
+def rate(
+    current: Current, means_of: Sequence[int], surrogate: Surrogate, **neuron: Any
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """See `lif.rate`; the means [B, …] are those of the terms with these numbers."""
+    layout = Layout(current)
+    spikes, rate, eligibility, means = _jit(_rate)(*layout.inputs(current), means_of, *_slope(surrogate), **neuron)
+    return layout.back(spikes), layout.back(rate), layout.back(eligibility), [layout.back(mean) for mean in means]
+
+
+def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, **neuron: Any) -> Tensor:
+    """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, sums of spikes and of σ'·ρ, and ρ."""
+    layout = Layout(current)
+    terms, shift, _ = layout.inputs(current)
+    # ρ may be one number.
+    flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
+    return layout.back(_jit(_rate_step)(terms, shift, *flat, *_slope(surrogate), **neuron))
+
+
+def gradient_through_time(current: Current, grad: Tensor, surrogate: Surrogate, **neuron: Any) -> Tensor:
+    """See `lif.gradient_through_time`."""
+    layout = Layout(current)
+    return layout.back(
+        _jit(_gradient_through_time)(*layout.inputs(current), layout.flat(grad), *_slope(surrogate), **neuron)
+    )
+
+
+class Layout:
+    """Views of a layer's tensors with few dimensions, so that one compiled loop serves all layers and batches.
+
+    [T, N, C] where channels come last in memory or nothing follows them, otherwise [T, B, C, S]; [T, N] where no batch
+    norm tells channels apart. Without T for what has no time.
+    """
+
+    def __init__(self, current: Current) -> None:
+        batch = current.batch
+        self.shape = batch.shape
+        self.by_channel = any(term.normalisation for term in current.terms)
+        self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
+        self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
+
+    def inputs(self, current: Current) -> tuple[Terms, Tensor | None, int]:
+        """Terms, common shift and T."""
+        shift = current.shift()
+        terms = [
+            (self.flat(term.steps.values), scale if scale is None else self._channels(scale), term.steps.static)
+            for term, scale in zip(current.terms, current.scales(), strict=True)
+        ]
+        return terms, shift if shift is None else self._channels(shift), current.timesteps
+
+    def flat(self, values: Tensor) -> Tensor:
+        """A view of [T, B, C, …] or [B, C, …]; a copy where its layout in memory is not that of the layer."""
+        lead = values.shape[: values.ndim - len(self.shape)]
+        if self.channels_last:
+            values = values.movedim(-3, -1)
+        if not self.by_channel:
+            return values.reshape(*lead, -1)
+        if self.channels_end:
+            return values.reshape(*lead, -1, self.shape[1])
+        return values.reshape(*lead, *self.shape[:2], -1)
+
+    def back(self, values: Tensor) -> Tensor:
+        """The view of a result as the tensors of the layer are."""
+        lead = values.shape[: values.ndim - (1 if not self.by_channel else 2 if self.channels_end else 3)]
+        if self.channels_last:
+            batch, channels, height, width = self.shape
+            return values.view(*lead, batch, height, width, channels).movedim(-1, -3)
+        return values.view(*lead, *self.shape)
+
+    def _channels(self, numbers: Tensor) -> Tensor:
+        return numbers if self.channels_end else numbers.unsqueeze(-1)
+
+
+@functools.cache
+def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    # dynamic: the sizes of layers and of the last batch make no new kernel.
+    return torch.compile(function, dynamic=True, fullgraph=True)
+
+
+def _slope(surrogate: Surrogate) -> tuple[Any, dict[str, float]]:
+    """The surrogate by its class and numbers: neurons that are alike share a kernel."""
+    return type(surrogate).backward, {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
+
+
+def _spikes_only(
+    terms: Terms, shift: Tensor | None, timesteps: int, decay: float, threshold: float, v_reset: float | None
+) -> Tensor:
+    spikes, membrane = [], None
+    for t in range(timesteps):
+        charged = _charged(membrane, _current(terms, shift, t), decay, v_reset)
+        fired = (charged >= threshold).to(charged.dtype)
+        membrane = _after_reset(charged, fired, threshold, v_reset)
+        spikes.append(fired.to(terms[0][0].dtype))
+    return torch.stack(spikes)
+
+
+def _rate(
+    terms: Terms,
+    shift: Tensor | None,
+    timesteps: int,
+    means_of: Sequence[int],
+    surrogate: Callable[..., Tensor],
+    arguments: dict[str, float],
+    **neuron: Any,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    dtype = terms[0][0].dtype
+    spikes, membrane = [], None
+    rate: Any = 0.0
+    eligibility: Any = 0.0
+    reach: Any = 1.0
+    for t in range(timesteps):
+        fired, slope, membrane, kept = _fire(membrane, _current(terms, shift, t), surrogate, arguments, **neuron)
+        rate = rate + fired
+        eligibility = eligibility + slope * reach
+        reach = 1.0 + reach * kept * neuron["decay"]
+        spikes.append(fired.to(dtype))
+    means = [_sum_of_steps(terms[number][0]) / timesteps for number in means_of]
+    return (
+        torch.stack(spikes),
+        (rate / timesteps).to(dtype),
+        (eligibility / timesteps).to(dtype),
+        [mean.to(dtype) for mean in means],
+    )
+
+
+def _rate_step(
+    terms: Terms,
+    shift: Tensor | None,
+    membrane: Tensor,
+    total: Tensor,
+    eligibility: Tensor,
+    reach: Tensor,
+    surrogate: Callable[..., Tensor],
+    arguments: dict[str, float],
+    **neuron: Any,
+) -> Tensor:
+    fired, slope, after, kept = _fire(membrane, _current(terms, shift, 0), surrogate, arguments, **neuron)
+    total.add_(fired)
+    eligibility.add_(slope * reach)
+    membrane.copy_(after)
+    if reach.ndim:
+        reach.copy_(1.0 + reach * kept * neuron["decay"])
+    return fired.to(terms[0][0].dtype)
+
+
+def _fire(
+    membrane: Tensor | None,
+    current: Tensor,
+    surrogate: Callable[..., Tensor],
+    arguments: dict[str, float],
+    decay: float,
+    threshold: float,
+    v_reset: float | None,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor, Tensor, Any]:
+    """Spikes, slope σ', membrane after the reset, and how much of the charged membrane survives it, ∂v/∂u."""
+    charged = _charged(membrane, current, decay, v_reset)
+    fired, distance = (charged >= threshold).to(charged.dtype), charged - threshold
+    slope = surrogate(torch.ones_like(distance), distance, **arguments)
+    if v_reset is None:
+        kept = 1.0 if detach_reset else 1.0 - threshold * slope
+    else:
+        kept = 1.0 - fired if detach_reset else 1.0 - fired - (charged - v_reset) * slope
+    return fired, slope, _after_reset(charged, fired, threshold, v_reset), kept
+
+
+def _gradient_through_time(
+    terms: Terms,
+    shift: Tensor | None,
+    timesteps: int,
+    grad: Tensor,
+    surrogate: Callable[..., Tensor],
+    arguments: dict[str, float],
+    decay: float,
+    threshold: float,
+    v_reset: float | None,
+    detach_reset: bool,
+) -> Tensor:
+    charged, membrane = [], None
+    for t in range(timesteps):
+        charged.append(_charged(membrane, _current(terms, shift, t), decay, v_reset))
+        membrane = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), threshold, v_reset)
+    gradients: list[Tensor] = []
+    later: Any = 0.0
+    for t in reversed(range(timesteps)):
+        fired, distance = (charged[t] >= threshold).to(charged[t].dtype), charged[t] - threshold
+        by_spike = grad[t].to(distance.dtype)
+        if not detach_reset:
+            by_spike = by_spike + later * (-threshold if v_reset is None else v_reset - charged[t])
+        if v_reset is not None:
+            later = later * (1.0 - fired)
+        slope = surrogate(torch.ones_like(distance), distance, **arguments)
+        gradients.append(later + slope * by_spike)
+        later = gradients[-1] * decay
+    return torch.stack([gradient.to(grad.dtype) for gradient in reversed(gradients)])
+
+
+def _sum_of_steps(values: Tensor) -> Tensor:
+    total = values[0].to(membrane_dtype(values))
+    for t in range(1, len(values)):
+        total = total + values[t]
+    return total
+
+
+def _current(terms: Terms, shift: Tensor | None, t: int) -> Tensor:
+    total: Tensor | None = None
+    for values, scale, static in terms:
+        value = values if static else values[t]
+        value = value.to(membrane_dtype(value))
+        value = value if scale is None else value * scale
+        total = value if total is None else total + value
+    assert total is not None
+    return total if shift is None else total + shift
+
+
+def _charged(membrane: Tensor | None, current: Tensor, decay: float, v_reset: float | None) -> Tensor:
+    if membrane is None:  # at rest
+        return v_reset + current if v_reset else current
+    return decay * membrane + current if not v_reset else v_reset + decay * (membrane - v_reset) + current
+
+
+def _after_reset(charged: Tensor, fired: Tensor, threshold: float, v_reset: float | None) -> Tensor:
+    if v_reset is None:
+        return charged - threshold * fired
+    return torch.where(fired > 0, v_reset, charged)

@@ -1,0 +1,123 @@
+"""The input current of a neuron layer, not computed yet: batch norms and sums that the LIF loop carries out itself.
+
+A batch norm with known statistics is a scale and a shift per channel. Where a neuron comes next, as it nearly always
+does, the loop over time applies them to what it reads anyway, and a whole [T, B, …] less is written and read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rbp_engine.spiking.batch_norm import Normalisation, per_channel
+
+
+@dataclass(eq=False)
+class Steps:
+    """Values [T, B, …], or [B, …] that are the same at every step, and their time mean [B, …] once it is known."""
+
+    values: Tensor
+    static: bool = False
+    mean: Tensor | None = None
+
+    def at(self, t: int) -> Tensor:
+        """[B, …]."""
+        return self.values if self.static else self.values[t]
+
+    def time_mean(self) -> Tensor:
+        """[B, …]."""
+        if self.mean is None:
+            self.mean = self.values if self.static else self.values.mean(0)
+        return self.mean
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a sum, to which a batch norm is still to be applied; a static one is not normalised."""
+
+    steps: Steps
+    normalisation: Normalisation | None = None
+
+    @property
+    def requires_grad(self) -> bool:
+        known = self.normalisation
+        return self.steps.values.requires_grad or any(x.requires_grad for x in (known.parameters() if known else ()))
+
+    def compute(self) -> Tensor:
+        """The term as it stands in the sum, with its graph: [T, B, …], or [B, …] if static."""
+        values = self.steps.values
+        if self.normalisation is not None:
+            values = self.normalisation(values.flatten(0, 1)).unflatten(0, values.shape[:2])
+        return values
+
+
+class Current:
+    """A sum of terms over T timesteps."""
+
+    def __init__(self, terms: Sequence[Term], timesteps: int) -> None:
+        self.terms = tuple(terms)
+        self.timesteps = timesteps
+
+    @staticmethod
+    def of(current: Tensor | Current) -> Current:
+        """A sequence [T, B, …] as a sum of one."""
+        return current if isinstance(current, Current) else Current([Term(Steps(current))], len(current))
+
+    @property
+    def batch(self) -> Tensor:
+        """A tensor of the shape, type and layout of one timestep, [B, …]."""
+        return next((term.steps for term in self.terms if not term.steps.static), self.terms[0].steps).at(0)
+
+    @property
+    def requires_grad(self) -> bool:
+        return any(term.requires_grad for term in self.terms)
+
+    def compute(self) -> Tensor:
+        """[T, B, …], or [B, …] if all is static, with its graph."""
+        total, *others = (term.compute() for term in self.terms)
+        for other in others:
+            total = total + other
+        return total
+
+    def scales(self) -> list[Tensor | None]:
+        """Scale [C] of each term; None for 1."""
+        return [term.normalisation.affine()[0] if term.normalisation else None for term in self.terms]
+
+    def shift(self) -> Tensor | None:
+        """The shifts of all terms together, [C]; None for 0."""
+        shifts = [term.normalisation.affine()[1] for term in self.terms if term.normalisation]
+        return torch.stack(shifts).sum(0) if shifts else None
+
+
+class Reader:
+    """Computes the current of one timestep after the other into one buffer, without a graph."""
+
+    def __init__(self, current: Current) -> None:
+        batch, shift = current.batch, current.shift()
+        scales = [scale if scale is None else per_channel(scale, batch) for scale in current.scales()]
+        self._terms = [(term.steps, scale) for term, scale in zip(current.terms, scales, strict=True)]
+        self._shift = shift if shift is None else per_channel(shift, batch)
+        plain = len(self._terms) == 1 and shift is None
+        self._buffer = None if plain else torch.empty_like(batch, dtype=membrane_dtype(batch))
+
+    def at(self, t: int) -> Tensor:
+        """The current [B, …] of that timestep, good until the next call."""
+        (first, scale), *others = self._terms
+        total = self._buffer
+        if total is None:
+            return first.at(t)
+        if scale is None:
+            total.copy_(first.at(t))
+        else:
+            torch.mul(first.at(t), scale, out=total)
+        for steps, scale in others:
+            total.add_(steps.at(t) if scale is None else steps.at(t) * scale)
+        return total if self._shift is None else total.add_(self._shift)
+
+
+def membrane_dtype(current: Tensor) -> torch.dtype:
+    """Membranes and what is added up over time are float32 at least, whatever the currents are."""
+    return torch.promote_types(current.dtype, torch.float32)

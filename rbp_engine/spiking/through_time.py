@@ -1,0 +1,72 @@
+"""A neuron layer of multi-step BPTT with a backward of its own, batch norm included.
+
+Autograd would keep every membrane, slope and reset of all T steps. This keeps what the layer was given, which for a
+convolution's output in front of a batch norm is kept anyway, and computes the membranes anew.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rbp_engine.spiking import lif
+from rbp_engine.spiking.batch_norm import Normalisation
+from rbp_engine.spiking.current import Current, Steps, Term
+
+# torch's types call every autograd.Function method untyped.
+# mypy: disable-error-code="misc, untyped-decorator"
+
+
+def fire(current: Current, kernel: lif.Kernel, **neuron: Any) -> Tensor:
+    """Spikes [T, B, …] from rest, with the graph of BPTT."""
+    inputs: list[Tensor | None] = []
+    for term in current.terms:
+        norm = term.normalisation and term.normalisation.norm
+        inputs += [term.steps.values, *((norm.weight, norm.bias) if norm else (None, None))]
+    spikes: Tensor = FireThroughTime.apply(current, kernel, neuron, *inputs)
+    return spikes
+
+
+class FireThroughTime(torch.autograd.Function):
+    """Spikes of a `Current`; gradients go to the values of its terms, and to the weights of their batch norms."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, current: Current, kernel: lif.Kernel, neuron: dict[str, Any], *inputs: Tensor | None
+    ) -> Tensor:
+        saved: list[Tensor] = []
+        for term in current.terms:
+            known = term.normalisation
+            saved += [term.steps.values, *((known.mean, known.inverse_deviation) if known else ())]
+        ctx.save_for_backward(*saved)
+        ctx.norms = [(term.normalisation and term.normalisation.norm, term.steps.static) for term in current.terms]
+        ctx.kernel, ctx.neuron, ctx.timesteps = kernel, neuron, current.timesteps
+        firing = {key: neuron[key] for key in ("decay", "threshold", "v_reset")}
+        return lif.spikes_only(current, kernel=kernel, **firing)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        saved, terms = list(ctx.saved_tensors), []
+        for norm, static in ctx.norms:
+            values = saved.pop(0)
+            terms.append(Term(Steps(values, static), norm and Normalisation(norm, saved.pop(0), saved.pop(0))))
+        at_current = lif.gradient_through_time(Current(terms, ctx.timesteps), grad, kernel=ctx.kernel, **ctx.neuron)
+        gradients: list[Tensor | None] = []
+        for number, term in enumerate(terms):
+            needed = ctx.needs_input_grad[3 + 3 * number : 6 + 3 * number]
+            gradients += _of_term(term, at_current, needed)
+        return None, None, None, *gradients
+
+
+def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of the term's values, and of its batch norm's weight and bias."""
+    known, values = term.normalisation, term.steps.values
+    if known is None:
+        return (grad.sum(0) if term.steps.static else grad) if needed[0] else None, None, None
+    of_values, of_weight, of_bias = known.norm.gradients(
+        grad.flatten(0, 1), values.flatten(0, 1), known.mean, known.inverse_deviation, needed
+    )
+    shaped = None if of_values is None else of_values.unflatten(0, values.shape[:2])
+    return shaped, of_weight, of_bias
