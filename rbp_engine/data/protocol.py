@@ -62,3 +62,8 @@ class Feed:
         """Start all worker processes now; before this process has threads of torch.distributed."""
         for loader in self.loaders:
             loader.start()
+
+    def stop(self) -> None:
+        """End them."""
+        for loader in self.loaders:
+            loader.stop()

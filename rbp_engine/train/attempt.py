@@ -105,6 +105,7 @@ def run_attempt(
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
         report_test(model, method, feed.test, recorder, best)
     board.close()
+    feed.stop()
     return status, ranks
 
 

@@ -1,6 +1,5 @@
 """ImageNet's layout with three tiny classes: real files, real worker processes."""
 
-import gc
 import os
 import shutil
 import signal
@@ -404,8 +403,7 @@ def test_workers_that_were_started_serve_all_epochs_and_evaluations_and_no_other
     assert same(epoch(started, 2, 1), epoch(plain, 2)[1:])
     assert same(list(started.test), list(plain.test))
     assert torch.equal(torch.get_rng_state(), state)
-    del started, left
-    gc.collect()
+    started.stop()
     assert not children() & workers
 
 

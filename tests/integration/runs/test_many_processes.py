@@ -126,7 +126,7 @@ def test_a_stop_with_loader_workers_saves_and_leaves_nothing_and_another_number_
     verdict = control.stop(run)
     saved = look.newest(run)
     assert (verdict.status, verdict.reason) == ("stopped", f"asked to stop, saved at step {saved.progress.step}")
-    look.wait_until(lambda: not processes.processes_of(run), patience_s=10)
+    look.wait_until(lambda: not processes.processes_of(run), patience_s=30)
 
     with pytest.raises(RunError, match=r"trained by 2 processes, and 1 cannot .* use --nproc 2, or allow .* --inexact"):
         launch.start(run, Resources())
