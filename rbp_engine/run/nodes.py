@@ -5,6 +5,7 @@ Every node takes a seat by exclusive file creation, `control/node-<attempt>-<num
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from rbp_engine.run import processes
@@ -32,6 +33,11 @@ def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
             continue
         return node
     return None
+
+
+def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
+    """Let another have this node's seat: it could not start."""
+    _seat(run, attempt, node).unlink(missing_ok=True)
 
 
 def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
@@ -71,5 +77,5 @@ def alive_here(run: RunDirectory) -> list[int]:
     ]
 
 
-def _seat(run: RunDirectory, attempt: int, node: int) -> Any:
+def _seat(run: RunDirectory, attempt: int, node: int) -> Path:
     return run.control / f"node-{attempt}-{node}"
