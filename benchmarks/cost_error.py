@@ -49,9 +49,7 @@ def main() -> None:
     chosen = parser.parse_args()
     for name in chosen.presets:
         words = PRESETS[name]
-        pairs = [
-            (vars(predict_cost(load_preset(words[0], words[1:]))), actual(words)) for _ in range(chosen.rounds)
-        ]
+        pairs = [(vars(predict_cost(load_preset(words[0], words[1:]))), actual(words)) for _ in range(chosen.rounds)]
         for figure in FIGURES:
             predicted, found = (statistics.median(side[figure] for side in sides) for sides in zip(*pairs, strict=True))
             print(

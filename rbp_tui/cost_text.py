@@ -6,7 +6,7 @@ from rbp_tui import format as fmt
 
 def cost_lines(cost: Cost) -> list[tuple[str, str]]:
     """What to read, line by line: a label and its text."""
-    epoch = f"{cost.steps_per_epoch} steps, evaluation {span(cost.evaluation_s)}, checkpoint {span(cost.checkpoint_s)}"
+    epoch = f"{cost.steps_per_epoch} steps, evaluation {span(cost.evaluation_s)}, checkpoint {span(cost.end_s)}"
     return [
         ("memory", f"{fmt.size(cost.memory)} of {fmt.size(cost.memory_limit)}"),
         ("step", f"{span(cost.step_s)}, data {span(cost.data_s)} of it"),

@@ -1,5 +1,7 @@
 """How a measuring process answers: JSON on stdout, errors in words, a traceback only for what is a fault of ours."""
 
+import contextlib
+import io
 import json
 import sys
 import traceback
@@ -31,9 +33,10 @@ def own_frames(error: Exception, own_code: Path) -> list[traceback.FrameSummary]
 
 
 def answer(run: RunDirectory, measure: Callable[[RunDirectory], dict[str, Any]]) -> int:
-    """Print what `measure` finds, or the `problem`; the exit code."""
+    """Print what `measure` finds, or the `problem`, and nothing that was said meanwhile; the exit code."""
     try:
-        told = measure(run)
+        with contextlib.redirect_stdout(io.StringIO()):
+            told = measure(run)
     except Exception as error:
         told = {"problem": explain(error, run.code)}
     sys.stdout.write(json.dumps(told) + "\n")

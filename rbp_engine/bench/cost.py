@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 MEASURE = "rbp_engine.bench.measure_cost"
+SECONDS = 4.0
 
 
 @dataclass(frozen=True)
 class Cost:
     """Memory in bytes, as a run reports its peak; times in seconds.
 
-    An epoch is its training steps, one evaluation and one checkpoint; `total_s` is all epochs and the start. `fits`
-    says whether `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the preset's own where
-    it fits, else what one of them could be: 0 if nothing fits, None if its size makes no difference. `measured` says
-    from what this was predicted, `notes` what is not in it.
+    An epoch is its training steps, one evaluation, and a checkpoint at its end (`end_s`); `total_s` is all epochs and
+    the start. `fits` says whether `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the
+    preset's own where it fits, else what one of them could be: 0 if nothing fits, None if its size makes no difference.
+    `measured` says from what this was predicted, `notes` what is not in it.
     """
 
     device: str
@@ -33,7 +34,7 @@ class Cost:
     step_s: float
     data_s: float
     evaluation_s: float
-    checkpoint_s: float
+    end_s: float
     epoch_s: float
     total_s: float
     steps_per_epoch: int
@@ -44,13 +45,15 @@ class Cost:
     notes: tuple[str, ...]
 
 
-def predict_cost(loaded: "LoadedPreset", *, cancelled: Callable[[], bool] = lambda: False) -> Cost:
-    """Measure a preset for a few seconds, in a process of its own as the launcher would start it, and predict.
+def predict_cost(
+    loaded: "LoadedPreset", *, seconds: float = SECONDS, cancelled: Callable[[], bool] = lambda: False
+) -> Cost:
+    """Train by a preset for some seconds, in a process of its own as the launcher would start it, and predict.
 
     `cancelled` is asked now and then whether to give up. Raises MeasurementError, Cancelled where it was given up.
     """
     with temporary_run(loaded) as run:
-        return predict(loaded.preset, ask(MEASURE, run, cancelled=cancelled))
+        return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled))
 
 
 def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
@@ -71,7 +74,7 @@ def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
         limit = min(limit, int(0.99 * memory))
     fits = memory <= limit
     evaluation_s = told["evaluation_s"] * told["evaluations"]
-    epoch_s = told["steps"] * step_s + evaluation_s + told["checkpoint_s"]
+    epoch_s = told["steps"] * step_s + evaluation_s + told["end_s"]
     return Cost(
         device=told["device"],
         memory=int(memory) + told["data_bytes"],
@@ -82,7 +85,7 @@ def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
         step_s=step_s,
         data_s=data_s,
         evaluation_s=evaluation_s,
-        checkpoint_s=told["checkpoint_s"],
+        end_s=told["end_s"],
         epoch_s=epoch_s,
         total_s=told["startup_s"] + epochs * epoch_s,
         steps_per_epoch=told["steps"],

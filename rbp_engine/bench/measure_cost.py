@@ -1,13 +1,14 @@
-"""A few seconds of a run's training: `python -m rbp_engine.bench.measure_cost RUN`, what they cost as JSON on stdout.
+"""Some SECONDS of a run's training: `python -m rbp_engine.bench.measure_cost RUN SECONDS`, what they cost as JSON.
 
-On the data of the run or, where that is not here, on random images of its shape. Where a whole step would take too long
-or more memory than there is, smaller ones are measured.
+On the data of the run or, where that is not here, on random images of its shape. Where a whole step would take longer
+than that or more memory than there is, smaller ones are measured.
 """
 
 import dataclasses
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,18 @@ import psutil
 
 from rbp_engine.bench import memory, stand_in
 from rbp_engine.bench.answer import answer
+from rbp_engine.bench.epoch import Epoch
 from rbp_engine.bench.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
 
-# Seconds: the longest step that is measured whole.
-WHOLE_STEP_S = 4.0
+# Evaluation gets this share of the seconds beside those of training.
+EVALUATION = 0.4
 
 
-def measure(run: RunDirectory) -> dict[str, Any]:
-    """All that a prediction needs: steps, whole or in parts, evaluation, a checkpoint, and how many of each there are.
+def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
+    """All that a prediction needs: steps, whole or in parts, evaluation, the end of an epoch, and how many there are.
 
     `whole` has the mean of whole steps, or is null; then `points` has smaller ones. Times are seconds, memory bytes.
     """
@@ -34,6 +36,7 @@ def measure(run: RunDirectory) -> dict[str, Any]:
     shape = None if stand_in.is_here(preset.data) else stand_in.known_shape(preset.data)
     limit = memory.limit(device)
     trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+    epoch = Epoch(trial)
     base = memory.reset_peak(device)
     images, labels = next(iter(trial.feed.train.epoch(0)))
     batch, timesteps = len(labels), preset.method.timesteps
@@ -43,8 +46,8 @@ def measure(run: RunDirectory) -> dict[str, Any]:
     first = trial.point(images, labels, min(FIRST_BATCH, batch), timesteps)
     growth = batch / first.batch
     whole, full = None, False
-    if first.seconds * growth < WHOLE_STEP_S and base + (first.peak - base) * growth < limit:
-        whole = _unless_memory_is_full(trial.training)
+    if first.seconds * growth < seconds and base + (first.peak - base) * growth < limit:
+        whole = _unless_memory_is_full(partial(epoch.training, seconds))
         full = whole is None
     points: list[Point] = []
     if whole is None:
@@ -62,9 +65,9 @@ def measure(run: RunDirectory) -> dict[str, Any]:
         "whole": whole,
         "memory_was_full": full,
         "points": [dataclasses.asdict(point) for point in points],
-        "fetching_s": trial.fetching_s() if points else None,
-        "evaluation_s": trial.evaluation_s(points[-1].batch if points else batch),
-        "checkpoint_s": trial.checkpoint_s(),
+        "fetching_s": epoch.fetching_s(EVALUATION * seconds) if points else None,
+        "evaluation_s": epoch.evaluation_s(points[-1].batch if points else batch, EVALUATION * seconds),
+        "end_s": epoch.end_s(),
         "peak": memory.peak(device),
     }
 
@@ -89,4 +92,4 @@ def _unless_memory_is_full(measuring: Callable[[], dict[str, float]]) -> dict[st
 
 
 if __name__ == "__main__":
-    sys.exit(answer(RunDirectory(Path(sys.argv[1])), measure))
+    sys.exit(answer(RunDirectory(Path(sys.argv[1])), partial(measure, seconds=float(sys.argv[2]))))

@@ -30,7 +30,7 @@ from rbp_engine.train.device import choose_device, describe_device
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-Step = Callable[[Tensor, Tensor], None]
+Step = Callable[[Tensor, Tensor], object]
 
 
 class Side:
@@ -63,6 +63,8 @@ class Side:
 
 
 def _baseline_step(trial: Trial, preset: "Preset", name: str) -> Step:
+    # As others train: in torch's own order of dimensions.
+    trial.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
     backward = BASELINES[name](trial.model, preset.method.timesteps)
     # Its layers may hold parameters of their own.
     optimizer = build_optimizer(preset, trial.model)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rbp_engine.bench import memory
 from rbp_engine.data.protocol import Batch, TrainingSource
+from rbp_engine.methods import StepOutput
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.train import checkpoint
 from rbp_engine.train.assembly import build_feed, build_method, build_model, build_optimizer
 from rbp_engine.train.distributed import Ranks
 from rbp_engine.train.optimisation import set_learning_rate
@@ -22,10 +22,9 @@ from rbp_engine.train.step import OptimizerStep
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# Seconds that are spent on measuring training and evaluation, and about how long a small step takes.
-TRAINING_S, EVALUATION_S, SMALL_STEP_S = 4.0, 1.5, 2.0
+# Seconds: about how long a small step takes.
+SMALL_STEP_S = 2.0
 FIRST_BATCH = 4
-WARM_UP = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +49,13 @@ class Trial:
         set_learning_rate(self.optimizer, 0.0)
         self.steps = {preset.method.timesteps: self._step_of(preset)}
 
-    def step(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> None:
+    def step(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> StepOutput:
         """One optimizer step, at another T than the preset's where that is given."""
         asked = self.preset.method.timesteps if timesteps is None else timesteps
         if asked not in self.steps:
             method = self.preset.method.model_copy(update={"timesteps": asked})
             self.steps[asked] = self._step_of(self.preset.model_copy(update={"method": method}))
-        self.steps[asked](images, labels, len(labels))
+        return self.steps[asked](images, labels, len(labels))
 
     def _step_of(self, preset: "Preset") -> OptimizerStep:
         return OptimizerStep(
@@ -84,52 +83,6 @@ class Trial:
         for _ in range(steps):
             self.step(part, labels[:batch], timesteps)
         return Point(batch, timesteps, (self.clock() - started) / steps, memory.peak(self.device))
-
-    def training(self) -> dict[str, float]:
-        """Mean seconds of a step and of fetching its batch, over a few seconds of steps."""
-        batches = endless(self.feed.train)
-        for images, labels in itertools.islice(batches, WARM_UP):
-            self.step(images, labels)
-        started, fetching, steps = self.clock(), 0.0, 0
-        while steps < 3 or time.perf_counter() - started < TRAINING_S:
-            asked = time.perf_counter()
-            images, labels = next(batches)
-            fetching += time.perf_counter() - asked
-            self.step(images, labels)
-            steps += 1
-        return {"seconds": (self.clock() - started) / steps, "data_seconds": fetching / steps, "steps": steps}
-
-    def fetching_s(self) -> float:
-        """Mean seconds of fetching a batch, with nothing beside it."""
-        batches = endless(self.feed.train)
-        next(batches)
-        started, fetched = self.clock(), 0
-        while fetched < 1 or time.perf_counter() - started < EVALUATION_S:
-            next(batches)
-            fetched += 1
-        return (self.clock() - started) / fetched
-
-    def evaluation_s(self, batch: int) -> float:
-        """Mean seconds of evaluating a batch of the preset's size; `batch` images of it are taken."""
-        method = self.steps[self.preset.method.timesteps].method
-        images, _ = next(iter(self.feed.validation))
-        method.predict(self.model, first_images(images, batch))
-        started, done = self.clock(), 0
-        while done < 1 or time.perf_counter() - started < EVALUATION_S:
-            for images, _ in self.feed.validation:
-                method.predict(self.model, first_images(images, batch))
-                done += 1
-                if time.perf_counter() - started > EVALUATION_S:
-                    break
-        return (self.clock() - started) / done * self.preset.data.batch_size / batch
-
-    def checkpoint_s(self) -> float:
-        """Seconds of saving a checkpoint."""
-        started = self.clock()
-        checkpoint.save(
-            self.run.checkpoints, self.model, self.optimizer, checkpoint.Progress(), {}, experiment="", keep=1
-        )
-        return self.clock() - started
 
 
 def first_images(images: Tensor, batch: int) -> Tensor:

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+# A scheduler's or torchrun's, for the rank to save and end.
+PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
 
 class BatchLoader:
     """Loads the items of a data set that a plan names; an item is a whole batch, or a string that says what is wrong.
@@ -31,7 +34,7 @@ class BatchLoader:
         """
         if self.workers and self._started is None:
             self._started = self._loader(self._plan)
-            iter(self._started)
+            _with_workers(self._started)
 
     def stop(self) -> None:
         """End them. By themselves they would, within seconds of the end of this process."""
@@ -41,7 +44,7 @@ class BatchLoader:
         """The items of a plan in its order. Raises ValueError with what is wrong with one."""
         loader = self._loader(plan) if self._started is None else self._started
         self._plan.keys = plan
-        for batch in loader:
+        for batch in _with_workers(loader):
             # An exception that crosses from a worker process would arrive wrapped in the worker's traceback.
             if isinstance(batch, str):
                 raise ValueError(batch)
@@ -71,10 +74,19 @@ class _Plan:
         return iter(self.keys)
 
 
+def _with_workers(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader with its processes started, which never see these signals: one would end them before _start_worker."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PREEMPTING)
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(number: int) -> None:
     # torchrun signals the process group of a rank, a scheduler every process of a job: workers that died of it would
     # take the last checkpoint with them. The rank ends them itself, and they end when it is gone.
     os.setpgid(0, 0)
-    for number_of_signal in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for number_of_signal in PREEMPTING:
         signal.signal(number_of_signal, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -302,7 +302,7 @@ class EventReader:
                 chunk = file.read(READ_AT_ONCE)
                 if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
                     chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return []
         self.behind = self._offset + len(chunk) < size
         end = chunk.rfind(b"\n") + 1
@@ -351,12 +351,12 @@ def read_events(path: Path) -> list[Event]:
 
 
 def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
-    """The events in the last bytes of a file, at most `size`."""
+    """The events in the last bytes of a file, at most `size`; none where it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return _events(file.read().split(b"\n"))
-    except FileNotFoundError:
+    except OSError:
         return []
 
 

@@ -4,14 +4,13 @@ In this order: the word of rank 0; the error of the first rank that failed, from
 torch.distributed; a signal in the launcher's log; a traceback in it. Exit codes say nothing.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rbp_engine.run.events import ErrorRaised, Event, RunEnd, read_last_events
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.layout import RunDirectory, read_json
 
 
 def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
@@ -61,9 +60,9 @@ def _error_files(run: RunDirectory, since: float) -> list[str]:
     for path in run.ranks.rglob("*error.json"):
         try:
             written = path.stat().st_mtime
-            message = json.loads(path.read_text())["message"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             continue
+        message = read_json(path).get("message")
         text = message.get("message") if isinstance(message, dict) else message
         # A graceful signal leaves a record as well; and file systems count time more coarsely.
         if isinstance(text, str) and "SignalException" not in text and written >= since - 1.0:

@@ -73,7 +73,8 @@ def alive_here(run: RunDirectory) -> list[int]:
     return [
         one["pid"]
         for one in launchers(run)
-        if one.get("host") == socket.gethostname() and processes.is_alive(one.get("pid"), one.get("pid_started"))
+        if one.get("host") == socket.gethostname()
+        and processes.is_alive_of(run, one.get("pid"), one.get("pid_started"))
     ]
 
 

@@ -47,14 +47,21 @@ def is_alive(pid: Any, started: Any) -> bool:
     return now is not None and abs(now - started) < 2.0
 
 
+def is_alive_of(run: RunDirectory, pid: Any, started: Any) -> bool:
+    """The same of a process of the run. Where the clock was set meanwhile, its mark tells it from a later one."""
+    if is_alive(pid, started):
+        return True
+    try:
+        environment = _environment(psutil.Process(pid)) if isinstance(pid, int) else None
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+    return environment is not None and _has(environment, marker(run))
+
+
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
     """All live processes of the run on this host, this one excepted."""
     mark = marker(run)
-    return [
-        process
-        for process, environment in _others()
-        if all(environment.get(name, "") == value for name, value in mark.items())
-    ]
+    return [process for process, environment in _others() if _has(environment, mark)]
 
 
 def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
@@ -70,11 +77,20 @@ def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
 def _others() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
     """Live processes with their environments."""
     for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                yield process, process.environ()
-        except (psutil.Error, OSError):
-            continue
+        if process.pid != os.getpid() and (environment := _environment(process)) is not None:
+            yield process, environment
+
+
+def _environment(process: psutil.Process) -> dict[str, str] | None:
+    """The environment of a process; None if it has ended or may not be looked into."""
+    try:
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.environ()
+    except (psutil.Error, OSError):
+        return None
+
+
+def _has(environment: Mapping[str, str], mark: Mapping[str, str]) -> bool:
+    return all(environment.get(name, "") == value for name, value in mark.items())
 
 
 def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:

@@ -26,7 +26,14 @@ class Resources:
 
 
 def read_resources(run: RunDirectory) -> Resources:
-    """The resources that run.json names; one process where it names none."""
-    named = read_json(run.run_json).get("resources") or {}
-    known = {key: named[key] for key in ("processes", "nodes", "rendezvous") if key in named}
-    return Resources(**known, devices=tuple(named.get("devices", ())))
+    """The resources that run.json names; one process where it names none that can be understood."""
+    named = read_json(run.run_json).get("resources")
+    if not isinstance(named, dict):
+        return Resources()
+    counts = {key: named[key] for key in ("processes", "nodes") if type(named.get(key)) is int and named[key] > 0}
+    rendezvous, devices = named.get("rendezvous"), named.get("devices")
+    return Resources(
+        **counts,
+        rendezvous=rendezvous if isinstance(rendezvous, str) else "",
+        devices=tuple(one for one in devices if type(one) in (int, str)) if isinstance(devices, list) else (),
+    )

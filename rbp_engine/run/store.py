@@ -134,6 +134,9 @@ def remove_run(run: RunDirectory) -> None:
     """Remove the folder of a run that has ended; first out of sight by a rename, so that no half of it is listed."""
     refuse_live(run)
     hidden = run.path.with_name(f".removed-{run.id}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    run.path.rename(hidden)
-    shutil.rmtree(hidden)
+    try:
+        shutil.rmtree(hidden, ignore_errors=True)
+        run.path.rename(hidden)
+        shutil.rmtree(hidden)
+    except OSError as error:
+        raise RunError(f"cannot remove {run.path}: {error.strerror}") from error

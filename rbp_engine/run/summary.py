@@ -1,13 +1,14 @@
 """`summary.json`: the little that lists of runs read."""
 
 import json
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.json_fields import LATEST_T, fields_of
-from rbp_engine.run.layout import RunDirectory, finite, write_json
+from rbp_engine.run.layout import RunDirectory, write_json
 
 
 @dataclass
@@ -92,8 +93,13 @@ def _understood(value: Any) -> Summary:
         numbers = getattr(summary, name)
         if not all(number is None or type(number) in (int, float) for number in numbers.values()):
             raise ValueError(f"{name} has numbers and null")
-        setattr(summary, name, finite(numbers))
+        setattr(summary, name, {key: _as_float_can(number) for key, number in numbers.items()})
     for name in ("created", "progressed", "updated"):
         if not 0 <= getattr(summary, name) <= LATEST_T:
             raise ValueError(f"{name} is no time")
     return summary
+
+
+def _as_float_can(number: float | None) -> float | None:
+    """The number if it is finite; JSON knows NaN, and whole numbers beyond any float."""
+    return number if number is not None and abs(number) <= sys.float_info.max else None

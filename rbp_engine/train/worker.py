@@ -48,6 +48,8 @@ def main(folder: str) -> int:
         status, ranks = run_attempt(run, preset, journal, stop, process)
         journal.end(status, "" if status == "completed" else f"{stop.reason(status)}, saved at step {summary.step}")
     except BaseException as error:
+        # torch's handler would raise once more, in the middle of the last words, for a loader worker that is gone.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         reason, told = describe(error, preset, process.world_size), traceback.format_exc()
         with contextlib.suppress(OSError):
             if process.world_size > 1:

@@ -76,6 +76,8 @@ def bench(
         return
     from rbp_engine.bench import comparison
 
+    if unknown := [name for name in _words(against) if name not in comparison.BASELINES]:
+        raise typer.BadParameter(f"no baseline is called '{unknown[0]}': one of {', '.join(comparison.BASELINES)}")
     wanted = comparison.candidates(
         named[0] if named else PRESET,
         overrides if named else [f"batch={BATCH}", *overrides],

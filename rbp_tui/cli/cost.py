@@ -23,6 +23,7 @@ def cost(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE...", help="Settings on top of it: T=6 batch=32.", show_default=False),
     ] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, metavar="S", help="How long to train for it.")] = 4.0,
     as_json: Json = False,
 ) -> None:
     """Predict memory and time of a preset on this machine, from a few seconds of its training.
@@ -34,23 +35,23 @@ def cost(
     from rbp_engine.preset import load_preset
 
     loaded = load_preset(preset, overrides or [])
-    predicted = measure(loaded)
+    predicted = measure(loaded, seconds)
     if as_json:
         print_json(asdict(predicted))
     else:
         print_cost(loaded, predicted)
 
 
-def measure(loaded: "LoadedPreset") -> "Cost":
+def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
     """The predicted cost, with a word on stderr meanwhile."""
     from rbp_engine.bench.cost import predict_cost
 
     with console(stderr=True).status(f"measuring a few steps of {loaded.name}"):
-        return predict_cost(loaded)
+        return predict_cost(loaded, seconds=seconds)
 
 
-def print_cost(loaded: "LoadedPreset", cost: "Cost") -> None:
-    """The prediction on stdout; on stderr what would fit where it does not."""
+def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) -> None:
+    """The prediction on stdout, or on `stderr`; always there what would fit where it does not."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -64,7 +65,7 @@ def print_cost(loaded: "LoadedPreset", cost: "Cost") -> None:
     table = Table.grid(padding=(0, 2))
     for label, text in cost_lines(cost):
         table.add_row(f"[dim]{label}[/]", escape(text))
-    out = console()
+    out = console(stderr=stderr)
     out.print(f"[bold]{escape(title)}[/]", highlight=False)
     out.print(table, highlight=False)
     if problem := what_fits(cost):

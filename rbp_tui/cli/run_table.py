@@ -75,7 +75,7 @@ def trash_table(entries: "Sequence[Trashed]") -> "Table":
     for entry in entries:
         summary = entry.summary
         known = ("–", "–", "–", "–", "–") if summary is None else (
-            fmt.method(summary.method),
+            _escaped(fmt.method(summary.method)),
             str(summary.timesteps),
             str(summary.seed),
             status_text(summary.status),
@@ -110,7 +110,7 @@ ALWAYS = 9
 COLUMNS = (
     Column("run", lambda record: _escaped(record.summary.name or record.summary.preset), left=True, shrinks=18),
     Column("id", lambda record: _escaped(short_id(record.summary)), left=True, shrinks=6, always=True),
-    Column("method", lambda record: fmt.method(record.summary.method), left=True),
+    Column("method", lambda record: _escaped(fmt.method(record.summary.method)), left=True),
     Column("T", lambda record: str(record.summary.timesteps)),
     Column("seed", lambda record: str(record.summary.seed)),
     Column("status", lambda record: status_text(record.verdict.status), left=True, always=True),

@@ -51,6 +51,9 @@ def train(
     rdzv: Rdzv = None,
     inexact: Inexact = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="With --dry-run: measure and say what a process would take, as rbp cost.")
+    ] = False,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Check everything, print a Slurm job file that trains this.")
     ] = False,
@@ -83,7 +86,8 @@ def train(
     takes = asked or Resources()
     if dry_run or slurm:
         words = [preset, *(overrides or [])]
-        print_dry_run(loaded, words, runs, run_id, takes, slurm=slurm or many_nodes, as_json=as_json)
+        job = slurm or many_nodes
+        print_dry_run(loaded, words, runs, run_id, takes, slurm=job, cost=cost, as_json=as_json)
         if several:
             say(f"[dim]once for each of the seeds {', '.join(map(str, several))}, each on a device of its own[/]")
         return

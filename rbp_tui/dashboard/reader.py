@@ -19,13 +19,13 @@ from rbp_tui.dashboard.trends import Trend, TrendReader
 
 TICK_S = 0.1
 LIST_EVERY_S = 0.5
-TRENDS_EVERY_S = 0.5
+TRENDS_EVERY_S = 1.0
 # On a slow file system looking at all runs takes long: it may not take more than this part of the time.
 LISTING_SHARE = 0.05
 # A long file is read in turns of this length, so that other runs are not waited for.
 TURN_S = 0.05
-# The list is handed over at most this often.
-LIST_HAND_OVER_S = 0.25
+# The list is handed over at once, but not twice within this time: a table of many rows is not drawn for nothing.
+LIST_HAND_OVER_S = 0.5
 # A run of which there is more to read at once is handed over this often, to show that something happens.
 BEHIND_HAND_OVER_S = 1.0
 
@@ -55,6 +55,7 @@ class _Watched:
     handed_at: float = float("-inf")
     _fresh: bool = True
     _waiting: list[Event] = field(default_factory=list)
+    _faults: list[Exception] = field(default_factory=list)
 
     @property
     def behind(self) -> bool:
@@ -64,15 +65,16 @@ class _Watched:
     def poll(self) -> None:
         """Take in what is new, or as much of it as one turn allows."""
         until = time.monotonic() + TURN_S
+        self._faults = []
         try:
             for path in sorted(self.run.events().parent.glob("rank*.jsonl")):
                 self.readers.setdefault(path, EventReader(path))
             self._take()
             while self.behind and time.monotonic() < until:
                 self._take()
-            self.problem = self._left_out()
         except Exception as error:  # whatever stands in the files of this run, the others are read
-            self.problem = f"events cannot be read: {error}"
+            self._faults.append(error)
+        self.problem = f"events cannot be read: {self._faults[0]}" if self._faults else self._left_out()
 
     def _take(self) -> None:
         events = self._read()
@@ -99,7 +101,11 @@ class _Watched:
         """The next events. What any rank tells of an attempt comes before the next attempt."""
         newest = []
         for reader in self.readers.values():
-            events = reader.poll_some()
+            try:
+                events = reader.poll_some()
+            except OSError as error:
+                self._faults.append(error)
+                continue
             self._waiting += events
             if reader.behind and events:
                 newest.append(events[-1].attempt)

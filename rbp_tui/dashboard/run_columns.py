@@ -26,7 +26,7 @@ Say: TypeAlias = Callable[[RunRecord, Trend], str]
 
 @dataclass(frozen=True)
 class Column:
-    """`width` is fixed, or where `least` is given that of the longest text, at most; a narrow screen has it at `least`.
+    """`width` is fixed, or where `least` is given the most that the longest text gets; a narrow screen gives it that.
 
     `sort` is the order that its heading stands for, as a field of queries, if any. `always` also says something of a
     run that cannot be read.
@@ -88,16 +88,17 @@ COLUMNS = (
     Column("preset", "the preset it was made from", 24, lambda record, _: record.summary.preset, "preset", least=8),
     Column("name", "the name it was given", 24, lambda record, _: record.summary.name, "name", least=8),
     Column("method", "how gradients are computed", 6, lambda record, _: fmt.method(record.summary.method), "method"),
-    Column("T", "timesteps", 2, lambda record, _: str(record.summary.timesteps), "T", right=True),
-    Column("seed", "the seed", 4, lambda record, _: str(record.summary.seed), "seed", right=True),
+    Column("T", "timesteps", 3, lambda record, _: str(record.summary.timesteps), "T", least=3, right=True),
+    Column("seed", "the seed", 6, lambda record, _: str(record.summary.seed), "seed", least=6, right=True),
     Column("status", "its status in a word", 10, lambda record, _: record.verdict.status, "status", always=True),
-    Column("epoch", "epochs done, and how many there are to be", 7,
-           lambda record, _: f"{record.summary.epoch}/{record.summary.epochs}", "-epoch", right=True),
-    Column("loss", "training loss", 6, lambda record, _: fmt.number(record.summary.train.get("loss")), "loss",
+    Column("epoch", "epochs done, and how many there are to be", 9,
+           lambda record, _: f"{record.summary.epoch}/{record.summary.epochs}", "-epoch", least=9,
            right=True),
+    Column("loss", "training loss", 8, lambda record, _: fmt.number(record.summary.train.get("loss")), "loss",
+           least=8, right=True),
     Column("last %", "newest accuracy of a validation", 6,
            lambda record, _: fmt.percent(record.summary.last.get("top1"), 1), "last", right=True),
-    Column("best %", "best accuracy of a validation, and its epoch", 9, _best, "best", right=True),
+    Column("best %", "best accuracy of a validation, and its epoch", 10, _best, "best", right=True),
     Column("curve", "accuracy of its validations so far", CURVE_WIDTH,
            lambda _, trend: fmt.sparkline(trend, CURVE_WIDTH), ""),
     Column("samples/s", "speed of training", 9, lambda record, _: fmt.thousands(record.summary.samples_per_s), "-speed",
@@ -136,14 +137,14 @@ def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) ->
         return tuple(Placed(column, _natural(column, longest)) for column in COLUMNS if column.name in chosen)
     taken: dict[Column, int] = {}
     free = width
-    for name in BY_WEIGHT:
-        column = BY_NAME[name]
+    for column in (BY_NAME[name] for name in BY_WEIGHT if longest.get(name, 1)):
         least = _natural(column, longest)
         if column.least is not None:
-            least = min(least, max(column.least, len(name)))
-        if least + GAP <= free and longest.get(name, 1):
-            taken[column] = least
-            free -= least + GAP
+            least = min(least, max(column.least, len(column.name)))
+        if least + GAP > free:
+            break  # what is narrower, but matters less, gives its room to those that are there
+        taken[column] = least
+        free -= least + GAP
     placed = []
     for column in (column for column in COLUMNS if column in taken):
         more = min(free, _natural(column, longest) - taken[column])

@@ -9,9 +9,7 @@ import pytest
 from textual.widgets import Static
 from typer.testing import CliRunner
 
-from rbp_engine.preset import load_preset
-from rbp_engine.run import launch
-from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.events import EventWriter, Validation
 from rbp_engine.run.layout import RunDirectory, write_json
 from rbp_engine.run.summary import read_summary
 from rbp_tui.cli import app as rbp
@@ -22,32 +20,13 @@ from rbp_tui.dashboard.screens.monitor import MonitorScreen
 from rbp_tui.dashboard.state import load_state
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 
-STEPS_PER_EPOCH, GIB = 10, 2**30
+GIB = 2**30
 RATE = {1: (0.80, 0.91), 2: (0.82, 0.93), 3: (0.84, 0.95)}
 BPTT = {1: (0.85, 0.93), 2: (0.86, 0.94)}
 
 
-def end_run(runs, run_id, *words, curve, step_s=0.1, peak=GIB):
-    """A run as `rbp train` makes it and its worker leaves it, with the top-1 after each epoch."""
-    run = launch.create(load_preset("digits", words), runs, run_id=run_id, command=["rbp", "train", "digits", *words])
-    events = EventWriter(run.events(), attempt=1)
-    events.write(RunStart(device="cpu", steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0), 0, 1000.0)
-    for epoch, top1 in enumerate(curve):
-        step = (epoch + 1) * STEPS_PER_EPOCH
-        t = 1000.0 + step * step_s
-        events.write(Metrics(epoch, 1.0 - top1, top1, 0.1, 640.0, 1000 * step_s, 1.0), step, t)
-        events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360), step, t)
-    events.close()
-    best = max(curve)
-    reached = {"status": "completed", "epoch": len(curve), "epochs": len(curve), "step": step, "steps": step}
-    scores = {"last": {"top1": curve[-1]}, "best": {"top1": best, "epoch": curve.index(best) + 1}}
-    cost = {"trained_s": step * step_s, "mem_peak": peak, "samples_per_s": 640.0}
-    write_json(run.summary_json, asdict(read_summary(run)) | reached | scores | cost)
-    return run
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, end_run):
     """Two experiments: three seeds of rate_M, the last with another log_every, and two of BPTT, which take longer."""
     runs = tmp_path_factory.mktemp("compare") / "runs"
     for seed, curve in RATE.items():
@@ -223,7 +202,7 @@ async def test_without_runs_it_says_how_to_come_by_some_and_offers_no_dead_keys(
 
 
 @pytest.mark.asyncio
-async def test_it_follows_runs_that_go_on_and_survives_those_that_go(home, until, compare):
+async def test_it_follows_runs_that_go_on_and_survives_those_that_go(home, until, compare, end_run):
     runs = home / "runs"
     going, leaving = (
         end_run(runs, name, *words, curve=[0.5]) for name, words in (("on", ["seed=1"]), ("off", ["T=6"]))

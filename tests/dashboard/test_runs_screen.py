@@ -59,8 +59,8 @@ def notices(app):
 
 
 async def shows(app, pilot, until, count):
-    await until(pilot, lambda: isinstance(app.screen, RunsScreen) and table(app).row_count == count and table(app).display)
-    await pilot.pause()
+    await until(pilot, lambda: isinstance(app.screen, RunsScreen) and table(app).row_count == count)
+    await until(pilot, lambda: table(app).display)
 
 
 async def until_order(app, pilot, until, *ids):
@@ -236,7 +236,7 @@ async def test_runs_go_to_the_trash_and_come_back(home, three, until):
         await pilot.press("space", "space", "x")
         await shows(app, pilot, until, 1)
         assert len(list_trash(three)) == 2 and order(app) == [IDS[0]]
-        assert any("moved 2 runs to the trash; u undoes it" in notice for notice in notices(app))
+        assert any("moved 2 runs to the trash, u undoes it" in notice for notice in notices(app))
         await pilot.press("u")
         await shows(app, pilot, until, 3)
         assert list_trash(three) == []

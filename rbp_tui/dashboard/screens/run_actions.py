@@ -131,10 +131,13 @@ class RunActions(DashboardScreen):
 
     def action_trash(self) -> None:
         """Move the runs to the trash."""
-        ended = [record for record in self.meant if not record.verdict.live]
+        meant = self.meant
+        ended = [record for record in meant if not record.verdict.live]
         if self._any(ended, "move to the trash"):
             self._trashed = []
-            self._do(_folders(ended), "moved {} to the trash; u undoes it", self._move_to_trash)
+            live = len(meant) - len(ended)
+            stays = f"; {count(live)} still going, stop or kill first" if live else ""
+            self._do(_folders(ended), f"moved {{}} to the trash, u undoes it{stays}", self._move_to_trash)
 
     def action_undo(self) -> None:
         """Bring back what was moved to the trash last."""

@@ -48,7 +48,8 @@ class RunsScreen(RunActions):
     NAME = "runs"
     AUTO_FOCUS = "RunTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "query", "filter", id="runs.filter", key_display="/", show=False),
+        # With priority, or what is typed fast behind it would still be taken for keys of the table.
+        Binding("slash", "query", "filter", id="runs.filter", key_display="/", show=False, priority=True),
         Binding("g", "group", "group", id="runs.group", show=False),
         Binding("o", "columns", "columns", id="runs.columns", show=False),
         Binding("greater_than_sign", "sort_by_next(1)", "sort by the next column", id="runs.sort_next", show=False),
@@ -89,9 +90,10 @@ class RunsScreen(RunActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Footer and palette offer only what does something now."""
+        typing = isinstance(self.focused, Input)
         if action in OF_ROWS:
-            return bool(self.rows.cells) and not isinstance(self.focused, Input)
-        return True
+            return bool(self.rows.cells) and not typing
+        return not (action == "query" and typing)
 
     def runs_changed(self) -> None:
         super().runs_changed()
@@ -203,7 +205,7 @@ class RunsScreen(RunActions):
 
     def action_query(self) -> None:
         """Choose the runs that are shown by a query."""
-        self.query_one("#query").focus()
+        self.set_focus(self.query_one("#query"))
 
     @on(Input.Changed, "#query")
     def _query_changed(self, event: Input.Changed) -> None:
@@ -215,7 +217,7 @@ class RunsScreen(RunActions):
 
     @on(Input.Submitted, "#query")
     def _query_done(self) -> None:
-        self.query_one(RunTable).focus()
+        self.set_focus(self.query_one(RunTable))
 
     def action_clear(self) -> None:
         """Leave the filter, take away the marks, then the filter, then what happened since you left."""
@@ -226,10 +228,8 @@ class RunsScreen(RunActions):
             query.value = ""
         elif self.focused is not query:
             self.dashboard.since = ""
-        if self.query_one(RunTable).display:
-            self.query_one(RunTable).focus()
-        else:
-            self.set_focus(None)
+        table = self.query_one(RunTable)
+        self.set_focus(table if table.display else None)
         self.runs_changed()
 
     def action_group(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
@@ -17,7 +16,6 @@ from rbp_engine.run.events import ErrorRaised, EventReader, Metrics, RunStart, S
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.logs import log_files
 from rbp_engine.run.resources import Resources
-from rbp_engine.run.status import last_attempt
 from rbp_engine.run.summary import read_summary
 
 NewRun = Callable[..., RunDirectory]
@@ -37,12 +35,6 @@ def two_process_reference(reference: RunDirectory) -> RunDirectory:
         run = launch.create(load_preset(str(folder / "tiny.toml"), [SYNCHRONISED]), folder / "runs")
         launch.start(run, TWO)
         return run
-
-
-def ranks_of(run: RunDirectory) -> list[psutil.Process]:
-    """The processes that train, in order of their ranks; none until both are there."""
-    launcher = psutil.Process(last_attempt(run)["pid"])
-    return sorted(launcher.children(), key=lambda process: int(process.environ()["RANK"]))
 
 
 def step_of(run: RunDirectory) -> int:
@@ -78,41 +70,6 @@ def test_every_rank_tells_its_own_memory_and_step_time_and_names_its_log(
         out, err = log_files(two_process_reference)[str(rank)]
         assert "started on cpu" in out.read_text() and err.read_text() == ""
     assert not [event for event in EventReader(two_process_reference.events(1)).poll() if event.body.kind == "metrics"]
-
-
-def test_a_run_that_is_preempted_loses_a_process_and_then_its_launcher_comes_out_as_the_uninterrupted_one(
-    two_process_reference: RunDirectory, new_run: NewRun, look: Any
-) -> None:
-    run = new_run(SYNCHRONISED, "train.checkpoint_every=1s")
-    launcher = launch.start(run, TWO)
-    look.first(run, RunStart)
-    os.kill(launcher.pid, signal.SIGUSR1)
-    verdict = look.end(run)
-    saved = look.newest(run).progress.step
-    assert (verdict.status, verdict.reason) == ("preempted", f"received SIGUSR1, saved at step {saved}")
-    assert sorted(path.name for path in look.newest(run).path.glob("rng-*")) == ["rng-rank0.pt", "rng-rank1.pt"]
-
-    launch.start(run)
-    look.first(run, RunStart, attempt=2)
-    ranks_of(run)[1].kill()
-    verdict = look.end(run)
-    assert (verdict.status, verdict.reason) == (
-        "killed", "process 1 was ended by signal 9 (SIGKILL: probably out of memory)"
-    )  # fmt: skip
-
-    launcher = launch.start(run)
-    look.first(run, RunStart, attempt=3)
-    launcher.kill()
-    verdict = look.end(run)
-    assert verdict.status == "lost"
-    look.wait_until(lambda: not processes.processes_of(run), patience_s=5)
-
-    launch.start(run)
-    assert look.end(run).status == "completed"
-    assert look.end(two_process_reference).status == "completed"
-    assert look.story(run) == look.story(two_process_reference)
-    expected = look.weights(two_process_reference)
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
 
 
 def test_a_stop_with_loader_workers_saves_and_leaves_nothing_and_another_number_of_processes_is_asked_about(

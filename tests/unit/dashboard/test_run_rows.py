@@ -93,9 +93,7 @@ def test_every_column_but_the_curve_is_sorted_by_a_field_of_queries():
     assert set(BY_WEIGHT) <= set(BY_NAME)
 
 
-@given(
-    st.fixed_dictionaries({column.name: st.integers(0, 80) for column in STRETCHING}), st.integers(0, 300)
-)
+@given(st.fixed_dictionaries({column.name: st.integers(0, 80) for column in STRETCHING}), st.integers(0, 300))
 def test_columns_fit_the_width_and_a_wider_screen_shows_no_less(longest, width):
     placed, wider = place(longest, width), place(longest, width + 20)
     assert sum(one.width + one.gap for one in placed) <= width

@@ -40,3 +40,8 @@ def test_other_errors_are_told_as_they_are() -> None:
     assert describe(KeyboardInterrupt(), None) == "KeyboardInterrupt"
     assert describe(MemoryError(), None) == "MemoryError"  # the preset could not even be read
     assert "make room, then resume" in describe(OSError(errno.ENOSPC, "No space left on device"), preset())
+
+
+def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on() -> None:
+    error = RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
+    assert "out of memory" in describe(error, preset()) and "data.workers" in describe(error, preset())
