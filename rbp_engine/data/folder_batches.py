@@ -4,23 +4,19 @@ Order and augmentation are functions of seed, epoch and place in the epoch alone
 processes, and nothing has to be saved to go on in the middle of an epoch.
 """
 
-import os
-import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from rbp_engine.data.batch_loader import BatchLoader
 from rbp_engine.data.prefetch import on_device
 from rbp_engine.data.protocol import Batch
 from rbp_engine.data.shares import Batches, evaluation_plan
-
-# A scheduler's or torchrun's, for the rank to save and end.
-PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Reader(Protocol):
@@ -41,8 +37,8 @@ class WorkerTrainBatches:
     """Shuffled, augmented batches of (images [B, C, H, W], labels [B]) on `device`.
 
     `normalise` makes the images of a batch, on the device, what the network sees. `flip` mirrors with probability one
-    half. `workers` processes read, 0 for none but this one; they live for one epoch. `batch_size` counts images over
-    all processes: process `rank` of `world_size` gets its contiguous share of each batch.
+    half. `workers` processes read, 0 for none but this one. `batch_size` counts images over all processes: process
+    `rank` of `world_size` gets its contiguous share of each batch.
     """
 
     def __init__(
@@ -65,7 +61,7 @@ class WorkerTrainBatches:
         self.device = device
         self.seed = seed
         self.flip = flip
-        self.workers = workers
+        self.loader = BatchLoader(_Augmented(reader, seed), workers, device)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -76,8 +72,7 @@ class WorkerTrainBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from the one at position `start` on; those before it are not read."""
-        loader = _loader(_Augmented(self.reader, self.seed), self._plan(epoch, start), self.workers, self.device)
-        for pixels, labels, mirrored in on_device(_unless_damaged(loader), self.device):
+        for pixels, labels, mirrored in on_device(self.loader.load(self._plan(epoch, start)), self.device):
             if self.flip:
                 pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
             yield self.normalise(pixels), labels
@@ -109,21 +104,18 @@ class WorkerEvaluationBatches:
         world_size: int = 1,
     ) -> None:
         self.split = split
-        self.reader = reader
         self.normalise = normalise
         self.device = device
-        self.workers = workers
+        self.loader = BatchLoader(_Plain(reader), workers, device)
         self.plan = evaluation_plan(len(reader.labels), batch_size, rank, world_size)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = (np.arange(places.start, places.stop) for places in self.plan)
-        loader = _loader(_Plain(self.reader), plan, self.workers, self.device)
-        for pixels, labels in on_device(_unless_damaged(loader), self.device):
+        for pixels, labels in on_device(self.loader.load(plan), self.device):
             yield self.normalise(pixels), labels
 
 
-# An item of these data sets is a whole batch. A damaged file is a string among the batches: an exception that crosses
-# from a worker process arrives wrapped in the worker's traceback.
+# An item of these data sets is a whole batch, or a string that says which file is damaged.
 
 
 class _Augmented(Dataset[Any]):
@@ -154,41 +146,3 @@ class _Plain(Dataset[Any]):
         except ValueError as error:
             return str(error)
         return torch.stack(images), torch.from_numpy(self.reader.labels[indices])
-
-
-def _loader(dataset: Dataset[Any], plan: Iterable[Any], workers: int, device: torch.device) -> DataLoader[Any]:
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=plan,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_start_worker,
-        # Without one, starting an epoch would draw from torch's global generator.
-        generator=torch.Generator(),
-    )
-
-
-def _start_worker(number: int) -> None:
-    # torchrun signals the process group of a rank, a scheduler every process of a job: workers that died of it would
-    # take the last checkpoint with them. The rank ends them itself, and they end when it is gone.
-    os.setpgid(0, 0)
-    for number_of_signal in PREEMPTING:
-        signal.signal(number_of_signal, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
-def _started(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The loader with its processes started, which never see these signals: one would end them before _start_worker."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, PREEMPTING)
-    try:
-        return iter(loader)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _unless_damaged(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, ...]]:
-    for batch in _started(loader):
-        if isinstance(batch, str):
-            raise ValueError(batch)
-        yield tuple(batch)

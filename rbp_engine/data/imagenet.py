@@ -71,7 +71,8 @@ def imagenet(
         world_size=world_size,
     )
     record = {"name": "imagenet", "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
-    return Feed(train, validation, test, len(folders.classes), 3, record)
+    loaders = (train.loader, validation.loader, test.loader)
+    return Feed(train, validation, test, len(folders.classes), 3, record, loaders)
 
 
 def _hold_out(images: ImageList, fraction: float) -> tuple[ImageList, ImageList]:

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from rbp_engine.data.batch_loader import BatchLoader
+
 # Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64.
 Batch = tuple[Tensor, Tensor]
 
@@ -45,7 +47,7 @@ class Feed:
     """The batches of a run. `validation` is what each epoch is judged by: held-out samples, or the test set itself.
 
     `record` says which data it was, for `run.json`: whatever decides what was seen (split, hash of its index list,
-    orientation, resize).
+    orientation, resize). `loaders` are those of its sources that may have worker processes.
     """
 
     train: TrainingSource
@@ -54,3 +56,14 @@ class Feed:
     classes: int
     channels: int
     record: dict[str, str]
+    loaders: tuple[BatchLoader, ...] = ()
+
+    def start(self) -> None:
+        """Start all worker processes now; before this process has threads of torch.distributed."""
+        for loader in self.loaders:
+            loader.start()
+
+    def stop(self) -> None:
+        """End them."""
+        for loader in self.loaders:
+            loader.stop()

@@ -101,8 +101,9 @@ def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
     They save and end together, and their launcher after them. To a launcher itself a signal means that it kills what
     has not ended in time, and the next one that it does so at once.
     """
+    several = last_attempt(run).get("world_size", 1) > 1
     for pid in nodes.alive_here(run):
-        several = last_attempt(run).get("world_size", 1) > 1
-        for process in psutil.Process(pid).children() if several else [psutil.Process(pid)]:
-            with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error):  # it has just ended by itself
+            started = psutil.Process(pid)
+            for process in started.children() if several else [started]:
                 process.send_signal(number)

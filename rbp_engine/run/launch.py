@@ -152,6 +152,7 @@ def start(
     except BaseException as error:
         if worker is not None:  # nobody would know of it
             worker.kill()
+        nodes.leave_seat(run, attempt, node)
         if node == 0:
             (run.control / f"attempt-{attempt}").unlink(missing_ok=True)
         if isinstance(error, OSError):

@@ -5,6 +5,7 @@ Every node takes a seat by exclusive file creation, `control/node-<attempt>-<num
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from rbp_engine.run import processes
@@ -34,6 +35,11 @@ def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
     return None
 
 
+def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
+    """Let another have this node's seat: it could not start."""
+    _seat(run, attempt, node).unlink(missing_ok=True)
+
+
 def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
     """Put this node's launcher on record."""
     started = processes.start_time(pid)
@@ -45,10 +51,21 @@ def seats(run: RunDirectory, attempt: int) -> list[dict[str, Any]]:
     return [read_json(path) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
 
 
+def seats_now(run: RunDirectory) -> list[dict[str, Any]]:
+    """Those of the newest attempt."""
+    return seats(run, last_attempt(run).get("attempt", 0))
+
+
+def number_of(run: RunDirectory, pid: int) -> int:
+    """The number of the node whose launcher has this pid, 0 for a run on one node."""
+    here = (pid, socket.gethostname())
+    return next((n for n, seat in enumerate(seats_now(run)) if (seat.get("pid"), seat.get("host")) == here), 0)
+
+
 def launchers(run: RunDirectory) -> list[dict[str, Any]]:
     """What was started for the newest attempt, on every node: pid, pid_started and host of the launcher or worker."""
     attempt = last_attempt(run)
-    return [seat for seat in seats(run, attempt.get("attempt", 0)) if seat] or ([attempt] if attempt else [])
+    return [seat for seat in seats_now(run) if seat] or ([attempt] if attempt else [])
 
 
 def alive_here(run: RunDirectory) -> list[int]:
@@ -61,5 +78,5 @@ def alive_here(run: RunDirectory) -> list[int]:
     ]
 
 
-def _seat(run: RunDirectory, attempt: int, node: int) -> Any:
+def _seat(run: RunDirectory, attempt: int, node: int) -> Path:
     return run.control / f"node-{attempt}-{node}"

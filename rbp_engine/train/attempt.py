@@ -39,9 +39,10 @@ def run_attempt(
 ) -> tuple[str, Ranks]:
     """Returns the status that training has ended with, and the ranks to take leave of."""
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
-    ranks = join(process, device)
     seed_everything(preset.run.seed)
-    feed = build_feed(run, preset, device, rank=ranks.rank, world_size=ranks.size)
+    feed = build_feed(run, preset, device, rank=process.rank, world_size=process.world_size)
+    feed.start()
+    ranks = join(process, device)
     model = build_model(run, preset, feed, device)
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
@@ -104,6 +105,7 @@ def run_attempt(
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
         report_test(model, method, feed.test, recorder, best)
     board.close()
+    feed.stop()
     return status, ranks
 
 

@@ -9,6 +9,7 @@ from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
 from rbp_engine.data.catalog import require
 from rbp_engine.data.events.opening import open_events
 from rbp_engine.data.fake import fake, fake_frames
+from rbp_engine.data.folder_batches import WorkerTrainBatches
 from rbp_engine.data.loading import load
 from rbp_engine.data.protocol import Feed, TrainingSource
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
@@ -104,7 +105,8 @@ def _images_in_memory(
         train_images, held = stratified_split(train_images, held_out)
         validation = EvaluationBatches(held.to(device), normalise, split="held-out", **batches)
     train = _training(data, splits, train_images, normalise, device=device, seed=seed, **batches)
-    return Feed(train, validation, test, splits.classes, splits.channels, {"name": data.name})
+    loaders = (train.loader,) if isinstance(train, WorkerTrainBatches) else ()
+    return Feed(train, validation, test, splits.classes, splits.channels, {"name": data.name}, loaders)
 
 
 def _training(
@@ -112,7 +114,6 @@ def _training(
 ) -> TrainingSource:
     if data.augment_backend == "pil":
         # As above.
-        from rbp_engine.data.folder_batches import WorkerTrainBatches
         from rbp_engine.data.pil_augmentation import PilImages
 
         reader = PilImages(

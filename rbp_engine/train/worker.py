@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.summary import read_summary
@@ -58,10 +58,6 @@ def main(folder: str) -> int:
                 journal.end("failed", reason, told)
         with contextlib.suppress(OSError):  # on a full disk there may be no room for both
             sys.stderr.write(told)
-        if process.world_size > 1:
-            # The interpreter's own end would wait for communication that never comes.
-            sys.stdout.flush()
-            os._exit(EXIT_CODES["failed"])
         return EXIT_CODES["failed"]
     with contextlib.suppress(RuntimeError):  # all is written down; a process that is gone by now does no harm
         ranks.leave()
@@ -90,5 +86,17 @@ def _tell_launcher(process: Process, status: str, stop: StopFlag) -> None:
         os.kill(os.getppid(), signal.SIGTERM)
 
 
+def leave(code: int) -> NoReturn:
+    """End this process at once.
+
+    All is written down. The interpreter's own end takes seconds on a busy machine, and would wait for communication
+    with processes that are gone.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    leave(main(sys.argv[1]))

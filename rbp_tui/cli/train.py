@@ -142,28 +142,34 @@ def start_and_follow(
     patience_s: float = 0.0,
 ) -> int:
     """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
-    from rbp_engine.run import queue
+    from rbp_engine.run import nodes, queue
 
     worker = queue.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
     if worker is None:
         return follow_queued([run], detach=detach, as_json=as_json)
     if detach:
         return report_start(run, as_json=as_json)
-    verdict = follow_live(run, as_json=as_json, owner=True)
+    first = nodes.number_of(run, worker.pid) == 0
+    verdict = follow_live(run, as_json=as_json, owner=True, silent=not first)
     worker.wait()
-    if not as_json:
+    if first and not as_json:
         print_result(run, verdict)
     return EXIT_CODES.get(verdict.status, 1)
 
 
-def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict":
-    """Follow a run in the way that suits stdout; its owner decides about it on Ctrl-C and passes signals on."""
+def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool = False) -> "Verdict":
+    """Follow a run in the way that suits stdout, or in silence.
+
+    Its owner decides about it on Ctrl-C and passes signals on.
+    """
     from rbp_tui.cli.follow import follow
     from rbp_tui.cli.interrupts import Asked, Interrupts
-    from rbp_tui.cli.views import JsonLines, PlainLines, live_picture
+    from rbp_tui.cli.views import JsonLines, PlainLines, Silence, live_picture
 
     interrupts = Interrupts([run]) if owner else None
     tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
+    if silent:
+        return follow(run, Silence(), tick=tick)
     if as_json or not sys.stdout.isatty():
         return follow(run, JsonLines() if as_json else PlainLines(), tick=tick)
     hint = "Ctrl-C: leave it running, stop and save, or kill" if owner else "Ctrl-C leaves; the run goes on"

@@ -40,6 +40,16 @@ class JsonLines:
         """Nothing but events belongs on stdout."""
 
 
+class Silence:
+    """For all nodes of a run but the first, which shows it."""
+
+    def lines(self, lines: list[bytes]) -> None:
+        """Nothing."""
+
+    def show(self, sight: Sight) -> None:
+        """Nothing."""
+
+
 class PlainLines:
     """One line of text for what a log should keep: starts, epochs, warnings, the end."""
 

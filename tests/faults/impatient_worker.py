@@ -9,4 +9,4 @@ status.STALLED_AFTER_S = 2.0
 journal.HEARTBEAT_S = 0.5
 
 if __name__ == "__main__":
-    sys.exit(worker.main(sys.argv[1]))
+    worker.leave(worker.main(sys.argv[1]))

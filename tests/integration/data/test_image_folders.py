@@ -384,6 +384,29 @@ def test_workers_are_in_groups_of_their_own_and_go_when_the_epoch_is_left(
     assert not children() & workers
 
 
+def test_workers_that_were_started_serve_all_epochs_and_evaluations_and_no_others_are_forked(made: Path) -> None:
+    """Also after an epoch that was left before its end."""
+    before = children()
+    started = feed(made, workers=2, held_out=1 / 3)
+    started.start()
+    workers = children() - before
+    assert len(workers) == 6  # two for training, two for held-out images, two for the test set
+    plain = feed(made, held_out=1 / 3)
+    state = torch.get_rng_state()
+    left = started.train.epoch(0)
+    assert same([next(left)], epoch(plain)[:1])
+    left.close()  # type: ignore[attr-defined]
+    for number in (1, 0, 2):
+        assert same(epoch(started, number), epoch(plain, number))
+        assert same(list(started.validation), list(plain.validation))
+        assert children() - before == workers
+    assert same(epoch(started, 2, 1), epoch(plain, 2)[1:])
+    assert same(list(started.test), list(plain.test))
+    assert torch.equal(torch.get_rng_state(), state)
+    started.stop()
+    assert not children() & workers
+
+
 def test_workers_outlive_a_signal_to_all_processes_of_the_job(source: Iterator[tuple[Tensor, Tensor]]) -> None:
     before = children()
     start_both(source)

@@ -20,6 +20,8 @@ def test_each_node_has_a_seat_of_its_own_and_there_are_no_more_than_nodes(make_r
     assert [nodes.take_seat(run, 1, 2) for _ in range(3)] == [0, 1, None]
     assert nodes.gathering(run) is None
     assert nodes.take_seat(run, 2, 2) == 0, "another attempt has seats of its own"
+    nodes.leave_seat(run, 1, 1)
+    assert nodes.take_seat(run, 1, 2) == 1
 
 
 @pytest.mark.parametrize(

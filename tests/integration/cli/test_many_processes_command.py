@@ -1,0 +1,52 @@
+"""`--nproc` and `--nnodes`: what is started, and what is printed for a scheduler."""
+
+import json
+import subprocess
+
+import pytest
+
+NODES = ("--nproc", "4", "--nnodes", "2", "--rdzv", "node1:29400")
+
+
+def test_a_dry_run_shows_the_launcher_of_several_processes_and_makes_nothing(rbp):
+    printed = rbp.json("train", "digits", "--nproc", "2", "--dry-run")
+    assert printed.keys() == {"preset", "command"}
+    words = printed["command"]
+    assert words[words.index("-m") + 1] == "torch.distributed.run"
+    assert words[words.index("--nproc-per-node") + 1] == "2"
+    assert not rbp.runs.exists()
+
+
+def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(rbp):
+    done = rbp("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")
+    assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, capture_output=True).stderr == ""
+    assert f"--id night --resume-or-start --runs-dir {rbp.runs}" in done.stdout
+    assert "srun rbp train digits seed=3 " in done.stdout
+    assert "torch.distributed.run --nnodes 2 --nproc-per-node 4" in done.stderr
+    assert rbp.json("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")["job_file"] == done.stdout
+    assert rbp("train", "digits", "--slurm", "--id", "night").stdout.startswith("#!/bin/bash\n#SBATCH")
+    assert not rbp.runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--nnodes", "2", "--id", "x"), "needs --rdzv"),
+        (("--nnodes", "2", "--rdzv", "node1:29400"), "--nnodes needs --id"),
+        (("--rdzv", "node1:29400"), "--nnodes"),
+        (("--nnodes", "2", "--rdzv", "node1", "--id", "x"), "expected HOST:PORT"),
+        (("--nproc", "0"), "--nproc"),
+    ],
+)
+def test_options_that_do_not_go_together_are_usage_errors(rbp, words, told):
+    assert told in rbp("train", "digits", *words, code=2).stderr
+    assert not rbp.runs.exists()
+
+
+def test_a_run_of_two_processes_is_started_looked_at_and_stopped_and_another_number_is_refused(rbp):
+    run_id = rbp("train", "digits", "T=1", "epochs=500", "batch=256", "--nproc", "2", "--detach").stdout.strip()
+    assert "started on cpu" in rbp("logs", run_id, "--rank", "1").stdout
+    assert rbp.json("stop", run_id)["status"] == "stopped"
+    refused = rbp("resume", run_id, "--nproc", "1", code=2).stderr
+    assert "use --nproc 2, or allow it with --inexact" in refused
+    assert json.loads((rbp.runs / run_id / "run.json").read_text())["resources"]["processes"] == 2
