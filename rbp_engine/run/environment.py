@@ -12,8 +12,8 @@ def worker_defaults(processes: int = 1) -> dict[str, str]:
     One thread per core that a worker may use. Threads that wait for each other sleep instead of spinning: with one
     other busy process on the machine, spinning makes a step 50 times slower. The C library keeps freed memory: given
     back after every layer and fetched again, page by page, it costs a quarter of a step of ResNet-18 (T = 4, B = 32),
-    and keeping it takes 3 to 5 % more at the peak. Threads are not bound to cores: that gains nothing where the machine
-    is free, and where it is not, a thread waits for its core beside a free one.
+    and keeping it takes 3 to 5 % more at the peak. Threads are not bound to cores, which saves no processor
+    time with one worker; with several it has not been measured.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     return {
