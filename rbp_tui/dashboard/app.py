@@ -165,9 +165,10 @@ class Dashboard(App[None]):
         self.notify(message.problem, severity="warning", timeout=15, markup=False)
 
     def _tell_screen(self, what: str) -> None:
-        # There is none left while the app is closing, and one that is being made hears of it all when it is shown.
+        # While the app is closing there is none left, or nothing in it; one that is being made hears of it all when
+        # it is shown.
         screen = self.screen if self.screen_stack else None
-        if isinstance(screen, DashboardScreen) and screen.is_mounted:
+        if isinstance(screen, DashboardScreen) and screen.is_mounted and screen.children:
             getattr(screen, what)()
 
     def record_of(self, run_id: str | None) -> RunRecord | None:

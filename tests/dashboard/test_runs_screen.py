@@ -277,7 +277,7 @@ async def test_several_runs_are_asked_to_stop_and_killing_asks_first(home, three
 
 async def test_several_runs_are_tagged_at_once_and_tags_given_elsewhere_show(home, three, until):
     app = Dashboard(three)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(170, 40)) as pilot:
         await shows(app, pilot, until, 3)
         change_tags(list_runs(three)[0].run, add=["draft"])
         await until(pilot, lambda: "tags" in headings(app))
