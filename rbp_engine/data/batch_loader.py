@@ -44,7 +44,14 @@ class BatchLoader:
         """The items of a plan in its order. Raises ValueError with what is wrong with one."""
         loader = self._loader(plan) if self._started is None else self._started
         self._plan.keys = plan
-        for batch in _with_workers(loader):
+        batches = _with_workers(loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (ConnectionError, EOFError) as error:
+                raise RuntimeError("DataLoader worker (pid unknown) was gone before its batch was fetched") from error
             # An exception that crosses from a worker process would arrive wrapped in the worker's traceback.
             if isinstance(batch, str):
                 raise ValueError(batch)
