@@ -48,7 +48,7 @@ def compare(until):
     async def show(app, pilot, *run_ids):
         await until(pilot, lambda: app.listed)
         app.compare(list(run_ids))
-        await until(pilot, lambda: getattr(app.screen, "groups", ()) and drawn(app))
+        await until(pilot, lambda: getattr(app.screen, "groups", ()) and len(drawn(app)) >= len(app.screen.groups))
         return app.screen
 
     return show
@@ -92,12 +92,13 @@ async def test_differences_are_paired_by_seed_and_settings_that_differ_are_liste
 
 
 @pytest.mark.asyncio
-async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_its_band(app, compare):
+async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_its_band(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
-        rate, bptt = drawn(app)["1★"], drawn(app)["2"]
         values = 100 * np.array(list(RATE.values()))
-        assert np.allclose(rate.y, values.mean(axis=0)) and rate.x.tolist() == [1.0, 2.0]
+        await until(pilot, lambda: np.allclose(drawn(app)["1★"].y, values.mean(axis=0)))  # all seeds have been read
+        rate, bptt = drawn(app)["1★"], drawn(app)["2"]
+        assert rate.x.tolist() == [1.0, 2.0]
         low, high = rate.band
         assert np.allclose(high - low, 2 * values.std(axis=0, ddof=1))
         assert bptt.band is None and np.allclose(bptt.y, 100 * np.array(BPTT[1]))

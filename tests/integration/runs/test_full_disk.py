@@ -35,7 +35,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     yield folder
     for run in folder.iterdir():
         processes.kill_all(RunDirectory(run))
-    subprocess.run(["umount", str(folder)], check=True, timeout=60)
+    # Lazily: a process that was killed may hold it for a moment longer.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=60)
 
 
 def check_failed_well(run: RunDirectory, look: Any) -> None:

@@ -277,12 +277,11 @@ def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_the
         wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
         assert [claims.holder(key) for key in ("cpu-0", "cpu-1")] == [run.id, run.id]
         launcher = read_json(run.run_json)["attempts"][-1]["pid"]
-        victim = psutil.Process(launcher).children()[1]
-        rank = victim.environ()["RANK"]
-        victim.kill()
+        psutil.Process(launcher).children()[1].kill()
         wait_for(lambda: attempts_of(run) == 2)
         (fault,) = read_json(run.run_json)["faults"]
-        assert f"process {rank} was ended by signal 9" in fault["reason"]
+        # Which one: torchrun kills the other at once, and its report tells who was first by whole seconds.
+        assert "was ended by signal 9" in fault["reason"]
         assert control.kill(run).status == "killed"
         assert settled(run) == ["killed"]
     finally:
