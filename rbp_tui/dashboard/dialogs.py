@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -78,17 +79,19 @@ class Help(ModalScreen[None]):
         self.about = about
 
     def compose(self) -> ComposeResult:
-        lines = []
         # Our own first: how to move about in a list, which Textual's widgets tell, is what one tries anyway.
-        for active in sorted(
+        active = sorted(
             self.about.active_bindings.values(), key=lambda active: (not active.binding.id, not active.binding.show)
-        ):
-            binding = active.binding
-            if binding.description and not binding.system:
-                key = self.app.get_key_display(binding)
-                lines.append(f"[b]{key:>12}[/b]  {binding.description}  [dim]{binding.id or ''}[/dim]")
+        )
+        keys = dict.fromkeys(
+            (self.app.get_key_display(one.binding), one.binding.description, one.binding.id or "")
+            for one in active
+            if one.binding.description and not one.binding.system
+        )
+        # A key may be a bracket, so this is no markup.
+        lines = [Text.assemble((f"{key:>12}", "bold"), f"  {does}  ", (name, "dim")) for key, does, name in keys]
         with VerticalScroll(classes="dialog"):
-            yield Static("\n".join(dict.fromkeys(lines)))
+            yield Static(Text("\n").join(lines))
             yield Static("\n[b]ctrl+p[/b] every action, run and preset by name   [b]Esc[/b] close", classes="keys")
             yield Static(f"other keys: by these names under [keys] in {keys_file()}", classes="keys", markup=False)
 

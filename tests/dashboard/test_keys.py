@@ -1,6 +1,7 @@
 """Keys of the user's own."""
 
 import pytest
+from textual.widgets import Static
 
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.keys import keys_file, names_of_keys, read_keys
@@ -87,3 +88,14 @@ async def test_two_actions_on_one_key_are_told_once(keys_toml, dashboard):
             await pilot.press("f5")
         await pilot.pause()
         assert len([note for note in dashboard._notifications if "same key" in note.message]) == 1
+
+
+@pytest.mark.asyncio
+async def test_help_names_every_key_brackets_too(dashboard):
+    async with dashboard.run_test(size=(100, 60)) as pilot:
+        await pilot.press("3")
+        await pilot.pause()
+        await pilot.press("question_mark")
+        await pilot.pause()
+        said = dashboard.screen.query(Static).first().content.plain
+        assert "[  Smooth less  chart.smooth_less" in said and "[/b]" not in said

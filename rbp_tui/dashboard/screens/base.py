@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
+from textual import on
 from textual.screen import Screen
 
 from rbp_tui.dashboard.panels.line import Line
+from rbp_tui.dashboard.widgets.curve_chart import CursorMoved, CurveChart, ViewChanged
 
 if TYPE_CHECKING:
     from rbp_tui.dashboard.app import Dashboard
@@ -49,3 +51,17 @@ class DashboardScreen(Screen[None]):
 
     def trends_changed(self) -> None:
         """A run in the list has new validations."""
+
+
+class ChartScreen(DashboardScreen):
+    """A screen whose charts share one cursor and one view of the x axis."""
+
+    @on(CursorMoved)
+    def _cursor_moved(self, message: CursorMoved) -> None:
+        for chart in self.query(CurveChart):
+            chart.set_cursor(message.x)
+
+    @on(ViewChanged)
+    def _view_changed(self, message: ViewChanged) -> None:
+        for chart in self.query(CurveChart):
+            chart.set_view(*(message.x_range or (None, None)))

@@ -20,7 +20,6 @@ from rbp_tui.dashboard.panels.compared_curves import AXES, CURVES, MEMORY, serie
 from rbp_tui.dashboard.panels.line import Line
 from rbp_tui.dashboard.screens.base import TopBar
 from rbp_tui.dashboard.screens.compare_actions import CompareActions
-from rbp_tui.dashboard.widgets.chart_messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 from rbp_tui.dashboard.widgets.palette import SeriesColours
 
@@ -236,16 +235,6 @@ class CompareScreen(CompareActions):
     @on(Click, "#table")
     def _clicked(self, event: Click) -> None:
         self.choose_row(bisect(self._tops, event.y) - 1)
-
-    @on(CursorMoved)
-    def _cursor_moved(self, message: CursorMoved) -> None:
-        for chart in self.query(CurveChart):
-            chart.set_cursor(message.x)
-
-    @on(ViewChanged)
-    def _view_changed(self, message: ViewChanged) -> None:
-        for chart in self.query(CurveChart):
-            chart.set_view(*(message.x_range or (None, None)))
 
 
 def _height(text: Text) -> int:

@@ -14,14 +14,14 @@ from rbp_engine.report.curves_csv import curves_csv
 from rbp_engine.report.series import MeanCurve
 from rbp_tui.dashboard.export import export
 from rbp_tui.dashboard.panels.compared_curves import AXES, CURVES, MEMORY, ComparedCurves
-from rbp_tui.dashboard.screens.base import DashboardScreen
+from rbp_tui.dashboard.screens.base import ChartScreen
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 
 #: The columns of the exported table, by axis.
 UNITS = {"epoch": "epoch", "step": "step", "time": "seconds", MEMORY: "mem_peak"}
 
 
-class CompareActions(DashboardScreen):
+class CompareActions(ChartScreen):
     """The keys of the Compare screen. The chart has the focus, so its keys work beside these."""
 
     NAME = "compare"

@@ -3,7 +3,7 @@
 import time
 
 from rich.text import Text
-from textual import on, work
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Footer
@@ -23,7 +23,6 @@ from rbp_tui.dashboard.reader import Sight
 from rbp_tui.dashboard.screens.base import TopBar
 from rbp_tui.dashboard.screens.monitor_actions import AXES, MonitorActions
 from rbp_tui.dashboard.standing import Standing, standing
-from rbp_tui.dashboard.widgets.chart_messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 from rbp_tui.dashboard.widgets.palette import SeriesColours
 
@@ -217,13 +216,3 @@ class MonitorScreen(MonitorActions):
     def _show_card(self, run: RunDirectory, facts: CardFacts) -> None:
         if run.id == self.dashboard.opened:
             self.query_one("#card", TextPanel).say(card_text(facts))
-
-    @on(CursorMoved)
-    def _cursor_moved(self, message: CursorMoved) -> None:
-        for chart in self.query(CurveChart):
-            chart.set_cursor(message.x)
-
-    @on(ViewChanged)
-    def _view_changed(self, message: ViewChanged) -> None:
-        for chart in self.query(CurveChart):
-            chart.set_view(*(message.x_range or (None, None)))

@@ -14,7 +14,7 @@ from rbp_tui.dashboard.export import export_run
 from rbp_tui.dashboard.panels.log import TRACEBACK, LogPane
 from rbp_tui.dashboard.panels.seeds import siblings
 from rbp_tui.dashboard.reader import Sight
-from rbp_tui.dashboard.screens.base import DashboardScreen
+from rbp_tui.dashboard.screens.base import ChartScreen
 from rbp_tui.dashboard.standing import Standing
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 
@@ -23,7 +23,7 @@ RESUMABLE = ("stopped", "preempted", "failed", "killed", "lost")
 NEED_A_RUN = ("clone", "find", "export", "compare", "pin", "tag", "note", "axis")
 
 
-class MonitorActions(DashboardScreen):
+class MonitorActions(ChartScreen):
     """The keys of the Monitor. `seen` is the newest of the opened run, also once its folder is gone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
