@@ -7,7 +7,8 @@ from textual import on
 from textual.screen import Screen
 
 from rbp_tui.dashboard.panels.line import Line
-from rbp_tui.dashboard.widgets.curve_chart import CursorMoved, CurveChart, ViewChanged
+from rbp_tui.dashboard.widgets.chart_messages import CursorMoved, ViewChanged
+from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 
 if TYPE_CHECKING:
     from rbp_tui.dashboard.app import Dashboard
