@@ -169,10 +169,11 @@ class Dashboard(App[None]):
         self.notify(message.problem, severity="warning", timeout=15, markup=False)
 
     def _tell_screen(self, what: str) -> None:
-        # While the app is closing there is none left, or nothing in it; one that is being made hears of it all when
-        # it is shown.
+        # While the app is closing, screens lose what is in them; one that is being made hears of it all when it is shown.
+        if not self.is_running:
+            return
         screen = self.screen if self.screen_stack else None
-        if isinstance(screen, DashboardScreen) and screen.is_mounted and screen.children:
+        if isinstance(screen, DashboardScreen) and screen.is_mounted:
             getattr(screen, what)()
 
     def record_of(self, run_id: str | None) -> RunRecord | None:

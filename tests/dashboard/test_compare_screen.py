@@ -96,7 +96,10 @@ async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_its_band(a
     async with app.run_test(size=(80, 24)) as pilot:
         await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
         values = 100 * np.array(list(RATE.values()))
-        await until(pilot, lambda: np.allclose(drawn(app)["1★"].y, values.mean(axis=0)))  # all seeds have been read
+        # All seeds have been read: of the first and the last the mean is the same, but not the deviation.
+        await until(
+            pilot, lambda: drawn(app)["1★"].band is not None and np.ptp(drawn(app)["1★"].band, axis=0).max() < 4.5
+        )
         rate, bptt = drawn(app)["1★"], drawn(app)["2"]
         assert rate.x.tolist() == [1.0, 2.0]
         low, high = rate.band
