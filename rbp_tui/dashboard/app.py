@@ -169,7 +169,7 @@ class Dashboard(App[None]):
         self.notify(message.problem, severity="warning", timeout=15, markup=False)
 
     def _tell_screen(self, what: str) -> None:
-        # While the app is closing, screens lose what is in them; one that is being made hears of it all when it is shown.
+        # While the app is closing, screens lose what is in them; one that is being made hears all when it is shown.
         if not self.is_running:
             return
         screen = self.screen if self.screen_stack else None
