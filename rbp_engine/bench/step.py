@@ -52,10 +52,9 @@ class Case:
 def prepare(case: Case) -> Callable[[int], None]:
     """A function that makes one whole training step on a batch of that many images."""
     torch.manual_seed(0)
-    kernel = {"kernel": case.kernel} if case.ours else {}
-    model = create_model(case.network, num_classes=case.classes, in_channels=case.channels, **kernel).train()
-    if case.ours:
-        model = model.to(memory_format=torch.channels_last)
+    model = create_model(case.network, num_classes=case.classes, in_channels=case.channels, kernel=case.kernel).train()
+    if not case.ours:
+        model = model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
     step = _method_step(model, case) if case.ours else BASELINES[case.method](model, case.timesteps)
     optimizer = create_optimizer(model, "sgd", lr=1e-3)
 
