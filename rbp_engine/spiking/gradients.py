@@ -50,7 +50,7 @@ class NeuronRate(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Seen:
-    """The input [B, …] that a weight's gradient is formed with: `stored`/`per`, so that a rate can be kept as a count."""
+    """The input [B, …] that a weight's gradient is formed with, as `stored`/`per`: a rate is kept as a count."""
 
     stored: Tensor
     per: int = 1

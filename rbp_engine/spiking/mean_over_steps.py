@@ -93,6 +93,9 @@ class MeanStepTensor(Carrier):
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.record(Tensor, draw)
 
+    def lowered(self, weight: Tensor) -> Tensor:
+        return self.tape.record(Tensor, lambda: weight.to(self.dtype))
+
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         first = next(iter(all_carriers(args)))
@@ -166,6 +169,10 @@ class MeanTensor(Carrier):
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.record(Tensor, _missing)
+
+    def lowered(self, weight: Tensor) -> Tensor:
+        self.tape.record(Tensor, _missing)  # has no graph
+        return weight.to(self.dtype)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

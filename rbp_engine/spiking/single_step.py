@@ -67,6 +67,9 @@ class StepTensor(Carrier):
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.record(Tensor, draw)
 
+    def lowered(self, weight: Tensor) -> Tensor:
+        return self.tape.record(Tensor, lambda: weight.to(self.dtype))
+
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         first: Self = next(iter(all_carriers(args)))
