@@ -7,13 +7,21 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test install install-dev lint clean
+.PHONY: demo test faults screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The fault harness with as many trials as docs/many-processes.md tells of; CI does a tenth of them.
+faults: $(VENV)/.installed-dev
+	RBP_FAULT_TRIALS=50 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults
+
+# The pictures of the README, made anew from real runs.
+screenshots: $(VENV)/.installed
+	$(BIN)/python docs/screenshots.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -55,6 +55,7 @@ async def main() -> None:
     app = OneChart()
     async with app.run_test(size=SIZE) as pilot:
         chart = app.query_one(CurveChart)
+        draw = np.random.default_rng(1)
         await pilot.pause()
         for points, count in ((10_000, 4), (1_000_000, 1)):
             whole = noisy(points, count)
@@ -63,6 +64,15 @@ async def main() -> None:
 
             def new_data(number: int, versions: list[list[Series]] = versions) -> None:
                 chart.set_series(versions[number % 2])
+                redraw(chart)
+
+            shaken = [
+                [Series(s.key, s.label, np.sort(s.x + draw.normal(0, 0.3, len(s.x))), s.y) for s in version]
+                for version in versions
+            ]
+
+            def uneven(number: int, shaken: list[list[Series]] = shaken) -> None:
+                chart.set_series(shaken[number % 2])
                 redraw(chart)
 
             def zoom(number: int, points: int = points) -> None:
@@ -78,6 +88,8 @@ async def main() -> None:
                 chart.smoothing = smoothing
                 chart.set_view(None)
                 print(f"  smoothing {smoothing}: new data {median(new_data):6.1f} ms")
+                if smoothing:
+                    print(f"  smoothing {smoothing}: uneven   {median(uneven):6.1f} ms")
                 print(f"  smoothing {smoothing}: zoomed   {median(zoom):6.1f} ms")
             chart.smoothing = 0.0
             chart.y_log = True

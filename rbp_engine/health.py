@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rbp_engine.data.catalog import CATALOG, presence
+from rbp_engine.errors import UserError
 from rbp_engine.machine import MachineError, machine_file, read_machine, runs_directory
 from rbp_engine.preset import list_presets
+from rbp_engine.run import claims
+from rbp_engine.run.devices import pool_of_this_machine
+from rbp_engine.run.entries import entries
+from rbp_engine.run.queue import dispatcher_pid
 
 _GIB: Final = 2**30
 _LOAD_TIMEOUT_S: Final = 180.0
@@ -45,6 +50,7 @@ def examine(runs: Path | None = None) -> Iterator[Finding]:
     yield runs_folder(runs)
     yield presets()
     yield data_sets()
+    yield devices()
     yield logout()
     yield shared_memory(Path("/dev/shm"))
     yield threads()
@@ -182,6 +188,21 @@ def data_sets() -> Finding:
     if not found:
         return Finding("data", "problem", text, "rbp data list")
     return Finding("data", "ok", text)
+
+
+def devices() -> Finding:
+    """What do runs share that wait for a device, and does anything wait in vain?"""
+    try:
+        pool = pool_of_this_machine("auto", "auto")
+        waiting, stale = entries(), claims.stale_claims()
+    except UserError as error:
+        return Finding("devices", "note", str(error))
+    text = f"for rbp train --seeds: {', '.join(map(str, pool.devices))}, {_count(pool.threads, 'CPU thread')} with each"
+    if stale:
+        text += f"; {_count(len(stale), 'claim')} of runs that are gone, free for the next that needs the device"
+    if waiting and dispatcher_pid() is None:
+        return Finding("devices", "note", f"{text}; {_count(len(waiting), 'run')} without a dispatcher", "rbp queue")
+    return Finding("devices", "ok", text)
 
 
 def logout() -> Finding:

@@ -19,7 +19,7 @@ from rbp_engine.preset.messages import describe_value
 from rbp_engine.preset.search import configuration_directory
 from rbp_engine.preset.spelling import did_you_mean
 
-_KEYS: Final = ("runs", "cache", "data", "hooks")
+_KEYS: Final = ("runs", "cache", "cpu_slots", "data", "hooks")
 _HOOKS: Final = ("on_end", "on_failure")
 
 
@@ -28,11 +28,12 @@ class Machine:
     """The settings of this machine; what is not set is None or empty.
 
     `data` maps the name of a data set to the folder that holds it. `on_end` and `on_failure` are shell
-    commands.
+    commands. `cpu_slots` is how many runs share the CPU at a time.
     """
 
     runs: Path | None = None
     cache: Path | None = None
+    cpu_slots: int | None = None
     data: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     on_end: str = ""
     on_failure: str = ""
@@ -115,6 +116,7 @@ def _checked(document: Document) -> Machine:
     machine = Machine(
         runs=check.folder(("runs",), document.values.get("runs")),
         cache=check.folder(("cache",), document.values.get("cache")),
+        cpu_slots=check.count(("cpu_slots",), document.values.get("cpu_slots")),
         data=MappingProxyType({name: folder for name, folder in folders.items() if folder is not None}),
         on_end=check.command(("hooks", "on_end"), hooks.get("on_end", "")),
         on_failure=check.command(("hooks", "on_failure"), hooks.get("on_failure", "")),
@@ -159,6 +161,12 @@ class _Check:
             self.refuse(path, f"expected an absolute path, or one from ~, got {describe_value(value)}")
             return None
         return folder
+
+    def count(self, path: KeyPath, value: object) -> int | None:
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        self.refuse(path, f"expected a whole number from 1 on, got {describe_value(value)}")
+        return None
 
     def command(self, path: KeyPath, value: object) -> str:
         if isinstance(value, str):

@@ -15,6 +15,9 @@ STYLES = {
     "failed": "red",
     "killed": "red",
     "lost": "red",
+    "unreadable": "red",
+    "stale": "yellow",
+    "gone": "red",
 }
 SIGNS = {
     "completed": "■",
@@ -28,6 +31,9 @@ SIGNS = {
     "failed": "✗",
     "killed": "✗",
     "lost": "?",
+    "unreadable": "⊘",
+    "stale": "~",
+    "gone": "∅",
 }
 
 
@@ -47,11 +53,9 @@ def title(summary: Summary) -> str:
 
 def short_id(summary: Summary) -> str:
     """The last four characters, which is enough to name a run; an id that was chosen is short already."""
-    return summary.id[-4:] if summary.id[-5:-4] == "-" else summary.id
+    return short(summary.id)
 
 
-def remaining_s(summary: Summary) -> float | None:
-    """Seconds of training that are left, from the time per step of all attempts together."""
-    if not summary.step or not summary.steps:
-        return None
-    return summary.trained_s / summary.step * (summary.steps - summary.step)
+def short(run_id: str) -> str:
+    """The same, for the id alone."""
+    return run_id[-4:] if run_id[-5:-4] == "-" else run_id

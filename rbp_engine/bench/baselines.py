@@ -4,7 +4,8 @@
     two_pass       rate_M as its paper describes it: T·B without a graph, then the means with one; written plainly
     ann            the floor of a two-pass method: T·B forward and a training step at B, with ReLU in place of neurons
 
-They start from a network of `rbp_engine.models` and take its weights. Images are [B, C, H, W].
+They start from a network of `rbp_engine.models` and take its weights. Images are [B, C, H, W], shown at every timestep,
+or [T, B, C, H, W].
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ def spikingjelly_step(model: nn.Module, timesteps: int) -> Step:
 
     def step(images: Tensor, labels: Tensor) -> None:
         functional.reset_net(model)
-        logits = model(images.unsqueeze(0).repeat(timesteps, 1, 1, 1, 1)).mean(0)
+        logits = model(by_step(images, timesteps)).mean(0)
         F.cross_entropy(logits, labels).backward()
 
     return step
@@ -43,8 +44,8 @@ def ann_step(model: nn.Module, timesteps: int) -> Step:
 
     def step(images: Tensor, labels: Tensor) -> None:
         with torch.no_grad():
-            model(images.repeat(timesteps, 1, 1, 1))
-        F.cross_entropy(model(images), labels).backward()
+            model(by_step(images, timesteps).flatten(0, 1))
+        F.cross_entropy(model(mean(images)), labels).backward()
 
     return step
 
@@ -55,8 +56,8 @@ def two_pass_step(model: nn.Module, timesteps: int) -> Step:
 
     def step(images: Tensor, labels: Tensor) -> None:
         with torch.no_grad():
-            model(images.repeat(timesteps, 1, 1, 1))
-        (F.cross_entropy(model(images), labels) / timesteps).backward()
+            model(by_step(images, timesteps).flatten(0, 1))
+        (F.cross_entropy(model(mean(images)), labels) / timesteps).backward()
 
     return step
 
@@ -66,6 +67,16 @@ BASELINES: dict[str, Callable[[nn.Module, int], Step]] = {
     "two_pass": two_pass_step,
     "ann": ann_step,
 }
+
+
+def by_step(images: Tensor, timesteps: int) -> Tensor:
+    """[T, B, C, H, W]; an image is repeated, as SpikingJelly's and the paper's code do."""
+    return images.unsqueeze(0).repeat(timesteps, 1, 1, 1, 1) if images.ndim == 4 else images
+
+
+def mean(images: Tensor) -> Tensor:
+    """[B, C, H, W], over time."""
+    return images if images.ndim == 4 else images.mean(0)
 
 
 def _replace(model: nn.Module, by: Callable[[nn.Module], nn.Module | None]) -> None:

@@ -1,82 +1,199 @@
-"""Several cases measured side by side: one process each, turn by turn, so that a busy machine is busy for all."""
+"""Several ways to train measured side by side: one process each, turn by turn, so that a busy machine is busy for all.
 
-import dataclasses
+Needs no torch itself.
+"""
+
+import itertools
 import json
 import os
 import statistics
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from rbp_engine.bench.step import Case
+from rbp_engine.bench.measurement import MeasurementError, command, how_it_ended
+from rbp_engine.run import processes
+from rbp_engine.run.environment import worker_defaults
+from rbp_engine.run.layout import RunDirectory
 
-# Variables that change what a step costs; each measurement says which it sets.
-_TUNING = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "LD_PRELOAD", "DNNL_", "ONEDNN_")
+STEP = "rbp_engine.bench.step"
+OURS = "ours"
+# A turn takes so many steps that it lasts this long; on a GPU, where every turn has a process of its own, so many
+# before them do not count.
+TURN_S, WARM_UP_ON_GPU = 0.2, 3
+MEMORY_PROCESSES = 3
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
+class Side:
+    """`run` has the preset; `name` is "ours" for its method, or a baseline of `rbp_engine.bench.baselines`."""
+
+    run: RunDirectory
+    name: str = OURS
+
+
+@dataclass(frozen=True)
 class Measured:
-    """Medians: seconds of a step, processor seconds of all threads, and peak memory over the base in bytes."""
+    """Medians: seconds of a step, processor seconds of all threads, peak memory over the base in bytes.
 
+    `saved` are bytes kept for the backward, `units` the operations in forward passes of the batch at one timestep.
+    """
+
+    device: str
     seconds: float
     cpu_seconds: float
     peak: int
+    saved: int
+    units: float
 
 
 class Process:
-    """A process that takes training steps of one case when it is told to."""
+    """A process that takes training steps of one side when it is told to. Raises MeasurementError where it cannot."""
 
-    def __init__(self, case: Case, environment: Mapping[str, str]) -> None:
-        plain = {key: value for key, value in os.environ.items() if not key.startswith(_TUNING)}
+    def __init__(self, side: Side, environment: Mapping[str, str]) -> None:
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "rbp_engine.bench.step", json.dumps(dataclasses.asdict(case))],
+            command(STEP, side.run, side.name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=plain | dict(environment),
+            env=dict(environment) | processes.marker(side.run),
+            start_new_session=True,  # Ctrl-C is for the process that measures, which ends this one
         )
-        self._answer()
+        try:
+            self.device = str(self._answer()["device"])
+        except BaseException:
+            self.close()
+            raise
 
-    def step(self) -> Measured:
-        """Take one step."""
-        assert self.child.stdin is not None
-        self.child.stdin.write("step\n")
-        self.child.stdin.flush()
-        return Measured(**self._answer())
+    def take(self, steps: int) -> dict[str, float]:
+        """Take so many steps; their means."""
+        return self._ask(str(steps))
+
+    def count(self) -> dict[str, float]:
+        """What a step keeps and computes."""
+        return self._ask("count")
 
     def close(self) -> None:
+        self.child.kill()
+        self.child.communicate()
+
+    def _ask(self, line: str) -> dict[str, Any]:
         assert self.child.stdin is not None
-        self.child.stdin.close()
-        self.child.wait()
+        self.child.stdin.write(f"{line}\n")
+        self.child.stdin.flush()
+        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self.child.stdout is not None
         line = self.child.stdout.readline()
         if not line:
-            raise RuntimeError(f"the benchmark's process ended with exit code {self.child.wait()}")
+            raise MeasurementError(how_it_ended(self.child.wait()))
         answer: dict[str, Any] = json.loads(line)
+        if problem := answer.get("problem"):
+            raise MeasurementError(problem)
         return answer
 
 
+class _Record:
+    """What has been measured of a side so far; its process, where that waits for its next turn."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.process: Process | None = None
+        self.device = ""
+        self.steps = 1
+        self.turns: list[dict[str, float]] = []
+        self.peaks: list[float] = []
+        self.counted: dict[str, float] = {}
+        self.problem: MeasurementError | None = None
+
+    def attempt(self, turn: Callable[["_Record"], None]) -> None:
+        """Take a turn, unless there has been a problem with this side."""
+        if self.problem is None:
+            try:
+                turn(self)
+            except MeasurementError as error:
+                self.problem = error
+                self.close()
+
+    def result(self) -> Measured | MeasurementError:
+        if self.problem is not None:
+            return self.problem
+        return Measured(
+            self.device,
+            statistics.median(turn["seconds"] for turn in self.turns),
+            statistics.median(turn["cpu_seconds"] for turn in self.turns),
+            int(statistics.median(self.peaks or [turn["peak"] for turn in self.turns])),
+            int(self.counted["saved"]),
+            self.counted["units"],
+        )
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.close()
+        self.process = None
+
+
 def measure(
-    cases: Sequence[Case], environments: Sequence[Mapping[str, str]], *, rounds: int, warm_up: int = 1
-) -> list[Measured]:
-    """Medians over `rounds` turns of all cases; each case runs in the environment of the same place."""
-    processes: list[Process] = []
+    sides: Sequence[Side],
+    *,
+    rounds: int,
+    busy: bool = False,
+    on_turn: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measured | MeasurementError]:
+    """Medians over `rounds` turns of all sides; for a side that could not be measured, why.
+
+    Ours run in the environment that the launcher gives a worker, baselines in this process's own; where `busy`, their
+    threads sleep while they wait, as ours do, since with other programs on the machine spinning makes them many times
+    slower. `on_turn` is told how many turns are done, of how many.
+    """
+    records = [_Record(side) for side in sides]
+    turns: list[Callable[[_Record], None]] = [partial(_take_turn, busy=busy)] * rounds + [_count]
+    turns += [_take_peak] * min(rounds, MEMORY_PROCESSES)
     try:
-        for case, environment in zip(cases, environments, strict=True):
-            processes.append(Process(case, environment))
-        taken = [[process.step() for process in processes] for _ in range(warm_up + rounds)]
+        for number, (turn, record) in enumerate(itertools.product(turns, records), start=1):
+            record.attempt(turn)
+            on_turn(number, len(turns) * len(records))
     finally:
-        for process in processes:
-            process.close()
-    return [_median(turns) for turns in zip(*taken[warm_up:], strict=True)]
+        for record in records:
+            record.close()
+    return [record.result() for record in records]
 
 
-def _median(steps: Sequence[Measured]) -> Measured:
-    return Measured(
-        statistics.median(step.seconds for step in steps),
-        statistics.median(step.cpu_seconds for step in steps),
-        int(statistics.median(step.peak for step in steps)),
-    )
+def _take_turn(record: _Record, *, busy: bool) -> None:
+    process = _ready(record, busy=busy)
+    record.turns.append(process.take(record.steps))
+    if record.device != "cpu":
+        record.close()  # the others need the memory
+
+
+def _ready(record: _Record, *, busy: bool) -> Process:
+    """The process of a side after its warm-up; on a CPU it is the same in every turn."""
+    if record.process is None:
+        defaults = worker_defaults()
+        if record.side.name != OURS:
+            defaults = {"OMP_WAIT_POLICY": defaults["OMP_WAIT_POLICY"]} if busy else {}
+        record.process = Process(record.side, defaults | os.environ)
+        record.device = record.process.device
+        record.process.take(1 if record.device == "cpu" else WARM_UP_ON_GPU)
+        record.steps = max(1, round(TURN_S / record.process.take(1)["seconds"]))
+    return record.process
+
+
+def _count(record: _Record) -> None:
+    record.counted = _ready(record, busy=True).count()
+    record.close()
+
+
+def _take_peak(record: _Record) -> None:
+    """On a CPU, in a process of its own whose C library gives back what it frees: tensors count, not its habits."""
+    if record.device != "cpu":
+        return
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "LD_PRELOAD"))}
+    process = Process(record.side, {"OMP_WAIT_POLICY": "PASSIVE"} | plain)
+    try:
+        record.peaks.append(process.take(2)["peak"])
+    finally:
+        process.close()

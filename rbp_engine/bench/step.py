@@ -1,124 +1,121 @@
-"""One way to train, in a process of its own: `python -m rbp_engine.bench.step CASE`, where CASE is a `Case` as JSON.
+"""One way to train, in a process of its own: `python -m rbp_engine.bench.step RUN SIDE`.
 
-It prints one line of JSON when it is ready and one for every line on its stdin, after a training step: its seconds,
-the processor seconds of all threads, and the peak of the resident set over what it was before the first step, in
-bytes. A step is all of it: gradients to None, forward, backward and the optimizer.
+SIDE is "ours", the method of the run's preset, or one of `rbp_engine.bench.baselines`. A line of JSON is printed when
+it is ready, and one for every line on its stdin: for a number, so many training steps (their mean seconds, the
+processor seconds of all threads, and the peak memory over what it was before the first step, in bytes); for `count`,
+what a step keeps and computes. A step is all of it: gradients to None, forward, backward and the optimizer, on one
+batch.
 """
 
-import ctypes
-import dataclasses
-import gc
 import json
-import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from rbp_engine.bench import counts, memory, stand_in
+from rbp_engine.bench.answer import explain
 from rbp_engine.bench.baselines import BASELINES
-from rbp_engine.methods import create_method
-from rbp_engine.models import create_model
-from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.bench.trial import Trial, first_images
+from rbp_engine.methods.protocol import predict
+from rbp_engine.preset import read_resolved
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.train.assembly import build_optimizer
+from rbp_engine.train.device import choose_device, describe_device
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+Step = Callable[[Tensor, Tensor], object]
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """`method` is one of ours, or one of `rbp_engine.bench.baselines`; precision and kernel are for ours alone."""
+class Side:
+    """A network and a way to take a training step with it, on one batch of the data's shape."""
 
-    method: str
-    timesteps: int
-    precision: str = "fp32"
-    kernel: str = "eager"
-    network: str = "resnet18"
-    batch: int = 32
-    channels: int = 3
-    size: int = 32
-    classes: int = 10
+    def __init__(self, run: RunDirectory, preset: "Preset", side: str, device: torch.device) -> None:
+        shape = stand_in.known_shape(preset.data)
+        self.trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+        self.timesteps = preset.method.timesteps
+        self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
+        self.step: Step = self.trial.step if side == "ours" else _baseline_step(self.trial, preset, side)
 
-    @property
-    def ours(self) -> bool:
-        return self.method not in BASELINES
+    def take(self, steps: int) -> dict[str, float]:
+        """Mean seconds and processor seconds of a step."""
+        wall, processor = self.trial.clock(), time.process_time()
+        for _ in range(steps):
+            self.step(self.images, self.labels)
+        return {
+            "seconds": (self.trial.clock() - wall) / steps,
+            "cpu_seconds": (time.process_time() - processor) / steps,
+        }
 
-    @property
-    def name(self) -> str:
-        """As tables show it."""
-        return f"{self.method} {self.precision} {self.kernel}" if self.ours else self.method
+    def count(self, forward_operations: int) -> dict[str, float]:
+        """Bytes kept for the backward, and operations in units of one forward pass of the batch at one timestep."""
+        saved = counts.saved_bytes(self._step_again, self.trial.model.parameters())
+        return {"saved": saved, "units": counts.weighted_operations(self._step_again) / forward_operations}
 
-
-def prepare(case: Case) -> Callable[[int], None]:
-    """A function that makes one whole training step on a batch of that many images."""
-    torch.manual_seed(0)
-    model = create_model(case.network, num_classes=case.classes, in_channels=case.channels, kernel=case.kernel).train()
-    if not case.ours:
-        model = model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
-    step = _method_step(model, case) if case.ours else BASELINES[case.method](model, case.timesteps)
-    optimizer = create_optimizer(model, "sgd", lr=1e-3)
-
-    def whole_step(batch: int) -> None:
-        images, labels = torch.rand(batch, case.channels, case.size, case.size), torch.arange(batch) % case.classes
-        optimizer.zero_grad(set_to_none=True)
-        step(images, labels)
-        optimizer.step()
-
-    return whole_step
+    def _step_again(self) -> None:
+        self.step(self.images, self.labels)
 
 
-def _method_step(model: nn.Module, case: Case) -> Callable[[Tensor, Tensor], None]:
-    method = create_method(case.method, case.timesteps)
+def _baseline_step(trial: Trial, preset: "Preset", name: str) -> Step:
+    # As others train: in torch's own order of dimensions.
+    trial.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
+    backward = BASELINES[name](trial.model, preset.method.timesteps)
+    # Its layers may hold parameters of their own.
+    optimizer = build_optimizer(preset, trial.model)
 
     def step(images: Tensor, labels: Tensor) -> None:
-        method.step(model, images, labels)
+        optimizer.zero_grad(set_to_none=True)
+        backward(images, labels)
+        optimizer.step()
 
     return step
 
 
-def main(words: list[str]) -> None:
-    """Take a step for every line on stdin."""
-    case = Case(**json.loads(words[0]))
+def forward_operations(run: RunDirectory, preset: "Preset", device: torch.device) -> int:
+    """Operations of one forward pass of the batch at one timestep."""
+    ours = Side(run, preset, "ours", device)
+    images = ours.images[:1] if ours.images.ndim == 5 else ours.images
+    return counts.weighted_operations(lambda: predict(ours.trial.model, images, 1))
+
+
+def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
+    """An answer when ready, and one for every line on stdin."""
+    preset = read_resolved(run.preset_toml)
+    device = choose_device(preset.run.device)
     # Compilers and the libraries' own tables belong to the base: a small step makes them.
-    prepare(case)(2)
-    step = prepare(case)
-    base = _reset_peak()
-    _say({"ready": case.name, "base": base})
-    for _ in sys.stdin:
-        wall, processor = time.perf_counter(), time.process_time()
-        step(case.batch)
-        seconds = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - processor}
-        _say(seconds | {"peak": _peak() - base})
+    small = Side(run, preset, name, device)
+    small.step(first_images(small.images, 2), small.labels[:2])
+    del small
+    side = Side(run, preset, name, device)
+    base = memory.reset_peak(device)
+    yield {"device": describe_device(device), "base": base}
+    for line in sys.stdin:
+        if line.strip() == "count":
+            yield side.count(forward_operations(run, preset, device))
+        else:
+            yield side.take(int(line)) | {"peak": memory.peak(device) - base}
 
 
-def _say(what: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
-
-
-def _reset_peak() -> int:
-    """Give back what is free and forget the peak so far, where the system can (Linux); the resident set, in bytes."""
-    gc.collect()
+def main(words: list[str]) -> int:
+    """Answer until stdin ends; the exit code."""
+    run = RunDirectory(Path(words[0]))
     try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):
-        return _peak()
-    return _status("VmRSS")
-
-
-def _peak() -> int:
-    """The largest resident set of this process; not `getrusage`, which may count that of the parent."""
-    try:
-        return _status("VmHWM")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024
+        for answer in serve(run, words[1]):
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever asked has gone
+        return 1
+    except Exception as error:
+        sys.stdout.write(json.dumps({"problem": explain(error, run.code)}) + "\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

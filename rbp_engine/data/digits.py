@@ -3,16 +3,19 @@
 import numpy as np
 import torch
 
+from rbp_engine.data.packaged import read_packaged
 from rbp_engine.data.splits import DataSplits, Images, stratified_split
 
 
 def digits() -> DataSplits:
     """1437 for training, 360 for the test, stratified, split seed 0."""
-    from sklearn.datasets import load_digits
+    table = read_packaged("sklearn", "datasets/data/digits.csv.gz")
+    if table is None:
+        from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+        table = np.column_stack(load_digits(return_X_y=True))
     # 17 grey levels, 0–16, onto 0–255.
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    images = Images(torch.from_numpy(pixels).unsqueeze(1), torch.from_numpy(bunch.target.astype(np.int64)))
+    pixels = np.rint(table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    images = Images(torch.from_numpy(pixels), torch.from_numpy(table[:, -1].astype(np.int64)))
     train, test = stratified_split(images, 360)
     return DataSplits(train, test, classes=10, mean=(0.3053,), deviation=(0.3760,))

@@ -19,6 +19,9 @@ from rbp_engine.data.prefetch import on_device
 from rbp_engine.data.protocol import Batch
 from rbp_engine.data.shares import Batches, evaluation_plan
 
+# A scheduler's or torchrun's, for the rank to save and end.
+PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
 
 class Reader(Protocol):
     """Reads one image at a time. A ValueError says what is wrong with one, in words for the user."""
@@ -170,13 +173,22 @@ def _start_worker(number: int) -> None:
     # torchrun signals the process group of a rank, a scheduler every process of a job: workers that died of it would
     # take the last checkpoint with them. The rank ends them itself, and they end when it is gone.
     os.setpgid(0, 0)
-    for number_of_signal in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for number_of_signal in PREEMPTING:
         signal.signal(number_of_signal, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 
+def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader with its processes started, which never see these signals: one would end them before _start_worker."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PREEMPTING)
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _unless_damaged(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, ...]]:
-    for batch in loader:
+    for batch in _started(loader):
         if isinstance(batch, str):
             raise ValueError(batch)
         yield tuple(batch)

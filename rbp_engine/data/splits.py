@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from rbp_engine.data.stratified import stratified_indices
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,5 @@ def stratified_split(images: Images, held_out: int | float, seed: int = 0) -> tu
 
     Raises ValueError where a class would be empty.
     """
-    from sklearn.model_selection import train_test_split
-
-    index = np.arange(len(images))
-    rest, held = train_test_split(index, test_size=held_out, random_state=seed, stratify=images.labels.numpy())
-    return images.subset(torch.from_numpy(np.sort(rest))), images.subset(torch.from_numpy(np.sort(held)))
+    rest, held = stratified_indices(images.labels.numpy(), held_out, seed)
+    return images.subset(torch.from_numpy(rest)), images.subset(torch.from_numpy(held))

@@ -1,6 +1,6 @@
 """Presets: choices of training runs as strict TOML. Importing this costs neither pydantic nor torch."""
 
-from rbp_engine.preset.diff import Setting, differences
+from rbp_engine.preset.diff import Setting, against_parent, differences
 from rbp_engine.preset.errors import PresetError, Problem
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import FieldInfo, choices, fields
@@ -18,6 +18,7 @@ __all__ = [
     "PresetError",
     "Problem",
     "Setting",
+    "against_parent",
     "choices",
     "differences",
     "experiment_hash",

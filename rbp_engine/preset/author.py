@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.preset.diff import differences
+from rbp_engine.preset.documents import parse_document, read_text
 from rbp_engine.preset.errors import PresetError, Problem
-from rbp_engine.preset.load import LoadedPreset, load_preset, load_text
+from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of
+from rbp_engine.preset.own_code import own_file
 from rbp_engine.preset.resolved import toml_item
-from rbp_engine.preset.search import bundled_folder, configuration_directory, is_path, shown
+from rbp_engine.preset.search import bundled_folder, configuration_directory, find_by_name, is_path, shown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -49,6 +51,56 @@ def create_preset(target: Path, source: str | None = None, words: Sequence[str] 
     return loaded
 
 
+def copy_preset(target: Path, path: Path, *, code: Path | None = None, note: str = "") -> None:
+    """Write a copy of the preset `path`, comments and all, its relative paths made to lead where they did.
+
+    `code` is the folder that its own code is named from where that is not its own, `note` a comment for the first
+    line. Raises `PresetError` for a file that exists, and for a preset that cannot be read.
+    """
+    if os.path.lexists(target):
+        raise PresetError(shown(target), [Problem("", "exists already; choose another name, or edit it")])
+    text = read_text(path)
+    if isinstance(text, Problem):
+        raise PresetError(shown(path), [text])
+    text = (f"# {note}\n" if note else "") + moved_text(text, path, target, code=code)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        raise PresetError(shown(target), [Problem("", f"cannot be written: {error.strerror}")]) from error
+
+
+def moved_text(text: str, path: Path, target: Path, *, code: Path | None = None) -> str:
+    """The text of the preset `path` as it must read in the file `target`, for the same parent and own code.
+
+    `code` is the folder that its own code is named from where that is not its own. A text that is no TOML stays as
+    it is. Raises `PresetError` where the parent is missing, or has the name of the copy.
+    """
+    document = parse_document(text, path)
+    if isinstance(document, Problem):
+        return text
+    moved: dict[tuple[str, ...], str] = {}
+    parent = parent_of(path, text)
+    if parent is not None:
+        moved[("extends",)] = _extends(target, parent, document.values["extends"])
+    for section in ("model", "data"):
+        values = document.values.get(section)
+        name = str(values.get("name", "")) if isinstance(values, dict) else ""
+        file = own_file(name)
+        if file is not None and not Path(file).expanduser().is_absolute():
+            moved[(section, "name")] = _relative((code or path.parent) / file, target) + name.removeprefix(file)
+    import tomlkit
+
+    content: Any = tomlkit.parse(text)
+    changed = False
+    for (*tables, key), value in moved.items():
+        place = content[tables[0]] if tables else content
+        if place[key] != value:
+            place[key], changed = value, True
+    return tomlkit.dumps(content) if changed else text
+
+
 def comes_with_rbp(path: Path) -> bool:
     """Whether a preset is one of the bundled ones, which an update would write over; a checkout's own are not."""
     folder = os.path.realpath(path.parent)
@@ -74,8 +126,7 @@ def _text(target: Path, base: LoadedPreset, changed: LoadedPreset, source: str |
         section, _, name = setting.key.partition(".")
         value = setting.here
         if setting.key in changed.own_code:  # given from here, but read from where the preset lies
-            file = os.path.relpath(changed.own_code[setting.key].path, target.absolute().parent)
-            value = f"{file}:{value.rpartition(':')[2]}"
+            value = f"{_relative(changed.own_code[setting.key].path, target)}:{value.rpartition(':')[2]}"
         sections.setdefault(section, tomlkit.table()).add(name, toml_item(value))
     for section, table in sections.items():
         document.add(tomlkit.nl())
@@ -90,7 +141,13 @@ def _extends(target: Path, path: Path, source: str) -> str:
             problem = Problem("", f"cannot extend {source}, a preset of its own name; choose another name")
             raise PresetError(shown(target), [problem])
         beside = target.parent / f"{source}.toml"
-        if not os.path.lexists(beside) or os.path.realpath(beside) == os.path.realpath(path):
+        found = beside if os.path.lexists(beside) else find_by_name(source)
+        if found is not None and os.path.realpath(found) == os.path.realpath(path):
             return source
-    relative = os.path.relpath(path, target.absolute().parent)
+    relative = _relative(path, target)
     return relative if is_path(relative) else f"./{relative}"
+
+
+def _relative(path: Path, target: Path) -> str:
+    """A path as it is written in the file `target`."""
+    return os.path.relpath(path.absolute(), target.absolute().parent)

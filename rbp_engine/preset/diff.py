@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.fields import fields
+from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -34,3 +35,13 @@ def differences(here: "Preset", there: "Preset") -> list[Setting]:
         if one != other:
             found.append(Setting(info.key, one, other, info.role))
     return found
+
+
+def against_parent(loaded: LoadedPreset, text: str | None = None) -> tuple[str, list[Setting]]:
+    """The name of the preset that this one extends, "defaults" if none, and what differs.
+
+    `text` is what the preset was loaded from where that is not what its file holds. Raises `PresetError`.
+    """
+    parent = parent_of(loaded.path, text)
+    there = load_text("", loaded.path) if parent is None else load_preset(str(parent))
+    return "defaults" if parent is None else there.name, differences(loaded.preset, there.preset)

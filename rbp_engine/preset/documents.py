@@ -21,6 +21,12 @@ class Document:
 
 def read_document(path: Path) -> Document | Problem:
     """Read a TOML file; a file that cannot be read, is not UTF-8 or is not TOML gives its problem instead."""
+    text = read_text(path)
+    return text if isinstance(text, Problem) else parse_document(text, path)
+
+
+def read_text(path: Path) -> str | Problem:
+    """Read a text file as it is, line ends included; one that cannot be read or is not UTF-8 gives its problem."""
     try:
         content = path.read_bytes()
     except IsADirectoryError:
@@ -31,11 +37,10 @@ def read_document(path: Path) -> Document | Problem:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Problem("", f"cannot be read: {reason}")
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return Problem("", f"is not UTF-8 text (byte 0x{content[error.start]:02x})", line)
-    return parse_document(text, path)
 
 
 def parse_document(text: str, path: Path) -> Document | Problem:

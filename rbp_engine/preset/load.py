@@ -51,15 +51,12 @@ def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPre
 
     Raises `PresetError` as `load_preset` does.
     """
-    document = parse_document(text, path)
-    if isinstance(document, Problem):
-        raise PresetError(shown(path), [document])
-    return _load(document, overrides)
+    return _load(_parsed(text, path), overrides)
 
 
-def parent_of(path: Path) -> Path | None:
-    """The file that a preset extends, None if it has no parent. Raises `PresetError`."""
-    document = _read(path)
+def parent_of(path: Path, text: str | None = None) -> Path | None:
+    """The file that a preset extends, or would if it held `text`; None if it has no parent. Raises `PresetError`."""
+    document = _read(path) if text is None else _parsed(text, path)
     return _parent([document]) if "extends" in document.values else None
 
 
@@ -127,7 +124,14 @@ def read_resolved(path: Path) -> "Preset":
 
 
 def _read(path: Path) -> Document:
-    document = read_document(path)
+    return _usable(read_document(path), path)
+
+
+def _parsed(text: str, path: Path) -> Document:
+    return _usable(parse_document(text, path), path)
+
+
+def _usable(document: Document | Problem, path: Path) -> Document:
     if isinstance(document, Problem):
         raise PresetError(shown(path), [document])
     return document

@@ -23,7 +23,7 @@ TITLE_SETTINGS = 3
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one experiment, one for each seed.
+    """The runs of one experiment, one for each seed; or one of them, where each run stands for itself.
 
     `last` and `best` are top-1 fractions, of complete runs alone where there is one; the differences are those over the
     seeds that the baseline has, too: this experiment minus the baseline. None where nothing is known. `epoch_s` and
@@ -43,6 +43,11 @@ class Group:
     mem_peak: float | None
     notes: tuple[str, ...]
 
+    @property
+    def counting(self) -> list[Recorded]:
+        """The runs that accuracies are taken of."""
+        return _counting(self.runs)
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -58,39 +63,44 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The groups, the baseline first, else in the order in which runs were named."""
+    """The groups, the baseline first, else in the order in which runs were named; with `each_run` each is one run."""
 
     groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
     left_out: tuple[LeftOut, ...]
+    each_run: bool = False
 
 
-def compare(runs: Iterable[RunDirectory], baseline: RunDirectory | None = None) -> Comparison:
+def compare(
+    runs: Iterable[RunDirectory], baseline: RunDirectory | None = None, *, each_run: bool = False
+) -> Comparison:
     """Group runs by experiment; the baseline is the experiment of that run, else of the first one that is named.
 
-    Of several runs of one experiment and seed the newest counts, complete ones before others. Reads summaries and
-    presets and the head of the events, so that it may be called again while the runs go on.
+    Of several runs of one experiment and seed the newest counts, complete ones before others. With `each_run` every run
+    is a group of its own, and differs from the run of the baseline that has its seed. Reads summaries and presets and
+    the head of the events, so that it may be called again while the runs go on.
     """
     directories = list(dict.fromkeys([*([baseline] if baseline else []), *runs]))
     read = [read_recorded(run) for run in directories]
+    known = [one for one in read if isinstance(one, Recorded)]
     left_out = [one for one in read if isinstance(one, LeftOut)]
-    counting, older = newest_by_seed(one for one in read if isinstance(one, Recorded))
-    by_experiment: dict[tuple[str, str], list[Recorded]] = {
-        one.experiment: [] for one in read if isinstance(one, Recorded)
-    }
-    for one in counting:
+    counting, older = newest_by_seed(known)
+    by_experiment: dict[tuple[str, str], list[Recorded]] = {one.experiment: [] for one in known}
+    for one in known if each_run else counting:
         by_experiment[one.experiment].append(one)
     groups = [sorted(members, key=lambda one: one.summary.seed) for members in by_experiment.values()]
-    titles = _titles(groups)
-    made = tuple(
-        _group(members, title, groups[0], is_baseline=members is groups[0])
-        for members, title in zip(groups, titles, strict=True)
-    )
-    return Comparison(made, tuple(_differences(groups)), (*left_out, *older))
+    baseline_runs = [one for one in counting if groups and one.experiment == groups[0][0].experiment]
+    if each_run:
+        groups = [[one] for members in groups for one in members]
+    titles = _titles(groups, each_run=each_run)
+    made = tuple(_group(members, title, baseline_runs) for members, title in zip(groups, titles, strict=True))
+    return Comparison(made, tuple(_differences(groups)), (*left_out, *([] if each_run else older)), each_run)
 
 
-def _group(members: list[Recorded], title: str, baseline: list[Recorded], *, is_baseline: bool) -> Group:
+def _group(members: list[Recorded], title: str, baseline: list[Recorded]) -> Group:
+    is_baseline = members[0].experiment == baseline[0].experiment
     last, best = _accuracies(members, "last"), _accuracies(members, "best")
+    theirs = _accuracies(baseline, "last")
     return Group(
         title=title,
         experiment=members[0].summary.experiment,
@@ -98,19 +108,23 @@ def _group(members: list[Recorded], title: str, baseline: list[Recorded], *, is_
         runs=tuple(members),
         last=_spread(last.values()),
         best=_spread(best.values()),
-        last_difference=None if is_baseline else _paired(last, _accuracies(baseline, "last")),
+        last_difference=None if is_baseline else _paired(last, theirs),
         best_difference=None if is_baseline else _paired(best, _accuracies(baseline, "best")),
         epoch_s=_mean([_epoch_s(one) for one in members]),
         samples_per_s=_mean([_samples_per_s(one) for one in members]),
         mem_peak=max((peak for one in members if (peak := one.summary.mem_peak)), default=None),
-        notes=tuple(_notes(members)),
+        notes=(*_notes(members), *([] if is_baseline else _unpaired(last, theirs))),
     )
 
 
+def _counting(members: Sequence[Recorded]) -> list[Recorded]:
+    """Beside complete runs, those that have not ended or ended before do not count."""
+    return [one for one in members if one.completed] or list(members)
+
+
 def _accuracies(members: Sequence[Recorded], which: str) -> dict[int, float]:
-    """The top-1 of each seed that has one; beside complete runs, those that ended before do not count."""
-    counting = [one for one in members if one.completed] or members
-    found = {one.summary.seed: getattr(one.summary, which).get("top1") for one in counting}
+    """The top-1 of each seed that has one."""
+    found = {one.summary.seed: getattr(one.summary, which).get("top1") for one in _counting(members)}
     return {seed: top1 for seed, top1 in found.items() if top1 is not None}
 
 
@@ -143,7 +157,16 @@ def _samples_per_s(one: Recorded) -> float | None:
     return one.preset.data.batch_size * one.summary.step / one.summary.trained_s
 
 
-def _titles(groups: Sequence[Sequence[Recorded]]) -> list[str]:
+def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]:
+    """Which seeds the differences are without, if they are not those of all."""
+    shared = sorted(ours.keys() & theirs.keys())
+    if shared and shared != sorted(ours):
+        yield f"Δ over the seeds that the baseline has, too: {', '.join(map(str, shared))}"
+    elif ours and theirs and not shared:
+        yield "no Δ: no seed is the baseline's, too"
+
+
+def _titles(groups: Sequence[Sequence[Recorded]], *, each_run: bool) -> list[str]:
     """Preset, method and T of each experiment, and what else tells it from the others while that is little."""
     tables = [members[0].settings for members in groups]
     others = [key for key in differing(tables) if key not in IN_TITLE] if tables else []
@@ -153,10 +176,14 @@ def _titles(groups: Sequence[Sequence[Recorded]]) -> list[str]:
         words = [one_line(first.preset), method(first.method), f"T={first.timesteps}"]
         if len(others) <= TITLE_SETTINGS:
             words += label_words({key: members[0].settings.get(key) for key in others})
+        if each_run:
+            words.append(f"seed {first.seed}")
         titles.append(" · ".join(words))
-    # The same settings, but the user's own code or the software's version has changed.
+    # The same settings, but the user's own code or the software's version has changed; or the same run again.
     return [
-        f"{title} · {members[0].summary.experiment[:8]}" if titles.count(title) > 1 else title
+        f"{title} · {members[0].run.id if each_run else members[0].summary.experiment[:8]}"
+        if titles.count(title) > 1
+        else title
         for title, members in zip(titles, groups, strict=True)
     ]
 

@@ -41,7 +41,7 @@ def method_rank(name: str) -> tuple[int, str]:
 
 def one_line(text: str) -> str:
     """The text without line breaks and control characters: names may come with a stranger's run."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return text if text.isprintable() else "".join(character if character.isprintable() else " " for character in text)
 
 
 def setting(key: str, value: object) -> str:

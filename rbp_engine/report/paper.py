@@ -84,7 +84,7 @@ def wanted(runs: Iterable[RunDirectory]) -> tuple[list[Wanted], list[str]]:
     troubles: list[str] = []
     for entry in list_presets():
         try:
-            cells = _cells(entry.name)
+            cells = cells_of(entry.name)
         except PresetError as error:
             troubles.append(f"preset {entry.name}: {error}")
             continue
@@ -100,7 +100,7 @@ def wanted(runs: Iterable[RunDirectory]) -> tuple[list[Wanted], list[str]]:
     return lacking, troubles
 
 
-def _cells(name: str) -> dict[tuple[str, int], str | PresetError]:
+def cells_of(name: str) -> dict[tuple[str, int], str | PresetError]:
     """The experiment of every figure of a preset, or why there is none."""
     paper = load_preset(name).preset.paper
     cells: dict[tuple[str, int], str | PresetError] = {}

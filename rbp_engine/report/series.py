@@ -5,9 +5,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rbp_engine.report.collect import Recorded
 from rbp_engine.report.spread import Spread, spread
 from rbp_engine.run.events import Metrics, System, Validation, read_events
+
+Floats = NDArray[np.float64]
+
+#: Points that a mean of curves has at most where they have none in common.
+MEAN_POINTS = 5000
 
 
 @dataclass(frozen=True)
@@ -16,6 +24,16 @@ class Course:
 
     top1: dict[int, float]
     loss: dict[int, float]
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """The mean of `count` curves at each x and their sample standard deviation (n - 1), None for a single curve."""
+
+    x: Floats
+    mean: Floats
+    std: Floats | None
+    count: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,36 @@ def over_seeds(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
     """The spread at each epoch that every seed has, in order: a mean over fewer seeds would jump where one ends."""
     common = set.intersection(*(set(curve) for curve in curves)) if curves else set()
     return {epoch: spread([curve[epoch] for curve in curves]) for epoch in sorted(common)}
+
+
+def mean_curve(curves: Iterable[tuple[Floats, Floats]]) -> MeanCurve | None:
+    """The mean of curves, each given as x and y, over the x that all of them reach; None where there is no such x.
+
+    Where they have their points at the same x, as evaluations have by epochs, those are taken; else, as by seconds, a
+    curve goes in a straight line from point to point. What is not finite is left out, and of points with one x all but
+    the first.
+    """
+    known = [one for x, y in curves if len((one := _ascending(x, y))[0])]
+    if not known:
+        return None
+    start, end = max(x[0] for x, _ in known), min(x[-1] for x, _ in known)
+    if start > end:
+        return None
+    places = known[0][0]
+    if any(not np.array_equal(x, places) for x, _ in known):
+        places = np.unique(np.concatenate([x for x, _ in known]))
+    places = places[(places >= start) & (places <= end)]
+    if len(known) > 1 and len(places) > MEAN_POINTS:
+        places = np.linspace(start, end, MEAN_POINTS)
+    values = np.stack([np.interp(places, x, y) for x, y in known])
+    std = values.std(axis=0, ddof=1) if len(known) > 1 else None
+    return MeanCurve(places, values.mean(axis=0), std, len(known))
+
+
+def _ascending(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    finite = np.isfinite(x) & np.isfinite(y)
+    places, first = np.unique(x[finite], return_index=True)
+    return places, y[finite][first]
 
 
 def by_timesteps(values: Iterable[tuple[int, float | None]]) -> dict[int, Spread]:

@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from rbp_engine.run import nodes, processes
+from rbp_engine.run import nodes, processes, queue
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import ENDED, Verdict, judge, last_attempt
@@ -19,7 +19,12 @@ POLL_S = 0.1
 
 
 def request_stop(run: RunDirectory) -> None:
-    """Ask the worker to save at the next step boundary and end as `stopped`; returns at once."""
+    """Ask the worker to save at the next step boundary and end as `stopped`; returns at once.
+
+    A run that is queued leaves the queue, and has stopped.
+    """
+    if queue.withdraw(run):
+        return
     try:
         run.stop_request.touch()
     except OSError as error:
@@ -38,6 +43,7 @@ def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
     request_stop(run)
     asked = time.monotonic()
     signalled = False
+    verdict = judge(run)
     while verdict.live:
         waited = time.monotonic() - asked
         if not signalled and waited > SIGNAL_AFTER_S:
@@ -51,7 +57,12 @@ def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
 
 
 def kill(run: RunDirectory) -> Verdict:
-    """SIGKILL every process of the run and mark it `killed`. What was not in a checkpoint is lost."""
+    """SIGKILL every process of the run and mark it `killed`. What was not in a checkpoint is lost.
+
+    A run that is queued leaves the queue, and has stopped.
+    """
+    if queue.withdraw(run):
+        return judge(run)
     verdict = judge(run)
     if verdict.status not in ("lost",) and not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
@@ -59,6 +70,8 @@ def kill(run: RunDirectory) -> Verdict:
     elsewhere = sorted(set(hosts) - {socket.gethostname()})
     if verdict.live and hosts and len(elsewhere) == len(set(hosts)):
         raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
+    with contextlib.suppress(OSError):  # a full disk must not keep a run alive
+        run.kill_request.touch()
     try:
         count = processes.kill_all(run)
     except TimeoutError as error:

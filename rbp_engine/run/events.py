@@ -11,14 +11,17 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+from rbp_engine.run.json_fields import LARGEST, LATEST_T, fields_of
 from rbp_engine.run.layout import json_text
 
 VERSION = 1
-READ_AT_ONCE = 8 * 2**20
+READ_AT_ONCE = 2**17
+LONGEST_LINE = 2**22  # what is longer is no event
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,12 @@ class WarningRaised:
 
 @dataclass(frozen=True)
 class ErrorRaised:
+    """`about_others`: it only says that another process of the run is gone; that one's own word tells why."""
+
     kind: ClassVar[str] = "error"
     message: str
     traceback: str | None = None
+    about_others: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,7 @@ KINDS: dict[str, type[Body]] = {
         RunEnd,
     )
 }
-_FIELDS = {name: frozenset(field.name for field in fields(kind)) for name, kind in KINDS.items()}
+_envelope = itemgetter("seq", "t", "attempt", "rank", "step")
 
 
 @dataclass(frozen=True)
@@ -186,16 +192,34 @@ def to_json(event: Event) -> str:
 def from_json(line: str | bytes) -> Event | None:
     """The event in a line; None for what is no event, an unknown kind, or another version of the schema."""
     try:
-        value = json.loads(line)
-        kind = KINDS[value["kind"]]
+        return _event(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _event(value: Any) -> Event | None:
+    try:
         if value["v"] != VERSION:
             return None
-        body = kind(**{key: value[key] for key in _FIELDS[kind.kind] if key in value})
-        return Event(
-            int(value["seq"]), float(value["t"]), int(value["attempt"]), int(value["rank"]), int(value["step"]), body
-        )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        kind = KINDS[value["kind"]]
+        seq, t, attempt, rank, step = _envelope(value)
+        whole = type(seq) is type(attempt) is type(rank) is type(step) is int
+        if not (whole and 0 <= t <= LATEST_T and 0 <= seq < LARGEST and 0 <= step < LARGEST and attempt >= 0 <= rank):
+            return None
+        return Event(seq, float(t), attempt, rank, step, kind(**fields_of(kind, value)))
+    except (ValueError, KeyError, TypeError):
         return None
+
+
+def _events(lines: list[bytes]) -> list[Event]:
+    """The events among the lines. Read as one JSON array they take half the time, unless a line is no JSON."""
+    try:
+        values = json.loads(b"[%b]" % b",".join(lines))
+        if len(values) == len(lines):
+            return [event for event in map(_event, values) if event is not None]
+    except (ValueError, RecursionError):
+        pass
+    return [event for event in map(from_json, lines) if event is not None]
 
 
 class EventWriter:
@@ -232,36 +256,68 @@ class EventWriter:
 
 
 class EventReader:
-    """Follows one events file by its byte offset; a line that has no end yet is held back."""
+    """Follows one events file by its byte offset; a line that has no end yet is held back.
+
+    `behind` says that the last call has left something to read, `left_out` counts lines that were no events: damaged,
+    of another version, or too long.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.behind = False
+        self.left_out = 0
         self._offset = 0  # behind the last complete line: a resuming writer puts another in the place of a torn one
+        self._in_long_line = False
 
     def poll(self) -> list[Event]:
         """The events that have come since the last call; none where the file is not there (yet)."""
-        events: list[Event] = []
-        for line in self.poll_lines():
-            event = from_json(line)
-            if event is not None:
-                events.append(event)
+        events = self.poll_some()
+        while self.behind:
+            events += self.poll_some()
+        return events
+
+    def poll_some(self) -> list[Event]:
+        """The next events, as many as there are in READ_AT_ONCE bytes of the file."""
+        lines = self.poll_some_lines()
+        events = _events(lines)
+        self.left_out += len(lines) - len(events)
         return events
 
     def poll_lines(self) -> list[bytes]:
         """The complete lines that have come since the last call, as they stand in the file."""
+        lines = self.poll_some_lines()
+        while self.behind:
+            lines += self.poll_some_lines()
+        return lines
+
+    def poll_some_lines(self) -> list[bytes]:
+        """The next complete lines in READ_AT_ONCE bytes of the file; a line longer than LONGEST_LINE is passed over."""
+        self.behind = False
         try:
             with self.path.open("rb") as file:
-                self._offset = min(self._offset, file.seek(0, os.SEEK_END))
+                size = file.seek(0, os.SEEK_END)
+                if size < self._offset:  # a torn line was cut off
+                    self._offset, self._in_long_line = size, False
                 file.seek(self._offset)
-                lines: list[bytes] = []
-                rest = b""
-                while chunk := file.read(READ_AT_ONCE):
-                    *complete, rest = (rest + chunk).split(b"\n")
-                    lines += complete
-                    self._offset += sum(len(line) + 1 for line in complete)
-                return lines
-        except FileNotFoundError:
+                chunk = file.read(READ_AT_ONCE)
+                if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
+                    chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
+        except (FileNotFoundError, IsADirectoryError):
             return []
+        self.behind = self._offset + len(chunk) < size
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            if len(chunk) == LONGEST_LINE:
+                self._offset += len(chunk)
+                self._in_long_line = True
+            return []
+        self._offset += end
+        lines = chunk[: end - 1].split(b"\n")
+        if self._in_long_line:
+            del lines[0]
+            self.left_out += 1
+            self._in_long_line = False
+        return lines
 
 
 def supersede(events: Iterable[Event]) -> list[Event]:
@@ -276,17 +332,32 @@ def supersede(events: Iterable[Event]) -> list[Event]:
 
 def superseded(old: Event, event: Event, start: RunStart) -> bool:
     """Whether the attempt that begins with this event, a `RunStart`, does again what an event before it tells."""
-    if old.attempt >= event.attempt:
-        return False
+    epoch = old.body.epoch if isinstance(old.body, Validation) else None
+    return bool(done_again(old.attempt, old.step, epoch, event, start))
+
+
+def done_again(attempt: Any, step: Any, validated_epoch: Any, event: Event, start: RunStart) -> Any:
+    """The same of the numbers of an event, or of arrays of them: the epoch is that of a validation, else None."""
+    again = step > event.step
     # A checkpoint made during an evaluation does not contain it, though no step lies between the two.
-    if isinstance(old.body, Validation) and start.epoch is not None and old.body.epoch > start.epoch:
-        return True
-    return old.step > event.step
+    if validated_epoch is not None and start.epoch is not None:
+        again = again | (validated_epoch > start.epoch)
+    return (attempt < event.attempt) & again
 
 
 def read_events(path: Path) -> list[Event]:
     """All events of a file that still count."""
     return supersede(EventReader(path).poll())
+
+
+def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
+    """The events in the last bytes of a file, at most `size`; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return _events(file.read().split(b"\n"))
+    except OSError:
+        return []
 
 
 def _mend(file: int) -> int:

@@ -4,14 +4,13 @@ In this order: the word of rank 0; the error of the first rank that failed, from
 torch.distributed; a signal in the launcher's log; a traceback in it. Exit codes say nothing.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.run.events import ErrorRaised, Event, RunEnd, read_events
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.events import ErrorRaised, Event, RunEnd, read_last_events
+from rbp_engine.run.layout import RunDirectory, read_json
 
 
 def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
@@ -19,49 +18,56 @@ def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
     for event in reversed(list(_events(run, 0, attempt["attempt"]))):
         if isinstance(event.body, RunEnd):
             return event.body.status, event.body.reason
-    if (error := first_error(run, attempt["attempt"])) is not None:
-        return "failed", error
-    if (error := _error_file(run, since=attempt.get("t", 0.0))) is not None:
-        return "failed", error
+    errors = _errors(run, attempt["attempt"])
+    own = [told for told, about_others in errors if not about_others]
+    if own or (own := _error_files(run, since=attempt.get("t", 0.0))):
+        return "failed", own[0]
     log = _log(run, attempt)
     if signals := re.findall(r"exitcode\s*:\s*-(\d+)", log):
         ranks = re.findall(r"rank\s*:\s*(\d+) \(local_rank", log)
         who = f"process {ranks[-1]} was " if ranks else ""
         return "killed", f"{who}ended by signal {signals[-1]}{_guess(int(signals[-1]))}"
+    if errors:
+        return "failed", errors[0][0]
     if "Traceback (most recent call last)" in log:
         return "failed", log.strip().splitlines()[-1]
     return "lost", "the process is gone without a word, probably killed (out of memory?)"
 
 
-def first_error(run: RunDirectory, attempt: int) -> str | None:
-    """The error of the rank that failed first in an attempt; None where no rank has told one."""
+def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, bool]]:
+    """What the ranks have told of errors, the first that failed first, and whether it was about others."""
     ranks = run.ranks_with_events()
-    errors = [event for rank in ranks for event in _events(run, rank, attempt) if isinstance(event.body, ErrorRaised)]
-    if not errors:
-        return None
-    first = min(errors, key=lambda event: event.t)
-    assert isinstance(first.body, ErrorRaised)
-    return first.body.message if len(ranks) == 1 else f"process {first.rank}: {first.body.message}"
+    told = [
+        (event, event.body)
+        for rank in ranks
+        for event in _events(run, rank, attempt)
+        if isinstance(event.body, ErrorRaised)
+    ]
+    told.sort(key=lambda pair: pair[0].t)
+    return [
+        (body.message if len(ranks) == 1 else f"process {event.rank}: {body.message}", body.about_others)
+        for event, body in told
+    ]
 
 
 def _events(run: RunDirectory, rank: int, attempt: int) -> Iterator[Event]:
-    return (event for event in read_events(run.events(rank)) if event.attempt == attempt)
+    return (event for event in read_last_events(run.events(rank)) if event.attempt == attempt)
 
 
-def _error_file(run: RunDirectory, since: float) -> str | None:
-    """The message of the oldest error file of torch.distributed that tells an error of this attempt."""
+def _error_files(run: RunDirectory, since: float) -> list[str]:
+    """The messages of torch.distributed's error files that tell an error of this attempt, the oldest first."""
     found: list[tuple[float, str]] = []
     for path in run.ranks.rglob("*error.json"):
         try:
             written = path.stat().st_mtime
-            message = json.loads(path.read_text())["message"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             continue
+        message = read_json(path).get("message")
         text = message.get("message") if isinstance(message, dict) else message
         # A graceful signal leaves a record as well; and file systems count time more coarsely.
         if isinstance(text, str) and "SignalException" not in text and written >= since - 1.0:
             found.append((written, text))
-    return min(found)[1] if found else None
+    return [text for _, text in sorted(found)]
 
 
 def _guess(signal_number: int) -> str:

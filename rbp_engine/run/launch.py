@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run import identity, nodes, processes
+from rbp_engine.run.environment import worker_defaults
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import (
     CHECKPOINT,
@@ -106,15 +107,9 @@ def command(run: RunDirectory, resources: Resources) -> list[str]:
 
 
 def environment(run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False) -> dict[str, str]:
-    """The environment of the worker: this one's, the run's marker, and settings that a user's own go before.
-
-    One thread per core that it may use. Threads that wait for each other sleep instead of spinning: with one other
-    busy process on the machine, spinning makes a step 50 times slower.
-    """
-    threads = max(1, len(os.sched_getaffinity(0)) // resources.processes)
-    defaults = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    """The environment of the worker: this one's with the run's marker, over defaults for what the user has not set."""
     ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt), "RBP_INEXACT": "1" if inexact else ""}
-    return defaults | os.environ | processes.marker(run) | ours
+    return worker_defaults(resources.processes) | os.environ | processes.marker(run) | ours
 
 
 def start(
@@ -201,6 +196,7 @@ def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -
 def _announce(run: RunDirectory, attempt: int) -> None:
     """Have the summary say that an attempt is being started."""
     run.stop_request.unlink(missing_ok=True)
+    run.kill_request.unlink(missing_ok=True)
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
@@ -237,7 +233,7 @@ def _claim_attempt(run: RunDirectory) -> int:
         if not recorded and (claimant := _claimant(run.control / f"attempt-{claims[-1]}")):
             raise RunError(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
-        if recorded and verdict.live:
+        if recorded and verdict.live and verdict.status != "queued":
             raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
         if verdict.status == "completed":
             raise RunError(f"{run.id} is complete; there is nothing to resume")

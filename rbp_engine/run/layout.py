@@ -91,6 +91,11 @@ class RunDirectory:
         return self.control / "stop"
 
     @property
+    def kill_request(self) -> Path:
+        """Its presence says that whoever ends the processes means to: no fault, nothing to start again."""
+        return self.control / "kill"
+
+    @property
     def checkpoint_request(self) -> Path:
         """Its presence asks the worker for a checkpoint now; the worker removes it."""
         return self.control / "checkpoint"

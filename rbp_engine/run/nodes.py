@@ -10,14 +10,17 @@ from typing import Any
 from rbp_engine.run import processes
 from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.status import judge, last_attempt
+from rbp_engine.run.summary import read_summary
 
 
 def gathering(run: RunDirectory) -> int | None:
     """The attempt that waits for more nodes; None if there is none."""
-    attempt = last_attempt(run)
-    if judge(run).status != "starting" or attempt.get("nodes", 1) <= len(seats(run, attempt.get("attempt", 0))):
+    summary, attempt = read_summary(run), last_attempt(run)
+    if summary is None or not attempt or attempt.get("attempt") != summary.attempt:
         return None
-    return int(attempt["attempt"])
+    if judge(run, summary).status != "starting" or attempt.get("nodes", 1) <= len(seats(run, summary.attempt)):
+        return None
+    return summary.attempt
 
 
 def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
@@ -53,7 +56,8 @@ def alive_here(run: RunDirectory) -> list[int]:
     return [
         one["pid"]
         for one in launchers(run)
-        if one.get("host") == socket.gethostname() and processes.is_alive(one.get("pid"), one.get("pid_started"))
+        if one.get("host") == socket.gethostname()
+        and processes.is_alive_of(run, one.get("pid"), one.get("pid_started"))
     ]
 
 

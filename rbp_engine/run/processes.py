@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,11 +14,19 @@ from rbp_engine.run.layout import RunDirectory
 MARKER = "RBP_RUN_ID"
 # Two runs directories may hold the same id, so the folder is part of the mark.
 FOLDER = "RBP_RUN_DIR"
+# A hook knows the run by the same variables, and is none of its processes: it may well resume it, or train another.
+HOOK = "RBP_HOOK"
+MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON")
 
 
 def marker(run: RunDirectory) -> dict[str, str]:
     """The environment variables that every process of the run carries."""
-    return {MARKER: run.id, FOLDER: str(run.path.resolve())}
+    return {MARKER: run.id, FOLDER: str(run.path.resolve()), HOOK: ""}
+
+
+def without_marks(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for what belongs to no run, whoever starts it."""
+    return {name: value for name, value in environment.items() if name not in MARKS}
 
 
 def start_time(pid: int) -> float | None:
@@ -37,20 +47,50 @@ def is_alive(pid: Any, started: Any) -> bool:
     return now is not None and abs(now - started) < 2.0
 
 
+def is_alive_of(run: RunDirectory, pid: Any, started: Any) -> bool:
+    """The same of a process of the run. Where the clock was set meanwhile, its mark tells it from a later one."""
+    if is_alive(pid, started):
+        return True
+    try:
+        environment = _environment(psutil.Process(pid)) if isinstance(pid, int) else None
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+    return environment is not None and _has(environment, marker(run))
+
+
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
     """All live processes of the run on this host, this one excepted."""
     mark = marker(run)
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            environment = process.environ()
-        except (psutil.Error, OSError):
-            continue
-        if all(environment.get(name) == value for name, value in mark.items()):
-            found.append(process)
+    return [process for process, environment in _others() if _has(environment, mark)]
+
+
+def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
+    """The live processes of all runs on this host, as far as they may be looked into, this one excepted."""
+    found: dict[RunDirectory, list[psutil.Process]] = {}
+    for process, environment in _others():
+        folder = environment.get(FOLDER)
+        if folder and environment.get(MARKER) and not environment.get(HOOK):
+            found.setdefault(RunDirectory(Path(folder)), []).append(process)
     return found
+
+
+def _others() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+    """Live processes with their environments."""
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and (environment := _environment(process)) is not None:
+            yield process, environment
+
+
+def _environment(process: psutil.Process) -> dict[str, str] | None:
+    """The environment of a process; None if it has ended or may not be looked into."""
+    try:
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.environ()
+    except (psutil.Error, OSError):
+        return None
+
+
+def _has(environment: Mapping[str, str], mark: Mapping[str, str]) -> bool:
+    return all(environment.get(name, "") == value for name, value in mark.items())
 
 
 def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:

@@ -14,6 +14,7 @@ from rbp_engine.preset.spelling import did_you_mean
 from rbp_engine.run import query_values as values
 from rbp_engine.run.layout import read_json
 from rbp_engine.run.status import last_attempt
+from rbp_engine.run.summary import remaining_s
 
 if TYPE_CHECKING:
     from rbp_engine.run.layout import RunDirectory
@@ -224,6 +225,10 @@ def _age(record: "RunRecord") -> Any:
     return time.time() - created if _is_number(created) else None
 
 
+def _eta(record: "RunRecord") -> Any:
+    return remaining_s(record.summary) if record.verdict.live else None
+
+
 def _host(record: "RunRecord") -> Any:
     return _host_of(record.run, _changed(record.run.run_json))
 
@@ -251,6 +256,7 @@ _FIELDS: dict[str, Field] = {
         Field("method", "text", _of_summary("method")),
         Field("status", "text", lambda record: record.verdict.status),
         Field("reason", "text", lambda record: record.verdict.reason),
+        Field("run", "text", lambda record: record.summary.name or record.summary.preset),
         Field("preset", "text", _of_summary("preset")),
         Field("name", "text", _of_summary("name")),
         Field("id", "text", lambda record: record.run.id),
@@ -262,6 +268,7 @@ _FIELDS: dict[str, Field] = {
         Field("created", "time", _of_summary("created")),
         Field("updated", "time", _of_summary("updated")),
         Field("age", "span", _age),
+        Field("eta", "span", _eta),
         Field("trained", "span", _of_summary("trained_s")),
         Field("speed", "number", _of_summary("samples_per_s")),
         Field("mem", "size", _of_summary("mem_peak")),

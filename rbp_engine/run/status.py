@@ -1,7 +1,8 @@
 """What is the matter with a run: from evidence, never from an exit code.
 
 The worker writes `starting`, `running`, `stopping` and its own end: `completed`, `stopped`, `preempted`, `failed`;
-`rbp kill` writes `killed`. `lost` and `stalled` are judged here, by whoever reads, and stored nowhere.
+`rbp kill` writes `killed`, the queue `queued`. `lost` and `stalled` are judged here, by whoever reads, and stored
+nowhere.
 """
 
 import socket
@@ -9,9 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from rbp_engine.run.description import attempts_in
 from rbp_engine.run.evidence import find_out
 from rbp_engine.run.layout import RunDirectory, read_json
-from rbp_engine.run.processes import is_alive
+from rbp_engine.run.processes import is_alive_of
 from rbp_engine.run.summary import Summary, read_summary
 
 ENDED = frozenset({"completed", "stopped", "preempted", "failed", "killed"})
@@ -47,7 +49,7 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     summary = summary or read_summary(run)
     if summary is None:
         return Verdict("lost", "summary.json is missing or damaged")
-    if summary.status in ENDED:
+    if summary.status in ENDED or summary.status == "queued":  # what waits gives no sign of life and needs none
         return Verdict(summary.status, summary.reason)
     now = time.time() if now is None else now
     attempt = last_attempt(run)
@@ -55,8 +57,11 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     if attempt and attempt.get("attempt") != summary.attempt:
         attempt = {}  # a new attempt is being started, and its process is not on record yet
     silence = max(0.0, now - summary.updated)
-    if attempt and here and not is_alive(attempt.get("pid"), attempt.get("pid_started")):
-        return Verdict(*find_out(run, attempt))
+    if attempt and here and not is_alive_of(run, attempt.get("pid"), attempt.get("pid_started")):
+        verdict = Verdict(*find_out(run, attempt))
+        if verdict.status in ("lost", "killed") and run.kill_request.exists():
+            return Verdict("killed", "killed by rbp kill")  # which is about to say so itself
+        return verdict
     gathering = summary.status == "starting" and attempt.get("world_size", 1) > 1
     if silence > (GATHERING_S if gathering else LOST_AFTER_S):
         if attempt and here:
@@ -76,7 +81,5 @@ def stall_patience_s(summary: Summary) -> float:
 
 def last_attempt(run: RunDirectory) -> dict[str, Any]:
     """The record of the newest attempt in `run.json`: attempt, pid, pid_started, host, t; empty if none started."""
-    attempts = read_json(run.run_json).get("attempts")
-    if isinstance(attempts, list) and attempts and isinstance(attempts[-1], dict):
-        return attempts[-1]
-    return {}
+    attempts = attempts_in(read_json(run.run_json))
+    return attempts[-1] if attempts else {}

@@ -1,7 +1,8 @@
 """The runs of a runs directory: list them, find the one that is meant, remove one for good."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import ID, RunDirectory
 from rbp_engine.run.processes import processes_of
 from rbp_engine.run.status import Verdict, judge
-from rbp_engine.run.summary import Summary, read_summary
+from rbp_engine.run.summary import Summary, load_summary, read_summary
+
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -27,25 +30,68 @@ class RunRecord:
         """Those of its preset and those given to it later."""
         return self.annotations.tags(self.summary)
 
+    @property
+    def readable(self) -> bool:
+        """Whether anything but the id and the verdict is known of the run."""
+        return self.verdict.status != UNREADABLE
+
 
 def run_directories(runs: Path) -> Iterator[RunDirectory]:
     """The run folders, by id, which is by time for ids that were made here."""
-    if not runs.is_dir():
-        return
-    for path in sorted(runs.iterdir()):
-        if ID.fullmatch(path.name) and (path / "run.json").is_file():
-            yield RunDirectory(path)
+    for name in run_names(runs):
+        run = RunDirectory(runs / name)
+        if is_run(run):
+            yield run
 
 
-def record(run: RunDirectory) -> RunRecord | None:
-    """None where the summary is missing or damaged."""
-    summary = read_summary(run)
-    return None if summary is None else RunRecord(run, summary, judge(run, summary), read_annotations(run))
+def run_names(runs: Path) -> list[str]:
+    """The names in a runs directory that may be ids of runs, in order; none where there is no such directory.
+
+    Raises RunError where it cannot be read.
+    """
+    try:
+        with os.scandir(runs) as entries:
+            return sorted(entry.name for entry in entries if ID.fullmatch(entry.name))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"cannot read the runs directory {runs}: {error.strerror}") from error
+
+
+def is_run(run: RunDirectory) -> bool:
+    """Whether the folder is that of a run; one that may not be looked into is taken for one."""
+    try:
+        return run.run_json.is_file()
+    except OSError:
+        return True
+
+
+def record(run: RunDirectory) -> RunRecord:
+    """What is known of a run; one that cannot be read is `unreadable`, with the reason."""
+    try:
+        summary = load_summary(run)
+        return RunRecord(run, summary, judge(run, summary), read_annotations(run))
+    except (RunError, OSError) as error:
+        return unreadable(run, str(error))
+
+
+def unreadable(run: RunDirectory, reason: str) -> RunRecord:
+    """The record of a run of which nothing is known but that it is there."""
+    try:
+        found = run.path.stat().st_mtime
+    except OSError:
+        found = 0.0
+    summary = Summary(run.id, "", "", "", 0, 0, UNREADABLE, reason, created=found, progressed=found, updated=found)
+    return RunRecord(run, summary, Verdict(UNREADABLE, reason))
 
 
 def list_runs(runs: Path) -> list[RunRecord]:
     """All runs, oldest first."""
-    records = [entry for run in run_directories(runs) if (entry := record(run)) is not None]
+    return in_order_of_creation(record(run) for run in run_directories(runs))
+
+
+def in_order_of_creation(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Oldest first."""
     return sorted(records, key=lambda entry: (entry.summary.created, entry.run.id))
 
 
@@ -55,7 +101,7 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
     Raises RunError if none fits, or with the candidates if several do; `listed_by` is the command that shows them.
     """
     if reference == "last":
-        records = list_runs(runs)
+        records = [entry for entry in list_runs(runs) if entry.readable]
         if not records:
             raise RunError(f"there are no runs in {runs}")
         return records[-1].run
@@ -88,6 +134,9 @@ def remove_run(run: RunDirectory) -> None:
     """Remove the folder of a run that has ended; first out of sight by a rename, so that no half of it is listed."""
     refuse_live(run)
     hidden = run.path.with_name(f".removed-{run.id}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    run.path.rename(hidden)
-    shutil.rmtree(hidden)
+    try:
+        shutil.rmtree(hidden, ignore_errors=True)
+        run.path.rename(hidden)
+        shutil.rmtree(hidden)
+    except OSError as error:
+        raise RunError(f"cannot remove {run.path}: {error.strerror}") from error

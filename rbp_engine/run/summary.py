@@ -1,9 +1,14 @@
 """`summary.json`: the little that lists of runs read."""
 
+import json
+import sys
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.json_fields import LATEST_T, fields_of
+from rbp_engine.run.layout import RunDirectory, write_json
 
 
 @dataclass
@@ -42,6 +47,13 @@ class Summary:
     updated: float = field(default_factory=time.time)
 
 
+def remaining_s(summary: Summary) -> float | None:
+    """Seconds of training that are left, from the time per step of all attempts together."""
+    if not summary.step or not summary.steps:
+        return None
+    return summary.trained_s / summary.step * (summary.steps - summary.step)
+
+
 def write_summary(run: RunDirectory, summary: Summary) -> None:
     """Write it atomically, `updated` now."""
     summary.updated = time.time()
@@ -50,9 +62,44 @@ def write_summary(run: RunDirectory, summary: Summary) -> None:
 
 def read_summary(run: RunDirectory) -> Summary | None:
     """None where there is none, or where it cannot be understood."""
-    value = read_json(run.summary_json)
-    known = {entry.name for entry in fields(Summary)}
     try:
-        return Summary(**{key: item for key, item in value.items() if key in known})
-    except TypeError:
+        return load_summary(run)
+    except RunError:
         return None
+
+
+def load_summary(run: RunDirectory) -> Summary:
+    """Raises RunError with what is the matter where there is none, or where it cannot be understood."""
+    try:
+        value = json.loads(run.summary_json.read_bytes())
+    except OSError as error:
+        raise RunError(f"cannot read summary.json: {error.strerror}") from error
+    except (ValueError, RecursionError):
+        raise RunError("summary.json is damaged: it is not JSON") from None
+    try:
+        return _understood(value)
+    except ValueError as error:
+        raise RunError(f"summary.json is damaged, or of another version of rbp: {error}") from error
+
+
+def _understood(value: Any) -> Summary:
+    """Raises ValueError with what is missing or cannot be."""
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
+    summary = Summary(**fields_of(Summary, value))
+    if not all(isinstance(tag, str) for tag in summary.tags):
+        raise ValueError("tags are words")
+    for name in ("last", "best", "test", "train"):
+        numbers = getattr(summary, name)
+        if not all(number is None or type(number) in (int, float) for number in numbers.values()):
+            raise ValueError(f"{name} has numbers and null")
+        setattr(summary, name, {key: _as_float_can(number) for key, number in numbers.items()})
+    for name in ("created", "progressed", "updated"):
+        if not 0 <= getattr(summary, name) <= LATEST_T:
+            raise ValueError(f"{name} is no time")
+    return summary
+
+
+def _as_float_can(number: float | None) -> float | None:
+    """The number if it is finite; JSON knows NaN, and whole numbers beyond any float."""
+    return number if number is not None and abs(number) <= sys.float_info.max else None

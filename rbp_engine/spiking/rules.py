@@ -36,11 +36,12 @@ Keywords = dict[str, Any]
 
 
 class UnsupportedOperation(TypeError):
-    """A module used an operation that has no rule; the message names it, the module's path and what to do."""
+    """A `module` used an `operation` that has no rule; the message names both, and what to do."""
 
     def __init__(self, operation: str, why: str = "") -> None:
+        self.module, self.operation, self.why = _module_path(), operation, why
         super().__init__(
-            f"{_module_path()}: '{operation}' has no rule for spikes over time{f': {why}' if why else ''}. "
+            f"{self.module}: '{operation}' has no rule for spikes over time{f': {why}' if why else ''}. "
             "Build the network from the operations listed in rbp_engine/spiking/rules.py, or add a rule there."
         )
 

@@ -26,11 +26,13 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
+from rbp_engine.run.json_fields import LARGEST
 from rbp_engine.run.layout import CHECKPOINT, read_json, write_json
 
 SCHEMA = 1
 KEPT = 2
 FILES = frozenset({"model.safetensors", "optimizer.pt"})
+COUNTS = ("step", "epoch", "position", "world_size")
 
 
 class CheckpointError(Exception):
@@ -74,11 +76,12 @@ def save(
     left.
     """
     generators = generators or [generator_state()]
-    target = folder / f"step-{progress.step:08d}"
+    target = folder / _name(progress.step)
     temporary, replaced = folder / f"{target.name}.tmp", folder / f"{target.name}.old.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
+        folder.mkdir(exist_ok=True)  # and not the run's, should somebody have removed it
+        temporary.mkdir()
         weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
         _write(temporary / "model.safetensors", safetensors_bytes(weights))
         _write(temporary / "optimizer.pt", _torch_bytes({"optimizer": optimizer.state_dict(), "extra": extra}))
@@ -149,13 +152,16 @@ def verify(path: Path) -> Checkpoint:
     manifest = read_json(path / "manifest.json")
     try:
         if manifest["schema"] != SCHEMA:
-            raise CheckpointError(f"{path.name} was written by another version (schema {manifest['schema']})")
-        progress = Progress(int(manifest["step"]), int(manifest["epoch"]), int(manifest["position"]))
-        checkpoint = Checkpoint(path, progress, int(manifest["world_size"]), str(manifest["experiment"]))
+            raise CheckpointError(f"{path.name} was written by another version (schema {manifest['schema']!r:.20})")
+        step, epoch, position, world_size = (_count(manifest[name]) for name in COUNTS)
+        checkpoint = Checkpoint(path, Progress(step, epoch, position), world_size, str(manifest["experiment"]))
         files = dict(manifest["files"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} has no readable manifest") from error
-    if not files.keys() >= FILES | {_generator_file(rank) for rank in range(checkpoint.world_size)}:
+    if CHECKPOINT.fullmatch(path.name) and path.name != _name(step):
+        raise CheckpointError(f"{path.name} is damaged: its manifest says step {step}")
+    wanted = FILES | {_generator_file(rank) for rank in range(min(world_size, len(files)))}
+    if not 0 < world_size <= len(files) or not files.keys() >= wanted:
         raise CheckpointError(f"{path.name} is incomplete: its manifest names {', '.join(files) or 'no files'}")
     for name, expected in files.items():
         try:
@@ -195,6 +201,16 @@ def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
         model.load_state_dict(load_file(checkpoint.path / "model.safetensors"))
     except Exception as error:
         raise CheckpointError(f"the weights of {checkpoint.path.name} do not fit this network: {error}") from error
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < LARGEST:
+        raise ValueError(f"{value!r} counts nothing")
+    return value
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _generator_file(rank: int) -> str:

@@ -5,6 +5,7 @@ started: gradients go over NCCL between GPUs and over gloo between CPUs, agreeme
 own, so that they neither wait for a GPU nor get in the way of gradients.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -74,7 +75,10 @@ class ManyRanks(Ranks):
 
     def parallel(self, model: nn.Module) -> nn.Module:
         # Buffers stay as they are in each step: in training nothing reads them, see share_buffers.
-        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():
+            # Newer versions of torch have another name for it, which older ones do not know.
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def synchronise_batch_norm(self, model: nn.Module) -> None:
         synchronise_batch_norm(model, distributed.group.WORLD)

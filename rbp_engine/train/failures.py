@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 # torch's CPU allocator has no error type of its own.
-_NO_MEMORY = "not enough memory"
+_NO_MEMORY = "DefaultCPUAllocator"
 
 
 def describe(error: BaseException, preset: "Preset | None" = None, world_size: int = 1) -> str:
@@ -19,6 +19,13 @@ def describe(error: BaseException, preset: "Preset | None" = None, world_size: i
         return "no space left on the device of the runs directory; make room, then resume"
     if preset is not None and (isinstance(error, MemoryError) or name == "OutOfMemoryError" or _NO_MEMORY in text):
         return _out_of_memory(preset, world_size)
+    if "in DataLoader worker process" in text:  # wrapped into the traceback of that process, its own words last
+        return f"{text.splitlines()[-1]} (in a process that reads images)"
+    if text.startswith("DataLoader worker (pid"):
+        return (
+            "a process that reads images was killed, or ended without a word (out of memory?); "
+            "resume, if need be after a new start with fewer data.workers"
+        )
     return f"{name}: {text}" if text else name
 
 

@@ -58,6 +58,11 @@ class Journal:
         self.summary.progressed = time.time()
         self._watch.progress()
 
+    def look_for_stall(self, patience_s: float) -> None:
+        """Warn, once, if there was no progress for longer than that, and say where each thread stands."""
+        if told := self._watch.look(patience_s):
+            self.write(WarningRaised(told))
+
     def update(self, **changes: Any) -> None:
         """Change fields of the summary and write it."""
         with self._lock:
@@ -81,12 +86,12 @@ class Journal:
         self.say(f"{status} {reason}".rstrip())
         self._leave()
 
-    def leave(self, why: str) -> None:
-        """Go without a word on how the run has ended: others know."""
+    def leave(self, why: str, traceback: str) -> None:
+        """Go because another process is gone, without a word on how the run has ended: that one knows."""
         self._ended.set()
         with self._lock:
             self._reserve.unlink(missing_ok=True)
-            self.write(WarningRaised(why))
+            self.write(ErrorRaised(why, traceback, about_others=True))
         self._leave()
 
     def _leave(self) -> None:
@@ -104,5 +109,5 @@ class Journal:
                 if self._started:  # `run_start` is the first event of an attempt; until then the summary tells
                     self.write(Heartbeat())
                 self._write_summary()
-                if self.summary.status == "running" and (stall := self._watch.look(stall_patience_s(self.summary))):
-                    self.write(WarningRaised(stall))
+                if self.summary.status == "running":
+                    self.look_for_stall(stall_patience_s(self.summary))

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from rbp_engine.errors import UserError
-from rbp_tui.cli import data, doctor, evaluate, presets, report, run_group, runs, train
+from rbp_tui.cli import bench, cost, data, doctor, evaluate, presets, queue, report, run_group, runs, train, try_network
 from rbp_tui.cli.output import RunsDir, fail
 
 app = typer.Typer(
@@ -19,9 +19,13 @@ app = typer.Typer(
 )
 train.register(app)
 runs.register(app)
+queue.register(app)
 run_group.register(app)
 presets.register(app)
 data.register(app)
+cost.register(app)
+bench.register(app)
+try_network.register(app)
 report.register(app)
 evaluate.register(app)
 doctor.register(app)
@@ -46,7 +50,7 @@ def root(
     from rbp_engine.machine import runs_directory
     from rbp_tui.dashboard.app import main as dashboard
 
-    dashboard(runs_directory(runs_dir))
+    raise typer.Exit(dashboard(runs_directory(runs_dir)))
 
 
 def main() -> None:

@@ -12,27 +12,29 @@ if TYPE_CHECKING:
     from rbp_engine.run.store import RunRecord
 
 
-def describe_run(run: "RunDirectory", record: "RunRecord | None", identity: dict[str, Any]) -> "RenderableType":
+def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, Any]) -> "RenderableType":
     """A table of what is known about a run; what is missing or damaged is said in its place."""
     from rich.markup import escape
     from rich.table import Table
+
+    from rbp_engine.run.description import attempts_in, faults_in
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("run", f"[bold]{escape(run.id)}[/]")
-    if record is None:
-        table.add_row("status", "[red]summary.json is missing or damaged[/]")
-    else:
-        for name, text in _state(record):
-            table.add_row(name, text)
+    for name, text in _state(record):
+        table.add_row(name, text)
     table.add_row("folder", escape(str(run.path)))
     for name, text in _origin(identity):
         table.add_row(name, escape(text))
-    for attempt in identity.get("attempts") or []:
-        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.get("t")))
+    for attempt in attempts_in(identity):
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["t"])) if "t" in attempt else "–"
         text = f"{started} on {attempt.get('host')}, process {attempt.get('pid')}"
         table.add_row(f"attempt {attempt.get('attempt')}", escape(text))
+    for fault in faults_in(identity):
+        text = f"{fault.get('status')}: {fault.get('reason')}; started again"
+        table.add_row(f"after attempt {fault.get('attempt')}", escape(text))
     table.add_row("preset", escape(str(run.preset_toml)))
     return table
 
@@ -40,16 +42,25 @@ def describe_run(run: "RunDirectory", record: "RunRecord | None", identity: dict
 def _state(record: "RunRecord") -> list[tuple[str, str]]:
     from rich.markup import escape
 
-    from rbp_tui.run_text import status_text
+    from rbp_tui.run_text import short_id, status_text
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {escape(verdict.reason)}" if verdict.reason else ""
+    status = ("status", status_text(verdict.status) + reason)
+    if not record.readable:
+        return [status]
+    short = escape(short_id(summary))
+    following = [("next", f"rbp resume {short}  ·  rbp logs {short}")] if verdict.resumable else []
     best_epoch = summary.best.get("epoch")
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows = [
-        ("status", status_text(verdict.status) + reason),
-        ("what", f"{escape(summary.preset)}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
-        ("experiment", summary.experiment[:16]),
+        status,
+        *following,
+        (
+            "what",
+            escape(f"{summary.preset}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
+        ),
+        ("experiment", escape(summary.experiment[:16])),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),
         ("last", f"{fmt.percent(summary.last.get('top1'))} % top-1, loss {fmt.number(summary.last.get('loss'))}"),
         ("best", f"{fmt.percent(summary.best.get('top1'))} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
@@ -64,8 +75,7 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
 
 
 def _origin(identity: dict[str, Any]) -> list[tuple[str, str]]:
-    git = identity.get("git") or {}
-    packages = identity.get("packages") or {}
+    git, packages = (value if isinstance(value := identity.get(key), dict) else {} for key in ("git", "packages"))
     rows = [("command", str(identity.get("command") or "–")), ("host", str(identity.get("host") or "–"))]
     if git:
         dirty = ", with uncommitted changes" if git.get("diff") else ""

@@ -19,15 +19,21 @@ def print_dry_run(
     resources: "Resources",
     *,
     slurm: bool,
+    cost: bool = False,
     as_json: bool,
 ) -> None:
-    """Print preset and command, or with `slurm` a job file; `words` are the preset and its overrides as given."""
+    """Print preset and command, or with `slurm` a job file; `words` are the preset and its overrides as given.
+
+    `cost` adds what one process would take, which is measured and takes some seconds.
+    """
     import shlex
+    from dataclasses import asdict
 
     from rbp_engine.preset import resolved_toml
     from rbp_engine.run import launch
     from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id
     from rbp_engine.run.slurm import job_file
+    from rbp_tui.cli.cost import measure, print_cost
 
     if run_id is not None:
         check_run_id(run_id)
@@ -36,8 +42,13 @@ def print_dry_run(
     told: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
     if slurm:
         told["job_file"] = job_file(words, run, resources, gpus=loaded.preset.run.device != "cpu")
+    predicted = measure(loaded) if cost else None
+    if predicted is not None:
+        told["cost"] = asdict(predicted)
     if as_json:
         print_json(told)
         return
     sys.stdout.write(told["job_file"] if slurm else resolved_toml(loaded.preset))
     say(f"[dim]would run:[/] {shlex.join(command)}")
+    if predicted is not None:
+        print_cost(loaded, predicted, stderr=True)

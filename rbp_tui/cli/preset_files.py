@@ -3,16 +3,11 @@
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from rbp_tui.cli.output import Json, console, print_json, say
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from rbp_engine.preset import Setting
 
 Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a TOML file.", show_default=False)]
 Words = Annotated[
@@ -100,20 +95,19 @@ def diff(
 
     Of the roles, "result" changes what is learned, "cost" only time or memory, "place" only where a run lives.
     """
-    from rbp_engine.preset import differences, load_preset, load_text, parent_of
+    from rbp_engine.preset import against_parent, differences, load_preset
+    from rbp_tui.settings_table import settings_table
 
     here = load_preset(preset)
-    there_path = parent_of(here.path) if other is None else None
-    if other is not None or there_path is not None:
-        there = load_preset(str(there_path) if other is None else other)
-        against = there.name
+    if other is None:
+        against, found = against_parent(here)
     else:
-        there, against = load_text("", here.path), "defaults"
-    found = differences(here.preset, there.preset)
+        there = load_preset(other)
+        against, found = there.name, differences(here.preset, there.preset)
     if as_json:
         print_json({"here": here.name, "there": against, "differences": [asdict(setting) for setting in found]})
     elif found:
-        console().print(_table(found, here.name, against))
+        console().print(settings_table(found, here.name, against))
     else:
         say(f"{_plain(here.name)} has the same settings as {_plain(against)}")
 
@@ -169,24 +163,6 @@ def _leave(draft: Path, name: str) -> NoReturn:
 
 def _agreed(question: str, *, default: bool) -> bool:
     return typer.confirm(question, default=default, err=True)
-
-
-def _table(settings: "list[Setting]", here: str, there: str) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    from rbp_engine.report.names import value_text
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("setting", no_wrap=True)
-    table.add_column(Text(here), overflow="fold")
-    table.add_column(Text(there), overflow="fold")
-    table.add_column("role", no_wrap=True)
-    for setting in settings:
-        style = "" if setting.role == "result" else "dim"
-        words = (setting.key, value_text(setting.here), value_text(setting.there), setting.role)
-        table.add_row(*(Text(word, style=style) for word in words))
-    return table
 
 
 def _plain(text: str) -> str:

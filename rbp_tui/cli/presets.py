@@ -130,12 +130,13 @@ def schema(
     what it is called.
     """
     from rbp_engine.preset import fields
+    from rbp_tui.field_text import short_name
 
     chosen = fields() if key is None else _fields_called(key)
     if not chosen:
         raise typer.Exit(fail(f"no field or section of a preset is called '{key}'.{_nearest_field(str(key))}", 2))
     if as_json:
-        print_json([asdict(info) | {"short": _short_name(info)} for info in chosen])
+        print_json([asdict(info) | {"short": short_name(info)} for info in chosen])
     else:
         console().print(_schema_table(chosen))
 
@@ -314,30 +315,19 @@ def _last(info: "FieldInfo") -> str:
     return info.key.rpartition(".")[2]
 
 
-def _short_name(info: "FieldInfo") -> str:
-    from rbp_engine.preset import SHORT_NAMES
-
-    return next((short for short, key in SHORT_NAMES.items() if key == info.key), "")
-
-
 def _schema_table(chosen: "list[FieldInfo]") -> "Table":
     from rich.table import Table
+
+    from rbp_tui.field_text import rule
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("field", no_wrap=True)
     table.add_column("default", no_wrap=True)
     table.add_column("meaning")
     for info in chosen:
-        meaning = f"{_plain(info.text)}\n[dim]{_plain(_rule(info))}[/]"
+        meaning = f"{_plain(info.text)}\n[dim]{_plain(rule(info))}[/]"
         table.add_row(_plain(info.key), _plain(json.dumps(info.default)), meaning)
     return table
-
-
-def _rule(info: "FieldInfo") -> str:
-    """What a field takes and what it is for, in a line."""
-    kind = f"one of {', '.join(info.choices)}" if info.choices else f"{info.type} {info.constraints}".strip()
-    notes = {"unit": info.unit, "role": info.role, "short": _short_name(info)}
-    return " · ".join([kind, *(f"{name}: {note}" for name, note in notes.items() if note)])
 
 
 def _plain(text: str) -> str:

@@ -44,7 +44,8 @@ def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     found = record(directory)
     identity = read_json(directory.run_json)
     if as_json:
-        print_json({"summary": as_plain(found) if found else None, "run": identity, "path": str(directory.path)})
+        summary = as_plain(found) if found.readable else None
+        print_json({"summary": summary, "run": identity, "path": str(directory.path)})
         return
     console().print(describe_run(directory, found, identity))
 
@@ -55,6 +56,7 @@ def compare(
         str | None,
         typer.Option(metavar="RUN", help="Whose experiment the others are measured against; else the first RUN's."),
     ] = None,
+    each_run: Annotated[bool, typer.Option("--each-run", help="A line for each run, not for each experiment.")] = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -64,15 +66,15 @@ def compare(
     over the seeds that both have.
     """
     from rbp_engine.report.compare import compare as compared
-    from rbp_tui.cli.comparison_text import comparison_plain, comparison_text
+    from rbp_tui.comparison_text import comparison_plain, comparison_text
 
-    found = compared(select(runs, runs_dir), find(baseline, runs_dir) if baseline else None)
+    found = compared(select(runs, runs_dir), find(baseline, runs_dir) if baseline else None, each_run=each_run)
     if as_json:
         print_json(comparison_plain(found))
         return
     if found.groups:
         out = console()
-        out.print(comparison_text(found, out.width))
+        out.print(comparison_text(found, out.width).whole, highlight=False)
     for left in found.left_out:
         say(f"[dim]left out {left.id}:[/] {_plain(left.reason)}")
 
@@ -103,8 +105,7 @@ def tag(
     for directory in chosen:
         if adding or removing:
             change_tags(directory, adding, removing)
-        found = record(directory)
-        shown[directory.id] = list(found.tags) if found else []
+        shown[directory.id] = list(record(directory).tags)
     if as_json:
         print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])
         return

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from rbp_tui import format as fmt
 from rbp_tui.run_text import short_id, status_text
 
@@ -19,34 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table; its text may be Rich markup. `shrinks` to a width that is enough to know the run by."""
+    """A column of the table; its text may be Rich markup. `shrinks` to a width that is enough to know the run by.
+
+    `always` is there of a run that cannot be read, too.
+    """
 
     heading: str
     text: "Callable[[RunRecord], str]"
     left: bool = False
     shrinks: int | None = None
+    always: bool = False
 
-
-def in_order(records: "Sequence[RunRecord]", field_name: str) -> "list[RunRecord]":
-    """Sorted by a field of queries, accuracies from the best; `-field` is the other way round; unknown values last."""
-    from rbp_engine.run.query_fields import field_called
-
-    try:
-        field = field_called(field_name.removeprefix("-"))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--sort") from error
-    known: list[tuple[Any, RunRecord]] = []
-    unknown = []
-    for record in records:
-        value = field.get(record)
-        if value is None or value == "":
-            unknown.append(record)
-        else:
-            known.append((value if isinstance(value, (int, float)) else str(value).lower(), record))
-    backwards = field_name.startswith("-") is not (field.kind == "accuracy")
-    # Numbers before texts: the table entries of a preset may be both.
-    known.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=backwards)
-    return [record for _, record in known] + unknown
+    def shown(self, record: "RunRecord") -> str:
+        return self.text(record) if self.always or record.readable else "–"
 
 
 def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
@@ -59,7 +42,7 @@ def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
     columns: list[tuple[Column, list[Text], int]] = []
     free = width
     for number, column in enumerate(COLUMNS):
-        texts = [Text.from_markup(column.text(record)) for record in records]
+        texts = [Text.from_markup(column.shown(record)) for record in records]
         wanted = max(cell_len(column.heading), *(text.cell_len for text in texts))
         least = wanted if column.shrinks is None else min(wanted, max(column.shrinks, cell_len(column.heading)))
         if number >= ALWAYS and (least > free - GAP or (wanted == cell_len(column.heading) and not any(texts))):
@@ -92,7 +75,7 @@ def trash_table(entries: "Sequence[Trashed]") -> "Table":
     for entry in entries:
         summary = entry.summary
         known = ("–", "–", "–", "–", "–") if summary is None else (
-            fmt.method(summary.method),
+            _escaped(fmt.method(summary.method)),
             str(summary.timesteps),
             str(summary.seed),
             status_text(summary.status),
@@ -126,11 +109,11 @@ GAP = 2
 ALWAYS = 9
 COLUMNS = (
     Column("run", lambda record: _escaped(record.summary.name or record.summary.preset), left=True, shrinks=18),
-    Column("id", lambda record: _escaped(short_id(record.summary)), left=True, shrinks=6),
-    Column("method", lambda record: fmt.method(record.summary.method), left=True),
+    Column("id", lambda record: _escaped(short_id(record.summary)), left=True, shrinks=6, always=True),
+    Column("method", lambda record: _escaped(fmt.method(record.summary.method)), left=True),
     Column("T", lambda record: str(record.summary.timesteps)),
     Column("seed", lambda record: str(record.summary.seed)),
-    Column("status", lambda record: status_text(record.verdict.status), left=True),
+    Column("status", lambda record: status_text(record.verdict.status), left=True, always=True),
     Column("epoch", lambda record: f"{record.summary.epoch}/{record.summary.epochs}"),
     Column("last %", lambda record: fmt.percent(record.summary.last.get("top1"))),
     Column("best %", lambda record: fmt.percent(record.summary.best.get("top1"))),
@@ -139,5 +122,5 @@ COLUMNS = (
     Column("memory", lambda record: fmt.size(record.summary.mem_peak)),
     Column("age", lambda record: fmt.duration(time.time() - record.summary.created)),
     Column("tags", lambda record: _escaped(" ".join(record.tags)), left=True, shrinks=12),
-    Column("reason", _failure, left=True, shrinks=20),
+    Column("reason", _failure, left=True, shrinks=20, always=True),
 )

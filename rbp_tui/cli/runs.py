@@ -11,6 +11,7 @@ import typer
 from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
 from rbp_tui.cli.resources import Inexact, Nproc
 from rbp_tui.cli.run_choice import Run, as_plain, find
+from rbp_tui.cli.several import Gpus, Retries
 
 if TYPE_CHECKING:
     from rbp_engine.run.layout import RunDirectory
@@ -51,14 +52,18 @@ def ls(
     created>2d means younger than two days; "or" parts alternatives.
     """
     from rbp_engine.machine import runs_directory
+    from rbp_engine.run.ordering import in_order
     from rbp_engine.run.query import parse_query
     from rbp_engine.run.store import list_runs
-    from rbp_tui.cli.run_table import in_order, runs_table
+    from rbp_tui.cli.run_table import runs_table
 
     fits = parse_query(query or "")
     runs = runs_directory(runs_dir)
     known = list_runs(runs)
-    records = in_order([record for record in known if fits(record)], sort)
+    try:
+        records = in_order([record for record in known if fits(record)], sort)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--sort") from error
     if as_json:
         print_json([as_plain(record) for record in records])
     elif not known:
@@ -89,23 +94,23 @@ def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
 def logs(
     run: Run,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more until the run has ended.")] = False,
-    rank: Annotated[int, typer.Option(help="Which process of the run.")] = 0,
+    rank: Annotated[str, typer.Option(help="Which process of the run; 'launcher' is torchrun itself.")] = "0",
     runs_dir: RunsDir = None,
 ) -> None:
     """Print what the processes of a run have written: stdout, then stderr."""
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.logs import log_files
+    from rbp_engine.run.logs import log_files, named_folders
     from rbp_engine.run.status import judge
 
     directory = find(run, runs_dir)
-    files = log_files(directory, rank)
-    if not any(path.is_file() for path in files):
-        raise RunError(f"{directory.id} has no log of rank {rank}")
-    offsets = dict.fromkeys(files, 0)
+    there = log_files(directory, named_folders(directory))
+    if rank not in there:
+        raise RunError(f"{directory.id} has no log of rank {rank}; there is {', '.join(there) or 'none'}")
+    offsets: dict[Path, int] = {}
     while True:
         live = judge(directory).live
-        for path in files:
-            offsets[path] = _copy_from(path, offsets[path])
+        for path in there[rank]:
+            offsets[path] = _copy_from(path, offsets.get(path, 0))
         if not follow or not live:
             return
         time.sleep(0.2)
@@ -133,6 +138,8 @@ def kill(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
 
 def resume(
     run: Run,
+    gpus: Gpus = None,
+    retries: Retries = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
     nproc: Nproc = None,
     inexact: Inexact = False,
@@ -141,7 +148,8 @@ def resume(
 ) -> None:
     """Go on with a run from its newest checkpoint, exactly where it was, and follow it.
 
-    It takes as many processes as before. A run on several nodes is resumed as it was started, on each of them.
+    It takes as many processes as before; one that came from the queue goes back into it, and waits for a device again.
+    A run on several nodes is resumed as it was started, on each of them.
     """
     from rbp_engine.run.resources import read_resources
     from rbp_tui.cli.train import start_and_follow
@@ -150,7 +158,11 @@ def resume(
     resources = read_resources(directory)
     if nproc is not None:
         resources = replace(resources, processes=nproc)
-    raise typer.Exit(start_and_follow(directory, resources, detach=detach, as_json=as_json, inexact=inexact))
+    raise typer.Exit(
+        start_and_follow(
+            directory, resources, detach=detach, as_json=as_json, gpus=gpus, retries=retries, inexact=inexact
+        )
+    )
 
 
 def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:

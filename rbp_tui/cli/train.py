@@ -1,17 +1,16 @@
 """`rbp train`: start a run and follow it."""
 
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbp_tui.cli.output import Json, RunsDir, print_json, say
 from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
+from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queued
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
@@ -25,7 +24,7 @@ EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
 def register(app: typer.Typer) -> None:
     app.command(
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
-        "rbp train mine.toml seed=2 --detach"
+        "rbp train mine.toml --seeds 1,2,3 --detach"
     )(train)
 
 
@@ -43,12 +42,18 @@ def train(
     resume_or_start: Annotated[
         bool, typer.Option("--resume-or-start", help="With --id: go on with that run, or start it.")
     ] = False,
+    seeds: Seeds = None,
+    gpus: Gpus = None,
+    retries: Retries = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
     nproc: Nproc = None,
     nnodes: Nnodes = None,
     rdzv: Rdzv = None,
     inexact: Inexact = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="With --dry-run: measure and say what a process would take, as rbp cost.")
+    ] = False,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Check everything, print a Slurm job file that trains this.")
     ] = False,
@@ -59,44 +64,69 @@ def train(
 
     The run goes on if the terminal goes away. Ctrl-C asks what to do.
 
+    With --seeds or --gpus, runs wait in a queue until each can have a device of its own (rbp queue).
+
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
     """
     from rbp_engine.data.catalog import require
     from rbp_engine.machine import runs_directory
     from rbp_engine.preset import load_preset
-    from rbp_engine.run import launch
+    from rbp_engine.run import launch, queue
     from rbp_engine.run.resources import Resources
     from rbp_engine.run.status import LOST_AFTER_S, judge
     from rbp_tui.cli.dry_run import print_dry_run
 
     asked = given_resources(nproc, nnodes, rdzv)
-    several = asked is not None and asked.nodes > 1
-    if run_id is None and (resume_or_start or (several and not dry_run and not slurm)):
+    many_nodes = asked is not None and asked.nodes > 1
+    if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
         raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
     loaded = load_preset(preset, overrides or [])
+    several = chosen_seeds(seeds, run_id, loaded)
     runs = runs_directory(runs_dir)
+    takes = asked or Resources()
     if dry_run or slurm:
         words = [preset, *(overrides or [])]
-        print_dry_run(loaded, words, runs, run_id, asked or Resources(), slurm=slurm or several, as_json=as_json)
+        job = slurm or many_nodes
+        print_dry_run(loaded, words, runs, run_id, takes, slurm=job, cost=cost, as_json=as_json)
+        if several:
+            say(f"[dim]once for each of the seeds {', '.join(map(str, several))}, each on a device of its own[/]")
         return
     if "data.name" not in loaded.own_code:
         require(loaded.preset.data.name)
+    command = ["rbp", *sys.argv[1:]]
+    pooled = bool(several) or gpus is not None
 
-    def new() -> "RunDirectory":
-        return launch.create(
-            loaded, runs, run_id=run_id, command=["rbp", *sys.argv[1:]], resources=asked or Resources()
-        )
+    def new() -> "list[RunDirectory]":
+        if pooled:
+            return queue.submit(
+                loaded, runs, several, takes, retries or 0, gpus=gpus or "auto", run_id=run_id, command=command
+            )
+        return [launch.create(loaded, runs, run_id=run_id, command=command, resources=takes)]
 
-    if run_id is None or not (resume_or_start or several):
-        raise typer.Exit(start_and_follow(new(), detach=detach, as_json=as_json))
+    if run_id is None or not (resume_or_start or many_nodes):
+        made = new()
+        if pooled:
+            raise typer.Exit(follow_queued(made, detach=detach, as_json=as_json))
+        raise typer.Exit(start_and_follow(made[0], detach=detach, as_json=as_json, retries=retries))
     run = find_or_make(loaded, runs, run_id, new)
     if judge(run).status == "completed":
         say(f"{run.id} is complete already")
         return
+    if judge(run).status == "queued":  # by this command or an earlier one
+        raise typer.Exit(follow_queued([run], detach=detach, as_json=as_json))
     # The node of an attempt before may have died without a word: it counts as live for half a minute.
     patience_s = LOST_AFTER_S + 5.0
     raise typer.Exit(
-        start_and_follow(run, asked, detach=detach, as_json=as_json, inexact=inexact, patience_s=patience_s)
+        start_and_follow(
+            run,
+            asked,
+            detach=detach,
+            as_json=as_json,
+            gpus=gpus,
+            retries=retries,
+            inexact=inexact,
+            patience_s=patience_s,
+        )
     )
 
 
@@ -106,13 +136,17 @@ def start_and_follow(
     *,
     detach: bool,
     as_json: bool,
+    gpus: str | None = None,
+    retries: int | None = None,
     inexact: bool = False,
     patience_s: float = 0.0,
 ) -> int:
-    """Start the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
-    from rbp_engine.run import launch
+    """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
+    from rbp_engine.run import queue
 
-    worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
+    worker = queue.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
+    if worker is None:
+        return follow_queued([run], detach=detach, as_json=as_json)
     if detach:
         return report_start(run, as_json=as_json)
     verdict = follow_live(run, as_json=as_json, owner=True)
@@ -125,9 +159,10 @@ def start_and_follow(
 def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict":
     """Follow a run in the way that suits stdout; its owner decides about it on Ctrl-C and passes signals on."""
     from rbp_tui.cli.follow import follow
+    from rbp_tui.cli.interrupts import Asked, Interrupts
     from rbp_tui.cli.views import JsonLines, PlainLines, live_picture
 
-    interrupts = _Interrupts(run) if owner else None
+    interrupts = Interrupts([run]) if owner else None
     tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
     if as_json or not sys.stdout.isatty():
         return follow(run, JsonLines() if as_json else PlainLines(), tick=tick)
@@ -136,7 +171,7 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool) -> "Verdict"
         try:
             with live_picture(hint) as view:
                 return follow(run, view, tick=tick)
-        except _Asked:
+        except Asked:
             if interrupts is not None:
                 interrupts.ask()
 
@@ -171,7 +206,9 @@ def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
         say(f"  next: rbp resume {reference}  ·  rbp logs {reference}")
 
 
-def find_or_make(loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[[], "RunDirectory"]) -> "RunDirectory":
+def find_or_make(
+    loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[[], "list[RunDirectory]"]
+) -> "RunDirectory":
     """The run of that id, made if there is none; of several nodes that ask at once, one makes it.
 
     Raises RunError where it is another experiment or another seed.
@@ -184,7 +221,7 @@ def find_or_make(loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[
     deadline = time.monotonic() + 10.0
     while not run.run_json.is_file():
         try:
-            return new()
+            return new()[0]
         except RunError:
             if not run.path.is_dir() or time.monotonic() > deadline:
                 raise
@@ -216,7 +253,7 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
     from rbp_engine.run.status import judge
     from rbp_engine.run.summary import read_summary
 
-    while (verdict := judge(run)).status in ("starting", "queued"):
+    while (verdict := judge(run)).status == "starting":
         time.sleep(0.1)
     summary = read_summary(run)
     if as_json:
@@ -228,74 +265,3 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
         return 0
     say(f"[bold red]{verdict.status}[/] {verdict.reason}")
     return 1
-
-
-class _Asked(Exception):
-    """Ctrl-C at a terminal: the live picture makes room for a question."""
-
-
-class _Interrupts:
-    """What signals to `rbp train` mean for its run.
-
-    At a terminal the first Ctrl-C asks and the second stops and saves; without one the first stops and saves.
-    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted.
-    """
-
-    def __init__(self, run: "RunDirectory") -> None:
-        self.run = run
-        self.count = 0
-        self.asking = False
-        signal.signal(signal.SIGINT, self._on_interrupt)
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, self._pass_on)
-
-    def tick(self) -> None:
-        """Called between looks at the run; raises _Asked to leave the picture."""
-        if not self.count:
-            return
-        if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
-            raise _Asked
-        self._stop()
-
-    def ask(self) -> None:
-        """Leave it running, stop and save, or kill; anything else goes on watching."""
-        from rbp_engine.run.control import kill
-
-        try:
-            # From here on Ctrl-C interrupts; one that came between the first and here has only been counted.
-            self.asking = True
-            if self.count > 1:
-                raise KeyboardInterrupt
-            say(
-                "[bold]l[/] leave it running   [bold]s[/] stop and save   [bold]k[/] kill   "
-                "[bold]Enter[/] go on watching"
-            )
-            answer = input("> ").strip().lower()[:1]
-        except (EOFError, KeyboardInterrupt):
-            answer = "s"
-        finally:
-            self.asking, self.count = False, 0
-        if answer == "l":
-            say(f"it goes on: rbp watch {self.run.id[-4:]}")
-            raise typer.Exit(0)
-        if answer == "k":
-            kill(self.run)
-        elif answer == "s":
-            self._stop()
-
-    def _stop(self) -> None:
-        from rbp_engine.run.control import request_stop
-
-        self.count = 0
-        request_stop(self.run)
-        say("[yellow]stopping: a checkpoint is saved after this step[/]")
-
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
-        if self.asking:
-            raise KeyboardInterrupt
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        from rbp_engine.run.control import signal_ranks
-
-        signal_ranks(self.run, signal.Signals(number))

@@ -18,10 +18,10 @@ from rbp_engine.run.events import (
     WarningRaised,
     from_json,
 )
-from rbp_engine.run.summary import Summary
+from rbp_engine.run.summary import Summary, remaining_s
 from rbp_tui import format as fmt
 from rbp_tui.cli.follow import Sight
-from rbp_tui.run_text import STYLES, remaining_s, status_text, title
+from rbp_tui.run_text import STYLES, status_text, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,7 +46,7 @@ class PlainLines:
     def lines(self, lines: list[bytes]) -> None:
         for line in lines:
             event = from_json(line)
-            text = None if event is None else _sentence(event)
+            text = None if event is None else sentence(event)
             if event is not None and text is not None:
                 clock = time.strftime("%H:%M:%S", time.localtime(event.t))
                 sys.stdout.write(f"{clock} {text}\n")
@@ -125,7 +125,7 @@ def picture(sight: Sight, hint: str) -> "RenderableType":
 
     parts: list[RenderableType] = [head, bar, rows]
     if history.alerts:
-        parts.append(Text(f"! {_sentence(history.alerts[-1])}", style="yellow", no_wrap=True, overflow="ellipsis"))
+        parts.append(Text(f"! {sentence(history.alerts[-1])}", style="yellow", no_wrap=True, overflow="ellipsis"))
     if sight.verdict.reason and sight.verdict.status != "completed":
         parts.append(Text(sight.verdict.reason, style=STYLES.get(sight.verdict.status, ""), overflow="fold"))
     if hint and sight.verdict.live:
@@ -159,7 +159,7 @@ def _speed_text(metrics: list[Event]) -> str:
     return f"{fmt.thousands(newest.samples_per_s)}/s step {fmt.number(newest.step_ms, 1)} ms"
 
 
-def _sentence(event: Event) -> str | None:
+def sentence(event: Event) -> str | None:
     """An event as a line of a log; None for those that no log needs."""
     body = event.body
     if isinstance(body, RunStart):

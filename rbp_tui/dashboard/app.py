@@ -1,31 +1,44 @@
 """The application: five screens as modes, one reader of files, and what every screen can do with a run."""
 
+import asyncio
 import contextlib
-import os
+import signal
+import sys
+import termios
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.message import Message
 from textual.screen import Screen
 
 from rbp_engine.errors import UserError
-from rbp_engine.run import control, launch
+from rbp_engine.run import control, queue
+from rbp_engine.run.annotations import change_tags, read_annotations, set_note
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.store import RunRecord
-from rbp_tui.dashboard.dialogs import Confirm, Help
-from rbp_tui.dashboard.messages import RunSeen, RunsListed
+from rbp_engine.run.store import RunRecord, run_names
+from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
+from rbp_tui.dashboard.keys import keys_file, read_keys
+from rbp_tui.dashboard.launching import start_and_reap
+from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reader import RunsReader, Sight
+from rbp_tui.dashboard.screens.base import DashboardScreen
 from rbp_tui.dashboard.screens.compare import CompareScreen
 from rbp_tui.dashboard.screens.monitor import MonitorScreen
+from rbp_tui.dashboard.screens.preset_actions import preset_of_run
 from rbp_tui.dashboard.screens.presets import PresetsScreen
 from rbp_tui.dashboard.screens.runs import RunsScreen
 from rbp_tui.dashboard.screens.system import SystemScreen
+from rbp_tui.dashboard.since import since_you_left
 from rbp_tui.dashboard.state import ViewState, load_state, save_state
-from rbp_tui.dashboard.themes import THEMES
+from rbp_tui.dashboard.themes import THEMES, default_theme
+from rbp_tui.dashboard.trends import Trend
 
 
 class Dashboard(App[None]):
@@ -54,18 +67,24 @@ class Dashboard(App[None]):
         super().__init__()
         self.runs = runs
         self.state: ViewState = load_state()
-        self.left_at = self.state.left_at
+        self.since = ""
+        self.listed = False
         self.records: tuple[RunRecord, ...] = ()
         self.sights: dict[str, Sight] = {}
+        self.trends: dict[str, Trend] = {}
         self.opened: str | None = None
-        self.compared: list[str] = []
+        self.compared: list[str] = self.state.compared
+        self.baseline: str | None = self.state.baseline or None
+        self._clashes: list[list[str]] = []
         self.reader = RunsReader(
             runs,
             lambda records: self._post(RunsListed(records)),
             lambda sight: self._post(RunSeen(sight)),
+            lambda trends: self._post(TrendsRead(trends)),
+            lambda problem: self._post(ProblemMet(problem)),
         )
 
-    def _post(self, message: RunsListed | RunSeen) -> None:
+    def _post(self, message: Message) -> None:
         # The app may be closing while the reader's thread is still at work.
         with contextlib.suppress(RuntimeError):
             self.post_message(message)
@@ -73,19 +92,60 @@ class Dashboard(App[None]):
     def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self.state.theme if self.state.theme in self.available_themes else "rbp-dark"
+        self.theme = self.state.theme if self.state.theme in self.available_themes else default_theme()
+        self._take_keys()
+        self._leave_on_signals()
         # With runs to look at it opens on them, else where a run is begun.
-        has_runs = self.runs.is_dir() and any(os.scandir(self.runs))
-        self.switch_mode("runs" if has_runs else "presets")
+        self.switch_mode("runs" if _has_runs(self.runs) else "presets")
         self.reader.start()
+        self._call_dispatcher()
+
+    @work(thread=True)
+    def _call_dispatcher(self) -> None:
+        """Runs may have been left in the queue by a dispatcher that was killed."""
+        with contextlib.suppress(UserError):
+            queue.ensure_dispatcher()
+
+    def _take_keys(self) -> None:
+        keys, problem = read_keys()
+        self.set_keymap(keys)
+        if problem:
+            self.notify(problem, title="keys", severity="warning", timeout=15, markup=False)
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        taken = sorted(binding.id or binding.action for binding in clashed_bindings)
+        if taken not in self._clashes:  # told once: Textual says so at every key
+            self._clashes.append(taken)
+            self.notify(f"{' and '.join(taken)} have the same key in {keys_file()}", severity="warning", markup=False)
+
+    def _leave_on_signals(self) -> None:
+        """SIGTERM and SIGHUP leave like `q` does, so that the terminal is put back as it was."""
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+        if not self.is_headless:
+            self.set_interval(2.0, self._leave_without_a_terminal)
+
+    def _leave_without_a_terminal(self) -> None:
+        """A terminal may vanish without SIGHUP, where it does not control the session: leave then, not spin."""
+        try:
+            termios.tcgetattr(sys.__stdin__.fileno() if sys.__stdin__ else 0)
+        except (termios.error, OSError, ValueError):
+            self.exit(return_code=128 + signal.SIGHUP)
 
     def on_unmount(self) -> None:
         self.reader.stop()
-        self.state.theme = self.theme
+        self.state.compared, self.state.baseline = self.compared, self.baseline or ""
+        self.state.left_live = [record.run.id for record in self.live]
+        self.state.theme = "" if self.theme == default_theme() else self.theme
         save_state(self.state)
 
     @on(RunsListed)
     def _runs_listed(self, message: RunsListed) -> None:
+        if not self.listed:
+            self.since = since_you_left(message.records, self.state.left_at, self.state.left_live)
+        self.listed = True
         self.records = message.records
         self.sights = {run: sight for run, sight in self.sights.items() if any(r.run.id == run for r in self.records)}
         self._tell_screen("runs_changed")
@@ -95,10 +155,20 @@ class Dashboard(App[None]):
         self.sights[message.sight.run.id] = message.sight
         self._tell_screen("sight_changed")
 
+    @on(TrendsRead)
+    def _trends_read(self, message: TrendsRead) -> None:
+        self.trends |= message.trends
+        self._tell_screen("trends_changed")
+
+    @on(ProblemMet)
+    def _problem_met(self, message: ProblemMet) -> None:
+        self.notify(message.problem, severity="warning", timeout=15, markup=False)
+
     def _tell_screen(self, what: str) -> None:
-        handler: Callable[[], None] | None = getattr(self.screen, what, None)
-        if handler is not None:
-            handler()
+        # There is none left while the app is closing, and one that is being made hears of it all when it is shown.
+        screen = self.screen if self.screen_stack else None
+        if isinstance(screen, DashboardScreen) and screen.is_mounted:
+            getattr(screen, what)()
 
     def record_of(self, run_id: str | None) -> RunRecord | None:
         """The record of a run as last read; None if it is gone."""
@@ -120,6 +190,7 @@ class Dashboard(App[None]):
         """Show a run in the Monitor."""
         self.opened = run_id
         self.switch_mode("monitor")
+        self._tell_screen("runs_changed")  # where the Monitor is shown already
 
     def compare(self, run_ids: list[str]) -> None:
         """Show runs side by side."""
@@ -146,21 +217,25 @@ class Dashboard(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
+        for key, active in screen.active_bindings.items():
+            if active.enabled and active.binding.id and active.binding.description:
+                act = partial(self.run_action, active.binding.action, active.node)
+                name = active.binding.description
+                yield SystemCommand(name[0].upper() + name[1:], f"The same as {key}", act)
         for number, mode in enumerate(self.MODES, start=1):
             yield SystemCommand(f"Show {mode}", f"The same as {number}", lambda mode=mode: self.action_show(mode))
         for record in reversed(self.records):
-            run_id = record.run.id
-            yield SystemCommand(
-                f"Open run {run_id}", record.verdict.status, lambda run_id=run_id: self.open_run(run_id)
-            )
+            run_id, status = record.run.id, record.verdict.status
+            # There may be thousands: they are found by their names, and not all listed before anything is typed.
+            yield SystemCommand(f"Open run {run_id}", status, partial(self.open_run, run_id), discover=False)
         from rbp_engine.preset import list_presets
 
         for entry in list_presets():
             yield SystemCommand(f"Preset {entry.name}", entry.title, lambda name=entry.name: self.choose_preset(name))
 
-    def choose_preset(self, name: str) -> None:
+    async def choose_preset(self, name: str) -> None:
         """Show a preset on its screen."""
-        self.switch_mode("presets")
+        await self.switch_mode("presets")
         if isinstance(self.screen, PresetsScreen):
             self.screen.choose(name)
 
@@ -180,7 +255,50 @@ class Dashboard(App[None]):
 
     def resume_run(self, run: RunDirectory) -> None:
         """Go on with a run from its newest checkpoint."""
-        self._act(f"resuming {run.id}", lambda: _start_and_reap(run))
+        self._act(f"resuming {run.id}", lambda: start_and_reap(run))
+
+    @work(exclusive=True, group="clone")
+    async def clone_run(self, run_id: str) -> None:
+        """Write the settings of a run as a preset of the user's own, and edit that."""
+        record = self.record_of(run_id)
+        if record is None:
+            return
+        try:
+            path = await preset_of_run(self, record)
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=8, markup=False)
+            return
+        if path is not None:
+            await self.switch_mode("presets")
+            if isinstance(self.screen, PresetsScreen):
+                await self.screen.edit(path)
+
+    def pin(self, run_id: str) -> None:
+        """Hold other runs against this one; against none if it is the pinned one."""
+        self.baseline = None if self.baseline == run_id else run_id
+        self.notify(f"{run_id} is the baseline" if self.baseline else "no baseline", markup=False)
+
+    def edit_tags(self, run: RunDirectory) -> None:
+        """Ask for the tags of a run: words that are left out are taken away."""
+        record = self.record_of(run.id)
+        had = () if record is None else read_annotations(run).tags(record.summary)
+
+        def answered(words: str | None) -> None:
+            if words is not None:
+                tags = words.split()
+                added, removed = set(tags) - set(had), set(had) - set(tags)
+                self._act(f"tags: {' '.join(tags) or 'none'}", lambda: change_tags(run, sorted(added), removed))
+
+        self.push_screen(Ask(f"Tags of {run.id}; a word that is left out goes", " ".join(had)), answered)
+
+    def edit_note(self, run: RunDirectory) -> None:
+        """Ask for the note on a run."""
+
+        def answered(note: str | None) -> None:
+            if note is not None:
+                self._act("note written" if note.strip() else "no note", lambda: set_note(run, note))
+
+        self.push_screen(Ask(f"Note on {run.id}", read_annotations(run).note, lines=True), answered)
 
     @work(thread=True, group="runs")
     def _act(self, done: str, action: Callable[[], object]) -> None:
@@ -193,12 +311,15 @@ class Dashboard(App[None]):
             self.call_from_thread(self.notify, done)
 
 
-def _start_and_reap(run: RunDirectory) -> None:
-    """Start a worker; a thread waits for its end, or it would stay behind as a zombie of the dashboard."""
-    worker = launch.start(run)
-    threading.Thread(target=worker.wait, daemon=True).start()
+def _has_runs(runs: Path) -> bool:
+    try:
+        return bool(run_names(runs))
+    except UserError:  # the reader tells of it
+        return True
 
 
-def main(runs: Path) -> None:
-    """Run the dashboard over a runs directory until it is left."""
-    Dashboard(runs).run()
+def main(runs: Path) -> int:
+    """Run the dashboard over a runs directory until it is left; returns the exit code."""
+    app = Dashboard(runs)
+    app.run()
+    return app.return_code or 0

@@ -2,11 +2,15 @@
 
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Static
+from textual.widgets import Input, OptionList, Static, TextArea
+from textual.widgets.option_list import Option
+
+from rbp_tui.dashboard.keys import keys_file
 
 
 class Confirm(ModalScreen[bool]):
@@ -31,6 +35,39 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(answer)
 
 
+class Ask(ModalScreen[str | None]):
+    """Asks for a text: a line, which Enter gives, or several `lines`, which ctrl+s gives. Escape gives none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "give", "save", id="ask.give"),
+        Binding("escape", "cancel", "cancel", id="ask.cancel"),
+    ]
+
+    def __init__(self, question: str, value: str, *, lines: bool = False) -> None:
+        super().__init__()
+        self.question = question
+        self.value = value
+        self.lines = lines
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(self.question, markup=False, classes="label")
+            if self.lines:
+                yield TextArea(self.value, compact=True, id="answer")
+            else:
+                yield Input(self.value, compact=True, id="answer")
+            key = "ctrl+s" if self.lines else "Enter"
+            yield Static(f"\n[b]{key}[/b] save   [b]Esc[/b] cancel", classes="keys")
+
+    @on(Input.Submitted)
+    def action_give(self) -> None:
+        field = self.query_one("#answer")
+        self.dismiss(field.text if isinstance(field, TextArea) else field.value if isinstance(field, Input) else None)
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
 class Help(ModalScreen[None]):
     """What the keys do on a screen, and everywhere."""
 
@@ -42,14 +79,46 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         lines = []
-        for active in self.about.active_bindings.values():
+        # Our own first: how to move about in a list, which Textual's widgets tell, is what one tries anyway.
+        for active in sorted(
+            self.about.active_bindings.values(), key=lambda active: (not active.binding.id, not active.binding.show)
+        ):
             binding = active.binding
             if binding.description and not binding.system:
                 key = self.app.get_key_display(binding)
-                lines.append(f"[b]{key:>12}[/b]  {binding.description}")
+                lines.append(f"[b]{key:>12}[/b]  {binding.description}  [dim]{binding.id or ''}[/dim]")
         with VerticalScroll(classes="dialog"):
             yield Static("\n".join(dict.fromkeys(lines)))
             yield Static("\n[b]ctrl+p[/b] every action, run and preset by name   [b]Esc[/b] close", classes="keys")
+            yield Static(f"other keys: by these names under [keys] in {keys_file()}", classes="keys", markup=False)
 
     def action_close(self) -> None:
+        self.dismiss(None)
+
+
+class Choice(ModalScreen[str | None]):
+    """A question with several answers: the arrows and Enter choose one, Escape none of them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "none", "back", id="choice.back")]
+
+    def __init__(self, question: str, answers: dict[str, str], back: str) -> None:
+        """`answers` has the text of each answer by the name that is returned; `back` says what Escape does."""
+        super().__init__()
+        self.question = question
+        self.answers = answers
+        self.back = back
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(f"{self.question}\n", markup=False)
+            yield OptionList(
+                *(Option(text, id=name) for name, text in self.answers.items()), markup=False, compact=True
+            )
+            yield Static(f"\n[b]Enter[/b] choose   [b]Esc[/b] {self.back}", classes="keys")
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id)
+
+    def action_none(self) -> None:
         self.dismiss(None)

@@ -1,22 +1,59 @@
 """The launch form: settings on top of a preset, the exact command, and why it would be refused."""
 
 import shlex
-import threading
+from pathlib import Path
 from typing import ClassVar
 
-from rich.markup import escape
+from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.suggester import Suggester, SuggestFromList
+from textual.widgets import Input, Label, Static
 
-from rbp_engine.data.catalog import require
+from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
-from rbp_engine.preset import LoadedPreset, load_preset
-from rbp_engine.run import launch
-from rbp_engine.run.layout import check_run_id
+from rbp_engine.preset import LoadedPreset, PresetError, load_preset
+from rbp_tui.dashboard.launching import LaunchRequest, launch_runs, warnings
+from rbp_tui.dashboard.preset_summary import presence_text
+from rbp_tui.dashboard.setting_words import complete, completions, help_on_word, last_word
+
+DEVICES = ("auto", "cpu", "cuda")
+SHOWN_COMPLETIONS = 12
+
+
+class SettingSuggester(Suggester):
+    """Completes the last word of a line of overrides."""
+
+    def __init__(self, loaded: LoadedPreset | None) -> None:
+        super().__init__(case_sensitive=True)
+        self.loaded = loaded
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return complete(value, self.loaded.preset if self.loaded else None)
+
+
+class SettingsInput(Input):
+    """Overrides; Tab takes the completion, and goes on to the next field where there is none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", "complete", id="launch.complete")]
+
+    def __init__(self, loaded: LoadedPreset | None) -> None:
+        super().__init__(
+            id="overrides", compact=True, placeholder="T=6 method=bptt", suggester=SettingSuggester(loaded)
+        )
+        self.loaded = loaded
+
+    def action_complete(self) -> None:
+        """Complete the word that is being typed."""
+        longer = complete(self.value, self.loaded.preset if self.loaded else None)
+        if longer == self.value:
+            self.screen.focus_next()
+        else:
+            self.value = longer
+            self.cursor_position = len(longer)
 
 
 class LaunchForm(ModalScreen[None]):
@@ -27,78 +64,135 @@ class LaunchForm(ModalScreen[None]):
         Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
     ]
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: Path, name: str) -> None:
         super().__init__()
         self.path = path
         self.preset_name = name
-        self.loaded: LoadedPreset | None = None
+        self.launching = False
 
     def compose(self) -> ComposeResult:
+        usual = self._usual()
+        run = usual.preset.run if usual else None
         with Vertical(classes="dialog"):
-            yield Static(f"[b]Launch {escape(self.preset_name)}[/b]\n")
-            yield Static("settings on top of it, e.g. T=6 method=bptt train.epochs=3", classes="label")
-            yield Input(id="overrides", compact=True)
-            yield Static("id of the run (left empty: one is made)", classes="label")
-            yield Input(id="id", compact=True)
-            yield Static(id="verdict", markup=True)
-            yield Static("\n[b]Enter[/b] launch   [b]ctrl+y[/b] copy the command   [b]Esc[/b] cancel", classes="keys")
+            with VerticalScroll(id="form", can_focus=False):
+                yield Static(Text(f"Launch {self.preset_name}\n", style="bold"))
+                with Horizontal(classes="row"):
+                    yield Label("settings")
+                    yield SettingsInput(usual)
+                yield Static(id="offered")
+                with Horizontal(classes="row"):
+                    yield Label("seeds")
+                    yield Input(id="seeds", compact=True, placeholder=f"{run.seed if run else 1}   or 1,2,3")
+                    yield Label("device")
+                    yield Input(
+                        id="device",
+                        compact=True,
+                        placeholder=run.device if run else "auto",
+                        suggester=SuggestFromList(DEVICES),
+                    )
+                with Horizontal(classes="row"):
+                    yield Label("processes")
+                    yield Input(id="processes", compact=True, placeholder="1   or 2: they share every batch")
+                    yield Label("gpus")
+                    yield Input(id="gpus", compact=True, placeholder="auto, none or 0,1: wait for a free one")
+                with Horizontal(classes="row"):
+                    yield Label("name")
+                    yield Input(id="run_name", compact=True, placeholder=run.name if run else "")
+                    yield Label("tags")
+                    yield Input(id="tags", compact=True, placeholder=" ".join(run.tags) if run else "")
+                with Horizontal(classes="row"):
+                    yield Label("id")
+                    yield Input(id="run_id", compact=True, placeholder="one is made")
+                yield Static(id="verdict")
+            yield Static(
+                "\n[b]Enter[/b] launch   [b]Tab[/b] complete, next   [b]ctrl+y[/b] copy   [b]Esc[/b] cancel",
+                classes="keys",
+            )
+
+    def _usual(self) -> LoadedPreset | None:
+        """The preset without anything on top; None if it has become unreadable, which the verdict then says."""
+        try:
+            return load_preset(str(self.path))
+        except PresetError:
+            return None
 
     def on_mount(self) -> None:
         self.query_one("#overrides").focus()
         self._check()
 
+    @property
+    def request(self) -> LaunchRequest:
+        from rbp_tui.dashboard.app import Dashboard
+
+        assert isinstance(self.app, Dashboard)
+        fields = ("overrides", "seeds", "device", "processes", "gpus", "run_name", "tags", "run_id")
+        typed = {name: self.query_one(f"#{name}", Input).value for name in fields}
+        return LaunchRequest(self.path, self.preset_name, self.app.runs, **typed)
+
     @on(Input.Changed)
     def _check(self) -> None:
         """Say the exact command, or everything that is wrong."""
-        verdict = self.query_one("#verdict", Static)
+        from rbp_tui.dashboard.app import Dashboard
+
+        assert isinstance(self.app, Dashboard)
+        request, said = self.request, Text("\n")
         try:
-            run_id = self.query_one("#id", Input).value.strip()
-            if run_id:
-                check_run_id(run_id)
-            self.loaded = load_preset(self.path, self._words())
-            if "data.name" not in self.loaded.own_code:
-                require(self.loaded.preset.data.name)
-        except (UserError, ValueError) as error:
-            self.loaded = None
-            verdict.update(f"\n[red]{escape(str(error))}[/]")
-        else:
-            verdict.update(f"\n[dim]{escape(self.command)}[/]")
+            presets = request.check()
+            for warning in warnings(request, presets, self.app.records):
+                said.append(f"⚠ {warning}\n", style="yellow")
+            said.append(shlex.join(request.command), style="bold")
+        except DataMissing as error:
+            said.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
+        except UserError as error:
+            said.append(str(error), style="red")
+        self.query_one("#verdict", Static).update(said)
+        self._offer()
 
-    def _words(self) -> list[str]:
-        return shlex.split(self.query_one("#overrides", Input).value)
-
-    @property
-    def command(self) -> str:
-        """What does the same in a shell."""
-        run_id = self.query_one("#id", Input).value.strip()
-        words = ["rbp", "train", self.preset_name, *self._words(), *(["--id", run_id] if run_id else []), "--detach"]
-        return shlex.join(words)
+    def _offer(self) -> None:
+        """What the word that is being typed may become, and what it means."""
+        settings = self.query_one(SettingsInput)
+        word = last_word(settings.value)
+        found = completions(word, settings.loaded.preset if settings.loaded else None) if word else []
+        offered = Text("  ".join(found[:SHOWN_COMPLETIONS]), style="dim", no_wrap=True, overflow="ellipsis")
+        offered.append(f"\n{help_on_word(word)}")
+        self.query_one("#offered", Static).update(offered)
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
-        if self.loaded is not None:
-            self._launch(self.loaded, self.query_one("#id", Input).value.strip() or None, shlex.split(self.command))
+        if not self.launching:
+            self.launching = True
+            self._launch(self.request)
 
-    @work(thread=True, exclusive=True)
-    def _launch(self, loaded: LoadedPreset, run_id: str | None, command: list[str]) -> None:
+    @work(thread=True)
+    def _launch(self, request: LaunchRequest) -> None:
+        try:
+            runs = launch_runs(request)
+        except UserError as error:
+            self.app.call_from_thread(self._refused, str(error))
+        else:
+            self.app.call_from_thread(self._launched, [run.id for run in runs])
+
+    def _refused(self, reason: str) -> None:
+        self.launching = False
+        self.query_one("#verdict", Static).update(Text(f"\n{reason}", style="red"))
+
+    def _launched(self, run_ids: list[str]) -> None:
         from rbp_tui.dashboard.app import Dashboard
 
-        app = self.app
-        assert isinstance(app, Dashboard)
-        try:
-            run = launch.create(loaded, app.runs, run_id=run_id, command=command)
-            worker = launch.start(run)
-        except UserError as error:
-            app.call_from_thread(self.query_one("#verdict", Static).update, f"\n[red]{escape(str(error))}[/]")
-            return
-        # Somebody must wait for the worker, or it stays behind as a zombie when it ends.
-        threading.Thread(target=worker.wait, daemon=True).start()
-        app.call_from_thread(self.dismiss)
-        app.call_from_thread(app.open_run, run.id)
+        assert isinstance(self.app, Dashboard)
+        self.dismiss()
+        self.app.open_run(run_ids[0])
+        if len(run_ids) > 1:
+            self.notify(f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5)
 
     def action_copy(self) -> None:
         """Copy the command to the clipboard."""
-        self.app.copy_to_clipboard(self.command)
+        try:
+            command = shlex.join(self.request.command)
+        except UserError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self.app.copy_to_clipboard(command)
         self.notify("copied", timeout=2)
 
     def action_cancel(self) -> None:

@@ -1,9 +1,10 @@
-"""What the reader's thread posts to the app; of several that wait, only the newest is handled."""
+"""What the reader's thread posts to the app; of several states of the same that wait, only the newest is handled."""
 
 from textual.message import Message
 
 from rbp_engine.run.store import RunRecord
 from rbp_tui.dashboard.reader import Sight
+from rbp_tui.dashboard.trends import Trend
 
 
 class RunsListed(Message):
@@ -26,3 +27,19 @@ class RunSeen(Message):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, RunSeen) and message.sight.run.id == self.sight.run.id
+
+
+class TrendsRead(Message):
+    """New validations of runs in the list; only of those where there are any."""
+
+    def __init__(self, trends: dict[str, Trend]) -> None:
+        super().__init__()
+        self.trends = trends
+
+
+class ProblemMet(Message):
+    """Something of the runs could not be read, in words; each is told once."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__()
+        self.problem = problem

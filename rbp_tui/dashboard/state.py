@@ -1,23 +1,37 @@
 """What the dashboard remembers per user between two sessions. A broken or stale file never stops the start."""
 
 import contextlib
-import json
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from rbp_engine.run.layout import write_json
+from rbp_engine.run.layout import read_json, write_json
 
 
 @dataclass
 class ViewState:
-    """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never."""
+    """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never; `left_live` the ids of the
+    runs that were live then. `theme` is empty until one is chosen. `query` to `columns` are of the Runs screen; without
+    columns there are as many as fit. `loss_log` to `top1_smoothing` are of the charts of the Monitor, `compared` to
+    `compared_smoothing` of the Compare screen; `baseline` is the pinned run.
+    """
 
     left_at: float = 0.0
-    theme: str = "rbp-dark"
+    left_live: list[str] = field(default_factory=list)
+    theme: str = ""
     query: str = ""
-    sort: str = "created"
+    sort: str = "-created"
+    grouped: bool = False
+    columns: list[str] = field(default_factory=list)
     x_axis: str = "epoch"
+    loss_log: bool = False
+    loss_smoothing: float = 0.0
+    top1_smoothing: float = 0.0
+    compared: list[str] = field(default_factory=list)
+    compared_curve: str = ""
+    compared_over: str = ""
+    compared_smoothing: float = 0.0
+    baseline: str = ""
 
 
 def state_file() -> Path:
@@ -28,14 +42,13 @@ def state_file() -> Path:
 
 def load_state() -> ViewState:
     """The remembered state; what is missing or of another type has its default."""
-    try:
-        saved = json.loads(state_file().read_bytes())
-    except (OSError, ValueError):
-        return ViewState()
+    saved = read_json(state_file())
     state = ViewState()
     for entry in fields(ViewState):
         default = getattr(state, entry.name)
-        value = saved.get(entry.name) if isinstance(saved, dict) else None
+        value = saved.get(entry.name)
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            continue
         if type(value) is type(default) or (isinstance(default, float) and type(value) is int):
             setattr(state, entry.name, value)
     return state

@@ -1,5 +1,7 @@
 """Two themes of our own. Colours carry no meaning alone: every status has a sign as well."""
 
+import os
+
 from textual.theme import Theme
 
 DARK = Theme(
@@ -31,3 +33,11 @@ LIGHT = Theme(
     dark=False,
 )
 THEMES = (DARK, LIGHT)
+
+PLAIN_TERMINALS = ("linux", "vt100", "vt220", "ansi", "xterm", "screen", "tmux")
+
+
+def default_theme() -> str:
+    """Ours; Textual's `ansi-dark` on a terminal that has sixteen colours and no others."""
+    plain = os.environ.get("TERM", "") in PLAIN_TERMINALS and "COLORTERM" not in os.environ
+    return "ansi-dark" if plain else "rbp-dark"

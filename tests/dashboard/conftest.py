@@ -1,14 +1,24 @@
 """The dashboard over a runs directory of its own, with real workers."""
 
 import asyncio
+import contextlib
 import os
+import pty
+import select
+import subprocess
+import sys
+import termios
 import time
+from dataclasses import asdict
 
 import pytest
 
-from rbp_engine.run import control
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.preset import load_preset
+from rbp_engine.run import control, launch
+from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.layout import RunDirectory, write_json
 from rbp_engine.run.status import judge
+from rbp_engine.run.summary import read_summary
 from rbp_tui.dashboard.app import Dashboard
 
 
@@ -50,3 +60,81 @@ def until():
             await asyncio.sleep(0.05)
 
     return wait
+
+
+class Terminal:
+    """A process in a terminal of 80×24 of its own."""
+
+    def __init__(self, command, environment):
+        self.master, self.slave = pty.openpty()
+        termios.tcsetwinsize(self.slave, (24, 80))
+        self.before = termios.tcgetattr(self.slave)
+        self.process = subprocess.Popen(
+            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=environment, start_new_session=True
+        )
+        self.output = b""
+
+    def read_until(self, done, timeout=60.0):
+        deadline = time.monotonic() + timeout
+        while not done():
+            assert time.monotonic() < deadline, self.output[-2000:]
+            self.read()
+
+    def read(self):
+        ready, _, _ = select.select([self.master], [], [], 0.1)
+        if ready:
+            self.output += os.read(self.master, 65536)
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def close(self):
+        if not self.ended():
+            self.process.kill()
+            self.process.wait()
+        for end in (self.master, self.slave):
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+
+@pytest.fixture
+def open_terminal(home):
+    opened = []
+
+    def open_one(*command):
+        environment = os.environ | {"TERM": "xterm-256color", "RBP_RUNS": str(home / "runs")}
+        opened.append(Terminal([sys.executable, *command], environment))
+        opened[-1].read_until(lambda: b"Presets" in opened[-1].output)
+        return opened[-1]
+
+    yield open_one
+    for terminal in opened:
+        terminal.close()
+
+
+STEPS_PER_EPOCH = 10
+
+
+@pytest.fixture(scope="session")
+def end_run():
+    """Make a run that has ended."""
+
+    def make(runs, run_id, *words, curve, step_s=0.1, peak=2**30):
+        """A run as `rbp train` makes it and its worker leaves it, with the top-1 after each epoch."""
+        run = launch.create(load_preset("digits", words), runs, run_id=run_id, command=["rbp", "train", "digits"])
+        events = EventWriter(run.events(), attempt=1)
+        events.write(RunStart(device="cpu", steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0), 0, 1000.0)
+        for epoch, top1 in enumerate(curve):
+            step = (epoch + 1) * STEPS_PER_EPOCH
+            t = 1000.0 + step * step_s
+            events.write(Metrics(epoch, 1.0 - top1, top1, 0.1, 640.0, 1000 * step_s, 1.0), step, t)
+            events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360), step, t)
+        events.close()
+        best = max(curve)
+        reached = {"status": "completed", "epoch": len(curve), "epochs": len(curve), "step": step, "steps": step}
+        scores = {"last": {"top1": curve[-1]}, "best": {"top1": best, "epoch": curve.index(best) + 1}}
+        cost = {"trained_s": step * step_s, "mem_peak": peak, "samples_per_s": 640.0}
+        write_json(run.summary_json, asdict(read_summary(run)) | reached | scores | cost)
+        return run
+
+    return make

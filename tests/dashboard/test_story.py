@@ -11,7 +11,6 @@ from rbp_tui.dashboard.screens.compare import CompareScreen
 from rbp_tui.dashboard.screens.monitor import MonitorScreen
 from rbp_tui.dashboard.screens.presets import PresetsScreen
 from rbp_tui.dashboard.screens.runs import RunsScreen
-from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 
 pytestmark = pytest.mark.asyncio
 
@@ -40,15 +39,15 @@ async def test_launch_watch_stop_resume_complete_and_compare(dashboard, until):
         await launch(app, pilot, until, "T=1 epochs=40 batch=256")
         run = only_run(app)
         await until(pilot, lambda: app.sights.get(run.id) and "validation/top1" in app.sights[run.id].curves)
-        assert [chart.title for chart in app.screen.query(CurveChart)] == ["loss", "top-1 %"]
+        assert [chart.title for chart in app.screen.query("#charts CurveChart")] == ["loss", "top-1 %"]
         before = len(app.sights[run.id].curves["validation/top1"])
         await until(pilot, lambda: len(app.sights[run.id].curves["validation/top1"]) > before)
         await pilot.press("s")
         await until(pilot, lambda: judge(run).status == "stopped")
-        await until(pilot, lambda: "STOPPED" in str(app.screen.query_one("#head", Static).render()))
+        await until(pilot, lambda: "STOPPED" in str(app.screen.query_one("#title", Static).render()))
         await pilot.press("r")
         await until(pilot, lambda: judge(run).status == "completed", timeout=120)
-        await until(pilot, lambda: "COMPLETED" in str(app.screen.query_one("#head", Static).render()))
+        await until(pilot, lambda: "COMPLETED" in str(app.screen.query_one("#title", Static).render()))
         await pilot.press("2")
         await until(
             pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.query_one(DataTable).row_count == 1

@@ -143,3 +143,12 @@ def test_added_data_reads_back_whatever_the_file_looked_like(roots: dict[str, st
         add_data_root(name, Path(folder))
         written = tomli.loads(machine_file().read_text())
         assert written == {"cache": "/c", "data": {**roots, name: folder}}
+
+
+def test_the_number_of_cpu_slots_is_read_and_must_be_a_whole_number_from_one_on() -> None:
+    write("cpu_slots = 3\n")
+    assert read_machine().cpu_slots == 3
+    for wrong in ("0", "true", "1.5", "'2'"):
+        write(f"cpu_slots = {wrong}\n")
+        with pytest.raises(MachineError, match="whole number from 1 on"):
+            read_machine()

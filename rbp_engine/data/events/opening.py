@@ -9,9 +9,10 @@ import torch
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.choices import EventSet, FramesBy, Orientation, Resize, SplitName
 from rbp_engine.data.events.convert import Progress, convert
-from rbp_engine.data.events.sources import EventEvaluation, EventTraining, held_out_split
+from rbp_engine.data.events.sources import EventEvaluation, EventTraining
 from rbp_engine.data.events.synthetic import content_hash, moving_digits, sequential_digits
 from rbp_engine.data.protocol import Feed
+from rbp_engine.data.stratified import stratified_indices
 
 CLASSES: Final = 10
 
@@ -71,7 +72,7 @@ def open_events(
     test_source = EventEvaluation(test, judged, **batches)
     validation = test_source
     if held_out:
-        kept, held = held_out_split(train.labels, held_out)
+        kept, held = stratified_indices(train.labels, held_out)
         validation = EventEvaluation(train, held, split="held-out", **batches)
     source = EventTraining(
         train,

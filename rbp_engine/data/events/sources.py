@@ -128,18 +128,6 @@ def mirror_and_roll(frames: Tensor, flipped: Tensor, shifts: Tensor) -> Tensor:
     ]
 
 
-def held_out_split(labels: Integers, held_out: float) -> tuple[Integers, Integers]:
-    """(rest, held out) as sorted indices: a fraction of every class, the same for every seed of a run.
-
-    Raises ValueError where a class would be empty.
-    """
-    from sklearn.model_selection import train_test_split
-
-    index = np.arange(len(labels))
-    rest, held = train_test_split(index, test_size=held_out, random_state=0, stratify=labels)
-    return np.sort(rest), np.sort(held)
-
-
 def _random(*parts: Any) -> np.random.Generator:
     """A generator from several numbers; neighbours give unrelated ones."""
     return np.random.default_rng(np.random.SeedSequence(parts))

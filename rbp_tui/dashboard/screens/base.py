@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
 from textual.screen import Screen
-from textual.widgets import Static
+
+from rbp_tui.dashboard.panels.line import Line
 
 if TYPE_CHECKING:
     from rbp_tui.dashboard.app import Dashboard
@@ -12,17 +13,17 @@ if TYPE_CHECKING:
 SCREENS = ("presets", "runs", "monitor", "compare", "system")
 
 
-class TopBar(Static):
+class TopBar(Line):
     """The five screens, the current one marked, and how many runs are live."""
 
     def show(self, current: str, live: int) -> None:
-        bar = Text(" rbp  ", style="bold")
+        bar = Text.assemble((" rbp  ", "bold"))
         for number, name in enumerate(SCREENS, start=1):
             style = "reverse bold" if name == current else "dim"
             bar.append(f" {number} {name.capitalize()} ", style=style)
         if live:
             bar.append(f"   ● {live} live", style="bold")
-        self.update(bar)
+        self.say(bar)
 
 
 class DashboardScreen(Screen[None]):
@@ -45,3 +46,6 @@ class DashboardScreen(Screen[None]):
 
     def sight_changed(self) -> None:
         """A run that is being watched has new events."""
+
+    def trends_changed(self) -> None:
+        """A run in the list has new validations."""

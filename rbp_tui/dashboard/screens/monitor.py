@@ -1,168 +1,222 @@
-"""Monitor: one run, live: header, loss, accuracy, memory, speed, log, and the newest alert."""
+"""Monitor: one run, live: how it stands, its curves, memory, speed, probes, log, and the newest alert."""
 
 import time
-from typing import ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
-from rbp_engine.run.curves import Curve
-from rbp_engine.run.events import ErrorRaised, WarningRaised
-from rbp_tui import format as fmt
+from rbp_engine.run.layout import RunDirectory
+from rbp_tui.dashboard.panels import run_chart
+from rbp_tui.dashboard.panels.card import CardFacts, card_text, read_facts
+from rbp_tui.dashboard.panels.gauges import memory_text, probes_text, speed_text
+from rbp_tui.dashboard.panels.happenings import alert_text, happenings_text
+from rbp_tui.dashboard.panels.head import Head
+from rbp_tui.dashboard.panels.line import Line, TextPanel
 from rbp_tui.dashboard.panels.log import LogPane
+from rbp_tui.dashboard.panels.ranks import ranks_text
+from rbp_tui.dashboard.panels.run_chart import MemoryChart, RunChart
+from rbp_tui.dashboard.panels.seeds import chips_text
 from rbp_tui.dashboard.reader import Sight
-from rbp_tui.dashboard.screens.base import DashboardScreen, TopBar
+from rbp_tui.dashboard.screens.base import TopBar
+from rbp_tui.dashboard.screens.monitor_actions import AXES, MonitorActions
+from rbp_tui.dashboard.standing import Standing, standing
 from rbp_tui.dashboard.widgets.chart_messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 from rbp_tui.dashboard.widgets.palette import SeriesColours
-from rbp_tui.dashboard.widgets.series import Series
-from rbp_tui.run_text import SIGNS, STYLES, remaining_s, title
 
-AXES = ("epoch", "step", "time")
+CLOCK_S = 1.0
 
 
-class MonitorScreen(DashboardScreen):
-    """Follows the run that was opened last; stale, lost, failed and finished runs say why."""
+class MonitorScreen(MonitorActions):
+    """Follows the run that was opened last; a run that is stale, lost, failed or gone says why."""
 
     NAME = "monitor"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "stop", "stop", id="monitor.stop"),
-        Binding("k", "kill", "kill", id="monitor.kill"),
-        Binding("r", "resume", "resume", id="monitor.resume"),
-        Binding("x", "axis", "x axis", id="monitor.axis"),
-        Binding("z", "zoom_panel", "zoom", id="monitor.zoom"),
-        Binding("comma", "step_run(-1)", "previous run", id="monitor.previous", show=False),
-        Binding("full_stop", "step_run(1)", "next run", id="monitor.next", show=False),
-    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-very-wide")]  # noqa: RUF012  # as Textual has it
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state: tuple[object, ...] = ()  # what decides which keys there are
+        self._card: tuple[object, ...] = ()  # what the card was read for
+        self._told: tuple[RunDirectory, float] | None = None  # the run and the newest sign of life that it has given
+        self._heard_at = 0.0  # when that was, by the monotonic clock
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Static(id="head")
-        yield Static(id="progress")
+        yield Line(id="seeds")
+        yield Head(id="head")
+        curves, gauges = SeriesColours(), SeriesColours()
         with Horizontal(id="charts"):
-            colours = SeriesColours()
-            yield CurveChart(title="loss", colours=colours, id="loss")
-            yield CurveChart(title="top-1 %", colours=colours, id="top1")
-        yield Static(id="memory")
-        yield Static(id="speed")
-        yield LogPane(id="log")
-        yield Static(id="alert", markup=False)
-        yield Footer()
+            yield RunChart("loss", run_chart.loss, colours=curves, id="loss")
+            yield RunChart("top-1 %", run_chart.top1, colours=curves, id="top1")
+            yield TextPanel(id="card")
+        with Horizontal(id="gauges"):
+            yield MemoryChart("memory", run_chart.memory, colours=SeriesColours(), id="memory_chart")
+            yield RunChart("samples/s", run_chart.speed, colours=gauges, id="speed_chart")
+            yield RunChart("ms per step", run_chart.step_time, colours=gauges, id="step_chart")
+        yield Line(id="memory")
+        yield Line(id="speed")
+        yield Line(id="probes", wraps=True)
+        with Horizontal(id="bottom"):
+            yield LogPane(id="log")
+            yield TextPanel(id="ranks")
+            yield TextPanel(id="happenings")
+        yield Line(id="alert")
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.query_one("#loss", CurveChart).focus()
+        self._take_up_view()
+        self.query_one("#loss").focus()
+        self.set_interval(CLOCK_S, self._show_rest)
+
+    def _take_up_view(self) -> None:
+        """Show the main charts as they were left the last time, and remember how they are left now."""
+        state = self.dashboard.state
+        loss, top1 = self.query_one("#loss", RunChart), self.query_one("#top1", RunChart)
+        loss.y_log, loss.smoothing, top1.smoothing = state.loss_log, state.loss_smoothing, state.top1_smoothing
+
+        def remember() -> None:
+            state.loss_log, state.loss_smoothing, state.top1_smoothing = loss.y_log, loss.smoothing, top1.smoothing
+
+        self.watch(loss, "y_log", remember)
+        self.watch(loss, "smoothing", remember)
+        self.watch(top1, "smoothing", remember)
 
     def on_screen_resume(self) -> None:
-        self._watch()
+        self.watch_opened()
         super().on_screen_resume()
 
     def on_screen_suspend(self) -> None:
         self.dashboard.reader.watch(())
 
-    def _watch(self) -> None:
-        """Read the opened run in full; without one, the newest."""
-        app = self.dashboard
-        if app.record_of(app.opened) is None and app.records:
-            app.opened = app.records[-1].run.id
-        app.reader.watch([app.opened] if app.opened else [])
-        record = app.record_of(app.opened)
-        self.query_one(LogPane).follow(record.run if record else None)
-
-    @property
-    def sight(self) -> Sight | None:
-        """What is known of the opened run."""
-        return self.dashboard.sight_of(self.dashboard.opened)
+    def on_resize(self) -> None:
+        self.show_all()
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        if self.dashboard.record_of(self.dashboard.opened) is None:
-            self._watch()
-            self.sight_changed()
-        elif self.sight is not None:
-            self._show_head(self.sight)
+        if self.dashboard.opened is None or self.dashboard.opened != self.watched:
+            self.watch_opened()
+        self.query_one("#seeds", Line).display = len(self.seeds()) > 1
+        keys = f"{self.key_of('monitor.seed_back')} {self.key_of('monitor.seed')} step through them"
+        self.query_one("#seeds", Line).say(chips_text(self.seeds(), self.dashboard.opened or "", keys))
+        self._show_head()
+        self._read_card()
 
     def sight_changed(self) -> None:
-        sight = self.sight
+        sight = self.dashboard.sight_of(self.dashboard.opened)
+        first = self.seen is None
+        if sight is not None:
+            self.seen = sight
+        if first:
+            self.show_all()
+        else:
+            self._show_news()
+
+    def show_all(self) -> None:
+        """Draw everything that has changed; nothing of the run before while another is read."""
+        if self.seen is None:
+            for chart in self.query(RunChart):
+                chart.show({}, "epoch")
+            for line in self.query("#memory, #speed, #probes, #alert, TextPanel Line").results(Line):
+                line.say(Text())
+        self._show_news()
+        self._show_rest()
+
+    def _show_news(self) -> None:
+        """What each event may change: the head, loss and accuracy, and the lines."""
+        self._show_head()
+        if self.seen is not None:
+            self._show_curves(self.seen, "#charts")
+            self._show_lines(self.seen)
+            self.query_one(LogPane).know(self.seen.course)
+
+    def _show_rest(self) -> None:
+        """What need not follow each event, and the head, since time passes without any."""
+        self._show_head()
+        if self.seen is not None:
+            self._show_curves(self.seen, "#gauges")
+            self._show_lists(self.seen)
+
+    def _show_head(self) -> None:
+        """How the run stands now."""
+        head, sight = self.query_one(Head), self.seen
         if sight is None:
-            empty = "No run to show; open one with 2." if not self.dashboard.records else "reading…"
-            self.query_one("#head", Static).update(empty)
-            self.query_one("#progress", Static).update("")
+            there = self.dashboard.record_of(self.dashboard.opened) is not None
+            missing = f"{self.dashboard.opened} is not there; " if self.dashboard.opened else "No run to show; "
+            head.show_nothing("reading…" if there else f"{missing}2 shows the runs.")
             return
-        self._show_head(sight)
-        self._show_charts(sight)
-        self._show_numbers(sight)
+        now = time.time()
+        there = self.dashboard.record_of(sight.run.id) is not None
+        self.stands = self._standing(sight, there=there, now=now)
+        head.show(sight, self.stands, now)
+        state = (sight.run, self.stands.status, sight.course.failure is None)
+        if state != self._state:
+            self._state = state
+            self.refresh_bindings()
+            for chart in self.query(CurveChart):
+                chart.dimmed = not self.live
 
-    def _show_head(self, sight: Sight) -> None:
-        summary, verdict = sight.summary, sight.verdict
-        status = f"{SIGNS.get(verdict.status, ' ')} {verdict.status.upper()}"
-        head = Text(f" {title(summary)}   ", style="bold", no_wrap=True)
-        head.append(status, style=STYLES.get(verdict.status, ""))
-        if sight.device:
-            head.append(f"   {sight.device}", style="dim")
-        if verdict.reason:
-            head.append(f"   {verdict.reason}", style="dim")
-        self.query_one("#head", Static).update(head)
-        done = summary.step / summary.steps if summary.steps else 0.0
-        eta = remaining_s(summary) if verdict.live else None
-        text = Text(f" epoch {summary.epoch}/{summary.epochs} ", no_wrap=True)
-        filled = round(24 * done)
-        text.append("━" * filled, style=STYLES.get(verdict.status, "")).append("━" * (24 - filled), style="dim")
-        text.append(f" {100 * done:.0f} %   elapsed {fmt.duration(summary.trained_s)}")
-        if eta is not None:
-            text.append(f"   ETA {fmt.duration(eta)} → {time.strftime('%H:%M', time.localtime(time.time() + eta))}")
-        if sight.checkpoint_at is not None and verdict.live:
-            text.append(f"   ckpt {fmt.duration(time.time() - sight.checkpoint_at)} ago", style="dim")
-        self.query_one("#progress", Static).update(text)
+    def _standing(self, sight: Sight, *, there: bool, now: float) -> Standing:
+        """How the run stands. Once its files were seen to change, only the clock here says how long they have not."""
+        told = (sight.run, sight.summary.updated)
+        if told != self._told:
+            first = self._told is None or self._told[0] != sight.run
+            self._heard_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
+            self._told = told
+        return standing(sight, there=there, silence=time.monotonic() - self._heard_at, key_of=self.key_of)
 
-    def _show_charts(self, sight: Sight) -> None:
-        state, curves = self.dashboard.state, sight.curves
-        axis = state.x_axis if state.x_axis in AXES else "epoch"
-        loss, top1 = self.query_one("#loss", CurveChart), self.query_one("#top1", CurveChart)
-        for chart in (loss, top1):
-            chart.x_axis = axis  # type: ignore[assignment]  # one of AXES
-            chart.dimmed = not sight.verdict.live
-        loss.set_series(
-            [
-                *_series("train", curves.get("train/loss"), axis),
-                *_series("validation", curves.get("validation/loss"), axis),
-            ]
-        )
-        top1.set_series(
-            [
-                *_series("train", curves.get("train/top1"), axis, scale=100.0),
-                *_series("validation", curves.get("validation/top1"), axis, scale=100.0, best=True),
-            ]
-        )
+    def _show_curves(self, sight: Sight, row: str) -> None:
+        axis = self.dashboard.state.x_axis if self.dashboard.state.x_axis in AXES else "epoch"
+        for chart in self.query_one(row).query(RunChart):
+            chart.show(sight.curves, axis)
 
-    def _show_numbers(self, sight: Sight) -> None:
-        width = max(10, min(60, self.size.width // 4))
-        memory, peak = sight.curves.get("memory"), sight.curves.get("mem_peak")
-        line = Text(" mem   ", style="dim", no_wrap=True)
-        if memory is not None and len(memory):
-            line.append(fmt.sparkline(memory.value.tolist(), width), style="magenta")
-            highest = float(peak.value[-1]) if peak is not None and len(peak) else None
-            line.append(f"  {fmt.size(float(memory.value[-1]))}   peak {fmt.size(highest)}")
-        self.query_one("#memory", Static).update(line)
-        speed, step, data = (sight.curves.get(name) for name in ("speed", "step_ms", "data_ms"))
-        line = Text(" speed ", style="dim", no_wrap=True)
-        if speed is not None and step is not None and data is not None and len(speed):
-            line.append(fmt.sparkline(speed.value.tolist(), width), style="yellow")
-            share = 100.0 * float(data.value[-1]) / float(step.value[-1]) if step.value[-1] else 0.0
-            line.append(
-                f"  {fmt.thousands(float(speed.value[-1]))} samples/s   step {float(step.value[-1]):.1f} ms   "
-                f"data {share:.0f} %"
-            )
-        self.query_one("#speed", Static).update(line)
-        alert = self.query_one("#alert", Static)
-        alert.display = bool(sight.alerts)
-        if sight.alerts:
-            event = sight.alerts[-1]
-            message = event.body.message if isinstance(event.body, (WarningRaised, ErrorRaised)) else ""
-            alert.update(f" ! {time.strftime('%H:%M', time.localtime(event.t))} {message}")
+    def _show_lines(self, sight: Sight) -> None:
+        course = sight.course
+        # Where the charts of memory and speed have room they show the course, and the lines the numbers.
+        width = 0 if self.has_class("-tall") else max(8, min(60, self.size.width // 5))
+        rank = int(self.process) if self.process.isdigit() else None
+        self.query_one("#memory", Line).say(memory_text(sight.curves, course.processes, rank, width))
+        self.query_one("#speed", Line).say(speed_text(sight.curves, course.processes, width))
+        probes = self.query_one("#probes", Line)
+        probes.display = bool(course.probes)
+        probes.say(probes_text(course.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
+        alert = self.query_one("#alert", Line)
+        text = alert_text(course)
+        alert.display = bool(text)
+        alert.say(text)
+
+    def _show_lists(self, sight: Sight) -> None:
+        course = sight.course
+        rank = int(self.process) if self.process.isdigit() else None
+        several = len(course.processes) > 1
+        if several != self.has_class("-several"):
+            self.set_class(several, "-several")
+            self.refresh_bindings()
+        if several:
+            self.query_one("#ranks", TextPanel).say(ranks_text(course.processes, rank))
+        self.query_one("#happenings", TextPanel).say(happenings_text(course))
+
+    def _read_card(self) -> None:
+        """Read the card anew where the run, its annotations, or what it is held against is another."""
+        record = self.dashboard.record_of(self.dashboard.opened)
+        if record is None:
+            return
+        wanted = (record.run, record.annotations, self.dashboard.baseline)
+        if wanted != self._card:
+            self._card = wanted
+            baseline = self.dashboard.record_of(self.dashboard.baseline)
+            self._load_card(record.run, baseline.run if baseline else None)
+
+    @work(thread=True, group="card")
+    def _load_card(self, run: RunDirectory, baseline: RunDirectory | None) -> None:
+        self.app.call_from_thread(self._show_card, run, read_facts(run, baseline))
+
+    def _show_card(self, run: RunDirectory, facts: CardFacts) -> None:
+        if run.id == self.dashboard.opened:
+            self.query_one("#card", TextPanel).say(card_text(facts))
 
     @on(CursorMoved)
     def _cursor_moved(self, message: CursorMoved) -> None:
@@ -173,49 +227,3 @@ class MonitorScreen(DashboardScreen):
     def _view_changed(self, message: ViewChanged) -> None:
         for chart in self.query(CurveChart):
             chart.set_view(*(message.x_range or (None, None)))
-
-    def action_stop(self) -> None:
-        """Let the run save and end."""
-        if self.sight is not None:
-            self.dashboard.stop_run(self.sight.run)
-
-    def action_kill(self) -> None:
-        """End the run at once."""
-        if self.sight is not None:
-            self.dashboard.kill_run(self.sight.run)
-
-    def action_resume(self) -> None:
-        """Go on with the run from its newest checkpoint."""
-        if self.sight is not None:
-            self.dashboard.resume_run(self.sight.run)
-
-    def action_axis(self) -> None:
-        """The next x axis: epoch, step, time."""
-        state = self.dashboard.state
-        position = AXES.index(state.x_axis) if state.x_axis in AXES else 0
-        state.x_axis = AXES[(position + 1) % len(AXES)]
-        for chart in self.query(CurveChart):
-            chart.set_view(None, None)
-        self.sight_changed()
-
-    def action_zoom_panel(self) -> None:
-        """The focused panel alone, or all of them."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None:
-            self.maximize(self.focused)
-
-    def action_step_run(self, by: int) -> None:
-        """The run before or after this one."""
-        ids = [record.run.id for record in self.dashboard.records]
-        if self.dashboard.opened in ids:
-            self.dashboard.opened = ids[(ids.index(self.dashboard.opened) + by) % len(ids)]
-            self._watch()
-            self.sight_changed()
-
-
-def _series(label: str, curve: Curve | None, axis: str, *, scale: float = 1.0, best: bool = False) -> list[Series]:
-    if curve is None or not len(curve):
-        return []
-    values = scale * curve.value
-    return [Series(label, label, curve.axis(axis), values, marker="highest" if best else None)]

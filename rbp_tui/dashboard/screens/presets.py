@@ -2,174 +2,216 @@
 
 from typing import ClassVar
 
-from rich.markup import escape
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Footer, Input, OptionList, Static, TextArea
-from textual.widgets.option_list import Option
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.widgets import DataTable, Footer, Input, OptionList, Static, TabbedContent, TabPane
 
-from rbp_engine.data.catalog import CATALOG, presence
-from rbp_engine.preset import LoadedPreset, PresetEntry, PresetError, list_presets, load_preset, resolved_toml
-from rbp_tui import format as fmt
-from rbp_tui.dashboard.launch_form import LaunchForm
-from rbp_tui.dashboard.screens.base import DashboardScreen, TopBar
+from rbp_engine.preset import (
+    LoadedPreset,
+    PresetEntry,
+    PresetError,
+    Problem,
+    load_preset,
+    resolved_toml,
+)
+from rbp_engine.preset.documents import read_text
+from rbp_engine.preset.search import shown
+from rbp_engine.run.store import RunRecord
+from rbp_tui.dashboard.preset_changes import changes_of
+from rbp_tui.dashboard.preset_edit import lines_of
+from rbp_tui.dashboard.preset_list import MINE, PresetList, group_of
+from rbp_tui.dashboard.preset_paper import paper_table
+from rbp_tui.dashboard.preset_runs import fill_runs, of_preset
+from rbp_tui.dashboard.preset_summary import summary_of
+from rbp_tui.dashboard.screens.base import TopBar
+from rbp_tui.dashboard.screens.preset_actions import PresetActions
+from rbp_tui.dashboard.widgets.toml_area import TomlArea
 
-FIRST = ("digits", "mnist5k")  # what needs no download stands first
+LOOK_EVERY_S = 2.0
 
 
-class PresetsScreen(DashboardScreen):
-    """The list at the left; beside it a summary and the resolved TOML. Enter opens the launch form."""
+class PresetsScreen(PresetActions):
+    """The list at the left; beside it a summary, and below that the TOML, the difference to the parent, the runs."""
 
     NAME = "presets"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "launch", "launch", id="presets.launch"),
+        Binding("d", "tab('diff')", "diff", id="presets.diff"),
+        Binding("t", "tab('toml')", "TOML, as written or resolved", id="presets.toml", show=False),
+        Binding("r", "tab('runs')", "its runs", id="presets.runs", show=False),
         Binding("slash", "filter", "filter", id="presets.filter", key_display="/"),
-        Binding("t", "toml", "TOML", id="presets.toml"),
         Binding("escape", "clear", "clear", id="presets.clear", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self.entries: list[PresetEntry] = []
+        self.loaded: LoadedPreset | None = None
+        self.resolved = False
+        self._shown_runs: list[RunRecord] | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar()
         with Horizontal():
-            with VerticalScroll(id="list"):
-                yield Input(placeholder="filter", id="filter")
-                yield OptionList(id="presets")
-            with VerticalScroll(id="detail"):
-                yield Static(id="summary")
-                yield TextArea(read_only=True, id="toml", soft_wrap=False)
+            with Vertical(id="list"):
+                yield Input(placeholder="filter: name, title or data set", compact=True, id="filter")
+                yield PresetList()
+            with Container(id="detail"):
+                with VerticalScroll(id="about", can_focus=False):
+                    yield Static(id="title")
+                    yield Static(id="description", markup=False)
+                    yield Static(id="summary")
+                    yield Static(id="paper")
+                with TabbedContent(id="tabs"):
+                    with TabPane("TOML", id="toml"):
+                        yield TomlArea(read_only=True, id="area")
+                    with TabPane("Diff", id="diff"), VerticalScroll():
+                        yield Static(id="differences")
+                    with TabPane("Runs", id="runs"):
+                        yield DataTable[Text](id="preset_runs", cursor_type="row")
         yield Footer()
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
-        self.query_one("#toml").display = False
         # Focus in a text area would swallow the digits that switch screens.
-        self.query_one(OptionList).focus()
-        self.reload()
+        self.presets.focus()
+        self.set_interval(LOOK_EVERY_S, self._look)
 
-    def reload(self) -> None:
-        """Read the list of presets again."""
-        self.entries = list_presets()
-        self._fill("")
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        self._look()
+        self.presets.look_for_data()
 
-    def choose(self, name: str) -> None:
-        """Move to a preset."""
-        options = self.query_one(OptionList)
-        index = next((i for i in range(options.option_count) if options.get_option_at_index(i).id == name), None)
-        if index is not None:
-            options.highlighted = index
-
-    def _fill(self, words: str) -> None:
-        options = self.query_one(OptionList)
-        options.clear_options()
-        group = None
-        ordered = sorted(self.entries, key=lambda entry: (entry.group not in FIRST, entry.group, entry.name))
-        for entry in ordered:
-            if words.lower() not in f"{entry.name} {entry.title}".lower():
-                continue
-            if entry.group != group:
-                group = entry.group
-                title = CATALOG[group].title if group in CATALOG else group or "Unreadable"
-                here = group in CATALOG and presence(group).found
-                options.add_option(Option(f"[dim]{escape(title)}[/] {'[green]✓[/]' if here else ''}", disabled=True))
-            broken = f" [red]{entry.problem_count} problems[/]" if entry.problem_count else ""
-            options.add_option(Option(f"  {escape(entry.name)}{broken}", id=entry.name))
-        if options.option_count:
-            options.action_first()
+    @property
+    def presets(self) -> PresetList:
+        return self.query_one(PresetList)
 
     @property
     def current(self) -> PresetEntry | None:
         """The preset under the cursor."""
-        option = self.query_one(OptionList).highlighted_option
-        return next((entry for entry in self.entries if option is not None and entry.name == option.id), None)
+        return self.presets.current
 
-    @on(OptionList.OptionHighlighted)
+    def reload(self) -> None:
+        """Read the presets again."""
+        self.presets.reload()
+        self._show_nothing()
+
+    def choose(self, name: str) -> None:
+        """Move to a preset; a filter that hides it is taken away."""
+        self.presets.choose(name)
+        if not self.presets.words:
+            self._hide_filter()
+
+    def _look(self) -> None:
+        """Read the presets where some have been written, by whomever."""
+        if self.is_current and self.presets.reload_if_changed():
+            self._show_nothing()
+
+    def _show_nothing(self) -> None:
+        """Where there is no preset to move to, nothing else tells that the list is another."""
+        if self.current is None:
+            self._show()
+
+    def runs_changed(self) -> None:
+        super().runs_changed()
+        self._show_runs()
+
+    @on(OptionList.OptionHighlighted, "#presets")
     def _show(self) -> None:
         entry = self.current
+        self.loaded, self._shown_runs = None, None
+        problems: tuple[Problem, ...] = ()
+        about = Text()
+        if entry is not None:
+            try:
+                self.loaded = load_preset(str(entry.path))
+            except PresetError as error:
+                problems = error.problems
+                about = Text(str(error), style="red")
+        self.query_one("#title", Static).update(self._title(entry))
+        description = self.loaded.preset.description.strip() if self.loaded is not None else ""
+        self.query_one("#description", Static).update(description)
+        self.query_one("#description").display = bool(description)
+        self.query_one("#summary", Static).update(about)
+        self.query_one("#paper", Static).update("")
+        self._show_toml(entry, problems)
+        self._show_differences()
+        self._show_runs()
+
+    def _title(self, entry: PresetEntry | None) -> Text:
         if entry is None:
+            return Text("No preset fits the filter." if self.presets.words else "There is no preset.", style="dim")
+        text = Text(entry.title or entry.name, style="bold")
+        return text.append(f"  {shown(entry.path)}", style="not bold dim") if group_of(entry) == MINE else text
+
+    def _show_toml(self, entry: PresetEntry | None, problems: tuple[Problem, ...]) -> None:
+        area = self.query_one("#area", TomlArea)
+        resolved = self.resolved and self.loaded is not None
+        written = read_text(entry.path) if entry is not None else ""
+        text = resolved_toml(self.loaded.preset) if resolved and self.loaded else written
+        area.mark_lines(() if resolved else lines_of(problems))
+        area.text = text if isinstance(text, str) else ""
+        self.query_one("#tabs", TabbedContent).get_tab("toml").label = "TOML, resolved" if resolved else "TOML"
+
+    def _show_differences(self) -> None:
+        parent, changes = changes_of(self.loaded, self.loaded.name) if self.loaded is not None else ("", "")
+        self.query_one("#differences", Static).update(changes)
+        self.query_one("#tabs", TabbedContent).get_tab("diff").label = f"Diff to {parent}" if parent else "Diff"
+
+    def _show_runs(self) -> None:
+        """What is known from runs, where it has changed."""
+        if self.loaded is None:
             return
-        summary, toml = self.query_one("#summary", Static), self.query_one("#toml", TextArea)
-        try:
-            loaded = load_preset(str(entry.path))
-        except PresetError as error:
-            summary.update(escape(str(error)))
-            toml.text = ""
-            return
-        summary.update(self._summary(loaded))
-        toml.text = resolved_toml(loaded.preset)
+        runs = of_preset(self.loaded, self.dashboard.records)
+        if runs != self._shown_runs:
+            self._shown_runs = runs
+            self.query_one("#summary", Static).update(summary_of(self.loaded, self.dashboard.records))
+            self.query_one("#paper", Static).update(paper_table(self.loaded, self.dashboard.records) or "")
+            self.query_one("#tabs", TabbedContent).get_tab("runs").label = f"Runs ({len(runs)})"
+            fill_runs(self.query_one("#preset_runs", DataTable), runs, self.loaded)
 
-    def _summary(self, loaded: LoadedPreset) -> str:
-        preset = loaded.preset
-        data = CATALOG.get(preset.data.name)
-        found = presence(preset.data.name) if data is not None else None
-        where = "[green]here[/]" if found is None or found.found else f"[yellow]missing[/]: {escape(found.remedy)}"
-        ours = [
-            record.summary.last["top1"]
-            for record in self.dashboard.records
-            if record.summary.experiment == loaded.experiment
-            and record.verdict.status == "completed"
-            and record.summary.last.get("top1") is not None
-        ]
-        mean = sum(top1 or 0.0 for top1 in ours) / len(ours) if ours else None
-        rows = [
-            ("network", f"{preset.model.name}   init {preset.model.init}"),
-            ("method", f"{fmt.method(preset.method.name)}, T = {preset.method.timesteps}"),
-            ("neuron", f"λ {preset.neuron.decay}, V_th {preset.neuron.threshold}, {preset.neuron.reset} reset"),
-            ("training", f"{preset.train.epochs} epochs, batch {preset.data.batch_size}"),
-            ("optimizer", f"{preset.optim.name}, lr {preset.optim.lr} {preset.optim.schedule}"),
-            ("paper", _paper(loaded)),
-            ("ours", f"{fmt.percent(mean)} % (mean last, {len(ours)} runs)" if ours else "no run yet"),
-            ("data", f"{escape(data.title if data else preset.data.name)}  {where}"),
-        ]
-        lines = [f"[b]{escape(preset.title or loaded.name)}[/b]", f"[dim]{escape(preset.description.strip())}[/]", ""]
-        return "\n".join(lines + [f"[dim]{name:10}[/] {text}" for name, text in rows])
+    @on(DataTable.RowSelected, "#preset_runs")
+    def _open(self, event: DataTable.RowSelected) -> None:
+        self.dashboard.open_run(str(event.row_key.value))
 
-    def action_launch(self) -> None:
-        """Open the launch form; nothing is created before it is confirmed."""
-        if self.current is not None and not self.current.problem_count:
-            self.dashboard.push_screen(LaunchForm(str(self.current.path), self.current.name))
-
-    @on(OptionList.OptionSelected)
+    @on(OptionList.OptionSelected, "#presets")
     def _selected(self) -> None:
         self.action_launch()
 
-    def action_toml(self) -> None:
-        """Show or hide the resolved preset."""
-        toml = self.query_one("#toml")
-        toml.display = not toml.display
+    def action_tab(self, name: str) -> None:
+        """Show the TOML, the difference to the parent, or the runs; the TOML again, with everything resolved."""
+        tabs = self.query_one("#tabs", TabbedContent)
+        if name == "toml" == tabs.active:
+            self.resolved = not self.resolved
+            self._show()
+        tabs.active = name
 
     def action_filter(self) -> None:
-        """Filter the list by a word."""
+        """Filter the list by words."""
         field = self.query_one("#filter", Input)
         field.display = True
         field.focus()
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
-        self._fill(event.value)
+        self.presets.filter(event.value)
+        self._show_nothing()
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
-        self.query_one(OptionList).focus()
+        self.presets.focus()
 
     def action_clear(self) -> None:
         """Take away the filter."""
+        self.presets.filter("")
+        self._hide_filter()
+        self.presets.focus()
+
+    def _hide_filter(self) -> None:
         field = self.query_one("#filter", Input)
-        field.value = ""
+        with self.prevent(Input.Changed):
+            field.value = ""
         field.display = False
-        self.query_one(OptionList).focus()
-
-
-def _paper(loaded: LoadedPreset) -> str:
-    paper, method = loaded.preset.paper, loaded.preset.method
-    if paper is None:
-        return "–"
-    for figure in paper.figures:
-        if (figure.method, figure.timesteps) == (method.name, method.timesteps) and isinstance(figure.top1, float):
-            return f"{fmt.percent(figure.top1)} %"
-    return "not known"

@@ -1,235 +1,281 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Input, Static
-from textual.widgets.data_table import CellDoesNotExist
 
-from rbp_engine.run.query import QueryError, parse_query
+from rbp_engine.report.names import one_line
+from rbp_engine.run.ordering import turned_round
 from rbp_engine.run.store import RunRecord
-from rbp_tui import format as fmt
-from rbp_tui.dashboard.screens.base import DashboardScreen, TopBar
-from rbp_tui.dashboard.since import since_you_left
-from rbp_tui.run_text import SIGNS, STYLES, remaining_s, short_id
+from rbp_tui.dashboard.column_dialog import ColumnChoice, ColumnDialog
+from rbp_tui.dashboard.panels.line import Line
+from rbp_tui.dashboard.run_columns import BY_NAME, Column
+from rbp_tui.dashboard.run_rows import RowMaker, Rows, View
+from rbp_tui.dashboard.screens.base import TopBar
+from rbp_tui.dashboard.screens.run_actions import RunActions, count
+from rbp_tui.dashboard.widgets.run_table import RunTable
+from rbp_tui.run_text import STYLES
 
-# A table row costs about a millisecond, so a long list is filled in over several frames.
-ROWS_AT_ONCE = 100
-COLUMNS = ("", "run", "id", "method", "T", "seed", "epoch", "last", "best", "smp/s", "ETA", "reason")
+TYPING_PAUSE_S = 0.2
+# Sign, mark and scroll bar beside the columns.
+EDGE = 3
+#: Actions that do nothing while no row is there, or while the query is being typed.
+OF_ROWS = frozenset(
+    {"compare", "stop", "kill", "resume", "tag", "note", "trash", "mark", "mark_all", "turn", "sort_by_next"}
+)
 
 
-class RunsScreen(DashboardScreen):
-    """The table. Enter opens a run in the Monitor."""
+class RowsMade(Message):
+    """The rows of the table as they are to be now."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__()
+        self.rows = rows
+
+
+class RunsScreen(RunActions):
+    """The table. Enter opens a run in the Monitor, and compares the runs of a group."""
 
     NAME = "runs"
+    AUTO_FOCUS = "RunTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "open", id="runs.open"),
-        Binding("slash", "filter", "filter", id="runs.filter", key_display="/"),
-        Binding("space", "mark", "mark", id="runs.mark"),
-        Binding("c", "compare", "compare", id="runs.compare"),
-        Binding("s", "stop", "stop", id="runs.stop"),
-        Binding("k", "kill", "kill", id="runs.kill"),
-        Binding("r", "resume", "resume", id="runs.resume"),
-        Binding("o", "sort", "sort", id="runs.sort"),
+        # With priority, or what is typed fast behind it would still be taken for keys of the table.
+        Binding("slash", "query", "filter", id="runs.filter", key_display="/", show=False, priority=True),
+        Binding("g", "group", "group", id="runs.group", show=False),
+        Binding("o", "columns", "columns", id="runs.columns", show=False),
+        Binding("greater_than_sign", "sort_by_next(1)", "sort by the next column", id="runs.sort_next", show=False),
+        Binding("less_than_sign", "sort_by_next(-1)", "sort by the column before", id="runs.sort_before", show=False),
+        Binding("i", "turn", "turn the order round", id="runs.turn", show=False),
         Binding("escape", "clear", "clear", id="runs.clear", show=False),
     ]
-    SORTS: ClassVar = ("created", "best", "last", "status")
 
     def __init__(self) -> None:
         super().__init__()
-        self.marked: set[str] = set()
-        self._shown: dict[str, tuple[str | Text, ...]] = {}
-        self._order: list[str] = []
+        self.rows = Rows()
+        self._maker = RowMaker()
+        self._making = False
+        self._stale = False
+        self._pause: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Static(id="since", markup=False)
-        yield Input(placeholder="filter: acc>0.9 T=4 status:running method:rate_m not:digits", id="query")
-        yield Static(id="problem", markup=False)
-        yield DataTable(cursor_type="row", zebra_stripes=False)
+        yield Line(id="since")
+        with Horizontal(id="filter"):
+            yield Input(placeholder="/ filter, as  acc>0.9 T=4 status:running method:rate_m", compact=True, id="query")
+            yield Line(id="counts", wraps=True)
+        yield Line(id="problem", wraps=True)
+        yield RunTable()
         yield Static(id="empty", markup=False)
-        yield Footer()
+        yield Line(id="detail")
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        table = self.query_one(DataTable)
-        for name in COLUMNS:
-            table.add_column(name, key=name or "sign")
         self.query_one("#query", Input).value = self.dashboard.state.query
-        self.query_one("#query").display = bool(self.dashboard.state.query)
-        table.focus()
+        self.query_one(RunTable).display = False
+
+    def on_screen_suspend(self) -> None:
+        self.dashboard.reader.follow_trends(())
+
+    def on_resize(self) -> None:
+        self._make_rows()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Footer and palette offer only what does something now."""
+        typing = isinstance(self.focused, Input)
+        if action in OF_ROWS:
+            return bool(self.rows.cells) and not typing
+        return not (action == "query" and typing)
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        text = since_you_left(self.dashboard.records, self.dashboard.left_at)
-        since = self.query_one("#since", Static)
-        since.update(text)
-        since.display = bool(text)
-        records = self._chosen()
-        order = [record.run.id for record in records]
-        rows = {record.run.id: self._row(record) for record in records}
-        table = self.query_one(DataTable)
-        if order != self._order:
-            self._refill(table, order, rows)
-        else:
-            self._update(table, rows)
+        self._say("#since", Text(self.dashboard.since))
+        self.marked &= {record.run.id for record in self.dashboard.records}
+        self._make_rows()
+
+    def trends_changed(self) -> None:
+        self._make_rows()
+
+    def _make_rows(self) -> None:
+        """Make the rows anew, in a thread: a query may have to read the presets of all runs."""
+        self._stale = self._making
+        if not self._making:
+            self._making = True
+            app, state = self.dashboard, self.dashboard.state
+            view = View(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
+            make = partial(self._maker.rows, app.records, view, frozenset(self.marked), dict(app.trends))
+            # Not by @work, which puts all it is given into words.
+            self.run_worker(lambda: self.post_message(RowsMade(make())), thread=True, group="rows")
+
+    @on(RowsMade)
+    def _show(self, message: RowsMade) -> None:
+        self._making = False
+        before, self.rows = self.rows, message.rows
+        table = self.query_one(RunTable)
+        table.show(self.rows, self.dashboard.state.sort)
+        table.display = bool(self.rows.cells)
         empty = self.query_one("#empty", Static)
-        table.display = bool(order)
-        empty.display = not order
-        nothing = (
-            "No run fits the filter; Esc clears it." if self.dashboard.records else "No runs yet. 1 shows presets."
-        )
-        empty.update(nothing)
+        empty.display = not self.rows.cells
+        if empty.display:
+            empty.update(self._why_empty())
+            if self.focused is table:
+                self.set_focus(None)
+        elif self.focused is None:
+            table.focus()
+        self._say("#problem", Text(self.rows.problem))
+        self._say_counts()
+        self._say_detail()
+        if bool(before.cells) is not bool(self.rows.cells):
+            self.refresh_bindings()
+        self._follow_trends()
+        if self._stale:
+            self._make_rows()
 
-    def _chosen(self) -> list[RunRecord]:
-        """The records that the filter lets through, in the order chosen, the newest first."""
-        records = list(reversed(self.dashboard.records))
-        problem = ""
-        if self.dashboard.state.query.strip():
-            try:
-                fits = parse_query(self.dashboard.state.query)
-                records = [record for record in records if fits(record)]
-            except QueryError as error:
-                problem = str(error)
-        shown = self.query_one("#problem", Static)
-        shown.update(problem)
-        shown.display = bool(problem)
-        sort = self.dashboard.state.sort
-        if sort in ("best", "last"):
-            records.sort(key=lambda record: -(getattr(record.summary, sort).get("top1") or -1.0))
-        elif sort == "status":
-            records.sort(key=lambda record: (not record.verdict.live, record.verdict.status))
-        return records
+    def _say(self, line: str, text: Text) -> None:
+        """A line that is there only while it says something."""
+        widget = self.query_one(line, Line)
+        widget.display = bool(text)
+        widget.say(text)
 
-    def _row(self, record: RunRecord) -> tuple[str | Text, ...]:
-        summary, status = record.summary, record.verdict.status
-        mark = "●" if record.run.id in self.marked else " "
-        best = fmt.percent(summary.best.get("top1"), 1)
-        if (epoch := summary.best.get("epoch")) is not None:
-            best += f"@{epoch:.0f}"
-        eta = remaining_s(summary) if record.verdict.live else None
-        return (
-            Text(f"{mark}{SIGNS.get(status, '✗')}", style=STYLES.get(status, "")),
-            summary.name or summary.preset,
-            short_id(summary),
-            fmt.method(summary.method),
-            Text(str(summary.timesteps), justify="right"),
-            Text(str(summary.seed), justify="right"),
-            Text(f"{summary.epoch}/{summary.epochs}", justify="right"),
-            Text(fmt.percent(summary.last.get("top1"), 1), justify="right"),
-            best,
-            Text(fmt.thousands(summary.samples_per_s), justify="right"),
-            Text(fmt.duration(eta) if record.verdict.live else status, justify="right"),
-            record.verdict.reason,
-        )
+    def _why_empty(self) -> str:
+        app = self.dashboard
+        if not app.listed:
+            return f"reading {app.runs} …"
+        if app.records:
+            return "No run fits the filter.\n\n/ changes it, Esc takes it away."
+        return f"No runs in {app.runs} yet.\n\n1 shows the presets; Enter launches one. Or in a shell: rbp train digits"
 
-    def _refill(
-        self, table: "DataTable[str | Text]", order: list[str], rows: dict[str, tuple[str | Text, ...]]
-    ) -> None:
-        chosen = self._order[table.cursor_row] if 0 <= table.cursor_row < len(self._order) else None
-        table.clear()
-        self._order, self._shown = order, {}
-        self._fill(order, rows, 0)
-        if chosen in order[:ROWS_AT_ONCE]:
-            table.move_cursor(row=order.index(chosen))
+    def _say_counts(self) -> None:
+        shown, known = len(self.rows.records), len(self.dashboard.records)
+        text = Text(count(known) if shown == known else f"{shown} of {known}", style="dim")
+        if self.marked:
+            hidden = len(self.marked) - len(self.marked_shown)
+            text.append(f"  {len(self.marked)} marked{f' ({hidden} hidden)' if hidden else ''}", style="bold yellow")
+        self._say("#counts", text)
 
-    def _fill(self, order: list[str], rows: dict[str, tuple[str | Text, ...]], start: int) -> None:
-        if order is not self._order:
-            return  # another list has taken its place meanwhile
-        table = self.query_one(DataTable)
-        for run_id in order[start : start + ROWS_AT_ONCE]:
-            table.add_row(*rows[run_id], key=run_id)
-            self._shown[run_id] = rows[run_id]
-        if start + ROWS_AT_ONCE < len(order):
-            self.call_after_refresh(self._fill, order, rows, start + ROWS_AT_ONCE)
+    @on(DataTable.RowHighlighted)
+    def _say_detail(self) -> None:
+        """What there is to know of the run under the cursor beyond its row."""
+        key = self.query_one(RunTable).current
+        record = self.dashboard.record_of(key)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        if record is not None:
+            verdict = record.verdict
+            text.append(f"{record.run.id}  ").append(verdict.status, style=STYLES.get(verdict.status, ""))
+            for part in (verdict.reason, " ".join(record.tags), record.annotations.note):
+                text.append(f" · {one_line(part)}" if part else "")
+        elif key is not None and key in self.rows.groups:
+            text.append(f"{count(len(self.rows.groups[key]))} of one experiment: Enter compares them, Space marks them")
+        self.query_one("#detail", Line).say(text)
 
-    def _update(self, table: "DataTable[str | Text]", rows: dict[str, tuple[str | Text, ...]]) -> None:
-        for run_id, row in rows.items():
-            before = self._shown.get(run_id)
-            if before is None or before == row:
-                continue
-            for name, old, new in zip(COLUMNS, before, row, strict=True):
-                if old != new:
-                    try:
-                        table.update_cell(run_id, name or "sign", new, update_width=True)
-                    except CellDoesNotExist:
-                        continue
-            self._shown[run_id] = row
+    @on(RunTable.Seen)
+    def _follow_trends(self) -> None:
+        """Have the validations read of the runs on the screen, where they are shown."""
+        curves = any(place.column.name == "curve" for place in self.rows.placed)
+        visible = self.query_one(RunTable).visible_keys if curves and self.is_current else []
+        self.dashboard.reader.follow_trends(key for key in visible if key not in self.rows.groups)
 
     @property
-    def current(self) -> RunRecord | None:
-        """The run under the cursor."""
-        row = self.query_one(DataTable).cursor_row
-        return self.dashboard.record_of(self._order[row]) if 0 <= row < len(self._order) else None
+    def shown(self) -> Sequence[RunRecord]:
+        return self.rows.records
+
+    @property
+    def under_cursor(self) -> set[str]:
+        key = self.query_one(RunTable).current
+        return set() if key is None else set(self.rows.groups.get(key, (key,)))
+
+    def marks_changed(self) -> None:
+        self._make_rows()
 
     @on(DataTable.RowSelected)
-    def action_open(self) -> None:
-        """Open the run in the Monitor."""
-        if self.current is not None:
-            self.dashboard.open_run(self.current.run.id)
+    def _open(self) -> None:
+        key = self.query_one(RunTable).current
+        if key is not None and key in self.rows.groups:
+            self.dashboard.compare(list(self.rows.groups[key]))
+        elif key is not None:
+            self.dashboard.open_run(key)
 
-    def action_filter(self) -> None:
-        """Filter the list by a query."""
-        field = self.query_one("#query", Input)
-        field.display = True
-        field.focus()
+    def action_query(self) -> None:
+        """Choose the runs that are shown by a query."""
+        self.set_focus(self.query_one("#query"))
 
     @on(Input.Changed, "#query")
     def _query_changed(self, event: Input.Changed) -> None:
         self.dashboard.state.query = event.value
-        self.runs_changed()
+        # Half a word fits other runs than the whole one: the table waits for a pause.
+        if self._pause is not None:
+            self._pause.stop()
+        self._pause = self.set_timer(TYPING_PAUSE_S, self._make_rows)
 
     @on(Input.Submitted, "#query")
     def _query_done(self) -> None:
-        self.query_one(DataTable).focus()
-        self.query_one("#query").display = bool(self.dashboard.state.query)
+        self.set_focus(self.query_one(RunTable))
 
     def action_clear(self) -> None:
-        """Take away the filter and the marks."""
-        self.marked.clear()
-        field = self.query_one("#query", Input)
-        field.value = ""
-        field.display = False
-        self.query_one(DataTable).focus()
+        """Leave the filter, take away the marks, then the filter, then what happened since you left."""
+        query = self.query_one("#query", Input)
+        if self.marked and self.focused is not query:
+            self.marked.clear()
+        elif query.value:
+            query.value = ""
+        elif self.focused is not query:
+            self.dashboard.since = ""
+        table = self.query_one(RunTable)
+        self.set_focus(table if table.display else None)
         self.runs_changed()
 
-    def action_mark(self) -> None:
-        """Mark the run, for what is then done to all that are marked."""
-        if self.current is not None:
-            self.marked ^= {self.current.run.id}
-            self.runs_changed()
-            self.query_one(DataTable).action_cursor_down()
+    def action_group(self) -> None:
+        """Put the runs of an experiment together, or not."""
+        self.dashboard.state.grouped = not self.dashboard.state.grouped
+        self._make_rows()
 
-    def action_sort(self) -> None:
-        """Sort by the next column: created, best, last, status."""
-        state = self.dashboard.state
-        position = self.SORTS.index(state.sort) if state.sort in self.SORTS else -1
-        state.sort = self.SORTS[(position + 1) % len(self.SORTS)]
-        self.notify(f"sorted by {state.sort}", timeout=2)
-        self.runs_changed()
+    def action_turn(self) -> None:
+        """Turn the order of the table round."""
+        self._sort_by(turned_round(self.dashboard.state.sort))
 
-    def _meant(self) -> list[RunRecord]:
-        """The marked runs, else the one under the cursor."""
-        marked = [record for record in self.dashboard.records if record.run.id in self.marked]
-        return marked or ([self.current] if self.current is not None else [])
+    def action_sort_by_next(self, by: int) -> None:
+        """Sort by the column beside the one that the table is sorted by."""
+        sorts = [place.column.sort for place in self.rows.placed if place.column.sort]
+        now = next((number for number, sort in enumerate(sorts) if self._sorted_by(sort)), -1 if by > 0 else 0)
+        self._sort_by(sorts[(now + by) % len(sorts)])
 
-    def action_compare(self) -> None:
-        """Compare the marked runs."""
-        self.dashboard.compare([record.run.id for record in self._meant()])
+    @on(DataTable.HeaderSelected)
+    def _heading_clicked(self, event: DataTable.HeaderSelected) -> None:
+        column = BY_NAME.get(event.column_key.value or "")
+        if column is not None:
+            self._sort_by_column(column)
 
-    def action_stop(self) -> None:
-        """Let the run save and end."""
-        for record in self._meant():
-            self.dashboard.stop_run(record.run)
+    def _sort_by_column(self, column: Column) -> None:
+        """Sort by it; the other way round if that is so already."""
+        if column.sort:
+            now = self.dashboard.state.sort
+            self._sort_by(turned_round(now) if self._sorted_by(column.sort) else column.sort)
 
-    def action_kill(self) -> None:
-        """End the run at once."""
-        for record in self._meant():
-            self.dashboard.kill_run(record.run)
+    def _sorted_by(self, sort: str) -> bool:
+        return self.dashboard.state.sort in (sort, turned_round(sort))
 
-    def action_resume(self) -> None:
-        """Go on with the run from its newest checkpoint."""
-        for record in self._meant():
-            self.dashboard.resume_run(record.run)
+    def _sort_by(self, sort: str) -> None:
+        self.dashboard.state.sort = sort
+        self._make_rows()
+
+    def action_columns(self) -> None:
+        """Choose the columns, and which one to sort by."""
+
+        def answered(choice: ColumnChoice | None) -> None:
+            if choice is None:
+                return
+            if choice.columns is not None:
+                self.dashboard.state.columns = list(choice.columns)
+            if choice.sort_by:
+                self._sort_by_column(BY_NAME[choice.sort_by])
+            self._make_rows()
+
+        self.app.push_screen(ColumnDialog([place.column.name for place in self.rows.placed]), answered)

@@ -1,158 +1,155 @@
-"""System: GPUs where there are any, CPU and memory, and which run uses what."""
+"""System: GPUs where there are any, processor, memory and disk, and which run uses what."""
 
 import contextlib
-import os
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import socket
+from pathlib import Path
+from typing import ClassVar
 
-import psutil
-from rich.console import Group
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from textual import work
+from rich.text import Text
+from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.widgets import Footer, Static
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import DataTable, Footer, Static
 
-from rbp_engine.run.processes import processes_of
-from rbp_tui import format as fmt
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import last_attempt
+from rbp_tui.dashboard.machine_use import Machine, MachineReader
+from rbp_tui.dashboard.panels.line import Line
+from rbp_tui.dashboard.panels.machine import COLUMNS, Cells, machine_text, use_rows
 from rbp_tui.dashboard.screens.base import DashboardScreen, TopBar
 from rbp_tui.run_text import short_id
 
 REFRESH_S = 2.0
+RIGHT = ("procs", "memory", "cores")
 
 
-@dataclass(frozen=True)
-class Card:
-    """One GPU as NVML sees it: memory in bytes, utilisation as a fraction, power in watts."""
+class MachineRead(Message):
+    """How the machine is, and by id on which hosts the runs were that were at work then; empty for this one."""
 
-    name: str
-    used: int
-    total: int
-    utilisation: float
-    power: float | None
-    pids: frozenset[int]
+    def __init__(self, machine: Machine, hosts: dict[str, str]) -> None:
+        super().__init__()
+        self.machine = machine
+        self.hosts = hosts
 
 
-@dataclass(frozen=True)
-class Machine:
-    """The machine at a moment; `runs` has for each live run its processes' memory, cores in use and pids."""
+class UseTable(DataTable[Text]):
+    """The runs that use this machine, by their folders."""
 
-    cards: tuple[Card, ...]
-    cpu: float
-    load: tuple[float, float, float]
-    memory_used: int
-    memory_total: int
-    disk_free: int
-    runs: tuple[tuple[str, int, float, frozenset[int]], ...]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "open", id="system.open")]
+
+    def on_mount(self) -> None:
+        """Name the columns."""
+        for name in COLUMNS:
+            self.add_column(Text(name, justify="right" if name in RIGHT else "left"), key=name)
+
+    def show(self, rows: dict[str, Cells]) -> None:
+        """Show these rows; the cursor stays on its run."""
+        if rows.keys() == {key.value for key in self.rows}:
+            for key, cells in rows.items():
+                for column, cell in zip(COLUMNS, cells, strict=True):
+                    self.update_cell(key, column, cell, update_width=True)
+            return
+        held = self.current
+        self.clear()
+        for key, cells in rows.items():
+            self.add_row(*cells, key=key)
+        if held in rows:
+            self.move_cursor(row=list(rows).index(held))
+
+    @property
+    def current(self) -> str | None:
+        """The folder of the run under the cursor."""
+        if not self.is_valid_row_index(self.cursor_row):
+            return None
+        return self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
 
 
 class SystemScreen(DashboardScreen):
-    """Read every two seconds while it is shown."""
+    """Read every two seconds while it is shown, and not else."""
 
     NAME = "system"
     BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self) -> None:
         super().__init__()
-        self._processes: dict[int, psutil.Process] = {}
+        self.machine: Machine | None = None
+        self._hosts: dict[str, str] = {}
+        self._reading = False
+        self._clock: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Static("reading…", id="machine")
-        yield Footer()
+        yield Line(id="machine", wraps=True)
+        yield UseTable(cursor_type="row", id="uses")
+        yield Static("reading…", id="empty", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.set_interval(REFRESH_S, self._refresh)
-        self._refresh()
+        self._reader = MachineReader(self.dashboard.runs)
+        self._clock = self.set_interval(REFRESH_S, self._read)
+        self.query_one(UseTable).display = False
 
-    def _refresh(self) -> None:
-        if self.is_current:
-            self._read()
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        if self._clock is not None:
+            self._clock.resume()
+        self._read()
 
-    @work(thread=True, exclusive=True, group="machine")
+    def on_screen_suspend(self) -> None:
+        if self._clock is not None:
+            self._clock.pause()
+
+    def runs_changed(self) -> None:
+        super().runs_changed()
+        self._show()
+
     def _read(self) -> None:
-        machine = self._machine()
-        self.app.call_from_thread(self._show, machine)
+        if not self._reading:  # a machine under load may need longer
+            self._reading = True
+            self._read_machine([record.run for record in self.dashboard.live])
 
-    def _machine(self) -> Machine:
-        memory = psutil.virtual_memory()
-        runs = self.dashboard.runs if self.dashboard.runs.is_dir() else self.dashboard.runs.parent
-        return Machine(
-            cards=tuple(read_cards()),
-            cpu=psutil.cpu_percent(interval=0.2) / 100.0,
-            load=os.getloadavg(),
-            memory_used=memory.total - memory.available,
-            memory_total=memory.total,
-            disk_free=psutil.disk_usage(str(runs)).free if runs.is_dir() else 0,
-            runs=tuple(self._usage(record.run.id) for record in self.dashboard.live),
-        )
+    @work(thread=True, group="machine")
+    def _read_machine(self, live: list[RunDirectory]) -> None:
+        machine = self._reader.read()
+        named = {run.id: host for run in live if (host := str(last_attempt(run).get("host") or ""))}
+        here = socket.gethostname()
+        hosts = {run_id: "" if host == here else host for run_id, host in named.items()}
+        with contextlib.suppress(RuntimeError):  # the app is closing
+            self.post_message(MachineRead(machine, hosts))
 
-    def _usage(self, run_id: str) -> tuple[str, int, float, frozenset[int]]:
-        record = self.dashboard.record_of(run_id)
-        memory, cores, pids = 0, 0.0, set()
-        for process in processes_of(record.run) if record else []:
-            # psutil counts processor time between two calls on the same object.
-            kept = self._processes.setdefault(process.pid, process)
-            with contextlib.suppress(psutil.Error):
-                memory += kept.memory_info().rss
-                cores += kept.cpu_percent() / 100.0
-                pids.add(process.pid)
-        return run_id, memory, cores, frozenset(pids)
+    @on(MachineRead)
+    def _machine_read(self, message: MachineRead) -> None:
+        self._reading = False
+        self.machine, self._hosts = message.machine, message.hosts
+        self._show()
 
-    def _show(self, machine: Machine) -> None:
-        bars = Table.grid(padding=(0, 2))
-        for card in machine.cards:
-            power = f"{card.power:.0f} W" if card.power is not None else ""
-            bars.add_row(card.name, _bar(card.used / card.total), f"{fmt.size(card.used)} / {fmt.size(card.total)}")
-            bars.add_row("", _bar(card.utilisation), f"{100 * card.utilisation:.0f} % busy {power}")
-        if not machine.cards:
-            bars.add_row("GPU", "none", "")
-        cores = os.cpu_count() or 1
-        bars.add_row(
-            "CPU", _bar(machine.cpu), f"{100 * machine.cpu:.0f} % of {cores} cores, load {machine.load[0]:.1f}"
-        )
-        used, total = machine.memory_used, machine.memory_total
-        bars.add_row("memory", _bar(used / total), f"{fmt.size(used)} / {fmt.size(total)}")
-        bars.add_row("disk", "", f"{fmt.size(machine.disk_free)} free where runs are kept")
-        table = Table(box=None, header_style="dim", pad_edge=False)
-        for heading in ("live run", "id", "memory", "cores", "GPU"):
-            table.add_column(heading, justify="right" if heading in ("memory", "cores") else "left")
-        for run_id, memory, used_cores, pids in machine.runs:
-            record = self.dashboard.record_of(run_id)
-            if record is not None:
-                on = ", ".join(card.name for card in machine.cards if card.pids & pids) or "–"
-                name = record.summary.name or record.summary.preset
-                table.add_row(name, short_id(record.summary), fmt.size(memory), f"{used_cores:.1f}", on)
-        nothing = "\nno run is live" if not machine.runs else ""
-        self.query_one("#machine", Static).update(Group(bars, "", nothing or table))
+    def _show(self) -> None:
+        machine, app = self.machine, self.dashboard
+        if machine is None:
+            return
+        summaries = {record.run.id: record.summary for record in app.records}
+        names = {
+            pid: short_id(summaries[use.run.id]) if use.run.id in summaries else use.run.id[-4:]
+            for use in machine.uses
+            for pid in use.pids
+        }
+        self.query_one("#machine", Line).say(machine_text(machine, names, str(app.runs)))
+        rows = use_rows(machine, app.records, self._hosts)
+        table, empty = self.query_one(UseTable), self.query_one("#empty", Static)
+        table.show(rows)
+        table.display, empty.display = bool(rows), not rows
+        empty.update("No run is live, and no process of one is here. 1 shows the presets; Enter launches one.")
+        if rows and self.focused is None:
+            table.focus()
 
-
-def read_cards() -> list[Card]:
-    """The GPUs of this machine; none where NVML is missing."""
-    with contextlib.suppress(Exception):  # no driver, no NVML, or a card that does not answer: nothing to show
-        import pynvml
-
-        pynvml.nvmlInit()
-        return [_card(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
-    return []
-
-
-def _card(nvml: Any, index: int) -> Card:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    power = None
-    with contextlib.suppress(Exception):  # not every card reports it
-        power = nvml.nvmlDeviceGetPowerUsage(handle) / 1000.0
-    return Card(
-        name=f"gpu{index} {nvml.nvmlDeviceGetName(handle)}",
-        used=memory.used,
-        total=memory.total,
-        utilisation=nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100.0,
-        power=power,
-        pids=frozenset(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
-    )
-
-
-def _bar(fraction: float) -> ProgressBar:
-    return ProgressBar(total=1.0, completed=min(1.0, max(0.0, fraction)), width=24)
+    @on(DataTable.RowSelected)
+    def _open(self, event: DataTable.RowSelected) -> None:
+        known = {str(record.run.path): record.run.id for record in self.dashboard.records}
+        run_id = known.get(event.row_key.value or "")
+        if run_id is None:
+            folder = Path(event.row_key.value or "")
+            self.notify(f"{folder.name} is in another runs directory: {folder.parent}", timeout=10, markup=False)
+        else:
+            self.dashboard.open_run(run_id)

@@ -17,6 +17,7 @@ from rbp_tui.dashboard.widgets.raster import (
     extent,
     extremes,
     line_dots,
+    recent_extremes,
     showable,
 )
 from rbp_tui.dashboard.widgets.series import Curve
@@ -65,8 +66,11 @@ def y_extent(curves: Sequence[Curve], x_axis: Axis, *, log: bool) -> tuple[float
     """The lowest and highest value that the view shows, bands included; none where it shows nothing."""
     found = []
     for curve in curves:
-        for values in (curve.line, *(curve.band or ())):
-            ends = extent(curve.x, showable(values, log=log), x_axis, log=log)
+        spans = [(values, x_axis) for values in (curve.line, *(curve.band or ()))]
+        if curve.look_back:
+            spans.append((curve.y, Axis.spanning(x_axis.low - curve.look_back, x_axis.high)))
+        for values, span in spans:
+            ends = extent(curve.x, showable(values, log=log), span, log=log)
             if ends is not None:
                 found.append(ends)
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None
@@ -126,16 +130,27 @@ def plot(
             index = read(curve, cursor, x_axis, columns)
             if index is not None:
                 put(curve, index, curve.line, glyphs.point, number)
-    for curve in curves:
+    for number, curve in enumerate(curves):
+        if curve.series.points:
+            for index in curve.known:
+                put(curve, int(index), curve.line, glyphs.key_of(number), number)
         if curve.best is not None:
             put(curve, curve.best, curve.y, glyphs.star, STAR)
     return Cells(letters, owners, bands)
 
 
 def _dots(curve: Curve, x_axis: Axis, y_axis: Axis, rows: int, columns: int) -> tuple[Mask, Mask | None]:
+    if curve.series.points:
+        return np.zeros((rows, columns), dtype=np.bool_), None
     log = y_axis.log
-    line = line_dots(extremes(curve.x, showable(curve.line, log=log), x_axis, columns, log=log), y_axis, rows)
-    if curve.band is None:
-        return line, None
-    low, high = (extremes(curve.x, showable(edge, log=log), x_axis, columns, log=log) for edge in curve.band)
-    return line, band_dots(low, high, y_axis, rows)
+    covered = extremes(curve.x, showable(curve.line, log=log), x_axis, columns, log=log)
+    line = line_dots(covered, y_axis, rows)
+    if curve.band is not None:
+        edges = [extremes(curve.x, showable(edge, log=log), x_axis, columns, log=log) for edge in curve.band]
+        return line, band_dots(edges[0].low, edges[1].high, y_axis, rows)
+    if curve.look_back:
+        recent = recent_extremes(curve.x, curve.y, curve.look_back, x_axis, columns)
+        # The band goes as far as the line: not into gaps.
+        low, high = (np.where(np.isnan(covered.low), np.nan, showable(edge, log=log)) for edge in recent)
+        return line, band_dots(low, high, y_axis, rows)
+    return line, None

@@ -78,6 +78,26 @@ def extremes(x: Floats, y: Floats, x_axis: Axis, columns: int, *, log: bool = Fa
     return Columns(low, high, linked)
 
 
+def recent_extremes(x: Floats, y: Floats, back: float, x_axis: Axis, columns: int) -> tuple[Floats, Floats]:
+    """The lowest and highest of the values in each column and in the distance `back` before it; NaN where are none.
+
+    A column between two points reaches to the second, as the line that is drawn there does.
+    """
+    edges = x_axis.values((np.arange(columns + 1) - 0.5) / (columns - 1))
+    # Rounding must not drop a point that lies `back` before another.
+    start = np.searchsorted(x, edges[:-1] - back * (1 + 1e-9), side="left")
+    stop = np.minimum(np.searchsorted(x, edges[1:], side="left") + 1, len(x))
+    low, high = np.full((2, columns), np.nan)
+    found = start < stop
+    # Of ranges that overlap, `reduceat` gives each, and between them what lies from the end of one to the next start.
+    bounds = np.stack((start[found], stop[found]), axis=1).ravel()
+    if len(bounds):
+        padded = np.append(np.where(np.isfinite(y), y, np.nan), np.nan)
+        low[found] = np.fmin.reduceat(padded, bounds)[::2]
+        high[found] = np.fmax.reduceat(padded, bounds)[::2]
+    return low, high
+
+
 def extent(x: Floats, y: Floats, x_axis: Axis, *, log: bool = False) -> tuple[float, float] | None:
     """The lowest and highest value of the curve between the ends of `x_axis`; none where it has nothing there."""
     if not len(x):
@@ -117,11 +137,11 @@ def line_dots(columns: Columns, y_axis: Axis, rows: int) -> Mask:
     return _filled(new_top, new_bottom, present, rows)
 
 
-def band_dots(low: Columns, high: Columns, y_axis: Axis, rows: int) -> Mask:
-    """Dots [rows, columns] between two curves. A lower edge that a log axis cannot show is below the axis."""
-    present = np.isfinite(high.high)
-    floor = np.where(np.isfinite(low.low), low.low, y_axis.low)
-    return _filled(_dot_rows(high.high, y_axis, rows), _dot_rows(floor, y_axis, rows), present, rows)
+def band_dots(low: Floats, high: Floats, y_axis: Axis, rows: int) -> Mask:
+    """Dots [rows, columns] between two edges. A lower edge that a log axis cannot show is below the axis."""
+    present = np.isfinite(high)
+    floor = np.where(np.isfinite(low), low, y_axis.low)
+    return _filled(_dot_rows(high, y_axis, rows), _dot_rows(floor, y_axis, rows), present, rows)
 
 
 def _filled(top: NDArray[np.int64], bottom: NDArray[np.int64], present: Mask, rows: int) -> Mask:

@@ -8,7 +8,7 @@ from typing import Literal
 from rbp_tui.dashboard.widgets.axis import Axis
 from rbp_tui.format import duration
 
-XUnit = Literal["step", "epoch", "time"]
+XUnit = Literal["step", "epoch", "time", "GiB"]
 
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SCIENTIFIC = 1e15  # from here on powers of ten

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_tui.dashboard.widgets.smoothing import running_extremes, smoothed
+from rbp_tui.dashboard.widgets.smoothing import look_back, smoothed
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +23,7 @@ class Series:
     colour: str | None = None  # "#rrggbb" or a theme variable, "$accent"; none takes the key's own
     band: tuple[Floats, Floats] | None = None  # lower and upper edge, for instance over seeds
     marker: Literal["lowest", "highest"] | None = None  # which value is best, and gets a star
+    points: bool = False  # a sign at each value in place of a line through them, which nothing smooths
 
     def __post_init__(self) -> None:
         """Raise ValueError unless all arrays are one-dimensional and equally long."""
@@ -34,7 +35,8 @@ class Series:
         """Whether two series draw the same."""
         mine, theirs = (self.x, self.y, *(self.band or ())), (other.x, other.y, *(other.band or ()))
         return (
-            (self.key, self.label, self.colour, self.marker) == (other.key, other.label, other.colour, other.marker)
+            (self.key, self.label, self.colour, self.marker, self.points)
+            == (other.key, other.label, other.colour, other.marker, other.points)
             and len(mine) == len(theirs)
             and all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in zip(mine, theirs, strict=True))
         )
@@ -45,7 +47,7 @@ class Curve:
 
     def __init__(self, series: Series, smoothing: float) -> None:
         self.series = series
-        self.smoothing = smoothing
+        self.smoothing = 0.0 if series.points else smoothing
         placed = np.isfinite(series.x)
         self._order: NDArray[np.intp] | None = None
         # The usual case costs no copy: x is there and ascends already.
@@ -66,11 +68,19 @@ class Curve:
 
     @cached_property
     def band(self) -> tuple[Floats, Floats] | None:
-        """The edges of the band: the series' own, smoothed like the line, else the extremes that smoothing hides."""
-        if self.series.band is not None:
-            low, high = (smoothed(self.x, self._sorted(edge), self.smoothing) for edge in self.series.band)
-            return low, high
-        return running_extremes(self.x, self.y, self.smoothing) if self.smoothing > 0 else None
+        """The edges of the series' own band, smoothed like the line."""
+        if self.series.band is None:
+            return None
+        low, high = (smoothed(self.x, self._sorted(edge), self.smoothing) for edge in self.series.band)
+        return low, high
+
+    @cached_property
+    def look_back(self) -> float:
+        """How far before a place the values lie whose extremes, hidden by smoothing, are its band; 0 for no such band.
+
+        A series with a band of its own shows that one.
+        """
+        return 0.0 if self.series.band is not None else look_back(self.x, self.smoothing)
 
     @cached_property
     def best(self) -> int | None:

@@ -63,6 +63,16 @@ async def test_a_chart_says_its_title_the_last_values_and_the_best() -> None:
         assert "★" in app.rows[-2]
 
 
+@pytest.mark.parametrize(("ascii_only", "sign"), [(False, "●"), (True, "o")])
+async def test_points_have_a_sign_each_and_no_line_and_are_not_smoothed(ascii_only: bool, sign: str) -> None:
+    app = Charts(Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True))
+    async with app.run_test(size=(80, 12)):
+        app.chart.ascii_only, app.chart.smoothing = ascii_only, 0.9
+        plot = "".join(row[6:] for row in app.rows[1:-1])
+        assert plot.replace(" ", "") == 3 * sign
+        assert "5.00" in app.rows[0]
+
+
 async def test_without_data_it_says_so() -> None:
     for series in ((), (Series("a", "train", X[:0], X[:0]),), (Series("a", "train", X, np.full(101, np.nan)),)):
         app = Charts(*series)

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.health import judge_torch, kills_at_logout, nvidia_driver, runs_folder, shared_memory, threads
+from rbp_engine.health import devices, judge_torch, kills_at_logout, nvidia_driver, runs_folder, shared_memory, threads
+from rbp_engine.run.claims import claims_directory
+from rbp_engine.run.entries import new_entry, write_entry
+from rbp_engine.run.layout import RunDirectory
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -23,6 +26,7 @@ NAMES = [
     "runs",
     "presets",
     "data",
+    "devices",
     "logout",
     "shared memory",
     "threads",
@@ -205,3 +209,20 @@ def test_a_runs_directory_that_cannot_be_written_is_a_problem(tmp_path: Path) ->
     finding = runs_folder(tmp_path / "locked" / "runs")
     assert finding.status == "problem"
     assert "cannot be written" in finding.text
+
+
+def test_what_waits_in_vain_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
+    found = devices()
+    assert found.status == "ok" and "cpu 0, cpu 1" in found.text
+    assert not (tmp_path / "state").exists()
+
+    run = RunDirectory(tmp_path / "runs" / "gone")
+    write_entry(new_entry(run, after=0, retries=0))
+    (claims_directory() / "cpu-1").write_text(f'{{"run": "{run.path}", "pid": 1, "pid_started": 1.0}}')
+    found = devices()
+    assert (found.status, found.remedy) == ("note", "rbp queue")
+    assert "1 claim of runs that are gone" in found.text and "1 run without a dispatcher" in found.text

@@ -118,7 +118,8 @@ def test_compare_groups_by_experiment_and_fits_the_screen(rbp, runs, width):
     assert "1★ digits · BPTT · T=4" in shown and "2  digits · rate_M · T=4" in shown
     assert "93.00 ± 1.41" in shown and "91.50 ± 0.71" in shown and "−1.50 ± 0.71" in shown
     assert "1.0 GiB" in shown and "6 400" in shown.replace("\u202f", " ")
-    assert "method.name  bptt  rate_m" in shown
+    assert "method.name  bptt (1★)  rate_m (2)" in shown
+    assert max(map(len, rbp("runs", "compare", "method:bptt", "rate-1", "--each-run").stdout.splitlines())) <= width
 
 
 def test_compare_as_json(rbp, runs):

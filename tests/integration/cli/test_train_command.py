@@ -237,3 +237,14 @@ def test_ctrl_c_in_watch_only_leaves(rbp):
     assert code == 0
     assert summary(rbp)["status"] == "running"
     rbp("stop", "last")
+
+
+def test_at_a_terminal_several_runs_are_a_table_and_l_leaves_them_all(rbp, write):
+    (rbp.folder / ".config" / "rbp").mkdir(parents=True)
+    write(".config/rbp/machine.toml", "cpu_slots = 1\n")
+    words = ("train", *LONG, "--seeds", "1,2,3")
+    code, _ = at_a_terminal(rbp, *words, keys=[("queued", b"\x03"), ("them running   ", b"l\r")])
+    assert code == 0
+    statuses = [json.loads(path.read_text())["status"] for path in rbp.runs.glob("*/summary.json")]
+    assert len(statuses) == 3 and statuses.count("queued") >= 2
+    rbp("queue", "rm", "status:queued")

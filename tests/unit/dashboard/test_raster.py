@@ -11,6 +11,7 @@ from rbp_tui.dashboard.widgets.raster import (
     extent,
     extremes,
     line_dots,
+    recent_extremes,
     showable,
 )
 
@@ -135,7 +136,7 @@ def test_a_band_fills_from_its_lower_to_its_upper_edge() -> None:
     x = np.arange(COLUMNS, dtype=np.float64)
     axis = Axis(0, COLUMNS - 1)
     low, high = (extremes(x, np.full(COLUMNS, edge), axis, COLUMNS) for edge in (10.0, 20.0))
-    assert (band_dots(low, high, Axis(0, 39), ROWS).sum(axis=0) == 11).all()
+    assert (band_dots(low.low, high.high, Axis(0, 39), ROWS).sum(axis=0) == 11).all()
 
 
 def test_a_band_that_reaches_below_a_log_axis_is_drawn_down_to_its_end() -> None:
@@ -143,7 +144,27 @@ def test_a_band_that_reaches_below_a_log_axis_is_drawn_down_to_its_end() -> None
     axis = Axis(0, COLUMNS - 1)
     edges = (showable(np.full(COLUMNS, edge), log=True) for edge in (-1.0, 10.0))
     low, high = (extremes(x, edge, axis, COLUMNS, log=True) for edge in edges)
-    assert band_dots(low, high, Axis(0.1, 10, log=True), ROWS).all()
+    assert band_dots(low.low, high.high, Axis(0.1, 10, log=True), ROWS).all()
+
+
+@given(points, values, values, st.floats(0, 1e6), st.booleans())
+def test_recent_extremes_are_those_of_the_values_in_a_column_and_before_it(
+    pairs: list[tuple[float, float]], one: float, other: float, back: float, x_log: bool
+) -> None:
+    x, y = sorted_points(pairs)
+    y[::5] = np.nan
+    axis = Axis.spanning(*sorted((abs(one) + 1, abs(other) + 1)), log=x_log)
+    low, high = recent_extremes(x, y, back, axis, COLUMNS)
+    edges = axis.values((np.arange(COLUMNS + 1) - 0.5) / (COLUMNS - 1))
+    for column in range(COLUMNS):
+        # Up to the point at which the line through the column ends.
+        stop = np.searchsorted(x, edges[column + 1]) + 1
+        seen = y[:stop][x[:stop] >= edges[column] - back * (1 + 1e-9)]
+        seen = seen[np.isfinite(seen)]
+        if len(seen):
+            assert (low[column], high[column]) == (seen.min(), seen.max())
+        else:
+            assert np.isnan(low[column]) and np.isnan(high[column])
 
 
 def test_no_points_draw_nothing() -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.dashboard.widgets.smoothing import Floats, running_extremes, smoothed, spacing
+from rbp_tui.dashboard.widgets.smoothing import Floats, look_back, smoothed, spacing
 
 factors = st.floats(0.01, 0.99)
 places = st.lists(st.floats(0, 1e4).map(lambda value: round(value, 2)), min_size=2, max_size=80).map(sorted)
@@ -58,25 +58,25 @@ def test_a_long_series_neither_overflows_nor_underflows() -> None:
     assert np.allclose(smoothed(x, np.ones_like(x), 0.01), 1.0)
 
 
-@pytest.mark.parametrize("factor", [0.3, 0.9, 0.99])
-def test_the_band_holds_the_extremes_over_the_window(factor: float) -> None:
-    draw = np.random.default_rng(0)
-    x = np.cumsum(draw.choice([1.0, 1.0, 1.0, 5.0, 0.0], 500))
-    y = draw.normal(size=500)
-    y[100:110] = np.nan
-    low, high = running_extremes(x, y, factor)
-    window = spacing(x) / (1 - factor) * (1 + 1e-9)
-    for number in range(500):
-        held = y[: number + 1][x[: number + 1] >= x[number] - window]
-        if np.isfinite(y[number]):
-            assert low[number] == np.nanmin(held)
-            assert high[number] == np.nanmax(held)
-        else:
-            assert np.isnan(low[number])
-            assert np.isnan(high[number])
+@given(st.integers(2, 400), factors, st.floats(0.1, 100), st.floats(-1e3, 1e3))
+def test_even_spacing_is_a_shorter_way_to_the_same(count: int, factor: float, step: float, start: float) -> None:
+    x, y = start + step * np.arange(count), np.random.default_rng(count).normal(size=count)
+    assert np.allclose(smoothed(x, y, factor), by_definition(x, y, factor))
+
+
+def test_the_average_looks_back_by_the_mean_age_of_its_weights() -> None:
+    x = np.arange(0.0, 5000.0, 5.0)
+    ages = np.arange(1000)
+    assert look_back(x, 0.9) == pytest.approx(5.0 * np.average(1 + ages, weights=0.9**ages))
+    assert look_back(x, 0.0) == 0.0
+
+
+def test_the_usual_distance_ignores_holes_and_points_at_one_place() -> None:
+    x = np.concatenate((np.arange(30_000.0), [29_999.0] * 5, 1e9 + np.arange(3.0)))
+    assert spacing(x) == 1.0
+    assert spacing(np.zeros(3)) == 1.0
 
 
 def test_no_smoothing_changes_nothing() -> None:
     x, y = np.arange(3.0), np.array([1.0, np.nan, 2.0])
     assert smoothed(x, y, 0.0) is y
-    assert running_extremes(x, y, 0.0) == (y, y)

@@ -10,7 +10,7 @@ from rbp_engine.data.catalog import CATALOG, DataMissing
 from rbp_engine.data.loading import FOLDERS, PACKAGED, load
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
 from rbp_engine.train.feed import open_feed
-from rbp_engine.train.worker import seed_everything
+from rbp_engine.train.seeding import seed_everything
 
 
 def indexed(count: int, classes: int) -> Images:

@@ -6,7 +6,7 @@ import pytest
 import tomli
 
 from rbp_engine.preset import PresetError, differences, load_preset, load_text, parent_of
-from rbp_engine.preset.author import comes_with_rbp, create_preset, draft_of, place_of
+from rbp_engine.preset.author import comes_with_rbp, copy_preset, create_preset, draft_of, place_of
 from rbp_engine.preset.search import bundled_folder, preset_files
 
 
@@ -59,6 +59,34 @@ def test_ones_own_code_is_named_from_where_the_preset_lies() -> None:
     Path("nets.py").write_text("class MyNet: ...\n")
     create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet"])
     assert load_preset("mine").own_code["model.name"].source == b"class MyNet: ...\n"
+
+
+def test_a_copy_keeps_every_character_where_its_names_lead_to_the_same_files() -> None:
+    text = '# mine\r\nextends = "digits"\r\n\r\n[optim]\r\nlr = 0.05   # half\r\n'
+    Path("mine.toml").write_bytes(text.encode())
+    copy_preset(place_of("other"), Path("mine.toml"))
+    assert Path("presets/other.toml").read_bytes() == text.encode()
+
+
+def test_the_paths_of_a_copy_lead_where_they_did() -> None:
+    Path("lab").mkdir()
+    Path("lab/nets.py").write_text("class MyNet: ...\n")
+    Path("lab/base.toml").write_text("[optim]\nlr = 0.3\n")
+    Path("lab/mine.toml").write_text('extends = "base"   # beside it\n[model]\nname = "nets.py:MyNet"   # ours\n')
+    copy_preset(place_of("copy"), Path("lab/mine.toml"), note="of mine")
+    assert Path("presets/copy.toml").read_text() == (
+        '# of mine\nextends = "../lab/base.toml"   # beside it\n[model]\nname = "../lab/nets.py:MyNet"   # ours\n'
+    )
+    assert load_preset("copy").experiment == load_preset("lab/mine.toml").experiment
+
+
+def test_a_copy_is_not_written_over_another_preset_nor_called_like_its_parent() -> None:
+    Path("mine.toml").write_text('extends = "digits"\n')
+    create_preset(place_of("taken"))
+    for name, message in (("taken", "exists already"), ("digits", "of its own name")):
+        with pytest.raises(PresetError, match=message):
+            copy_preset(place_of(name), Path("mine.toml"))
+    assert [path.name for path in Path("presets").iterdir()] == ["taken.toml"]
 
 
 @pytest.mark.parametrize(

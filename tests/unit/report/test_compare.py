@@ -106,6 +106,31 @@ def test_device_and_settings_of_cost_are_listed_behind_the_others(finish_run: Fi
     assert next(iter(roles)) == "method.timesteps"
 
 
+def test_every_run_may_stand_for_itself_against_the_seed_that_it_shares_with_the_baseline(
+    finish_run: FinishRun,
+) -> None:
+    bptt = [finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1]) for seed, top1 in ((1, 0.9), (2, 0.8))]
+    rate = [
+        finish_run("digits", f"seed={seed}", curve=[top1], created=created)
+        for seed, top1, created in ((1, 0.7, 1.0), (1, 0.75, 2.0), (3, 0.6, 3.0))
+    ]
+    groups = compare([*bptt, *rate], each_run=True).groups
+    assert [group.runs[0].run for group in groups] == [*bptt, *rate]
+    assert [group.is_baseline for group in groups] == [True, True, False, False, False]
+    differences = [group.last_difference.mean if group.last_difference else None for group in groups]
+    assert differences == [None, None, pytest.approx(-0.2), pytest.approx(-0.15), None]
+    titles = [group.title for group in groups]
+    assert titles[1] == "digits · BPTT · T=4 · seed 2" and len(set(titles)) == 5  # run again: its id tells it
+    assert compare([*bptt, *rate], each_run=True).left_out == ()
+    assert "no seed is the baseline's" in groups[-1].notes[0]
+
+
+def test_it_is_said_over_which_seeds_a_difference_is_if_not_over_all(finish_run: FinishRun) -> None:
+    runs = [finish_run("digits", "method=bptt", "seed=2"), *(finish_run("digits", f"seed={seed}") for seed in (1, 2))]
+    assert compare(runs).groups[1].notes == ("Δ over the seeds that the baseline has, too: 2",)
+    assert compare(runs[::2]).groups[1].notes == ()
+
+
 def test_nothing_to_compare_is_no_error() -> None:
     assert compare([]).groups == ()
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tracemalloc
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbp_engine.run import events as run_events
 from rbp_engine.run.events import (
     KINDS,
     VERSION,
@@ -29,6 +31,7 @@ from rbp_engine.run.events import (
     WarningRaised,
     from_json,
     read_events,
+    read_last_events,
     supersede,
     to_json,
 )
@@ -129,6 +132,25 @@ def test_an_unknown_kind_another_version_and_a_broken_envelope_are_skipped(chang
     assert from_json(json.dumps(GOOD | change)) is None
 
 
+METRICS = GOOD | {"kind": "metrics", "epoch": 0, "loss": 0.5, "top1": None, "lr": 0.1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"loss": "0.5"}, {"epoch": None}, {"epoch": 0.5}, {"epoch": True}, {"top1": []}, {"epoch": 10**30}, {"lr": {}},
+     {"t": -1}, {"t": 1e300}, {"step": -1}, {"step": 2**63}, {"seq": 1.0}, {"attempt": True}],
+)  # fmt: skip
+def test_a_value_of_another_type_or_beyond_all_bounds_is_no_event(change: dict[str, Any]) -> None:
+    assert from_json(json.dumps(METRICS)) is not None
+    assert from_json(json.dumps(METRICS | change)) is None
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_another_writer_has_left_not_finite_is_unknown(word: str) -> None:
+    event = from_json(json.dumps(METRICS).replace("0.5", word))
+    assert event is not None and isinstance(event.body, Metrics) and event.body.loss is None
+
+
 def test_a_field_that_a_later_version_adds_is_ignored() -> None:
     assert from_json(json.dumps(GOOD | {"mood": "good"})) == from_json(json.dumps(GOOD))
 
@@ -217,6 +239,61 @@ def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written: list[Ev
                 data = data[size:]
                 found += reader.poll()
     assert found == written
+
+
+@settings(deadline=None)
+@given(st.lists(events() | st.binary(max_size=400), max_size=8), st.integers(1, 300))
+def test_a_reader_that_takes_little_at_once_reads_the_same_and_leaves_out_what_is_too_long(
+    written: list[Event | bytes], at_once: int
+) -> None:
+    longest = at_once + 150
+    lines = [to_json(line).encode() if isinstance(line, Event) else line.replace(b"\n", b"") for line in written]
+    expected = [event for line in lines if len(line) < longest and (event := from_json(line)) is not None]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = write_lines(Path(folder) / "events", *(line + b"\n" for line in lines))
+        patch.setattr(run_events, "READ_AT_ONCE", at_once)
+        patch.setattr(run_events, "LONGEST_LINE", longest)
+        reader = EventReader(path)
+        found = reader.poll_some()
+        while reader.behind:
+            found += reader.poll_some()
+        assert found == expected
+        assert reader.left_out == len(lines) - len(expected)
+
+
+def test_a_line_of_100_mb_is_passed_over_and_never_held(tmp_path: Path) -> None:
+    good = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode() + b"\n"
+    path = write_lines(tmp_path / "events", good)
+    os.truncate(path, 100 * 2**20)
+    with path.open("ab") as file:
+        file.write(b"\n" + good)
+    tracemalloc.start()
+    reader = EventReader(path)
+    found = reader.poll()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(found), reader.left_out) == (2, 1)
+    assert most < 20 * 2**20
+
+
+def test_a_long_line_that_is_cut_off_by_a_resuming_writer_does_not_take_the_next_with_it(tmp_path: Path) -> None:
+    good = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode() + b"\n"
+    path = write_lines(tmp_path / "events", good, b"x" * (run_events.LONGEST_LINE + 1))
+    reader = EventReader(path)
+    assert len(reader.poll()) == 1
+    os.truncate(path, len(good))
+    assert reader.poll() == []
+    write_lines(path, good, good)
+    assert len(reader.poll()) == 1
+
+
+def test_the_last_events_of_a_file_are_found_without_reading_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    assert read_last_events(path) == []
+    lines = [to_json(Event(number, 1.0, 1, 0, number, Heartbeat())).encode() + b"\n" for number in range(100)]
+    write_lines(path, *lines)
+    assert [event.seq for event in read_last_events(path, size=2 * len(lines[-1]) + 5)] == [98, 99]
+    assert len(read_last_events(path)) == 100
 
 
 def test_threads_write_whole_lines_with_every_number_once(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from rbp_engine.run.events import ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import ENDED, LIVE, LOST_AFTER_S, STALLED_AFTER_S, Verdict, judge
+from rbp_engine.run.status import ENDED, GATHERING_S, LIVE, LOST_AFTER_S, STALLED_AFTER_S, Verdict, judge
+from rbp_engine.run.torchrun import launcher_log
 
 MakeRun = Callable[..., RunDirectory]
 ELSEWHERE = {"host": "another.example"}
@@ -125,6 +126,18 @@ def test_a_process_that_is_gone_without_a_word_is_lost(gone: RunDirectory) -> No
     assert not verdict.live and verdict.resumable
 
 
+def test_a_process_that_is_gone_after_rbp_kill_was_killed_even_if_that_has_not_said_so_yet(gone: RunDirectory) -> None:
+    gone.kill_request.touch()
+    assert judge(gone) == Verdict("killed", "killed by rbp kill")
+
+
+def test_a_run_that_waits_in_the_queue_is_never_lost(make_run: MakeRun) -> None:
+    for attempt in ({}, ELSEWHERE):
+        run = make_run(f"run-{len(attempt)}", status="queued", attempt=attempt, updated=0.0, reason="waits")
+        assert judge(run) == Verdict("queued", "waits")
+        assert judge(run).live
+
+
 def test_a_pid_that_another_process_has_now_is_not_the_worker(make_run: MakeRun) -> None:
     assert judge(make_run(attempt={"pid_started": time.time() - 7200})).status == "lost"
 
@@ -207,3 +220,56 @@ def test_a_damaged_run_json_leaves_a_run_to_be_judged_by_its_heartbeat(make_run:
 
 def test_no_status_is_both_live_and_ended() -> None:
     assert not LIVE & ENDED
+
+
+# Several processes
+
+
+def tell_as(run: RunDirectory, rank: int, *errors: ErrorRaised, at: float) -> None:
+    writer = EventWriter(run.events(rank), 1, rank)
+    for error in errors:
+        writer.write(error, 5, now=at)
+    writer.close()
+
+
+@pytest.fixture
+def two_gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
+    """A run of two processes, which are no more."""
+    return make_run(attempt={"pid": ended_pid, "world_size": 2})
+
+
+def test_the_first_error_of_a_processs_own_is_the_reason(two_gone: RunDirectory) -> None:
+    tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
+    tell_as(two_gone, 2, ErrorRaised("second"), at=30.0)
+    tell_as(two_gone, 1, ErrorRaised("first"), at=20.0)
+    launcher_log(two_gone, 1, 0).write_text("  rank      : 2 (local_rank: 2)\n  exitcode  : -9 (pid: 7)\n")
+    assert judge(two_gone) == Verdict("failed", "process 1: first")
+
+
+def test_a_signal_goes_before_errors_that_only_tell_of_others(two_gone: RunDirectory) -> None:
+    tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
+    launcher_log(two_gone, 1, 1).write_text("  rank      : 3 (local_rank: 1)\n  exitcode  : -9 (pid: 7)\n")
+    assert judge(two_gone) == Verdict("killed", "process 3 was ended by signal 9 (SIGKILL: probably out of memory)")
+
+
+def test_an_error_that_tells_of_others_is_better_than_nothing(two_gone: RunDirectory) -> None:
+    tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
+    tell_as(two_gone, 1, at=20.0)
+    assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes")
+
+
+def test_of_several_error_files_the_oldest_is_the_reason(two_gone: RunDirectory) -> None:
+    for rank, age in (("0", 5.0), ("1", 10.0)):
+        path = two_gone.ranks / "x" / "attempt_0" / rank / "error.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"message": f"ImportError: {rank}"}))
+        os.utime(path, (time.time() + 60 - age, time.time() + 60 - age))
+    assert judge(two_gone) == Verdict("failed", "ImportError: 1")
+
+
+def test_processes_that_still_look_for_each_other_are_starting_for_as_long_as_torchrun_waits(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(status="starting", attempt={"world_size": 2})
+    assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "starting"
+    assert judge(run, now=time.time() + GATHERING_S + 5).status == "lost"

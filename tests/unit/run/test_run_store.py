@@ -71,7 +71,34 @@ def test_runs_are_listed_from_the_oldest_and_strangers_are_passed_over(runs: Pat
     (runs / "folder").mkdir()
     (runs / ".removed-x").mkdir()
     (runs / SECOND / "summary.json").write_text("{")
+    (runs / SECOND / "run.json").unlink()
     assert [entry.run.id for entry in list_runs(runs)] == [FIRST, THIRD]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "cannot read summary.json: No such file or directory"),
+        ("{", "summary.json is damaged: it is not JSON"),
+        ("[1]", "of another version of rbp: it is not an object"),
+        ("{}", "of another version of rbp: id is missing"),
+        ('"timesteps": "four"', "of another version of rbp: timesteps is 'four'"),
+        ('"best": {"top1": "x"}', "best has numbers and null"),
+        ('"created": 1e300', "created is no time"),
+        ('"trained_s": NaN', "trained_s is nan"),
+        ('"tags": [1]', "tags are words"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_listed_with_the_reason(runs: Path, text: str | None, reason: str) -> None:
+    path = runs / SECOND / "summary.json"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text if text[0] in "{[" else f"{path.read_text().rstrip()[:-1]}, {text}}}")
+    (found,) = [entry for entry in list_runs(runs) if not entry.readable]
+    assert (found.run.id, found.verdict.status) == (SECOND, "unreadable")
+    assert reason in found.verdict.reason
+    assert find_run(runs, "last").id == THIRD
 
 
 def test_removing_a_run_leaves_nothing_of_it_and_the_others_alone(runs: Path) -> None:

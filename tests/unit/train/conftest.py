@@ -21,6 +21,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+PATIENCE_S = 120
+
+
 class TwoRanks:
     """Runs a function in two processes that have found each other; forked, so that nothing is imported again."""
 
@@ -40,11 +43,14 @@ class TwoRanks:
         for _, sender in pipes:
             sender.close()
         try:
-            results = [pickle.loads(receiver.recv_bytes()) for receiver, _ in pipes]
+            results = []
+            for receiver, _ in pipes:
+                assert receiver.poll(PATIENCE_S), "the ranks wait for each other"
+                results.append(pickle.loads(receiver.recv_bytes()))
         finally:
             for process in processes:
-                process.join(30)
                 process.kill()
+                process.join()
         for result in results:
             if isinstance(result, BaseException):
                 raise result

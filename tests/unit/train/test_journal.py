@@ -3,11 +3,14 @@
 import time
 from pathlib import Path
 
-from rbp_engine.run.events import Heartbeat, RunStart, read_events
+import pytest
+
+from rbp_engine.run.events import ErrorRaised, Heartbeat, RunStart, WarningRaised, read_events
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import HEARTBEAT_S
 from rbp_engine.run.summary import Summary, read_summary
 from rbp_engine.train.journal import Journal
+from rbp_engine.train.process import Process
 
 
 def test_the_heart_beats_while_nothing_else_is_written_and_keeps_the_summary_fresh(tmp_path: Path) -> None:
@@ -41,3 +44,34 @@ def test_before_the_run_has_started_the_heart_keeps_the_summary_fresh_and_run_st
     journal.write(RunStart())
     journal.end("completed", "")
     assert isinstance(read_events(run.events())[0].body, RunStart)
+
+
+def test_a_stall_is_told_once_with_the_stack_of_every_thread_and_again_after_progress(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(tmp_path)
+    run.control.mkdir()
+    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, Process(tmp_path / "logs", 1, 1, 2))
+    journal.look_for_stall(3600.0)
+    assert capfd.readouterr().err == ""
+    for _ in range(2):
+        journal.look_for_stall(-1.0)
+        journal.look_for_stall(-1.0)
+        stacks = capfd.readouterr().err
+        assert stacks.count("no step for") == 1
+        assert "test_a_stall_is_told_once" in stacks and "in _beat" in stacks  # this thread, and that of the heartbeat
+        journal.progress()
+    journal.end("failed", "")
+    warnings = [event.body.message for event in read_events(run.events(1)) if isinstance(event.body, WarningRaised)]
+    assert warnings == [f"no step for 0 s; where each thread stands is in {tmp_path}/logs/stderr.log"] * 2
+
+
+def test_how_a_run_has_ended_and_its_summary_are_for_rank_0_to_write(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.control.mkdir()
+    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, Process(tmp_path / "logs", 1, 1, 2))
+    journal.update(status="running")
+    journal.end("failed", "no", "Traceback")
+    assert [event.body for event in read_events(run.events(1))] == [ErrorRaised("no", "Traceback")]
+    assert not run.summary_json.exists() and not run.events(0).exists()
+    assert list(run.control.iterdir()) == []

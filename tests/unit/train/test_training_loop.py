@@ -25,12 +25,13 @@ from rbp_engine.train.distributed import Ranks
 from rbp_engine.train.journal import Journal
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.process import Process
 from rbp_engine.train.recorder import NonFiniteLoss, Recorder
+from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.signals import StopFlag
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.tensorboard import TensorBoardLog
 from rbp_engine.train.trainer import train
-from rbp_engine.train.worker import seed_everything
 
 CPU = torch.device("cpu")
 STEPS = 4  # of an epoch
@@ -56,9 +57,10 @@ class Interrupted(EvaluationBatches):
 class Attempt:
     """One attempt of a run of 16 images in batches of 4, as the worker puts it together."""
 
-    def __init__(self, run: RunDirectory, number: int, **settings: Any) -> None:
+    def __init__(self, run: RunDirectory, number: int, ranks: Ranks | None = None, **settings: Any) -> None:
         settings = {"epochs": 3, "every": ("epochs", 1), "log_every": 2, "validation": None, "lr": 0.1} | settings
         self.run = run
+        self.ranks = ranks = ranks or Ranks()
         self.settings = settings
         seed_everything(1)
         draw = torch.Generator().manual_seed(0)
@@ -69,29 +71,30 @@ class Attempt:
         self.model: nn.Module = create_model("convnet", num_classes=4, in_channels=1)
         self.optimizer = create_optimizer(self.model, "sgd", lr=0.1)
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
-        self.journal = Journal(run, summary, number)
+        self.journal = Journal(run, summary, number, Process(run.ranks, ranks.rank, ranks.rank, ranks.size))
         self.recorder = Recorder(
-            self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], CPU, Ranks()
+            self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], CPU, ranks
         )
         self.checkpointer = Checkpointer(
-            run, self.model, self.optimizer, self.recorder, every=settings["every"], experiment="e", ranks=Ranks()
+            run, self.model, self.optimizer, self.recorder, every=settings["every"], experiment="e", ranks=ranks
         )
 
     def go(self) -> str:
-        found, skipped = checkpoint.find_newest(self.run.checkpoints)
+        found, skipped = self.ranks.from_first(lambda: checkpoint.find_newest(self.run.checkpoints))
         assert skipped == []
         at = found.progress if found else Progress()
         if found:
-            self.recorder.restore(checkpoint.load(found, self.model, self.optimizer), at)
+            self.recorder.restore(checkpoint.load(found, self.model, self.optimizer, self.ranks.rank), at)
         else:
             self.recorder.reset()
         self.journal.write(RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch))
         normalise = Normalise(self.data.mean, self.data.deviation, CPU)
+        share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
             return train(
-                OptimizerStep(self.model, create_method("rate_m", 2), self.optimizer, Ranks()),
-                TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1),
-                self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6),
+                OptimizerStep(self.model, create_method("rate_m", 2), self.optimizer, self.ranks),
+                TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share),
+                self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6, **share),
                 lambda epoch: self.settings["lr"],
                 self.recorder,
                 self.checkpointer,
@@ -297,3 +300,69 @@ def test_the_reserve_for_the_last_word_is_given_back(run: RunDirectory) -> None:
     attempt.journal.write(Heartbeat())
     attempt.journal.end("failed", "why")
     assert list(run.control.iterdir()) == []
+
+
+# Two ranks
+
+
+def disturbed(run: RunDirectory, number: int, ranks: Ranks, step: int, happen: Callable[[Attempt, Any], None]) -> Any:
+    """An attempt on whose second rank something happens at a step; its status, and its weights."""
+    ranks.agree(0, 0, 0)  # these ranks have said something in the attempt before
+    attempt = Attempt(run, number, ranks)
+    recorded = attempt.recorder.step
+
+    def disturb(progress: Progress, out: Any, *rest: Any) -> None:
+        if progress.step == step and ranks.rank == 1:
+            happen(attempt, out)
+        recorded(progress, out, *rest)
+
+    attempt.recorder.step = disturb  # type: ignore[method-assign]
+    try:
+        return attempt.go(), weights(attempt)
+    except NonFiniteLoss as error:
+        return str(error), None
+
+
+def test_a_signal_that_one_rank_gets_ends_both_at_the_same_step_and_a_resume_gives_the_uninterrupted_run(
+    tmp_path: Path, two_ranks: Any
+) -> None:
+    steps = [0, 1, STEPS - 1, STEPS, 2 * STEPS + 2]
+
+    def signalled(attempt: Attempt, out: Any) -> None:
+        attempt.stop.signal = "SIGTERM"
+
+    def work(ranks: Ranks) -> list[Any]:
+        ended = []
+        for step in steps:
+            run = RunDirectory(tmp_path / str(step))
+            run.control.mkdir(parents=True, exist_ok=True)
+            attempts = [disturbed(run, 1, ranks, step, signalled)]
+            if step:
+                attempts.append(disturbed(run, 2, ranks, 0, signalled))
+            ended.append(([status for status, _ in attempts], attempts[-1][1]))
+        return ended
+
+    first, second = two_ranks(work)
+    for step, (statuses, trained), (others, _) in zip(steps, first, second, strict=True):
+        run = RunDirectory(tmp_path / str(step))
+        assert statuses == others == (["preempted", "completed"] if step else ["completed"])
+        assert story(run) == story(RunDirectory(tmp_path / "0"))
+        assert all(torch.equal(mine, whole) for mine, whole in zip(trained, first[0][1], strict=True))
+        if step:  # at the boundary after it, or before the evaluation
+            assert told(run, RunStart)[1].step == step + (step % STEPS > 0)
+    evaluations = told(RunDirectory(tmp_path / "0"), Validation)
+    assert [event.body.samples for event in evaluations] == [16] * 3  # type: ignore[union-attr]
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_ends_both_with_the_same_words(tmp_path: Path, two_ranks: Any) -> None:
+    run = RunDirectory(tmp_path / "job")
+    run.control.mkdir(parents=True)
+
+    def spoil(attempt: Attempt, out: Any) -> None:
+        out.loss.fill_(float("inf"))
+
+    ended = two_ranks(lambda ranks: disturbed(run, 1, ranks, 6, spoil)[0])
+    assert ended == ["the loss is not finite at step 6"] * 2
+    found, _ = checkpoint.find_newest(run.checkpoints)
+    assert found is not None and found.progress.step == STEPS
+    assert [event.body.loss is None for event in told(run, Metrics)][:3] == [False, False, True]  # type: ignore[union-attr]

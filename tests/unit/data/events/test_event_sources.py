@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.sources import EventEvaluation, EventTraining, held_out_split, mirror_and_roll
+from rbp_engine.data.events.sources import EventEvaluation, EventTraining, mirror_and_roll
 
 CPU = torch.device("cpu")
 
@@ -96,14 +96,6 @@ def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
     batches = list(EventEvaluation(scaled, np.arange(23), device=CPU, batch_size=4))
     assert torch.cat([part for _, part in batches]).tolist() == list(range(23))
     assert torch.equal(torch.cat([frames for frames, _ in batches], 1)[:, 7], torch.from_numpy(data.counts[7]) * 0.5)
-
-
-def test_held_out_samples_are_of_every_class_and_always_the_same() -> None:
-    classes = np.repeat(np.arange(10), 20)
-    rest, held = held_out_split(classes, 0.1)
-    assert sorted([*rest, *held]) == list(range(200))
-    assert np.bincount(classes[held]).tolist() == [2] * 10
-    assert np.array_equal(held, held_out_split(classes, 0.1)[1])
 
 
 def test_the_shares_of_the_processes_joined_are_the_augmented_batches_of_one() -> None:

@@ -47,7 +47,6 @@ for line in sys.stdin:
     os.waitpid(child, 0)
     print("gone", flush=True)
 """
-TRIALS = 20
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +75,13 @@ def save_until_killed(saver: "subprocess.Popen[str]", folder: Path, delay: float
 
 
 def test_wherever_a_save_is_killed_there_is_a_whole_checkpoint_no_older_than_before(
-    saver: "subprocess.Popen[str]", tmp_path: Path
+    saver: "subprocess.Popen[str]", tmp_path: Path, trials: int
 ) -> None:
-    """Twenty times in the same folder, so that what one kill has left lies in the way of the next."""
+    """Again and again in the same folder, so that what one kill has left lies in the way of the next."""
     draw = random.Random(5)
     previous = 0
     caught_in_a_save = 0
-    for trial in range(TRIALS):
+    for trial in range(2 * trials):
         save_until_killed(saver, tmp_path, draw.uniform(0, 0.03))
         caught_in_a_save += any(path.suffix == ".tmp" for path in tmp_path.iterdir())
         found, skipped = checkpoint.find_newest(tmp_path)

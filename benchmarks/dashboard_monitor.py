@@ -1,0 +1,182 @@
+"""What a live Monitor costs, and how fast it is: a real dashboard in a terminal of its own, a real run's files.
+
+Budgets: 15 % of a core while the run tells 10 things a second; 250 ms from an event to the screen, median; the first
+frame 0.8 s after the start, median.
+"""
+
+import contextlib
+import os
+import pty
+import select
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from pathlib import Path
+
+import psutil
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run import launch, processes
+from rbp_engine.run.events import EventWriter, Metrics, RunStart, System, Validation
+from rbp_engine.run.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.summary import read_summary, write_summary
+
+EVENTS_PER_S = 10
+LISTENED_S = 20.0
+SETTLED_S = 4.0
+STARTS = 7
+STEPS_PER_EPOCH, EPOCHS = 100, 1000
+
+
+class Terminal:
+    """A dashboard in a terminal of `columns` × `rows`, and everything that it has drawn."""
+
+    def __init__(self, runs: Path, home: Path, columns: int, rows: int) -> None:
+        self.master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (rows, columns))
+        environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "RBP_RUNS": str(runs)}
+        environment |= {"HOME": str(home), "XDG_STATE_HOME": str(home)}
+        self.started = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from rbp_tui.cli import main; main()"],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.drawn = bytearray()
+
+    def read(self, seconds: float) -> None:
+        """Take in what comes within that time, or the first of it."""
+        if select.select([self.master], [], [], max(0.0, seconds))[0]:
+            self.drawn += os.read(self.master, 1 << 16)
+
+    def read_until(self, text: str) -> float:
+        """Seconds since the start until the text has been drawn."""
+        while text.encode() not in self.drawn:
+            self.read(1.0)
+        return time.perf_counter() - self.started
+
+    def press(self, key: str) -> None:
+        os.write(self.master, key.encode())
+
+    def close(self) -> None:
+        self.process.terminate()
+        with contextlib.suppress(OSError):  # nobody holds the other end any more
+            while self.process.poll() is None:
+                self.read(0.1)
+        self.process.wait()
+        os.close(self.master)
+
+
+class Run:
+    """A run that tells what a worker tells, as long as somebody calls `tell`."""
+
+    def __init__(self, runs: Path, told_before: int) -> None:
+        self.run: RunDirectory = launch.create(load_preset("digits", [f"epochs={EPOCHS}"]), runs)
+        self.events = EventWriter(self.run.events(), attempt=1)
+        summary = read_summary(self.run)
+        assert summary is not None
+        self.summary = summary
+        self.summary.status, self.summary.steps = "running", STEPS_PER_EPOCH * EPOCHS
+        described = read_json(self.run.run_json)
+        here = {"attempt": 1, "pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}
+        described["attempts"] = [here | {"host": os.uname().nodename, "t": time.time(), "stderr_from": 0}]
+        write_json(self.run.run_json, described)
+        self.log = self.run.stdout().open("a")
+        self.events.write(RunStart(device="cpu", host="here", steps_per_epoch=STEPS_PER_EPOCH, epochs=EPOCHS), 0)
+        self.told = 0
+        for _ in range(told_before):
+            self.tell()
+
+    def tell(self) -> str:
+        """Write the next events; what the Monitor will show of them."""
+        self.told += 1
+        step, shown = self.told, 10_000 + self.told
+        loss = 2.3 / (1 + step / 1000) + 0.1 * (step % 7) / 7
+        self.events.write(Metrics(step // STEPS_PER_EPOCH, loss, 1 - loss / 3, 0.1, float(shown), 26.6, 0.8), step)
+        if self.told % (2 * EVENTS_PER_S) == 0:
+            self.events.write(System(rss=600_000_000 + 1000 * step, mem_peak=700_000_000 + 1000 * step), step)
+        if self.told % (5 * EVENTS_PER_S) == 0:
+            self.events.write(Validation(step // STEPS_PER_EPOCH, loss, 1 - loss / 3, 0.9, 360), step)
+            self.log.write(f"epoch {step // STEPS_PER_EPOCH}: test loss {loss:.4f}\n")
+            self.log.flush()
+        if self.told % (EVENTS_PER_S // 2) == 0:
+            self.summary.step = self.told
+            self.summary.progressed = time.time()
+            write_summary(self.run, self.summary)
+        return f"{shown:,} samples/s".replace(",", "\u202f")
+
+
+def live(home: Path, told_before: int, columns: int, rows: int) -> None:
+    """The share of a core that a Monitor takes, and the time from an event to the screen."""
+    run = Run(home / f"runs-{told_before}", told_before)
+    terminal = Terminal(home / f"runs-{told_before}", home, columns, rows)
+    terminal.read_until("Presets")
+    terminal.press("3")
+    latencies: list[float] = []
+    waiting: dict[str, float] = {}
+    process = psutil.Process(terminal.process.pid)
+    began = time.perf_counter()
+    used = process.cpu_times()
+    measuring = False
+    due = began
+    while (now := time.perf_counter()) < began + SETTLED_S + LISTENED_S:
+        if not measuring and now > began + SETTLED_S:
+            measuring, used = True, process.cpu_times()
+            waiting.clear()
+        if now >= due:
+            due += 1 / EVENTS_PER_S
+            waiting[run.tell()] = now
+        terminal.read(due - time.perf_counter())
+        seen = [text for text in waiting if text.encode() in terminal.drawn]
+        if seen:  # what came before it and was never drawn is older news
+            names = list(waiting)
+            drawn = time.perf_counter()
+            latencies += [drawn - waiting.pop(text) for text in names[: names.index(seen[-1]) + 1]]
+            terminal.drawn.clear()
+    after = process.cpu_times()
+    terminal.close()
+    share = (after.user + after.system - used.user - used.system) / LISTENED_S
+    print(f"{columns}×{rows}, {told_before} events before, {EVENTS_PER_S} a second:")
+    print(f"  core        {100 * share:5.1f} %")
+    print(f"  to screen   {1000 * statistics.median(latencies):5.0f} ms, 90 % {1000 * _high(latencies):.0f} ms")
+
+
+def _high(values: list[float]) -> float:
+    return statistics.quantiles(values, n=10)[-1]
+
+
+def first_frame(home: Path) -> None:
+    """Seconds from the start of `rbp` to its first frame."""
+    runs = home / "runs-first"
+    Run(runs, 100)
+    times, worked = [], []
+    for _ in range(STARTS):
+        terminal = Terminal(runs, home, 80, 24)
+        times.append(terminal.read_until("Presets"))
+        used = psutil.Process(terminal.process.pid).cpu_times()
+        worked.append(used.user + used.system)
+        terminal.close()
+    print(f"first frame   {statistics.median(times):.2f} s, of {STARTS} from {min(times):.2f} to {max(times):.2f} s")
+    print(f"  of a core   {statistics.median(worked):.2f} s, which other work on the machine hardly changes")
+
+
+def main() -> None:
+    home = Path(tempfile.mkdtemp())
+    try:
+        first_frame(home)
+        live(home, 100, 80, 24)
+        live(home, 2000, 120, 40)
+        live(home, 100_000, 120, 40)
+    finally:
+        shutil.rmtree(home)
+
+
+main()

@@ -1,0 +1,181 @@
+"""How long the dashboard takes with many runs and with long ones, in milliseconds.
+
+Budgets: 2 000 runs are listed within 1 s, a run of 100 000 events is open within 1 s, an event is on the screen within
+250 ms. "on screen" is with the whole application in a terminal of 120×40 cells that draws into memory; `nothing new` is
+what half a second of the reader costs when no file has changed. On a machine with other work the CPU time says more.
+"""
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from rbp_engine.run.course import CourseBuilder
+from rbp_engine.run.curves import CurveBuilder
+from rbp_engine.run.events import Body, Event, EventReader, EventWriter, Metrics, RunStart, System, Validation, to_json
+from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.summary import Summary, write_summary
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.listing import RunListing
+from rbp_tui.dashboard.run_rows import RowMaker, View
+from rbp_tui.dashboard.screens.monitor import MonitorScreen
+from rbp_tui.dashboard.screens.runs import RunsScreen
+from rbp_tui.dashboard.widgets.run_table import RunTable
+
+RUNS = 2_000
+EVENTS = 100_000
+EVENTS_PER_EPOCH = 500
+ROUNDS, VISITS, EVENTS_SEEN = 9, 3, 5
+PATIENCE_S = 60.0
+SIZE = (120, 40)
+
+
+def make_run(runs: Path, number: int) -> RunDirectory:
+    """A run that has ended, with a few validations."""
+    run = RunDirectory(runs / f"20260101-{number:06}-digits-rate_m-{number:04x}")
+    run.events().parent.mkdir(parents=True)
+    epochs, created = 20, 1.7e9 + number
+    lines = [event(k, created + k, k, Validation(k, 0.5, k / 25, None, 360)) for k in range(1, epochs + 1)]
+    run.events().write_text("".join(lines))
+    write_summary(
+        run,
+        Summary(run.id, "digits", f"{number // 3}", "rate_m", 4, number % 3 + 1, "completed", epoch=epochs,
+                epochs=epochs, last={"top1": 0.8, "loss": 0.5}, best={"top1": 0.8, "epoch": epochs},
+                train={"loss": 0.4}, samples_per_s=4812.0, mem_peak=2**30, trained_s=60.0, created=created),
+    )  # fmt: skip
+    write_json(run.run_json, {"id": run.id, "host": "here", "attempts": []})
+    return run
+
+
+def event(seq: int, t: float, step: int, body: Body) -> str:
+    return to_json(Event(seq, t, 1, 0, step, body)) + "\n"
+
+
+def write_long_events(run: RunDirectory) -> None:
+    """100 000 events as training writes them: mostly metrics, memory between them."""
+    lines = [event(0, 1.7e9, 0, RunStart(steps_per_epoch=EVENTS_PER_EPOCH, epochs=EVENTS // EVENTS_PER_EPOCH))]
+    for step in range(1, EVENTS):
+        body: Body = Metrics(step // EVENTS_PER_EPOCH, 1 / step, 1 - 1 / step, 0.1, 4812.1, 26.61, 0.81)
+        if step % EVENTS_PER_EPOCH == 0:
+            body = Validation(step // EVENTS_PER_EPOCH, 1 / step, 1 - 1 / step, None, 10_000)
+        elif step % 4 == 0:
+            body = System(2**30, 2**31, 2**31, 2**30, gpu_util=0.97, power=250.0)
+        lines.append(event(step, 1.7e9 + step, step, body))
+    run.events().write_text("".join(lines))
+
+
+@dataclass
+class Stopwatch:
+    """Seconds since its making: on the clock, and of CPU in all threads of this process."""
+
+    clock: float = field(default_factory=time.perf_counter)
+    cpu: float = field(default_factory=time.process_time)
+
+    def read(self) -> tuple[float, float]:
+        return time.perf_counter() - self.clock, time.process_time() - self.cpu
+
+
+def timed(name: str, budget: str, work: Callable[[], object], rounds: int = ROUNDS) -> None:
+    times = []
+    for _ in range(rounds):
+        watch = Stopwatch()
+        work()
+        times.append(watch.read())
+    tell(name, times, budget)
+
+
+def tell(name: str, times: list[tuple[float, float]], budget: str = "") -> None:
+    clock, cpu = (1000 * statistics.median(column) for column in zip(*times, strict=True))
+    print(f"{name:44} {clock:8.1f} {cpu:8.1f}   {budget}")
+
+
+def open_events(run: RunDirectory) -> None:
+    reader, curves, course = EventReader(run.events()), CurveBuilder(), CourseBuilder()
+    while True:
+        events = reader.poll_some()
+        curves.add(events)
+        course.add(events)
+        if not reader.behind:
+            break
+    assert len(curves.curves()["train/loss"]) > EVENTS / 2
+    course.course()
+
+
+async def until(condition: Callable[[], object], watch: Stopwatch | None = None) -> tuple[float, float]:
+    """Wait until it is so; how long that took, from the beginning of the watch or of the call."""
+    watch = watch or Stopwatch()
+    while not condition():
+        if watch.read()[0] > PATIENCE_S:
+            raise TimeoutError("the dashboard did not get there")
+        await asyncio.sleep(0.002)
+    return watch.read()
+
+
+async def with_the_screen(runs: Path, long_run: RunDirectory) -> dict[str, list[tuple[float, float]]]:
+    """What one visit takes: from the start to the first rows, to all of them, opening a long run, and new events."""
+    watch = Stopwatch()
+    app = Dashboard(runs)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(lambda: isinstance(app.screen, RunsScreen))
+        table = app.screen.query_one(RunTable)
+        first = await until(lambda: table.row_count and table.display, watch)
+        filled = await until(lambda: table.row_count == RUNS, watch)
+        await pilot.pause(1.0)
+        app.open_run(long_run.id)
+        opened = await until(lambda: points(app, long_run) > EVENTS / 2)
+        await pilot.pause(1.0)
+        writer = EventWriter(long_run.events(), 1)
+        seen = []
+        for number in range(EVENTS_SEEN):
+            await asyncio.sleep(0.33)
+            before = points(app, long_run)
+            writer.write(Metrics(0, 0.1, 0.9, 0.1, 1.0, 1.0, 1.0), EVENTS + number)
+            seen.append(await until(partial(more_points, app, long_run, before)))
+        writer.close()
+    return {"first": [first], "filled": [filled], "opened": [opened], "seen": seen}
+
+
+def points(app: Dashboard, run: RunDirectory) -> int:
+    sight = app.sight_of(run.id)
+    curve = sight.curves.get("train/loss") if sight and isinstance(app.screen, MonitorScreen) else None
+    return 0 if curve is None else len(curve)
+
+
+def more_points(app: Dashboard, run: RunDirectory, before: int) -> bool:
+    return points(app, run) > before
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_STATE_HOME"] = os.environ["RBP_CONFIG"] = f"{folder}/own"
+        runs = Path(folder) / "runs"
+        print("making runs …")
+        made = [make_run(runs, number) for number in range(RUNS)]
+        write_long_events(made[-1])
+        print(f"{'medians of milliseconds':44} {'clock':>8} {'CPU':>8}")
+        timed(f"first listing of {RUNS} runs", "budget 1000", lambda: RunListing(runs).all())
+        listing = RunListing(runs)
+        records = listing.all()
+        timed("nothing new: look at all runs", "", listing.all)
+        timed("nothing new: look at the live ones", "", listing.live)
+        timed("rows of the table, first", "", lambda: RowMaker().rows(records, View(width=117), set(), {}))
+        maker = RowMaker()
+        maker.rows(records, View(width=117), set(), {})
+        timed("rows of the table, nothing new", "", lambda: maker.rows(records, View(width=117), set(), {}))
+        timed(f"{EVENTS} events read", "budget 1000", lambda: open_events(made[-1]), rounds=5)
+        visits = [asyncio.run(with_the_screen(runs, made[-1])) for _ in range(VISITS)]
+        for part, name, budget in (
+            ("first", "start until the first rows are on screen", ""),
+            ("filled", f"start until all {RUNS} rows are there", "budget 1000"),
+            ("opened", f"a run of {EVENTS} events opened in Monitor", "budget 1000"),
+            ("seen", "an event on screen after it was written", "budget 250"),
+        ):
+            tell(name, [times for visit in visits for times in visit[part]], budget)
+
+
+main()

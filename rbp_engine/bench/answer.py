@@ -1,0 +1,43 @@
+"""How a measuring process answers: JSON on stdout, errors in words, a traceback only for what is a fault of ours."""
+
+import contextlib
+import io
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.errors import UserError
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.spiking.rules import UnsupportedOperation
+from rbp_engine.train.device import DeviceError
+
+
+def explain(error: Exception, own_code: Path) -> str:
+    """What is wrong, with file and line where it comes from the user's own code, which lies in `own_code`."""
+    text = str(error).strip() or type(error).__name__
+    frames = own_frames(error, own_code)
+    if frames and not isinstance(error, UnsupportedOperation):
+        return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: {type(error).__name__}: {text}"
+    if isinstance(error, (UserError, DeviceError, UnsupportedOperation, ValueError, OSError)):
+        return text
+    traceback.print_exc()
+    return f"{type(error).__name__}: {text}"
+
+
+def own_frames(error: Exception, own_code: Path) -> list[traceback.FrameSummary]:
+    """Where the error passed through the user's own code, which lies in `own_code`."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == own_code]
+
+
+def answer(run: RunDirectory, measure: Callable[[RunDirectory], dict[str, Any]]) -> int:
+    """Print what `measure` finds, or the `problem`, and nothing that was said meanwhile; the exit code."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            told = measure(run)
+    except Exception as error:
+        told = {"problem": explain(error, run.code)}
+    sys.stdout.write(json.dumps(told) + "\n")
+    return 1 if "problem" in told else 0

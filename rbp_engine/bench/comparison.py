@@ -1,0 +1,146 @@
+"""Methods × timesteps × precision × kernel of one network and batch, measured against baselines. Needs no torch."""
+
+import itertools
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from rbp_engine.bench.interleave import OURS, Measured, Side, measure
+from rbp_engine.bench.measurement import MeasurementError, temporary_run
+from rbp_engine.preset import LoadedPreset, load_preset
+from rbp_engine.run.identity import packages
+
+BPTT, FLOOR = "spikingjelly", "ann"
+BASELINES = (BPTT, "two_pass", FLOOR)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to train at one T; `precision` and `kernel` are "" for a baseline.
+
+    `measured` is None where it could not be measured, and `problem` says why. `time` and `memory` are ratios to
+    SpikingJelly's BPTT, `floor` is that of the time to the ANN's, all at the same T; None where there is nothing to
+    divide by.
+    """
+
+    method: str
+    timesteps: int
+    precision: str
+    kernel: str
+    batch: int
+    measured: Measured | None
+    problem: str = ""
+    time: float | None = None
+    memory: float | None = None
+    floor: float | None = None
+
+    @property
+    def samples_per_s(self) -> float | None:
+        return None if self.measured is None else self.batch / self.measured.seconds
+
+    def as_json(self) -> dict[str, Any]:
+        flat = {key: value for key, value in asdict(self).items() if key != "measured"}
+        return flat | (asdict(self.measured) if self.measured else {}) | {"samples_per_s": self.samples_per_s}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to train that is to be measured."""
+
+    loaded: LoadedPreset
+    baseline: str = ""
+
+    @property
+    def timesteps(self) -> int:
+        return self.loaded.preset.method.timesteps
+
+
+def candidates(
+    preset: str,
+    overrides: Sequence[str],
+    *,
+    methods: Sequence[str],
+    timesteps: Sequence[int],
+    precisions: Sequence[str] = (),
+    kernels: Sequence[str] = (),
+    against: Sequence[str] = BASELINES,
+) -> list[Candidate]:
+    """All that is to be measured, baselines first at every T; no precisions or kernels mean the preset's own.
+
+    Raises PresetError for a combination that is refused, before anything is measured.
+    """
+    found = []
+    choices = [[f"train.precision={name}" for name in precisions], [f"train.kernel={name}" for name in kernels]]
+    settings = list(itertools.product(*(words or [""] for words in choices)))
+    for steps in timesteps:
+        found += [Candidate(load_preset(preset, [*overrides, f"T={steps}"]), name) for name in against]
+        for method, words in itertools.product(methods, settings):
+            given = [f"T={steps}", f"method={method}", *(word for word in words if word)]
+            found.append(Candidate(load_preset(preset, [*overrides, *given])))
+    return found
+
+
+def compare(
+    wanted: Sequence[Candidate],
+    *,
+    rounds: int,
+    busy: bool = False,
+    on_turn: Callable[[int, int, int], None] = lambda timesteps, done, total: None,
+) -> list[Row]:
+    """Measure all candidates, those of one T turn by turn. `on_turn` is told T and its turns done, of how many."""
+    rows: list[Row] = []
+    for steps, group in itertools.groupby(wanted, key=lambda candidate: candidate.timesteps):
+        alike = list(group)
+        with ExitStack() as stack:
+            sides = [
+                Side(stack.enter_context(temporary_run(candidate.loaded)), candidate.baseline or OURS)
+                for candidate in alike
+            ]
+            results = measure(sides, rounds=rounds, busy=busy, on_turn=partial(on_turn, steps))
+        rows += rows_of(alike, results)
+    return rows
+
+
+def rows_of(alike: Sequence[Candidate], results: Sequence[Measured | MeasurementError]) -> list[Row]:
+    """The rows of candidates of one T, with their ratios."""
+    pairs = list(zip(alike, results, strict=True))
+    found = {one.baseline: result for one, result in pairs if isinstance(result, Measured)}
+    return [_row(candidate, result, found.get(BPTT), found.get(FLOOR)) for candidate, result in pairs]
+
+
+def _row(
+    candidate: Candidate, result: Measured | MeasurementError, bptt: Measured | None, floor: Measured | None
+) -> Row:
+    preset = candidate.loaded.preset
+    settings = {} if candidate.baseline else preset.train.model_dump()
+    measured = result if isinstance(result, Measured) else None
+    return Row(
+        candidate.baseline or preset.method.name,
+        candidate.timesteps,
+        settings.get("precision", ""),
+        settings.get("kernel", ""),
+        preset.data.batch_size,
+        measured,
+        problem="" if isinstance(result, Measured) else str(result),
+        time=measured.seconds / bptt.seconds if measured and bptt else None,
+        memory=measured.peak / bptt.peak if measured and bptt and bptt.peak else None,
+        floor=measured.seconds / floor.seconds if measured and floor else None,
+    )
+
+
+def document(rows: Sequence[Row], wanted: Sequence[Candidate]) -> dict[str, Any]:
+    """The rows with what is needed to repeat them: network, batch, machine and versions."""
+    loaded = wanted[0].loaded
+    return {
+        "preset": loaded.name,
+        "network": loaded.preset.model.name,
+        "batch": loaded.preset.data.batch_size,
+        "host": socket.gethostname(),
+        "cores": len(os.sched_getaffinity(0)),
+        "packages": {name: packages().get(name) for name in ("torch", "spikingjelly")},
+        "rows": [row.as_json() for row in rows],
+    }

@@ -1,0 +1,119 @@
+"""What a preset will cost on this machine, predicted from a few seconds of its training. Needs no torch itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.bench.extrapolate import Plane, through
+from rbp_engine.bench.measurement import ask, temporary_run
+
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.preset.schema import Preset
+
+MEASURE = "rbp_engine.bench.measure_cost"
+SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Memory in bytes, as a run reports its peak; times in seconds.
+
+    An epoch is its training steps, one evaluation, and a checkpoint at its end (`end_s`); `total_s` is all epochs and
+    the start. `fits` says whether `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the
+    preset's own where it fits, else what one of them could be: 0 if nothing fits, None if its size makes no difference.
+    `measured` says from what this was predicted, `notes` what is not in it.
+    """
+
+    device: str
+    memory: int
+    memory_limit: int
+    fits: bool
+    largest_timesteps: int | None
+    largest_batch: int | None
+    step_s: float
+    data_s: float
+    evaluation_s: float
+    end_s: float
+    epoch_s: float
+    total_s: float
+    steps_per_epoch: int
+    epochs: int
+    batch: int
+    timesteps: int
+    measured: str
+    notes: tuple[str, ...]
+
+
+def predict_cost(
+    loaded: "LoadedPreset", *, seconds: float = SECONDS, cancelled: Callable[[], bool] = lambda: False
+) -> Cost:
+    """Train by a preset for some seconds, in a process of its own as the launcher would start it, and predict.
+
+    `cancelled` is asked now and then whether to give up. Raises MeasurementError, Cancelled where it was given up.
+    """
+    with temporary_run(loaded) as run:
+        return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled))
+
+
+def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
+    """The cost of a preset from what `rbp_engine.bench.measure_cost` told."""
+    batch, timesteps, epochs = preset.data.batch_size, preset.method.timesteps, preset.train.epochs
+    limit = told["limit"] - told["data_bytes"]
+    if whole := told["whole"]:
+        plane = Plane(told["peak"], 0.0, 0.0)
+        step_s, data_s, measured = whole["seconds"], whole["data_seconds"], f"{whole['steps']} steps"
+    else:
+        plane = _plane(told, "peak")
+        seconds, fetching = _plane(told, "seconds").at(batch, timesteps), told["fetching_s"]
+        # Processes that read do so while the step before goes on.
+        data_s = max(0.0, fetching - seconds) if preset.data.workers else fetching
+        step_s, measured = seconds + data_s, _describe_points(told["points"])
+    memory = plane.at(batch, timesteps)
+    if told["memory_was_full"]:
+        limit = min(limit, int(0.99 * memory))
+    fits = memory <= limit
+    evaluation_s = told["evaluation_s"] * told["evaluations"]
+    epoch_s = told["steps"] * step_s + evaluation_s + told["end_s"]
+    return Cost(
+        device=told["device"],
+        memory=int(memory) + told["data_bytes"],
+        memory_limit=told["limit"],
+        fits=fits,
+        largest_timesteps=timesteps if fits else plane.largest_timesteps(batch, limit),
+        largest_batch=batch if fits else plane.largest_batch(timesteps, limit),
+        step_s=step_s,
+        data_s=data_s,
+        evaluation_s=evaluation_s,
+        end_s=told["end_s"],
+        epoch_s=epoch_s,
+        total_s=told["startup_s"] + epochs * epoch_s,
+        steps_per_epoch=told["steps"],
+        epochs=epochs,
+        batch=batch,
+        timesteps=timesteps,
+        measured=measured,
+        notes=tuple(_notes(preset, told)),
+    )
+
+
+def _plane(told: dict[str, Any], what: str) -> Plane:
+    return through({(point["batch"], point["timesteps"]): point[what] for point in told["points"]})
+
+
+def _describe_points(points: list[dict[str, Any]]) -> str:
+    """As `extrapolated from B = 2 and 4, T = 2 and 4`."""
+    batches, timesteps = ({point[name] for point in points} for name in ("batch", "timesteps"))
+    return "extrapolated from " + ", ".join(
+        f"{name} = {' and '.join(str(value) for value in sorted(values))}"
+        for name, values in (("B", batches), ("T", timesteps))
+    )
+
+
+def _notes(preset: "Preset", told: dict[str, Any]) -> list[str]:
+    if told["data_is_here"]:
+        return []
+    if preset.data.name == "cifar10_dvs":
+        return ["random frames stand in for the recordings: reading them is not in the time"]
+    reading = ", and reading its files is not in the time" if preset.data.name == "imagenet" else ""
+    return [f"{preset.data.name} is not here: random images of its shape stand in for it{reading}"]

@@ -1,0 +1,60 @@
+"""What a training step computes and keeps, counted and not timed: the same on every machine."""
+
+import logging
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def saved_bytes(step: Callable[[], object], parameters: Iterable[Tensor]) -> int:
+    """The most bytes that are kept for the backward at once, weights not counted."""
+    saved = _Saved(parameters)
+    with torch.autograd.graph.saved_tensors_hooks(saved.keep, lambda kept: kept.tensor):
+        step()
+    return saved.peak
+
+
+def weighted_operations(step: Callable[[], object]) -> int:
+    """Floating point operations of convolutions and linear layers, forward and backward."""
+    # Importing it says on stderr that there is no Triton, which nobody needs for this.
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+class _Kept:
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+class _Saved:
+    """Counts the storages that graphs hold on to, from when they are saved until the last graph lets them go."""
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self.live = self.peak = 0
+        self._weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+        self._holders: Counter[int] = Counter()
+
+    def keep(self, tensor: Tensor) -> Any:
+        kept = _Kept(tensor)
+        storage = tensor.untyped_storage()
+        place = storage.data_ptr()
+        if place not in self._weights:
+            if not self._holders[place]:
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+            self._holders[place] += 1
+            weakref.finalize(kept, self._let_go, place, storage.nbytes())
+        return kept
+
+    def _let_go(self, place: int, count: int) -> None:
+        self._holders[place] -= 1
+        if not self._holders[place]:
+            self.live -= count

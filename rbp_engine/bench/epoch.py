@@ -1,0 +1,89 @@
+"""The parts of an epoch as the worker goes through them, timed: steps, an evaluation, and what comes at the end."""
+
+import itertools
+import time
+
+from rbp_engine.bench.trial import Trial, endless, first_images
+from rbp_engine.run.summary import read_summary
+from rbp_engine.train.checkpoint import Progress
+from rbp_engine.train.checkpointer import Checkpointer
+from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.journal import Journal
+from rbp_engine.train.memory import MemoryGauge
+from rbp_engine.train.recorder import Recorder
+from rbp_engine.train.tensorboard import TensorBoardLog
+
+WARM_UP = 2
+
+
+class Epoch:
+    """Times the parts, with events, TensorBoard and checkpoints in the run's folder. The journal talks on stdout."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        summary = read_summary(trial.run)
+        assert summary is not None
+        journal = Journal(trial.run, summary, attempt=1)
+        board = TensorBoardLog(trial.run.tensorboard, purge_step=1)
+        gauge, log_every = MemoryGauge(trial.device), trial.preset.train.log_every
+        self.recorder = Recorder(journal, gauge, board, log_every, trial.device, Ranks())
+        self.checkpointer = Checkpointer(
+            trial.run, trial.model, trial.optimizer, self.recorder, every=("epochs", 1), experiment="", ranks=Ranks()
+        )
+        self.at = Progress()
+
+    def training(self, seconds: float) -> dict[str, float]:
+        """Mean seconds of a step with fetching its batch, and of fetching alone, over some seconds of steps."""
+        trial, recorder = self.trial, self.recorder
+        batches = endless(trial.feed.train)
+        for images, labels in itertools.islice(batches, WARM_UP):
+            trial.step(images, labels)
+        recorder.begin()
+        started, fetching, steps = trial.clock(), 0.0, 0
+        while steps < 3 or time.perf_counter() - started < seconds:
+            asked = time.perf_counter()
+            images, labels = next(batches)
+            fetching += time.perf_counter() - asked
+            recorder.fetched()
+            out = trial.step(images, labels)
+            self.at = Progress(self.at.step + 1, 0, self.at.position + 1)
+            recorder.step(self.at, out, labels, 0.0)
+            if recorder.due():
+                recorder.drain()
+            steps += 1
+        return {"seconds": (trial.clock() - started) / steps, "data_seconds": fetching / steps, "steps": steps}
+
+    def fetching_s(self, seconds: float) -> float:
+        """Mean seconds of fetching a batch, with nothing beside it."""
+        batches = endless(self.trial.feed.train)
+        next(batches)
+        started, fetched = self.trial.clock(), 0
+        while fetched < 1 or time.perf_counter() - started < seconds:
+            next(batches)
+            fetched += 1
+        return (self.trial.clock() - started) / fetched
+
+    def evaluation_s(self, batch: int, seconds: float) -> float:
+        """Mean seconds of evaluating a batch of the preset's size; `batch` images of it are taken."""
+        trial = self.trial
+        method = trial.steps[trial.preset.method.timesteps].method
+        images, _ = next(iter(trial.feed.validation))
+        method.predict(trial.model, first_images(images, batch))
+        started, done = trial.clock(), 0
+        while done < 1 or time.perf_counter() - started < seconds:
+            for images, _ in trial.feed.validation:
+                method.predict(trial.model, first_images(images, batch))
+                done += 1
+                if time.perf_counter() - started > seconds:
+                    break
+        return (trial.clock() - started) / done * trial.preset.data.batch_size / batch
+
+    def end_s(self) -> float:
+        """Seconds of writing down an evaluation and saving a checkpoint that is the best, the second time."""
+        for number in (1, 2):
+            started = self.trial.clock()
+            self.recorder.drain()
+            self.at = Progress(self.at.step + 1, self.at.epoch + 1)
+            result = {"loss": 0.0, "top1": number / 2, "top5": 1.0, "samples": 1, "split": "test"}
+            self.checkpointer.save(self.at, best=self.recorder.validation(self.at, result))
+        return self.trial.clock() - started

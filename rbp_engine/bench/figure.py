@@ -1,0 +1,57 @@
+"""The figure of a comparison: peak memory and time of a step against T, as the paper's Fig. 4."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rbp_engine.bench.comparison import Row
+from rbp_engine.bench.interleave import Measured
+from rbp_engine.report import figure, names
+from rbp_engine.report.panels import BLACK, GIB, METHOD_COLOURS, MIB, ORANGE, Line, Panel
+from rbp_engine.report.spread import Spread
+from rbp_engine.run.errors import RunError
+
+TITLES = {"spikingjelly": "SpikingJelly", "two_pass": "rate_M, two passes", "ann": "ANN floor"}
+GREY = "#999999"
+COLOURS = METHOD_COLOURS | {"spikingjelly": BLACK, "two_pass": ORANGE, "ann": GREY}
+
+
+def title(row: Row, separator: str = ", ") -> str:
+    """As legends show it: `rate_M, bf16, compiled`."""
+    name = TITLES.get(row.method) or names.method(row.method)
+    return separator.join([name, *filter(None, (row.precision, row.kernel))])
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw the rows; the suffix of `path` is the format. Raises RunError for a path that cannot be written."""
+    figure.check_path(path)
+    image = figure.render([panels(rows)], path.suffix.lower())
+    try:
+        path.write_bytes(image)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+
+
+def panels(rows: Sequence[Row]) -> list[Panel]:
+    """Memory and time; a line for each way to train, those of one method in one colour."""
+    largest = max((row.measured.peak for row in rows if row.measured), default=0)
+    unit, scale = ("GiB", 1 / GIB) if largest >= GIB else ("MiB", 1 / MIB)
+    memory = _lines(rows, lambda measured: measured.peak)
+    times = _lines(rows, lambda measured: 1000 * measured.seconds)
+    return [
+        Panel("Timesteps T", f"Peak memory ({unit})", scale, True, memory, from_zero=True),
+        Panel("Timesteps T", "Time per step (ms)", 1.0, True, times, from_zero=True),
+    ]
+
+
+def _lines(rows: Sequence[Row], value: Callable[[Measured], float]) -> tuple[Line, ...]:
+    points: dict[str, dict[int, Spread]] = {}
+    methods: dict[str, str] = {}
+    for row in rows:
+        methods[title(row)] = row.method
+        if row.measured is not None:
+            points.setdefault(title(row), {})[row.timesteps] = Spread(value(row.measured), None, 1)
+    drawn = list(methods.values())
+    return tuple(
+        Line(name, COLOURS.get(method, BLACK), drawn[:number].count(method), points.get(name, {}))
+        for number, (name, method) in enumerate(methods.items())
+    )

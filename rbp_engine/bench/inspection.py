@@ -1,0 +1,166 @@
+"""Can this network be trained, and how near is each gradient to BPTT's: `python -m rbp_engine.bench.inspection RUN`.
+
+JSON on stdout. The network of the run's preset runs on random images, with the weights that it starts from.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.bench import stand_in
+from rbp_engine.bench.answer import answer, own_frames
+from rbp_engine.bench.trial import first_images
+from rbp_engine.data.protocol import Feed
+from rbp_engine.methods import create_method
+from rbp_engine.methods.protocol import as_sequence, carried
+from rbp_engine.preset import read_resolved
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.spiking import LIF, RateTensor
+from rbp_engine.spiking.rules import RULES, UnsupportedOperation
+from rbp_engine.train.assembly import build_feed, build_model
+from rbp_engine.train.device import choose_device
+from rbp_engine.train.seeding import seed_everything
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+# Gradients need no large batch.
+BATCH = 16
+# Each against BPTT whose batch norm sees the same samples: those of all timesteps, or of one.
+COMPARED = {"rate_m": "bptt", "rate_s": "bptt_s"}
+
+# (module path, operation) and why, "" where there is no rule at all.
+Missing = dict[tuple[str, str], str]
+
+
+def inspect(run: RunDirectory) -> dict[str, Any]:
+    """What the network lacks, or the cosines of its gradients. Raises ValueError for a network that gives no logits."""
+    preset = read_resolved(run.preset_toml)
+    device = choose_device(preset.run.device)
+    shape = stand_in.known_shape(preset.data)
+    feed = build_feed(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+    seed_everything(preset.run.seed)
+    model = _built(run, preset, feed, device).train()
+    images, labels = next(iter(feed.train.epoch(0)))
+    images, labels = first_images(images, BATCH), labels[:BATCH]
+    missing = survey(model, images, preset.method.timesteps)
+    told = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "neuron_layers": sum(isinstance(module, LIF) for module in model.modules()),
+        "missing": [{"module": where, "operation": name, "why": why} for (where, name), why in missing.items()],
+        "gradients": None,
+    }
+    if not missing:
+        _check_logits(model, images, preset.method.timesteps, feed.classes)
+        told["gradients"] = cosines(model, images, labels, preset)
+    return told
+
+
+def _built(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device) -> nn.Module:
+    try:
+        return build_model(run, preset, feed, device)
+    except TypeError as error:
+        if own_frames(error, run.code):
+            raise
+        raise ValueError(
+            f"{preset.model.name} cannot be called with the keywords num_classes, in_channels, neuron and those of "
+            f"model.args: {error}"
+        ) from error
+
+
+@torch.no_grad()
+def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
+    """All operations of a network that have no rule, or are used as their rule does not allow.
+
+    The first is an error of the forward pass; to find the others, it is let through and applied to each timestep, which
+    computes something that cannot be trained. The rule table is as before at the end.
+    """
+    found: Missing = {}
+    before = dict(RULES)
+    try:
+        while True:
+            try:
+                model(_rates(images, timesteps))
+                return found
+            except UnsupportedOperation as error:
+                found[error.module, error.operation] = error.why
+                if RULES.get(error.operation) is not before.get(error.operation):
+                    return found  # let through already, and still refused
+                RULES[error.operation] = _let_through(before.get(error.operation), found)
+            except Exception:
+                if found:  # what comes of an operation without a rule may be of no use to the next
+                    return found
+                raise
+    finally:
+        RULES.clear()
+        RULES.update(before)
+
+
+def _rates(images: Tensor, timesteps: int) -> RateTensor:
+    """What rate_M puts in: the carrier that asks most of an operation."""
+    sequence = as_sequence(images, timesteps)
+    return RateTensor(sequence, sequence.time_mean())
+
+
+def _let_through(rule: Any, found: Missing) -> Callable[..., Any]:
+    """The rule where it applies; elsewhere the operation is remembered, and applied to each timestep."""
+
+    def apply(carrier: Any, function: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            if rule is None:
+                raise UnsupportedOperation(function.__name__)
+            return rule(carrier, function, args, kwargs)
+        except UnsupportedOperation as error:
+            found[error.module, error.operation] = error.why
+            return type(carrier).per_step(function, args, kwargs)
+
+    return apply
+
+
+def _check_logits(model: nn.Module, images: Tensor, timesteps: int, classes: int) -> None:
+    batch = images.shape[images.ndim - 4]
+    with torch.no_grad():
+        shape = list(carried(model(_rates(images, timesteps)), RateTensor).shape)
+    if shape != [batch, classes]:
+        raise ValueError(
+            f"for {batch} images the network returns {shape}, not logits [{batch}, {classes}]: it must end in a linear "
+            "layer with num_classes outputs, after flatten(1)"
+        )
+
+
+def cosines(model: nn.Module, images: Tensor, labels: Tensor, preset: "Preset") -> dict[str, Any]:
+    """By method the cosine of its gradient with BPTT's, over all weights and for each layer; None where one is 0."""
+    timesteps = preset.method.timesteps
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    def gradient(method: str) -> dict[str, Tensor]:
+        model.load_state_dict(start)
+        model.zero_grad(set_to_none=True)
+        seed_everything(preset.run.seed)  # the same masks of dropout
+        create_method(method, timesteps).step(model, images, labels)
+        return {
+            name: parameter.grad.double().flatten()
+            for name, parameter in model.named_parameters()
+            if parameter.grad is not None and parameter.ndim > 1
+        }
+
+    told: dict[str, Any] = {"layers": {}, "all": {}}
+    for method, reference in COMPARED.items():
+        found, expected = gradient(method), gradient(reference)
+        told["all"][method] = _cosine(*(torch.cat(list(side.values())) for side in (found, expected)))
+        for name in expected:
+            told["layers"].setdefault(name.removesuffix(".weight"), {})[method] = _cosine(found[name], expected[name])
+    return told
+
+
+def _cosine(found: Tensor, expected: Tensor) -> float | None:
+    lengths = float(found.norm() * expected.norm())
+    return float(found @ expected) / lengths if lengths > 0 else None
+
+
+if __name__ == "__main__":
+    sys.exit(answer(RunDirectory(Path(sys.argv[1])), inspect))

@@ -1,0 +1,197 @@
+"""Images per second of loading and augmentation alone: `python -m rbp_engine.bench.loading RUN`, JSON on stdout.
+
+Of the data of a run, or of every kind of data set with every augmentation: small images in memory, event frames in a
+cache on disk, JPEG files of 500×375 pixels. All of these are made up, so that no data need be here.
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from rbp_engine.bench.answer import answer
+from rbp_engine.bench.trial import endless
+from rbp_engine.data.events.cache import Samples
+from rbp_engine.data.events.sources import EventTraining
+from rbp_engine.data.imagenet import imagenet
+from rbp_engine.data.protocol import Batch, EvaluationSource, TrainingSource
+from rbp_engine.preset import read_resolved
+from rbp_engine.preset.schema import Data
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.train.assembly import build_feed
+from rbp_engine.train.device import choose_device
+from rbp_engine.train.feed import open_feed
+
+CPU = torch.device("cpu")
+TURN_S = 1.0
+WORKERS = (0, 1, 2)
+# CIFAR's pipeline of the paper; `pil` treats one image at a time, as the paper does.
+WHOLE = {"crop_padding": 4, "flip": True, "auto_augment": True, "cutout": 16}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to load, batch after batch without end; `workers` are processes beside the one that asks."""
+
+    kind: str
+    augmentation: str
+    workers: int
+    batches: Callable[[], Generator[Batch]]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Images per second, and per second of a core: of this process without workers, else of each worker."""
+
+    kind: str
+    augmentation: str
+    workers: int
+    images_per_s: float
+    per_core: float
+
+
+def measure(cases: Sequence[Case], rounds: int) -> list[Rate]:
+    """Medians over `rounds` turns of all cases."""
+    turns = [[_turn(case) for case in cases] for _ in range(rounds)]
+    return [
+        Rate(
+            case.kind, case.augmentation, case.workers, *(statistics.median(rate) for rate in zip(*rates, strict=True))
+        )
+        for case, rates in zip(cases, zip(*turns, strict=True), strict=True)
+    ]
+
+
+def _turn(case: Case) -> tuple[float, float]:
+    """The clock starts with the first batch: processes have started then."""
+    batches = case.batches()
+    next(batches)
+    wall, processor, images = time.perf_counter(), time.process_time(), 0
+    while time.perf_counter() - wall < TURN_S:
+        _, labels = next(batches)
+        images += len(labels)
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    batches.close()  # and its workers end
+    return images / wall, images / (wall * case.workers if case.workers else processor)
+
+
+def of_run(run: RunDirectory) -> list[Case]:
+    """Training and evaluation data of a run's preset, as it says."""
+    preset = read_resolved(run.preset_toml)
+    feed = build_feed(run, preset, choose_device(preset.run.device))
+    workers, name = preset.data.workers, preset.data.name
+    return [
+        Case(name, "training", workers, partial(endless, feed.train)),
+        Case(name, "evaluation", workers, partial(_again, feed.validation)),
+    ]
+
+
+def of_every_kind(folder: Path) -> list[Case]:
+    """Every kind of data set with every augmentation; files are made in `folder`."""
+    return [*in_memory(), *event_frames(folder), *photographs(folder)]
+
+
+def in_memory() -> list[Case]:
+    """Small images: batches on the device, or one image at a time."""
+    grey = {"shape": [1, 28, 28], "train_size": 2048, "test_size": 1}
+    colour = {"train_size": 2048, "test_size": 1}
+    return [
+        _small("28×28 in memory", "none", grey),
+        _small("28×28 in memory", "crop", grey, crop_padding=2),
+        _small("32×32×3 in memory", "none", colour),
+        _small("32×32×3 in memory", "crop, flip", colour, crop_padding=4, flip=True),
+        _small("32×32×3 in memory", "crop, flip, cutout", colour, crop_padding=4, flip=True, cutout=16),
+        _small("32×32×3 in memory", "crop, flip, AutoAugment, cutout", colour, **WHOLE),
+        *(
+            _small("32×32×3 image by image", "crop, flip, AutoAugment, cutout", colour, **WHOLE,
+                   augment_backend="pil", workers=workers)
+            for workers in WORKERS
+        ),
+    ]  # fmt: skip
+
+
+def _small(kind: str, augmentation: str, args: dict[str, Any], **settings: Any) -> Case:
+    data = Data(name="fake", batch_size=128, args=args, **settings)
+    feed = open_feed(data, timesteps=1, seed=0, held_out=0.0, device=CPU)
+    return Case(kind, augmentation, data.workers, partial(endless, feed.train))
+
+
+def event_frames(folder: Path) -> list[Case]:
+    """Frames of 10 timesteps, two polarities and 48×48 pixels, mapped from a file as a cache is."""
+    counts = np.random.default_rng(0).integers(0, 4, (512, 10, 2, 48, 48), dtype=np.uint8)
+    np.save(folder / "counts.npy", counts)
+    samples = Samples(np.load(folder / "counts.npy", mmap_mode="r"), np.zeros(512, np.int64))
+    index = np.arange(512)
+
+    def frames(**settings: Any) -> TrainingSource:
+        return EventTraining(samples, index, device=CPU, batch_size=64, seed=0, **settings)
+
+    plain, moved = frames(), frames(flip=True, roll=5)
+    return [
+        Case("event frames, T = 10, 48×48", "none", 0, partial(endless, plain)),
+        Case("event frames, T = 10, 48×48", "flip, roll", 0, partial(endless, moved)),
+    ]
+
+
+def photographs(folder: Path) -> list[Case]:
+    """JPEG files as in ImageNet, to 224×224."""
+    write_photographs(folder / "photographs")
+    cases = []
+    for workers in WORKERS:
+        feed = imagenet(folder / "photographs", batch_size=32, seed=0, held_out=0, device=CPU, workers=workers)
+        cases.append(Case("JPEG 500×375", "crop to 224, flip", workers, partial(endless, feed.train)))
+        cases.append(Case("JPEG 500×375", "centre (evaluation)", workers, partial(_again, feed.validation)))
+    return cases
+
+
+def write_photographs(root: Path, different: int = 32, files: int = 1024) -> None:
+    """JPEGs of about 100 kB, the mean size in ImageNet: smooth shapes with some grain; files are links to a few."""
+    draw = np.random.default_rng(0)
+    for side, label in itertools.product(("train", "val"), range(2)):
+        (root / side / f"n{label:08}").mkdir(parents=True)
+    for number in range(different):
+        shapes = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((500, 375))
+        pixels = np.asarray(shapes) + draw.normal(0, 18, (375, 500, 3))
+        original = root / f"{number}.JPEG"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(original, quality=90)
+        for side, copy in itertools.product(("train", "val"), range(files // different)):
+            os.link(original, root / side / f"n{copy % 2:08}" / f"{number}-{copy}.JPEG")
+
+
+def _again(source: EvaluationSource) -> Generator[Batch]:
+    """Evaluation after evaluation."""
+    while True:
+        yield from source
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m rbp_engine.bench.loading", description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--own", action="store_true", help="the data of the run, not every kind")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args(words)
+    # The seconds of one core are what loaders compete for.
+    torch.set_num_threads(1)
+
+    def measured(run: RunDirectory) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            rates = measure(of_run(run) if asked.own else of_every_kind(Path(folder)), asked.rounds)
+        return {"rates": [asdict(rate) for rate in rates]}
+
+    return answer(RunDirectory(asked.run), measured)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

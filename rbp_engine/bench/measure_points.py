@@ -1,0 +1,36 @@
+"""Small training steps of a run's preset, on random images: `python -m rbp_engine.bench.measure_points RUN`, as JSON.
+
+Through their memory and their time a plane can be put, which says what larger steps cost and which ones fit.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.bench import memory, stand_in
+from rbp_engine.bench.answer import answer
+from rbp_engine.bench.trial import FIRST_BATCH, Trial, affordable_batch, small_points
+from rbp_engine.preset import read_resolved
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.train.device import choose_device, describe_device
+
+
+def measure(run: RunDirectory) -> dict[str, Any]:
+    """Up to the preset's batch and T; times are seconds, memory bytes."""
+    preset = read_resolved(run.preset_toml)
+    device = choose_device(preset.run.device)
+    shape = stand_in.known_shape(preset.data)
+    limit = memory.limit(device)
+    trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+    base = memory.reset_peak(device)
+    images, labels = next(iter(trial.feed.train.epoch(0)))
+    for _ in range(2):  # what a process does only once is behind it the second time
+        first = trial.point(images, labels, min(FIRST_BATCH, len(labels)), preset.method.timesteps)
+    batch = min(affordable_batch(first, base, limit), len(labels))
+    points = [dataclasses.asdict(point) for point in small_points(trial, images, labels, batch)]
+    return {"device": describe_device(device), "limit": limit, "base": base, "points": points}
+
+
+if __name__ == "__main__":
+    sys.exit(answer(RunDirectory(Path(sys.argv[1])), measure))

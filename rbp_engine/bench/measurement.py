@@ -1,0 +1,99 @@
+"""A measurement in a process of its own, in the environment in which the launcher starts a worker."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.errors import UserError
+from rbp_engine.run import launch, processes
+from rbp_engine.run.environment import worker_defaults
+from rbp_engine.run.layout import RunDirectory
+
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+
+LOOK_EVERY_S = 0.2
+
+
+class MeasurementError(UserError):
+    """A measurement could not be made; the message says why."""
+
+    exit_code = 1
+
+
+class Cancelled(MeasurementError):
+    """Whoever asked for a measurement no longer wants it."""
+
+
+@contextlib.contextmanager
+def temporary_run(loaded: "LoadedPreset") -> Iterator[RunDirectory]:
+    """The folder of a run, preset and own code in it, in no runs directory; at the end it goes, and its processes.
+
+    Raises RunError where nothing can be written to the folder for temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix="rbp-", ignore_cleanup_errors=True) as folder:
+        run = launch.create(loaded, Path(folder))
+        try:
+            yield run
+        finally:
+            processes.kill_all(run)
+
+
+def environment(run: RunDirectory) -> dict[str, str]:
+    """That of a worker: its defaults, this process's own settings before them, and the run's marker."""
+    return worker_defaults() | os.environ | processes.marker(run)
+
+
+def command(module: str, run: RunDirectory, *words: str) -> list[str]:
+    """The command line of a module that measures; a file of the working directory stands in for no module of it."""
+    return [sys.executable, "-P", "-m", module, str(run.path.resolve()), *words]
+
+
+def ask(module: str, run: RunDirectory, *words: str, cancelled: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """What the module says on stdout, an object in JSON; its `problem`, if it has one, becomes a MeasurementError.
+
+    `cancelled` is asked now and then whether to give up; then Cancelled is raised.
+    """
+    child = subprocess.Popen(
+        command(module, run, *words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(run),
+        # Ctrl-C is for the process that asked, which ends this one.
+        start_new_session=True,
+    )
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                out, _ = child.communicate(timeout=LOOK_EVERY_S)
+                break
+            if cancelled():
+                raise Cancelled("the measurement was given up")
+    finally:
+        child.kill()
+        child.wait()
+    return _answer(out, child.returncode)
+
+
+def _answer(out: str, code: int) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(out)
+    except ValueError:
+        raise MeasurementError(how_it_ended(code)) from None
+    if problem := answer.get("problem"):
+        raise MeasurementError(problem)
+    return answer
+
+
+def how_it_ended(code: int) -> str:
+    """Why a process has said nothing, from its exit code."""
+    if code == -9:
+        return "the measurement was killed, probably because the memory was full: try a smaller batch"
+    return f"the measurement ended with exit code {code}; what it said stands above"

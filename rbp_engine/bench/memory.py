@@ -1,0 +1,56 @@
+"""Peak memory of this process: on a CPU its resident set, on a GPU what torch has allocated there."""
+
+import contextlib
+import ctypes
+import gc
+import resource
+from pathlib import Path
+
+import psutil
+import torch
+
+# Of a GPU's free memory: the rest goes to fragments that no tensor fits into.
+USABLE = 0.95
+
+
+def reset_peak(device: torch.device) -> int:
+    """Give back what is free and forget the peak so far, where the system can (Linux); the bytes in use now."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return peak(device)
+    return _status("VmRSS")
+
+
+def peak(device: torch.device) -> int:
+    """The largest number of bytes in use since `reset_peak`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        return _status("VmHWM")  # not `getrusage`, which may count that of the parent
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def limit(device: torch.device) -> int:
+    """The bytes that this process may come to use: what it has, and what is free."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(USABLE * (free + torch.cuda.memory_reserved(device)))
+    free = psutil.virtual_memory().available
+    group = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError):  # a container or a scheduler's job may have less than the machine
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return psutil.Process().memory_info().rss + max(0, free)
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024

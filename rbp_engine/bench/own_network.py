@@ -1,0 +1,127 @@
+"""Whether somebody's network can be trained, how well its gradients agree with BPTT's, and what each method costs.
+
+Needs no torch itself: the network is run in processes of their own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.bench.extrapolate import Plane, through
+from rbp_engine.bench.measurement import ask, temporary_run
+from rbp_engine.preset import load_text
+
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+
+INSPECTION, POINTS = "rbp_engine.bench.inspection", "rbp_engine.bench.measure_points"
+REFERENCE = "bptt"
+METHODS = (REFERENCE, "rate_m", "rate_s")
+
+
+@dataclass(frozen=True)
+class MissingRule:
+    """An operation of the network that has no rule, or that is used as its rule does not allow, which `why` says."""
+
+    module: str
+    operation: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Cosine of a layer's gradient with BPTT's, by method; None where one of them is 0."""
+
+    layer: str
+    rate_m: float | None
+    rate_s: float | None
+
+
+@dataclass(frozen=True)
+class MethodCost:
+    """Of a step at the preset's batch and T: seconds, peak memory over that of the network, and both against BPTT.
+
+    `largest_batch` at this T and `largest_timesteps` at this batch are what fits: 0 for none, None for any.
+    """
+
+    method: str
+    seconds: float
+    memory: int
+    time_ratio: float
+    memory_ratio: float
+    largest_batch: int | None
+    largest_timesteps: int | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What running the network has shown; `layers` and `overall` are there only where no rule is missing."""
+
+    parameters: int
+    neuron_layers: int
+    missing: tuple[MissingRule, ...]
+    layers: tuple[Agreement, ...]
+    overall: Agreement | None
+
+
+def preset_for(
+    network: str,
+    image: Sequence[int],
+    *,
+    classes: int,
+    batch: int,
+    frames: bool = False,
+    overrides: Sequence[str] = (),
+) -> "LoadedPreset":
+    """A preset of a network on random images [C, H, W] (`frames`: other ones at every timestep). Raises PresetError."""
+    sizes = f"shape = {list(image)}, classes = {classes}" + (", frames = true" if frames else "")
+    text = f'[data]\nname = "fake"\nargs = {{ {sizes} }}\nbatch_size = {batch}\n'
+    return load_text(text, Path("try.toml").absolute(), [f"arch={network}", *overrides])
+
+
+def inspect(loaded: "LoadedPreset") -> Inspection:
+    """Run the network once, and once with each method. Raises MeasurementError, which says what is wrong with it."""
+    with temporary_run(loaded) as run:
+        told = ask(INSPECTION, run)
+    gradients: dict[str, Any] = told["gradients"] or {"layers": {}, "all": None}
+    return Inspection(
+        told["parameters"],
+        told["neuron_layers"],
+        tuple(MissingRule(**missing) for missing in told["missing"]),
+        tuple(Agreement(layer, **values) for layer, values in gradients["layers"].items()),
+        None if gradients["all"] is None else Agreement("all layers", **gradients["all"]),
+    )
+
+
+def costs(
+    network: Callable[[str], "LoadedPreset"], on_method: Callable[[str], None] = lambda method: None
+) -> list[MethodCost]:
+    """Time and memory of each method; `network` gives the preset with a method. Raises MeasurementError."""
+    found: list[MethodCost] = []
+    for method in METHODS:
+        on_method(method)
+        loaded = network(method)
+        with temporary_run(loaded) as run:
+            told = ask(POINTS, run)
+        found.append(_cost(method, loaded, told, found[0] if found else None))
+    return found
+
+
+def _cost(method: str, loaded: "LoadedPreset", told: dict[str, Any], bptt: MethodCost | None) -> MethodCost:
+    batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
+    plane, limit = _plane(told, "peak"), told["limit"]
+    seconds, memory = _plane(told, "seconds").at(batch, timesteps), max(1.0, plane.at(batch, timesteps) - told["base"])
+    return MethodCost(
+        method,
+        seconds,
+        int(memory),
+        1.0 if bptt is None else seconds / bptt.seconds,
+        1.0 if bptt is None else memory / bptt.memory,
+        plane.largest_batch(timesteps, limit),
+        plane.largest_timesteps(batch, limit),
+    )
+
+
+def _plane(told: dict[str, Any], what: str) -> Plane:
+    return through({(point["batch"], point["timesteps"]): point[what] for point in told["points"]})

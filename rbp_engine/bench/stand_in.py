@@ -1,0 +1,81 @@
+"""Random images in the place of a data set: its shapes and sizes are in the catalogue, so that nothing need be here."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.data.catalog import CATALOG, presence
+from rbp_engine.preset.contradictions import EVENT_SETS
+from rbp_engine.preset.own_code import own_file
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Data, Preset
+
+# Sets that are read batch by batch; all others lie in memory as a whole.
+READ_FROM_FILES = ("imagenet", "cifar10_dvs")
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """`image` is (C, H, W) of one timestep; with `frames`, every timestep has its own. Sizes count samples."""
+
+    image: tuple[int, int, int]
+    frames: bool
+    classes: int
+    train_size: int
+    test_size: int
+
+
+def known_shape(data: "Data") -> DataShape | None:
+    """What a preset's data looks like, without opening it; None for a data set of the user's own."""
+    if own_file(data.name) is not None:
+        return None
+    entry = CATALOG[data.name]
+    height, width = entry.image_size
+    if data.name in ("imagenet", "cifar10_dvs", "fake"):
+        height = width = data.size or {"imagenet": 224, "cifar10_dvs": 48, "fake": 32}[data.name]
+    known: dict[str, Any] = {
+        "shape": (entry.channels, height, width),
+        "frames": data.name in EVENT_SETS,
+        "classes": entry.classes,
+        "train_size": entry.train_size,
+        "test_size": entry.test_size,
+    }
+    if data.name == "fake":
+        known |= data.args
+    channels, height, width = known["shape"]
+    return DataShape(
+        (channels, height, width), *(known[key] for key in ("frames", "classes", "train_size", "test_size"))
+    )
+
+
+def is_here(data: "Data") -> bool:
+    """Whether the data can be opened in a moment. CIFAR10-DVS may first have to be converted, which takes minutes."""
+    return own_file(data.name) is not None or (data.name != "cifar10_dvs" and presence(data.name).found)
+
+
+def with_stand_in(preset: "Preset", shape: DataShape) -> "Preset":
+    """The preset on a few batches of random images of that shape, augmented as its own would be."""
+    batch = preset.data.batch_size
+    sizes: dict[str, Any] = {"shape": list(shape.image), "classes": shape.classes}
+    sizes |= {"train_size": 4 * batch, "test_size": 2 * batch} | ({"frames": True} if shape.frames else {})
+    data = preset.data.model_copy(update={"name": "fake", "size": 0, "args": sizes})
+    # Of random labels in so few images, not every class could be held out.
+    train = preset.train.model_copy(update={"validation_split": 0.0})
+    return preset.model_copy(update={"data": data, "train": train})
+
+
+def batches(preset: "Preset", shape: DataShape) -> tuple[int, int]:
+    """Steps of an epoch, and batches of its evaluation, on the whole data set."""
+    held_out = math.ceil(preset.train.validation_split * shape.train_size)
+    trained, size = shape.train_size - held_out, preset.data.batch_size
+    steps = trained // size if preset.data.drop_last else math.ceil(trained / size)
+    return steps, math.ceil((held_out or shape.test_size) / size)
+
+
+def bytes_in_memory(preset: "Preset", shape: DataShape) -> int:
+    """What the whole data set takes of the memory beyond its stand-in."""
+    if preset.data.name in READ_FROM_FILES:
+        return 0
+    samples = shape.train_size + shape.test_size - 6 * preset.data.batch_size
+    return max(0, samples) * math.prod(shape.image) * (preset.method.timesteps if shape.frames else 1)

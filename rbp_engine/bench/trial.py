@@ -1,0 +1,108 @@
+"""What a worker trains with, to take steps of it and see what they cost: whole, or of fewer images and timesteps."""
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rbp_engine.bench import memory
+from rbp_engine.data.protocol import Batch, TrainingSource
+from rbp_engine.methods import StepOutput
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.train.assembly import build_feed, build_method, build_model, build_optimizer
+from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.optimisation import set_learning_rate
+from rbp_engine.train.seeding import seed_everything
+from rbp_engine.train.step import OptimizerStep
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+# Seconds: about how long a small step takes.
+SMALL_STEP_S = 2.0
+FIRST_BATCH = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A training step of `batch` images at `timesteps`: seconds, and the peak memory of the process in it, in bytes."""
+
+    batch: int
+    timesteps: int
+    seconds: float
+    peak: int
+
+
+class Trial:
+    """What a worker trains with, and what a step of it costs. The learning rate is 0: no loss becomes infinite."""
+
+    def __init__(self, run: RunDirectory, preset: "Preset", device: torch.device) -> None:
+        seed_everything(preset.run.seed)
+        self.run, self.preset, self.device = run, preset, device
+        self.feed = build_feed(run, preset, device)
+        self.model = build_model(run, preset, self.feed, device).train()
+        self.optimizer = build_optimizer(preset, self.model)
+        set_learning_rate(self.optimizer, 0.0)
+        self.steps = {preset.method.timesteps: self._step_of(preset)}
+
+    def step(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> StepOutput:
+        """One optimizer step, at another T than the preset's where that is given."""
+        asked = self.preset.method.timesteps if timesteps is None else timesteps
+        if asked not in self.steps:
+            method = self.preset.method.model_copy(update={"timesteps": asked})
+            self.steps[asked] = self._step_of(self.preset.model_copy(update={"method": method}))
+        return self.steps[asked](images, labels, len(labels))
+
+    def _step_of(self, preset: "Preset") -> OptimizerStep:
+        return OptimizerStep(
+            self.model,
+            build_method(preset),
+            self.optimizer,
+            Ranks(),
+            accumulate=preset.train.accumulate,
+            clip_norm=preset.optim.clip_norm,
+        )
+
+    def clock(self) -> float:
+        """Seconds, when the device has done what it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def point(self, images: Tensor, labels: Tensor, batch: int, timesteps: int, steps: int = 2) -> Point:
+        """Mean of some steps after one to warm up, on the first images of a batch."""
+        part = first_images(images, batch)
+        part = part[:timesteps] if images.ndim == 5 else part
+        memory.reset_peak(self.device)
+        self.step(part, labels[:batch], timesteps)
+        started = self.clock()
+        for _ in range(steps):
+            self.step(part, labels[:batch], timesteps)
+        return Point(batch, timesteps, (self.clock() - started) / steps, memory.peak(self.device))
+
+
+def first_images(images: Tensor, batch: int) -> Tensor:
+    """The first images of [B, C, H, W], or of [T, B, C, H, W] at every timestep."""
+    return images[:, :batch] if images.ndim == 5 else images[:batch]
+
+
+def endless(source: TrainingSource) -> Generator[Batch]:
+    """Epoch after epoch."""
+    for epoch in itertools.count():
+        yield from source.epoch(epoch)
+
+
+def small_points(trial: Trial, images: Tensor, labels: Tensor, batch: int) -> list[Point]:
+    """What a plane goes through: half of the batch, half of T, and all of both."""
+    timesteps = trial.preset.method.timesteps
+    wanted = [(max(1, batch // 2), timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
+    return [trial.point(images, labels, *each) for each in dict.fromkeys(wanted)]
+
+
+def affordable_batch(first: Point, base: int, limit: int) -> int:
+    """The batch whose step takes little time and less than half of the memory; `base` is what was in use before."""
+    return max(1, int(first.batch * min(SMALL_STEP_S / first.seconds, 0.4 * limit / max(1, first.peak - base))))

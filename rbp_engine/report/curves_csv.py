@@ -1,0 +1,23 @@
+"""Curves of several experiments as one table for other programs: a line for each point."""
+
+import csv
+import io
+from collections.abc import Iterable
+
+from rbp_engine.report.series import MeanCurve
+
+
+def curves_csv(curves: Iterable[tuple[str, MeanCurve]], x: str, y: str) -> str:
+    """The curves with their titles; `x` and `y` name the columns of places and means.
+
+    `runs` is how many are in the mean, `std` their sample standard deviation, empty for one alone. Units are those of
+    the curves: fractions, seconds, bytes.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["title", "runs", x, y, "std"])
+    for title, curve in curves:
+        stds = [""] * len(curve.x) if curve.std is None else curve.std.tolist()
+        for place, mean, std in zip(curve.x.tolist(), curve.mean.tolist(), stds, strict=True):
+            writer.writerow([title, curve.count, place, mean, std])
+    return out.getvalue()

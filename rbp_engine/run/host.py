@@ -1,0 +1,49 @@
+"""What this user's runs share on this host: a folder for the queue and the claims on devices, and one lock over both.
+
+A home may be on a disk that several hosts share, so the folder carries the host's name.
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rbp_engine.run.errors import RunError
+
+
+def host_directory(*, make: bool = True) -> Path:
+    """`hosts/<host name>` in the user's state directory; nobody else may read it. Raises RunError."""
+    import platformdirs
+
+    path = Path(platformdirs.user_state_dir("rbp")) / "hosts" / socket.gethostname()
+    if not make:
+        return path
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise RunError(f"cannot make {path}, where runs of this host wait for devices: {error.strerror}") from error
+    return path
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Be the only process (and thread) of this user that looks at and changes queue and claims; not to be nested.
+
+    The kernel gives the lock back when its holder dies, however it dies.
+    """
+    with (host_directory() / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def try_lock(path: Path) -> int | None:
+    """Lock a file until the process ends or the descriptor is closed; None if another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -1,0 +1,58 @@
+"""Values out of JSON that somebody else may have written, held against the types that a dataclass declares."""
+
+import functools
+from dataclasses import MISSING, fields
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+# Whole numbers that an array of int64 can hold.
+LARGEST = 2**63
+# Seconds since the epoch that calendars can say: until the year 5138.
+LATEST_T = 1e11
+
+
+def fields_of(kind: type[Any], value: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the dataclass `kind` that the object has; what it has besides is left out.
+
+    A number that is not finite, or a whole one beyond 64 bits, is None. Raises ValueError with the field that is
+    missing or of another type; what lists and objects contain is not looked at.
+    """
+    found = {}
+    for name, types, required in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
+        if name not in value:
+            if required:
+                raise ValueError(f"{name} is missing")
+            continue
+        item = value[name]
+        if type(item) is float:
+            item = item if isfinite(item) else None
+        elif type(item) is int:
+            item = item if -LARGEST < item < LARGEST else None
+        if types is not None and type(item) not in types:
+            raise ValueError(f"{name} is {_short(value[name])}")
+        found[name] = item
+    return found
+
+
+@functools.cache
+def _declared(kind: Any) -> tuple[tuple[str, frozenset[type] | None, bool], ...]:
+    """Name, types of JSON (None: any) and whether it must be there, of each field."""
+    hints = get_type_hints(kind)
+    return tuple(
+        (field.name, _json_types(hints[field.name]), field.default is MISSING and field.default_factory is MISSING)
+        for field in fields(kind)
+    )
+
+
+def _json_types(hint: Any) -> frozenset[type] | None:
+    if hint is Any:
+        return None
+    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    types = {NoneType if part is None else get_origin(part) or part for part in parts}
+    return frozenset(types | {int} if float in types else types)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"

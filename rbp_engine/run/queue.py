@@ -1,0 +1,234 @@
+"""Start runs that share this machine's devices: each waits in the queue until it can have its own.
+
+A dispatcher, one process for this user on this host (`run/dispatcher.py`), starts them and watches over them. It is
+there only while there is something for it to do, and whoever finds something calls it.
+"""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.machine import read_machine
+from rbp_engine.run import claims, launch, processes
+from rbp_engine.run.devices import Pool, pool_of_this_machine
+from rbp_engine.run.entries import attempts_of, entries, entry_of, new_entry, write_entry
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.host import host_directory, locked
+from rbp_engine.run.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.resources import Resources, read_resources
+from rbp_engine.run.status import judge
+from rbp_engine.run.summary import read_summary, write_summary
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.load import LoadedPreset
+
+DISPATCHER = "rbp_engine.run.dispatcher"
+# How long a dispatcher may take to be done with a run that has ended, before that is started again.
+SETTLE_S = 15.0
+WAITS = "waits for a free device"
+
+
+def submit(
+    loaded: "LoadedPreset",
+    runs: Path,
+    seeds: Sequence[int],
+    resources: Resources,
+    retries: int = 0,
+    *,
+    gpus: str = "auto",
+    run_id: str | None = None,
+    command: Sequence[str] = (),
+) -> list[RunDirectory]:
+    """Make a run for each seed (none: for the preset's own) and put them into the queue, all or none of them.
+
+    Each takes `resources.processes` devices of those that `gpus` means ("auto", "none", or indices of cards), and is
+    started again up to `retries` times after faults that are not its own. Raises RunError.
+    """
+    if resources.nodes > 1:
+        raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
+    if gpus == "none" and loaded.preset.run.device == "auto":
+        loaded = _changed(loaded, device="cpu")
+    dispatch: dict[str, Any] = {"gpus": gpus, "retries": retries, "device": loaded.preset.run.device}
+    pool = pool_for(resources, gpus, dispatch["device"])
+    host_directory()  # a state directory that cannot be written is met before anything is made
+    made: list[RunDirectory] = []
+    try:
+        for seed in seeds or [loaded.preset.run.seed]:
+            made.append(launch.create(_changed(loaded, seed=seed), runs, run_id=run_id, command=command))
+            _describe(made[-1], resources=resources.as_json(), dispatch=dispatch)
+        _enqueue(made, pool, resources.processes, retries)
+    except BaseException:
+        with locked():
+            for run in made:
+                drop(run)
+                shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    ensure_dispatcher()
+    return made
+
+
+def begin(
+    run: RunDirectory,
+    resources: Resources | None = None,
+    *,
+    gpus: str | None = None,
+    retries: int | None = None,
+    inexact: bool = False,
+    patience_s: float = 0.0,
+) -> "subprocess.Popen[bytes] | None":
+    """Start the next attempt of a run at once, and give back its worker; or put it into the queue, if that is where it
+    came from or `gpus` says so, and give back None. Resources, `gpus` and `retries` are as last time, unless given.
+
+    `inexact` and `patience_s` are as for `launch.start`, and it raises RunError as that does.
+    """
+    machine = read_machine()
+    resources = resources or read_resources(run)
+    asked = read_json(run.run_json).get("dispatch") or {}
+    dispatch = asked | {key: value for key, value in (("gpus", gpus), ("retries", retries)) if value is not None}
+    if dispatch.get("retries") and resources.nodes > 1:
+        raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
+    _wait_until_settled(run)
+    if judge(run).status == "queued":
+        raise RunError(f"{run.id} is queued already: rbp queue")
+    if "gpus" in dispatch:
+        _refuse_unless_ended(run, patience_s)
+        pool = pool_for(resources, dispatch["gpus"], dispatch.get("device") or _device_of(run))
+        _describe(run, dispatch=dispatch | {"inexact": inexact}, resources=resources.as_json())
+        _enqueue([run], pool, resources.processes, dispatch.get("retries", 0))
+        ensure_dispatcher()
+        return None
+    if dispatch != asked:
+        _describe(run, dispatch=dispatch)
+    worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
+    if dispatch.get("retries") or machine.on_end or machine.on_failure:
+        with locked():
+            write_entry(new_entry(run, after=attempts_of(run) - 1, retries=dispatch.get("retries", 0)))
+        ensure_dispatcher()
+    return worker
+
+
+def withdraw(run: RunDirectory) -> bool:
+    """Take a run out of the queue, as stopped; False if it is not in it, or has just been started."""
+    if judge(run).status != "queued":
+        return False
+    with locked():
+        if judge(run).status != "queued":
+            return False
+        reason = "taken out of the queue" if attempts_of(run) else "never started: taken out of the queue"
+        _write_status(run, "stopped", reason)
+        drop(run)
+    return True
+
+
+def drop(run: RunDirectory) -> None:
+    """Forget a run: nobody watches over it, and its devices are free. The caller holds the lock of the host."""
+    claims.release(run)
+    if entry := entry_of(run):
+        entry.path.unlink(missing_ok=True)
+
+
+def ensure_dispatcher() -> None:
+    """Start a dispatcher on this host, if there is something for it to do and none is alive."""
+    if not entries():
+        return
+    with locked():
+        # One that is about to leave looks for entries under the lock: one that is there now will see these.
+        if dispatcher_pid() is not None:
+            return
+    with (host_directory() / "dispatcher.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", DISPATCHER],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=processes.without_marks(os.environ),
+            start_new_session=True,
+        )
+    # Somebody must wait for it, or it stays behind as a zombie of a dashboard when it ends.
+    threading.Thread(target=process.wait, daemon=True).start()
+
+
+def dispatcher_pid() -> int | None:
+    """The process of this host's dispatcher, None if there is none."""
+    told = read_json(host_directory() / "dispatcher.json")
+    return told["pid"] if processes.is_alive(told.get("pid"), told.get("pid_started")) else None
+
+
+def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int) -> None:
+    with locked():
+        for run in runs:
+            if entry_of(run) is not None:
+                raise RunError(f"{run.id} is queued already: rbp queue")
+            write_entry(new_entry(run, after=attempts_of(run), retries=retries, pool=pool, takes=takes))
+            put_off(run, WAITS)
+
+
+def put_off(run: RunDirectory, reason: str) -> None:
+    """Write down that a run is queued, and why. The caller holds the lock of the host."""
+    _write_status(run, "queued", reason)
+
+
+def refuse(run: RunDirectory, reason: str) -> None:
+    """Write down that a run that was queued has failed to start. The caller holds the lock of the host."""
+    _write_status(run, "failed", reason)
+
+
+def _write_status(run: RunDirectory, status: str, reason: str) -> None:
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run.id}: summary.json is missing or damaged")
+    summary.status, summary.reason = status, reason
+    write_summary(run, summary)
+
+
+def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while (verdict := judge(run)).live and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if verdict.live:
+        raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
+    if verdict.status == "completed":
+        raise RunError(f"{run.id} is complete; there is nothing to resume")
+
+
+def _device_of(run: RunDirectory) -> str:
+    from rbp_engine.preset import read_resolved
+
+    return read_resolved(run.preset_toml).run.device
+
+
+def _wait_until_settled(run: RunDirectory) -> None:
+    """Let the dispatcher be done with an attempt that has just ended: its hooks, its devices."""
+    deadline = time.monotonic() + SETTLE_S
+    while entry_of(run) is not None and not judge(run).live:
+        if time.monotonic() > deadline:
+            raise RunError(f"{run.id} has ended, but the dispatcher is not done with it: rbp queue")
+        ensure_dispatcher()
+        time.sleep(0.1)
+
+
+def pool_for(resources: Resources, gpus: str, device: str) -> Pool:
+    """The devices that `gpus` means for a preset's `run.device`. Raises RunError where there are too few for a run."""
+    pool = pool_of_this_machine(gpus, device)
+    if resources.processes > len(pool.devices):
+        there = ", ".join(map(str, pool.devices))
+        raise RunError(f"a run of {resources.processes} processes takes as many devices, and there is only: {there}")
+    return pool
+
+
+def _changed(loaded: "LoadedPreset", **settings: Any) -> "LoadedPreset":
+    """The preset with other settings of its section `run`, none of which makes it another experiment."""
+    run = loaded.preset.run.model_copy(update=settings)
+    return dataclasses.replace(loaded, preset=loaded.preset.model_copy(update={"run": run}))
+
+
+def _describe(run: RunDirectory, **what: Any) -> None:
+    """Add to run.json; nobody else writes it before the run is started."""
+    write_json(run.run_json, read_json(run.run_json) | what)

@@ -1,0 +1,152 @@
+"""One attempt of a run: build everything, go on from the newest checkpoint if there is one, and train."""
+
+import os
+import socket
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from rbp_engine.preset import parse_checkpoint_every
+from rbp_engine.run.events import RunStart, WarningRaised
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.train import checkpoint
+from rbp_engine.train.assembly import build_feed, build_method, build_model, build_optimizer
+from rbp_engine.train.checkpoint import Checkpoint, CheckpointError, Progress
+from rbp_engine.train.checkpointer import Checkpointer
+from rbp_engine.train.device import choose_device, describe_device
+from rbp_engine.train.distributed import Ranks, join
+from rbp_engine.train.journal import Journal
+from rbp_engine.train.memory import MemoryGauge
+from rbp_engine.train.optimisation import learning_rate
+from rbp_engine.train.process import Process
+from rbp_engine.train.recorder import Recorder
+from rbp_engine.train.seeding import seed_everything, seed_rank
+from rbp_engine.train.signals import StopFlag
+from rbp_engine.train.step import OptimizerStep
+from rbp_engine.train.tensorboard import Board, TensorBoardLog
+from rbp_engine.train.trainer import report_test, train
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+# Set by whoever lets another number of processes go on with a checkpoint.
+INEXACT = "RBP_INEXACT"
+
+
+def run_attempt(
+    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process
+) -> tuple[str, Ranks]:
+    """Returns the status that training has ended with, and the ranks to take leave of."""
+    device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
+    ranks = join(process, device)
+    seed_everything(preset.run.seed)
+    feed = build_feed(run, preset, device, rank=ranks.rank, world_size=ranks.size)
+    model = build_model(run, preset, feed, device)
+    if preset.train.sync_bn:
+        ranks.synchronise_batch_norm(model)
+    optimizer = build_optimizer(preset, model)
+    seed_rank(preset.run.seed, ranks.rank)
+
+    found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
+    at = found.progress if found else Progress()
+    first = ranks.rank == 0
+    board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
+    recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device, ranks)
+    if found:
+        warnings += _check_world_size(found, ranks)
+        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank), at)
+        if first and at.position == 0 and journal.summary.best.get("epoch") == at.epoch:
+            checkpoint.keep_as_best(found)  # a kill may have come between the checkpoint and its copy
+    else:
+        recorder.reset()
+    _tell_start(run, preset, journal, process, device, found, steps_per_epoch=len(feed.train))
+    for warning in warnings if first else ():
+        journal.write(WarningRaised(warning))
+        journal.say(warning)
+    journal.update(status="running", reason="", steps=len(feed.train) * preset.train.epochs)
+    journal.progress()
+
+    method = build_method(preset)
+    status = train(
+        OptimizerStep(
+            model,
+            method,
+            optimizer,
+            ranks,
+            accumulate=preset.train.accumulate,
+            clip_norm=preset.optim.clip_norm,
+        ),
+        feed.train,
+        feed.validation,
+        partial(
+            learning_rate,
+            lr=preset.optim.lr,
+            epochs=preset.train.epochs,
+            schedule=preset.optim.schedule,
+            warmup_epochs=preset.optim.warmup_epochs,
+        ),
+        recorder,
+        Checkpointer(
+            run,
+            model,
+            optimizer,
+            recorder,
+            every=parse_checkpoint_every(preset.train.checkpoint_every),
+            experiment=journal.summary.experiment,
+            ranks=ranks,
+        ),
+        stop,
+        epochs=preset.train.epochs,
+        at=at,
+    )
+    if status == "completed" and feed.test is not feed.validation:
+        best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
+        report_test(model, method, feed.test, recorder, best)
+    board.close()
+    return status, ranks
+
+
+def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]:
+    """The checkpoint to go on from, and a warning for each newer one that is of no use."""
+    checkpoint.remove_leftovers(run.checkpoints)
+    found, skipped = checkpoint.find_newest(run.checkpoints)
+    return found, [f"passed over a checkpoint: {sentence}" for sentence in skipped]
+
+
+def _check_world_size(found: Checkpoint, ranks: Ranks) -> list[str]:
+    """A warning where another number of processes goes on; CheckpointError where that is not allowed."""
+    if found.world_size == ranks.size:
+        return []
+    if not os.environ.get(INEXACT):
+        raise CheckpointError(
+            f"{found.path.name} is of {found.world_size} processes, and {ranks.size} cannot go on exactly where they "
+            f"were: use --nproc {found.world_size}, or allow it with --inexact"
+        )
+    return [f"{ranks.size} processes go on where {found.world_size} were: the run is not what it would have been"]
+
+
+def _tell_start(
+    run: RunDirectory,
+    preset: "Preset",
+    journal: Journal,
+    process: Process,
+    device: torch.device,
+    found: Checkpoint | None,
+    *,
+    steps_per_epoch: int,
+) -> None:
+    journal.write(
+        RunStart(
+            resumed_from=found.path.name if found else None,
+            exact=found is None or found.world_size == process.world_size,
+            world_size=process.world_size,
+            device=describe_device(device),
+            host=socket.gethostname(),
+            steps_per_epoch=steps_per_epoch,
+            epochs=preset.train.epochs,
+            epoch=found.progress.epoch if found else 0,
+            logs=str(process.logs.relative_to(run.path)),
+        )
+    )
+    journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

@@ -1,0 +1,19 @@
+"""Seeds of the global generators; order and augmentation of the data have seeds of their own."""
+
+import random
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def seed_rank(seed: int, rank: int) -> None:
+    """Have each rank draw its own dropout: ranks draw the same weights, and from then on other numbers."""
+    if rank:
+        seed_everything(int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0] >> 1))

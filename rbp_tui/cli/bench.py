@@ -1,0 +1,205 @@
+"""`rbp bench`: what training steps cost, method by method, or what the loader gives."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbp_tui.cli.output import Json, console, fail, print_json, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rbp_engine.bench.comparison import Candidate, Row
+
+# The network and batch of the table in docs/bench.md, for those who name none.
+PRESET, BATCH = "cifar10-resnet18", 32
+HEADS = ("", "step", "images/s", "memory", "saved", "units", "time", "memory", "ANN")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog="Examples:  rbp bench   ·   rbp bench digits --timesteps 2,4,8 -o cost.svg   ·   "
+        "rbp bench --methods rate_m --precision fp32,bf16   ·   rbp bench --data"
+    )(bench)
+
+
+def bench(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PRESET] [KEY=VALUE]...",
+            help=f"The network, its data's shape, and settings on top; {PRESET} with a batch of {BATCH} if not named.",
+            show_default=False,
+        ),
+    ] = None,
+    methods: Annotated[str, typer.Option(metavar="M,M,…", help="Training methods.")] = "rate_m,rate_s,bptt",
+    timesteps: Annotated[str, typer.Option(metavar="T,T,…", help="Numbers of timesteps.")] = "1,2,4,8",
+    precision: Annotated[
+        str, typer.Option(metavar="P,P,…", help="Values of train.precision; the preset's own if left out.")
+    ] = "",
+    kernel: Annotated[
+        str, typer.Option(metavar="K,K,…", help="Values of train.kernel; the preset's own if left out.")
+    ] = "",
+    against: Annotated[
+        str, typer.Option(metavar="B,B,…", help="Baselines; none for an empty word.")
+    ] = "spikingjelly,two_pass,ann",
+    batch: Annotated[int | None, typer.Option(metavar="B", help="Images of a step.", show_default=False)] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each; medians are shown.")] = 5,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="Other programs run: let the threads of baselines sleep, not spin.")
+    ] = False,
+    data: Annotated[bool, typer.Option("--data", help="Measure loading and augmentation instead.")] = False,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write .json, or draw .svg, .pdf, .png.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a training step: method by T by precision by kernel, against SpikingJelly's BPTT and an ANN.
+
+    Every way to train has a process of its own; they take turns. Data need not be here: random images do.
+
+    Exit codes: 0 measured, 1 something could not be, 2 a setting is wrong.
+    """
+    named = [word for word in words or [] if "=" not in word]
+    overrides = [word for word in words or [] if "=" in word] + ([] if batch is None else [f"batch={batch}"])
+    if len(named) > 1:
+        raise typer.BadParameter(f"one preset, then KEY=VALUE words; got {' and '.join(named)}")
+    for path in output or []:
+        _check(path, figures=not data)
+    if data:
+        _bench_data(named, overrides, repeats, output or [], as_json=as_json)
+        return
+    from rbp_engine.bench import comparison
+
+    if unknown := [name for name in _words(against) if name not in comparison.BASELINES]:
+        raise typer.BadParameter(f"no baseline is called '{unknown[0]}': one of {', '.join(comparison.BASELINES)}")
+    wanted = comparison.candidates(
+        named[0] if named else PRESET,
+        overrides if named else [f"batch={BATCH}", *overrides],
+        methods=_words(methods),
+        timesteps=_numbers(timesteps),
+        precisions=_words(precision),
+        kernels=_words(kernel),
+        against=_words(against),
+    )
+    rows = _measure(wanted, repeats, busy=busy)
+    document = comparison.document(rows, wanted)
+    for path in output or []:
+        _write(path, rows, document)
+    if as_json:
+        print_json(document)
+    else:
+        console().print(_table(rows), highlight=False)
+    for row in rows:
+        if row.problem:
+            fail(f"{row.method}, T = {row.timesteps}: {row.problem}", 1)
+    raise typer.Exit(1 if any(row.problem for row in rows) else 0)
+
+
+def _bench_data(
+    named: Sequence[str], overrides: Sequence[str], repeats: int, output: Sequence[Path], *, as_json: bool
+) -> None:
+    from rbp_engine.data.catalog import require
+    from rbp_engine.preset import load_preset
+    from rbp_tui.cli.bench_data import measure_loading, print_rates
+
+    if overrides and not named:
+        raise typer.BadParameter(f"{' '.join(overrides)} of which preset? Name one before it")
+    loaded = load_preset(named[0], overrides) if named else None
+    if loaded is not None and "data.name" not in loaded.own_code:
+        require(loaded.preset.data.name)
+    document = measure_loading(loaded, repeats)
+    for path in output:
+        _write_json(path, document)
+    if as_json:
+        print_json(document)
+    else:
+        print_rates(document["rates"])
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError:
+        raise typer.BadParameter(f"--timesteps takes whole numbers with commas between them, got '{text}'") from None
+
+
+def _check(path: Path, *, figures: bool) -> None:
+    """Refuse a file that cannot be written, before anything is measured."""
+    from rbp_engine.report.figure import check_path
+
+    if path.suffix.lower() != ".json" and figures:
+        check_path(path)
+    elif path.suffix.lower() != ".json" or not path.parent.is_dir() or path.is_dir():
+        raise typer.BadParameter(f"cannot write {path}: a file that ends in .json, in a folder that exists")
+
+
+def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[Row]":
+    """Measure with a bar on stderr."""
+    from rich.progress import Progress
+
+    from rbp_engine.bench.comparison import compare
+
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("")
+
+        def on_turn(timesteps: int, done: int, total: int) -> None:
+            progress.update(bar, description=f"T = {timesteps}", completed=done, total=total)
+
+        return compare(wanted, rounds=repeats, busy=busy, on_turn=on_turn)
+
+
+def _write(path: Path, rows: "Sequence[Row]", document: Any) -> None:
+    from rbp_engine.bench.figure import draw
+
+    if path.suffix.lower() == ".json":
+        _write_json(path, document)
+    else:
+        draw(rows, path)
+        say(f"drawn: {path}")
+
+
+def _write_json(path: Path, document: Any) -> None:
+    import json
+
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    say(f"written: {path}")
+
+
+def _table(rows: "Sequence[Row]") -> "Table":
+    """A line for each way to train, those of one T together; ratios to SpikingJelly's BPTT, and to the ANN."""
+    from itertools import groupby
+
+    from rich.table import Table
+
+    from rbp_engine.bench.figure import title
+
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
+    for number, head in enumerate(HEADS):
+        table.add_column(head, justify="right" if number else "left", no_wrap=True)
+    for timesteps, group in groupby(rows, key=lambda row: row.timesteps):
+        table.add_row(f"[bold]T = {timesteps}[/]")
+        for row in group:
+            table.add_row(title(row, " "), *_figures(row))
+    return table
+
+
+def _figures(row: "Row") -> list[str]:
+    from rbp_tui import format as fmt
+    from rbp_tui.cost_text import span
+
+    if row.measured is None:
+        return ["–"] * (len(HEADS) - 1)
+    measured = row.measured
+    ratios = ["–" if ratio is None else f"{ratio:.2f}" for ratio in (row.time, row.memory, row.floor)]
+    memory = [fmt.size(measured.peak), fmt.size(measured.saved), f"{measured.units:.1f}"]
+    return [span(measured.seconds), fmt.thousands(row.samples_per_s), *memory, *ratios]

@@ -1,0 +1,46 @@
+"""`rbp bench --data`: images per second of loading and augmentation alone."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rbp_tui.cli.output import console, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rbp_engine.preset import LoadedPreset
+
+LOADING = "rbp_engine.bench.loading"
+
+
+def measure_loading(loaded: "LoadedPreset | None", rounds: int) -> dict[str, Any]:
+    """The rates of a preset's data, or of every kind of data set; a document for `--json`."""
+    from rbp_engine.bench.measurement import ask, temporary_run
+    from rbp_engine.preset import load_preset
+
+    with (
+        console(stderr=True).status("measuring what the loader gives"),
+        temporary_run(loaded or load_preset("digits")) as run,
+    ):
+        told = ask(LOADING, run, "--rounds", str(rounds), *([] if loaded is None else ["--own"]))
+    return {"preset": None if loaded is None else loaded.name, "rates": told["rates"]}
+
+
+def print_rates(rates: Sequence[dict[str, Any]]) -> None:
+    """The table on stdout; what it means for training on stderr."""
+    console().print(_table(rates), highlight=False)
+    say("[dim]per core: by the processor seconds of the process, or by worker where there are workers[/]")
+
+
+def _table(rates: Sequence[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    from rbp_tui import format as fmt
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for number, head in enumerate(("data", "augmentation", "workers", "images/s", "per core")):
+        table.add_column(head, justify="right" if number > 1 else "left")
+    for rate in rates:
+        figures = [fmt.thousands(rate[key]) for key in ("workers", "images_per_s", "per_core")]
+        table.add_row(rate["kind"], rate["augmentation"], *figures)
+    return table

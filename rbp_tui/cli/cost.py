@@ -1,0 +1,72 @@
+"""`rbp cost`: memory and time of a preset before it is launched."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbp_tui.cli.output import Json, console, print_json, say
+
+if TYPE_CHECKING:
+    from rbp_engine.bench.cost import Cost
+    from rbp_engine.preset import LoadedPreset
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example:  rbp cost cifar10-resnet18 T=6 method=bptt   ·   rbp cost mine.toml --json")(cost)
+
+
+def cost(
+    preset: Annotated[
+        str, typer.Argument(metavar="PRESET", help="A preset's name, or the path of a TOML file.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings on top of it: T=6 batch=32.", show_default=False),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, metavar="S", help="How long to train for it.")] = 4.0,
+    as_json: Json = False,
+) -> None:
+    """Predict memory and time of a preset on this machine, from a few seconds of its training.
+
+    Nothing is kept, and the data need not be here. Where the preset does not fit, it says what would.
+    """
+    from dataclasses import asdict
+
+    from rbp_engine.preset import load_preset
+
+    loaded = load_preset(preset, overrides or [])
+    predicted = measure(loaded, seconds)
+    if as_json:
+        print_json(asdict(predicted))
+    else:
+        print_cost(loaded, predicted)
+
+
+def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
+    """The predicted cost, with a word on stderr meanwhile."""
+    from rbp_engine.bench.cost import predict_cost
+
+    with console(stderr=True).status(f"measuring a few steps of {loaded.name}"):
+        return predict_cost(loaded, seconds=seconds)
+
+
+def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) -> None:
+    """The prediction on stdout, or on `stderr`; always there what would fit where it does not."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rbp_tui import format as fmt
+    from rbp_tui.cost_text import cost_lines, what_fits
+
+    method = fmt.method(loaded.preset.method.name)
+    title = (
+        f"{loaded.name} · {loaded.preset.model.name} · {method} · T={cost.timesteps} · B={cost.batch} · {cost.device}"
+    )
+    table = Table.grid(padding=(0, 2))
+    for label, text in cost_lines(cost):
+        table.add_row(f"[dim]{label}[/]", escape(text))
+    out = console(stderr=stderr)
+    out.print(f"[bold]{escape(title)}[/]", highlight=False)
+    out.print(table, highlight=False)
+    if problem := what_fits(cost):
+        say(f"[bold red]✗[/] {problem}")

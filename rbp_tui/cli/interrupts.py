@@ -1,0 +1,116 @@
+"""Ctrl-C and other signals to a command that follows runs of its own."""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+from rbp_tui.cli.output import say
+
+if TYPE_CHECKING:
+    from rbp_engine.run.layout import RunDirectory
+
+CALL_DISPATCHER_EVERY_S = 5.0
+
+
+class Asked(Exception):
+    """Ctrl-C at a terminal: the live picture makes room for a question."""
+
+
+class Interrupts:
+    """What signals to `rbp train` mean for its runs.
+
+    At a terminal the first Ctrl-C asks and the second stops and saves; without one the first stops and saves.
+    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted; a run that
+    is queued leaves the queue.
+    """
+
+    def __init__(self, runs: "Sequence[RunDirectory]") -> None:
+        self.runs = runs
+        self.count = 0
+        self.leaving = False
+        self.called = 0.0
+        self.asking = False
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, self._pass_on)
+
+    def tick(self) -> None:
+        """Called between looks at the runs; raises Asked to leave the picture."""
+        from rbp_engine.errors import UserError
+        from rbp_engine.run import queue
+
+        if self.leaving:
+            for run in self.runs:
+                queue.withdraw(run)
+        if time.monotonic() - self.called > CALL_DISPATCHER_EVERY_S:
+            self.called = time.monotonic()
+            with contextlib.suppress(UserError):
+                queue.ensure_dispatcher()
+        if not self.count:
+            return
+        if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
+            raise Asked
+        self._stop()
+
+    def ask(self) -> None:
+        """Leave it running, stop and save, or kill; anything else goes on watching."""
+        from rbp_engine.run.control import kill
+        from rbp_engine.run.errors import RunError
+
+        try:
+            # From here on Ctrl-C interrupts; one that came between the first and here has only been counted.
+            self.asking = True
+            if self.count > 1:
+                raise KeyboardInterrupt
+            them = "it" if len(self.runs) == 1 else "them"
+            say(
+                f"[bold]l[/] leave {them} running   [bold]s[/] stop and save   [bold]k[/] kill   "
+                "[bold]Enter[/] go on watching"
+            )
+            answer = input("> ").strip().lower()[:1]
+        except (EOFError, KeyboardInterrupt):
+            answer = "s"
+        finally:
+            self.asking, self.count = False, 0
+        if answer == "l":
+            say(f"it goes on: rbp watch {self.runs[0].id[-4:]}" if len(self.runs) == 1 else "they go on: rbp ls")
+            raise typer.Exit(0)
+        if answer == "k":
+            for run in self._live():
+                try:
+                    kill(run)
+                except RunError as error:  # it has just ended, say; the others are meant all the same
+                    say(f"[red]{error}[/]")
+        elif answer == "s":
+            self._stop()
+
+    def _stop(self) -> None:
+        from rbp_engine.run.control import request_stop
+
+        self.count = 0
+        for run in self._live():
+            request_stop(run)
+        say("[yellow]stopping: a checkpoint is saved after this step[/]")
+
+    def _live(self) -> "list[RunDirectory]":
+        from rbp_engine.run.status import judge
+
+        return [run for run in self.runs if judge(run).live]
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.asking:
+            raise KeyboardInterrupt
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        from rbp_engine.run.control import signal_ranks
+
+        for run in self.runs:
+            signal_ranks(run, signal.Signals(number))
+        self.leaving = True

@@ -1,0 +1,106 @@
+"""`rbp queue`: runs that wait for a device of this host."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.run_choice import Runs, select
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rbp_engine.run.places import Place
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        name="queue",
+        help="Show what waits for a device of this host, and take runs out.",
+        epilog="Examples:  rbp train digits --seeds 1,2,3 --detach   ·   rbp queue   ·   rbp queue rm 3f2a",
+        invoke_without_command=True,
+    )
+    group.callback()(queue)
+    group.command(epilog="Examples:  rbp queue rm 3f2a   ·   rbp queue rm 'status:queued data:cifar10'")(rm)
+    app.add_typer(group)
+
+
+def queue(context: typer.Context, as_json: Json = False) -> None:
+    """Show what waits for a device of this host and why, and what runs on one."""
+    if context.invoked_subcommand is not None:
+        return
+    from rbp_engine.run.places import places
+    from rbp_engine.run.queue import ensure_dispatcher
+
+    ensure_dispatcher()
+    known = places()
+    if as_json:
+        print_json([as_plain(place) for place in known])
+    elif known:
+        console().print(queue_table(known))
+    else:
+        say("nothing waits on this host; rbp train digits --seeds 1,2,3 would")
+
+
+def rm(runs: Runs, runs_dir: RunsDir = None) -> None:
+    """Take runs out of the queue that have not started; rbp resume puts them back."""
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.queue import withdraw
+    from rbp_engine.run.status import judge
+
+    for run in select(runs, runs_dir):
+        if not withdraw(run):
+            raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")
+        say(f"{run.id} has left the queue")
+
+
+def as_plain(place: "Place") -> dict[str, object]:
+    """A place for JSON."""
+    return {
+        "id": place.run.id,
+        "path": str(place.run.path),
+        "position": place.position or None,
+        "status": place.verdict.status,
+        "devices": place.devices,
+        "takes": place.takes,
+        "behind": place.behind,
+        "held": place.held,
+    }
+
+
+def queue_table(known: "list[Place]") -> "Table":
+    """One line for each run: its position, or where it runs."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rbp_engine.run.summary import read_summary
+    from rbp_tui.run_text import status_text, title
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("", justify="right")
+    table.add_column("run", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for place in known:
+        summary = read_summary(place.run)
+        named = title(summary) if summary else place.run.id
+        table.add_row(
+            str(place.position or ""), escape(named), status_text(place.verdict.status), escape(_where(place))
+        )
+    return table
+
+
+def _where(place: "Place") -> str:
+    """Where it runs, or what it waits for."""
+    from rbp_tui.run_text import short
+
+    if not place.position:
+        return f"on {', '.join(place.devices)}" if place.devices else ""
+    if place.devices:
+        return place.verdict.reason  # it keeps them until it starts again
+    if place.behind:
+        return f"behind {', '.join(map(short, place.behind))}"
+    if place.pool - len(place.held) >= place.takes:
+        return "starts in a moment"
+    held = ", ".join(f"{short(run)} has {device}" for device, run in place.held.items())
+    return held if place.takes == 1 else f"needs {place.takes}; {held}"

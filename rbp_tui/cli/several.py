@@ -1,0 +1,215 @@
+"""Several runs by one command: how many there are, where they go, and following them all."""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from rbp_tui.cli.output import console, print_json, say
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.status import Verdict
+    from rbp_engine.run.store import RunRecord
+    from rbp_tui.cli.interrupts import Interrupts
+
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="1,2,3", help="One run for each, on a device of its own.", show_default=False),
+]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus",
+        metavar="auto|none|0,1",
+        help="Wait for a device of these: free cards, slots of the CPU, or cards as nvidia-smi counts them.",
+        show_default=False,
+    ),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(
+        "--retries",
+        metavar="N",
+        min=0,
+        help="Start again up to N times if the machine or the network is at fault.",
+        show_default=False,
+    ),
+]
+POLL_S = 0.3
+
+
+def chosen_seeds(words: str | None, run_id: str | None, loaded: "LoadedPreset") -> list[int]:
+    """The seeds of `--seeds`; none where it is not given. Raises BadParameter."""
+    if words is None:
+        return []
+    seeds = [word.strip() for word in words.split(",")]
+    if not all(re.fullmatch(r"[0-9]+", seed) for seed in seeds) or len({int(seed) for seed in seeds}) < len(seeds):
+        raise typer.BadParameter(f"--seeds {words}: expected different whole numbers, like 1,2,3")
+    if loaded.sources.get("run.seed") == "override":
+        raise typer.BadParameter("both --seeds and seed= are given: leave one of them out")
+    if run_id is not None and len(seeds) > 1:
+        raise typer.BadParameter("--id names one run, and --seeds makes several")
+    return [int(seed) for seed in seeds]
+
+
+def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool) -> int:
+    """Follow runs that have been put into the queue to the end of them all, unless `detach`; the worst exit code."""
+    from rbp_tui.cli.train import EXIT_CODES, follow_live, print_result
+
+    if detach:
+        return report_queued(runs, as_json=as_json)
+    if len(runs) == 1:
+        verdicts = [follow_live(runs[0], as_json=as_json, owner=True)]
+        if not as_json:
+            print_result(runs[0], verdicts[0])
+    else:
+        verdicts = follow_several(runs, as_json=as_json)
+        if not as_json:
+            print_results(runs, verdicts)
+    # A failure is worse than an end before the end.
+    return max((EXIT_CODES.get(verdict.status, 1) for verdict in verdicts), key=(0, 4, 1).index)
+
+
+def report_queued(runs: "Sequence[RunDirectory]", *, as_json: bool) -> int:
+    """Print the ids, or the summaries, of runs that go on by themselves."""
+    from dataclasses import asdict
+
+    from rbp_engine.run.summary import read_summary
+
+    if as_json:
+        print_json([asdict(summary) for run in runs if (summary := read_summary(run)) is not None])
+    else:
+        for run in runs:
+            sys.stdout.write(f"{run.id}\n")
+        say("[dim]queued; rbp queue shows what they wait for[/]")
+    return 0
+
+
+def follow_several(runs: "Sequence[RunDirectory]", *, as_json: bool) -> "list[Verdict]":
+    """Follow several runs to the end of them all, in the way that suits stdout."""
+    from rich.live import Live
+
+    from rbp_tui.cli.interrupts import Asked, Interrupts
+
+    interrupts = Interrupts(runs)
+    if as_json:
+        return _follow(runs, SeveralJson(), interrupts)
+    if not sys.stdout.isatty():
+        return _follow(runs, SeveralLines(), interrupts)
+    while True:
+        try:
+            with Live(console=console(), auto_refresh=False) as live:
+                return _follow(runs, SeveralTable(live), interrupts)
+        except Asked:
+            interrupts.ask()
+
+
+class SeveralView(Protocol):
+    """Shows runs that are being followed together."""
+
+    def lines(self, record: "RunRecord", lines: list[bytes]) -> None:
+        """The events of one of them that have come, as they stand in the file."""
+
+    def show(self, records: "Sequence[RunRecord]") -> None:
+        """The state of all of them now."""
+
+
+def _follow(runs: "Sequence[RunDirectory]", view: SeveralView, interrupts: "Interrupts") -> "list[Verdict]":
+    from rbp_engine.run.events import EventReader
+    from rbp_engine.run.status import judge
+    from rbp_engine.run.store import record
+
+    readers = {run: EventReader(run.events()) for run in runs}
+    while True:
+        # Judged before the events are read: what was written before the end is then shown before it.
+        records = [found for run in runs if (found := record(run)) is not None]
+        for found in records:
+            view.lines(found, readers[found.run].poll_lines())
+        view.show(records)
+        if not any(found.verdict.live for found in records):
+            return [judge(run) for run in runs]
+        interrupts.tick()
+        time.sleep(POLL_S)
+
+
+class SeveralJson:
+    """The events of all runs on stdout, one JSON object a line, each with the id of its run."""
+
+    def lines(self, record: "RunRecord", lines: list[bytes]) -> None:
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            sys.stdout.write(json.dumps({"run": record.run.id} | event, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def show(self, records: "Sequence[RunRecord]") -> None:
+        """Nothing but events belongs on stdout."""
+
+
+class SeveralLines:
+    """One line of text for what a log should keep, with the seed and the end of the id in front."""
+
+    def lines(self, record: "RunRecord", lines: list[bytes]) -> None:
+        from rbp_engine.run.events import from_json
+        from rbp_tui.cli.views import sentence
+        from rbp_tui.run_text import short_id
+
+        for line in lines:
+            event = from_json(line)
+            text = None if event is None else sentence(event)
+            if event is not None and text is not None:
+                clock = time.strftime("%H:%M:%S", time.localtime(event.t))
+                sys.stdout.write(f"{clock} {short_id(record.summary)} seed {record.summary.seed}: {text}\n")
+        sys.stdout.flush()
+
+    def show(self, records: "Sequence[RunRecord]") -> None:
+        """The lines say it all."""
+
+
+class SeveralTable:
+    """The table of `rbp ls`, redrawn in place."""
+
+    def __init__(self, live: "Live") -> None:
+        self._live = live
+
+    def lines(self, record: "RunRecord", lines: list[bytes]) -> None:
+        """The table is drawn from the summaries."""
+
+    def show(self, records: "Sequence[RunRecord]") -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        from rbp_tui.cli.run_table import runs_table
+
+        live = any(record.verdict.live for record in records)
+        hint = "Ctrl-C: leave them running, stop and save, or kill" if live else ""
+        table = runs_table(records, self._live.console.width)
+        self._live.update(Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)
+
+
+def print_results(runs: "Sequence[RunDirectory]", verdicts: "Sequence[Verdict]") -> None:
+    """How each has ended, and what to type next."""
+    from rich.markup import escape
+
+    from rbp_engine.run.summary import read_summary
+    from rbp_tui import format as fmt
+    from rbp_tui.run_text import status_text, title
+
+    for run, verdict in zip(runs, verdicts, strict=True):
+        summary = read_summary(run)
+        if summary is None:
+            continue
+        last, best = fmt.percent(summary.last.get("top1")), fmt.percent(summary.best.get("top1"))
+        reason = f": {escape(verdict.reason)}" if verdict.reason else f", top-1 last {last} %, best {best} %"
+        say(f"{status_text(verdict.status)} {escape(title(summary))}{reason}")
+    say("  next: rbp ls  ·  rbp report  ·  rbp runs compare RUN RUN")

@@ -1,0 +1,168 @@
+"""`rbp try`: a network of one's own, before there is a preset for it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbp_tui.cli.output import Json, console, print_json, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rbp_engine.bench.own_network import Agreement, Inspection, MethodCost
+    from rbp_engine.preset import LoadedPreset
+
+# What to do about the operations that networks most often come with.
+ADVICE = {
+    "relu": "put a neuron there: neuron()",
+    "relu_": "put a neuron there: neuron()",
+    "gelu": "put a neuron there: neuron()",
+    "silu": "put a neuron there: neuron()",
+    "sigmoid": "put a neuron there, or leave it out: the mean of a sigmoid is not the sigmoid of the mean",
+    "softmax": "leave it out: the loss takes logits",
+    "log_softmax": "leave it out: the loss takes logits",
+    "layer_norm": "use batch norm, whose statistics are known for all timesteps",
+    "group_norm": "use batch norm, whose statistics are known for all timesteps",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "try",
+        epilog="Examples:  rbp try nets.py:MyNet --input 3,32,32 T=4   ·   rbp try nets.py:MyNet model.args.width=64",
+    )(try_network)
+
+
+def try_network(
+    network: Annotated[
+        str,
+        typer.Argument(metavar="NET.py:NAME", help="A class or function in a Python file.", show_default=False),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings, as T=4 neuron.decay=0.5.", show_default=False),
+    ] = None,
+    image: Annotated[str, typer.Option("--input", metavar="C,H,W", help="Size of an image.")] = "3,32,32",
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    batch: Annotated[int, typer.Option(min=2, help="Images of a step.")] = 32,
+    frames: Annotated[bool, typer.Option("--frames", help="Other images at every timestep, as events have.")] = False,
+    as_json: Json = False,
+) -> None:
+    """See within a minute whether a network can be trained, and what it costs, on random images.
+
+    Says which operations have no rule, how near each gradient is to BPTT's, time and memory of each method, and the
+    largest batch and T that fit.
+
+    Exit codes: 0 it can be trained, 1 it cannot, 2 a setting is wrong.
+    """
+    from dataclasses import asdict
+
+    from rbp_engine.bench import own_network
+
+    sizes = _sizes(image)
+
+    def preset(*words: str) -> "LoadedPreset":
+        chosen = [*(overrides or []), *words]
+        return own_network.preset_for(network, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
+
+    loaded = preset()
+    with console(stderr=True).status(f"running {network}") as status:
+        found = own_network.inspect(loaded)
+        costs = []
+        if not found.missing:
+            costs = own_network.costs(
+                lambda method: preset(f"method={method}"),
+                lambda method: status.update(f"measuring {method}"),
+            )
+    if as_json:
+        print_json(asdict(found) | {"methods": [asdict(cost) for cost in costs]})
+    else:
+        _print(loaded, found, costs)
+    raise typer.Exit(1 if found.missing else 0)
+
+
+def _sizes(text: str) -> list[int]:
+    words = text.replace("x", ",").split(",")
+    if len(words) != 3 or not all(word.strip().isdigit() and int(word) > 0 for word in words):
+        raise typer.BadParameter(f"--input takes channels, height and width as 3,32,32, got '{text}'")
+    return [int(word) for word in words]
+
+
+def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]") -> None:
+    from rich.markup import escape
+
+    from rbp_tui import format as fmt
+
+    out = console()
+    preset = loaded.preset
+    layers = f"{found.neuron_layers} neuron {'layer' if found.neuron_layers == 1 else 'layers'}"
+    title = f"{preset.model.name} · {fmt.thousands(found.parameters)} parameters · {layers}"
+    out.print(f"[bold]{escape(title)}[/]", highlight=False)
+    if not found.neuron_layers:
+        say("[yellow]no neuron layers: call neuron() for each, or this is no spiking network[/]")
+    if found.missing:
+        out.print("[red]✗[/] these operations cannot be trained through:", highlight=False)
+        out.print(_missing_table(found), highlight=False)
+        say("[dim]all that can be used: rbp_engine/spiking/rules.py, docs/own-network.md[/]")
+        return
+    out.print("[green]✓[/] every operation has a rule\n", highlight=False)
+    out.print(_agreement_table(found), highlight=False)
+    out.print()
+    out.print(_cost_table(loaded, costs), highlight=False)
+    out.print(f"\n[dim]for a preset:[/]\n{escape(_preset_text(loaded))}", highlight=False)
+
+
+def _missing_table(found: "Inspection") -> "Table":
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for missing in found.missing:
+        remedy = missing.why or ADVICE.get(missing.operation, "no rule: the mean over time does not pass through it")
+        table.add_row(missing.module, f"[bold]{missing.operation}[/]", remedy)
+    return table
+
+
+def _agreement_table(found: "Inspection") -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("cosine to BPTT's gradient")
+    for head in ("rate_M", "rate_S"):
+        table.add_column(head, justify="right")
+    for agreement in found.layers:
+        table.add_row(agreement.layer, *_cosines(agreement))
+    if found.overall is not None:
+        table.add_row(f"[bold]{found.overall.layer}[/]", *_cosines(found.overall))
+    return table
+
+
+def _cosines(agreement: "Agreement") -> list[str]:
+    return ["–" if value is None else f"{value:.3f}" for value in (agreement.rate_m, agreement.rate_s)]
+
+
+def _cost_table(loaded: "LoadedPreset", costs: "list[MethodCost]") -> "Table":
+    from rich.table import Table
+
+    from rbp_tui import format as fmt
+    from rbp_tui.cost_text import span
+
+    batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(f"B = {batch}, T = {timesteps}")
+    for head in ("step", "memory", "time", "memory", f"largest B, T = {timesteps}", f"largest T, B = {batch}"):
+        table.add_column(head, justify="right")
+    for cost in costs:
+        ratios = [f"{cost.time_ratio:.2f}", f"{cost.memory_ratio:.2f}"]
+        largest = [
+            "any" if value is None else fmt.thousands(value) for value in (cost.largest_batch, cost.largest_timesteps)
+        ]
+        table.add_row(fmt.method(cost.method), span(cost.seconds), fmt.size(cost.memory), *ratios, *largest)
+    return table
+
+
+def _preset_text(loaded: "LoadedPreset") -> str:
+    preset = loaded.preset
+    return (
+        f'[model]\nname = "{preset.model.name}"\n\n[method]\nname = "rate_m"\n'
+        f"timesteps = {preset.method.timesteps}\n\n[data]\nbatch_size = {preset.data.batch_size}\n"
+    )

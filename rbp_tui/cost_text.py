@@ -1,0 +1,43 @@
+"""The predicted cost of a preset in words, for the command line and the dashboard."""
+
+from rbp_engine.bench.cost import Cost
+from rbp_tui import format as fmt
+
+
+def cost_lines(cost: Cost) -> list[tuple[str, str]]:
+    """What to read, line by line: a label and its text."""
+    epoch = f"{cost.steps_per_epoch} steps, evaluation {span(cost.evaluation_s)}, checkpoint {span(cost.end_s)}"
+    return [
+        ("memory", f"{fmt.size(cost.memory)} of {fmt.size(cost.memory_limit)}"),
+        ("step", f"{span(cost.step_s)}, data {span(cost.data_s)} of it"),
+        ("epoch", f"{span(cost.epoch_s)}: {epoch}"),
+        ("in all", f"{span(cost.total_s)} for {cost.epochs} {'epoch' if cost.epochs == 1 else 'epochs'}"),
+        ("measured", "; ".join([cost.measured, *cost.notes])),
+    ]
+
+
+def what_fits(cost: Cost) -> str:
+    """As `T = 8 does not fit: 6 does, or a batch of 96`; empty where the preset fits."""
+    if cost.fits:
+        return ""
+    ways = [
+        way
+        for largest, way in (
+            (cost.largest_timesteps, f"T = {cost.largest_timesteps} does"),
+            (cost.largest_batch, f"a batch of {cost.largest_batch} does"),
+        )
+        if largest
+    ]
+    remedy = ", or ".join(ways) or "not even one image does; a smaller network or another device is needed"
+    return (
+        f"T = {cost.timesteps} with a batch of {cost.batch} does not fit into {fmt.size(cost.memory_limit)}: {remedy}"
+    )
+
+
+def span(seconds: float) -> str:
+    """A time of any size: `4.2 ms`, `310 ms`, `2.4 s`, `42s`, `3m07`."""
+    if seconds < 0.01:
+        return f"{1000 * seconds:.1f} ms"
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else fmt.duration(seconds)

@@ -1,0 +1,51 @@
+"""Which runs the Compare screen shows: those that were chosen, else the newest, and the pinned baseline beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbp_engine.run.store import RunRecord
+
+RUNS_AT_MOST = 64
+NEWEST_EXPERIMENTS = 4
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The runs as they were last read, the baseline's first; `notes` say what of the choice is not shown, and why."""
+
+    records: tuple[RunRecord, ...] = ()
+    baseline: RunRecord | None = None
+    notes: tuple[str, ...] = ()
+
+
+def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: str | None) -> Compared:
+    """The runs to compare, `records` being all that are there, oldest first.
+
+    A pinned baseline of an experiment that is not among the chosen brings all runs of its experiment with it.
+    """
+    there = {record.run.id: record for record in records if record.readable}
+    found = [record for record in there.values() if record.run.id in set(chosen)]
+    notes = []
+    if not found:
+        found = _newest(list(there.values()))
+        if len({record.summary.experiment for record in there.values()}) > 1 or chosen:
+            notes.append("the newest experiments; to choose runs: 2, Space marks them, c compares")
+    elif gone := len(set(chosen)) - len(found):
+        notes.append(f"{gone} of the chosen runs {'is' if gone == 1 else 'are'} not there any more")
+    baseline = there.get(pinned or "")
+    if pinned and baseline is None:
+        notes.append(f"the pinned baseline {pinned} is not there")
+    if baseline is not None:
+        experiment = baseline.summary.experiment
+        if all(record.summary.experiment != experiment for record in found):
+            found = [record for record in there.values() if record.summary.experiment == experiment] + found
+        found.sort(key=lambda record: record.summary.experiment != experiment)  # stable: its runs come first
+    if len(found) > RUNS_AT_MOST:
+        notes.append(f"{RUNS_AT_MOST} of {len(found)} runs")
+    return Compared(tuple(found[:RUNS_AT_MOST]), baseline, tuple(notes))
+
+
+def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """All runs of the newest experiments."""
+    experiments = list(dict.fromkeys(record.summary.experiment for record in reversed(records)))[:NEWEST_EXPERIMENTS]
+    return [record for record in records if record.summary.experiment in experiments]

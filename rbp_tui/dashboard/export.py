@@ -1,0 +1,36 @@
+"""What screens give away: a picture of themselves, and their curves as CSV."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rbp_engine.errors import UserError
+from rbp_engine.report.events_csv import events_csv
+from rbp_engine.run.layout import RunDirectory, write_atomic
+
+FOLDER = "rbp-export"
+
+
+class ExportError(UserError):
+    """The files cannot be written."""
+
+
+def export_run(run: RunDirectory, picture: str, folder: Path, now: float | None = None) -> Path:
+    """`export` of the SVG `picture` of the Monitor and of the curves of its run."""
+    return export(run.id, {"monitor.svg": picture, "curves.csv": events_csv(run)}, folder, now)
+
+
+def export(name: str, files: Mapping[str, str], folder: Path, now: float | None = None) -> Path:
+    """Write texts by the names of their files into a new folder below `folder/rbp-export`; that folder.
+
+    Raises ExportError where it cannot be written.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    place = folder / FOLDER / f"{name}-at-{stamp}"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            write_atomic(place / file, text)
+    except OSError as error:
+        raise ExportError(f"cannot export into {place}: {error.strerror}") from error
+    return place

@@ -1,0 +1,80 @@
+"""Keys of the user's own, from `dashboard.toml` in the configuration directory.
+
+    [keys]
+    runs.stop = "S"
+    screen.runs = "f2"
+
+The names are those that the help overlay shows beside each key.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+from rbp_engine.preset.documents import read_document
+from rbp_engine.preset.errors import Problem, describe_problems
+from rbp_engine.preset.messages import describe_value
+from rbp_engine.preset.search import configuration_directory
+from rbp_engine.preset.spelling import did_you_mean
+
+
+def keys_file() -> Path:
+    """Where the user's keys stand, or would stand."""
+    return configuration_directory() / "dashboard.toml"
+
+
+def read_keys() -> tuple[dict[str, str], str]:
+    """The user's keys by the name of the action, and what is wrong with the file, in words; empty if nothing is.
+
+    What is wrong is left out: a broken file costs its keys, never the start.
+    """
+    path = keys_file()
+    if not os.path.lexists(path):
+        return {}, ""
+    document = read_document(path)
+    if isinstance(document, Problem):
+        return {}, describe_problems(str(path), [document])
+    known = names_of_keys()
+    keys = {}
+    problems = [
+        Problem(section, "unknown section; the keys stand under [keys]", document.lines.get((section,)))
+        for section in sorted(document.values.keys() - {"keys"})
+    ]
+    for place, value in _flat(document.values.get("keys", {}), ("keys",)):
+        name = ".".join(place[1:])
+        line = document.lines.get(place)
+        if name not in known:
+            problems.append(Problem(name, f"no such action.{did_you_mean(name, known)}", line))
+        elif not isinstance(value, str) or not value.strip():
+            problems.append(
+                Problem(name, f'expected a key as a string, "S" or "ctrl+x", got {describe_value(value)}', line)
+            )
+        else:
+            keys[name] = value
+    return keys, describe_problems(str(path), problems) if problems else ""
+
+
+def names_of_keys() -> set[str]:
+    """The names of all actions of the dashboard's own screens and widgets that have a key."""
+    names = set()
+    waiting: list[type[Any]] = [DOMNode]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.__subclasses__()
+        if node.__module__.startswith("rbp_tui."):
+            bindings = node.__dict__.get("BINDINGS", ())
+            names |= {binding.id for binding in bindings if isinstance(binding, Binding) and binding.id}
+    return names
+
+
+def _flat(value: object, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
+    """The values of nested tables: `runs.stop = …` is a table `runs` to TOML."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, (*place, key))
+    else:
+        yield place, value

@@ -1,0 +1,86 @@
+"""The question where a new preset goes: its name, and the folder."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rich.markup import escape
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Checkbox, Input, Static
+
+from rbp_engine.preset import PresetError
+from rbp_engine.preset.author import place_of
+from rbp_engine.preset.search import shown
+
+
+@dataclass(frozen=True)
+class Named:
+    """The file of a preset to be written, and whether it is to extend the one that was offered."""
+
+    path: Path
+    extends: bool
+
+
+class NamePreset(ModalScreen[Named | None]):
+    """Enter gives a file that does not exist yet, Escape none. Nothing is written here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", id="name.cancel")]
+
+    def __init__(self, question: str, name: str = "", *, parent: str | None = None) -> None:
+        """`parent` is the name of a preset that the new one may extend; without one, that is not asked."""
+        super().__init__()
+        self.question = question
+        self.proposed = name
+        self.parent_preset = parent
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(f"{self.question}\n", markup=False)
+            yield Input(self.proposed, placeholder="name", compact=True, id="name")
+            if self.parent_preset is not None:
+                yield Checkbox(f"extends {escape(self.parent_preset)}", True, compact=True, id="extends")
+            # A folder of presets is not made in passing where somebody only looks around.
+            elsewhere = not Path("presets").is_dir()
+            yield Checkbox("found from every folder", elsewhere, compact=True, id="everywhere")
+            yield Static(id="verdict")
+            yield Static(
+                "\n[b]Enter[/b] go on   [b]Tab[/b] next   [b]Space[/b] tick   [b]Esc[/b] cancel", classes="keys"
+            )
+
+    def on_mount(self) -> None:
+        self.query_one("#name").focus()
+
+    @on(Input.Changed)
+    @on(Checkbox.Changed)
+    def _check(self) -> None:
+        path, problem = self._target()
+        words = f"[red]{escape(problem)}[/]" if problem else f"[dim]goes to {escape(shown(path))}[/]" if path else ""
+        self.query_one("#verdict", Static).update(f"\n{words}")
+
+    def _target(self) -> tuple[Path | None, str]:
+        """The file, and why it cannot be taken; neither while there is no name."""
+        name = self.query_one("#name", Input).value.strip()
+        if not name:
+            return None, ""
+        try:
+            path = place_of(name, for_user=self.query_one("#everywhere", Checkbox).value)
+        except PresetError as error:
+            return None, error.problems[0].message
+        return path, f"{shown(path)} exists already: choose another name" if os.path.lexists(path) else ""
+
+    @on(Input.Submitted)
+    def _named(self) -> None:
+        path, problem = self._target()
+        if path is None or problem:
+            self.app.bell()
+            return
+        boxes = self.query("#extends").results(Checkbox)
+        self.dismiss(Named(path, any(box.value for box in boxes)))
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,105 @@
+"""The run card: the settings that matter, where the run comes from, and how it differs from another."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from rbp_engine.preset import PresetError, load_preset, read_resolved
+from rbp_engine.preset.diff import differences
+from rbp_engine.report.names import network, one_line, value_text
+from rbp_engine.run.annotations import read_annotations
+from rbp_engine.run.layout import RunDirectory, read_json
+from rbp_engine.run.summary import read_summary
+from rbp_tui import format as fmt
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+Rows = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card says of a run: names and values; and what differs from `other`, a run's or a preset's name."""
+
+    rows: Rows
+    other: str = ""
+    differs: Rows = ()
+
+
+def read_facts(run: RunDirectory, baseline: RunDirectory | None) -> CardFacts:
+    """Read what the card shows; for a thread, since presets are slow to check. What cannot be read is said."""
+    identity = read_json(run.run_json)
+    try:
+        preset = read_resolved(run.preset_toml)
+    except PresetError as error:
+        return CardFacts((("preset", one_line(str(error))), *_origin(run, identity)))
+    other, there = _other(run, identity, baseline)
+    differs: Rows = ()
+    if there is not None:
+        differs = tuple(
+            (one.key, f"{value_text(one.here)} (not {value_text(one.there)})")
+            for one in differences(preset, there)
+            if one.role != "place" and one.key != "run.seed"
+        )
+    return CardFacts((*_settings(preset), *_origin(run, identity)), other, differs)
+
+
+def _other(
+    run: RunDirectory, identity: dict[str, object], baseline: RunDirectory | None
+) -> "tuple[str, Preset | None]":
+    """What the run is held against: the pinned run, else the preset that it was made from."""
+    try:
+        if baseline is not None and baseline != run:
+            return f"{baseline.id[-4:]}, the baseline", read_resolved(baseline.preset_toml)
+        source = str(identity.get("source") or identity.get("preset") or "")
+        return str(identity.get("preset") or source), load_preset(source).preset
+    except PresetError:  # it has been moved or changed since
+        return "", None
+
+
+def _settings(preset: "Preset") -> Rows:
+    neuron, optim, train = preset.neuron, preset.optim, preset.train
+    arguments = f" {value_text(neuron.surrogate_args)}" if neuron.surrogate_args else ""
+    warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""
+    return (
+        ("network", network(preset.model.name)),
+        ("method", fmt.method(preset.method.name)),
+        ("T", str(preset.method.timesteps)),
+        ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}"),
+        ("reset", neuron.reset + (", detached" if neuron.detach_reset else "")),
+        ("surrogate", f"{neuron.surrogate}{arguments}"),
+        ("lr", f"{optim.lr:g} {optim.schedule}{warmup}, {optim.name}"),
+        ("batch", str(preset.data.batch_size)),
+        ("epochs", str(train.epochs)),
+        ("precision", train.precision),
+    )
+
+
+def _origin(run: RunDirectory, identity: dict[str, object]) -> Rows:
+    git = identity.get("git")
+    rows = []
+    if isinstance(git, dict):
+        rows.append(("commit", f"{str(git.get('commit'))[:10]}{' + changes' if git.get('diff') else ''}"))
+    rows.append(("host", one_line(str(identity.get("host") or "–"))))
+    annotations, summary = read_annotations(run), read_summary(run)
+    if summary is not None and (tags := annotations.tags(summary)):
+        rows.append(("tags", one_line(" ".join(tags))))
+    if annotations.note:
+        rows.append(("note", one_line(annotations.note)))
+    return tuple(rows)
+
+
+def card_text(facts: CardFacts) -> Text:
+    """The card as two columns, and what differs below."""
+    text = Text()
+    for name, value in facts.rows:
+        text.append(f"{name:<10}", style="dim").append(f"{value}\n")
+    if facts.differs:
+        text.append(f"\ndiffers from {one_line(facts.other)}\n", style="dim")
+        for key, value in facts.differs:
+            text.append(f"{key} ", style="").append(f"{value}\n", style="yellow")
+    elif facts.other:
+        text.append(f"\nas {one_line(facts.other)}", style="dim")
+    return text

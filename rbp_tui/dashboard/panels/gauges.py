@@ -1,0 +1,130 @@
+"""One line each for memory, speed and probes: what a number and a sparkline can say."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from rbp_engine.report.names import one_line
+from rbp_engine.run.course import Probed, Process
+from rbp_engine.run.curves import Curve
+from rbp_engine.run.events import System
+from rbp_tui import format as fmt
+
+LARGEST = 1e300
+SPARKED = 200  # points that a sparkline is drawn from, the newest
+
+
+def worst_rank(processes: Iterable[Process]) -> int:
+    """The rank that has needed the most memory; 0 where nothing is known."""
+    known = [process for process in processes if process.system is not None]
+    return max(known, key=lambda process: _need(process.system), default=Process(0)).rank
+
+
+def _need(system: System | None) -> int:
+    if system is None:
+        return 0
+    return max(system.mem_peak or 0, system.mem_reserved or 0, system.mem_allocated or system.rss or 0)
+
+
+def memory_text(curves: dict[str, Curve], processes: Sequence[Process], rank: int | None, width: int) -> Text:
+    """Memory of a rank, or of the worst one: on a GPU allocated, reserved and peak; on a CPU resident and peak."""
+    shown = worst_rank(processes) if rank is None else rank
+    process = next((one for one in processes if one.rank == shown), None)
+    line = Text(" mem   ", style="")
+    line.stylize("dim")
+    if process is None or process.system is None:
+        return line.append("–", style="dim")
+    system = process.system
+    line.append(_spark(curves.get(f"memory/{shown}" if shown else "memory"), width), style="magenta")
+    if system.mem_allocated is not None:
+        line.append(f"  {fmt.size(system.mem_allocated)} allocated")
+        line.append(f"   {fmt.size(system.mem_reserved)} reserved   {fmt.size(system.mem_peak)} peak")
+    else:
+        line.append(f"  {fmt.size(system.rss)}   {fmt.size(system.mem_peak)} peak")
+        line.append("   host memory", style="dim")
+    if len(processes) > 1:
+        line.append(f"   rank {shown}" + (f", worst of {len(processes)}" if rank is None else ""), style="dim")
+    return line
+
+
+def speed_text(curves: dict[str, Curve], processes: Sequence[Process], width: int) -> Text:
+    """Samples per second, time of a step, the share of it that waits for data, and the least busy GPU."""
+    line = Text(" speed ", style="")
+    line.stylize("dim")
+    metrics = next((process.metrics for process in processes if process.rank == 0), None)
+    if metrics is None or metrics.samples_per_s is None:
+        return line.append("–", style="dim")
+    line.append(_spark(curves.get("speed"), width), style="yellow")
+    line.append(f"  {fmt.thousands(metrics.samples_per_s)} samples/s   step {fmt.number(metrics.step_ms, 1)} ms")
+    if metrics.step_ms and metrics.data_ms is not None:
+        share = metrics.data_ms / metrics.step_ms
+        # A third of the time spent waiting is worth a look at the loader.
+        line.append(f"   data {100 * share:.0f} %", style="bold yellow" if share > 1 / 3 else "")
+    busy = [one.system.gpu_util for one in processes if one.system and one.system.gpu_util is not None]
+    if busy:
+        line.append(f"   gpu {'≥ ' if len(busy) > 1 else ''}{100 * min(busy):.0f} %")
+    return line
+
+
+def probes_text(probes: Sequence[Probed], width: int, rows: int) -> Text:
+    """A row for each probe, at most `rows` of them; empty without probes."""
+    line = Text()
+    for number, probed in enumerate(probes[:rows]):
+        line.append("\n" if number else "")
+        line.append(f" {one_line(probed.name)[:24]:<6}", style="dim")
+        line.append(f" {_measured(probed, width)}")
+    if len(probes) > rows:
+        line.append(f"   and {len(probes) - rows} more", style="dim")
+    return line
+
+
+def _measured(probed: Probed, width: int) -> str:
+    """A number with its course; the parts of a table by name; a list, by layer say, as a profile with its range."""
+    newest = probed.values[-1]
+    if (number := _number(newest)) is not None:
+        course = [_number(value) for value in probed.values[-SPARKED:]]
+        return f"{fmt.sparkline(course, width)}  {fmt.number(number)}"
+    if isinstance(newest, dict):
+        return "   ".join(f"{one_line(str(name))} {_short(value, width // 2)}" for name, value in newest.items())
+    return _short(newest, width)
+
+
+def _short(value: Any, width: int) -> str:
+    if (number := _number(value)) is not None:
+        return fmt.number(number)
+    profile = _profile(value)
+    if profile is None:
+        return one_line(str(value))[:60]
+    known = [number for number in profile if number is not None]
+    if not known:
+        return "–"
+    return f"{fmt.sparkline(profile, width)}  {fmt.number(min(known))} … {fmt.number(max(known))}"
+
+
+def _profile(value: Any) -> list[float | None] | None:
+    """Numbers in a list; of a table, layer by timestep say, the mean of each row. None for what is neither."""
+    if not isinstance(value, list) or not value:
+        return None
+    if all(isinstance(row, list) for row in value):
+        return [_mean(row) for row in value]
+    numbers = [_number(entry) for entry in value]
+    return numbers if any(number is not None for number in numbers) else None
+
+
+def _mean(row: list[Any]) -> float | None:
+    known = [number for entry in row if (number := _number(entry)) is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _number(value: Any) -> float | None:
+    """Probes write what they like: numbers may be beyond all bounds, and JSON has whole ones of any length."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
+        return None
+    return float(value)
+
+
+def _spark(curve: Curve | None, width: int) -> str:
+    if curve is None or width < 1:
+        return ""
+    return fmt.sparkline([value if value == value else None for value in curve.value[-SPARKED:].tolist()], width)

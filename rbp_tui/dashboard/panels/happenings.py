@@ -1,0 +1,52 @@
+"""Alerts and checkpoints of a run, the newest first."""
+
+import time
+
+from rich.text import Text
+
+from rbp_engine.report.names import one_line
+from rbp_engine.run.course import Course
+from rbp_engine.run.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
+from rbp_tui import format as fmt
+
+SHOWN = 50
+
+
+def alert_text(course: Course) -> Text:
+    """The newest alert in a row, and how many came before it; not the failure, which the head tells already."""
+    # Of several ranks it is worth a row which one it was.
+    told = course.failure if len(course.processes) < 2 else None
+    alerts = [event for event in course.alerts if event is not told]
+    if not alerts:
+        return Text()
+    before = f"   ({len(alerts) - 1} before it)" if len(alerts) > 1 else ""
+    return Text.assemble((f" ! {_alert(alerts[-1])}", "yellow"), (before, "dim"))
+
+
+def happenings_text(course: Course) -> Text:
+    """The alerts, then the checkpoints."""
+    text = Text()
+    if course.alerts:
+        text.append("alerts\n", style="dim")
+        for event in reversed(course.alerts[-SHOWN:]):
+            text.append(f"{_alert(event)}\n", style="red" if isinstance(event.body, ErrorRaised) else "yellow")
+    text.append("checkpoints\n", style="dim")
+    for event in reversed(course.checkpoints[-SHOWN:]):
+        if isinstance(event.body, CheckpointSaved):
+            best = "  best" if event.body.best else ""
+            took = f"  {fmt.number(event.body.save_ms, 0)} ms" if event.body.save_ms is not None else ""
+            text.append(f"{_clock(event)} {one_line(event.body.name)}  {fmt.size(event.body.size)}{took}")
+            text.append(f"{best}\n", style="green")
+    if not course.checkpoints:
+        text.append("none yet\n", style="dim")
+    return text
+
+
+def _alert(event: Event) -> str:
+    message = event.body.message if isinstance(event.body, (WarningRaised, ErrorRaised)) else ""
+    rank = f" rank {event.rank}:" if event.rank else ""
+    return f"{_clock(event)}{rank} {one_line(message)}"
+
+
+def _clock(event: Event) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(event.t))

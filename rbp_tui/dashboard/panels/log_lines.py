@@ -1,0 +1,101 @@
+"""Lines of a log with what is looked for marked."""
+
+from collections.abc import Sequence
+
+from rich.highlighter import Highlighter
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+from textual.widgets import Log
+
+LINES_KEPT = 2000
+FOUND = Style(reverse=True)
+CURRENT = Style(bold=True, underline=True)
+
+
+class _Marker(Highlighter):
+    """Marks a text wherever it stands, whatever its case."""
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted.lower()
+
+    def highlight(self, text: Text) -> None:
+        plain = text.plain.lower()
+        start = plain.find(self.wanted) if self.wanted else -1
+        while start >= 0:
+            text.stylize(FOUND, start, start + len(self.wanted))
+            start = plain.find(self.wanted, start + len(self.wanted))
+
+
+class LogLines(Log):
+    """The newest lines. `find` goes from place to place; it follows the end unless it is scrolled up."""
+
+    def __init__(self, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id, max_lines=LINES_KEPT, highlight=True)
+        self.highlighter = _Marker("")
+        self.wanted = ""
+        self.current: int | None = None  # the line where the last search ended
+        self._following = True
+
+    def empty(self) -> None:
+        """Take all lines away."""
+        self.current = None
+        self.clear()
+        self.refresh()
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Put lines at the end; the oldest go where there are too many."""
+        if not lines:
+            return
+        gone = max(0, self.line_count + len(lines) - LINES_KEPT)
+        self.write_lines((line or " " for line in lines), scroll_end=False)
+        self._follow()
+        if self.current is not None and gone:
+            self.current = self.current - gone if self.current >= gone else None
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Who scrolls up reads, and who scrolls to the end follows again."""
+        super().watch_scroll_y(old_value, new_value)
+        self._following = new_value >= self.max_scroll_y
+
+    def on_resize(self) -> None:
+        """The end of the log stays at the end of the pane."""
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._following:
+            self.scroll_end(animate=False, immediate=True, x_axis=False)
+
+    def look_for(self, wanted: str) -> None:
+        """Mark a text; an empty one marks nothing."""
+        self.wanted = wanted
+        self.current = None
+        self.highlighter = _Marker(wanted)
+        self.refresh()
+
+    def find(self, wanted: str, direction: int) -> bool:
+        """Go to the next line (1) or the previous one (-1) that contains it, round the end; whether there is one."""
+        places = self._places(wanted)
+        if not places:
+            return False
+        first = 0 if direction > 0 else -1
+        beyond = [place for place in places if self.current is None or (place - self.current) * direction > 0]
+        self.current = (beyond or places)[first]
+        self.scroll_to(0, max(0, self.current - self.size.height // 3), animate=False)
+        self.refresh()
+        return True
+
+    def found(self) -> str:
+        """Which of how many lines the search stands at, `3/17`."""
+        places = self._places(self.wanted)
+        if not places:
+            return "not found"
+        return f"{places.index(self.current) + 1}/{len(places)}" if self.current in places else f"{len(places)} lines"
+
+    def _places(self, wanted: str) -> list[int]:
+        text = wanted.lower()
+        return [number for number, line in enumerate(self.lines) if text in line.lower()]
+
+    def render_line(self, y: int) -> Strip:
+        strip = super().render_line(y)
+        return strip.apply_style(CURRENT) if self.scroll_offset.y + y == self.current else strip

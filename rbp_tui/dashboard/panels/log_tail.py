@@ -1,0 +1,74 @@
+"""New lines of a file that grows, read by byte offset and never more than a little of it."""
+
+import re
+from pathlib import Path
+
+AT_ONCE = 256 * 1024
+LONGEST_LINE = 2000
+# Escape sequences and control characters of a log must not reach the terminal that shows it.
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class LogTail:
+    """Follows one file from its end. What is passed over, because it is too much or too long, is said in its place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._in_long_line = False  # its beginning has been given out, the rest is passed over
+
+    def poll(self) -> list[str]:
+        """The lines that have been completed since the last call; none where the file is not there."""
+        try:
+            with self.path.open("rb") as file:
+                size = file.seek(0, 2)
+                lines = self._skip(size)
+                file.seek(self._offset)
+                chunk = file.read(AT_ONCE)
+        except OSError:
+            return []
+        return lines + self._split(chunk)
+
+    def _skip(self, size: int) -> list[str]:
+        """Go on near the end where more has come than is read at once."""
+        if size < self._offset:  # another file has taken its place
+            self._offset, self._in_long_line = 0, False
+        passed_over = size - AT_ONCE - self._offset
+        if passed_over <= 0:
+            return []
+        self._offset += passed_over
+        self._in_long_line = True  # of the line that is cut here only the end would be seen
+        return [f"… {_size(passed_over)} not shown …"]
+
+    def _split(self, chunk: bytes) -> list[str]:
+        if self._in_long_line:
+            end = chunk.find(b"\n") + 1
+            self._offset += end or len(chunk)
+            if not end:
+                return []
+            self._in_long_line = False
+            chunk = chunk[end:]
+        *complete, rest = chunk.split(b"\n")
+        self._offset += sum(len(line) + 1 for line in complete)
+        lines = [_readable(line) for line in complete]
+        if len(rest) >= AT_ONCE // 2:
+            self._offset += len(rest)
+            self._in_long_line = True
+            lines.append(f"{_readable(rest[:LONGEST_LINE])} … (a line of more than {_size(len(rest))}, cut)")
+        return lines
+
+
+def _readable(line: bytes) -> str:
+    return readable(line.decode(errors="replace"))
+
+
+def readable(line: str) -> str:
+    """A line as a terminal would leave it standing: of a progress bar, its last state."""
+    text = _CONTROL.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]).expandtabs()
+    if len(text) <= LONGEST_LINE:
+        return text
+    return f"{text[:LONGEST_LINE]} … ({len(text)} characters, cut)"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"

@@ -1,0 +1,35 @@
+"""The seeds of one experiment as chips: `[1 ■] [2 ▶] [3 queued]`."""
+
+from collections.abc import Sequence
+
+from rich.style import Style
+from rich.text import Text
+
+from rbp_engine.run.store import RunRecord
+from rbp_tui.run_text import SIGNS, STYLES
+
+
+def siblings(records: Sequence[RunRecord], run_id: str) -> list[RunRecord]:
+    """The runs of the same experiment by seed: of each the newest, and the run itself; empty if it is not there."""
+    own = next((record for record in records if record.run.id == run_id), None)
+    if own is None:
+        return []
+    by_seed = {record.summary.seed: record for record in records if record.summary.experiment == own.summary.experiment}
+    by_seed[own.summary.seed] = own
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
+def chips_text(records: Sequence[RunRecord], shown: str, keys: str) -> Text:
+    """A chip for each run, to click on, the shown one marked, and what `keys` do. Empty for one run."""
+    text = Text()
+    if len(records) < 2:
+        return text
+    text.append(" seeds ", style="dim")
+    for record in records:
+        status = record.verdict.status
+        state = status if status == "queued" else SIGNS.get(status, status)
+        style = Style.parse(STYLES.get(status, "")) + Style(
+            reverse=record.run.id == shown, meta={"@click": f"screen.show_run('{record.run.id}')"}
+        )
+        text.append(f"[{record.summary.seed} {state}]", style=style).append(" ")
+    return text.append(f" {keys}", style="dim")

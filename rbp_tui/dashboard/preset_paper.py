@@ -1,0 +1,44 @@
+"""The paper's figures of a preset beside those of our own runs."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from rbp_engine.preset import LoadedPreset
+from rbp_engine.report.paper import cells_of
+from rbp_engine.report.spread import Spread, spread
+from rbp_engine.run.store import RunRecord
+from rbp_tui import format as fmt
+from rbp_tui.comparison_text import spread_text
+
+
+def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:
+    """Last top-1 accuracy over the completed runs of an experiment; None where there is none."""
+    found = [
+        top1
+        for record in records
+        if record.summary.experiment == experiment and record.verdict.status == "completed"
+        if (top1 := record.summary.last.get("top1")) is not None
+    ]
+    return spread(found) if found else None
+
+
+def paper_table(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Table | None:
+    """A line for each method and T that the paper has a figure for; None where it has none."""
+    paper = loaded.preset.paper
+    if paper is None or not paper.figures:
+        return None
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("method")
+    for name in ("T", "paper %", "ours %", "runs"):
+        table.add_column(name, justify="right")
+    cells = cells_of(str(loaded.path))
+    for figure in paper.figures:
+        experiment = cells[(figure.method, figure.timesteps)]
+        ours = last_accuracies(experiment, records) if isinstance(experiment, str) else None
+        published = fmt.percent(figure.top1) if isinstance(figure.top1, float) else "–"
+        count = str(ours.count) if ours else ""
+        words = (fmt.method(figure.method), str(figure.timesteps), published, spread_text(ours), count)
+        table.add_row(*(Text(word, style="bold" if experiment == loaded.experiment else "") for word in words))
+    return table

@@ -1,0 +1,118 @@
+"""What a setting that is being typed may become, and what it means: overrides, and lines of a preset's TOML."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.preset import SHORT_NAMES, FieldInfo, fields
+from rbp_engine.report.names import value_text
+from rbp_tui.field_text import rule
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+SECTION = re.compile(r"\s*\[+\s*([\w.-]+)")
+KEY = re.compile(r"\s*([\w.-]+)\s*(=?)")
+VALUE = re.compile(r'\s*([\w-]+)\s*=\s*("?)([\w./-]*)')
+
+
+def last_word(text: str) -> str:
+    """The word that is being typed at the end of a line of overrides."""
+    return re.split(r"\s", text)[-1]
+
+
+def completions(word: str, preset: "Preset | None") -> list[str]:
+    """What an override that begins as `word` may become: names with their "=", then values; the likeliest first.
+
+    Where any number goes, the preset's own value is offered.
+    """
+    name, equals, typed = word.partition("=")
+    info = _field(SHORT_NAMES.get(name, name)) if equals else None
+    if info is not None:
+        values = (value for value in _values(info, preset) if value.startswith(typed) and not re.search(r"\s", value))
+        return [f"{name}={value}" for value in values if value != typed]
+    names = [] if equals else [*SHORT_NAMES, *(info.key for info in _settings())]
+    starting = [known for known in names if known.startswith(name)]
+    inside = [known for known in names if known.rpartition(".")[2].startswith(name) and known not in starting]
+    return [f"{known}=" for known in starting + (inside if name else [])]
+
+
+def complete(text: str, preset: "Preset | None") -> str:
+    """A line of overrides with its last word completed; the line itself where nothing fits, or nothing is missing."""
+    word = last_word(text)
+    name, _, value = word.partition("=")
+    info = _field(SHORT_NAMES.get(name, name))
+    whole = info is not None and value in _values(info, preset)
+    found = completions(word, preset) if word and not whole else []
+    return text.removesuffix(word) + found[0] if found else text
+
+
+def help_on_word(word: str) -> str:
+    """What the setting of an override means; empty for one that is not known."""
+    name = word.partition("=")[0]
+    return _about(_field(SHORT_NAMES.get(name, name)))
+
+
+def help_on_line(lines: Sequence[str], row: int) -> str:
+    """What the setting in a row of a preset's TOML means; empty where there is none."""
+    return _about(_field(_key_in(lines, row)))
+
+
+def line_completion(lines: Sequence[str], row: int) -> str:
+    """What is likely to follow at the end of a row of a preset's TOML; empty for nothing."""
+    line = lines[row]
+    typed = re.fullmatch(r"\s*([a-z_]+)", line)
+    if typed:
+        section = f"{_section(lines, row)}."
+        names = [info.key.removeprefix(section) for info in _settings() if info.key.startswith(section)]
+        found = [name for name in names if name.startswith(typed[1])]
+        return f"{found[0].removeprefix(typed[1])} = " if found else ""
+    value = VALUE.fullmatch(line)
+    info = _field(_key_in(lines, row)) if value else None
+    if value is None or info is None or not info.choices:
+        return ""
+    found = [choice for choice in info.choices if choice.startswith(value[3]) and choice != value[3]]
+    if value[3] in info.choices or not found or (value[3] and not value[2]):
+        return ""
+    quote = "" if value[2] else '"'
+    return f'{quote}{found[0].removeprefix(value[3])}"'
+
+
+def _settings() -> list[FieldInfo]:
+    return [info for info in fields() if "." in info.key and not info.key.startswith("paper")]
+
+
+def _field(key: str) -> FieldInfo | None:
+    return next((info for info in fields() if info.key == key), None)
+
+
+def _values(info: FieldInfo, preset: "Preset | None") -> Sequence[str]:
+    if info.choices:
+        return info.choices
+    if info.type == "true or false":
+        return "true", "false"
+    return () if preset is None else (value_text(_value(info.key, preset)),)
+
+
+def _value(key: str, preset: "Preset") -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(preset, section), name)
+
+
+def _section(lines: Sequence[str], row: int) -> str:
+    for line in reversed(lines[: row + 1]):
+        if (found := SECTION.match(line)) and not line.lstrip().startswith("{"):
+            return found[1]
+    return ""
+
+
+def _key_in(lines: Sequence[str], row: int) -> str:
+    found = KEY.match(lines[row]) if 0 <= row < len(lines) else None
+    if found is None or not found[2]:
+        return ""
+    section = _section(lines, row)
+    return f"{section}.{found[1]}" if section else found[1]
+
+
+def _about(info: FieldInfo | None) -> str:
+    return "" if info is None else f"{info.key}: {info.text} {rule(info)}"

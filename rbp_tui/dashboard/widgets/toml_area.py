@@ -1,0 +1,71 @@
+"""A preset's TOML in an editor: highlighting, the lines of problems marked, names and choices completed."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.theme import Theme
+from textual.widgets import TextArea
+from textual.widgets.text_area import TextAreaTheme
+
+from rbp_tui.dashboard.setting_words import line_completion
+
+
+class TomlArea(TextArea):
+    """Read only, keys that print go to the screen around it. Tab leaves it, the right arrow takes a completion."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"toml-area--problem"}
+
+    def __init__(self, text: str = "", *, read_only: bool = False, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(
+            text,
+            id=id,
+            language="toml",
+            theme="css",
+            read_only=read_only,
+            soft_wrap=False,
+            show_line_numbers=True,
+            tab_behavior="focus",
+            compact=True,
+        )
+        self.problem_lines: frozenset[int] = frozenset()
+        light = TextAreaTheme.get_builtin_theme("github_light")
+        if light is not None:
+            self.register_theme(TextAreaTheme("css-light", syntax_styles=light.syntax_styles))
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, self._suit_theme)
+        self._suit_theme(self.app.current_theme)
+
+    def _suit_theme(self, theme: Theme) -> None:
+        self.theme = "css" if theme.dark else "css-light"
+
+    def mark_lines(self, lines: Iterable[int]) -> None:
+        """Mark the lines that have problems; they count from 1."""
+        marked = frozenset(lines)
+        if marked != self.problem_lines:
+            self.problem_lines = marked
+            self.notify_style_update()
+            self.refresh()
+
+    def get_line(self, line_index: int) -> Text:
+        line = super().get_line(line_index)
+        if line_index + 1 in self.problem_lines:
+            line.stylize(self.get_component_rich_style("toml-area--problem", partial=True))
+        return line
+
+    def go_to_line(self, line: int) -> None:
+        """Put the cursor on the first sign of a line, which counts from 1."""
+        row = min(line, self.document.line_count) - 1
+        text = self.document.get_line(row)
+        self.move_cursor((row, len(text) - len(text.lstrip())), center=True)
+
+    @on(TextArea.SelectionChanged)
+    def _moved(self) -> None:
+        self.update_suggestion()
+
+    def update_suggestion(self) -> None:
+        row, column = self.cursor_location
+        at_end = not self.read_only and self.selection.is_empty and column == len(self.document.get_line(row))
+        self.suggestion = line_completion(self.document.lines, row) if at_end else ""

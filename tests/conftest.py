@@ -1,0 +1,106 @@
+"""Runs as files, for whoever reads them: what a worker leaves, written by the same code, without a worker."""
+
+import ctypes
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.run import processes
+from rbp_engine.run.events import Body, EventWriter
+from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.summary import Summary, write_summary
+
+WriteRun = Callable[..., RunDirectory]
+
+
+@pytest.fixture(scope="session")
+def write_run() -> WriteRun:
+    """Write the folder of a run into a runs directory; keywords change its summary.
+
+    `bodies` are its events, one a step and a second. The worker of a live run is this very process.
+    """
+    here = {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid()), "host": socket.gethostname()}
+
+    def write(runs: Path, run_id: str, *, bodies: tuple[Body, ...] = (), **changes: Any) -> RunDirectory:
+        run = RunDirectory(runs / run_id)
+        for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+            folder.mkdir(parents=True)
+        values = {
+            "id": run_id, "preset": "digits", "experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1,
+            "status": "completed", "epoch": 20, "epochs": 20, "step": 400, "steps": 400, "step_ms": 5.0,
+            "last": {"top1": 0.9, "loss": 0.3}, "best": {"top1": 0.95, "epoch": 12}, "train": {"loss": 0.2},
+            "samples_per_s": 4812.0, "mem_peak": 2**30, "trained_s": 61.0,
+        }  # fmt: skip
+        summary = Summary(**(values | changes))
+        updated = changes.get("updated", time.time())
+        write_summary(run, summary)
+        if "updated" in changes:  # write_summary says now
+            write_json(run.summary_json, vars(summary) | {"updated": updated})
+        write_json(run.run_json, {"id": run_id, "host": "gpu2", "attempts": [{"attempt": 1, "t": updated} | here]})
+        if bodies:
+            writer = EventWriter(run.events(), 1)
+            for step, body in enumerate(bodies):
+                writer.write(body, step, now=updated - len(bodies) + step)
+            writer.close()
+        return run
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_runs(write_run: WriteRun) -> Callable[[Path, int], None]:
+    """Write many runs, the newest with the highest number, three seeds to an experiment, without syncing the disk."""
+
+    def write(runs: Path, count: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", lambda file: None)
+            for number in range(count):
+                top1 = 0.5 + (number * 37 % 100) / 250
+                write_run(
+                    runs, f"20260101-{number:06}-digits-rate_m-{number:04x}", experiment=f"e{number // 3}",
+                    seed=number % 3 + 1, best={"top1": top1, "epoch": 12}, last={"top1": top1 - 0.01},
+                    created=1.7e9 + number,
+                )  # fmt: skip
+
+    return write
+
+
+@pytest.fixture
+def without_privileges() -> Iterator[None]:
+    """Permissions count for root too, in this thread and those that it starts: the kernel's word, by capset(2)."""
+    if os.geteuid() != 0:
+        yield
+        return
+    before = _effective_capabilities()
+    _set_effective_capabilities(before & ~(1 << 1 | 1 << 2))  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    yield
+    _set_effective_capabilities(before)
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def _capabilities() -> tuple[ctypes.CDLL, _Header, Any]:
+    libc, header, sets = ctypes.CDLL(None, use_errno=True), _Header(0x20080522, 0), (_Sets * 2)()
+    assert libc.capget(ctypes.byref(header), sets) == 0, os.strerror(ctypes.get_errno())
+    return libc, header, sets
+
+
+def _effective_capabilities() -> int:
+    return int(_capabilities()[2][0].effective)
+
+
+def _set_effective_capabilities(effective: int) -> None:
+    libc, header, sets = _capabilities()
+    sets[0].effective = effective
+    assert libc.capset(ctypes.byref(header), sets) == 0, os.strerror(ctypes.get_errno())

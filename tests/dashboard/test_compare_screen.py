@@ -1,0 +1,238 @@
+"""The Compare screen over files that the real writers have written, without workers."""
+
+import csv
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from textual.widgets import Static
+from typer.testing import CliRunner
+
+from rbp_engine.run.events import EventWriter, Validation
+from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.summary import read_summary
+from rbp_tui.cli import app as rbp
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.panels.line import Line
+from rbp_tui.dashboard.screens.compare import TABLE_EDGE
+from rbp_tui.dashboard.screens.monitor import MonitorScreen
+from rbp_tui.dashboard.state import load_state
+from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+
+GIB = 2**30
+RATE = {1: (0.80, 0.91), 2: (0.82, 0.93), 3: (0.84, 0.95)}
+BPTT = {1: (0.85, 0.93), 2: (0.86, 0.94)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, end_run):
+    """Two experiments: three seeds of rate_M, the last with another log_every, and two of BPTT, which take longer."""
+    runs = tmp_path_factory.mktemp("compare") / "runs"
+    for seed, curve in RATE.items():
+        end_run(runs, f"rate-{seed}", f"seed={seed}", f"train.log_every={10 if seed < 3 else 5}", curve=curve)
+    for seed, curve in BPTT.items():
+        end_run(runs, f"bptt-{seed}", f"seed={seed}", "method=bptt", curve=curve, step_s=0.2, peak=5 * GIB)
+    return runs
+
+
+@pytest.fixture
+def app(home, made):
+    return Dashboard(made)
+
+
+@pytest.fixture
+def compare(until):
+    """Compare runs, and wait for their table and curves."""
+
+    async def show(app, pilot, *run_ids):
+        await until(pilot, lambda: app.listed)
+        app.compare(list(run_ids))
+        await until(pilot, lambda: getattr(app.screen, "groups", ()) and drawn(app))
+        return app.screen
+
+    return show
+
+
+def drawn(app):
+    """The series of the first chart by their labels."""
+    chart = app.screen.query_one("#first", CurveChart)
+    return {curve.series.label: curve.series for curve in chart._model.curves}
+
+
+def shown(screen):
+    return f"{screen.query_one('#headings', Line).said.plain}\n{screen.query_one('#table', Line).said.plain}"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("width", [80, 200])
+async def test_the_table_is_that_of_rbp_runs_compare(app, made, until, compare, width):
+    async with app.run_test(size=(width, 40)) as pilot:
+        screen = await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3")
+        words = ["runs", "compare", "rate-1", "rate-2", "rate-3", "method:bptt", "--runs-dir", str(made)]
+        for press, more in (
+            ([], []),
+            (["down", "b"], ["--baseline", "bptt-1"]),
+            (["i"], ["--baseline", "bptt-1", "--each-run"]),
+        ):
+            await pilot.press(*press)
+            printed = CliRunner().invoke(rbp, words + more, env={"COLUMNS": str(width - TABLE_EDGE)}).stdout
+            await until(pilot, lambda printed=printed: shown(screen) == printed.rstrip("\n"))
+
+
+@pytest.mark.asyncio
+async def test_differences_are_paired_by_seed_and_settings_that_differ_are_listed(app, compare):
+    async with app.run_test(size=(200, 40)) as pilot:
+        table = shown(await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3"))
+        row = next(line for line in table.splitlines() if "BPTT" in line)
+        # bptt minus rate_M: +2 and +1 points for seeds 1 and 2; rate_M's seed 3 has no partner.
+        numbers = "2 93.50 ± 0.71 93.50 ± 0.71 +1.50 ± 0.71 +1.50 ± 0.71 2 2.00 320 5.0 GiB"
+        assert " ".join(row.split()[6:]) == numbers
+        assert "method.name      rate_m (1★)  bptt (2)" in table and "train.log_every  10, 5 (1★)  10 (2)" in table
+
+
+@pytest.mark.asyncio
+async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_its_band(app, compare):
+    async with app.run_test(size=(80, 24)) as pilot:
+        await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
+        rate, bptt = drawn(app)["1★"], drawn(app)["2"]
+        values = 100 * np.array(list(RATE.values()))
+        assert np.allclose(rate.y, values.mean(axis=0)) and rate.x.tolist() == [1.0, 2.0]
+        low, high = rate.band
+        assert np.allclose(high - low, 2 * values.std(axis=0, ddof=1))
+        assert bptt.band is None and np.allclose(bptt.y, 100 * np.array(BPTT[1]))
+
+
+@pytest.mark.asyncio
+async def test_the_x_axis_goes_over_epochs_steps_seconds_and_memory(app, until, compare):
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await compare(app, pilot, "rate-1", "bptt-1")
+        chart = screen.query_one("#first", CurveChart)
+        for unit, rate, bptt in (
+            ("epoch", [1.0, 2.0], [1.0, 2.0]),
+            ("step", [10.0, 20.0], [10.0, 20.0]),
+            ("time", [1.0, 2.0], [2.0, 4.0]),
+            ("GiB", [1.0], [5.0]),
+        ):
+            await until(pilot, lambda unit=unit: chart.x_axis == unit)
+            assert (drawn(app)["1★"].x.tolist(), drawn(app)["2"].x.tolist()) == (
+                pytest.approx(rate),
+                pytest.approx(bptt),
+            )
+            await pilot.press("x")
+        assert drawn(app)["2"].points is False
+
+
+@pytest.mark.asyncio
+async def test_a_baseline_is_pinned_with_a_key_kept_for_the_next_time_and_let_go(app, made, until, compare):
+    async with app.run_test(size=(120, 30)) as pilot:
+        screen = await compare(app, pilot, "rate-1", "bptt-1")
+        assert screen.groups[0].title.startswith("digits · rate_M")
+        await pilot.press("down", "b")
+        await until(pilot, lambda: screen.groups[0].title.startswith("digits · BPTT"))
+        assert "★ digits · BPTT · T=4 pinned" in screen.query_one("#about", Line).said.plain
+    assert load_state().baseline == "bptt-1" and load_state().compared == ["rate-1", "bptt-1"]
+    again = Dashboard(made)
+    async with again.run_test(size=(120, 30)) as pilot:
+        # The pinned run brings its experiment with it.
+        screen = await compare(again, pilot, "rate-1", "rate-2")
+        assert [len(group.runs) for group in screen.groups] == [2, 2] and screen.groups[0].is_baseline
+        await pilot.press("up", "b")
+        await until(pilot, lambda: len(screen.groups) == 1 and again.baseline is None)
+
+
+@pytest.mark.asyncio
+async def test_runs_may_be_shown_in_place_of_experiments_and_curves_hidden(app, until, compare):
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
+        await pilot.press("i")
+        await until(pilot, lambda: list(drawn(app)) == ["1★", "2★", "3"])
+        assert screen.group.title.endswith("seed 1")
+        await pilot.press("down", "space")
+        assert list(drawn(app)) == ["1★", "3"]
+        await pilot.press("space", "i")
+        await until(pilot, lambda: list(drawn(app)) == ["1★", "2"])
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+        assert app.opened == "rate-1"
+
+
+@pytest.mark.asyncio
+async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(app, until, compare):
+    async with app.run_test(size=(160, 40)) as pilot:
+        screen = await compare(app, pilot, "rate-1", "bptt-1")
+        first, second = screen.query(CurveChart)
+        assert (first.title, second.title) == ("top-1 %", "train loss")
+        await pilot.press("v")
+        await pilot.pause()
+        assert (first.title, second.title) == ("train loss", "validation loss")
+        assert np.allclose(drawn(app)["1★"].y, 1 - np.array(RATE[1]))
+        await pilot.press("left")
+        await until(pilot, lambda: second.cursor == first.cursor is not None)
+        await pilot.press("z")
+        assert screen.maximized is first
+        await pilot.press("z")
+        assert screen.maximized is None
+
+
+@pytest.mark.asyncio
+async def test_the_picture_and_the_curves_are_exported(app, home, monkeypatch, until, compare):
+    monkeypatch.chdir(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
+        await pilot.press("e")
+        await until(pilot, lambda: list(home.glob("rbp-export/compare-at-*/curves.csv")))
+        (folder,) = home.glob("rbp-export/compare-at-*")
+    rows = list(csv.DictReader((folder / "curves.csv").open()))
+    assert rows[0].keys() == {"title", "runs", "epoch", "validation/top1", "std"}
+    assert [(row["title"], row["runs"], row["epoch"]) for row in rows[1:3]] == [
+        ("digits · rate_M · T=4", "2", "2.0"), ("digits · BPTT · T=4", "1", "1.0"),
+    ]  # fmt: skip
+    assert float(rows[0]["validation/top1"]) == pytest.approx(0.81)
+    assert (folder / "compare.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.asyncio
+async def test_without_runs_it_says_how_to_come_by_some_and_offers_no_dead_keys(dashboard, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: "Nothing to compare" in str(dashboard.screen.query_one("#empty", Static).render()))
+        keys = {active.binding.id for active in dashboard.screen.active_bindings.values() if active.enabled}
+        assert not {"compare.open", "compare.hide", "compare.pin", "compare.export", "compare.each_run"} & keys
+
+
+@pytest.mark.asyncio
+async def test_it_follows_runs_that_go_on_and_survives_those_that_go(home, until, compare, end_run):
+    runs = home / "runs"
+    going, leaving = (
+        end_run(runs, name, *words, curve=[0.5]) for name, words in (("on", ["seed=1"]), ("off", ["T=6"]))
+    )
+    damaged = end_run(runs, "damaged", "seed=2", curve=[0.5])
+    damaged.preset_toml.write_text("x")
+    app = Dashboard(runs)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await compare(app, pilot, "on", "off", "damaged")
+        assert "left out damaged: preset.toml cannot be read" in shown(screen)
+        assert screen.compared.notes == ()
+        events = EventWriter(RunDirectory(going.path).events(), attempt=1)
+        events.write(Validation(2, 0.1, 0.75, 1.0, 360), 20)
+        events.close()
+        write_json(going.summary_json, asdict(read_summary(going)) | {"last": {"top1": 0.75}, "best": {"top1": 0.75}})
+        await until(pilot, lambda: "75.00" in shown(screen) and drawn(app)["1★"].y.tolist() == [50.0, 75.0])
+        shutil.rmtree(leaving.path)
+        await until(pilot, lambda: len(screen.groups) == 1)
+        assert "1 of the chosen runs is not there any more" in screen.query_one("#notes", Line).said.plain
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_how_it_looks(app, until, compare, monkeypatch, snap_compare, size):
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    async def settle(pilot):
+        await compare(pilot.app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1", "bptt-2")
+        await until(pilot, lambda: len(drawn(pilot.app)["1★"].y) == len(drawn(pilot.app)["2"].y) == 2)
+        await pilot.press("down")
+        pilot.app.clear_notifications()
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)

@@ -1,0 +1,89 @@
+"""How every screen looks, at two sizes, with the clock stopped. Compare has its own pictures."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.layout import read_json, write_json
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.machine_use import Machine, MachineReader
+
+NOW = 1_700_000_000.0
+SIZES = [(80, 24), (160, 45)]
+MACHINE = Machine(
+    cards=(),
+    no_cards="no NVIDIA driver",
+    cores=(0.5, 0.25),
+    load=(1.5, 1.0, 0.5),
+    memory_used=3 * 2**30,
+    memory_total=24 * 2**30,
+    disk_free=70 * 2**30,
+    disk_total=100 * 2**30,
+    uses=(),
+)
+
+
+@pytest.fixture
+def app(home, end_run, monkeypatch):
+    """A dashboard over three runs that have ended, on a machine and at a moment that are always the same."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr(MachineReader, "read", lambda self: MACHINE)
+    monkeypatch.chdir(home)
+    for seed, method in ((1, "rate_m"), (2, "rate_m"), (1, "bptt")):
+        run = end_run(
+            home / "runs", f"{method}-{seed}", f"seed={seed}", f"method={method}", curve=[0.7, 0.9 + seed / 100, 0.95]
+        )
+        run.stdout().write_text("12:00:00 epoch 1: top-1 0.70\n12:00:01 epoch 2: top-1 0.91\n")
+        write_json(run.run_json, read_json(run.run_json) | {"host": "gpu2", "git": None})
+        write_json(run.summary_json, read_json(run.summary_json) | {"created": NOW - 60})
+    yield Dashboard(Path("runs"))
+    time.tzset()
+
+
+@pytest.fixture
+def settled(until):
+    """A function for the snapshot: go to a screen, and wait until what is read in threads is there."""
+
+    def on(key, ready=lambda app: True):
+        async def settle(pilot):
+            app = pilot.app
+            await until(pilot, lambda: len(app.records) == 3)
+            await pilot.press(key)
+            await until(pilot, lambda: ready(app))
+            app.clear_notifications()
+            await pilot.pause(0.5)
+
+        return settle
+
+    return on
+
+
+sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+
+
+@sizes
+def test_presets(app, settled, snap_compare, size):
+    assert snap_compare(app, terminal_size=size, run_before=settled("1", lambda app: app.screen.presets.entries))
+
+
+@sizes
+def test_runs(app, settled, snap_compare, size):
+    assert snap_compare(app, terminal_size=size, run_before=settled("2"))
+
+
+@sizes
+def test_monitor(app, settled, snap_compare, size):
+    def read(app):
+        return app.sight_of("rate_m-2") is not None
+
+    app.opened = "rate_m-2"
+    assert snap_compare(app, terminal_size=size, run_before=settled("3", read))
+
+
+@sizes
+def test_system(app, settled, snap_compare, size):
+    assert snap_compare(app, terminal_size=size, run_before=settled("5"))

@@ -1,0 +1,89 @@
+"""Keys of the user's own."""
+
+import pytest
+
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.keys import keys_file, names_of_keys, read_keys
+
+
+@pytest.fixture
+def keys_toml(home):
+    def write(text):
+        keys_file().parent.mkdir(parents=True, exist_ok=True)
+        keys_file().write_text(text)
+
+    return write
+
+
+def test_without_a_file_nothing_is_changed(home):
+    assert read_keys() == ({}, "")
+
+
+def test_names_may_be_dotted_or_quoted(keys_toml):
+    keys_toml('[keys]\nscreen.runs = "f2"\n"help" = "f1"\n')
+    assert read_keys() == ({"screen.runs": "f2", "help": "f1"}, "")
+
+
+def test_what_is_wrong_is_said_with_its_line_and_the_rest_is_kept(keys_toml):
+    keys_toml('colour = "red"\n[keys]\nscreen.rusn = "f2"\nhelp = 3\nleave = "Q"\n')
+    keys, problem = read_keys()
+    assert keys == {"leave": "Q"}
+    assert "3 problems" in problem
+    assert "colour (line 1)" in problem
+    assert "screen.rusn (line 3)" in problem and "Did you mean 'screen.runs'" in problem
+    assert "help (line 4)" in problem and "got the integer 3" in problem
+
+
+@pytest.mark.parametrize("text", ["[keys", "keys = 3", "[keys]\nhelp = ''", "\x00", "[[keys]]\nhelp = 'x'"])
+def test_a_broken_file_is_a_problem_and_no_more(keys_toml, text):
+    keys_toml(text)
+    keys, problem = read_keys()
+    assert keys == {}
+    assert str(keys_file()) in problem
+
+
+def test_every_key_of_the_dashboard_has_a_name(home):
+    from textual.binding import Binding
+
+    from rbp_tui.dashboard import dialogs, launch_form
+
+    screens = [Dashboard, *Dashboard.MODES.values(), *vars(dialogs).values(), *vars(launch_form).values()]
+    nameless = [
+        (screen.__name__, binding.key)
+        for screen in screens
+        if isinstance(screen, type) and screen.__module__.startswith("rbp_tui.")
+        for binding in screen.__dict__.get("BINDINGS", ())
+        if not isinstance(binding, Binding) or not binding.id
+    ]
+    assert nameless == []
+    assert {"screen.presets", "help", "leave"} <= names_of_keys()
+
+
+@pytest.mark.asyncio
+async def test_a_key_of_the_users_does_what_the_old_one_did(keys_toml, dashboard):
+    keys_toml('[keys]\nscreen.system = "f5"\n')
+    async with dashboard.run_test() as pilot:
+        await pilot.press("5")
+        await pilot.pause()
+        assert dashboard.current_mode == "presets"
+        await pilot.press("f5")
+        await pilot.pause()
+        assert dashboard.current_mode == "system"
+
+
+@pytest.mark.asyncio
+async def test_a_broken_file_is_told_and_the_dashboard_starts(keys_toml, dashboard):
+    keys_toml("[keys")
+    async with dashboard.run_test() as pilot:
+        await pilot.pause()
+        assert any("is not TOML" in note.message for note in dashboard._notifications)
+
+
+@pytest.mark.asyncio
+async def test_two_actions_on_one_key_are_told_once(keys_toml, dashboard):
+    keys_toml('[keys]\nscreen.system = "f5"\nscreen.runs = "f5"\n')
+    async with dashboard.run_test() as pilot:
+        for _ in range(3):
+            await pilot.press("f5")
+        await pilot.pause()
+        assert len([note for note in dashboard._notifications if "same key" in note.message]) == 1

@@ -1,0 +1,153 @@
+"""The launch form: the command it shows is the one it means, and nothing is created before Enter."""
+
+import shlex
+
+import pytest
+from textual.widgets import Input, Static
+
+from rbp_engine.errors import UserError
+from rbp_engine.preset import load_preset
+from rbp_engine.preset.search import bundled_folder
+from rbp_engine.run import launch
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import judge
+from rbp_engine.run.store import list_runs
+from rbp_engine.run.summary import read_summary, write_summary
+from rbp_tui.dashboard.launch_form import LaunchForm
+from rbp_tui.dashboard.launching import LaunchRequest, launch_runs, warnings
+from rbp_tui.dashboard.screens.monitor import MonitorScreen
+from rbp_tui.dashboard.screens.presets import PresetsScreen
+
+DIGITS = bundled_folder() / "digits.toml"
+
+
+@pytest.fixture
+def request_for(home, monkeypatch):
+    """A request over the runs directory that commands use, too."""
+    monkeypatch.chdir(home)
+
+    def make(path=DIGITS, name="digits", **typed):
+        return LaunchRequest(path, name, home / "runs", **typed)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({}, ""),
+        ({"overrides": "T=6  method=bptt"}, "T=6 method=bptt"),
+        ({"seeds": "7"}, "seed=7"),
+        ({"seeds": "1, 2,3"}, "--seeds 1,2,3"),
+        ({"device": "cpu", "run_name": "two words"}, "run.device=cpu 'run.name=two words'"),
+        ({"tags": "a, b"}, """'run.tags=["a", "b"]'"""),
+        ({"run_id": "mine-1"}, "--id mine-1"),
+        ({"processes": "2"}, "--nproc 2"),
+        ({"processes": "1", "gpus": "none"}, "--gpus none"),
+    ],
+)
+def test_the_command_has_what_is_asked_for(request_for, typed, words):
+    request = request_for(**typed)
+    assert shlex.join(request.command) == " ".join(f"rbp train digits {words} --detach".split())
+    assert request.check()
+
+
+def test_the_settings_of_the_form_reach_the_preset(request_for):
+    request = request_for(overrides="T=2", device="cpu", run_name="trial", tags="a b", seeds="3 5")
+    presets = [loaded.preset for loaded in request.check()]
+    assert [preset.run.seed for preset in presets] == [3, 5]
+    for preset in presets:
+        assert (preset.method.timesteps, preset.run.device, preset.run.name) == (2, "cpu", "trial")
+        assert preset.run.tags == ["a", "b"]
+
+
+def test_a_preset_that_its_name_does_not_lead_to_is_named_by_path_and_so_is_another_runs_directory(home, request_for):
+    path = home / "elsewhere" / "digits.toml"
+    path.parent.mkdir()
+    path.write_text("[train]\nepochs = 1\n")
+    request = LaunchRequest(path, "digits", home / "other runs")
+    assert shlex.join(request.command) == f"rbp train elsewhere/digits.toml --runs-dir '{home}/other runs' --detach"
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ({"overrides": "lrr=1"}, "unknown key"),
+        ({"overrides": "T=0"}, "at least 1"),
+        ({"overrides": "epochs='3"}, "a quote is not closed"),
+        ({"overrides": "data=cifar10"}, "the data set 'cifar10' is not here"),
+        ({"seeds": "1,x"}, "seeds: expected numbers"),
+        ({"seeds": "1,1"}, "each one once"),
+        ({"seeds": "1,2", "overrides": "seed=3"}, "give it in one place"),
+        ({"seeds": "1,2", "run_id": "mine"}, "it names one run"),
+        ({"run_id": "../mine"}, "cannot be the id of a run"),
+        ({"device": "gpu"}, "run.device"),
+        ({"run_name": "a/b"}, "run.name"),
+        ({"processes": "two"}, "processes: expected a number"),
+        ({"gpus": "some"}, "gpus"),
+        ({"gpus": "none", "processes": "999"}, "takes as many devices"),
+    ],
+)
+def test_a_launch_is_refused_with_the_reason_and_nothing_is_created(request_for, typed, reason):
+    request = request_for(**typed)
+    with pytest.raises(UserError, match=reason):
+        launch_runs(request)
+    assert not request.runs.exists()
+
+
+def test_what_is_worth_knowing_is_said(request_for, home):
+    request = request_for(overrides="T=6", seeds="1,2")
+    run = launch.create(load_preset("digits", ["T=6", "seed=2"]), home / "runs")
+    summary = read_summary(run)
+    summary.status = "completed"
+    write_summary(run, summary)
+    scaled, done = warnings(request, request.check(), list_runs(home / "runs"))
+    assert scaled == "T=6: the rate gradient is scaled by 1/6 (loss_scale)"
+    assert done == f"seed 2 is completed already: {run.id[-4:]}"
+    assert warnings(request_for(), request_for().check(), []) == []
+
+
+async def open_form(app, pilot, until):
+    await until(pilot, lambda: isinstance(app.screen, PresetsScreen) and app.screen.presets.entries)
+    app.screen.choose("digits")
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, LaunchForm))
+    return app.screen
+
+
+def verdict(form):
+    return str(form.query_one("#verdict", Static).content)
+
+
+@pytest.mark.asyncio
+async def test_tab_completes_names_and_values_and_then_goes_on(dashboard, until, home, monkeypatch):
+    monkeypatch.chdir(home)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        form = await open_form(dashboard, pilot, until)
+        await pilot.press(*"neuron.re", "tab", *"h", "tab")
+        assert form.query_one("#overrides", Input).value == "neuron.reset=hard"
+        assert "After a spike" in str(form.query_one("#offered", Static).content)
+        await pilot.press("tab", *"1,2")
+        assert verdict(form).strip() == "rbp train digits neuron.reset=hard --seeds 1,2 --detach"
+        await pilot.press("ctrl+y", "escape")
+        assert dashboard.clipboard == "rbp train digits neuron.reset=hard --seeds 1,2 --detach"
+        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
+    assert not dashboard.runs.exists()
+
+
+@pytest.mark.asyncio
+async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor(dashboard, until, home, monkeypatch):
+    monkeypatch.chdir(home)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        form = await open_form(dashboard, pilot, until)
+        form.query_one("#overrides", Input).value = "T=1 epochs=400 batch=256"
+        form.query_one("#seeds", Input).value = "4,5"
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
+        runs = [RunDirectory(path) for path in sorted(dashboard.runs.iterdir())]
+        assert sorted(read_summary(run).seed for run in runs) == [4, 5]
+        assert read_summary(RunDirectory(dashboard.runs / dashboard.opened)).seed == 4
+        assert len({read_summary(run).experiment for run in runs}) == 1
+        # On so few cores they may have to take turns: the others wait for a slot.
+        await until(pilot, lambda: read_summary(RunDirectory(dashboard.runs / dashboard.opened)).step > 0)
+        assert {judge(run).status for run in runs} <= {"running", "starting", "queued"}

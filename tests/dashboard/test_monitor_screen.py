@@ -1,0 +1,462 @@
+"""The Monitor over files that the real writers have written, without workers."""
+
+import csv
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, TextArea
+
+from rbp_engine.preset import load_preset, resolved_toml
+from rbp_engine.run import processes
+from rbp_engine.run.annotations import read_annotations
+from rbp_engine.run.events import (
+    CheckpointSaved,
+    ErrorRaised,
+    EventWriter,
+    Metrics,
+    Probe,
+    RunStart,
+    System,
+    Validation,
+    WarningRaised,
+)
+from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.store import record
+from rbp_engine.run.summary import Summary, write_summary
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.panels.line import Line, TextPanel
+from rbp_tui.dashboard.panels.log import LogPane
+from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+
+pytestmark = pytest.mark.asyncio
+
+STEPS_PER_EPOCH, EPOCHS = 10, 10
+
+
+@pytest.fixture(scope="module")
+def preset_toml():
+    return resolved_toml(load_preset("digits", ["lr=0.05"]).preset)
+
+
+@pytest.fixture
+def write_run(home, preset_toml):
+    """Write a run of some epochs as a worker leaves it; keywords change its summary. Its process is this very one."""
+
+    def write(run_id, status="running", *, epochs=4, ranks=1, alive=True, attempts=1, **changes):
+        run = RunDirectory(home / "runs" / run_id)
+        for folder in (run.control, run.checkpoints, run.stdout().parent):
+            folder.mkdir(parents=True)
+        run.preset_toml.write_text(preset_toml)
+        now = time.time()
+        write_events(run, epochs, ranks, attempts, now)
+        here = {"pid": os.getpid() if alive else 1, "pid_started": processes.start_time(os.getpid()) if alive else 1.0}
+        attempt = here | {"attempt": attempts, "t": now - 60, "host": socket.gethostname(), "stderr_from": 0}
+        write_json(run.run_json, {"id": run_id, "preset": "digits", "source": "digits", "attempts": [attempt]})
+        values = {"experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1, "epochs": EPOCHS, "epoch": epochs}
+        values |= {"step": epochs * STEPS_PER_EPOCH, "steps": EPOCHS * STEPS_PER_EPOCH, "attempt": attempts}
+        summary = Summary(run_id, "digits", **(values | {"status": status} | changes))
+        write_summary(run, summary)
+        run.stdout().write_text("".join(f"epoch {epoch}: top-1 .9\n" for epoch in range(epochs)))
+        run.stderr().write_text("")
+        return run
+
+    return write
+
+
+def write_events(run, epochs, ranks, attempts, now):
+    """Ten steps an epoch, a second a step in the last attempt and ten in those before."""
+    for rank in range(ranks):
+        for attempt in range(1, attempts + 1):
+            writer = EventWriter(run.events(rank), attempt, rank)
+            last = attempt == attempts
+            first_step, steps = (epochs * 5 if last and attempts > 1 else 0), epochs * STEPS_PER_EPOCH
+            begun = now - (steps - first_step) if last else now - 1e6
+            if rank == 0:
+                start = RunStart(None, world_size=ranks, device="cpu", host="gpu2", steps_per_epoch=STEPS_PER_EPOCH)
+                writer.write(start, first_step, begun)
+            for step in range(first_step + 1, steps + 1):
+                t = begun + (step - first_step) * (1 if last else 10)
+                writer.write(Metrics(0, 1 / step, 1 - 1 / step, 0.1, 4812.0, 26.6 + rank, 1.3), step, t)
+                writer.write(System(rss=(600 + 10 * rank) * 2**20, mem_peak=(700 + 10 * rank) * 2**20), step, t)
+                if rank == 0 and step % STEPS_PER_EPOCH == 0:
+                    writer.write(Validation(step // STEPS_PER_EPOCH, 0.5, 0.9, 0.99, 360), step, t)
+                    writer.write(CheckpointSaved(f"step-{step:08d}"), step, t)
+            writer.close()
+
+
+def said(app, selector):
+    """What a line of the screen says."""
+    return app.screen.query_one(selector, Line).said.plain
+
+
+def screen_text(app):
+    """Everything that is on the screen, row by row."""
+    return "\n".join("".join(part.text for part in row) for row in app.screen._compositor.render_strips())
+
+
+def bindings(app):
+    """What the keys of the footer do now."""
+    return {active.binding.action for active in app.screen.active_bindings.values() if active.binding.show}
+
+
+@pytest.fixture
+def show(dashboard, until):
+    """Open a run in the Monitor and wait until it is read."""
+
+    async def open_run(pilot, run):
+        await until(pilot, lambda: dashboard.record_of(run.id) is not None)
+        dashboard.open_run(run.id)
+        await until(pilot, lambda: getattr(dashboard.screen, "seen", None) is not None)
+        await until(pilot, lambda: dashboard.screen.seen.run == run and run.id[-4:] in said(dashboard, "#title"))
+        await pilot.pause()
+
+    return open_run
+
+
+async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboard, show, until, write_run):
+    expected = {
+        "queued": ("… QUEUED", "waiting for its turn"),
+        "starting": ("▷ STARTING", "the worker loads"),
+        "running": ("▶ RUNNING", ""),
+        "stopping": ("◼ STOPPING", "saving a checkpoint"),
+        "completed": ("■ COMPLETED", "test top-1 95.00 %"),
+        "stopped": ("◼ STOPPED", "asked to stop, saved at step 40   r resumes from step-00000040"),
+        "preempted": ("◼ PREEMPTED", "SIGTERM, saved at step 40"),
+        "failed": ("✗ FAILED", "out of memory   T shows the traceback · r resumes from step-00000040"),
+        "killed": ("✗ KILLED", "killed by rbp kill"),
+        "stalled": ("! STALLED", "no step for"),
+        "stale": ("~ STALE", "running, but no sign of life for 2"),
+        "lost": ("? LOST", "r resumes from step-00000040"),
+    }
+    reasons = {
+        "stopped": "asked to stop, saved at step 40",
+        "preempted": "SIGTERM, saved at step 40",
+        "failed": "out of memory",
+        "killed": "killed by rbp kill (1 process)",
+    }
+    runs = {}
+    for status in expected:
+        written = "running" if status in ("stalled", "stale", "lost") else status
+        runs[status] = write_run(
+            f"run-{status}",
+            written,
+            reason=reasons.get(status, ""),
+            alive=status != "lost",
+            test={"last": 0.95} if status == "completed" else {},
+        )
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        for status, (title, why) in expected.items():
+            summary, now = record(runs[status]).summary, time.time()
+            updated, progressed = now - 20 * (status == "stale"), now - 500 * (status == "stalled")
+            write_json(runs[status].summary_json, vars(summary) | {"updated": updated, "progressed": progressed})
+            await show(pilot, runs[status])
+            await until(pilot, lambda title=title: title in said(dashboard, "#title"))
+            await until(pilot, lambda why=why: why in said(dashboard, "#why"))
+            assert "cpu · gpu2" in said(dashboard, "#title")
+            resumable = status in ("stopped", "preempted", "failed", "killed", "lost")
+            live = status in ("queued", "starting", "running", "stopping", "stalled", "stale")
+            assert ("resume" in bindings(dashboard)) == resumable
+            assert ("kill" in bindings(dashboard)) == (live or status == "lost")
+            assert ("traceback" in bindings(dashboard)) == (status == "failed")
+            assert dashboard.screen.query_one("#loss", CurveChart).dimmed == (not live or status == "stale")
+
+
+async def test_a_run_whose_folder_goes_stays_in_sight_says_so_and_may_come_back(dashboard, show, until, write_run):
+    run = write_run("run-gone")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        elsewhere = run.path.with_name(".elsewhere")
+        run.path.rename(elsewhere)
+        await until(pilot, lambda: "GONE" in said(dashboard, "#title"))
+        assert f"{run.path} is no longer there" in said(dashboard, "#why")
+        assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "export"})
+        assert len(dashboard.screen.seen.curves["train/loss"]) == 40
+        elsewhere.rename(run.path)
+        await until(pilot, lambda: "RUNNING" in said(dashboard, "#title"))
+
+
+async def test_a_run_whose_summary_is_damaged_says_so(dashboard, show, until, write_run):
+    run = write_run("run-torn")
+    run.summary_json.write_text("{")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        assert "UNREADABLE" in said(dashboard, "#title") and "summary.json is damaged" in said(dashboard, "#why")
+        assert len(dashboard.screen.seen.curves["train/loss"]) == 40
+
+
+async def test_progress_and_the_time_left_are_right_after_a_resume(dashboard, show, write_run):
+    # Attempt 1 took 10 s a step to step 40, long ago; attempt 2 goes on from 20 at a second a step.
+    run = write_run("run-resumed", attempts=2, trained_s=1e6)
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await show(pilot, run)
+        progress = said(dashboard, "#progress")
+    assert "epoch 4/10" in progress and "40 %" in progress
+    assert "elapsed 7m" in progress  # 400 s and 20 s, not the days between
+    assert "ETA 1m00 → " in progress
+    assert "attempt 2" in progress
+    assert "ckpt" in progress and "ago" in progress
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_loss_accuracy_memory_and_speed_are_there_at_every_size(dashboard, show, write_run, size):
+    run = write_run("run-sizes", reason="")
+    async with dashboard.run_test(size=size) as pilot:
+        await show(pilot, run)
+        text = screen_text(dashboard)
+    for words in ("loss", "top-1 %", "600 MiB", "700 MiB peak", "4\u202f812 samples/s", "step 26.6 ms", "data 5 %"):
+        assert words in text, words
+    assert "epoch 3: top-1 .9" in text
+    assert ("surrogate" in text) == (size[0] >= 110)  # the run card
+    assert ("ms per step" in text) == (size[0] >= 110)
+    assert "? help" in text and "q leave" in text
+
+
+async def test_the_card_says_how_the_run_differs_from_its_preset_or_from_the_pinned_one(
+    dashboard, show, until, write_run, preset_toml
+):
+    run, other = write_run("run-card"), write_run("run-base", experiment="f")
+    other.preset_toml.write_text(preset_toml.replace("timesteps = 4", "timesteps = 6"))
+
+    def card():
+        return dashboard.screen.query_one("#card", TextPanel).query_one(Line).said.plain
+
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await show(pilot, other)
+        await pilot.press("b")
+        await show(pilot, run)
+        await until(pilot, lambda: "method.timesteps 4 (not 6)" in card())
+        assert "differs from base, the baseline" in card()
+        await show(pilot, other)
+        await pilot.press("b")
+        await until(pilot, lambda: "differs from digits" in card())
+        assert "optim.lr 0.05 (not" in card()
+
+
+async def test_the_log_is_searched_and_followed(dashboard, show, until, write_run):
+    run = write_run("run-log")
+    run.stdout().write_text("".join(f"epoch {number} fine\n" for number in range(200)) + "data STALLED\nlast line\n")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        pane = dashboard.screen.query_one(LogPane)
+        await until(pilot, lambda: "last line" in screen_text(dashboard))
+
+        async def find(words):
+            await pilot.press("slash")
+            dashboard.screen.query_one("#find", Input).value = words
+            await pilot.press("enter")
+
+        await find("epoch 1")
+        assert pane.lines.current == 199
+        await pilot.press("n")
+        assert pane.lines.current == 1  # round the end
+        await pilot.press("N", "N")
+        assert pane.lines.current == 198
+        assert "'epoch 1' 110/111" in said(dashboard, "#log_head")
+        await find("stalled")
+        assert "STALLED" in pane.lines.lines[pane.lines.current]
+        await find("zzz")
+        assert any("not in what is shown" in note.message for note in dashboard._notifications)
+        await pilot.press("escape")
+        with run.stdout().open("a") as file:
+            file.write("\x1b[31mnews\n")
+        await until(pilot, lambda: "news" in screen_text(dashboard))
+        assert not pane.lines.wanted
+
+
+async def test_the_traceback_is_that_of_the_rank_that_failed_first(dashboard, show, until, write_run):
+    run = write_run("run-ranks", "failed", ranks=2, reason="RuntimeError: lost its peer")
+    for rank, cause, t in ((0, "lost its peer", 2.0), (1, "out of memory", 1.0)):
+        writer = EventWriter(run.events(rank), 1, rank)
+        lines = [f"  frame {number}" for number in range(40)]
+        told = "\n".join(["Traceback (most recent call last):", *lines, f"RuntimeError: {cause}"])
+        writer.write(ErrorRaised(f"RuntimeError: {cause}", told), 40, time.time() + t)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await until(pilot, lambda: dashboard.screen.seen.course.failure is not None)
+        await pilot.press("T")
+        await until(pilot, lambda: "RuntimeError: out of memory" in screen_text(dashboard).split("\nlog", 1)[-1])
+        pane = dashboard.screen.query_one(LogPane)
+        assert pane.lines.lines[0].startswith("Traceback")
+        await pilot.press("m")
+        await until(pilot, lambda: "epoch 3: top-1" in "\n".join(pane.lines.lines))
+
+
+async def test_without_an_error_event_the_traceback_is_looked_for_in_the_logs(dashboard, show, until, write_run):
+    run = write_run("run-dead", alive=False)
+    run.stderr().write_text(
+        "warning\n" * 50 + "Traceback (most recent call last):\n  x\nSyntaxError: no\n" + "end\n" * 50
+    )
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await until(pilot, lambda: dashboard.screen.query_one(LogPane).lines.line_count > 100)
+        await pilot.press("T")
+        await pilot.pause()
+        assert "SyntaxError: no" in screen_text(dashboard)
+        run.stderr().write_text("")
+        run.stdout().write_text("")
+
+
+async def test_several_ranks_have_their_memory_their_log_and_a_table(dashboard, show, until, write_run):
+    run = write_run("run-many", ranks=3)
+    for rank in range(3):
+        folder = run.ranks / "run-many_x" / "attempt_0" / str(rank)
+        folder.mkdir(parents=True)
+        (folder / "stdout.log").write_text(f"this is rank {rank}\n")
+    (run.ranks / "launcher-1-node0.log").write_text("this is torchrun\n")
+    async with dashboard.run_test(size=(200, 60)) as pilot:
+        await show(pilot, run)
+        assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
+        table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).said.plain
+        assert [row.split()[0] for row in table.strip().split("\n")] == ["rank", "0", "1", "2"]
+        assert "+4 %" in table  # 28.6 ms beside a median of 27.6
+        await until(pilot, lambda: "this is rank 0" in screen_text(dashboard))
+        await pilot.press("m", "m")
+        await until(pilot, lambda: "this is rank 1" in screen_text(dashboard))
+        assert "710 MiB peak" in said(dashboard, "#memory")
+        await pilot.press("m", "m")
+        await until(pilot, lambda: "this is torchrun" in screen_text(dashboard))
+        await pilot.press("m")
+        assert "worst of 3" in said(dashboard, "#memory")
+
+
+async def test_probes_have_a_line_where_there_are_any_whatever_they_measure(dashboard, show, until, write_run):
+    run = write_run("run-probes")
+    writer = EventWriter(run.events(), 1)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        assert not dashboard.screen.query_one("#probes").display
+        for value in (0.1, 0.9):
+            writer.write(Probe("cosine", value), 40)
+        await until(pilot, lambda: "0.900" in said(dashboard, "#probes"))
+        writer.write(Probe("rate", [0.1, None, 0.3]), 40)
+        writer.write(Probe("spikes", {"silent": 0.02, "layers": [[0.1, 0.2], [0.5, 0.6]]}), 40)
+        writer.write(Probe("odd", "\x1b[2Jtext"), 40)
+        await until(pilot, lambda: "and 3 more" in said(dashboard, "#probes"))
+        await pilot.resize_terminal(120, 40)
+        await until(pilot, lambda: "odd" in said(dashboard, "#probes"))
+        text = said(dashboard, "#probes")
+        assert "0.100 … 0.300" in text and "silent 0.020" in text and "0.150 … 0.550" in text
+        assert "\x1b" not in text
+
+
+async def test_an_alert_has_a_line(dashboard, show, until, write_run):
+    run = write_run("run-alert")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        assert not dashboard.screen.query_one("#alert").display
+        EventWriter(run.events(), 1).write(WarningRaised("data stalled 8 s"), 40)
+        await until(pilot, lambda: "data stalled 8 s" in said(dashboard, "#alert"))
+        assert dashboard.screen.query_one("#alert").display
+
+
+async def test_tags_and_a_note_are_written_beside_the_run(dashboard, show, until, write_run):
+    run = write_run("run-tagged", tags=["old"])
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await show(pilot, run)
+        await pilot.press("t")
+        await until(pilot, lambda: dashboard.screen.query(Input))
+        assert dashboard.screen.query_one(Input).value == "old"
+        dashboard.screen.query_one(Input).value = "paper good"
+        await pilot.press("enter")
+        await until(pilot, lambda: record(run).tags == ("good", "paper"))
+        await pilot.press("a")
+        await until(pilot, lambda: dashboard.screen.query(TextArea))
+        await pilot.press(*"first", "enter", *"cutout", "ctrl+s")
+        await until(pilot, lambda: read_annotations(run).note == "first\ncutout")
+        card = dashboard.screen.query_one("#card", TextPanel)
+        await until(pilot, lambda: "good paper" in card.query_one(Line).said.plain)
+        await pilot.press("t")
+        await pilot.press("escape")
+        await pilot.pause()
+    assert record(run).tags == ("good", "paper")
+
+
+async def test_export_writes_the_screen_and_the_curves_where_rbp_was_started(
+    dashboard, show, until, write_run, home, monkeypatch
+):
+    monkeypatch.chdir(home)
+    run = write_run("run-export", "completed")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await pilot.press("e")
+        await until(pilot, lambda: any("curves.csv are in" in note.message for note in dashboard._notifications))
+        (told,) = [note.message for note in dashboard._notifications if "curves.csv" in note.message]
+    folder = Path(told.rpartition(" in ")[2])
+    assert folder.parent == home / "rbp-export"
+    assert "run-export" in (folder / "monitor.svg").read_text()
+    with (folder / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    losses = [float(row["loss"]) for row in rows if row["kind"] == "metrics"]
+    assert losses == [1 / step for step in range(1, 41)]
+
+
+async def test_an_export_that_cannot_be_written_says_where(dashboard, show, until, write_run, home, monkeypatch):
+    (home / "rbp-export").write_text("in the way")
+    monkeypatch.chdir(home)
+    run = write_run("run-export", "completed")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await pilot.press("e")
+        await until(pilot, lambda: any("cannot export into" in note.message for note in dashboard._notifications))
+
+
+async def test_seeds_of_an_experiment_are_chips_and_keys_go_from_one_to_the_next(dashboard, show, until, write_run):
+    now = time.time()
+    first = write_run("run-s001", "completed", created=now - 3)
+    write_run("run-s002", created=now - 2, seed=2)
+    write_run("run-s003", "queued", created=now - 1, seed=3)
+    other = write_run("run-else", created=now, experiment="another")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, first)
+        assert "[1 ■] [2 ▶] [3 queued]" in said(dashboard, "#seeds")
+        for key, shown in (("full_stop", "s002"), ("full_stop", "s003"), ("full_stop", "s001"), ("comma", "s003")):
+            await pilot.press(key)
+            await until(pilot, lambda shown=shown: shown in said(dashboard, "#title"))
+        await pilot.click("#seeds", offset=(8, 0))
+        await until(pilot, lambda: "s001" in said(dashboard, "#title"))
+        await show(pilot, other)
+        assert not dashboard.screen.query_one("#seeds").display
+        await pilot.press("less_than_sign")
+        await until(pilot, lambda: "s003" in said(dashboard, "#title"))
+
+
+async def test_the_cursor_is_the_same_in_all_charts(dashboard, show, write_run):
+    run = write_run("run-cursor")
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await show(pilot, run)
+        await pilot.press("left", "left")
+        await pilot.pause()
+        places = {chart.cursor for chart in dashboard.screen.query(CurveChart)}
+        assert len(places) == 1 and None not in places
+        await pilot.press("x")
+        assert {chart.x_axis for chart in dashboard.screen.query(CurveChart)} == {"step"}
+        await pilot.press("z")
+        assert dashboard.screen.maximized is dashboard.screen.query_one("#loss")
+        await pilot.press("z")
+        assert dashboard.screen.maximized is None
+
+
+async def test_charts_are_shown_as_they_were_left(dashboard, show, write_run, home):
+    run = write_run("run-view")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await pilot.press("l", "right_square_bracket", "x", "tab", "right_square_bracket", "right_square_bracket")
+        left = [(chart.y_log, chart.smoothing) for chart in dashboard.screen.query("#charts CurveChart")]
+        assert left[0][0] and 0 < left[0][1] < left[1][1]
+    again = Dashboard(home / "runs")
+    async with again.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await pilot.pause()
+        charts = again.screen.query("#charts CurveChart")
+        assert [(chart.y_log, chart.smoothing) for chart in charts] == left
+        assert again.state.x_axis == "step"
+
+
+async def test_without_a_run_it_says_what_to_do(dashboard, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await until(pilot, lambda: "No run to show; 2 shows the runs." in screen_text(dashboard))
+        assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "find", "axis", "export"})

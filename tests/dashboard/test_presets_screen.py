@@ -1,0 +1,390 @@
+"""The Presets screen and its editor, on real files."""
+
+import os
+import re
+import shlex
+import stat
+from pathlib import Path
+
+import pytest
+from textual.widgets import DataTable, Input, OptionList, Static, TabbedContent
+
+from rbp_engine.preset import load_preset
+from rbp_engine.preset.search import bundled_folder
+from rbp_engine.run import launch
+from rbp_engine.run.summary import read_summary, write_summary
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.dialogs import Choice
+from rbp_tui.dashboard.drafts import all_drafts
+from rbp_tui.dashboard.launch_form import LaunchForm
+from rbp_tui.dashboard.name_preset import NamePreset
+from rbp_tui.dashboard.screens.editor import EditorScreen
+from rbp_tui.dashboard.screens.monitor import MonitorScreen
+from rbp_tui.dashboard.screens.presets import PresetsScreen
+
+pytestmark = pytest.mark.asyncio
+
+MINE = """\
+# What I try today.
+extends = "digits"   # the small one
+
+[optim]
+lr = 0.05   # half of it
+"""
+
+
+@pytest.fixture
+def mine(home, monkeypatch):
+    """A folder with a preset of the user's own."""
+    folder = home / "work"
+    (folder / "presets").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    path = folder / "presets" / "mine.toml"
+    path.write_text(MINE)
+    return path
+
+
+@pytest.fixture
+def completed(home):
+    """A run that has completed here, as its files say."""
+
+    def make(preset, *words, top1=0.9):
+        run = launch.create(load_preset(preset, words), home / "runs")
+        summary = read_summary(run)
+        summary.status, summary.epoch, summary.trained_s, summary.mem_peak = "completed", summary.epochs, 40.0, 2**30
+        summary.last, summary.best = {"top1": top1}, {"top1": top1 + 0.01, "epoch": 3}
+        write_summary(run, summary)
+        return run
+
+    return make
+
+
+def text_of(app, name):
+    """What a Static says, as plain lines of 100 columns."""
+    with app.console.capture() as captured:
+        app.console.print(app.screen.query_one(name, Static).content, width=100)
+    return "\n".join(line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", captured.get()).splitlines())
+
+
+def options(app):
+    return [str(option.prompt) for option in app.screen.query_one("#presets", OptionList).options]
+
+
+async def show(app, pilot, until, name):
+    await pilot.press("1")
+    await until(pilot, lambda: isinstance(app.screen, PresetsScreen) and app.screen.presets.entries)
+    app.screen.choose(name)
+    await until(pilot, lambda: app.screen.loaded is not None and app.screen.loaded.name == name)
+
+
+async def edit(app, pilot, until, name):
+    await show(app, pilot, until, name)
+    await pilot.press("e")
+    await until(pilot, lambda: isinstance(app.screen, EditorScreen))
+    return app.screen
+
+
+async def answer(app, pilot, until, dialog, *keys):
+    await until(pilot, lambda: isinstance(app.screen, dialog))
+    await pilot.press(*keys)
+    await until(pilot, lambda: not isinstance(app.screen, dialog))
+
+
+async def give_name(app, pilot, until, name, *ticks):
+    await until(pilot, lambda: isinstance(app.screen, NamePreset))
+    app.screen.query_one("#name", Input).value = name
+    for box in ticks:
+        app.screen.query_one(box).toggle()
+    await pilot.pause()
+    await pilot.press("enter")
+    await until(pilot, lambda: not isinstance(app.screen, NamePreset))
+
+
+async def test_presets_are_grouped_by_data_set_and_ones_own_tell_their_problems(dashboard, mine, until):
+    mine.with_name("broken.toml").write_text('[optim]\nlr = -1\nmomentun = 0.9\n[data]\nname = "digits"\n')
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "digits")
+        shown = options(dashboard)
+        assert shown[:2] == ["Start here", " ✓ digits"]
+        assert shown.index("CIFAR-10") < shown.index(" ✗ cifar10-resnet18") < shown.index("CIFAR-100")
+        assert shown[shown.index("Mine") :] == ["Mine", " ✓ broken  2 problems", " ✓ mine"]
+
+
+async def test_the_filter_narrows_the_list_and_escape_takes_it_away(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "digits")
+        everything = options(dashboard)
+        await pilot.press("slash", *"resnet cifar-100")
+        await until(pilot, lambda: len(options(dashboard)) < len(everything))
+        assert options(dashboard) == ["CIFAR-100", " ✗ cifar100-resnet18", " ✗ cifar100-resnet19"]
+        await pilot.press("enter", "down")
+        await until(pilot, lambda: dashboard.screen.current.name == "cifar100-resnet19")
+        await pilot.press("escape")
+        await until(pilot, lambda: options(dashboard) == everything)
+        assert dashboard.screen.current.name == "cifar100-resnet19"
+
+
+async def test_missing_data_is_told_with_the_commands_that_bring_it(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "cifar10-resnet18")
+        summary = text_of(dashboard, "#summary")
+        assert "\n         rbp data fetch cifar10\n         rbp data add cifar10 DIR\n" in summary
+        assert "95.61 % top-1" in summary and "no run yet to estimate from" in summary
+
+
+async def test_runs_of_a_preset_give_our_figure_and_an_estimate_and_open_in_the_monitor(
+    dashboard, mine, until, completed
+):
+    completed("digits", "seed=1", top1=0.95)
+    newest = completed("digits", "seed=2", top1=0.97)
+    completed("digits", "T=2")
+    async with dashboard.run_test(size=(160, 48)) as pilot:
+        await show(dashboard, pilot, until, "digits")
+        await until(pilot, lambda: "2 runs" in text_of(dashboard, "#summary"))
+        summary = text_of(dashboard, "#summary")
+        assert "last 96.00 ± 1.41 %, best 98.00 %, 2 runs" in summary
+        assert "~1.0 GiB  ~2.0 s/epoch  ~40s" in summary
+        assert dashboard.screen.query_one(TabbedContent).get_tab("runs").label.plain == "Runs (3)"
+        await pilot.press("r")
+        table = dashboard.screen.query_one("#preset_runs", DataTable)
+        assert [str(cell) for cell in table.get_column_at(8)] == ["others", "as now", "as now"]
+        table.focus()
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
+        assert dashboard.opened == newest.id
+
+
+async def test_the_difference_to_the_parent_is_shown(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "mine")
+        await pilot.press("d")
+        tabs = dashboard.screen.query_one(TabbedContent)
+        assert tabs.active == "diff" and tabs.get_tab("diff").label.plain == "Diff to digits"
+        assert text_of(dashboard, "#differences").splitlines()[1].split() == ["optim.lr", "0.05", "0.1", "result"]
+
+
+async def test_digits_switch_screens_from_the_read_only_toml_and_not_from_the_editor(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "mine")
+        dashboard.screen.query_one("#area").focus()
+        await pilot.press("2")
+        await until(pilot, lambda: dashboard.current_mode == "runs")
+        editor = await edit(dashboard, pilot, until, "mine")
+        await pilot.press("2")
+        assert dashboard.current_mode == "presets"
+        assert editor.area.text == "2" + MINE
+
+
+async def test_a_problem_is_shown_at_its_line_while_one_types_and_enter_goes_there(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        editor = await edit(dashboard, pilot, until, "mine")
+        editor.area.move_cursor((4, 5))
+        await pilot.press("minus")
+        await until(pilot, lambda: editor.problems)
+        assert editor.area.problem_lines == {5}
+        problems = editor.query_one("#problems", OptionList)
+        assert str(problems.options[0].prompt) == "line 5  optim.lr: must be more than 0.0, got the number -0.05"
+        editor.area.move_cursor((0, 0))
+        await pilot.press("tab", "enter")
+        assert editor.area.has_focus and editor.area.cursor_location == (4, 0)
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: not editor.problems)
+        assert not editor.area.problem_lines and not problems.display
+
+
+async def test_the_setting_under_the_cursor_is_explained_and_completed(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        editor = await edit(dashboard, pilot, until, "mine")
+        editor.area.move_cursor(editor.area.document.end)
+        await pilot.press(*"mome", "right")
+        assert editor.area.text.endswith("\nmomentum = ")
+        assert "Momentum; used by sgd only." in text_of(dashboard, "#field")
+
+
+async def test_saving_keeps_the_text_as_it_is_typed(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        editor = await edit(dashboard, pilot, until, "mine")
+        editor.area.move_cursor((4, 5))
+        await pilot.press("delete", "1", "ctrl+s")
+        await until(pilot, lambda: not editor.unsaved)
+        assert mine.read_text() == MINE.replace("lr = 0.05", "lr = 1.05")
+        assert all_drafts() == []
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
+        assert dashboard.screen.loaded.preset.optim.lr == 1.05
+
+
+async def test_of_a_preset_that_comes_with_rbp_a_copy_is_saved(dashboard, mine, until):
+    bundled = bundled_folder() / "digits.toml"
+    before = bundled.read_text()
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        editor = await edit(dashboard, pilot, until, "digits")
+        await pilot.press("number_sign", "ctrl+s")
+        await until(pilot, lambda: isinstance(dashboard.screen, NamePreset))
+        dashboard.screen.query_one("#name", Input).value = "mine"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "exists already" in text_of(dashboard, "#verdict")
+        await give_name(dashboard, pilot, until, "other")
+        await until(pilot, lambda: not editor.unsaved)
+        assert mine.with_name("other.toml").read_text() == "#" + before
+        assert (bundled.read_text(), mine.read_text(), all_drafts()) == (before, MINE, [])
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
+        assert dashboard.screen.current.name == "other"
+
+
+async def test_a_file_that_changes_meanwhile_is_read_again_or_asked_about(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        editor = await edit(dashboard, pilot, until, "mine")
+        mine.write_text(MINE + "momentum = 0.5\n")
+        await until(pilot, lambda: "momentum" in editor.area.text)
+        await pilot.press("number_sign")
+        mine.write_text(MINE)
+        await until(pilot, lambda: "has changed meanwhile" in text_of(dashboard, "#editing"))
+        await pilot.press("ctrl+s")
+        await answer(dashboard, pilot, until, Choice, "escape")
+        assert mine.read_text() == MINE
+        await pilot.press("ctrl+s")
+        await answer(dashboard, pilot, until, Choice, "enter")
+        await until(pilot, lambda: not editor.unsaved)
+        assert mine.read_text() == f"#{MINE}momentum = 0.5\n"
+
+
+async def test_unsaved_text_is_asked_about_and_kept_until_it_is_thrown_away(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await edit(dashboard, pilot, until, "mine")
+        await pilot.press("number_sign", "escape")
+        await answer(dashboard, pilot, until, Choice, "down", "enter")  # keep it
+        await until(pilot, lambda: " ✓ mine  unsaved" in options(dashboard))
+        assert mine.read_text() == MINE
+        await pilot.press("e")
+        await answer(dashboard, pilot, until, Choice, "enter")  # go on with it
+        await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
+        assert dashboard.screen.area.text == "#" + MINE
+        await pilot.press("escape")
+        await answer(dashboard, pilot, until, Choice, "down", "down", "enter")  # throw it away
+        await until(pilot, lambda: " ✓ mine" in options(dashboard))
+        assert (mine.read_text(), all_drafts()) == (MINE, [])
+
+
+async def test_ones_own_editor_is_used_and_unsaved_text_outlives_a_kill(home, mine, until, monkeypatch, open_terminal):
+    script = home / "editor"
+    script.write_text('#!/bin/sh\necho "momentum = 2.0" >> "$1"\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", shlex.quote(str(script)))
+    terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
+
+    def press(keys, shown):
+        terminal.output = b""
+        os.write(terminal.master, keys)
+        terminal.read_until(lambda: shown in terminal.output)
+
+    terminal.read_until(lambda: b"digits" in terminal.output)
+    press(b"/", b"filter:")
+    press(b"mine", b"What I try")
+    press(b"\r", b"launch")
+    press(b"E", b"1 problem")
+    assert mine.read_text() == MINE + "momentum = 2.0\n"
+    press(b"e", b"next problem")
+    os.write(terminal.master, b"# half a thought")
+    terminal.read_until(lambda: [draft for draft in all_drafts() if "thought" in draft.text])
+    terminal.process.kill()
+    terminal.process.wait()
+
+    app = Dashboard(home / "runs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, PresetsScreen) and app.screen.presets.entries)
+        app.screen.choose("mine")
+        await pilot.pause()
+        await pilot.press("e")
+        await answer(app, pilot, until, Choice, "enter")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen))
+        assert app.screen.area.text == f"# half a thought{MINE}momentum = 2.0\n"
+
+
+async def test_unsaved_text_of_a_file_that_is_gone_is_still_offered(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await edit(dashboard, pilot, until, "mine")
+        await pilot.press("number_sign", "escape")
+        await answer(dashboard, pilot, until, Choice, "down", "enter")
+        mine.unlink()
+        await until(pilot, lambda: "   mine  1 problem  unsaved" in options(dashboard))
+        dashboard.screen.choose("mine")
+        await pilot.press("e")
+        await answer(dashboard, pilot, until, Choice, "enter")
+        await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
+        await pilot.press("ctrl+s")
+        await answer(dashboard, pilot, until, Choice, "enter")  # it has changed: it is gone
+        await until(pilot, lambda: mine.exists())
+        assert mine.read_text() == "#" + MINE
+
+
+async def test_a_text_that_the_editor_would_change_is_not_edited_here(dashboard, mine, until):
+    mine.write_bytes(MINE.replace("\n", "\r\n", 1).encode())
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "mine")
+        await pilot.press("e")
+        await until(pilot, lambda: any("line ends" in note.message for note in dashboard._notifications))
+        assert isinstance(dashboard.screen, PresetsScreen)
+
+
+async def test_a_clone_keeps_comments_and_a_new_preset_extends_what_was_chosen(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "mine")
+        await pilot.press("c")
+        await give_name(dashboard, pilot, until, "twin", "#everywhere")
+        await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
+        assert (Path(os.environ["RBP_CONFIG"]) / "presets" / "twin.toml").read_text() == MINE
+        await pilot.press("escape")
+        await show(dashboard, pilot, until, "digits")
+        await pilot.press("n")
+        await give_name(dashboard, pilot, until, "fresh")
+        await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
+        assert 'extends = "digits"' in mine.with_name("fresh.toml").read_text()
+
+
+async def test_a_parent_that_is_broken_alone_does_not_keep_one_from_editing(dashboard, mine, until):
+    mine.with_name("base.toml").write_text("[optim]\nlr = -1\n")
+    mine.write_text('extends = "base"\n[optim]\nlr = 0.1\n')
+    async with dashboard.run_test(size=(200, 60)) as pilot:
+        await show(dashboard, pilot, until, "mine")
+        assert "must be more than 0" in text_of(dashboard, "#differences")
+        await edit(dashboard, pilot, until, "mine")
+        assert "must be more than 0" in text_of(dashboard, "#changes")
+
+
+async def test_the_settings_of_a_run_become_a_preset(dashboard, mine, until, completed, home):
+    (home / "work" / "nets.py").write_text("class MyNet: ...\n")
+    run = completed("mine", "model.name=nets.py:MyNet", "T=2")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: dashboard.record_of(run.id) is not None)
+        dashboard.clone_run(run.id)
+        await give_name(dashboard, pilot, until, "again")
+        await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
+        assert dashboard.current_mode == "presets"
+    again = load_preset("again")
+    assert (again.preset.method.timesteps, again.preset.optim.lr) == (2, 0.05)
+    assert again.experiment == read_summary(run).experiment
+    assert again.own_code["model.name"].path.resolve() == (run.code / "nets.py").resolve()
+
+
+async def test_a_broken_preset_is_not_launched(dashboard, mine, until):
+    mine.write_text("[optim]\nlr = -1\n")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
+        dashboard.screen.choose("mine")
+        await pilot.press("enter")
+        await until(pilot, lambda: any("cannot be trained" in note.message for note in dashboard._notifications))
+        assert not isinstance(dashboard.screen, LaunchForm)
+
+
+async def test_every_action_is_in_the_palette(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "mine")
+        commands = {command.title: command for command in dashboard.get_system_commands(dashboard.screen)}
+        named = {binding.description.capitalize() for binding in PresetsScreen.BINDINGS}
+        assert {name for name in named if name.casefold() not in {title.casefold() for title in commands}} == set()
+        await commands["Diff"].callback()
+        assert dashboard.screen.query_one(TabbedContent).active == "diff"

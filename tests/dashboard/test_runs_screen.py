@@ -1,0 +1,343 @@
+"""The Runs screen over runs as files: table, query, marks, and what is done with many at once."""
+
+import pytest
+from textual.widgets import Input, OptionList, Static
+
+from rbp_engine.run.annotations import change_tags
+from rbp_engine.run.layout import write_json
+from rbp_engine.run.store import list_runs
+from rbp_engine.run.summary import read_summary
+from rbp_engine.run.trash import list_trash
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.column_dialog import ColumnDialog
+from rbp_tui.dashboard.dialogs import Ask, Confirm
+from rbp_tui.dashboard.panels.line import Line
+from rbp_tui.dashboard.screens.compare import CompareScreen
+from rbp_tui.dashboard.screens.monitor import MonitorScreen
+from rbp_tui.dashboard.screens.runs import RunsScreen
+from rbp_tui.dashboard.widgets.run_table import RunTable
+
+pytestmark = pytest.mark.asyncio
+
+IDS = ["20260101-120000-digits-bptt-aaa1", "20260101-120001-digits-rate_m-bbb2", "20260101-120002-mnist5k-rate_m-ccc3"]
+
+
+@pytest.fixture
+def three(home, write_run):
+    """Two seeds of digits and one failed mnist5k, the newest last."""
+    best = [0.95, 0.85, 0.75]
+    for number, run_id in enumerate(IDS):
+        write_run(
+            home / "runs", run_id, preset=run_id.split("-")[2], method=run_id.split("-")[3], created=1.7e9 + number,
+            experiment="ab"[number // 2], seed=number + 1, best={"top1": best[number], "epoch": 3},
+            status="completed" if number < 2 else "failed", reason="" if number < 2 else "CUDA out of memory",
+        )  # fmt: skip
+    return home / "runs"
+
+
+def table(app):
+    return app.screen.query_one(RunTable)
+
+
+def order(app):
+    """The rows as the table has them, not as they were meant to be."""
+    found = table(app)
+    return [found.get_row_at(row)[-1].text for row in range(found.row_count)]
+
+
+def line(app, name):
+    widget = app.screen.query_one(name, Line)
+    return str(widget.said) if widget.display else ""
+
+
+def headings(app):
+    return [str(column.label).strip(" ↓↑") for column in table(app).ordered_columns][2:-1]
+
+
+def notices(app):
+    return [notice.message for notice in app._notifications]
+
+
+async def shows(app, pilot, until, count):
+    await until(pilot, lambda: isinstance(app.screen, RunsScreen) and table(app).row_count == count)
+    await until(pilot, lambda: table(app).display)
+
+
+async def until_order(app, pilot, until, *ids):
+    await until(pilot, lambda: order(app) == list(ids))
+
+
+async def write(app, pilot, until, query):
+    await pilot.press("slash")
+    app.screen.query_one("#query", Input).value = query
+    await pilot.press("enter")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_without_runs_it_says_how_one_begins(dashboard, until, size):
+    async with dashboard.run_test(size=size) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "rbp train digits" in str(dashboard.screen.query_one("#empty", Static).render()))
+        assert str(dashboard.runs) in str(dashboard.screen.query_one("#empty", Static).render())
+        for key in ("space", "a", "s", "k", "x", "u", "g", "i", "greater_than_sign", "enter", "escape"):
+            await pilot.press(key)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_one_run_is_shown_with_as_many_columns_as_there_is_room_for(home, write_run, until, size):
+    write_run(home / "runs", "run")
+    app = Dashboard(home / "runs")
+    async with app.run_test(size=size) as pilot:
+        await shows(app, pilot, until, 1)
+        shown = headings(app)
+        assert {"run", "method", "T", "seed", "epoch", "last %", "best %"} <= set(shown)
+        assert ("curve" in shown) is (size[0] > 80)
+        assert sum(column.width for column in table(app).ordered_columns) <= size[0]
+        assert table(app).max_scroll_x == 0
+
+
+@pytest.fixture(scope="module")
+def two_thousand(tmp_path_factory, write_runs):
+    runs = tmp_path_factory.mktemp("many") / "runs"
+    write_runs(runs, 2000)
+    return runs
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_two_thousand_runs_are_shown_chosen_and_sorted(home, two_thousand, until, size):
+    app = Dashboard(two_thousand)
+    async with app.run_test(size=size) as pilot:
+        await shows(app, pilot, until, 2000)
+        newest = app.records[-1].run.id
+        assert order(app)[0] == table(app).current == newest
+        await pilot.press("end")
+        await until(pilot, lambda: table(app).current == app.records[0].run.id)
+        await pilot.press("greater_than_sign", "less_than_sign", "i")
+        await pilot.pause()
+        assert table(app).current == app.records[0].run.id
+        await write(app, pilot, until, "acc>0.89 seed=1")
+        await until(pilot, lambda: 0 < table(app).row_count < 20)
+        assert line(app, "#counts") == f"{table(app).row_count} of 2000"
+        await pilot.press("slash", "escape", "escape")
+        await shows(app, pilot, until, 2000)
+
+
+async def test_sorted_by_a_key_by_a_heading_and_the_other_way_round(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(app, pilot, until, 3)
+        assert order(app) == IDS[::-1]
+        x = sum(column.width for column in table(app).ordered_columns[: headings(app).index("best %") + 2])
+        await pilot.click(RunTable, offset=(x + 5, 0))
+        await until_order(app, pilot, until, *IDS)
+        await pilot.press("i")
+        await until_order(app, pilot, until, *IDS[::-1])
+        assert app.state.sort == "-best"
+        await pilot.press("less_than_sign")
+        await until(pilot, lambda: app.state.sort == "last")
+
+
+async def test_the_cursor_stays_on_its_run_whatever_comes_and_goes(home, three, until, write_run):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("down")
+        assert table(app).current == IDS[1]
+        write_run(three, "z-newest")
+        await shows(app, pilot, until, 4)
+        assert (table(app).current, table(app).cursor_row) == (IDS[1], 2)
+        await pilot.press("i")
+        await until(pilot, lambda: order(app)[0] == IDS[0])
+        assert table(app).current == IDS[1]
+        await write(app, pilot, until, "bptt or aaa1 or bbb2")
+        await shows(app, pilot, until, 2)
+        assert table(app).current == IDS[1]
+
+
+async def test_a_query_chooses_and_what_is_wrong_with_it_is_said_in_words(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await write(app, pilot, until, "method:rate")
+        await until_order(app, pilot, until, IDS[2], IDS[1])
+        await write(app, pilot, until, "methd:rate")
+        await until(pilot, lambda: "Did you mean 'method'" in line(app, "#problem"))
+        assert order(app) == [IDS[2], IDS[1]]
+        await write(app, pilot, until, "seed=99")
+        await until(pilot, lambda: "No run fits" in str(app.screen.query_one("#empty", Static).render()))
+        assert not table(app).display
+        await pilot.press("escape")
+        await shows(app, pilot, until, 3)
+    assert Dashboard(three).state.query == ""
+
+
+async def test_what_is_typed_into_the_query_does_nothing_else(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("slash", *"axk 2")
+        assert isinstance(app.screen, RunsScreen) and app.screen.query_one("#query", Input).value == "axk 2"
+        assert app.screen.marked == set()
+        assert "s" not in app.screen.active_bindings
+
+
+async def test_columns_are_chosen_and_remembered_with_order_and_query(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(app.screen, ColumnDialog))
+        columns = app.screen.query_one(OptionList)
+        assert str(columns.get_option_at_index(0).prompt).startswith("✓ run")
+        await pilot.press("space", "end", "space", "s")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "reason" in headings(app))
+        assert "run" not in headings(app)
+        assert order(app)[0] == IDS[2]
+        await write(app, pilot, until, "rate_m")
+        await shows(app, pilot, until, 2)
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 2)
+        assert "reason" in headings(app) and app.state.sort == "reason"
+        assert app.screen.query_one("#query", Input).value == "rate_m"
+        await pilot.press("o", "f")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "run" in headings(app))
+
+
+async def test_runs_of_an_experiment_are_put_together_marked_and_compared(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("g")
+        await until_order(app, pilot, until, "experiment:b", IDS[2], "experiment:a", IDS[1], IDS[0])
+        await pilot.press("home", "down", "down")
+        assert table(app).current == "experiment:a" and "2 runs of one experiment" in line(app, "#detail")
+        await pilot.press("space")
+        assert app.screen.marked == set(IDS[:2])
+        await pilot.press("up", "enter")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        assert set(app.compared) == set(IDS[:2])
+
+
+async def test_the_run_under_the_cursor_says_why_and_opens(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await until(pilot, lambda: f"{IDS[2]}  failed · CUDA out of memory" in line(app, "#detail"))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+        assert app.opened == IDS[2]
+
+
+async def test_runs_go_to_the_trash_and_come_back(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("space", "space", "x")
+        await shows(app, pilot, until, 1)
+        assert len(list_trash(three)) == 2 and order(app) == [IDS[0]]
+        assert any("moved 2 runs to the trash, u undoes it" in notice for notice in notices(app))
+        await pilot.press("u")
+        await shows(app, pilot, until, 3)
+        assert list_trash(three) == []
+        await pilot.press("u")
+        await until(pilot, lambda: any("nothing to undo" in notice for notice in notices(app)))
+
+
+async def test_what_cannot_be_done_is_said_in_words(home, three, until, write_run):
+    write_run(three, "live", status="running")
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 4)
+        await pilot.press("x")
+        await until(pilot, lambda: "nothing to move to the trash: live is running" in notices(app))
+        assert (three / "live").is_dir()
+        await pilot.press("down", "s", "k")
+        await until(pilot, lambda: f"nothing to stop: {IDS[2]} is failed" in notices(app))
+        await until(pilot, lambda: f"nothing to kill: {IDS[2]} is failed" in notices(app))
+        await pilot.press("down", "r")
+        await until(pilot, lambda: f"nothing to resume: {IDS[1]} is completed" in notices(app))
+
+
+async def test_several_runs_are_asked_to_stop_and_killing_asks_first(home, three, until, write_run):
+    live = [write_run(three, name, status="running") for name in ("live-1", "live-2")]
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 5)
+        await pilot.press("a", "s")
+        await until(pilot, lambda: all(run.stop_request.exists() for run in live))
+        await until(pilot, lambda: "asked 2 runs to stop" in notices(app))
+        await pilot.press("k")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "Kill 2 runs?" in app.screen.question
+        await pilot.press("escape")
+        await pilot.pause()
+    assert [read_summary(run).status for run in live] == ["running", "running"]
+
+
+async def test_several_runs_are_tagged_at_once_and_tags_given_elsewhere_show(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(app, pilot, until, 3)
+        change_tags(list_runs(three)[0].run, add=["draft"])
+        await until(pilot, lambda: "tags" in headings(app))
+        await pilot.press("a", "t")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        await pilot.press(*"+paper -draft")
+        await pilot.press("enter")
+        await until(pilot, lambda: {record.tags for record in list_runs(three)} == {("paper",)})
+
+
+async def test_a_mark_that_the_filter_hides_is_told_and_not_acted_on(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("space")
+        await write(app, pilot, until, "bptt")
+        await shows(app, pilot, until, 1)
+        assert "1 marked (1 hidden)" in line(app, "#counts")
+        await pilot.press("x")
+        await until(pilot, lambda: [entry.id for entry in list_trash(three)] == [IDS[0]])
+
+
+async def test_what_happened_since_it_was_left_is_told_until_it_is_dismissed(home, three, until, write_run):
+    run = write_run(three, "live", status="running")
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 4)
+        assert line(app, "#since") == ""
+    # It ended by a clock that is behind ours.
+    write_json(run.summary_json, vars(read_summary(run)) | {"status": "failed", "reason": "a NaN", "updated": 1.7e9})
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "1 failed: a NaN" in line(app, "#since"))
+        await pilot.press("escape")
+        await pilot.pause()
+        assert line(app, "#since") == ""
+
+
+async def test_every_action_is_in_the_palette(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert {
+            "Open", "Mark", "Mark all", "Compare", "Stop", "Kill", "Resume", "Tag", "Note", "Trash", "Undo trash",
+            "Filter", "Group", "Columns", "Sort by the next column", "Turn the order round", "Clear",
+        } <= titles  # fmt: skip
+        assert f"Open run {IDS[0]}" in titles
+        await pilot.press("ctrl+p", *"mark all")
+        await pilot.pause(0.5)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and len(app.screen.marked) == 3)
+
+
+async def test_the_validations_of_the_runs_on_the_screen_are_drawn(home, write_run, until):
+    from rbp_engine.run.events import Validation
+
+    bodies = tuple(Validation(epoch, 0.5, epoch / 10, None, 100) for epoch in range(1, 9))
+    write_run(home / "runs", "run", bodies=bodies)
+    app = Dashboard(home / "runs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(app, pilot, until, 1)
+        await until(pilot, lambda: any("▁▂▃▄▅▆▇█" in cell.text for cell in table(app).get_row_at(0)))

@@ -1,0 +1,115 @@
+"""The System screen over real processes that carry the mark of a run."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from textual.widgets import Static
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run import launch, processes
+from rbp_engine.run.layout import read_json, write_json
+from rbp_engine.run.summary import read_summary, write_summary
+from rbp_tui.dashboard.panels.line import Line
+from rbp_tui.dashboard.screens import system
+from rbp_tui.dashboard.screens.monitor import MonitorScreen
+from rbp_tui.dashboard.screens.system import UseTable
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def live_run(home):
+    """Make a run that is live by its files; with `process` a process carries its mark."""
+    started, made = [], []
+
+    def make(seed, *, process=True, host=""):
+        run = launch.create(load_preset("digits", [f"seed={seed}"]), home / "runs", command=["rbp", "train", "digits"])
+        pid = os.getpid()
+        if process:
+            environment = os.environ | processes.marker(run)
+            started.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment))
+            pid = started[-1].pid
+        attempt = {"attempt": 1, "pid": pid, "pid_started": processes.start_time(pid), "t": time.time()}
+        attempt["host"] = host or socket.gethostname()
+        write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
+        summary = read_summary(run)
+        summary.status = "running"
+        write_summary(run, summary)
+        made.append((run, summary))
+        return run, (started[-1] if process else None)
+
+    yield make
+    for process in started:
+        process.kill()
+        process.wait()
+    for run, summary in made:
+        summary.status = "completed"
+        write_summary(run, summary)
+
+
+def row_of(app, run):
+    table = app.screen.query_one(UseTable)
+    known = {key.value: key for key in table.rows}
+    key = known.get(str(run.path))
+    return [str(cell) for cell in table.get_row(key)] if key else []
+
+
+async def test_it_tells_what_live_runs_use_where_they_are_and_that_a_process_has_gone(
+    dashboard, until, live_run, monkeypatch
+):
+    monkeypatch.setattr(system, "REFRESH_S", 0.2)
+    (here, process), (bare, _), (away, _) = (
+        live_run(1),
+        live_run(2, process=False),
+        live_run(3, process=False, host="node7"),
+    )
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: row_of(dashboard, here)[3:4] == ["1"])
+        assert row_of(dashboard, here)[4].endswith("iB")
+        await until(pilot, lambda: row_of(dashboard, bare)[-1:] == ["process gone"])
+        await until(pilot, lambda: row_of(dashboard, away)[-1:] == ["on host node7"])
+        text = dashboard.screen.query_one("#machine", Line).said.plain
+        assert (
+            f"of {os.cpu_count()} cores, load" in text and "GiB free of" in text and ("GPU" in text or "gpu0" in text)
+        )
+        process.kill()
+        process.wait()
+        # The reader of runs finds out by itself that the run is lost; the row goes then.
+        await until(pilot, lambda: row_of(dashboard, here)[-1:] != ["–"])
+
+
+async def test_enter_opens_the_run_under_the_cursor_which_stays_on_it(dashboard, until, live_run):
+    first, second = live_run(1, process=False)[0], live_run(2, process=False)[0]
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: row_of(dashboard, first) and row_of(dashboard, second))
+        table = dashboard.screen.query_one(UseTable)
+        while table.current != str(second.path):
+            await pilot.press("down")
+        table.show({key.value: tuple(table.get_row(key)) for key in reversed(table.rows)})
+        assert table.current == str(second.path)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
+        assert dashboard.opened == second.id
+
+
+async def test_without_runs_it_says_so_and_reads_only_while_it_is_shown(dashboard, until, monkeypatch):
+    monkeypatch.setattr(system, "REFRESH_S", 0.05)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: getattr(dashboard.screen, "machine", None) is not None)
+        screen = dashboard.screen
+        if not screen.machine.uses:  # tests beside this one may have runs of their own
+            assert "No run is live" in str(screen.query_one("#empty", Static).render())
+        before = screen.machine
+        await until(pilot, lambda: screen.machine is not before)
+        await pilot.press("1")
+        await until(pilot, lambda: not screen.is_current and not screen._reading)
+        before = screen.machine
+        await pilot.pause(0.5)
+        assert screen.machine is before

@@ -1,0 +1,244 @@
+"""Real runs of one and two processes with loader workers and augmentation, and what must be true however they end."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner, Result
+
+from rbp_engine.errors import UserError
+from rbp_engine.preset import load_preset
+from rbp_engine.run import launch, processes
+from rbp_engine.run.events import EventReader, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.layout import CHECKPOINT, RunDirectory
+from rbp_engine.run.resources import Resources
+from rbp_engine.run.status import Verdict, judge, last_attempt
+from rbp_engine.run.summary import Summary, read_summary
+from rbp_engine.train import checkpoint
+from rbp_tui.cli import app
+
+PATIENCE_S = 120.0
+# `make faults` sets it to 50: so many kills and resumes, twice as many kills in saves, four times as many damages.
+TRIALS = int(os.environ.get("RBP_FAULT_TRIALS", "5"))
+PRESET = """
+[data]
+name = "fake"
+size = 8
+args = {train_size = 96, test_size = 24, classes = 4}
+batch_size = 16
+crop_padding = 1
+flip = true
+augment_backend = "pil"
+workers = 1
+[method]
+timesteps = 2
+[train]
+epochs = 8
+log_every = 1
+sync_bn = true
+[run]
+device = "cpu"
+"""
+
+
+@pytest.fixture(scope="session")
+def trials() -> int:
+    return TRIALS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of settings of its own, and one thread: steps are so small that a second only costs."""
+    folder = tmp_path_factory.mktemp("settings")
+    (folder / "preset.toml").write_text(PRESET)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RBP_CONFIG", str(folder / "config"))
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        yield folder
+
+
+class Job:
+    """A run of `nproc` processes, 8 epochs of 6 steps; further words change its preset."""
+
+    def __init__(self, settings: Path, runs: Path, nproc: int, *words: str) -> None:
+        self.resources = Resources(processes=nproc)
+        self.run = launch.create(load_preset(str(settings / "preset.toml"), words), runs, resources=self.resources)
+        self.process: Any = None
+
+    def start(self) -> None:
+        """Start the next attempt."""
+        self.process = launch.start(self.run)
+
+    def wait_until(self, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+        """The first value of the condition that is true."""
+        deadline = time.monotonic() + patience_s
+        while not (value := condition()):
+            assert time.monotonic() < deadline, (judge(self.run), self.logs())
+            time.sleep(0.005)
+        return value
+
+    def wait_for_start(self) -> None:
+        """Until the newest attempt trains, or has ended."""
+        self.wait_until(lambda: self.summary.attempt in self.attempts_begun() or not judge(self.run).live)
+
+    def attempts_begun(self) -> set[int]:
+        return {event.attempt for event in EventReader(self.run.events()).poll() if isinstance(event.body, RunStart)}
+
+    @property
+    def summary(self) -> Summary:
+        summary = read_summary(self.run)
+        assert summary is not None
+        return summary
+
+    @property
+    def saved_step(self) -> int:
+        found, _ = checkpoint.find_newest(self.run.checkpoints)
+        return 0 if found is None else found.progress.step
+
+    def ranks(self) -> list[psutil.Process]:
+        """The processes that train, in order of their ranks, as far as they are there."""
+        worker = psutil.Process(last_attempt(self.run)["pid"])
+        if self.resources.processes == 1:
+            return [worker]
+        with contextlib.suppress(psutil.Error):
+            return sorted(worker.children(), key=lambda process: int(process.environ()["RANK"]))
+        return []
+
+    def loaders(self) -> list[psutil.Process]:
+        """The processes that read images; each epoch has its own."""
+        with contextlib.suppress(psutil.Error):
+            return [child for rank in self.ranks() for child in rank.children()]
+        return []
+
+    def end(self) -> Verdict:
+        """The verdict, once the run has ended."""
+        self.wait_until(lambda: not judge(self.run).live)
+        return judge(self.run)
+
+    def check_end(self, *statuses: str) -> Verdict:
+        """The run ends with one of the statuses, and leaves nothing but what it should; see `check_left`."""
+        verdict = self.end()
+        assert verdict.status in statuses, (verdict, self.logs())
+        self.wait_until(lambda: not processes.processes_of(self.run), patience_s=30)
+        assert judge(self.run) == verdict
+        if self.process is not None:
+            self.process.wait(30)
+        check_left(self.run, verdict)
+        return verdict
+
+    def story(self) -> list[dict[str, Any]]:
+        """What the run has learned, step by step and epoch by epoch, without how long it took."""
+        timing = {"samples_per_s", "step_ms", "data_ms"}
+        return [
+            {"step": event.step, "kind": event.body.kind}
+            | {key: value for key, value in vars(event.body).items() if key not in timing}
+            for event in read_events(self.run.events())
+            if isinstance(event.body, (Metrics, Validation))
+        ]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        found, skipped = checkpoint.find_newest(self.run.checkpoints)
+        assert found is not None and skipped == [] and found.world_size == self.resources.processes
+        return load_file(found.path / "model.safetensors")
+
+    def check_prefix(self, reference: "Job") -> None:
+        """What has been learned so far is what the uninterrupted run has learned, to the last bit."""
+        told = self.story()
+        assert told == reference.story()[: len(told)]
+
+    def check_same(self, reference: "Job") -> None:
+        """The completed run is the uninterrupted one, to the last bit."""
+        assert self.story() == reference.story()
+        expected, found = reference.weights(), self.weights()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        ours, theirs = self.summary, reference.summary
+        assert (ours.last, ours.best, ours.train) == (theirs.last, theirs.best, theirs.train)
+        best, their_best = (checkpoint.find_best(one.run.checkpoints) for one in (self, reference))
+        assert best is not None and their_best is not None and best.progress == their_best.progress
+        sequence = [event.seq for event in EventReader(self.run.events()).poll()]
+        assert sequence == list(range(len(sequence)))
+
+    def logs(self) -> str:
+        """The end of everything that the processes have printed, for the message of a failed test."""
+        paths = sorted(self.run.ranks.rglob("*.log"), key=lambda path: path.stat().st_mtime)
+        return "\n".join(f"{path}:\n{path.read_text(errors='replace')[-1500:]}" for path in paths[-4:])
+
+
+def check_left(run: RunDirectory, verdict: Verdict) -> None:
+    """What is true of every run that has ended, however: whole checkpoints, and words that say why and what next."""
+    _, skipped = checkpoint.find_newest(run.checkpoints)
+    assert skipped == []
+    for path in run.checkpoints.iterdir():
+        if CHECKPOINT.fullmatch(path.name):
+            checkpoint.verify(path)
+        else:
+            assert path.suffix == ".tmp" or path.name in ("best", "best.old")
+    shown = rbp(run.path.parent, "runs", "show", run.id).output
+    assert verdict.status in shown
+    if verdict.status != "completed":
+        assert verdict.reason and " ".join(verdict.reason.split())[:30] in " ".join(shown.split())
+        assert f"rbp resume {run.id[-4:]}" in shown
+
+
+def rbp(runs: Path, *words: str) -> Result:
+    """A command in this process; whatever ends it must be its own end or a message for the user."""
+    done = CliRunner().invoke(app, [*words, "--runs-dir", str(runs)], env={"COLUMNS": "200"})
+    error = done.exception
+    if error is not None and not isinstance(error, (SystemExit, UserError)):
+        raise AssertionError(f"rbp {' '.join(words)}: {type(error).__name__}: {error}") from error
+    assert "Traceback (most recent call last)" not in done.output
+    return done
+
+
+@pytest.fixture(name="rbp", scope="session")
+def rbp_fixture() -> Callable[..., Result]:
+    return rbp
+
+
+@pytest.fixture
+def new_job(settings: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    """Make a job; whatever is left of it ends with the test."""
+    made: list[Job] = []
+
+    def make(nproc: int, *words: str, runs: Path = tmp_path / "runs") -> Job:
+        made.append(Job(settings, runs, nproc, *words))
+        return made[-1]
+
+    yield make
+    for job in made:
+        for process in processes.processes_of(job.run):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGCONT)
+        processes.kill_all(job.run)
+
+
+@pytest.fixture(scope="session")
+def reference(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Job]:
+    """The job of so many processes that nobody has interrupted."""
+    made: dict[int, Job] = {}
+
+    def get(nproc: int) -> Job:
+        if nproc not in made:
+            made[nproc] = Job(settings, tmp_path_factory.mktemp("reference"), nproc)
+            made[nproc].start()
+        made[nproc].check_end("completed")
+        return made[nproc]
+
+    return get
+
+
+@pytest.fixture
+def draw(request: pytest.FixtureRequest) -> random.Random:
+    """The same numbers each time that a test is run."""
+    return random.Random(request.node.name)

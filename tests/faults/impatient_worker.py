@@ -1,0 +1,12 @@
+"""The worker, which notices after two seconds, instead of a minute, that training stands still."""
+
+import sys
+
+from rbp_engine.run import status
+from rbp_engine.train import journal, worker
+
+status.STALLED_AFTER_S = 2.0
+journal.HEARTBEAT_S = 0.5
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1]))

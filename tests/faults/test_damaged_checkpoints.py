@@ -1,0 +1,171 @@
+"""Checkpoints that somebody or something has damaged, each in its own way."""
+
+import hashlib
+import json
+import os
+import pickle
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoint import CheckpointError, Progress
+
+FILES = ("model.safetensors", "optimizer.pt", "rng-rank0.pt", "manifest.json")
+ABSURD = (-1, 0, 2**31, 2**63, 10**400, 1e308, float("nan"), float("inf"), "7", None, True, [], {}, [[1]], "\udcff")
+
+
+class Bomb:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def truncate(path: Path, draw: random.Random) -> None:
+    os.truncate(path, draw.randrange(path.stat().st_size))
+
+
+def flip_bits(path: Path, draw: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    for _ in range(draw.choice([1, 1, 20])):
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+
+
+def zero_a_block(path: Path, draw: random.Random) -> None:
+    """What some file systems leave after a power failure: the size is right."""
+    content = bytearray(path.read_bytes())
+    start = draw.randrange(len(content))
+    end = min(len(content), start + draw.choice([16, 512, 4096]))
+    content[start:end] = bytes(end - start)
+    path.write_bytes(content)
+
+
+def swap(path: Path, draw: random.Random) -> None:
+    path.write_bytes((path.parent / draw.choice([name for name in FILES if name != path.name])).read_bytes())
+
+
+def garbage(path: Path, draw: random.Random) -> None:
+    path.write_bytes(draw.randbytes(draw.choice([0, 1, 100, 10_000])))
+
+
+def nest(path: Path, draw: random.Random) -> None:
+    path.write_text(draw.choice(["[", '{"a":']) * draw.choice([100, 200_000]))
+
+
+def remove(path: Path, draw: random.Random) -> None:
+    path.unlink()
+    if draw.random() < 0.5:
+        path.mkdir()
+
+
+def bomb(path: Path, draw: random.Random) -> None:
+    value = draw.choice([Bomb(path.parents[2] / "boom"), {"optimizer": Bomb(path.parents[2] / "boom"), "extra": {}}])
+    if draw.random() < 0.5:
+        path.write_bytes(pickle.dumps(value, protocol=draw.choice([0, 2, 4])))
+    else:
+        torch.save(value, path, _use_new_zipfile_serialization=draw.random() < 0.5)
+
+
+def other_values(path: Path, draw: random.Random) -> None:
+    """What torch loads without complaint, and is not what was saved there."""
+    if path.suffix == ".json":
+        return absurd_manifest(path, draw)
+    state = torch.load(path, weights_only=True) if path.suffix == ".pt" else {}
+    if isinstance(state, dict) and state:
+        key = draw.choice(sorted(state))
+        state = draw.choice(
+            [{**state, key: draw.choice(ABSURD[:-1])}, {k: v for k, v in state.items() if k != key}, []]
+        )
+    torch.save(state, path)
+    return None
+
+
+def absurd_manifest(path: Path, draw: random.Random) -> None:
+    path = path.parent / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest[draw.choice(sorted(manifest))] = draw.choice(ABSURD)
+    path.write_text(json.dumps(manifest))
+
+
+def match_manifest(path: Path) -> None:
+    """Whoever can send a checkpoint can compute a sha256."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        for name in manifest["files"]:
+            content = (path / name).read_bytes()
+            manifest["files"][name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        (path / "manifest.json").write_text(json.dumps(manifest))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
+
+
+DAMAGES: tuple[Callable[[Path, random.Random], Any], ...] = (
+    truncate, flip_bits, zero_a_block, swap, garbage, nest, remove, bomb, other_values, absurd_manifest
+)  # fmt: skip
+
+
+def make_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+
+
+def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two checkpoints, of steps 10 and 20."""
+    folder = tmp_path_factory.mktemp("pristine")
+    model = make_network()
+    optimizer = make_optimizer(model)
+    for step in (10, 20):
+        model(torch.randn(4, 4)).square().mean().backward()
+        optimizer.step()
+        checkpoint.save(folder, model, optimizer, Progress(step, 1, 2), {"sums": torch.ones(3)}, experiment="e")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_of_a_damaged_checkpoint_comes_a_message_or_the_one_before_and_no_foreign_code_runs(
+    pristine: Path, tmp_path: Path, draw: random.Random, trials: int
+) -> None:
+    passed_over = refused = harmless = 0
+    for trial in range(4 * trials):
+        folder = tmp_path / str(trial) / "checkpoints"
+        shutil.copytree(pristine, folder)
+        damage, name = DAMAGES[trial % len(DAMAGES)], draw.choice(FILES)
+        told = f"trial {trial}: {damage.__name__} {name}"
+        damage(folder / "step-00000020" / name, draw)
+        if name != "manifest.json" and draw.random() < 0.5:
+            match_manifest(folder / "step-00000020")
+        found, skipped = checkpoint.find_newest(folder)
+        assert found is not None, told
+        if found.path.name == "step-00000010":
+            assert len(skipped) == 1 and "step-00000020" in skipped[0] and len(skipped[0]) < 300, (told, skipped)
+            passed_over += 1
+        model = make_network()
+        try:
+            checkpoint.load(found, model, make_optimizer(model))
+            harmless += found.path.name == "step-00000020"
+        except CheckpointError as error:
+            assert found.path.name == "step-00000020" and "step-00000020" in str(error), told
+            refused += 1
+        except Exception as error:
+            raise AssertionError(f"{told}: {type(error).__name__}: {error}") from error
+        assert not (tmp_path / str(trial) / "boom").exists() and not (tmp_path / "boom").exists(), told
+        best = checkpoint.find_best(folder)
+        assert best is None
+    assert passed_over and refused
+    assert harmless < trials, "most damages must do harm, or they show nothing"

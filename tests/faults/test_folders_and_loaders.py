@@ -1,0 +1,111 @@
+"""Folders that can no longer be written or are gone, and loader workers that fail."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.run import control, launch, processes
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import judge
+
+NewJob = Callable[..., Any]
+# Images that a rank can read and a loader worker cannot, from the 41st on.
+BROKEN_SET = """
+import os
+import torch
+from rbp_engine.data.fake import fake
+from rbp_engine.data.splits import DataSplits, Images
+
+PARENT = os.getpid()
+READ = []
+
+class Pixels(torch.Tensor):
+    def __getitem__(self, index):
+        if os.getpid() != PARENT:
+            READ.append(index)
+            if len(READ) > 40:
+                raise RuntimeError("page 7 is missing")
+        return super().__getitem__(index)
+
+def broken():
+    splits = fake(shape=(3, 8, 8), classes=4, train_size=96, test_size=24)
+    images = Images(splits.train.pixels.as_subclass(Pixels), splits.train.labels)
+    return DataSplits(images, splits.test, splits.classes, splits.mean, splits.deviation)
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, in memory, that can be made read-only."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "rbp-test", str(folder)], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"these tests may not mount a file system: {done.stderr.decode().strip()}")
+    yield folder
+    for path in folder.iterdir():
+        processes.kill_all(RunDirectory(path))
+    subprocess.run(["umount", str(folder)], check=True, timeout=60)
+
+
+def remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+
+
+def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJob, disk: Path, rbp: Any) -> None:
+    """Nothing can be begun or asked for there; what there is can be read."""
+    job = new_job(1, runs=disk)
+    job.start()
+    job.wait_for_start()
+    control.stop(job.run)
+    job.check_end("stopped")
+    saved = job.saved_step
+    remount(disk, "ro")
+    try:
+        with pytest.raises(RunError, match="Read-only file system"):
+            new_job(1, runs=disk)
+        with pytest.raises(RunError, match=r"cannot start .*Read-only file system"):
+            launch.start(job.run)
+        assert "Read-only file system" in str(rbp(disk, "runs", "rm", "--now", "-y", job.run.id).exception)
+        assert "Read-only file system" in str(rbp(disk, "runs", "note", job.run.id, "x").exception)
+        assert judge(job.run).status == "stopped" and job.saved_step == saved
+        assert job.run.id in rbp(disk, "ls", "--json").output
+    finally:
+        remount(disk, "rw")
+    job.start()
+    job.check_end("completed")
+
+
+def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_come_back(new_job: NewJob, rbp: Any) -> None:
+    job = new_job(2, "epochs=5000")
+    job.start()
+    job.wait_for_start()
+    runs = job.run.path.parent
+    while runs.exists():
+        shutil.rmtree(runs, ignore_errors=True)  # something may be written at this moment
+    job.wait_until(lambda: not processes.processes_of(job.run))
+    job.process.wait(60)
+    assert not runs.exists()
+    assert judge(job.run).status == "lost"
+    assert f"no run '{job.run.id}'" in str(rbp(runs, "runs", "show", job.run.id).exception)
+    assert rbp(runs, "ls", "--json").output.strip() == "[]"
+    for act in (launch.start, control.stop, control.kill):
+        with pytest.raises(RunError):
+            act(job.run)
+
+
+def test_an_exception_in_a_loader_worker_fails_the_run_with_its_own_words(
+    new_job: NewJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sets.py").write_text(BROKEN_SET)
+    monkeypatch.chdir(tmp_path)
+    job = new_job(2, "data.name=sets.py:broken", "data.args={}", "data.size=0")
+    job.start()
+    verdict = job.check_end("failed")
+    said = "RuntimeError: page 7 is missing (in a process that reads images)"
+    assert verdict.reason.removeprefix("process 1: ") == said

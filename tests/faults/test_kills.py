@@ -1,0 +1,139 @@
+"""Runs that are killed, stopped and preempted again and again come out as the one that nobody has touched."""
+
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle, islice
+from typing import Any
+
+import psutil
+import pytest
+
+from rbp_engine.run import control
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.status import judge
+
+NewJob = Callable[..., Any]
+STEPS = 6  # of an epoch
+
+
+def starting(job: Any, draw: random.Random) -> None:
+    time.sleep(draw.uniform(0.0, 3.0))
+
+
+def training(job: Any, draw: random.Random) -> None:
+    job.wait_for_start()
+    time.sleep(draw.uniform(0.0, 1.0))
+
+
+def in_mid_epoch(job: Any, draw: random.Random) -> None:
+    """Somewhere behind a checkpoint that lies between the ends of an epoch, most likely."""
+    job.wait_for_start()
+    time.sleep(draw.uniform(0.0, 0.5))
+    job.run.checkpoint_request.touch()
+    job.wait_until(lambda: not job.run.checkpoint_request.exists() or not judge(job.run).live)
+    time.sleep(draw.uniform(0.0, 0.3))
+
+
+def validating(job: Any, draw: random.Random) -> None:
+    """The summary is written when the last step of an epoch is done."""
+    job.wait_for_start()
+    first = job.summary.step
+    job.wait_until(lambda: not judge(job.run).live or (job.summary.step > first and job.summary.step % STEPS == 0))
+    time.sleep(draw.uniform(0.0, 0.05))
+
+
+def saving(job: Any, draw: random.Random) -> None:
+    job.wait_for_start()
+    job.wait_until(lambda: list(job.run.checkpoints.glob("*.tmp")) or not judge(job.run).live)
+    time.sleep(draw.uniform(0.0, 0.02))
+
+
+# Whom to kill, and the status and words that the run must end with.
+Victim = tuple[psutil.Process, str, str]
+
+
+def worker(job: Any, draw: random.Random) -> Victim:
+    """The single process of a run, or the launcher of several."""
+    return psutil.Process(job.process.pid), "lost", "gone without a word"
+
+
+def rank(job: Any, draw: random.Random) -> Victim:
+    chosen = draw.choice(job.ranks())
+    number = chosen.environ()["RANK"]
+    return chosen, "killed", f"process {number} was ended by signal 9 (SIGKILL: probably out of memory)"
+
+
+def loader(job: Any, draw: random.Random) -> Victim:
+    """One of the processes that read images."""
+    return draw.choice(job.loaders()), "failed", "a process that reads images was killed"
+
+
+def kill(job: Any, draw: random.Random, moment: Any, find: Callable[..., Victim]) -> str:
+    """SIGKILL; the status that it has come to. There may be nobody to kill at that moment: then a little later."""
+    moment(job, draw)
+    status = words = ""
+    while judge(job.run).live and not status:
+        with contextlib.suppress(psutil.Error, IndexError, KeyError):
+            process, expected, words = find(job, draw)
+            process.kill()
+            status = expected
+    verdict = job.check_end("completed", status or "completed")
+    assert verdict.status == "completed" or words in verdict.reason, (verdict, words)
+    return str(verdict.status)
+
+
+def preempt(job: Any, draw: random.Random) -> str:
+    """As a scheduler does it: a signal to the worker, or to the launcher of several."""
+    draw.choice([training, saving])(job, draw)
+    job.process.send_signal(draw.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]))
+    return check_saved(job, "preempted")
+
+
+def stop(job: Any, draw: random.Random) -> str:
+    draw.choice([training, saving])(job, draw)
+    if judge(job.run).live:
+        with contextlib.suppress(RunError):  # it has just ended
+            control.stop(job.run)
+    return check_saved(job, "stopped")
+
+
+def check_saved(job: Any, expected: str) -> str:
+    status: str = job.check_end(expected, "completed").status
+    assert status == "completed" or job.saved_step == job.summary.step > 0
+    return status
+
+
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupted_one(
+    nproc: int, reference: Any, new_job: NewJob, draw: random.Random, trials: int
+) -> None:
+    """Three in five kills are of runs of one process. A run that is done before is checked, and another one taken."""
+    kills = [
+        partial(kill, moment=moment, find=victim)
+        for moment in (starting, training, in_mid_epoch, validating, saving)
+        for victim in ((worker, loader) if nproc == 1 else (worker, rank, loader, rank))
+        if moment in (training, in_mid_epoch) or victim is worker or (victim is rank and moment is not starting)
+    ]
+    draw.shuffle(kills)
+    count = trials * 3 // 5 if nproc == 1 else trials * 2 // 5
+    acts = [*islice(cycle(kills), count), *[preempt, stop] * max(1, trials // 10)]
+    draw.shuffle(acts)
+    job, saved = new_job(nproc), 0
+    while acts:
+        job.start()
+        status = acts[-1](job, draw)
+        job.check_prefix(reference(nproc))
+        if status == "completed":
+            job.check_same(reference(nproc))
+            job, saved = new_job(nproc), 0
+            continue
+        acts.pop()
+        assert job.saved_step >= saved, "never older than the one before"
+        saved = job.saved_step
+    job.start()
+    job.check_end("completed")
+    job.check_same(reference(nproc))

@@ -1,0 +1,165 @@
+"""Several people and programs at one run, and programs that die over it."""
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.run import processes
+from rbp_engine.run.events import EventReader, RunStart
+from rbp_engine.run.status import judge
+
+NewJob = Callable[..., Any]
+LONG = ("epochs=5000", "train.checkpoint_every=1 h")
+COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
+# Waits until all of its kind are there, so that they act at the same moment.
+AT_ONCE = """
+import sys, time
+from pathlib import Path
+from rbp_engine.run import control, launch
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory
+act = {"resume": launch.start, "stop": control.stop, "kill": control.kill}[sys.argv[2]]
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    act(RunDirectory(Path(sys.argv[1])))
+    print("done")
+except RunError as error:
+    print("refused:", error)
+"""
+
+DASHBOARD = """
+import sys, threading
+from pathlib import Path
+from rbp_engine.run import launch
+from rbp_engine.run.layout import RunDirectory
+from rbp_tui.dashboard.app import Dashboard
+run = RunDirectory(Path(sys.argv[1]))
+threading.Thread(target=launch.start, args=[run]).start()
+Dashboard(run.path.parent).run()
+"""
+
+
+def rbp(job: Any, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*COMMAND, *words, "--runs-dir", str(job.run.path.parent)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def at_once(job: Any, *acts: str) -> list[str]:
+    """What became of each of these acts on the run, begun at the same moment by processes of their own."""
+    command = [sys.executable, "-c", AT_ONCE, str(job.run.path)]
+    managers = [
+        subprocess.Popen(
+            [*command, act], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for act in acts
+    ]
+    for manager in managers:
+        assert manager.stdout is not None and manager.stdout.readline() == "ready\n"
+    with ThreadPoolExecutor(len(acts)) as pool:
+        told = list(pool.map(lambda manager: manager.communicate("go\n", timeout=180), managers))
+    assert all(err == "" for _, err in told), told
+    return [out.strip() for out, _ in told]
+
+
+def starts(job: Any) -> list[int]:
+    """The attempts that have begun, as rank 0 tells it."""
+    return [event.attempt for event in EventReader(job.run.events()).poll() if isinstance(event.body, RunStart)]
+
+
+def test_a_run_of_two_is_stopped_watched_and_resumed_by_others_after_its_starter_was_killed(
+    new_job: NewJob, reference: Any
+) -> None:
+    """The stop returns within a step, a save and 5 s, the checkpoint written, while loader workers are at work."""
+    job = new_job(2)
+    first = rbp(job, "resume", job.run.id)  # the first start of a run that is there already
+    job.wait_until(lambda: job.run.events().exists())
+    job.wait_for_start()
+    first.kill()
+    first.communicate(timeout=60)
+    assert judge(job.run).live
+
+    watcher = rbp(job, "watch", job.run.id)
+    asked = time.monotonic()
+    stopper = rbp(job, "stop", job.run.id)
+    _, told = stopper.communicate(timeout=120)
+    took = time.monotonic() - asked
+    assert stopper.returncode == 0 and "stopped" in told, told
+    verdict = job.check_end("stopped")
+    assert job.saved_step == job.summary.step > 0 and f"saved at step {job.saved_step}" in verdict.reason
+    print(f"rbp stop took {took:.1f} s, the start of its interpreter included")
+    _, told = watcher.communicate(timeout=60)
+    assert watcher.returncode == 4 and f"rbp resume {job.run.id[-4:]}" in told, told
+
+    resumed = rbp(job, "resume", job.run.id)
+    resumed.communicate(timeout=180)
+    assert resumed.returncode == 0
+    job.check_end("completed")
+    job.check_same(reference(2))
+
+
+def test_two_who_resume_at_once_start_one_attempt_and_two_who_end_it_at_once_end_it_once(new_job: NewJob) -> None:
+    job = new_job(1, *LONG)
+    told = at_once(job, "resume", "resume", "resume")
+    assert sorted(text.split()[0].rstrip(":") for text in told) == ["done", "refused", "refused"], told
+    assert all("already" in text or "being started" in text for text in told if text != "done")
+    job.wait_for_start()
+    assert starts(job) == [1]
+    told = at_once(job, "stop", "stop")
+    assert "done" in told, told
+    job.check_end("stopped")
+
+    job.start()
+    job.wait_for_start()
+    told = at_once(job, "stop", "kill", "kill")
+    verdict = job.check_end("stopped", "killed")
+    assert "done" in told and all(text == "done" or "is not running, it is" in text for text in told), told
+    if verdict.status == "killed":
+        assert "killed by rbp kill" in verdict.reason
+
+    job.start()
+    job.wait_for_start()
+    saved = job.saved_step
+    told = at_once(job, "resume", "kill")
+    assert told[1] == "done", told
+    # The resume has come first and was refused, or second and has started another attempt.
+    if told[0] == "done":
+        job.wait_for_start()
+        at_once(job, "kill")
+    else:
+        assert "already" in told[0] or "still has process" in told[0], told
+    job.check_end("killed")
+    assert job.saved_step >= saved and starts(job) == sorted(set(starts(job)))
+
+
+def test_a_dashboard_that_is_killed_leaves_its_run_and_the_next_finds_it(new_job: NewJob, tmp_path: Path) -> None:
+    """A thread of it has started the run, as its launch form does, and its terminal goes away with it."""
+    job = new_job(1, *LONG)
+    master, slave = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "HOME": str(tmp_path)}
+    dashboard = subprocess.Popen(
+        [sys.executable, "-c", DASHBOARD, str(job.run.path)],
+        stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    while b"Presets" not in shown or not processes.processes_of(job.run):
+        shown += os.read(master, 65536)
+    dashboard.kill()
+    dashboard.wait(60)
+    os.close(master)
+    job.wait_for_start()
+    step = job.summary.step
+    job.wait_until(lambda: job.summary.step > step)
+    assert judge(job.run).status == "running"
+    told, _ = rbp(job, "stop", "last", "--json").communicate(timeout=120)
+    assert f'"id": "{job.run.id}"' in told and '"status": "stopped"' in told
+    job.check_end("stopped")

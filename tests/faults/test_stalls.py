@@ -1,0 +1,95 @@
+"""Processes that stand still, and clocks that are wrong."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.run import control, launch, processes, status
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.events import EventReader, WarningRaised
+from rbp_engine.run.layout import read_json, write_json
+from rbp_engine.run.status import judge
+
+NewJob = Callable[..., Any]
+LONG = ("epochs=5000", "train.checkpoint_every=1 h")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs stall after two seconds without a step, for their workers as for us."""
+    monkeypatch.setattr(launch, "WORKER", "impatient_worker")
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(status, "STALLED_AFTER_S", 2.0)
+
+
+def stalls(job: Any) -> list[str]:
+    """What each rank has warned of."""
+    return [
+        event.body.message
+        for rank in job.run.ranks_with_events()
+        for event in EventReader(job.run.events(rank)).poll()
+        if isinstance(event.body, WarningRaised) and "no step for" in event.body.message
+    ]
+
+
+def test_a_hung_collective_is_seen_with_the_stack_of_who_waits_goes_on_if_it_can_and_is_cleared_by_a_kill(
+    new_job: NewJob, impatient: None
+) -> None:
+    job = new_job(2, *LONG)
+    job.start()
+    job.wait_for_start()
+    job.wait_until(lambda: job.summary.step > 3)
+    _, second = job.ranks()
+    second.send_signal(signal.SIGSTOP)
+    job.wait_until(lambda: judge(job.run).status == "stalled")
+    assert "no step for" in judge(job.run).reason
+    [told] = job.wait_until(lambda: stalls(job))
+    stacks = Path(told.split(" is in ")[1]).read_text()
+    assert "most recent call first" in stacks and "trainer.py" in stacks
+    hung = job.summary.step
+
+    second.send_signal(signal.SIGCONT)
+    job.wait_until(lambda: job.summary.step > hung + 3)
+    assert judge(job.run).status == "running"
+
+    second.send_signal(signal.SIGSTOP)
+    job.wait_until(lambda: judge(job.run).status == "stalled")
+    with pytest.raises(RunError, match=f"has not stopped within 1 s: rbp kill {job.run.id}"):
+        control.stop(job.run, patience_s=1.0)
+    assert control.kill(job.run).status == "killed"
+    job.check_end("killed")
+
+
+def test_a_worker_that_is_stopped_is_lost_to_its_readers_until_it_goes_on_whatever_the_clock_says(
+    new_job: NewJob,
+) -> None:
+    job = new_job(1, *LONG)
+    job.start()
+    job.wait_for_start()
+    job.wait_until(lambda: job.summary.step > 3)
+    job.ranks()[0].send_signal(signal.SIGSTOP)
+    before = job.summary.step
+    verdict = judge(job.run, now=time.time() + 40)
+    assert verdict.status == "lost" and f"but process {job.process.pid} is there" in verdict.reason
+    with pytest.raises(RunError, match="running already"):
+        launch.start(job.run)
+    job.ranks()[0].send_signal(signal.SIGCONT)
+    job.wait_until(lambda: job.summary.step > before)
+
+    for now in (time.time() - 86_400, 0.0):  # the clock of who looks is behind that of who writes
+        assert judge(job.run, now=now).status == "running"
+    # Where a clock is set, so are the start times of all processes, but not what has been written down of them.
+    described = read_json(job.run.run_json)
+    described["attempts"][-1]["pid_started"] += 86_400
+    write_json(job.run.run_json, described)
+    assert judge(job.run).status == "running"
+    with pytest.raises(RunError, match="running already"):
+        launch.start(job.run)
+    assert control.stop(job.run).status == "stopped"
+    job.check_end("stopped")
+    assert not processes.processes_of(job.run)

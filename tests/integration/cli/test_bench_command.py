@@ -1,0 +1,79 @@
+"""`rbp bench` as a user runs it: processes that take turns, a table, a document, a figure."""
+
+import contextlib
+import json
+import signal
+import time
+
+import psutil
+
+
+def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
+    words = ["digits", "batch=8", "run.device=cpu", "--methods", "rate_m", "--timesteps", "2", "--repeats", "1"]
+    done = rbp("bench", *words, "--against", "spikingjelly", "-o", "rows.json", "-o", "cost.svg")
+    assert "T = 2" in done.stdout and "rate_M fp32" in done.stdout
+    assert (rbp.folder / "cost.svg").read_text().startswith("<?xml")
+    document = json.loads((rbp.folder / "rows.json").read_text())
+    assert (document["preset"], document["network"], document["batch"]) == ("digits", "convnet", 8)
+    bptt, ours = document["rows"]
+    assert (bptt["method"], bptt["time"], bptt["memory"]) == ("spikingjelly", 1.0, 1.0)
+    assert (ours["method"], ours["timesteps"], ours["device"], ours["problem"]) == ("rate_m", 2, "cpu", "")
+    assert ours["time"] == ours["seconds"] / bptt["seconds"] and ours["samples_per_s"] == 8 / ours["seconds"]
+    assert ours["saved"] < bptt["saved"] and 3 < ours["units"] <= 4 and ours["floor"] is None
+
+
+def test_what_cannot_be_measured_is_said_and_the_rest_is_shown(rbp, write):
+    write("nets.py", "def net(**_):\n    raise OSError('no weights')\n")
+    words = [
+        "digits",
+        "arch=nets.py:net",
+        "run.device=cpu",
+        "--methods",
+        "rate_m",
+        "--timesteps",
+        "1",
+        "--repeats",
+        "1",
+    ]
+    done = rbp("bench", *words, "--against", "", "--json", code=1)
+    assert "nets.py line 2: OSError: no weights" in done.stderr
+    assert json.loads(done.stdout)["rows"][0]["problem"] == "nets.py line 2: OSError: no weights"
+
+
+def test_wrong_words_are_refused_before_anything_is_measured(rbp):
+    assert "method.name" in rbp("bench", "digits", "--methods", "rate_x", code=2).stderr
+    assert "whole numbers" in rbp("bench", "--timesteps", "two", code=2).stderr
+    assert "spikingjelly" in rbp("bench", "--against", "torch", code=2).stderr
+    assert "must end in" in rbp("bench", "-o", "cost.gif", code=2).stderr
+
+
+def measuring(bench):
+    """The processes of a benchmark that take training steps."""
+    found = []
+    for child in psutil.Process(bench.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] if "rbp_engine.bench.step" in child.cmdline() else []
+    return found
+
+
+def test_ctrl_c_leaves_no_process_behind(rbp):
+    bench = rbp.start("bench", "digits", "run.device=cpu", "--methods", "rate_m,rate_s", "--timesteps", "4")
+    deadline = time.monotonic() + 60
+    while not (children := measuring(bench)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    bench.send_signal(signal.SIGINT)
+    bench.communicate(timeout=30)
+    assert children
+    assert bench.returncode == 130
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_what_the_loader_of_a_preset_gives(rbp):
+    document = rbp.json("bench", "--data", "digits", "data.crop_padding=1", "run.device=cpu", "--repeats", "1")
+    training, evaluation = document["rates"]
+    assert (training["kind"], training["augmentation"], evaluation["augmentation"]) == (
+        "digits",
+        "training",
+        "evaluation",
+    )
+    assert training["images_per_s"] > 0 and training["per_core"] > 0

@@ -1,0 +1,24 @@
+"""`rbp cost` as a user runs it."""
+
+CPU = ["run.device=cpu", "--seconds", "0.2"]
+
+
+def test_the_cost_of_a_preset_is_predicted_and_nothing_is_kept(rbp):
+    cost = rbp.json("cost", "digits", "epochs=3", *CPU)
+    assert (cost["device"], cost["fits"], cost["notes"]) == ("cpu", True, [])
+    assert (cost["steps_per_epoch"], cost["epochs"], cost["batch"], cost["timesteps"]) == (23, 3, 64, 4)
+    assert cost["epoch_s"] > 23 * cost["step_s"] and cost["total_s"] > 3 * cost["epoch_s"]
+    assert 100 * 2**20 < cost["memory"] < cost["memory_limit"]
+    assert not rbp.runs.exists()
+
+
+def test_a_dry_run_says_the_cost_where_it_is_asked_to_also_of_data_that_is_not_here(rbp):
+    words = ["cifar100-vgg11", "T=2", "arch=convnet", "data.auto_augment=false", "run.device=cpu"]
+    printed = rbp.json("train", *words, "--dry-run", "--cost")
+    assert printed["preset"]["data"]["name"] == "cifar100"
+    assert printed["cost"]["notes"] == ["cifar100 is not here: random images of its shape stand in for it"]
+    assert printed["cost"]["steps_per_epoch"] == 391
+
+
+def test_a_wrong_preset_is_refused_before_anything_is_measured(rbp):
+    assert "batch" in rbp("cost", "digits", "bach=2", code=2).stderr

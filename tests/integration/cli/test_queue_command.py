@@ -1,0 +1,131 @@
+"""`rbp train --seeds` and `rbp queue`: several runs, one command, and what waits."""
+
+import json
+import signal
+import time
+from collections import defaultdict
+
+import pytest
+
+QUICK = ("digits", "T=1", "epochs=1", "batch=256")
+LONG = ("digits", "T=1", "epochs=500", "batch=256")
+
+
+@pytest.fixture
+def slots(rbp):
+    """Say how many runs may share the CPU."""
+
+    def write(number):
+        settings = rbp.folder / ".config" / "rbp"
+        settings.mkdir(parents=True, exist_ok=True)
+        (settings / "machine.toml").write_text(f"cpu_slots = {number}\n")
+
+    return write
+
+
+def summaries(rbp):
+    """The summaries of the runs by their seeds."""
+    found = [json.loads(path.read_text()) for path in rbp.runs.glob("*/summary.json")]
+    return {summary["seed"]: summary for summary in found}
+
+
+def wait_for(condition, timeout=90):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_a_run_for_each_seed_each_on_a_slot_of_its_own_with_all_their_events_on_stdout(rbp, slots):
+    slots(2)
+    done = rbp("train", *QUICK, "--seeds", "1,2,3", "--json")
+    ids = {summary["id"]: seed for seed, summary in summaries(rbp).items()}
+    assert sorted(ids.values()) == [1, 2, 3]
+    assert {summary["status"] for summary in summaries(rbp).values()} == {"completed"}
+    assert len({summary["experiment"] for summary in summaries(rbp).values()}) == 1
+    assert done.stderr == ""
+
+    events = defaultdict(list)
+    for line in done.stdout.splitlines():
+        event = json.loads(line)
+        events[event.pop("run")].append(event)
+    for run_id, told in events.items():
+        assert told == [json.loads(line) for line in (rbp.runs / run_id / "events" / "rank0.jsonl").open()]
+    spans = sorted((told[0]["t"], told[-1]["t"]) for told in (events[run_id] for run_id in ids))
+    assert spans[2][0] > min(spans[0][1], spans[1][1])  # the third had to wait for one of the others
+    wait_for(lambda: rbp.json("queue") == [])
+
+
+def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp, slots):
+    slots(1)
+    first, second, third = rbp("train", *LONG, "--seeds", "1,2,3", "--detach").stdout.split()
+    wait_for(lambda: summaries(rbp)[1]["step"] > 0)
+    known = rbp.json("queue")
+    assert [(place["id"], place["position"], place["status"]) for place in known] == [
+        (first, None, "running"),
+        (second, 1, "queued"),
+        (third, 2, "queued"),
+    ]
+    assert known[0]["devices"] == ["cpu 0"]
+    assert known[1]["held"] == {"cpu 0": first}
+    assert known[2]["behind"] == [second]
+    told = [line.rstrip() for line in rbp("queue").stdout.splitlines()]
+    assert told[1].endswith("on cpu 0")
+    assert told[2].endswith(f"{first[-4:]} has cpu 0")
+    assert told[3].endswith(f"behind {second[-4:]}")
+    assert [record["status"] for record in rbp.json("ls")] == ["running", "queued", "queued"]
+
+    assert rbp.json("stop", second) == {
+        "id": second,
+        "status": "stopped",
+        "reason": "never started: taken out of the queue",
+    }
+    rbp("queue", "rm", third)
+    assert [place["id"] for place in rbp.json("queue")] == [first]
+    assert "is not queued, it is running" in rbp("queue", "rm", first, code=2).stderr
+
+    rbp("resume", third, "--detach")
+    assert rbp.json("ls", "status:queued")[0]["id"] == third
+    rbp("kill", third)
+    assert rbp.json("stop", first)["status"] == "stopped"
+    wait_for(lambda: rbp.json("queue") == [])
+
+
+def test_a_schedulers_signal_ends_what_runs_as_preempted_and_takes_out_what_waits(rbp, slots):
+    slots(1)
+    process = rbp.start("train", *LONG, "--seeds", "1,2")
+    wait_for(lambda: len(summaries(rbp)) == 2 and summaries(rbp)[1]["step"] > 0)
+    process.send_signal(signal.SIGTERM)
+    out, talk = process.communicate(timeout=90)
+    assert process.returncode == 4
+    assert [summaries(rbp)[seed]["status"] for seed in (1, 2)] == ["preempted", "stopped"]
+    assert f"{summaries(rbp)[1]['id'][-4:]} seed 1: started on cpu" in out
+    assert "preempted" in talk and "never started" in talk
+
+
+def test_a_job_that_is_started_again_goes_on_with_its_run_through_the_queue(rbp, slots):
+    slots(1)
+    job = ("train", *LONG, "--id", "night-1", "--resume-or-start", "--gpus", "none", "--detach")
+    assert rbp(*job).stdout == "night-1\n"
+    wait_for(lambda: summaries(rbp)[1]["step"] > 0)
+    rbp("stop", "night-1")
+    rbp(*job)
+    wait_for(lambda: summaries(rbp)[1]["attempt"] == 2)
+    assert rbp.json("queue")[0]["devices"] == ["cpu 0"]
+    assert json.loads((rbp.runs / "night-1" / "run.json").read_text())["dispatch"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--seeds", "1,1"), "different whole numbers"),
+        (("--seeds", "1,two"), "different whole numbers"),
+        (("--seeds", "1,2", "seed=3"), "leave one of them out"),
+        (("--seeds", "1,2", "--id", "mine"), "--id names one run"),
+        (("--seeds", "1", "--gpus", "0"), "no NVIDIA card here; --gpus none trains on the CPU"),
+        (("--gpus", "some"), "expected auto, none, or cards"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused_and_nothing_is_made(rbp, words, message):
+    assert message in " ".join(rbp("train", *QUICK, *words, code=2).stderr.replace("│", " ").split())
+    assert not rbp.runs.exists()

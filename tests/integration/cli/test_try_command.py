@@ -1,0 +1,43 @@
+"""`rbp try` as a user runs it; what it finds out is tested beside `bench/inspection.py`."""
+
+NETS = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, *, num_classes, in_channels, neuron, activation=None):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 4, 3, padding=1)
+        self.neuron = neuron()
+        self.activation = getattr(torch, activation) if activation else None
+        self.head = nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        x = self.neuron(self.conv(x)).mean((2, 3))
+        return self.head(self.activation(x) if self.activation else x)
+"""
+TRY = ["try", "nets.py:Net", "--input", "1,8,8", "--classes", "3", "--batch", "4", "run.device=cpu"]
+
+
+def test_a_network_that_can_be_trained_is_told_what_it_costs(rbp, write):
+    write("nets.py", NETS)
+    found = rbp.json(*TRY, "T=2")
+    assert (found["missing"], found["neuron_layers"], found["parameters"]) == ([], 1, 55)
+    assert [layer["layer"] for layer in found["layers"]] == ["conv", "head"]
+    assert [method["method"] for method in found["methods"]] == ["bptt", "rate_m", "rate_s"]
+    for method in found["methods"]:
+        assert method["seconds"] > 0 and method["largest_batch"] > 4 and method["largest_timesteps"] != 0
+
+
+def test_operations_without_a_rule_are_named_with_what_to_do(rbp, write):
+    write("nets.py", NETS)
+    done = rbp(*TRY, "model.args.activation=relu", code=1)
+    assert "the network (Net)" in done.stdout and "put a neuron there" in done.stdout
+
+
+def test_what_is_wrong_with_the_words_is_said(rbp, write):
+    write("nets.py", NETS)
+    assert "cannot read nots.py" in rbp("try", "nots.py:Net", code=2).stderr
+    assert "Did you mean 'Net'" in rbp("try", "nets.py:Nat", code=2).stderr
+    assert "channels, height and width" in rbp("try", "nets.py:Net", "--input", "3x32", code=2).stderr

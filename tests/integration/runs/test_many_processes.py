@@ -1,0 +1,136 @@
+"""Real runs of two processes under torchrun."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rbp_engine.run import control, launch, processes
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.events import ErrorRaised, EventReader, Metrics, RunStart, System, WarningRaised, read_events
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.logs import log_files
+from rbp_engine.run.resources import Resources
+from rbp_engine.run.summary import read_summary
+
+NewRun = Callable[..., RunDirectory]
+TWO = Resources(processes=2)
+SYNCHRONISED = "train.sync_bn=true"
+
+
+@pytest.fixture(scope="session")
+def two_process_reference(reference: RunDirectory) -> RunDirectory:
+    """The reference run again, its batches shared by two processes."""
+    from rbp_engine.preset import load_preset
+
+    folder = reference.path.parent.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RBP_CONFIG", str(folder / "config"))
+        run = launch.create(load_preset(str(folder / "tiny.toml"), [SYNCHRONISED]), folder / "runs")
+        launch.start(run, TWO)
+        return run
+
+
+def step_of(run: RunDirectory) -> int:
+    summary = read_summary(run)
+    return 0 if summary is None else summary.step
+
+
+def test_two_processes_with_synchronised_batch_norm_train_as_one_does(
+    reference: RunDirectory, two_process_reference: RunDirectory, look: Any
+) -> None:
+    verdict = look.end(two_process_reference)
+    assert verdict.status == "completed", (verdict, log_files(two_process_reference)["0"][1].read_text())
+    ours, theirs = look.story(two_process_reference), look.story(reference)
+    assert [(entry["kind"], entry["step"]) for entry in ours] == [(entry["kind"], entry["step"]) for entry in theirs]
+    # Sums in another order round otherwise, and a spike more or less makes more of it as training goes on.
+    first = [entry["loss"] for entry in ours if entry["step"] <= 12]
+    torch.testing.assert_close(first, [entry["loss"] for entry in theirs if entry["step"] <= 12], rtol=1e-4, atol=0)
+    assert abs(ours[-1]["top1"] - theirs[-1]["top1"]) < 0.06 and ours[-1]["samples"] == theirs[-1]["samples"] == 360
+    assert look.newest(two_process_reference).world_size == 2
+
+
+def test_every_rank_tells_its_own_memory_and_step_time_and_names_its_log(
+    two_process_reference: RunDirectory, look: Any
+) -> None:
+    look.end(two_process_reference)
+    for rank in (0, 1):
+        events = EventReader(two_process_reference.events(rank)).poll()
+        assert {event.rank for event in events} == {rank}
+        [start] = [event.body for event in events if isinstance(event.body, RunStart)]
+        assert (start.world_size, start.exact, start.steps_per_epoch) == (2, True, 12)
+        [system, *_] = [event.body for event in events if isinstance(event.body, System)]
+        assert system.rss > 0 and system.step_ms >= system.data_ms >= 0
+        out, err = log_files(two_process_reference)[str(rank)]
+        assert "started on cpu" in out.read_text() and err.read_text() == ""
+    assert not [event for event in EventReader(two_process_reference.events(1)).poll() if event.body.kind == "metrics"]
+
+
+def test_a_stop_with_loader_workers_saves_and_leaves_nothing_and_another_number_of_processes_is_asked_about(
+    new_run: NewRun, look: Any
+) -> None:
+    run = new_run("epochs=500", "train.checkpoint_every=1 h", "data.augment_backend=pil", "data.workers=1")
+    launch.start(run, TWO)
+    look.first(run, RunStart)
+    look.wait_until(lambda: step_of(run) >= 3)
+    look.wait_until(lambda: len(processes.processes_of(run)) == 5)  # the launcher, two ranks, a worker of each
+    verdict = control.stop(run)
+    saved = look.newest(run)
+    assert (verdict.status, verdict.reason) == ("stopped", f"asked to stop, saved at step {saved.progress.step}")
+    look.wait_until(lambda: not processes.processes_of(run), patience_s=10)
+
+    with pytest.raises(RunError, match=r"trained by 2 processes, and 1 cannot .* use --nproc 2, or allow .* --inexact"):
+        launch.start(run, Resources())
+    launch.start(run, Resources(), inexact=True)
+    start = look.first(run, RunStart, attempt=2)
+    assert (start.step, start.body.exact, start.body.world_size) == (saved.progress.step, False, 1)
+    assert "1 processes go on where 2 were" in look.first(run, WarningRaised, attempt=2).body.message
+    look.first(run, Metrics, attempt=2)
+    assert control.kill(run).status == "killed"
+
+
+def test_the_error_of_the_process_that_failed_first_is_why_the_run_failed(
+    new_run: NewRun, look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one only sees that it is gone."""
+    (tmp_path / "sets.py").write_text(
+        "import os\nfrom rbp_engine.data.digits import digits\n"
+        "def mine():\n"
+        "    if os.environ['RANK'] == '1':\n        raise ValueError('page 7 is missing')\n"
+        "    return digits()\n"
+    )
+    monkeypatch.chdir(tmp_path)  # what a word of the command line names is relative to here
+    run = new_run("data.name=sets.py:mine")
+    launch.start(run, TWO)
+    verdict = look.end(run)
+    assert (verdict.status, verdict.reason) == ("failed", "process 1: ValueError: page 7 is missing")
+    [error] = [event.body for event in read_events(run.events(1)) if isinstance(event.body, ErrorRaised)]
+    assert "in mine" in error.traceback and not error.about_others
+    assert "page 7 is missing" in log_files(run)["1"][1].read_text()
+
+
+def test_two_nodes_with_the_same_command_train_one_run_and_a_signal_to_one_preempts_it_on_both(
+    new_run: NewRun, look: Any
+) -> None:
+    """Both on this host; left to itself, the other launcher would wait five minutes for the first."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = Resources(processes=1, nodes=2, rendezvous=f"localhost:{port}")
+    run = new_run("epochs=500", "train.checkpoint_every=1 h")
+    launchers = [launch.start(run, nodes), launch.start(run, nodes)]
+    with pytest.raises(RunError, match="already"):
+        launch.start(run, nodes)
+    assert look.first(run, RunStart).body.world_size == 2
+    os.kill(launchers[1].pid, signal.SIGTERM)
+    verdict = look.end(run)
+    assert verdict.status == "preempted" and look.newest(run).world_size == 2
+    for launcher in launchers:
+        launcher.wait(60)
+    assert processes.processes_of(run) == []

@@ -1,0 +1,306 @@
+"""Runs that wait for devices, the dispatcher that starts them, hooks and retries, with real processes and files.
+
+Most workers here have a damaged preset: they are real, and end before they have loaded torch.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run import claims, control, processes, queue
+from rbp_engine.run.devices import Device
+from rbp_engine.run.entries import attempts_of, entries, entry_of
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.events import CheckpointSaved, RunStart
+from rbp_engine.run.hooks import run_hooks
+from rbp_engine.run.host import host_directory, locked
+from rbp_engine.run.layout import RunDirectory, read_json
+from rbp_engine.run.resources import Resources
+from rbp_engine.run.status import Verdict, judge
+
+Submit = Callable[..., list[RunDirectory]]
+DAMAGED = ("run.device=cpu",)
+LONG = ("run.device=cpu", "T=1", "batch=256", "epochs=500", "train.checkpoint_every=1 epoch")
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Write a machine.toml, at first with one slot of the CPU. No dispatcher is left behind."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "config").mkdir()
+
+    def write(text: str) -> None:
+        (tmp_path / "config" / "machine.toml").write_text(f"cpu_slots = 1\n{text}")
+
+    write("")
+    yield write
+    with locked():
+        for entry in entries():
+            entry.path.unlink()
+    wait_for(lambda: queue.dispatcher_pid() is None)
+
+
+@pytest.fixture
+def occupant(tmp_path: Path) -> RunDirectory:
+    """A run that has the only slot of this machine."""
+    other = RunDirectory(tmp_path / "runs" / "other")
+    with locked():
+        assert claims.take(other, [Device("cpu-0")], 1) == ["cpu-0"]
+    return other
+
+
+def leave(occupant: RunDirectory) -> None:
+    with locked():
+        claims.release(occupant)
+
+
+@pytest.fixture
+def submit(tmp_path: Path, occupant: RunDirectory) -> Iterator[Submit]:
+    """Queue runs of `digits` behind the occupant, such as fail at once unless other words are given."""
+    made: list[RunDirectory] = []
+
+    def make(*seeds: int, words: tuple[str, ...] = DAMAGED, retries: int = 0) -> list[RunDirectory]:
+        runs = queue.submit(load_preset("digits", words), tmp_path / "runs", seeds, Resources(), retries)
+        for run in runs if words is DAMAGED else []:
+            run.preset_toml.write_text("[data\n")
+        made.extend(runs)
+        return runs
+
+    yield make
+    for run in made:
+        processes.kill_all(run)
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 90
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "what was waited for has not come"
+        time.sleep(0.02)
+    return value
+
+
+def settled(*runs: RunDirectory) -> list[str]:
+    """How the runs have ended, once the dispatcher is done with them."""
+    wait_for(lambda: all(entry_of(run) is None for run in runs))
+    return [judge(run).status for run in runs]
+
+
+def kill_dispatcher() -> None:
+    pid = queue.dispatcher_pid()
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: queue.dispatcher_pid() is None)
+
+
+def test_runs_wait_as_queued_and_are_started_one_after_the_other_when_the_slot_is_free(
+    submit: Submit, occupant: RunDirectory
+) -> None:
+    runs = submit(1, 2, 3)
+    wait_for(lambda: queue.dispatcher_pid())
+    time.sleep(1.2)  # long enough for a dispatcher that would start them
+    assert [judge(run) for run in runs] == [Verdict("queued", queue.WAITS)] * 3
+    assert [judge(run, now=time.time() + 1e6).live for run in runs] == [True] * 3  # waiting is never being lost
+    assert [entry.run for entry in entries()] == runs
+    leave(occupant)
+    assert settled(*runs) == ["failed"] * 3
+    begun = [read_json(run.run_json)["attempts"][0]["t"] for run in runs]
+    ended = [read_json(run.summary_json)["updated"] for run in runs]
+    assert begun[0] < ended[0] < begun[1] < ended[1] < begun[2]
+    assert claims.all_claims() == {}
+    wait_for(lambda: queue.dispatcher_pid() is None)  # it leaves when there is nothing to do
+
+
+def test_a_run_taken_out_of_the_queue_has_stopped_without_having_started_and_can_be_put_back(
+    submit: Submit, occupant: RunDirectory
+) -> None:
+    stopped, killed, asked, kept = submit(1, 2, 3, 4)
+    expected = Verdict("stopped", "never started: taken out of the queue")
+    assert control.stop(stopped) == expected
+    assert control.kill(killed) == expected
+    control.request_stop(asked)
+    assert judge(asked) == expected
+    assert [entry.run for entry in entries()] == [kept]
+    with pytest.raises(RunError, match="is not running, it is stopped"):
+        control.stop(stopped)
+    with pytest.raises(RunError, match="queued already"):
+        queue.begin(kept)
+    assert queue.begin(stopped) is None
+    assert judge(stopped).status == "queued"
+    assert [entry.run for entry in entries()] == [kept, stopped]
+    leave(occupant)
+    assert settled(kept, stopped) == ["failed"] * 2
+    assert [attempts_of(run) for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
+
+
+def test_a_dispatcher_that_is_killed_again_and_again_loses_nothing_and_starts_nothing_twice(
+    submit: Submit, occupant: RunDirectory
+) -> None:
+    runs = submit(*range(8))
+    leave(occupant)
+    moments = random.Random(7)
+    while entries():
+        queue.ensure_dispatcher()
+        time.sleep(moments.uniform(0.05, 1.6))
+        kill_dispatcher()
+    assert [judge(run).status for run in runs] == ["failed"] * 8
+    assert [len(read_json(run.run_json)["attempts"]) for run in runs] == [1] * 8
+    assert claims.stale_claims() == list(claims.all_claims())
+    last = submit(9)  # takes over what the killed ones have left
+    assert settled(*last) == ["failed"]
+    assert claims.all_claims() == {}
+
+
+def test_of_dispatchers_started_at_once_one_stays_and_each_run_is_started_once(
+    submit: Submit, occupant: RunDirectory
+) -> None:
+    runs = submit(1, 2)
+    kill_dispatcher()
+    for _ in range(4):
+        queue.ensure_dispatcher()
+    wait_for(lambda: queue.dispatcher_pid())
+    leave(occupant)
+    assert settled(*runs) == ["failed"] * 2
+    assert [attempts_of(run) for run in runs] == [1, 1]
+
+
+def test_a_run_whose_folder_cannot_be_made_takes_the_others_with_it(
+    tmp_path: Path, submit: Submit, occupant: RunDirectory
+) -> None:
+    with pytest.raises(RunError, match="exists already"):
+        queue.submit(load_preset("digits", DAMAGED), tmp_path / "runs", [1, 2], Resources(), run_id="mine")
+    assert entries() == [] and not (tmp_path / "runs" / "mine").exists()
+
+
+def test_a_run_that_needs_more_devices_than_there_are_is_refused_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"2 processes takes as many devices, and there is only: cpu 0"):
+        queue.submit(load_preset("digits", DAMAGED), tmp_path / "runs", [1], Resources(processes=2))
+    assert not (tmp_path / "runs").exists()
+
+
+HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
+
+
+def test_the_hooks_of_the_machine_run_once_at_the_end_of_an_attempt_in_the_environment_of_the_user(
+    submit: Submit, occupant: RunDirectory, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(f"[hooks]\non_end = '''{HOOK}'''\non_failure = 'echo failed'\n")
+    monkeypatch.setenv("SHELL_OF_THE_USER", "mine")
+    (run,) = submit(1)
+    monkeypatch.delenv("SHELL_OF_THE_USER")
+    leave(occupant)
+    settled(run)
+    verdict = judge(run)
+    log = run.control / "hook-1"
+    wait_for(lambda: log.exists() and "failed\n" in log.read_text().splitlines(keepends=True))
+    told = log.read_text()
+    assert f"on_end {run.id} failed mine\n{verdict.reason}\n{run.path.resolve()}\nexit code 3\n" in told
+    run_hooks(run, 1, verdict, ["on_end"])
+    assert log.read_text() == told
+
+    worker = queue.begin(run)  # from the queue it came, to the queue it goes
+    assert worker is None
+    settled(run)
+    wait_for(lambda: (run.control / "hook-2").exists())
+
+
+def test_a_run_that_is_started_at_once_has_its_hooks_too(
+    tmp_path: Path, new_run: Callable[..., RunDirectory], machine: Callable[[str], None]
+) -> None:
+    run = new_run()
+    run.preset_toml.write_text("[data\n")
+    worker = queue.begin(run)
+    assert worker is not None and worker.wait(60) == 1
+    assert entries() == [] and queue.dispatcher_pid() is None  # nothing to do, no dispatcher
+
+    machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
+    worker = queue.begin(run)
+    assert worker is not None and worker.wait(60) == 1
+    assert settled(run) == ["failed"]
+    log = run.control / "hook-2"
+    wait_for(lambda: log.exists() and "failed" in log.read_text().splitlines())
+
+
+def test_a_hook_that_hangs_is_ended_with_all_that_it_has_started(
+    tmp_path: Path, new_run: Callable[..., RunDirectory], machine: Callable[[str], None]
+) -> None:
+    machine("[hooks]\non_end = 'sleep 1000 & echo $!; wait'\n")
+    run = new_run()
+    run_hooks(run, 1, Verdict("completed", ""), ["on_end"], patience_s=0.5)
+    told = (run.control / "hook-1").read_text()
+    assert "it took longer than" in told
+    pid = int(told.splitlines()[1])
+    wait_for(lambda: processes.start_time(pid) is None)
+
+
+def test_a_run_that_is_killed_from_outside_starts_again_from_its_checkpoint_as_often_as_was_asked_for(
+    submit: Submit, occupant: RunDirectory, machine: Callable[[str], None], look: Any
+) -> None:
+    machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
+    (run,) = submit(1, words=LONG, retries=1)
+    leave(occupant)
+    wait_for(lambda: attempts_of(run) == 1)
+    look.first(run, CheckpointSaved)
+    kill_dispatcher()  # whoever comes next finds the run, and that it is to be started again
+    os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
+    queue.ensure_dispatcher()
+    wait_for(lambda: judge(run).status == "queued")
+    assert judge(run).reason.startswith("starts again, 1 of 1, after: the process is gone")
+    start = look.first(run, RunStart, attempt=2)
+    assert start.body.resumed_from is not None and start.step > 0
+    (fault,) = read_json(run.run_json)["faults"]
+    assert (fault["attempt"], fault["status"]) == (1, "lost")
+    assert claims.holder("cpu-0") == run.id
+    assert not (run.control / "hook-1").exists()  # it goes on: nothing has ended
+
+    os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
+    assert settled(run) == ["lost"]
+    assert attempts_of(run) == 2
+    log = run.control / "hook-2"
+    wait_for(lambda: log.exists() and "lost" in log.read_text().splitlines())
+
+
+def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_them_is_killed(
+    tmp_path: Path, look: Any
+) -> None:
+    (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
+    loaded = load_preset("digits", LONG)
+    (run,) = queue.submit(loaded, tmp_path / "runs", [], Resources(processes=2), retries=1)
+    try:
+        wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
+        assert [claims.holder(key) for key in ("cpu-0", "cpu-1")] == [run.id, run.id]
+        launcher = read_json(run.run_json)["attempts"][-1]["pid"]
+        psutil.Process(launcher).children()[1].kill()
+        wait_for(lambda: attempts_of(run) == 2)
+        (fault,) = read_json(run.run_json)["faults"]
+        assert "process 1 was ended by signal 9" in fault["reason"]
+        assert control.kill(run).status == "killed"
+        assert settled(run) == ["killed"]
+    finally:
+        processes.kill_all(run)
+
+
+def test_a_run_that_fails_by_itself_is_not_started_again(submit: Submit, occupant: RunDirectory) -> None:
+    (run,) = submit(1, retries=3)
+    leave(occupant)
+    assert settled(run) == ["failed"]
+    assert attempts_of(run) == 1
+
+
+def test_what_a_dispatcher_starts_belongs_to_no_other_run(
+    submit: Submit, occupant: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Submitted from a hook, say: the variables there name another run."""
+    for name in processes.MARKS:
+        monkeypatch.setenv(name, "x")
+    (run,) = submit(1)
+    entry = entry_of(run)
+    assert entry is not None and not set(entry.environment) & set(processes.MARKS)
+    assert host_directory().stat().st_mode & 0o077 == 0  # the environment may hold secrets

@@ -1,0 +1,100 @@
+"""The prediction from what was measured, without measuring."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.bench.cost import Cost, predict
+from rbp_engine.preset import load_preset
+from rbp_tui.cost_text import cost_lines, what_fits
+
+GIB = 2**30
+
+
+def told(**changes: Any) -> dict[str, Any]:
+    """What a whole measurement of digits could tell."""
+    whole = {"seconds": 0.02, "data_seconds": 0.002, "steps": 50}
+    return {
+        "device": "cpu", "limit": 8 * GIB, "data_is_here": True, "data_bytes": 0, "steps": 23, "evaluations": 6,
+        "startup_s": 2.0, "whole": whole, "memory_was_full": False, "points": [], "fetching_s": None,
+        "evaluation_s": 0.01, "end_s": 0.04, "peak": GIB,
+    } | changes  # fmt: skip
+
+
+def points(fixed: float, image: float, step: float, timesteps: int) -> list[dict[str, float]]:
+    """Small steps, whose memory lies in a plane and which take a second."""
+    measured = [(2, timesteps), (4, timesteps // 2), (4, timesteps)]
+    return [{"batch": b, "timesteps": t, "seconds": 1.0, "peak": fixed + b * (image + t * step)} for b, t in measured]
+
+
+def in_parts(timesteps: int, limit: float, **changes: Any) -> tuple[Any, dict[str, Any]]:
+    """A preset of 100 images, of which each takes 10 MB and 10 MB more at every timestep, over 1 GB."""
+    preset = load_preset("digits", ["batch=100", f"T={timesteps}"]).preset
+    measured = points(1e9, 1e7, 1e7, timesteps)
+    return preset, told(whole=None, points=measured, limit=limit, fetching_s=0.5, **changes)
+
+
+def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint() -> None:
+    cost = predict(load_preset("digits", ["epochs=10"]).preset, told())
+    assert cost.epoch_s == pytest.approx(23 * 0.02 + 6 * 0.01 + 0.04)
+    assert cost.total_s == pytest.approx(2.0 + 10 * cost.epoch_s)
+    assert (cost.memory, cost.fits, cost.largest_timesteps) == (GIB, True, 4)
+    assert what_fits(cost) == ""
+    assert dict(cost_lines(cost))["in all"] == "7.6 s for 10 epochs"
+
+
+def test_eight_timesteps_do_not_fit_six_do() -> None:
+    cost = predict(*in_parts(8, limit=8.5e9))
+    assert cost.memory == pytest.approx(10e9)
+    assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 6, 83)
+    assert what_fits(cost) == ("T = 8 with a batch of 100 does not fit into 7.9 GiB: T = 6 does, or a batch of 83 does")
+
+
+def test_what_has_filled_the_memory_does_not_fit_whatever_small_steps_promise() -> None:
+    cost = predict(*in_parts(8, limit=10.1e9, memory_was_full=True))
+    assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 7, 98)
+
+
+def test_nothing_fits_where_the_network_alone_does_not() -> None:
+    cost = predict(*in_parts(8, limit=0.5e9))
+    assert (cost.largest_timesteps, cost.largest_batch) == (0, 0)
+    assert "not even one image" in what_fits(cost)
+
+
+@given(st.integers(2, 64), st.floats(1e8, 1e11))
+def test_what_is_said_to_fit_fits(timesteps: int, limit: float) -> None:
+    cost = predict(*in_parts(timesteps, limit))
+    assert cost.fits == (cost.memory <= limit)
+    for changed in (("T", cost.largest_timesteps), ("batch", cost.largest_batch)):
+        assert changed[1] is not None
+        if changed[1]:
+            assert _again(timesteps, limit, *changed).fits
+        if not cost.fits:
+            assert not _again(timesteps, limit, changed[0], changed[1] + 1).fits
+
+
+def _again(timesteps: int, limit: float, name: str, value: int) -> Cost:
+    preset, measured = in_parts(timesteps, limit)
+    section = {"T": ("method", "timesteps"), "batch": ("data", "batch_size")}[name]
+    changed = getattr(preset, section[0]).model_copy(update={section[1]: value})
+    return predict(preset.model_copy(update={section[0]: changed}), measured)
+
+
+@pytest.mark.parametrize(("workers", "data_s"), [(0, 30.0), (2, 5.0)])
+def test_readers_work_while_the_step_before_goes_on(workers: int, data_s: float) -> None:
+    preset, measured = in_parts(4, limit=1e12)
+    for point in measured["points"]:
+        point["seconds"] = 0.25 * point["batch"]
+    preset = preset.model_copy(update={"data": preset.data.model_copy(update={"workers": workers})})
+    cost = predict(preset, measured | {"fetching_s": 30.0})
+    assert (cost.step_s, cost.data_s) == (pytest.approx(25 + data_s), pytest.approx(data_s))
+    assert cost.measured == "extrapolated from B = 2 and 4, T = 2 and 4"
+
+
+def test_data_that_is_not_here_is_counted_and_said() -> None:
+    preset = load_preset("cifar10-resnet18").preset
+    cost = predict(preset, told(data_is_here=False, data_bytes=GIB))
+    assert cost.memory == 2 * GIB
+    assert cost.notes == ("cifar10 is not here: random images of its shape stand in for it",)

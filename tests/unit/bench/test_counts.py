@@ -1,0 +1,65 @@
+"""What a training step computes and keeps: the paper's claim, in numbers that no machine disturbs."""
+
+import pytest
+import torch
+
+from rbp_engine.bench.baselines import BASELINES
+from rbp_engine.bench.counts import saved_bytes, weighted_operations
+from rbp_engine.methods import create_method
+from rbp_engine.methods.protocol import predict
+from rbp_engine.models import create_model
+
+B = 4
+
+
+def step(name, timesteps):
+    """A step of a method or of a baseline, and the network it trains."""
+    torch.manual_seed(0)
+    model = create_model("convnet", num_classes=10, in_channels=2).train()
+    images, labels = torch.rand(timesteps, B, 2, 8, 8), torch.arange(B)
+    if name in BASELINES:
+        backward = BASELINES[name](model, timesteps)
+        return model, lambda: backward(images, labels)
+    method = create_method(name, timesteps)
+    return model, lambda: method.step(model, images, labels)
+
+
+def units(name, timesteps):
+    """In forward passes of the batch at one timestep; the first layer has no input to send a gradient to."""
+    model = create_model("convnet", num_classes=10, in_channels=2)
+    one = weighted_operations(lambda: predict(model, torch.rand(1, B, 2, 8, 8), 1))
+    return weighted_operations(step(name, timesteps)[1]) / one
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("bptt", 12), ("rate_m", 6), ("rate_s", 6), ("spikingjelly", 12), ("two_pass", 7), ("ann", 7)],
+)
+def test_operations_at_four_timesteps(name, expected):
+    assert expected - 0.3 < units(name, 4) <= expected + 1e-9
+
+
+@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
+def test_what_the_rate_methods_keep_does_not_grow_with_t(name):
+    assert kept(name, 8) == kept(name, 2)
+
+
+def test_what_bptt_keeps_grows_with_t():
+    assert kept("bptt", 8) > 3.5 * kept("bptt", 2)
+
+
+def kept(name, timesteps):
+    model, take = step(name, timesteps)
+    return saved_bytes(take, model.parameters())
+
+
+def test_saved_bytes_are_those_that_are_held_at_once():
+    weight = torch.ones(10, requires_grad=True)
+    x = torch.ones(5, 10)
+
+    def two_steps():
+        for _ in range(2):
+            ((weight * x).exp()).sum().backward()
+
+    # The product's input and the exponential's output; the weight is no tensor of the step.
+    assert saved_bytes(two_steps, [weight]) == 2 * 4 * 50

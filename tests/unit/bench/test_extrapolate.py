@@ -1,0 +1,65 @@
+"""The plane through small measurements, and what it says about a limit."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.bench.extrapolate import Plane, through
+
+BYTES = st.integers(0, 2**32).map(float)
+PLANES = st.builds(Plane, BYTES, BYTES, BYTES)
+BATCHES, STEPS = st.integers(1, 512), st.integers(1, 64)
+MEASURED = st.tuples(BYTES, BYTES, BYTES)
+
+
+@given(PLANES, st.integers(1, 32), st.integers(1, 32), st.integers(2, 32), BATCHES, STEPS)
+def test_three_points_of_a_plane_give_it_back(
+    plane: Plane, batch: int, more: int, timesteps: int, asked_batch: int, asked_timesteps: int
+) -> None:
+    points = [(batch, timesteps), (batch + more, timesteps // 2), (batch + more, timesteps)]
+    found = through({point: plane.at(*point) for point in points})
+    largest = plane.at(max(asked_batch, batch + more), max(asked_timesteps, timesteps))
+    assert found.at(asked_batch, asked_timesteps) == pytest.approx(
+        plane.at(asked_batch, asked_timesteps), rel=1e-6, abs=1e-6 * largest + 1e-6
+    )
+
+
+@given(MEASURED, st.integers(1, 32), st.integers(1, 32), st.integers(2, 32))
+def test_whatever_is_measured_more_images_and_timesteps_never_cost_less(
+    values: tuple[float, float, float], batch: int, more: int, timesteps: int
+) -> None:
+    points = [(batch, timesteps), (batch + more, timesteps // 2), (batch + more, timesteps)]
+    plane = through(dict(zip(points, values, strict=True)))
+    assert plane.fixed >= 0 and plane.step >= 0
+    assert plane.image >= -1e-6 * max(1.0, plane.step * timesteps)
+    assert plane.at(batch + more, timesteps) >= values[2] * (1 - 1e-9)
+
+
+def test_at_one_timestep_two_points_do() -> None:
+    assert through({(2, 1): 30.0, (4, 1): 50.0}) == Plane(10.0, 10.0, 0.0)
+
+
+def test_at_a_batch_of_one_two_timesteps_do() -> None:
+    assert through({(1, 2): 30.0, (1, 4): 50.0}) == Plane(10.0, 0.0, 10.0)
+
+
+@given(PLANES, BATCHES, BYTES.map(lambda value: 64 * value))
+def test_the_largest_number_of_timesteps_is_the_last_that_fits(plane: Plane, batch: int, limit: float) -> None:
+    largest = plane.largest_timesteps(batch, limit)
+    near = 1e-9 * (limit + 1)
+    if largest is None:
+        assert plane.at(batch, 10**6) <= limit
+    else:
+        assert largest == 0 or plane.at(batch, largest) <= limit + near
+        assert plane.at(batch, largest + 1) > limit - near
+
+
+@given(PLANES, STEPS, BYTES.map(lambda value: 64 * value))
+def test_the_largest_batch_is_the_last_that_fits(plane: Plane, timesteps: int, limit: float) -> None:
+    largest = plane.largest_batch(timesteps, limit)
+    near = 1e-9 * (limit + 1)
+    if largest is None:
+        assert plane.at(10**6, timesteps) <= limit
+    else:
+        assert largest == 0 or plane.at(largest, timesteps) <= limit + near
+        assert plane.at(largest + 1, timesteps) > limit - near

@@ -1,0 +1,114 @@
+"""What `rbp try` finds out about a network, in this process."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.bench.inspection import inspect
+from rbp_engine.bench.measurement import temporary_run
+from rbp_engine.bench.own_network import preset_for
+from rbp_engine.spiking.rules import RULES
+
+NETS = """\
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+def good(*, num_classes, in_channels, neuron):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 4, 3, padding=1), nn.BatchNorm2d(4), neuron(),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, num_classes),
+    )
+
+
+class Gated(nn.Module):
+    def __init__(self, *, num_classes, in_channels, neuron):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 8, 3, padding=1)
+        self.neuron = neuron()
+        self.norm = nn.GroupNorm(2, 8)
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x))
+        x = self.norm(x * torch.sigmoid(x))
+        return self.head(self.neuron(x).mean((2, 3)))
+
+
+class Mapped(nn.Conv2d):
+    def __init__(self, *, num_classes, in_channels, neuron):
+        super().__init__(in_channels, num_classes, 3)
+
+
+class Misfit(nn.Sequential):
+    def __init__(self, *, num_classes, in_channels, neuron):
+        super().__init__(nn.Flatten(), nn.Linear(7, num_classes))
+
+    def forward(self, x):
+        return super().forward(x)
+
+
+class Dead(nn.Module):
+    def __init__(self, *, num_classes, in_channels, neuron):
+        super().__init__()
+        raise OSError("no weights")
+
+
+def without_neuron(*, num_classes, in_channels):
+    return nn.Linear(1, 1)
+"""
+
+
+@pytest.fixture
+def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(NETS)
+
+    def run_it(name: str, *overrides: str) -> dict[str, Any]:
+        loaded = preset_for(f"nets.py:{name}", [2, 8, 8], classes=5, batch=4, overrides=["run.device=cpu", *overrides])
+        with temporary_run(loaded) as run:
+            return inspect(run)
+
+    return run_it
+
+
+def test_a_network_of_known_operations_has_cosines_for_every_layer(look: Any) -> None:
+    found = look("good", "T=3")
+    assert (found["missing"], found["neuron_layers"]) == ([], 1)
+    assert found["gradients"]["layers"].keys() == {"0", "5"}
+    assert all(0.5 < cosine <= 1.0 + 1e-9 for cosine in found["gradients"]["all"].values())
+
+
+def test_at_one_timestep_the_rate_gradients_are_those_of_bptt(look: Any) -> None:
+    for cosines in look("good", "T=1")["gradients"]["layers"].values():
+        assert cosines == {"rate_m": pytest.approx(1.0), "rate_s": pytest.approx(1.0)}
+
+
+def test_every_operation_without_a_rule_is_found_in_one_run_and_the_table_of_rules_is_left_alone(look: Any) -> None:
+    before = dict(RULES)
+    found = look("Gated")
+    assert [(missing["module"], missing["operation"]) for missing in found["missing"]] == [
+        ("the network (Gated)", "relu"),
+        ("the network (Gated)", "sigmoid"),
+        ("the network (Gated)", "mul"),
+        ("norm (GroupNorm)", "group_norm"),
+    ]
+    assert found["gradients"] is None
+    assert before == RULES
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Mapped", r"for 4 images the network returns \[4, 5, 6, 6\], not logits \[4, 5\]"),
+        (
+            "without_neuron",
+            "cannot be called with the keywords num_classes, in_channels, neuron and those of model.args",
+        ),
+    ],
+)
+def test_a_network_that_does_not_keep_the_contract_is_refused_in_words(look: Any, name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        look(name)

@@ -1,0 +1,41 @@
+"""The shapes and sizes of data that need not be here."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rbp_engine.bench.measurement import temporary_run
+from rbp_engine.bench.stand_in import batches, known_shape, with_stand_in
+from rbp_engine.preset import list_presets, load_preset
+from rbp_engine.train.assembly import build_feed
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["digits", "moving-digits", "sequential-digits"])
+@pytest.mark.parametrize("held_out", [0.0, 0.2])
+def test_a_stand_in_has_the_shape_of_the_data_and_the_counts_are_those_of_the_whole(name: str, held_out: float) -> None:
+    loaded = load_preset(name, [f"train.validation_split={held_out}"])
+    shape = known_shape(loaded.preset.data)
+    assert shape is not None
+    with temporary_run(loaded) as run:
+        real = build_feed(run, loaded.preset, CPU)
+        made = build_feed(run, with_stand_in(loaded.preset, shape), CPU)
+    assert batches(loaded.preset, shape) == (len(real.train), sum(1 for _ in real.validation))
+    assert (made.classes, made.channels) == (real.classes, real.channels)
+    for images, expected in zip(next(made.train.epoch(0)), next(real.train.epoch(0)), strict=True):
+        assert (images.shape, images.dtype) == (expected.shape, expected.dtype)
+
+
+def test_every_preset_has_a_stand_in() -> None:
+    for entry in list_presets():
+        loaded = load_preset(entry.name)
+        shape = known_shape(loaded.preset.data)
+        assert shape is not None and all(size > 0 for size in shape.image)
+
+
+def test_of_somebody_elses_data_the_shape_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sets.py").write_text("def mine(): ...\n")
+    assert known_shape(load_preset("digits", ["data=sets.py:mine"]).preset.data) is None

@@ -1,0 +1,61 @@
+"""Which runs the Compare screen shows."""
+
+from pathlib import Path
+
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import Verdict
+from rbp_engine.run.store import RunRecord, unreadable
+from rbp_engine.run.summary import Summary
+from rbp_tui.dashboard.compared_runs import NEWEST_EXPERIMENTS, RUNS_AT_MOST, Compared, compared_runs
+
+
+def run(name: str, experiment: str) -> RunRecord:
+    summary = Summary(name, "digits", experiment, "rate_m", 4, 1)
+    return RunRecord(RunDirectory(Path("runs", name)), summary, Verdict("completed", ""))
+
+
+RECORDS = [run("a1", "a"), run("a2", "a"), run("b1", "b"), run("c1", "c")]
+
+
+def ids(compared: Compared) -> list[str]:
+    return [record.run.id for record in compared.records]
+
+
+def test_the_chosen_runs_come_oldest_first_in_whatever_order_they_were_marked() -> None:
+    found = compared_runs(RECORDS, ["c1", "a1"], None)
+    assert ids(found) == ["a1", "c1"] and found.notes == ()
+
+
+def test_runs_that_are_gone_are_counted() -> None:
+    assert compared_runs(RECORDS, ["a1", "x", "y"], None).notes == ("2 of the chosen runs are not there any more",)
+
+
+def test_without_a_choice_the_newest_experiments_are_taken_whole_and_it_is_said_how_to_choose() -> None:
+    records = [run(f"{letter}{seed}", letter) for letter in "abcdefg" for seed in (1, 2)]
+    found = compared_runs(records, [], None)
+    assert ids(found) == [record.run.id for record in records[-2 * NEWEST_EXPERIMENTS :]]
+    assert "Space marks" in found.notes[0]
+    assert ids(compared_runs(records, ["gone"], None)) == ids(found)
+
+
+def test_a_pinned_baseline_comes_first_and_brings_its_experiment_where_it_was_not_chosen() -> None:
+    assert ids(compared_runs(RECORDS, ["b1", "c1"], "a1")) == ["a1", "a2", "b1", "c1"]
+    assert ids(compared_runs(RECORDS, ["a1", "b1", "c1"], "c1")) == ["c1", "a1", "b1"]
+    assert compared_runs(RECORDS, ["b1"], "a1").baseline is RECORDS[0]
+
+
+def test_a_pinned_baseline_that_is_gone_is_said() -> None:
+    found = compared_runs(RECORDS, ["b1"], "x1")
+    assert found.baseline is None and found.notes == ("the pinned baseline x1 is not there",)
+
+
+def test_runs_that_cannot_be_read_are_not_compared_and_many_are_cut() -> None:
+    broken = unreadable(RunDirectory(Path("runs", "broken")), "damaged")
+    assert ids(compared_runs([*RECORDS, broken], ["broken", "a1"], None)) == ["a1"]
+    many = [run(f"r{number:03}", "e") for number in range(RUNS_AT_MOST + 5)]
+    found = compared_runs(many, [record.run.id for record in many], None)
+    assert len(found.records) == RUNS_AT_MOST and found.notes == (f"{RUNS_AT_MOST} of {len(many)} runs",)
+
+
+def test_without_runs_there_is_nothing() -> None:
+    assert compared_runs([], ["a1"], "a1").records == ()

@@ -1,0 +1,161 @@
+"""The list of all runs, kept up to date."""
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+from rbp_engine.run.annotations import change_tags, set_note
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.summary import read_summary, write_summary
+from rbp_tui.dashboard.listing import RunListing
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def statuses(records):
+    return {record.run.id: record.verdict.status for record in records}
+
+
+def beat(run, **changes):
+    """What the worker writes, as of now by its own clock."""
+    write_json(run.summary_json, vars(read_summary(run)) | changes)
+
+
+def test_runs_are_listed_oldest_first_and_none_where_there_is_no_directory(runs, write_run):
+    assert RunListing(runs).all() == ()
+    write_run(runs, "b", created=2.0)
+    write_run(runs, "a", created=3.0)
+    write_run(runs, "c", created=1.0)
+    (runs / "notes.txt").write_text("mine")
+    (runs / "folder").mkdir()
+    assert [record.run.id for record in RunListing(runs).all()] == ["c", "b", "a"]
+
+
+def test_where_nothing_has_changed_the_records_are_the_same_objects(runs, write_run):
+    write_run(runs, "ended")
+    write_run(runs, "live", status="running")
+    listing = RunListing(runs)
+    records = listing.all()
+    assert listing.all() is records and listing.live() is records
+
+
+def test_what_begins_changes_and_goes_shows(runs, write_run):
+    write_run(runs, "first")
+    run = write_run(runs, "second", status="running")
+    listing = RunListing(runs)
+    listing.all()
+    beat(run, epoch=7)
+    assert [record.summary.epoch for record in listing.live()] == [20, 7]
+    beat(run, status="completed")
+    assert statuses(listing.live()) == {"first": "completed", "second": "completed"}
+    shutil.rmtree(runs / "first")
+    write_run(runs, "third")
+    assert statuses(listing.all()) == {"second": "completed", "third": "completed"}
+
+
+def test_a_run_that_has_ended_is_not_read_again_but_for_its_tags_and_note(runs, write_run):
+    run = write_run(runs, "ended", tags=["paper"])
+    listing = RunListing(runs)
+    (before,) = listing.all()
+    change_tags(run, add=["kept"])
+    set_note(run, "for the table")
+    (record,) = listing.all()
+    assert record.tags == ("paper", "kept") and record.annotations.note == "for the table"
+    assert record.summary is before.summary
+
+
+def test_a_run_whose_process_has_gone_is_lost_though_its_files_do_not_change(runs, write_run, monkeypatch):
+    monkeypatch.setattr("rbp_tui.dashboard.listing.JUDGE_LIVE_EVERY_S", 0.0)
+    run = write_run(runs, "live", status="running")
+    listing = RunListing(runs)
+    assert statuses(listing.all()) == {"live": "running"}
+    os.utime(run.summary_json, ns=(0, run.summary_json.stat().st_mtime_ns))  # run.json is another, summary.json is not
+    identity = json.loads(run.run_json.read_text())
+    identity["attempts"][-1]["pid_started"] -= 1000.0
+    write_json(run.run_json, identity)
+    assert statuses(listing.live()) == {"live": "lost"}
+
+
+def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_it_is_heard_of(runs, write_run):
+    run = write_run(runs, "far", status="running", updated=time.time() - 3600, progressed=time.time() - 3600)
+    identity = json.loads(run.run_json.read_text())
+    identity["attempts"][-1]["host"] = "far away"
+    write_json(run.run_json, identity)
+    listing = RunListing(runs)
+    assert statuses(listing.all()) == {"far": "lost"}
+    beat(run, updated=time.time() - 3595, progressed=time.time() - 3595)
+    assert statuses(listing.all()) == {"far": "running"}
+
+
+def test_a_run_on_a_host_with_a_fast_clock_is_lost_when_it_has_been_silent_here(runs, write_run, monkeypatch):
+    monkeypatch.setattr("rbp_tui.dashboard.listing.JUDGE_LIVE_EVERY_S", 0.0)
+    run = write_run(runs, "far", status="running", updated=time.time() + 3600, progressed=time.time() + 3600)
+    identity = json.loads(run.run_json.read_text())
+    identity["attempts"][-1]["host"] = "far away"
+    write_json(run.run_json, identity)
+    listing = RunListing(runs)
+    assert statuses(listing.all()) == {"far": "running"}
+    monkeypatch.setattr("rbp_engine.run.status.LOST_AFTER_S", 0.05)
+    time.sleep(0.1)
+    assert statuses(listing.live()) == {"far": "lost"}
+
+
+def test_a_damaged_run_is_listed_with_the_reason_and_as_itself_once_it_is_mended(runs, write_run):
+    run = write_run(runs, "torn")
+    whole = run.summary_json.read_text()
+    run.summary_json.write_text(whole[:50])
+    listing = RunListing(runs)
+    (record,) = listing.all()
+    assert (record.verdict.status, record.readable) == ("unreadable", False)
+    assert "not JSON" in record.verdict.reason
+    run.summary_json.write_text(whole)
+    assert statuses(listing.all()) == {"torn": "completed"}
+
+
+@pytest.mark.parametrize("attempts", ["none", [None], [{"attempt": 1, "pid": "x", "t": "y"}], [{"attempt": 1}]])
+def test_whatever_stands_in_run_json_the_run_is_listed(runs, write_run, attempts):
+    run = write_run(runs, "odd", status="running", updated=1.0)
+    write_run(runs, "fine")
+    (run.stderr()).write_text("Traceback (most recent call last)\nboom\n")
+    write_json(run.run_json, {"attempts": attempts})
+    listed = statuses(RunListing(runs).all())
+    assert listed["fine"] == "completed" and listed["odd"] in ("lost", "failed", "unreadable")
+
+
+def test_a_folder_that_may_not_be_looked_into_is_listed_as_unreadable(runs, write_run, without_privileges):
+    write_run(runs, "open")
+    run = write_run(runs, "closed")
+    run.path.chmod(0)
+    try:
+        assert statuses(RunListing(runs).all()) == {"closed": "unreadable", "open": "completed"}
+    finally:
+        run.path.chmod(0o755)
+
+
+def test_a_runs_directory_that_may_not_be_read_is_an_error_in_words(runs, write_run, without_privileges):
+    write_run(runs, "run")
+    runs.chmod(0)
+    try:
+        with pytest.raises(RunError, match=f"cannot read the runs directory {runs}: Permission denied"):
+            RunListing(runs).all()
+    finally:
+        runs.chmod(0o755)
+
+
+def test_a_run_that_comes_back_from_the_trash_is_listed_again(runs, write_run):
+    run = write_run(runs, "run")
+    listing = RunListing(runs)
+    listing.all()
+    run.path.rename(runs.parent / "away")
+    assert listing.all() == ()
+    (runs.parent / "away").rename(run.path)
+    assert statuses(listing.all()) == {"run": "completed"}
+    write_summary(RunDirectory(run.path), read_summary(run))
+    assert statuses(listing.all()) == {"run": "completed"}

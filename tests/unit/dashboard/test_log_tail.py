@@ -1,0 +1,100 @@
+"""Following a log by byte offset, a bounded part at a time."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_tui.dashboard.panels.log_tail import AT_ONCE, LONGEST_LINE, LogTail
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "stdout.log"
+
+
+def test_lines_come_once_and_whole(log: Path) -> None:
+    tail = LogTail(log)
+    assert tail.poll() == []
+    log.write_text("one\ntwo\nthr")
+    assert tail.poll() == ["one", "two"]
+    assert tail.poll() == []
+    log.write_text("one\ntwo\nthree\n")
+    assert tail.poll() == ["three"]
+
+
+def test_of_a_long_log_the_end_is_shown_and_it_says_how_much_is_not(log: Path) -> None:
+    lines = [f"line {number}" for number in range(100_000)]
+    log.write_text("\n".join(lines) + "\n")
+    first, *shown = LogTail(log).poll()
+    assert "not shown" in first
+    assert shown == lines[-len(shown) :]
+    assert 10_000 < len(shown) < 50_000
+
+
+def test_a_hundred_megabytes_in_one_line_are_not_read_and_not_shown(log: Path) -> None:
+    with log.open("wb") as file:
+        file.write(b"before\n")
+        file.truncate(100 * 2**20)  # a hole: zeros without a line's end
+    tail = LogTail(log)
+    assert tail.poll() == ["… 99.8 MiB not shown …"]
+    assert tail.poll() == []
+    with log.open("ab") as file:
+        file.write(b"\nafter\n")
+    assert tail.poll() == ["after"]
+
+
+def test_a_line_that_grows_without_end_is_cut_and_says_so(log: Path) -> None:
+    tail = LogTail(log)
+    log.write_text("x" * (AT_ONCE - 10))
+    (line,) = tail.poll()
+    assert line.startswith("x" * LONGEST_LINE) and line.endswith("cut)")
+    with log.open("a") as file:
+        file.write("yyy\nnext\n")
+    assert tail.poll() == ["next"]
+
+
+def test_a_long_line_is_cut_and_says_how_long_it_is(log: Path) -> None:
+    log.write_text("x" * 5000 + "\nnext\n")
+    line, after = LogTail(log).poll()
+    assert line == "x" * LONGEST_LINE + " … (5000 characters, cut)"
+    assert after == "next"
+
+
+def test_nothing_that_steers_a_terminal_comes_through(log: Path) -> None:
+    log.write_text("\x1b[2J\x1b[31mred\x1b[0m\x1b]0;title\x07 \x07bell\tend\r\n\x9b31m\x1b(B\x1b\n")
+    assert LogTail(log).poll() == ["red bell        end", "31m(B"]
+
+
+def test_of_a_progress_bar_the_last_state_is_shown(log: Path) -> None:
+    log.write_bytes(b"10 %\r50 %\r100 %\ndone\r\n")
+    assert LogTail(log).poll() == ["100 %", "done"]
+
+
+def test_a_log_that_was_replaced_is_read_from_its_beginning(log: Path) -> None:
+    tail = LogTail(log)
+    log.write_text("old and long\n")
+    tail.poll()
+    log.write_text("new\n")
+    assert tail.poll() == ["new"]
+
+
+@given(st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"))), st.data())
+def test_however_a_log_is_written_its_lines_come_out(lines: list[str], data: st.DataObject) -> None:
+    whole = "".join(f"{line}\n" for line in lines).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        tail, shown, at = LogTail(log), [], 0
+        while at < len(whole):
+            size = data.draw(st.integers(1, 40))
+            with log.open("ab") as file:
+                file.write(whole[at : at + size])
+            at += size
+            shown += tail.poll()
+    assert [line.split() for line in shown] == [_plain(line).split() for line in lines]
+
+
+def _plain(line: str) -> str:
+    return "".join(sign for sign in line if not 0x7F <= ord(sign) < 0xA0)

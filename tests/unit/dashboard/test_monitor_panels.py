@@ -1,0 +1,117 @@
+"""What the panels of the Monitor say, as plain text."""
+
+from typing import Any
+
+import pytest
+
+from rbp_engine.run.course import Course, CourseBuilder, Process
+from rbp_engine.run.events import (
+    Body,
+    CheckpointSaved,
+    ErrorRaised,
+    Event,
+    Metrics,
+    Probe,
+    RunStart,
+    System,
+    WarningRaised,
+)
+from rbp_tui.dashboard.panels.gauges import memory_text, probes_text, speed_text, worst_rank
+from rbp_tui.dashboard.panels.happenings import alert_text, happenings_text
+from rbp_tui.dashboard.panels.ranks import ranks_text
+
+GIB = 2**30
+
+
+def gpu(rank: int, peak_gib: float = 9.5, util: float = 0.97, seen: float = 100.0, step_ms: float = 26.6) -> Process:
+    allocated, reserved = int(0.8 * peak_gib * GIB), int(0.9 * peak_gib * GIB)
+    system = System(allocated, reserved, int(peak_gib * GIB), 2 * GIB, util, 400.0, step_ms, step_ms / 20)
+    return Process(rank, step=10, seen=seen, system=system)
+
+
+def course(*bodies: Body, ranks: tuple[int, ...] = (0,)) -> Course:
+    builder = CourseBuilder()
+    builder.add(Event(0, 0.0, 1, rank, 0, RunStart(world_size=len(ranks))) for rank in ranks)
+    builder.add(Event(0, 1.0 + number, 1, ranks[-1], 5, body) for number, body in enumerate(bodies))
+    return builder.course()
+
+
+def test_memory_of_a_gpu_is_that_of_the_rank_which_needs_most_unless_one_is_asked_for() -> None:
+    processes = [gpu(0), gpu(1, peak_gib=12.0), gpu(2)]
+    assert worst_rank(processes) == 1
+    worst = memory_text({}, processes, None, 0).plain
+    assert "9.6 GiB allocated   10.8 GiB reserved   12.0 GiB peak   rank 1, worst of 3" in worst
+    assert "9.5 GiB peak   rank 2" in memory_text({}, processes, 2, 0).plain
+
+
+def test_memory_of_a_cpu_is_the_hosts() -> None:
+    system = System(rss=600 * 2**20, mem_peak=700 * 2**20)
+    assert "600 MiB   700 MiB peak   host memory" in memory_text({}, [Process(0, system=system)], None, 0).plain
+
+
+def test_before_anything_is_measured_there_is_a_dash() -> None:
+    assert memory_text({}, [], None, 20).plain.split() == ["mem", "–"]
+    assert speed_text({}, [Process(0)], 20).plain.split() == ["speed", "–"]
+    assert probes_text([], 20, 3).plain == ""
+
+
+def test_speed_tells_the_share_of_data_and_the_least_busy_gpu() -> None:
+    first, second = gpu(0, util=0.97), gpu(1, util=0.91)
+    first.metrics = Metrics(0, 1.0, 0.5, 0.1, samples_per_s=4812.0, step_ms=26.6, data_ms=13.3)
+    text = speed_text({}, [first, second], 0)
+    assert "4\u202f812 samples/s   step 26.6 ms   data 50 %   gpu ≥ 91 %" in text.plain
+    assert any("yellow" in str(span.style) for span in text.spans if "data" in text.plain[span.start : span.end])
+
+
+def test_a_rank_that_is_slow_or_has_fallen_silent_is_told_from_the_others() -> None:
+    processes = [gpu(0, step_ms=20.0), gpu(1, step_ms=20.0), gpu(2, step_ms=30.0, seen=10.0)]
+    _, first, _, last = ranks_text(processes, 2).plain.rstrip("\n").split("\n")
+    assert first.split() == ["0", "20.0", "+0", "%", "5", "%", "7.6", "GiB", "9.5", "GiB", "97", "%"]
+    assert "+50 %" in last and last.endswith("silent 1m30")
+    assert "silent" not in first
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (0.5, "0.500"),
+        (float("nan"), "nan"),
+        ([float("inf"), 10**400, 2.0], "2.000 … 2.000"),
+        ([0.1, None, 0.3], "0.100 … 0.300"),
+        ([[0.1, 0.3], [0.5, 0.7]], "0.200 … 0.600"),
+        ({"mean": 0.14, "by layer": [1, 2]}, "mean 0.140   by layer ▁█  1.000 … 2.000"),
+        ([], "[]"),
+        (None, "None"),
+        ("a\nb", "a b"),
+        ([None, None], "[None, None]"),
+        ({}, ""),
+    ],
+)
+def test_whatever_a_probe_measures_is_shown_in_a_row(values: Any, shown: str) -> None:
+    (row,) = probes_text(course(Probe("p", values)).probes, 4, 3).plain.split("\n")
+    assert row.startswith(" p") and shown in row
+
+
+def test_the_failure_is_no_alert_beside_itself_but_of_several_ranks_it_says_which() -> None:
+    failed = [WarningRaised("data stalled"), ErrorRaised("out of memory")]
+    assert "data stalled" in alert_text(course(*failed)).plain
+    assert "rank 1: out of memory   (1 before it)" in alert_text(course(*failed, ranks=(0, 1))).plain
+    assert alert_text(course()).plain == ""
+
+
+def test_alerts_and_checkpoints_are_listed_the_newest_first() -> None:
+    told = course(
+        WarningRaised("slow\x1b[2J"),
+        ErrorRaised("out of memory"),
+        CheckpointSaved("step-00000001", 44 * 2**20, 120.0),
+        CheckpointSaved("step-00000002", 44 * 2**20, 80.0, best=True),
+    )
+    rows = [row.split(maxsplit=1)[-1] for row in happenings_text(told).plain.rstrip().split("\n")]
+    assert rows == [
+        "alerts",
+        "out of memory",
+        "slow [2J",
+        "checkpoints",
+        "step-00000002  44 MiB  80 ms  best",
+        "step-00000001  44 MiB  120 ms",
+    ]

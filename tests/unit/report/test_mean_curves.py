@@ -1,0 +1,73 @@
+"""Curves of several seeds put together, and as a table."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.report.curves_csv import curves_csv
+from rbp_engine.report.series import MEAN_POINTS, Floats, MeanCurve, mean_curve
+
+
+def line(*values: float | None, start: float = 1.0) -> tuple[Floats, Floats]:
+    """A value for each epoch from `start` on."""
+    return start + np.arange(len(values), dtype=np.float64), np.array(values, dtype=np.float64)
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=2, max_size=5))
+def test_at_equal_epochs_it_is_the_mean_and_the_sample_deviation(curves: list[list[float]]) -> None:
+    found = mean_curve(line(*values) for values in curves)
+    assert found is not None and found.std is not None
+    assert found.x.tolist() == [1.0, 2.0, 3.0] and found.count == len(curves)
+    assert np.allclose(found.mean, np.mean(curves, axis=0)) and np.allclose(found.std, np.std(curves, axis=0, ddof=1))
+
+
+def test_a_mean_ends_where_the_first_curve_ends_and_begins_where_the_last_begins() -> None:
+    found = mean_curve([line(0.1, 0.2, 0.3, 0.4), line(0.4, 0.5, start=2.0)])
+    assert found is not None and found.x.tolist() == [2.0, 3.0]
+    assert found.mean == pytest.approx([0.3, 0.4])
+
+
+def test_at_unequal_seconds_curves_go_straight_from_point_to_point() -> None:
+    found = mean_curve([(np.array([0.0, 10.0]), np.array([0.0, 1.0])), (np.array([0.0, 4.0, 12.0]), np.zeros(3))])
+    assert found is not None and found.x.tolist() == [0.0, 4.0, 10.0]
+    assert found.mean == pytest.approx([0.0, 0.2, 0.5])
+
+
+def test_a_curve_alone_stays_as_it_is_and_has_no_deviation() -> None:
+    x = np.arange(2.0 * MEAN_POINTS)
+    found = mean_curve([(x, x**2)])
+    assert found is not None and found.std is None and found.count == 1
+    assert np.array_equal(found.x, x) and np.array_equal(found.mean, x**2)
+
+
+def test_many_points_at_unequal_places_give_a_bounded_number() -> None:
+    draw = np.random.default_rng(0)
+    places = [np.sort(draw.uniform(0, 100, MEAN_POINTS)) for _ in range(3)]
+    found = mean_curve((x, 2 * x) for x in places)
+    assert found is not None and len(found.x) == MEAN_POINTS
+    assert np.allclose(found.mean, 2 * found.x)
+
+
+def test_what_is_not_finite_is_left_out_and_of_equal_epochs_the_first_counts() -> None:
+    x, y = np.array([1.0, 2.0, np.nan, 3.0, 3.0]), np.array([0.1, np.nan, 0.2, 0.3, 0.9])
+    found = mean_curve([(x, y)])
+    assert found is not None and found.x.tolist() == [1.0, 3.0] and found.mean.tolist() == [0.1, 0.3]
+
+
+def test_curves_without_a_common_place_have_no_mean() -> None:
+    assert mean_curve([line(0.1, 0.2), line(0.3, start=7.0)]) is None
+    assert mean_curve([]) is None and mean_curve([line(None)]) is None
+
+
+def test_the_table_has_a_line_for_each_point() -> None:
+    one, two = np.array([1.0, 2.0]), np.array([0.5, 0.25])
+    text = curves_csv(
+        [("a, b", MeanCurve(one, two, two / 10, 3)), ("c", MeanCurve(one[:1], two[:1], None, 1))], "epoch", "loss"
+    )
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert rows[0] == {"title": "a, b", "runs": "3", "epoch": "1.0", "loss": "0.5", "std": "0.05"}
+    assert [row["title"] for row in rows] == ["a, b", "a, b", "c"] and rows[2]["std"] == ""

@@ -1,0 +1,173 @@
+"""Claims on devices by real processes: never one device for two runs, and none lost for good."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.run import claims
+from rbp_engine.run.devices import Device
+from rbp_engine.run.host import locked
+from rbp_engine.run.layout import RunDirectory
+
+MakeRun = Callable[..., RunDirectory]
+DEVICES = [Device(f"cpu-{number}") for number in range(3)]
+RACERS = 4
+TRIALS = 60
+# fork: the racers are to be there at once, and inherit what a test has made.
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def gone(make_run: MakeRun, ended_pid: int) -> Iterator[Callable[[str], RunDirectory]]:
+    """Make a run of which no process is left."""
+    return lambda name: make_run(name, attempt={"pid": ended_pid})  # type: ignore[return-value]
+
+
+def take(run: RunDirectory, count: int = 1, devices: list[Device] = DEVICES) -> list[str]:
+    with locked():
+        return claims.take(run, devices, count)
+
+
+def claim_and_die(run: RunDirectory, count: int = 1) -> None:
+    """Let another process claim devices and leave without a word, as a dispatcher that is killed does."""
+    process = FORK.Process(target=lambda: (take(run, count), os.kill(os.getpid(), signal.SIGKILL)))
+    process.start()
+    process.join(60)
+
+
+def test_a_run_takes_what_it_needs_and_gives_it_back(make_run: MakeRun) -> None:
+    first, second = make_run("first"), make_run("second")
+    assert take(first, 2) == ["cpu-0", "cpu-1"]
+    assert take(second, 2) == []  # and does not keep the one that it could have had
+    assert take(second) == ["cpu-2"]
+    with locked():
+        claims.release(first)
+    assert claims.claimed_by(first) == [] and claims.claimed_by(second) == ["cpu-2"]
+    assert take(make_run("third"), 2) == ["cpu-0", "cpu-1"]
+
+
+def test_a_run_that_asks_again_is_given_what_it_has(make_run: MakeRun) -> None:
+    run = make_run("first")
+    assert take(run, 2) == take(run, 2) == ["cpu-0", "cpu-1"]
+
+
+def test_a_claim_outlives_its_maker_as_long_as_the_run_lives(make_run: MakeRun, sleeper: Any) -> None:
+    live = make_run("live")  # its worker is this process
+    claim_and_die(live)
+    assert take(make_run("other"), devices=DEVICES[:1]) == []
+
+    worker = sleeper(left := make_run("left", status="failed"))  # it has ended, but a process of it is still there
+    claim_and_die(left)
+    assert claims.claimed_by(left) == ["cpu-1"]
+    assert take(make_run("another"), devices=DEVICES[1:2]) == []
+    worker.kill()
+    worker.wait(60)
+    assert claims.stale_claims() == ["cpu-1"]
+    assert take(RunDirectory(left.path.with_name("another")), devices=DEVICES[1:2]) == ["cpu-1"]
+
+
+def test_a_claim_whose_run_and_maker_are_gone_is_taken_over(
+    gone: Callable[[str], RunDirectory], make_run: MakeRun
+) -> None:
+    claim_and_die(run := gone("gone"), count=3)
+    assert claims.stale_claims() == ["cpu-0", "cpu-1", "cpu-2"]
+    assert claims.holder("cpu-0") == run.id
+    assert take(other := make_run("other"), 2) == ["cpu-0", "cpu-1"]
+    assert claims.holder("cpu-0") == other.id and claims.holder("cpu-2") == run.id
+
+
+def test_a_pid_that_is_used_again_is_not_the_maker(gone: Callable[[str], RunDirectory], make_run: MakeRun) -> None:
+    take(run := gone("gone"))
+    path = claims.claims_directory() / "cpu-0"
+    claim = json.loads(path.read_text())
+    assert claim["run"] == str(run.path.resolve())
+    assert claims.stale_claims() == []  # made by this process, which lives
+    path.write_text(json.dumps(claim | {"pid_started": time.time() - 7200}))
+    assert claims.stale_claims() == ["cpu-0"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"run": 7}'])
+def test_a_torn_claim_is_taken_over(make_run: MakeRun, content: str) -> None:
+    (claims.claims_directory() / "cpu-0").write_text(content)
+    assert claims.holder("cpu-0") == ""
+    assert take(make_run("first")) == ["cpu-0"]
+
+
+def test_a_claim_of_a_run_whose_folder_is_gone_is_taken_over(
+    gone: Callable[[str], RunDirectory], make_run: MakeRun
+) -> None:
+    claim_and_die(RunDirectory(Path("/nowhere/runs/x")))
+    assert take(make_run("first")) == ["cpu-0"]
+
+
+def race(number: int, runs: list[RunDirectory], start: Barrier, taken: Any) -> None:
+    """A manager: again and again it asks for a device at the same moment as the others, and says what it was given."""
+    for trial in range(TRIALS):
+        start.wait(60)
+        taken.put((trial, number, take(runs[number])))
+        start.wait(60)
+        with locked():
+            claims.release(runs[number])
+
+
+def test_managers_that_ask_at_once_are_never_given_the_same_device(make_run: MakeRun) -> None:
+    """Four ask for three devices, sixty times over, from clean."""
+    runs = [make_run(f"run-{number}") for number in range(RACERS)]
+    assert outcomes(runs) == [(sorted(["cpu-0", "cpu-1", "cpu-2"]), 1)] * TRIALS
+
+
+def outcomes(runs: list[RunDirectory]) -> list[tuple[list[str], int]]:
+    """For each trial the devices that were given, and how many went without."""
+    start, taken = FORK.Barrier(RACERS), FORK.Queue()
+    racers = [FORK.Process(target=race, args=(number, runs, start, taken)) for number in range(RACERS)]
+    for racer in racers:
+        racer.start()
+    told = [taken.get(timeout=60) for _ in range(TRIALS * RACERS)]
+    for racer in racers:
+        racer.join(60)
+        assert racer.exitcode == 0
+    found = []
+    for trial in range(TRIALS):
+        given = [keys for number, _, keys in told if number == trial]
+        found.append((sorted(key for keys in given for key in keys), given.count([])))
+    return found
+
+
+def race_once(run: RunDirectory, start: Barrier, taken: Any) -> None:
+    start.wait(60)
+    taken.put(take(run, devices=DEVICES[:1]))
+    start.wait(60)  # nobody leaves before all have asked: a claim of one that has left could be stale
+
+
+def test_of_managers_that_find_the_same_stale_claim_at_once_exactly_one_takes_it_over(
+    make_run: MakeRun, gone: Callable[[str], RunDirectory]
+) -> None:
+    old = gone("gone")
+    runs = [make_run(f"run-{number}") for number in range(RACERS)]
+    for _ in range(15):
+        claim_and_die(old)
+        start, taken = FORK.Barrier(RACERS), FORK.Queue()
+        racers = [FORK.Process(target=race_once, args=(run, start, taken)) for run in runs]
+        for racer in racers:
+            racer.start()
+        told = sorted(taken.get(timeout=60) for _ in racers)
+        for racer in racers:
+            racer.join(60)
+        assert told == [[], [], [], ["cpu-0"]]
+        with locked():
+            for run in runs:
+                claims.release(run)

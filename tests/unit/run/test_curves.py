@@ -1,0 +1,92 @@
+"""Curves that are put together as events come."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.run.curves import CurveBuilder
+from rbp_engine.run.events import Event, Metrics, RunStart, System, Validation, supersede
+
+
+def metrics(step: int) -> Metrics:
+    return Metrics(epoch=0, loss=1.0 / (1 + step), top1=0.5, lr=0.1)
+
+
+@st.composite
+def several_attempts(draw: st.DrawFn) -> list[Event]:
+    """What several attempts have written, each from a step of its own on."""
+    events: list[Event] = []
+
+    def write(attempt: int, step: int, body: Metrics | Validation | RunStart) -> None:
+        events.append(Event(len(events), 100.0 + len(events), attempt, 0, step, body))
+
+    for attempt in range(1, draw(st.integers(1, 4)) + 1):
+        start, epoch = draw(st.integers(0, 6)), draw(st.none() | st.integers(0, 3))
+        write(attempt, start, RunStart(epoch=epoch, steps_per_epoch=2))
+        for step in range(start, start + draw(st.integers(1, 90))):
+            write(attempt, step, metrics(step))
+            if draw(st.integers(0, 3)) == 0:
+                write(attempt, step, Validation(epoch=step // 2, loss=1.0, top1=step / 100, top5=None, samples=1))
+    return events
+
+
+@given(several_attempts(), st.lists(st.integers(0, 200), max_size=6))
+def test_they_hold_what_still_counts_however_the_events_come(events: list[Event], cuts: list[int]) -> None:
+    builder = CurveBuilder()
+    borders = sorted({0, len(events), *(cut for cut in cuts if cut < len(events))})
+    for begin, end in itertools.pairwise(borders):
+        builder.add(events[begin:end])
+        builder.curves()
+    curves, kept = builder.curves(), supersede(events)
+    trained = [event.step for event in kept if isinstance(event.body, Metrics)]
+    tested = [event.body.top1 for event in kept if isinstance(event.body, Validation)]
+    assert curves["train/loss"].step.tolist() == trained
+    assert curves["train/loss"].value.tolist() == [1.0 / (1 + step) for step in trained]
+    assert (curves["validation/top1"].value.tolist() if "validation/top1" in curves else []) == tested
+
+
+@given(several_attempts(), st.integers(0, 200))
+def test_a_snapshot_stays_as_it_was(events: list[Event], cut: int) -> None:
+    builder = CurveBuilder()
+    builder.add(events[:cut])
+    taken = {name: (curve, curve.value.copy(), curve.step.copy()) for name, curve in builder.curves().items()}
+    builder.add(events[cut:])
+    builder.curves()
+    for curve, values, steps in taken.values():
+        assert np.array_equal(curve.value, values) and np.array_equal(curve.step, steps)
+
+
+def test_a_curve_without_news_is_the_same_object() -> None:
+    builder = CurveBuilder()
+    builder.add([Event(0, 1.0, 1, 0, 1, metrics(1)), Event(1, 1.0, 1, 0, 1, System(rss=1))])
+    before = builder.curves()
+    builder.add([Event(2, 2.0, 1, 0, 2, metrics(2))])
+    after = builder.curves()
+    assert after["memory"] is before["memory"]
+    assert after["train/loss"] is not before["train/loss"]
+
+
+def test_other_ranks_have_curves_of_memory_alone() -> None:
+    builder = CurveBuilder()
+    gpu = System(mem_allocated=5, mem_reserved=6, mem_peak=7)
+    builder.add([Event(0, 1.0, 1, 0, 1, metrics(1)), Event(0, 1.0, 1, 2, 1, metrics(1)), Event(1, 1.0, 1, 2, 1, gpu)])
+    curves = builder.curves()
+    assert len(curves["train/loss"]) == 1
+    assert {name: curve.value.tolist() for name, curve in curves.items() if name.endswith("/2")} == {
+        "memory/2": [5.0], "mem_reserved/2": [6.0], "mem_peak/2": [7.0],
+    }  # fmt: skip
+
+
+def test_time_between_attempts_is_left_out_of_the_time_axis() -> None:
+    builder = CurveBuilder()
+    builder.add(
+        [
+            Event(0, 100.0, 1, 0, 0, RunStart()),
+            Event(1, 110.0, 1, 0, 1, metrics(1)),
+            Event(2, 5000.0, 2, 0, 1, RunStart()),
+            Event(3, 5010.0, 2, 0, 2, metrics(2)),
+        ]
+    )
+    assert builder.curves()["train/loss"].seconds.tolist() == [10.0, 20.0]

@@ -1,0 +1,120 @@
+"""Which devices a run may be given: CUDA_VISIBLE_DEVICES, --gpus, and what the driver reads off the cards."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.run.cards import MIB, Card
+from rbp_engine.run.devices import Device, choose_pool, visible_devices, visible_names
+from rbp_engine.run.errors import RunError
+
+CARDS = [Card(index, f"GPU-{index}a{index}b-77") for index in range(4)]
+WORDS = st.sampled_from(
+    ["0", "1", "2", "3", "7", "01", " 2", "-1", "", "x", "GPU-0a", "GPU-3a3b", "MIG-1/2/0", "MIG-5"]
+)
+
+
+def keys(devices: list[Device]) -> list[str]:
+    return [device.key for device in devices]
+
+
+@given(st.lists(WORDS, max_size=5).map(",".join))
+def test_the_names_in_cuda_visible_devices_are_read_as_torch_reads_them(visible: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        expected = torch.cuda._parse_visible_devices()
+    assert visible_names(visible) == [str(name) for name in expected]
+
+
+@given(st.none() | st.lists(WORDS, max_size=5).map(",".join))
+def test_every_visible_device_is_one_of_the_cards_or_a_slice_and_none_comes_twice(visible: str | None) -> None:
+    seen = visible_devices(CARDS, visible)
+    assert len(set(keys(seen))) == len(seen)
+    assert all(device in visible_devices(CARDS, None) or device.key.startswith("MIG-") for device in seen)
+
+
+def test_without_cuda_visible_devices_every_card_is_seen_and_named_by_its_index() -> None:
+    assert [(device.key, device.name) for device in visible_devices(CARDS, None)] == [
+        (card.uuid, card.index) for card in CARDS
+    ]
+
+
+def test_cards_are_known_again_by_index_and_by_the_beginning_of_their_uuid() -> None:
+    assert keys(visible_devices(CARDS, "3,1")) == [CARDS[3].uuid, CARDS[1].uuid]
+    assert keys(visible_devices(CARDS, "GPU-2a2b")) == [CARDS[2].uuid]
+    assert visible_devices(CARDS, "GPU-") == []  # it fits several, and CUDA takes none then
+    assert keys(visible_devices(CARDS, "1,9,2")) == [CARDS[1].uuid]
+    assert visible_devices(CARDS, "") == []
+
+
+def test_a_slice_of_a_card_is_passed_on_under_its_own_name() -> None:
+    (device,) = visible_devices(CARDS, "MIG-GPU-5/1/0")
+    assert device.name == "MIG-GPU-5/1/0" and "/" not in device.key
+
+
+@pytest.mark.parametrize(
+    ("used", "processes", "free"),
+    [
+        (0, (), True),
+        (900 * MIB, (), True),
+        (2000 * MIB, (), False),  # of a container next door, whose processes are not listed
+        (0, (30 * MIB,), True),
+        (400 * MIB, (400 * MIB,), False),  # no more than a context, but somebody is about to compute
+        (0, (None,), False),
+    ],
+)
+def test_a_card_is_free_unless_somebody_computes_on_it(
+    used: int, processes: tuple[int | None, ...], free: bool
+) -> None:
+    assert Card(0, "GPU-0", used, processes).is_free == free
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "cards", "visible", "expected"),
+    [
+        ("auto", "auto", CARDS, None, [0, 1, 2, 3]),
+        ("auto", "cuda", CARDS, "2,0", [2, 0]),
+        ("2,1", "auto", CARDS, None, [2, 1]),
+        ("3", "auto", CARDS, "1,3", [3]),
+        ("auto", "cpu", CARDS, None, [None, None]),
+        ("none", "auto", CARDS, None, [None, None]),
+        ("auto", "auto", [], None, [None, None]),
+        ("auto", "auto", [], "", [None, None]),
+    ],
+)
+def test_the_pool_is_the_cards_that_may_be_seen_or_slots_of_the_cpu(
+    gpus: str, device: str, cards: list[Card], visible: str | None, expected: list[int | None]
+) -> None:
+    pool = choose_pool(gpus, device, cards, visible, slots=2, cores=8)
+    assert [device.name for device in pool.devices] == expected
+    assert len(set(keys(list(pool.devices)))) == len(expected)
+
+
+@pytest.mark.parametrize(("slots", "cores", "threads"), [(1, 2, 2), (4, 8, 2), (3, 8, 2), (4, 2, 1)])
+def test_the_cores_are_shared_out_evenly(slots: int, cores: int, threads: int) -> None:
+    assert choose_pool("none", "auto", [], None, slots, cores).threads == threads
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "cards", "visible", "message"),
+    [
+        ("0,4", "auto", CARDS, None, "there is no card 4; there is 0, 1, 2, 3"),
+        ("0", "auto", CARDS, "1,2", "there is no card 0; there is 1, 2"),
+        ("0", "auto", [], None, "no NVIDIA card here"),
+        ("auto", "cuda", [], None, "no NVIDIA card here"),
+        ("auto", "auto", CARDS, "", "CUDA_VISIBLE_DEVICES='' hides every card"),
+        ("0,0", "auto", CARDS, None, "expected auto, none, or cards"),
+        ("first", "auto", CARDS, None, "expected auto, none, or cards"),
+        ("", "auto", CARDS, None, "expected auto, none, or cards"),
+        ("-1", "auto", CARDS, None, "expected auto, none, or cards"),
+        ("0", "cpu", CARDS, None, "leave one of them out"),
+        ("none", "cuda:1", CARDS, None, "leave one of them out"),
+        ("auto", "cuda:1", CARDS, None, "run.device=cuda:1 names a card"),
+    ],
+)
+def test_what_is_no_pool_is_refused_with_what_to_do(
+    gpus: str, device: str, cards: list[Card], visible: str | None, message: str
+) -> None:
+    with pytest.raises(RunError, match=message):
+        choose_pool(gpus, device, cards, visible, slots=1, cores=2)

@@ -1,0 +1,87 @@
+"""Which files hold what the processes of a run have written."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.events import EventWriter, RunStart
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.logs import log_files, named_folders
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "r")
+    directory.stdout().parent.mkdir(parents=True)
+    return directory
+
+
+def torchrun_folder(run: RunDirectory, name: str, made: float, ranks: int = 2) -> Path:
+    """The logs that torchrun makes, made at that time."""
+    folder = run.ranks / name / "attempt_0"
+    for rank in range(ranks):
+        (folder / str(rank)).mkdir(parents=True)
+        for stream in ("stdout.log", "stderr.log"):
+            (folder / str(rank) / stream).touch()
+    os.utime(folder, (made, made))
+    return folder
+
+
+def test_a_run_that_has_not_written_yet_has_none(run: RunDirectory) -> None:
+    assert log_files(run) == {}
+    assert log_files(RunDirectory(Path("/nowhere"))) == {}
+
+
+def test_of_a_single_process_they_are_its_two_streams(run: RunDirectory) -> None:
+    run.stdout().touch()
+    assert log_files(run) == {"0": (run.stdout(),)}
+    run.stderr().touch()
+    assert log_files(run) == {"0": (run.stdout(), run.stderr())}
+
+
+def attempt_of(run: RunDirectory, number: int, t: float) -> None:
+    """The record of an attempt of many processes."""
+    run.run_json.write_text(json.dumps({"attempts": [{"attempt": number, "t": t, "world_size": 2}]}))
+
+
+def test_under_torchrun_ranks_and_the_launcher_have_their_own(run: RunDirectory) -> None:
+    attempt_of(run, 1, 99.5)
+    folder = torchrun_folder(run, "r_x1", 100.0, ranks=11)
+    launcher = run.ranks / "launcher-1-node0.log"
+    launcher.touch()
+    found = log_files(run)
+    assert list(found) == [*map(str, range(11)), "launcher"]
+    assert found["10"] == (folder / "10" / "stdout.log", folder / "10" / "stderr.log")
+    assert found["launcher"] == (launcher,)
+
+
+def test_of_several_attempts_the_newest_counts(run: RunDirectory) -> None:
+    torchrun_folder(run, "r_a", 100.0)
+    newest = torchrun_folder(run, "r_b", 200.0)
+    attempt_of(run, 2, 200.5)
+    assert log_files(run)["0"][0].parent == newest / "0"
+
+
+def test_of_several_nodes_each_process_is_named_by_its_node(run: RunDirectory) -> None:
+    attempt_of(run, 1, 100.0)
+    torchrun_folder(run, "r_a", 101.0)
+    torchrun_folder(run, "r_b", 102.0)
+    assert list(log_files(run)) == ["0.0", "0.1", "1.0", "1.1"]
+
+
+def test_a_rank_that_has_named_its_folder_is_found_there_but_never_outside_of_the_run(run: RunDirectory) -> None:
+    attempt_of(run, 1, 100.0)
+    first, second = (torchrun_folder(run, name, 101.0, ranks=1) / "0" for name in ("r_a", "r_b"))
+    outside = run.path.parent / "elsewhere"
+    outside.mkdir()
+    (outside / "stdout.log").touch()
+    for rank, folder in enumerate((first.relative_to(run.path), second.relative_to(run.path), "../elsewhere")):
+        writer = EventWriter(run.events(rank), 1, rank)
+        writer.write(RunStart(world_size=3, logs=str(folder)), 0)
+        writer.close()
+    named = named_folders(run)
+    assert named[2] == "../elsewhere"
+    found = log_files(run, named)
+    assert {name: files[0].parent for name, files in found.items()} == {"0": first, "1": second}

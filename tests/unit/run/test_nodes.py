@@ -1,0 +1,63 @@
+import json
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rbp_engine.run import control, nodes, processes
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory, write_json
+
+MakeRun = Callable[..., RunDirectory]
+TWO_NODES = {"nodes": 2, "world_size": 2}
+
+
+def test_each_node_has_a_seat_of_its_own_and_there_are_no_more_than_nodes(make_run: MakeRun) -> None:
+    run = make_run(status="starting", attempt=TWO_NODES)
+    assert nodes.gathering(run) == 1
+    assert [nodes.take_seat(run, 1, 2) for _ in range(3)] == [0, 1, None]
+    assert nodes.gathering(run) is None
+    assert nodes.take_seat(run, 2, 2) == 0, "another attempt has seats of its own"
+
+
+@pytest.mark.parametrize(
+    ("changes", "attempt"),
+    [
+        ({"status": "running"}, TWO_NODES),
+        ({"status": "preempted"}, TWO_NODES),
+        ({"status": "starting"}, {}),  # nobody has started it
+        ({"status": "starting", "attempt_number": 2}, TWO_NODES),  # the second is not on record yet
+    ],
+)
+def test_nothing_but_an_attempt_that_is_starting_waits_for_nodes(
+    make_run: MakeRun, changes: dict[str, Any], attempt: dict[str, Any]
+) -> None:
+    number = changes.pop("attempt_number", 1)
+    run = make_run(**changes, attempt=attempt)
+    run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": number}))
+    assert nodes.gathering(run) is None
+
+
+def seat(run: RunDirectory, node: int, host: str, pid: int) -> None:
+    write_json(run.control / f"node-1-{node}", {"pid": pid, "pid_started": processes.start_time(pid), "host": host})
+
+
+def test_of_the_launchers_of_all_nodes_those_on_this_host_are_found(make_run: MakeRun, ended_pid: int) -> None:
+    run = make_run(attempt=TWO_NODES | {"host": "another.example"})
+    seat(run, 0, "another.example", ended_pid)
+    seat(run, 1, socket.gethostname(), os.getpid())
+    assert nodes.alive_here(run) == [os.getpid()]
+    seat(run, 1, socket.gethostname(), ended_pid)
+    assert nodes.alive_here(run) == []
+
+
+def test_a_kill_ends_what_is_on_this_node_and_names_the_others(make_run: MakeRun, ended_pid: int) -> None:
+    run = make_run(attempt=TWO_NODES | {"host": "first.example"})
+    seat(run, 0, "first.example", ended_pid)
+    seat(run, 1, "second.example", ended_pid)
+    with pytest.raises(RunError, match=r"runs on first\.example, second\.example: kill it there"):
+        control.kill(run)
+    seat(run, 1, socket.gethostname(), ended_pid)
+    assert control.kill(run).reason == "killed by rbp kill (0 processes); on first.example it has to be killed there"

@@ -1,0 +1,68 @@
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run import launch
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.resources import Resources
+from rbp_engine.run.slurm import job_file
+from rbp_engine.run.torchrun import torchrun_environment
+
+RUN = RunDirectory(Path("/runs/job"))
+
+
+def test_one_process_is_the_worker_itself() -> None:
+    assert launch.command(RUN, Resources()) == [sys.executable, "-P", "-m", "rbp_engine.train.worker", "/runs/job"]
+
+
+@pytest.mark.parametrize(
+    ("resources", "endpoint"), [(Resources(2), "localhost:0"), (Resources(4, 3, "head:29400"), "head:29400")]
+)
+def test_several_are_the_worker_under_torchrun(resources: Resources, endpoint: str) -> None:
+    assert launch.command(RUN, resources) == shlex.split(
+        f"{sys.executable} -P -m torch.distributed.run --nnodes {resources.nodes} "
+        f"--nproc-per-node {resources.processes} --rdzv-backend c10d --rdzv-endpoint {endpoint} --rdzv-id job "
+        "--max-restarts 0 --log-dir /runs/job/ranks --redirects 3 -m rbp_engine.train.worker /runs/job"
+    )
+
+
+def test_torchrun_understands_its_command_and_its_environment() -> None:
+    """What has another name in another version of torch would do nothing, in silence."""
+    words = launch.command(RUN, Resources(2))[4:]
+    script = f"""
+        from torch.distributed.run import config_from_args, parse_args
+        config, command, words = config_from_args(parse_args({words!r}))
+        print(config.run_id, config.shutdown_timeout, config.signals_to_handle, config.max_restarts, words[1:])
+    """
+    environment = os.environ | torchrun_environment(RUN, 1, 0) | {"OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", "\n".join(line.strip() for line in script.splitlines())],
+        env=environment, capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+    assert told.strip() == (
+        "job 120 SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 0 ['-m', 'rbp_engine.train.worker', '/runs/job']"
+    )
+
+
+def test_the_cores_are_shared_by_the_processes_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = len(os.sched_getaffinity(0))
+    assert launch.environment(RUN, Resources(), 1)["OMP_NUM_THREADS"] == str(cores)
+    assert launch.environment(RUN, Resources(2 * cores), 1)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert launch.environment(RUN, Resources(2), 1)["OMP_NUM_THREADS"] == "7"
+
+
+@pytest.mark.parametrize(("resources", "gpus"), [(Resources(2), False), (Resources(8, 4, "x:1"), True)])
+def test_a_job_file_is_a_script_that_continues_the_run_of_its_id(resources: Resources, gpus: bool) -> None:
+    text = job_file(["mine.toml", "run.name=two words"], RUN, resources, gpus=gpus)
+    assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
+    assert f"#SBATCH --nodes={resources.nodes}\n" in text and "#SBATCH --signal=USR1@300\n" in text
+    assert ("#SBATCH --gpus-per-node=8" in text) == gpus
+    assert "srun rbp train mine.toml 'run.name=two words' \\\n    --nproc" in text
+    assert "--id job --resume-or-start --runs-dir /runs\n" in text
+    assert ('--nnodes 4 --rdzv "$head:29400"' in text) == (resources.nodes > 1) == ("scontrol show hostnames" in text)

@@ -1,0 +1,25 @@
+"""The environment of a worker."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run import launch
+from rbp_engine.run.environment import worker_defaults
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.resources import Resources
+
+
+def test_the_cores_are_divided_among_the_workers_of_a_machine() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert worker_defaults()["OMP_NUM_THREADS"] == str(cores)
+    assert worker_defaults(cores)["OMP_NUM_THREADS"] == "1"
+    assert worker_defaults(1000 * cores)["OMP_NUM_THREADS"] == "1"
+
+
+def test_the_users_own_settings_go_before_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    environment = launch.environment(RunDirectory(tmp_path), Resources(), 1)
+    assert (environment["MALLOC_TRIM_THRESHOLD_"], environment["MALLOC_MMAP_MAX_"]) == ("131072", "0")

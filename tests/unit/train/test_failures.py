@@ -1,0 +1,47 @@
+import errno
+
+import pytest
+import torch
+
+from rbp_engine.preset.schema import Preset
+from rbp_engine.train.failures import describe
+
+
+def preset(**sections: dict[str, object]) -> Preset:
+    return Preset.model_validate(sections)
+
+
+def torch_out_of_memory() -> BaseException:
+    """What the CPU allocator really says."""
+    try:
+        torch.empty(2**58)
+    except RuntimeError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize("error", [torch_out_of_memory(), torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_no_memory_is_told_with_what_takes_it_and_the_fields_to_change(error: BaseException) -> None:
+    told = describe(error, preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256}), world_size=2)
+    assert told.startswith("out of memory with rate_m, T = 6, 256 images a step over 2 processes, precision fp32.")
+    for field in ("train.accumulate = 2", "data.batch_size", "method.timesteps", "method.name = rate_s"):
+        assert field in told
+
+
+def test_only_what_helps_is_proposed() -> None:
+    told = describe(MemoryError(), preset(method={"name": "rate_s"}, train={"accumulate": 4}))
+    assert "in 4 parts" in told and "train.accumulate = 8" in told
+    assert "timesteps" not in told and "method.name" not in told and "processes" not in told
+    assert "timesteps" not in describe(MemoryError(), preset(method={"name": "bptt", "timesteps": 1}))
+
+
+def test_other_errors_are_told_as_they_are() -> None:
+    assert describe(ValueError("no such file"), preset()) == "ValueError: no such file"
+    assert describe(KeyboardInterrupt(), None) == "KeyboardInterrupt"
+    assert describe(MemoryError(), None) == "MemoryError"  # the preset could not even be read
+    assert "make room, then resume" in describe(OSError(errno.ENOSPC, "No space left on device"), preset())
+
+
+def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on() -> None:
+    error = RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
+    assert "out of memory" in describe(error, preset()) and "data.workers" in describe(error, preset())

@@ -1,0 +1,69 @@
+"""Which process of a run this is, and that it goes when torchrun is gone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.processes import marker
+from rbp_engine.train.process import Process
+
+UNDER_TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "job",
+    "TORCHELASTIC_ERROR_FILE": "/runs/job/ranks/job_x/attempt_0/1/error.json",
+    "RANK": "3",
+    "LOCAL_RANK": "1",
+    "WORLD_SIZE": "4",
+    "GROUP_WORLD_SIZE": "2",
+}
+# Tells its pid once it has asked to end with its parent.
+RANK = """
+import sys, time
+from pathlib import Path
+from rbp_engine.run.layout import RunDirectory
+from rbp_engine.train.process import end_with_parent
+end_with_parent(RunDirectory(Path(sys.argv[1])))
+print("here", flush=True)
+time.sleep(60)
+"""
+# Starts a rank, tells its pid, and waits to be killed.
+LAUNCHER = f"""
+import subprocess, sys, time
+rank = subprocess.Popen([sys.executable, "-c", {RANK!r}, sys.argv[1]], stdout=subprocess.PIPE, text=True)
+print(rank.pid, rank.stdout.readline(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_torchrun_says_is_meant_for_its_own_run_alone() -> None:
+    expected = Process(Path("/runs/job/ranks/job_x/attempt_0/1"), rank=3, local_rank=1, world_size=4, nodes=2)
+    assert Process.of(RunDirectory(Path("/runs/job")), UNDER_TORCHRUN) == expected
+    alone = Process(Path("/runs/other/ranks/0"))
+    assert Process.of(RunDirectory(Path("/runs/other")), UNDER_TORCHRUN) == alone
+    assert (alone.rank, alone.world_size) == (0, 1)
+
+
+def test_a_rank_is_killed_when_its_launcher_is(tmp_path: Path) -> None:
+    environment = os.environ | marker(RunDirectory(tmp_path))
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert launcher.stdout is not None
+    pid, word = launcher.stdout.readline().split()
+    assert word == "here"
+    rank = psutil.Process(int(pid))
+    launcher.kill()
+    launcher.communicate()
+    with pytest.raises(psutil.NoSuchProcess):
+        rank.wait(10)
+        rank.status()
+
+
+def test_a_rank_whose_launcher_has_gone_before_kills_itself(tmp_path: Path) -> None:
+    """Its parent, this process, does not carry the run's mark."""
+    done = subprocess.run([sys.executable, "-c", RANK, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (-9, "")
