@@ -20,16 +20,21 @@ Terms = Sequence[tuple[Tensor, Tensor | None, bool]]
 
 
 @functools.cache
-def usable(device: str) -> bool:
-    """Whether `torch.compile` works for that type of device; warns if not. Takes some seconds the first time."""
+def problem(device: str) -> str:
+    """Why torch.compile does not work for that type of device, empty if it does. Takes some seconds the first time."""
     try:
         _jit(torch.neg)(torch.ones(8, device=device))
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        message = f"neurons run uncompiled: torch.compile does not work here ({type(error).__name__}: {reason})"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-        return False
-    return True
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
+@functools.cache
+def usable(device: str) -> bool:
+    """Whether torch.compile works for that type of device; warns if not."""
+    if reason := problem(device):
+        warnings.warn(f"neurons run uncompiled, for torch.compile does not work here: {reason}", RuntimeWarning, 2)
+    return not reason
 
 
 def spikes_only(current: Current, decay: float, threshold: float, v_reset: float | None) -> Tensor:

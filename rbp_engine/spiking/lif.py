@@ -51,7 +51,7 @@ def spikes_only(
 ) -> Tensor:
     """Spikes [T, B, …] for input currents [T, B, …], from rest, without a graph."""
     current = Current.of(current)
-    if kernel == "compiled":
+    if _compiles(kernel, current):
         return compiled.spikes_only(current, decay, threshold, v_reset)
     reader, membrane = Reader(current), at_rest(current.batch, v_reset)
     spikes = empty_steps(current.batch, current.timesteps)
@@ -70,7 +70,7 @@ def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) 
     """
     current = Current.of(current)
     meanless = [term.steps for term in current.terms if term.steps.mean is None]
-    if kernel == "compiled":
+    if _compiles(kernel, current):
         numbers = tuple(number for number, term in enumerate(current.terms) if term.steps in meanless)
         spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)
     else:
@@ -111,7 +111,7 @@ class RateLoop:
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a current of one."""
-        if self._kernel == "eager":
+        if not _compiles(self._kernel, current):
             return self.step_into(torch.empty_like(self._membrane, dtype=self._dtype), Reader(current).at(0))
         state = self._membrane, self._counts, self._eligibility, self._reach
         spikes = compiled.rate_step(current, state, **self._neuron)
@@ -167,7 +167,7 @@ def gradient_through_time(
     where the reset's ∂v_t/∂s_t counts only if it is not detached.
     """
     current = Current.of(current)
-    if kernel == "compiled":
+    if _compiles(kernel, current):
         return compiled.gradient_through_time(
             current,
             grad,
@@ -192,6 +192,10 @@ def gradient_through_time(
         charged_t.copy_(later.add_(slope_t.mul_(by_spike)))
         later.mul_(decay)
     return charged.to(grad.dtype)
+
+
+def _compiles(kernel: Kernel, current: Current) -> bool:
+    return kernel == "compiled" and compiled.usable(current.batch.device.type)
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
