@@ -4,11 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.protocol import (
+    Precision,
     StepOutput,
     as_sequence,
     carried,
     cross_entropy,
+    full,
     images_by_step,
+    lowered,
     predict,
     reset_state,
 )
@@ -22,18 +25,20 @@ class BPTT:
 
     name = "bptt"
 
-    def __init__(self, timesteps: int) -> None:
+    def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
         self.timesteps = timesteps
+        self.precision = precision
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         reset_state(model)
-        logits = carried(model(as_sequence(images, self.timesteps)), SequenceTensor).time_mean()
+        sequence = as_sequence(lowered(images, self.precision), self.timesteps)
+        logits = carried(model(sequence), SequenceTensor).time_mean()
         loss = cross_entropy(logits, labels)
         (loss * weight).backward()
-        return StepOutput(loss.detach(), logits.detach())
+        return StepOutput(loss.detach(), full(logits).detach())
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
 
 
 class BPTTSingleStep:
@@ -41,21 +46,22 @@ class BPTTSingleStep:
 
     name = "bptt_s"
 
-    def __init__(self, timesteps: int) -> None:
+    def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
         self.timesteps = timesteps
+        self.precision = precision
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         reset_state(model)
         tape = Tape(self.timesteps)
         by_step = []
-        for images_t in images_by_step(images, self.timesteps):
+        for images_t in images_by_step(lowered(images, self.precision), self.timesteps):
             tape.rewind()
             by_step.append(carried(model(StepTensor(images_t, tape, through_time=True)), StepTensor).values)
         tape.check_complete()
-        logits = torch.stack(by_step).mean(0)
+        logits = full(torch.stack(by_step)).mean(0)
         loss = cross_entropy(logits, labels)
         (loss * weight).backward()
-        return StepOutput(loss.detach(), logits.detach())
+        return StepOutput(loss.detach(), full(logits).detach())
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)

@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.protocol import (
+    Precision,
     StepOutput,
     carried,
     cross_entropy,
+    full,
     gradients_stay_local,
     images_by_step,
+    lowered,
     predict,
     reset_state,
 )
@@ -33,25 +36,26 @@ class SLTT:
     name = "sltt"
     carrier: ClassVar[type[StepTensor]] = StepTensor
 
-    def __init__(self, timesteps: int) -> None:
+    def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
         self.timesteps = timesteps
+        self.precision = precision
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         reset_state(model)
         tape = Tape(self.timesteps)
         by_step = []
-        for step, images_t in enumerate(images_by_step(images, self.timesteps), start=1):
+        for step, images_t in enumerate(images_by_step(lowered(images, self.precision), self.timesteps), start=1):
             tape.rewind()
             with gradients_stay_local(model) if step < self.timesteps else nullcontext():
                 out = carried(model(self.carrier(images_t, tape, through_time=False)), self.carrier).values
                 (cross_entropy(out, labels) * weight / self.timesteps).backward()
-            by_step.append(out.detach())
+            by_step.append(full(out.detach()))
         tape.check_complete()
         logits = torch.stack(by_step).mean(0)
         return StepOutput(cross_entropy(logits, labels), logits)
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
 
 
 class OTTT(SLTT):

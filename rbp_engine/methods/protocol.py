@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 from rbp_engine.spiking import Carrier, SequenceTensor
 
 C = TypeVar("C", bound=Carrier)
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Method(Protocol):
 
     name: str
     timesteps: int
+    precision: Precision
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         """Reset, run forward and backward, and add the gradients to `.grad`; nothing is zeroed, no weight changes.
 
         `images` is [B, C, H, W], shown at every timestep, or [T, B, C, H, W]; `labels` is [B]. The gradients are
-        multiplied by `weight`, the part of a larger batch that this one is; the output is not.
+        multiplied by `weight`, the part of a larger batch that this one is, and a scale against underflow; the output is
+        not.
         Raises ValueError where the input's T is another.
         """
         ...
@@ -53,6 +58,14 @@ def check_images(images: Tensor, timesteps: int) -> None:
             f"the input has {len(images)} timesteps, the method {timesteps}: images {list(images.shape)} are read as "
             "[T, B, C, H, W]"
         )
+
+
+def lowered(images: Tensor, precision: Precision) -> Tensor:
+    """The images in the type that convolutions, linear layers and spikes then have.
+
+    Membranes, statistics, weights and the loss stay in float32.
+    """
+    return images.to(_LOW[precision]) if precision in _LOW else images
 
 
 def as_sequence(
@@ -77,8 +90,13 @@ def carried(output: Any, carrier: type[C]) -> C:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """L = CE(mean_t o_t, y), averaged over the batch."""
-    return F.cross_entropy(logits, labels)
+    """L = CE(mean_t o_t, y), averaged over the batch; in float32 at least."""
+    return F.cross_entropy(full(logits), labels)
+
+
+def full(logits: Tensor) -> Tensor:
+    """In float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
@@ -114,4 +132,4 @@ def predict(
     finally:
         for module, training in modes:
             module.training = training
-    return logits
+    return full(logits)

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.protocol import (
+    Precision,
     StepOutput,
     as_sequence,
     carried,
     cross_entropy,
+    full,
     images_by_step,
+    lowered,
     predict,
     reset_state,
 )
@@ -33,18 +36,21 @@ class RateM:
 
     name = "rate_m"
 
-    def __init__(self, timesteps: int, loss_scale: LossScale = "1/T") -> None:
+    def __init__(
+        self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32"
+    ) -> None:
         self.timesteps = timesteps
+        self.precision = precision
         self.scale = _scale(timesteps, loss_scale)
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         reset_state(model)
-        sequence = as_sequence(images, self.timesteps)
+        sequence = as_sequence(lowered(images, self.precision), self.timesteps)
         logits = carried(model(RateTensor(sequence, sequence.time_mean())), RateTensor).rate
         return _backward(logits, labels, self.scale * weight)
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
 
 
 class RateS:
@@ -56,19 +62,23 @@ class RateS:
 
     name = "rate_s"
 
-    def __init__(self, timesteps: int, loss_scale: LossScale = "1/T") -> None:
+    def __init__(
+        self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32"
+    ) -> None:
         self.timesteps = timesteps
+        self.precision = precision
         self.scale = _scale(timesteps, loss_scale)
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float = 1.0) -> StepOutput:
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         reset_state(model)
         tape = Tape(self.timesteps)
+        images = lowered(images, self.precision)
         static = images.ndim == 4
         total: Tensor | None = None
         with torch.no_grad():
             for images_t in images_by_step(images, self.timesteps):
                 tape.rewind()
-                logits_t = carried(model(MeanStepTensor(images_t, tape, static)), MeanStepTensor).values
+                logits_t = full(carried(model(MeanStepTensor(images_t, tape, static)), MeanStepTensor).values)
                 total = logits_t.clone() if total is None else total.add_(logits_t)
         assert total is not None
         tape.rewind()
@@ -76,10 +86,10 @@ class RateS:
         with _batches_uncounted(model):
             rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
         tape.check_complete()
-        return _backward(WithValue.apply(rate, total / self.timesteps), labels, self.scale * weight)
+        return _backward(WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, images, self.timesteps if timesteps is None else timesteps)
+        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
 
 
 def _scale(timesteps: int, loss_scale: LossScale) -> float:
@@ -100,7 +110,7 @@ def _batches_uncounted(model: nn.Module) -> Iterator[None]:
             counter.copy_(count)
 
 
-def _backward(logits: Tensor, labels: Tensor, scale: float) -> StepOutput:
+def _backward(logits: Tensor, labels: Tensor, scale: float | Tensor) -> StepOutput:
     loss = cross_entropy(logits, labels)
     (loss * scale).backward()
-    return StepOutput(loss.detach(), logits.detach())
+    return StepOutput(loss.detach(), full(logits).detach())

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from rbp_engine.models.convnet import convnet
@@ -37,7 +38,9 @@ def create_model(
     args: Mapping[str, Any] | None = None,
     **neuron_settings: Any,
 ) -> nn.Module:
-    """The network of that name with freshly drawn weights.
+    """The network of that name with freshly drawn weights, which lie in memory with the channels last.
+
+    Convolutions and batch norms run faster so, and their inputs need not be in that order.
 
     `neuron_settings` are the keywords of `rbp_engine.spiking.LIF`: decay, threshold, reset, v_reset, detach_reset,
     surrogate, surrogate_args. A name like `nets.py:MyNet` is a user's own: the class or function from that file in the
@@ -49,7 +52,11 @@ def create_model(
         own = load_own(name, own_code)(num_classes=num_classes, in_channels=in_channels, neuron=neuron, **(args or {}))
         if not isinstance(own, nn.Module):
             raise TypeError(f"{name} gave {type(own).__name__}, not a torch.nn.Module")
-        return own
+        return _channels_last(own)
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: one of {', '.join(MODELS)}")
-    return MODELS[name](num_classes=num_classes, in_channels=in_channels, neuron=neuron, init=init)
+    return _channels_last(MODELS[name](num_classes=num_classes, in_channels=in_channels, neuron=neuron, init=init))
+
+
+def _channels_last(model: nn.Module) -> nn.Module:
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # not in its types

@@ -57,7 +57,9 @@ class ResNet(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = self.neuron1(self.bn1(self.conv1(x)))
-        x = self.stages(x)
+        # One by one: while a module runs, torch holds on to what it was called with.
+        for block in self.stages:
+            x = block(x)
         return self.head(self.flatten(self.pool(x)))
 
 

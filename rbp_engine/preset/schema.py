@@ -294,7 +294,18 @@ class Train(_Section):
     """The training loop."""
 
     epochs: int = field(10, "result", "epochs", "Passes over the training set.", ge=1)
-    precision: Literal["fp32"] = field("fp32", "result", "", "Number format of the computation.")
+    precision: Literal["fp32", "bf16", "fp16"] = field(
+        "fp32",
+        "result",
+        "",
+        "Number format of convolutions and spikes; membranes, statistics and weights stay in fp32. fp16 is for GPUs.",
+    )
+    kernel: Literal["auto", "eager", "compiled"] = field(
+        "auto",
+        "cost",
+        "",
+        "Loops of the neurons: as torch runs them, or compiled in the first minute; auto compiles for long runs.",
+    )
     accumulate: int = field(
         1,
         "result",

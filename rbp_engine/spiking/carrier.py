@@ -46,6 +46,10 @@ class Carrier:
         """The mask [B, …] of a dropout layer, the same at every timestep."""
         return draw()
 
+    def lowered(self, weight: Tensor) -> Tensor:
+        """A weight in the type of this carrier, with its graph."""
+        return weight.to(self.dtype)
+
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """Apply a function to each timestep, as one batch [T·B, …]; it must keep the batch dimension first."""

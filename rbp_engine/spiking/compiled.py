@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.current import Current, membrane_dtype
+from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate
 
 # A term's values and its scale; static values lack the first dimension.
@@ -20,16 +20,21 @@ Terms = Sequence[tuple[Tensor, Tensor | None, bool]]
 
 
 @functools.cache
-def usable(device: str) -> bool:
-    """Whether `torch.compile` works for that type of device; warns if not. Takes some seconds the first time."""
+def problem(device: str) -> str:
+    """Why torch.compile does not work for that type of device, empty if it does. Takes some seconds the first time."""
     try:
         _jit(torch.neg)(torch.ones(8, device=device))
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        message = f"neurons run uncompiled: torch.compile does not work here ({type(error).__name__}: {reason})"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-        return False
-    return True
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
+@functools.cache
+def usable(device: str) -> bool:
+    """Whether torch.compile works for that type of device; warns if not."""
+    if reason := problem(device):
+        warnings.warn(f"neurons run uncompiled, for torch.compile does not work here: {reason}", RuntimeWarning, 2)
+    return not reason
 
 
 def spikes_only(current: Current, decay: float, threshold: float, v_reset: float | None) -> Tensor:
@@ -43,12 +48,12 @@ def rate(
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """See `lif.rate`; the means [B, …] are those of the terms with these numbers."""
     layout = Layout(current)
-    spikes, rate, eligibility, means = _jit(_rate)(*layout.inputs(current), means_of, *_slope(surrogate), **neuron)
-    return layout.back(spikes), layout.back(rate), layout.back(eligibility), [layout.back(mean) for mean in means]
+    spikes, counts, eligibility, means = _jit(_rate)(*layout.inputs(current), means_of, *_slope(surrogate), **neuron)
+    return layout.back(spikes), layout.back(counts), layout.back(eligibility), [layout.back(mean) for mean in means]
 
 
 def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, **neuron: Any) -> Tensor:
-    """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, sums of spikes and of σ'·ρ, and ρ."""
+    """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, counts of spikes, sum of σ'·ρ, and ρ."""
     layout = Layout(current)
     terms, shift, _ = layout.inputs(current)
     # ρ may be one number.
@@ -144,19 +149,19 @@ def _rate(
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     dtype = terms[0][0].dtype
     spikes, membrane = [], None
-    rate: Any = 0.0
+    counts: Any = 0.0
     eligibility: Any = 0.0
     reach: Any = 1.0
     for t in range(timesteps):
         fired, slope, membrane, kept = _fire(membrane, _current(terms, shift, t), surrogate, arguments, **neuron)
-        rate = rate + fired
+        counts = counts + fired
         eligibility = eligibility + slope * reach
         reach = 1.0 + reach * kept * neuron["decay"]
         spikes.append(fired.to(dtype))
     means = [_sum_of_steps(terms[number][0]) / timesteps for number in means_of]
     return (
         torch.stack(spikes),
-        (rate / timesteps).to(dtype),
+        counts.to(count_dtype(timesteps)),
         (eligibility / timesteps).to(dtype),
         [mean.to(dtype) for mean in means],
     )
@@ -166,7 +171,7 @@ def _rate_step(
     terms: Terms,
     shift: Tensor | None,
     membrane: Tensor,
-    total: Tensor,
+    counts: Tensor,
     eligibility: Tensor,
     reach: Tensor,
     surrogate: Callable[..., Tensor],
@@ -174,7 +179,7 @@ def _rate_step(
     **neuron: Any,
 ) -> Tensor:
     fired, slope, after, kept = _fire(membrane, _current(terms, shift, 0), surrogate, arguments, **neuron)
-    total.add_(fired)
+    counts.add_(fired.to(counts.dtype))
     eligibility.add_(slope * reach)
     membrane.copy_(after)
     if reach.ndim:

@@ -121,3 +121,8 @@ class Reader:
 def membrane_dtype(current: Tensor) -> torch.dtype:
     """Membranes and what is added up over time are float32 at least, whatever the currents are."""
     return torch.promote_types(current.dtype, torch.float32)
+
+
+def count_dtype(timesteps: int) -> torch.dtype:
+    """The smallest type that can hold the number of spikes in T steps."""
+    return torch.uint8 if timesteps < 256 else torch.int32

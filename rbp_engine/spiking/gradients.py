@@ -5,6 +5,7 @@ made of the sequence, and nothing is computed a second time. These functions tak
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -17,7 +18,7 @@ from rbp_engine.spiking.rules import UnsupportedOperation
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-WeightedGradient: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+WeightedGradient: TypeAlias = Callable[[Tensor, "Seen", Tensor], Tensor]
 
 
 class WithValue(torch.autograd.Function):
@@ -47,18 +48,32 @@ class NeuronRate(torch.autograd.Function):
         return grad * eligibility, None, None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The input [B, …] that a weight's gradient is formed with, as `stored`/`per`: a rate is kept as a count."""
+
+    stored: Tensor
+    per: int = 1
+
+    @staticmethod
+    def load(stored: Tensor, per: int, dtype: torch.dtype) -> Tensor:
+        return stored if per == 1 else stored.to(dtype).div_(per)
+
+
 class LinearGradient(torch.autograd.Function):
     """c = W·x + b of a linear layer, whose value is known: ∂L/∂x goes to `graph` [B, …, in], ∂L/∂W sees `seen`."""
 
     @staticmethod
-    def forward(ctx: Any, graph: Tensor, seen: Tensor, weight: Tensor, bias: Tensor | None, value: Tensor) -> Tensor:
-        ctx.save_for_backward(seen, weight)
+    def forward(ctx: Any, graph: Tensor, seen: Seen, weight: Tensor, bias: Tensor | None, value: Tensor) -> Tensor:
+        ctx.save_for_backward(seen.stored, weight)
+        ctx.per = seen.per
         return value.view_as(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        seen, weight = ctx.saved_tensors
+        stored, weight = ctx.saved_tensors
+        seen = Seen.load(stored, ctx.per, grad.dtype)
         needs_graph, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
         grad_rows, seen_rows = grad.reshape(-1, grad.shape[-1]), seen.reshape(-1, seen.shape[-1])
         return (
@@ -77,22 +92,23 @@ class ConvolutionGradient(torch.autograd.Function):
     def forward(
         ctx: Any,
         graph: Tensor,
-        seen: Tensor,
+        seen: Seen,
         weight: Tensor,
         bias: Tensor | None,
         value: Tensor,
         geometry: tuple[Sequence[int], Sequence[int], Sequence[int]],
         groups: int,
     ) -> Tensor:
-        ctx.save_for_backward(seen, weight)
-        ctx.geometry, ctx.groups = geometry, groups
+        ctx.save_for_backward(seen.stored, weight)
+        ctx.per, ctx.geometry, ctx.groups = seen.per, geometry, groups
         ctx.bias_sizes = None if bias is None else list(bias.shape)
         return value.view_as(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        seen, weight = ctx.saved_tensors
+        stored, weight = ctx.saved_tensors
+        seen = Seen.load(stored, ctx.per, grad.dtype)
         stride, padding, dilation = ctx.geometry
         needs_graph, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
         grad_graph, grad_weight, grad_bias = torch.ops.aten.convolution_backward(

@@ -10,7 +10,8 @@ reset, as in SpikingJelly), `detach_reset` and the surrogate. `kernel` is "eager
 "compiled", those of `spiking/compiled.py`; in float32 both give the same bits.
 
 Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
-means are float32 at least; spikes, rate and eligibility have the type of the currents.
+sums are float32 at least; spikes and eligibility have the type of the currents. The firing rate is given as a count of
+spikes, which takes one byte and is exact.
 """
 
 from typing import Any, Literal
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import compiled
-from rbp_engine.spiking.current import Current, Reader, membrane_dtype
+from rbp_engine.spiking.current import Current, Reader, count_dtype, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate, slope_in_place
 
 Kernel = Literal["eager", "compiled"]
@@ -50,7 +51,7 @@ def spikes_only(
 ) -> Tensor:
     """Spikes [T, B, …] for input currents [T, B, …], from rest, without a graph."""
     current = Current.of(current)
-    if kernel == "compiled":
+    if _compiles(kernel, current):
         return compiled.spikes_only(current, decay, threshold, v_reset)
     reader, membrane = Reader(current), at_rest(current.batch, v_reset)
     spikes = empty_steps(current.batch, current.timesteps)
@@ -63,28 +64,28 @@ def spikes_only(
 
 @torch.no_grad()
 def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Spikes [T, B, …], firing rate [B, …] and eligibility [B, …] of a sequence of input currents.
+    """Spikes [T, B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
 
     The time means of the terms of a `Current` come out on the way, and are noted there.
     """
     current = Current.of(current)
     meanless = [term.steps for term in current.terms if term.steps.mean is None]
-    if kernel == "compiled":
+    if _compiles(kernel, current):
         numbers = tuple(number for number, term in enumerate(current.terms) if term.steps in meanless)
-        spikes, firing_rate, eligibility, means = compiled.rate(current, numbers, **neuron)
+        spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)
     else:
-        reader, loop = Reader(current), RateLoop(current.batch, **neuron)
+        reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, **neuron)
         spikes = empty_steps(current.batch, current.timesteps)
         means = [torch.zeros_like(steps.at(0), dtype=membrane_dtype(spikes)) for steps in meanless]
         for t, spikes_t in enumerate(spikes):
             loop.step_into(spikes_t, reader.at(t))
             for total, steps in zip(means, meanless, strict=True):
                 total.add_(steps.at(t))
-        firing_rate, eligibility = loop.finish()
+        counts, eligibility = loop.finish()
         means = [total.div_(current.timesteps).to(spikes.dtype) for total in means]
     for steps, mean in zip(meanless, means, strict=True):
         steps.mean = mean
-    return spikes, firing_rate, eligibility
+    return spikes, counts, eligibility
 
 
 class RateLoop:
@@ -94,14 +95,15 @@ class RateLoop:
     ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t says how much of the input so far is still in the membrane (paper, section 4).
     """
 
-    def __init__(self, current: Tensor, kernel: Kernel = "eager", **neuron: Any) -> None:
+    def __init__(self, current: Tensor, timesteps: int, kernel: Kernel = "eager", **neuron: Any) -> None:
         """`current` [B, …] gives shape, type and device; the loop begins at rest."""
+        self._timesteps = timesteps
         self._kernel = kernel
         self._neuron = neuron
         self._dtype = current.dtype
-        self._count = 0
         self._membrane = membrane = at_rest(current, neuron["v_reset"])
-        self._spikes, self._eligibility = torch.zeros_like(membrane), torch.zeros_like(membrane)
+        self._counts = torch.zeros_like(membrane, dtype=count_dtype(timesteps))
+        self._eligibility = torch.zeros_like(membrane)
         # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
         uniform = neuron["v_reset"] is None and neuron["detach_reset"]
         self._reach = torch.ones((), dtype=torch.float64) if uniform else torch.ones_like(membrane)
@@ -109,9 +111,9 @@ class RateLoop:
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a current of one."""
-        if self._kernel == "eager":
+        if not _compiles(self._kernel, current):
             return self.step_into(torch.empty_like(self._membrane, dtype=self._dtype), Reader(current).at(0))
-        state = self._membrane, self._spikes, self._eligibility, self._reach
+        state = self._membrane, self._counts, self._eligibility, self._reach
         spikes = compiled.rate_step(current, state, **self._neuron)
         self._advance()
         return spikes
@@ -121,7 +123,8 @@ class RateLoop:
         """Spikes of the next timestep for a current [B, …], written into `spikes`; never compiled."""
         membrane, threshold, v_reset = self._membrane, self._neuron["threshold"], self._neuron["v_reset"]
         _charge(membrane, current, self._neuron["decay"], v_reset)
-        torch.ge(membrane, threshold, out=spikes)
+        fired = membrane >= threshold
+        spikes.copy_(fired)
         slope_t = slope_in_place(self._neuron["surrogate"], membrane - threshold)
         if self._reach.ndim == 0:
             self._eligibility.add_(slope_t.mul_(self._reach))
@@ -129,19 +132,18 @@ class RateLoop:
             self._eligibility.add_(slope_t * self._reach)
             carried = _carried_over(membrane, spikes, slope_t, threshold, v_reset, self._neuron["detach_reset"])
             self._reach.mul_(carried).mul_(self._neuron["decay"]).add_(1.0)
-        self._spikes.add_(spikes)
+        self._counts.add_(fired)
         _reset(membrane, spikes, threshold, v_reset)
         self._advance()
         return spikes
 
     def finish(self) -> tuple[Tensor, Tensor]:
-        """Firing rate and eligibility, both [B, …]; the loop is over, and its membrane is given back."""
-        rate, eligibility = self._spikes.div_(self._count), self._eligibility.div_(self._count)
-        del self._membrane, self._spikes, self._eligibility, self._reach
-        return rate.to(self._dtype), eligibility.to(self._dtype)
+        """Number of spikes and eligibility, both [B, …]; the loop is over, and its membrane is given back."""
+        counts, eligibility = self._counts, self._eligibility.div_(self._timesteps)
+        del self._membrane, self._counts, self._eligibility, self._reach
+        return counts, eligibility.to(self._dtype)
 
     def _advance(self) -> None:
-        self._count += 1
         if self._reach.ndim == 0:
             self._reach.mul_(self._neuron["decay"]).add_(1.0)
 
@@ -165,7 +167,7 @@ def gradient_through_time(
     where the reset's ∂v_t/∂s_t counts only if it is not detached.
     """
     current = Current.of(current)
-    if kernel == "compiled":
+    if _compiles(kernel, current):
         return compiled.gradient_through_time(
             current,
             grad,
@@ -190,6 +192,10 @@ def gradient_through_time(
         charged_t.copy_(later.add_(slope_t.mul_(by_spike)))
         later.mul_(decay)
     return charged.to(grad.dtype)
+
+
+def _compiles(kernel: Kernel, current: Current) -> bool:
+    return kernel == "compiled" and compiled.usable(current.batch.device.type)
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:

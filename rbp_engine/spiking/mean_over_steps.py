@@ -3,8 +3,7 @@
     MeanStepTensor    first phase, once for every timestep: layers add up what the second needs
     MeanTensor        second phase, once: the graph at batch B over the means (paper, section 4.2, algorithm 1)
 
-Everything in between lies on the `Tape` of the training step. The second phase computes no convolution: the mean of a
-layer's outputs is already there.
+Everything in between lies on the `Tape` of the training step.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
 from rbp_engine.spiking.current import membrane_dtype
-from rbp_engine.spiking.gradients import NeuronRate, WithValue, weighted_gradient
+from rbp_engine.spiking.gradients import NeuronRate, Seen, WithValue, weighted_gradient
 from rbp_engine.spiking.sequence import SequenceTensor
 from rbp_engine.spiking.tape import Tape
 
@@ -86,12 +85,16 @@ class MeanStepTensor(Carrier):
     def fire(self, neuron: LIF) -> MeanStepTensor:
         current = self.sequence.current
         loop = self.tape.record(
-            lif.RateLoop, lambda: lif.RateLoop(current.batch, kernel=neuron.kernel, **neuron.settings)
+            lif.RateLoop,
+            lambda: lif.RateLoop(current.batch, self.timesteps, kernel=neuron.kernel, **neuron.settings),
         )
         return MeanStepTensor(loop.step(current), self.tape, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.record(Tensor, draw)
+
+    def lowered(self, weight: Tensor) -> Tensor:
+        return self.tape.record(Tensor, lambda: weight.to(self.dtype))
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -113,13 +116,6 @@ class MeanStepTensor(Carrier):
                 _ = x.values
         left, right = args
         return cls(left.sequence.plus(right.sequence), left.tape, static=False)
-
-    @classmethod
-    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
-        out = cls.per_step(function, args, kwargs)
-        if not out.static:
-            _total(out.tape, out.values)
-        return out
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -147,8 +143,9 @@ class MeanTensor(Carrier):
     `pending` is that of the `MeanStepTensor` at this place.
     """
 
-    def __init__(self, rate: Tensor, tape: Tape, static: bool, pending: int = 0) -> None:
+    def __init__(self, rate: Tensor, tape: Tape, static: bool, pending: int = 0, counts: Tensor | None = None) -> None:
         self._rate = rate
+        self.counts = counts
         self.tape = tape
         self.static = static
         self.pending = pending
@@ -166,11 +163,16 @@ class MeanTensor(Carrier):
         return self._rate
 
     def fire(self, neuron: LIF) -> MeanTensor:
-        rate, eligibility = self.tape.record(lif.RateLoop, _missing).finish()
-        return MeanTensor(NeuronRate.apply(self._rate, rate, eligibility), self.tape, static=False)
+        counts, eligibility = self.tape.record(lif.RateLoop, _missing).finish()
+        rate = counts.to(eligibility.dtype).div_(self.timesteps)
+        return MeanTensor(NeuronRate.apply(self._rate, rate, eligibility), self.tape, static=False, counts=counts)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.record(Tensor, _missing)
+
+    def lowered(self, weight: Tensor) -> Tensor:
+        self.tape.record(Tensor, _missing)  # has no graph
+        return weight.to(self.dtype)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -196,9 +198,14 @@ class MeanTensor(Carrier):
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         x: Self = args[0]
         graph = x.rate
-        value = x.tape.record(Once, _missing).output if x.static else x.tape.record(Total, _missing).mean()
-        gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        return cls(gradient(graph, graph.detach(), value), x.tape, x.static)
+        if x.static:
+            value = x.tape.record(Once, _missing).output
+        else:
+            # The mean output. To have summed it up in the first phase would take a [B, …] of every layer until here.
+            with torch.no_grad():
+                value = function(graph, *args[1:], **kwargs)
+        seen = Seen(graph.detach()) if x.counts is None else Seen(x.counts, x.timesteps)
+        return cls(weighted_gradient(function.__name__, args[1:], kwargs)(graph, seen, value), x.tape, x.static)
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

@@ -11,7 +11,7 @@ from torch import Tensor
 from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, replace_carriers
-from rbp_engine.spiking.gradients import NeuronRate, WithValue, weighted_gradient
+from rbp_engine.spiking.gradients import NeuronRate, Seen, WithValue, weighted_gradient
 from rbp_engine.spiking.sequence import SequenceTensor
 
 if TYPE_CHECKING:
@@ -28,8 +28,12 @@ class RateTensor(Carrier):
     function needs, so that nobody has to read all T steps for them alone.
     """
 
-    def __init__(self, sequence: SequenceTensor, rate: Tensor | Callable[[], Tensor]) -> None:
+    def __init__(
+        self, sequence: SequenceTensor, rate: Tensor | Callable[[], Tensor], counts: Tensor | None = None
+    ) -> None:
+        """`counts` [B, …] are the numbers of spikes, where the sequence is one of spikes."""
         self.sequence = sequence
+        self.counts = counts
         self.timesteps = sequence.timesteps
         self._rate = rate
         if isinstance(rate, Tensor) and not sequence.pending:
@@ -52,9 +56,11 @@ class RateTensor(Carrier):
         return self.sequence.batch
 
     def fire(self, neuron: LIF) -> RateTensor:
-        spikes, rate, eligibility = lif.rate(self.sequence.current, kernel=neuron.kernel, **neuron.settings)
-        mean = NeuronRate.apply(self.rate, rate, eligibility)
-        return RateTensor(SequenceTensor(spikes, self.timesteps), mean)
+        spikes, counts, eligibility = lif.rate(self.sequence.current, kernel=neuron.kernel, **neuron.settings)
+        rate = counts.to(spikes.dtype).div_(self.timesteps)
+        return RateTensor(
+            SequenceTensor(spikes, self.timesteps), NeuronRate.apply(self.rate, rate, eligibility), counts
+        )
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -80,9 +86,11 @@ class RateTensor(Carrier):
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         if _all_static(args):
             return cls.per_step(function, args, kwargs)
-        sequence, graph = _on_sequence(SequenceTensor.per_step, function, args, kwargs), args[0].rate
+        x: Self = args[0]
+        sequence, graph = _on_sequence(SequenceTensor.per_step, function, args, kwargs), x.rate
+        seen = Seen(graph.detach()) if x.counts is None else Seen(x.counts, x.timesteps)
         gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        return cls(sequence, lambda: gradient(graph, graph.detach(), sequence.time_mean()))
+        return cls(sequence, lambda: gradient(graph, seen, sequence.time_mean()))
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

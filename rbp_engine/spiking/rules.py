@@ -62,7 +62,13 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
 
 
 def _weighted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    return type(carrier).weighted(function, *args, **kwargs)
+    """Weights take the type of what they weigh: float32 weights serve a network in low precision."""
+
+    def lowered(value: Any) -> Any:
+        is_weight = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != carrier.dtype
+        return carrier.lowered(value) if is_weight else value
+
+    return type(carrier).weighted(function, *map(lowered, args), **{key: lowered(kwargs[key]) for key in kwargs})
 
 
 def _per_step(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor
 from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
-from rbp_engine.spiking.gradients import weighted_gradient
+from rbp_engine.spiking.gradients import Seen, weighted_gradient
 from rbp_engine.spiking.tape import Tape
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class StepTensor(Carrier):
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.record(Tensor, draw)
 
+    def lowered(self, weight: Tensor) -> Tensor:
+        return self.tape.record(Tensor, lambda: weight.to(self.dtype))
+
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         first: Self = next(iter(all_carriers(args)))
@@ -109,4 +112,4 @@ class TraceTensor(StepTensor):
             return x.like(function(x.values, *args[1:], **kwargs))
         with torch.no_grad():
             value = function(x.values, *args[1:], **kwargs)
-        return x.like(weighted_gradient(function.__name__, args[1:], kwargs)(x.values, x.trace, value))
+        return x.like(weighted_gradient(function.__name__, args[1:], kwargs)(x.values, Seen(x.trace), value))

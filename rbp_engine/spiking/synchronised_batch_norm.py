@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, per_channel
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, moments, per_channel
 
 
 def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
@@ -61,7 +61,7 @@ class SynchronisedBatchNorm(BatchNorm):
 
         The values stand for `steps` equal timesteps, which only the unbiased variance can tell.
         """
-        mean, variance = torch.ops.aten.batch_norm_update_stats(values, None, None, 0.0)
+        mean, variance = moments(values)
         kept = mean.dtype
         count = mean.new_tensor([values.numel() // values.shape[1]])
         own = torch.cat([mean, variance, count]).double()

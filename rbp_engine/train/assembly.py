@@ -10,6 +10,7 @@ from rbp_engine.methods import Method, create_method
 from rbp_engine.models import create_model
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train.feed import open_feed
+from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.optimisation import create_optimizer
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ def build_model(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.d
         init=preset.model.init,
         own_code=run.code,
         args=preset.model.args,
+        kernel=choose_kernel(
+            preset.train.kernel,
+            device,
+            images=preset.train.epochs * len(feed.train) * preset.data.batch_size,
+            timesteps=preset.method.timesteps,
+        ),
         **preset.neuron.model_dump(),
     ).to(device)
 
@@ -54,7 +61,7 @@ def build_model(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.d
 def build_method(preset: "Preset") -> Method:
     """The training method of a run."""
     scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
-    return create_method(preset.method.name, preset.method.timesteps, **scale)
+    return create_method(preset.method.name, preset.method.timesteps, precision=preset.train.precision, **scale)
 
 
 def build_optimizer(preset: "Preset", model: nn.Module) -> torch.optim.Optimizer:

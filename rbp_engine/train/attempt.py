@@ -56,7 +56,8 @@ def run_attempt(
     recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device, ranks)
     if found:
         warnings += _check_world_size(found, ranks)
-        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank), at)
+        saved = checkpoint.load(found, model, optimizer, ranks.rank)
+        recorder.restore(saved, at)
         if first and at.position == 0 and journal.summary.best.get("epoch") == at.epoch:
             checkpoint.keep_as_best(found)  # a kill may have come between the checkpoint and its copy
     else:
@@ -69,15 +70,13 @@ def run_attempt(
     journal.progress()
 
     method = build_method(preset)
+    step = OptimizerStep(
+        model, method, optimizer, ranks, accumulate=preset.train.accumulate, clip_norm=preset.optim.clip_norm
+    )
+    if found and saved.get("scaler"):
+        step.scaler.load_state_dict(saved["scaler"])
     status = train(
-        OptimizerStep(
-            model,
-            method,
-            optimizer,
-            ranks,
-            accumulate=preset.train.accumulate,
-            clip_norm=preset.optim.clip_norm,
-        ),
+        step,
         feed.train,
         feed.validation,
         partial(
@@ -96,6 +95,7 @@ def run_attempt(
             every=parse_checkpoint_every(preset.train.checkpoint_every),
             experiment=journal.summary.experiment,
             ranks=ranks,
+            scaler=step.scaler,
         ),
         stop,
         epochs=preset.train.epochs,

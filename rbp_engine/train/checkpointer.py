@@ -31,6 +31,7 @@ class Checkpointer:
         every: tuple[str, float],
         experiment: str,
         ranks: Ranks,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self.run = run
         self.model = model
@@ -39,6 +40,7 @@ class Checkpointer:
         self.unit, self.interval = every
         self.experiment = experiment
         self.ranks = ranks
+        self.scaler = scaler
         self._due_since = time.monotonic()
         self._saved: Progress | None = None
 
@@ -65,7 +67,7 @@ class Checkpointer:
         if at != self._saved:
             self._check_weights(at)
             generators = self.ranks.collect(checkpoint.generator_state())
-            recorded = self.recorder.state()
+            recorded = self.recorder.state() | {"scaler": self.scaler.state_dict() if self.scaler else {}}
             if self.ranks.rank == 0:
                 self._write(at, generators, recorded, best=best)
         self._saved, self._due_since = at, time.monotonic()

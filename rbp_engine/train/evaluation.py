@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbp_engine.data.protocol import EvaluationSource
-from rbp_engine.methods.protocol import predict
+from rbp_engine.methods.protocol import Precision, lowered, predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.spiking.sequence import SequenceTensor, ShuffledTensor
@@ -49,9 +49,8 @@ def evaluate_run(
         feed = build_feed(run, preset, where, steps)
         model = build_model(run, preset, feed, where)
         checkpoint.load_weights(found, model)
-        result = evaluate_by_step(
-            model, feed.test, steps, torch.Generator().manual_seed(seed) if shuffle_time else None
-        )
+        shuffle = torch.Generator().manual_seed(seed) if shuffle_time else None
+        result = evaluate_by_step(model, feed.test, steps, shuffle, preset.train.precision)
         described = {"run": run.id, "weights": weights, "checkpoint": found.path.name, "split": feed.test.split}
         results.append(described | {"timesteps": steps, "shuffled": shuffle_time} | result)
     return results
@@ -59,12 +58,17 @@ def evaluate_run(
 
 @torch.no_grad()
 def evaluate_by_step(
-    model: nn.Module, batches: EvaluationSource, timesteps: int, shuffle: torch.Generator | None
+    model: nn.Module,
+    batches: EvaluationSource,
+    timesteps: int,
+    shuffle: torch.Generator | None,
+    precision: Precision = "fp32",
 ) -> dict[str, Any]:
     """Loss, top-1 and top-5 over all samples, and top-1 after each timestep; `shuffle` draws orders of time."""
     sums, by_step, samples = torch.zeros(3, dtype=torch.float64), torch.zeros(timesteps, dtype=torch.float64), 0
     for images, labels in batches:
-        logits = predict(model, images, timesteps, _shuffled(shuffle) if shuffle else SequenceTensor)
+        carrier = _shuffled(shuffle) if shuffle else SequenceTensor
+        logits = predict(model, lowered(images, precision), timesteps, carrier)
         steps = torch.arange(1, timesteps + 1, device=logits.device).view(-1, 1, 1)
         means = logits.cumsum(0) / steps
         hits = means[-1].topk(min(5, means.shape[-1]), dim=1).indices == labels.unsqueeze(1)

@@ -15,7 +15,8 @@ class OptimizerStep:
 
     `accumulate` micro-batches, one after the other, hold the graph of a part only; batch norm sees each by itself.
     Whatever the shares and the parts, the gradient is that of the mean loss over the global batch. `clip_norm` is the
-    largest Euclidean norm of all gradients together, 0 for no limit.
+    largest Euclidean norm of all gradients together, 0 for no limit. Where the method computes in fp16, `scaler` keeps
+    small gradients from becoming 0; its state belongs to a checkpoint.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class OptimizerStep:
         self.ranks = ranks
         self.accumulate = accumulate
         self.clip_norm = clip_norm
+        self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type, enabled=method.precision == "fp16")
         self._parallel = ranks.parallel(model)
 
     def __call__(self, images: Tensor, labels: Tensor, total: int) -> StepOutput:
@@ -48,13 +50,21 @@ class OptimizerStep:
         outputs = []
         for number, (part, part_labels) in enumerate(micro_batches, start=1):
             # Gradients are averaged over processes, so a sample of ours counts `size` times its share.
-            weight = len(part_labels) * self.ranks.size / total
+            weight = self._scaled(len(part_labels) * self.ranks.size / total, labels.device)
             with gradients_stay_local(self._parallel) if number < parts else nullcontext():
                 outputs.append(self.method.step(self._parallel, part, part_labels, weight))
         if self.clip_norm:
+            self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return outputs[0] if parts == 1 else _joined(outputs)
+
+    def _scaled(self, weight: float, device: torch.device) -> float | Tensor:
+        if not self.scaler.is_enabled():
+            return weight
+        scaled: Tensor = self.scaler.scale(torch.tensor(weight, device=device))
+        return scaled
 
 
 def _joined(outputs: list[StepOutput]) -> StepOutput:

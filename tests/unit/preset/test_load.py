@@ -76,7 +76,7 @@ def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
             "model.args (line 3)  'b' takes text, true or false, finite numbers, arrays and tables, got the number nan",
         ),
         ("[data]\nname = 'fake'\nargs = { day = 2020-01-01 }", "data.args (line 3)  'day' takes text, true or"),
-        ("[train]\nprecision = 'bf16'", 'expected fp32, the only choice, got the string "bf16"'),
+        ("[train]\nprecision = 'tf32'", 'expected one of fp32, bf16, fp16, got the string "tf32"'),
         ("optim = 3", "optim (line 1)  expected a table, got the integer 3"),
         ("[run]\ntags = 'a'", 'expected an array, got the string "a"'),
         ("[run]\ntags = ['a', 1]", "run.tags[1] (line 2)  expected a string, got the integer 1"),

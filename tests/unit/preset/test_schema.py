@@ -23,7 +23,7 @@ def test_the_names_other_code_relies_on_are_all_there() -> None:
         "neuron": "decay threshold reset v_reset detach_reset surrogate surrogate_args",
         "method": "name timesteps loss_scale",
         "optim": "name lr momentum weight_decay schedule warmup_epochs clip_norm",
-        "train": "epochs precision accumulate sync_bn log_every checkpoint_every validation_split",
+        "train": "epochs precision kernel accumulate sync_bn log_every checkpoint_every validation_split",
         "run": "seed device name tags",
     }
     expected = {f"{section}.{name}" for section, words in names.items() for name in words.split()}
