@@ -38,8 +38,8 @@ class Method(Protocol):
         """Reset, run forward and backward, and add the gradients to `.grad`; nothing is zeroed, no weight changes.
 
         `images` is [B, C, H, W], shown at every timestep, or [T, B, C, H, W]; `labels` is [B]. The gradients are
-        multiplied by `weight`, the part of a larger batch that this one is, and a scale against underflow; the output is
-        not.
+        multiplied by `weight`, the part of a larger batch that this one is, and a scale against underflow; the output
+        is not.
         Raises ValueError where the input's T is another.
         """
         ...

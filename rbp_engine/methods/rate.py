@@ -36,9 +36,7 @@ class RateM:
 
     name = "rate_m"
 
-    def __init__(
-        self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32"
-    ) -> None:
+    def __init__(self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32") -> None:
         self.timesteps = timesteps
         self.precision = precision
         self.scale = _scale(timesteps, loss_scale)
@@ -62,9 +60,7 @@ class RateS:
 
     name = "rate_s"
 
-    def __init__(
-        self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32"
-    ) -> None:
+    def __init__(self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32") -> None:
         self.timesteps = timesteps
         self.precision = precision
         self.scale = _scale(timesteps, loss_scale)

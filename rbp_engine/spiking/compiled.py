@@ -17,6 +17,7 @@ from rbp_engine.spiking.surrogate import Surrogate
 
 # A term's values and its scale; static values lack the first dimension.
 Terms = Sequence[tuple[Tensor, Tensor | None, bool]]
+KERNELS = 200
 
 
 @functools.cache
@@ -117,6 +118,8 @@ class Layout:
 
 @functools.cache
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    # A network has a kernel for every sum that its neurons are given; torch would stop at eight.
+    torch._dynamo.config.recompile_limit = max(KERNELS, torch._dynamo.config.recompile_limit)
     # dynamic: the sizes of layers and of the last batch make no new kernel.
     return torch.compile(function, dynamic=True, fullgraph=True)
 

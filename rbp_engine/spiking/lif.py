@@ -7,7 +7,8 @@
 
 The functions take the neuron's settings as flat arguments: `decay` λ, `threshold` V_th, `v_reset` (None for the soft
 reset, as in SpikingJelly), `detach_reset` and the surrogate. `kernel` is "eager", the loops of this file, or
-"compiled", those of `spiking/compiled.py`; in float32 both give the same bits.
+"compiled", those of `spiking/compiled.py`. Both give the same bits; only where a layer's size does not fill the
+processor's vectors may an exponential in a slope differ in its last place, as it does within torch's own loops.
 
 Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
 sums are float32 at least; spikes and eligibility have the type of the currents. The firing rate is given as a count of
@@ -69,7 +70,7 @@ def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) 
     The time means of the terms of a `Current` come out on the way, and are noted there.
     """
     current = Current.of(current)
-    meanless = [term.steps for term in current.terms if term.steps.mean is None]
+    meanless = [term.steps for term in current.terms if term.steps.mean is None and not term.steps.static]
     if _compiles(kernel, current):
         numbers = tuple(number for number, term in enumerate(current.terms) if term.steps in meanless)
         spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)

@@ -1,6 +1,7 @@
 """Ctrl-C and other signals to a command that follows runs of its own."""
 
 import contextlib
+import select
 import signal
 import sys
 import time
@@ -73,7 +74,7 @@ class Interrupts:
                 f"[bold]l[/] leave {them} running   [bold]s[/] stop and save   [bold]k[/] kill   "
                 "[bold]Enter[/] go on watching"
             )
-            answer = input("> ").strip().lower()[:1]
+            answer = _read_answer()
         except (EOFError, KeyboardInterrupt):
             answer = "s"
         finally:
@@ -114,3 +115,17 @@ class Interrupts:
         for run in self.runs:
             signal_ranks(run, signal.Signals(number))
         self.leaving = True
+
+
+def _read_answer() -> str:
+    """A letter typed at the terminal, "" for Enter alone.
+
+    Not by `input`: a Ctrl-C in the moment between its start and its waiting is noticed when the next key is typed.
+    """
+    print("> ", end="", flush=True)
+    while not select.select([sys.stdin], [], [], 0.1)[0]:
+        pass
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.strip().lower()[:1]

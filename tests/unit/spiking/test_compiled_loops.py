@@ -1,0 +1,147 @@
+"""The loops that torch.compile makes give the same bits as those that torch runs one operation after the other."""
+
+import itertools
+
+import pytest
+import torch
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.models import create_model
+from rbp_engine.spiking import LIF, compiled, lif
+from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.current import Current, Steps, Term
+
+T, B, C, SIZE = 3, 2, 16, 4
+
+NEURONS = {
+    "papers": {},
+    "soft-with-its-gradient": {"detach_reset": False, "surrogate": "atan"},
+    "hard-detached": {"reset": "hard", "decay": 0.5},
+    "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False, "surrogate": "atan"},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_compiler():
+    if reason := compiled.problem("cpu"):
+        pytest.skip(f"torch.compile does not work here: {reason}")
+
+
+def steps(*shape, layout=torch.contiguous_format, dtype=torch.float32, seed=0):
+    values = 0.4 + torch.randn(T * B, *shape, generator=torch.Generator().manual_seed(seed))
+    if len(shape) == 3:
+        values = values.to(memory_format=layout)
+    return Steps(values.to(dtype).unflatten(0, (T, B)))
+
+
+def normalised(term, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    weight, bias = 0.5 + torch.rand(C, generator=generator), 0.4 * torch.rand(C, generator=generator)
+    norm = BatchNorm(None, None, weight, bias, training=True)
+    return Term(term, norm.statistics(term.values.flatten(0, 1)))
+
+
+def static_image():
+    values = torch.randn(B, C, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+    return Term(Steps(values, static=True))
+
+
+def currents():
+    """What neurons of a network are given: sequences, batch norms, and sums of them."""
+    last = torch.channels_last
+    image = (C, SIZE, SIZE)
+    return {
+        "a sequence": lambda dtype: [Term(steps(16, dtype=dtype))],
+        "a batch norm of vectors": lambda dtype: [normalised(steps(C, dtype=dtype))],
+        "a batch norm of images": lambda dtype: [normalised(steps(*image, dtype=dtype))],
+        "a batch norm, channels last": lambda dtype: [normalised(steps(*image, layout=last, dtype=dtype))],
+        "a residual sum": lambda dtype: [
+            normalised(steps(*image, layout=last, dtype=dtype)),
+            normalised(steps(*image, layout=last, dtype=dtype, seed=3)),
+        ],
+        "a sum with a static image": lambda dtype: [
+            normalised(steps(*image, dtype=dtype)),
+            Term(Steps(static_image().steps.values.to(dtype), static=True)),
+        ],
+    }
+
+
+DTYPES = [torch.float32, torch.bfloat16]
+CASES = [("papers", name, dtype) for name, dtype in itertools.product(currents(), DTYPES)]
+CASES += [(neuron, "a sequence", torch.float32) for neuron in NEURONS if neuron != "papers"]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}, {case[1]}, {case[2]}")
+def case(request):
+    """Settings of a neuron, and a function that makes its current anew."""
+    neuron, name, dtype = request.param
+    return LIF(**NEURONS[neuron]).settings, lambda: Current(currents()[name](dtype), T)
+
+
+def same(eager, by_compiler):
+    for left, right in zip(eager, by_compiler, strict=True):
+        assert left.dtype == right.dtype
+        assert torch.equal(left, right), (left.float() - right.float()).abs().max()
+
+
+def test_spikes_without_a_graph(case):
+    neuron, current = case
+    firing = {key: neuron[key] for key in ("decay", "threshold", "v_reset")}
+    spikes = [lif.spikes_only(current(), kernel=kernel, **firing) for kernel in ("eager", "compiled")]
+    assert 0.05 < spikes[0].float().mean() < 0.95
+    same(spikes[:1], spikes[1:])
+
+
+def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
+    neuron, current = case
+    results = []
+    for kernel in ("eager", "compiled"):
+        given = current()
+        found = lif.rate(given, kernel=kernel, **neuron)
+        results.append([*found, *(term.steps.time_mean() for term in given.terms)])
+    same(*results)
+
+
+def test_spikes_counts_and_eligibility_step_by_step(case):
+    neuron, current = case
+    results = []
+    for kernel in ("eager", "compiled"):
+        whole = current()
+        loop = lif.RateLoop(whole.batch, T, kernel=kernel, **neuron)
+        spikes = []
+        for t in range(T):
+            terms = [Term(Steps(term.steps.at(t).unsqueeze(0)), term.normalisation) for term in whole.terms]
+            spikes.append(loop.step(Current(terms, 1)).clone())
+        results.append([*spikes, *loop.finish()])
+    same(*results)
+
+
+def test_gradient_through_time(case):
+    neuron, current = case
+    given = current()
+    grad = torch.randn(T, *given.batch.shape, generator=torch.Generator().manual_seed(5)).to(given.batch.dtype)
+    same(*([lif.gradient_through_time(current(), grad, kernel=kernel, **neuron)] for kernel in ("eager", "compiled")))
+
+
+def test_sizes_that_do_not_fill_vectors_change_at_most_the_last_place_of_the_slope():
+    """torch's exponentials differ by it between whole vectors and the rest, in its own loops too."""
+    current = 0.4 + torch.randn(T, 3, 5, generator=torch.Generator().manual_seed(0))
+    eager, by_compiler = (lif.rate(current, kernel=kernel, **LIF().settings) for kernel in ("eager", "compiled"))
+    same(eager[:2], by_compiler[:2])
+    torch.testing.assert_close(by_compiler[2], eager[2], rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_of_a_network_are_the_same_bits(name):
+    """Of batch sizes 3 and 2, as of the last batch of an epoch."""
+    gradients = []
+    for kernel in ("eager", "compiled"):
+        torch.manual_seed(0)
+        model = create_model("resnet18", num_classes=10, in_channels=3, kernel=kernel).train()
+        method = create_method(name, 2)
+        for size in (3, 2):
+            generator = torch.Generator().manual_seed(size)
+            images = torch.rand(size, 3, 8, 8, generator=generator)
+            out = method.step(model, images, torch.arange(size))
+        gradients.append([out.logits, *(parameter.grad for parameter in model.parameters())])
+    same(*gradients)
