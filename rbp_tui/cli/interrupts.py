@@ -122,7 +122,8 @@ def _read_answer() -> str:
 
     Not by `input`: a Ctrl-C in the moment between its start and its waiting is noticed when the next key is typed.
     """
-    print("> ", end="", flush=True)
+    sys.stdout.write("> ")
+    sys.stdout.flush()
     while not select.select([sys.stdin], [], [], 0.1)[0]:
         pass
     line = sys.stdin.readline()

@@ -41,8 +41,8 @@ def test_every_field_has_a_role_and_one_sentence() -> None:
 def test_result_fields_are_those_that_change_what_is_learned() -> None:
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
-        "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers", "run.device",
-        "run.name", "run.tags",
+        "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
+        "run.device", "run.name", "run.tags",
     }  # fmt: skip
 
 
