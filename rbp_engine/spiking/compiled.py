@@ -56,10 +56,10 @@ def rate(
 def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, **neuron: Any) -> Tensor:
     """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, counts of spikes, sum of σ'·ρ, and ρ."""
     layout = Layout(current)
-    terms, shift, _ = layout.inputs(current)
+    terms, shift, dtype, _ = layout.inputs(current)
     # ρ may be one number.
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
-    return layout.back(_jit(_rate_step)(terms, shift, *flat, *_slope(surrogate), **neuron))
+    return layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, *_slope(surrogate), **neuron))
 
 
 def gradient_through_time(current: Current, grad: Tensor, surrogate: Surrogate, **neuron: Any) -> Tensor:
@@ -84,14 +84,15 @@ class Layout:
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
 
-    def inputs(self, current: Current) -> tuple[Terms, Tensor | None, int]:
-        """Terms, common shift and T."""
+    def inputs(self, current: Current) -> tuple[Terms, Tensor | None, torch.dtype, int]:
+        """Terms, common shift, the type of the current, and T."""
         shift = current.shift()
         terms = [
-            (self.flat(term.steps.values), scale if scale is None else self._channels(scale), term.steps.static)
+            (self.flat(term.steps.stored), scale if scale is None else self._channels(scale), term.steps.static)
             for term, scale in zip(current.terms, current.scales(), strict=True)
         ]
-        return terms, shift if shift is None else self._channels(shift), current.timesteps
+        dtype = current.terms[0].steps.dtype
+        return terms, shift if shift is None else self._channels(shift), dtype, current.timesteps
 
     def flat(self, values: Tensor) -> Tensor:
         """A view of [T, B, C, …] or [B, C, …]; a copy where its layout in memory is not that of the layer."""
@@ -130,38 +131,44 @@ def _slope(surrogate: Surrogate) -> tuple[Any, dict[str, float]]:
 
 
 def _spikes_only(
-    terms: Terms, shift: Tensor | None, timesteps: int, decay: float, threshold: float, v_reset: float | None
+    terms: Terms,
+    shift: Tensor | None,
+    dtype: torch.dtype,
+    timesteps: int,
+    decay: float,
+    threshold: float,
+    v_reset: float | None,
 ) -> Tensor:
     spikes, membrane = [], None
     for t in range(timesteps):
-        charged = _charged(membrane, _current(terms, shift, t), decay, v_reset)
+        charged = _charged(membrane, _current(terms, shift, dtype, t), decay, v_reset)
         fired = (charged >= threshold).to(charged.dtype)
         membrane = _after_reset(charged, fired, threshold, v_reset)
-        spikes.append(fired.to(terms[0][0].dtype))
+        spikes.append(fired.to(dtype))
     return torch.stack(spikes)
 
 
 def _rate(
     terms: Terms,
     shift: Tensor | None,
+    dtype: torch.dtype,
     timesteps: int,
     means_of: Sequence[int],
     surrogate: Callable[..., Tensor],
     arguments: dict[str, float],
     **neuron: Any,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    dtype = terms[0][0].dtype
     spikes, membrane = [], None
     counts: Any = 0.0
     eligibility: Any = 0.0
     reach: Any = 1.0
     for t in range(timesteps):
-        fired, slope, membrane, kept = _fire(membrane, _current(terms, shift, t), surrogate, arguments, **neuron)
+        fired, slope, membrane, kept = _fire(membrane, _current(terms, shift, dtype, t), surrogate, arguments, **neuron)
         counts = counts + fired
         eligibility = eligibility + slope * reach
         reach = 1.0 + reach * kept * neuron["decay"]
-        spikes.append(fired.to(dtype))
-    means = [_sum_of_steps(terms[number][0]) / timesteps for number in means_of]
+        spikes.append(fired.to(torch.uint8))
+    means = [_sum_of_steps(terms[number][0], membrane_dtype(dtype)) / timesteps for number in means_of]
     return (
         torch.stack(spikes),
         counts.to(count_dtype(timesteps)),
@@ -173,6 +180,7 @@ def _rate(
 def _rate_step(
     terms: Terms,
     shift: Tensor | None,
+    dtype: torch.dtype,
     membrane: Tensor,
     counts: Tensor,
     eligibility: Tensor,
@@ -181,13 +189,13 @@ def _rate_step(
     arguments: dict[str, float],
     **neuron: Any,
 ) -> Tensor:
-    fired, slope, after, kept = _fire(membrane, _current(terms, shift, 0), surrogate, arguments, **neuron)
+    fired, slope, after, kept = _fire(membrane, _current(terms, shift, dtype, 0), surrogate, arguments, **neuron)
     counts.add_(fired.to(counts.dtype))
     eligibility.add_(slope * reach)
     membrane.copy_(after)
     if reach.ndim:
         reach.copy_(1.0 + reach * kept * neuron["decay"])
-    return fired.to(terms[0][0].dtype)
+    return fired.to(dtype)
 
 
 def _fire(
@@ -214,6 +222,7 @@ def _fire(
 def _gradient_through_time(
     terms: Terms,
     shift: Tensor | None,
+    dtype: torch.dtype,
     timesteps: int,
     grad: Tensor,
     surrogate: Callable[..., Tensor],
@@ -225,7 +234,7 @@ def _gradient_through_time(
 ) -> Tensor:
     charged, membrane = [], None
     for t in range(timesteps):
-        charged.append(_charged(membrane, _current(terms, shift, t), decay, v_reset))
+        charged.append(_charged(membrane, _current(terms, shift, dtype, t), decay, v_reset))
         membrane = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), threshold, v_reset)
     gradients: list[Tensor] = []
     later: Any = 0.0
@@ -242,18 +251,18 @@ def _gradient_through_time(
     return torch.stack([gradient.to(grad.dtype) for gradient in reversed(gradients)])
 
 
-def _sum_of_steps(values: Tensor) -> Tensor:
-    total = values[0].to(membrane_dtype(values))
+def _sum_of_steps(values: Tensor, dtype: torch.dtype) -> Tensor:
+    total = values[0].to(dtype)
     for t in range(1, len(values)):
         total = total + values[t]
     return total
 
 
-def _current(terms: Terms, shift: Tensor | None, t: int) -> Tensor:
+def _current(terms: Terms, shift: Tensor | None, dtype: torch.dtype, t: int) -> Tensor:
     total: Tensor | None = None
     for values, scale, static in terms:
         value = values if static else values[t]
-        value = value.to(membrane_dtype(value))
+        value = value.to(membrane_dtype(dtype))
         value = value if scale is None else value * scale
         total = value if total is None else total + value
     assert total is not None

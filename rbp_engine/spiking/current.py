@@ -17,15 +17,28 @@ from rbp_engine.spiking.batch_norm import Normalisation, per_channel
 
 @dataclass(eq=False)
 class Steps:
-    """Values [T, B, …], or [B, …] that are the same at every step, and their time mean [B, …] once it is known."""
+    """Values [T, B, …], or [B, …] that are the same at every step, and their time mean [B, …] once it is known.
 
-    values: Tensor
+    Spikes may be `stored` as bytes; `spikes_of` is then the type that they stand for.
+    """
+
+    stored: Tensor
     static: bool = False
     mean: Tensor | None = None
+    spikes_of: torch.dtype | None = None
+
+    @property
+    def values(self) -> Tensor:
+        """[T, B, …], or [B, …] if static; of bytes a copy, which is not kept."""
+        return self.stored if self.spikes_of is None else self.stored.to(self.spikes_of)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.spikes_of or self.stored.dtype
 
     def at(self, t: int) -> Tensor:
-        """[B, …]."""
-        return self.values if self.static else self.values[t]
+        """[B, …] as it is stored."""
+        return self.stored if self.static else self.stored[t]
 
     def time_mean(self) -> Tensor:
         """[B, …]."""
@@ -44,7 +57,7 @@ class Term:
     @property
     def requires_grad(self) -> bool:
         known = self.normalisation
-        return self.steps.values.requires_grad or any(x.requires_grad for x in (known.parameters() if known else ()))
+        return self.steps.stored.requires_grad or any(x.requires_grad for x in (known.parameters() if known else ()))
 
     def compute(self) -> Tensor:
         """The term as it stands in the sum, with its graph: [T, B, …], or [B, …] if static."""
@@ -69,7 +82,8 @@ class Current:
     @property
     def batch(self) -> Tensor:
         """A tensor of the shape, type and layout of one timestep, [B, …]."""
-        return next((term.steps for term in self.terms if not term.steps.static), self.terms[0].steps).at(0)
+        steps = next((term.steps for term in self.terms if not term.steps.static), self.terms[0].steps)
+        return steps.at(0) if steps.spikes_of is None else torch.empty_like(steps.at(0), dtype=steps.dtype)
 
     @property
     def requires_grad(self) -> bool:
@@ -101,7 +115,7 @@ class Reader:
         self._terms = [(term.steps, scale) for term, scale in zip(current.terms, scales, strict=True)]
         self._shift = shift if shift is None else per_channel(shift, batch)
         plain = len(self._terms) == 1 and shift is None
-        self._buffer = None if plain else torch.empty_like(batch, dtype=membrane_dtype(batch))
+        self._buffer = None if plain else torch.empty_like(batch, dtype=membrane_dtype(batch.dtype))
 
     def at(self, t: int) -> Tensor:
         """The current [B, …] of that timestep, good until the next call."""
@@ -118,9 +132,9 @@ class Reader:
         return total if self._shift is None else total.add_(self._shift)
 
 
-def membrane_dtype(current: Tensor) -> torch.dtype:
+def membrane_dtype(current: torch.dtype) -> torch.dtype:
     """Membranes and what is added up over time are float32 at least, whatever the currents are."""
-    return torch.promote_types(current.dtype, torch.float32)
+    return torch.promote_types(current, torch.float32)
 
 
 def count_dtype(timesteps: int) -> torch.dtype:

@@ -11,8 +11,8 @@ reset, as in SpikingJelly), `detach_reset` and the surrogate. `kernel` is "eager
 processor's vectors may an exponential in a slope differ in its last place, as it does within torch's own loops.
 
 Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
-sums are float32 at least; spikes and eligibility have the type of the currents. The firing rate is given as a count of
-spikes, which takes one byte and is exact.
+sums are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes,
+and the firing rate as a count of them, which takes one byte and is exact.
 """
 
 from typing import Any, Literal
@@ -65,7 +65,7 @@ def spikes_only(
 
 @torch.no_grad()
 def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Spikes [T, B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
+    """Spikes [T, B, …] as bytes, their number [B, …] and eligibility [B, …] of a sequence of input currents.
 
     The time means of the terms of a `Current` come out on the way, and are noted there.
     """
@@ -76,14 +76,14 @@ def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) 
         spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)
     else:
         reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, **neuron)
-        spikes = empty_steps(current.batch, current.timesteps)
-        means = [torch.zeros_like(steps.at(0), dtype=membrane_dtype(spikes)) for steps in meanless]
+        spikes = empty_steps(current.batch, current.timesteps, torch.uint8)
+        means = [torch.zeros_like(loop.membrane) for _ in meanless]
         for t, spikes_t in enumerate(spikes):
             loop.step_into(spikes_t, reader.at(t))
             for total, steps in zip(means, meanless, strict=True):
                 total.add_(steps.at(t))
         counts, eligibility = loop.finish()
-        means = [total.div_(current.timesteps).to(spikes.dtype) for total in means]
+        means = [total.div_(current.timesteps).to(eligibility.dtype) for total in means]
     for steps, mean in zip(meanless, means, strict=True):
         steps.mean = mean
     return spikes, counts, eligibility
@@ -102,7 +102,7 @@ class RateLoop:
         self._kernel = kernel
         self._neuron = neuron
         self._dtype = current.dtype
-        self._membrane = membrane = at_rest(current, neuron["v_reset"])
+        self.membrane = membrane = at_rest(current, neuron["v_reset"])
         self._counts = torch.zeros_like(membrane, dtype=count_dtype(timesteps))
         self._eligibility = torch.zeros_like(membrane)
         # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
@@ -113,8 +113,8 @@ class RateLoop:
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a current of one."""
         if not _compiles(self._kernel, current):
-            return self.step_into(torch.empty_like(self._membrane, dtype=self._dtype), Reader(current).at(0))
-        state = self._membrane, self._counts, self._eligibility, self._reach
+            return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), Reader(current).at(0))
+        state = self.membrane, self._counts, self._eligibility, self._reach
         spikes = compiled.rate_step(current, state, **self._neuron)
         self._advance()
         return spikes
@@ -122,26 +122,28 @@ class RateLoop:
     @torch.no_grad()
     def step_into(self, spikes: Tensor, current: Tensor) -> Tensor:
         """Spikes of the next timestep for a current [B, …], written into `spikes`; never compiled."""
-        membrane, threshold, v_reset = self._membrane, self._neuron["threshold"], self._neuron["v_reset"]
+        membrane, threshold, v_reset = self.membrane, self._neuron["threshold"], self._neuron["v_reset"]
         _charge(membrane, current, self._neuron["decay"], v_reset)
-        fired = membrane >= threshold
-        spikes.copy_(fired)
+        same = spikes.dtype == membrane.dtype
+        fired = torch.ge(membrane, threshold, out=spikes if same else torch.empty_like(membrane))
+        if not same:
+            spikes.copy_(fired)
         slope_t = slope_in_place(self._neuron["surrogate"], membrane - threshold)
         if self._reach.ndim == 0:
             self._eligibility.add_(slope_t.mul_(self._reach))
         else:
             self._eligibility.add_(slope_t * self._reach)
-            carried = _carried_over(membrane, spikes, slope_t, threshold, v_reset, self._neuron["detach_reset"])
+            carried = _carried_over(membrane, fired, slope_t, threshold, v_reset, self._neuron["detach_reset"])
             self._reach.mul_(carried).mul_(self._neuron["decay"]).add_(1.0)
-        self._counts.add_(fired)
-        _reset(membrane, spikes, threshold, v_reset)
+        self._counts.add_(spikes if spikes.dtype == self._counts.dtype else fired.to(self._counts.dtype))
+        _reset(membrane, fired, threshold, v_reset)
         self._advance()
         return spikes
 
     def finish(self) -> tuple[Tensor, Tensor]:
         """Number of spikes and eligibility, both [B, …]; the loop is over, and its membrane is given back."""
         counts, eligibility = self._counts, self._eligibility.div_(self._timesteps)
-        del self._membrane, self._counts, self._eligibility, self._reach
+        del self.membrane, self._counts, self._eligibility, self._reach
         return counts, eligibility.to(self._dtype)
 
     def _advance(self) -> None:
@@ -201,13 +203,13 @@ def _compiles(kernel: Kernel, current: Current) -> bool:
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
     """A membrane of one timestep's shape at its resting potential."""
-    return torch.full_like(current.detach(), v_reset or 0.0, dtype=membrane_dtype(current))
+    return torch.full_like(current.detach(), v_reset or 0.0, dtype=membrane_dtype(current.dtype))
 
 
-def empty_steps(batch: Tensor, timesteps: int) -> Tensor:
-    """An uninitialised [T, B, …] whose timesteps have the type and the layout of `batch` [B, …]."""
+def empty_steps(batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
+    """An uninitialised [T, B, …] whose timesteps have the layout of `batch` [B, …], and its type or another."""
     strides = torch.empty_like(batch, device="meta").stride()
-    return batch.new_empty_strided((timesteps, *batch.shape), (batch.numel(), *strides))
+    return batch.new_empty_strided((timesteps, *batch.shape), (batch.numel(), *strides), dtype=dtype)
 
 
 def _charge(membrane: Tensor, current: Tensor, decay: float, v_reset: float | None) -> None:

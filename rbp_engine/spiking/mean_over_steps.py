@@ -32,7 +32,7 @@ class Total:
 
     def __init__(self, like: Tensor) -> None:
         self._dtype = like.dtype
-        self._sum = torch.zeros_like(like, dtype=membrane_dtype(like))
+        self._sum = torch.zeros_like(like, dtype=membrane_dtype(like.dtype))
         self._count = 0
 
     def add(self, tensor: Tensor) -> None:

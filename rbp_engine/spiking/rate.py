@@ -11,6 +11,7 @@ from torch import Tensor
 from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, replace_carriers
+from rbp_engine.spiking.current import Current, Steps, Term
 from rbp_engine.spiking.gradients import NeuronRate, Seen, WithValue, weighted_gradient
 from rbp_engine.spiking.sequence import SequenceTensor
 
@@ -57,10 +58,10 @@ class RateTensor(Carrier):
 
     def fire(self, neuron: LIF) -> RateTensor:
         spikes, counts, eligibility = lif.rate(self.sequence.current, kernel=neuron.kernel, **neuron.settings)
-        rate = counts.to(spikes.dtype).div_(self.timesteps)
-        return RateTensor(
-            SequenceTensor(spikes, self.timesteps), NeuronRate.apply(self.rate, rate, eligibility), counts
-        )
+        rate = counts.to(self.dtype).div_(self.timesteps)
+        sequence = Current([Term(Steps(spikes, spikes_of=self.dtype))], self.timesteps)
+        mean = NeuronRate.apply(self.rate, rate, eligibility)
+        return RateTensor(SequenceTensor(sequence, self.timesteps), mean, counts)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
