@@ -16,7 +16,7 @@ from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate
 
 # A term's values and its scale; static values lack the first dimension.
-Terms = Sequence[tuple[Tensor, Tensor | None, bool]]
+Terms = Sequence[tuple[Tensor | Sequence[Tensor], Tensor | None, bool]]
 KERNELS = 200
 
 
@@ -46,11 +46,12 @@ def spikes_only(current: Current, decay: float, threshold: float, v_reset: float
 
 def rate(
     current: Current, means_of: Sequence[int], surrogate: Surrogate, **neuron: Any
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
     """See `lif.rate`; the means [B, …] are those of the terms with these numbers."""
     layout = Layout(current)
     spikes, counts, eligibility, means = _jit(_rate)(*layout.inputs(current), means_of, *_slope(surrogate), **neuron)
-    return layout.back(spikes), layout.back(counts), layout.back(eligibility), [layout.back(mean) for mean in means]
+    back = layout.back
+    return [back(spikes_t) for spikes_t in spikes], back(counts), back(eligibility), [back(mean) for mean in means]
 
 
 def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, **neuron: Any) -> Tensor:
@@ -88,11 +89,14 @@ class Layout:
         """Terms, common shift, the type of the current, and T."""
         shift = current.shift()
         terms = [
-            (self.flat(term.steps.stored), scale if scale is None else self._channels(scale), term.steps.static)
+            (self._flat_steps(term.steps.stored), scale if scale is None else self._channels(scale), term.steps.static)
             for term, scale in zip(current.terms, current.scales(), strict=True)
         ]
         dtype = current.terms[0].steps.dtype
         return terms, shift if shift is None else self._channels(shift), dtype, current.timesteps
+
+    def _flat_steps(self, stored: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+        return self.flat(stored) if isinstance(stored, Tensor) else [self.flat(spikes_t) for spikes_t in stored]
 
     def flat(self, values: Tensor) -> Tensor:
         """A view of [T, B, C, …] or [B, C, …]; a copy where its layout in memory is not that of the layer."""
@@ -157,7 +161,7 @@ def _rate(
     surrogate: Callable[..., Tensor],
     arguments: dict[str, float],
     **neuron: Any,
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
     spikes, membrane = [], None
     counts: Any = 0.0
     eligibility: Any = 0.0
@@ -170,7 +174,7 @@ def _rate(
         spikes.append(fired.to(torch.uint8))
     means = [_sum_of_steps(terms[number][0], membrane_dtype(dtype)) / timesteps for number in means_of]
     return (
-        torch.stack(spikes),
+        spikes,
         counts.to(count_dtype(timesteps)),
         (eligibility / timesteps).to(dtype),
         [mean.to(dtype) for mean in means],
@@ -251,7 +255,7 @@ def _gradient_through_time(
     return torch.stack([gradient.to(grad.dtype) for gradient in reversed(gradients)])
 
 
-def _sum_of_steps(values: Tensor, dtype: torch.dtype) -> Tensor:
+def _sum_of_steps(values: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     total = values[0].to(dtype)
     for t in range(1, len(values)):
         total = total + values[t]
@@ -261,8 +265,7 @@ def _sum_of_steps(values: Tensor, dtype: torch.dtype) -> Tensor:
 def _current(terms: Terms, shift: Tensor | None, dtype: torch.dtype, t: int) -> Tensor:
     total: Tensor | None = None
     for values, scale, static in terms:
-        value = values if static else values[t]
-        value = value.to(membrane_dtype(dtype))
+        value = (values if static and isinstance(values, Tensor) else values[t]).to(membrane_dtype(dtype))
         value = value if scale is None else value * scale
         total = value if total is None else total + value
     assert total is not None

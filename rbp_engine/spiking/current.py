@@ -19,10 +19,10 @@ from rbp_engine.spiking.batch_norm import Normalisation, per_channel
 class Steps:
     """Values [T, B, …], or [B, …] that are the same at every step, and their time mean [B, …] once it is known.
 
-    Spikes may be `stored` as bytes; `spikes_of` is then the type that they stand for.
+    Spikes may be `stored` as T tensors of bytes; `spikes_of` is then the type that they stand for.
     """
 
-    stored: Tensor
+    stored: Tensor | Sequence[Tensor]
     static: bool = False
     mean: Tensor | None = None
     spikes_of: torch.dtype | None = None
@@ -30,15 +30,24 @@ class Steps:
     @property
     def values(self) -> Tensor:
         """[T, B, …], or [B, …] if static; of bytes a copy, which is not kept."""
-        return self.stored if self.spikes_of is None else self.stored.to(self.spikes_of)
+        if isinstance(self.stored, Tensor):
+            return self.stored
+        values = empty_steps(self.stored[0], len(self.stored), self.spikes_of)
+        for spikes_t, values_t in zip(self.stored, values, strict=True):
+            values_t.copy_(spikes_t)
+        return values
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.spikes_of or self.stored.dtype
+        return self.spikes_of or self.stored[0].dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        return isinstance(self.stored, Tensor) and self.stored.requires_grad
 
     def at(self, t: int) -> Tensor:
         """[B, …] as it is stored."""
-        return self.stored if self.static else self.stored[t]
+        return self.stored if self.static and isinstance(self.stored, Tensor) else self.stored[t]
 
     def time_mean(self) -> Tensor:
         """[B, …]."""
@@ -57,7 +66,7 @@ class Term:
     @property
     def requires_grad(self) -> bool:
         known = self.normalisation
-        return self.steps.stored.requires_grad or any(x.requires_grad for x in (known.parameters() if known else ()))
+        return self.steps.requires_grad or any(x.requires_grad for x in (known.parameters() if known else ()))
 
     def compute(self) -> Tensor:
         """The term as it stands in the sum, with its graph: [T, B, …], or [B, …] if static."""
@@ -130,6 +139,12 @@ class Reader:
         for steps, scale in others:
             total.add_(steps.at(t) if scale is None else steps.at(t) * scale)
         return total if self._shift is None else total.add_(self._shift)
+
+
+def empty_steps(batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
+    """An uninitialised [T, B, …] whose timesteps have the layout of `batch` [B, …], and its type or another."""
+    strides = torch.empty_like(batch, device="meta").stride()
+    return batch.new_empty_strided((timesteps, *batch.shape), (batch.numel(), *strides), dtype=dtype)
 
 
 def membrane_dtype(current: torch.dtype) -> torch.dtype:

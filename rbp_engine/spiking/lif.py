@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import compiled
-from rbp_engine.spiking.current import Current, Reader, count_dtype, membrane_dtype
+from rbp_engine.spiking.current import Current, Reader, count_dtype, empty_steps, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate, slope_in_place
 
 Kernel = Literal["eager", "compiled"]
@@ -64,8 +64,8 @@ def spikes_only(
 
 
 @torch.no_grad()
-def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Spikes [T, B, …] as bytes, their number [B, …] and eligibility [B, …] of a sequence of input currents.
+def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Spikes as bytes, T times [B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
 
     The time means of the terms of a `Current` come out on the way, and are noted there.
     """
@@ -76,7 +76,7 @@ def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) 
         spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)
     else:
         reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, **neuron)
-        spikes = empty_steps(current.batch, current.timesteps, torch.uint8)
+        spikes = [torch.empty_like(loop.membrane, dtype=torch.uint8) for _ in range(current.timesteps)]
         means = [torch.zeros_like(loop.membrane) for _ in meanless]
         for t, spikes_t in enumerate(spikes):
             loop.step_into(spikes_t, reader.at(t))
@@ -204,12 +204,6 @@ def _compiles(kernel: Kernel, current: Current) -> bool:
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
     """A membrane of one timestep's shape at its resting potential."""
     return torch.full_like(current.detach(), v_reset or 0.0, dtype=membrane_dtype(current.dtype))
-
-
-def empty_steps(batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
-    """An uninitialised [T, B, …] whose timesteps have the layout of `batch` [B, …], and its type or another."""
-    strides = torch.empty_like(batch, device="meta").stride()
-    return batch.new_empty_strided((timesteps, *batch.shape), (batch.numel(), *strides), dtype=dtype)
 
 
 def _charge(membrane: Tensor, current: Tensor, decay: float, v_reset: float | None) -> None:
