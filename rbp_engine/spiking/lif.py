@@ -141,10 +141,8 @@ class RateLoop:
         return spikes
 
     def finish(self) -> tuple[Tensor, Tensor]:
-        """Number of spikes and eligibility, both [B, …]; the loop is over, and its membrane is given back."""
-        counts, eligibility = self._counts, self._eligibility.div_(self._timesteps)
-        del self.membrane, self._counts, self._eligibility, self._reach
-        return counts, eligibility.to(self._dtype)
+        """Number of spikes and eligibility, both [B, …]; the loop is over."""
+        return self._counts, self._eligibility.div_(self._timesteps).to(self._dtype)
 
     def _advance(self) -> None:
         if self._reach.ndim == 0:

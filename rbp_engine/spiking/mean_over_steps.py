@@ -40,10 +40,8 @@ class Total:
         self._count += 1
 
     def mean(self) -> Tensor:
-        """Asked for once: its memory is given away, so that the backward pass can free it."""
-        mean = self._sum.div_(self._count).to(self._dtype)
-        del self._sum
-        return mean
+        """Asked for once."""
+        return self._sum.div_(self._count).to(self._dtype)
 
 
 @dataclass
@@ -159,19 +157,19 @@ class MeanTensor(Carrier):
     def rate(self) -> Tensor:
         """[B, …]."""
         if self.pending:
-            self._rate, self.pending = WithValue.apply(self._rate, self.tape.record(Total, _missing).mean()), 0
+            self._rate, self.pending = WithValue.apply(self._rate, self.tape.take(Total).mean()), 0
         return self._rate
 
     def fire(self, neuron: LIF) -> MeanTensor:
-        counts, eligibility = self.tape.record(lif.RateLoop, _missing).finish()
+        counts, eligibility = self.tape.take(lif.RateLoop).finish()
         rate = counts.to(eligibility.dtype).div_(self.timesteps)
         return MeanTensor(NeuronRate.apply(self._rate, rate, eligibility), self.tape, static=False, counts=counts)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
-        return self.tape.record(Tensor, _missing)
+        return self.tape.take(Tensor)
 
     def lowered(self, weight: Tensor) -> Tensor:
-        self.tape.record(Tensor, _missing)  # has no graph
+        self.tape.take(Tensor)  # has no graph
         return weight.to(self.dtype)
 
     @classmethod
@@ -179,7 +177,7 @@ class MeanTensor(Carrier):
         tape, static = next(iter(all_carriers(args))).tape, _all_static(args)
         rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
         if static:
-            tape.record(Once, _missing)
+            tape.take(Once)
         return cls(rate, tape, static)
 
     @classmethod
@@ -199,7 +197,7 @@ class MeanTensor(Carrier):
         x: Self = args[0]
         graph = x.rate
         if x.static:
-            value = x.tape.record(Once, _missing).output
+            value = x.tape.take(Once).output
         else:
             # The mean output. To have summed it up in the first phase would take a [B, …] of every layer until here.
             with torch.no_grad():
@@ -212,16 +210,16 @@ class MeanTensor(Carrier):
         routed = cls.per_step(function, args, kwargs)
         if routed.static:
             return routed
-        value = routed.tape.record(Total, _missing).mean()
+        value = routed.tape.take(Total).mean()
         return cls(WithValue.apply(routed.rate, value), routed.tape, static=False)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if x.static:
-            known = x.tape.record(Normalisation, _missing)
+            known = x.tape.take(Normalisation)
             return cls.per_step(known, (x,), {})
         graph = x.rate
-        mean, inverse_deviation = (x.tape.record(Total, _missing).mean() for _ in range(2))
+        mean, inverse_deviation = (x.tape.take(Total).mean() for _ in range(2))
         return cls(Normalisation(norm, mean, inverse_deviation)(graph), x.tape, static=False, pending=1)
 
 
@@ -233,10 +231,6 @@ def _total(tape: Tape, tensor: Tensor) -> None:
 def _stays_pending(function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether it is a sum that the next neuron can carry out; the same answer in both phases."""
     return is_plain_sum(function, args, kwargs) and any(x.pending for x in args)
-
-
-def _missing() -> Any:
-    raise AssertionError("the second phase reads what the first has recorded")
 
 
 def _all_static(args: tuple[Any, ...]) -> bool:

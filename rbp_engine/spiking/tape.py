@@ -36,6 +36,15 @@ class Tape:
         """The record of the operation that comes now; made where this is the first pass."""
         if self.step == 0:
             self._records.append(make())
+        return self._come_to(kind)
+
+    def take(self, kind: type[R]) -> R:
+        """The record of the operation that comes now, in the last pass: the tape lets go of it."""
+        found = self._come_to(kind)
+        self._records[self._next - 1] = None
+        return found
+
+    def _come_to(self, kind: type[R]) -> R:
         found = self._records[self._next] if self._next < len(self._records) else None
         if not isinstance(found, kind):
             raise ValueError(
