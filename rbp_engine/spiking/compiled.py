@@ -5,7 +5,6 @@ Triton on a GPU; the operations come in the order of the eager loops, so that fl
 """
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,20 +21,12 @@ KERNELS = 200
 
 @functools.cache
 def problem(device: str) -> str:
-    """Why torch.compile does not work for that type of device, empty if it does. Takes some seconds the first time."""
+    """Why torch.compile does not work for that type of device; "" if it does. Takes some seconds the first time."""
     try:
         _jit(torch.neg)(torch.ones(8, device=device))
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return ""
-
-
-@functools.cache
-def usable(device: str) -> bool:
-    """Whether torch.compile works for that type of device; warns if not."""
-    if reason := problem(device):
-        warnings.warn(f"neurons run uncompiled, for torch.compile does not work here: {reason}", RuntimeWarning, 2)
-    return not reason
 
 
 def spikes_only(current: Current, decay: float, threshold: float, v_reset: float | None) -> Tensor:

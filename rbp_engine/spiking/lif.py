@@ -52,7 +52,7 @@ def spikes_only(
 ) -> Tensor:
     """Spikes [T, B, …] for input currents [T, B, …], from rest, without a graph."""
     current = Current.of(current)
-    if _compiles(kernel, current):
+    if kernel == "compiled":
         return compiled.spikes_only(current, decay, threshold, v_reset)
     reader, membrane = Reader(current), at_rest(current.batch, v_reset)
     spikes = empty_steps(current.batch, current.timesteps)
@@ -71,7 +71,7 @@ def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) 
     """
     current = Current.of(current)
     meanless = [term.steps for term in current.terms if term.steps.mean is None and not term.steps.static]
-    if _compiles(kernel, current):
+    if kernel == "compiled":
         numbers = tuple(number for number, term in enumerate(current.terms) if term.steps in meanless)
         spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)
     else:
@@ -112,7 +112,7 @@ class RateLoop:
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a current of one."""
-        if not _compiles(self._kernel, current):
+        if self._kernel == "eager":
             return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), Reader(current).at(0))
         state = self.membrane, self._counts, self._eligibility, self._reach
         spikes = compiled.rate_step(current, state, **self._neuron)
@@ -168,7 +168,7 @@ def gradient_through_time(
     where the reset's ∂v_t/∂s_t counts only if it is not detached.
     """
     current = Current.of(current)
-    if _compiles(kernel, current):
+    if kernel == "compiled":
         return compiled.gradient_through_time(
             current,
             grad,
@@ -193,10 +193,6 @@ def gradient_through_time(
         charged_t.copy_(later.add_(slope_t.mul_(by_spike)))
         later.mul_(decay)
     return charged.to(grad.dtype)
-
-
-def _compiles(kernel: Kernel, current: Current) -> bool:
-    return kernel == "compiled" and compiled.usable(current.batch.device.type)
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:

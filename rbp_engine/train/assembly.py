@@ -48,12 +48,7 @@ def build_model(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.d
         init=preset.model.init,
         own_code=run.code,
         args=preset.model.args,
-        kernel=choose_kernel(
-            preset.train.kernel,
-            device,
-            images=preset.train.epochs * len(feed.train) * preset.data.batch_size,
-            timesteps=preset.method.timesteps,
-        ),
+        kernel=choose_kernel(preset, len(feed.train), device)[0],
         **preset.neuron.model_dump(),
     ).to(device)
 

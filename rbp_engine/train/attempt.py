@@ -17,6 +17,7 @@ from rbp_engine.train.checkpointer import Checkpointer
 from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.distributed import Ranks, join
 from rbp_engine.train.journal import Journal
+from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import learning_rate
 from rbp_engine.train.process import Process
@@ -51,6 +52,7 @@ def run_attempt(
 
     found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
     at = found.progress if found else Progress()
+    warnings += choose_kernel(preset, len(feed.train), device)[1]
     first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device, ranks)

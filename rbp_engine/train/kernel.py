@@ -1,19 +1,28 @@
 """Whether the loops of a run's neurons are compiled."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from rbp_engine.spiking import compiled
 from rbp_engine.spiking.lif import Kernel
 
-# Below this, compiling for half a minute takes longer than it saves.
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+# Images times timesteps. Below this, compiling takes longer than it saves: some seconds, more on a busy machine.
 LONG_RUN = 1_000_000
 
 
-def choose_kernel(wanted: str, device: torch.device, images: int, timesteps: int) -> Kernel:
-    """The kernel for `auto`, `eager` or `compiled`; `images` are those of all epochs.
+def choose_kernel(preset: "Preset", steps_per_epoch: int, device: torch.device) -> tuple[Kernel, list[str]]:
+    """The kernel of `train.kernel`, and a warning where it would be compiled and that does not work here.
 
-    `auto` compiles on a GPU, and on a CPU for a run of a million images times timesteps or more.
+    `auto` compiles on a GPU, and on a CPU for a run that is long enough.
     """
-    if wanted == "eager" or (wanted == "auto" and device.type == "cpu" and images * timesteps < LONG_RUN):
-        return "eager"
-    return "compiled" if compiled.usable(device.type) else "eager"
+    wanted, images = preset.train.kernel, preset.train.epochs * steps_per_epoch * preset.data.batch_size
+    short = device.type == "cpu" and images * preset.method.timesteps < LONG_RUN
+    if wanted == "eager" or (wanted == "auto" and short):
+        return "eager", []
+    if problem := compiled.problem(device.type):
+        return "eager", [f"neurons run uncompiled, for torch.compile does not work here: {problem}"]
+    return "compiled", []

@@ -1,0 +1,69 @@
+"""Low precision: what is computed in it, what stays in float32, and how far the gradients are from float32's."""
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.models import create_model
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Membranes near the threshold fall on its other side, the more so the fewer bits a current has.
+LEAST_COSINE = {"bf16": 0.85, "fp16": 0.95}
+T, B = 3, 8
+
+
+def train_once(method, precision, weight=1.0):
+    """A step's output, the network after it, and the types of all that its convolutions and linear layers were given."""
+    torch.manual_seed(0)
+    model = create_model("convnet", num_classes=4, in_channels=2).train()
+    seen = set()
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].dtype))
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics of this batch, for an evaluation in which neurons fire
+    images = torch.rand(B, 2, 12, 12, generator=torch.Generator().manual_seed(1))
+    out = create_method(method, T, precision=precision).step(model, images, torch.arange(B) % 4, weight)
+    return out, model, seen
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_see_low_precision_and_all_that_is_learned_stays_in_float32(method, precision):
+    out, model, seen = train_once(method, precision)
+    assert seen == {DTYPES[precision]}
+    assert {out.logits.dtype, out.loss.dtype} == {torch.float32}
+    assert {parameter.grad.dtype for parameter in model.parameters()} == {torch.float32}
+    statistics = [buffer for name, buffer in model.named_buffers() if "running" in name]
+    assert {buffer.dtype for buffer in statistics} == {torch.float32}
+    assert all(not torch.equal(buffer, torch.zeros_like(buffer)) for buffer in statistics)
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_point_where_those_of_float32_do(method, precision):
+    low, full = train_once(method, precision)[1], train_once(method, "fp32")[1]
+    for (name, weight), exact in zip(low.named_parameters(), full.parameters(), strict=True):
+        cosine = torch.cosine_similarity(weight.grad.flatten(), exact.grad.flatten(), dim=0)
+        assert cosine > LEAST_COSINE[precision], name
+        assert 0.7 < weight.grad.norm() / exact.grad.norm() < 1.4, name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_evaluation_gives_float32_scores_near_those_of_float32(method):
+    scores = []
+    for precision in ("fp32", "bf16"):
+        model = train_once(method, "fp32")[1].eval()
+        images = torch.rand(B, 2, 12, 12, generator=torch.Generator().manual_seed(2))
+        scores.append(create_method(method, T, precision=precision).predict(model, images).mean(0))
+    assert scores[1].dtype == torch.float32
+    assert not torch.equal(*scores)
+    assert torch.nn.functional.cosine_similarity(*scores).mean() > 0.85
+
+
+def test_a_scaled_loss_keeps_gradients_that_fp16_would_lose():
+    """Gradients of the first layer below fp16's smallest number, 6e-8, are lost; with a scale they are not."""
+    lost, kept = train_once("rate_m", "fp16", weight=1e-7)[1], train_once("rate_m", "fp16", weight=1e-7 * 2**16)[1]
+    first = next(iter(lost.parameters())).grad, next(iter(kept.parameters())).grad
+    assert (first[0] == 0).float().mean() > (first[1] == 0).float().mean() + 0.2

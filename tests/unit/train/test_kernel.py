@@ -1,0 +1,33 @@
+"""When the loops of neurons are compiled."""
+
+import pytest
+import torch
+
+from rbp_engine.preset import load_preset
+from rbp_engine.spiking import compiled
+from rbp_engine.train.kernel import choose_kernel
+
+CPU = torch.device("cpu")
+
+
+def chosen(*overrides: str, steps: int = 10) -> tuple[str, list[str]]:
+    return choose_kernel(load_preset("digits", ["batch=100", "epochs=10", *overrides]).preset, steps, CPU)
+
+
+def test_a_short_run_on_a_cpu_is_not_compiled() -> None:
+    assert chosen("T=4") == ("eager", [])
+
+
+def test_eager_stays_eager_however_long_the_run_is() -> None:
+    assert chosen("T=4", "train.kernel=eager", steps=10**6) == ("eager", [])
+
+
+@pytest.mark.parametrize(
+    ("override", "steps"), [("train.kernel=compiled", 1), ("train.kernel=auto", 10**6)], ids=["asked", "long"]
+)
+def test_long_runs_and_those_that_ask_are_compiled_where_that_works(override: str, steps: int) -> None:
+    kernel, warnings = chosen(override, steps=steps)
+    if compiled.problem("cpu"):
+        assert kernel == "eager" and len(warnings) == 1
+    else:
+        assert (kernel, warnings) == ("compiled", [])

@@ -1,0 +1,53 @@
+"""fp16: the loss is scaled, and a step whose gradients overflow is left out."""
+
+import torch
+from torch import nn
+
+from rbp_engine.methods import create_method
+from rbp_engine.models import create_model
+from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.step import OptimizerStep
+
+IMAGES = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+LABELS = torch.arange(8) % 4
+
+
+def steps(precision: str, clip_norm: float = 0.0, accumulate: int = 1) -> tuple[nn.Module, OptimizerStep]:
+    torch.manual_seed(0)
+    model = create_model("convnet", num_classes=4, in_channels=1).train()
+    optimizer = create_optimizer(model, "sgd", lr=0.1)
+    method = create_method("rate_m", 2, precision=precision)
+    return model, OptimizerStep(model, method, optimizer, Ranks(), accumulate=accumulate, clip_norm=clip_norm)
+
+
+def moved(precision: str, **settings: float) -> torch.Tensor:
+    """How a step moves all weights."""
+    model, step = steps(precision, **settings)  # type: ignore[arg-type]
+    before = weights(model)
+    step(IMAGES, LABELS, len(LABELS))
+    return weights(model) - before
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_the_scale_is_taken_out_again_before_the_weights_move() -> None:
+    for settings in ({}, {"clip_norm": 0.01}, {"accumulate": 2}):
+        low, full = moved("fp16", **settings), moved("fp32", **settings)
+        assert torch.cosine_similarity(low, full, dim=0) > 0.9, settings
+        assert 0.8 < low.norm() / full.norm() < 1.25, settings
+
+
+def test_only_fp16_is_scaled() -> None:
+    assert [steps(precision)[1].scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")] == [False, False, True]
+
+
+def test_a_step_that_overflows_leaves_the_weights_and_halves_the_scale() -> None:
+    model, step = steps("fp16")
+    step(IMAGES, LABELS, len(LABELS))
+    before, scale = weights(model), step.scaler.get_scale()
+    step(IMAGES * 1e9, LABELS, len(LABELS))
+    assert torch.equal(weights(model), before)
+    assert step.scaler.get_scale() == scale / 2
