@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,13 @@ def run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process
 ) -> tuple[str, Ranks]:
     """Returns the status that training has ended with, and the ranks to take leave of."""
+    with ExitStack() as at_the_end:  # however that comes
+        return _run_attempt(run, preset, journal, stop, process, at_the_end)
+
+
+def _run_attempt(
+    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process, at_the_end: ExitStack
+) -> tuple[str, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)
     feed = build_feed(run, preset, device, rank=process.rank, world_size=process.world_size)
@@ -53,6 +61,7 @@ def run_attempt(
     at = found.progress if found else Progress()
     first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
+    at_the_end.callback(board.close)
     recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device, ranks)
     if found:
         warnings += _check_world_size(found, ranks)
@@ -104,7 +113,6 @@ def run_attempt(
     if status == "completed" and feed.test is not feed.validation:
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
         report_test(model, method, feed.test, recorder, best)
-    board.close()
     feed.stop()
     return status, ranks
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
@@ -54,11 +55,33 @@ class Interrupted(EvaluationBatches):
         yield last
 
 
+class Spoiled:
+    """A method whose images are NaN from one step on: so are loss, gradients and running statistics of this rank."""
+
+    def __init__(self, method: Any, first: int) -> None:
+        self.method = method
+        self.left = first
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float) -> Any:
+        self.left -= 1
+        return self.method.step(model, images * float("nan") if self.left <= 0 else images, labels, weight)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.method, name)
+
+
 class Attempt:
     """One attempt of a run of 16 images in batches of 4, as the worker puts it together."""
 
     def __init__(self, run: RunDirectory, number: int, ranks: Ranks | None = None, **settings: Any) -> None:
-        settings = {"epochs": 3, "every": ("epochs", 1), "log_every": 2, "validation": None, "lr": 0.1} | settings
+        settings = {
+            "epochs": 3,
+            "every": ("epochs", 1),
+            "log_every": 2,
+            "validation": None,
+            "lr": 0.1,
+            "spoil": 0,
+        } | settings
         self.run = run
         self.ranks = ranks = ranks or Ranks()
         self.settings = settings
@@ -90,9 +113,12 @@ class Attempt:
         self.journal.write(RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch))
         normalise = Normalise(self.data.mean, self.data.deviation, CPU)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
+        method: Any = create_method("rate_m", 2)
+        if self.settings["spoil"]:
+            method = Spoiled(method, self.settings["spoil"])
         try:
             return train(
-                OptimizerStep(self.model, create_method("rate_m", 2), self.optimizer, self.ranks),
+                OptimizerStep(self.model, method, self.optimizer, self.ranks),
                 TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share),
                 self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6, **share),
                 lambda epoch: self.settings["lr"],
@@ -257,7 +283,7 @@ def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_told_as_n
         recorded(progress, out, *rest)
 
     attempt.recorder.step = spoil  # type: ignore[method-assign]
-    with pytest.raises(NonFiniteLoss, match="the loss is not finite at step 6"):
+    with pytest.raises(NonFiniteLoss, match="the loss or its gradient is not finite at step 6"):
         attempt.go()
     assert [event.body.loss is None for event in told(run, Metrics)] == [False, False, True, False]  # type: ignore[union-attr]
     found, _ = checkpoint.find_newest(run.checkpoints)
@@ -362,7 +388,65 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_both_with_the_same_words(tmp
         out.loss.fill_(float("inf"))
 
     ended = two_ranks(lambda ranks: disturbed(run, 1, ranks, 6, spoil)[0])
-    assert ended == ["the loss is not finite at step 6"] * 2
+    assert ended == ["the loss or its gradient is not finite at step 6"] * 2
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found is not None and found.progress.step == STEPS
     assert [event.body.loss is None for event in told(run, Metrics)][:3] == [False, False, True]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("bad", [2, STEPS, STEPS + 1, STEPS + 2, 2 * STEPS])
+def test_of_a_gradient_that_is_not_finite_nothing_is_learned_and_what_was_before_it_is_saved(
+    run: RunDirectory, tmp_path: Path, bad: int
+) -> None:
+    """Weights, momentum, running statistics and place are those of the run that is stopped a step earlier."""
+    check_last_finite(run, tmp_path, bad, lambda work: [work(Ranks())])
+
+
+def test_a_gradient_that_is_not_finite_on_one_rank_ends_both_and_what_was_before_it_is_saved(
+    run: RunDirectory, tmp_path: Path, two_ranks: Any
+) -> None:
+    check_last_finite(run, tmp_path, STEPS + 2, two_ranks)
+
+
+def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Callable[..., list[Any]]) -> None:
+    def spoiled(ranks: Ranks) -> str:
+        last = ranks.rank == ranks.size - 1
+        attempt = Attempt(run, 1, ranks, every=("seconds", 3600.0), lr=0.01, spoil=bad if last else 0)
+        with pytest.raises(NonFiniteLoss) as error:
+            attempt.go()
+        return str(error.value)
+
+    whole = RunDirectory(tmp_path / "whole")
+    whole.control.mkdir(parents=True)
+
+    def stopped(ranks: Ranks) -> None:
+        attempt = Attempt(whole, 1, ranks, every=("seconds", 3600.0), lr=0.01)
+        recorded = attempt.recorder.step
+
+        def save_before(progress: Progress, *rest: Any) -> None:
+            recorded(progress, *rest)
+            if progress.step == bad - 1:
+                attempt.checkpointer.save(progress)
+                raise KeyboardInterrupt
+
+        attempt.recorder.step = save_before  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            attempt.go()
+
+    told_by = ranks_of(spoiled)
+    assert told_by == [f"the loss or its gradient is not finite at step {bad}"] * len(told_by)
+    ranks_of(stopped)
+    found, _ = checkpoint.find_newest(run.checkpoints)
+    assert found is not None and found.progress.step == bad - 1
+    if found.progress.position:
+        assert found.progress == Progress(bad - 1, (bad - 1) // STEPS, (bad - 1) % STEPS)
+    ours, theirs = (weights_of(folder, bad - 1) for folder in (run, whole))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def weights_of(run: RunDirectory, step: int) -> dict[str, Tensor]:
+    """Weights, running statistics and momenta in a checkpoint, by name."""
+    folder = run.checkpoints / f"step-{step:08d}"
+    state = torch.load(folder / "optimizer.pt", weights_only=True)["optimizer"]["state"]
+    momenta = {f"{number} {key}": value for number, one in state.items() for key, value in one.items()}
+    return load_file(folder / "model.safetensors") | momenta
