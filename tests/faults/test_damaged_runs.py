@@ -74,7 +74,8 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
             events.write(ErrorRaised("x", "Traceback …"), 8)
             events.write(RunEnd("completed", "", {"top1": 0.9}, {"top1": 0.9}), 8)
         events.close()
-    (run.ranks / "launcher-1-node0.log").write_text("exitcode : -9 (pid: 7)\n  rank : 1 (local_rank: 1)\n")
+    report = "  time : 2026-11-24_22:31:00\n  host : x\n  rank : 1 (local_rank: 1)\n  exitcode : -9 (pid: 7)\n"
+    (run.ranks / "launcher-1-node0.log").write_text(report)
     write_json(run.annotations_json, {"added": ["a"], "removed": [], "note": "x"})
     here = {"pid": 2**22 + 5, "pid_started": 1.7e9, "host": socket.gethostname(), "t": 1.7e9}
     attempt = {"attempt": 1, "world_size": 2, "nodes": 1, "stderr_from": 0, "command": ["python"]} | here
