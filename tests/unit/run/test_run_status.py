@@ -29,7 +29,7 @@ def gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
     return make_run(attempt={"pid": ended_pid})
 
 
-@pytest.mark.parametrize("status", ["starting", "running", "stopping"])
+@pytest.mark.parametrize("status", ["starting", "running"])
 def test_a_run_whose_process_lives_is_what_it_says(make_run: MakeRun, status: str) -> None:
     verdict = judge(make_run(status=status, reason="so it is"))
     assert verdict == Verdict(status, "so it is")
@@ -180,6 +180,21 @@ def test_a_heartbeat_without_a_step_is_stalled_after_a_minute_or_twenty_steps(
     verdict = judge(make_run(step_ms=step_ms, progressed=time.time() - idle))
     assert verdict.status == expected
     assert verdict.live
+
+
+def test_a_run_that_was_asked_to_stop_is_stopping_until_it_has_ended_or_is_seen_to_stand_still(
+    make_run: MakeRun, ended_pid: int
+) -> None:
+    run = make_run("asked")
+    run.stop_request.touch()
+    verdict = judge(run)
+    assert verdict.status == "stopping" and verdict.live and "asked to stop" in verdict.reason
+    long_ago = make_run("still", progressed=time.time() - STALLED_AFTER_S - 1)
+    gone = make_run("gone", attempt={"pid": ended_pid})
+    ended = make_run("ended", status="stopped", reason="asked to stop, saved at step 4")
+    for other in (long_ago, gone, ended):
+        other.stop_request.touch()
+    assert [judge(other).status for other in (long_ago, gone, ended)] == ["stalled", "lost", "stopped"]
 
 
 def test_a_run_that_still_starts_is_not_stalled(make_run: MakeRun) -> None:
