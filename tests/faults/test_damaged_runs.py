@@ -226,3 +226,4 @@ def test_of_a_damaged_run_comes_what_is_left_or_a_message(
                 act()
             except Exception as error:
                 raise AssertionError(f"{told}: {error!r}") from error
+    print(f"{4 * trials} damaged files of runs: each read, or refused in words")

@@ -99,3 +99,4 @@ def test_wherever_a_save_is_killed_there_is_a_whole_checkpoint_no_older_than_bef
         if best is not None:
             assert best.progress.step % 3 == 0 and best.progress.step >= previous - 3, trial
     assert caught_in_a_save, "no kill came during a save: the moments are badly chosen"
+    print(f"{2 * trials} kills, {caught_in_a_save} of them during a save; the newest checkpoint whole and never older")
