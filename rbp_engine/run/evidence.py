@@ -58,7 +58,7 @@ def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[str]:
     By their own time, whole seconds, and within a second by that of the file.
     """
     found: list[tuple[float, float, str]] = []
-    since = attempt.get("t", 0.0)
+    since = _begun(run, attempt)
     one_of_many = attempt.get("world_size", 1) > 1 and attempt.get("nodes", 1) == 1  # a folder is of a local rank
     for path in run.ranks.rglob("*error.json"):
         try:
@@ -67,12 +67,19 @@ def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[str]:
             continue
         message = read_json(path).get("message")
         text = message.get("message") if isinstance(message, dict) else message
-        # A graceful signal leaves a record as well; and file systems count time more coarsely.
-        if isinstance(text, str) and "SignalException" not in text and written >= since - 1.0:
+        if isinstance(text, str) and "SignalException" not in text and written >= since:  # so is a graceful signal told
             rank = path.parent.name
             told = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
             found.append((_told_time(message, otherwise=written), written, told))
     return [text for *_, text in sorted(found)]
+
+
+def _begun(run: RunDirectory, attempt: dict[str, Any]) -> float:
+    """When an attempt began, by the clock of the run's files: an error of the one before may be a moment older."""
+    try:
+        return run.claim(attempt["attempt"]).stat().st_mtime
+    except (OSError, KeyError):
+        return float(attempt.get("t", 0.0)) - 1.0  # by this host's clock, which counts more finely than some of them
 
 
 def _told_time(message: Any, otherwise: float) -> float:

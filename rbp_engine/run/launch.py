@@ -156,7 +156,7 @@ def start(
             worker.kill()
         nodes.leave_seat(run, attempt, node)
         if node == 0:
-            records.claim_of(run, attempt).unlink(missing_ok=True)
+            run.claim(attempt).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise RunError(f"cannot start {run.id}: {error}") from error
         raise
@@ -233,7 +233,7 @@ def _claim_attempt(run: RunDirectory) -> int:
     attempt = 1 + claims[-1] if claims else 1
     if claims:
         recorded = last_attempt(run).get("attempt") == claims[-1]
-        if not recorded and (claimant := _claimant(records.claim_of(run, claims[-1]))):
+        if not recorded and (claimant := _claimant(run.claim(claims[-1]))):
             raise RunError(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
         if recorded and verdict.live and verdict.status != "queued":
@@ -243,7 +243,7 @@ def _claim_attempt(run: RunDirectory) -> int:
         if left := _left_over(run):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
-        claim = os.open(records.claim_of(run, attempt), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        claim = os.open(run.claim(attempt), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         raise RunError(f"{run.id} is being started by somebody else at this moment") from None
     except OSError as error:

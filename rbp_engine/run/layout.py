@@ -85,6 +85,10 @@ class RunDirectory:
     def control(self) -> Path:
         return self.path / "control"
 
+    def claim(self, attempt: int) -> Path:
+        """The file whose creation decides who starts an attempt; nothing of the attempt is older."""
+        return self.control / f"attempt-{attempt}"
+
     @property
     def stop_request(self) -> Path:
         """Its presence asks the worker to save and end."""

@@ -4,7 +4,6 @@ Should that one be killed in the moment between, the worker that it has started 
 of the attempt, `control/attempt-<number>`, and writes it itself.
 """
 
-from pathlib import Path
 from typing import Any
 
 from rbp_engine.run import processes
@@ -13,14 +12,9 @@ from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.status import last_attempt
 
 
-def claim_of(run: RunDirectory, attempt: int) -> Path:
-    """The file whose creation decides who starts an attempt: pid and pid_started of that one."""
-    return run.control / f"attempt-{attempt}"
-
-
 def leave_to_worker(run: RunDirectory, record: dict[str, Any]) -> None:
     """Write into the claim what the record will be, but for the pid that is to come."""
-    claim = claim_of(run, record["attempt"])
+    claim = run.claim(record["attempt"])
     write_json(claim, read_json(claim) | {"record": record})
 
 
@@ -37,7 +31,7 @@ def see_to_record(run: RunDirectory, attempt: int, pid: int) -> bool:
     """Put an attempt on record whose starter is gone without having done so; False while that one may still do it."""
     if last_attempt(run).get("attempt") == attempt:
         return True
-    claim = read_json(claim_of(run, attempt))
+    claim = read_json(run.claim(attempt))
     if processes.is_alive(claim.get("pid"), claim.get("pid_started")):
         return False
     if isinstance(record := claim.get("record"), dict):

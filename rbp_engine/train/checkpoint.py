@@ -9,6 +9,7 @@
 Nothing in it can execute code when it is loaded.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -278,4 +279,7 @@ def _prune(folder: Path, keep: int, newest: str) -> None:
     # Later steps than the newest are those of damaged checkpoints that a resume has passed over.
     names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.name <= newest)
     for name in names[: -max(keep, KEPT)]:
-        shutil.rmtree(folder / name, ignore_errors=True)
+        leftover = folder / f"{name}.pruned.tmp"  # half of it must not be taken for a checkpoint
+        with contextlib.suppress(OSError):
+            (folder / name).rename(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)

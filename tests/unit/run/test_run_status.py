@@ -96,6 +96,17 @@ def test_an_error_file_of_an_earlier_attempt_is_no_evidence(gone: RunDirectory) 
     assert judge(gone).status == "lost"
 
 
+def test_an_error_file_of_the_attempt_before_is_no_evidence_even_if_that_ended_a_moment_ago(gone: RunDirectory) -> None:
+    """A run that is resumed at once: nothing of the new attempt is older than the claim to it."""
+    path = error_file(gone, "ValueError: a moment ago")
+    gone.claim(1).touch()
+    begun = gone.claim(1).stat().st_mtime
+    os.utime(path, (begun - 0.1, begun - 0.1))
+    assert judge(gone).status == "lost"
+    os.utime(path, (begun + 0.1, begun + 0.1))
+    assert judge(gone) == Verdict("failed", "ValueError: a moment ago")
+
+
 def test_a_signal_in_the_log_of_the_launcher_is_killed_with_a_guess(gone: RunDirectory) -> None:
     gone.stderr().write_text("torch.distributed: failed (exitcode: -9) local_rank: 0\n  exitcode  : -9 (pid: 7)\n")
     verdict = judge(gone)
