@@ -27,7 +27,7 @@ def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
         return "killed", killed
     if errors:
         return "failed", errors[0][0]
-    if "Traceback (most recent call last)" in log:
+    if "Traceback (most recent call last)" in log and not _cut_off(run, attempt):
         return "failed", log.strip().splitlines()[-1]
     return "lost", "the process is gone without a word, probably killed (out of memory?)"
 
@@ -72,6 +72,17 @@ def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[str]:
             told = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
             found.append((_told_time(message, otherwise=written), written, told))
     return [text for *_, text in sorted(found)]
+
+
+def _cut_off(run: RunDirectory, attempt: dict[str, Any]) -> bool:
+    """Whether the worker was there and could not have its last word.
+
+    A traceback is then not its own, but that of a process that reads images, and finds it gone.
+    """
+    try:
+        return run.reserve().stat().st_mtime >= _begun(run, attempt)
+    except OSError:
+        return False
 
 
 def _begun(run: RunDirectory, attempt: dict[str, Any]) -> float:

@@ -89,6 +89,10 @@ class RunDirectory:
         """The file whose creation decides who starts an attempt; nothing of the attempt is older."""
         return self.control / f"attempt-{attempt}"
 
+    def reserve(self, rank: int = 0) -> Path:
+        """Room on the disk for the last word of a rank, which keeps it from its start until then."""
+        return self.control / ("reserve" if rank == 0 else f"reserve-rank{rank}")
+
     @property
     def stop_request(self) -> Path:
         """Its presence asks the worker to save and end."""

@@ -40,7 +40,7 @@ class Journal:
         # Of several nodes, each has its launcher on record by itself.
         self._on_record = process.rank != 0 or process.nodes > 1
         self._started_as = os.getppid() if process.world_size > 1 else os.getpid()
-        self._reserve = run.control / ("reserve" if self.rank == 0 else f"reserve-rank{self.rank}")
+        self._reserve = run.reserve(self.rank)
         try:
             self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
         except OSError:  # what room there is will do for the end; training meets the full disk and says so

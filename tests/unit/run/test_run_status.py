@@ -130,6 +130,19 @@ def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone: RunDirecto
     assert judge(gone) == Verdict("failed", "ImportError: no torch")
 
 
+def test_a_traceback_of_a_process_that_reads_images_is_not_why_its_worker_was_killed(gone: RunDirectory) -> None:
+    """It finds the worker gone. That one keeps room for its last word from its start on, and gives it back with it."""
+    gone.claim(1).touch()
+    gone.reserve().touch()
+    gone.stderr().write_text("Traceback (most recent call last):\n  …\nConnectionResetError: reset by peer\n")
+    assert judge(gone).status == "lost"
+    before = gone.claim(1).stat().st_mtime - 1.0  # that of an attempt that was killed before this one
+    os.utime(gone.reserve(), (before, before))
+    assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer")
+    gone.reserve().unlink()
+    assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer")
+
+
 def test_a_process_that_is_gone_without_a_word_is_lost(gone: RunDirectory) -> None:
     tell(gone, RunStart(), Heartbeat())
     verdict = judge(gone)
