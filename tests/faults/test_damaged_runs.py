@@ -81,6 +81,8 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
     attempt = {"attempt": 1, "world_size": 2, "nodes": 1, "stderr_from": 0, "command": ["python"]} | here
     fault = {"attempt": 1, "status": "lost", "reason": "r", "t": 1.7e9}
     described = {"attempts": [attempt], "faults": [fault], "dispatch": {"gpus": "auto", "retries": 1}}
+    # Not that of this checkout, whose uncommitted changes may well contain what no output should.
+    described["git"] = {"commit": "0" * 40, "branch": "main", "diff": "+ x"}
     write_json(run.run_json, read_json(run.run_json) | described)
     summary = read_summary(run)
     assert summary is not None
