@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.run import identity, nodes, processes
+from rbp_engine.run import identity, nodes, processes, records
 from rbp_engine.run.environment import worker_defaults
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import (
@@ -136,7 +136,9 @@ def start(
         else:
             out, err, extra = run.stdout(), run.stderr(), {}
         with out.open("ab") as stdout, err.open("ab") as stderr:
-            stderr_from = stderr.tell()
+            record = _record(run, resources, attempt, stderr.tell())
+            if resources.nodes == 1:
+                records.leave_to_worker(run, record)
             worker = subprocess.Popen(
                 command(run, resources),
                 stdin=subprocess.DEVNULL,
@@ -148,13 +150,13 @@ def start(
         if resources.nodes > 1:
             nodes.write_seat(run, attempt, node, worker.pid)
         if node == 0:
-            _record_attempt(run, resources, attempt, worker.pid, stderr_from)
+            records.put_on_record(run, record, worker.pid)
     except BaseException as error:
         if worker is not None:  # nobody would know of it
             worker.kill()
         nodes.leave_seat(run, attempt, node)
         if node == 0:
-            (run.control / f"attempt-{attempt}").unlink(missing_ok=True)
+            run.claim(attempt).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise RunError(f"cannot start {run.id}: {error}") from error
         raise
@@ -231,7 +233,7 @@ def _claim_attempt(run: RunDirectory) -> int:
     attempt = 1 + claims[-1] if claims else 1
     if claims:
         recorded = last_attempt(run).get("attempt") == claims[-1]
-        if not recorded and (claimant := _claimant(run.control / f"attempt-{claims[-1]}")):
+        if not recorded and (claimant := _claimant(run.claim(claims[-1]))):
             raise RunError(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
         if recorded and verdict.live and verdict.status != "queued":
@@ -241,7 +243,7 @@ def _claim_attempt(run: RunDirectory) -> int:
         if left := _left_over(run):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
-        claim = os.open(run.control / f"attempt-{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        claim = os.open(run.claim(attempt), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         raise RunError(f"{run.id} is being started by somebody else at this moment") from None
     except OSError as error:
@@ -268,21 +270,14 @@ def _left_over(run: RunDirectory) -> list[Any]:
     return left
 
 
-def _record_attempt(run: RunDirectory, resources: Resources, attempt: int, pid: int, stderr_from: int) -> None:
-    description: dict[str, Any] = read_json(run.run_json)
-    description["resources"] = resources.as_json()
-    attempts = description.setdefault("attempts", [])
-    attempts.append(
-        {
-            "attempt": attempt,
-            "pid": pid,
-            "pid_started": processes.start_time(pid),
-            "host": socket.gethostname(),
-            "t": time.time(),
-            "command": command(run, resources),
-            "world_size": resources.world_size,
-            "nodes": resources.nodes,
-            "stderr_from": stderr_from,
-        }
-    )
-    write_json(run.run_json, description)
+def _record(run: RunDirectory, resources: Resources, attempt: int, stderr_from: int) -> dict[str, Any]:
+    return {
+        "attempt": attempt,
+        "host": socket.gethostname(),
+        "t": time.time(),
+        "command": command(run, resources),
+        "world_size": resources.world_size,
+        "nodes": resources.nodes,
+        "stderr_from": stderr_from,
+        "resources": resources.as_json(),
+    }

@@ -85,6 +85,14 @@ class RunDirectory:
     def control(self) -> Path:
         return self.path / "control"
 
+    def claim(self, attempt: int) -> Path:
+        """The file whose creation decides who starts an attempt; nothing of the attempt is older."""
+        return self.control / f"attempt-{attempt}"
+
+    def reserve(self, rank: int = 0) -> Path:
+        """Room on the disk for the last word of a rank, which keeps it from its start until then."""
+        return self.control / ("reserve" if rank == 0 else f"reserve-rank{rank}")
+
     @property
     def stop_request(self) -> Path:
         """Its presence asks the worker to save and end."""

@@ -1,7 +1,7 @@
 """What is the matter with a run: from evidence, never from an exit code.
 
-The worker writes `starting`, `running`, `stopping` and its own end: `completed`, `stopped`, `preempted`, `failed`;
-`rbp kill` writes `killed`, the queue `queued`. `lost` and `stalled` are judged here, by whoever reads, and stored
+The worker writes `starting`, `running` and its own end: `completed`, `stopped`, `preempted`, `failed`; `rbp kill`
+writes `killed`, the queue `queued`. `stopping`, `stalled` and `lost` are judged here, by whoever reads, and stored
 nowhere.
 """
 
@@ -71,6 +71,8 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     idle = max(0.0, now - summary.progressed)
     if summary.status == "running" and idle > stall_patience_s(summary):
         return Verdict("stalled", f"no step for {idle:.0f} s (step {summary.step})")
+    if summary.status == "running" and run.stop_request.exists():
+        return Verdict("stopping", "asked to stop: it saves after its step, and ends")
     return Verdict(summary.status, summary.reason)
 
 

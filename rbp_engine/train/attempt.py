@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,13 @@ def run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process
 ) -> tuple[str, Ranks]:
     """Returns the status that training has ended with, and the ranks to take leave of."""
+    with ExitStack() as at_the_end:  # however that comes
+        return _run_attempt(run, preset, journal, stop, process, at_the_end)
+
+
+def _run_attempt(
+    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process, at_the_end: ExitStack
+) -> tuple[str, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)
     feed = build_feed(run, preset, device, rank=process.rank, world_size=process.world_size)
@@ -47,7 +55,10 @@ def run_attempt(
     model = build_model(run, preset, feed, device)
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
-    optimizer = build_optimizer(preset, model)
+    optimizer, method = build_optimizer(preset, model), build_method(preset)
+    step = OptimizerStep(
+        model, method, optimizer, ranks, accumulate=preset.train.accumulate, clip_norm=preset.optim.clip_norm
+    )
     seed_rank(preset.run.seed, ranks.rank)
 
     found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
@@ -55,11 +66,11 @@ def run_attempt(
     warnings += choose_kernel(preset, len(feed.train), device)[1]
     first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
+    at_the_end.callback(board.close)
     recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device, ranks)
     if found:
         warnings += _check_world_size(found, ranks)
-        saved = checkpoint.load(found, model, optimizer, ranks.rank)
-        recorder.restore(saved, at)
+        recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler), at)
         if first and at.position == 0 and journal.summary.best.get("epoch") == at.epoch:
             checkpoint.keep_as_best(found)  # a kill may have come between the checkpoint and its copy
     else:
@@ -71,12 +82,6 @@ def run_attempt(
     journal.update(status="running", reason="", steps=len(feed.train) * preset.train.epochs)
     journal.progress()
 
-    method = build_method(preset)
-    step = OptimizerStep(
-        model, method, optimizer, ranks, accumulate=preset.train.accumulate, clip_norm=preset.optim.clip_norm
-    )
-    if found and saved.get("scaler"):
-        step.scaler.load_state_dict(saved["scaler"])
     status = train(
         step,
         feed.train,
@@ -106,7 +111,6 @@ def run_attempt(
     if status == "completed" and feed.test is not feed.validation:
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
         report_test(model, method, feed.test, recorder, best)
-    board.close()
     feed.stop()
     return status, ranks
 

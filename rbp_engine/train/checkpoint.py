@@ -9,6 +9,7 @@
 Nothing in it can execute code when it is loaded.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -67,6 +68,7 @@ def save(
     *,
     experiment: str,
     generators: Sequence[dict[str, Any]] = (),
+    scaler: torch.amp.GradScaler | None = None,
     keep: int = KEPT,
 ) -> Checkpoint:
     """Write a checkpoint below `folder` and prune old ones, never below the newest two.
@@ -84,9 +86,10 @@ def save(
         temporary.mkdir()
         weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
         _write(temporary / "model.safetensors", safetensors_bytes(weights))
-        _write(temporary / "optimizer.pt", _torch_bytes({"optimizer": optimizer.state_dict(), "extra": extra}))
-        for rank, state in enumerate(generators):
-            _write(temporary / _generator_file(rank), _torch_bytes(state))
+        state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else {}, "extra": extra}
+        _write(temporary / "optimizer.pt", _torch_bytes(state))
+        for rank, generator in enumerate(generators):
+            _write(temporary / _generator_file(rank), _torch_bytes(generator))
         files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
         manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "t": time.time()}
         write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
@@ -173,8 +176,14 @@ def verify(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def load(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer, rank: int = 0) -> dict[str, Any]:
-    """Put everything back: weights, optimizer, the generators of this rank. Returns what was saved as `extra`.
+def load(
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rank: int = 0,
+    scaler: torch.amp.GradScaler | None = None,
+) -> dict[str, Any]:
+    """Put everything back: weights, optimizer, loss scale, the generators of this rank. Returns the saved `extra`.
 
     A rank that the checkpoint does not know keeps its generators.
 
@@ -184,6 +193,8 @@ def load(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimi
         load_weights(checkpoint, model)
         state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
         optimizer.load_state_dict(state["optimizer"])
+        if scaler is not None and state.get("scaler"):
+            scaler.load_state_dict(state["scaler"])
         extra: dict[str, Any] = state["extra"]
         if rank < checkpoint.world_size:
             generators = checkpoint.path / _generator_file(rank)
@@ -278,4 +289,7 @@ def _prune(folder: Path, keep: int, newest: str) -> None:
     # Later steps than the newest are those of damaged checkpoints that a resume has passed over.
     names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.name <= newest)
     for name in names[: -max(keep, KEPT)]:
-        shutil.rmtree(folder / name, ignore_errors=True)
+        leftover = folder / f"{name}.pruned.tmp"  # half of it must not be taken for a checkpoint
+        with contextlib.suppress(OSError):
+            (folder / name).rename(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)

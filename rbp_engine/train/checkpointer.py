@@ -1,5 +1,6 @@
 """When a checkpoint is due, and what belongs to saving one."""
 
+import contextlib
 import math
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train import checkpoint
 from rbp_engine.train.checkpoint import Progress
 from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.recorder import NonFiniteLoss, Recorder
 
 
@@ -64,14 +66,32 @@ class Checkpointer:
         Raises NonFiniteLoss rather than save weights that cannot be trained on.
         """
         self.recorder.drain()
+        self._save_at(at, best=best)
+        self._due_since = time.monotonic()
+        self.recorder.begin()
+
+    def _save_at(self, at: Progress, *, best: bool = False) -> None:
         if at != self._saved:
             self._check_weights(at)
             generators = self.ranks.collect(checkpoint.generator_state())
-            recorded = self.recorder.state() | {"scaler": self.scaler.state_dict() if self.scaler else {}}
+            recorded = self.recorder.state()
             if self.ranks.rank == 0:
                 self._write(at, generators, recorded, best=best)
-        self._saved, self._due_since = at, time.monotonic()
-        self.recorder.begin()
+        self._saved = at
+
+    def save_last_finite(self, guard: FiniteGuard) -> None:
+        """After NonFiniteLoss: save what the guard has kept, where it has kept anything that is not saved yet.
+
+        A resume from there meets the same batch with other random numbers, and counts its losses from there on.
+        """
+        skipped, reached = guard.skipped, self.recorder.reached
+        at = Progress(reached.step - skipped, reached.epoch, reached.position - skipped)
+        if not skipped or at.step == 0:
+            return
+        guard.restore_statistics()
+        self.recorder.forget_open_window()
+        with contextlib.suppress(NonFiniteLoss, OSError):  # what is wrong is being told already
+            self._save_at(at)
 
     def _write(self, at: Progress, generators: list[dict[str, Any]], recorded: dict[str, Any], *, best: bool) -> None:
         started = time.perf_counter()
@@ -83,6 +103,7 @@ class Checkpointer:
             recorded,
             experiment=self.experiment,
             generators=generators,
+            scaler=self.scaler,
         )
         if best:
             checkpoint.keep_as_best(saved)

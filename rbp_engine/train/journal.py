@@ -1,6 +1,7 @@
 """What a worker writes about itself: events, the summary, and a heartbeat. Needs no torch, so it starts at once."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -8,6 +9,7 @@ from typing import Any
 
 from rbp_engine.run.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
 from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.records import see_to_record
 from rbp_engine.run.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.run.summary import Summary, write_summary
 from rbp_engine.train.process import Process
@@ -35,7 +37,10 @@ class Journal:
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._started = False
-        self._reserve = run.control / ("reserve" if self.rank == 0 else f"reserve-rank{self.rank}")
+        # Of several nodes, each has its launcher on record by itself.
+        self._on_record = process.rank != 0 or process.nodes > 1
+        self._started_as = os.getppid() if process.world_size > 1 else os.getpid()
+        self._reserve = run.reserve(self.rank)
         try:
             self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
         except OSError:  # what room there is will do for the end; training meets the full disk and says so
@@ -106,6 +111,7 @@ class Journal:
         while not self._ended.wait(HEARTBEAT_S):
             # A heartbeat that cannot be written is a missing one; training itself meets the full disk and says so.
             with contextlib.suppress(OSError), self._lock:
+                self._on_record = self._on_record or see_to_record(self.run, self.attempt, self._started_as)
                 if self._started:  # `run_start` is the first event of an attempt; until then the summary tells
                     self.write(Heartbeat())
                 self._write_summary()

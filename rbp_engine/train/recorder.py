@@ -20,14 +20,15 @@ DRAIN_EVERY_S = 0.5
 
 
 class NonFiniteLoss(Exception):
-    """The loss or a weight has become NaN or infinite; the message names the step."""
+    """The loss, a gradient or a weight has become NaN or infinite; the message names the step."""
 
 
 class Recorder:
     """Turns steps and evaluations into events and the summary.
 
     One `metrics` event covers `log_every` steps, whatever the clock. `drain` raises NonFiniteLoss when a step since
-    the last call had a loss that is not finite; it is called before every checkpoint, so that the newest one is good.
+    the last call had a loss, or by it gradients, that are not finite; it is called before every checkpoint, so that the
+    newest one is good.
 
     Of several ranks, all drain at the same step: their sums are added up, rank 0 writes metrics and evaluations, and a
     loss that is not finite on one of them ends all. Each writes `system` events of its own.
@@ -47,6 +48,7 @@ class Recorder:
         self.board = board
         self.log_every = log_every
         self.ranks = ranks
+        self.reached = Progress()
         # Loss summed over samples, correct predictions, samples: of the window that is open.
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._first_bad_step = torch.zeros((), dtype=torch.float64, device=device)
@@ -67,6 +69,7 @@ class Recorder:
     def step(self, progress: Progress, out: StepOutput, labels: Tensor, lr: float) -> None:
         """Count a finished optimizer step, with the outputs and labels of this rank; does not wait for the device."""
         now = time.perf_counter()
+        self.reached = progress
         samples = len(labels)
         correct = (out.logits.argmax(1) == labels).sum()
         self._sums += torch.stack([out.loss.double() * samples, correct.double(), correct.new_tensor(samples).double()])
@@ -113,7 +116,7 @@ class Recorder:
         self.journal.update()
         bad_steps = by_rank[:, len(fetched) - 1]
         if bool(bad_steps.any()):
-            raise NonFiniteLoss(f"the loss is not finite at step {int(bad_steps[bad_steps > 0].min())}")
+            raise NonFiniteLoss(f"the loss or its gradient is not finite at step {int(bad_steps[bad_steps > 0].min())}")
 
     def _write_metrics(
         self, progress: Progress, lr: float, window: dict[str, float], sums: list[float], samples: float
@@ -193,6 +196,10 @@ class Recorder:
             "train": summary.train,
             "trained_s": summary.trained_s,
         }
+
+    def forget_open_window(self) -> None:
+        """Drop the sums of the steps that no `metrics` event has told of yet."""
+        self._sums.zero_()
 
     def reset(self) -> None:
         """Start from nothing, also where an earlier attempt got somewhere but saved nothing."""

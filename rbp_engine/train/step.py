@@ -1,6 +1,7 @@
 """One optimizer step: micro-batches, gradients over all processes, clipping."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from rbp_engine.methods import Method, StepOutput
 from rbp_engine.methods.protocol import gradients_stay_local
 from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.finite import FiniteGuard
 
 
 class OptimizerStep:
@@ -36,12 +38,15 @@ class OptimizerStep:
         self.accumulate = accumulate
         self.clip_norm = clip_norm
         self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type, enabled=method.precision == "fp16")
+        self.guard = FiniteGuard(model, optimizer)
         self._parallel = ranks.parallel(model)
 
     def __call__(self, images: Tensor, labels: Tensor, total: int) -> StepOutput:
         """Step on this process's images [B, C, H, W] or [T, B, C, H, W] and labels [B] of a batch of `total` samples.
 
-        The output is that of this process's share.
+        The output is that of this process's share; its loss is NaN where the gradients, the same on all processes, were
+        not finite: then, and from then on, nothing is changed. In fp16 such a step is left out, the scale falls, and
+        training goes on.
         """
         self.optimizer.zero_grad(set_to_none=True)
         # The same number on every process, also where shares differ by one sample.
@@ -56,9 +61,12 @@ class OptimizerStep:
         if self.clip_norm:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        output = outputs[0] if parts == 1 else _joined(outputs)
+        if not self.scaler.is_enabled():
+            return replace(output, loss=self.guard.step(output.loss))
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return outputs[0] if parts == 1 else _joined(outputs)
+        return output
 
     def _scaled(self, weight: float, device: torch.device) -> float | Tensor:
         if not self.scaler.is_enabled():

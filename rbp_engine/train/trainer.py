@@ -12,7 +12,7 @@ from rbp_engine.methods import Method
 from rbp_engine.train.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpointer import Checkpointer
 from rbp_engine.train.optimisation import set_learning_rate
-from rbp_engine.train.recorder import Recorder
+from rbp_engine.train.recorder import NonFiniteLoss, Recorder
 from rbp_engine.train.signals import ENDS, StopFlag
 from rbp_engine.train.step import OptimizerStep
 
@@ -31,8 +31,28 @@ def train(
 ) -> str:
     """Train from `at` to the end: step, record, validate, save, stop. Returns the status to end with.
 
-    All ranks end, save and write down at the same step, and with the same status.
+    All ranks end, save and write down at the same step, and with the same status. Raises NonFiniteLoss, and leaves a
+    checkpoint of the last step that was finite if the gradients have shown where that was.
     """
+    try:
+        return _train(step, batches, validation, learning_rate, recorder, checkpointer, stop, epochs=epochs, at=at)
+    except NonFiniteLoss:
+        checkpointer.save_last_finite(step.guard)
+        raise
+
+
+def _train(
+    step: OptimizerStep,
+    batches: TrainingSource,
+    validation: EvaluationSource,
+    learning_rate: Callable[[int], float],
+    recorder: Recorder,
+    checkpointer: Checkpointer,
+    stop: StopFlag,
+    *,
+    epochs: int,
+    at: Progress,
+) -> str:
     ranks = step.ranks
     while at.epoch < epochs:
         lr = learning_rate(at.epoch)

@@ -43,7 +43,6 @@ def _usually(status: str, sight: Sight) -> str:
     return {
         "queued": "waiting for its turn",
         "starting": "the worker loads torch and the data",
-        "stopping": "saving a checkpoint, then it ends",
         "completed": f"test top-1 {test}" if test else "",
     }.get(status, "")
 

@@ -121,7 +121,7 @@ async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboa
         "queued": ("… QUEUED", "waiting for its turn"),
         "starting": ("▷ STARTING", "the worker loads"),
         "running": ("▶ RUNNING", ""),
-        "stopping": ("◼ STOPPING", "saving a checkpoint"),
+        "stopping": ("◼ STOPPING", "asked to stop: it saves after its step"),
         "completed": ("■ COMPLETED", "test top-1 95.00 %"),
         "stopped": ("◼ STOPPED", "asked to stop, saved at step 40   r resumes from step-00000040"),
         "preempted": ("◼ PREEMPTED", "SIGTERM, saved at step 40"),
@@ -139,7 +139,7 @@ async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboa
     }
     runs = {}
     for status in expected:
-        written = "running" if status in ("stalled", "stale", "lost") else status
+        written = "running" if status in ("stopping", "stalled", "stale", "lost") else status
         runs[status] = write_run(
             f"run-{status}",
             written,
@@ -147,6 +147,7 @@ async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboa
             alive=status != "lost",
             test={"last": 0.95} if status == "completed" else {},
         )
+    runs["stopping"].stop_request.touch()
     async with dashboard.run_test(size=(120, 40)) as pilot:
         for status, (title, why) in expected.items():
             summary, now = record(runs[status]).summary, time.time()

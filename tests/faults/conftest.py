@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
 from rbp_engine.run import launch, processes
-from rbp_engine.run.events import EventReader, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
 from rbp_engine.run.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.resources import Resources
 from rbp_engine.run.status import Verdict, judge, last_attempt
@@ -74,6 +74,7 @@ class Job:
         self.resources = Resources(processes=nproc)
         self.run = launch.create(load_preset(str(settings / "preset.toml"), words), runs, resources=self.resources)
         self.process: Any = None
+        self.stop_took_s = 0.0
 
     def start(self) -> None:
         """Start the next attempt."""
@@ -135,6 +136,15 @@ class Job:
             self.process.wait(30)
         check_left(self.run, verdict)
         return verdict
+
+    def check_stop_took(self, seconds: float) -> None:
+        """A stop that has taken so long has taken no more than a step, a save and 5 s."""
+        self.stop_took_s = seconds
+        saves = [
+            event.body.save_ms for event in read_events(self.run.events()) if isinstance(event.body, CheckpointSaved)
+        ]
+        allowed_s = 5.0 + ((self.summary.step_ms or 0.0) + (saves[-1] or 0.0 if saves else 0.0)) / 1000.0
+        assert seconds <= allowed_s, (seconds, allowed_s)
 
     def story(self) -> list[dict[str, Any]]:
         """What the run has learned, step by step and epoch by epoch, without how long it took."""

@@ -169,3 +169,4 @@ def test_of_a_damaged_checkpoint_comes_a_message_or_the_one_before_and_no_foreig
         assert best is None
     assert passed_over and refused
     assert harmless < trials, "most damages must do harm, or they show nothing"
+    print(f"{4 * trials} damages: {passed_over} passed over, {refused} refused by name, {harmless} harmless")

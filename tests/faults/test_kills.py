@@ -4,6 +4,7 @@ import contextlib
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle, islice
@@ -90,20 +91,26 @@ def preempt(job: Any, draw: random.Random) -> str:
     """As a scheduler does it: a signal to the worker, or to the launcher of several."""
     draw.choice([training, saving])(job, draw)
     job.process.send_signal(draw.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]))
+    job.end()
     return check_saved(job, "preempted")
 
 
 def stop(job: Any, draw: random.Random) -> str:
+    """As `rbp stop` does it, while loader workers are at work: within a step, a save and 5 s."""
     draw.choice([training, saving])(job, draw)
+    asked = time.monotonic()
     if judge(job.run).live:
         with contextlib.suppress(RunError):  # it has just ended
             control.stop(job.run)
+    job.check_stop_took(time.monotonic() - asked)
     return check_saved(job, "stopped")
 
 
 def check_saved(job: Any, expected: str) -> str:
+    """The checkpoint is there as soon as the run says that it has ended."""
+    saved = job.saved_step
     status: str = job.check_end(expected, "completed").status
-    assert status == "completed" or job.saved_step == job.summary.step > 0
+    assert status == "completed" or saved == job.saved_step == job.summary.step > 0
     return status
 
 
@@ -120,20 +127,27 @@ def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupt
     ]
     draw.shuffle(kills)
     count = trials * 3 // 5 if nproc == 1 else trials * 2 // 5
-    acts = [*islice(cycle(kills), count), *[preempt, stop] * max(1, trials // 10)]
+    acts = [*islice(cycle(kills), count), *[preempt, stop] * max(1, trials // 5)]
     draw.shuffle(acts)
     job, saved = new_job(nproc), 0
+    ends: Counter[str] = Counter()
+    slowest_stop_s = 0.0
     while acts:
         job.start()
         status = acts[-1](job, draw)
+        slowest_stop_s = max(slowest_stop_s, job.stop_took_s)
         job.check_prefix(reference(nproc))
         if status == "completed":
             job.check_same(reference(nproc))
+            ends["completed before, bit for bit"] += 1
             job, saved = new_job(nproc), 0
             continue
-        acts.pop()
+        act = acts.pop()
+        ends[f"{getattr(act, '__name__', 'kill')}: {status}"] += 1
         assert job.saved_step >= saved, "never older than the one before"
         saved = job.saved_step
     job.start()
     job.check_end("completed")
     job.check_same(reference(nproc))
+    told = ", ".join(f"{number} {what}" for what, number in sorted(ends.items()))
+    print(f"{nproc} process(es), {count} kills: {told}; the last completed bit for bit; stop <= {slowest_stop_s:.2f} s")

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -10,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.run import processes
+import pytest
+
+from rbp_engine.run import control, processes
 from rbp_engine.run.events import EventReader, RunStart
-from rbp_engine.run.status import judge
+from rbp_engine.run.status import judge, last_attempt
 
 NewJob = Callable[..., Any]
 LONG = ("epochs=5000", "train.checkpoint_every=1 h")
@@ -32,6 +35,16 @@ try:
     print("done")
 except RunError as error:
     print("refused:", error)
+"""
+
+# Ends as if the power of its terminal had failed, when the run's processes are there and not on record.
+DIES_STARTING = """
+import os, signal, sys
+from pathlib import Path
+from rbp_engine.run import launch, records
+from rbp_engine.run.layout import RunDirectory
+records.put_on_record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+launch.start(RunDirectory(Path(sys.argv[1])))
 """
 
 DASHBOARD = """
@@ -88,14 +101,17 @@ def test_a_run_of_two_is_stopped_watched_and_resumed_by_others_after_its_starter
     assert judge(job.run).live
 
     watcher = rbp(job, "watch", job.run.id)
-    asked = time.monotonic()
     stopper = rbp(job, "stop", job.run.id)
+    job.wait_until(job.run.stop_request.exists)
+    assert judge(job.run).status in ("stopping", "stopped")
     _, told = stopper.communicate(timeout=120)
-    took = time.monotonic() - asked
+    took = time.time() - job.run.stop_request.stat().st_mtime
+    assert job.saved_step == job.summary.step > 0, "the checkpoint is there when the command returns"
+    job.check_stop_took(took)
     assert stopper.returncode == 0 and "stopped" in told, told
     verdict = job.check_end("stopped")
     assert job.saved_step == job.summary.step > 0 and f"saved at step {job.saved_step}" in verdict.reason
-    print(f"rbp stop took {took:.1f} s, the start of its interpreter included")
+    print(f"rbp stop returned {took:.2f} s after it had asked")
     _, told = watcher.communicate(timeout=60)
     assert watcher.returncode == 4 and f"rbp resume {job.run.id[-4:]}" in told, told
 
@@ -163,3 +179,34 @@ def test_a_dashboard_that_is_killed_leaves_its_run_and_the_next_finds_it(new_job
     told, _ = rbp(job, "stop", "last", "--json").communicate(timeout=120)
     assert f'"id": "{job.run.id}"' in told and '"status": "stopped"' in told
     job.check_end("stopped")
+
+
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_a_run_whose_starter_is_killed_before_it_is_on_record_puts_itself_there(new_job: NewJob, nproc: int) -> None:
+    """And is stopped and resumed as any other; then its worker is killed before it could, and it is resumed again."""
+    job = new_job(nproc, "epochs=5000")
+    starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
+    assert starter.returncode == -signal.SIGKILL and not last_attempt(job.run)
+    assert judge(job.run).status == "starting"
+    job.wait_until(lambda: last_attempt(job.run))
+    record = last_attempt(job.run)
+    [root] = [one for one in processes.processes_of(job.run) if one.ppid() not in pids_of(job)]
+    assert (record["attempt"], record["pid"], record["world_size"]) == (1, root.pid, nproc)
+    job.wait_for_start()
+    assert len(job.ranks()) == nproc
+    assert control.stop(job.run).status == "stopped"
+    job.check_end("stopped")
+
+    assert job.saved_step > 0
+    starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
+    processes.kill_all(job.run)
+    assert last_attempt(job.run)["attempt"] == 1
+    job.start()
+    job.wait_for_start()
+    assert last_attempt(job.run)["attempt"] == 3 and starts(job)[-1] == 3
+    assert control.stop(job.run).status == "stopped"
+    job.check_end("stopped")
+
+
+def pids_of(job: Any) -> set[int]:
+    return {process.pid for process in processes.processes_of(job.run)}

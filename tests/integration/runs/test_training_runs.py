@@ -20,6 +20,7 @@ from rbp_engine.run.events import (
     System,
     Validation,
     WarningRaised,
+    read_events,
 )
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import judge
@@ -183,7 +184,9 @@ def test_a_checkpoint_that_somebody_asks_for_is_made_and_the_request_removed(new
 
 
 def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(new_run: NewRun, look: Any) -> None:
-    run = new_run("optim.lr=1e30", "train.checkpoint_every=1s")
+    """The curves for TensorBoard go as far as the events."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = new_run("optim.lr=1e30", "train.checkpoint_every=1s", "train.log_every=1")
     run.checkpoint_request.touch()  # one after the first step, while everything is still finite
     launch.start(run)
     verdict = look.end(run)
@@ -197,6 +200,9 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     assert all(bool(tensor.isfinite().all()) for tensor in look.weights(run).values())
     [error] = look.bodies(run, ErrorRaised)
     assert error.message == verdict.reason and "NonFiniteLoss" in error.traceback
+    shown = accumulator.EventAccumulator(str(run.tensorboard)).Reload().Scalars("train/loss")
+    told = [event.step for event in read_events(run.events()) if isinstance(event.body, Metrics)]
+    assert [entry.step for entry in shown] == told and told[-1] >= named
 
 
 def test_missing_data_fail_the_run_with_what_was_looked_for_and_what_brings_it(

@@ -14,7 +14,7 @@ T, B = 3, 8
 
 
 def train_once(method, precision, weight=1.0):
-    """A step's output, the network after it, and the types of all that its convolutions and linear layers were given."""
+    """A step's output, the network after it, and the types of what its convolutions and linear layers were given."""
     torch.manual_seed(0)
     model = create_model("convnet", num_classes=4, in_channels=2).train()
     seen = set()

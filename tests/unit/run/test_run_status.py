@@ -29,7 +29,7 @@ def gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
     return make_run(attempt={"pid": ended_pid})
 
 
-@pytest.mark.parametrize("status", ["starting", "running", "stopping"])
+@pytest.mark.parametrize("status", ["starting", "running"])
 def test_a_run_whose_process_lives_is_what_it_says(make_run: MakeRun, status: str) -> None:
     verdict = judge(make_run(status=status, reason="so it is"))
     assert verdict == Verdict(status, "so it is")
@@ -96,6 +96,17 @@ def test_an_error_file_of_an_earlier_attempt_is_no_evidence(gone: RunDirectory) 
     assert judge(gone).status == "lost"
 
 
+def test_an_error_file_of_the_attempt_before_is_no_evidence_even_if_that_ended_a_moment_ago(gone: RunDirectory) -> None:
+    """A run that is resumed at once: nothing of the new attempt is older than the claim to it."""
+    path = error_file(gone, "ValueError: a moment ago")
+    gone.claim(1).touch()
+    begun = gone.claim(1).stat().st_mtime
+    os.utime(path, (begun - 0.1, begun - 0.1))
+    assert judge(gone).status == "lost"
+    os.utime(path, (begun + 0.1, begun + 0.1))
+    assert judge(gone) == Verdict("failed", "ValueError: a moment ago")
+
+
 def test_a_signal_in_the_log_of_the_launcher_is_killed_with_a_guess(gone: RunDirectory) -> None:
     gone.stderr().write_text("torch.distributed: failed (exitcode: -9) local_rank: 0\n  exitcode  : -9 (pid: 7)\n")
     verdict = judge(gone)
@@ -117,6 +128,19 @@ def test_a_signal_in_the_log_of_an_earlier_attempt_says_nothing_about_this_one(
 def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone: RunDirectory) -> None:
     gone.stderr().write_text("Traceback (most recent call last):\n  File ...\nImportError: no torch\n")
     assert judge(gone) == Verdict("failed", "ImportError: no torch")
+
+
+def test_a_traceback_of_a_process_that_reads_images_is_not_why_its_worker_was_killed(gone: RunDirectory) -> None:
+    """It finds the worker gone. That one keeps room for its last word from its start on, and gives it back with it."""
+    gone.claim(1).touch()
+    gone.reserve().touch()
+    gone.stderr().write_text("Traceback (most recent call last):\n  …\nConnectionResetError: reset by peer\n")
+    assert judge(gone).status == "lost"
+    before = gone.claim(1).stat().st_mtime - 1.0  # that of an attempt that was killed before this one
+    os.utime(gone.reserve(), (before, before))
+    assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer")
+    gone.reserve().unlink()
+    assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer")
 
 
 def test_a_process_that_is_gone_without_a_word_is_lost(gone: RunDirectory) -> None:
@@ -182,6 +206,21 @@ def test_a_heartbeat_without_a_step_is_stalled_after_a_minute_or_twenty_steps(
     assert verdict.live
 
 
+def test_a_run_that_was_asked_to_stop_is_stopping_until_it_has_ended_or_is_seen_to_stand_still(
+    make_run: MakeRun, ended_pid: int
+) -> None:
+    run = make_run("asked")
+    run.stop_request.touch()
+    verdict = judge(run)
+    assert verdict.status == "stopping" and verdict.live and "asked to stop" in verdict.reason
+    long_ago = make_run("still", progressed=time.time() - STALLED_AFTER_S - 1)
+    gone = make_run("gone", attempt={"pid": ended_pid})
+    ended = make_run("ended", status="stopped", reason="asked to stop, saved at step 4")
+    for other in (long_ago, gone, ended):
+        other.stop_request.touch()
+    assert [judge(other).status for other in (long_ago, gone, ended)] == ["stalled", "lost", "stopped"]
+
+
 def test_a_run_that_still_starts_is_not_stalled(make_run: MakeRun) -> None:
     assert judge(make_run(status="starting", progressed=time.time() - 3600)).status == "starting"
 
@@ -242,13 +281,13 @@ def test_the_first_error_of_a_processs_own_is_the_reason(two_gone: RunDirectory)
     tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
     tell_as(two_gone, 2, ErrorRaised("second"), at=30.0)
     tell_as(two_gone, 1, ErrorRaised("first"), at=20.0)
-    launcher_log(two_gone, 1, 0).write_text("  rank      : 2 (local_rank: 2)\n  exitcode  : -9 (pid: 7)\n")
+    launcher_log(two_gone, 1, 0).write_text(report(("22:31:00", 2, KILLED)))
     assert judge(two_gone) == Verdict("failed", "process 1: first")
 
 
 def test_a_signal_goes_before_errors_that_only_tell_of_others(two_gone: RunDirectory) -> None:
     tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
-    launcher_log(two_gone, 1, 1).write_text("  rank      : 3 (local_rank: 1)\n  exitcode  : -9 (pid: 7)\n")
+    launcher_log(two_gone, 1, 1).write_text(report(("22:31:00", 3, KILLED)))
     assert judge(two_gone) == Verdict("killed", "process 3 was ended by signal 9 (SIGKILL: probably out of memory)")
 
 
@@ -258,13 +297,79 @@ def test_an_error_that_tells_of_others_is_better_than_nothing(two_gone: RunDirec
     assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes")
 
 
-def test_of_several_error_files_the_oldest_is_the_reason(two_gone: RunDirectory) -> None:
-    for rank, age in (("0", 5.0), ("1", 10.0)):
-        path = two_gone.ranks / "x" / "attempt_0" / rank / "error.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"message": f"ImportError: {rank}"}))
-        os.utime(path, (time.time() + 60 - age, time.time() + 60 - age))
-    assert judge(two_gone) == Verdict("failed", "ImportError: 1")
+@pytest.mark.parametrize("written", [("0", "1"), ("1", "0")])
+def test_of_several_error_files_the_one_that_tells_of_the_earliest_error_is_the_reason(
+    two_gone: RunDirectory, written: tuple[str, str]
+) -> None:
+    """Whichever was written first; within the same second, the older one. They tell whole seconds, as text."""
+    now = time.time()
+    second = str(int(now) + 60)
+    for rank, at in (("0", str(int(now) + 61)), ("1", second)):
+        write_error_file(two_gone, rank, at, now + 60 + 5 * written.index(rank))
+    assert judge(two_gone) == Verdict("failed", "process 1: ImportError: 1")
+    for rank in ("0", "1"):
+        write_error_file(two_gone, rank, second, now + 60 + 0.5 * written.index(rank))
+    assert judge(two_gone) == Verdict("failed", f"process {written[0]}: ImportError: {written[0]}")
+
+
+def write_error_file(run: RunDirectory, rank: str, timestamp: str, written: float) -> None:
+    path = run.ranks / "x" / "attempt_0" / rank / "error.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = {"message": f"ImportError: {rank}", "extraInfo": {"py_callstack": "Traceback …", "timestamp": timestamp}}
+    path.write_text(json.dumps({"message": told}))
+    os.utime(path, (written, written))
+
+
+def report(*failures: tuple[str, int, str], root: int = 0) -> str:
+    """The end of torchrun's log as torch 2.13 writes it: time, rank and exit code of each process that it has found.
+
+    `root` is the place of the one that it takes for the first.
+    """
+    blocks = [
+        f"[{number}]:\n  time      : 2026-11-24_{at}\n  host      : localhost\n"
+        f"  rank      : {rank} (local_rank: {rank})\n  exitcode  : {code}\n  error_file: <N/A>\n  traceback : …"
+        for number, (at, rank, code) in enumerate(failures)
+    ]
+    first = blocks.pop(root)
+    others = "\n".join(blocks) or "  <NO_OTHER_FAILURES>"
+    line, thin = "=" * 55, "-" * 55
+    return (
+        "E1124 22:30:57.037000 13372 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) "
+        "local_rank: 0 (pid: 13376) of binary: python\n"
+        "Traceback (most recent call last):\n  …\n"
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n"
+        f"{line}\nrbp_engine.train.worker FAILED\n{thin}\nFailures:\n{others}\n{thin}\n"
+        f"Root Cause (first observed failure):\n{first}\n{line}\n"
+    )
+
+
+KILLED, ENDED_BY_LAUNCHER = "-9 (pid: 13377)  (SIGKILL)", "-15 (pid: 13408)  (SIGTERM)"
+GAVE_UP, ABORTED = "1 (pid: 13376) ", "-6 (pid: 13376)  (SIGABRT)"
+
+
+@pytest.mark.parametrize(
+    ("log", "who"),
+    [
+        # Recorded with torch 2.13: one process is killed, and the other …
+        (report(("22:30:57", 0, GAVE_UP), ("22:30:57", 1, KILLED)), "process 1 was"),
+        (report(("22:31:03", 1, KILLED), ("22:31:03", 0, ENDED_BY_LAUNCHER)), "process 1 was"),
+        (report(("22:31:00", 0, KILLED), ("22:31:00", 1, KILLED)), "processes 0, 1 were"),
+        (report(("22:31:00", 1, KILLED)), "process 1 was"),
+        # The same shape: a communicator that aborts, and one that is killed a second after the first.
+        (report(("22:31:00", 0, ABORTED), ("22:31:00", 1, KILLED)), "process 1 was"),
+        (report(("22:31:01", 0, KILLED), ("22:31:00", 1, KILLED), root=1), "process 1 was"),
+        (report(("22:31:00", 0, ENDED_BY_LAUNCHER), ("22:31:00", 1, KILLED)), "process 1 was"),
+    ],
+)
+def test_who_was_killed_is_told_and_not_who_went_because_of_it(two_gone: RunDirectory, log: str, who: str) -> None:
+    launcher_log(two_gone, 1, 0).write_text(log)
+    assert judge(two_gone) == Verdict("killed", f"{who} ended by signal 9 (SIGKILL: probably out of memory)")
+
+
+def test_of_processes_that_were_killed_on_several_nodes_the_first_is_told(two_gone: RunDirectory) -> None:
+    launcher_log(two_gone, 1, 0).write_text(report(("22:31:05", 0, KILLED)))
+    launcher_log(two_gone, 1, 1).write_text(report(("22:31:02", 5, "-11 (pid: 7)  (SIGSEGV)")))
+    assert judge(two_gone) == Verdict("killed", "process 5 was ended by signal 11")
 
 
 def test_processes_that_still_look_for_each_other_are_starting_for_as_long_as_torchrun_waits(

@@ -32,7 +32,7 @@ def test_a_run_goes_to_the_trash_and_comes_back_as_it_was(make_run: MakeRun, run
     assert files(run.path) == before and list_trash(runs) == []
 
 
-@pytest.mark.parametrize("status", ["starting", "running", "stopping"])
+@pytest.mark.parametrize("status", ["starting", "running"])
 def test_a_live_run_stays_where_it_is(make_run: MakeRun, status: str) -> None:
     run = make_run(status=status)
     with pytest.raises(RunError, match="stop or kill it first"):

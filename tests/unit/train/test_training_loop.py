@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
@@ -54,11 +55,34 @@ class Interrupted(EvaluationBatches):
         yield last
 
 
+class Spoiled:
+    """A method whose images are NaN from one step on: so are loss, gradients and running statistics of this rank."""
+
+    def __init__(self, method: Any, first: int) -> None:
+        self.method = method
+        self.left = first
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float) -> Any:
+        self.left -= 1
+        return self.method.step(model, images * float("nan") if self.left <= 0 else images, labels, weight)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.method, name)
+
+
 class Attempt:
     """One attempt of a run of 16 images in batches of 4, as the worker puts it together."""
 
     def __init__(self, run: RunDirectory, number: int, ranks: Ranks | None = None, **settings: Any) -> None:
-        settings = {"epochs": 3, "every": ("epochs", 1), "log_every": 2, "validation": None, "lr": 0.1} | settings
+        settings = {
+            "epochs": 3,
+            "every": ("epochs", 1),
+            "log_every": 2,
+            "validation": None,
+            "lr": 0.1,
+            "spoil": 0,
+            "precision": "fp32",
+        } | settings
         self.run = run
         self.ranks = ranks = ranks or Ranks()
         self.settings = settings
@@ -75,8 +99,19 @@ class Attempt:
         self.recorder = Recorder(
             self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], CPU, ranks
         )
+        method: Any = create_method("rate_m", 2, precision=settings["precision"])
+        if settings["spoil"]:
+            method = Spoiled(method, settings["spoil"])
+        self.step = OptimizerStep(self.model, method, self.optimizer, ranks)
         self.checkpointer = Checkpointer(
-            run, self.model, self.optimizer, self.recorder, every=settings["every"], experiment="e", ranks=ranks
+            run,
+            self.model,
+            self.optimizer,
+            self.recorder,
+            every=settings["every"],
+            experiment="e",
+            ranks=ranks,
+            scaler=self.step.scaler,
         )
 
     def go(self) -> str:
@@ -84,7 +119,8 @@ class Attempt:
         assert skipped == []
         at = found.progress if found else Progress()
         if found:
-            self.recorder.restore(checkpoint.load(found, self.model, self.optimizer, self.ranks.rank), at)
+            saved = checkpoint.load(found, self.model, self.optimizer, self.ranks.rank, self.step.scaler)
+            self.recorder.restore(saved, at)
         else:
             self.recorder.reset()
         self.journal.write(RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch))
@@ -92,7 +128,7 @@ class Attempt:
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
             return train(
-                OptimizerStep(self.model, create_method("rate_m", 2), self.optimizer, self.ranks),
+                self.step,
                 TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share),
                 self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6, **share),
                 lambda epoch: self.settings["lr"],
@@ -228,6 +264,17 @@ def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
     assert [event.step for event in told(run, RunStart)] == [0, step]
 
 
+def test_the_scale_of_the_loss_goes_on_where_it_was(run: RunDirectory, tmp_path: Path) -> None:
+    first = Attempt(run, 1, epochs=1, precision="fp16")
+    first.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
+    first.checkpointer.scaler = first.step.scaler
+    assert first.go() == "completed"
+    second = Attempt(run, 2, epochs=1, precision="fp16")
+    assert second.go() == "completed"
+    assert second.step.scaler.state_dict() == first.step.scaler.state_dict()
+    assert second.step.scaler.get_scale() == 128.0
+
+
 def test_a_checkpoint_is_due_every_second_epoch_for_a_better_one_and_at_the_end(run: RunDirectory) -> None:
     attempt = Attempt(run, 1, epochs=7, every=("epochs", 3))
     assert attempt.go() == "completed"
@@ -257,7 +304,7 @@ def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_told_as_n
         recorded(progress, out, *rest)
 
     attempt.recorder.step = spoil  # type: ignore[method-assign]
-    with pytest.raises(NonFiniteLoss, match="the loss is not finite at step 6"):
+    with pytest.raises(NonFiniteLoss, match="the loss or its gradient is not finite at step 6"):
         attempt.go()
     assert [event.body.loss is None for event in told(run, Metrics)] == [False, False, True, False]  # type: ignore[union-attr]
     found, _ = checkpoint.find_newest(run.checkpoints)
@@ -362,7 +409,65 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_both_with_the_same_words(tmp
         out.loss.fill_(float("inf"))
 
     ended = two_ranks(lambda ranks: disturbed(run, 1, ranks, 6, spoil)[0])
-    assert ended == ["the loss is not finite at step 6"] * 2
+    assert ended == ["the loss or its gradient is not finite at step 6"] * 2
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found is not None and found.progress.step == STEPS
     assert [event.body.loss is None for event in told(run, Metrics)][:3] == [False, False, True]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("bad", [2, STEPS, STEPS + 1, STEPS + 2, 2 * STEPS])
+def test_of_a_gradient_that_is_not_finite_nothing_is_learned_and_what_was_before_it_is_saved(
+    run: RunDirectory, tmp_path: Path, bad: int
+) -> None:
+    """Weights, momentum, running statistics and place are those of the run that is stopped a step earlier."""
+    check_last_finite(run, tmp_path, bad, lambda work: [work(Ranks())])
+
+
+def test_a_gradient_that_is_not_finite_on_one_rank_ends_both_and_what_was_before_it_is_saved(
+    run: RunDirectory, tmp_path: Path, two_ranks: Any
+) -> None:
+    check_last_finite(run, tmp_path, STEPS + 2, two_ranks)
+
+
+def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Callable[..., list[Any]]) -> None:
+    def spoiled(ranks: Ranks) -> str:
+        last = ranks.rank == ranks.size - 1
+        attempt = Attempt(run, 1, ranks, every=("seconds", 3600.0), lr=0.01, spoil=bad if last else 0)
+        with pytest.raises(NonFiniteLoss) as error:
+            attempt.go()
+        return str(error.value)
+
+    whole = RunDirectory(tmp_path / "whole")
+    whole.control.mkdir(parents=True)
+
+    def stopped(ranks: Ranks) -> None:
+        attempt = Attempt(whole, 1, ranks, every=("seconds", 3600.0), lr=0.01)
+        recorded = attempt.recorder.step
+
+        def save_before(progress: Progress, *rest: Any) -> None:
+            recorded(progress, *rest)
+            if progress.step == bad - 1:
+                attempt.checkpointer.save(progress)
+                raise KeyboardInterrupt
+
+        attempt.recorder.step = save_before  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            attempt.go()
+
+    told_by = ranks_of(spoiled)
+    assert told_by == [f"the loss or its gradient is not finite at step {bad}"] * len(told_by)
+    ranks_of(stopped)
+    found, _ = checkpoint.find_newest(run.checkpoints)
+    assert found is not None and found.progress.step == bad - 1
+    if found.progress.position:
+        assert found.progress == Progress(bad - 1, (bad - 1) // STEPS, (bad - 1) % STEPS)
+    ours, theirs = (weights_of(folder, bad - 1) for folder in (run, whole))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def weights_of(run: RunDirectory, step: int) -> dict[str, Tensor]:
+    """Weights, running statistics and momenta in a checkpoint, by name."""
+    folder = run.checkpoints / f"step-{step:08d}"
+    state = torch.load(folder / "optimizer.pt", weights_only=True)["optimizer"]["state"]
+    momenta = {f"{number} {key}": value for number, one in state.items() for key, value in one.items()}
+    return load_file(folder / "model.safetensors") | momenta
