@@ -59,4 +59,8 @@ def create_model(
 
 
 def _channels_last(model: nn.Module) -> nn.Module:
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # not in its types
+    # Not `model.to(memory_format=…)`, which refuses a network that has a 3-D convolution as well.
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model

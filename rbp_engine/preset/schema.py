@@ -304,7 +304,7 @@ class Train(_Section):
         "auto",
         "cost",
         "",
-        "Loops of the neurons: as torch runs them, or compiled in the first minute; auto compiles for long runs.",
+        "Loops of the neurons: as torch runs them, or compiled in the first steps; auto compiles for long runs.",
     )
     accumulate: int = field(
         1,

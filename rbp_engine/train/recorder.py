@@ -71,8 +71,10 @@ class Recorder:
         now = time.perf_counter()
         self.reached = progress
         samples = len(labels)
-        correct = (out.logits.argmax(1) == labels).sum()
-        self._sums += torch.stack([out.loss.double() * samples, correct.double(), correct.new_tensor(samples).double()])
+        loss, correct, seen = self._sums
+        loss.add_(out.loss, alpha=samples)
+        correct.add_((out.logits.argmax(1) == labels).sum())
+        seen.add_(samples)
         bad = (self._first_bad_step == 0) & ~torch.isfinite(out.loss)
         self._first_bad_step.masked_fill_(bad, float(progress.step))
         self._window["samples"] += samples

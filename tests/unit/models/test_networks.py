@@ -386,3 +386,14 @@ def test_an_unknown_neuron_setting_is_a_type_error(name):
 def test_a_bad_neuron_setting_is_a_value_error(name):
     with pytest.raises(ValueError, match="decay"):
         outline(name, decay=2.0)
+
+
+def test_weights_of_convolutions_lie_with_the_channels_last_in_networks_of_ones_own_too(tmp_path):
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "def both(num_classes, in_channels, neuron):\n"
+        "    return nn.ModuleList([nn.Conv2d(in_channels, 4, 3), nn.Conv3d(2, 2, 3)])\n"
+    )
+    model = create_model("nets.py:both", num_classes=2, in_channels=3, own_code=tmp_path)
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert model[1].weight.is_contiguous()
