@@ -1,7 +1,20 @@
 """The predicted cost of a preset in words, for the command line and the dashboard."""
 
 from rbp_engine.bench.cost import Cost
+from rbp_engine.preset import LoadedPreset
 from rbp_tui import format as fmt
+
+
+def measuring(name: str) -> str:
+    """What goes on until a cost is known."""
+    return f"measuring a few steps of {name}"
+
+
+def cost_title(loaded: LoadedPreset, cost: Cost) -> str:
+    """What the cost is of: `digits · convnet · rate_M · T=4 · B=64 · cpu`."""
+    preset = loaded.preset
+    method = fmt.method(preset.method.name)
+    return f"{loaded.name} · {preset.model.name} · {method} · T={cost.timesteps} · B={cost.batch} · {cost.device}"
 
 
 def cost_lines(cost: Cost) -> list[tuple[str, str]]:
@@ -32,6 +45,11 @@ def what_fits(cost: Cost) -> str:
     return (
         f"T = {cost.timesteps} with a batch of {cost.batch} does not fit into {fmt.size(cost.memory_limit)}: {remedy}"
     )
+
+
+def of_one_process(processes: int) -> str:
+    """What a cost is of where several processes share every batch, which is not measured; empty where one has it."""
+    return f"of one process with the whole batch, which {processes} would share" if processes > 1 else ""
 
 
 def span(seconds: float) -> str:

@@ -46,14 +46,19 @@ class Cost:
 
 
 def predict_cost(
-    loaded: "LoadedPreset", *, seconds: float = SECONDS, cancelled: Callable[[], bool] = lambda: False
+    loaded: "LoadedPreset",
+    *,
+    seconds: float = SECONDS,
+    cancelled: Callable[[], bool] = lambda: False,
+    quiet: bool = False,
 ) -> Cost:
     """Train by a preset for some seconds, in a process of its own as the launcher would start it, and predict.
 
-    `cancelled` is asked now and then whether to give up. Raises MeasurementError, Cancelled where it was given up.
+    `cancelled` is asked now and then whether to give up; with `quiet` the process writes nothing to stderr. Raises
+    MeasurementError, Cancelled where it was given up.
     """
     with temporary_run(loaded) as run:
-        return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled))
+        return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled, quiet=quiet))
 
 
 def predict(preset: "Preset", told: dict[str, Any]) -> Cost:

@@ -55,16 +55,25 @@ def command(module: str, run: RunDirectory, *words: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, str(run.path.resolve()), *words]
 
 
-def ask(module: str, run: RunDirectory, *words: str, cancelled: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+def ask(
+    module: str,
+    run: RunDirectory,
+    *words: str,
+    cancelled: Callable[[], bool] = lambda: False,
+    quiet: bool = False,
+) -> dict[str, Any]:
     """What the module says on stdout, an object in JSON; its `problem`, if it has one, becomes a MeasurementError.
 
-    `cancelled` is asked now and then whether to give up; then Cancelled is raised.
+    `cancelled` is asked now and then whether to give up; then Cancelled is raised. With `quiet` nothing that the
+    process says besides reaches the terminal, on which there may be a picture.
     """
     child = subprocess.Popen(
         command(module, run, *words),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE if quiet else None,
         text=True,
+        errors="replace",
         env=environment(run),
         # Ctrl-C is for the process that asked, which ends this one.
         start_new_session=True,
@@ -72,28 +81,31 @@ def ask(module: str, run: RunDirectory, *words: str, cancelled: Callable[[], boo
     try:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                out, _ = child.communicate(timeout=LOOK_EVERY_S)
+                out, said = child.communicate(timeout=LOOK_EVERY_S)
                 break
             if cancelled():
                 raise Cancelled("the measurement was given up")
     finally:
         child.kill()
         child.wait()
-    return _answer(out, child.returncode)
+    return _answer(out, child.returncode, said)
 
 
-def _answer(out: str, code: int) -> dict[str, Any]:
+def _answer(out: str, code: int, said: str | None) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(out)
     except ValueError:
-        raise MeasurementError(how_it_ended(code)) from None
+        raise MeasurementError(how_it_ended(code, said)) from None
     if problem := answer.get("problem"):
         raise MeasurementError(problem)
     return answer
 
 
-def how_it_ended(code: int) -> str:
-    """Why a process has said nothing, from its exit code."""
+def how_it_ended(code: int, said: str | None = None) -> str:
+    """Why a process has not answered, from its exit code and from what it `said`; None where that is on stderr."""
     if code == -9:
         return "the measurement was killed, probably because the memory was full: try a smaller batch"
-    return f"the measurement ended with exit code {code}; what it said stands above"
+    if said is None:
+        return f"the measurement ended with exit code {code}; what it said stands above"
+    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+    return f"the measurement ended with exit code {code}: {last}"

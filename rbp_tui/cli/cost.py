@@ -45,8 +45,9 @@ def cost(
 def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
     """The predicted cost, with a word on stderr meanwhile."""
     from rbp_engine.bench.cost import predict_cost
+    from rbp_tui.cost_text import measuring
 
-    with console(stderr=True).status(f"measuring a few steps of {loaded.name}"):
+    with console(stderr=True).status(measuring(loaded.name)):
         return predict_cost(loaded, seconds=seconds)
 
 
@@ -55,18 +56,13 @@ def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) ->
     from rich.markup import escape
     from rich.table import Table
 
-    from rbp_tui import format as fmt
-    from rbp_tui.cost_text import cost_lines, what_fits
+    from rbp_tui.cost_text import cost_lines, cost_title, what_fits
 
-    method = fmt.method(loaded.preset.method.name)
-    title = (
-        f"{loaded.name} · {loaded.preset.model.name} · {method} · T={cost.timesteps} · B={cost.batch} · {cost.device}"
-    )
     table = Table.grid(padding=(0, 2))
     for label, text in cost_lines(cost):
         table.add_row(f"[dim]{label}[/]", escape(text))
     out = console(stderr=stderr)
-    out.print(f"[bold]{escape(title)}[/]", highlight=False)
+    out.print(f"[bold]{escape(cost_title(loaded, cost))}[/]", highlight=False)
     out.print(table, highlight=False)
     if problem := what_fits(cost):
         say(f"[bold red]✗[/] {problem}")

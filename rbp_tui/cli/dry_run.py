@@ -34,6 +34,7 @@ def print_dry_run(
     from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id
     from rbp_engine.run.slurm import job_file
     from rbp_tui.cli.cost import measure, print_cost
+    from rbp_tui.cost_text import of_one_process
 
     if run_id is not None:
         check_run_id(run_id)
@@ -52,3 +53,5 @@ def print_dry_run(
     say(f"[dim]would run:[/] {shlex.join(command)}")
     if predicted is not None:
         print_cost(loaded, predicted, stderr=True)
+        if note := of_one_process(resources.world_size):
+            say(f"[dim]{note}[/]")

@@ -16,6 +16,7 @@ from textual.widgets import Input, Label, Static
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
+from rbp_tui.dashboard.launch_cost import LaunchCost
 from rbp_tui.dashboard.launching import LaunchRequest, launch_runs, warnings
 from rbp_tui.dashboard.preset_summary import presence_text
 from rbp_tui.dashboard.setting_words import complete, completions, help_on_word, last_word
@@ -59,8 +60,10 @@ class SettingsInput(Input):
 class LaunchForm(ModalScreen[None]):
     """Enter launches and opens the Monitor; nothing is created before."""
 
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel", id="launch.cancel"),
+        Binding("ctrl+o", "cost", "measure the cost", id="launch.cost"),
         Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
     ]
 
@@ -104,8 +107,10 @@ class LaunchForm(ModalScreen[None]):
                     yield Label("id")
                     yield Input(id="run_id", compact=True, placeholder="one is made")
                 yield Static(id="verdict")
+                yield LaunchCost()
             yield Static(
-                "\n[b]Enter[/b] launch   [b]Tab[/b] complete, next   [b]ctrl+y[/b] copy   [b]Esc[/b] cancel",
+                "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+o[/b] cost   [b]ctrl+y[/b] copy"
+                "   [b]Esc[/b] cancel",
                 classes="keys",
             )
 
@@ -148,6 +153,10 @@ class LaunchForm(ModalScreen[None]):
         self.query_one("#verdict", Static).update(said)
         self._offer()
 
+    @on(Input.Changed, "#overrides, #device, #processes")
+    def _cost_is_another(self) -> None:
+        self.query_one(LaunchCost).forget()
+
     def _offer(self) -> None:
         """What the word that is being typed may become, and what it means."""
         settings = self.query_one(SettingsInput)
@@ -161,6 +170,7 @@ class LaunchForm(ModalScreen[None]):
     def _submitted(self) -> None:
         if not self.launching:
             self.launching = True
+            self.query_one(LaunchCost).forget()  # the run needs the memory
             self._launch(self.request)
 
     @work(thread=True)
@@ -184,6 +194,10 @@ class LaunchForm(ModalScreen[None]):
         self.app.open_run(run_ids[0])
         if len(run_ids) > 1:
             self.notify(f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5)
+
+    def action_cost(self) -> None:
+        """Measure what one process with these settings takes, in memory and time."""
+        self.query_one(LaunchCost).measure(self.request)
 
     def action_copy(self) -> None:
         """Copy the command to the clipboard."""

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.bench.cost import Cost
 from rbp_engine.run.layout import read_json, write_json
+from rbp_tui.dashboard import launch_cost
 from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.launch_cost import LaunchCost
+from rbp_tui.dashboard.launch_form import LaunchForm
 from rbp_tui.dashboard.machine_use import Machine, MachineReader
 
 NOW = 1_700_000_000.0
@@ -21,6 +25,26 @@ MACHINE = Machine(
     disk_free=70 * 2**30,
     disk_total=100 * 2**30,
     uses=(),
+)
+COST = Cost(
+    device="NVIDIA H100 80GB HBM3",
+    memory=31 * 2**30,
+    memory_limit=22 * 2**30,
+    fits=False,
+    largest_timesteps=6,
+    largest_batch=200,
+    step_s=0.31,
+    data_s=0.002,
+    evaluation_s=4.0,
+    end_s=0.05,
+    epoch_s=64.0,
+    total_s=6400.0,
+    steps_per_epoch=195,
+    epochs=100,
+    batch=256,
+    timesteps=8,
+    measured="extrapolated from B = 16 and 32, T = 4 and 8",
+    notes=(),
 )
 
 
@@ -87,3 +111,19 @@ def test_monitor(app, settled, snap_compare, size):
 @sizes
 def test_system(app, settled, snap_compare, size):
     assert snap_compare(app, terminal_size=size, run_before=settled("5"))
+
+
+@sizes
+def test_launch_form_where_it_does_not_fit(app, settled, until, snap_compare, monkeypatch, size):
+    monkeypatch.setattr(launch_cost, "predict_cost", lambda *_, **__: COST)
+
+    async def settle(pilot):
+        await settled("1", lambda app: app.screen.presets.entries)(pilot)
+        app.screen.choose("digits")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchForm))
+        await pilot.press(*"T=8 batch=256 method=bptt", "tab", "ctrl+o")
+        await until(pilot, lambda: "memory" in str(app.screen.query_one(LaunchCost).content))
+        await pilot.pause(0.5)
+
+    assert snap_compare(app, terminal_size=size, run_before=settle)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.bench.cost import Cost, predict
 from rbp_engine.preset import load_preset
-from rbp_tui.cost_text import cost_lines, what_fits
+from rbp_tui.cost_text import cost_lines, of_one_process, what_fits
 
 GIB = 2**30
 
@@ -50,6 +50,11 @@ def test_eight_timesteps_do_not_fit_six_do() -> None:
     assert cost.memory == pytest.approx(10e9)
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 6, 83)
     assert what_fits(cost) == ("T = 8 with a batch of 100 does not fit into 7.9 GiB: T = 6 does, or a batch of 83 does")
+
+
+def test_where_processes_share_the_batch_the_cost_is_said_to_be_of_one_with_all_of_it() -> None:
+    assert of_one_process(1) == ""
+    assert of_one_process(4) == "of one process with the whole batch, which 4 would share"
 
 
 def test_what_has_filled_the_memory_does_not_fit_whatever_small_steps_promise() -> None:

@@ -1,0 +1,18 @@
+"""Asking a process that measures."""
+
+import pytest
+
+from rbp_engine.bench.cost import MEASURE
+from rbp_engine.bench.measurement import MeasurementError, ask, temporary_run
+from rbp_engine.preset import load_preset
+
+
+def test_what_ends_without_an_answer_is_told_with_its_last_words_and_the_terminal_sees_none(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with (
+        temporary_run(load_preset("digits")) as run,
+        pytest.raises(MeasurementError, match="exit code 1: ValueError: could not convert string to float: 'soon'"),
+    ):
+        ask(MEASURE, run, "soon", quiet=True)
+    assert capfd.readouterr() == ("", "")
