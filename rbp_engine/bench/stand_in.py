@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.preset.contradictions import EVENT_SETS
 from rbp_engine.preset.own_code import own_file
+from rbp_engine.train.kernel import is_long
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Data, Preset
@@ -62,6 +63,8 @@ def with_stand_in(preset: "Preset", shape: DataShape) -> "Preset":
     data = preset.data.model_copy(update={"name": "fake", "size": 0, "args": sizes})
     # Of random labels in so few images, not every class could be held out.
     train = preset.train.model_copy(update={"validation_split": 0.0})
+    if train.kernel == "auto" and is_long(preset, batches(preset, shape)[0]):
+        train = train.model_copy(update={"kernel": "compiled"})  # as on the whole data set
     return preset.model_copy(update={"data": data, "train": train})
 
 

@@ -5,6 +5,7 @@ Triton on a GPU; the operations come in the order of the eager loops, so that fl
 """
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -114,6 +115,8 @@ class Layout:
 
 @functools.cache
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    # It says on stderr that there is no Triton, which a CPU does not need.
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     # A network has a kernel for every sum that its neurons are given; torch would stop at eight.
     torch._dynamo.config.recompile_limit = max(KERNELS, torch._dynamo.config.recompile_limit)
     # dynamic: the sizes of layers and of the last batch make no new kernel.

@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 LONG_RUN = 1_000_000
 
 
+def is_long(preset: "Preset", steps_per_epoch: int) -> bool:
+    """Whether compiling is soon made up for."""
+    images = preset.train.epochs * steps_per_epoch * preset.data.batch_size
+    return images * preset.method.timesteps >= LONG_RUN
+
+
 def choose_kernel(preset: "Preset", steps_per_epoch: int, device: torch.device) -> tuple[Kernel, list[str]]:
     """The kernel of `train.kernel`, and a warning where it would be compiled and that does not work here.
 
     `auto` compiles on a GPU, and on a CPU for a run that is long enough.
     """
-    wanted, images = preset.train.kernel, preset.train.epochs * steps_per_epoch * preset.data.batch_size
-    short = device.type == "cpu" and images * preset.method.timesteps < LONG_RUN
-    if wanted == "eager" or (wanted == "auto" and short):
+    short = device.type == "cpu" and not is_long(preset, steps_per_epoch)
+    if preset.train.kernel == "eager" or (preset.train.kernel == "auto" and short):
         return "eager", []
     if problem := compiled.problem(device.type):
         return "eager", [f"neurons run uncompiled, for torch.compile does not work here: {problem}"]

@@ -39,3 +39,11 @@ def test_of_somebody_elses_data_the_shape_is_not_known(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sets.py").write_text("def mine(): ...\n")
     assert known_shape(load_preset("digits", ["data=sets.py:mine"]).preset.data) is None
+
+
+@pytest.mark.parametrize(("epochs", "kernel"), [(1, "auto"), (300, "compiled")])
+def test_a_stand_in_of_a_long_run_is_compiled_as_the_run_would_be(epochs: int, kernel: str) -> None:
+    loaded = load_preset("digits", [f"epochs={epochs}"])
+    shape = known_shape(loaded.preset.data)
+    assert shape is not None
+    assert with_stand_in(loaded.preset, shape).train.kernel == kernel
