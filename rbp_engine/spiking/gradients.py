@@ -48,16 +48,21 @@ class NeuronRate(torch.autograd.Function):
         return grad * eligibility, None, None
 
 
+def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
+    """r [B, …] from the numbers of spikes [B, …] in T steps."""
+    return counts.to(dtype).div_(timesteps)
+
+
 @dataclass(frozen=True)
 class Seen:
-    """The input [B, …] that a weight's gradient is formed with, as `stored`/`per`: a rate is kept as a count."""
+    """The input [B, …] that a weight's gradient is formed with, as it is or as the counts of spikes in T timesteps."""
 
     stored: Tensor
-    per: int = 1
+    counted: int | None = None
 
     @staticmethod
-    def load(stored: Tensor, per: int, dtype: torch.dtype) -> Tensor:
-        return stored if per == 1 else stored.to(dtype).div_(per)
+    def load(stored: Tensor, counted: int | None, dtype: torch.dtype) -> Tensor:
+        return stored if counted is None else firing_rate(stored, counted, dtype)
 
 
 class LinearGradient(torch.autograd.Function):
@@ -66,14 +71,14 @@ class LinearGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, graph: Tensor, seen: Seen, weight: Tensor, bias: Tensor | None, value: Tensor) -> Tensor:
         ctx.save_for_backward(seen.stored, weight)
-        ctx.per = seen.per
+        ctx.counted = seen.counted
         return value.view_as(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
-        seen = Seen.load(stored, ctx.per, grad.dtype)
+        seen = Seen.load(stored, ctx.counted, grad.dtype)
         needs_graph, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
         grad_rows, seen_rows = grad.reshape(-1, grad.shape[-1]), seen.reshape(-1, seen.shape[-1])
         return (
@@ -100,7 +105,7 @@ class ConvolutionGradient(torch.autograd.Function):
         groups: int,
     ) -> Tensor:
         ctx.save_for_backward(seen.stored, weight)
-        ctx.per, ctx.geometry, ctx.groups = seen.per, geometry, groups
+        ctx.counted, ctx.geometry, ctx.groups = seen.counted, geometry, groups
         ctx.bias_sizes = None if bias is None else list(bias.shape)
         return value.view_as(value)
 
@@ -108,7 +113,7 @@ class ConvolutionGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
-        seen = Seen.load(stored, ctx.per, grad.dtype)
+        seen = Seen.load(stored, ctx.counted, grad.dtype)
         stride, padding, dilation = ctx.geometry
         needs_graph, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
         grad_graph, grad_weight, grad_bias = torch.ops.aten.convolution_backward(

@@ -19,7 +19,7 @@ from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
 from rbp_engine.spiking.current import membrane_dtype
-from rbp_engine.spiking.gradients import NeuronRate, Seen, WithValue, weighted_gradient
+from rbp_engine.spiking.gradients import NeuronRate, Seen, WithValue, firing_rate, weighted_gradient
 from rbp_engine.spiking.sequence import SequenceTensor
 from rbp_engine.spiking.tape import Tape
 
@@ -162,7 +162,7 @@ class MeanTensor(Carrier):
 
     def fire(self, neuron: LIF) -> MeanTensor:
         counts, eligibility = self.tape.take(lif.RateLoop).finish()
-        rate = counts.to(eligibility.dtype).div_(self.timesteps)
+        rate = firing_rate(counts, self.timesteps, eligibility.dtype)
         return MeanTensor(NeuronRate.apply(self._rate, rate, eligibility), self.tape, static=False, counts=counts)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, replace_carriers
 from rbp_engine.spiking.current import Current, Steps, Term
-from rbp_engine.spiking.gradients import NeuronRate, Seen, WithValue, weighted_gradient
+from rbp_engine.spiking.gradients import NeuronRate, Seen, WithValue, firing_rate, weighted_gradient
 from rbp_engine.spiking.sequence import SequenceTensor
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class RateTensor(Carrier):
 
     def fire(self, neuron: LIF) -> RateTensor:
         spikes, counts, eligibility = lif.rate(self.sequence.current, kernel=neuron.kernel, **neuron.settings)
-        rate = counts.to(self.dtype).div_(self.timesteps)
+        rate = firing_rate(counts, self.timesteps, self.dtype)
         sequence = Current([Term(Steps(spikes, spikes_of=self.dtype))], self.timesteps)
         mean = NeuronRate.apply(self.rate, rate, eligibility)
         return RateTensor(SequenceTensor(sequence, self.timesteps), mean, counts)

@@ -254,3 +254,17 @@ def test_on_events_rate_s_is_as_close_to_bptt_as_rate_m_is(brightness):
     rate_m, rate_s = cosine("rate_m", "bptt"), cosine("rate_s", "bptt_s")
     assert rate_m > 0.8
     assert rate_s >= rate_m - 0.03
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("method", RATE)
+def test_at_one_timestep_layers_right_behind_neurons_have_the_gradients_of_bptt(method, dtype):
+    torch.manual_seed(3)
+    model = nn.Sequential(
+        nn.Conv2d(2, 6, 3), LIF(), nn.Conv2d(6, 6, 3, groups=2), LIF(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 8), LIF(), nn.Linear(8, 3),
+    ).apply(spread).to(dtype)  # fmt: skip
+    expected = gradients(model, "bptt", 1, images(1, static=True).to(dtype))
+    for name, gradient in gradients(model, method, 1, images(1, static=True).to(dtype)).items():
+        assert gradient.any(), name
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-7)
