@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
-from rbp_engine.spiking.gradients import NeuronRate
 
 Step = Callable[[Tensor, Tensor], None]
 
@@ -112,6 +111,20 @@ def _as_class(module: nn.Module, kind: Any) -> nn.Module:
     return other
 
 
+class _TwoPassRate(torch.autograd.Function):
+    """c ↦ r, the known rate: ∂L/∂c = ∂L/∂r ⊙ g."""
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor) -> Tensor:
+        ctx.save_for_backward(eligibility)
+        return rate.view_as(rate)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (eligibility,) = ctx.saved_tensors
+        return grad * eligibility, None, None
+
+
 class _TwoPassNeuron(nn.Module):
     """LIF with the soft, detached reset: spikes without a graph, then c ↦ r with the eligibility g."""
 
@@ -122,7 +135,7 @@ class _TwoPassNeuron(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         if torch.is_grad_enabled():
-            out: Tensor = NeuronRate.apply(current, self.rate, self.eligibility)
+            out: Tensor = _TwoPassRate.apply(current, self.rate, self.eligibility)
             return out
         currents = current.unflatten(0, (self.timesteps, -1))
         membrane, eligibility = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])

@@ -55,7 +55,7 @@ class BatchNorm:
     def running(self) -> "Normalisation":
         """The batch norm with its running statistics, as in evaluation."""
         assert self.running_mean is not None and self.running_var is not None
-        return Normalisation(self, self.running_mean, torch.rsqrt(self.running_var + self.eps))
+        return Normalisation(self, self.running_mean, torch.rsqrt(self.running_var + self.eps), fixed=True)
 
     def static(self, values: Tensor, timesteps: int) -> Tensor:
         """Normalise values [B, C, …] that stand for T equal steps, with their graph.
@@ -78,22 +78,22 @@ class BatchNorm:
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Gradients of values [B, C, …], weight and bias where `needed`, the statistics moving with the values."""
         # ε is already inside 1/√(σ² + ε), so the one passed here is not used.
-        grads: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
-            grad, values, self.weight, None, None, mean, inverse_deviation, True, 0.0, list(needed)
+        return _where_needed(
+            torch.ops.aten.native_batch_norm_backward(
+                grad, values, self.weight, None, None, mean, inverse_deviation, True, 0.0, list(needed)
+            ),
+            needed,
         )
-        values_grad, weight_grad, bias_grad = (
-            g if is_needed else None for g, is_needed in zip(grads, needed, strict=True)
-        )
-        return values_grad, weight_grad, bias_grad
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """A batch norm whose mean and 1/√(var + ε), both [C], are known."""
+    """A batch norm whose mean and 1/√(var + ε), both [C], are known; `fixed` where they are its running statistics."""
 
     norm: BatchNorm
     mean: Tensor
     inverse_deviation: Tensor
+    fixed: bool = False
 
     def __call__(self, values: Tensor) -> Tensor:
         """Normalise [B, C, …] with the graph of a batch norm that had taken its statistics from these values.
@@ -106,6 +106,21 @@ class Normalisation:
     def parameters(self) -> list[Tensor]:
         """Weight and bias, where it has them."""
         return [parameter for parameter in (self.norm.weight, self.norm.bias) if parameter is not None]
+
+    def gradients(
+        self, grad: Tensor, values: Tensor, needed: Sequence[bool]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Gradients of values [B, C, …], weight and bias where `needed`; statistics that are not fixed move along."""
+        norm = self.norm
+        if not self.fixed:
+            return norm.gradients(grad, values, self.mean, self.inverse_deviation, needed)
+        running = norm.running_mean, norm.running_var
+        return _where_needed(
+            torch.ops.aten.native_batch_norm_backward(
+                grad, values, norm.weight, *running, None, None, False, norm.eps, list(needed)
+            ),
+            needed,
+        )
 
     @torch.no_grad()
     def affine(self) -> tuple[Tensor, Tensor]:
@@ -122,15 +137,24 @@ class Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None, normalisation: Normalisation
     ) -> Tensor:
-        ctx.save_for_backward(values, normalisation.mean, normalisation.inverse_deviation)
-        ctx.norm = normalisation.norm
+        ctx.save_for_backward(values)
+        ctx.normalisation = normalisation
         scale, shift = normalisation.affine()
         return torch.addcmul(per_channel(shift, values), values, per_channel(scale, values)).to(values.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return *ctx.norm.gradients(grad, *ctx.saved_tensors, ctx.needs_input_grad[:3]), None
+        return *ctx.normalisation.gradients(grad, *ctx.saved_tensors, ctx.needs_input_grad[:3]), None
+
+
+def _where_needed(
+    gradients: tuple[Tensor, Tensor, Tensor], needed: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    values, weight, bias = (
+        gradient if is_needed else None for gradient, is_needed in zip(gradients, needed, strict=True)
+    )
+    return values, weight, bias
 
 
 def moments(

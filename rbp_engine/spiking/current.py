@@ -6,6 +6,8 @@ does, the loop over time applies them to what it reads anyway, and a whole [T, B
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,19 +15,24 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import Normalisation, per_channel
+from rbp_engine.spiking.gradients import WithValue, firing_rate
 
 
 @dataclass(eq=False)
 class Steps:
     """Values [T, B, …], or [B, …] that are the same at every step, and their time mean [B, …] once it is known.
 
-    Spikes may be `stored` as T tensors of bytes; `spikes_of` is then the type that they stand for.
+    Spikes may be `stored` as T tensors of bytes; `spikes_of` is then the type that they stand for, and `counts` [B, …]
+    their number. `graph` [B, …] carries the gradient of the time mean for the rate methods; what values it has is
+    nobody's business.
     """
 
     stored: Tensor | Sequence[Tensor]
     static: bool = False
     mean: Tensor | None = None
     spikes_of: torch.dtype | None = None
+    counts: Tensor | None = None
+    graph: Tensor | None = None
 
     @property
     def values(self) -> Tensor:
@@ -52,8 +59,19 @@ class Steps:
     def time_mean(self) -> Tensor:
         """[B, …]."""
         if self.mean is None:
-            self.mean = self.values if self.static else self.values.mean(0)
+            if self.static:
+                self.mean = self.values
+            elif self.counts is not None:
+                self.mean = firing_rate(self.counts, len(self.stored), self.dtype)
+            else:
+                self.mean = self.values.mean(0)
         return self.mean
+
+    def rate(self) -> Tensor:
+        """The time mean [B, …] with its graph."""
+        mean = self.time_mean()
+        rate: Tensor = mean if self.graph is None else WithValue.apply(self.graph, mean)
+        return rate
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,11 @@ class Term:
         if self.normalisation is not None:
             values = self.normalisation(values.flatten(0, 1)).unflatten(0, values.shape[:2])
         return values
+
+    def rate(self) -> Tensor:
+        """The time mean [B, …] of the term, with its graph."""
+        rate = self.steps.rate()
+        return rate if self.normalisation is None else self.normalisation(rate)
 
 
 class Current:
@@ -100,10 +123,11 @@ class Current:
 
     def compute(self) -> Tensor:
         """[T, B, …], or [B, …] if all is static, with its graph."""
-        total, *others = (term.compute() for term in self.terms)
-        for other in others:
-            total = total + other
-        return total
+        return functools.reduce(operator.add, (term.compute() for term in self.terms))
+
+    def rate(self) -> Tensor:
+        """The time mean [B, …], with its graph."""
+        return functools.reduce(operator.add, (term.rate() for term in self.terms))
 
     def scales(self) -> list[Tensor | None]:
         """Scale [C] of each term; None for 1."""

@@ -1,12 +1,13 @@
 """Gradients of operations whose values are known before the graph is built (paper, section 4, equations 8–10).
 
 Every linear operation commutes with the time mean, so the value of r after a layer is the mean of what the layer
-made of the sequence, and nothing is computed a second time. These functions take that value and supply the gradient.
+made of the sequence, and nothing is computed a second time. These functions supply the gradient alone: what they return
+has the shape of r and none of its values, until `WithValue` puts the two together for somebody who asks.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,11 +15,14 @@ from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.rules import UnsupportedOperation
 
+if TYPE_CHECKING:
+    from rbp_engine.spiking.current import Steps
+
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-WeightedGradient: TypeAlias = Callable[[Tensor, "Seen", Tensor], Tensor]
+WeightedGradient: TypeAlias = Callable[[Tensor | None, "Seen", Tensor], Tensor]
 
 
 class WithValue(torch.autograd.Function):
@@ -33,19 +37,9 @@ class WithValue(torch.autograd.Function):
         return grad, None
 
 
-class NeuronRate(torch.autograd.Function):
-    """Firing rate r of a neuron layer: ∂L/∂c = ∂L/∂r ⊙ g with the eligibility g. All [B, …]."""
-
-    @staticmethod
-    def forward(ctx: Any, mean_current: Tensor, rate: Tensor, eligibility: Tensor) -> Tensor:
-        ctx.save_for_backward(eligibility)
-        return rate.view_as(rate)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        (eligibility,) = ctx.saved_tensors
-        return grad * eligibility, None, None
+def graph_only(like: Tensor) -> Tensor:
+    """What a function returns whose values nobody reads: shape, type and device, and memory for one number."""
+    return like.new_zeros(()).expand(like.shape)
 
 
 def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
@@ -60,19 +54,24 @@ class Seen:
     stored: Tensor
     counted: int | None = None
 
+    @classmethod
+    def of(cls, steps: "Steps", timesteps: int) -> "Seen":
+        """The time mean of steps, for spikes as counts of them."""
+        return cls(steps.time_mean()) if steps.counts is None else cls(steps.counts, timesteps)
+
     @staticmethod
     def load(stored: Tensor, counted: int | None, dtype: torch.dtype) -> Tensor:
         return stored if counted is None else firing_rate(stored, counted, dtype)
 
 
 class LinearGradient(torch.autograd.Function):
-    """c = W·x + b of a linear layer, whose value is known: ∂L/∂x goes to `graph` [B, …, in], ∂L/∂W sees `seen`."""
+    """c = W·x + b of a linear layer like `out` [B, …]: ∂L/∂x goes to `graph` [B, …, in], ∂L/∂W sees `seen`."""
 
     @staticmethod
-    def forward(ctx: Any, graph: Tensor, seen: Seen, weight: Tensor, bias: Tensor | None, value: Tensor) -> Tensor:
+    def forward(ctx: Any, graph: Tensor | None, seen: Seen, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
         ctx.save_for_backward(seen.stored, weight)
         ctx.counted = seen.counted
-        return value.view_as(value)
+        return graph_only(out)
 
     @staticmethod
     @once_differentiable
@@ -91,23 +90,23 @@ class LinearGradient(torch.autograd.Function):
 
 
 class ConvolutionGradient(torch.autograd.Function):
-    """c = W∗x + b of a convolution, whose value is known: ∂L/∂x goes to `graph` [B, C, …], ∂L/∂W sees `seen`."""
+    """c = W∗x + b of a convolution like `out` [B, …]: ∂L/∂x goes to `graph` [B, C, …], ∂L/∂W sees `seen`."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        graph: Tensor,
+        graph: Tensor | None,
         seen: Seen,
         weight: Tensor,
         bias: Tensor | None,
-        value: Tensor,
+        out: Tensor,
         geometry: tuple[Sequence[int], Sequence[int], Sequence[int]],
         groups: int,
     ) -> Tensor:
         ctx.save_for_backward(seen.stored, weight)
         ctx.counted, ctx.geometry, ctx.groups = seen.counted, geometry, groups
         ctx.bias_sizes = None if bias is None else list(bias.shape)
-        return value.view_as(value)
+        return graph_only(out)
 
     @staticmethod
     @once_differentiable
@@ -124,17 +123,17 @@ class ConvolutionGradient(torch.autograd.Function):
 
 
 def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> WeightedGradient:
-    """A convolution or linear layer whose output is known, as a function (graph, seen, value) ↦ value with a graph.
+    """A convolution or linear layer whose output is known, as a function (graph, seen, out) ↦ graph of the output.
 
     `args` and `kwargs` are those of torch's function after its input. The gradient flows on to `graph`, the layer's
     input; the weight's gradient is formed with `seen` in the place of the input: the firing rate itself for the rate
-    methods, the trace of the spikes for OTTT.
+    methods, the trace of the spikes for OTTT. `out` has the shape and the type of the output.
     """
     return (_linear if operation == "linear" else _convolution)(operation, *args, **kwargs)
 
 
 def _linear(_: str, weight: Tensor, bias: Tensor | None = None) -> WeightedGradient:
-    return lambda graph, seen, value: LinearGradient.apply(graph, seen, weight, bias, value)
+    return lambda graph, seen, out: LinearGradient.apply(graph, seen, weight, bias, out)
 
 
 def _convolution(
@@ -156,7 +155,7 @@ def _convolution(
             raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
         padding = [length // 2 for length in reach]
     geometry = (stride, _per_dim(padding, dims), dilation)
-    return lambda graph, seen, value: ConvolutionGradient.apply(graph, seen, weight, bias, value, geometry, groups)
+    return lambda graph, seen, out: ConvolutionGradient.apply(graph, seen, weight, bias, out, geometry, groups)
 
 
 def _per_dim(value: int | Sequence[int], dims: int) -> list[int]:

@@ -67,12 +67,12 @@ def spikes_only(
 def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) -> tuple[list[Tensor], Tensor, Tensor]:
     """Spikes as bytes, T times [B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
 
-    The time means of the terms of a `Current` come out on the way, and are noted there.
+    The time means that batch norms of a `Current` need for their backward come out on the way, and are noted there.
     """
     current = Current.of(current)
-    meanless = [term.steps for term in current.terms if term.steps.mean is None and not term.steps.static]
+    numbers = tuple(n for n, term in enumerate(current.terms) if term.normalisation and term.steps.mean is None)
+    meanless = [current.terms[number].steps for number in numbers]
     if kernel == "compiled":
-        numbers = tuple(number for number, term in enumerate(current.terms) if term.steps in meanless)
         spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)
     else:
         reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, **neuron)

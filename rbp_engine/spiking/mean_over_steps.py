@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import lif
+from rbp_engine.spiking import firing_rate, gradients, lif
 from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
-from rbp_engine.spiking.current import membrane_dtype
-from rbp_engine.spiking.gradients import NeuronRate, Seen, WithValue, firing_rate, weighted_gradient
+from rbp_engine.spiking.current import Current, Steps, Term, membrane_dtype
+from rbp_engine.spiking.gradients import Seen, weighted_gradient
 from rbp_engine.spiking.sequence import SequenceTensor
 from rbp_engine.spiking.tape import Tape
 
@@ -138,32 +138,42 @@ class MeanStepTensor(Carrier):
 class MeanTensor(Carrier):
     """Time means [B, …] with their graph; values that do not commute with the mean are read from the tape.
 
-    `pending` is that of the `MeanStepTensor` at this place.
+    What is pending here is what was with the `MeanStepTensor` at this place.
     """
 
-    def __init__(self, rate: Tensor, tape: Tape, static: bool, pending: int = 0, counts: Tensor | None = None) -> None:
-        self._rate = rate
-        self.counts = counts
+    def __init__(self, mean: Tensor | Current, tape: Tape, static: bool) -> None:
+        self.current = mean if isinstance(mean, Current) else _alone(mean, mean)
         self.tape = tape
         self.static = static
-        self.pending = pending
         self.timesteps = tape.timesteps
 
     @property
+    def pending(self) -> int:
+        """The number of terms whose batch norms or sum are still to be carried out, else 0."""
+        terms = self.current.terms
+        return len(terms) if len(terms) > 1 or terms[0].normalisation else 0
+
+    @property
     def batch(self) -> Tensor:
-        return self._rate
+        return self.current.batch
+
+    @property
+    def steps(self) -> Steps:
+        """The mean, computed if need be."""
+        if self.pending:
+            self.current = _alone(self.tape.take(Total).mean(), self.current.rate())
+        return self.current.terms[0].steps
 
     @property
     def rate(self) -> Tensor:
         """[B, …]."""
-        if self.pending:
-            self._rate, self.pending = WithValue.apply(self._rate, self.tape.take(Total).mean()), 0
-        return self._rate
+        return self.steps.rate()
 
     def fire(self, neuron: LIF) -> MeanTensor:
         counts, eligibility = self.tape.take(lif.RateLoop).finish()
-        rate = firing_rate(counts, self.timesteps, eligibility.dtype)
-        return MeanTensor(NeuronRate.apply(self._rate, rate, eligibility), self.tape, static=False, counts=counts)
+        rate = gradients.firing_rate(counts, self.timesteps, eligibility.dtype)
+        current = _alone(rate, firing_rate.graph(self.current.terms, eligibility), counts)
+        return MeanTensor(current, self.tape, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.tape.take(Tensor)
@@ -187,40 +197,44 @@ class MeanTensor(Carrier):
             return cls.per_step(function, args, kwargs)
         for x in args:
             if x.pending > 1:
-                _ = x.rate
+                _ = x.steps
         left, right = args
-        pending = max(1, left.pending) + max(1, right.pending)
-        return cls(left._rate + right._rate, left.tape, static=False, pending=pending)
+        return cls(Current([*left.current.terms, *right.current.terms], 1), left.tape, static=False)
 
     @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         x: Self = args[0]
-        graph = x.rate
+        steps = x.steps
         if x.static:
             value = x.tape.take(Once).output
         else:
             # The mean output. To have summed it up in the first phase would take a [B, …] of every layer until here.
             with torch.no_grad():
-                value = function(graph, *args[1:], **kwargs)
-        seen = Seen(graph.detach()) if x.counts is None else Seen(x.counts, x.timesteps)
-        return cls(weighted_gradient(function.__name__, args[1:], kwargs)(graph, seen, value), x.tape, x.static)
+                value = function(steps.time_mean(), *args[1:], **kwargs)
+        gradient = weighted_gradient(function.__name__, args[1:], kwargs)
+        graph = gradient(steps.graph, Seen.of(steps, x.timesteps), value)
+        return cls(_alone(value, graph), x.tape, x.static)
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         routed = cls.per_step(function, args, kwargs)
         if routed.static:
             return routed
-        value = routed.tape.take(Total).mean()
-        return cls(WithValue.apply(routed.rate, value), routed.tape, static=False)
+        return cls(_alone(routed.tape.take(Total).mean(), routed.rate), routed.tape, static=False)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if x.static:
             known = x.tape.take(Normalisation)
             return cls.per_step(known, (x,), {})
-        graph = x.rate
+        steps = x.steps
         mean, inverse_deviation = (x.tape.take(Total).mean() for _ in range(2))
-        return cls(Normalisation(norm, mean, inverse_deviation)(graph), x.tape, static=False, pending=1)
+        return cls(Current([Term(steps, Normalisation(norm, mean, inverse_deviation))], 1), x.tape, static=False)
+
+
+def _alone(mean: Tensor, graph: Tensor, counts: Tensor | None = None) -> Current:
+    """A mean [B, …] and what carries its gradient, with nothing still to be carried out."""
+    return Current([Term(Steps(mean.detach(), static=True, counts=counts, graph=graph))], 1)
 
 
 def _total(tape: Tape, tensor: Tensor) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from rbp_engine.spiking import lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
-from rbp_engine.spiking.gradients import Seen, weighted_gradient
+from rbp_engine.spiking.gradients import Seen, WithValue, weighted_gradient
 from rbp_engine.spiking.tape import Tape
 
 if TYPE_CHECKING:
@@ -112,4 +112,5 @@ class TraceTensor(StepTensor):
             return x.like(function(x.values, *args[1:], **kwargs))
         with torch.no_grad():
             value = function(x.values, *args[1:], **kwargs)
-        return x.like(weighted_gradient(function.__name__, args[1:], kwargs)(x.values, Seen(x.trace), value))
+        graph = weighted_gradient(function.__name__, args[1:], kwargs)(x.values, Seen(x.trace), value)
+        return x.like(WithValue.apply(graph, value))

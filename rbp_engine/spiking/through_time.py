@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking import lif
-from rbp_engine.spiking.batch_norm import Normalisation
 from rbp_engine.spiking.current import Current, Steps, Term
 
 # torch's types call every autograd.Function method untyped.
@@ -35,12 +34,8 @@ class FireThroughTime(torch.autograd.Function):
     def forward(
         ctx: Any, current: Current, kernel: lif.Kernel, neuron: dict[str, Any], *inputs: Tensor | None
     ) -> Tensor:
-        saved: list[Tensor] = []
-        for term in current.terms:
-            known = term.normalisation
-            saved += [term.steps.values, *((known.mean, known.inverse_deviation) if known else ())]
-        ctx.save_for_backward(*saved)
-        ctx.norms = [(term.normalisation and term.normalisation.norm, term.steps.static) for term in current.terms]
+        ctx.save_for_backward(*(term.steps.values for term in current.terms))
+        ctx.terms = [(term.steps.static, term.normalisation) for term in current.terms]
         ctx.kernel, ctx.neuron, ctx.timesteps = kernel, neuron, current.timesteps
         firing = {key: neuron[key] for key in ("decay", "threshold", "v_reset")}
         return lif.spikes_only(current, kernel=kernel, **firing)
@@ -48,10 +43,10 @@ class FireThroughTime(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        saved, terms = list(ctx.saved_tensors), []
-        for norm, static in ctx.norms:
-            values = saved.pop(0)
-            terms.append(Term(Steps(values, static), norm and Normalisation(norm, saved.pop(0), saved.pop(0))))
+        terms = [
+            Term(Steps(values, static), known)
+            for values, (static, known) in zip(ctx.saved_tensors, ctx.terms, strict=True)
+        ]
         at_current = lif.gradient_through_time(Current(terms, ctx.timesteps), grad, kernel=ctx.kernel, **ctx.neuron)
         gradients: list[Tensor | None] = []
         for number, term in enumerate(terms):
@@ -65,8 +60,6 @@ def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor
     known, values = term.normalisation, term.steps.values
     if known is None:
         return (grad.sum(0) if term.steps.static else grad) if needed[0] else None, None, None
-    of_values, of_weight, of_bias = known.norm.gradients(
-        grad.flatten(0, 1), values.flatten(0, 1), known.mean, known.inverse_deviation, needed
-    )
+    of_values, of_weight, of_bias = known.gradients(grad.flatten(0, 1), values.flatten(0, 1), needed)
     shaped = None if of_values is None else of_values.unflatten(0, values.shape[:2])
     return shaped, of_weight, of_bias

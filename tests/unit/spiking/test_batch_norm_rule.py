@@ -168,7 +168,7 @@ def test_a_static_input_gives_the_outputs_gradients_and_statistics_of_its_expand
         out = norm(RateTensor(once, image))
         wanted = other(RateTensor(SequenceTensor(image.detach().expand(T, *image.shape), T), image))
         assert out.sequence.static
-        close(out.sequence.steps(), wanted.sequence.values)
+        close(out.sequence.steps(), wanted.steps.values)
         result, expected = out.rate, wanted.rate
     else:
         out, wanted = norm(once), other(expanded)

@@ -1,0 +1,56 @@
+"""A neuron layer of the rate methods with a backward of its own, batch norm included.
+
+The backward needs the eligibility, and for a batch norm in front of the neuron its mean input and its statistics. What
+the layer receives and what it gives on are known from the timesteps, so that nothing is computed here in the forward.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rbp_engine.spiking.current import Term
+from rbp_engine.spiking.gradients import graph_only
+
+# torch's types call every autograd.Function method untyped.
+# mypy: disable-error-code="misc, untyped-decorator"
+
+
+def graph(terms: Sequence[Term], eligibility: Tensor) -> Tensor:
+    """What carries the gradient of a firing rate [B, …] to the mean current, the sum of these terms.
+
+    ∂L/∂c = ∂L/∂r ⊙ g with the `eligibility` g [B, …] (paper, section 4, equation 10).
+    """
+    inputs: list[Tensor | None] = []
+    for term in terms:
+        norm = term.normalisation and term.normalisation.norm
+        inputs += [term.steps.graph, *((norm.weight, norm.bias) if norm else (None, None))]
+    carrying: Tensor = FiringRate.apply(terms, eligibility, *inputs)
+    return carrying
+
+
+class FiringRate(torch.autograd.Function):
+    """Gradients go to what carries those of the terms' means, and to the weights of their batch norms."""
+
+    @staticmethod
+    def forward(ctx: Any, terms: Sequence[Term], eligibility: Tensor, *inputs: Tensor | None) -> Tensor:
+        ctx.normalisations = [term.normalisation for term in terms]
+        ctx.save_for_backward(eligibility, *(term.steps.time_mean() for term in terms if term.normalisation))
+        return graph_only(eligibility)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        eligibility, *means = ctx.saved_tensors
+        # In this order it has the layout of the layer's tensors, which the gradient of a pooling may not have.
+        at_current = eligibility * grad
+        gradients: list[Tensor | None] = []
+        for number, known in enumerate(ctx.normalisations):
+            needed = ctx.needs_input_grad[2 + 3 * number : 5 + 3 * number]
+            if known is None:
+                gradients += [at_current if needed[0] else None, None, None]
+            else:
+                gradients += known.gradients(at_current, means.pop(0), needed)
+        return None, None, *gradients
