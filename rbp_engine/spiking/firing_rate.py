@@ -44,8 +44,8 @@ class FiringRate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         eligibility, *means = ctx.saved_tensors
-        # In this order it has the layout of the layer's tensors, which the gradient of a pooling may not have.
-        at_current = eligibility * grad
+        # In place: nobody else reads it, and it has the layer's layout, which the gradient of a pooling may not have.
+        at_current = eligibility.mul_(grad)
         gradients: list[Tensor | None] = []
         for number, known in enumerate(ctx.normalisations):
             needed = ctx.needs_input_grad[2 + 3 * number : 5 + 3 * number]
