@@ -66,8 +66,9 @@ def _baseline_step(trial: Trial, preset: "Preset", name: str) -> Step:
     # As others train: in torch's own order of dimensions.
     trial.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
     backward = BASELINES[name](trial.model, preset.method.timesteps)
-    # Its layers may hold parameters of their own.
-    optimizer = build_optimizer(preset, trial.model)
+    # Its layers may hold parameters of their own; the trial's optimizer and its momenta go.
+    trial.steps.clear()
+    trial.optimizer = optimizer = build_optimizer(preset, trial.model)
 
     def step(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -93,7 +94,8 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
     small.step(first_images(small.images, 2), small.labels[:2])
     del small
     side = Side(run, preset, name, device)
-    base = memory.reset_peak(device)
+    # The optimizer's momenta are part of what training takes.
+    base = memory.reset_peak(device) - side.trial.optimizer_bytes()
     yield {"device": describe_device(device), "base": base}
     for line in sys.stdin:
         if line.strip() == "count":

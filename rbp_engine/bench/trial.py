@@ -67,6 +67,11 @@ class Trial:
             clip_norm=preset.optim.clip_norm,
         )
 
+    def optimizer_bytes(self) -> int:
+        """What the optimizer holds for the parameters."""
+        states = self.optimizer.state.values()
+        return sum(value.nbytes for state in states for value in state.values() if isinstance(value, Tensor))
+
     def clock(self) -> float:
         """Seconds, when the device has done what it was told."""
         if self.device.type == "cuda":

@@ -23,7 +23,12 @@ def create_optimizer(
     groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+        sgd = torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+        if momentum:
+            # torch makes them in the first step, and leaves them uninitialised where that step is skipped.
+            for parameter in model.parameters():
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     if name == "adam":
         return torch.optim.Adam(groups, lr=lr, fused=True)
     if name == "adamw":

@@ -51,3 +51,14 @@ def test_a_step_that_overflows_leaves_the_weights_and_halves_the_scale() -> None
     step(IMAGES * 1e9, LABELS, len(LABELS))
     assert torch.equal(weights(model), before)
     assert step.scaler.get_scale() == scale / 2
+
+
+def test_a_first_step_that_overflows_leaves_no_trace_in_the_momentum() -> None:
+    model, step = steps("fp16")
+    step(IMAGES * 1e9, LABELS, len(LABELS))
+    fresh, other = steps("fp16")
+    model.load_state_dict(fresh.state_dict())  # without what batch norm has seen of the images
+    other.scaler.load_state_dict(step.scaler.state_dict())
+    step(IMAGES, LABELS, len(LABELS))
+    other(IMAGES, LABELS, len(LABELS))
+    assert torch.equal(weights(model), weights(fresh))
