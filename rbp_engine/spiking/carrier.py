@@ -124,6 +124,12 @@ class Carrier:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __getitem__(self, index: Any) -> Any:
+        return _apply(operator.getitem, self, index)
+
+    def __iter__(self) -> Any:
+        return _apply(iter, self)
+
     def __add__(self, other: Any) -> Any:
         return _apply(operator.add, self, other)
 

@@ -122,6 +122,17 @@ def _over_space(carrier: Carrier, function: Function, args: Arguments, kwargs: K
     return type(carrier).per_step(function, args, kwargs)
 
 
+def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """Parts of what a timestep has, such as some of its channels."""
+    index = args[1] if isinstance(args[1], tuple) else (args[1],)
+    whole_batch = isinstance(index[0], slice) and index[0] == slice(None)
+    if not whole_batch or not all(isinstance(part, (int, slice)) for part in index):
+        raise UnsupportedOperation(
+            function.__name__, "indexing leaves the batch whole, and numbers and slices come after it: x[:, …]"
+        )
+    return type(carrier).per_step(lambda x: x[index], (carrier,), {})
+
+
 def _cat(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
     parts = args[0]
@@ -170,6 +181,7 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "contiguous": _per_step,
     "mean": _over_space,
     "sum": _over_space,
+    "getitem": _index,
     "cat": _cat,
     "add": _elementwise,
     "sub": _elementwise,

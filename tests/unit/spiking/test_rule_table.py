@@ -81,6 +81,11 @@ LINEAR = {
         ([IMAGE], [], lambda x: x.sum((-1, -2))),
         ([IMAGE], [], lambda x: torch.sum(x, 1, keepdim=True)),
     ],
+    "getitem": [
+        ([IMAGE], [], lambda x: x[:, :2]),
+        ([IMAGE], [], lambda x: x[:, 1]),
+        ([IMAGE], [], lambda x: x[:, 1:3, ::2, -1]),
+    ],
     "cat": [
         ([IMAGE, (B, 3, 6, 6)], [], lambda x, y: torch.cat([x, y], 1)),
         ([IMAGE, IMAGE], [], lambda x, y: torch.cat((x, y, x), dim=-1)),
