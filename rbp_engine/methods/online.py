@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.protocol import (
-    Precision,
+    BaseMethod,
     StepOutput,
     carried,
     cross_entropy,
@@ -23,22 +23,17 @@ from rbp_engine.methods.protocol import (
     gradients_stay_local,
     images_by_step,
     lowered,
-    predict,
     reset_state,
 )
 from rbp_engine.spiking.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.tape import Tape
 
 
-class SLTT:
+class SLTT(BaseMethod):
     """Memory of one timestep's graph, whatever T."""
 
     name = "sltt"
     carrier: ClassVar[type[StepTensor]] = StepTensor
-
-    def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
-        self.timesteps = timesteps
-        self.precision = precision
 
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         reset_state(model)
@@ -53,9 +48,6 @@ class SLTT:
         tape.check_complete()
         logits = torch.stack(by_step).mean(0)
         return StepOutput(cross_entropy(logits, labels), logits)
-
-    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
 
 
 class OTTT(SLTT):

@@ -49,6 +49,17 @@ class Method(Protocol):
         ...
 
 
+class BaseMethod:
+    """What all methods share: T, the precision, and the prediction."""
+
+    def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
+        self.timesteps = timesteps
+        self.precision = precision
+
+    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
+        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
+
+
 def check_images(images: Tensor, timesteps: int) -> None:
     """Raise ValueError unless `images` is [B, C, H, W], or [T, B, C, H, W] with this T."""
     if images.ndim not in (4, 5):
@@ -92,6 +103,13 @@ def carried(output: Any, carrier: type[C]) -> C:
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """L = CE(mean_t o_t, y), averaged over the batch; in float32 at least."""
     return F.cross_entropy(full(logits), labels)
+
+
+def backward(logits: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+    """Add the gradients of the loss, multiplied by `weight`; `logits` are the time mean [B, C] with its graph."""
+    loss = cross_entropy(logits, labels)
+    (loss * weight).backward()
+    return StepOutput(loss.detach(), full(logits).detach())
 
 
 def full(logits: Tensor) -> Tensor:

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods.protocol import (
+    BaseMethod,
     Precision,
     StepOutput,
     as_sequence,
+    backward,
     carried,
-    cross_entropy,
     full,
     images_by_step,
     lowered,
-    predict,
     reset_state,
 )
 from rbp_engine.spiking import RateTensor
@@ -27,31 +27,31 @@ from rbp_engine.spiking.tape import Tape
 LossScale = Literal["1/T", "1"]
 
 
-class RateM:
-    """rate_M: the loop over time is inside each layer, batch norm sees all T·B samples (paper, section 4.2).
-
-    `loss_scale` "1/T" divides the gradient by T, as the paper's objective does (Theorem 1: ∇_rate = ∇_BPTT / T), so
+class RateMethod(BaseMethod):
+    """`loss_scale` "1/T" divides the gradient by T, as the paper's objective does (Theorem 1: ∇_rate = ∇_BPTT / T), so
     that its learning rates keep their meaning; "1" gives the size of BPTT's gradient.
     """
 
-    name = "rate_m"
-
     def __init__(self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32") -> None:
-        self.timesteps = timesteps
-        self.precision = precision
-        self.scale = _scale(timesteps, loss_scale)
+        super().__init__(timesteps, precision)
+        if loss_scale not in ("1/T", "1"):
+            raise ValueError(f"loss_scale is '1/T' or '1', got {loss_scale!r}")
+        self.scale = 1.0 / timesteps if loss_scale == "1/T" else 1.0
+
+
+class RateM(RateMethod):
+    """rate_M: the loop over time is inside each layer, batch norm sees all T·B samples (paper, section 4.2)."""
+
+    name = "rate_m"
 
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         reset_state(model)
         sequence = as_sequence(lowered(images, self.precision), self.timesteps)
         logits = carried(model(RateTensor(sequence, sequence.time_mean())), RateTensor).rate
-        return _backward(logits, labels, self.scale * weight)
-
-    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
+        return backward(logits, labels, self.scale * weight)
 
 
-class RateS:
+class RateS(RateMethod):
     """rate_S: the loop over time is outside the network, batch norm sees each step's own B samples.
 
     First phase: T steps without a graph, neurons and batch norms add to their means. Second phase: one pass over the
@@ -59,11 +59,6 @@ class RateS:
     """
 
     name = "rate_s"
-
-    def __init__(self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32") -> None:
-        self.timesteps = timesteps
-        self.precision = precision
-        self.scale = _scale(timesteps, loss_scale)
 
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         reset_state(model)
@@ -82,16 +77,7 @@ class RateS:
         with _batches_uncounted(model):
             rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
         tape.check_complete()
-        return _backward(WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
-
-    def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
-
-
-def _scale(timesteps: int, loss_scale: LossScale) -> float:
-    if loss_scale not in ("1/T", "1"):
-        raise ValueError(f"loss_scale is '1/T' or '1', got {loss_scale!r}")
-    return 1.0 / timesteps if loss_scale == "1/T" else 1.0
+        return backward(WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
 
 
 @contextmanager
@@ -104,9 +90,3 @@ def _batches_uncounted(model: nn.Module) -> Iterator[None]:
     finally:
         for counter, count in zip(counters, before, strict=True):
             counter.copy_(count)
-
-
-def _backward(logits: Tensor, labels: Tensor, scale: float | Tensor) -> StepOutput:
-    loss = cross_entropy(logits, labels)
-    (loss * scale).backward()
-    return StepOutput(loss.detach(), full(logits).detach())
