@@ -12,6 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from rbp_engine.data.prefetch import moved
 from rbp_engine.data.shares import Share
 
 Step = tuple[str, float, int]
@@ -90,8 +91,8 @@ def autoaugment_batched(images: Tensor, generator: torch.Generator, share: Share
             index = (of_name[choices.policy] & choices.applied[:, place]).nonzero().squeeze(1)
             if len(index):
                 amount = magnitudes[index] * choices.sign[index, place] if name in SIGNED else magnitudes[index]
-                index = index.to(images.device)
-                images[index] = operation(images[index], amount.to(images.device))
+                index = moved(index, images.device)
+                images[index] = operation(images[index], moved(amount, images.device))
     return images
 
 

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on the device, without waiting until the device has done what it was told before."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def on_device(batches: Iterable[tuple[Tensor, ...]], device: torch.device) -> Iterator[tuple[Tensor, ...]]:
     """The batches, moved to `device`. On a CUDA device they should come in pinned memory, and one is moved ahead."""
     if device.type != "cuda":

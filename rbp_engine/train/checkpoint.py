@@ -236,7 +236,8 @@ def generator_state() -> dict[str, Any]:
         "python": [version, list(words), gauss],
         "numpy": numpy_state | {"state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}},
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # Of the card that this process uses: how many others it sees may differ at the resume.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
     }
 
 
@@ -246,8 +247,8 @@ def _restore_generators(state: dict[str, Any]) -> None:
     words = np.array(state["numpy"]["state"]["key"], dtype=np.uint32)
     np.random.set_state(state["numpy"] | {"state": {**state["numpy"]["state"], "key": words}})
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 def _link(source: str, target: str) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -79,8 +80,17 @@ class Checkpointer:
                 self._write(at, generators, recorded, best=best)
         self._saved = at
 
-    def save_last_finite(self, guard: FiniteGuard) -> None:
-        """After NonFiniteLoss: save what the guard has kept, where it has kept anything that is not saved yet.
+    @contextlib.contextmanager
+    def last_finite_saved(self, guard: FiniteGuard) -> Iterator[None]:
+        """Training that ends with NonFiniteLoss leaves a checkpoint of the last step that was finite."""
+        try:
+            yield
+        except NonFiniteLoss:
+            self._save_last_finite(guard)
+            raise
+
+    def _save_last_finite(self, guard: FiniteGuard) -> None:
+        """Save what the guard has kept, where it has kept anything that is not saved yet.
 
         A resume from there meets the same batch with other random numbers, and counts its losses from there on.
         """

@@ -24,17 +24,22 @@ def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
         return torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda" if wanted == "auto" else wanted)
-        if local_rank is not None:
-            return _card_of(local_rank, device)
-        if device.index is not None and device.index >= torch.cuda.device_count():
-            raise DeviceError(f"{wanted}: this process sees {torch.cuda.device_count()} GPUs, counted from cuda:0")
-        return device
+        card = _card_of(device) if local_rank is None else _card_of_process(local_rank, device)
+        torch.cuda.set_device(card)  # so that whatever is made without naming a card is made on this one
+        return card
     if wanted == "auto" and not has_nvidia_card():
         return torch.device("cpu")
     raise DeviceError(f"{_why_not()}. rbp doctor looks further; run.device=cpu trains on the CPU all the same")
 
 
-def _card_of(local_rank: int, wanted: torch.device) -> torch.device:
+def _card_of(wanted: torch.device) -> torch.device:
+    index = wanted.index or 0
+    if index >= torch.cuda.device_count():
+        raise DeviceError(f"{wanted}: this process sees {torch.cuda.device_count()} GPUs, counted from cuda:0")
+    return torch.device("cuda", index)
+
+
+def _card_of_process(local_rank: int, wanted: torch.device) -> torch.device:
     if wanted.index is not None:
         raise DeviceError(f"{wanted} is one card, and each of several processes needs its own: use run.device=auto")
     if local_rank >= torch.cuda.device_count():
@@ -42,9 +47,7 @@ def _card_of(local_rank: int, wanted: torch.device) -> torch.device:
             f"process {local_rank + 1} of this host has no GPU of its own, there are {torch.cuda.device_count()}: "
             "use a smaller --nproc"
         )
-    device = torch.device("cuda", local_rank)
-    torch.cuda.set_device(device)
-    return device
+    return torch.device("cuda", local_rank)
 
 
 def describe_device(device: torch.device) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -59,11 +60,16 @@ def _load(card: Any) -> tuple[float | None, float | None]:
     """Utilisation as a fraction, power in watts."""
     if card is None:
         return None, None
-    with contextlib.suppress(Exception):  # some cards do not report one of them
-        import pynvml
+    import pynvml
 
-        return (
-            pynvml.nvmlDeviceGetUtilizationRates(card).gpu / 100.0,
-            pynvml.nvmlDeviceGetPowerUsage(card) / 1000.0,
-        )
-    return None, None
+    return (
+        _asked(lambda: pynvml.nvmlDeviceGetUtilizationRates(card).gpu / 100.0),
+        _asked(lambda: pynvml.nvmlDeviceGetPowerUsage(card) / 1000.0),
+    )
+
+
+def _asked(question: Callable[[], float]) -> float | None:
+    """None where the card does not tell: some do not know their power, some not their utilisation."""
+    with contextlib.suppress(Exception):
+        return question()
+    return None

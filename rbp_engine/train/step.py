@@ -71,7 +71,7 @@ class OptimizerStep:
     def _scaled(self, weight: float, device: torch.device) -> float | Tensor:
         if not self.scaler.is_enabled():
             return weight
-        scaled: Tensor = self.scaler.scale(torch.tensor(weight, device=device))
+        scaled: Tensor = self.scaler.scale(torch.full((), weight, device=device))
         return scaled
 
 

@@ -12,7 +12,7 @@ from rbp_engine.methods import Method
 from rbp_engine.train.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpointer import Checkpointer
 from rbp_engine.train.optimisation import set_learning_rate
-from rbp_engine.train.recorder import NonFiniteLoss, Recorder
+from rbp_engine.train.recorder import Recorder
 from rbp_engine.train.signals import ENDS, StopFlag
 from rbp_engine.train.step import OptimizerStep
 
@@ -34,57 +34,39 @@ def train(
     All ranks end, save and write down at the same step, and with the same status. Raises NonFiniteLoss, and leaves a
     checkpoint of the last step that was finite if the gradients have shown where that was.
     """
-    try:
-        return _train(step, batches, validation, learning_rate, recorder, checkpointer, stop, epochs=epochs, at=at)
-    except NonFiniteLoss:
-        checkpointer.save_last_finite(step.guard)
-        raise
-
-
-def _train(
-    step: OptimizerStep,
-    batches: TrainingSource,
-    validation: EvaluationSource,
-    learning_rate: Callable[[int], float],
-    recorder: Recorder,
-    checkpointer: Checkpointer,
-    stop: StopFlag,
-    *,
-    epochs: int,
-    at: Progress,
-) -> str:
     ranks = step.ranks
-    while at.epoch < epochs:
-        lr = learning_rate(at.epoch)
-        set_learning_rate(step.optimizer, lr)
-        step.model.train()
-        recorder.begin()
-        for images, labels in batches.epoch(at.epoch, at.position):
-            recorder.fetched()
-            out = step(images, labels, batches.size(at.position))
-            at = Progress(at.step + 1, at.epoch, at.position + 1)
-            recorder.step(at, out, labels, lr)
-            if at.position < len(batches):
-                end, save, drain = ranks.agree(stop.level, checkpointer.due(at), recorder.due())
-                if end or save:
-                    checkpointer.save(at)
-                elif drain:
-                    recorder.drain()
-                if end:
-                    return ENDS[end]
-        recorder.drain()
-        result = evaluate(step.model, step.method, validation, stop, recorder)
-        if result is None:
-            checkpointer.save(at)
-            [end] = ranks.largest(stop.level)
-            return ENDS[end]
-        at = Progress(at.step, at.epoch + 1)
-        improved = recorder.validation(at, result)
-        end, save = ranks.largest(stop.level, checkpointer.due(at))
-        if improved or save or end or at.epoch == epochs:
-            checkpointer.save(at, best=improved)
-        if end and at.epoch < epochs:
-            return ENDS[end]
+    with checkpointer.last_finite_saved(step.guard):
+        while at.epoch < epochs:
+            lr = learning_rate(at.epoch)
+            set_learning_rate(step.optimizer, lr)
+            step.model.train()
+            recorder.begin()
+            for images, labels in batches.epoch(at.epoch, at.position):
+                recorder.fetched()
+                out = step(images, labels, batches.size(at.position))
+                at = Progress(at.step + 1, at.epoch, at.position + 1)
+                recorder.step(at, out, labels, lr)
+                if at.position < len(batches):
+                    end, save, drain = ranks.agree(stop.level, checkpointer.due(at), recorder.due())
+                    if end or save:
+                        checkpointer.save(at)
+                    elif drain:
+                        recorder.drain()
+                    if end:
+                        return ENDS[end]
+            recorder.drain()
+            result = evaluate(step.model, step.method, validation, stop, recorder)
+            if result is None:
+                checkpointer.save(at)
+                [end] = ranks.largest(stop.level)
+                return ENDS[end]
+            at = Progress(at.step, at.epoch + 1)
+            improved = recorder.validation(at, result)
+            end, save = ranks.largest(stop.level, checkpointer.due(at))
+            if improved or save or end or at.epoch == epochs:
+                checkpointer.save(at, best=improved)
+            if end and at.epoch < epochs:
+                return ENDS[end]
     return "completed"
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
+from rbp_engine.data.prefetch import moved
 from rbp_engine.data.protocol import Batch
 from rbp_engine.data.shares import Batches, Share, evaluation_plan
 
@@ -103,8 +104,8 @@ def read_batch(samples: Samples, index: Integers, device: torch.device) -> Batch
     order = np.argsort(index)
     counts = np.empty((len(index), *samples.counts.shape[1:]), samples.counts.dtype)
     counts[order] = samples.counts[index[order]]
-    frames = torch.from_numpy(counts).to(device).transpose(0, 1).contiguous().float()
-    labels = torch.from_numpy(samples.labels[index]).to(device)
+    frames = moved(torch.from_numpy(counts), device).transpose(0, 1).contiguous().float()
+    labels = moved(torch.from_numpy(samples.labels[index]), device)
     return frames if samples.scale == 1.0 else frames * samples.scale, labels
 
 
@@ -115,7 +116,7 @@ def mirror_and_roll(frames: Tensor, flipped: Tensor, shifts: Tensor) -> Tensor:
     """
     steps, batch, channels, height, width = frames.shape
     device = frames.device
-    flipped, shifts = flipped.to(device), shifts.to(device)
+    flipped, shifts = moved(flipped, device), moved(shifts, device)
     rows = (torch.arange(height, device=device) - shifts[:, :1]) % height
     columns = (torch.arange(width, device=device) - shifts[:, 1:]) % width
     columns = torch.where(flipped.view(-1, 1), width - 1 - columns, columns)
