@@ -20,6 +20,7 @@ from rbp_engine.preset import list_presets
 from rbp_engine.run import claims
 from rbp_engine.run.devices import pool_of_this_machine
 from rbp_engine.run.entries import entries
+from rbp_engine.run.environment import module_command
 from rbp_engine.run.queue import dispatcher_pid
 
 _GIB: Final = 2**30
@@ -75,7 +76,7 @@ def packages() -> Finding:
 
 def torch() -> Finding:
     """Does torch load, and does it compute on the cards of this machine?"""
-    command = [sys.executable, "-m", "rbp_engine.train.device"]
+    command = module_command("rbp_engine.train.device")
     try:
         answer = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LOAD_TIMEOUT_S, check=False

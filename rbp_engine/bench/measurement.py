@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import launch, processes
-from rbp_engine.run.environment import worker_defaults
+from rbp_engine.run.environment import module_command, worker_defaults
 from rbp_engine.run.layout import RunDirectory
 
 if TYPE_CHECKING:
@@ -51,8 +50,8 @@ def environment(run: RunDirectory) -> dict[str, str]:
 
 
 def command(module: str, run: RunDirectory, *words: str) -> list[str]:
-    """The command line of a module that measures; a file of the working directory stands in for no module of it."""
-    return [sys.executable, "-P", "-m", module, str(run.path.resolve()), *words]
+    """The command line of a module that measures."""
+    return module_command(module, str(run.path.resolve()), *words)
 
 
 def ask(

@@ -1,9 +1,21 @@
-"""Environment variables that make training on a CPU fast, set for every worker where the user has not set them."""
+"""How a process of the engine is called: its command line, and environment variables that make training on a CPU fast.
+
+The variables are set for every worker where the user has not set them.
+"""
 
 import os
+import sys
 
 # More than any heap: nothing is given back before the process ends.
 _NEVER_TRIM = str(2**40)
+
+
+def module_command(module: str, *words: str) -> list[str]:
+    """The command line that runs a module of the engine.
+
+    -P: a file of the working directory, random.py say, must not stand in for a module of it.
+    """
+    return [sys.executable, "-P", "-m", module, *words]
 
 
 def worker_defaults(processes: int = 1) -> dict[str, str]:

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run import identity, nodes, processes, records
-from rbp_engine.run.environment import worker_defaults
+from rbp_engine.run.environment import module_command, worker_defaults
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import (
     CHECKPOINT,
@@ -102,8 +101,7 @@ def command(run: RunDirectory, resources: Resources) -> list[str]:
     """The command line of the worker, or of the launcher of several."""
     if resources.world_size > 1:
         return torchrun_command(run, resources, WORKER)
-    # -P: a file of the working directory, random.py say, must not stand in for a module of the worker.
-    return [sys.executable, "-P", "-m", WORKER, str(run.path.resolve())]
+    return module_command(WORKER, str(run.path.resolve()))
 
 
 def environment(run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False) -> dict[str, str]:

@@ -8,7 +8,6 @@ import dataclasses
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from rbp_engine.machine import read_machine
 from rbp_engine.run import claims, launch, processes
 from rbp_engine.run.devices import Pool, pool_of_this_machine
 from rbp_engine.run.entries import attempts_of, entries, entry_of, new_entry, write_entry
+from rbp_engine.run.environment import module_command
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.host import host_directory, locked
 from rbp_engine.run.layout import RunDirectory, read_json, write_json
@@ -144,7 +144,7 @@ def ensure_dispatcher() -> None:
             return
     with (host_directory() / "dispatcher.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", DISPATCHER],
+            module_command(DISPATCHER),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

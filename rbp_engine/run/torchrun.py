@@ -3,9 +3,9 @@
 Its exit code says nothing of how the run ended, and in this process it would take over signals and load torch.
 """
 
-import sys
 from pathlib import Path
 
+from rbp_engine.run.environment import module_command
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.resources import Resources
 
@@ -28,7 +28,7 @@ def torchrun_command(run: RunDirectory, resources: Resources, worker: str) -> li
         "--redirects": "3",
     }
     options = [word for pair in words.items() for word in pair]
-    return [sys.executable, "-P", "-m", "torch.distributed.run", *options, "-m", worker, str(run.path.resolve())]
+    return module_command("torch.distributed.run", *options, "-m", worker, str(run.path.resolve()))
 
 
 def torchrun_environment(run: RunDirectory, attempt: int, node: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ every layer shuffled in time (its Table 2), which a rate code survives.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -104,7 +105,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--device", default="auto")
     settings = vars(parser.parse_args(words))
     try:
-        results = evaluate_run(RunDirectory(settings.pop("run").resolve()), **settings)
+        # A network of the user's own may print.
+        with contextlib.redirect_stdout(sys.stderr):
+            results = evaluate_run(RunDirectory(settings.pop("run").resolve()), **settings)
     except Exception as error:
         sys.stdout.write(json.dumps({"problem": str(error) or type(error).__name__}) + "\n")
         return 1

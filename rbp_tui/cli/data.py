@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.run.environment import module_command
 from rbp_tui.cli.output import Json, console, fail, print_json, say
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def fetch(
     if presence(name).found:
         say(f"{name} is here already: {presence(name).path or CATALOG[name].origin}")
         return
-    command = [sys.executable, "-m", "rbp_engine.data.fetch", name, str(cache_directory() / "data")]
+    command = module_command("rbp_engine.data.fetch", name, str(cache_directory() / "data"))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
@@ -102,8 +102,8 @@ def convert(
     options = {"frames-by": data.frames_by, "split": data.split, "resize": data.resize, "size": data.size or 48}
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     places = [str(require(data.name).path), str(cache_directory() / "events"), str(loaded.preset.method.timesteps)]
-    command = [sys.executable, "-m", "rbp_engine.data.events.convert", *places, *words]
-    command += ["--orientation", data.orientation]
+    words += ["--orientation", data.orientation]
+    command = module_command("rbp_engine.data.events.convert", *places, *words)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     answer = json.loads(done.stdout) if done.stdout else {"problem": "the conversion was ended"}
     if done.returncode:
@@ -169,7 +169,7 @@ def _unknown(name: str) -> str:
 
 def _check_in_engine(names: list[str]) -> dict[str, list[str]]:
     """The problems of each data set, found in a process of its own: reading some loads scikit-learn."""
-    command = [sys.executable, "-m", "rbp_engine.data.check", *names]
+    command = module_command("rbp_engine.data.check", *names)
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     if answer.returncode != 0:
         raise typer.Exit(fail("the check itself failed, for the reason above; rbp doctor looks further", 1))

@@ -1,8 +1,8 @@
 """`rbp eval`: the paper's checks on the weights of a run."""
 
 import json
+import os
 import subprocess
-import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -38,14 +38,21 @@ def evaluate(
 ) -> None:
     """Evaluate the weights of a run on the test set: at every t up to T, at other T, or shuffled in time."""
     from rbp_engine.machine import runs_directory
+    from rbp_engine.run.environment import module_command, worker_defaults
     from rbp_engine.run.store import find_run
 
     directory = find_run(runs_directory(runs_dir), run)
-    command = [sys.executable, "-m", "rbp_engine.train.evaluation", str(directory.path), "--weights", weights.value]
-    command += ["--device", device, *(["--shuffle-time"] if shuffle_time else [])]
+    words = [str(directory.path), "--weights", weights.value, "--device", device]
+    words += ["--shuffle-time"] if shuffle_time else []
     if timesteps:
-        command += ["--timesteps", *(str(steps) for steps in _numbers(timesteps))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        words += ["--timesteps", *(str(steps) for steps in _numbers(timesteps))]
+    done = subprocess.run(
+        module_command("rbp_engine.train.evaluation", *words),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=worker_defaults() | os.environ,
+    )
     answer: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"problem": "the evaluation was ended"}
     if done.returncode:
         raise typer.Exit(fail(answer["problem"], 1))

@@ -24,9 +24,10 @@ def rbp(tmp_path: Path) -> Rbp:
         "COLUMNS": "80",
     }
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", "data", *words]
-        return subprocess.run(command, cwd=tmp_path, env=inherited | here, capture_output=True, text=True, check=False)
+        environment = inherited | here | more
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     return run
 
@@ -107,11 +108,17 @@ def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path) -> None:
 
 
 def test_a_check_that_cannot_be_made_says_why(rbp: Rbp, tmp_path: Path) -> None:
-    (tmp_path / "sklearn").mkdir()
-    (tmp_path / "sklearn" / "__init__.py").write_text("raise ImportError('another scikit-learn')")
-    done = rbp("check", "digits")
+    other = tmp_path / "other" / "sklearn"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("raise ImportError('another scikit-learn')")
+    done = rbp("check", "digits", PYTHONPATH=str(other.parent))
     assert (done.returncode, done.stdout) == (1, "")
     assert "another scikit-learn" in done.stderr and "the check itself failed" in done.stderr
+
+
+def test_a_file_of_the_working_directory_stands_in_for_no_module(rbp: Rbp, tmp_path: Path) -> None:
+    (tmp_path / "sklearn.py").write_text("raise ImportError('another scikit-learn')")
+    assert rbp("check", "digits").returncode == 0
 
 
 def test_the_front_end_loads_neither_torch_nor_sklearn(tmp_path: Path) -> None:

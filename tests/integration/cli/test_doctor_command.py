@@ -84,9 +84,10 @@ def test_notes_do_not_fail(rbp: Rbp, tmp_path: Path) -> None:
 def test_what_keeps_it_from_training_gives_exit_code_1(rbp: Rbp, tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "machine.toml").write_text("run = '/r'\n")
-    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.13: cannot open shared object file')\n")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "torch.py").write_text("raise OSError('libcudart.so.13: cannot open shared object file')\n")
     (tmp_path / "file").write_text("")
-    done = rbp("--json", "--runs-dir", "file/runs")
+    done = rbp("--json", "--runs-dir", "file/runs", PYTHONPATH=str(tmp_path / "broken"))
     findings = by_name(done)
     assert done.returncode == 1
     assert {name for name in NAMES if findings[name]["status"] == "problem"} == {"torch", "machine.toml", "runs"}
