@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbp_engine.data.protocol import EvaluationSource
@@ -24,6 +23,7 @@ from rbp_engine.spiking.sequence import SequenceTensor, ShuffledTensor
 from rbp_engine.train import checkpoint
 from rbp_engine.train.assembly import build_feed, build_model
 from rbp_engine.train.device import choose_device
+from rbp_engine.train.scores import Scores
 
 
 def evaluate_run(
@@ -66,24 +66,22 @@ def evaluate_by_step(
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
     """Loss, top-1 and top-5 over all samples, and top-1 after each timestep; `shuffle` draws orders of time."""
-    sums, by_step, samples = torch.zeros(3, dtype=torch.float64), torch.zeros(timesteps, dtype=torch.float64), 0
+    scores, right = Scores(), torch.zeros(timesteps, dtype=torch.float64)
     for images, labels in batches:
         carrier = _shuffled(shuffle) if shuffle else SequenceTensor
         logits = predict(model, lowered(images, precision), timesteps, carrier)
-        steps = torch.arange(1, timesteps + 1, device=logits.device).view(-1, 1, 1)
-        means = logits.cumsum(0) / steps
-        hits = means[-1].topk(min(5, means.shape[-1]), dim=1).indices == labels.unsqueeze(1)
-        loss = F.cross_entropy(means[-1], labels, reduction="sum")
-        sums += torch.stack([loss, hits[:, 0].sum(), hits.sum()]).double().cpu()
-        by_step += (means.argmax(-1) == labels).sum(1).double().cpu()
-        samples += len(labels)
-    loss_sum, top1, top5 = (sums / samples).tolist()
+        means = logits.cumsum(0) / torch.arange(1, timesteps + 1, device=logits.device).view(-1, 1, 1)
+        scores.add(means[-1], labels)
+        right = right.to(labels.device) + (means.argmax(-1) == labels).sum(1)
+    if not scores.samples:
+        raise ValueError("there are no images to evaluate on")
+    loss, top1, top5 = (total / scores.samples for total in scores.sums())
     return {
         "top1": top1,
         "top5": top5,
-        "loss": loss_sum,
-        "samples": samples,
-        "top1_by_step": (by_step / samples).tolist(),
+        "loss": loss,
+        "samples": scores.samples,
+        "top1_by_step": (right / scores.samples).tolist(),
     }
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from rbp_engine.data.protocol import EvaluationSource, TrainingSource
@@ -13,6 +12,7 @@ from rbp_engine.train.checkpoint import Checkpoint, Progress, load_weights
 from rbp_engine.train.checkpointer import Checkpointer
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.recorder import Recorder
+from rbp_engine.train.scores import Scores
 from rbp_engine.train.signals import ENDS, StopFlag
 from rbp_engine.train.step import OptimizerStep
 
@@ -91,21 +91,15 @@ def evaluate(
     Each rank evaluates its share, with the running statistics of rank 0; all return the same.
     """
     recorder.ranks.share_buffers(model)
-    sums: torch.Tensor | None = None
-    samples, left = 0, False
+    scores, left = Scores(), False
     for images, labels in batches:
         if stop is not None and stop.level:
             left = True
             break
-        logits = method.predict(model, images).mean(0)
-        hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        batch = torch.stack([loss.double(), hits[:, 0].sum().double(), hits.sum().double()])
-        sums = batch if sums is None else sums + batch
-        samples += len(labels)
+        scores.add(method.predict(model, images).mean(0), labels)
         recorder.alive()
-    own = [0.0, 0.0, 0.0] if sums is None else sums.tolist()
-    loss_sum, top1, top5, count, ranks_left = recorder.ranks.gather([*own, samples, left]).sum(0).tolist()
+    own = [*scores.sums(), scores.samples, left]
+    loss_sum, top1, top5, count, ranks_left = recorder.ranks.gather(own).sum(0).tolist()
     if ranks_left:
         return None
     if not count:
