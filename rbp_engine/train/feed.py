@@ -45,6 +45,7 @@ def open_feed(
         "world_size": world_size,
     }
     shared = batches | {"seed": seed, "held_out": held_out}
+    frames = shared | {"flip": data.flip, "roll": data.roll, "drop_last": data.drop_last}
     if data.name == "imagenet":
         # torchvision takes seconds to import, and only this needs it.
         from rbp_engine.data.imagenet import imagenet
@@ -69,14 +70,11 @@ def open_feed(
             resize=data.resize,
             size=data.size or 48,
             orientation=data.orientation,
-            flip=data.flip,
-            roll=data.roll,
-            drop_last=data.drop_last,
-            **shared,
+            **frames,
         )
     if data.name == "fake" and data.args.get("frames"):
         sizes = {name: value for name, value in data.args.items() if name != "frames"}
-        return fake_frames(timesteps=timesteps, seed=seed, **batches, **sizes)
+        return fake_frames(timesteps=timesteps, **frames, **sizes)
     return _images_in_memory(data, _splits(data, own_code), **shared)
 
 

@@ -20,10 +20,6 @@ CLASSES: Final = 10
 def open_events(
     *,
     name: EventSet,
-    seed: int,
-    held_out: float,
-    device: torch.device,
-    batch_size: int,
     timesteps: int,
     root: Path | None = None,
     cache: Path | None = None,
@@ -33,17 +29,13 @@ def open_events(
     size: int = 48,
     orientation: Orientation = "canonical",
     layout: int = 0,
-    flip: bool = False,
-    roll: int = 0,
-    drop_last: bool = False,
     progress: Progress | None = None,
-    rank: int = 0,
-    world_size: int = 1,
+    **batches: Any,
 ) -> Feed:
-    """The batches [T, B, C, H, W] of a run with `timesteps` T; `held_out` is the share of training samples to judge by.
+    """The `batches` [T, B, C, H, W] of a run with `timesteps` T, see `event_feed`.
 
-    `root`, `cache` and what follows to `layout` are for cifar10_dvs alone: it is converted where the cache is not there
-    yet, which takes minutes, and of several processes one converts and the others wait. Raises EventDataError and
+    `root`, `cache` and what follows to `progress` are for cifar10_dvs alone: it is converted where the cache is not
+    there yet, which takes minutes, and of several processes one converts and the others wait. Raises EventDataError and
     OSError for its files, ValueError for a setting that does not fit.
     """
     if name == "cifar10_dvs":
@@ -67,23 +59,35 @@ def open_events(
     else:
         train, test = _in_memory(name, timesteps)
         record = _record({"name": name, "synthetic": True, "timesteps": timesteps, "sha256": content_hash(train, test)})
-    kept, judged = np.arange(len(train)), np.arange(len(test))
+    return event_feed(train, test, CLASSES, record, **batches)
+
+
+def event_feed(
+    train: Samples,
+    test: Samples,
+    classes: int,
+    record: dict[str, str],
+    *,
+    device: torch.device,
+    batch_size: int,
+    seed: int,
+    held_out: float = 0.0,
+    flip: bool = False,
+    roll: int = 0,
+    drop_last: bool = False,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Feed:
+    """Batches of samples in memory or on disk; `held_out` is the share of the training samples to judge by."""
     batches: dict[str, Any] = {"device": device, "batch_size": batch_size, "rank": rank, "world_size": world_size}
+    kept, judged = np.arange(len(train)), np.arange(len(test))
     test_source = EventEvaluation(test, judged, **batches)
     validation = test_source
     if held_out:
         kept, held = stratified_indices(train.labels, held_out)
         validation = EventEvaluation(train, held, split="held-out", **batches)
-    source = EventTraining(
-        train,
-        kept,
-        seed=seed,
-        flip=flip,
-        roll=roll,
-        drop_last=drop_last,
-        **batches,
-    )
-    return Feed(source, validation, test_source, CLASSES, int(train.counts.shape[2]), record)
+    source = EventTraining(train, kept, seed=seed, flip=flip, roll=roll, drop_last=drop_last, **batches)
+    return Feed(source, validation, test_source, classes, int(train.counts.shape[2]), record)
 
 
 def _in_memory(name: EventSet, timesteps: int) -> tuple[Samples, Samples]:

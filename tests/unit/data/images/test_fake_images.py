@@ -17,7 +17,9 @@ def test_images_have_the_shape_asked_for_and_are_a_function_of_the_seed() -> Non
 
 
 def test_frames_have_time_first_and_an_epoch_holds_each_once() -> None:
-    feed = fake_frames(timesteps=4, shape=(2, 6, 5), classes=3, train_size=10, test_size=7, batch_size=4, device=CPU)
+    feed = fake_frames(
+        timesteps=4, shape=(2, 6, 5), classes=3, train_size=10, test_size=7, batch_size=4, device=CPU, seed=0
+    )
     sizes = [tuple(frames.shape) for frames, _ in feed.train.epoch(0)]
     assert sizes == [(4, 4, 2, 6, 5), (4, 4, 2, 6, 5), (4, 2, 2, 6, 5)] and len(feed.train) == 3
     assert (feed.classes, feed.channels) == (3, 2)
@@ -26,3 +28,15 @@ def test_frames_have_time_first_and_an_epoch_holds_each_once() -> None:
     assert torch.equal(epochs[0].flatten().sort().values, epochs[1].flatten().sort().values)
     assert torch.equal(torch.cat([frames for frames, _ in feed.train.epoch(0, 1)], 1), epochs[0][:, 4:])
     assert [len(labels) for _, labels in feed.test] == [4, 3]
+
+
+def test_frames_are_held_out_and_mirrored_as_those_of_event_data_are() -> None:
+    settings = {"timesteps": 2, "shape": (2, 6, 5), "classes": 2, "train_size": 20, "batch_size": 20, "device": CPU}
+    plain, held = fake_frames(**settings, seed=0), fake_frames(**settings, seed=0, held_out=0.25, flip=True)
+    assert [len(labels) for _, labels in held.validation] == [5] and held.validation is not held.test
+    assert [len(labels) for _, labels in held.train.epoch(0)] == [15]
+    mirrored = fake_frames(**settings, seed=0, flip=True)
+    [(one, _)], [(other, _)] = plain.train.epoch(0), mirrored.train.epoch(0)
+    same = (one == other).flatten(2).all(-1).all(0)
+    assert 0 < int(same.sum()) < 20
+    assert torch.equal(other[:, ~same], one[:, ~same].flip(-1))
