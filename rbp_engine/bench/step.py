@@ -94,7 +94,7 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
     small.step(first_images(small.images, 2), small.labels[:2])
     del small
     side = Side(run, preset, name, device)
-    # The optimizer's momenta are part of what training takes.
+    # Momenta are part of what training takes, whenever they are made.
     base = memory.reset_peak(device) - side.trial.optimizer_bytes()
     yield {"device": describe_device(device), "base": base}
     for line in sys.stdin:

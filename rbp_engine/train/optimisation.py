@@ -23,17 +23,22 @@ def create_optimizer(
     groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if name == "sgd":
-        sgd = torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
-        if momentum:
-            # torch makes them in the first step, and leaves them uninitialised where that step is skipped.
-            for parameter in model.parameters():
-                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        return sgd
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
     if name == "adam":
         return torch.optim.Adam(groups, lr=lr, fused=True)
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, fused=True)
     raise ValueError(f"unknown optimizer {name!r}: one of sgd, adam, adamw")
+
+
+def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
+    """Have SGD's momenta begin at 0 now, which changes no step.
+
+    torch makes them in the first step, and leaves them uninitialised where that one is skipped, as fp16's may be.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
 def learning_rate(epoch: int, *, lr: float, epochs: int, schedule: str, warmup_epochs: int = 0) -> float:

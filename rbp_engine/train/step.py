@@ -10,6 +10,7 @@ from rbp_engine.methods import Method, StepOutput
 from rbp_engine.methods.protocol import gradients_stay_local
 from rbp_engine.train.distributed import Ranks
 from rbp_engine.train.finite import FiniteGuard
+from rbp_engine.train.optimisation import begin_momenta
 
 
 class OptimizerStep:
@@ -38,6 +39,8 @@ class OptimizerStep:
         self.accumulate = accumulate
         self.clip_norm = clip_norm
         self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type, enabled=method.precision == "fp16")
+        if self.scaler.is_enabled():
+            begin_momenta(optimizer)
         self.guard = FiniteGuard(model, optimizer)
         self._parallel = ranks.parallel(model)
 
