@@ -15,9 +15,12 @@ class FiniteGuard:
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
         self._parameters = list(model.parameters())
-        # And the counts of batches that go with them.
-        self._statistics = [b for b in model.buffers() if b.is_floating_point() or b.numel() == 1]
-        self._kept: Tensor | None = None
+        # Running statistics, and the counts of batches that go with them: by type, so that joining converts nothing.
+        self._statistics: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in model.buffers():
+            if buffer.is_floating_point() or buffer.numel() == 1:
+                self._statistics.setdefault(buffer.dtype, []).append(buffer)
+        self._kept: dict[torch.dtype, Tensor] = {}
         self._skipped = torch.zeros((), device=self._parameters[0].device)
         self._nan = torch.full_like(self._skipped, float("nan"))
         # Fused optimizers look at a flag on the device by themselves; for the others it has to be fetched.
@@ -44,14 +47,14 @@ class FiniteGuard:
         return torch.where(skip, self._nan, loss)
 
     def _keep_statistics(self, skip: Tensor) -> None:
-        if self._statistics:
-            statistics = torch.cat([statistic.flatten() for statistic in self._statistics])
-            self._kept = statistics if self._kept is None else torch.where(skip, self._kept, statistics)
+        for dtype, statistics in self._statistics.items():
+            joined = torch.cat([statistic.flatten() for statistic in statistics])
+            self._kept[dtype] = torch.where(skip, self._kept[dtype], joined) if dtype in self._kept else joined
 
     def restore_statistics(self) -> None:
         """Give the model the running statistics of the last finite step: those of the others have seen it go wrong."""
-        if self._kept is None:
-            return
-        sizes = [statistic.numel() for statistic in self._statistics]
-        for statistic, kept in zip(self._statistics, self._kept.split(sizes), strict=True):
-            statistic.copy_(kept.view_as(statistic))
+        for dtype, kept in self._kept.items():
+            statistics = self._statistics[dtype]
+            parts = kept.split([statistic.numel() for statistic in statistics])
+            for statistic, part in zip(statistics, parts, strict=True):
+                statistic.copy_(part.view_as(statistic))
