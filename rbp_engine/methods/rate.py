@@ -84,9 +84,9 @@ class RateS(RateMethod):
 def _batches_uncounted(model: nn.Module) -> Iterator[None]:
     """The rate pass is no further batch: batch norm modules count the T steps before it and not this one."""
     counters = [buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")]
-    before = [counter.clone() for counter in counters]
+    before = torch._foreach_add(counters, 0) if counters else ()
     try:
         yield
     finally:
-        for counter, count in zip(counters, before, strict=True):
-            counter.copy_(count)
+        if counters:
+            torch._foreach_copy_(counters, before)
