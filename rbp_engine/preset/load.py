@@ -116,6 +116,8 @@ def read_resolved(path: Path) -> "Preset":
 
     Raises `PresetError`; `extends` is refused.
     """
+    if path.exists() and not path.is_file():  # a named pipe would be waited for
+        raise PresetError(shown(path), [Problem("", "is no file")])
     document = _read(path)
     if "extends" in document.values:
         line = document.lines.get(("extends",))
