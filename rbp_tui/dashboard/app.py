@@ -21,7 +21,7 @@ from textual.screen import Screen
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import control, queue
-from rbp_engine.run.annotations import change_tags, read_annotations, set_note
+from rbp_engine.run.annotations import change_tags, read_annotations, set_note, tag_words
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord, run_names
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
@@ -285,17 +285,18 @@ class Dashboard(App[None]):
         self.notify(f"{run_id} is the baseline" if self.baseline else "no baseline", markup=False)
 
     def edit_tags(self, run: RunDirectory) -> None:
-        """Ask for the tags of a run: words that are left out are taken away."""
+        """Ask for the tags of a run, as `TagWords.change` understands them."""
         record = self.record_of(run.id)
         had = () if record is None else read_annotations(run).tags(record.summary)
 
         def answered(words: str | None) -> None:
             if words is not None:
-                tags = words.split()
-                added, removed = set(tags) - set(had), set(had) - set(tags)
-                self._act(f"tags: {' '.join(tags) or 'none'}", lambda: change_tags(run, sorted(added), removed))
+                added, removed = tag_words(words.split()).change(had)
+                tags = [*(tag for tag in had if tag not in removed), *added]
+                self._act(f"tags: {' '.join(tags) or 'none'}", lambda: change_tags(run, added, removed))
 
-        self.push_screen(Ask(f"Tags of {run.id}; a word that is left out goes", " ".join(had)), answered)
+        question = f"Tags of {run.id}; a word that is left out goes, or +word adds and -word takes away"
+        self.push_screen(Ask(question, " ".join(had)), answered)
 
     def edit_note(self, run: RunDirectory) -> None:
         """Ask for the note on a run."""
@@ -312,9 +313,9 @@ class Dashboard(App[None]):
         try:
             action()
         except UserError as error:
-            self.call_from_thread(self.notify, str(error), severity="error", timeout=8)
+            self.call_from_thread(self.notify, str(error), severity="error", timeout=8, markup=False)
         else:
-            self.call_from_thread(self.notify, done)
+            self.call_from_thread(self.notify, done, markup=False)
 
 
 def _has_runs(runs: Path) -> bool:

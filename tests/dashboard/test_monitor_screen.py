@@ -362,17 +362,17 @@ async def test_tags_and_a_note_are_written_beside_the_run(dashboard, show, until
         assert dashboard.screen.query_one(Input).value == "old"
         dashboard.screen.query_one(Input).value = "paper good"
         await pilot.press("enter")
-        await until(pilot, lambda: record(run).tags == ("good", "paper"))
+        await until(pilot, lambda: record(run).tags == ("paper", "good"))
         await pilot.press("a")
         await until(pilot, lambda: dashboard.screen.query(TextArea))
         await pilot.press(*"first", "enter", *"cutout", "ctrl+s")
         await until(pilot, lambda: read_annotations(run).note == "first\ncutout")
         card = dashboard.screen.query_one("#card", TextPanel)
-        await until(pilot, lambda: "good paper" in card.query_one(Line).said.plain)
+        await until(pilot, lambda: "paper good" in card.query_one(Line).said.plain)
         await pilot.press("t")
         await pilot.press("escape")
         await pilot.pause()
-    assert record(run).tags == ("good", "paper")
+    assert record(run).tags == ("paper", "good")
 
 
 async def test_export_writes_the_screen_and_the_curves_where_rbp_was_started(
