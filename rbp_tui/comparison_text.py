@@ -20,11 +20,11 @@ COLUMNS = (
     ("Δ last", 13),
     ("Δ best", 13),
     ("pairs", 5),
-    ("s/epoch", 8),
+    ("s/epoch", 7),
     ("samples/s", 9),
     ("peak", 8),
 )
-WIDE = ("Δ best", "pairs")
+WIDE = ("Δ best",)
 WIDE_FROM = 100
 INDENT = 4
 
