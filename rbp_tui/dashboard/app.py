@@ -25,7 +25,7 @@ from rbp_engine.run.annotations import change_tags, read_annotations, set_note, 
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord, run_names
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
-from rbp_tui.dashboard.keys import keys_file, read_keys
+from rbp_tui.dashboard.keys import key_name, keys_file, read_keys
 from rbp_tui.dashboard.launching import start_and_reap
 from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reader import RunsReader, Sight
@@ -55,13 +55,13 @@ class Dashboard(App[None]):
         "system": SystemScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "show('presets')", "Presets", id="screen.presets", show=False),
-        Binding("2", "show('runs')", "Runs", id="screen.runs", show=False),
-        Binding("3", "show('monitor')", "Monitor", id="screen.monitor", show=False),
-        Binding("4", "show('compare')", "Compare", id="screen.compare", show=False),
-        Binding("5", "show('system')", "System", id="screen.system", show=False),
-        Binding("question_mark", "help", "help", id="help", key_display="?"),
-        Binding("q", "leave", "leave", id="leave"),
+        Binding("1", "show('presets')", "show presets", id="screen.presets", show=False),
+        Binding("2", "show('runs')", "show runs", id="screen.runs", show=False),
+        Binding("3", "show('monitor')", "show monitor", id="screen.monitor", show=False),
+        Binding("4", "show('compare')", "show compare", id="screen.compare", show=False),
+        Binding("5", "show('system')", "show system", id="screen.system", show=False),
+        Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="list the keys of this screen"),
+        Binding("q", "leave", "leave", id="leave", tooltip="leave the dashboard; runs go on"),
     ]
 
     def __init__(self, runs: Path) -> None:
@@ -223,13 +223,12 @@ class Dashboard(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
-        for key, active in screen.active_bindings.items():
-            if active.enabled and active.binding.id and active.binding.description:
-                act = partial(self.run_action, active.binding.action, active.node)
-                name = active.binding.description
-                yield SystemCommand(name[0].upper() + name[1:], f"The same as {key}", act)
-        for number, mode in enumerate(self.MODES, start=1):
-            yield SystemCommand(f"Show {mode}", f"The same as {number}", lambda mode=mode: self.action_show(mode))
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if active.enabled and binding.id and binding.description:
+                act = partial(self.run_action, binding.action, active.node)
+                name = binding.tooltip or binding.description
+                yield SystemCommand(name[0].upper() + name[1:], f"key {key_name(self, binding)}", act)
         for record in reversed(self.records):
             run_id, status = record.run.id, record.verdict.status
             # There may be thousands: they are found by their names, and not all listed before anything is typed.
