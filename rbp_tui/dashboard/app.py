@@ -25,7 +25,7 @@ from rbp_engine.run.annotations import change_tags, read_annotations, set_note, 
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord, run_names
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
-from rbp_tui.dashboard.keys import key_name, keys_file, read_keys
+from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
 from rbp_tui.dashboard.launching import start_and_reap
 from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reader import RunsReader, Sight
@@ -227,7 +227,7 @@ class Dashboard(App[None]):
             binding = active.binding
             if active.enabled and binding.id and binding.description:
                 act = partial(self.run_action, binding.action, active.node)
-                name = binding.tooltip or binding.description
+                name = key_meaning(binding)
                 yield SystemCommand(name[0].upper() + name[1:], f"key {key_name(self, binding)}", act)
         for record in reversed(self.records):
             run_id, status = record.run.id, record.verdict.status

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from rbp_tui.dashboard.keys import key_name, keys_file
+from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file
 
 
 class Confirm(ModalScreen[bool]):
@@ -84,7 +84,7 @@ class Help(ModalScreen[None]):
             self.about.active_bindings.values(), key=lambda active: (not active.binding.id, not active.binding.show)
         )
         keys = dict.fromkeys(
-            (key_name(self.app, one.binding), one.binding.tooltip or one.binding.description, one.binding.id or "")
+            (key_name(self.app, one.binding), key_meaning(one.binding), one.binding.id or "")
             for one in active
             if one.binding.description and not one.binding.system
         )

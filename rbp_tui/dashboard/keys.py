@@ -29,6 +29,11 @@ def key_name(app: App[Any], binding: Binding) -> str:
     return "Enter" if shown == "⏎" else shown
 
 
+def key_meaning(binding: Binding) -> str:
+    """What a key does: in a sentence where the footer has only a word for it. Textual's own have long ones."""
+    return binding.tooltip if binding.id and binding.tooltip else binding.description
+
+
 def keys_file() -> Path:
     """Where the user's keys stand, or would stand."""
     return configuration_directory() / "dashboard.toml"
