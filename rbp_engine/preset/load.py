@@ -116,7 +116,8 @@ def read_resolved(path: Path) -> "Preset":
 
     Raises `PresetError`; `extends` is refused.
     """
-    if path.exists() and not path.is_file():  # a named pipe would be waited for
+    # A named pipe would be waited for. Not by the methods of Path: they raise where one may not look.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
         raise PresetError(shown(path), [Problem("", "is no file")])
     document = _read(path)
     if "extends" in document.values:

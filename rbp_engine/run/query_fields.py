@@ -2,6 +2,7 @@
 
 import functools
 import operator
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -217,7 +218,8 @@ def _changed(path: Path) -> int:
 # A list asks about every run again and again while it is on the screen; the files behind do not change.
 @functools.lru_cache(maxsize=8192)
 def _preset_values(path: Path, _changed_at: int) -> dict[str, Any]:
-    document = read_document(path) if path.is_file() else None  # a named pipe would be waited for
+    # A named pipe would be waited for. Not by the method of Path: it raises where one may not look.
+    document = read_document(path) if os.path.isfile(path) else None  # noqa: PTH113
     return document.values if isinstance(document, Document) else {}
 
 
