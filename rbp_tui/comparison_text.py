@@ -12,7 +12,7 @@ from rbp_engine.report.names import one_line, value_text
 from rbp_engine.report.spread import Spread
 from rbp_tui import format as fmt
 
-# Heading and width of the numbers; what fits 80 columns, and what comes with more room.
+# Heading and width of the numbers; what fits 80 columns less the edges of a screen, and what comes with more room.
 COLUMNS = (
     ("n", 2),
     ("last %", 13),
@@ -20,11 +20,11 @@ COLUMNS = (
     ("Δ last", 13),
     ("Δ best", 13),
     ("pairs", 5),
-    ("s/epoch", 8),
+    ("s/epoch", 7),
     ("samples/s", 9),
     ("peak", 8),
 )
-WIDE = ("Δ best", "pairs")
+WIDE = ("Δ best",)
 WIDE_FROM = 100
 INDENT = 4
 
@@ -58,10 +58,11 @@ def comparison_text(comparison: Comparison, width: int, colours: Sequence[str] =
     )
     beside = longest + taken <= width
     margin = longest if beside else min(INDENT, max(0, width - taken))
-    headings = Text(" " * margin + _padded([heading for heading, _ in columns], columns), style="dim")
+    gap = " " if margin else ""  # before the first column; where nothing stands there, it needs none
+    headings = Text(" " * margin + gap + _padded([heading for heading, _ in columns], columns), style="dim")
     groups = []
     for number, (sign, group) in enumerate(zip(signs, comparison.groups, strict=True)):
-        numbers = _padded(group_numbers(group, wide=width >= WIDE_FROM), columns)
+        numbers = gap + _padded(group_numbers(group, wide=width >= WIDE_FROM), columns)
         title, *more = wrap(group.title, max(1, width - len(sign) - 1)) or [""]
         text = Text.assemble(
             (sign, colours[number] if number < len(colours) else ""), " ", (title, "bold" if group.is_baseline else "")
@@ -128,7 +129,7 @@ def _group_plain(group: Group) -> dict[str, Any]:
 
 
 def _padded(words: Sequence[str], columns: Sequence[tuple[str, int]]) -> str:
-    return "".join(f" {word.rjust(length)}" for word, (_, length) in zip(words, columns, strict=True))
+    return " ".join(word.rjust(length) for word, (_, length) in zip(words, columns, strict=True))
 
 
 def spread_text(values: Spread | None, *, signed: bool = False) -> str:

@@ -116,6 +116,9 @@ def read_resolved(path: Path) -> "Preset":
 
     Raises `PresetError`; `extends` is refused.
     """
+    # A named pipe would be waited for. Not by the methods of Path: they raise where one may not look.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise PresetError(shown(path), [Problem("", "is no file")])
     document = _read(path)
     if "extends" in document.values:
         line = document.lines.get(("extends",))

@@ -9,6 +9,7 @@ from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.summary import Summary
 
 LONGEST_TAG = 60
+SIGNS = ("", "+", "-")  # no tag begins with one of these, an empty one is none
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,33 @@ def read_annotations(run: RunDirectory) -> Annotations:
     )
 
 
+@dataclass(frozen=True)
+class TagWords:
+    """What is typed to change tags: `+word` is to be added, `-word` taken away; the others are `plain`."""
+
+    plain: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def change(self, had: Iterable[str]) -> tuple[list[str], list[str]]:
+        """The tags to add and to remove where `had` was given to be changed: a word that is left out goes.
+
+        Where nothing but words with a sign is given, the others stay.
+        """
+        before = list(had)
+        kept = before if not self.plain and (self.added or self.removed) else self.plain
+        wanted = [tag for tag in dict.fromkeys([*kept, *self.added]) if tag not in self.removed]
+        return [tag for tag in wanted if tag not in before], [tag for tag in before if tag not in wanted]
+
+
+def tag_words(words: Iterable[str]) -> TagWords:
+    """Words by their sign."""
+    said = list(words)
+    plain = tuple(word for word in said if word[:1] not in ("+", "-"))
+    added, removed = (tuple(word[1:] for word in said if word[:1] == sign) for sign in "+-")
+    return TagWords(plain, added, removed)
+
+
 def change_tags(run: RunDirectory, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Annotations:
     """Add and remove tags; to remove one that the run does not have changes nothing.
 
@@ -41,8 +69,11 @@ def change_tags(run: RunDirectory, add: Iterable[str] = (), remove: Iterable[str
     """
     adding, removing = dict.fromkeys(add), dict.fromkeys(remove)
     for tag in adding:
-        if not tag or len(tag) > LONGEST_TAG or not tag.isprintable() or any(sign.isspace() for sign in tag):
-            raise RunError(f"{tag!r} cannot be a tag: use a word of at most {LONGEST_TAG} characters without spaces")
+        if tag[:1] in SIGNS or len(tag) > LONGEST_TAG or not tag.isprintable() or any(sign.isspace() for sign in tag):
+            raise RunError(
+                f"{tag!r} cannot be a tag: use a word of at most {LONGEST_TAG} characters without spaces, and without "
+                "a sign in front"
+            )
     if both := [tag for tag in adding if tag in removing]:
         raise RunError(f"{both[0]!r} is to be added and removed at once")
     old = read_annotations(run)

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -31,8 +32,8 @@ def request_stop(run: RunDirectory) -> None:
         raise RunError(f"cannot write {run.stop_request}: {error.strerror}") from error
 
 
-def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
-    """Ask a run to stop and wait until it has ended: one step, one checkpoint.
+def stop(run: RunDirectory, patience_s: float = 600.0, on_asked: Callable[[], None] = lambda: None) -> Verdict:
+    """Ask a run to stop, call `on_asked`, and wait until it has ended: one step, one checkpoint.
 
     If no step boundary comes within 30 s, one SIGTERM follows. Raises RunError if the run is not live, or has not
     ended within `patience_s`.
@@ -41,6 +42,7 @@ def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
     if not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
     request_stop(run)
+    on_asked()
     asked = time.monotonic()
     signalled = False
     verdict = judge(run)

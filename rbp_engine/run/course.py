@@ -15,6 +15,7 @@ from rbp_engine.run.events import (
     Probe,
     RunStart,
     System,
+    Validation,
     WarningRaised,
     superseded,
 )
@@ -72,7 +73,8 @@ class Probed:
 @dataclass(frozen=True)
 class Course:
     """A run as of a moment. `failure` is the first error of its newest attempt, over all ranks, by the clock; what a
-    rank says about others only counts where these have not spoken."""
+    rank says about others only counts where these have not spoken. `split` is what it is evaluated on, "test" or
+    "held-out"; empty before the first evaluation."""
 
     attempts: tuple[Attempt, ...] = ()
     alerts: tuple[Event, ...] = ()
@@ -80,6 +82,7 @@ class Course:
     failure: Event | None = None
     probes: tuple[Probed, ...] = ()
     processes: tuple[Process, ...] = ()
+    split: str = ""
 
     @property
     def attempt(self) -> Attempt | None:
@@ -97,6 +100,7 @@ class CourseBuilder:
         self._failure: Event | None = None
         self._probes: dict[str, deque[Event]] = {}
         self._processes: dict[int, Process] = {}
+        self._split = ""
 
     def add(self, events: Iterable[Event]) -> None:
         """Take in the next events."""
@@ -106,6 +110,8 @@ class CourseBuilder:
                 self._begin(event, body)
             elif isinstance(body, CheckpointSaved):
                 self._checkpoints.append(event)
+            elif isinstance(body, Validation):
+                self._split = body.split
             elif isinstance(body, Probe):
                 self._probes.setdefault(body.name, deque(maxlen=PROBED_KEPT)).append(event)
             elif isinstance(body, (WarningRaised, ErrorRaised)):
@@ -131,6 +137,7 @@ class CourseBuilder:
                 if kept
             ),
             processes=tuple(copy(self._processes[rank]) for rank in sorted(self._processes)),
+            split=self._split,
         )
 
     def _begin(self, event: Event, start: RunStart) -> None:

@@ -47,6 +47,7 @@ class Dispatcher:
 
     def look(self) -> None:
         """Look after every entry once, in their order."""
+        self._reap()
         # Who comes later does not overtake: what an earlier run waits for, no later one may take.
         waited_for: set[str] = set()
         for entry in entries():
@@ -54,7 +55,11 @@ class Dispatcher:
                 self._look_after(entry, waited_for)
             except (OSError, RunError) as error:
                 self._say(entry, f"trouble: {error}")
+
+    def _reap(self) -> None:
+        """Forget the processes that have ended, which would be zombies as long as this one lives."""
         self._hooks = [hook for hook in self._hooks if hook.poll() is None]
+        self._starters = {path: starter for path, starter in self._starters.items() if starter.poll() is None}
 
     def _look_after(self, entry: Entry, waited_for: set[str]) -> None:
         run = entry.run
@@ -83,8 +88,7 @@ class Dispatcher:
     def _start(self, entry: Entry, waited_for: set[str]) -> None:
         """Claim devices for a queued run and send a starter, unless one is under way."""
         keys = {device.key for device in entry.devices}
-        starter = self._starters.get(entry.path)
-        if (starter is not None and starter.poll() is None) or time.time() < entry.not_before:
+        if entry.path in self._starters or time.time() < entry.not_before:
             return
         if time.monotonic() - self._tried.get(entry.path, -START_AGAIN_S) < START_AGAIN_S:
             return

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from rbp_engine.run.json_fields import LARGEST, LATEST_T, fields_of
-from rbp_engine.run.layout import json_text
+from rbp_engine.run.layout import json_text, open_regular
 
 VERSION = 1
 READ_AT_ONCE = 2**17
@@ -294,7 +294,7 @@ class EventReader:
         """The next complete lines in READ_AT_ONCE bytes of the file; a line longer than LONGEST_LINE is passed over."""
         self.behind = False
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 size = file.seek(0, os.SEEK_END)
                 if size < self._offset:  # a torn line was cut off
                     self._offset, self._in_long_line = size, False
@@ -302,7 +302,7 @@ class EventReader:
                 chunk = file.read(READ_AT_ONCE)
                 if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
                     chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
-        except (FileNotFoundError, IsADirectoryError):
+        except FileNotFoundError:
             return []
         self.behind = self._offset + len(chunk) < size
         end = chunk.rfind(b"\n") + 1
@@ -353,7 +353,7 @@ def read_events(path: Path) -> list[Event]:
 def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
     """The events in the last bytes of a file, at most `size`; none where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return _events(file.read().split(b"\n"))
     except OSError:
@@ -362,11 +362,13 @@ def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
 
 def _mend(file: int) -> int:
     """Cut off a torn last line; the number of the next line."""
-    data = b""
+    lines = size = whole = 0
     os.lseek(file, 0, os.SEEK_SET)
     while chunk := os.read(file, READ_AT_ONCE):
-        data += chunk
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
+        lines += chunk.count(b"\n")
+        if end := chunk.rfind(b"\n") + 1:
+            whole = size + end
+        size += len(chunk)
+    if whole < size:
         os.ftruncate(file, whole)
-    return data.count(b"\n")
+    return lines

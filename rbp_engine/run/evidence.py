@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.run.events import ErrorRaised, Event, RunEnd, read_last_events
-from rbp_engine.run.layout import RunDirectory, read_json
+from rbp_engine.run.layout import RunDirectory, open_regular, read_json
 
 
 def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
@@ -143,7 +143,7 @@ def _log(run: RunDirectory, attempt: dict[str, Any]) -> str:
 
 def _tail(path: Path, start: int, size: int = 64 * 1024) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(start, file.seek(0, 2) - size))
             return file.read().decode(errors="replace")
     except OSError:

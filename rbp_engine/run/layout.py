@@ -1,14 +1,16 @@
 """Where everything of a run lies, how a run is named, and files that are there whole or not at all."""
 
+import errno
 import json
 import math
 import os
 import re
 import secrets
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rbp_engine.run.errors import RunError
 
@@ -164,10 +166,32 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_atomic(path, json_text(value, indent=1) + "\n")
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file of a run for reading, in bytes.
+
+    Raises FileNotFoundError where it is no regular file: a named pipe in its place would be waited for for ever. Other
+    OSErrors are those of `open`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "is no file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; empty if it is missing, unreadable or not an object."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        with open_regular(path) as file:
+            return read_object(file)
+    except OSError:
+        return {}
+
+
+def read_object(file: BinaryIO) -> dict[str, Any]:
+    """The object in an open file; empty if there is none. Raises OSError where it cannot be read."""
+    try:
+        value = json.loads(file.read())
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

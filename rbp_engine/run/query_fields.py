@@ -2,6 +2,7 @@
 
 import functools
 import operator
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from rbp_engine.preset.documents import Document, read_document
 from rbp_engine.preset.spelling import did_you_mean
 from rbp_engine.run import query_values as values
 from rbp_engine.run.layout import read_json
+from rbp_engine.run.resources import read_resources
 from rbp_engine.run.status import last_attempt
 from rbp_engine.run.summary import remaining_s
 
@@ -216,7 +218,8 @@ def _changed(path: Path) -> int:
 # A list asks about every run again and again while it is on the screen; the files behind do not change.
 @functools.lru_cache(maxsize=8192)
 def _preset_values(path: Path, _changed_at: int) -> dict[str, Any]:
-    document = read_document(path)
+    # A named pipe would be waited for. Not by the method of Path: it raises where one may not look.
+    document = read_document(path) if os.path.isfile(path) else None  # noqa: PTH113
     return document.values if isinstance(document, Document) else {}
 
 
@@ -236,6 +239,15 @@ def _host(record: "RunRecord") -> Any:
 @functools.lru_cache(maxsize=8192)
 def _host_of(run: "RunDirectory", _changed_at: int) -> Any:
     return last_attempt(run).get("host") or read_json(run.run_json).get("host")
+
+
+def _processes(record: "RunRecord") -> Any:
+    return _processes_of(record.run, _changed(record.run.run_json))
+
+
+@functools.lru_cache(maxsize=8192)
+def _processes_of(run: "RunDirectory", _changed_at: int) -> int:
+    return read_resources(run).world_size
 
 
 _FIELDS: dict[str, Field] = {
@@ -272,6 +284,8 @@ _FIELDS: dict[str, Field] = {
         Field("trained", "span", _of_summary("trained_s")),
         Field("speed", "number", _of_summary("samples_per_s")),
         Field("mem", "size", _of_summary("mem_peak")),
+        Field("processes", "number", _processes),
+        Field("precision", "text", _of_preset("train.precision")),
         Field("lr", "number", _of_preset(SHORT_NAMES["lr"])),
         Field("batch", "number", _of_preset(SHORT_NAMES["batch"])),
         Field("arch", "text", _of_preset(SHORT_NAMES["arch"])),

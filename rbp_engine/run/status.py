@@ -5,14 +5,16 @@ writes `killed`, the queue `queued`. `stopping`, `stalled` and `lost` are judged
 nowhere.
 """
 
+import os
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rbp_engine.run.description import attempts_in
 from rbp_engine.run.evidence import find_out
-from rbp_engine.run.layout import RunDirectory, read_json
+from rbp_engine.run.layout import RunDirectory, open_regular, read_object
 from rbp_engine.run.processes import is_alive_of
 from rbp_engine.run.summary import Summary, read_summary
 
@@ -81,7 +83,25 @@ def stall_patience_s(summary: Summary) -> float:
     return max(STALLED_AFTER_S, STALLED_AFTER_STEPS * (summary.step_ms or 0.0) / 1000.0)
 
 
+# Verdicts are asked for every second, and run.json may hold a megabyte of changes to the code: it is read when it is
+# another file. The file that is looked at is the one that is read, and so nothing newer is missed.
+_ATTEMPTS_KEPT = 4096
+_attempts: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
+
+
 def last_attempt(run: RunDirectory) -> dict[str, Any]:
     """The record of the newest attempt in `run.json`: attempt, pid, pid_started, host, t; empty if none started."""
-    attempts = attempts_in(read_json(run.run_json))
-    return attempts[-1] if attempts else {}
+    try:
+        with open_regular(run.run_json) as file:
+            found = os.fstat(file.fileno())
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+            known = _attempts.get(run.run_json)
+            if known is None or known[0] != stamp:
+                attempts = attempts_in(read_object(file))
+                known = (stamp, attempts[-1] if attempts else {})
+    except OSError:
+        return {}
+    if len(_attempts) >= _ATTEMPTS_KEPT:
+        _attempts.clear()
+    _attempts[run.run_json] = known
+    return dict(known[1])

@@ -8,7 +8,7 @@ from typing import Any
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.json_fields import LATEST_T, fields_of
-from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.layout import RunDirectory, open_regular, write_json
 
 
 @dataclass
@@ -71,7 +71,8 @@ def read_summary(run: RunDirectory) -> Summary | None:
 def load_summary(run: RunDirectory) -> Summary:
     """Raises RunError with what is the matter where there is none, or where it cannot be understood."""
     try:
-        value = json.loads(run.summary_json.read_bytes())
+        with open_regular(run.summary_json) as file:
+            value = json.loads(file.read())
     except OSError as error:
         raise RunError(f"cannot read summary.json: {error.strerror}") from error
     except (ValueError, RecursionError):

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, console, print_json, say
+from rbp_tui.cli.output import Json, console, plain, print_json, say
+from rbp_tui.cli.settings_command import SettingsCommand
 
 if TYPE_CHECKING:
     from rbp_engine.bench.cost import Cost
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example:  rbp cost cifar10-resnet18 T=6 method=bptt   ·   rbp cost mine.toml --json")(cost)
+    app.command(
+        cls=SettingsCommand,
+        epilog="Example:  rbp cost cifar10-resnet18 T=6 method=bptt   ·   rbp cost mine.toml --json",
+    )(cost)
 
 
 def cost(
@@ -53,16 +57,15 @@ def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
 
 def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) -> None:
     """The prediction on stdout, or on `stderr`; always there what would fit where it does not."""
-    from rich.markup import escape
     from rich.table import Table
 
     from rbp_tui.cost_text import cost_lines, cost_title, what_fits
 
     table = Table.grid(padding=(0, 2))
     for label, text in cost_lines(cost):
-        table.add_row(f"[dim]{label}[/]", escape(text))
+        table.add_row(f"[dim]{label}[/]", plain(text))
     out = console(stderr=stderr)
-    out.print(f"[bold]{escape(cost_title(loaded, cost))}[/]", highlight=False)
+    out.print(f"[bold]{plain(cost_title(loaded, cost))}[/]", highlight=False)
     out.print(table, highlight=False)
     if problem := what_fits(cost):
         say(f"[bold red]✗[/] {problem}")

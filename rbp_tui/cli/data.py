@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_engine.run.environment import module_command
-from rbp_tui.cli.output import Json, console, fail, print_json, say
+from rbp_tui.cli.output import Json, console, fail, plain, print_json, say
 
 if TYPE_CHECKING:
     from rbp_engine.data.catalog import DataSet, Presence
@@ -146,8 +146,6 @@ def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
 
 def _describe(data_set: "DataSet", here: "Presence") -> str:
     """Two lines: what it is; where it is, or what brings it."""
-    from rich.markup import escape
-
     from rbp_tui import format as fmt
 
     height, width = data_set.image_size
@@ -157,7 +155,7 @@ def _describe(data_set: "DataSet", here: "Presence") -> str:
         f"{height}×{width}×{data_set.channels}"
     )
     where = here.remedy or (data_set.origin if here.path is None else str(here.path))
-    return f"{what}\n[{'dim' if here.found else 'yellow'}]{escape(where)}[/]"
+    return f"{what}\n[{'dim' if here.found else 'yellow'}]{plain(where)}[/]"
 
 
 def _unknown(name: str) -> str:

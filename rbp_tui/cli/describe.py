@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rbp_tui import format as fmt
+from rbp_tui.cli.output import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, Any]) -> "RenderableType":
     """A table of what is known about a run; what is missing or damaged is said in its place."""
-    from rich.markup import escape
     from rich.table import Table
 
     from rbp_engine.run.description import attempts_in, faults_in
@@ -22,34 +22,32 @@ def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, A
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("run", f"[bold]{escape(run.id)}[/]")
+    table.add_row("run", f"[bold]{plain(run.id)}[/]")
     for name, text in _state(record):
         table.add_row(name, text)
-    table.add_row("folder", escape(str(run.path)))
+    table.add_row("folder", plain(str(run.path)))
     for name, text in _origin(identity):
-        table.add_row(name, escape(text))
+        table.add_row(name, plain(text))
     for attempt in attempts_in(identity):
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["t"])) if "t" in attempt else "–"
         text = f"{started} on {attempt.get('host')}, process {attempt.get('pid')}"
-        table.add_row(f"attempt {attempt.get('attempt')}", escape(text))
+        table.add_row(f"attempt {attempt.get('attempt')}", plain(text))
     for fault in faults_in(identity):
         text = f"{fault.get('status')}: {fault.get('reason')}; started again"
-        table.add_row(f"after attempt {fault.get('attempt')}", escape(text))
-    table.add_row("preset", escape(str(run.preset_toml)))
+        table.add_row(f"after attempt {fault.get('attempt')}", plain(text))
+    table.add_row("preset", plain(str(run.preset_toml)))
     return table
 
 
 def _state(record: "RunRecord") -> list[tuple[str, str]]:
-    from rich.markup import escape
-
     from rbp_tui.run_text import short_id, status_text
 
     summary, verdict = record.summary, record.verdict
-    reason = f"  {escape(verdict.reason)}" if verdict.reason else ""
+    reason = f"  {plain(verdict.reason)}" if verdict.reason else ""
     status = ("status", status_text(verdict.status) + reason)
     if not record.readable:
         return [status]
-    short = escape(short_id(summary))
+    short = plain(short_id(summary))
     following = [("next", f"rbp resume {short}  ·  rbp logs {short}")] if verdict.resumable else []
     best_epoch = summary.best.get("epoch")
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
@@ -58,9 +56,9 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
         *following,
         (
             "what",
-            escape(f"{summary.preset}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
+            plain(f"{summary.preset}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
         ),
-        ("experiment", escape(summary.experiment[:16])),
+        ("experiment", plain(summary.experiment[:16])),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),
         ("last", f"{fmt.percent(summary.last.get('top1'))} % top-1, loss {fmt.number(summary.last.get('loss'))}"),
         ("best", f"{fmt.percent(summary.best.get('top1'))} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
@@ -68,9 +66,9 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
     rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.items()]
     rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
     if summary.name or record.tags:
-        rows.append(("name, tags", escape(f"{summary.name} {' '.join(record.tags)}".strip())))
+        rows.append(("name, tags", plain(f"{summary.name} {' '.join(record.tags)}".strip())))
     if record.annotations.note:
-        rows.append(("note", escape(record.annotations.note)))
+        rows.append(("note", plain(record.annotations.note, lines=True)))
     return rows
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 
 if TYPE_CHECKING:
     from rbp_engine.health import Finding
@@ -75,13 +75,12 @@ def _write_whatever_the_encoding() -> None:
 
 
 def _print_finding(finding: "Finding") -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     row = Table.grid(padding=(0, 1))
     row.add_column(width=1)
     row.add_column(width=13, no_wrap=True)
     row.add_column(overflow="fold")
-    remedy = f"\n[bold]try:[/] {escape(finding.remedy)}" if finding.remedy else ""
-    row.add_row(SIGNS[finding.status], finding.name, f"{escape(finding.text)}{remedy}")
+    remedy = f"\n[bold]try:[/] {plain(finding.remedy, lines=True)}" if finding.remedy else ""
+    row.add_row(SIGNS[finding.status], finding.name, f"{plain(finding.text, lines=True)}{remedy}")
     console().print(row)

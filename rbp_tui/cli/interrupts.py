@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rbp_tui.cli.output import say
+from rbp_tui.cli.output import plain, say
 
 if TYPE_CHECKING:
     from rbp_engine.run.layout import RunDirectory
 
 CALL_DISPATCHER_EVERY_S = 5.0
+ANSWERS = ("l", "s", "k", "")
 
 
 class Asked(Exception):
@@ -60,7 +61,7 @@ class Interrupts:
         self._stop()
 
     def ask(self) -> None:
-        """Leave it running, stop and save, or kill; anything else goes on watching."""
+        """Leave it running, stop and save, kill, or go on watching; anything else is asked again."""
         from rbp_engine.run.control import kill
         from rbp_engine.run.errors import RunError
 
@@ -70,11 +71,13 @@ class Interrupts:
             if self.count > 1:
                 raise KeyboardInterrupt
             them = "it" if len(self.runs) == 1 else "them"
-            say(
-                f"[bold]l[/] leave {them} running   [bold]s[/] stop and save   [bold]k[/] kill   "
-                "[bold]Enter[/] go on watching"
+            question = (
+                f"[bold]l[/] leave {them} running   [bold]s[/] stop and save   [bold]k[/] kill  (then Enter)\n"
+                "[bold]Enter[/] alone: go on watching"
             )
-            answer = _read_answer()
+            say(question)
+            while (answer := _read_answer()) not in ANSWERS:
+                say(question)
         except (EOFError, KeyboardInterrupt):
             answer = "s"
         finally:
@@ -87,7 +90,7 @@ class Interrupts:
                 try:
                     kill(run)
                 except RunError as error:  # it has just ended, say; the others are meant all the same
-                    say(f"[red]{error}[/]")
+                    say(f"[red]{plain(str(error))}[/]")
         elif answer == "s":
             self._stop()
 
@@ -118,7 +121,7 @@ class Interrupts:
 
 
 def _read_answer() -> str:
-    """A letter typed at the terminal, "" for Enter alone.
+    """A word typed at the terminal, "" for Enter alone.
 
     Not by `input`: a Ctrl-C in the moment between its start and its waiting is noticed when the next key is typed.
     """
@@ -129,4 +132,4 @@ def _read_answer() -> str:
     line = sys.stdin.readline()
     if not line:
         raise EOFError
-    return line.strip().lower()[:1]
+    return line.strip().lower()

@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and no
 
 def fail(message: str, code: int) -> int:
     """Say on stderr what went wrong; gives back the exit code."""
-    say(f"[bold red]error[/] {_plain(message)}")
+    say(f"[bold red]error[/] {plain(message, lines=True)}")
     return code
 
 
@@ -45,7 +45,10 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def _plain(text: str) -> str:
+def plain(text: str, *, lines: bool = False) -> str:
+    """A text as Rich markup that says just this: without control characters, and in one line unless it has `lines`."""
     from rich.markup import escape
 
-    return escape(text)
+    from rbp_engine.report.names import one_line
+
+    return escape("\n".join(map(one_line, text.split("\n"))) if lines else one_line(text))

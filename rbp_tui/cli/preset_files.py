@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rbp_tui.cli.output import Json, console, print_json, say
+from rbp_tui.cli.output import Json, console, plain, print_json, say
 
 Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a TOML file.", show_default=False)]
 Words = Annotated[
@@ -42,7 +42,7 @@ def new(
 
     target = place_of(name, for_user=user)
     create_preset(target, source, words or [])
-    say(f"wrote {_plain(shown(target))}; next: rbp presets edit {_plain(name)} · rbp train {_plain(name)}")
+    say(f"wrote {plain(shown(target))}; next: rbp presets edit {plain(name)} · rbp train {plain(name)}")
 
 
 def edit(name: Preset) -> None:
@@ -70,7 +70,7 @@ def edit(name: Preset) -> None:
         problem = _problem(content, target)
         if problem is None:
             break
-        say(f"[red]✗[/] {_plain(problem)}")
+        say(f"[red]✗[/] {plain(problem, lines=True)}")
         if _agreed("Edit again?", default=True):
             continue
         if _agreed(f"Write it to {shown(target)} as it is?", default=False):
@@ -81,7 +81,7 @@ def edit(name: Preset) -> None:
         _leave(draft, name)
     write_settings(target, content)
     draft.unlink()
-    say(f"wrote {_plain(shown(target))}")
+    say(f"wrote {plain(shown(target))}")
 
 
 def diff(
@@ -109,7 +109,7 @@ def diff(
     elif found:
         console().print(settings_table(found, here.name, against))
     else:
-        say(f"{_plain(here.name)} has the same settings as {_plain(against)}")
+        say(f"{plain(here.name)} has the same settings as {plain(against)}")
 
 
 def _own_file(path: Path) -> Path:
@@ -157,15 +157,9 @@ def _problem(content: bytes, target: Path) -> str | None:
 def _leave(draft: Path, name: str) -> NoReturn:
     from rbp_engine.preset.search import shown
 
-    say(f"kept as the draft {_plain(shown(draft))}; rbp presets edit {_plain(name)} goes on with it")
+    say(f"kept as the draft {plain(shown(draft))}; rbp presets edit {plain(name)} goes on with it")
     raise typer.Exit(2)
 
 
 def _agreed(question: str, *, default: bool) -> bool:
     return typer.confirm(question, default=default, err=True)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_tui.cli import preset_files
-from rbp_tui.cli.output import Json, console, fail, print_json, say
+from rbp_tui.cli.output import Json, console, fail, plain, print_json, say
+from rbp_tui.cli.settings_command import SettingsCommand
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,7 +25,8 @@ def register(app: typer.Typer) -> None:
         listing
     )
     group.command(
-        epilog="Examples:  rbp presets show cifar10-resnet18 T=6   ·   rbp presets show digits lr=0.05 > mine.toml"
+        cls=SettingsCommand,
+        epilog="Examples:  rbp presets show cifar10-resnet18 T=6   ·   rbp presets show digits lr=0.05 > mine.toml",
     )(show)
     group.command(epilog="Examples:  rbp presets check   ·   rbp presets check mine.toml digits")(check)
     group.command(epilog="Examples:  rbp presets schema   ·   rbp presets schema optim   ·   rbp presets schema T")(
@@ -105,11 +107,11 @@ def check(
     results = []
     for name, place in chosen:
         problems: tuple[Problem, ...] = ()
-        text = f"{_plain(name)} [green]ok[/]"
+        text = f"{plain(name)} [green]ok[/]"
         try:
             load_preset(place)
         except PresetError as error:
-            problems, text = error.problems, _plain(str(error))
+            problems, text = error.problems, plain(str(error), lines=True)
         results.append({"name": name, "ok": not problems, "problems": [asdict(problem) for problem in problems]})
         if not as_json:
             console().print(text, highlight=False, soft_wrap=True)
@@ -255,7 +257,7 @@ def _list_table(rows: list[dict[str, Any]]) -> "Table":
     for group, members in groupby(rows, key=lambda row: row["data"]):
         presets = list(members)
         here = {True: "[green]✓[/] data here", False: "[yellow]✗[/] data not here", None: ""}[presets[0]["data_here"]]
-        table.add_row(f"[bold]{_plain(group or 'unreadable')}[/]", "", here)
+        table.add_row(f"[bold]{plain(group or 'unreadable')}[/]", "", here)
         for row in presets:
             table.add_row(*_list_cells(row))
     return table
@@ -274,7 +276,7 @@ def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
 
     from rbp_tui import format as fmt
 
-    name = f"  {_plain(row['name'])}"
+    name = f"  {plain(row['name'])}"
     if count := len(row["problems"]):
         return [name, "", f"[red]✗ {count} problem{'' if count == 1 else 's'}[/]"]
     paper = row["paper_top1"]
@@ -325,12 +327,6 @@ def _schema_table(chosen: "list[FieldInfo]") -> "Table":
     table.add_column("default", no_wrap=True)
     table.add_column("meaning")
     for info in chosen:
-        meaning = f"{_plain(info.text)}\n[dim]{_plain(rule(info))}[/]"
-        table.add_row(_plain(info.key), _plain(json.dumps(info.default)), meaning)
+        meaning = f"{plain(info.text)}\n[dim]{plain(rule(info))}[/]"
+        table.add_row(plain(info.key), plain(json.dumps(info.default)), meaning)
     return table
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

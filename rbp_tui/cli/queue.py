@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 from rbp_tui.cli.run_choice import Runs, select
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def as_plain(place: "Place") -> dict[str, object]:
 
 def queue_table(known: "list[Place]") -> "Table":
     """One line for each run: its position, or where it runs."""
-    from rich.markup import escape
     from rich.table import Table
 
     from rbp_engine.run.summary import read_summary
@@ -84,9 +83,7 @@ def queue_table(known: "list[Place]") -> "Table":
     for place in known:
         summary = read_summary(place.run)
         named = title(summary) if summary else place.run.id
-        table.add_row(
-            str(place.position or ""), escape(named), status_text(place.verdict.status), escape(_where(place))
-        )
+        table.add_row(str(place.position or ""), plain(named), status_text(place.verdict.status), plain(_where(place)))
     return table
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -83,7 +83,7 @@ def report(
     entries, left_out = collect(run_directories(runs), include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if not cells and form is not Format.JSON:
-        say(f"no {'' if include_unfinished else 'completed '}runs in {_plain(str(runs))} to report yet")
+        say(f"no {'' if include_unfinished else 'completed '}runs in {plain(str(runs))} to report yet")
     _print_cells(form, cells, left_out, runs)
     if form is not Format.JSON:
         _say_left_out(left_out)
@@ -152,7 +152,7 @@ def _draw(
         ids = sorted(entry.run.id for entry in entries)
         print_json({"figure": str(output), "runs": ids, "left_out": [vars(left) for left in left_out]})
     else:
-        say(f"drew {_count(len(entries))} into {_plain(str(output))}")
+        say(f"drew {_count(len(entries))} into {plain(str(output))}")
 
 
 def _print_cells(form: Format, cells: "list[Cell]", left_out: "list[LeftOut]", runs: Path) -> None:
@@ -211,11 +211,11 @@ def _print_missing(runs: Path, runs_dir: Path | None, *, as_json: bool) -> None:
     else:
         sys.stdout.write("".join(f"{one.command(runs_dir)}\n" for one in to_do))
         for one in live:
-            say(f"[dim]under way as {_plain(str(one.live))}: {_plain(one.command(runs_dir))}[/]")
+            say(f"[dim]under way as {plain(str(one.live))}: {plain(one.command(runs_dir))}[/]")
         if not lacking and not troubles:
             say("no cell of the paper is empty")
     for trouble in troubles:
-        say(f"[yellow]left out[/] {_plain(trouble)}")
+        say(f"[yellow]left out[/] {plain(trouble)}")
 
 
 def _say_left_out(left_out: "list[LeftOut]") -> None:
@@ -223,16 +223,8 @@ def _say_left_out(left_out: "list[LeftOut]") -> None:
         return
     say(f"[yellow]left out {_count(len(left_out))}[/]")
     for left in left_out:
-        say(f"  {_plain(left.id)}  [dim]{_plain(left.reason)}[/]")
+        say(f"  {plain(left.id)}  [dim]{plain(left.reason)}[/]")
 
 
 def _count(runs: int) -> str:
     return f"{runs} run{'' if runs == 1 else 's'}"
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    from rbp_engine.report.names import one_line
-
-    return escape(one_line(text))

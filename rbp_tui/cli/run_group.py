@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 from rbp_tui.cli.run_choice import Run, Runs, as_plain, find, select
-
-if TYPE_CHECKING:
-    pass
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -76,7 +73,7 @@ def compare(
         out = console()
         out.print(comparison_text(found, out.width).whole, highlight=False)
     for left in found.left_out:
-        say(f"[dim]left out {left.id}:[/] {_plain(left.reason)}")
+        say(f"[dim]left out {left.id}:[/] {plain(left.reason)}")
 
 
 def tag(
@@ -89,7 +86,8 @@ def tag(
     as_json: Json = False,
 ) -> None:
     """Add and take away tags of runs; without any, show the tags that they have."""
-    from rbp_engine.run.annotations import change_tags
+    from rbp_engine.run.annotations import change_tags, tag_words
+    from rbp_engine.run.errors import RunError
     from rbp_engine.run.store import record
 
     if words[0] == "-h":
@@ -97,20 +95,25 @@ def tag(
         return
     if unknown := [word for word in words if word.startswith("--")]:
         raise typer.BadParameter(f"no such option: {unknown[0]}")
-    chosen = select([word for word in words if word[:1] not in ("+", "-")], runs_dir)
-    if not chosen:
+    told = tag_words(words)
+    if not told.plain:
         raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
-    adding, removing = ([word[1:] for word in words if word[:1] == sign] for sign in "+-")
+    try:
+        chosen = select(list(told.plain), runs_dir)
+    except RunError as error:
+        if len(told.plain) == 1:
+            raise
+        raise RunError(f"{error}\na tag has a sign: rbp runs tag {told.plain[0]} +{told.plain[-1]}") from error
     shown = {}
     for directory in chosen:
-        if adding or removing:
-            change_tags(directory, adding, removing)
+        if told.added or told.removed:
+            change_tags(directory, told.added, told.removed)
         shown[directory.id] = list(record(directory).tags)
     if as_json:
         print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])
         return
     for run_id, tags in shown.items():
-        console().print(f"{run_id}  {_plain(' '.join(tags)) or '[dim]no tags[/]'}", soft_wrap=True, highlight=False)
+        console().print(f"{run_id}  {plain(' '.join(tags)) or '[dim]no tags[/]'}", soft_wrap=True, highlight=False)
 
 
 def note(
@@ -223,7 +226,7 @@ def export_csv(
         write_atomic(output, text)
     except OSError as error:
         raise RunError(f"cannot write {output}: {error.strerror}") from error
-    say(f"wrote {_plain(str(output))}")
+    say(f"wrote {plain(str(output))}")
 
 
 def _ask(run_ids: list[str], *, yes: bool) -> None:
@@ -235,9 +238,3 @@ def _ask(run_ids: list[str], *, yes: bool) -> None:
     for run_id in run_ids:
         say(f"  {run_id}")
     typer.confirm(f"Delete {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} for good?", abort=True, err=True)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.run.query_fields import field_called
 from rbp_tui import format as fmt
+from rbp_tui.cli.output import plain
 from rbp_tui.run_text import short_id, status_text
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 class Column:
     """A column of the table; its text may be Rich markup. `shrinks` to a width that is enough to know the run by.
 
-    `always` is there of a run that cannot be read, too.
+    `always` is there of a run that cannot be read, too; a `telling` column only where runs differ in it.
     """
 
     heading: str
@@ -27,9 +29,14 @@ class Column:
     left: bool = False
     shrinks: int | None = None
     always: bool = False
+    telling: bool = False
 
     def shown(self, record: "RunRecord") -> str:
         return self.text(record) if self.always or record.readable else "–"
+
+    def says_something(self, texts: Sequence[str]) -> bool:
+        """Whether the column is worth its room, by what it says of all runs."""
+        return len(set(texts) - {"–", ""}) > 1 if self.telling else any(texts)
 
 
 def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
@@ -42,10 +49,12 @@ def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
     columns: list[tuple[Column, list[Text], int]] = []
     free = width
     for number, column in enumerate(COLUMNS):
+        if number >= ALWAYS and cell_len(column.heading) > free - GAP:
+            continue
         texts = [Text.from_markup(column.shown(record)) for record in records]
         wanted = max(cell_len(column.heading), *(text.cell_len for text in texts))
         least = wanted if column.shrinks is None else min(wanted, max(column.shrinks, cell_len(column.heading)))
-        if number >= ALWAYS and (least > free - GAP or (wanted == cell_len(column.heading) and not any(texts))):
+        if number >= ALWAYS and (least > free - GAP or not column.says_something([text.plain for text in texts])):
             continue
         columns.append((column, texts, least))
         free -= least + (GAP if number else 0)
@@ -75,15 +84,15 @@ def trash_table(entries: "Sequence[Trashed]") -> "Table":
     for entry in entries:
         summary = entry.summary
         known = ("–", "–", "–", "–", "–") if summary is None else (
-            _escaped(fmt.method(summary.method)),
+            plain(fmt.method(summary.method)),
             str(summary.timesteps),
             str(summary.seed),
             status_text(summary.status),
             fmt.percent(summary.best.get("top1")),
         )  # fmt: skip
-        named = "–" if summary is None else _escaped(summary.name or summary.preset)
+        named = "–" if summary is None else plain(summary.name or summary.preset)
         short = entry.run.id if summary is None or entry.run.id != entry.id else short_id(summary)
-        table.add_row(named, _escaped(short), *known, f"{fmt.duration(time.time() - entry.removed)} ago")
+        table.add_row(named, plain(short), *known, f"{fmt.duration(time.time() - entry.removed)} ago")
     return table
 
 
@@ -93,34 +102,36 @@ def trash_plain(entry: "Trashed") -> dict[str, Any]:
     return {"id": entry.id, "name": entry.run.id, "removed": entry.removed, "path": entry.run.path, "summary": summary}
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape("".join(sign if sign.isprintable() else " " for sign in text))
+def _field(name: str, record: "RunRecord") -> str:
+    """What a field of queries says of a run; empty if that is nothing."""
+    value = field_called(name).get(record)
+    return "" if value is None else plain(str(value))
 
 
 def _failure(record: "RunRecord") -> str:
     """Why a run is not well; a run that ended as it should needs no words."""
-    return "" if record.verdict.status == "completed" else _escaped(record.verdict.reason)
+    return "" if record.verdict.status == "completed" else plain(record.verdict.reason)
 
 
 GAP = 2
 #: The first of these columns are always there, the others as far as there is room and something to say.
 ALWAYS = 9
 COLUMNS = (
-    Column("run", lambda record: _escaped(record.summary.name or record.summary.preset), left=True, shrinks=18),
-    Column("id", lambda record: _escaped(short_id(record.summary)), left=True, shrinks=6, always=True),
-    Column("method", lambda record: _escaped(fmt.method(record.summary.method)), left=True),
+    Column("run", lambda record: plain(record.summary.name or record.summary.preset), left=True, shrinks=18),
+    Column("id", lambda record: plain(short_id(record.summary)), left=True, shrinks=6, always=True),
+    Column("method", lambda record: plain(fmt.method(record.summary.method)), left=True),
     Column("T", lambda record: str(record.summary.timesteps)),
     Column("seed", lambda record: str(record.summary.seed)),
     Column("status", lambda record: status_text(record.verdict.status), left=True, always=True),
     Column("epoch", lambda record: f"{record.summary.epoch}/{record.summary.epochs}"),
     Column("last %", lambda record: fmt.percent(record.summary.last.get("top1"))),
     Column("best %", lambda record: fmt.percent(record.summary.best.get("top1"))),
-    Column("loss", lambda record: fmt.number(record.summary.train.get("loss"))),
+    Column("precision", lambda record: _field("precision", record), left=True, telling=True),
+    Column("processes", lambda record: _field("processes", record), telling=True),
+    Column("train loss", lambda record: fmt.number(record.summary.train.get("loss"))),
     Column("samples/s", lambda record: fmt.thousands(record.summary.samples_per_s)),
     Column("memory", lambda record: fmt.size(record.summary.mem_peak)),
     Column("age", lambda record: fmt.duration(time.time() - record.summary.created)),
-    Column("tags", lambda record: _escaped(" ".join(record.tags)), left=True, shrinks=12),
+    Column("tags", lambda record: plain(" ".join(record.tags)), left=True, shrinks=12),
     Column("reason", _failure, left=True, shrinks=20, always=True),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, print_json, say
+from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 from rbp_tui.cli.resources import Inexact, Nproc
 from rbp_tui.cli.run_choice import Run, as_plain, find
 from rbp_tui.cli.several import Gpus, Retries
@@ -46,7 +46,7 @@ def ls(
 
     Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch,
     arch, data, method, status, preset, name, tag, note, host, age, created,
-    speed, mem, and keys of presets, as optim.lr.
+    speed, mem, precision, processes, and keys of presets, as optim.lr.
 
     A word alone is looked for in the id, preset, name, method and tags.
     created>2d means younger than two days; "or" parts alternatives.
@@ -121,9 +121,12 @@ def stop(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     from rbp_engine.run import control
 
     directory = find(run, runs_dir)
-    if not as_json:
-        say(f"[dim]asked {directory.id} to stop[/]")
-    verdict = control.stop(directory)
+
+    def asked() -> None:
+        if not as_json:
+            say(f"[dim]asked {plain(directory.id)} to stop[/]")
+
+    verdict = control.stop(directory, on_asked=asked)
     _report(directory, verdict.status, verdict.reason, as_json=as_json)
 
 
@@ -166,20 +169,20 @@ def resume(
 
 
 def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:
-    from rich.markup import escape
-
     from rbp_tui.run_text import status_text
 
     if as_json:
         print_json({"id": run.id, "status": status, "reason": reason})
     else:
-        say(f"{status_text(status)} {escape(run.id)}{f': {escape(reason)}' if reason else ''}")
+        say(f"{status_text(status)} {plain(run.id)}{f': {plain(reason)}' if reason else ''}")
 
 
 def _copy_from(path: Path, offset: int) -> int:
     """Copy a file from an offset to stdout; the offset of its end."""
+    from rbp_engine.run.layout import open_regular
+
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(offset)
             while chunk := file.read(1 << 20):
                 sys.stdout.buffer.write(chunk)

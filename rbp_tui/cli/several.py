@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from rbp_tui.cli.output import console, print_json, say
+from rbp_tui.cli.output import console, plain, print_json, say
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -130,7 +130,7 @@ def _follow(runs: "Sequence[RunDirectory]", view: SeveralView, interrupts: "Inte
     readers = {run: EventReader(run.events()) for run in runs}
     while True:
         # Judged before the events are read: what was written before the end is then shown before it.
-        records = [found for run in runs if (found := record(run)) is not None]
+        records = [record(run) for run in runs]
         for found in records:
             view.lines(found, readers[found.run].poll_lines())
         view.show(records)
@@ -149,7 +149,8 @@ class SeveralJson:
                 event = json.loads(line)
             except ValueError:
                 continue
-            sys.stdout.write(json.dumps({"run": record.run.id} | event, ensure_ascii=False) + "\n")
+            if isinstance(event, dict):
+                sys.stdout.write(json.dumps({"run": record.run.id} | event, ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
     def show(self, records: "Sequence[RunRecord]") -> None:
@@ -199,8 +200,6 @@ class SeveralTable:
 
 def print_results(runs: "Sequence[RunDirectory]", verdicts: "Sequence[Verdict]") -> None:
     """How each has ended, and what to type next."""
-    from rich.markup import escape
-
     from rbp_engine.run.summary import read_summary
     from rbp_tui import format as fmt
     from rbp_tui.run_text import status_text, title
@@ -210,6 +209,6 @@ def print_results(runs: "Sequence[RunDirectory]", verdicts: "Sequence[Verdict]")
         if summary is None:
             continue
         last, best = fmt.percent(summary.last.get("top1")), fmt.percent(summary.best.get("top1"))
-        reason = f": {escape(verdict.reason)}" if verdict.reason else f", top-1 last {last} %, best {best} %"
-        say(f"{status_text(verdict.status)} {escape(title(summary))}{reason}")
+        reason = f": {plain(verdict.reason)}" if verdict.reason else f", top-1 last {last} %, best {best} %"
+        say(f"{status_text(verdict.status)} {plain(title(summary))}{reason}")
     say("  next: rbp ls  ·  rbp report  ·  rbp runs compare RUN RUN")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, print_json, say
+from rbp_tui.cli.output import Json, RunsDir, plain, print_json, say
 from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
+from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queued
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
 
 def register(app: typer.Typer) -> None:
     app.command(
+        cls=SettingsCommand,
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
-        "rbp train mine.toml --seeds 1,2,3 --detach"
+        "rbp train mine.toml --seeds 1,2,3 --detach",
     )(train)
 
 
@@ -184,8 +186,6 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool
 
 def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
     """How it ended, and what to type next."""
-    from rich.markup import escape
-
     from rbp_engine.run.summary import read_summary
     from rbp_tui import format as fmt
     from rbp_tui.run_text import short_id, status_text, title
@@ -194,9 +194,9 @@ def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
     if summary is None:
         return
     reference = short_id(summary)
-    say(f"{status_text(verdict.status)} {escape(title(summary))} in {fmt.duration(summary.trained_s)}")
+    say(f"{status_text(verdict.status)} {plain(title(summary))} in {fmt.duration(summary.trained_s)}")
     if verdict.reason:
-        say(f"  {escape(verdict.reason)}")
+        say(f"  {plain(verdict.reason)}")
     last, best = summary.last.get("top1"), summary.best.get("top1")
     if last is not None:
         say(
@@ -207,7 +207,7 @@ def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
         say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
     if verdict.status == "completed":
         other = "rate_m" if summary.method == "bptt" else "bptt"
-        say(f"  next: rbp ls  ·  rbp runs show {reference}  ·  rbp train {escape(summary.preset)} method={other}")
+        say(f"  next: rbp ls  ·  rbp runs show {reference}  ·  rbp train {plain(summary.preset)} method={other}")
     elif verdict.resumable:
         say(f"  next: rbp resume {reference}  ·  rbp logs {reference}")
 
@@ -269,5 +269,5 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
         say(f"[dim]{verdict.status}; rbp watch {run.id[-4:]}[/]")
     if verdict.live or verdict.status in EXIT_CODES:
         return 0
-    say(f"[bold red]{verdict.status}[/] {verdict.reason}")
+    say(f"[bold red]{verdict.status}[/] {plain(verdict.reason)}")
     return 1

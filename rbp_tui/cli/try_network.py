@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, console, print_json, say
+from rbp_tui.cli.output import Json, console, plain, print_json, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -89,15 +89,13 @@ def _sizes(text: str) -> list[int]:
 
 
 def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]") -> None:
-    from rich.markup import escape
-
     from rbp_tui import format as fmt
 
     out = console()
     preset = loaded.preset
     layers = f"{found.neuron_layers} neuron {'layer' if found.neuron_layers == 1 else 'layers'}"
     title = f"{preset.model.name} · {fmt.thousands(found.parameters)} parameters · {layers}"
-    out.print(f"[bold]{escape(title)}[/]", highlight=False)
+    out.print(f"[bold]{plain(title)}[/]", highlight=False)
     if not found.neuron_layers:
         say("[yellow]no neuron layers: call neuron() for each, or this is no spiking network[/]")
     if found.missing:
@@ -109,7 +107,7 @@ def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]
     out.print(_agreement_table(found), highlight=False)
     out.print()
     out.print(_cost_table(loaded, costs), highlight=False)
-    out.print(f"\n[dim]for a preset:[/]\n{escape(_preset_text(loaded))}", highlight=False)
+    out.print(f"\n[dim]for a preset:[/]\n{plain(_preset_text(loaded), lines=True)}", highlight=False)
 
 
 def _missing_table(found: "Inspection") -> "Table":

@@ -21,6 +21,7 @@ from rbp_engine.run.events import (
 from rbp_engine.run.summary import Summary, remaining_s
 from rbp_tui import format as fmt
 from rbp_tui.cli.follow import Sight
+from rbp_tui.cli.output import console, plain
 from rbp_tui.run_text import STYLES, status_text, title
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ def live_picture(hint: str) -> Iterator[LivePicture]:
     """A live picture on stdout that leaves its last state standing."""
     from rich.live import Live
 
-    from rbp_tui.cli.output import console
-
     with Live(console=console(), auto_refresh=False) as live:
         yield LivePicture(live, hint)
 
@@ -94,7 +93,6 @@ def live_picture(hint: str) -> Iterator[LivePicture]:
 def picture(sight: Sight, hint: str) -> "RenderableType":
     """The live view of one run."""
     from rich.console import Group
-    from rich.markup import escape
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -103,7 +101,7 @@ def picture(sight: Sight, hint: str) -> "RenderableType":
     head = Table.grid(expand=True)
     head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     head.add_column(justify="right", no_wrap=True)
-    head.add_row(f"[bold]{escape(title(summary))}[/]", status_text(sight.verdict.status))
+    head.add_row(f"[bold]{plain(title(summary))}[/]", status_text(sight.verdict.status))
 
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(no_wrap=True)

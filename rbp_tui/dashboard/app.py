@@ -21,11 +21,11 @@ from textual.screen import Screen
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import control, queue
-from rbp_engine.run.annotations import change_tags, read_annotations, set_note
+from rbp_engine.run.annotations import change_tags, read_annotations, set_note, tag_words
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord, run_names
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
-from rbp_tui.dashboard.keys import keys_file, read_keys
+from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
 from rbp_tui.dashboard.launching import start_and_reap
 from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reader import RunsReader, Sight
@@ -55,13 +55,13 @@ class Dashboard(App[None]):
         "system": SystemScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "show('presets')", "Presets", id="screen.presets", show=False),
-        Binding("2", "show('runs')", "Runs", id="screen.runs", show=False),
-        Binding("3", "show('monitor')", "Monitor", id="screen.monitor", show=False),
-        Binding("4", "show('compare')", "Compare", id="screen.compare", show=False),
-        Binding("5", "show('system')", "System", id="screen.system", show=False),
-        Binding("question_mark", "help", "help", id="help", key_display="?"),
-        Binding("q", "leave", "leave", id="leave"),
+        Binding("1", "show('presets')", "show presets", id="screen.presets", show=False),
+        Binding("2", "show('runs')", "show runs", id="screen.runs", show=False),
+        Binding("3", "show('monitor')", "show monitor", id="screen.monitor", show=False),
+        Binding("4", "show('compare')", "show compare", id="screen.compare", show=False),
+        Binding("5", "show('system')", "show system", id="screen.system", show=False),
+        Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="list the keys of this screen"),
+        Binding("q", "leave", "leave", id="leave", tooltip="leave the dashboard; runs go on"),
     ]
 
     def __init__(self, runs: Path) -> None:
@@ -223,13 +223,12 @@ class Dashboard(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
-        for key, active in screen.active_bindings.items():
-            if active.enabled and active.binding.id and active.binding.description:
-                act = partial(self.run_action, active.binding.action, active.node)
-                name = active.binding.description
-                yield SystemCommand(name[0].upper() + name[1:], f"The same as {key}", act)
-        for number, mode in enumerate(self.MODES, start=1):
-            yield SystemCommand(f"Show {mode}", f"The same as {number}", lambda mode=mode: self.action_show(mode))
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if active.enabled and binding.id and binding.description:
+                act = partial(self.run_action, binding.action, active.node)
+                name = key_meaning(binding)
+                yield SystemCommand(name[0].upper() + name[1:], f"key {key_name(self, binding)}", act)
         for record in reversed(self.records):
             run_id, status = record.run.id, record.verdict.status
             # There may be thousands: they are found by their names, and not all listed before anything is typed.
@@ -285,17 +284,18 @@ class Dashboard(App[None]):
         self.notify(f"{run_id} is the baseline" if self.baseline else "no baseline", markup=False)
 
     def edit_tags(self, run: RunDirectory) -> None:
-        """Ask for the tags of a run: words that are left out are taken away."""
+        """Ask for the tags of a run, as `TagWords.change` understands them."""
         record = self.record_of(run.id)
         had = () if record is None else read_annotations(run).tags(record.summary)
 
         def answered(words: str | None) -> None:
             if words is not None:
-                tags = words.split()
-                added, removed = set(tags) - set(had), set(had) - set(tags)
-                self._act(f"tags: {' '.join(tags) or 'none'}", lambda: change_tags(run, sorted(added), removed))
+                added, removed = tag_words(words.split()).change(had)
+                tags = [*(tag for tag in had if tag not in removed), *added]
+                self._act(f"tags: {' '.join(tags) or 'none'}", lambda: change_tags(run, added, removed))
 
-        self.push_screen(Ask(f"Tags of {run.id}; a word that is left out goes", " ".join(had)), answered)
+        question = f"Tags of {run.id}; a word that is left out goes, or +word adds and -word takes away"
+        self.push_screen(Ask(question, " ".join(had)), answered)
 
     def edit_note(self, run: RunDirectory) -> None:
         """Ask for the note on a run."""
@@ -312,9 +312,9 @@ class Dashboard(App[None]):
         try:
             action()
         except UserError as error:
-            self.call_from_thread(self.notify, str(error), severity="error", timeout=8)
+            self.call_from_thread(self.notify, str(error), severity="error", timeout=8, markup=False)
         else:
-            self.call_from_thread(self.notify, done)
+            self.call_from_thread(self.notify, done, markup=False)
 
 
 def _has_runs(runs: Path) -> bool:

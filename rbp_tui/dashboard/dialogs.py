@@ -11,7 +11,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from rbp_tui.dashboard.keys import keys_file
+from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file
 
 
 class Confirm(ModalScreen[bool]):
@@ -84,16 +84,20 @@ class Help(ModalScreen[None]):
             self.about.active_bindings.values(), key=lambda active: (not active.binding.id, not active.binding.show)
         )
         keys = dict.fromkeys(
-            (self.app.get_key_display(one.binding), one.binding.description, one.binding.id or "")
+            (key_name(self.app, one.binding), key_meaning(one.binding), one.binding.id or "")
             for one in active
             if one.binding.description and not one.binding.system
         )
         # A key may be a bracket, so this is no markup.
-        lines = [Text.assemble((f"{key:>12}", "bold"), f"  {does}  ", (name, "dim")) for key, does, name in keys]
+        width = max((len(does) for _, does, _ in keys), default=0)
+        lines = [Text(f"{'key':>12}  {'what it does':<{width}}  its name", style="dim")]
+        lines += [
+            Text.assemble((f"{key:>12}", "bold"), f"  {does:<{width}}  ", (name, "dim")) for key, does, name in keys
+        ]
         with VerticalScroll(classes="dialog"):
             yield Static(Text("\n").join(lines))
             yield Static("\n[b]ctrl+p[/b] every action, run and preset by name   [b]Esc[/b] close", classes="keys")
-            yield Static(f"other keys: by these names under [keys] in {keys_file()}", classes="keys", markup=False)
+            yield Static(f"other keys: by their names under [keys] in {keys_file()}", classes="keys", markup=False)
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 
@@ -20,6 +21,17 @@ from rbp_engine.preset.errors import Problem, describe_problems
 from rbp_engine.preset.messages import describe_value
 from rbp_engine.preset.search import configuration_directory
 from rbp_engine.preset.spelling import did_you_mean
+
+
+def key_name(app: App[Any], binding: Binding) -> str:
+    """The key of a binding in a word; the footer has only a sign for Enter."""
+    shown = app.get_key_display(binding)
+    return "Enter" if shown == "⏎" else shown
+
+
+def key_meaning(binding: Binding) -> str:
+    """What a key does: in a sentence where the footer has only a word for it. Textual's own have long ones."""
+    return binding.tooltip if binding.id and binding.tooltip else binding.description
 
 
 def keys_file() -> Path:

@@ -1,6 +1,8 @@
 """The launch form: settings on top of a preset, the exact command, and why it would be refused."""
 
+import contextlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,16 +11,20 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.suggester import Suggester, SuggestFromList
+from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
+from rbp_engine.run.store import RunRecord
 from rbp_tui.dashboard.launch_cost import LaunchCost
 from rbp_tui.dashboard.launching import LaunchRequest, launch_runs, warnings
 from rbp_tui.dashboard.preset_summary import presence_text
+from rbp_tui.dashboard.screens.base import TYPING_PAUSE_S
 from rbp_tui.dashboard.setting_words import complete, completions, help_on_word, last_word
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -57,6 +63,30 @@ class SettingsInput(Input):
             self.cursor_position = len(longer)
 
 
+class Checked(Message):
+    """What a launch would do, or why it would be refused."""
+
+    def __init__(self, request: LaunchRequest, said: Text) -> None:
+        super().__init__()
+        self.request = request
+        self.said = said
+
+
+def verdict_text(request: LaunchRequest, records: Sequence[RunRecord]) -> Text:
+    """The exact command and what is worth knowing, or everything that is wrong."""
+    said = Text("\n")
+    try:
+        presets = request.check()
+        for warning in warnings(request, presets, records):
+            said.append(f"⚠ {warning}\n", style="yellow")
+        said.append(shlex.join(request.command), style="bold")
+    except DataMissing as error:
+        said.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
+    except UserError as error:
+        said.append(str(error), style="red")
+    return said
+
+
 class LaunchForm(ModalScreen[None]):
     """Enter launches and opens the Monitor; nothing is created before."""
 
@@ -72,6 +102,7 @@ class LaunchForm(ModalScreen[None]):
         self.path = path
         self.preset_name = name
         self.launching = False
+        self._pause: Timer | None = None
 
     def compose(self) -> ComposeResult:
         usual = self._usual()
@@ -123,6 +154,7 @@ class LaunchForm(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#overrides").focus()
+        self._offer()
         self._check()
 
     @property
@@ -135,23 +167,33 @@ class LaunchForm(ModalScreen[None]):
         return LaunchRequest(self.path, self.preset_name, self.app.runs, **typed)
 
     @on(Input.Changed)
+    def _typed(self) -> None:
+        self._offer()
+        self._stop_waiting()
+        self._pause = self.set_timer(TYPING_PAUSE_S, self._check)
+
+    def _stop_waiting(self) -> None:
+        if self._pause is not None:
+            self._pause.stop()
+
     def _check(self) -> None:
         """Say the exact command, or everything that is wrong."""
         from rbp_tui.dashboard.app import Dashboard
 
         assert isinstance(self.app, Dashboard)
-        request, said = self.request, Text("\n")
-        try:
-            presets = request.check()
-            for warning in warnings(request, presets, self.app.records):
-                said.append(f"⚠ {warning}\n", style="yellow")
-            said.append(shlex.join(request.command), style="bold")
-        except DataMissing as error:
-            said.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
-        except UserError as error:
-            said.append(str(error), style="red")
-        self.query_one("#verdict", Static).update(said)
-        self._offer()
+        self._look_into(self.request, self.app.records)
+
+    @work(thread=True, group="check", exclusive=True)
+    def _look_into(self, request: LaunchRequest, records: Sequence[RunRecord]) -> None:
+        """In a thread: presets are read, and the driver of the GPUs is asked, which takes its time."""
+        said = verdict_text(request, records)
+        with contextlib.suppress(RuntimeError):  # the app is closing
+            self.post_message(Checked(request, said))
+
+    @on(Checked)
+    def _say_verdict(self, message: Checked) -> None:
+        if message.request == self.request and not self.launching:
+            self.query_one("#verdict", Static).update(message.said)
 
     @on(Input.Changed, "#overrides, #device, #processes")
     def _cost_is_another(self) -> None:
@@ -170,6 +212,7 @@ class LaunchForm(ModalScreen[None]):
     def _submitted(self) -> None:
         if not self.launching:
             self.launching = True
+            self._stop_waiting()
             self.query_one(LaunchCost).forget()  # the run needs the memory
             self._launch(self.request)
 

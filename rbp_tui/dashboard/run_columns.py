@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from rbp_engine.report.collect import Recorded, newest_by_seed
 from rbp_engine.report.names import one_line
 from rbp_engine.report.spread import spread
 from rbp_engine.run.query_fields import field_called
@@ -17,6 +18,9 @@ from rbp_engine.run.summary import remaining_s
 from rbp_tui import format as fmt
 from rbp_tui.dashboard.trends import Trend
 from rbp_tui.run_text import SIGNS, STYLES, short_id
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
 
 GAP = 1
 CURVE_WIDTH = 12
@@ -96,10 +100,10 @@ COLUMNS = (
            right=True),
     Column("loss", "training loss", 8, lambda record, _: fmt.number(record.summary.train.get("loss")), "loss",
            least=8, right=True),
-    Column("last %", "newest accuracy of a validation", 6,
+    Column("last %", "newest accuracy on the test set, or on held-out data", 6,
            lambda record, _: fmt.percent(record.summary.last.get("top1"), 1), "last", right=True),
-    Column("best %", "best accuracy of a validation, and its epoch", 10, _best, "best", right=True),
-    Column("curve", "accuracy of its validations so far", CURVE_WIDTH,
+    Column("best %", "best accuracy on the same, and its epoch", 10, _best, "best", right=True),
+    Column("curve", "accuracy of its evaluations so far", CURVE_WIDTH,
            lambda _, trend: fmt.sparkline(trend, CURVE_WIDTH), ""),
     Column("samples/s", "speed of training", 9, lambda record, _: fmt.thousands(record.summary.samples_per_s), "-speed",
            right=True),
@@ -164,18 +168,31 @@ def run_cells(record: RunRecord, trend: Trend, placed: Iterable[Placed], *, mark
 
 def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[Cell, ...]:
     """The row above the runs of an experiment: what it is, how many seeds, mean and deviation of their accuracies."""
-    first = group[0].summary
+    first, counting = group[0].summary, _counting(group)
     said = {
         "run": first.preset,
         "preset": first.preset,
         "method": fmt.method(first.method),
         "T": str(first.timesteps),
-        "seed": f"×{len(group)}",
-        "last %": _mean([record.summary.last.get("top1") for record in group]).partition("±")[0],
-        "best %": _mean([record.summary.best.get("top1") for record in group]),
+        "seed": f"×{len(counting)}",
+        "last %": _mean([record.summary.last.get("top1") for record in counting]).partition("±")[0],
+        "best %": _mean([record.summary.best.get("top1") for record in counting]),
     }
     texts = [" ", "▾", *(_fitted(one_line(said.get(place.column.name, "")), place) for place in placed)]
     return tuple(Cell(text, "bold") for text in texts)
+
+
+def _counting(group: Sequence[RunRecord]) -> list[RunRecord]:
+    """One run for each seed, which is the one that a report counts; of what cannot be read no seed is known."""
+    if not group[0].readable:
+        return list(group)
+    # They are of one experiment, so that the choice needs nothing of their presets.
+    read = [
+        Recorded(record.run, record.summary, record.verdict, cast("Preset", None), {}, {}, held_out=False)
+        for record in group
+    ]
+    chosen = {one.run for one in newest_by_seed(read)[0]}
+    return [record for record in group if record.run in chosen]
 
 
 def _mean(values: Iterable[float | None]) -> str:

@@ -145,6 +145,17 @@ def more_done_than_there_is_to_do(run):
     run.summary_json.write_text(json.dumps(values | odd))
 
 
+def pipes_in_place_of_files(run):
+    for path in (run.events(), run.annotations_json, run.stdout(), run.preset_toml):
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+
+
+def summary_is_a_pipe(run):
+    run.summary_json.unlink()
+    os.mkfifo(run.summary_json)
+
+
 def events_may_not_be_read(run):
     run.events().chmod(0)
 
@@ -156,12 +167,12 @@ def the_folder_may_not_be_read(run):
 HOSTILE = (
     torn, unknown_kinds, another_version, back_in_time, not_finite, wrong_types, a_line_of_100_mb, the_log_is_binary,
     summary_of_another_version, summary_with_wrong_values, summary_not_finite, summary_cut_off, summary_is_a_folder,
-    identity_is_nonsense, names_with_escape_sequences, from_the_future, from_the_past, more_done_than_there_is_to_do,
-    events_may_not_be_read, the_folder_may_not_be_read,
+    summary_is_a_pipe, pipes_in_place_of_files, identity_is_nonsense, names_with_escape_sequences, from_the_future,
+    from_the_past, more_done_than_there_is_to_do, events_may_not_be_read, the_folder_may_not_be_read,
 )  # fmt: skip
 UNREADABLE = {
     "summary-of-another-version", "summary-with-wrong-values", "summary-cut-off", "summary-is-a-folder",
-    "the-folder-may-not-be-read",
+    "summary-is-a-pipe", "the-folder-may-not-be-read",
 }  # fmt: skip
 LINES_LEFT_OUT = {"unknown-kinds", "another-version", "wrong-types", "a-line-of-100-mb"}
 

@@ -1,6 +1,7 @@
 """The launch form: the command it shows is the one it means, and nothing is created before Enter."""
 
 import shlex
+import threading
 
 import pytest
 from textual.widgets import Input, Static
@@ -128,11 +129,30 @@ async def test_tab_completes_names_and_values_and_then_goes_on(dashboard, until,
         assert form.query_one("#overrides", Input).value == "neuron.reset=hard"
         assert "After a spike" in str(form.query_one("#offered", Static).content)
         await pilot.press("tab", *"1,2")
-        assert verdict(form).strip() == "rbp train digits neuron.reset=hard --seeds 1,2 --detach"
+        await until(pilot, lambda: verdict(form).strip() == "rbp train digits neuron.reset=hard --seeds 1,2 --detach")
         await pilot.press("ctrl+y", "escape")
         assert dashboard.clipboard == "rbp train digits neuron.reset=hard --seeds 1,2 --detach"
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
     assert not dashboard.runs.exists()
+
+
+@pytest.mark.asyncio
+async def test_settings_are_looked_into_in_a_pause_of_typing_and_not_at_every_key(dashboard, until, home, monkeypatch):
+    monkeypatch.chdir(home)
+    checked = []
+    check = LaunchRequest.check
+
+    def noted(request):
+        checked.append((request.overrides, threading.current_thread() is threading.main_thread()))
+        return check(request)
+
+    monkeypatch.setattr(LaunchRequest, "check", noted)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        form = await open_form(dashboard, pilot, until)
+        await pilot.press(*"epochs=never")
+        await until(pilot, lambda: "train.epochs" in verdict(form))
+    assert len(checked) < len("epochs=never") and checked[-1][0] == "epochs=never"
+    assert not any(on_main_thread for _, on_main_thread in checked)
 
 
 @pytest.mark.asyncio

@@ -362,17 +362,17 @@ async def test_tags_and_a_note_are_written_beside_the_run(dashboard, show, until
         assert dashboard.screen.query_one(Input).value == "old"
         dashboard.screen.query_one(Input).value = "paper good"
         await pilot.press("enter")
-        await until(pilot, lambda: record(run).tags == ("good", "paper"))
+        await until(pilot, lambda: record(run).tags == ("paper", "good"))
         await pilot.press("a")
         await until(pilot, lambda: dashboard.screen.query(TextArea))
         await pilot.press(*"first", "enter", *"cutout", "ctrl+s")
         await until(pilot, lambda: read_annotations(run).note == "first\ncutout")
         card = dashboard.screen.query_one("#card", TextPanel)
-        await until(pilot, lambda: "good paper" in card.query_one(Line).said.plain)
+        await until(pilot, lambda: "paper good" in card.query_one(Line).said.plain)
         await pilot.press("t")
         await pilot.press("escape")
         await pilot.pause()
-    assert record(run).tags == ("good", "paper")
+    assert record(run).tags == ("paper", "good")
 
 
 async def test_export_writes_the_screen_and_the_curves_where_rbp_was_started(
@@ -461,3 +461,27 @@ async def test_without_a_run_it_says_what_to_do(dashboard, until):
         await pilot.press("3")
         await until(pilot, lambda: "No run to show; 2 shows the runs." in screen_text(dashboard))
         assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "find", "axis", "export"})
+
+
+@pytest.mark.parametrize(("split", "label"), [("test", "test"), ("held-out", "validation")])
+async def test_evaluations_are_called_after_the_data_that_they_are_made_on(dashboard, show, write_run, split, label):
+    run = write_run("run-split")
+    writer = EventWriter(run.events(), 1)
+    writer.write(Validation(4, 0.4, 0.9, None, 360, split), 40)
+    writer.close()
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await show(pilot, run)
+        legends = screen_text(dashboard)
+        assert f"● train .025  ● {label} .400" in legends and f"● train 97.5  ● {label} 90.0" in legends
+
+
+async def test_tags_that_look_like_markup_are_told_as_they_are(dashboard, show, until, write_run):
+    run = write_run("run-odd")
+    async with dashboard.run_test(size=(120, 40), notifications=True) as pilot:
+        await show(pilot, run)
+        await pilot.press("t")
+        await until(pilot, lambda: dashboard.screen.query(Input))
+        dashboard.screen.query_one(Input).value = "+[/b]"
+        await pilot.press("enter")
+        await until(pilot, lambda: record(run).tags == ("[/b]",))
+        await until(pilot, lambda: "tags: [/b]" in screen_text(dashboard))

@@ -1,5 +1,7 @@
 """The Runs screen over runs as files: table, query, marks, and what is done with many at once."""
 
+import re
+
 import pytest
 from textual.widgets import Input, OptionList, Static
 
@@ -10,7 +12,7 @@ from rbp_engine.run.summary import read_summary
 from rbp_engine.run.trash import list_trash
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.column_dialog import ColumnDialog
-from rbp_tui.dashboard.dialogs import Ask, Confirm
+from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
 from rbp_tui.dashboard.panels.line import Line
 from rbp_tui.dashboard.screens.compare import CompareScreen
 from rbp_tui.dashboard.screens.monitor import MonitorScreen
@@ -300,6 +302,40 @@ async def test_a_mark_that_the_filter_hides_is_told_and_not_acted_on(home, three
         await until(pilot, lambda: [entry.id for entry in list_trash(three)] == [IDS[0]])
 
 
+async def test_the_cursor_goes_to_the_run_that_was_opened_meanwhile_also_to_one_that_is_not_listed_yet(
+    home, three, until, write_run
+):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("down")
+        await until(pilot, lambda: table(app).current == IDS[1])
+        await pilot.press("1")
+        app.open_run("20260101-120003-digits-rate_m-ddd4")
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+        await pilot.press("2")
+        write_run(three, "20260101-120003-digits-rate_m-ddd4", created=1.7e9 + 3)
+        await until(pilot, lambda: app.screen.under_cursor == {"20260101-120003-digits-rate_m-ddd4"})
+        await pilot.press("down", "5", "2")  # from then on it is where it was left
+        await shows(app, pilot, until, 4)
+        await pilot.pause(0.5)
+        assert table(app).current == IDS[2]
+
+
+async def test_help_and_palette_say_what_a_key_does_in_words(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await until(pilot, lambda: app.screen.focused is table(app))
+        told = {command.title: command.help for command in app.get_system_commands(app.screen)}
+        assert told["Open"] == "key Enter" and told["List the keys of this screen"] == "key ?"
+        assert told["Show monitor"] == "key 3"
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, Help))
+        lines = str(app.screen.query_one(Static).content).splitlines()
+        assert ["q", "leave the dashboard; runs go on", "leave"] in [re.split("  +", line.strip()) for line in lines]
+
+
 async def test_what_happened_since_it_was_left_is_told_until_it_is_dismissed(home, three, until, write_run):
     run = write_run(three, "live", status="running")
     app = Dashboard(three)
@@ -320,6 +356,7 @@ async def test_every_action_is_in_the_palette(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
+        await until(pilot, lambda: app.screen.focused is table(app))
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert {
             "Open", "Mark", "Mark all", "Compare", "Stop", "Kill", "Resume", "Tag", "Note", "Trash", "Undo trash",

@@ -7,6 +7,7 @@ from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import judge
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.launch_form import LaunchForm
+from rbp_tui.dashboard.panels.log import LogPane
 from rbp_tui.dashboard.screens.compare import CompareScreen
 from rbp_tui.dashboard.screens.monitor import MonitorScreen
 from rbp_tui.dashboard.screens.presets import PresetsScreen
@@ -38,6 +39,7 @@ async def test_launch_watch_stop_resume_complete_and_compare(dashboard, until):
         await until(pilot, lambda: isinstance(app.screen, PresetsScreen))
         await launch(app, pilot, until, "T=1 epochs=40 batch=256")
         run = only_run(app)
+        await until(pilot, lambda: any("epoch 1:" in line for line in app.screen.query_one(LogPane).lines.lines))
         await until(pilot, lambda: app.sights.get(run.id) and "validation/top1" in app.sights[run.id].curves)
         assert [chart.title for chart in app.screen.query("#charts CurveChart")] == ["loss", "top-1 %"]
         before = len(app.sights[run.id].curves["validation/top1"])
@@ -87,8 +89,7 @@ async def test_wrong_settings_are_refused_in_the_launch_form_and_nothing_is_crea
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LaunchForm))
         app.screen.query_one("#overrides", Input).value = "epochs=never"
-        await pilot.pause()
-        assert "train.epochs" in str(app.screen.query_one("#verdict", Static).render())
+        await until(pilot, lambda: "train.epochs" in str(app.screen.query_one("#verdict", Static).render()))
         await pilot.press("enter")
         await pilot.pause()
         assert isinstance(app.screen, LaunchForm)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from rbp_engine.run.layout import open_regular
+
 AT_ONCE = 256 * 1024
 LONGEST_LINE = 2000
 # Escape sequences and control characters of a log must not reach the terminal that shows it.
@@ -20,7 +22,7 @@ class LogTail:
     def poll(self) -> list[str]:
         """The lines that have been completed since the last call; none where the file is not there."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 size = file.seek(0, 2)
                 lines = self._skip(size)
                 file.seek(self._offset)

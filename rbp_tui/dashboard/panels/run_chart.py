@@ -8,6 +8,7 @@ from rbp_tui.dashboard.widgets.palette import SeriesColours
 from rbp_tui.dashboard.widgets.series import Series
 
 MIB, GIB = 2.0**20, 2.0**30
+EVALUATED = "validation"
 
 #: A line of a chart: the name of its curve, its label, and whether its highest value gets a star.
 Lines = list[tuple[str, str, bool]]
@@ -28,10 +29,14 @@ class RunChart(CurveChart):
         self._lines = lines
         self._given: tuple[object, ...] = ()
 
-    def show(self, curves: dict[str, Curve], axis: str) -> None:
-        """Show the curves over "step", "epoch" or "time"."""
-        lines = [line for line in self._lines(curves) if line[0] in curves]
-        given = (axis, *(curves[name] for name, _, _ in lines))
+    def show(self, curves: dict[str, Curve], axis: str, split: str = "") -> None:
+        """Show the curves over "step", "epoch" or "time"; evaluations on the `split` "test" are called so."""
+        lines = [
+            (name, "test" if label == EVALUATED and split == "test" else label, best)
+            for name, label, best in self._lines(curves)
+            if name in curves
+        ]
+        given = (axis, split, *(curves[name] for name, _, _ in lines))
         if len(given) == len(self._given) and all(a is b for a, b in zip(given, self._given, strict=True)):
             return
         self._given = given
@@ -61,11 +66,11 @@ class MemoryChart(RunChart):
 
 
 def loss(curves: dict[str, Curve]) -> Lines:
-    return [("train/loss", "train", False), ("validation/loss", "validation", False)]
+    return [("train/loss", "train", False), ("validation/loss", EVALUATED, False)]
 
 
 def top1(curves: dict[str, Curve]) -> Lines:
-    return [("train/top1", "train", False), ("validation/top1", "validation", True)]
+    return [("train/top1", "train", False), ("validation/top1", EVALUATED, True)]
 
 
 def speed(curves: dict[str, Curve]) -> Lines:

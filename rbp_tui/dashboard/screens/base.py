@@ -13,6 +13,8 @@ from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 if TYPE_CHECKING:
     from rbp_tui.dashboard.app import Dashboard
 
+# What is typed is understood when there is a pause: half a word means something else than the whole one.
+TYPING_PAUSE_S = 0.2
 SCREENS = ("presets", "runs", "monitor", "compare", "system")
 
 

@@ -170,7 +170,7 @@ class MonitorScreen(MonitorActions):
     def _show_curves(self, sight: Sight, row: str) -> None:
         axis = self.dashboard.state.x_axis if self.dashboard.state.x_axis in AXES else "epoch"
         for chart in self.query_one(row).query(RunChart):
-            chart.show(sight.curves, axis)
+            chart.show(sight.curves, axis, sight.course.split)
 
     def _show_lines(self, sight: Sight) -> None:
         course = sight.course

@@ -79,8 +79,8 @@ class MonitorActions(ChartScreen):
         if self.watched != app.opened:
             self.watched, self.seen, self.process = app.opened, None, ""
         app.reader.watch([app.opened] if app.opened else [])
-        record = app.record_of(app.opened)
-        self.query_one(LogPane).follow(record.run if record else None)
+        # A run that was launched a moment ago is not in the list yet; its folder is known by its id.
+        self.query_one(LogPane).follow(RunDirectory(app.runs / app.opened) if app.opened else None)
         self.show_all()
 
     def show_all(self) -> None:

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import control
-from rbp_engine.run.annotations import change_tags
+from rbp_engine.run.annotations import change_tags, tag_words
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord
 from rbp_engine.run.trash import move_to_trash, restore
@@ -116,13 +116,13 @@ class RunActions(DashboardScreen):
             return
 
         def answered(words: str | None) -> None:
-            added = [word.removeprefix("+") for word in (words or "").split() if not word.startswith("-")]
-            removed = [word.removeprefix("-") for word in (words or "").split() if word.startswith("-")]
-            if added or removed:
-                self._do(_folders(meant), "tagged {}", lambda run: change_tags(run, added, removed))
+            told = tag_words((words or "").split())
+            added = [*told.plain, *told.added]
+            if added or told.removed:
+                self._do(_folders(meant), "tagged {}", lambda run: change_tags(run, added, told.removed))
 
         if meant:
-            self.app.push_screen(Ask(f"Tags of {named(meant)}: a word is added, -word is taken away", ""), answered)
+            self.app.push_screen(Ask(f"Tags of {named(meant)}: +word is added, -word is taken away", ""), answered)
 
     def action_note(self) -> None:
         """Write a note on the run."""

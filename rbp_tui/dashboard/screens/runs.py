@@ -20,12 +20,11 @@ from rbp_tui.dashboard.column_dialog import ColumnChoice, ColumnDialog
 from rbp_tui.dashboard.panels.line import Line
 from rbp_tui.dashboard.run_columns import BY_NAME, Column
 from rbp_tui.dashboard.run_rows import RowMaker, Rows, View
-from rbp_tui.dashboard.screens.base import TopBar
+from rbp_tui.dashboard.screens.base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.screens.run_actions import RunActions, count
 from rbp_tui.dashboard.widgets.run_table import RunTable
 from rbp_tui.run_text import STYLES
 
-TYPING_PAUSE_S = 0.2
 # Sign, mark and scroll bar beside the columns.
 EDGE = 3
 #: Actions that do nothing while no row is there, or while the query is being typed.
@@ -65,6 +64,8 @@ class RunsScreen(RunActions):
         self._making = False
         self._stale = False
         self._pause: Timer | None = None
+        self._opened: str | None = None  # what the Monitor showed when this screen was shown last
+        self._sought_run: str | None = None  # where the cursor goes once it is in the table
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -82,7 +83,12 @@ class RunsScreen(RunActions):
         self.query_one("#query", Input).value = self.dashboard.state.query
         self.query_one(RunTable).display = False
 
+    def on_screen_resume(self) -> None:  # that of the class above is called, too
+        if self.dashboard.opened != self._opened:
+            self._opened = self._sought_run = self.dashboard.opened
+
     def on_screen_suspend(self) -> None:
+        self._sought_run = None
         self.dashboard.reader.follow_trends(())
 
     def on_resize(self) -> None:
@@ -120,7 +126,7 @@ class RunsScreen(RunActions):
         self._making = False
         before, self.rows = self.rows, message.rows
         table = self.query_one(RunTable)
-        table.show(self.rows, self.dashboard.state.sort)
+        table.show(self.rows, self.dashboard.state.sort, onto=self._sought())
         table.display = bool(self.rows.cells)
         empty = self.query_one("#empty", Static)
         empty.display = not self.rows.cells
@@ -138,6 +144,13 @@ class RunsScreen(RunActions):
         self._follow_trends()
         if self._stale:
             self._make_rows()
+
+    def _sought(self) -> str | None:
+        """The run that was opened since this screen was left, once it has a row: what keys do then, is meant for it."""
+        if self._sought_run not in self.rows.cells:
+            return None
+        found, self._sought_run = self._sought_run, None
+        return found
 
     def _say(self, line: str, text: Text) -> None:
         """A line that is there only while it says something."""
@@ -210,7 +223,6 @@ class RunsScreen(RunActions):
     @on(Input.Changed, "#query")
     def _query_changed(self, event: Input.Changed) -> None:
         self.dashboard.state.query = event.value
-        # Half a word fits other runs than the whole one: the table waits for a pause.
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(TYPING_PAUSE_S, self._make_rows)

@@ -64,9 +64,12 @@ class RunTable(DataTable[Cell]):
             self._seen = self.visible_keys
             self.post_message(self.Seen())
 
-    def show(self, rows: Rows, sort: str) -> None:
-        """Show these rows; `sort` is the field that they are sorted by, for the arrow in its heading."""
-        self._held = self._held or self.current
+    def show(self, rows: Rows, sort: str, onto: str | None = None) -> None:
+        """Show these rows; `sort` is the field that they are sorted by, for the arrow in its heading.
+
+        The cursor goes to the row `onto` if one is named, else stays on its own.
+        """
+        self._held = onto or self._held or self.current
         self._rows = rows
         self._take_columns(rows.placed, sort)
         gone = [key for key in self._order if key not in rows.cells]

@@ -36,7 +36,8 @@ def test_a_run_is_stopped_resumed_watched_and_removed_by_other_processes_than_th
     assert "stop or kill first" in refused.stderr
     assert "running already" in rbp("resume", run_id, code=2).stderr
     assert rbp.json("stop", run_id[-4:])["status"] == "stopped"
-    assert "is not running" in rbp("stop", run_id, code=2).stderr
+    refused = rbp("stop", run_id, code=2).stderr
+    assert "is not running, it is stopped" in refused and "asked" not in refused
     watched = rbp("watch", "last", "--json", code=4)
     assert json.loads(watched.stdout.splitlines()[-1])["status"] == "stopped"
     rbp("resume", "last", "--detach")

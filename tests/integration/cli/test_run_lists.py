@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,21 @@ def test_the_list_fits_the_screen_and_shows_more_where_there_is_room(rbp, runs, 
     assert ("paper" in " ".join(lines)) == (width == 200)
 
 
+def test_precision_and_processes_are_columns_where_runs_differ_in_them_and_fields_of_queries(rbp, runs):
+    rbp.environment["COLUMNS"] = "200"
+    assert not {"precision", "processes"} & set(rbp("ls").stdout.split())
+    end_run(rbp.runs, "low", "train.precision=bf16")
+    run_json = rbp.runs / "rate-1" / "run.json"
+    run_json.write_text(json.dumps(json.loads(run_json.read_text()) | {"resources": {"processes": 2}}))
+    head, *lines = rbp("ls").stdout.splitlines()
+    assert "precision  processes  train loss" in head
+    told = {line.split()[1]: line.split()[10:12] for line in lines}
+    assert (told["rate-1"], told["low"]) == (["fp32", "2"], ["bf16", "1"])
+    assert ids(rbp, "precision:bf16") == ["low"] and ids(rbp, "processes=2") == ["rate-1"]
+    rbp.environment["COLUMNS"] = "80"
+    assert max(map(len, rbp("ls").stdout.splitlines())) <= 80
+
+
 def test_tags_and_a_note_show_in_lists_and_queries(rbp, runs):
     assert rbp.json("runs", "tag", "rate-1", "+kept", "+fresh", "-paper") == [
         {"id": "rate-1", "tags": ["kept", "fresh"]}
@@ -90,6 +106,7 @@ def test_tags_and_a_note_show_in_lists_and_queries(rbp, runs):
     assert "kept h" in shown and "the first with cutout" in shown
     assert rbp.json("runs", "show", "rate-1")["summary"]["tags"] == ["kept", "h"]
     assert "RUN" in rbp("runs", "tag", "-h").stdout
+    assert "rbp runs tag rate-1 +foo" in rbp("runs", "tag", "rate-1", "foo", code=2).stderr
     for words in (("rate-1", "+two words"), ("+kept",), ("rate-1", "--jsn"), ("nothing", "+x")):
         rbp("runs", "tag", *words, code=2)
 
@@ -117,6 +134,7 @@ def test_compare_groups_by_experiment_and_fits_the_screen(rbp, runs, width):
     assert max(map(len, shown.splitlines())) <= width
     assert "1★ digits · BPTT · T=4" in shown and "2  digits · rate_M · T=4" in shown
     assert "93.00 ± 1.41" in shown and "91.50 ± 0.71" in shown and "−1.50 ± 0.71" in shown
+    assert "pairs" in shown.splitlines()[0].split() and "     2 " in shown[shown.index("−1.50 ± 0.71") :]
     assert "1.0 GiB" in shown and "6 400" in shown.replace("\u202f", " ")
     assert "method.name  bptt (1★)  rate_m (2)" in shown
     assert max(map(len, rbp("runs", "compare", "method:bptt", "rate-1", "--each-run").stdout.splitlines())) <= width

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
 LONG = ("digits", "T=1", "epochs=500", "batch=256")
 
@@ -125,6 +127,15 @@ def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is
     assert not rbp.runs.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(("--epochs", "3"), "epochs=3"), (("--batch-size=32",), "data.batch_size=32"), (("--lr", "--json"), "lr=VALUE")],
+)
+def test_a_setting_that_is_given_as_an_option_is_told_as_the_word_that_it_is(rbp, words, meant):
+    assert meant in " ".join(rbp("train", "digits", *words, code=2).stderr.split())
+    assert not rbp.runs.exists()
+
+
 def test_a_preset_that_cannot_be_read_is_one_message(rbp, write):
     write("broken.toml", "[optim\nlr = 1")
     write("loop.toml", 'extends = "loop.toml"\n')
@@ -230,6 +241,14 @@ def test_at_a_terminal_k_kills_the_run(rbp):
     code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), ("leave it running", b"k\r")])
     assert code == 1
     assert summary(rbp)["status"] == "killed"
+
+
+def test_at_a_terminal_an_answer_that_is_none_is_asked_for_again(rbp):
+    keys = [("epoch 1", b"\x03"), ("then Enter", b"what\r"), ("leave it running", b"l\r")]
+    code, _ = at_a_terminal(rbp, "train", *LONG, keys=keys)
+    assert code == 0
+    assert summary(rbp)["status"] == "running"
+    rbp("stop", "last")
 
 
 def test_ctrl_c_in_watch_only_leaves(rbp):

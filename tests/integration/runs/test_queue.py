@@ -185,6 +185,16 @@ def test_a_run_that_needs_more_devices_than_there_are_is_refused_and_not_made(tm
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_process_that_has_started_a_run_does_not_stay_behind_as_a_zombie(
+    submit: Submit, occupant: RunDirectory
+) -> None:
+    run, _ = submit(1, 2, words=LONG)  # the second keeps the dispatcher waiting
+    leave(occupant)
+    wait_for(lambda: judge(run).status == "running")
+    dispatcher = psutil.Process(queue.dispatcher_pid())
+    wait_for(lambda: not dispatcher.children())
+
+
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
 
 

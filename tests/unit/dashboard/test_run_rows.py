@@ -77,6 +77,18 @@ def test_runs_of_an_experiment_stand_under_its_mean(records):
     assert texts(made, "experiment:bptt") == [" ▾", "digits", "bptt", "×2", "75.0±7.1"]
 
 
+def test_a_seed_that_has_run_twice_counts_once_with_the_run_that_a_report_takes(tmp_path, write_run):
+    for number, (run_id, seed, top1, status) in enumerate(
+        [("a", 1, 0.1, "completed"), ("b", 1, 0.7, "completed"), ("c", 2, 0.8, "completed"), ("d", 2, 0.2, "failed")]
+    ):
+        write_run(
+            tmp_path, run_id, seed=seed, best={"top1": top1}, last={"top1": top1}, created=1.7e9 + number, status=status
+        )
+    made = rows(list_runs(tmp_path), grouped=True, columns=("run", "seed", "last %", "best %"))
+    assert list(made.cells) == ["experiment:e", "d", "c", "b", "a"]
+    assert texts(made, "experiment:e") == [" ▾", "digits", "×2", "75.0", "75.0±7.1"]
+
+
 def test_rows_are_made_anew_only_where_something_is_new(records):
     maker = RowMaker()
     view = View(width=120)

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rbp_engine.run.annotations import Annotations, change_tags, read_annotations, set_note
+from rbp_engine.run.annotations import Annotations, change_tags, read_annotations, set_note, tag_words
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import record
@@ -34,7 +34,7 @@ def test_a_note_and_tags_leave_each_other_alone(make_run: MakeRun) -> None:
     assert read_annotations(run) == Annotations(("kept",), (), "")
 
 
-@pytest.mark.parametrize("tag", ["", "two words", "a\tb", "x" * 61, "\x1b[31m"])
+@pytest.mark.parametrize("tag", ["", "two words", "a\tb", "x" * 61, "\x1b[31m", "+signed", "-signed"])
 def test_what_cannot_be_a_tag_is_refused_and_nothing_written(make_run: MakeRun, tag: str) -> None:
     run = make_run()
     with pytest.raises(RunError, match="cannot be a tag"):
@@ -49,3 +49,23 @@ def test_a_damaged_file_annotates_nothing_that_is_not_sound(make_run: MakeRun, t
     run = make_run(tags=["a"])
     run.annotations_json.write_text(text)
     assert tags(run) == ("a",) and read_annotations(run).note == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "added", "removed"),
+    [
+        ("a b", [], []),
+        ("a", [], ["b"]),
+        ("", [], ["a", "b"]),
+        ("+c", ["c"], []),
+        ("-b", [], ["b"]),
+        ("+c -a +c", ["c"], ["a"]),
+        ("a b +c", ["c"], []),
+        ("a c -b", ["c"], ["b"]),
+        ("+a -x", [], []),
+    ],
+)
+def test_tags_that_are_edited_go_where_they_are_left_out_and_words_with_a_sign_change_only_themselves(
+    typed: str, added: list[str], removed: list[str]
+) -> None:
+    assert tag_words(typed.split()).change(("a", "b")) == (added, removed)

@@ -398,3 +398,22 @@ def test_however_often_a_run_is_resumed_each_step_is_told_once(attempts: list[tu
         reached = start + steps
     told = [event.step for event in supersede(written) if isinstance(event.body, Metrics)]
     assert told == list(range(1, reached + 1))
+
+
+def test_a_named_pipe_in_place_of_the_events_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rank0.jsonl")
+    assert EventReader(tmp_path / "rank0.jsonl").poll() == []
+    assert read_last_events(tmp_path / "rank0.jsonl") == []
+
+
+def test_a_file_longer_than_what_is_read_at_once_is_mended_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_events, "READ_AT_ONCE", 7)
+    path = write_lines(tmp_path / "rank0.jsonl", *(b"x" * length + b"\n" for length in range(20)))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"torn, and longer than what is read at once")
+    writer = EventWriter(path, attempt=2)
+    assert path.read_bytes() == whole
+    assert writer.write(Heartbeat(), step=1).seq == 20
+    writer.close()

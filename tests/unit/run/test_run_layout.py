@@ -1,7 +1,9 @@
 import json
 import math
+import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.run import layout
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import check_run_id, new_run_id, read_json, write_atomic, write_json
+from rbp_engine.run.layout import check_run_id, new_run_id, open_regular, read_json, write_atomic, write_json
 
 
 @pytest.mark.parametrize(
@@ -114,3 +116,11 @@ def test_a_damaged_json_file_reads_as_empty(tmp_path: Path, content: bytes) -> N
 def test_a_file_of_deeply_nested_json_reads_as_empty(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b'{"a":' * 100_000)
     assert layout.read_json(tmp_path / "file") == {}
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "summary.json")
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        open_regular(tmp_path / "summary.json")
+    assert read_json(tmp_path / "summary.json") == {}
