@@ -60,8 +60,11 @@ def chosen_seeds(words: str | None, run_id: str | None, loaded: "LoadedPreset") 
     return [int(seed) for seed in seeds]
 
 
-def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool) -> int:
-    """Follow runs that have been put into the queue to the end of them all, unless `detach`; the worst exit code."""
+def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool, compare: str = "") -> int:
+    """Follow runs that have been put into the queue to the end of them all, unless `detach`; the worst exit code.
+
+    `compare` is a command to propose at the end of a single run.
+    """
     from rbp_tui.cli.train import EXIT_CODES, follow_live, print_result
 
     if detach:
@@ -69,7 +72,7 @@ def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool) ->
     if len(runs) == 1:
         verdicts = [follow_live(runs[0], as_json=as_json, owner=True)]
         if not as_json:
-            print_result(runs[0], verdicts[0])
+            print_result(runs[0], verdicts[0], compare)
     else:
         verdicts = follow_several(runs, as_json=as_json)
         if not as_json:
