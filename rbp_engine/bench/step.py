@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.bench import counts, memory, stand_in
-from rbp_engine.bench.answer import explain
+from rbp_engine.bench.answer import answers_only, explain
 from rbp_engine.bench.baselines import BASELINES
 from rbp_engine.bench.trial import Trial, first_images
 from rbp_engine.methods.protocol import predict
@@ -107,15 +107,16 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
 def main(words: list[str]) -> int:
     """Answer until stdin ends; the exit code."""
     run = RunDirectory(Path(words[0]))
-    try:
-        for answer in serve(run, words[1]):
-            sys.stdout.write(json.dumps(answer) + "\n")
-            sys.stdout.flush()
-    except BrokenPipeError:  # whoever asked has gone
-        return 1
-    except Exception as error:
-        sys.stdout.write(json.dumps({"problem": explain(error, run.code)}) + "\n")
-        return 1
+    with answers_only() as out:
+        try:
+            for answer in serve(run, words[1]):
+                out.write(json.dumps(answer) + "\n")
+                out.flush()
+        except BrokenPipeError:  # whoever asked has gone
+            return 1
+        except Exception as error:
+            out.write(json.dumps({"problem": explain(error, run.code)}) + "\n")
+            return 1
     return 0
 
 
