@@ -48,8 +48,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
     """What the network lacks, or the cosines of its gradients. Raises ValueError for a network that gives no logits."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
-    shape = stand_in.known_shape(preset.data)
-    feed = build_feed(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+    feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
     seed_everything(preset.run.seed)
     model = _built(run, preset, feed, device).train()
     _check_neurons(model)

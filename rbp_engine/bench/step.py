@@ -37,8 +37,7 @@ class Side:
     """A network and a way to take a training step with it, on one batch of the data's shape."""
 
     def __init__(self, run: RunDirectory, preset: "Preset", side: str, device: torch.device) -> None:
-        shape = stand_in.known_shape(preset.data)
-        self.trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+        self.trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
         self.timesteps = preset.method.timesteps
         self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
         self.step: Step = self.trial.step if side == "ours" else _baseline_step(self.trial, preset, side)
