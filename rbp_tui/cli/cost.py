@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, console, print_json, say
+from rbp_tui.cli.output import Json, console, print_json, say, working
 
 if TYPE_CHECKING:
     from rbp_engine.bench.cost import Cost
@@ -47,7 +47,7 @@ def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
     from rbp_engine.bench.cost import predict_cost
     from rbp_tui.cost_text import measuring
 
-    with console(stderr=True).status(measuring(loaded.name)):
+    with working(measuring(loaded.name)):
         return predict_cost(loaded, seconds=seconds)
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, console, print_json, say
+from rbp_tui.cli.output import Json, console, print_json, say, working
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,13 +69,13 @@ def try_network(
         return own_network.preset_for(network, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
 
     loaded = preset()
-    with console(stderr=True).status(f"running {network}") as status:
+    with working(f"running {network}") as say_what:
         found = own_network.inspect(loaded)
         costs = []
         if not found.missing:
             costs = own_network.costs(
                 lambda method: preset(f"method={method}"),
-                lambda method: status.update(f"measuring {method}"),
+                lambda method: say_what(f"measuring {method}"),
             )
     if as_json:
         print_json(asdict(found) | {"methods": [asdict(cost) for cost in costs]})
