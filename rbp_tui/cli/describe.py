@@ -42,15 +42,16 @@ def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, A
 def _state(record: "RunRecord") -> list[tuple[str, str]]:
     from rich.markup import escape
 
-    from rbp_tui.run_text import short_id, status_text
+    from rbp_tui.cli.next_steps import next_steps
+    from rbp_tui.run_text import status_text
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {escape(verdict.reason)}" if verdict.reason else ""
     status = ("status", status_text(verdict.status) + reason)
     if not record.readable:
         return [status]
-    short = escape(short_id(summary))
-    following = [("next", f"rbp resume {short}  ·  rbp logs {short}")] if verdict.resumable else []
+    steps = next_steps(record.run, summary, verdict) if verdict.resumable else []
+    following = [("next", escape("  ·  ".join(steps)))] if steps else []
     best_epoch = summary.best.get("epoch")
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows = [

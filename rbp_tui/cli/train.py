@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_tui.cli.next_steps import Given, next_steps
 from rbp_tui.cli.output import Json, RunsDir, print_json, say
 from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
 from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queued
@@ -102,7 +103,7 @@ def train(
     pooled = bool(several) or gpus is not None
     seed = [f"seed={number}" for number in several[:1]]
     place = [] if runs_dir is None else ["--runs-dir", str(runs_dir)]
-    compare = with_another_method([*words, *seed], loaded.preset.method.name, place)
+    given = Given((*words, *seed), tuple(place))
 
     def new() -> "list[RunDirectory]":
         if pooled:
@@ -114,14 +115,14 @@ def train(
     if run_id is None or not (resume_or_start or many_nodes):
         made = new()
         if pooled:
-            raise typer.Exit(follow_queued(made, detach=detach, as_json=as_json, compare=compare))
-        raise typer.Exit(start_and_follow(made[0], detach=detach, as_json=as_json, retries=retries, compare=compare))
+            raise typer.Exit(follow_queued(made, detach=detach, as_json=as_json, given=given))
+        raise typer.Exit(start_and_follow(made[0], detach=detach, as_json=as_json, retries=retries, given=given))
     run = find_or_make(loaded, runs, run_id, new)
     if judge(run).status == "completed":
         say(f"{run.id} is complete already")
         return
     if judge(run).status == "queued":  # by this command or an earlier one
-        raise typer.Exit(follow_queued([run], detach=detach, as_json=as_json, compare=compare))
+        raise typer.Exit(follow_queued([run], detach=detach, as_json=as_json, given=given))
     # The node of an attempt before may have died without a word: it counts as live for half a minute.
     patience_s = LOST_AFTER_S + 5.0
     raise typer.Exit(
@@ -134,7 +135,7 @@ def train(
             retries=retries,
             inexact=inexact,
             patience_s=patience_s,
-            compare=compare,
+            given=given,
         )
     )
 
@@ -149,15 +150,6 @@ def data_missing(loaded: "LoadedPreset") -> "DataMissing | None":
     return None if found.found else DataMissing(found)
 
 
-def with_another_method(words: Sequence[str], method: str, options: Sequence[str]) -> str:
-    """The command that trains the same with another method: preset and overrides as they were given, then options."""
-    import shlex
-
-    kept = [word for word in words if word.partition("=")[0] not in ("method", "method.name")]
-    other = "rate_m" if method == "bptt" else "bptt"
-    return shlex.join(["rbp", "train", *kept, f"method={other}", *options])
-
-
 def start_and_follow(
     run: "RunDirectory",
     resources: "Resources | None" = None,
@@ -168,24 +160,24 @@ def start_and_follow(
     retries: int | None = None,
     inexact: bool = False,
     patience_s: float = 0.0,
-    compare: str = "",
+    given: Given | None = None,
 ) -> int:
     """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code.
 
-    `compare` is a command to propose at the end of a complete run.
+    What to type next is said after how the run was `given`, where that is known.
     """
     from rbp_engine.run import nodes, queue
 
     worker = queue.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
     if worker is None:
-        return follow_queued([run], detach=detach, as_json=as_json, compare=compare)
+        return follow_queued([run], detach=detach, as_json=as_json, given=given)
     if detach:
         return report_start(run, as_json=as_json)
     first = nodes.number_of(run, worker.pid) == 0
     verdict = follow_live(run, as_json=as_json, owner=True, silent=not first)
     worker.wait()
     if first and not as_json:
-        print_result(run, verdict, compare)
+        print_result(run, verdict, given)
     return EXIT_CODES.get(verdict.status, 1)
 
 
@@ -214,18 +206,17 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool
                 interrupts.ask()
 
 
-def print_result(run: "RunDirectory", verdict: "Verdict", compare: str = "") -> None:
-    """How it ended, and what to type next: for a complete run the command `compare`, too."""
+def print_result(run: "RunDirectory", verdict: "Verdict", given: Given | None = None) -> None:
+    """How it ended, and what to type next."""
     from rich.markup import escape
 
     from rbp_engine.run.summary import read_summary
     from rbp_tui import format as fmt
-    from rbp_tui.run_text import short_id, status_text, title
+    from rbp_tui.run_text import status_text, title
 
     summary = read_summary(run)
     if summary is None:
         return
-    reference = short_id(summary)
     say(f"{status_text(verdict.status)} {escape(title(summary))} in {fmt.duration(summary.trained_s)}")
     if verdict.reason:
         say(f"  {escape(verdict.reason)}")
@@ -237,10 +228,8 @@ def print_result(run: "RunDirectory", verdict: "Verdict", compare: str = "") -> 
         )
     for weights, top1 in summary.test.items():
         say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
-    if verdict.status == "completed":
-        say(f"  next: rbp ls  ·  rbp runs show {reference}{f'  ·  {escape(compare)}' if compare else ''}")
-    elif verdict.resumable:
-        say(f"  next: rbp resume {reference}  ·  rbp logs {reference}")
+    if steps := next_steps(run, summary, verdict, given):
+        say(f"  next: {escape('  ·  '.join(steps))}")
 
 
 def find_or_make(
