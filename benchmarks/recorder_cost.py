@@ -8,19 +8,13 @@ trainer makes them. Medians of the difference within a round, so that a busy mac
 
 import argparse
 import statistics
-import time
 
+from rbp_engine.bench.epoch import Epoch
 from rbp_engine.bench.measurement import temporary_run
 from rbp_engine.bench.trial import Trial
 from rbp_engine.preset import load_preset
-from rbp_engine.run.summary import read_summary
 from rbp_engine.train.checkpoint import Progress
 from rbp_engine.train.device import choose_device
-from rbp_engine.train.distributed import Ranks
-from rbp_engine.train.journal import Journal
-from rbp_engine.train.memory import MemoryGauge
-from rbp_engine.train.recorder import Recorder
-from rbp_engine.train.tensorboard import TensorBoardLog
 
 TURN_S = 2.0
 
@@ -30,15 +24,10 @@ def main() -> None:
     parser.add_argument("preset", nargs="*", default=["digits"])
     parser.add_argument("--rounds", type=int, default=15)
     chosen = parser.parse_args()
-    with temporary_run(load_preset(chosen.preset[0], chosen.preset[1:])) as run:
-        summary = read_summary(run)
-        assert summary is not None
-        preset = load_preset(chosen.preset[0], chosen.preset[1:]).preset
-        trial = Trial(run, preset, choose_device(preset.run.device))
-        journal = Journal(run, summary, attempt=1)
-        board = TensorBoardLog(run.tensorboard, purge_step=1)
-        gauge, log_every = MemoryGauge(trial.device), preset.train.log_every
-        recorder = Recorder(journal, gauge, board, log_every, trial.device, Ranks())
+    loaded = load_preset(chosen.preset[0], chosen.preset[1:])
+    with temporary_run(loaded) as run:
+        trial = Trial(run, loaded.preset, choose_device(loaded.preset.run.device))
+        recorder = Epoch(trial).recorder
         images, labels = next(iter(trial.feed.train.epoch(0)))
         at = Progress()
 
@@ -46,7 +35,7 @@ def main() -> None:
             """Seconds of a step."""
             nonlocal at
             recorder.begin()
-            started = time.perf_counter()
+            started = trial.clock()
             for _ in range(steps):
                 out = trial.step(images, labels)
                 if recorded:
@@ -55,7 +44,7 @@ def main() -> None:
                     recorder.step(at, out, labels, 0.1)
                     if recorder.due():
                         recorder.drain()
-            return (time.perf_counter() - started) / steps
+            return (trial.clock() - started) / steps
 
         steps = max(1, round(TURN_S / turn(3, recorded=True)))
         bare, added = [], []
@@ -68,7 +57,6 @@ def main() -> None:
             f"{' '.join(chosen.preset)}: step {1000 * statistics.median(bare):.2f} ms, "
             f"recorder {100 * statistics.median(added):+.2f} % ({steps} steps a turn, {chosen.rounds} rounds)"
         )
-        journal.end("completed", "")
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-BLOCKS = "▁▂▃▄▅▆▇█"
+from rbp_engine.report import names
 
-METHODS = {"rate_m": "rate_M", "rate_s": "rate_S"}
+BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def method(name: str) -> str:
     """A training method as the paper writes it."""
-    return METHODS.get(name, name)
+    return names.method(name)
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

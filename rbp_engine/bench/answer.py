@@ -1,18 +1,24 @@
-"""How a measuring process answers: JSON on stdout, errors in words, a traceback only for what is a fault of ours."""
+"""How a measuring process answers: JSON on stdout, errors in words, a traceback only for what is a fault of ours.
+
+What the user's own code prints goes nowhere; neither does torch's word that there is no Triton, which no CPU needs.
+"""
 
 import contextlib
-import io
 import json
+import logging
+import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rbp_engine.errors import UserError
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.spiking.rules import UnsupportedOperation
 from rbp_engine.train.device import DeviceError
+
+logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
 def explain(error: Exception, own_code: Path) -> str:
@@ -32,12 +38,19 @@ def own_frames(error: Exception, own_code: Path) -> list[traceback.FrameSummary]
     return [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == own_code]
 
 
+@contextlib.contextmanager
+def answers_only() -> Iterator[TextIO]:
+    """The stdout on which answers go, while everybody else who prints finds it closed to them."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield sys.__stdout__ or nowhere
+
+
 def answer(run: RunDirectory, measure: Callable[[RunDirectory], dict[str, Any]]) -> int:
-    """Print what `measure` finds, or the `problem`, and nothing that was said meanwhile; the exit code."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
+    """Print what `measure` finds, or the `problem`; the exit code."""
+    with answers_only() as out:
+        try:
             told = measure(run)
-    except Exception as error:
-        told = {"problem": explain(error, run.code)}
-    sys.stdout.write(json.dumps(told) + "\n")
+        except Exception as error:
+            told = {"problem": explain(error, run.code)}
+        out.write(json.dumps(told) + "\n")
     return 1 if "problem" in told else 0

@@ -4,10 +4,12 @@
     two_pass       rate_M as its paper describes it: T·B without a graph, then the means with one; written plainly
     ann            the floor of a two-pass method: T·B forward and a training step at B, with ReLU in place of neurons
 
-They start from a network of `rbp_engine.models` and take its weights. Images are [B, C, H, W], shown at every timestep,
+They start from a network of `rbp_engine.models` and take its weights and its neuron. Those that cannot have that neuron
+raise ValueError. Images are [B, C, H, W], shown at every timestep,
 or [T, B, C, H, W].
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, neuron
-from spikingjelly.activation_based import surrogate as spikingjelly_surrogate
+from spikingjelly.activation_based.surrogate import Sigmoid
 from torch import Tensor, nn
 
 from rbp_engine.spiking import LIF
@@ -91,17 +93,24 @@ def _replace(model: nn.Module, by: Callable[[nn.Module], nn.Module | None]) -> N
 def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
     if isinstance(module, LIF):
         node: nn.Module = neuron.LIFNode(
-            tau=1.0 / (1.0 - module.decay),
+            tau=_time_constant(module.decay),
             decay_input=False,
             v_threshold=module.threshold,
             v_reset=module.v_reset,
             detach_reset=module.detach_reset,
-            surrogate_function=spikingjelly_surrogate.Sigmoid(alpha=4.0),
+            surrogate_function=module.surrogate,
         )
         return node
     if not list(module.children()) and hasattr(layer, type(module).__name__):
         return _as_class(module, getattr(layer, type(module).__name__))
     return None
+
+
+def _time_constant(decay: float) -> float:
+    """τ of SpikingJelly's neuron, which keeps 1 − 1/τ of its membrane. Raises ValueError where it keeps nothing."""
+    if decay == 0.0:
+        raise ValueError("SpikingJelly's LIFNode keeps some of its membrane: it has no neuron.decay = 0")
+    return math.inf if decay == 1.0 else 1.0 / (1.0 - decay)
 
 
 def _as_class(module: nn.Module, kind: Any) -> nn.Module:
@@ -128,7 +137,7 @@ class _TwoPassRate(torch.autograd.Function):
 class _TwoPassNeuron(nn.Module):
     """LIF with the soft, detached reset: spikes without a graph, then c ↦ r with the eligibility g."""
 
-    def __init__(self, timesteps: int, decay: float, threshold: float, alpha: float = 4.0) -> None:
+    def __init__(self, timesteps: int, decay: float, threshold: float, alpha: float) -> None:
         super().__init__()
         self.timesteps, self.decay, self.threshold, self.alpha = timesteps, decay, threshold, alpha
         self.rate, self.eligibility = torch.empty(0), torch.empty(0)
@@ -171,7 +180,13 @@ class _TwoPassBatchNorm(nn.BatchNorm2d):
 
 def _two_pass_layer(timesteps: int, module: nn.Module) -> nn.Module | None:
     if isinstance(module, LIF):
-        return _TwoPassNeuron(timesteps, module.decay, module.threshold)
+        surrogate = module.surrogate
+        if not isinstance(surrogate, Sigmoid) or module.v_reset is not None or not module.detach_reset:
+            raise ValueError(
+                "two_pass is written for the sigmoid surrogate and the soft, detached reset, not for "
+                f"{type(surrogate).__name__} with {module.extra_repr()}: leave it out of --against"
+            )
+        return _TwoPassNeuron(timesteps, module.decay, module.threshold, surrogate.alpha)
     if isinstance(module, nn.BatchNorm2d):
         norm = _TwoPassBatchNorm(module.num_features, module.eps, module.momentum)
         norm.load_state_dict(module.state_dict())

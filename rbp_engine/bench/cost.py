@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.bench.extrapolate import Plane, through
+from rbp_engine.bench.extrapolate import Plane, plane_of
 from rbp_engine.bench.measurement import ask, temporary_run
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
         plane = Plane(told["peak"], 0.0, 0.0)
         step_s, data_s, measured = whole["seconds"], whole["data_seconds"], f"{whole['steps']} steps"
     else:
-        plane = _plane(told, "peak")
-        seconds, fetching = _plane(told, "seconds").at(batch, timesteps), told["fetching_s"]
+        plane = plane_of(told["points"], "peak")
+        seconds, fetching = plane_of(told["points"], "seconds").at(batch, timesteps), told["fetching_s"]
         # Processes that read do so while the step before goes on.
         data_s = max(0.0, fetching - seconds) if preset.data.workers else fetching
         step_s, measured = seconds + data_s, _describe_points(told["points"])
@@ -100,10 +100,6 @@ def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
         measured=measured,
         notes=tuple(_notes(preset, told)),
     )
-
-
-def _plane(told: dict[str, Any], what: str) -> Plane:
-    return through({(point["batch"], point["timesteps"]): point[what] for point in told["points"]})
 
 
 def _describe_points(points: list[dict[str, Any]]) -> str:

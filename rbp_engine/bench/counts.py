@@ -1,6 +1,5 @@
 """What a training step computes and keeps, counted and not timed: the same on every machine."""
 
-import logging
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def saved_bytes(step: Callable[[], object], parameters: Iterable[Tensor]) -> int:
@@ -20,10 +20,6 @@ def saved_bytes(step: Callable[[], object], parameters: Iterable[Tensor]) -> int
 
 def weighted_operations(step: Callable[[], object]) -> int:
     """Floating point operations of convolutions and linear layers, forward and backward."""
-    # Importing it says on stderr that there is no Triton, which nobody needs for this.
-    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-    from torch.utils.flop_counter import FlopCounterMode
-
     # The counter cannot look into what is compiled, in which there is none of them.
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         step()

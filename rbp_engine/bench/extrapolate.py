@@ -4,8 +4,9 @@ Time and memory of a training step are close to fixed + B · (image + T · step)
 interpreter), what each image of the batch adds, and what each image adds at every timestep.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ def through(measured: Mapping[tuple[int, int], float]) -> Plane:
     if fixed < 0:  # then what an image costs falls with the batch, and proportion is the safe side of it
         fixed, each, step = 0.0, largest / batch, step * largest / (batch * each)
     return Plane(fixed, each - timesteps * step, step)
+
+
+def plane_of(points: Iterable[Mapping[str, Any]], what: str) -> Plane:
+    """The plane through one of the values of points that a process has told, each with its batch and timesteps."""
+    return through({(point["batch"], point["timesteps"]): point[what] for point in points})
 
 
 def _slope(values: Mapping[int, float]) -> float:

@@ -3,12 +3,14 @@
 JSON on stdout. The network of the run's preset runs on random images, with the weights that it starts from.
 """
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 
 from rbp_engine.bench import stand_in
@@ -17,6 +19,7 @@ from rbp_engine.bench.trial import first_images
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried
+from rbp_engine.own import load_own
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.spiking import LIF, RateTensor
@@ -28,6 +31,10 @@ from rbp_engine.train.seeding import seed_everything
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
+# With which a network of one's own is called, besides those of `model.args`.
+KEYWORDS = ("num_classes", "in_channels", "neuron")
+# Places that a message lists.
+SHOWN = 3
 # Gradients need no large batch.
 BATCH = 16
 # Each against BPTT whose batch norm sees the same samples: those of all timesteps, or of one.
@@ -37,14 +44,14 @@ COMPARED = {"rate_m": "bptt", "rate_s": "bptt_s"}
 Missing = dict[tuple[str, str], str]
 
 
-def inspect(run: RunDirectory) -> dict[str, Any]:
+def look(run: RunDirectory) -> dict[str, Any]:
     """What the network lacks, or the cosines of its gradients. Raises ValueError for a network that gives no logits."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
-    shape = stand_in.known_shape(preset.data)
-    feed = build_feed(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+    feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
     seed_everything(preset.run.seed)
     model = _built(run, preset, feed, device).train()
+    _check_neurons(model)
     images, labels = next(iter(feed.train.epoch(0)))
     images, labels = first_images(images, BATCH), labels[:BATCH]
     missing = survey(model, images, preset.method.timesteps)
@@ -66,10 +73,36 @@ def _built(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device
     except TypeError as error:
         if own_frames(error, run.code):
             raise
+        raise ValueError(_keywords_refused(run, preset) or str(error)) from error
+
+
+def _keywords_refused(run: RunDirectory, preset: "Preset") -> str:
+    """What is wrong with the keywords of somebody's class or function; "" where it takes those that it is given."""
+    keywords = dict.fromkeys([*KEYWORDS, *preset.model.args])
+    signature = inspect.signature(load_own(preset.model.name, run.code))
+    try:
+        signature.bind(**keywords)
+    except TypeError as error:
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
+        unknown = [] if takes_any else [word for word in keywords if word not in signature.parameters]
+        why = f"it does not take {', '.join(unknown)}" if unknown else str(error)
+        return (
+            f"{preset.model.name} is called with the keywords {', '.join(keywords)}, but {why}. Its signature is "
+            f"{signature}; neuron() makes a layer of neurons. docs/own-network.md has an example"
+        )
+    return ""
+
+
+def _check_neurons(model: nn.Module) -> None:
+    """Raise ValueError where there are neurons of SpikingJelly's, which no method but their own trains."""
+    nodes = [(name, type(module).__name__) for name, module in model.named_modules() if isinstance(module, BaseNode)]
+    if nodes:
+        kinds = ", ".join(sorted({kind for _, kind in nodes}))
         raise ValueError(
-            f"{preset.model.name} cannot be called with the keywords num_classes, in_channels, neuron and those of "
-            f"model.args: {error}"
-        ) from error
+            f"use neuron() or rbp_engine.spiking.LIF in place of spikingjelly's {kinds}, here at "
+            f"{', '.join(name or 'the network itself' for name, _ in nodes[:SHOWN])}"
+            f"{f' and {len(nodes) - SHOWN} more places' if len(nodes) > SHOWN else ''}. spikingjelly's layers can stay"
+        )
 
 
 @torch.no_grad()
@@ -163,4 +196,4 @@ def _cosine(found: Tensor, expected: Tensor) -> float | None:
 
 
 if __name__ == "__main__":
-    sys.exit(answer(RunDirectory(Path(sys.argv[1])), inspect))
+    sys.exit(answer(RunDirectory(Path(sys.argv[1])), look))

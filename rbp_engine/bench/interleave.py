@@ -3,6 +3,7 @@
 Needs no torch itself.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -77,12 +78,16 @@ class Process:
 
     def close(self) -> None:
         self.child.kill()
-        self.child.communicate()
+        with contextlib.suppress(BrokenPipeError):  # of what it has not read any more
+            self.child.communicate()
+        self.child.wait()
 
     def _ask(self, line: str) -> dict[str, Any]:
         assert self.child.stdin is not None
-        self.child.stdin.write(f"{line}\n")
-        self.child.stdin.flush()
+        # Where it has been killed while it waited, what it has left says how it ended.
+        with contextlib.suppress(BrokenPipeError):
+            self.child.stdin.write(f"{line}\n")
+            self.child.stdin.flush()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:

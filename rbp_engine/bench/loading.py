@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from rbp_engine.bench.answer import answer
-from rbp_engine.bench.trial import endless
+from rbp_engine.bench.trial import clock, endless
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
 from rbp_engine.data.imagenet import imagenet
@@ -43,12 +43,13 @@ WHOLE = {"crop_padding": 4, "flip": True, "auto_augment": True, "cutout": 16}
 
 @dataclass(frozen=True)
 class Case:
-    """One way to load, batch after batch without end; `workers` are processes beside the one that asks."""
+    """One way to load onto a device, batch after batch without end, by as many `workers` beside this process."""
 
     kind: str
     augmentation: str
     workers: int
     batches: Callable[[], Generator[Batch]]
+    device: torch.device = CPU
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ def _turn(case: Case) -> tuple[float, float]:
     """The clock starts with the first batch: processes have started then."""
     batches = case.batches()
     next(batches)
-    wall, processor, images = time.perf_counter(), time.process_time(), 0
+    wall, processor, images = clock(case.device), time.process_time(), 0
     while time.perf_counter() - wall < TURN_S:
         _, labels = next(batches)
         images += len(labels)
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    wall, processor = clock(case.device) - wall, time.process_time() - processor
     batches.close()  # and its workers end
     return images / wall, images / (wall * case.workers if case.workers else processor)
 
@@ -89,11 +90,12 @@ def _turn(case: Case) -> tuple[float, float]:
 def of_run(run: RunDirectory) -> list[Case]:
     """Training and evaluation data of a run's preset, as it says."""
     preset = read_resolved(run.preset_toml)
-    feed = build_feed(run, preset, choose_device(preset.run.device))
+    device = choose_device(preset.run.device)
+    feed = build_feed(run, preset, device)
     workers, name = preset.data.workers, preset.data.name
     return [
-        Case(name, "training", workers, partial(endless, feed.train)),
-        Case(name, "evaluation", workers, partial(_again, feed.validation)),
+        Case(name, "training", workers, partial(endless, feed.train), device),
+        Case(name, "evaluation", workers, partial(_again, feed.validation), device),
     ]
 
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+import torch
 
 from rbp_engine.bench import memory, stand_in
 from rbp_engine.bench.answer import answer
@@ -22,6 +23,11 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
 
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+# So many times the memory are not had by measuring better.
+FAR = 4
 # Evaluation gets this share of the seconds beside those of training.
 EVALUATION = 0.4
 
@@ -33,15 +39,74 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
     """
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
-    shape = None if stand_in.is_here(preset.data) else stand_in.known_shape(preset.data)
     limit = memory.limit(device)
-    trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+    here, shape = stand_in.is_here(preset.data), stand_in.known_shape(preset.data)
+    asked = time.perf_counter()
+    told = _far_from_fitting(run, preset, device, limit, shape)
+    if told is None:
+        glance_s = time.perf_counter() - asked
+        told = _measured(run, preset, device, limit, None if here else shape, seconds)
+        told["startup_s"] -= glance_s  # which a run does not take
+    sizes = {
+        "device": describe_device(device),
+        "limit": limit,
+        "data_is_here": here,
+        "data_bytes": 0 if here or shape is None else stand_in.bytes_in_memory(preset, shape),
+    }
+    return sizes | told
+
+
+def _far_from_fitting(
+    run: RunDirectory, preset: "Preset", device: torch.device, limit: int, shape: stand_in.DataShape | None
+) -> dict[str, Any] | None:
+    """What a few images show of a preset that would need many times the memory; None for any other.
+
+    Nothing is compiled for it, which takes minutes at the many timesteps that such a preset may have.
+    """
+    if shape is None:
+        return None
+    growth = max(1.0, preset.data.batch_size / FIRST_BATCH)
+    data = preset.data.model_copy(update={"batch_size": min(FIRST_BATCH, preset.data.batch_size)})
+    train = preset.train.model_copy(update={"kernel": "eager"})
+    few = preset.model_copy(update={"data": data, "train": train})
+    trial = Trial(run, stand_in.with_stand_in(few, shape), device)
+    base = memory.reset_peak(device)
+    images, labels = next(iter(trial.feed.train.epoch(0)))
+    first = trial.point(images, labels, len(labels), preset.method.timesteps, steps=1)
+    if base + (first.peak - base) * growth < FAR * limit:
+        return None
+    steps, evaluations = stand_in.batches(preset, shape)
+    epoch = Epoch(trial)
+    return {
+        "steps": steps,
+        "evaluations": evaluations,
+        "startup_s": _age_s(),
+        "whole": None,
+        "memory_was_full": False,
+        "points": [dataclasses.asdict(point) for point in small_points(trial, images, labels, len(labels))],
+        "fetching_s": growth * epoch.fetching_s(0.0),
+        "evaluation_s": growth * epoch.evaluation_s(len(labels), 0.0),
+        "end_s": epoch.end_s(),
+        "peak": memory.peak(device),
+    }
+
+
+def _measured(
+    run: RunDirectory,
+    preset: "Preset",
+    device: torch.device,
+    limit: int,
+    shape: stand_in.DataShape | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """Steps as the preset's run would take them, for some seconds; on random images of a shape where it has one."""
+    trial = Trial(run, stand_in.with_stand_in(preset, shape), device)
     epoch = Epoch(trial)
     base = memory.reset_peak(device)
     images, labels = next(iter(trial.feed.train.epoch(0)))
     batch, timesteps = len(labels), preset.method.timesteps
     trial.point(images, labels, min(FIRST_BATCH, batch), timesteps, steps=1)
-    startup_s = time.time() - psutil.Process().create_time()
+    startup_s = _age_s()
     # Once more: what a process does only once is behind it now.
     first = trial.point(images, labels, min(FIRST_BATCH, batch), timesteps)
     growth = batch / first.batch
@@ -55,10 +120,6 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
         points = small_points(trial, images, labels, part)
     steps, evaluations = _count(trial) if shape is None else stand_in.batches(preset, shape)
     return {
-        "device": describe_device(device),
-        "limit": limit,
-        "data_is_here": shape is None,
-        "data_bytes": 0 if shape is None else stand_in.bytes_in_memory(preset, shape),
         "steps": steps,
         "evaluations": evaluations,
         "startup_s": startup_s,
@@ -70,6 +131,11 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
         "end_s": epoch.end_s(),
         "peak": memory.peak(device),
     }
+
+
+def _age_s() -> float:
+    """Seconds since this process began."""
+    return time.time() - psutil.Process().create_time()
 
 
 def _count(trial: Trial) -> tuple[int, int]:

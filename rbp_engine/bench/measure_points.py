@@ -20,9 +20,8 @@ def measure(run: RunDirectory) -> dict[str, Any]:
     """Up to the preset's batch and T; times are seconds, memory bytes."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
-    shape = stand_in.known_shape(preset.data)
     limit = memory.limit(device)
-    trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+    trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
     base = memory.reset_peak(device)
     images, labels = next(iter(trial.feed.train.epoch(0)))
     for _ in range(2):  # what a process does only once is behind it the second time

@@ -44,11 +44,31 @@ def limit(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(USABLE * (free + torch.cuda.memory_reserved(device)))
-    free = psutil.virtual_memory().available
-    group = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError):  # a container or a scheduler's job may have less than the machine
-        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    # A container or a scheduler's job may have less than the machine.
+    free = min([psutil.virtual_memory().available, *free_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
     return psutil.Process().memory_info().rss + max(0, free)
+
+
+def free_in_groups(own: Path, root: Path) -> list[int]:
+    """What is left in this process's control group and in those around it that have a limit (version 2, on Linux).
+
+    Files that the system has read and nobody looks at count as used there, and are given up when memory is wanted.
+    """
+    with contextlib.suppress(OSError):
+        places = [line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/")]
+        groups = [root / place for place in places[:1]]
+        return [left for group in groups for each in (group, *group.parents) if (left := _free_in(each)) is not None]
+    return []
+
+
+def _free_in(group: Path) -> int | None:
+    """None where it has no limit, or is no control group."""
+    try:
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        used = int((group / "memory.current").read_text()) - int(statistics["inactive_file"])
+        return int((group / "memory.max").read_text()) - used
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _status(key: str) -> int:

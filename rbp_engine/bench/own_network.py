@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.bench.extrapolate import Plane, through
+from rbp_engine.bench.extrapolate import plane_of
 from rbp_engine.bench.measurement import ask, temporary_run
 from rbp_engine.preset import load_text
 
@@ -110,8 +110,9 @@ def costs(
 
 def _cost(method: str, loaded: "LoadedPreset", told: dict[str, Any], bptt: MethodCost | None) -> MethodCost:
     batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
-    plane, limit = _plane(told, "peak"), told["limit"]
-    seconds, memory = _plane(told, "seconds").at(batch, timesteps), max(1.0, plane.at(batch, timesteps) - told["base"])
+    plane, limit = plane_of(told["points"], "peak"), told["limit"]
+    seconds = plane_of(told["points"], "seconds").at(batch, timesteps)
+    memory = max(1.0, plane.at(batch, timesteps) - told["base"])
     return MethodCost(
         method,
         seconds,
@@ -121,7 +122,3 @@ def _cost(method: str, loaded: "LoadedPreset", told: dict[str, Any], bptt: Metho
         plane.largest_batch(timesteps, limit),
         plane.largest_timesteps(batch, limit),
     )
-
-
-def _plane(told: dict[str, Any], what: str) -> Plane:
-    return through({(point["batch"], point["timesteps"]): point[what] for point in told["points"]})

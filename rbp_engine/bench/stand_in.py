@@ -55,8 +55,13 @@ def is_here(data: "Data") -> bool:
     return own_file(data.name) is not None or (data.name != "cifar10_dvs" and presence(data.name).found)
 
 
-def with_stand_in(preset: "Preset", shape: DataShape) -> "Preset":
-    """The preset on a few batches of random images of that shape, augmented as its own would be."""
+def with_stand_in(preset: "Preset", shape: DataShape | None) -> "Preset":
+    """The preset on a few batches of random images of that shape, augmented as its own would be.
+
+    Without a shape it stays on its own data.
+    """
+    if shape is None:
+        return preset
     batch = preset.data.batch_size
     sizes: dict[str, Any] = {"shape": list(shape.image), "classes": shape.classes}
     sizes |= {"train_size": 4 * batch, "test_size": 2 * batch} | ({"frames": True} if shape.frames else {})

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.bench import counts, memory, stand_in
-from rbp_engine.bench.answer import explain
+from rbp_engine.bench.answer import answers_only, explain
 from rbp_engine.bench.baselines import BASELINES
 from rbp_engine.bench.trial import Trial, first_images
 from rbp_engine.methods.protocol import predict
@@ -37,8 +37,7 @@ class Side:
     """A network and a way to take a training step with it, on one batch of the data's shape."""
 
     def __init__(self, run: RunDirectory, preset: "Preset", side: str, device: torch.device) -> None:
-        shape = stand_in.known_shape(preset.data)
-        self.trial = Trial(run, preset if shape is None else stand_in.with_stand_in(preset, shape), device)
+        self.trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
         self.timesteps = preset.method.timesteps
         self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
         self.step: Step = self.trial.step if side == "ours" else _baseline_step(self.trial, preset, side)
@@ -107,15 +106,16 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
 def main(words: list[str]) -> int:
     """Answer until stdin ends; the exit code."""
     run = RunDirectory(Path(words[0]))
-    try:
-        for answer in serve(run, words[1]):
-            sys.stdout.write(json.dumps(answer) + "\n")
-            sys.stdout.flush()
-    except BrokenPipeError:  # whoever asked has gone
-        return 1
-    except Exception as error:
-        sys.stdout.write(json.dumps({"problem": explain(error, run.code)}) + "\n")
-        return 1
+    with answers_only() as out:
+        try:
+            for answer in serve(run, words[1]):
+                out.write(json.dumps(answer) + "\n")
+                out.flush()
+        except BrokenPipeError:  # whoever asked has gone
+            return 1
+        except Exception as error:
+            out.write(json.dumps({"problem": explain(error, run.code)}) + "\n")
+            return 1
     return 0
 
 

@@ -73,10 +73,7 @@ class Trial:
         return sum(value.nbytes for state in states for value in state.values() if isinstance(value, Tensor))
 
     def clock(self) -> float:
-        """Seconds, when the device has done what it was told."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+        return clock(self.device)
 
     def point(self, images: Tensor, labels: Tensor, batch: int, timesteps: int, steps: int = 2) -> Point:
         """Mean of some steps after one to warm up, on the first images of a batch."""
@@ -88,6 +85,13 @@ class Trial:
         for _ in range(steps):
             self.step(part, labels[:batch], timesteps)
         return Point(batch, timesteps, (self.clock() - started) / steps, memory.peak(self.device))
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, when the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def first_images(images: Tensor, batch: int) -> Tensor:

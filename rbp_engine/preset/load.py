@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from rbp_engine.preset.lines import dotted
 from rbp_engine.preset.overrides import parse_overrides
 from rbp_engine.preset.own_code import OwnCode, digests, fault, own_file, read_own_code
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
-from rbp_engine.preset.validate import validate
+from rbp_engine.preset.validate import problems_without_parents, validate
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -63,7 +63,10 @@ def parent_of(path: Path, text: str | None = None) -> Path | None:
 def _load(document: Document, overrides: Sequence[str]) -> LoadedPreset:
     path = document.path
     source = shown(path)
-    documents = _with_parents(document)
+    try:
+        documents = _with_parents(document)
+    except PresetError as error:
+        raise _with_own_problems(error, document) from None
     layers = stack([(document, shown(document.path)) for document in documents])
     words, problems = parse_overrides(overrides)
     for override in words:
@@ -146,6 +149,16 @@ def _with_parents(document: Document) -> list[Document]:
     while "extends" in documents[-1].values:
         documents.append(_read(_parent(documents)))
     return documents
+
+
+def _with_own_problems(lost: PresetError, document: Document) -> PresetError:
+    """The error of a parent that cannot be had, with what is wrong in the document itself: all is told at once."""
+    source = shown(document.path)
+    own = problems_without_parents(stack([(document, source)]), source)
+    if not own:
+        return lost
+    elsewhere = None if lost.source == source else lost.source
+    return PresetError(source, [*(replace(one, source=one.source or elsewhere) for one in lost.problems), *own])
 
 
 def _parent(chain: list[Document]) -> Path:

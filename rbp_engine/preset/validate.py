@@ -11,6 +11,8 @@ from rbp_engine.preset.lines import KeyPath, dotted
 from rbp_engine.preset.messages import explain
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from rbp_engine.preset.schema import Preset
 
 
@@ -28,13 +30,29 @@ def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "P
     try:
         preset = Preset.model_validate(layers.values)
     except ValidationError as error:
-        known = fields()
-        found = [(item["loc"], explain(item, known)) for item in error.errors() if item["type"] != "contradiction"]
-        found += contradictions(_with_defaults(layers.values))
+        found = _each_by_itself(error) + contradictions(_with_defaults(layers.values))
     problems = [*earlier, *sorted((_place(layers, source, *item) for item in found), key=_order)]
     if problems:
         raise PresetError(source, problems)
     return preset
+
+
+def problems_without_parents(layers: Layers, source: str) -> list[Problem]:
+    """What is wrong with single values, whatever those would be that they have not inherited; as in `validate`."""
+    from pydantic import ValidationError
+
+    from rbp_engine.preset.schema import Preset
+
+    try:
+        Preset.model_validate(layers.values)
+    except ValidationError as error:
+        return sorted((_place(layers, source, *item) for item in _each_by_itself(error)), key=_order)
+    return []
+
+
+def _each_by_itself(error: "ValidationError") -> list[tuple[KeyPath, str]]:
+    known = fields()
+    return [(item["loc"], explain(item, known)) for item in error.errors() if item["type"] != "contradiction"]
 
 
 def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:

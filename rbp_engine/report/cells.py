@@ -20,8 +20,8 @@ SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
 class Cell:
     """The runs of one experiment. Accuracies are top-1 fractions on the test set.
 
-    `label` holds the settings that tell it from other experiments of the same data set, network, method and T, by
-    dotted key; it is empty where there is no other. `difference` is our mean last minus the paper's figure.
+    `label` holds the settings in which the experiments of its data set and network differ besides method and T, by
+    dotted key; it is empty where they differ in nothing else. `difference` is our mean last minus the paper's figure.
     """
 
     data: str
@@ -57,26 +57,31 @@ def make_cells(entries: Iterable[Entry]) -> list[Cell]:
     """Group runs by experiment; sorted by data set, network, method and T."""
     places: defaultdict[tuple[Any, ...], dict[tuple[str, str], list[Entry]]] = defaultdict(dict)
     for entry in entries:
-        place = tuple(entry.settings[key] for key in SHOWN)
-        places[place].setdefault(entry.experiment, []).append(entry)
+        places[entry.settings["data.name"], entry.settings["model.name"]].setdefault(entry.experiment, []).append(entry)
     cells = []
     for experiments in places.values():
         groups = [sorted(group, key=lambda entry: entry.summary.seed) for group in experiments.values()]
-        labels = distinguish([group[0].settings for group in groups], [group[0].summary.experiment for group in groups])
+        firsts = [group[0] for group in groups]
+        labels = distinguish([one.settings for one in firsts], [one.summary.experiment for one in firsts], shown=SHOWN)
         cells += [_cell(group, label) for group, label in zip(groups, labels, strict=True)]
     return sorted(cells, key=_order)
 
 
-def distinguish(tables: Sequence[dict[str, Any]], experiments: Sequence[str]) -> list[dict[str, Any]]:
-    """For each of several tables of settings its values of the keys in which they differ; one alone needs none."""
-    if len(tables) == 1:
-        return [{}]
+def distinguish(
+    tables: Sequence[dict[str, Any]], experiments: Sequence[str], *, shown: Sequence[str]
+) -> list[dict[str, Any]]:
+    """For each of several tables of settings its values of the keys in which they differ, without those `shown` beside.
+
+    Of all that are compared with each other, not of those alone that nothing else tells apart: a method that was
+    trained for twice as long must not look better than another.
+    """
     keys = differing(tables)
-    found = [{key: table.get(key) for key in keys} for table in tables]
+    places = [[table.get(key) for key in keys] for table in tables]
     return [
+        {key: table.get(key) for key in keys if key not in shown}
         # Another version of the software may have hashed the same settings differently.
-        label | ({"": experiment[:8]} if found.count(label) > 1 else {})
-        for label, experiment in zip(found, experiments, strict=True)
+        | ({"": experiment[:8]} if places.count(place) > 1 else {})
+        for table, place, experiment in zip(tables, places, experiments, strict=True)
     ]
 
 

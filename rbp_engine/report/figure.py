@@ -4,8 +4,11 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rbp_engine.report.collect import Entry
 from rbp_engine.report.names import METHODS
@@ -14,13 +17,14 @@ from rbp_engine.run.errors import RunError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 SUFFIXES = (".pdf", ".png", ".svg")
 
 # Inches: the text width of a two-column page, one of its columns, and the height of a row of panels.
 PAGE, COLUMN, HEIGHT = 6.9, 3.35, 2.1
-# Characters: a line of a legend, and what stands beside others in one.
-WRAP, SHORT = 26, 10
+# A line of a legend in characters, and in inches a character of it, what stands beside its text, and its height.
+WRAP, CHARACTER, BESIDE, LINE = 46, 0.056, 0.5, 0.125
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: dict[str, Any] = {
@@ -77,23 +81,68 @@ def check_path(path: Path) -> None:
 def render(rows: Sequence[Sequence[Panel]], suffix: str) -> bytes:
     """The figure as a file of that format."""
     from matplotlib import style
+
+    out = io.BytesIO()
+    with style.context(["default", STYLE]):
+        stamp = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
+        compose(rows).savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
+    return out.getvalue()
+
+
+def compose(rows: Sequence[Sequence[Panel]]) -> "Figure":
+    """The figure: each row of panels with its legends below it, for which the row is made higher."""
     from matplotlib.figure import Figure
 
     columns = max(len(panels) for panels in rows)
     width = COLUMN if columns == 1 else PAGE
-    out = io.BytesIO()
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(width, HEIGHT * len(rows) + 0.3), layout="constrained")
-        grid = figure.subplots(len(rows), columns, squeeze=False)
-        for number, panels in enumerate(rows):
-            for axes, panel in zip(grid[number], panels, strict=False):
-                _draw_panel(axes, panel)
-            for unused in grid[number][len(panels) :]:
-                unused.set_visible(False)
-            _add_legend(grid[number], panels, columns)
-        stamp = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
-        figure.savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
-    return out.getvalue()
+    legends = [_legends(panels, width, columns) for panels in rows]
+    heights = [HEIGHT + max(legend.height for legend in row) for row in legends]
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    places = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for place, height, row in zip(places, heights, legends, strict=True):
+        whole = len(row[0].panels) == columns
+        parts = [place] if whole else place.subfigures(1, columns, squeeze=False)[0]
+        for part, legend in zip(parts, row, strict=False):
+            # Axes keep their height where the legend beside is longer.
+            rest = max(1e-6, height - HEIGHT - legend.height)
+            _draw_panels(part.subfigures(2, 1, height_ratios=[height - rest, rest])[0], legend)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Legend:
+    """A legend in so many columns below these panels; its height is in inches."""
+
+    panels: Sequence[Panel]
+    columns: int
+    height: float
+
+
+def _legends(panels: Sequence[Panel], width: float, columns: int) -> list[_Legend]:
+    """One legend for a row whose panels all show the same lines, else one for each panel."""
+    shown = [[line.label for line in panel.lines] for panel in panels]
+    if len(panels) == columns and all(labels == shown[0] for labels in shown):
+        return [_legend(panels, shown[0], width)]
+    return [_legend([panel], labels, width / columns) for panel, labels in zip(panels, shown, strict=True)]
+
+
+def _legend(panels: Sequence[Panel], labels: Sequence[str], width: float) -> _Legend:
+    lines = [_wrapped(label) for label in labels]
+    longest = max((len(line) for label in lines for line in label), default=0)
+    columns = max(1, min(len(labels), int(width / (BESIDE + CHARACTER * longest))))
+    # As matplotlib fills its columns.
+    parts = np.array_split([len(label) + 0.4 for label in lines], columns)
+    return _Legend(panels, columns, LINE * max(float(part.sum()) for part in parts) + 0.2)
+
+
+def _draw_panels(part: "SubFigure", legend: _Legend) -> None:
+    """Panels side by side, and below them what their lines are."""
+    shown = part.subplots(1, len(legend.panels), squeeze=False)[0]
+    for axes, panel in zip(shown, legend.panels, strict=True):
+        _draw_panel(axes, panel)
+    # The panel with most lines: one of them may lack the points of a line.
+    fullest = max(shown, key=lambda axes: len(axes.get_legend_handles_labels()[0]))
+    part.legend(*fullest.get_legend_handles_labels(), loc="outside lower left", ncols=legend.columns)
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:
@@ -147,28 +196,19 @@ def _draw_band(axes: "Axes", line: Line, scale: float, number: int) -> None:
         axes.fill_between(x, low, high, color=line.colour, alpha=0.2, linewidth=0)
 
 
-def _add_legend(row: Sequence["Axes"], panels: Sequence[Panel], columns: int) -> None:
-    """One legend on the right where all panels of a row show the same lines, else one above each panel."""
-    shown = [[line.label for line in panel.lines] for panel in panels]
-    if columns > 1 and all(labels == shown[0] for labels in shown):
-        # The panel with most lines: one of them may lack the points of a line.
-        filled = max(range(len(panels)), key=lambda number: sum(bool(line.points) for line in panels[number].lines))
-        handles, words = row[filled].get_legend_handles_labels()
-        row[len(panels) - 1].legend(handles, words, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return
-    for axes, labels in zip(row, shown, strict=False):
-        short = all(len(label) <= SHORT for label in labels)
-        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3 if short else 1)
-
-
 def _label(text: str) -> str:
-    """A label in lines of moderate length, never broken inside of a setting; rate_M with its index."""
-    lines = _escaped(textwrap.fill(text.replace(" = ", "\u00a0=\u00a0"), WRAP, break_long_words=False))
+    """A label in lines of moderate length; rate_M with its index."""
+    lines = _escaped("\n".join(_wrapped(text)))
     for name in METHODS.values():
         base, index, mode = name.partition("_")
         if index and (lines == name or lines.startswith(f"{name},")):
             return f"{base}$_\\mathrm{{{mode}}}${lines.removeprefix(name)}"
     return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of moderate length, broken inside of a setting only where that is longer."""
+    return textwrap.wrap(text.replace(" = ", "\u00a0=\u00a0"), WRAP)
 
 
 def _escaped(text: str) -> str:

@@ -4,8 +4,9 @@ DATA_SETS = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "cifar10_dvs": "CIFAR10-DVS",
-    "cifar10dvs": "CIFAR10-DVS",
     "imagenet": "ImageNet",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
     "mnist5k": "MNIST-5k",
 }
 NETWORKS = {
@@ -18,7 +19,14 @@ NETWORKS = {
     "sew_resnet34": "SEW-ResNet-34",
     "preact_resnet34": "PreAct-ResNet-34",
 }
-METHODS = {"bptt": "BPTT", "rate_m": "rate_M", "rate_s": "rate_S", "sltt": "SLTT", "ottt": "OTTT"}
+METHODS = {
+    "bptt": "BPTT",
+    "bptt_s": "BPTT_S",
+    "rate_m": "rate_M",
+    "rate_s": "rate_S",
+    "sltt": "SLTT",
+    "ottt": "OTTT",
+}
 
 
 def data_set(name: str) -> str:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any, TypeAlias
 
 from rbp_engine.report import names
-from rbp_engine.report.cells import Cell, distinguish, label_words, make_cells
+from rbp_engine.report.cells import SHOWN, Cell, distinguish, label_words, make_cells
 from rbp_engine.report.collect import Entry
 from rbp_engine.report.conditions import device, run_start
 from rbp_engine.report.series import by_timesteps, cost, course, over_seeds
@@ -23,7 +23,16 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
     "#56B4E9",
     "#000000",
 )
-METHOD_COLOURS = {"rate_m": BLUE, "bptt": VERMILLION, "rate_s": SKY, "sltt": GREEN, "ottt": PURPLE}
+# One of Tol's, which can be told from all of these.
+WINE = "#882255"
+METHOD_COLOURS = {
+    "rate_m": BLUE,
+    "bptt": VERMILLION,
+    "bptt_s": WINE,
+    "rate_s": SKY,
+    "sltt": GREEN,
+    "ottt": PURPLE,
+}
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 
 Points: TypeAlias = dict[int, Spread]
@@ -104,19 +113,17 @@ def costs(entries: Sequence[Entry]) -> list[list[Panel]]:
 
 
 def _cost_panels(place: str, by_machine: Sequence[tuple[str, list[Cell]]]) -> list[Panel]:
-    titles: list[str] = []
-    methods: list[str] = []
+    pairs = [(machine, family) for machine, cells in by_machine for family in _families(cells)]
+    machines = [machine for machine, _ in pairs]
+    titles, methods = _titles([family for _, family in pairs], machines)
+    if len(by_machine) > 1:
+        titles = [f"{title}, {machine}" for title, machine in zip(titles, machines, strict=True)]
     memory: list[Points] = []
     times: list[Points] = []
-    for machine, cells in by_machine:
-        families = _families(cells)
-        own_titles, own_methods = _titles(families)
-        titles += [f"{title}, {machine}" if len(by_machine) > 1 else title for title in own_titles]
-        methods += own_methods
-        for family in families:
-            known = [(cell.timesteps, cost(entry)) for cell in family for entry in cell.entries]
-            memory.append(by_timesteps((timesteps, value.mem_peak) for timesteps, value in known))
-            times.append(by_timesteps((timesteps, value.step_ms) for timesteps, value in known))
+    for _, family in pairs:
+        known = [(cell.timesteps, cost(entry)) for cell in family for entry in cell.entries]
+        memory.append(by_timesteps((timesteps, value.mem_peak) for timesteps, value in known))
+        times.append(by_timesteps((timesteps, value.step_ms) for timesteps, value in known))
     largest = max((point.mean for line in memory for point in line.values()), default=0.0)
     unit, scale = ("GiB", 1 / GIB) if largest >= GIB else ("MiB", 1 / MIB)
     memory_label = f"{place}Peak memory ({unit})"
@@ -161,15 +168,16 @@ def _families(cells: Sequence[Cell]) -> list[list[Cell]]:
     return list(found.values())
 
 
-def _titles(families: Sequence[Sequence[Cell]]) -> tuple[list[str], list[str]]:
-    """A title for each family, and its method."""
-    methods = [family[0].method for family in families]
-    titles: list[str] = []
-    for family in families:
-        rivals = [other for other in families if other[0].method == family[0].method]
-        labels = distinguish([_but_timesteps(other[0]) for other in rivals], [other[0].experiment for other in rivals])
-        words = label_words(labels[rivals.index(family)])
-        titles.append(", ".join([names.method(family[0].method), *words]))
+def _titles(families: Sequence[Sequence[Cell]], machines: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """A title for each family, and its method; `machines` are those of the families, and no part of the title."""
+    firsts = [family[0] for family in families]
+    methods = [cell.method for cell in firsts]
+    places = machines or [""] * len(firsts)
+    tables = [_but_timesteps(cell) | {"machine": place} for cell, place in zip(firsts, places, strict=True)]
+    labels = distinguish(tables, [cell.experiment for cell in firsts], shown=(*SHOWN, "machine"))
+    titles = [
+        ", ".join([names.method(method), *label_words(label)]) for method, label in zip(methods, labels, strict=True)
+    ]
     return titles, methods
 
 

@@ -1,7 +1,7 @@
 """The paper's figures, as presets hold them, and the runs that would fill its cells."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -24,13 +24,14 @@ SEEDS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Wanted:
-    """A run of one of the paper's cells that has not completed; `live` is the id of one that is under way."""
+    """A run of one of the paper's cells of the data set `data` that has not completed; `live` is one under way."""
 
     preset: str
     method: str
     timesteps: int
     seed: int
     live: str | None
+    data: str
 
     def command(self, runs: Path | None = None) -> str:
         """The line for a shell that trains it, in the runs directory `runs` where that is not the usual one."""
@@ -62,8 +63,8 @@ def departures(entry: Entry) -> dict[str, tuple[Any, Any]]:
     return {key: (entry.settings.get(key), there.get(key)) for key in differing([entry.settings, there])}
 
 
-def wanted(runs: Iterable[RunDirectory]) -> tuple[list[Wanted], list[str]]:
-    """Every run that the paper's cells of all presets lack, and sentences about cells that cannot be trained.
+def wanted(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> tuple[list[Wanted], list[str]]:
+    """Every run that the paper's cells of all presets, or of these, lack; sentences about cells that cannot be trained.
 
     A cell has the method and timesteps of one of the figures in the preset, its other settings are the preset's; it
     is full with completed runs of the seeds 1 to 3.
@@ -83,6 +84,8 @@ def wanted(runs: Iterable[RunDirectory]) -> tuple[list[Wanted], list[str]]:
     lacking: list[Wanted] = []
     troubles: list[str] = []
     for entry in list_presets():
+        if presets and entry.name not in presets:
+            continue
         try:
             cells = cells_of(entry.name)
         except PresetError as error:
@@ -93,7 +96,7 @@ def wanted(runs: Iterable[RunDirectory]) -> tuple[list[Wanted], list[str]]:
                 troubles.append(f"preset {entry.name}, {method}, T = {timesteps}: {experiment}")
                 continue
             lacking += [
-                Wanted(entry.name, method, timesteps, seed, live.get((experiment, seed)))
+                Wanted(entry.name, method, timesteps, seed, live.get((experiment, seed)), entry.group)
                 for seed in SEEDS
                 if (experiment, seed) not in done
             ]

@@ -177,8 +177,9 @@ def _plain(cell: Cell) -> dict[str, Any]:
 
 def latex_text(text: str) -> str:
     """The text with what LaTeX would take for a command escaped, and our own signs as LaTeX writes them."""
-    if text.startswith("rate_") and len(text) == len("rate_M"):
-        return f"rate$_\\mathrm{{{text[-1]}}}$"
+    if text in names.METHODS.values():
+        base, underscore, index = text.partition("_")
+        return f"{base}$_\\mathrm{{{index}}}$" if underscore else base
     return "".join(_LATEX.get(character, character) for character in text)
 
 

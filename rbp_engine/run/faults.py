@@ -31,6 +31,11 @@ def has_failed(run: RunDirectory, verdict: Verdict) -> bool:
     return verdict.status == "failed" or (verdict.status in ("lost", "killed") and not was_asked_for(run))
 
 
+def has_diverged(verdict: Verdict) -> bool:
+    """Whether a loss or a gradient that is not finite ended a run: a resume changes no setting, and ends the same."""
+    return verdict.status == "failed" and "is not finite" in verdict.reason
+
+
 def was_asked_for(run: RunDirectory) -> bool:
     """Whether somebody has asked this attempt to stop, or killed it: `launch.start` takes the requests away."""
     return run.stop_request.exists() or run.kill_request.exists()

@@ -8,7 +8,8 @@ from rbp_engine.run.resources import Resources
 
 # Seconds before the end of its time at which Slurm warns the job: a step and a save must fit in.
 WARNING_S = 300
-PORT = 29400
+# Where the nodes of a job meet: the shell puts the first of them in.
+RENDEZVOUS = "$head:29400"
 
 
 def job_file(words: Sequence[str], run: RunDirectory, resources: Resources, *, gpus: bool) -> str:
@@ -34,7 +35,7 @@ def job_file(words: Sequence[str], run: RunDirectory, resources: Resources, *, g
         *(['head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'] if several else []),
         f"srun rbp train {shlex.join(words)} \\",
         f"    --nproc {resources.processes} "
-        + (f'--nnodes {resources.nodes} --rdzv "$head:{PORT}" ' if several else "")
+        + (f'--nnodes {resources.nodes} --rdzv "{RENDEZVOUS}" ' if several else "")
         + f"--id {run.id} --resume-or-start {runs}",
         "code=$?",
         "# Its time was over, or somebody more important came: it is saved, and goes on when its turn comes again.",

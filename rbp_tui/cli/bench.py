@@ -87,6 +87,7 @@ def bench(
         kernels=_words(kernel),
         against=_words(against),
     )
+    _say_if_busy(busy=busy)
     rows = _measure(wanted, repeats, busy=busy)
     document = comparison.document(rows, wanted)
     for path in output or []:
@@ -141,6 +142,15 @@ def _check(path: Path, *, figures: bool) -> None:
         check_path(path)
     elif path.suffix.lower() != ".json" or not path.parent.is_dir() or path.is_dir():
         raise typer.BadParameter(f"cannot write {path}: a file that ends in .json, in a folder that exists")
+
+
+def _say_if_busy(*, busy: bool) -> None:
+    """A word on stderr where other programs would be measured as well."""
+    from rbp_engine.bench.load import QUIET, busy_share
+
+    if (share := busy_share()) > QUIET:
+        rest = "" if busy else "; with --busy the baselines suffer less"
+        say(f"[yellow]other programs keep {100 * share:.0f} % of the cores busy: the times will be off{rest}[/]")
 
 
 def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[Row]":

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rbp_tui.cli.output import console, say
+from rbp_tui.cli.output import console, say, working
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +19,7 @@ def measure_loading(loaded: "LoadedPreset | None", rounds: int) -> dict[str, Any
     from rbp_engine.preset import load_preset
 
     with (
-        console(stderr=True).status("measuring what the loader gives"),
+        working("measuring what the loader gives"),
         temporary_run(loaded or load_preset("digits")) as run,
     ):
         told = ask(LOADING, run, "--rounds", str(rounds), *([] if loaded is None else ["--own"]))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, console, plain, print_json, say
+from rbp_tui.cli.output import Json, console, plain, print_json, say, working
 from rbp_tui.cli.settings_command import SettingsCommand
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
     from rbp_engine.bench.cost import predict_cost
     from rbp_tui.cost_text import measuring
 
-    with console(stderr=True).status(measuring(loaded.name)):
+    with working(measuring(loaded.name)):
         return predict_cost(loaded, seconds=seconds)
 
 

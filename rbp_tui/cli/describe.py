@@ -40,15 +40,16 @@ def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, A
 
 
 def _state(record: "RunRecord") -> list[tuple[str, str]]:
-    from rbp_tui.run_text import short_id, status_text
+    from rbp_tui.cli.next_steps import next_steps
+    from rbp_tui.run_text import status_text
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {plain(verdict.reason)}" if verdict.reason else ""
     status = ("status", status_text(verdict.status) + reason)
     if not record.readable:
         return [status]
-    short = plain(short_id(summary))
-    following = [("next", f"rbp resume {short}  ·  rbp logs {short}")] if verdict.resumable else []
+    steps = next_steps(record.run, summary, verdict) if verdict.resumable else []
+    following = [("next", plain("  ·  ".join(steps)))] if steps else []
     best_epoch = summary.best.get("epoch")
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows = [

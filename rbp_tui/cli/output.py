@@ -1,5 +1,6 @@
 """Where output goes: data to stdout, talk to stderr."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rich.console import Console
 
 RunsDir = Annotated[
@@ -38,6 +41,18 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr)
+
+
+@contextlib.contextmanager
+def working(what: str) -> "Iterator[Callable[[str], None]]":
+    """Say on stderr what goes on, which what is given back can change: in place on a terminal, else a line for each."""
+    out = console(stderr=True)
+    if not out.is_terminal:
+        say(f"[dim]{plain(what)} …[/]")
+        yield lambda text: say(f"[dim]{plain(text)} …[/]")
+        return
+    with out.status(plain(what)) as status:
+        yield lambda text: status.update(plain(text))
 
 
 def print_json(value: Any) -> None:

@@ -14,13 +14,6 @@ WIDTH = 78
 COLUMN = 34  # where comments begin, unless the value is longer
 
 
-def paper_figure(preset: "Preset") -> float | str | None:
-    """The published top-1 for the method and T of a preset: a fraction, "not known", or None if the paper has none."""
-    figures = preset.paper.figures if preset.paper else []
-    wanted = (preset.method.name, preset.method.timesteps)
-    return next((figure.top1 for figure in figures if (figure.method, figure.timesteps) == wanted), None)
-
-
 def preset_text(loaded: "LoadedPreset") -> "Text":
     """The complete TOML of a preset, with the source of every value as a comment and defaults dimmed.
 
@@ -111,10 +104,11 @@ def _comment(text: str) -> str:
 
 
 def _paper_sentence(preset: "Preset") -> str:
+    from rbp_engine.report.paper import published
     from rbp_tui import format as fmt
 
     what = f"{fmt.method(preset.method.name)}, T={preset.method.timesteps}"
-    figure = paper_figure(preset)
+    figure = published(preset)
     if figure is None:
         return f"paper: no figure for {what}"
     return f"paper: {figure if isinstance(figure, str) else f'{fmt.percent(figure)} % top-1'} for {what}"

@@ -219,7 +219,7 @@ def _as_json(entry: "PresetEntry") -> dict[str, Any]:
     """A preset of the list; what a broken one does not tell is None."""
     from rbp_engine.data.catalog import CATALOG, presence
     from rbp_engine.preset import load_preset
-    from rbp_tui.cli.preset_text import paper_figure
+    from rbp_engine.report.paper import published
 
     row: dict[str, Any] = {
         "name": entry.name,
@@ -237,7 +237,7 @@ def _as_json(entry: "PresetEntry") -> dict[str, Any]:
         "method": preset.method.name,
         "timesteps": preset.method.timesteps,
         "epochs": preset.train.epochs,
-        "paper_top1": paper_figure(preset),
+        "paper_top1": published(preset),
     }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from rbp_engine.report.cells import Cell
     from rbp_engine.report.collect import LeftOut
+    from rbp_engine.report.paper import Wanted
     from rbp_engine.run.layout import RunDirectory
 
 IncludeUnfinished = Annotated[
@@ -39,7 +40,9 @@ class Format(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Examples:  rbp report --format latex > table.tex   ·   rbp report --missing | sh")(report)
+    app.command(
+        epilog="Examples:  rbp report --format latex > table.tex   ·   rbp report --missing --preset cifar10-vgg11 | sh"
+    )(report)
     group = typer.Typer(name="figure", help="Draw figures for a paper from runs.", no_args_is_help=True)
     group.command(epilog="Example:  rbp figure curves -o curves.pdf")(curves)
     group.command("accuracy-vs-T", epilog="Example:  rbp figure accuracy-vs-T -o accuracy.pdf")(accuracy)
@@ -54,6 +57,10 @@ def report(
     missing: Annotated[
         bool, typer.Option("--missing", help="Print the commands that would fill the paper's empty cells.")
     ] = False,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option("--preset", metavar="P", help="With --missing: only of this preset.", show_default=False),
+    ] = None,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -78,8 +85,10 @@ def report(
     if missing:
         if form not in (Format.TABLE, Format.JSON):
             raise typer.BadParameter(f"--missing prints commands or JSON, not {form}")
-        _print_missing(runs, runs_dir, as_json=form is Format.JSON)
+        _print_missing(runs, runs_dir, preset or [], as_json=form is Format.JSON)
         return
+    if preset:
+        raise typer.BadParameter("--preset is for --missing: a report is of all runs")
     entries, left_out = collect(run_directories(runs), include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if not cells and form is not Format.JSON:
@@ -199,11 +208,16 @@ def _letters(labels: Sequence[str]) -> dict[str, str]:
     return {label: chr(ord("a") + n) if n < 26 else f"#{n + 1}" for n, label in enumerate(distinct)}
 
 
-def _print_missing(runs: Path, runs_dir: Path | None, *, as_json: bool) -> None:
+def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *, as_json: bool) -> None:
+    from rbp_engine.preset import list_presets
+    from rbp_engine.preset.spelling import did_you_mean
     from rbp_engine.report.paper import wanted
     from rbp_engine.run.store import run_directories
 
-    lacking, troubles = wanted(run_directories(runs))
+    known = [entry.name for entry in list_presets()]
+    if unknown := [name for name in presets if name not in known]:
+        raise typer.BadParameter(f"no preset is called '{unknown[0]}'.{did_you_mean(unknown[0], known)}")
+    lacking, troubles = wanted(run_directories(runs), presets)
     to_do = [one for one in lacking if one.live is None]
     live = [one for one in lacking if one.live is not None]
     if as_json:
@@ -212,10 +226,22 @@ def _print_missing(runs: Path, runs_dir: Path | None, *, as_json: bool) -> None:
         sys.stdout.write("".join(f"{one.command(runs_dir)}\n" for one in to_do))
         for one in live:
             say(f"[dim]under way as {plain(str(one.live))}: {plain(one.command(runs_dir))}[/]")
+        if to_do:
+            say(_how_many(to_do))
         if not lacking and not troubles:
             say("no cell of the paper is empty")
     for trouble in troubles:
         say(f"[yellow]left out[/] {plain(trouble)}")
+
+
+def _how_many(to_do: "Sequence[Wanted]") -> str:
+    """How many runs there are to train, and how many of them cannot be trained as long as their data is missing."""
+    from rbp_engine.data.catalog import CATALOG, presence
+
+    missing = {name for name in {one.data for one in to_do} if name in CATALOG and not presence(name).found}
+    without = sum(one.data in missing for one in to_do)
+    names = f" ({', '.join(sorted(missing))}: rbp data list)" if missing else ""
+    return f"[dim]{_count(len(to_do))} to train, {without} of them without data here{names}[/]"
 
 
 def _say_left_out(left_out: "list[LeftOut]") -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rbp_engine.run.status import Verdict
     from rbp_engine.run.store import RunRecord
     from rbp_tui.cli.interrupts import Interrupts
+    from rbp_tui.cli.next_steps import Given
 
 Seeds = Annotated[
     str | None,
@@ -60,8 +61,11 @@ def chosen_seeds(words: str | None, run_id: str | None, loaded: "LoadedPreset") 
     return [int(seed) for seed in seeds]
 
 
-def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool) -> int:
-    """Follow runs that have been put into the queue to the end of them all, unless `detach`; the worst exit code."""
+def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool, given: "Given | None" = None) -> int:
+    """Follow runs that have been put into the queue to the end of them all, unless `detach`; the worst exit code.
+
+    `given` is how a single run was asked for.
+    """
     from rbp_tui.cli.train import EXIT_CODES, follow_live, print_result
 
     if detach:
@@ -69,7 +73,7 @@ def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool) ->
     if len(runs) == 1:
         verdicts = [follow_live(runs[0], as_json=as_json, owner=True)]
         if not as_json:
-            print_result(runs[0], verdicts[0])
+            print_result(runs[0], verdicts[0], given)
     else:
         verdicts = follow_several(runs, as_json=as_json)
         if not as_json:

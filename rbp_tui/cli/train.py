@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_tui.cli.next_steps import Given, next_steps
 from rbp_tui.cli.output import Json, RunsDir, plain, print_json, say
 from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
 from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queued
 
 if TYPE_CHECKING:
+    from rbp_engine.data.catalog import DataMissing
     from rbp_engine.preset import LoadedPreset
     from rbp_engine.run.layout import RunDirectory
     from rbp_engine.run.resources import Resources
@@ -70,15 +72,17 @@ def train(
 
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
     """
-    from rbp_engine.data.catalog import require
+    from rich.markup import escape
+
     from rbp_engine.machine import runs_directory
     from rbp_engine.preset import load_preset
     from rbp_engine.run import launch, queue
     from rbp_engine.run.resources import Resources
+    from rbp_engine.run.slurm import RENDEZVOUS
     from rbp_engine.run.status import LOST_AFTER_S, judge
     from rbp_tui.cli.dry_run import print_dry_run
 
-    asked = given_resources(nproc, nnodes, rdzv)
+    asked = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
     many_nodes = asked is not None and asked.nodes > 1
     if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
         raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
@@ -86,17 +90,22 @@ def train(
     several = chosen_seeds(seeds, run_id, loaded)
     runs = runs_directory(runs_dir)
     takes = asked or Resources()
+    words = [preset, *(overrides or [])]
     if dry_run or slurm:
-        words = [preset, *(overrides or [])]
         job = slurm or many_nodes
         print_dry_run(loaded, words, runs, run_id, takes, slurm=job, cost=cost, as_json=as_json)
         if several:
             say(f"[dim]once for each of the seeds {', '.join(map(str, several))}, each on a device of its own[/]")
+        if missing := data_missing(loaded):
+            say(f"[yellow]here it would not run:[/] {escape(str(missing))}")
         return
-    if "data.name" not in loaded.own_code:
-        require(loaded.preset.data.name)
+    if missing := data_missing(loaded):
+        raise missing
     command = ["rbp", *sys.argv[1:]]
     pooled = bool(several) or gpus is not None
+    seed = [f"seed={number}" for number in several[:1]]
+    place = [] if runs_dir is None else ["--runs-dir", str(runs_dir)]
+    given = Given((*words, *seed), tuple(place))
 
     def new() -> "list[RunDirectory]":
         if pooled:
@@ -108,14 +117,14 @@ def train(
     if run_id is None or not (resume_or_start or many_nodes):
         made = new()
         if pooled:
-            raise typer.Exit(follow_queued(made, detach=detach, as_json=as_json))
-        raise typer.Exit(start_and_follow(made[0], detach=detach, as_json=as_json, retries=retries))
+            raise typer.Exit(follow_queued(made, detach=detach, as_json=as_json, given=given))
+        raise typer.Exit(start_and_follow(made[0], detach=detach, as_json=as_json, retries=retries, given=given))
     run = find_or_make(loaded, runs, run_id, new)
     if judge(run).status == "completed":
         say(f"{run.id} is complete already")
         return
     if judge(run).status == "queued":  # by this command or an earlier one
-        raise typer.Exit(follow_queued([run], detach=detach, as_json=as_json))
+        raise typer.Exit(follow_queued([run], detach=detach, as_json=as_json, given=given))
     # The node of an attempt before may have died without a word: it counts as live for half a minute.
     patience_s = LOST_AFTER_S + 5.0
     raise typer.Exit(
@@ -128,8 +137,19 @@ def train(
             retries=retries,
             inexact=inexact,
             patience_s=patience_s,
+            given=given,
         )
     )
+
+
+def data_missing(loaded: "LoadedPreset") -> "DataMissing | None":
+    """The error that says what data a preset lacks here; None where it is here, or is the user's own."""
+    from rbp_engine.data.catalog import DataMissing, presence
+
+    if "data.name" in loaded.own_code:
+        return None
+    found = presence(loaded.preset.data.name)
+    return None if found.found else DataMissing(found)
 
 
 def start_and_follow(
@@ -142,20 +162,24 @@ def start_and_follow(
     retries: int | None = None,
     inexact: bool = False,
     patience_s: float = 0.0,
+    given: Given | None = None,
 ) -> int:
-    """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code."""
+    """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code.
+
+    What to type next is said after how the run was `given`, where that is known.
+    """
     from rbp_engine.run import nodes, queue
 
     worker = queue.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
     if worker is None:
-        return follow_queued([run], detach=detach, as_json=as_json)
+        return follow_queued([run], detach=detach, as_json=as_json, given=given)
     if detach:
         return report_start(run, as_json=as_json)
     first = nodes.number_of(run, worker.pid) == 0
     verdict = follow_live(run, as_json=as_json, owner=True, silent=not first)
     worker.wait()
     if first and not as_json:
-        print_result(run, verdict)
+        print_result(run, verdict, given)
     return EXIT_CODES.get(verdict.status, 1)
 
 
@@ -184,16 +208,15 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool
                 interrupts.ask()
 
 
-def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
+def print_result(run: "RunDirectory", verdict: "Verdict", given: Given | None = None) -> None:
     """How it ended, and what to type next."""
     from rbp_engine.run.summary import read_summary
     from rbp_tui import format as fmt
-    from rbp_tui.run_text import short_id, status_text, title
+    from rbp_tui.run_text import status_text, title
 
     summary = read_summary(run)
     if summary is None:
         return
-    reference = short_id(summary)
     say(f"{status_text(verdict.status)} {plain(title(summary))} in {fmt.duration(summary.trained_s)}")
     if verdict.reason:
         say(f"  {plain(verdict.reason)}")
@@ -205,11 +228,8 @@ def print_result(run: "RunDirectory", verdict: "Verdict") -> None:
         )
     for weights, top1 in summary.test.items():
         say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
-    if verdict.status == "completed":
-        other = "rate_m" if summary.method == "bptt" else "bptt"
-        say(f"  next: rbp ls  ·  rbp runs show {reference}  ·  rbp train {plain(summary.preset)} method={other}")
-    elif verdict.resumable:
-        say(f"  next: rbp resume {reference}  ·  rbp logs {reference}")
+    if steps := next_steps(run, summary, verdict, given):
+        say(f"  next: {plain('  ·  '.join(steps))}")
 
 
 def find_or_make(

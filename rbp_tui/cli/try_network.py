@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, console, plain, print_json, say
+from rbp_tui.cli.output import Json, console, plain, print_json, say, working
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rbp_engine.bench.own_network import Agreement, Inspection, MethodCost
     from rbp_engine.preset import LoadedPreset
 
+LARGEST_SHOWN = 1000
 # What to do about the operations that networks most often come with.
 ADVICE = {
     "relu": "put a neuron there: neuron()",
@@ -60,19 +61,21 @@ def try_network(
     from rbp_engine.bench import own_network
 
     sizes = _sizes(image)
+    if network.endswith(".py"):
+        raise typer.BadParameter(f"which class or function of {network}? Name it as {network}:MyNet")
 
     def preset(*words: str) -> "LoadedPreset":
         chosen = [*(overrides or []), *words]
         return own_network.preset_for(network, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
 
     loaded = preset()
-    with console(stderr=True).status(f"running {network}") as status:
+    with working(f"running {network}") as say_what:
         found = own_network.inspect(loaded)
         costs = []
         if not found.missing:
             costs = own_network.costs(
                 lambda method: preset(f"method={method}"),
-                lambda method: status.update(f"measuring {method}"),
+                lambda method: say_what(f"measuring {method}"),
             )
     if as_json:
         print_json(asdict(found) | {"methods": [asdict(cost) for cost in costs]})
@@ -151,11 +154,16 @@ def _cost_table(loaded: "LoadedPreset", costs: "list[MethodCost]") -> "Table":
         table.add_column(head, justify="right")
     for cost in costs:
         ratios = [f"{cost.time_ratio:.2f}", f"{cost.memory_ratio:.2f}"]
-        largest = [
-            "any" if value is None else fmt.thousands(value) for value in (cost.largest_batch, cost.largest_timesteps)
-        ]
+        largest = [_at_most(value) for value in (cost.largest_batch, cost.largest_timesteps)]
         table.add_row(fmt.method(cost.method), span(cost.seconds), fmt.size(cost.memory), *ratios, *largest)
     return table
+
+
+def _at_most(value: int | None) -> str:
+    """What fits; beyond what anybody trains with, the figure would only be an extrapolation's."""
+    if value is None:
+        return "any"
+    return str(value) if value <= LARGEST_SHOWN else f"more than {LARGEST_SHOWN}"
 
 
 def _preset_text(loaded: "LoadedPreset") -> str:

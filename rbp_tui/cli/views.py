@@ -167,13 +167,19 @@ def _speed_text(metrics: list[Event]) -> str:
     return f"{fmt.thousands(newest.samples_per_s)}/s step {fmt.number(newest.step_ms, 1)} ms"
 
 
+def counted(number: int | None, what: str) -> str:
+    """As `1 epoch`, `2 epochs`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def sentence(event: Event) -> str | None:
     """An event as a line of a log; None for those that no log needs."""
     body = event.body
     if isinstance(body, RunStart):
         verb = f"resumed from {body.resumed_from}" if body.resumed_from else "started"
         processes = f", {body.world_size} processes" if body.world_size > 1 else ""
-        return f"{verb} on {body.device}{processes}: {body.epochs} epochs of {body.steps_per_epoch} steps"
+        epochs, steps = counted(body.epochs, "epoch"), counted(body.steps_per_epoch, "step")
+        return f"{verb} on {body.device}{processes}: {epochs} of {steps}"
     if isinstance(body, Validation):
         what = f"epoch {body.epoch}" if body.weights == "last" else "best weights"
         return f"{what}: {body.split} loss {fmt.number(body.loss)} top-1 {fmt.percent(body.top1)} %"

@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -45,6 +48,21 @@ def test_wrong_words_are_refused_before_anything_is_measured(rbp):
     assert "whole numbers" in rbp("bench", "--timesteps", "two", code=2).stderr
     assert "spikingjelly" in rbp("bench", "--against", "torch", code=2).stderr
     assert "must end in" in rbp("bench", "-o", "cost.gif", code=2).stderr
+
+
+def test_a_busy_machine_is_said_to_give_wrong_times(rbp, write):
+    write("nets.py", "def net(**_):\n    raise OSError('no weights')\n")
+    words = ["digits", "arch=nets.py:net", "run.device=cpu", "--methods", "rate_m", "--timesteps", "1", "--against", ""]
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+    try:
+        told = rbp("bench", *words, code=1).stderr
+        with_busy = rbp("bench", *words, "--busy", code=1).stderr
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+    assert "of the cores busy: the times will be off; with --busy the baselines suffer less" in told
+    assert "the times will be off\n" in with_busy
 
 
 def measuring(bench):

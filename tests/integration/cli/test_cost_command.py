@@ -1,5 +1,7 @@
 """`rbp cost` as a user runs it."""
 
+import time
+
 CPU = ["run.device=cpu", "--seconds", "0.2"]
 
 
@@ -18,6 +20,15 @@ def test_a_dry_run_says_the_cost_where_it_is_asked_to_also_of_data_that_is_not_h
     assert printed["preset"]["data"]["name"] == "cifar100"
     assert printed["cost"]["notes"] == ["cifar100 is not here: random images of its shape stand in for it"]
     assert printed["cost"]["steps_per_epoch"] == 391
+
+
+def test_what_is_far_from_fitting_is_told_after_a_few_images(rbp):
+    started = time.monotonic()
+    done = rbp("cost", "cifar10-resnet18", "T=32", "batch=100000", "method=bptt", "run.device=cpu", "arch=convnet")
+    assert "does not fit" in done.stderr and "batch of" in done.stderr
+    assert "extrapolated from B = 2 and 4, T = 16 and 32" in done.stdout
+    assert done.stderr.startswith("measuring a few steps of cifar10-resnet18")
+    assert time.monotonic() - started < 60
 
 
 def test_a_wrong_preset_is_refused_before_anything_is_measured(rbp):

@@ -25,6 +25,7 @@ def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(
     assert "torch.distributed.run --nnodes 2 --nproc-per-node 4" in done.stderr
     assert rbp.json("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")["job_file"] == done.stdout
     assert rbp("train", "digits", "--slurm", "--id", "night").stdout.startswith("#!/bin/bash\n#SBATCH")
+    assert '--nnodes 2 --rdzv "$head:29400"' in rbp("train", "digits", "--slurm", "--nnodes", "2").stdout
     assert not rbp.runs.exists()
 
 

@@ -142,7 +142,17 @@ def test_missing_commands_go_to_the_runs_directory_that_was_named(rbp: Rbp, tmp_
     done = rbp("report", "--missing", "--runs-dir", "other runs")
     assert done.stdout.splitlines()[0].endswith(" --runs-dir 'other runs'")
     (first, *_) = json.loads(rbp("report", "--missing", "--json").stdout)
-    assert set(first) == {"preset", "method", "timesteps", "seed", "live", "command"}
+    assert set(first) == {"preset", "method", "timesteps", "seed", "live", "data", "command"}
+
+
+def test_missing_says_how_many_runs_there_are_how_many_have_no_data_and_can_be_of_one_preset(rbp: Rbp) -> None:
+    done = rbp("report", "--missing", "--preset", "cifar10-resnet18")
+    lines = done.stdout.splitlines()
+    assert lines and all(line.startswith("rbp train cifar10-resnet18 ") for line in lines)
+    count = len(lines)
+    assert f"{count} runs to train, {count} of them without data here (cifar10: rbp data list)" in done.stderr
+    assert "no preset is called 'cifar10-resnet1'" in rbp("report", "--missing", "--preset", "cifar10-resnet1").stderr
+    assert "--missing" in rbp("report", "--preset", "cifar10-resnet18").stderr
 
 
 @pytest.mark.parametrize("words", [("--json", "--format", "csv"), ("--missing", "--format", "latex")])

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -39,6 +40,22 @@ def test_without_a_terminal_it_prints_a_line_per_epoch_and_ends_with_accuracy_an
     assert "last" in done.stderr
     assert "best" in done.stderr
     assert "rbp ls" in done.stderr
+
+
+def test_what_to_type_next_repeats_what_was_given_with_another_method(rbp, write):
+    write("my wider.toml", 'extends = "digits"\n[train]\nepochs = 1\n')
+    words = ("./my wider.toml", "T=1", "batch=256", "method=rate_s", "--runs-dir", "here")
+    (hint,) = [line for line in rbp("train", *words).stderr.splitlines() if "next:" in line]
+    command = hint.split("  ·  ")[-1]
+    assert command == "rbp train './my wider.toml' T=1 batch=256 method=bptt --runs-dir here"
+    rbp(*shlex.split(command)[1:])
+    methods = {json.loads(path.read_text())["method"] for path in (rbp.folder / "here").glob("*/summary.json")}
+    assert methods == {"rate_s", "bptt"}
+
+
+def test_a_run_of_one_epoch_and_one_step_is_told_in_the_singular(rbp):
+    done = rbp("train", "digits", "T=1", "epochs=1", "batch=1437")
+    assert "1 epoch of 1 step\n" in done.stdout
 
 
 def test_with_json_stdout_is_the_events_of_the_run_and_nothing_else(rbp):
@@ -113,6 +130,14 @@ def test_a_missing_data_set_is_exit_code_3_and_nothing_is_created(rbp):
     assert not rbp.runs.exists()
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--slurm"])
+def test_what_is_only_printed_says_that_the_data_set_is_missing_and_is_exit_code_0(rbp, option):
+    done = rbp("train", "cifar10-resnet18", option)
+    assert "cifar-10-batches-py" in done.stderr and "rbp data fetch cifar10" in done.stderr
+    assert "cifar-10" not in done.stdout
+    assert "not here" not in rbp("train", "digits", option).stderr
+
+
 def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is_created(rbp, write):
     write(
         "bad.toml",
@@ -160,6 +185,10 @@ def test_a_runs_directory_that_cannot_be_written_is_one_message(rbp, write):
 def test_a_run_that_fails_is_exit_code_1_and_the_reason_is_printed(rbp):
     done = rbp("train", "digits", "T=1", "lr=1e30", code=1)
     assert "not finite" in done.stdout + done.stderr
+    assert "rbp train digits T=1 lr=1e+29 (a resume, with the same settings, ends the same)" in done.stderr
+    assert "rbp resume" not in done.stderr
+    shown = " ".join(rbp("runs", "show", "last").stdout.split())
+    assert "rbp train with a lower lr" in shown and "rbp resume" not in shown
     assert summary(rbp)["status"] == "failed"
 
 

@@ -30,6 +30,13 @@ def test_a_network_that_can_be_trained_is_told_what_it_costs(rbp, write):
         assert method["seconds"] > 0 and method["largest_batch"] > 4 and method["largest_timesteps"] != 0
 
 
+def test_limits_that_nobody_reaches_are_not_counted(rbp, write):
+    write("nets.py", NETS)
+    done = rbp(*TRY, "T=2")
+    assert "more than 1000" in done.stdout
+    assert "Triton" not in done.stderr
+
+
 def test_operations_without_a_rule_are_named_with_what_to_do(rbp, write):
     write("nets.py", NETS)
     done = rbp(*TRY, "model.args.activation=relu", code=1)
@@ -40,4 +47,5 @@ def test_what_is_wrong_with_the_words_is_said(rbp, write):
     write("nets.py", NETS)
     assert "cannot read nots.py" in rbp("try", "nots.py:Net", code=2).stderr
     assert "Did you mean 'Net'" in rbp("try", "nets.py:Nat", code=2).stderr
+    assert "nets.py:MyNet" in rbp("try", "nets.py", code=2).stderr
     assert "channels, height and width" in rbp("try", "nets.py:Net", "--input", "3x32", code=2).stderr

@@ -10,10 +10,12 @@ from rbp_engine.models import create_model
 T = 3
 
 
-def gradients(name, images, labels):
+PAPER = {"decay": 0.5, "surrogate": "sigmoid", "surrogate_args": {"alpha": 4.0}}
+
+
+def gradients(name, images, labels, settings):
     """Of a method or of a baseline, from the same weights."""
     torch.manual_seed(0)
-    settings = {"decay": 0.5, "surrogate": "sigmoid", "surrogate_args": {"alpha": 4.0}}
     model = create_model("convnet", num_classes=10, in_channels=2, **settings).train()
     step = BASELINES[name](model, T) if name in BASELINES else None
     if step is None:
@@ -24,11 +26,37 @@ def gradients(name, images, labels):
 
 
 @pytest.mark.parametrize("frames", [False, True])
-@pytest.mark.parametrize(("baseline", "method"), [("spikingjelly", "bptt"), ("two_pass", "rate_m")])
-def test_a_baseline_has_the_gradient_of_our_method(baseline, method, frames):
+@pytest.mark.parametrize(
+    ("baseline", "method", "settings"),
+    [
+        ("spikingjelly", "bptt", PAPER),
+        ("spikingjelly", "bptt", PAPER | {"surrogate": "atan", "surrogate_args": {"alpha": 1.0}}),
+        ("spikingjelly", "bptt", PAPER | {"reset": "hard", "v_reset": 0.1, "detach_reset": False}),
+        ("spikingjelly", "bptt", PAPER | {"decay": 1.0}),
+        ("two_pass", "rate_m", PAPER),
+        ("two_pass", "rate_m", PAPER | {"surrogate_args": {"alpha": 2.0}, "threshold": 0.5}),
+    ],
+)
+def test_a_baseline_has_the_gradient_of_our_method_for_the_same_neuron(baseline, method, settings, frames):
     torch.manual_seed(1)
     images = torch.rand(T, 4, 2, 8, 8) if frames else torch.rand(4, 2, 8, 8)
     labels = torch.tensor([0, 1, 2, 3])
-    found, expected = gradients(baseline, images, labels), gradients(method, images, labels)
+    found = gradients(baseline, images, labels, settings)
+    expected = gradients(method, images, labels, settings)
     for one, other in zip(found, expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "settings", "message"),
+    [
+        ("two_pass", {"reset": "hard"}, "soft, detached reset, not for Sigmoid with .*reset=hard"),
+        ("two_pass", {"detach_reset": False}, "detach_reset=False"),
+        ("two_pass", {"surrogate": "atan"}, "not for ATan"),
+        ("spikingjelly", {"decay": 0.0}, "no neuron.decay = 0"),
+    ],
+)
+def test_a_baseline_that_cannot_have_the_neuron_says_so(baseline, settings, message):
+    model = create_model("convnet", num_classes=10, in_channels=2, **settings)
+    with pytest.raises(ValueError, match=message):
+        BASELINES[baseline](model, T)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.bench.inspection import inspect
+from rbp_engine.bench import inspection
 from rbp_engine.bench.measurement import temporary_run
 from rbp_engine.bench.own_network import preset_for
 from rbp_engine.spiking.rules import RULES
@@ -56,8 +56,25 @@ class Dead(nn.Module):
         raise OSError("no weights")
 
 
-def without_neuron(*, num_classes, in_channels):
+def without_neuron(num_classes=10, in_channels=3):
     return nn.Linear(1, 1)
+
+
+def wants_width(*, width, **keywords):
+    return nn.Linear(1, 1)
+
+
+def number(**keywords):
+    return 7
+
+
+def nodes(*, num_classes, in_channels, neuron):
+    from spikingjelly.activation_based import layer
+    from spikingjelly.activation_based.neuron import IFNode, LIFNode
+
+    return nn.Sequential(
+        layer.Conv2d(in_channels, 4, 3), LIFNode(), neuron(), IFNode(), LIFNode(), LIFNode(), nn.Flatten()
+    )
 """
 
 
@@ -69,7 +86,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run_it(name: str, *overrides: str) -> dict[str, Any]:
         loaded = preset_for(f"nets.py:{name}", [2, 8, 8], classes=5, batch=4, overrides=["run.device=cpu", *overrides])
         with temporary_run(loaded) as run:
-            return inspect(run)
+            return inspection.look(run)
 
     return run_it
 
@@ -105,7 +122,15 @@ def test_every_operation_without_a_rule_is_found_in_one_run_and_the_table_of_rul
         ("Mapped", r"for 4 images the network returns \[4, 5, 6, 6\], not logits \[4, 5\]"),
         (
             "without_neuron",
-            "cannot be called with the keywords num_classes, in_channels, neuron and those of model.args",
+            r"is called with the keywords num_classes, in_channels, neuron, but it does not take neuron\. "
+            r"Its signature is \(num_classes=10, in_channels=3\); .*docs/own-network\.md",
+        ),
+        ("wants_width", r"missing a required argument: 'width'\. Its signature is \(\*, width, \*\*keywords\)"),
+        ("number", r"^nets\.py:number gave int, not a torch\.nn\.Module$"),
+        (
+            "nodes",
+            r"^use neuron\(\) or rbp_engine\.spiking\.LIF in place of spikingjelly's IFNode, LIFNode, here at 1, 3, 4 "
+            r"and 1 more places\. spikingjelly's layers can stay$",
         ),
     ],
 )

@@ -74,7 +74,7 @@ def test_runs_of_an_experiment_stand_under_its_mean(records):
         "experiment:rate_m", "a-0002", "b-0004", "experiment:bptt", "b-0003", "a-0001", "experiment:", "odd",
     ]  # fmt: skip
     assert made.groups["experiment:bptt"] == ("b-0003", "a-0001")
-    assert texts(made, "experiment:bptt") == [" ▾", "digits", "bptt", "×2", "75.0±7.1"]
+    assert texts(made, "experiment:bptt") == [" ▾", "digits", "BPTT", "×2", "75.0±7.1"]
 
 
 def test_a_seed_that_has_run_twice_counts_once_with_the_run_that_a_report_takes(tmp_path, write_run):

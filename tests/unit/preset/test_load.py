@@ -250,6 +250,17 @@ def test_a_missing_parent_is_named_with_what_was_searched() -> None:
     assert "no such file: nets/base.toml" in refusal("extends = 'nets/base.toml'\n")
 
 
+def test_what_else_is_wrong_is_told_beside_a_parent_that_cannot_be_had() -> None:
+    # Whether a v_reset is allowed is for the parent to say.
+    title, parent, own = refusal("extends = 'digitz'\n[optim]\nlrr = 1\n[neuron]\nv_reset = 0.1\n").splitlines()
+    assert title == "mine.toml: 2 problems" and parent.startswith("  extends (line 1)") and "optim.lrr (line 3)" in own
+    Path("base.toml").write_text("not toml")
+    title, parent, own = refusal("extends = 'base'\n[optim]\nlrr = 1\n").splitlines()
+    assert (
+        title == "mine.toml: 2 problems" and parent.startswith("  base.toml line 1  ") and "optim.lrr (line 3)" in own
+    )
+
+
 def test_a_preset_that_extends_itself_is_refused_with_the_chain() -> None:
     assert "extends itself: mine.toml -> mine.toml" in refusal("extends = 'mine'\n")
     Path("a.toml").write_text("extends = 'b'\n")

@@ -40,7 +40,7 @@ def listed(*words: str) -> Result:
 def test_each_cell_has_its_figures_by_method_and_the_number_of_its_source() -> None:
     lines = [line.split() for line in listed().stdout.splitlines()]
     first = next(position for position, words in enumerate(lines) if words[:2] == ["CIFAR-10,", "ResNet-18"])
-    assert lines[first][2:-1] == ["bptt", "2,", "4,", "6", "94.93,", "95.64,", "96.03"]
+    assert lines[first][2:-1] == ["BPTT", "2,", "4,", "6", "94.93,", "95.64,", "96.03"]
     assert lines[first + 1] == ["cifar10-resnet18", "rate_M", "2,", "4,", "6", "94.75,", "95.61,", "95.90"]
     assert lines[first + 2] == ["rate_S", "2,", "4,", "6", "not", "known"]
     number = lines[first][-1]

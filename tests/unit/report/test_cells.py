@@ -38,6 +38,25 @@ def test_experiments_are_never_averaged_and_rows_name_what_differs(
     assert len({tuple(label_words(cell.label)) for cell in cells}) == 2
 
 
+def test_a_setting_that_differs_between_methods_or_timesteps_is_named_in_every_row(
+    finish_run: FinishRun, runs: Path
+) -> None:
+    finish_run("digits", "T=2", "epochs=1")
+    finish_run("digits", "T=2", "epochs=2", "method=rate_s")
+    finish_run("digits", "T=6", "epochs=1", "lr=0.05")
+    assert [(cell.method, cell.timesteps, label_words(cell.label)) for cell in cells_of(runs)] == [
+        ("rate_m", 2, ["optim.lr = 0.1", "train.epochs = 1"]),
+        ("rate_m", 6, ["optim.lr = 0.05", "train.epochs = 1"]),
+        ("rate_s", 2, ["optim.lr = 0.1", "train.epochs = 2"]),
+    ]
+
+
+def test_another_network_is_no_reason_to_name_a_setting(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("cifar10-resnet18", "epochs=1")
+    finish_run("cifar10-vgg11", "epochs=2")
+    assert [cell.label for cell in cells_of(runs)] == [{}, {}]
+
+
 def test_a_label_is_the_key_and_the_value(finish_run: FinishRun, runs: Path) -> None:
     for word in ("lr=0.05", "lr=0.1"):
         finish_run("digits", word)

@@ -1,12 +1,15 @@
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from matplotlib import style
+from matplotlib.legend import Legend
 
 from rbp_engine.report import panels
 from rbp_engine.report.collect import Entry, collect
-from rbp_engine.report.figure import draw
+from rbp_engine.report.figure import STYLE, compose, draw
 from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
 from rbp_engine.report.series import over_seeds
 from rbp_engine.report.spread import Spread
@@ -89,6 +92,14 @@ def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run: Finish
     assert len({(line.colour, line.number) for line in panel.lines}) == 2
 
 
+@pytest.mark.parametrize("kind", panels.FIGURES)
+def test_a_legend_names_what_differs_between_methods(finish_run: FinishRun, runs: Path, kind: str) -> None:
+    finish_run("digits", "epochs=1")
+    finish_run("digits", "epochs=2", "method=rate_s")
+    for panel in panels.FIGURES[kind](entries_of(runs))[0]:
+        assert [label.split(", ")[-1] for label in labels(panel)] == ["train.epochs = 1", "train.epochs = 2"]
+
+
 def test_cost_is_the_peak_and_the_median_step_by_machine(finish_run: FinishRun, runs: Path) -> None:
     for timesteps in (2, 4):
         finish_run("digits", f"T={timesteps}", "seed=1", mem_peak=timesteps * GIB, step_ms=10.0 * timesteps)
@@ -151,6 +162,29 @@ def test_runs_without_events_are_refused(finish_run: FinishRun, runs: Path, tmp_
     with pytest.raises(RunError, match="nothing was written"):
         draw(kind, entries_of(runs), tmp_path / "figure.pdf")
     assert not (tmp_path / "figure.pdf").exists()
+
+
+@pytest.mark.parametrize("kind", panels.FIGURES)
+@pytest.mark.parametrize("networks", [("convnet",), ("convnet", "resnet18")])
+def test_many_long_labels_fit_below_axes_that_keep_their_size(
+    finish_run: FinishRun, runs: Path, kind: str, networks: Sequence[str]
+) -> None:
+    for network in networks:
+        for number in range(8):
+            name, args = ("atan", "neuron.surrogate_args.alpha") if number % 2 else ("sigmoid", "neuron.decay")
+            finish_run("digits", f"arch={network}", f"neuron.surrogate={name}", f"{args}=0.{number + 1}", curve=(0.5,))
+    with warnings.catch_warnings(), style.context(["default", STYLE]):
+        warnings.simplefilter("error")
+        figure = compose(panels.FIGURES[kind](entries_of(runs)))
+        figure.draw_without_rendering()
+    width, height = figure.get_size_inches() * figure.dpi
+    rounding = 0.03 * figure.dpi
+    legends = figure.findobj(Legend)
+    assert legends and all(len(legend.get_texts()) == 8 for legend in legends)
+    for box in [*(legend.get_window_extent() for legend in legends), *(axes.get_tightbbox() for axes in figure.axes)]:
+        assert box.x0 >= -rounding and box.x1 <= width + rounding
+        assert box.y0 >= -rounding and box.y1 <= height + rounding
+    assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes)
 
 
 def test_signs_of_formulas_in_names_are_drawn_as_they_stand(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_broken_presets_and_cells_are_told_and_the_others_remain(presets: Path, 
 
 
 def test_a_command_survives_the_shell() -> None:
-    words = shlex.split(Wanted("my preset", "rate_m", 4, 1, None).command(Path("/some where/runs")))
+    words = shlex.split(Wanted("my preset", "rate_m", 4, 1, None, "digits").command(Path("/some where/runs")))
     assert words == [
         "rbp", "train", "my preset", "method=rate_m", "T=4", "seed=1", "--runs-dir", "/some where/runs",
     ]  # fmt: skip

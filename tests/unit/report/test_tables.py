@@ -67,6 +67,8 @@ def test_latex_uses_booktabs_and_escapes_what_it_must(cells: list[Cell]) -> None
         ("50% & {a}", r"50\% \& \{a\}"),
         ("a\\b", r"a\textbackslash{}b"),
         ("rate_S", r"rate$_\mathrm{S}$"),
+        ("BPTT_S", r"BPTT$_\mathrm{S}$"),
+        ("SLTT", "SLTT"),
     ],
 )
 def test_latex_text_is_escaped(text: str, escaped: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from rbp_engine.run import control
-from rbp_engine.run.faults import blames_the_network, has_failed, is_infrastructure_fault
+from rbp_engine.run.faults import blames_the_network, has_diverged, has_failed, is_infrastructure_fault
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import Verdict, judge
 
@@ -60,6 +60,12 @@ def test_only_what_the_machine_did_is_started_again(
     run, verdict = make_run(), Verdict(status, reason)
     assert is_infrastructure_fault(run, verdict) == again
     assert has_failed(run, verdict) == failed
+
+
+def test_only_what_is_not_finite_has_diverged() -> None:
+    assert has_diverged(Verdict("failed", "the loss or its gradient is not finite at step 3; start again"))
+    assert not has_diverged(Verdict("failed", "ValueError: no"))
+    assert not has_diverged(Verdict("stopped", "asked to stop"))
 
 
 def test_a_run_that_somebody_killed_has_not_failed_and_is_not_started_again(make_run: MakeRun, sleeper: Any) -> None:

@@ -1,0 +1,49 @@
+"""What to type when a run has ended."""
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.status import Verdict
+    from rbp_engine.run.summary import Summary
+
+
+@dataclass(frozen=True)
+class Given:
+    """How a run was asked for: the preset and its overrides as they were typed, and the options to type after them."""
+
+    words: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+    def command(self, short: str, key: str, value: str) -> str:
+        """The same with another value of a setting, whichever of its two names it was given by."""
+        kept = [word for word in self.words if word.partition("=")[0] not in (short, key)]
+        return shlex.join(["rbp", "train", *kept, f"{short}={value}", *self.options])
+
+
+def next_steps(run: "RunDirectory", summary: "Summary", verdict: "Verdict", given: Given | None = None) -> list[str]:
+    """Commands, and for one that has diverged why there is no resume among them; none while the run is live."""
+    from rbp_engine.run.faults import has_diverged
+    from rbp_tui.run_text import short_id
+
+    reference = short_id(summary)
+    if verdict.status == "completed":
+        other = "rate_m" if summary.method == "bptt" else "bptt"
+        compare = [given.command("method", "method.name", other)] if given else []
+        return ["rbp ls", f"rbp runs show {reference}", *compare]
+    if has_diverged(verdict):
+        return [f"rbp logs {reference}", f"{_slower(run, given)} (a resume, with the same settings, ends the same)"]
+    return [f"rbp resume {reference}", f"rbp logs {reference}"] if verdict.resumable else []
+
+
+def _slower(run: "RunDirectory", given: Given | None) -> str:
+    """Start again with a tenth of the learning rate."""
+    from rbp_engine.preset import PresetError, read_resolved
+
+    try:
+        lr = read_resolved(run.preset_toml).optim.lr / 10
+    except PresetError:
+        given = None
+    return given.command("lr", "optim.lr", f"{lr:g}") if given else "rbp train with a lower lr, or optim.warmup_epochs"

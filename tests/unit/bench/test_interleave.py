@@ -1,0 +1,44 @@
+"""Processes that take turns, and what becomes of one that ends."""
+
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.bench.interleave import Process, Side
+from rbp_engine.bench.measurement import MeasurementError, environment, temporary_run
+from rbp_engine.preset import load_preset
+
+TALKS = """\
+from torch import nn
+
+print("loaded")
+
+
+class Talks(nn.Sequential):
+    def __init__(self, *, num_classes, in_channels, neuron):
+        super().__init__(nn.Conv2d(in_channels, 4, 8), neuron(), nn.Flatten(), nn.Linear(4, num_classes))
+
+    def forward(self, x):
+        print(x.shape)
+        return super().forward(x)
+"""
+WORDS = ["T=1", "batch=4", "run.device=cpu"]
+
+
+def test_what_a_network_of_ones_own_prints_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(TALKS)
+    with temporary_run(load_preset("digits", [*WORDS, "arch=nets.py:Talks"])) as run:
+        process = Process(Side(run), environment(run))
+        assert process.take(1)["seconds"] > 0 and process.count()["saved"] > 0
+        process.close()
+
+
+def test_a_process_that_was_killed_while_it_waited_is_told_as_killed() -> None:
+    with temporary_run(load_preset("digits", WORDS)) as run:
+        process = Process(Side(run), environment(run))
+        process.child.kill()
+        process.child.wait()
+        with pytest.raises(MeasurementError, match="was killed, probably because the memory was full"):
+            process.take(1)
+        process.close()

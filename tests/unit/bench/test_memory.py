@@ -1,0 +1,45 @@
+"""How much memory a process may come to use."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rbp_engine.bench.memory import free_in_groups, limit
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    """A job of 1000 bytes, 600 of them in use, inside of a session without a limit inside of a node of 5000 bytes."""
+    for place, most, current, cached in (("", "5000", "3000", "500"), ("/session", "max", "700", "300"),
+                                         ("/session/job", "1000", "600", "200")):  # fmt: skip
+        folder = tmp_path / f"groups{place}"
+        folder.mkdir()
+        (folder / "memory.max").write_text(f"{most}\n")
+        (folder / "memory.current").write_text(f"{current}\n")
+        (folder / "memory.stat").write_text(f"anon 1\ninactive_file {cached}\n")
+    return tmp_path / "groups"
+
+
+def test_the_limits_of_all_groups_around_a_process_count_and_cached_files_are_free(groups: Path) -> None:
+    own = groups.parent / "own"
+    own.write_text("12:cpu:/elsewhere\n0::/session/job\n")
+    assert free_in_groups(own, groups) == [1000 - (600 - 200), 5000 - (3000 - 500)]
+
+
+def test_in_a_container_the_own_group_is_the_root(groups: Path) -> None:
+    own = groups.parent / "own"
+    own.write_text("0::/\n")
+    assert free_in_groups(own, groups) == [5000 - (3000 - 500)]
+
+
+@pytest.mark.parametrize("text", ["", "4:memory:/session\n"])
+def test_where_there_is_no_such_group_nothing_limits(groups: Path, text: str) -> None:
+    own = groups.parent / "own"
+    own.write_text(text)
+    assert free_in_groups(own, groups) == []
+    assert free_in_groups(own.with_name("nowhere"), groups) == []
+
+
+def test_the_limit_of_this_machine_is_more_than_nothing() -> None:
+    assert limit(torch.device("cpu")) > 2**20
