@@ -95,7 +95,7 @@ async def test_one_run_is_shown_with_as_many_columns_as_there_is_room_for(home, 
         assert {"run", "method", "T", "seed", "epoch", "last %", "best %"} <= set(shown)
         assert ("curve" in shown) is (size[0] > 80)
         assert sum(column.width for column in table(app).ordered_columns) <= size[0]
-        assert table(app).max_scroll_x == 0
+        await until(pilot, lambda: table(app).max_scroll_x == 0)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,7 @@ async def test_sorted_by_a_key_by_a_heading_and_the_other_way_round(home, three,
     async with app.run_test(size=(120, 40)) as pilot:
         await shows(app, pilot, until, 3)
         assert order(app) == IDS[::-1]
+        await until(pilot, lambda: table(app).max_scroll_x == 0)  # it is laid out
         x = sum(column.width for column in table(app).ordered_columns[: headings(app).index("best %") + 2])
         await pilot.click(RunTable, offset=(x + 5, 0))
         await until_order(app, pilot, until, *IDS)
@@ -167,7 +168,7 @@ async def test_a_query_chooses_and_what_is_wrong_with_it_is_said_in_words(home, 
         assert order(app) == [IDS[2], IDS[1]]
         await write(app, pilot, until, "seed=99")
         await until(pilot, lambda: "No run fits" in str(app.screen.query_one("#empty", Static).render()))
-        assert not table(app).display
+        await until(pilot, lambda: not table(app).display)
         await pilot.press("escape")
         await shows(app, pilot, until, 3)
     assert Dashboard(three).state.query == ""
