@@ -14,7 +14,7 @@ def describe(error: BaseException, preset: "Preset | None" = None, world_size: i
     """One sentence; `preset` is that of the run, where it could be read."""
     name, text = type(error).__name__, str(error).strip()
     if name == "NonFiniteLoss":
-        return f"{error}; the last checkpoint is good. Try a lower optim.lr or warm-up, then resume or start again"
+        return f"{error}; any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left on the device of the runs directory; make room, then resume"
     if preset is not None and (isinstance(error, MemoryError) or name == "OutOfMemoryError" or _NO_MEMORY in text):

@@ -193,7 +193,8 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     assert verdict.status == "failed" and verdict.resumable
     summary = read_summary(run)
     assert summary is not None and summary.reason == verdict.reason
-    assert "not finite" in verdict.reason and "the last checkpoint is good" in verdict.reason
+    assert "not finite" in verdict.reason and "any checkpoint is from before that" in verdict.reason
+    assert "Start again with a lower optim.lr" in verdict.reason and "resume" not in verdict.reason
     named = int(verdict.reason.split("step ")[1].split(";")[0])
     saved = look.newest(run)
     assert saved.progress.step < named or "after step" in verdict.reason
