@@ -7,6 +7,7 @@ from rbp_engine.report.collect import Recorded
 from rbp_engine.report.names import one_line
 from rbp_engine.report.settings import settings
 from rbp_engine.run.events import RunStart, from_json
+from rbp_engine.run.layout import open_regular
 from rbp_engine.run.status import last_attempt
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def conditions(entry: Recorded) -> dict[str, str]:
 def run_start(run: "RunDirectory") -> RunStart | None:
     """The start of the run's first attempt; None if it is not on record. Reads only the head of the events."""
     try:
-        with run.events().open("rb") as file:
+        with open_regular(run.events()) as file:
             for line in islice(file, LINES_TO_LOOK_AT):
                 event = from_json(line)
                 if event is not None and isinstance(event.body, RunStart):
