@@ -103,10 +103,6 @@ class Normalisation:
         out: Tensor = Normalise.apply(values, self.norm.weight, self.norm.bias, self)
         return out
 
-    def parameters(self) -> list[Tensor]:
-        """Weight and bias, where it has them."""
-        return [parameter for parameter in (self.norm.weight, self.norm.bias) if parameter is not None]
-
     def gradients(
         self, grad: Tensor, values: Tensor, needed: Sequence[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

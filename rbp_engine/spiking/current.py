@@ -82,9 +82,13 @@ class Term:
     normalisation: Normalisation | None = None
 
     @property
+    def parameters(self) -> tuple[Tensor | None, Tensor | None]:
+        """Weight and bias of its batch norm, where it has them."""
+        return (self.normalisation.norm.weight, self.normalisation.norm.bias) if self.normalisation else (None, None)
+
+    @property
     def requires_grad(self) -> bool:
-        known = self.normalisation
-        return self.steps.requires_grad or any(x.requires_grad for x in (known.parameters() if known else ()))
+        return self.steps.requires_grad or any(x is not None and x.requires_grad for x in self.parameters)
 
     def compute(self) -> Tensor:
         """The term as it stands in the sum, with its graph: [T, B, …], or [B, …] if static."""

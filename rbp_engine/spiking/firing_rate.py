@@ -25,8 +25,7 @@ def graph(terms: Sequence[Term], eligibility: Tensor) -> Tensor:
     """
     inputs: list[Tensor | None] = []
     for term in terms:
-        norm = term.normalisation and term.normalisation.norm
-        inputs += [term.steps.graph, *((norm.weight, norm.bias) if norm else (None, None))]
+        inputs += [term.steps.graph, *term.parameters]
     carrying: Tensor = FiringRate.apply(terms, eligibility, *inputs)
     return carrying
 

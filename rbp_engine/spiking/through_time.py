@@ -21,8 +21,7 @@ def fire(current: Current, kernel: lif.Kernel, **neuron: Any) -> Tensor:
     """Spikes [T, B, …] from rest, with the graph of BPTT."""
     inputs: list[Tensor | None] = []
     for term in current.terms:
-        norm = term.normalisation and term.normalisation.norm
-        inputs += [term.steps.values, *((norm.weight, norm.bias) if norm else (None, None))]
+        inputs += [term.steps.values, *term.parameters]
     spikes: Tensor = FireThroughTime.apply(current, kernel, neuron, *inputs)
     return spikes
 
