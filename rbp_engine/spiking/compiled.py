@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype
+from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype, wait_as_bytes
 from rbp_engine.spiking.surrogate import Surrogate
 
 # A term's values and its scale; static values lack the first dimension.
@@ -33,17 +33,25 @@ def problem(device: str) -> str:
 def spikes_only(current: Current, decay: float, threshold: float, v_reset: float | None) -> Tensor:
     """See `lif.spikes_only`."""
     layout = Layout(current)
-    return layout.back(_jit(_spikes_only)(*layout.inputs(current), decay, threshold, v_reset))
+    return layout.back(_jit(_spikes_only)(*layout.inputs(current), decay, layout.by_channels(threshold), v_reset))
 
 
 def rate(
-    current: Current, means_of: Sequence[int], surrogate: Surrogate, **neuron: Any
-) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
+    current: Current, means_of: Sequence[int], surrogate: Surrogate, threshold: float, **neuron: Any
+) -> tuple[Tensor | list[Tensor], Tensor, Tensor, list[Tensor]]:
     """See `lif.rate`; the means [B, …] are those of the terms with these numbers."""
     layout = Layout(current)
-    spikes, counts, eligibility, means = _jit(_rate)(*layout.inputs(current), means_of, *_slope(surrogate), **neuron)
+    spikes, counts, eligibility, means = _jit(_rate)(
+        *layout.inputs(current),
+        layout.by_channels(current.timesteps),
+        means_of,
+        *_slope(surrogate),
+        threshold=layout.by_channels(threshold),
+        **neuron,
+    )
     back = layout.back
-    return [back(spikes_t) for spikes_t in spikes], back(counts), back(eligibility), [back(mean) for mean in means]
+    spikes = back(spikes) if isinstance(spikes, Tensor) else [back(spikes_t) for spikes_t in spikes]
+    return spikes, back(counts), back(eligibility), [back(mean) for mean in means]
 
 
 def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, **neuron: Any) -> Tensor:
@@ -55,12 +63,20 @@ def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, *
     return layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, *_slope(surrogate), **neuron))
 
 
-def gradient_through_time(current: Current, grad: Tensor, surrogate: Surrogate, **neuron: Any) -> Tensor:
+def gradient_through_time(
+    current: Current, grad: Tensor, surrogate: Surrogate, decay: float, threshold: float, **neuron: Any
+) -> Tensor:
     """See `lif.gradient_through_time`."""
     layout = Layout(current)
-    return layout.back(
-        _jit(_gradient_through_time)(*layout.inputs(current), layout.flat(grad), *_slope(surrogate), **neuron)
+    gradient = _jit(_gradient_through_time)(
+        *layout.inputs(current),
+        layout.flat(grad),
+        *_slope(surrogate),
+        decay=layout.by_channels(decay),
+        threshold=layout.by_channels(threshold),
+        **neuron,
     )
+    return layout.back(gradient)
 
 
 class Layout:
@@ -72,7 +88,8 @@ class Layout:
 
     def __init__(self, current: Current) -> None:
         batch = current.batch
-        self.shape = batch.shape
+        self.shape, self.device = batch.shape, batch.device
+        self.dtype = membrane_dtype(batch.dtype)
         self.by_channel = any(term.normalisation for term in current.terms)
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
@@ -109,6 +126,16 @@ class Layout:
             return values.view(*lead, batch, height, width, channels).movedim(-1, -3)
         return values.view(*lead, *self.shape)
 
+    def by_channels(self, number: float) -> Tensor | float:
+        """The number as [C], where a batch norm tells channels apart.
+
+        inductor makes one pass of loops over the same dimensions only. Where nothing in a loop differs between
+        channels, it would have fewer, and the membrane or the slope of every timestep would go through memory.
+        """
+        if not self.by_channel:
+            return number
+        return self._channels(torch.full((self.shape[1],), number, dtype=self.dtype, device=self.device))
+
     def _channels(self, numbers: Tensor) -> Tensor:
         return numbers if self.channels_end else numbers.unsqueeze(-1)
 
@@ -134,7 +161,7 @@ def _spikes_only(
     dtype: torch.dtype,
     timesteps: int,
     decay: float,
-    threshold: float,
+    threshold: Tensor | float,
     v_reset: float | None,
 ) -> Tensor:
     spikes, membrane = [], None
@@ -151,11 +178,12 @@ def _rate(
     shift: Tensor | None,
     dtype: torch.dtype,
     timesteps: int,
+    divisor: Tensor | float,
     means_of: Sequence[int],
     surrogate: Callable[..., Tensor],
     arguments: dict[str, float],
     **neuron: Any,
-) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
+) -> tuple[Tensor | list[Tensor], Tensor, Tensor, list[Tensor]]:
     spikes, membrane = [], None
     counts: Any = 0.0
     eligibility: Any = 0.0
@@ -165,12 +193,12 @@ def _rate(
         counts = counts + fired
         eligibility = eligibility + slope * reach
         reach = 1.0 + reach * kept * neuron["decay"]
-        spikes.append(fired.to(torch.uint8))
-    means = [_sum_of_steps(terms[number][0], membrane_dtype(dtype)) / timesteps for number in means_of]
+        spikes.append(fired.to(torch.uint8 if wait_as_bytes(dtype) else dtype))
+    means = [_sum_of_steps(terms[number][0], membrane_dtype(dtype)) / divisor for number in means_of]
     return (
-        spikes,
+        spikes if wait_as_bytes(dtype) else torch.stack(spikes),
         counts.to(count_dtype(timesteps)),
-        (eligibility / timesteps).to(dtype),
+        (eligibility / divisor).to(dtype),
         [mean.to(dtype) for mean in means],
     )
 
@@ -202,7 +230,7 @@ def _fire(
     surrogate: Callable[..., Tensor],
     arguments: dict[str, float],
     decay: float,
-    threshold: float,
+    threshold: Tensor | float,
     v_reset: float | None,
     detach_reset: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Any]:
@@ -225,8 +253,8 @@ def _gradient_through_time(
     grad: Tensor,
     surrogate: Callable[..., Tensor],
     arguments: dict[str, float],
-    decay: float,
-    threshold: float,
+    decay: Tensor | float,
+    threshold: Tensor | float,
     v_reset: float | None,
     detach_reset: bool,
 ) -> Tensor:
@@ -266,13 +294,13 @@ def _current(terms: Terms, shift: Tensor | None, dtype: torch.dtype, t: int) -> 
     return total if shift is None else total + shift
 
 
-def _charged(membrane: Tensor | None, current: Tensor, decay: float, v_reset: float | None) -> Tensor:
+def _charged(membrane: Tensor | None, current: Tensor, decay: Tensor | float, v_reset: float | None) -> Tensor:
     if membrane is None:  # at rest
         return v_reset + current if v_reset else current
     return decay * membrane + current if not v_reset else v_reset + decay * (membrane - v_reset) + current
 
 
-def _after_reset(charged: Tensor, fired: Tensor, threshold: float, v_reset: float | None) -> Tensor:
+def _after_reset(charged: Tensor, fired: Tensor, threshold: Tensor | float, v_reset: float | None) -> Tensor:
     if v_reset is None:
         return charged - threshold * fired
     return torch.where(fired > 0, v_reset, charged)

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch._inductor.utils import run_and_get_code
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
@@ -11,7 +12,7 @@ from rbp_engine.spiking import LIF, compiled, lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.current import Current, Steps, Term
 
-T, B, C, SIZE = 3, 2, 16, 4
+T, B, C, SIZE = 6, 2, 16, 4
 
 NEURONS = {
     "papers": {},
@@ -121,6 +122,25 @@ def test_gradient_through_time(case):
     given = current()
     grad = torch.randn(T, *given.batch.shape, generator=torch.Generator().manual_seed(5)).to(given.batch.dtype)
     same(*([lif.gradient_through_time(current(), grad, kernel=kernel, **neuron)] for kernel in ("eager", "compiled")))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["a batch norm of images", "a residual sum"])
+def test_only_results_go_to_memory(name, dtype):
+    """Membranes and slopes of the timesteps stay in registers: inductor has made one pass of everything."""
+    neuron, grad = LIF().settings, torch.randn(T, B, C, SIZE, SIZE, dtype=dtype)
+    firing = {key: neuron[key] for key in ("decay", "threshold", "v_reset")}
+    terms = len(currents()[name](dtype))
+    spikes = 1 if dtype == torch.bfloat16 else T
+    for results, run in (
+        (1, lambda: lif.spikes_only(Current(currents()[name](dtype), T), kernel="compiled", **firing)),
+        (spikes + 2 + terms, lambda: lif.rate(Current(currents()[name](dtype), T), kernel="compiled", **neuron)),
+        (1, lambda: lif.gradient_through_time(Current(currents()[name](dtype), T), grad, kernel="compiled", **neuron)),
+    ):
+        torch._dynamo.reset()
+        with torch._inductor.config.patch(force_disable_caches=True):
+            _, [code] = run_and_get_code(run)
+        assert code.count("= empty_strided_cpu(") == results
 
 
 def test_sizes_that_do_not_fill_vectors_change_at_most_the_last_place_of_the_slope():
