@@ -23,7 +23,10 @@ def create_optimizer(
     groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+        # On a CPU the fused step first copies every gradient whose channels come last: one loop for each
+        # operation takes 0.6 of its time.
+        fused = (decaying + others)[0].device.type != "cpu"
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
     if name == "adam":
         return torch.optim.Adam(groups, lr=lr, fused=True)
     if name == "adamw":
