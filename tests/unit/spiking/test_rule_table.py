@@ -39,6 +39,8 @@ LINEAR = {
         ([IMAGE], [(6, 4, 3, 5), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="same")),
         ([IMAGE], [(6, 4, 3, 3)], lambda x, w: F.conv2d(x, w, padding="same", dilation=2)),
         ([IMAGE], [(6, 4, 2, 4), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="valid")),
+        # So large that the weight's gradient is formed in halves.
+        ([(B, 256, 3, 3)], [(2063, 256, 2, 2), (2063,)], F.conv2d),
     ],
     "linear": [
         ([ROW], [(5, 6), (5,)], F.linear),
