@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype, wait_as_bytes
+from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate
 
 # A term's values and its scale; static values lack the first dimension.
@@ -38,7 +38,7 @@ def spikes_only(current: Current, decay: float, threshold: float, v_reset: float
 
 def rate(
     current: Current, means_of: Sequence[int], surrogate: Surrogate, threshold: float, **neuron: Any
-) -> tuple[Tensor | list[Tensor], Tensor, Tensor, list[Tensor]]:
+) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
     """See `lif.rate`; the means [B, …] are those of the terms with these numbers."""
     layout = Layout(current)
     spikes, counts, eligibility, means = _jit(_rate)(
@@ -50,8 +50,7 @@ def rate(
         **neuron,
     )
     back = layout.back
-    spikes = back(spikes) if isinstance(spikes, Tensor) else [back(spikes_t) for spikes_t in spikes]
-    return spikes, back(counts), back(eligibility), [back(mean) for mean in means]
+    return [back(spikes_t) for spikes_t in spikes], back(counts), back(eligibility), [back(mean) for mean in means]
 
 
 def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, **neuron: Any) -> Tensor:
@@ -183,7 +182,7 @@ def _rate(
     surrogate: Callable[..., Tensor],
     arguments: dict[str, float],
     **neuron: Any,
-) -> tuple[Tensor | list[Tensor], Tensor, Tensor, list[Tensor]]:
+) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
     spikes, membrane = [], None
     counts: Any = 0.0
     eligibility: Any = 0.0
@@ -193,10 +192,10 @@ def _rate(
         counts = counts + fired
         eligibility = eligibility + slope * reach
         reach = 1.0 + reach * kept * neuron["decay"]
-        spikes.append(fired.to(torch.uint8 if wait_as_bytes(dtype) else dtype))
+        spikes.append(fired.to(torch.uint8))
     means = [_sum_of_steps(terms[number][0], membrane_dtype(dtype)) / divisor for number in means_of]
     return (
-        spikes if wait_as_bytes(dtype) else torch.stack(spikes),
+        spikes,
         counts.to(count_dtype(timesteps)),
         (eligibility / divisor).to(dtype),
         [mean.to(dtype) for mean in means],

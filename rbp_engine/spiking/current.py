@@ -180,14 +180,6 @@ def membrane_dtype(current: torch.dtype) -> torch.dtype:
     return torch.promote_types(current, torch.float32)
 
 
-def wait_as_bytes(current: torch.dtype) -> bool:
-    """Whether spikes wait for their next layer as bytes.
-
-    Convolutions want them in the type of the currents: of two bytes it is kept at once, which saves making a copy.
-    """
-    return current.itemsize > 2
-
-
 def count_dtype(timesteps: int) -> torch.dtype:
     """The smallest type that can hold the number of spikes in T steps."""
     return torch.uint8 if timesteps < 256 else torch.int32

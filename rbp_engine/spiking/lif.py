@@ -11,8 +11,8 @@ reset, as in SpikingJelly), `detach_reset` and the surrogate. `kernel` is "eager
 processor's vectors may an exponential in a slope differ in its last place, as it does within torch's own loops.
 
 Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
-sums are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes of a wide
-type as bytes, and the firing rate as a count of them, which takes one byte and is exact.
+sums are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes,
+and the firing rate as a count of them, which takes one byte and is exact.
 """
 
 from typing import Any, Literal
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import compiled
-from rbp_engine.spiking.current import Current, Reader, count_dtype, empty_steps, membrane_dtype, wait_as_bytes
+from rbp_engine.spiking.current import Current, Reader, count_dtype, empty_steps, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate, slope_in_place
 
 Kernel = Literal["eager", "compiled"]
@@ -64,13 +64,10 @@ def spikes_only(
 
 
 @torch.no_grad()
-def rate(
-    current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any
-) -> tuple[Tensor | list[Tensor], Tensor, Tensor]:
-    """Spikes [T, B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
+def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Spikes as bytes, T times [B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
 
-    Spikes that wait as bytes are T tensors. The time means that batch norms of a `Current` need for their backward come
-    out on the way, and are noted there.
+    The time means that batch norms of a `Current` need for their backward come out on the way, and are noted there.
     """
     current = Current.of(current)
     numbers = tuple(n for n, term in enumerate(current.terms) if term.normalisation and term.steps.mean is None)
@@ -79,11 +76,7 @@ def rate(
         spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)
     else:
         reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, **neuron)
-        spikes = (
-            [torch.empty_like(loop.membrane, dtype=torch.uint8) for _ in range(current.timesteps)]
-            if wait_as_bytes(current.batch.dtype)
-            else empty_steps(current.batch, current.timesteps)
-        )
+        spikes = [torch.empty_like(loop.membrane, dtype=torch.uint8) for _ in range(current.timesteps)]
         means = [torch.zeros_like(loop.membrane) for _ in meanless]
         for t, spikes_t in enumerate(spikes):
             loop.step_into(spikes_t, reader.at(t))

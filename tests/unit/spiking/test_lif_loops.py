@@ -58,7 +58,7 @@ def test_all_loops_give_exactly_the_same_spikes_for_every_setting(cell, timestep
     expected = by_autograd(current, **cell.settings)
     spikes, counts, _ = lif.rate(current, **cell.settings)
     plain = lif.spikes_only(current, decay=cell.decay, threshold=cell.threshold, v_reset=cell.v_reset)
-    assert torch.equal(torch.stack(list(spikes)).to(dtype), expected)
+    assert torch.equal(torch.stack(spikes).to(dtype), expected)
     assert torch.equal(plain, expected)
     assert torch.equal(counts, expected.sum(0).to(torch.uint8))
     assert set(expected.unique().tolist()) <= {0.0, 1.0}
