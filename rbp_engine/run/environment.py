@@ -23,10 +23,10 @@ def worker_defaults(processes: int = 1) -> dict[str, str]:
 
     One thread per core that a worker may use. Threads that wait for each other look a thousand times and then sleep:
     sleeping at once makes a step of ResNet-18 7 % longer (T = 4, B = 32, bf16), while spinning on, as is the default,
-    doubles it where one other process keeps a core busy. The C library keeps freed memory: given
-    back after every layer and fetched again, page by page, it costs a quarter of a step of ResNet-18 (T = 4, B = 32),
-    and keeping it takes 3 to 5 % more at the peak. Threads are not bound to cores, which saves no processor
-    time with one worker; with several it has not been measured.
+    doubles it where one other process keeps a core busy. The C library keeps freed memory: given back after every layer
+    and fetched again, page by page, it costs a quarter of a step of ResNet-18 (T = 4, B = 32), and keeping it takes 3
+    to 5 % more at the peak. Threads are not bound to cores, which saves no processor time with one worker; with several
+    it has not been measured.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     return {

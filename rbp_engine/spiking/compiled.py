@@ -33,7 +33,7 @@ def problem(device: str) -> str:
 def spikes_only(current: Current, decay: float, threshold: float, v_reset: float | None) -> Tensor:
     """See `lif.spikes_only`."""
     layout = Layout(current)
-    return layout.back(_jit(_spikes_only)(*layout.inputs(current), decay, layout.by_channels(threshold), v_reset))
+    return layout.back(_jit(_spikes_only)(*layout.inputs(current), decay, layout.for_each_channel(threshold), v_reset))
 
 
 def rate(
@@ -43,10 +43,10 @@ def rate(
     layout = Layout(current)
     spikes, counts, eligibility, means = _jit(_rate)(
         *layout.inputs(current),
-        layout.by_channels(current.timesteps),
+        layout.for_each_channel(current.timesteps),
         means_of,
         *_slope(surrogate),
-        threshold=layout.by_channels(threshold),
+        threshold=layout.for_each_channel(threshold),
         **neuron,
     )
     back = layout.back
@@ -71,8 +71,8 @@ def gradient_through_time(
         *layout.inputs(current),
         layout.flat(grad),
         *_slope(surrogate),
-        decay=layout.by_channels(decay),
-        threshold=layout.by_channels(threshold),
+        decay=layout.for_each_channel(decay),
+        threshold=layout.for_each_channel(threshold),
         **neuron,
     )
     return layout.back(gradient)
@@ -125,7 +125,7 @@ class Layout:
             return values.view(*lead, batch, height, width, channels).movedim(-1, -3)
         return values.view(*lead, *self.shape)
 
-    def by_channels(self, number: float) -> Tensor | float:
+    def for_each_channel(self, number: float) -> Tensor | float:
         """The number as [C], where a batch norm tells channels apart.
 
         inductor makes one pass of loops over the same dimensions only. Where nothing in a loop differs between
