@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-# Bytes of a weight. On a CPU torch holds three copies of its gradient while it forms it; that of a larger one is formed
-# in two halves of the output channels, which takes no longer: 0.94 of rate_S's memory (ResNet-18, T = 8, B = 32).
-HALVED_ABOVE = 2**23
-
 WeightedGradient: TypeAlias = Callable[[Tensor | None, "Seen", Tensor], Tensor]
 
 
@@ -106,9 +102,10 @@ class ConvolutionGradient(torch.autograd.Function):
         out: Tensor,
         geometry: tuple[Sequence[int], Sequence[int], Sequence[int]],
         groups: int,
+        waiting: list[Callable[[], Tensor]] | None,
     ) -> Tensor:
         ctx.save_for_backward(seen.stored, weight)
-        ctx.counted, ctx.geometry, ctx.groups = seen.counted, geometry, groups
+        ctx.counted, ctx.geometry, ctx.groups, ctx.waiting = seen.counted, geometry, groups, waiting
         ctx.bias_sizes = None if bias is None else list(bias.shape)
         return graph_only(out)
 
@@ -116,25 +113,40 @@ class ConvolutionGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
-        seen = Seen.load(stored, ctx.counted, grad.dtype)
         stride, padding, dilation = ctx.geometry
         needs_graph, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
 
-        def gradients(grad: Tensor, weight: Tensor, *needed: bool) -> tuple[Tensor, Tensor, Tensor]:
+        def gradients(*needed: bool) -> tuple[Tensor, Tensor, Tensor]:
+            seen = Seen.load(stored, ctx.counted, grad.dtype)
             return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
                 grad, seen, weight, ctx.bias_sizes, stride, padding, dilation,
                 False, [0] * len(stride), ctx.groups, needed,
             )  # fmt: skip
 
-        if needs_weight and ctx.groups == 1 and weight.device.type == "cpu" and weight.nbytes > HALVED_ABOVE:
-            grad_graph, _, grad_bias = gradients(grad, weight, needs_graph, False, needs_bias)
-            grad_weight = torch.empty_like(weight)
-            halves = grad_weight.chunk(2), grad.chunk(2, dim=1), weight.chunk(2)
-            for grad_weight_half, grad_half, weight_half in zip(*halves, strict=True):
-                grad_weight_half.copy_(gradients(grad_half, weight_half, False, True, False)[1])
+        if ctx.waiting is None:
+            grad_graph, grad_weight, grad_bias = gradients(needs_graph, needs_weight, needs_bias)
         else:
-            grad_graph, grad_weight, grad_bias = gradients(grad, weight, needs_graph, needs_weight, needs_bias)
-        return grad_graph, None, grad_weight, grad_bias, None, None, None
+            grad_graph, _, grad_bias = gradients(needs_graph, False, needs_bias)
+            grad_weight = graph_only(weight)
+            ctx.waiting.append(lambda: gradients(False, True, False)[1])
+        return grad_graph, None, grad_weight, grad_bias, None, None, None, None
+
+
+class LateGradient(torch.autograd.Function):
+    """A weight whose gradient is formed when nothing else is left of the backward pass.
+
+    What its layer passes back is `graph_only`; the layer leaves in `waiting` how the gradient is formed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, waiting: list[Callable[[], Tensor]]) -> Tensor:
+        ctx.waiting = waiting
+        return weight.view_as(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return ctx.waiting.pop()(), None
 
 
 def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> WeightedGradient:
@@ -170,7 +182,31 @@ def _convolution(
             raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
         padding = [length // 2 for length in reach]
     geometry = (stride, _per_dim(padding, dims), dilation)
-    return lambda graph, seen, out: ConvolutionGradient.apply(graph, seen, weight, bias, out, geometry, groups)
+
+    def gradient(graph: Tensor | None, seen: Seen, out: Tensor) -> Tensor:
+        waits = torch.is_grad_enabled() and weight.requires_grad and _worth_waiting(weight, out)
+        late, waiting = _formed_late(weight) if waits else (weight, None)
+        result: Tensor = ConvolutionGradient.apply(graph, seen, late, bias, out, geometry, groups, waiting)
+        return result
+
+    return gradient
+
+
+def _worth_waiting(weight: Tensor, out: Tensor) -> bool:
+    """Whether a weight's gradient takes more memory than what it is formed from, on a CPU.
+
+    The deep layers come first in the backward pass, while all that the others saved is still there: their gradients
+    and torch's copies of them would make its peak. GPUs make no copies, and exchange gradients meanwhile.
+    """
+    return weight.device.type == "cpu" and weight.numel() > out.numel()
+
+
+def _formed_late(weight: Tensor) -> tuple[Tensor, list[Callable[[], Tensor]]]:
+    waiting: list[Callable[[], Tensor]] = []
+    late: Tensor = LateGradient.apply(weight, waiting)
+    # Of the operations that can be done, autograd takes the one with the highest number.
+    late.grad_fn._set_sequence_nr(0)  # type: ignore[union-attr]
+    return late, waiting
 
 
 def _per_dim(value: int | Sequence[int], dims: int) -> list[int]:

@@ -39,8 +39,9 @@ LINEAR = {
         ([IMAGE], [(6, 4, 3, 5), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="same")),
         ([IMAGE], [(6, 4, 3, 3)], lambda x, w: F.conv2d(x, w, padding="same", dilation=2)),
         ([IMAGE], [(6, 4, 2, 4), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="valid")),
-        # So large that the weight's gradient is formed in halves.
-        ([(B, 256, 3, 3)], [(2063, 256, 2, 2), (2063,)], F.conv2d),
+        # Weights larger than what comes out: their gradients are formed last.
+        ([(B, 4, 3, 3)], [(8, 4, 3, 3), (8,)], F.conv2d),
+        ([(B, 4, 3, 3)], [(8, 2, 3, 3)], lambda x, w: F.conv2d(x, w, groups=2)),
     ],
     "linear": [
         ([ROW], [(5, 6), (5,)], F.linear),

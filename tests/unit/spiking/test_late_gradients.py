@@ -1,0 +1,67 @@
+"""The gradient of a weight larger than its layer's output is formed when the rest of the backward pass is through."""
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.methods import METHODS
+from rbp_engine.spiking import LIF
+
+IMAGES, LABELS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
+
+
+class Network(nn.Module):
+    """The second convolution's weight is larger than its output, those of the others are not."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.large, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 32, 6), nn.Conv2d(32, 2, 1)
+        self.neurons = nn.ModuleList(LIF() for _ in range(2))
+
+    def forward(self, x):
+        x = self.neurons[0](self.first(x) * 3)
+        return self.last(self.neurons[1](self.large(x) * 3)).flatten(1)
+
+
+def order_of_gradients(model, method):
+    arrived = []
+    for name, parameter in model.named_parameters():
+        parameter.register_post_accumulate_grad_hook(lambda _, name=name: arrived.append(name))
+    method.step(model, IMAGES, LABELS)
+    return arrived
+
+
+@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
+def test_the_large_weights_gradient_comes_last_of_all(name):
+    arrived = order_of_gradients(Network(), METHODS[name](timesteps=2))
+    assert sorted(arrived) == sorted(name for name, _ in Network().named_parameters())
+    assert arrived[-1] == "large.weight"
+
+
+@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
+def test_a_layer_used_twice_gets_the_sum_of_both_gradients(name):
+    class Twice(Network):
+        def __init__(self, other=None):
+            super().__init__()
+            self.again = other or self.large
+
+        def forward(self, x):
+            x = self.neurons[0](self.first(x) * 3)
+            return self.last(self.neurons[1]((self.large(x) + self.again(x * 0.5)) * 3)).flatten(1)
+
+    shared, apart = Twice(), Twice(nn.Conv2d(8, 32, 6))
+    apart.again.load_state_dict(apart.large.state_dict())
+    for model in (shared, apart):
+        METHODS[name](timesteps=2).step(model, IMAGES, LABELS)
+    torch.testing.assert_close(shared.large.weight.grad, apart.large.weight.grad + apart.again.weight.grad)
+    assert shared.large.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
+def test_a_second_batch_adds_to_the_gradient(name):
+    model, method = Network(), METHODS[name](timesteps=2)
+    method.step(model, IMAGES, LABELS)
+    once = model.large.weight.grad.clone()
+    method.step(model, IMAGES, LABELS)
+    torch.testing.assert_close(model.large.weight.grad, 2 * once)
