@@ -94,6 +94,7 @@ class Layout:
         self.by_channel = any(term.normalisation for term in current.terms)
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
+        self.flat_shape = self.flat(batch).shape
 
     def inputs(self, current: Current) -> tuple[Terms, Tensor | None, torch.dtype, int]:
         """Terms, common shift, the type of the current, and T."""
@@ -133,8 +134,7 @@ class Layout:
         For what is freed together: on a CPU a hole of two tensors holds another one, a hole of one does not, for want
         of the bytes that align it. 0.93 of the memory (ResNet-18, T = 8, B = 32).
         """
-        shape = self.flat(torch.empty(self.shape, device="meta")).shape
-        return torch.empty(number, *shape, dtype=dtype, device=self.device).unbind(0)
+        return torch.empty(number, *self.flat_shape, dtype=dtype, device=self.device).unbind(0)
 
     def for_each_channel(self, number: float) -> Tensor | float:
         """The number as [C], where a batch norm tells channels apart.
