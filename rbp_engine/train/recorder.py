@@ -1,8 +1,8 @@
-"""What training has to say: sums stay on the device and are fetched twice a second, in one transfer."""
+"""What training has to say: results of steps stay on the device and are fetched twice a second, in one transfer."""
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,40 @@ DRAIN_EVERY_S = 0.5
 
 class NonFiniteLoss(Exception):
     """The loss, a gradient or a weight has become NaN or infinite; the message names the step."""
+
+
+@dataclass
+class _Step:
+    """A step of this rank as it was taken; nobody has waited for what it computes."""
+
+    progress: Progress
+    lr: float
+    out: StepOutput
+    labels: Tensor
+    seconds: float
+    fetching_s: float
+
+
+@dataclass
+class _Window:
+    """What a `metrics` event sums up of this rank: `totals` of loss, correct predictions and samples, which a
+    checkpoint keeps, and what this attempt has done.
+    """
+
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    samples: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    fetching_s: float = 0.0
+
+    def add(self, step: _Step, loss: float, correct: float) -> None:
+        samples = len(step.labels)
+        for number, value in enumerate((loss * samples, correct, samples)):
+            self.totals[number] += value
+        self.samples += samples
+        self.steps += 1
+        self.seconds += step.seconds
+        self.fetching_s += step.fetching_s
 
 
 class Recorder:
@@ -49,14 +83,10 @@ class Recorder:
         self.log_every = log_every
         self.ranks = ranks
         self.reached = Progress()
-        # Loss summed over samples, correct predictions, samples: of the window that is open.
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
-        self._first_bad_step = torch.zeros((), dtype=torch.float64, device=device)
-        self._pending: list[tuple[Progress, float, dict[str, float], Tensor]] = []
-        self._window = {"steps": 0.0, "samples": 0.0, "step_s": 0.0, "data_s": 0.0}
-        self._since_system = dict.fromkeys(("steps", "step_s", "data_s"), 0.0)
-        self._mark = self._drained = time.perf_counter()
-        self._fetched = self._mark
+        self._steps: list[_Step] = []  # since the last drain
+        self._window = _Window()
+        self._first_bad_step = 0
+        self._mark = self._drained = self._fetched = time.perf_counter()
 
     def begin(self) -> None:
         """Start the clock of the steps; what came before (evaluation, a checkpoint) is no part of them."""
@@ -70,26 +100,11 @@ class Recorder:
         """Count a finished optimizer step, with the outputs and labels of this rank; does not wait for the device."""
         now = time.perf_counter()
         self.reached = progress
-        samples = len(labels)
-        loss, correct, seen = self._sums
-        loss.add_(out.loss, alpha=samples)
-        correct.add_((out.logits.argmax(1) == labels).sum())
-        seen.add_(samples)
-        bad = (self._first_bad_step == 0) & ~torch.isfinite(out.loss)
-        self._first_bad_step.masked_fill_(bad, float(progress.step))
-        self._window["samples"] += samples
-        for window in (self._window, self._since_system):
-            window["steps"] += 1
-            window["step_s"] += now - self._mark
-            window["data_s"] += self._fetched - self._mark
+        self._steps.append(_Step(progress, lr, out, labels, now - self._mark, self._fetched - self._mark))
         self.journal.summary.trained_s += now - self._mark
         self.journal.progress()
         self.journal.summary.step = progress.step
         self._mark = now
-        if progress.step % self.log_every == 0:
-            self._pending.append((progress, lr, self._window, self._sums.clone()))
-            self._sums.zero_()
-            self._window = dict.fromkeys(self._window, 0.0)
 
     def due(self) -> bool:
         """Whether half a second has passed since the last drain, or since this was last so."""
@@ -106,51 +121,64 @@ class Recorder:
     def drain(self) -> None:
         """Fetch what is pending in one transfer, write it down, and check that every loss was finite."""
         self._drained = time.perf_counter()
-        pending, self._pending = self._pending, []
-        fetched = torch.cat([*(sums for *_, sums in pending), self._first_bad_step.view(1)]).tolist()
-        samples_here = [window["samples"] for _, _, window, _ in pending]
-        by_rank = self.ranks.gather([*fetched, *samples_here])
-        totals = by_rank.sum(0).tolist()
-        for number, (progress, lr, window, _) in enumerate(pending):
-            sums, samples = totals[3 * number : 3 * number + 3], totals[len(fetched) + number]
-            self._write_metrics(progress, lr, window, sums, samples)
-        self._write_system()
+        steps, self._steps = self._steps, []
+        full = self._full_windows(steps)
+        own = [number for _, window in full for number in (*window.totals, window.samples)]
+        by_rank = self.ranks.gather([*own, self._first_bad_step])
+        for (last, window), totals in zip(full, by_rank[:, :-1].sum(0).view(-1, 4).tolist(), strict=True):
+            self._write_metrics(last, window, *totals)
+        self._write_system(steps)
         self.journal.update()
-        bad_steps = by_rank[:, len(fetched) - 1]
+        bad_steps = by_rank[:, -1]
         if bool(bad_steps.any()):
             raise NonFiniteLoss(f"the loss or its gradient is not finite at step {int(bad_steps[bad_steps > 0].min())}")
 
+    def _full_windows(self, steps: list[_Step]) -> list[tuple[_Step, _Window]]:
+        """Fetch what the steps have computed; windows that are full by it, each with its last step."""
+        if not steps:
+            return []
+        losses = [step.out.loss for step in steps]
+        correct = [(step.out.logits.argmax(1) == step.labels).sum(dtype=losses[0].dtype) for step in steps]
+        full = []
+        for step, loss, right in zip(steps, *torch.stack([*losses, *correct]).view(2, -1).tolist(), strict=True):
+            if not math.isfinite(loss) and not self._first_bad_step:
+                self._first_bad_step = step.progress.step
+            self._window.add(step, loss, right)
+            if step.progress.step % self.log_every == 0:
+                full.append((step, self._window))
+                self._window = _Window()
+        return full
+
     def _write_metrics(
-        self, progress: Progress, lr: float, window: dict[str, float], sums: list[float], samples: float
+        self, last: _Step, window: _Window, loss: float, correct: float, seen: float, samples: float
     ) -> None:
-        """Of a window of steps: `sums` and the `samples` seen in this attempt are those of all ranks."""
-        loss, top1 = sums[0] / sums[2], sums[1] / sums[2]
+        """Of a window of steps: the sums, and the `samples` seen in this attempt, are those of all ranks."""
         metrics = Metrics(
-            epoch=progress.epoch,
-            loss=loss,
-            top1=top1,
-            lr=lr,
-            samples_per_s=samples / window["step_s"],
-            step_ms=1000.0 * window["step_s"] / window["steps"],
-            data_ms=1000.0 * window["data_s"] / window["steps"],
+            epoch=last.progress.epoch,
+            loss=loss / seen,
+            top1=correct / seen,
+            lr=last.lr,
+            samples_per_s=samples / window.seconds,
+            step_ms=1000.0 * window.seconds / window.steps,
+            data_ms=1000.0 * window.fetching_s / window.steps,
         )
         summary = self.journal.summary
         summary.samples_per_s, summary.step_ms = metrics.samples_per_s, metrics.step_ms
-        summary.train = {"top1": top1, "loss": loss}
+        summary.train = {"top1": metrics.top1, "loss": metrics.loss}
         if self.ranks.rank == 0:
-            self.journal.write(metrics, progress.step)
-            self.board.scalars(progress.step, {"train/loss": loss, "train/top1": top1, "train/lr": lr})
+            curves = {"train/loss": loss / seen, "train/top1": correct / seen, "train/lr": last.lr}
+            self.journal.write(metrics, last.progress.step)
+            self.board.scalars(last.progress.step, curves)
 
-    def _write_system(self) -> None:
+    def _write_system(self, steps: list[_Step]) -> None:
         memory = self.gauge.read()
         if memory is None:
             return
         self.journal.summary.mem_peak = memory.mem_peak
-        since = self._since_system
-        if since["steps"]:
-            ms = 1000.0 / since["steps"]
-            memory = replace(memory, step_ms=ms * since["step_s"], data_ms=ms * since["data_s"])
-        self._since_system = dict.fromkeys(self._since_system, 0.0)
+        if steps:
+            step_ms = 1000.0 * sum(step.seconds for step in steps) / len(steps)
+            data_ms = 1000.0 * sum(step.fetching_s for step in steps) / len(steps)
+            memory = replace(memory, step_ms=step_ms, data_ms=data_ms)
         self.journal.write(memory)
 
     def validation(self, progress: Progress, result: dict[str, Any]) -> bool:
@@ -192,7 +220,7 @@ class Recorder:
         """
         summary = self.journal.summary
         return {
-            "sums": self.ranks.gather(self._sums.tolist()).sum(0),
+            "sums": self.ranks.gather(self._window.totals).sum(0),
             "last": summary.last,
             "best": summary.best,
             "train": summary.train,
@@ -201,7 +229,7 @@ class Recorder:
 
     def forget_open_window(self) -> None:
         """Drop the sums of the steps that no `metrics` event has told of yet."""
-        self._sums.zero_()
+        self._steps, self._window = [], _Window()
 
     def reset(self) -> None:
         """Start from nothing, also where an earlier attempt got somewhere but saved nothing."""
@@ -210,7 +238,7 @@ class Recorder:
     def restore(self, state: dict[str, Any], progress: Progress) -> None:
         """Go on from what `state` gave."""
         if self.ranks.rank == 0:  # they are those of all ranks
-            self._sums.copy_(state["sums"])
+            self._window.totals = state["sums"].tolist()
         self.journal.update(
             step=progress.step,
             epoch=progress.epoch,
