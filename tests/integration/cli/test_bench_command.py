@@ -9,6 +9,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 
 def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
@@ -74,15 +75,16 @@ def measuring(bench):
     return found
 
 
-def test_ctrl_c_leaves_no_process_behind(rbp):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_no_process_behind(rbp, number, code):
     bench = rbp.start("bench", "digits", "run.device=cpu", "--methods", "rate_m,rate_s", "--timesteps", "4")
     deadline = time.monotonic() + 60
     while not (children := measuring(bench)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    bench.send_signal(signal.SIGINT)
+    bench.send_signal(number)
     bench.communicate(timeout=30)
     assert children
-    assert bench.returncode == 130
+    assert bench.returncode == code
     assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
