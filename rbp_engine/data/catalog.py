@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -311,8 +312,8 @@ def _is_folder(path: Path) -> bool:
 
 def _package_presence(data_set: DataSet) -> Presence:
     found = importlib.util.find_spec(data_set.module) is not None
-    remedy = "" if found else f"pip install {data_set.package}"
-    return Presence(data_set.name, found, None, [data_set.layout], remedy)
+    remedy = "" if found else f"{sys.executable} -m pip install {data_set.package}"
+    return Presence(data_set.name, found, None, [f"the packages of {sys.executable}"], remedy)
 
 
 def _remedy(data_set: DataSet, folders: Sequence[Path]) -> str:
