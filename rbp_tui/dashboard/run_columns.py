@@ -167,14 +167,18 @@ def run_cells(record: RunRecord, trend: Trend, placed: Iterable[Placed], *, mark
 
 
 def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[Cell, ...]:
-    """The row above the runs of an experiment: what it is, how many seeds, mean and deviation of their accuracies."""
-    first, counting = group[0].summary, _counting(group)
+    """The row above the runs of an experiment: what it is, how many seeds, mean and deviation of their accuracies.
+
+    As in reports, runs that have not completed count only where none has; `×2/3` says that two of three seeds do.
+    """
+    first, seeds = group[0].summary, _one_of_each_seed(group)
+    counting = [record for record in seeds if record.verdict.status == "completed"] or seeds
     said = {
         "run": first.preset,
         "preset": first.preset,
         "method": fmt.method(first.method),
         "T": str(first.timesteps),
-        "seed": f"×{len(counting)}",
+        "seed": f"×{len(seeds)}" if len(counting) == len(seeds) else f"×{len(counting)}/{len(seeds)}",
         "last %": _mean([record.summary.last.get("top1") for record in counting]).partition("±")[0],
         "best %": _mean([record.summary.best.get("top1") for record in counting]),
     }
@@ -182,8 +186,8 @@ def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[C
     return tuple(Cell(text, "bold") for text in texts)
 
 
-def _counting(group: Sequence[RunRecord]) -> list[RunRecord]:
-    """One run for each seed, which is the one that a report counts; of what cannot be read no seed is known."""
+def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:
+    """For each seed the run that a report counts; of what cannot be read no seed is known."""
     if not group[0].readable:
         return list(group)
     # They are of one experiment, so that the choice needs nothing of their presets.

@@ -89,6 +89,14 @@ def test_a_seed_that_has_run_twice_counts_once_with_the_run_that_a_report_takes(
     assert texts(made, "experiment:e") == [" ▾", "digits", "×2", "75.0", "75.0±7.1"]
 
 
+@pytest.mark.parametrize(("last", "seed", "best"), [("completed", "×3", "60.0±26.5"), ("killed", "×2/3", "75.0±7.1")])
+def test_a_run_that_has_not_completed_is_not_in_the_mean_of_those_that_have(tmp_path, write_run, last, seed, best):
+    for number, (top1, status) in enumerate([(0.7, "completed"), (0.8, "completed"), (0.3, last)]):
+        write_run(tmp_path, f"run-{number}", seed=number, best={"top1": top1}, last={"top1": top1}, status=status)
+    made = rows(list_runs(tmp_path), grouped=True, columns=("seed", "best %"))
+    assert texts(made, "experiment:e")[1:] == [seed, best]
+
+
 def test_rows_are_made_anew_only_where_something_is_new(records):
     maker = RowMaker()
     view = View(width=120)
