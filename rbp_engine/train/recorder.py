@@ -60,9 +60,9 @@ class _Window:
 class Recorder:
     """Turns steps and evaluations into events and the summary.
 
-    One `metrics` event covers `log_every` steps, whatever the clock. `drain` raises NonFiniteLoss when a step since
-    the last call had a loss, or by it gradients, that are not finite; it is called before every checkpoint, so that the
-    newest one is good.
+    One `metrics` event covers `log_every` steps, whatever the clock, and the last one of a run those that are left.
+    `drain` raises NonFiniteLoss when a step since the last call had a loss, or by it gradients, that are not finite; it
+    is called before every checkpoint, so that the newest one is good.
 
     Of several ranks, all drain at the same step: their sums are added up, rank 0 writes metrics and evaluations, and a
     loss that is not finite on one of them ends all. Each writes `system` events of its own.
@@ -144,7 +144,7 @@ class Recorder:
             if not math.isfinite(loss) and not self._first_bad_step:
                 self._first_bad_step = step.progress.step
             self._window.add(step, loss, right)
-            if step.progress.step % self.log_every == 0:
+            if step.progress.step % self.log_every == 0 or step.progress.step == self.journal.summary.steps:
                 full.append((step, self._window))
                 self._window = _Window()
         return full

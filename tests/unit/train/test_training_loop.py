@@ -205,6 +205,16 @@ def test_steps_evaluations_and_checkpoints_come_in_order(run: RunDirectory) -> N
     ]
 
 
+@pytest.mark.parametrize(("log_every", "told_at"), [(5, [5, 10, 12]), (50, [12])])
+def test_the_last_steps_are_told_of_where_they_fill_no_window(
+    run: RunDirectory, log_every: int, told_at: list[int]
+) -> None:
+    attempt = Attempt(run, 1, log_every=log_every)
+    attempt.journal.summary.steps = 3 * STEPS
+    assert attempt.go() == "completed"
+    assert [event.step for event in told(run, Metrics)] == told_at
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
 def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_told_once(
     run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], name: str
