@@ -41,7 +41,7 @@ def rate(
 ) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
     """See `lif.rate`; the means [B, …] are those of the terms with these numbers."""
     layout = Layout(current)
-    saved = layout.empty(1 + len(means_of), current.batch.dtype)
+    saved = layout.empty(1 + len(means_of), current.batch)
     spikes, counts = _jit(_rate)(
         *layout.inputs(current),
         layout.for_each_channel(current.timesteps),
@@ -61,7 +61,11 @@ def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, *
     terms, shift, dtype, _ = layout.inputs(current)
     # ρ may be one number.
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
-    return layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, *_slope(surrogate), **neuron))
+    spikes = layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, *_slope(surrogate), **neuron))
+    for tensor, changed in zip(state, flat, strict=True):
+        if changed.data_ptr() != tensor.data_ptr():  # a copy, of another layout in memory than the current's
+            tensor.copy_(layout.back(changed))
+    return spikes
 
 
 def gradient_through_time(
@@ -94,7 +98,6 @@ class Layout:
         self.by_channel = any(term.normalisation for term in current.terms)
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
-        self.flat_shape = self.flat(batch).shape
 
     def inputs(self, current: Current) -> tuple[Terms, Tensor | None, torch.dtype, int]:
         """Terms, common shift, the type of the current, and T."""
@@ -128,13 +131,13 @@ class Layout:
             return values.view(*lead, batch, height, width, channels).movedim(-1, -3)
         return values.view(*lead, *self.shape)
 
-    def empty(self, number: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """So many uninitialised results of one timestep, in one block of memory.
+    def empty(self, number: int, batch: Tensor) -> tuple[Tensor, ...]:
+        """So many uninitialised results of one timestep, flat and of the type of `batch`, in one block of memory.
 
         For what is freed together: on a CPU a hole of two tensors holds another one, a hole of one does not, for want
         of the bytes that align it. 0.93 of the memory (ResNet-18, T = 8, B = 32).
         """
-        return torch.empty(number, *self.flat_shape, dtype=dtype, device=self.device).unbind(0)
+        return batch.new_empty(number, *self.flat(batch).shape).unbind(0)
 
     def for_each_channel(self, number: float) -> Tensor | float:
         """The number as [C], where a batch norm tells channels apart.

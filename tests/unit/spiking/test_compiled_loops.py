@@ -124,6 +124,20 @@ def test_gradient_through_time(case):
     same(*([lif.gradient_through_time(current(), grad, kernel=kernel, **neuron)] for kernel in ("eager", "compiled")))
 
 
+@pytest.mark.parametrize("dimensions", [(1, 2), (1, 3), (2, 3)])
+def test_currents_of_any_layout_in_memory(dimensions):
+    """As a transposed layer has them: views with few dimensions of its state would be copies."""
+    current = 0.6 + torch.randn(T, B, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    current = current.transpose(*(1 + dimension for dimension in dimensions))
+    results = []
+    for kernel in ("eager", "compiled"):
+        loop = lif.RateLoop(current[0], T, kernel=kernel, **LIF().settings)
+        by_step = [loop.step(Current([Term(Steps(current[t : t + 1]))], 1)).clone() for t in range(T)]
+        spikes, counts, eligibility = lif.rate(current, kernel=kernel, **LIF().settings)
+        results.append([*by_step, *loop.finish(), *spikes, counts, eligibility])
+    same(*results)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["a batch norm of images", "a residual sum"])
 def test_only_results_go_to_memory(name, dtype):
