@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.rules import UnsupportedOperation
@@ -90,7 +90,10 @@ class LinearGradient(torch.autograd.Function):
 
 
 class ConvolutionGradient(torch.autograd.Function):
-    """c = W∗x + b of a convolution like `out` [B, …]: ∂L/∂x goes to `graph` [B, C, …], ∂L/∂W sees `seen`."""
+    """c = W∗x + b of a convolution like `out` [B, …]: ∂L/∂x goes to `graph` [B, C, …], ∂L/∂W sees `seen`.
+
+    With `waiting` the weight is a `LateGradient`, and what forms its gradient is put there.
+    """
 
     @staticmethod
     def forward(
@@ -113,14 +116,17 @@ class ConvolutionGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
+        # Nothing that waits may hold on to the graph, which holds on to what waits.
+        weight, counted, bias_sizes, groups = weight.detach(), ctx.counted, ctx.bias_sizes, ctx.groups
         stride, padding, dilation = ctx.geometry
         needs_graph, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
 
         def gradients(*needed: bool) -> tuple[Tensor, Tensor, Tensor]:
-            seen = Seen.load(stored, ctx.counted, grad.dtype)
+            """Of the input, the weight and the bias."""
+            seen = Seen.load(stored, counted, grad.dtype)
             return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
-                grad, seen, weight, ctx.bias_sizes, stride, padding, dilation,
-                False, [0] * len(stride), ctx.groups, needed,
+                grad, seen, weight, bias_sizes, stride, padding, dilation,
+                False, [0] * len(stride), groups, needed,
             )  # fmt: skip
 
         if ctx.waiting is None:
@@ -193,12 +199,14 @@ def _convolution(
 
 
 def _worth_waiting(weight: Tensor, out: Tensor) -> bool:
-    """Whether a weight's gradient takes more memory than what it is formed from, on a CPU.
+    """Whether a convolution's weight is larger than its layer's output, in a process alone on a CPU.
 
     The deep layers come first in the backward pass, while all that the others saved is still there: their gradients
-    and torch's copies of them would make its peak. GPUs make no copies, and exchange gradients meanwhile.
+    and torch's copies of them would make its peak. Several processes exchange gradients while the pass goes on, and on
+    a GPU torch makes no copies.
     """
-    return weight.device.type == "cpu" and weight.numel() > out.numel()
+    alone = not (distributed.is_available() and distributed.is_initialized())
+    return alone and weight.device.type == "cpu" and weight.numel() > out.numel()
 
 
 def _formed_late(weight: Tensor) -> tuple[Tensor, list[Callable[[], Tensor]]]:
