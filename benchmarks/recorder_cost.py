@@ -2,7 +2,7 @@
 
     python benchmarks/recorder_cost.py [--rounds 15] [PRESET [KEY=VALUE …]]
 
-With it: the sums of every step, a `metrics` event and the curves of TensorBoard at `train.log_every`, drains as the
+With it: what every step computes, a `metrics` event and the curves of TensorBoard at `train.log_every`, drains as the
 trainer makes them. Medians of the difference within a round, so that a busy machine is busy for both.
 """
 

@@ -26,7 +26,7 @@ class Epoch:
         journal = Journal(trial.run, summary, attempt=1)
         board = TensorBoardLog(trial.run.tensorboard, purge_step=1)
         gauge, log_every = MemoryGauge(trial.device), trial.preset.train.log_every
-        self.recorder = Recorder(journal, gauge, board, log_every, trial.device, Ranks())
+        self.recorder = Recorder(journal, gauge, board, log_every, Ranks())
         self.checkpointer = Checkpointer(
             trial.run, trial.model, trial.optimizer, self.recorder, every=("epochs", 1), experiment="", ranks=Ranks()
         )

@@ -67,7 +67,7 @@ def _run_attempt(
     first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     at_the_end.callback(board.close)
-    recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, device, ranks)
+    recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, ranks)
     if found:
         warnings += _check_world_size(found, ranks)
         recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler), at)

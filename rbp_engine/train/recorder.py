@@ -36,33 +36,56 @@ class _Step:
 
 
 @dataclass
-class _Window:
-    """What a `metrics` event sums up of this rank: `totals` of loss, correct predictions and samples, which a
-    checkpoint keeps, and what this attempt has done.
-    """
+class _Times:
+    """How long steps took, in seconds."""
 
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    samples: int = 0
     steps: int = 0
     seconds: float = 0.0
     fetching_s: float = 0.0
 
-    def add(self, step: _Step, loss: float, correct: float) -> None:
-        samples = len(step.labels)
-        for number, value in enumerate((loss * samples, correct, samples)):
-            self.totals[number] += value
-        self.samples += samples
+    def add(self, step: _Step) -> None:
         self.steps += 1
         self.seconds += step.seconds
         self.fetching_s += step.fetching_s
+
+    @property
+    def step_ms(self) -> float:
+        return 1000.0 * self.seconds / self.steps
+
+    @property
+    def data_ms(self) -> float:
+        return 1000.0 * self.fetching_s / self.steps
+
+
+@dataclass
+class _Window:
+    """What a `metrics` event sums up of this rank; `times` and `samples_here` are those of this attempt."""
+
+    loss: float = 0.0
+    correct: float = 0.0
+    samples: float = 0.0
+    samples_here: int = 0
+    times: _Times = field(default_factory=_Times)
+
+    def add(self, step: _Step, loss: float, correct: float) -> None:
+        samples = len(step.labels)
+        self.loss += loss * samples
+        self.correct += correct
+        self.samples += samples
+        self.samples_here += samples
+        self.times.add(step)
+
+    def sums(self) -> list[float]:
+        """What a checkpoint keeps."""
+        return [self.loss, self.correct, self.samples]
 
 
 class Recorder:
     """Turns steps and evaluations into events and the summary.
 
-    One `metrics` event covers `log_every` steps, whatever the clock, and the last one of a run those that are left.
-    `drain` raises NonFiniteLoss when a step since the last call had a loss, or by it gradients, that are not finite; it
-    is called before every checkpoint, so that the newest one is good.
+    One `metrics` event covers `log_every` steps, whatever the clock; a run that has fewer has one of them all. `drain`
+    raises NonFiniteLoss when a step since the last call had a loss, or by it gradients, that are not finite; it is
+    called before every checkpoint, so that the newest one is good.
 
     Of several ranks, all drain at the same step: their sums are added up, rank 0 writes metrics and evaluations, and a
     loss that is not finite on one of them ends all. Each writes `system` events of its own.
@@ -74,7 +97,6 @@ class Recorder:
         gauge: MemoryGauge,
         board: Board,
         log_every: int,
-        device: torch.device,
         ranks: Ranks,
     ) -> None:
         self.journal = journal
@@ -85,6 +107,7 @@ class Recorder:
         self.reached = Progress()
         self._steps: list[_Step] = []  # since the last drain
         self._window = _Window()
+        self._since_system = _Times()
         self._first_bad_step = 0
         self._mark = self._drained = self._fetched = time.perf_counter()
 
@@ -123,11 +146,11 @@ class Recorder:
         self._drained = time.perf_counter()
         steps, self._steps = self._steps, []
         full = self._full_windows(steps)
-        own = [number for _, window in full for number in (*window.totals, window.samples)]
+        own = [number for _, window in full for number in (*window.sums(), window.samples_here)]
         by_rank = self.ranks.gather([*own, self._first_bad_step])
-        for (last, window), totals in zip(full, by_rank[:, :-1].sum(0).view(-1, 4).tolist(), strict=True):
-            self._write_metrics(last, window, *totals)
-        self._write_system(steps)
+        for (last, window), sums in zip(full, by_rank[:, :-1].sum(0).view(-1, 4).tolist(), strict=True):
+            self._write_metrics(last, window.times, *sums)
+        self._write_system()
         self.journal.update()
         bad_steps = by_rank[:, -1]
         if bool(bad_steps.any()):
@@ -140,45 +163,46 @@ class Recorder:
         losses = [step.out.loss for step in steps]
         correct = [(step.out.logits.argmax(1) == step.labels).sum(dtype=losses[0].dtype) for step in steps]
         full = []
+        window_steps = min(self.log_every, self.journal.summary.steps or self.log_every)
         for step, loss, right in zip(steps, *torch.stack([*losses, *correct]).view(2, -1).tolist(), strict=True):
             if not math.isfinite(loss) and not self._first_bad_step:
                 self._first_bad_step = step.progress.step
             self._window.add(step, loss, right)
-            if step.progress.step % self.log_every == 0 or step.progress.step == self.journal.summary.steps:
+            self._since_system.add(step)
+            if step.progress.step % window_steps == 0:
                 full.append((step, self._window))
                 self._window = _Window()
         return full
 
     def _write_metrics(
-        self, last: _Step, window: _Window, loss: float, correct: float, seen: float, samples: float
+        self, last: _Step, times: _Times, losses: float, correct: float, samples: float, samples_here: float
     ) -> None:
-        """Of a window of steps: the sums, and the `samples` seen in this attempt, are those of all ranks."""
+        """Of a window: the times of this rank, the sums of all ranks."""
+        loss, top1 = losses / samples, correct / samples
         metrics = Metrics(
             epoch=last.progress.epoch,
-            loss=loss / seen,
-            top1=correct / seen,
+            loss=loss,
+            top1=top1,
             lr=last.lr,
-            samples_per_s=samples / window.seconds,
-            step_ms=1000.0 * window.seconds / window.steps,
-            data_ms=1000.0 * window.fetching_s / window.steps,
+            samples_per_s=samples_here / times.seconds,
+            step_ms=times.step_ms,
+            data_ms=times.data_ms,
         )
         summary = self.journal.summary
         summary.samples_per_s, summary.step_ms = metrics.samples_per_s, metrics.step_ms
-        summary.train = {"top1": metrics.top1, "loss": metrics.loss}
+        summary.train = {"top1": top1, "loss": loss}
         if self.ranks.rank == 0:
-            curves = {"train/loss": loss / seen, "train/top1": correct / seen, "train/lr": last.lr}
             self.journal.write(metrics, last.progress.step)
-            self.board.scalars(last.progress.step, curves)
+            self.board.scalars(last.progress.step, {"train/loss": loss, "train/top1": top1, "train/lr": last.lr})
 
-    def _write_system(self, steps: list[_Step]) -> None:
+    def _write_system(self) -> None:
         memory = self.gauge.read()
         if memory is None:
             return
         self.journal.summary.mem_peak = memory.mem_peak
-        if steps:
-            step_ms = 1000.0 * sum(step.seconds for step in steps) / len(steps)
-            data_ms = 1000.0 * sum(step.fetching_s for step in steps) / len(steps)
-            memory = replace(memory, step_ms=step_ms, data_ms=data_ms)
+        times, self._since_system = self._since_system, _Times()
+        if times.steps:
+            memory = replace(memory, step_ms=times.step_ms, data_ms=times.data_ms)
         self.journal.write(memory)
 
     def validation(self, progress: Progress, result: dict[str, Any]) -> bool:
@@ -216,11 +240,12 @@ class Recorder:
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that the events after a resume are those of an uninterrupted run.
 
-        All ranks are asked together.
+        All ranks are asked together, after a drain.
         """
+        assert not self._steps
         summary = self.journal.summary
         return {
-            "sums": self.ranks.gather(self._window.totals).sum(0),
+            "sums": self.ranks.gather(self._window.sums()).sum(0),
             "last": summary.last,
             "best": summary.best,
             "train": summary.train,
@@ -238,7 +263,7 @@ class Recorder:
     def restore(self, state: dict[str, Any], progress: Progress) -> None:
         """Go on from what `state` gave."""
         if self.ranks.rank == 0:  # they are those of all ranks
-            self._window.totals = state["sums"].tolist()
+            self._window = _Window(*state["sums"].tolist())
         self.journal.update(
             step=progress.step,
             epoch=progress.epoch,

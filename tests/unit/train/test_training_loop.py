@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
 from rbp_engine.data.splits import DataSplits, Images
-from rbp_engine.methods import create_method
+from rbp_engine.methods import StepOutput, create_method
 from rbp_engine.models import create_model
-from rbp_engine.run.events import CheckpointSaved, Event, Heartbeat, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.events import CheckpointSaved, Event, Heartbeat, Metrics, RunStart, System, Validation, read_events
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.summary import Summary
 from rbp_engine.train import checkpoint
@@ -97,7 +97,7 @@ class Attempt:
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
         self.journal = Journal(run, summary, number, Process(run.ranks, ranks.rank, ranks.rank, ranks.size))
         self.recorder = Recorder(
-            self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], CPU, ranks
+            self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], ranks
         )
         method: Any = create_method("rate_m", 2, precision=settings["precision"])
         if settings["spoil"]:
@@ -205,14 +205,31 @@ def test_steps_evaluations_and_checkpoints_come_in_order(run: RunDirectory) -> N
     ]
 
 
-@pytest.mark.parametrize(("log_every", "told_at"), [(5, [5, 10, 12]), (50, [12])])
-def test_the_last_steps_are_told_of_where_they_fill_no_window(
+@pytest.mark.parametrize(("log_every", "told_at"), [(5, [5, 10]), (50, [12])])
+def test_a_run_that_is_shorter_than_log_every_tells_of_all_its_steps(
     run: RunDirectory, log_every: int, told_at: list[int]
 ) -> None:
     attempt = Attempt(run, 1, log_every=log_every)
     attempt.journal.summary.steps = 3 * STEPS
     assert attempt.go() == "completed"
     assert [event.step for event in told(run, Metrics)] == told_at
+
+
+def test_system_events_tell_of_all_steps_since_the_last_one(run: RunDirectory) -> None:
+    """The gauge answers at the fourth drain only. Of the steps before, two have slept for a tenth of a second."""
+    recorder = Attempt(run, 1).recorder
+    out, labels = StepOutput(torch.tensor(1.0), torch.zeros(2, 4)), torch.zeros(2, dtype=torch.long)
+    recorder.gauge._read = float("inf")
+    recorder.begin()
+    for number in range(1, 5):
+        time.sleep(0.1 if number < 3 else 0.0)
+        recorder.step(Progress(number, 0, number), out, labels, 0.1)
+        if number == 4:
+            recorder.gauge._read = 0.0
+        recorder.drain()
+    recorder.journal.end("failed", "")
+    [event] = told(run, System)
+    assert event.body.step_ms >= 2 * 100.0 / 4
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
