@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -312,7 +313,7 @@ def _is_folder(path: Path) -> bool:
 
 def _package_presence(data_set: DataSet) -> Presence:
     found = importlib.util.find_spec(data_set.module) is not None
-    remedy = "" if found else f"{sys.executable} -m pip install {data_set.package}"
+    remedy = "" if found else f"{shlex.quote(sys.executable)} -m pip install {data_set.package}"
     return Presence(data_set.name, found, None, [f"the packages of {sys.executable}"], remedy)
 
 

@@ -1,7 +1,6 @@
 """The command line: `rbp`. One module per group of commands; each imports what it needs when it is called."""
 
 import io
-import signal
 import sys
 
 import typer
@@ -62,8 +61,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no ▶ shows a question mark instead
-    # Processes that measure and temporary folders go with this one, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except UserError as error:

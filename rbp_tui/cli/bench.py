@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_tui.cli.interrupts import end_on_sigterm
 from rbp_tui.cli.output import Json, console, fail, print_json, say
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def bench(
 
     Exit codes: 0 measured, 1 something could not be, 2 a setting is wrong.
     """
+    end_on_sigterm()
     named = [word for word in words or [] if "=" not in word]
     overrides = [word for word in words or [] if "=" in word] + ([] if batch is None else [f"batch={batch}"])
     if len(named) > 1:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_tui.cli.interrupts import end_on_sigterm
 from rbp_tui.cli.output import Json, console, plain, print_json, say, working
 from rbp_tui.cli.settings_command import SettingsCommand
 
@@ -51,6 +52,7 @@ def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
     from rbp_engine.bench.cost import predict_cost
     from rbp_tui.cost_text import measuring
 
+    end_on_sigterm()
     with working(measuring(loaded.name)):
         return predict_cost(loaded, seconds=seconds)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals to a command that follows runs of its own."""
+"""Ctrl-C and other signals to a command that follows runs of its own, or measures."""
 
 import contextlib
 import select
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 CALL_DISPATCHER_EVERY_S = 5.0
 ANSWERS = ("l", "s", "k", "")
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM to a command that measures ends it as Ctrl-C does: its processes and its temporary folder go with it."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 class Asked(Exception):

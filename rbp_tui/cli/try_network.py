@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_tui.cli.interrupts import end_on_sigterm
 from rbp_tui.cli.output import Json, console, plain, print_json, say, working
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def try_network(
 
     from rbp_engine.bench import own_network
 
+    end_on_sigterm()
     sizes = _sizes(image)
     if network.endswith(".py"):
         raise typer.BadParameter(f"which class or function of {network}? Name it as {network}:MyNet")
