@@ -45,7 +45,7 @@ def test_options_that_do_not_go_together_are_usage_errors(rbp, words, told):
 
 
 def test_a_run_of_two_processes_is_started_looked_at_and_stopped_and_another_number_is_refused(rbp):
-    run_id = rbp("train", "digits", "T=1", "epochs=500", "batch=256", "--nproc", "2", "--detach").stdout.strip()
+    run_id = rbp("train", "digits", "T=1", "epochs=5000", "batch=256", "--nproc", "2", "--detach").stdout.strip()
     assert "started on cpu" in rbp("logs", run_id, "--rank", "1").stdout
     assert rbp.json("stop", run_id)["status"] == "stopped"
     refused = rbp("resume", run_id, "--nproc", "1", code=2).stderr

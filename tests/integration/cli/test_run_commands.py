@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-LONG = ("train", "digits", "T=1", "epochs=500", "batch=256", "--detach")
+LONG = ("train", "digits", "T=1", "epochs=5000", "batch=256", "--detach")
 
 
 def start(rbp, *more):

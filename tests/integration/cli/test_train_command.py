@@ -13,7 +13,7 @@ import time
 import pytest
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
-LONG = ("digits", "T=1", "epochs=500", "batch=256")
+LONG = ("digits", "T=1", "epochs=5000", "batch=256")
 
 
 def wait_for(condition, timeout=60):

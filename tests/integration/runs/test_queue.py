@@ -28,7 +28,7 @@ from rbp_engine.run.status import Verdict, judge
 
 Submit = Callable[..., list[RunDirectory]]
 DAMAGED = ("run.device=cpu",)
-LONG = ("run.device=cpu", "T=1", "batch=256", "epochs=500", "train.checkpoint_every=1 epoch")
+LONG = ("run.device=cpu", "T=1", "batch=256", "epochs=5000", "train.checkpoint_every=1 epoch")
 
 
 @pytest.fixture(autouse=True)
