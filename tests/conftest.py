@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from rbp_engine.run import processes
 from rbp_engine.run.events import Body, EventWriter
 from rbp_engine.run.layout import RunDirectory, write_json
 from rbp_engine.run.summary import Summary, write_summary
+
+# `make test &` in a script ignores Ctrl-C, and so would the processes that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WriteRun = Callable[..., RunDirectory]
 
