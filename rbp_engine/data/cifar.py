@@ -1,24 +1,16 @@
 """CIFAR-10 and CIFAR-100 from their Python batches, all of it in memory as uint8 (180 MB)."""
 
+import io
+import math
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rbp_engine.data.splits import DataSplits, Images
-
-# Names that a pickled array of numpy refers to, from every numpy that has written one. Nothing else is loaded.
-_HARMLESS = {
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-    ("_codecs", "encode"),
-}
 
 
 def cifar10(folder: Path) -> DataSplits:
@@ -50,27 +42,89 @@ def _images(files: list[Path], labels_key: bytes, classes: int) -> Images:
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels))
 
 
-def _read(file: Path, labels_key: bytes, classes: int) -> tuple[Any, Any]:
+def _read(file: Path, labels_key: bytes, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pixels and labels of one batch file. Raises ValueError, naming the file, where it is damaged or another."""
+    written = file.read_bytes()
     try:
-        with file.open("rb") as stream:
-            batch = _ArraysOnly(stream, encoding="bytes").load()
-        data, labels = batch[b"data"], np.asarray(batch[labels_key], dtype=np.int64)
-        if data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
-            raise ValueError(f"data of shape {data.shape} and type {data.dtype} for {len(labels)} labels")
-        if labels.min() < 0 or labels.max() >= classes:
-            raise ValueError(f"the labels {labels.min()} to {labels.max()} are not those of {classes} classes")
-    except OSError:
-        raise
+        batch = _ArraysOnly(io.BytesIO(written), encoding="bytes").load()
+        array, labels = batch[b"data"], batch[labels_key]
+        if not isinstance(array, _Array):
+            raise ValueError("the images are no array")
+        data = array.pixels()
+        if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+            raise ValueError("the labels are no list of whole numbers")
+        if data.shape != (len(labels), 3 * 32 * 32):
+            raise ValueError(f"data of shape {data.shape} for {len(labels)} labels")
+        if min(labels) < 0 or max(labels) >= classes:
+            raise ValueError(f"the labels {min(labels)} to {max(labels)} are not those of {classes} classes")
     except Exception as error:
-        raise ValueError(f"{file} is damaged ({error}): fetch or copy it again, rbp data check shows which") from error
-    return data, labels
+        why = str(error) or type(error).__name__
+        raise ValueError(f"{file} is damaged ({why}): fetch or copy it again, rbp data check shows which") from error
+    return data, np.array(labels, dtype=np.int64)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Reads pickled numpy arrays and refuses everything else: a data file must not execute code."""
+class _StandIn:
+    """What a pickle is given in the place of numpy's names: it takes down what it is told, and makes nothing of it."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _HARMLESS:
+    def __setstate__(self, state: Any) -> None:
+        """The only way in which a pickle can change an object, so that none of its own is left to it."""
+
+
+class _Type(_StandIn):
+    """`numpy.dtype`: its name. What its state says besides, byte order say, means nothing for single bytes."""
+
+    def __init__(self, name: str | bytes, *flags: Any) -> None:
+        self.name = name
+
+
+class _Array(_StandIn):
+    """An array of numpy, as a pickle describes it: its shape, type, order and bytes, which need not fit each other."""
+
+    told: Any = None
+
+    def __init__(self, *made_empty: Any) -> None:
+        """It is made empty, and its state comes after."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.told = state
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The array, made from its bytes. Raises ValueError where it is not one of unsigned bytes, or not all there."""
+        _, shape, kind, by_columns, content = self.told
+        if not isinstance(kind, _Type) or kind.name not in ("u1", b"u1"):
+            raise ValueError("data that are no unsigned bytes")
+        if not all(type(size) is int and size >= 0 for size in shape) or len(content) != math.prod(shape):
+            raise ValueError(f"data of shape {shape} in {len(content)} bytes")
+        return np.frombuffer(content, np.uint8).reshape(shape, order="F" if by_columns else "C")
+
+
+class _Latin1(_StandIn):
+    """`_codecs.encode`, by which Python 3 writes bytes in the protocols of Python 2; other codecs take their time."""
+
+    def __new__(cls, text: str, codec: str | bytes) -> Any:
+        if codec not in ("latin1", b"latin1"):
+            raise pickle.UnpicklingError(f"it has bytes in {codec!r:.40}")
+        return text.encode("latin1")
+
+
+# By the names that every numpy has written, and which no other file of these data sets needs.
+_STAND_INS: dict[tuple[str, str], type[_StandIn]] = {
+    ("numpy", "dtype"): _Type,
+    ("numpy", "ndarray"): _Array,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("_codecs", "encode"): _Latin1,
+}
+
+
+class _ArraysOnly(pickle._Unpickler):
+    """Reads pickled arrays of bytes and refuses everything else: a data file must not execute code, nor end a process.
+
+    The one that is written in Python: that in C makes room for as many objects as a file numbers, and two bytes name
+    billions.
+    """
+
+    def find_class(self, module: str, name: str) -> type[_StandIn]:
+        if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is no array")
-        return super().find_class(module, name)
+        return _STAND_INS[module, name]

@@ -1,9 +1,12 @@
 """CIFAR from files in the real layout, with few images."""
 
+import codecs
 import io
 import os
 import pickle
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -152,6 +155,82 @@ def test_a_file_that_would_execute_code_executes_nothing_and_is_an_error_that_na
     assert not (tmp_path / "boom").exists()
     pickle.loads((folder / "data_batch_3").read_bytes())
     assert (tmp_path / "boom").exists(), "the bomb is none: it does not go off where everything is executed"
+
+
+class Described:
+    """Pickled as a call and a state of one's choice."""
+
+    def __init__(self, *reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+UINT8 = np.dtype(np.uint8)
+RECONSTRUCT = np.zeros(1).__reduce__()[0]
+
+
+def described(shape: Any = (COUNT, 3072), kind: Any = UINT8, content: Any = bytes(COUNT * 3072), **more: Any) -> bytes:
+    """A batch whose images are what an array of numpy says of itself, whether that is true or not."""
+    array = Described(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, shape, kind, False, content))
+    return pickle.dumps({b"labels": [0] * COUNT} | more | {b"data": array}, protocol=2)
+
+
+def kind_of_objects(name: str, offset: int) -> Described:
+    """A type with a field of objects: numpy takes the bytes of its arrays there, wherever that is, for pointers."""
+    raw_bytes_will_do = 61
+    fields = {"x": (np.dtype(object), offset)}
+    return Described(np.dtype, (name, False, True), (3, "|", None, ("x",), fields, 8, 1, raw_bytes_will_do))
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "objects over raw bytes": lambda: described((COUNT,), kind_of_objects("V8", 0), b"A" * 8 * COUNT),
+    "objects at an offset": lambda: described((COUNT,), kind_of_objects("V8", -(2**30)), b"A" * 8 * COUNT),
+    "more pixels than bytes": lambda: described(content=bytes(10)),
+    "a shape beyond any memory": lambda: described((2**62, 4), content=b""),
+    "a negative shape": lambda: described((-COUNT, -3072)),
+    "an array that is never filled": lambda: pickle.dumps(
+        {b"data": Described(RECONSTRUCT, (np.ndarray, (2**40,), b"b")), b"labels": [0]}
+    ),
+    "bytes by a slow codec": lambda: described(more=Described(codecs.encode, ("ä" * 1_000_000, "punycode"))),
+    # In C, the unpickler makes room for twice as many objects as this one's number, which is 2**28: 4 GB.
+    "room for many objects": lambda: b"\x80\x02]r\xff\xff\xff\x0f.",
+}
+HARMLESS: dict[str, Callable[[], bytes]] = {
+    "whole": described,
+    "bytes whose type says more of itself": lambda: described(kind=kind_of_objects("u1", 0)),
+}
+
+
+# Reads the files that it is given, each with 10 seconds of the processor and 2 GB more than it had when it began.
+READER = """
+import resource, sys
+from pathlib import Path
+from rbp_engine.data.cifar import _read
+
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 2 * 2**30, -1))
+for path in sys.argv[1:]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 10, -1))
+    try:
+        print("read", path, _read(Path(path), b"labels", 10)[0].shape)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_a_hostile_file_takes_neither_the_process_nor_its_time_nor_its_memory(tmp_path: Path) -> None:
+    files = {tmp_path / name.replace(" ", "-"): content for name, content in (HOSTILE | HARMLESS).items()}
+    for file, content in files.items():
+        file.write_bytes(content())
+    words = [sys.executable, "-c", READER, *map(str, files)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=180)
+    told = [line.split(" (")[0] for line in done.stdout.splitlines()]
+    refused, read = list(files)[: len(HOSTILE)], list(files)[len(HOSTILE) :]
+    assert told == [f"{file} is damaged" for file in refused] + [f"read {file}" for file in read]
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def changed(**changes: Any) -> Callable[[bytes], bytes]:
