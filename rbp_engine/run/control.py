@@ -11,7 +11,7 @@ import psutil
 
 from rbp_engine.run import nodes, processes, queue
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.layout import RunDirectory, refuse_links
 from rbp_engine.run.status import ENDED, Verdict, judge, last_attempt
 from rbp_engine.run.summary import read_summary, write_summary
 
@@ -22,8 +22,9 @@ POLL_S = 0.1
 def request_stop(run: RunDirectory) -> None:
     """Ask the worker to save at the next step boundary and end as `stopped`; returns at once.
 
-    A run that is queued leaves the queue, and has stopped.
+    A run that is queued leaves the queue, and has stopped. Raises RunError where its folders hold links.
     """
+    refuse_links(run)
     if queue.withdraw(run):
         return
     try:
@@ -72,7 +73,8 @@ def kill(run: RunDirectory) -> Verdict:
     elsewhere = sorted(set(hosts) - {socket.gethostname()})
     if verdict.live and hosts and len(elsewhere) == len(set(hosts)):
         raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
-    with contextlib.suppress(OSError):  # a full disk must not keep a run alive
+    with contextlib.suppress(OSError, RunError):  # neither a full disk nor a link must keep a run alive
+        refuse_links(run)
         run.kill_request.touch()
     try:
         count = processes.kill_all(run)

@@ -20,6 +20,7 @@ from rbp_engine.run.layout import (
     check_run_id,
     new_run_id,
     read_json,
+    refuse_links,
     write_atomic,
     write_json,
 )
@@ -119,8 +120,10 @@ def start(
     come starts the attempt and the others join it. `inexact` lets another number of processes go on than has saved.
     `patience_s` is how long to wait where the run seems to be live: its node may have died without a word.
 
-    Raises RunError where the run is live, complete, or being started by somebody else at this moment.
+    Raises RunError where the run is live, complete, or being started by somebody else at this moment, or where its
+    folders hold links.
     """
+    refuse_links(run)
     resources = resources or read_resources(run)
     _check_world_size(run, resources, inexact=inexact)
     attempt, node = _claim_or_join(run, resources, patience_s)

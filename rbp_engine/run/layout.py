@@ -1,6 +1,7 @@
 """Where everything of a run lies, how a run is named, and files that are there whole or not at all."""
 
 import errno
+import itertools
 import json
 import math
 import os
@@ -113,6 +114,24 @@ class RunDirectory:
     @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
+
+
+def refuse_links(run: RunDirectory) -> None:
+    """Raise RunError where anything in the folders that a run writes into is a link, a named pipe or a device.
+
+    A run makes none. To write or delete through one that came with somebody else's run would harm what it leads to. The
+    run's folder may itself be reached by a link, and the files beside these folders are replaced, never written into.
+    """
+    for folder in (run.control, run.checkpoints, run.events().parent, run.ranks, run.tensorboard):
+        inside = (Path(root, name) for root, folders, files in os.walk(folder) for name in (*folders, *files))
+        for path in itertools.chain([folder], inside):
+            try:
+                mode = path.lstat().st_mode
+            except OSError:
+                continue  # it has just been removed, say
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
+                raise RunError(f"{run.id}: {path.relative_to(run.path)} is {what}, which no run makes: remove it first")
 
 
 def new_run_id(preset: str, method: str, now: float | None = None) -> str:

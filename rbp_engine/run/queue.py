@@ -21,7 +21,7 @@ from rbp_engine.run.entries import attempts_of, entries, entry_of, new_entry, wr
 from rbp_engine.run.environment import module_command
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.host import host_directory, locked
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.layout import RunDirectory, read_json, refuse_links, write_json
 from rbp_engine.run.resources import Resources, read_resources
 from rbp_engine.run.status import judge
 from rbp_engine.run.summary import read_summary, write_summary
@@ -88,6 +88,7 @@ def begin(
 
     `inexact` and `patience_s` are as for `launch.start`, and it raises RunError as that does.
     """
+    refuse_links(run)
     machine = read_machine()
     resources = resources or read_resources(run)
     asked = read_json(run.run_json).get("dispatch") or {}

@@ -1,0 +1,93 @@
+"""Runs of somebody else, with links in the place of what a run writes into: nothing is done through them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run import control, launch, queue
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory, refuse_links
+from rbp_engine.run.status import judge
+
+MakeRun = Callable[..., RunDirectory]
+TO_FILES = ("events/rank0.jsonl", "ranks/0/stdout.log", "control/attempt-2", "control/stop", "control/kill")
+TO_FOLDERS = ("checkpoints", "checkpoints/best", "tensorboard", "control", "events", "ranks", "ranks/0")
+ACTS: dict[str, Callable[[RunDirectory], object]] = {
+    "resume": queue.begin,
+    "resume from the queue": launch.start,
+    "stop": lambda run: control.stop(run, patience_s=0.0),
+    "ask to stop": control.request_stop,
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What links lead to: a file whose last line is cut, and what looks like leftovers of a save."""
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    folder = tmp_path / "elsewhere"
+    (folder / "step-00000001.tmp").mkdir(parents=True)
+    (folder / "thesis.txt").write_text("first line\nsecond li")
+    return folder
+
+
+def tree(folder: Path) -> dict[str, bytes | str]:
+    """Everything below a folder: what links lead to, and what files hold."""
+    paths = [Path(root, name) for root, folders, files in os.walk(folder) for name in (*folders, *files)]
+    return {
+        str(path): str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else ""
+        for path in paths
+    }
+
+
+def link(run: RunDirectory, name: str, target: Path) -> None:
+    path = run.path / name
+    if path.is_dir():
+        path.rename(run.path.parent / "put-aside")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("name", TO_FILES + TO_FOLDERS)
+def test_a_run_with_a_link_is_neither_resumed_nor_stopped_and_nothing_is_written_or_deleted(
+    make_run: MakeRun, elsewhere: Path, tmp_path: Path, ended_pid: int, name: str, act: str
+) -> None:
+    resumed = act.startswith("resume")
+    run = make_run("job", status="failed", attempt={"pid": ended_pid}) if resumed else make_run("job")
+    link(run, name, elsewhere if name in TO_FOLDERS else elsewhere / "thesis.txt")
+    before = tree(tmp_path)
+    with pytest.raises(RunError, match=f"job: {name} is a link, which no run makes: remove it first"):
+        ACTS[act](run)
+    assert tree(tmp_path) == before
+
+
+def test_a_stop_request_is_not_created_through_a_link_that_leads_to_nothing_nor_a_kill(
+    make_run: MakeRun, elsewhere: Path, ended_pid: int
+) -> None:
+    run = make_run("job", status="running", attempt={"host": "another.example"})
+    link(run, "control/stop", elsewhere / "new")
+    with pytest.raises(RunError, match="control/stop is a link"):
+        control.request_stop(run)
+    alone = make_run("alone", attempt={"pid": ended_pid})
+    link(alone, "control/kill", elsewhere / "new")
+    assert control.kill(alone).status == "killed" == judge(alone).status
+    assert not (elsewhere / "new").exists()
+
+
+def test_a_named_pipe_is_refused_as_a_link_is(make_run: MakeRun) -> None:
+    """It would be waited for for ever."""
+    run = make_run("job")
+    os.mkfifo(run.stdout())
+    with pytest.raises(RunError, match=r"ranks/0/stdout\.log is neither a file nor a folder"):
+        control.request_stop(run)
+
+
+def test_a_run_may_be_reached_by_a_link_and_have_links_where_it_writes_nothing(
+    make_run: MakeRun, elsewhere: Path, tmp_path: Path
+) -> None:
+    run = make_run("job")
+    link(run, "notes", elsewhere)
+    (tmp_path / "runs" / "by-a-link").symlink_to(run.path)
+    refuse_links(RunDirectory(tmp_path / "runs" / "by-a-link"))
