@@ -76,12 +76,13 @@ def write_runs(write_run: WriteRun) -> Callable[[Path, int], None]:
 
 @pytest.fixture
 def without_privileges() -> Iterator[None]:
-    """Permissions count for root too, in this thread and those that it starts: the kernel's word, by capset(2)."""
+    """Permissions count for root too, of files and processes, in this thread and those that it starts: by capset(2)."""
     if os.geteuid() != 0:
         yield
         return
     before = _effective_capabilities()
-    _set_effective_capabilities(before & ~(1 << 1 | 1 << 2))  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SYS_PTRACE
+    _set_effective_capabilities(before & ~(1 << 1 | 1 << 2 | 1 << 5 | 1 << 19))
     yield
     _set_effective_capabilities(before)
 

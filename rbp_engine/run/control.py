@@ -1,7 +1,6 @@
 """Ask a run to stop, or end it."""
 
 import contextlib
-import os
 import signal
 import socket
 import time
@@ -36,8 +35,8 @@ def request_stop(run: RunDirectory) -> None:
 def stop(run: RunDirectory, patience_s: float = 600.0, on_asked: Callable[[], None] = lambda: None) -> Verdict:
     """Ask a run to stop, call `on_asked`, and wait until it has ended: one step, one checkpoint.
 
-    If no step boundary comes within 30 s, one SIGTERM follows. Raises RunError if the run is not live, or has not
-    ended within `patience_s`.
+    If no step boundary comes within 30 s, one SIGTERM follows. Raises RunError if the run is not live, has not ended
+    within `patience_s`, or would have to be signalled where its process is not known to be its own.
     """
     verdict = judge(run)
     if not verdict.live:
@@ -51,7 +50,7 @@ def stop(run: RunDirectory, patience_s: float = 600.0, on_asked: Callable[[], No
         waited = time.monotonic() - asked
         if not signalled and waited > SIGNAL_AFTER_S:
             signalled = True
-            signal_worker(run, signal.SIGTERM)
+            _signal_worker(run, signal.SIGTERM)
         if waited > patience_s:
             raise RunError(f"{run.id} has not stopped within {patience_s:.0f} s: rbp kill {run.id}")
         time.sleep(POLL_S)
@@ -93,10 +92,19 @@ def kill(run: RunDirectory) -> Verdict:
     return Verdict(summary.status, summary.reason)
 
 
-def signal_worker(run: RunDirectory, number: signal.Signals) -> None:
-    """Send one signal to the worker, or to the launcher of several, if it is alive on this host."""
-    for pid in nodes.alive_here(run):
-        os.kill(pid, number)
+def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
+    """Send one signal to the worker, or to the launcher of several, if it is alive on this host.
+
+    Raises RunError where run.json names a process that is not known to be the run's, and sends that one nothing.
+    """
+    for process in nodes.started_here(run):
+        with contextlib.suppress(psutil.Error):  # it has just ended by itself
+            process.send_signal(number)
+    if strangers := nodes.strangers_here(run):
+        raise RunError(
+            f"{run.id} was asked to stop and has not: process {strangers[0]}, which it names, is another user's or not "
+            f"one of its own, so no signal was sent; it stops if it heeds the request: rbp watch {run.id}"
+        )
 
 
 def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
@@ -106,8 +114,7 @@ def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
     has not ended in time, and the next one that it does so at once.
     """
     several = last_attempt(run).get("world_size", 1) > 1
-    for pid in nodes.alive_here(run):
+    for started in nodes.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
-            started = psutil.Process(pid)
             for process in started.children() if several else [started]:
                 process.send_signal(number)

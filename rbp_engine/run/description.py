@@ -25,9 +25,12 @@ def faults_in(described: dict[str, Any]) -> list[dict[str, Any]]:
 def _objects(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         return []
-    return [
-        {name: item for name, item in entry.items() if _fits(name, item)} for entry in value if isinstance(entry, dict)
-    ]
+    return [fitting(entry) for entry in value if isinstance(entry, dict)]
+
+
+def fitting(entry: dict[str, Any]) -> dict[str, Any]:
+    """What fits of one of them."""
+    return {name: item for name, item in entry.items() if _fits(name, item)}
 
 
 def _fits(name: str, value: Any) -> bool:

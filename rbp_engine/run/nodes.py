@@ -8,7 +8,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rbp_engine.run import processes
+from rbp_engine.run.description import fitting
 from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.status import judge, last_attempt
 from rbp_engine.run.summary import read_summary
@@ -48,7 +51,7 @@ def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
 
 def seats(run: RunDirectory, attempt: int) -> list[dict[str, Any]]:
     """The nodes of an attempt that have come: pid, pid_started and host of the launcher, empty where it is starting."""
-    return [read_json(path) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
+    return [fitting(read_json(path)) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
 
 
 def seats_now(run: RunDirectory) -> list[dict[str, Any]]:
@@ -68,13 +71,24 @@ def launchers(run: RunDirectory) -> list[dict[str, Any]]:
     return [seat for seat in seats_now(run) if seat] or ([attempt] if attempt else [])
 
 
-def alive_here(run: RunDirectory) -> list[int]:
-    """The pids of those of them that are alive on this host."""
+def started_here(run: RunDirectory) -> list[psutil.Process]:
+    """The processes of those of them that are alive on this host, and are the run's by their mark.
+
+    Its files alone prove nothing: they may be a copy of another run's, or forged.
+    """
+    pids = [one.get("pid") for one in launchers(run) if one.get("host") == socket.gethostname()]
+    return [process for process in processes.processes_of(run) if process.pid in pids]
+
+
+def strangers_here(run: RunDirectory) -> list[int]:
+    """The pids of those that are alive on this host, and are not known to be the run's: others', or another user's."""
+    known = [process.pid for process in started_here(run)]
     return [
         one["pid"]
         for one in launchers(run)
         if one.get("host") == socket.gethostname()
-        and processes.is_alive_of(run, one.get("pid"), one.get("pid_started"))
+        and one.get("pid") not in known
+        and processes.is_alive(one.get("pid"), one.get("pid_started"))
     ]
 
 

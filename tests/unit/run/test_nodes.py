@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory, write_json
 
 MakeRun = Callable[..., RunDirectory]
+Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
 TWO_NODES = {"nodes": 2, "world_size": 2}
 
 
@@ -46,13 +48,27 @@ def seat(run: RunDirectory, node: int, host: str, pid: int) -> None:
     write_json(run.control / f"node-1-{node}", {"pid": pid, "pid_started": processes.start_time(pid), "host": host})
 
 
-def test_of_the_launchers_of_all_nodes_those_on_this_host_are_found(make_run: MakeRun, ended_pid: int) -> None:
+def test_of_the_launchers_of_all_nodes_those_on_this_host_are_found(
+    make_run: MakeRun, sleeper: Sleeper, ended_pid: int
+) -> None:
     run = make_run(attempt=TWO_NODES | {"host": "another.example"})
+    launcher = sleeper(run)
     seat(run, 0, "another.example", ended_pid)
-    seat(run, 1, socket.gethostname(), os.getpid())
-    assert nodes.alive_here(run) == [os.getpid()]
+    seat(run, 1, socket.gethostname(), launcher.pid)
+    assert [process.pid for process in nodes.started_here(run)] == [launcher.pid]
+    assert nodes.strangers_here(run) == []
+    seat(run, 1, socket.gethostname(), os.getpid())  # alive, and none of the run's
+    assert (nodes.started_here(run), nodes.strangers_here(run)) == ([], [os.getpid()])
     seat(run, 1, socket.gethostname(), ended_pid)
-    assert nodes.alive_here(run) == []
+    assert (nodes.started_here(run), nodes.strangers_here(run)) == ([], [])
+
+
+@pytest.mark.parametrize("forged", [{"host": ["x"]}, {"host": {}, "pid": "1"}, {"pid": 10**30, "host": 7}])
+def test_a_seat_with_anything_in_it_is_read(make_run: MakeRun, ended_pid: int, forged: dict[str, Any]) -> None:
+    run = make_run(attempt=TWO_NODES | {"pid": ended_pid})
+    write_json(run.control / "node-1-0", {"pid_started": 1.0} | forged)
+    assert nodes.started_here(run) == []
+    assert control.kill(run).status in ("killed", "lost")
 
 
 def test_a_kill_ends_what_is_on_this_node_and_names_the_others(make_run: MakeRun, ended_pid: int) -> None:

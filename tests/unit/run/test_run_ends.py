@@ -1,5 +1,7 @@
+import os
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,43 @@ def test_a_stop_that_nobody_heeds_in_time_says_what_to_do(run: RunDirectory) -> 
     with pytest.raises(RunError, match="job has not stopped within 0 s: rbp kill job"):
         control.stop(run, patience_s=0.3)
     assert run.stop_request.exists()
+
+
+def test_a_run_that_does_not_heed_its_request_is_sent_one_signal(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
+    assert control.stop(run, patience_s=60.0).status == "lost"  # it has had no last word
+    assert processes.processes_of(run) == []
+
+
+@pytest.fixture(params=["of nobody's", "of a copied run's", "of another user's"])
+def stranger(
+    request: pytest.FixtureRequest, tmp_path: Path, sleeper: Sleeper, without_privileges: None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that is none of `runs/job`'s."""
+    if request.param == "of a copied run's":
+        yield sleeper(RunDirectory(tmp_path / "elsewhere" / "job"))
+        return
+    user = 65534 if request.param == "of another user's" and os.geteuid() == 0 else None
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=user) as process:  # it leaves when that is closed
+        yield process
+
+
+@pytest.mark.parametrize("send", ["stop", "signal_ranks"])
+def test_a_process_that_a_runs_files_name_and_that_is_none_of_its_own_is_sent_nothing(
+    make_run: MakeRun, stranger: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, send: str
+) -> None:
+    monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
+    run = make_run("job", attempt={"pid": stranger.pid, "pid_started": processes.start_time(stranger.pid)})
+    if send == "stop":
+        with pytest.raises(RunError, match=f"process {stranger.pid}, which it names, .* no signal was sent"):
+            control.stop(run, patience_s=1.0)
+        assert run.stop_request.exists()
+    else:
+        control.signal_ranks(run, signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        stranger.wait(0.2)
 
 
 @pytest.mark.parametrize("act", [control.stop, control.kill])
