@@ -13,7 +13,8 @@ from pathlib import Path
 
 from rbp_engine.run import claims, processes
 from rbp_engine.run.cards import read_cards
-from rbp_engine.run.entries import Entry, attempts_of, entries, write_entry
+from rbp_engine.run.description import faults_in
+from rbp_engine.run.entries import DamagedEntry, Entry, attempts_of, entries, read_queue, write_entry
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.faults import has_failed, is_infrastructure_fault
 from rbp_engine.run.host import host_directory, locked, try_lock
@@ -50,11 +51,14 @@ class Dispatcher:
         self._reap()
         # Who comes later does not overtake: what an earlier run waits for, no later one may take.
         waited_for: set[str] = set()
-        for entry in entries():
+        for entry in read_queue():
+            if isinstance(entry, DamagedEntry):
+                self._say(entry.path, entry.id, f"is passed over, its entry is damaged: {entry.why}")
+                continue
             try:
                 self._look_after(entry, waited_for)
             except (OSError, RunError) as error:
-                self._say(entry, f"trouble: {error}")
+                self._say(entry.path, entry.run.id, f"trouble: {error}")
 
     def _reap(self) -> None:
         """Forget the processes that have ended, which would be zombies as long as this one lives."""
@@ -100,7 +104,7 @@ class Dispatcher:
         if len(taken) < entry.takes:
             waited_for |= keys
             return
-        self._say(entry, f"starts on {', '.join(taken) or 'whatever it sees'}")
+        self._say(entry.path, entry.run.id, f"starts on {', '.join(taken) or 'whatever it sees'}")
         self._tried[entry.path] = time.monotonic()
         try:
             self._starters[entry.path] = _helper(entry, "rbp_engine.run.starter")
@@ -126,37 +130,40 @@ class Dispatcher:
                 if not entry.path.exists() or judge(run) != verdict:
                     return
                 described = read_json(run.run_json)
-                write_json(run.run_json, described | {"faults": [*described.get("faults", []), fault]})
+                write_json(run.run_json, described | {"faults": [*faults_in(described), fault]})
                 put_off(run, f"starts again, {entry.retried + 1} of {entry.retries}, after: {verdict.reason}")
                 write_entry(entry.again(RETRY_AFTER_S))
             self._tried.pop(entry.path, None)
-            self._say(entry, f"starts again: {verdict.status}, {verdict.reason}")
+            self._say(entry.path, run.id, f"starts again: {verdict.status}, {verdict.reason}")
             return
         names = ["on_end", "on_failure"] if has_failed(run, verdict) else ["on_end"]
         try:
             words = [str(attempts_of(run)), verdict.status, verdict.reason, *names]
             self._hooks.append(_helper(entry, "rbp_engine.run.hooks", *words))
         except OSError as error:
-            self._say(entry, f"trouble with its hooks: {error}")
+            self._say(entry.path, run.id, f"trouble with its hooks: {error}")
         self._drop(entry, f"{verdict.status} {verdict.reason}".rstrip())
 
     def _drop(self, entry: Entry, why: str) -> None:
-        self._say(entry, why)
+        self._say(entry.path, entry.run.id, why)
         with locked():
             drop(entry.run)
 
-    def _say(self, entry: Entry, text: str) -> None:
-        """A line for the log, once as long as nothing else happens to the run."""
-        if self._told.get(entry.path) != text:
-            self._told[entry.path] = text
-            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {entry.run.id}: {text}\n")
+    def _say(self, path: Path, run_id: str, text: str) -> None:
+        """A line for the log about the run of an entry, once as long as nothing else happens to the run."""
+        if self._told.get(path) != text:
+            self._told[path] = text
+            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {run_id}: {text}\n")
             sys.stdout.flush()
 
 
 def _helper(entry: Entry, module: str, *words: str) -> "subprocess.Popen[bytes]":
     """Do something with a run as whoever put it into the queue would, in a process that outlives this one."""
+    # Status and reason may be a stranger's words, and not every character can be passed to a process.
+    code = sys.getfilesystemencoding()
+    passed = [word.replace("\0", "").encode(code, "backslashreplace").decode(code) for word in words]
     return subprocess.Popen(
-        [entry.python, "-P", "-m", module, str(entry.run.path), *words],
+        [entry.python, "-P", "-m", module, str(entry.run.path), *passed],
         cwd=entry.directory if Path(entry.directory).is_dir() else "/",
         env=entry.environment,
         stdin=subprocess.DEVNULL,
@@ -175,6 +182,7 @@ def main() -> None:
         os.truncate(log, 0)
     with locked():
         write_json(home / "dispatcher.json", {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())})
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # the log tells of any name and reason
     dispatcher = Dispatcher()
     while True:
         began = time.monotonic()

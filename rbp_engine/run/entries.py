@@ -7,12 +7,16 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from rbp_engine.run import processes
 from rbp_engine.run.devices import Device, Pool
 from rbp_engine.run.host import host_directory
-from rbp_engine.run.layout import RunDirectory, read_json, write_atomic
+from rbp_engine.run.json_fields import fields_of
+from rbp_engine.run.layout import RunDirectory, open_regular, read_object, write_atomic
 from rbp_engine.run.status import last_attempt
+
+QUEUE = "queue"
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,10 @@ class Entry:
 
     It `takes` so many of the `devices`, none where there are none, and `threads` of the CPU with each. `after` is the
     newest attempt that does not count: the dispatcher starts the one after it. `retried` of `retries` have been used
-    up, and the next start comes not before the time `not_before`.
+    up, and the next start comes not before the time `not_before`. `name` is that of its file.
     """
 
-    path: Path
+    name: str
     run: RunDirectory
     takes: int = 0
     devices: tuple[Device, ...] = ()
@@ -38,6 +42,10 @@ class Entry:
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
+    def path(self) -> Path:
+        return host_directory(make=False) / QUEUE / self.name
+
+    @property
     def started(self) -> bool:
         """Whether the attempt that it asks for has begun."""
         return attempts_of(self.run) > self.after
@@ -47,6 +55,15 @@ class Entry:
         return replace(self, after=attempts_of(self.run), retried=self.retried + 1, not_before=time.time() + delay_s)
 
 
+@dataclass(frozen=True)
+class DamagedEntry:
+    """An entry that cannot be understood and `why`; `id` is that of its run, as the name of its file says."""
+
+    path: Path
+    id: str
+    why: str
+
+
 def attempts_of(run: RunDirectory) -> int:
     """The number of the newest attempt on record, 0 for none."""
     number = last_attempt(run).get("attempt")
@@ -54,7 +71,7 @@ def attempts_of(run: RunDirectory) -> int:
 
 
 def queue_directory() -> Path:
-    path = host_directory() / "queue"
+    path = host_directory() / QUEUE
     path.mkdir(exist_ok=True)
     return path
 
@@ -62,7 +79,7 @@ def queue_directory() -> Path:
 def new_entry(run: RunDirectory, *, after: int, retries: int, pool: Pool | None = None, takes: int = 0) -> Entry:
     """An entry behind all others, with the interpreter, working directory and environment of this process."""
     return Entry(
-        path=queue_directory() / f"{time.time_ns():020d}-{run.id}.json",
+        name=f"{time.time_ns():020d}-{run.id}.json",
         run=RunDirectory(run.path.resolve()),
         takes=takes,
         devices=pool.devices if pool else (),
@@ -76,17 +93,27 @@ def new_entry(run: RunDirectory, *, after: int, retries: int, pool: Pool | None 
 
 def write_entry(entry: Entry) -> None:
     value = asdict(entry) | {"run": str(entry.run.path)}
-    del value["path"]
+    del value["name"]
     # Not in UTF-8: names of files in an environment may be in any encoding, and come back only when escaped.
-    write_atomic(entry.path, json.dumps(value, indent=1) + "\n")
+    write_atomic(queue_directory() / entry.name, json.dumps(value, indent=1) + "\n")
 
 
-def entries() -> list[Entry]:
-    """All of them, the first to start first. One that cannot be read is passed over."""
+def read_queue() -> list[Entry | DamagedEntry]:
+    """All of them, the first to start first."""
     if not host_directory(make=False).is_dir():
         return []
     found = (_read(path) for path in sorted(queue_directory().glob("*.json")))
     return [entry for entry in found if entry is not None]
+
+
+def entries() -> list[Entry]:
+    """Those that can be understood, the first to start first."""
+    return [entry for entry in read_queue() if isinstance(entry, Entry)]
+
+
+def damaged_entries() -> list[DamagedEntry]:
+    """Those that cannot: nobody starts their runs, and nobody waits for them."""
+    return [entry for entry in read_queue() if isinstance(entry, DamagedEntry)]
 
 
 def entry_of(run: RunDirectory, among: Iterable[Entry] | None = None) -> Entry | None:
@@ -95,10 +122,42 @@ def entry_of(run: RunDirectory, among: Iterable[Entry] | None = None) -> Entry |
     return next((entry for entry in (entries() if among is None else among) if entry.run.path == path), None)
 
 
-def _read(path: Path) -> Entry | None:
-    value = read_json(path)
+def _read(path: Path) -> Entry | DamagedEntry | None:
+    """None where it has just been removed."""
     try:
-        devices = tuple(Device(**device) for device in value.pop("devices"))
-        return Entry(path=path, run=RunDirectory(Path(value.pop("run"))), devices=devices, **value)
-    except (KeyError, TypeError):
+        with open_regular(path) as file:
+            return _understood(path.name, read_object(file))
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        why = error.strerror or ""
+    except ValueError as error:
+        why = str(error)
+    return DamagedEntry(path, path.stem.partition("-")[2], why)
+
+
+def _understood(name: str, value: dict[str, Any]) -> Entry:
+    """Raises ValueError with what is missing or cannot be."""
+    run, devices = value.get("run"), value.get("devices")
+    if not isinstance(run, str) or not isinstance(devices, list):
+        raise ValueError("it names no run, or no devices")
+    known = {
+        "name": name,
+        "run": RunDirectory(Path(run)),
+        "devices": tuple(Device(**fields_of(Device, device)) for device in devices),
+    }
+    entry = Entry(**fields_of(Entry, value | known))
+    if not 0 <= entry.takes <= len(devices):
+        raise ValueError(f"it takes {entry.takes} of {len(devices)} devices")
+    keys = [device.key for device in entry.devices]
+    for word in (run, entry.python, entry.directory, *keys, *entry.environment, *entry.environment.values()):
+        _check_word(word)
+    if any("=" in variable for variable in entry.environment):
+        raise ValueError("a variable of its environment has a name with =")
+    return entry
+
+
+def _check_word(word: Any) -> None:
+    """Raise ValueError for what cannot be a path, an argument or a variable of a process."""
+    if not isinstance(word, str) or b"\0" in os.fsencode(word):
+        raise ValueError(f"{word!r:.40} is no path and no word")

@@ -12,12 +12,14 @@ LARGEST = 2**63
 LATEST_T = 1e11
 
 
-def fields_of(kind: type[Any], value: dict[str, Any]) -> dict[str, Any]:
+def fields_of(kind: type[Any], value: Any) -> dict[str, Any]:
     """The fields of the dataclass `kind` that the object has; what it has besides is left out.
 
-    A number that is not finite, or a whole one beyond 64 bits, is None. Raises ValueError with the field that is
-    missing or of another type; what lists and objects contain is not looked at.
+    A number that is not finite, or a whole one beyond 64 bits, is None. Raises ValueError where it is no object, or
+    with the field that is missing or of another type; what lists and objects contain is not looked at.
     """
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
     found = {}
     for name, types, required in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
         if name not in value:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.machine import read_machine
 from rbp_engine.run import claims, launch, processes
 from rbp_engine.run.devices import Pool, pool_of_this_machine
-from rbp_engine.run.entries import attempts_of, entries, entry_of, new_entry, write_entry
+from rbp_engine.run.entries import attempts_of, damaged_entries, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.environment import module_command
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.host import host_directory, locked
 from rbp_engine.run.layout import RunDirectory, read_json, refuse_links, write_json
-from rbp_engine.run.resources import Resources, read_resources
+from rbp_engine.run.resources import Dispatch, Resources, read_dispatch, read_resources
 from rbp_engine.run.status import judge
 from rbp_engine.run.summary import read_summary, write_summary
 
@@ -55,14 +55,14 @@ def submit(
         raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
     if gpus == "none" and loaded.preset.run.device == "auto":
         loaded = _changed(loaded, device="cpu")
-    dispatch: dict[str, Any] = {"gpus": gpus, "retries": retries, "device": loaded.preset.run.device}
-    pool = pool_for(resources, gpus, dispatch["device"])
+    dispatch = Dispatch(gpus, retries, loaded.preset.run.device)
+    pool = pool_for(resources, gpus, dispatch.device)
     host_directory()  # a state directory that cannot be written is met before anything is made
     made: list[RunDirectory] = []
     try:
         for seed in seeds or [loaded.preset.run.seed]:
             made.append(launch.create(_changed(loaded, seed=seed), runs, run_id=run_id, command=command))
-            _describe(made[-1], resources=resources.as_json(), dispatch=dispatch)
+            _describe(made[-1], resources=resources.as_json(), dispatch=dispatch.as_json())
         _enqueue(made, pool, resources.processes, retries)
     except BaseException:
         with locked():
@@ -91,28 +91,42 @@ def begin(
     refuse_links(run)
     machine = read_machine()
     resources = resources or read_resources(run)
-    asked = read_json(run.run_json).get("dispatch") or {}
-    dispatch = asked | {key: value for key, value in (("gpus", gpus), ("retries", retries)) if value is not None}
-    if dispatch.get("retries") and resources.nodes > 1:
+    asked = read_dispatch(run)
+    dispatch = dataclasses.replace(
+        asked,
+        gpus=asked.gpus if gpus is None else gpus,
+        retries=asked.retries if retries is None else retries,
+    )
+    if dispatch.retries and resources.nodes > 1:
         raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
     _wait_until_settled(run)
     if judge(run).status == "queued":
         raise RunError(f"{run.id} is queued already: rbp queue")
-    if "gpus" in dispatch:
+    if dispatch.gpus is not None:
         _refuse_unless_ended(run, patience_s)
-        pool = pool_for(resources, dispatch["gpus"], dispatch.get("device") or _device_of(run))
-        _describe(run, dispatch=dispatch | {"inexact": inexact}, resources=resources.as_json())
-        _enqueue([run], pool, resources.processes, dispatch.get("retries", 0))
+        pool = pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
+        dispatch = dataclasses.replace(dispatch, inexact=inexact)
+        _describe(run, dispatch=dispatch.as_json(), resources=resources.as_json())
+        _enqueue([run], pool, resources.processes, dispatch.retries)
         ensure_dispatcher()
         return None
     if dispatch != asked:
-        _describe(run, dispatch=dispatch)
+        _describe(run, dispatch=dispatch.as_json())
     worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
-    if dispatch.get("retries") or machine.on_end or machine.on_failure:
+    if dispatch.retries or machine.on_end or machine.on_failure:
         with locked():
-            write_entry(new_entry(run, after=attempts_of(run) - 1, retries=dispatch.get("retries", 0)))
+            write_entry(new_entry(run, after=attempts_of(run) - 1, retries=dispatch.retries))
         ensure_dispatcher()
     return worker
+
+
+def discard(reference: str) -> list[str]:
+    """Remove the damaged entries of the queue whose run has this id or last four characters; the ids of their runs."""
+    with locked():
+        found = [entry for entry in damaged_entries() if reference in (entry.id, entry.id[-4:])]
+        for entry in found:
+            entry.path.unlink(missing_ok=True)
+    return [entry.id for entry in found]
 
 
 def withdraw(run: RunDirectory) -> bool:

@@ -1,8 +1,10 @@
-"""What a run takes of a machine: how many processes, on how many nodes, on which devices."""
+"""What a run takes of a machine: how many processes, on how many nodes, on which devices; and how it is given them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.json_fields import fields_of
 from rbp_engine.run.layout import RunDirectory, read_json
 
 
@@ -37,3 +39,32 @@ def read_resources(run: RunDirectory) -> Resources:
         rendezvous=rendezvous if isinstance(rendezvous, str) else "",
         devices=tuple(one for one in devices if type(one) in (int, str)) if isinstance(devices, list) else (),
     )
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """How a run is started: from the queue, on devices of those that `gpus` means, or at once where that is None.
+
+    It is started again up to `retries` times. `device` is that of its preset, empty where nobody has looked, and
+    `inexact` lets another number of processes go on than has saved.
+    """
+
+    gpus: str | None = None
+    retries: int = 0
+    device: str = ""
+    inexact: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def read_dispatch(run: RunDirectory) -> Dispatch:
+    """What run.json says of it. Raises RunError where that cannot be understood: it may be damaged, or a stranger's."""
+    named = read_json(run.run_json).get("dispatch")
+    try:
+        return Dispatch() if named is None else Dispatch(**fields_of(Dispatch, named))
+    except ValueError as error:
+        raise RunError(
+            f'{run.id} cannot be started as it was: "dispatch" in {run.run_json} is damaged ({error}); remove it, and '
+            "the run starts at once"
+        ) from None

@@ -14,7 +14,7 @@ from rbp_engine.run.entries import Entry, entry_of
 from rbp_engine.run.host import locked
 from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.queue import refuse
-from rbp_engine.run.resources import read_resources
+from rbp_engine.run.resources import read_dispatch, read_resources
 from rbp_engine.run.status import judge
 
 
@@ -30,7 +30,7 @@ def start_queued(run: RunDirectory) -> bool:
             return False
         _show_only(run, entry, claimed)
         try:
-            launch.start(run, inexact=bool(read_json(run.run_json).get("dispatch", {}).get("inexact")))
+            launch.start(run, inexact=read_dispatch(run).inexact)
         except UserError as error:
             refuse(run, f"it could not be started: {error}")
             return False

@@ -85,8 +85,6 @@ def load_summary(run: RunDirectory) -> Summary:
 
 def _understood(value: Any) -> Summary:
     """Raises ValueError with what is missing or cannot be."""
-    if not isinstance(value, dict):
-        raise ValueError("it is not an object")
     summary = Summary(**fields_of(Summary, value))
     if not all(isinstance(tag, str) for tag in summary.tags):
         raise ValueError("tags are words")

@@ -10,6 +10,7 @@ from rbp_tui.cli.run_choice import Runs, select
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from rbp_engine.run.entries import DamagedEntry
     from rbp_engine.run.places import Place
 
 
@@ -29,29 +30,41 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
     """Show what waits for a device of this host and why, and what runs on one."""
     if context.invoked_subcommand is not None:
         return
+    from rbp_engine.run.entries import damaged_entries
     from rbp_engine.run.places import places
     from rbp_engine.run.queue import ensure_dispatcher
 
     ensure_dispatcher()
-    known = places()
+    known, damaged = places(), damaged_entries()
     if as_json:
-        print_json([as_plain(place) for place in known])
-    elif known:
-        console().print(queue_table(known))
+        print_json([as_plain(place) for place in known] + [damaged_as_plain(entry) for entry in damaged])
+    elif known or damaged:
+        console().print(queue_table(known, damaged))
     else:
         say("nothing waits on this host; rbp train digits --seeds 1,2,3 would")
 
 
 def rm(runs: Runs, runs_dir: RunsDir = None) -> None:
-    """Take runs out of the queue that have not started; rbp resume puts them back."""
+    """Take runs out of the queue that have not started, and damaged entries; rbp resume puts runs back."""
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.queue import withdraw
+    from rbp_engine.run.queue import discard, withdraw
     from rbp_engine.run.status import judge
 
-    for run in select(runs, runs_dir):
-        if not withdraw(run):
-            raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")
-        say(f"{run.id} has left the queue")
+    for word in runs:
+        discarded = discard(word)
+        for run_id in discarded:
+            say(f"the damaged entry of {plain(run_id)} has left the queue")
+        try:
+            chosen = select([word], runs_dir)
+        except RunError:
+            if not discarded:
+                raise
+            continue  # the run of a damaged entry may be gone, or anywhere
+        for run in chosen:
+            if withdraw(run):
+                say(f"{run.id} has left the queue")
+            elif not discarded:
+                raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")
 
 
 def as_plain(place: "Place") -> dict[str, object]:
@@ -68,8 +81,23 @@ def as_plain(place: "Place") -> dict[str, object]:
     }
 
 
-def queue_table(known: "list[Place]") -> "Table":
-    """One line for each run: its position, or where it runs."""
+def damaged_as_plain(entry: "DamagedEntry") -> dict[str, object]:
+    """A damaged entry for JSON; what a run has besides is not known."""
+    return {
+        "id": entry.id,
+        "path": str(entry.path),
+        "position": None,
+        "status": "damaged",
+        "reason": entry.why,
+        "devices": [],
+        "takes": 0,
+        "behind": [],
+        "held": {},
+    }
+
+
+def queue_table(known: "list[Place]", damaged: "list[DamagedEntry]") -> "Table":
+    """One line for each run: its position, or where it runs; and for each damaged entry what is the matter."""
     from rich.table import Table
 
     from rbp_engine.run.summary import read_summary
@@ -84,6 +112,8 @@ def queue_table(known: "list[Place]") -> "Table":
         summary = read_summary(place.run)
         named = title(summary) if summary else place.run.id
         table.add_row(str(place.position or ""), plain(named), status_text(place.verdict.status), plain(_where(place)))
+    for entry in damaged:
+        table.add_row("", plain(entry.id), status_text("damaged"), plain(f"{entry.why}: rbp queue rm {entry.id}"))
     return table
 
 

@@ -60,11 +60,14 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
     slots(1)
     first, second, third = rbp("train", *LONG, "--seeds", "1,2,3", "--detach").stdout.split()
     wait_for(lambda: summaries(rbp)[1]["step"] > 0)
+    queue = next(rbp.folder.glob(".local/state/rbp/hosts/*/queue"))
+    (queue / "00000000000000000001-gone-0a1b.json").write_text("{")
     known = rbp.json("queue")
     assert [(place["id"], place["position"], place["status"]) for place in known] == [
         (first, None, "running"),
         (second, 1, "queued"),
         (third, 2, "queued"),
+        ("gone-0a1b", None, "damaged"),
     ]
     assert known[0]["devices"] == ["cpu 0"]
     assert known[1]["held"] == {"cpu 0": first}
@@ -73,6 +76,7 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
     assert told[1].endswith("on cpu 0")
     assert told[2].endswith(f"{first[-4:]} has cpu 0")
     assert told[3].endswith(f"behind {second[-4:]}")
+    assert "it names no run, or no devices: rbp queue rm gone-0a1b" in " ".join(" ".join(told[4:]).split())
     assert [record["status"] for record in rbp.json("ls")] == ["running", "queued", "queued"]
 
     assert rbp.json("stop", second) == {
@@ -80,8 +84,11 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
         "status": "stopped",
         "reason": "never started: taken out of the queue",
     }
-    rbp("queue", "rm", third)
+    (entry,) = queue.glob(f"*-{third}.json")
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"retries": "lots"}))
+    rbp("queue", "rm", "0a1b", third)  # damaged both, the run of the first gone
     assert [place["id"] for place in rbp.json("queue")] == [first]
+    assert summaries(rbp)[3]["status"] == "stopped"
     assert "is not queued, it is running" in rbp("queue", "rm", first, code=2).stderr
 
     rbp("resume", third, "--detach")

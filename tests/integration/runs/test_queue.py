@@ -3,6 +3,7 @@
 Most workers here have a damaged preset: they are real, and end before they have loaded torch.
 """
 
+import json
 import os
 import random
 import signal
@@ -17,12 +18,12 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.run import claims, control, processes, queue
 from rbp_engine.run.devices import Device
-from rbp_engine.run.entries import attempts_of, entries, entry_of
+from rbp_engine.run.entries import attempts_of, damaged_entries, entries, entry_of
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.events import CheckpointSaved, RunStart
 from rbp_engine.run.hooks import run_hooks
 from rbp_engine.run.host import host_directory, locked
-from rbp_engine.run.layout import RunDirectory, read_json
+from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.resources import Resources
 from rbp_engine.run.status import Verdict, judge
 
@@ -193,6 +194,31 @@ def test_the_process_that_has_started_a_run_does_not_stay_behind_as_a_zombie(
     wait_for(lambda: judge(run).status == "running")
     dispatcher = psutil.Process(queue.dispatcher_pid())
     wait_for(lambda: not dispatcher.children())
+
+
+def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
+    submit: Submit, occupant: RunDirectory, machine: Callable[[str], None]
+) -> None:
+    machine("[hooks]\non_end = 'true'\n")
+    damaged, faulty, worded, good = submit(1, 2, 3, 4, retries=1)
+    entry = entry_of(damaged)
+    assert entry is not None
+    write_json(entry.path, read_json(entry.path) | {"retries": "lots"})
+    for run, changes in ((faulty, {"status": "lost"}), (worded, {"status": "failed", "reason": "a\0b\ud800"})):
+        # They have had an attempt, of which nothing is left.
+        described = read_json(run.run_json) | {"attempts": [{"attempt": 1, "host": "gone"}], "faults": 7}
+        write_json(run.run_json, described)
+        summary = read_json(run.summary_json) | {"attempt": 1, "updated": 0.0} | changes
+        run.summary_json.write_text(json.dumps(summary))
+    leave(occupant)
+    wait_for(lambda: judge(faulty).reason.startswith("starts again, 1 of 1"))
+    control.request_stop(faulty)
+    assert settled(faulty, worded, good) == ["stopped", "failed", "failed"]
+    assert attempts_of(good) == 1
+    assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries is 'lots'")]
+    wait_for(lambda: queue.dispatcher_pid() is None)  # which does not wait for it
+    assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
+    assert queue.discard(damaged.id) == [damaged.id]
 
 
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""

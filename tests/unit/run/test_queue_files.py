@@ -1,0 +1,133 @@
+"""What the queue reads and others may have written: its entries, and how run.json says that a run is started."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.run import queue
+from rbp_engine.run.devices import Device, Pool
+from rbp_engine.run.entries import (
+    DamagedEntry,
+    Entry,
+    damaged_entries,
+    entries,
+    new_entry,
+    queue_directory,
+    read_queue,
+    write_entry,
+)
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.resources import Dispatch, read_dispatch
+from rbp_engine.run.status import judge
+
+MakeRun = Callable[..., RunDirectory]
+CARDS = Pool((Device("GPU-1", 0), Device("MIG-2", "MIG-2"), Device("cpu-3")), 4)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    monkeypatch.setenv("RBP_CONFIG", str(folder / "config"))
+
+
+def put(name: str = "good") -> Entry:
+    entry = new_entry(RunDirectory(Path("/runs") / name), after=2, retries=3, pool=CARDS, takes=2)
+    write_entry(entry)
+    return entry
+
+
+def test_an_entry_comes_back_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME_IN_ANOTHER_ENCODING", os.fsdecode(b"\xe4"))
+    first, second = put(), put("other")
+    second = replace(second, not_before=1.5)
+    write_entry(second)
+    assert read_queue() == entries() == [first, second]
+    assert first.environment["NAME_IN_ANOTHER_ENCODING"] == os.fsdecode(b"\xe4")
+
+
+DAMAGES: dict[str, Any] = {
+    "retries": "lots", "takes": 4, "devices": [{"key": 1}], "after": None, "retried": 1.5, "not_before": "soon",
+    "python": ["python"], "directory": "/x\0y", "environment": {"A": 1}, "run": 7, "threads": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", DAMAGES)
+def test_an_entry_with_a_value_of_another_type_is_set_aside_with_the_reason_and_can_be_removed(field: str) -> None:
+    damaged, good = put("20260101-120000-digits-rate_m-0a1b"), put()
+    write_json(damaged.path, read_json(damaged.path) | {field: DAMAGES[field]})
+    assert entries() == [good]
+    (found,) = damaged_entries()
+    assert (found.path, found.id) == (damaged.path, "20260101-120000-digits-rate_m-0a1b")
+    assert queue.discard("another") == []
+    assert queue.discard("0a1b") == [found.id]
+    assert read_queue() == [good]
+
+
+TEXTS = st.sampled_from(["", "lots", "/runs", "a\0b", "\ud800", "=", "key"])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+STORED = {
+    "run": "/runs/job", "takes": 1, "devices": [{"key": "cpu-0", "name": None}], "threads": 2, "after": 0, "retries": 1,
+    "retried": 0, "not_before": 0.0, "python": "/usr/bin/python", "directory": "/", "environment": {"A": "b"},
+}  # fmt: skip
+
+
+@given(
+    changes=st.dictionaries(st.sampled_from(sorted(STORED)), ANYTHING, max_size=3), cut=st.none() | st.integers(0, 200)
+)
+def test_of_an_entry_with_anything_in_it_comes_one_whose_values_fit_or_none(
+    changes: dict[str, Any], cut: int | None
+) -> None:
+    path = queue_directory() / "00000000001790000000-job.json"
+    path.write_text(json.dumps(STORED | changes)[:cut])
+    (found,) = read_queue()
+    if isinstance(found, DamagedEntry):
+        assert found.id == "job" and found.why
+        return
+    counts = (found.takes, found.threads, found.after, found.retries, found.retried)
+    assert {type(count) for count in counts} == {int} and 0 <= found.takes <= len(found.devices)
+    assert abs(found.not_before) < float("inf")
+    for word in (str(found.run.path), found.python, found.directory, *found.environment.values()):
+        assert b"\0" not in os.fsencode(word)
+
+
+@pytest.mark.parametrize(
+    ("dispatch", "what"),
+    [
+        ("cpu", "it is not an object"),
+        ({"gpus": ["0"]}, r"gpus is \['0'\]"),
+        ({"gpus": 0}, "gpus is 0"),
+        ({"gpus": "auto", "device": ["cpu"]}, r"device is \['cpu'\]"),
+        ({"retries": "lots"}, "retries is 'lots'"),
+        ({"retries": None}, "retries is None"),
+        ({"inexact": "no"}, "inexact is 'no'"),
+    ],
+)
+def test_a_run_whose_run_json_is_wrong_about_how_it_is_started_is_not_put_into_the_queue(
+    make_run: MakeRun, ended_pid: int, dispatch: Any, what: str
+) -> None:
+    run = make_run("job", status="failed", attempt={"pid": ended_pid})
+    write_json(run.run_json, read_json(run.run_json) | {"dispatch": dispatch})
+    with pytest.raises(RunError, match=rf'job cannot be started as it was: "dispatch" in .* is damaged \({what}\)'):
+        queue.begin(run)
+    assert read_queue() == [] and judge(run).status == "failed"
+
+
+def test_how_a_run_is_started_comes_back_as_it_was_written(make_run: MakeRun) -> None:
+    run = make_run("job")
+    assert read_dispatch(run) == Dispatch()
+    for dispatch in (Dispatch(retries=2), Dispatch("0,1", 1, "cuda", inexact=True)):
+        write_json(run.run_json, read_json(run.run_json) | {"dispatch": dispatch.as_json()})
+        assert read_dispatch(run) == dispatch
