@@ -149,8 +149,8 @@ def _understood(name: str, value: dict[str, Any]) -> Entry:
     entry = Entry(**fields_of(Entry, value | known))
     if not 0 <= entry.takes <= len(devices):
         raise ValueError(f"it takes {entry.takes} of {len(devices)} devices")
-    keys = [device.key for device in entry.devices]
-    for word in (run, entry.python, entry.directory, *keys, *entry.environment, *entry.environment.values()):
+    names = [str(name) for device in entry.devices for name in (device.key, device.name)]
+    for word in (run, entry.python, entry.directory, *names, *entry.environment, *entry.environment.values()):
         _check_word(word)
     if any("=" in variable for variable in entry.environment):
         raise ValueError("a variable of its environment has a name with =")

@@ -230,7 +230,7 @@ def _claim(runs: Path, run_id: str | None, preset: str, method: str) -> RunDirec
 
 def _claim_attempt(run: RunDirectory) -> int:
     """The number of the next attempt, claimed by exclusive file creation so that only one manager starts it."""
-    claims = sorted(int(path.name.removeprefix("attempt-")) for path in run.control.glob("attempt-*"))
+    claims = run.claimed_attempts()
     attempt = 1 + claims[-1] if claims else 1
     if claims:
         recorded = last_attempt(run).get("attempt") == claims[-1]

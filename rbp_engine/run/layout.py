@@ -92,6 +92,11 @@ class RunDirectory:
         """The file whose creation decides who starts an attempt; nothing of the attempt is older."""
         return self.control / f"attempt-{attempt}"
 
+    def claimed_attempts(self) -> list[int]:
+        """The attempts that somebody has claimed, in order."""
+        numbers = (re.fullmatch(r"attempt-(\d{1,9})", path.name) for path in self.control.glob("attempt-*"))
+        return sorted(int(number[1]) for number in numbers if number)
+
     def reserve(self, rank: int = 0) -> Path:
         """Room on the disk for the last word of a rank, which keeps it from its start until then."""
         return self.control / ("reserve" if rank == 0 else f"reserve-rank{rank}")

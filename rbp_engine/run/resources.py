@@ -36,7 +36,7 @@ def read_resources(run: RunDirectory) -> Resources:
     rendezvous, devices = named.get("rendezvous"), named.get("devices")
     return Resources(
         **counts,
-        rendezvous=rendezvous if isinstance(rendezvous, str) else "",
+        rendezvous=rendezvous if isinstance(rendezvous, str) and rendezvous.isprintable() else "",
         devices=tuple(one for one in devices if type(one) in (int, str)) if isinstance(devices, list) else (),
     )
 

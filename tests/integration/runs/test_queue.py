@@ -204,6 +204,7 @@ def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
     entry = entry_of(damaged)
     assert entry is not None
     write_json(entry.path, read_json(entry.path) | {"retries": "lots"})
+    (good.control / "attempt-of-nobody").touch()
     for run, changes in ((faulty, {"status": "lost"}), (worded, {"status": "failed", "reason": "a\0b\ud800"})):
         # They have had an attempt, of which nothing is left.
         described = read_json(run.run_json) | {"attempts": [{"attempt": 1, "host": "gone"}], "faults": 7}

@@ -56,7 +56,8 @@ def test_an_entry_comes_back_as_it_was_written(monkeypatch: pytest.MonkeyPatch) 
 
 DAMAGES: dict[str, Any] = {
     "retries": "lots", "takes": 4, "devices": [{"key": 1}], "after": None, "retried": 1.5, "not_before": "soon",
-    "python": ["python"], "directory": "/x\0y", "environment": {"A": 1}, "run": 7, "threads": True,
+    "python": ["python"], "threads": True,
+    "directory": "/x\0y", "environment": {"A": 1}, "run": 7,
 }  # fmt: skip
 
 
@@ -99,7 +100,8 @@ def test_of_an_entry_with_anything_in_it_comes_one_whose_values_fit_or_none(
     counts = (found.takes, found.threads, found.after, found.retries, found.retried)
     assert {type(count) for count in counts} == {int} and 0 <= found.takes <= len(found.devices)
     assert abs(found.not_before) < float("inf")
-    for word in (str(found.run.path), found.python, found.directory, *found.environment.values()):
+    names = [str(name) for device in found.devices for name in (device.key, device.name)]
+    for word in (str(found.run.path), found.python, found.directory, *names, *found.environment.values()):
         assert b"\0" not in os.fsencode(word)
 
 

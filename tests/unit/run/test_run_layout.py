@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from rbp_engine.run import layout
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import check_run_id, new_run_id, open_regular, read_json, write_atomic, write_json
+from rbp_engine.run.layout import (
+    RunDirectory,
+    check_run_id,
+    new_run_id,
+    open_regular,
+    read_json,
+    write_atomic,
+    write_json,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +62,14 @@ def test_made_ids_sort_by_time_and_say_what_they_are() -> None:
 
 def test_ids_made_in_the_same_second_differ_almost_always() -> None:
     assert len({new_run_id("digits", "rate_m", 0.0) for _ in range(20)}) > 15
+
+
+def test_what_only_looks_like_the_claim_of_an_attempt_is_none(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.control.mkdir()
+    for name in ("attempt-10", "attempt-9", "attempt-x", "attempt-", "attempt-1.old", f"attempt-{'9' * 200}"):
+        (run.control / name).touch()
+    assert run.claimed_attempts() == [9, 10]
 
 
 def test_write_atomic_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
