@@ -16,6 +16,7 @@ from rbp_engine.run.summary import read_summary, write_summary
 
 SIGNAL_AFTER_S = 30.0
 POLL_S = 0.1
+STRANGER = "another user's or not one of its own"
 
 
 def request_stop(run: RunDirectory) -> None:
@@ -87,6 +88,8 @@ def kill(run: RunDirectory) -> Verdict:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
     summary.status = "killed"
     left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
+    if strangers := nodes.strangers_here(run):
+        left += f"; process {strangers[0]}, which it names, is {STRANGER} and goes on"
     summary.reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
     write_summary(run, summary)
     return Verdict(summary.status, summary.reason)
@@ -102,8 +105,8 @@ def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
             process.send_signal(number)
     if strangers := nodes.strangers_here(run):
         raise RunError(
-            f"{run.id} was asked to stop and has not: process {strangers[0]}, which it names, is another user's or not "
-            f"one of its own, so no signal was sent; it stops if it heeds the request: rbp watch {run.id}"
+            f"{run.id} was asked to stop and has not: process {strangers[0]}, which it names, is {STRANGER}, so no "
+            f"signal was sent; it stops if it heeds the request: rbp watch {run.id}"
         )
 
 

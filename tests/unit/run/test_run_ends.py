@@ -66,7 +66,7 @@ def stranger(
         yield process
 
 
-@pytest.mark.parametrize("send", ["stop", "signal_ranks"])
+@pytest.mark.parametrize("send", ["stop", "kill", "signal_ranks"])
 def test_a_process_that_a_runs_files_name_and_that_is_none_of_its_own_is_sent_nothing(
     make_run: MakeRun, stranger: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, send: str
 ) -> None:
@@ -76,6 +76,9 @@ def test_a_process_that_a_runs_files_name_and_that_is_none_of_its_own_is_sent_no
         with pytest.raises(RunError, match=f"process {stranger.pid}, which it names, .* no signal was sent"):
             control.stop(run, patience_s=1.0)
         assert run.stop_request.exists()
+    elif send == "kill":
+        told = f"(0 processes); process {stranger.pid}, which it names, is another user's or not one of its own"
+        assert told in control.kill(run).reason
     else:
         control.signal_ranks(run, signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
