@@ -1,5 +1,6 @@
 """Commands as users run them: real processes, a home and a runs directory of their own."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from rbp_tui.cli import main
+
+LIVE = ("queued", "starting", "running", "stopping")
+QUICK = ("digits", "T=1", "epochs=2", "batch=256")
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 
 
@@ -55,14 +60,54 @@ class Rbp:
         return json.loads(self(*words, "--json", code=code).stdout)
 
 
+class RbpHere(Rbp):
+    """The same in this process, for commands that launch nothing: it spares the time of a new Python."""
+
+    def __call__(self, *words: str, code: int | None = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        assert stdin is None, "nobody is asked here"
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        with pytest.MonkeyPatch.context() as patch:
+            for name in os.environ:
+                patch.delenv(name)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", ["rbp", *words])
+            patch.setattr(sys, "stdin", io.StringIO())
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            with pytest.raises(SystemExit) as left:
+                main()
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode())
+        done = subprocess.CompletedProcess(["rbp", *words], left.value.code or 0, *texts)
+        assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return done
+
+
+@pytest.fixture
+def rbp_here(tmp_path: Path) -> RbpHere:
+    return RbpHere(tmp_path)
+
+
 @pytest.fixture
 def rbp(tmp_path: Path) -> Iterator[Rbp]:
     """`rbp`, and no run left alive at the end."""
     command = Rbp(tmp_path)
     yield command
     if command.runs.is_dir():
-        for path in command.runs.iterdir():
-            command("kill", path.name, code=None)
+        for path in command.runs.glob("*/summary.json"):
+            if json.loads(path.read_text())["status"] in LIVE:
+                command("kill", path.parent.name, code=None)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rbp, "subprocess.CompletedProcess[str]"]:
+    """A folder in which `mine`, a run of two epochs, has completed, and what `rbp train` printed. Nobody changes it."""
+    command = Rbp(tmp_path_factory.mktemp("finished"))
+    return command, command("train", *QUICK, "--id", "mine")
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ def test_the_cost_of_a_preset_is_predicted_and_nothing_is_kept(rbp):
 
 
 def test_a_dry_run_says_the_cost_where_it_is_asked_to_also_of_data_that_is_not_here(rbp):
-    words = ["cifar100-vgg11", "T=2", "arch=convnet", "data.auto_augment=false", "run.device=cpu"]
+    words = ["cifar100-vgg11", "T=2", "arch=convnet", "data.auto_augment=false", "run.device=cpu", "batch=8"]
     printed = rbp.json("train", *words, "--dry-run", "--cost")
     assert printed["preset"]["data"]["name"] == "cifar100"
     assert printed["cost"]["notes"] == ["cifar100 is not here: random images of its shape stand in for it"]
-    assert printed["cost"]["steps_per_epoch"] == 391
+    assert printed["cost"]["steps_per_epoch"] == 6250
 
 
 def test_what_is_far_from_fitting_is_told_after_a_few_images(rbp):

@@ -1,13 +1,14 @@
-"""`rbp report` and `rbp figure` as a user runs them: processes, files, exit codes."""
+"""`rbp report` and `rbp figure` as a user runs them: words, files, exit codes."""
 
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,31 +20,35 @@ from rbp_engine.run.summary import read_summary, write_summary
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = """\
-import atexit, os, sys
+import atexit, sys
 import rbp_tui.cli as cli
 from rbp_tui.cli import report
-if "TELL_MODULES" in os.environ:
-    atexit.register(lambda: sys.stderr.write("MODULES " + " ".join(sys.modules)))
+atexit.register(lambda: sys.stderr.write("MODULES " + " ".join(sys.modules)))
 cli.main()
 """
 HEAVY = {"torch", "torchvision", "spikingjelly", "sklearn", "scipy", "matplotlib"}
 
 
 @pytest.fixture
-def rbp(tmp_path: Path) -> Rbp:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RBP_", "XDG_"))}
-    here = {
-        "HOME": str(tmp_path),
+def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
+    rbp_here.environment |= {
         "RBP_CONFIG": str(tmp_path / "config"),
         "RBP_RUNS": str(tmp_path / "runs"),
         "COLUMNS": "80",
     }
+    return partial(rbp_here, code=None)
 
-    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def modules(rbp_here: Any, rbp: Rbp) -> Callable[..., set[str]]:
+    """What a command, in a process of its own, has imported when it ends."""
+
+    def run(*words: str) -> set[str]:
         command = [sys.executable, "-c", SCRIPT, *words]
-        return subprocess.run(
-            command, cwd=tmp_path, env=inherited | here | more, capture_output=True, text=True, check=False
+        done = subprocess.run(
+            command, cwd=rbp_here.folder, env=rbp_here.environment, capture_output=True, text=True, check=True
         )
+        return set(done.stderr.partition("MODULES ")[2].split())
 
     return run
 
@@ -204,13 +209,14 @@ def test_what_cannot_be_drawn_is_one_message_and_exit_code_2(
 
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("words", [("report",), ("report", "--missing"), ("figure", "--help"), ("report", "--help")])
-def test_only_drawing_loads_matplotlib_and_nothing_loads_torch(rbp: Rbp, words: tuple[str, ...]) -> None:
-    modules = set(rbp(*words, TELL_MODULES="1").stderr.partition("MODULES ")[2].split())
-    assert "rbp_tui.cli.report" in modules and not modules & HEAVY
+def test_only_drawing_loads_matplotlib_and_nothing_loads_torch(
+    modules: Callable[..., set[str]], words: tuple[str, ...]
+) -> None:
+    loaded = modules(*words)
+    assert "rbp_tui.cli.report" in loaded and not loaded & HEAVY
 
 
 @pytest.mark.usefixtures("runs")
-def test_drawing_loads_no_torch(rbp: Rbp) -> None:
-    done = rbp("figure", "curves", "-o", "figure.png", TELL_MODULES="1")
-    modules = set(done.stderr.partition("MODULES ")[2].split())
-    assert "matplotlib" in modules and not modules & (HEAVY - {"matplotlib"})
+def test_drawing_loads_no_torch(modules: Callable[..., set[str]]) -> None:
+    loaded = modules("figure", "curves", "-o", "figure.png")
+    assert "matplotlib" in loaded and not loaded & (HEAVY - {"matplotlib"})

@@ -20,14 +20,14 @@ def wait_for_step(rbp, run_id):
     raise AssertionError("no step was made")
 
 
-def test_an_empty_runs_directory_is_said_with_what_to_type(rbp):
-    done = rbp("ls")
+def test_an_empty_runs_directory_is_said_with_what_to_type(rbp_here):
+    done = rbp_here("ls")
     assert done.stdout == ""
     assert "rbp train digits" in done.stderr
-    assert rbp.json("ls") == []
+    assert rbp_here.json("ls") == []
 
 
-def test_a_run_is_stopped_resumed_watched_and_removed_by_other_processes_than_the_one_that_started_it(rbp):
+def test_a_run_is_stopped_resumed_watched_and_removed_by_others_and_one_beside_it_is_left_alone(rbp):
     run_id = start(rbp)
     wait_for_step(rbp, run_id)
     assert [entry["status"] for entry in rbp.json("ls")] == ["running"]
@@ -42,7 +42,13 @@ def test_a_run_is_stopped_resumed_watched_and_removed_by_other_processes_than_th
     assert json.loads(watched.stdout.splitlines()[-1])["status"] == "stopped"
     rbp("resume", "last", "--detach")
     wait_for_step(rbp, run_id)
+    beside = start(rbp)
+    wait_for_step(rbp, beside)
     assert rbp.json("kill", run_id)["status"] == "killed"
+    statuses = {entry["id"]: entry["status"] for entry in rbp.json("ls")}
+    assert statuses == {run_id: "killed", beside: "running"}
+    rbp("kill", beside)
+    rbp("runs", "rm", beside, "--now", "--yes")
     shown = rbp.json("runs", "show", run_id)
     assert [attempt["attempt"] for attempt in shown["run"]["attempts"]] == [1, 2]
     assert shown["summary"]["status"] == "killed"
@@ -58,37 +64,28 @@ def test_a_run_is_stopped_resumed_watched_and_removed_by_other_processes_than_th
     assert list(rbp.runs.iterdir()) == [] and rbp.json("runs", "trash") == []
 
 
-def test_kill_leaves_other_runs_alone(rbp):
-    first, second = start(rbp), start(rbp)
-    wait_for_step(rbp, second)
-    rbp("kill", first)
-    statuses = {entry["id"]: entry["status"] for entry in rbp.json("ls")}
-    assert statuses == {first: "killed", second: "running"}
-
-
-def test_an_ambiguous_reference_lists_the_candidates(rbp):
-    ids = [
-        rbp("train", "digits", "T=1", "epochs=1", "--id", name, "--detach").stdout.strip() for name in ("aa-1", "aa-2")
-    ]
-    message = rbp("runs", "show", "aa", code=2).stderr
-    assert all(run_id in message for run_id in ids)
+def test_an_ambiguous_reference_lists_the_candidates(rbp_here, write_run):
+    for name in ("aa-1", "aa-2"):
+        write_run(rbp_here.runs, name)
+    message = rbp_here("runs", "show", "aa", code=2).stderr
+    assert "aa-1" in message and "aa-2" in message
 
 
 @pytest.mark.parametrize("command", [("watch",), ("stop",), ("kill",), ("resume",), ("logs",), ("runs", "show")])
 @pytest.mark.parametrize("reference", ["nothing", "../x", "last"])
-def test_a_run_that_is_not_there_is_one_message_and_exit_code_2(rbp, command, reference):
-    message = rbp(*command, reference, code=2).stderr
+def test_a_run_that_is_not_there_is_one_message_and_exit_code_2(rbp_here, command, reference):
+    message = rbp_here(*command, reference, code=2).stderr
     assert len(message.splitlines()) <= 2
 
 
-def test_removing_for_good_without_a_terminal_needs_yes(rbp):
-    rbp("train", "digits", "T=1", "epochs=1", "--id", "mine")
-    assert "--yes" in rbp("runs", "rm", "mine", "--now", code=2).stderr
-    assert (rbp.runs / "mine").is_dir()
+def test_removing_for_good_without_a_terminal_needs_yes(rbp_here, write_run):
+    write_run(rbp_here.runs, "mine")
+    assert "--yes" in rbp_here("runs", "rm", "mine", "--now", code=2).stderr
+    assert (rbp_here.runs / "mine").is_dir()
 
 
-def test_the_exit_code_of_watch_is_the_runs(rbp):
-    rbp("train", "digits", "T=1", "epochs=1", "--id", "good")
-    rbp("train", "digits", "T=1", "lr=1e30", "--id", "bad", code=1)
-    rbp("watch", "good", code=0)
-    rbp("watch", "bad", code=1)
+def test_the_exit_code_of_watch_is_the_runs(rbp_here, write_run):
+    write_run(rbp_here.runs, "good")
+    write_run(rbp_here.runs, "bad", status="failed")
+    rbp_here("watch", "good", code=0)
+    rbp_here("watch", "bad", code=1)

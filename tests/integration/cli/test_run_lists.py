@@ -32,6 +32,11 @@ def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: 
 
 
 @pytest.fixture
+def rbp(rbp_here):
+    return rbp_here
+
+
+@pytest.fixture
 def runs(rbp) -> Path:
     for seed in (1, 2):
         end_run(rbp.runs, f"rate-{seed}", f"seed={seed}", "run.tags=['paper']", top1=0.9 + seed / 100)

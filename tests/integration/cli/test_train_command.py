@@ -32,8 +32,8 @@ def is_running(rbp):
     return any(json.loads(path.read_text())["step"] > 0 for path in rbp.runs.glob("*/summary.json"))
 
 
-def test_without_a_terminal_it_prints_a_line_per_epoch_and_ends_with_accuracy_and_what_to_type_next(rbp):
-    done = rbp("train", *QUICK)
+def test_without_a_terminal_it_prints_a_line_per_epoch_and_ends_with_accuracy_and_what_to_type_next(finished):
+    _, done = finished
     lines = done.stdout.splitlines()
     assert [line for line in lines if "epoch 1:" in line]
     assert [line for line in lines if "epoch 2:" in line]
@@ -105,16 +105,16 @@ def test_resume_or_start_starts_a_run_goes_on_with_it_and_leaves_a_complete_one_
     assert len(json.loads((rbp.runs / "night-1" / "run.json").read_text())["attempts"]) == 2
 
 
-def test_resume_or_start_refuses_another_experiment_and_another_seed(rbp):
-    rbp("train", *QUICK, "--id", "mine")
+def test_resume_or_start_refuses_another_experiment_and_another_seed(finished):
+    rbp, _ = finished
     other = rbp("train", *QUICK, "lr=0.01", "--id", "mine", "--resume-or-start", code=2)
     assert "another experiment" in other.stderr
     seed = rbp("train", *QUICK, "seed=9", "--id", "mine", "--resume-or-start", code=2)
     assert "seed 1" in seed.stderr
 
 
-def test_an_id_that_is_taken_is_refused(rbp):
-    rbp("train", *QUICK, "--id", "mine")
+def test_an_id_that_is_taken_is_refused(finished):
+    rbp, _ = finished
     assert "exists already" in rbp("train", *QUICK, "--id", "mine", code=2).stderr
 
 
@@ -252,8 +252,12 @@ def at_a_terminal(rbp, *words, keys):
     return process.wait(60), seen
 
 
-def test_at_a_terminal_ctrl_c_asks_and_l_leaves_the_run_running(rbp):
-    code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), ("leave it running", b"l\r")])
+def test_at_a_terminal_ctrl_c_asks_until_it_is_answered_l_leaves_the_run_and_ctrl_c_in_watch_only_leaves(rbp):
+    keys = [("epoch 1", b"\x03"), ("then Enter", b"what\r"), ("leave it running", b"l\r")]
+    code, _ = at_a_terminal(rbp, "train", *LONG, keys=keys)
+    assert code == 0
+    assert summary(rbp)["status"] == "running"
+    code, _ = at_a_terminal(rbp, "watch", "last", keys=[("epoch", b"\x03")])
     assert code == 0
     assert summary(rbp)["status"] == "running"
     rbp("stop", "last")
@@ -270,22 +274,6 @@ def test_at_a_terminal_k_kills_the_run(rbp):
     code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), ("leave it running", b"k\r")])
     assert code == 1
     assert summary(rbp)["status"] == "killed"
-
-
-def test_at_a_terminal_an_answer_that_is_none_is_asked_for_again(rbp):
-    keys = [("epoch 1", b"\x03"), ("then Enter", b"what\r"), ("leave it running", b"l\r")]
-    code, _ = at_a_terminal(rbp, "train", *LONG, keys=keys)
-    assert code == 0
-    assert summary(rbp)["status"] == "running"
-    rbp("stop", "last")
-
-
-def test_ctrl_c_in_watch_only_leaves(rbp):
-    rbp("train", *LONG, "--detach")
-    code, _ = at_a_terminal(rbp, "watch", "last", keys=[("epoch", b"\x03")])
-    assert code == 0
-    assert summary(rbp)["status"] == "running"
-    rbp("stop", "last")
 
 
 def test_at_a_terminal_several_runs_are_a_table_and_l_leaves_them_all(rbp, write):

@@ -3,13 +3,13 @@
 import os
 import signal
 import socket
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 
+from rbp_engine.preset import load_preset
 from rbp_engine.run import control, launch, processes
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.events import ErrorRaised, EventReader, Metrics, RunStart, System, WarningRaised, read_events
@@ -21,13 +21,12 @@ from rbp_engine.run.summary import read_summary
 NewRun = Callable[..., RunDirectory]
 TWO = Resources(processes=2)
 SYNCHRONISED = "train.sync_bn=true"
+pytestmark = pytest.mark.xdist_group("two processes")  # they share runs
 
 
 @pytest.fixture(scope="session")
 def two_process_reference(reference: RunDirectory) -> RunDirectory:
     """The reference run again, its batches shared by two processes."""
-    from rbp_engine.preset import load_preset
-
     folder = reference.path.parent.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -35,6 +34,26 @@ def two_process_reference(reference: RunDirectory) -> RunDirectory:
         run = launch.create(load_preset(str(folder / "tiny.toml"), [SYNCHRONISED]), folder / "runs")
         launch.start(run, TWO)
         return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def failed_on_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
+    """A run whose second process fails. torchrun waits half a minute for the first: the other tests go on meanwhile."""
+    folder = tmp_path_factory.mktemp("failed")
+    (folder / "sets.py").write_text(
+        "import os\nfrom rbp_engine.data.digits import digits\n"
+        "def mine():\n"
+        "    if os.environ['RANK'] == '1':\n        raise ValueError('page 7 is missing')\n"
+        "    return digits()\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RBP_CONFIG", str(folder / "config"))
+        patch.chdir(folder)  # what a word of the command line names is relative to here
+        run = launch.create(load_preset("digits", ["T=1", "data.name=sets.py:mine", "run.device=cpu"]), folder / "runs")
+        launch.start(run, TWO)
+    yield run
+    processes.kill_all(run)
 
 
 def step_of(run: RunDirectory) -> int:
@@ -95,26 +114,6 @@ def test_a_stop_with_loader_workers_saves_and_leaves_nothing_and_another_number_
     assert control.kill(run).status == "killed"
 
 
-def test_the_error_of_the_process_that_failed_first_is_why_the_run_failed(
-    new_run: NewRun, look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other one only sees that it is gone."""
-    (tmp_path / "sets.py").write_text(
-        "import os\nfrom rbp_engine.data.digits import digits\n"
-        "def mine():\n"
-        "    if os.environ['RANK'] == '1':\n        raise ValueError('page 7 is missing')\n"
-        "    return digits()\n"
-    )
-    monkeypatch.chdir(tmp_path)  # what a word of the command line names is relative to here
-    run = new_run("data.name=sets.py:mine")
-    launch.start(run, TWO)
-    verdict = look.end(run)
-    assert (verdict.status, verdict.reason) == ("failed", "process 1: ValueError: page 7 is missing")
-    [error] = [event.body for event in read_events(run.events(1)) if isinstance(event.body, ErrorRaised)]
-    assert "in mine" in error.traceback and not error.about_others
-    assert "page 7 is missing" in log_files(run)["1"][1].read_text()
-
-
 def test_two_nodes_with_the_same_command_train_one_run_and_a_signal_to_one_preempts_it_on_both(
     new_run: NewRun, look: Any
 ) -> None:
@@ -134,3 +133,14 @@ def test_two_nodes_with_the_same_command_train_one_run_and_a_signal_to_one_preem
     for launcher in launchers:
         launcher.wait(60)
     assert processes.processes_of(run) == []
+
+
+def test_the_error_of_the_process_that_failed_first_is_why_the_run_failed(
+    failed_on_one: RunDirectory, look: Any
+) -> None:
+    """The other one only sees that it is gone."""
+    verdict = look.end(failed_on_one)
+    assert (verdict.status, verdict.reason) == ("failed", "process 1: ValueError: page 7 is missing")
+    [error] = [event.body for event in read_events(failed_on_one.events(1)) if isinstance(event.body, ErrorRaised)]
+    assert "in mine" in error.traceback and not error.about_others
+    assert "page 7 is missing" in log_files(failed_on_one)["1"][1].read_text()

@@ -181,10 +181,10 @@ def weights(attempt: Attempt) -> list[Tensor]:
     return [tensor.clone() for tensor in attempt.model.state_dict().values()]
 
 
-@pytest.fixture
-def whole(tmp_path: Path) -> tuple[list[tuple[Any, ...]], list[Tensor]]:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Any, ...]], list[Tensor]]:
     """Story and weights of a run that nobody interrupts."""
-    run = RunDirectory(tmp_path / "whole")
+    run = RunDirectory(tmp_path_factory.mktemp("whole") / "job")
     run.control.mkdir(parents=True)
     attempt = Attempt(run, 1)
     assert attempt.go() == "completed"
