@@ -1,6 +1,7 @@
 """Entry point of a training process: `python -m rbp_engine.train.worker <run>`."""
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -42,9 +43,13 @@ def main(folder: str) -> int:
 
         preset = read_resolved(run.preset_toml)
 
-        # From here on torch: the journal beats while it loads.
+        # From here on torch: the journal beats while it loads. Looking for garbage meanwhile, where there is none, takes
+        # a sixth of the time.
+        gc.disable()
         from rbp_engine.train.attempt import run_attempt
 
+        gc.freeze()
+        gc.enable()
         status, ranks = run_attempt(run, preset, journal, stop, process)
         journal.end(status, "" if status == "completed" else f"{stop.reason(status)}, saved at step {summary.step}")
     except BaseException as error:
