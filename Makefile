@@ -7,13 +7,17 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults screenshots install install-dev lint clean
+.PHONY: demo test check faults screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# For the work between: what make test does, but for real runs, the dashboard and what has to be compiled first.
+check: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not compiles" tests/unit
 
 # The fault harness with as many trials as docs/many-processes.md tells of; CI does a tenth of them.
 faults: $(VENV)/.installed-dev

@@ -14,6 +14,7 @@ from rbp_engine.spiking import LIF, compiled, lif
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.current import Current, Steps, Term
 
+pytestmark = pytest.mark.compiles
 # The loops are unrolled: what a test compiles takes as long as T is.
 T, B, C, SIZE = 3, 2, 16, 4
 
