@@ -92,6 +92,12 @@ def rbp_here(tmp_path: Path) -> RbpHere:
     return RbpHere(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def rbp_in() -> type[Rbp]:
+    """`rbp` in a folder of one's own choice, for what several tests share."""
+    return Rbp
+
+
 @pytest.fixture
 def rbp(tmp_path: Path) -> Iterator[Rbp]:
     """`rbp`, and no run left alive at the end."""

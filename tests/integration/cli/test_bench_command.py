@@ -44,11 +44,11 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_shown(rbp, write):
     assert json.loads(done.stdout)["rows"][0]["problem"] == "nets.py line 2: OSError: no weights"
 
 
-def test_wrong_words_are_refused_before_anything_is_measured(rbp):
-    assert "method.name" in rbp("bench", "digits", "--methods", "rate_x", code=2).stderr
-    assert "whole numbers" in rbp("bench", "--timesteps", "two", code=2).stderr
-    assert "spikingjelly" in rbp("bench", "--against", "torch", code=2).stderr
-    assert "must end in" in rbp("bench", "-o", "cost.gif", code=2).stderr
+def test_wrong_words_are_refused_before_anything_is_measured(rbp_here):
+    assert "method.name" in rbp_here("bench", "digits", "--methods", "rate_x", code=2).stderr
+    assert "whole numbers" in rbp_here("bench", "--timesteps", "two", code=2).stderr
+    assert "spikingjelly" in rbp_here("bench", "--against", "torch", code=2).stderr
+    assert "must end in" in rbp_here("bench", "-o", "cost.gif", code=2).stderr
 
 
 def test_a_busy_machine_is_said_to_give_wrong_times(rbp, write):

@@ -1,16 +1,24 @@
 """`rbp eval` on a run that was trained for real."""
 
+import shutil
+
 import pytest
 
 
-@pytest.fixture
-def trained(rbp):
+@pytest.fixture(scope="module")
+def trained(rbp_in, tmp_path_factory):
+    rbp = rbp_in(tmp_path_factory.mktemp("trained"))
     rbp("train", "digits", "T=3", "epochs=2", "batch=128", "--id", "mine")
     return rbp
 
 
-def test_the_last_weights_give_the_accuracy_of_the_run_and_a_value_after_every_step(trained):
+@pytest.fixture(scope="module")
+def result(trained):
     (result,) = trained.json("eval", "mine")
+    return result
+
+
+def test_the_last_weights_give_the_accuracy_of_the_run_and_a_value_after_every_step(trained, result):
     assert result["top1"] == pytest.approx(trained.json("runs", "show", "mine")["summary"]["last"]["top1"])
     assert len(result["top1_by_step"]) == 3
     assert result["top1_by_step"][-1] == result["top1"]
@@ -24,15 +32,16 @@ def test_other_numbers_of_timesteps_begin_with_the_same_steps(trained):
     assert "top-1 %" in trained("eval", "mine", "--timesteps", "2").stdout
 
 
-def test_shuffled_in_time_the_steps_differ_and_the_accuracy_of_a_rate_code_stays_near(trained):
-    (plain,), (shuffled,) = trained.json("eval", "mine"), trained.json("eval", "mine", "--shuffle-time")
+def test_shuffled_in_time_the_steps_differ_and_the_accuracy_of_a_rate_code_stays_near(trained, result):
+    (shuffled,) = trained.json("eval", "mine", "--shuffle-time")
     assert shuffled["shuffled"]
-    assert shuffled["top1_by_step"] != plain["top1_by_step"]
-    assert shuffled["top1"] == pytest.approx(plain["top1"], abs=0.1)
+    assert shuffled["top1_by_step"] != result["top1_by_step"]
+    assert shuffled["top1"] == pytest.approx(result["top1"], abs=0.1)
 
 
-def test_numbers_that_are_none_and_a_run_without_a_checkpoint_are_one_message(trained):
+def test_numbers_that_are_none_and_a_run_without_a_checkpoint_are_one_message(trained, rbp):
     assert "1,2,4" in trained("eval", "mine", "--timesteps", "x", code=2).stderr
-    for path in (trained.runs / "mine" / "checkpoints").rglob("manifest.json"):
+    shutil.copytree(trained.runs, rbp.runs)
+    for path in (rbp.runs / "mine" / "checkpoints").rglob("manifest.json"):
         path.unlink()
-    assert "no checkpoint" in trained("eval", "mine", code=1).stderr
+    assert "no checkpoint" in rbp("eval", "mine", code=1).stderr

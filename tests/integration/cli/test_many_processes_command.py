@@ -8,25 +8,25 @@ import pytest
 NODES = ("--nproc", "4", "--nnodes", "2", "--rdzv", "node1:29400")
 
 
-def test_a_dry_run_shows_the_launcher_of_several_processes_and_makes_nothing(rbp):
-    printed = rbp.json("train", "digits", "--nproc", "2", "--dry-run")
+def test_a_dry_run_shows_the_launcher_of_several_processes_and_makes_nothing(rbp_here):
+    printed = rbp_here.json("train", "digits", "--nproc", "2", "--dry-run")
     assert printed.keys() == {"preset", "command"}
     words = printed["command"]
     assert words[words.index("-m") + 1] == "torch.distributed.run"
     assert words[words.index("--nproc-per-node") + 1] == "2"
-    assert not rbp.runs.exists()
+    assert not rbp_here.runs.exists()
 
 
-def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(rbp):
-    done = rbp("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")
+def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(rbp_here):
+    done = rbp_here("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, capture_output=True).stderr == ""
-    assert f"--id night --resume-or-start --runs-dir {rbp.runs}" in done.stdout
+    assert f"--id night --resume-or-start --runs-dir {rbp_here.runs}" in done.stdout
     assert "srun rbp train digits seed=3 " in done.stdout
     assert "torch.distributed.run --nnodes 2 --nproc-per-node 4" in done.stderr
-    assert rbp.json("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")["job_file"] == done.stdout
-    assert rbp("train", "digits", "--slurm", "--id", "night").stdout.startswith("#!/bin/bash\n#SBATCH")
-    assert '--nnodes 2 --rdzv "$head:29400"' in rbp("train", "digits", "--slurm", "--nnodes", "2").stdout
-    assert not rbp.runs.exists()
+    assert rbp_here.json("train", "digits", "seed=3", *NODES, "--id", "night", "--dry-run")["job_file"] == done.stdout
+    assert rbp_here("train", "digits", "--slurm", "--id", "night").stdout.startswith("#!/bin/bash\n#SBATCH")
+    assert '--nnodes 2 --rdzv "$head:29400"' in rbp_here("train", "digits", "--slurm", "--nnodes", "2").stdout
+    assert not rbp_here.runs.exists()
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(
         (("--nproc", "0"), "--nproc"),
     ],
 )
-def test_options_that_do_not_go_together_are_usage_errors(rbp, words, told):
-    assert told in rbp("train", "digits", *words, code=2).stderr
-    assert not rbp.runs.exists()
+def test_options_that_do_not_go_together_are_usage_errors(rbp_here, words, told):
+    assert told in rbp_here("train", "digits", *words, code=2).stderr
+    assert not rbp_here.runs.exists()
 
 
 def test_a_run_of_two_processes_is_started_looked_at_and_stopped_and_another_number_is_refused(rbp):

@@ -133,6 +133,6 @@ def test_a_job_that_is_started_again_goes_on_with_its_run_through_the_queue(rbp,
         (("--gpus", "some"), "expected auto, none, or cards"),
     ],
 )
-def test_what_cannot_be_shared_out_is_refused_and_nothing_is_made(rbp, words, message):
-    assert message in " ".join(rbp("train", *QUICK, *words, code=2).stderr.replace("│", " ").split())
-    assert not rbp.runs.exists()
+def test_what_cannot_be_shared_out_is_refused_and_nothing_is_made(rbp_here, words, message):
+    assert message in " ".join(rbp_here("train", *QUICK, *words, code=2).stderr.replace("│", " ").split())
+    assert not rbp_here.runs.exists()

@@ -82,11 +82,11 @@ def test_detached_with_json_it_prints_the_summary(rbp):
     assert printed["preset"] == "digits"
 
 
-def test_a_dry_run_creates_nothing_and_prints_preset_and_command(rbp):
-    printed = rbp.json("train", "digits", "T=3", "--dry-run")
+def test_a_dry_run_creates_nothing_and_prints_preset_and_command(rbp_here):
+    printed = rbp_here.json("train", "digits", "T=3", "--dry-run")
     assert printed["preset"]["method"]["timesteps"] == 3
     assert "rbp_engine.train.worker" in printed["command"]
-    assert not rbp.runs.exists()
+    assert not rbp_here.runs.exists()
 
 
 def test_resume_or_start_starts_a_run_goes_on_with_it_and_leaves_a_complete_one_alone(rbp):
@@ -118,50 +118,50 @@ def test_an_id_that_is_taken_is_refused(finished):
     assert "exists already" in rbp("train", *QUICK, "--id", "mine", code=2).stderr
 
 
-def test_an_id_that_leaves_the_runs_directory_is_refused_and_nothing_is_created(rbp):
+def test_an_id_that_leaves_the_runs_directory_is_refused_and_nothing_is_created(rbp_here):
     for bad in ("../mine", "/tmp/mine", "..", ".hidden", ""):
-        rbp("train", *QUICK, "--id", bad, code=2)
-    assert not list(rbp.folder.rglob("run.json"))
+        rbp_here("train", *QUICK, "--id", bad, code=2)
+    assert not list(rbp_here.folder.rglob("run.json"))
 
 
-def test_a_missing_data_set_is_exit_code_3_and_nothing_is_created(rbp):
-    done = rbp("train", "cifar10-resnet18", code=3)
+def test_a_missing_data_set_is_exit_code_3_and_nothing_is_created(rbp_here):
+    done = rbp_here("train", "cifar10-resnet18", code=3)
     assert "cifar-10-batches-py" in done.stderr
-    assert not rbp.runs.exists()
+    assert not rbp_here.runs.exists()
 
 
 @pytest.mark.parametrize("option", ["--dry-run", "--slurm"])
-def test_what_is_only_printed_says_that_the_data_set_is_missing_and_is_exit_code_0(rbp, option):
-    done = rbp("train", "cifar10-resnet18", option)
+def test_what_is_only_printed_says_that_the_data_set_is_missing_and_is_exit_code_0(rbp_here, option):
+    done = rbp_here("train", "cifar10-resnet18", option)
     assert "cifar-10-batches-py" in done.stderr and "rbp data fetch cifar10" in done.stderr
     assert "cifar-10" not in done.stdout
-    assert "not here" not in rbp("train", "digits", option).stderr
+    assert "not here" not in rbp_here("train", "digits", option).stderr
 
 
-def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is_created(rbp, write):
+def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is_created(rbp_here, write):
     write(
         "bad.toml",
         '[optim]\nlrr = 0.1\n[method]\ntimesteps = "4"\nname = "bp"\n[train]\nepochs = true\n[data]\nname = "mnist9"\n'
         '[neuron]\ndecay = nan\n[model]\nname = "resnet99"\n',
     )
-    message = rbp("train", "bad.toml", code=2).stderr
+    message = rbp_here("train", "bad.toml", code=2).stderr
     for part in ("optim.lrr", "line 2", "'lr'", "method.timesteps", 'the string "4"', "method.name", "train.epochs"):
         assert part in message
     for part in ("data.name", "neuron.decay", "model.name"):
         assert part in message
-    assert not rbp.runs.exists()
+    assert not rbp_here.runs.exists()
 
 
 @pytest.mark.parametrize(
     ("words", "meant"),
     [(("--epochs", "3"), "epochs=3"), (("--batch-size=32",), "data.batch_size=32"), (("--lr", "--json"), "lr=VALUE")],
 )
-def test_a_setting_that_is_given_as_an_option_is_told_as_the_word_that_it_is(rbp, words, meant):
-    assert meant in " ".join(rbp("train", "digits", *words, code=2).stderr.split())
-    assert not rbp.runs.exists()
+def test_a_setting_that_is_given_as_an_option_is_told_as_the_word_that_it_is(rbp_here, words, meant):
+    assert meant in " ".join(rbp_here("train", "digits", *words, code=2).stderr.split())
+    assert not rbp_here.runs.exists()
 
 
-def test_a_preset_that_cannot_be_read_is_one_message(rbp, write):
+def test_a_preset_that_cannot_be_read_is_one_message(rbp_here, write):
     write("broken.toml", "[optim\nlr = 1")
     write("loop.toml", 'extends = "loop.toml"\n')
     for name, word in (
@@ -170,14 +170,14 @@ def test_a_preset_that_cannot_be_read_is_one_message(rbp, write):
         ("nowhere", "nowhere"),
         (".", "folder"),
     ):
-        message = rbp("train", name, code=2).stderr
+        message = rbp_here("train", name, code=2).stderr
         assert word in message or name == "."
         assert len(message.splitlines()) < 15
 
 
-def test_a_runs_directory_that_cannot_be_written_is_one_message(rbp, write):
+def test_a_runs_directory_that_cannot_be_written_is_one_message(rbp_here, write):
     write("file", "")
-    done = rbp("train", *QUICK, "--runs-dir", "file", code=2)
+    done = rbp_here("train", *QUICK, "--runs-dir", "file", code=2)
     assert "cannot write" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
