@@ -71,8 +71,7 @@ def _run_attempt(
     if found:
         warnings += _check_world_size(found, ranks)
         recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler), at)
-        if first and at.position == 0 and journal.summary.best.get("epoch") == at.epoch:
-            checkpoint.keep_as_best(found)  # a kill may have come between the checkpoint and its copy
+        warnings += _heal_best(run, journal) if first else []
     else:
         recorder.reset()
     _tell_start(run, preset, journal, process, device, found, steps_per_epoch=len(feed.train))
@@ -120,6 +119,13 @@ def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]
     checkpoint.remove_leftovers(run.checkpoints)
     found, skipped = checkpoint.find_newest(run.checkpoints)
     return found, [f"passed over a checkpoint: {sentence}" for sentence in skipped]
+
+
+def _heal_best(run: RunDirectory, journal: Journal) -> list[str]:
+    """A warning where `best/` was not what it should be: a kill, or a power loss, may have come while it was made."""
+    epoch = journal.summary.best.get("epoch")
+    sentence = "" if epoch is None else checkpoint.heal_best(run.checkpoints, int(epoch))
+    return [sentence] if sentence else []
 
 
 def _check_world_size(found: Checkpoint, ranks: Ranks) -> list[str]:

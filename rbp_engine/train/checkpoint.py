@@ -28,7 +28,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from rbp_engine.run.json_fields import LARGEST
-from rbp_engine.run.layout import CHECKPOINT, read_json, write_json
+from rbp_engine.run.layout import CHECKPOINT, read_json, sync, write_json
 
 SCHEMA = 1
 KEPT = 2
@@ -70,9 +70,11 @@ def save(
     generators: Sequence[dict[str, Any]] = (),
     scaler: torch.amp.GradScaler | None = None,
     keep: int = KEPT,
+    best_epoch: int | None = None,
 ) -> Checkpoint:
     """Write a checkpoint below `folder` and prune old ones, never below the newest two.
 
+    Nor is the one of the end of `best_epoch` pruned while `best/` is not a whole copy of it.
     `generators` has what `generator_state` gave on each rank, this process alone if empty; `extra` is anything of
     numbers, strings, lists and tensors. Raises OSError on a full disk; what was there stays, and nothing half-made is
     left.
@@ -93,37 +95,60 @@ def save(
         files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
         manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "t": time.time()}
         write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
-        _sync(temporary)
+        sync(temporary)
         if target.exists():
             shutil.rmtree(replaced, ignore_errors=True)
             target.rename(replaced)
         temporary.rename(target)
-        _sync(folder)
+        sync(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
-    _prune(folder, keep, newest=target.name)
+    _prune(folder, keep, best_epoch, newest=target.name)
     return Checkpoint(target, progress, len(generators), experiment)
 
 
 def keep_as_best(checkpoint: Checkpoint) -> None:
-    """Make `best/` a hard-linked copy of the checkpoint."""
+    """Make `best/` a hard-linked copy of the checkpoint, which is on the disk before the one before it goes."""
     folder = checkpoint.path.parent
     fresh, old, best = folder / "best.tmp", folder / "best.old", folder / "best"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(checkpoint.path, fresh, copy_function=_link)
+    sync(fresh)
     # A folder cannot replace another in one step; in between, `find_best` takes the old one.
     if best.exists():
         shutil.rmtree(old, ignore_errors=True)
         best.rename(old)
     fresh.rename(best)
+    sync(folder)
     shutil.rmtree(old, ignore_errors=True)
-    _sync(folder)
+
+
+def heal_best(folder: Path, epoch: int) -> str:
+    """See to it that `best/` is whole and of the end of `epoch`; a sentence where it was not, "" where all is well."""
+    steps = sorted((path for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)), reverse=True)
+    for path in (folder / "best", folder / "best.old", *steps):
+        try:
+            checkpoint = verify(path)
+        except CheckpointError:
+            continue
+        if _is_end_of(checkpoint, epoch):
+            if path.name == "best":
+                return ""
+            keep_as_best(checkpoint)
+            return f"best/ was not a whole checkpoint of epoch {epoch}, the best so far: made again from {path.name}"
+    found = find_best(folder)
+    left = f"best/ is of epoch {found.progress.epoch}" if found else "best/ is missing or damaged"
+    return f"the weights of epoch {epoch}, the best so far, are lost: {left}"
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed save has left half-made."""
+    """Remove what a killed save has left half-made, and put back what it was about to replace."""
+    for path in folder.glob("step-*.old.tmp"):
+        target = path.with_name(path.name.removesuffix(".old.tmp"))
+        if not target.exists():
+            path.rename(target)
     for path in folder.glob("*.tmp"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -256,6 +281,7 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # a file system without hard links
         shutil.copy2(source, target)
+        sync(Path(target))
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -277,20 +303,26 @@ def _write(path: Path, content: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Force the entries of a folder onto the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _prune(folder: Path, keep: int, newest: str) -> None:
+def _prune(folder: Path, keep: int, best_epoch: int | None, newest: str) -> None:
     # Later steps than the newest are those of damaged checkpoints that a resume has passed over.
     names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.name <= newest)
     for name in names[: -max(keep, KEPT)]:
+        if best_epoch is not None and _is_only_best(folder / name, best_epoch):
+            continue
         leftover = folder / f"{name}.pruned.tmp"  # half of it must not be taken for a checkpoint
         with contextlib.suppress(OSError):
             (folder / name).rename(leftover)
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_only_best(path: Path, epoch: int) -> bool:
+    """Whether a checkpoint is of the end of the best epoch, and `best/` is no whole copy of it."""
+    manifest = read_json(path / "manifest.json")
+    if (manifest.get("epoch"), manifest.get("position")) != (epoch, 0):
+        return False
+    best = find_best(path.parent)
+    return best is None or not _is_end_of(best, epoch)
+
+
+def _is_end_of(checkpoint: Checkpoint, epoch: int) -> bool:
+    return (checkpoint.progress.epoch, checkpoint.progress.position) == (epoch, 0)

@@ -114,6 +114,7 @@ class Checkpointer:
             experiment=self.experiment,
             generators=generators,
             scaler=self.scaler,
+            best_epoch=recorded["best"].get("epoch"),
         )
         if best:
             checkpoint.keep_as_best(saved)

@@ -154,6 +154,87 @@ def test_there_is_a_best_throughout_its_replacement(tmp_path: Path) -> None:
     assert found is not None and found.progress.step == 10
 
 
+@pytest.fixture
+def disk_order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is forced to the disk, renamed and removed, in order and by name, as it happens."""
+    done: list[str] = []
+    fsync, rename, rmdir = os.fsync, os.rename, os.rmdir
+
+    def note_fsync(file: int) -> None:
+        fsync(file)
+        done.append(f"sync {Path(f'/proc/self/fd/{file}').readlink().name}")
+
+    def note_rename(source: Any, target: Any, **where: Any) -> None:
+        rename(source, target, **where)
+        done.append(f"{Path(source).name} -> {Path(target).name}")
+
+    def note_rmdir(path: Any, **where: Any) -> None:
+        rmdir(path, **where)
+        done.append(f"remove {Path(path).name}")
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    monkeypatch.setattr(os, "rmdir", note_rmdir)
+    return done
+
+
+def test_a_new_best_is_on_the_disk_before_it_takes_its_place_and_has_taken_it_there_before_the_old_one_goes(
+    tmp_path: Path, disk_order: list[str]
+) -> None:
+    first, second = save(tmp_path, 10, 20)
+    checkpoint.keep_as_best(first)
+    disk_order.clear()
+    checkpoint.keep_as_best(second)
+    assert disk_order == [
+        "sync best.tmp", "best -> best.old", "best.tmp -> best", f"sync {tmp_path.name}", "remove best.old"
+    ]  # fmt: skip
+
+
+def test_a_best_that_is_missing_damaged_or_of_another_epoch_is_made_again_and_that_is_said(tmp_path: Path) -> None:
+    """Epoch 1 is the best so far, and its checkpoint of step 10 is still there."""
+    first, second = save(tmp_path, 10, 20)
+    harms: list[Callable[[], object]] = [
+        lambda: None,  # a kill came between the checkpoint and its copy
+        lambda: (tmp_path / "best" / "model.safetensors").unlink(),
+        lambda: checkpoint.keep_as_best(second),
+        lambda: (tmp_path / "best").rename(tmp_path / "best.old"),
+    ]
+    for harm, source in zip(harms, ["step-00000010"] * 3 + ["best.old"], strict=True):
+        harm()
+        assert checkpoint.heal_best(tmp_path, 1).endswith(f"made again from {source}")
+        best = checkpoint.find_best(tmp_path)
+        assert best is not None and best.path.name == "best" and best.progress.step == 10
+        checkpoint.verify(first.path)
+        assert checkpoint.heal_best(tmp_path, 1) == ""
+
+
+def test_a_best_that_is_lost_is_said_to_be_lost_and_what_is_there_stays(tmp_path: Path) -> None:
+    *_, second = save(tmp_path, 10, 20)
+    assert checkpoint.heal_best(tmp_path, 7) == (
+        "the weights of epoch 7, the best so far, are lost: best/ is missing or damaged"
+    )
+    checkpoint.keep_as_best(second)
+    assert checkpoint.heal_best(tmp_path, 7).endswith("are lost: best/ is of epoch 2")
+    assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
+
+
+def test_the_best_is_not_pruned_while_there_is_no_whole_copy_of_it(tmp_path: Path) -> None:
+    model = network()
+
+    def save_best(step: int) -> None:
+        checkpoint.save(tmp_path, model, sgd(model), Progress(step, step // 10), {}, experiment="e", best_epoch=1)
+
+    for step in (10, 20, 30):
+        save_best(step)
+    assert names(tmp_path) == ["step-00000010", "step-00000020", "step-00000030"]
+    checkpoint.keep_as_best(checkpoint.verify(tmp_path / "step-00000020"))
+    save_best(40)
+    assert names(tmp_path) == ["best", "step-00000010", "step-00000030", "step-00000040"]
+    checkpoint.heal_best(tmp_path, 1)
+    save_best(50)
+    assert names(tmp_path) == ["best", "step-00000040", "step-00000050"]
+
+
 def test_without_any_there_is_neither_a_newest_nor_a_best(tmp_path: Path) -> None:
     assert checkpoint.find_newest(tmp_path / "nowhere") == (None, [])
     assert checkpoint.find_newest(tmp_path) == (None, [])
@@ -245,6 +326,14 @@ def test_a_second_checkpoint_of_the_same_step_takes_the_place_of_the_first(tmp_p
     assert names(tmp_path) == ["step-00000010"]
     found, _ = checkpoint.find_newest(tmp_path)
     assert found is not None and found.progress == Progress(10, 1, 0)
+
+
+def test_a_checkpoint_that_was_about_to_be_replaced_when_a_kill_came_is_put_back(tmp_path: Path) -> None:
+    [saved] = save(tmp_path, 10)
+    saved.path.rename(tmp_path / "step-00000010.old.tmp")
+    checkpoint.remove_leftovers(tmp_path)
+    found, _ = checkpoint.find_newest(tmp_path)
+    assert found == saved and names(tmp_path) == ["step-00000010"]
 
 
 def test_weights_of_another_network_are_an_error_that_names_the_checkpoint(tmp_path: Path) -> None:
