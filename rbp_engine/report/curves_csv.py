@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 
 from rbp_engine.report.series import MeanCurve
@@ -11,7 +12,7 @@ def curves_csv(curves: Iterable[tuple[str, MeanCurve]], x: str, y: str) -> str:
     """The curves with their titles; `x` and `y` name the columns of places and means.
 
     `runs` is how many are in the mean, `std` their sample standard deviation, empty for one alone. Units are those of
-    the curves: fractions, seconds, bytes.
+    the curves: fractions, seconds, bytes. A gap has no line.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -19,5 +20,6 @@ def curves_csv(curves: Iterable[tuple[str, MeanCurve]], x: str, y: str) -> str:
     for title, curve in curves:
         stds = [""] * len(curve.x) if curve.std is None else curve.std.tolist()
         for place, mean, std in zip(curve.x.tolist(), curve.mean.tolist(), stds, strict=True):
-            writer.writerow([title, curve.count, place, mean, std])
+            if not math.isnan(mean):
+                writer.writerow([title, curve.count, place, mean, std])
     return out.getvalue()

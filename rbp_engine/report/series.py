@@ -1,5 +1,6 @@
 """Curves and costs out of the events of runs, put together over the seeds of an experiment."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from rbp_engine.report.collect import Recorded
 from rbp_engine.report.spread import Spread, spread
-from rbp_engine.run.events import Metrics, System, Validation, read_events
+from rbp_engine.run.events import Metrics, RunStart, System, Validation, read_events
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +21,7 @@ MEAN_POINTS = 5000
 
 @dataclass(frozen=True)
 class Course:
-    """One run by completed epochs: validation top-1 (fraction) and training loss."""
+    """One run by completed epochs: validation top-1 (fraction) and training loss; NaN for what a power loss took."""
 
     top1: dict[int, float]
     loss: dict[int, float]
@@ -49,14 +50,30 @@ def course(entry: Recorded) -> Course:
     split = "held-out" if entry.held_out else "test"
     top1: dict[int, float] = {}
     losses: defaultdict[int, list[float]] = defaultdict(list)
+    lost: list[RunStart] = []
     for event in read_events(entry.run.events()):
         body = event.body
-        if isinstance(body, Validation) and body.split == split and body.weights == "last":
+        if isinstance(body, RunStart) and body.gap_from is not None:
+            lost.append(body)
+        elif isinstance(body, Validation) and body.split == split and body.weights == "last":
             if body.top1 is not None:
                 top1[body.epoch] = body.top1
         elif isinstance(body, Metrics) and body.loss is not None:
             losses[body.epoch + 1].append(body.loss)  # metrics count the epochs that were complete before them
-    return Course(top1, {epoch: statistics.fmean(found) for epoch, found in losses.items()})
+    return Course(
+        _with_gaps(top1, lost), _with_gaps({epoch: statistics.fmean(found) for epoch, found in losses.items()}, lost)
+    )
+
+
+def _with_gaps(values: dict[int, float], lost: Sequence[RunStart]) -> dict[int, float]:
+    """The values by epoch, NaN for an epoch that lies in a gap and has none."""
+    missing = {
+        epoch
+        for start in lost
+        if start.gap_from is not None and start.steps_per_epoch
+        for epoch in range(1 + start.gap_from // start.steps_per_epoch, 1 + (start.epoch or 0))
+    }
+    return dict(sorted((dict.fromkeys(missing, math.nan) | values).items()))
 
 
 def cost(entry: Recorded) -> Cost:
@@ -76,22 +93,30 @@ def cost(entry: Recorded) -> Cost:
 
 
 def over_seeds(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
-    """The spread at each epoch that every seed has, in order: a mean over fewer seeds would jump where one ends."""
+    """The spread at each epoch that every seed has, in order: a mean over fewer seeds would jump where one ends.
+
+    Where one of them has NaN, the mean is NaN.
+    """
     common = set.intersection(*(set(curve) for curve in curves)) if curves else set()
-    return {epoch: spread([curve[epoch] for curve in curves]) for epoch in sorted(common)}
+    values = {epoch: [curve[epoch] for curve in curves] for epoch in sorted(common)}
+    return {
+        epoch: Spread(math.nan, None, len(found)) if any(map(math.isnan, found)) else spread(found)
+        for epoch, found in values.items()
+    }
 
 
 def mean_curve(curves: Iterable[tuple[Floats, Floats]]) -> MeanCurve | None:
     """The mean of curves, each given as x and y, over the x that all of them reach; None where there is no such x.
 
     Where they have their points at the same x, as evaluations have by epochs, those are taken; else, as by seconds, a
-    curve goes in a straight line from point to point. What is not finite is left out, and of points with one x all but
-    the first.
+    curve goes in a straight line from point to point. Values that are not finite are gaps: the mean is NaN where one of
+    the curves has one. Of points with one x all but the first are left out.
     """
-    known = [one for x, y in curves if len((one := _ascending(x, y))[0])]
+    known = [one for x, y in curves if np.isfinite((one := _ascending(x, y))[1]).any()]
     if not known:
         return None
-    start, end = max(x[0] for x, _ in known), min(x[-1] for x, _ in known)
+    spans = [x[np.isfinite(y)] for x, y in known]
+    start, end = max(x[0] for x in spans), min(x[-1] for x in spans)
     if start > end:
         return None
     places = known[0][0]
@@ -100,15 +125,26 @@ def mean_curve(curves: Iterable[tuple[Floats, Floats]]) -> MeanCurve | None:
     places = places[(places >= start) & (places <= end)]
     if len(known) > 1 and len(places) > MEAN_POINTS:
         places = np.linspace(start, end, MEAN_POINTS)
-    values = np.stack([np.interp(places, x, y) for x, y in known])
+    values = np.stack([_along(places, x, y) for x, y in known])
     std = values.std(axis=0, ddof=1) if len(known) > 1 else None
     return MeanCurve(places, values.mean(axis=0), std, len(known))
 
 
 def _ascending(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    finite = np.isfinite(x) & np.isfinite(y)
-    places, first = np.unique(x[finite], return_index=True)
-    return places, y[finite][first]
+    """The points in order, without those that have no x; of several with one x, the first that has a value."""
+    placed = np.flatnonzero(np.isfinite(x))
+    order = placed[np.lexsort((~np.isfinite(y[placed]), x[placed]))]
+    places, first = np.unique(x[order], return_index=True)
+    return places, y[order][first]
+
+
+def _along(places: Floats, x: Floats, y: Floats) -> Floats:
+    """The curve at these places, in straight lines from value to value; NaN where a gap lies between the two."""
+    known = np.isfinite(y)
+    values = np.interp(places, x[known], y[known])
+    behind = np.searchsorted(x[known], places)
+    in_gap = np.isin(behind, np.searchsorted(x[known], x[~known])) & ~np.isin(places, x[known])
+    return np.where(in_gap, np.nan, values)
 
 
 def by_timesteps(values: Iterable[tuple[int, float | None]]) -> dict[int, Spread]:

@@ -81,6 +81,15 @@ class CurveBuilder:
             self._pause = event.t
         else:
             self._pause += max(0.0, event.t - self._last_t)
+        if body.gap_from is not None:
+            self._leave_gap(event, body)
+
+    def _leave_gap(self, event: Event, start: RunStart) -> None:
+        """A row without values breaks a line where events were lost; evaluations may all be there."""
+        for names, table in self._tables.items():
+            evaluated = names == VALIDATION
+            if not evaluated or (start.epoch is not None and table.newest_epoch < start.epoch):
+                self._row(names, event, [None] * len(names), start.epoch if evaluated else None)
 
     def _row(self, names: tuple[str, ...], event: Event, values: Sequence[Any], epoch: Any = None) -> None:
         if epoch is None and self._steps_per_epoch:
@@ -114,6 +123,12 @@ class _Table:
             found = zip(self.names, values, strict=True)
             self._curves = {name: Curve(step, epoch, seconds, one) for name, one in found if not np.isnan(one).all()}
         return self._curves
+
+    @property
+    def newest_epoch(self) -> float:
+        """The last epoch that has a row; there must be one."""
+        self._take()
+        return float(self._columns[2, self._count - 1]) if self._count else 0.0
 
     def drop(self, event: Event, start: RunStart) -> None:
         """Leave out what the attempt that begins with this event does again."""

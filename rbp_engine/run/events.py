@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from rbp_engine.run.json_fields import LARGEST, LATEST_T, fields_of
-from rbp_engine.run.layout import json_text, open_regular
+from rbp_engine.run.layout import json_text, open_regular, sync
 
 VERSION = 1
 READ_AT_ONCE = 2**17
@@ -42,6 +42,7 @@ class RunStart:
     epochs: int | None = None
     epoch: int | None = None
     logs: str | None = None
+    gap_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,7 @@ class EventWriter:
         self._lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._seq = _mend(self._file)
+        sync(path.parent)
 
     def write(self, body: Body, step: int, now: float | None = None) -> Event:
         with self._lock:
@@ -250,6 +252,10 @@ class EventWriter:
                 raise
             self._seq += 1
             return event
+
+    def sync(self) -> None:
+        """Force everything that was written onto the disk."""
+        os.fsync(self._file)
 
     def close(self) -> None:
         os.close(self._file)

@@ -19,6 +19,7 @@ from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.distributed import Ranks, join
 from rbp_engine.train.journal import Journal
 from rbp_engine.train.kernel import choose_kernel
+from rbp_engine.train.lost_events import find_gap
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import learning_rate
 from rbp_engine.train.process import Process
@@ -74,11 +75,17 @@ def _run_attempt(
         warnings += _heal_best(run, journal) if first else []
     else:
         recorder.reset()
-    _tell_start(run, preset, journal, process, device, found, steps_per_epoch=len(feed.train))
+    steps = len(feed.train) * preset.train.epochs
+    gap_from = find_gap(run, at, min(preset.train.log_every, steps)) if first else None
+    if gap_from is not None:
+        warnings.append(
+            f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
+        )
+    _tell_start(run, preset, journal, process, device, found, gap_from, steps_per_epoch=len(feed.train))
     for warning in warnings if first else ():
         journal.write(WarningRaised(warning))
         journal.say(warning)
-    journal.update(status="running", reason="", steps=len(feed.train) * preset.train.epochs)
+    journal.update(status="running", reason="", steps=steps)
     journal.progress()
 
     status = train(
@@ -147,6 +154,7 @@ def _tell_start(
     process: Process,
     device: torch.device,
     found: Checkpoint | None,
+    gap_from: int | None,
     *,
     steps_per_epoch: int,
 ) -> None:
@@ -161,6 +169,7 @@ def _tell_start(
             epochs=preset.train.epochs,
             epoch=found.progress.epoch if found else 0,
             logs=str(process.logs.relative_to(run.path)),
+            gap_from=gap_from,
         )
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

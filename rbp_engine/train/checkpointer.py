@@ -64,6 +64,8 @@ class Checkpointer:
     def save(self, at: Progress, *, best: bool = False) -> None:
         """Write down all metrics, then the checkpoint, then the event that names it; not twice at the same place.
 
+        Each is on the disk before the next is begun: a power loss leaves no checkpoint without the metrics before it.
+
         Raises NonFiniteLoss rather than save weights that cannot be trained on.
         """
         self.recorder.drain()
@@ -74,6 +76,7 @@ class Checkpointer:
     def _save_at(self, at: Progress, *, best: bool = False) -> None:
         if at != self._saved:
             self._check_weights(at)
+            self.recorder.journal.sync()  # on every rank, before the first writes that all is there up to this step
             generators = self.ranks.collect(checkpoint.generator_state())
             recorded = self.recorder.state()
             if self.ranks.rank == 0:

@@ -53,6 +53,10 @@ class Journal:
         self._events.write(body, self.summary.step if step is None else step)
         self._started = self._started or isinstance(body, RunStart)
 
+    def sync(self) -> None:
+        """Force the events so far onto the disk."""
+        self._events.sync()
+
     def say(self, text: str) -> None:
         """A line for the log of this process."""
         with contextlib.suppress(OSError):  # a full disk is met, and told, by what matters

@@ -69,6 +69,21 @@ def test_epochs_that_a_resume_has_done_again_count_once(finish_run: FinishRun, r
     assert means(loss.lines[0].points)[2] == 9.0
 
 
+def test_a_curve_has_a_gap_where_a_power_loss_took_events(finish_run: FinishRun, runs: Path) -> None:
+    """Of epochs 3 and 4 nothing is left; the seed beside it has them all."""
+    run = finish_run("digits", "seed=1", curve=(0.5, 0.6))
+    events = EventWriter(run.events(), attempt=2)
+    events.write(RunStart(resumed_from="step-00000080", steps_per_epoch=20, epoch=4, gap_from=40), 80)
+    events.write(Metrics(4, 0.1, 0.1, 0.1), 100)
+    events.write(Validation(5, 1.0, 0.9, 1.0, 360), 100)
+    events.close()
+    finish_run("digits", "seed=2", curve=(0.5, 0.6, 0.7, 0.8, 0.9))
+    for panel in panels.curves(entries_of(runs))[0]:
+        points = panel.lines[0].points
+        assert list(points) == [1, 2, 3, 4, 5]
+        assert [epoch for epoch, point in points.items() if point.mean != point.mean] == [3, 4]
+
+
 def test_accuracy_has_a_panel_for_each_network_and_a_line_for_each_method(finish_run: FinishRun, runs: Path) -> None:
     for method in ("rate_m", "bptt"):
         for timesteps in (4, 2):

@@ -52,10 +52,18 @@ def test_many_points_at_unequal_places_give_a_bounded_number() -> None:
     assert np.allclose(found.mean, 2 * found.x)
 
 
-def test_what_is_not_finite_is_left_out_and_of_equal_epochs_the_first_counts() -> None:
-    x, y = np.array([1.0, 2.0, np.nan, 3.0, 3.0]), np.array([0.1, np.nan, 0.2, 0.3, 0.9])
+def test_a_value_that_is_not_finite_is_a_gap_and_of_equal_epochs_the_first_that_has_a_value_counts() -> None:
+    x, y = np.array([1.0, 2.0, np.nan, 3.0, 3.0, 3.0]), np.array([0.1, np.nan, 0.2, np.nan, 0.3, 0.9])
     found = mean_curve([(x, y)])
-    assert found is not None and found.x.tolist() == [1.0, 3.0] and found.mean.tolist() == [0.1, 0.3]
+    assert found is not None and found.x.tolist() == [1.0, 2.0, 3.0]
+    assert np.array_equal(found.mean, [0.1, np.nan, 0.3], equal_nan=True)
+    assert "nan" not in curves_csv([("a", found)], "epoch", "loss")
+
+
+def test_where_one_curve_has_a_gap_there_is_no_mean_and_on_both_sides_of_it_there_is() -> None:
+    found = mean_curve([line(0.1, 0.2, None, 0.4, 0.5), (np.array([1.0, 2.5, 3.5, 4.5, 5.0]), np.zeros(5))])
+    assert found is not None and found.x.tolist() == [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
+    assert np.isnan(found.mean).tolist() == [False, False, True, True, True, False, False, False]
 
 
 def test_curves_without_a_common_place_have_no_mean() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.curves import CurveBuilder
+from rbp_engine.run.curves import Curve, CurveBuilder
 from rbp_engine.run.events import Event, Metrics, RunStart, System, Validation, supersede
 
 
@@ -90,3 +90,39 @@ def test_time_between_attempts_is_left_out_of_the_time_axis() -> None:
         ]
     )
     assert builder.curves()["train/loss"].seconds.tolist() == [10.0, 20.0]
+
+
+def test_a_line_has_a_gap_where_events_were_lost_and_only_there() -> None:
+    """Those of steps 3 and 4, and the evaluation after epoch 2; the one after epoch 1 came before."""
+
+    def validation(epoch: int) -> Validation:
+        return Validation(epoch=epoch, loss=1.0, top1=epoch / 10, top5=None, samples=1)
+
+    def told(*rows: tuple[int, int, Metrics | Validation | RunStart | System]) -> dict[str, Curve]:
+        builder = CurveBuilder()
+        builder.add(Event(seq, 100.0 + seq, attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(rows))
+        return builder.curves()
+
+    first = [
+        (1, 0, RunStart(epoch=0, steps_per_epoch=2)),
+        (1, 1, metrics(1)),
+        (1, 1, System(rss=1)),
+        (1, 2, metrics(2)),
+    ]
+    first.append((1, 2, validation(1)))
+    lost = told(
+        *first,
+        (2, 4, RunStart(epoch=2, steps_per_epoch=2, gap_from=2)),
+        (2, 5, metrics(5)),
+        (2, 5, System(rss=1)),
+        (2, 6, metrics(6)),
+        (2, 6, validation(3)),
+    )
+    assert lost["train/loss"].step.tolist() == [1, 2, 4, 5, 6]
+    assert np.isnan(lost["train/loss"].value).tolist() == [False, False, True, False, False]
+    assert np.isnan(lost["memory"].value).tolist() == [False, True, False]
+    assert lost["validation/top1"].epoch.tolist() == [1, 2, 3]
+    assert np.isnan(lost["validation/top1"].value).tolist() == [False, True, False]
+
+    in_mid_epoch = told(*first, (2, 3, RunStart(epoch=1, steps_per_epoch=2, gap_from=2)), (2, 4, validation(2)))
+    assert in_mid_epoch["validation/top1"].value.tolist() == [0.1, 0.2], "no evaluation is missing"

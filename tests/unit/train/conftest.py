@@ -5,6 +5,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,3 +72,27 @@ class TwoRanks:
 @pytest.fixture
 def two_ranks() -> TwoRanks:
     return TwoRanks()
+
+
+@pytest.fixture
+def disk_order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is forced to the disk, renamed and removed, in order and by name, as it happens."""
+    done: list[str] = []
+    fsync, rename, rmdir = os.fsync, os.rename, os.rmdir
+
+    def note_fsync(file: int) -> None:
+        fsync(file)
+        done.append(f"sync {Path(f'/proc/self/fd/{file}').readlink().name}")
+
+    def note_rename(source: Any, target: Any, **where: Any) -> None:
+        rename(source, target, **where)
+        done.append(f"{Path(source).name} -> {Path(target).name}")
+
+    def note_rmdir(path: Any, **where: Any) -> None:
+        rmdir(path, **where)
+        done.append(f"remove {Path(path).name}")
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    monkeypatch.setattr(os, "rmdir", note_rmdir)
+    return done

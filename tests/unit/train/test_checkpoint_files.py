@@ -154,30 +154,6 @@ def test_there_is_a_best_throughout_its_replacement(tmp_path: Path) -> None:
     assert found is not None and found.progress.step == 10
 
 
-@pytest.fixture
-def disk_order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is forced to the disk, renamed and removed, in order and by name, as it happens."""
-    done: list[str] = []
-    fsync, rename, rmdir = os.fsync, os.rename, os.rmdir
-
-    def note_fsync(file: int) -> None:
-        fsync(file)
-        done.append(f"sync {Path(f'/proc/self/fd/{file}').readlink().name}")
-
-    def note_rename(source: Any, target: Any, **where: Any) -> None:
-        rename(source, target, **where)
-        done.append(f"{Path(source).name} -> {Path(target).name}")
-
-    def note_rmdir(path: Any, **where: Any) -> None:
-        rmdir(path, **where)
-        done.append(f"remove {Path(path).name}")
-
-    monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(os, "rename", note_rename)
-    monkeypatch.setattr(os, "rmdir", note_rmdir)
-    return done
-
-
 def test_a_new_best_is_on_the_disk_before_it_takes_its_place_and_has_taken_it_there_before_the_old_one_goes(
     tmp_path: Path, disk_order: list[str]
 ) -> None:

@@ -205,6 +205,15 @@ def test_steps_evaluations_and_checkpoints_come_in_order(run: RunDirectory) -> N
     ]
 
 
+def test_events_are_on_the_disk_before_the_checkpoint_that_promises_them(
+    run: RunDirectory, disk_order: list[str]
+) -> None:
+    assert Attempt(run, 1).go() == "completed"
+    saves = [f"step-{step:08}.tmp -> step-{step:08}" for step in (4, 8, 12)]
+    notable = [done for done in disk_order if done == "sync rank0.jsonl" or done in saves]
+    assert notable == [done for save in saves for done in ("sync rank0.jsonl", save)]
+
+
 @pytest.mark.parametrize(("log_every", "told_at"), [(5, [5, 10]), (50, [12])])
 def test_a_run_that_is_shorter_than_log_every_tells_of_all_its_steps(
     run: RunDirectory, log_every: int, told_at: list[int]
