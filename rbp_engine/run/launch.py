@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.run import identity, nodes, processes, records
+from rbp_engine.run import identity, making, nodes, processes, records
 from rbp_engine.run.environment import module_command, worker_defaults
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import (
@@ -21,6 +21,7 @@ from rbp_engine.run.layout import (
     new_run_id,
     read_json,
     refuse_links,
+    sync,
     write_atomic,
     write_json,
 )
@@ -51,42 +52,74 @@ def create(
 
     Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
     """
-    from rbp_engine.preset import resolved_toml
-
     if run_id is not None:
         check_run_id(run_id)
-    run = _claim(runs, run_id, loaded.name, loaded.preset.method.name)
-    preset = loaded.preset
+    for _ in range(100):  # two runs of the same second and name draw again
+        run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
+        if _make(loaded, run, command, resources or Resources()):
+            return run
+        if run_id is not None:
+            raise RunError(_taken(run))
+    raise RunError(f"no free id for a run in {runs}")
+
+
+def _taken(run: RunDirectory) -> str:
+    """What is in the way of a new run of that id."""
+    if making.is_half_made(run):
+        return f"{run.id} is being made by somebody else at this moment"
+    if not run.run_json.is_file():
+        return f"{run.path} is in the way, and is no run: use another --id, or move it"
+    return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
+
+
+def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], resources: Resources) -> bool:
+    """Make the folder of a run; False where its name is taken. Raises RunError."""
+    runs = run.path.parent
     try:
-        for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
-            folder.mkdir(parents=True)
-        for own in loaded.own_code.values():
-            run.code.mkdir(exist_ok=True)
-            (run.code / own.path.name).write_bytes(own.source)
-        write_atomic(run.preset_toml, resolved_toml(_with_own_copies(preset)))
-        write_summary(
-            run,
-            Summary(
-                id=run.id,
-                preset=loaded.name,
-                experiment=loaded.experiment,
-                method=preset.method.name,
-                timesteps=preset.method.timesteps,
-                seed=preset.run.seed,
-                epochs=preset.train.epochs,
-                name=preset.run.name,
-                tags=list(preset.run.tags),
-            ),
-        )
-        described = {"id": run.id, "preset": loaded.name, "source": str(loaded.path), "experiment": loaded.experiment}
-        takes = {"resources": (resources or Resources()).as_json(), "attempts": []}
-        write_json(run.run_json, described | {"created": time.time()} | identity.identity(command) | takes)
-    except BaseException as error:
-        shutil.rmtree(run.path, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
-        raise
-    return run
+        if run.path.exists() and not making.is_half_made(run):
+            return False
+        hidden = making.make_hidden(runs)
+    except OSError as error:
+        raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
+    try:
+        _write(loaded, RunDirectory(hidden), run.id, command, resources)
+        return making.give_name(hidden, run)
+    except OSError as error:
+        raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _write(
+    loaded: "LoadedPreset", run: RunDirectory, run_id: str, command: Sequence[str], resources: Resources
+) -> None:
+    """Write preset, identity and summary of the run `run_id` into a folder."""
+    from rbp_engine.preset import resolved_toml
+
+    preset = loaded.preset
+    for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+        folder.mkdir(parents=True)
+    for own in loaded.own_code.values():
+        run.code.mkdir(exist_ok=True)
+        (run.code / own.path.name).write_bytes(own.source)
+    write_atomic(run.preset_toml, resolved_toml(_with_own_copies(preset)))
+    write_summary(
+        run,
+        Summary(
+            id=run_id,
+            preset=loaded.name,
+            experiment=loaded.experiment,
+            method=preset.method.name,
+            timesteps=preset.method.timesteps,
+            seed=preset.run.seed,
+            epochs=preset.train.epochs,
+            name=preset.run.name,
+            tags=list(preset.run.tags),
+        ),
+    )
+    described = {"id": run_id, "preset": loaded.name, "source": str(loaded.path), "experiment": loaded.experiment}
+    takes = {"resources": resources.as_json(), "attempts": []}
+    write_json(run.run_json, described | {"created": time.time()} | identity.identity(command) | takes)
 
 
 def _with_own_copies(preset: "Preset") -> "Preset":
@@ -209,25 +242,6 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     write_summary(run, summary)
 
 
-def _claim(runs: Path, run_id: str | None, preset: str, method: str) -> RunDirectory:
-    """Make the folder; two runs of the same second and name draw again."""
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        for _ in range(100):
-            path = runs / (run_id or new_run_id(preset, method))
-            try:
-                path.mkdir()
-                return RunDirectory(path)
-            except FileExistsError:
-                if run_id is not None:
-                    raise RunError(
-                        f"the run {run_id} exists already in {runs}: rbp resume {run_id}, or --resume-or-start"
-                    ) from None
-    except OSError as error:
-        raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
-    raise RunError(f"no free id for a run in {runs}")
-
-
 def _claim_attempt(run: RunDirectory) -> int:
     """The number of the next attempt, claimed by exclusive file creation so that only one manager starts it."""
     claims = run.claimed_attempts()
@@ -251,13 +265,17 @@ def _claim_attempt(run: RunDirectory) -> int:
         raise RunError(f"cannot start {run.id}: {error}") from error
     with os.fdopen(claim, "w") as file:
         json.dump({"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    sync(run.control)  # a power loss must not take it from an attempt that has left anything
     return attempt
 
 
 def _claimant(claim: Path) -> str:
     """Who is starting an attempt at this moment; empty if whoever claimed it is gone."""
     claimant = read_json(claim)
-    if not claimant and time.time() - claim.stat().st_mtime < CLAIM_S:
+    # One of the future is from before the clock was set back, unless it is the clock of another host that is ahead.
+    if not claimant and abs(time.time() - claim.stat().st_mtime) < CLAIM_S:
         return "somebody else"
     alive = processes.is_alive(claimant.get("pid"), claimant.get("pid_started"))
     return f"process {claimant['pid']}" if alive else ""

@@ -239,19 +239,21 @@ def find_or_make(
 
     Raises RunError where it is another experiment or another seed.
     """
+    from rbp_engine.run import making
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.layout import RunDirectory, check_run_id
 
     check_run_id(run_id)
     run = RunDirectory(runs / run_id)
-    deadline = time.monotonic() + 10.0
-    while not run.run_json.is_file():
+    deadline = time.monotonic() + making.UNTOUCHED_S + 5.0
+    while making.is_half_made(run) or not run.run_json.is_file():
         try:
             return new()[0]
         except RunError:
-            if not run.path.is_dir() or time.monotonic() > deadline:
+            # Another node has just made it, or an earlier version may be making it.
+            if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.2)  # another node is making it
+            time.sleep(0.2)
     _check_same(run, loaded)
     return run
 

@@ -1,6 +1,8 @@
+import itertools
 import json
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -15,7 +17,7 @@ from rbp_engine.run import launch
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory, read_json
 from rbp_engine.run.status import judge
-from rbp_engine.run.store import find_run, list_runs
+from rbp_engine.run.store import find_run, list_runs, run_directories
 from rbp_engine.run.summary import read_summary
 
 MakeRun = Callable[..., RunDirectory]
@@ -79,6 +81,108 @@ def test_of_many_that_make_a_run_of_the_same_id_exactly_one_wins(loaded: LoadedP
     assert read_json(tmp_path / "runs" / "job-1" / "run.json")["command"] == str(told.index("job-1"))
 
 
+def create_and_die(loaded: LoadedPreset, runs: Path, syncs: int) -> bool:
+    """Make the run "job-1" in a process that is killed when it forces something to the disk; whether it was made."""
+    pid = os.fork()
+    if pid == 0:
+        left, fsync = [None] * syncs, os.fsync
+
+        def die_at_last(file: int) -> None:
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left.pop()
+            fsync(file)
+
+        os.fsync = die_at_last
+        try:
+            launch.create(loaded, runs, run_id="job-1")
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_whenever_a_kill_comes_the_run_is_there_whole_or_not_at_all_and_can_be_made(
+    loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.identity, "identity", lambda command: {})  # takes half a second
+    for syncs in itertools.count():
+        runs = tmp_path / str(syncs)
+        if create_and_die(loaded, runs, syncs):
+            break
+        assert all(
+            read_summary(run) and read_resolved(run.preset_toml) == loaded.preset for run in run_directories(runs)
+        )
+        if not (runs / "job-1").exists():
+            assert launch.create(loaded, runs, run_id="job-1").id == "job-1"
+        assert [entry.run.id for entry in list_runs(runs)] == ["job-1"]
+    assert syncs > 5, "nothing was killed"
+
+
+def leave_half_made(path: Path, *names: str) -> None:
+    """What an earlier version has left that was killed a minute ago."""
+    for name in names:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text("") if "." in name else (path / name).mkdir()
+    for part in (path, *path.iterdir()):
+        os.utime(part, (time.time() - 60, time.time() - 60))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        ("control", "checkpoints", "events", "ranks"),
+        ("control", "checkpoints", "events", "ranks", "ranks/0", "preset.toml", ".summary.json.4711-a1b2c3"),
+        ("run.json", "preset.toml", "summary.json", "control", "checkpoints", "events", "ranks"),
+    ],
+    ids=["empty", "folders", "half its files", "after a power loss"],
+)
+def test_what_an_earlier_version_has_left_half_made_makes_room(
+    loaded: LoadedPreset, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    path = tmp_path / "runs" / "job-1"
+    path.mkdir(parents=True)
+    leave_half_made(path, *names)
+    run = launch.create(loaded, tmp_path / "runs", run_id="job-1")
+    assert read_resolved(run.preset_toml) == loaded.preset
+    assert [entry.name for entry in (tmp_path / "runs").iterdir()] == ["job-1"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0])
+def test_what_somebody_may_be_making_at_this_moment_is_left_alone(
+    loaded: LoadedPreset, tmp_path: Path, seconds: float
+) -> None:
+    path = tmp_path / "runs" / "job-1"
+    (path / "control").mkdir(parents=True)
+    os.utime(path / "control", (time.time() - 60, time.time() - 60))
+    os.utime(path, (time.time() - seconds, time.time() - seconds))
+    with pytest.raises(RunError, match="is being made by somebody else"):
+        launch.create(loaded, tmp_path / "runs", run_id="job-1")
+    assert [entry.name for entry in path.iterdir()] == ["control"]
+    os.utime(path, (time.time() + 3600, time.time() + 3600))  # and then the clock was set back by an hour
+    assert launch.create(loaded, tmp_path / "runs", run_id="job-1").run_json.is_file()
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "events/rank0.jsonl", "checkpoints/step-00000010", "control/attempt-1"])
+def test_a_folder_that_holds_anything_else_is_never_taken_over(loaded: LoadedPreset, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "runs" / "job-1"
+    path.mkdir(parents=True)
+    leave_half_made(path, "control", "checkpoints", "events", "ranks", name)
+    before = sorted(path.rglob("*"))
+    with pytest.raises(RunError, match="is in the way, and is no run"):
+        launch.create(loaded, tmp_path / "runs", run_id="job-1")
+    assert sorted(path.rglob("*")) == before
+
+
+def test_what_a_kill_has_left_is_removed_after_an_hour(loaded: LoadedPreset, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for name, age_s in ((".new-old", 3700), (".new-young", 3500), (".removed-x", 9000)):
+        (runs / name / "control").mkdir(parents=True)
+        os.utime(runs / name, (time.time() - age_s, time.time() - age_s))
+    run = launch.create(loaded, runs)
+    assert sorted(path.name for path in runs.iterdir()) == sorted([".new-young", ".removed-x", run.id])
+
+
 @pytest.mark.parametrize("below", [".", "runs"])
 def test_a_file_in_the_place_of_the_runs_directory_is_an_error_that_names_it(
     loaded: LoadedPreset, tmp_path: Path, below: str
@@ -110,6 +214,14 @@ def test_a_claim_that_is_not_written_yet_is_respected(make_run: MakeRun) -> None
     with pytest.raises(RunError, match="is being started"):
         launch.start(run)
     assert [path.name for path in run.control.iterdir()] == ["attempt-1"]
+
+
+def test_an_empty_claim_that_lies_in_the_future_does_not_block(make_run: MakeRun) -> None:
+    """A power loss took what was in it, and the clock is behind since."""
+    run = make_run(attempt={}, status="starting")
+    (run.control / "attempt-1").touch()
+    os.utime(run.control / "attempt-1", (time.time() + 3600, time.time() + 3600))
+    assert launch._claim_attempt(run) == 2
 
 
 def test_a_live_run_is_not_started_again(make_run: MakeRun) -> None:
