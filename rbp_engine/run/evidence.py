@@ -4,6 +4,7 @@ In this order: the word of rank 0; the error of the first rank that failed, from
 torch.distributed; a signal in the launcher's log; a traceback in it. The launcher's own exit code says nothing.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +28,20 @@ def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
         return "killed", killed
     if errors:
         return "failed", errors[0][0]
-    if "Traceback (most recent call last)" in log and not _cut_off(run, attempt):
+    read_only = _is_read_only(run.path)
+    if "Traceback (most recent call last)" in log and (read_only or not _cut_off(run, attempt)):
         return "failed", log.strip().splitlines()[-1]
+    if read_only:
+        return "lost", f"the process is gone without a word: the file system of {run.path} has become read-only"
     return "lost", "the process is gone without a word, probably killed (out of memory?)"
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether nobody can have a last word there."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, bool]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run import identity, making, nodes, processes, records
 from rbp_engine.run.environment import module_command, worker_defaults
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.layout import (
     CHECKPOINT,
     RunDirectory,
@@ -153,8 +153,8 @@ def start(
     come starts the attempt and the others join it. `inexact` lets another number of processes go on than has saved.
     `patience_s` is how long to wait where the run seems to be live: its node may have died without a word.
 
-    Raises RunError where the run is live, complete, or being started by somebody else at this moment, or where its
-    folders hold links.
+    Raises NothingToStart where the run is live, complete, or being started by somebody else at this moment, and
+    another RunError where it cannot be started, or its folders hold links.
     """
     refuse_links(run)
     resources = resources or read_resources(run)
@@ -249,18 +249,18 @@ def _claim_attempt(run: RunDirectory) -> int:
     if claims:
         recorded = last_attempt(run).get("attempt") == claims[-1]
         if not recorded and (claimant := _claimant(run.claim(claims[-1]))):
-            raise RunError(f"{run.id} is being started by {claimant} at this moment")
+            raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
         if recorded and verdict.live and verdict.status != "queued":
-            raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
+            raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
         if verdict.status == "completed":
-            raise RunError(f"{run.id} is complete; there is nothing to resume")
+            raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
         if left := _left_over(run):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
         claim = os.open(run.claim(attempt), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
-        raise RunError(f"{run.id} is being started by somebody else at this moment") from None
+        raise NothingToStart(f"{run.id} is being started by somebody else at this moment") from None
     except OSError as error:
         raise RunError(f"cannot start {run.id}: {error}") from error
     with os.fdopen(claim, "w") as file:

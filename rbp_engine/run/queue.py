@@ -19,7 +19,7 @@ from rbp_engine.run import claims, launch, processes
 from rbp_engine.run.devices import Pool, pool_of_this_machine
 from rbp_engine.run.entries import attempts_of, damaged_entries, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.environment import module_command
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.host import host_directory, locked
 from rbp_engine.run.layout import RunDirectory, read_json, refuse_links, write_json
 from rbp_engine.run.resources import Dispatch, Resources, read_dispatch, read_resources
@@ -101,7 +101,7 @@ def begin(
         raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
     _wait_until_settled(run)
     if judge(run).status == "queued":
-        raise RunError(f"{run.id} is queued already: rbp queue")
+        raise NothingToStart(f"{run.id} is queued already: rbp queue")
     if dispatch.gpus is not None:
         _refuse_unless_ended(run, patience_s)
         pool = pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
@@ -180,7 +180,7 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int)
     with locked():
         for run in runs:
             if entry_of(run) is not None:
-                raise RunError(f"{run.id} is queued already: rbp queue")
+                raise NothingToStart(f"{run.id} is queued already: rbp queue")
             write_entry(new_entry(run, after=attempts_of(run), retries=retries, pool=pool, takes=takes))
             put_off(run, WAITS)
 
@@ -208,9 +208,9 @@ def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:
     while (verdict := judge(run)).live and time.monotonic() < deadline:
         time.sleep(0.2)
     if verdict.live:
-        raise RunError(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
+        raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
     if verdict.status == "completed":
-        raise RunError(f"{run.id} is complete; there is nothing to resume")
+        raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
 
 
 def _device_of(run: RunDirectory) -> str:

@@ -50,7 +50,8 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     """The status of a run. Reads little while the run is well; a dead worker's traces only when it is gone."""
     summary = summary or read_summary(run)
     if summary is None:
-        return Verdict("lost", "summary.json is missing or damaged")
+        gone = not run.path.exists()
+        return Verdict("lost", f"its folder {run.path} is gone" if gone else "summary.json is missing or damaged")
     if summary.status in ENDED or summary.status == "queued":  # what waits gives no sign of life and needs none
         return Verdict(summary.status, summary.reason)
     now = time.time() if now is None else now

@@ -232,11 +232,26 @@ def load(
 
 
 def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
-    """Put the weights and running statistics of a checkpoint into a model. Raises CheckpointError."""
+    """Put the weights and running statistics of a checkpoint into a model.
+
+    Raises CheckpointError where they are of another network or type, or not finite.
+    """
+    name = checkpoint.path.name
     try:
-        model.load_state_dict(load_file(checkpoint.path / "model.safetensors"))
+        weights = load_file(checkpoint.path / "model.safetensors")
+        for key, own in model.state_dict().items():
+            if key in weights and weights[key].dtype != own.dtype:
+                raise TypeError(f"{key} is {weights[key].dtype} there, and {own.dtype} here")
+        bad = [key for key, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+        if not bad:
+            model.load_state_dict(weights)
     except Exception as error:
-        raise CheckpointError(f"the weights of {checkpoint.path.name} do not fit this network: {error}") from error
+        raise CheckpointError(f"the weights of {name} do not fit this network: {error}") from error
+    if bad:
+        raise CheckpointError(
+            f"{name} holds weights that are NaN or infinite ({bad[0]}), as no run saves them: "
+            "remove its folder to go on from the checkpoint before it"
+        )
 
 
 def _count(value: Any) -> int:

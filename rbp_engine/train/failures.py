@@ -1,6 +1,7 @@
 """What ended a run, in one sentence for its user, with a way on where there is one."""
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ def describe(error: BaseException, preset: "Preset | None" = None, world_size: i
         return f"{error}; any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left on the device of the runs directory; make room, then resume"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        where = error.filename if isinstance(error.filename, (str, bytes)) else "the folder of the run"
+        return f"{error.strerror}: {os.fsdecode(where)}; make it writable again, then resume"
     if preset is not None and (isinstance(error, MemoryError) or name == "OutOfMemoryError" or _NO_MEMORY in text):
         return _out_of_memory(preset, world_size)
     if "in DataLoader worker process" in text:  # wrapped into the traceback of that process, its own words last

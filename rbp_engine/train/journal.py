@@ -86,7 +86,7 @@ class Journal:
         """
         self._ended.set()
         with self._lock:
-            self._reserve.unlink(missing_ok=True)
+            self._give_reserve_back()
             if traceback is not None:
                 self.write(ErrorRaised(reason, traceback))
             if self.rank == 0:
@@ -99,9 +99,13 @@ class Journal:
         """Go because another process is gone, without a word on how the run has ended: that one knows."""
         self._ended.set()
         with self._lock:
-            self._reserve.unlink(missing_ok=True)
+            self._give_reserve_back()
             self.write(ErrorRaised(why, traceback, about_others=True))
         self._leave()
+
+    def _give_reserve_back(self) -> None:
+        with contextlib.suppress(OSError):  # where nothing can be removed, the events may still take a word
+            self._reserve.unlink(missing_ok=True)
 
     def _leave(self) -> None:
         self._heart.join()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rbp_engine.run.resources import Resources
     from rbp_engine.run.status import Verdict
 
+# Beyond the half minute after which a run without a sign of life is lost.
+MARGIN_S = 5.0
 EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
 
 
@@ -77,6 +79,7 @@ def train(
     from rbp_engine.machine import runs_directory
     from rbp_engine.preset import load_preset
     from rbp_engine.run import launch, queue
+    from rbp_engine.run.errors import NothingToStart
     from rbp_engine.run.resources import Resources
     from rbp_engine.run.slurm import RENDEZVOUS
     from rbp_engine.run.status import LOST_AFTER_S, judge
@@ -126,9 +129,9 @@ def train(
     if judge(run).status == "queued":  # by this command or an earlier one
         raise typer.Exit(follow_queued([run], detach=detach, as_json=as_json, given=given))
     # The node of an attempt before may have died without a word: it counts as live for half a minute.
-    patience_s = LOST_AFTER_S + 5.0
-    raise typer.Exit(
-        start_and_follow(
+    patience_s = LOST_AFTER_S + MARGIN_S
+    try:
+        code = start_and_follow(
             run,
             asked,
             detach=detach,
@@ -139,7 +142,12 @@ def train(
             patience_s=patience_s,
             given=given,
         )
-    )
+    except NothingToStart as why:
+        if not resume_or_start:
+            raise
+        say(escape(str(why)))  # somebody else was first, and it is being run
+        code = report_start(run, as_json=as_json) if detach else 0
+    raise typer.Exit(code)
 
 
 def data_missing(loaded: "LoadedPreset") -> "DataMissing | None":
@@ -178,7 +186,7 @@ def start_and_follow(
     first = nodes.number_of(run, worker.pid) == 0
     verdict = follow_live(run, as_json=as_json, owner=True, silent=not first)
     worker.wait()
-    if first and not as_json:
+    if first and (not as_json or not run.summary_json.exists()):  # then no event says how it ended
         print_result(run, verdict, given)
     return EXIT_CODES.get(verdict.status, 1)
 
@@ -216,6 +224,7 @@ def print_result(run: "RunDirectory", verdict: "Verdict", given: Given | None = 
 
     summary = read_summary(run)
     if summary is None:
+        say(f"{status_text(verdict.status)} {plain(run.id)}: {plain(verdict.reason)}")
         return
     say(f"{status_text(verdict.status)} {plain(title(summary))} in {fmt.duration(summary.trained_s)}")
     if verdict.reason:

@@ -1,9 +1,13 @@
 """Real runs of one and two processes with loader workers and augmentation, and what must be true however they end."""
 
 import contextlib
+import json
 import os
 import random
+import select
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -252,3 +256,44 @@ def reference(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 def draw(request: pytest.FixtureRequest) -> random.Random:
     """The same numbers each time that a test is run."""
     return random.Random(request.node.name)
+
+
+class Talk:
+    """A script beside this file that answers JSON with JSON, line by line."""
+
+    def __init__(self, script: str, *words: str) -> None:
+        command = [sys.executable, str(Path(__file__).with_name(script)), *words]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.greeting = self.answer()
+
+    def tell(self, request: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+    def ask(self, *request: Any) -> Any:
+        self.tell(request)
+        return self.answer()
+
+    def has_answered(self) -> bool:
+        return bool(select.select([self._process.stdout], [], [], 0)[0])
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def talk_to() -> type[Talk]:
+    return Talk
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Talk]:
+    """`rbp` in children of a process that has imported everything."""
+    started = Talk("warm_rbp.py")
+    yield started
+    started.close()

@@ -1,7 +1,9 @@
 """Folders that can no longer be written or are gone, and loader workers that fail."""
 
+import contextlib
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from rbp_engine.run import control, launch, processes
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.events import read_events
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import judge
 
@@ -57,9 +60,20 @@ def remount(disk: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
 
 
+@contextlib.contextmanager
+def read_only_for_who_opens(disk: Path) -> Iterator[None]:
+    """What is open already can be written, as a log is on some disks that have gone wrong."""
+    subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
+    remount(disk, "bind,ro")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJob, disk: Path, rbp: Any) -> None:
-    """Nothing can be begun or asked for there; what there is can be read."""
-    job = new_job(1, runs=disk)
+    """Nothing can be begun or asked for there; what there is can be read. A live run ends, and says why."""
+    job = new_job(1, "epochs=5000", runs=disk)
     job.start()
     job.wait_for_start()
     control.stop(job.run)
@@ -78,7 +92,36 @@ def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJo
     finally:
         remount(disk, "rw")
     job.start()
-    job.check_end("completed")
+    job.wait_for_start()
+    with read_only_for_who_opens(disk):
+        verdict = job.end()
+    assert verdict.status == "failed" and verdict.reason.startswith(f"Read-only file system: {job.run.path}")
+    assert judge(job.run).reason == verdict.reason
+
+    job.start()
+    job.wait_for_start()
+    processes.kill_all(job.run)
+    job.process.wait()
+    assert "out of memory?" in judge(job.run).reason
+    remount(disk, "ro")
+    assert judge(job.run).reason.endswith(f"the file system of {job.run.path} has become read-only")
+    remount(disk, "rw")
+
+
+def test_a_run_whose_folder_is_removed_is_told_of_by_the_command_that_follows_it(
+    warm: Any, settings: Path, tmp_path: Path
+) -> None:
+    words = ["train", str(settings / "preset.toml"), "epochs=5000", "data.workers=0", "--id", "gone"]
+    run = RunDirectory(tmp_path / "gone")
+    warm.tell({"words": [*words, "--runs-dir", str(tmp_path)], "without": []})
+    while not read_events(run.events()):
+        assert not warm.has_answered()
+        time.sleep(0.01)
+    while run.path.exists():
+        shutil.rmtree(run.path, ignore_errors=True)  # something may be written at this moment
+    ended = warm.answer()
+    assert ended["code"] == 1, ended["output"]
+    assert f"lost gone: its folder {run.path} is gone" in " ".join(ended["output"].split())
 
 
 def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_come_back(new_job: NewJob, rbp: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -317,6 +318,37 @@ def test_weights_of_another_network_are_an_error_that_names_the_checkpoint(tmp_p
     other = network(width=5)
     with pytest.raises(CheckpointError, match=r"the weights of step-00000010 do not fit this network"):
         checkpoint.load(saved, other, sgd(other))
+
+
+def forge_weights(saved: Checkpoint, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Change the last layer's weights, with a manifest that matches: a checkpoint that only its content gives away."""
+    path = saved.path / "model.safetensors"
+    tensors = safetensors.torch.load(path.read_bytes())
+    safetensors.torch.save_file(tensors | {"3.weight": change(tensors["3.weight"])}, path)
+    rewrite_manifest(files=manifest_of(saved.path)["files"] | {path.name: checkpoint._describe(path)})(saved.path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name_with_a_way_on(tmp_path: Path, value: float) -> None:
+    [saved] = save(tmp_path, 10)
+    forge_weights(saved, lambda weight: weight.fill_(value))
+    model = network()
+    before = weights(model)
+    told = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*remove its folder"
+    with pytest.raises(CheckpointError, match=told):
+        checkpoint.load(checkpoint.verify(saved.path), model, sgd(model))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(model).items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int64])
+def test_weights_of_another_type_are_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+    [saved] = save(tmp_path, 10)
+    forge_weights(saved, lambda weight: weight.to(dtype))
+    model = network()
+    with pytest.raises(
+        CheckpointError, match=rf"step-00000010 do not fit .*3\.weight is {dtype} there, and torch\.float32"
+    ):
+        checkpoint.load(checkpoint.verify(saved.path), model, sgd(model))
 
 
 def test_another_optimizer_is_an_error_that_names_the_checkpoint(tmp_path: Path) -> None:

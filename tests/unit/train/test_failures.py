@@ -39,6 +39,9 @@ def test_other_errors_are_told_as_they_are() -> None:
     assert describe(ValueError("no such file"), preset()) == "ValueError: no such file"
     assert describe(KeyboardInterrupt(), None) == "KeyboardInterrupt"
     assert describe(MemoryError(), None) == "MemoryError"  # the preset could not even be read
+    for path in ("/runs/a/summary.json", b"/runs/a/summary.json"):
+        told = describe(OSError(errno.EROFS, "Read-only file system", path), preset())
+        assert told == "Read-only file system: /runs/a/summary.json; make it writable again, then resume"
     assert "make room, then resume" in describe(OSError(errno.ENOSPC, "No space left on device"), preset())
 
 

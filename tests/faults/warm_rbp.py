@@ -1,0 +1,90 @@
+"""`rbp` without the seconds that torch takes to import: each line of stdin is a command, run by a child of this.
+
+A line is JSON: `words` of the command line, and `without`, what the command and its worker leave out: functions
+("module.name"), or calls of one with a path that has that name ("module.name best.tmp"). The exit code and what was
+printed come back as JSON. The worker is a fork, too, and else as `launch.start` makes it.
+"""
+
+import json
+import os
+import pkgutil
+import sys
+import tempfile
+import traceback
+from typing import Any
+
+import torch
+
+from rbp_engine.run import launch
+from rbp_engine.train import attempt, evaluation, worker  # noqa: F401  # what commands import when they are called
+from rbp_tui.cli import follow, interrupts, main, views  # noqa: F401
+
+
+class ForkedWorker:
+    """In place of `subprocess.Popen` for the worker of a run."""
+
+    def __init__(self, command: list[str], *, stdout: Any, stderr: Any, env: dict[str, str], **_: Any) -> None:
+        self.pid = os.fork()
+        if self.pid:
+            return
+        os.setsid()
+        os.dup2(stdout.fileno(), 1)
+        os.dup2(stderr.fileno(), 2)
+        os.environ.clear()
+        os.environ.update(env)
+        worker.leave(worker.main(command[-1]))
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def kill(self) -> None:
+        os.kill(self.pid, 9)
+
+
+class _Subprocess:
+    Popen = ForkedWorker
+    DEVNULL = -3
+
+
+def leave_out(name: str, path_name: str = "") -> None:
+    owner, function = name.rsplit(".", 1)
+    real = getattr(pkgutil.resolve_name(owner), function)
+
+    def instead(*arguments: Any) -> Any:
+        return real(*arguments) if path_name and arguments[0].name != path_name else None
+
+    setattr(pkgutil.resolve_name(owner), function, instead)
+
+
+def run(words: list[str], without: list[str], output: int) -> None:
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for what in without:
+        leave_out(*what.split())
+    launch.subprocess = _Subprocess  # type: ignore[assignment]
+    sys.argv = ["rbp", *words]
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 70
+    sys.stdout.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)  # imports a lot
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        with tempfile.TemporaryFile() as output:
+            child = os.fork()
+            if child == 0:
+                run(asked["words"], asked["without"], output.fileno())
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            output.seek(0)
+            print(json.dumps({"code": code, "output": output.read().decode(errors="replace")}), flush=True)

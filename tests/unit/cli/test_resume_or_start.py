@@ -1,0 +1,58 @@
+"""`rbp train --id … --resume-or-start` for a run that somebody else has just started, in this process."""
+
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run import launch, processes
+from rbp_engine.run.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.status import LOST_AFTER_S
+from rbp_engine.run.summary import read_summary, write_summary
+from rbp_tui.cli import app
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    """A run that is training; its worker is this process."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    run = launch.create(load_preset("digits"), tmp_path / "runs", run_id="night")
+    me = {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}
+    run.claim(1).write_text(json.dumps(me))
+    attempt = {"attempt": 1, "host": socket.gethostname(), "t": time.time()} | me
+    write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
+    end(run, "running")
+    return run
+
+
+def end(run: RunDirectory, word: str) -> None:
+    summary = read_summary(run)
+    assert summary is not None
+    summary.status = word
+    write_summary(run, summary)
+
+
+def train(run: RunDirectory, *words: str) -> Result:
+    return CliRunner().invoke(app, ["train", "digits", "--id", "night", *words, "--runs-dir", str(run.path.parent)])
+
+
+def test_it_is_done_where_the_run_goes_on_in_other_hands(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rbp_tui.cli.train.MARGIN_S", -LOST_AFTER_S)  # does not wait
+    done = train(run, "--resume-or-start")
+    assert done.exit_code == 0 and "night is running already" in done.stderr and done.stdout == ""
+    detached = train(run, "--resume-or-start", "--detach")
+    assert detached.exit_code == 0 and detached.stdout == "night\n"
+    assert [path.name for path in run.control.iterdir()] == ["attempt-1"]
+
+
+def test_it_is_done_where_the_run_completes_in_other_hands_meanwhile(run: RunDirectory) -> None:
+    threading.Timer(0.5, end, (run, "completed")).start()
+    done = train(run, "--resume-or-start")
+    assert done.exit_code == 0 and "is complete; there is nothing to resume" in done.stderr
