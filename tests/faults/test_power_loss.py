@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from safetensors.torch import load
 from rbp_engine.run.curves import CurveBuilder
 from rbp_engine.run.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
 from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.status import last_attempt
 from rbp_engine.run.summary import read_summary
 from rbp_engine.train import checkpoint
 
@@ -49,9 +51,8 @@ log_every = 1
 [run]
 device = "cpu"
 """
-STOPPED_AT = 9  # steps, in the third of six epochs of four
+PREEMPTED_AT = 5  # steps, in the second of six epochs of four
 RUN = "power"
-PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Recording:
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def known_at(self, at: int) -> Announced:
-        return max((one for one in self.announced if one.at <= at), key=lambda one: one.at, default=Announced(0, 0, 0))
+        """What had been announced then."""
+        return next((one for one in reversed(self.announced) if one.at <= at), Announced(0, 0, 0))
 
 
 def train_words(settings: Path, runs: Path) -> list[str]:
@@ -149,16 +151,8 @@ def record(disk: Disks, warm: Any, settings: Path, tmp_path_factory: pytest.Temp
 def record_run(
     disk: Disks, warm: Any, settings: Path, folder: Path, file_system: str, without: tuple[str, ...]
 ) -> Recording:
-    size, make = FILE_SYSTEMS[file_system]
-    if shutil.which(make[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-        pytest.skip(f"not reached: there is no {make[0]} here")
-    empty = folder / "empty"
-    with empty.open("wb") as file:
-        file.truncate(size)
-    subprocess.run([*make, str(empty)], check=True, env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"})
     name = f"{folder.name}-run"
-    for loaded in (name, f"{name}-base", f"{name}-tried"):
-        disk.server.ask("load", loaded, str(empty))
+    load_empty(disk, folder, file_system, name, f"{name}-base", f"{name}-tried")
     try:
         with mounted(disk.folder / f"{name}-tried", file_system, folder / "mounted"):
             pass
@@ -167,26 +161,51 @@ def record_run(
     recording = Recording(file_system, disk, name)
     with mounted(disk.folder / name, file_system, folder / "mounted") as top:
         run = RunDirectory(top / "runs" / RUN)
-        words = train_words(settings, run.path.parent)
-        events, best = EventReader(run.events()), 0
-        for expected in (4, 0):
-            warm.tell({"words": words, "without": without})
-            while True:
-                done = warm.has_answered()
-                for event in events.poll():
-                    if isinstance(event.body, CheckpointSaved):
-                        best = event.step if event.body.best else best
-                        recording.announced.append(Announced(disk.server.ask("length", name), event.step, best))
-                    elif isinstance(event.body, Metrics) and event.attempt == 1 and event.step == STOPPED_AT:
-                        run.stop_request.touch()
-                if done:
-                    break
-                time.sleep(0.002)
-            ended = warm.answer()
-            assert ended["code"] == expected, ended["output"]
+        request = {"words": train_words(settings, run.path.parent), "without": without}
+        events = EventReader(run.events())
+        while (code := record_attempt(recording, warm, request, run, events)) != 0:
+            assert code == 4, "preempted, as asked"
         recording.length = disk.server.ask("length", name)
         recording.told, recording.weights = story(run), weights(run)
     return recording
+
+
+def load_empty(disk: Disks, folder: Path, file_system: str, *names: str) -> None:
+    """Make disks with an empty file system."""
+    size, make = FILE_SYSTEMS[file_system]
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if shutil.which(make[0], path=path) is None:
+        pytest.skip(f"not reached: there is no {make[0]} here")
+    empty = folder / "empty"
+    empty.touch()
+    os.truncate(empty, size)
+    subprocess.run([*make, str(empty)], check=True, env=os.environ | {"PATH": path}, timeout=60)
+    for name in names:
+        disk.server.ask("load", name, str(empty))
+
+
+def record_attempt(
+    recording: Recording, warm: Any, request: dict[str, Any], run: RunDirectory, events: EventReader
+) -> int:
+    """Note what the run announces while the command is at work, which preempts its first attempt; the exit code."""
+    warm.tell(request)
+    preempted = done = False
+    while not done:
+        done = warm.has_answered()
+        for event in events.poll():
+            if isinstance(event.body, CheckpointSaved):
+                length = recording.disk.server.ask("length", recording.name)
+                best = event.step if event.body.best else recording.known_at(length).best
+                recording.announced.append(Announced(length, event.step, best))
+            elif (
+                isinstance(event.body, Metrics) and event.attempt == 1 and event.step >= PREEMPTED_AT and not preempted
+            ):
+                preempted = True
+                with contextlib.suppress(ProcessLookupError):  # it was faster
+                    os.kill(last_attempt(run)["pid"], signal.SIGTERM)
+        time.sleep(0.002)
+    code: int = warm.answer()["code"]
+    return code
 
 
 @dataclass(frozen=True)
@@ -286,10 +305,10 @@ def test_a_resume_that_misses_events_and_the_best_says_so_shows_the_gap_and_make
     run, words = RunDirectory(tmp_path / RUN), train_words(settings, tmp_path)
     warm.tell({"words": words, "without": []})
     events = EventReader(run.events())
-    while not any(isinstance(event.body, Metrics) and event.step >= 6 for event in events.poll()):
+    while not any(isinstance(event.body, Metrics) and event.step >= PREEMPTED_AT for event in events.poll()):
         assert not warm.has_answered()
         time.sleep(0.002)
-    run.stop_request.touch()
+    os.kill(last_attempt(run)["pid"], signal.SIGTERM)
     assert warm.answer()["code"] == 4
     stopped = checkpoint.find_newest(run.checkpoints)[0]
     assert stopped is not None
