@@ -12,10 +12,12 @@ from typer.testing import CliRunner, Result
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run import launch, processes
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.status import LOST_AFTER_S
 from rbp_engine.run.summary import read_summary, write_summary
 from rbp_tui.cli import app
+from rbp_tui.cli.train import find_or_make
 
 
 @pytest.fixture
@@ -56,3 +58,22 @@ def test_it_is_done_where_the_run_completes_in_other_hands_meanwhile(run: RunDir
     threading.Timer(0.5, end, (run, "completed")).start()
     done = train(run, "--resume-or-start")
     assert done.exit_code == 0 and "is complete; there is nothing to resume" in done.stderr
+
+
+def test_what_a_killed_start_of_an_earlier_version_has_left_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "night"
+    for part in (path / "control", path):
+        part.mkdir(exist_ok=True, parents=True)
+        os.utime(part, (time.time() - 60, time.time() - 60))
+    loaded = load_preset("digits")
+
+    def new() -> list[RunDirectory]:
+        return [launch.create(loaded, tmp_path, run_id="night")]
+
+    run = find_or_make(loaded, tmp_path, "night", new)
+    assert run.path == path and read_summary(run) is not None
+    assert find_or_make(loaded, tmp_path, "night", new) == run
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    with pytest.raises(RunError, match="thesis is in the way, and is no run"):
+        find_or_make(loaded, tmp_path, "thesis", lambda: [launch.create(loaded, tmp_path, run_id="thesis")])
