@@ -105,7 +105,10 @@ def mounted(image: Path, file_system: str, where: Path) -> Iterator[Path]:
     try:
         yield where
     finally:
-        subprocess.run(["umount", str(where)], check=True, timeout=60)
+        done = subprocess.run(["umount", str(where)], capture_output=True, text=True, timeout=60)
+        if done.returncode:  # whatever holds it is part of what has gone wrong, and must not hold it for ever
+            subprocess.run(["umount", "--lazy", str(where)], check=True, timeout=60)
+    assert not done.returncode, done.stderr
 
 
 def story(run: RunDirectory) -> list[Any]:
