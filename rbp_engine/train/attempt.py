@@ -131,7 +131,7 @@ def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]
 def _heal_best(run: RunDirectory, journal: Journal) -> list[str]:
     """A warning where `best/` was not what it should be: a kill, or a power loss, may have come while it was made."""
     epoch = journal.summary.best.get("epoch")
-    sentence = "" if epoch is None else checkpoint.heal_best(run.checkpoints, int(epoch))
+    sentence = checkpoint.heal_best(run.checkpoints, epoch) if isinstance(epoch, int) else ""
     return [sentence] if sentence else []
 
 
