@@ -71,6 +71,8 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
             return Verdict("lost", f"no heartbeat for {silence:.0f} s, but process {attempt['pid']} is there")
         where = f" on {attempt.get('host')}" if attempt else ": it was never started"
         return Verdict("lost", f"no heartbeat for {silence:.0f} s{where}")
+    if not attempt and summary.updated - now > LOST_AFTER_S:  # it would not fall silent for as long as that
+        return Verdict("lost", "it was never started, and the clock has been set back since")
     idle = max(0.0, now - summary.progressed)
     if summary.status == "running" and idle > stall_patience_s(summary):
         return Verdict("stalled", f"no step for {idle:.0f} s (step {summary.step})")

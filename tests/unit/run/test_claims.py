@@ -49,6 +49,22 @@ def claim_and_die(run: RunDirectory, count: int = 1) -> None:
     process.join(60)
 
 
+@pytest.mark.parametrize("content", ["", "{}", '{"run": "'])
+def test_a_claim_that_a_power_loss_has_emptied_is_free(make_run: MakeRun, content: str) -> None:
+    (claims.claims_directory() / "cpu-0").write_text(content)
+    os.utime(claims.claims_directory() / "cpu-0", (time.time() + 3600, time.time() + 3600))
+    assert take(make_run("run")) == ["cpu-0"]
+
+
+def test_a_claim_for_a_run_that_was_being_started_when_the_clock_was_ahead_is_free(make_run: MakeRun) -> None:
+    """A power loss came before the run was on record, and the clock is an hour behind since."""
+    ahead = time.time() + 3600
+    lost = make_run("lost", attempt={}, status="starting", created=ahead, progressed=ahead, updated=ahead)
+    claim_and_die(lost)
+    assert claims.claimed_by(lost) == ["cpu-0"]
+    assert take(make_run("run")) == ["cpu-0"]
+
+
 def test_a_run_takes_what_it_needs_and_gives_it_back(make_run: MakeRun) -> None:
     first, second = make_run("first"), make_run("second")
     assert take(first, 2) == ["cpu-0", "cpu-1"]
