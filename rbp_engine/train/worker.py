@@ -43,8 +43,8 @@ def main(folder: str) -> int:
 
         preset = read_resolved(run.preset_toml)
 
-        # From here on torch: the journal beats while it loads. Looking for garbage meanwhile, where there is none, takes
-        # a sixth of the time.
+        # From here on torch: the journal beats while it loads. There is no garbage in what is loaded;
+        # looking for it would take a sixth of the time.
         gc.disable()
         from rbp_engine.train.attempt import run_attempt
 
