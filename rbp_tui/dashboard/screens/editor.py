@@ -22,8 +22,8 @@ from rbp_tui.dashboard.name_preset import NamePreset
 from rbp_tui.dashboard.outside import edit_outside
 from rbp_tui.dashboard.preset_changes import changes_of
 from rbp_tui.dashboard.preset_edit import PresetEdit, lines_of, needs_copy
-from rbp_tui.dashboard.setting_words import help_on_line
 from rbp_tui.dashboard.widgets.toml_area import TomlArea
+from rbp_tui.setting_words import help_on_line
 
 CHECK_AFTER_S = 0.2
 LOOK_EVERY_S = 1.0
