@@ -75,9 +75,13 @@ def find_by_name(name: str) -> Path | None:
 
 def missing_message(name: str) -> str:
     """Say that no preset has this name, what is near, and where it was looked for."""
-    known = {path.stem for folder in search_folders() for path in preset_files(folder.path)}
     places = ", ".join(f"{folder.label} ({folder.path})" for folder in search_folders())
-    return f"no preset is called '{name}'.{did_you_mean(name, known)} Searched: {places}"
+    return f"no preset is called '{name}'.{did_you_mean(name, preset_names())} Searched: {places}"
+
+
+def preset_names() -> list[str]:
+    """The names of all presets of the search order."""
+    return sorted({path.stem for folder in search_folders() for path in preset_files(folder.path)})
 
 
 def preset_files(folder: Path) -> list[Path]:

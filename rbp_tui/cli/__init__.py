@@ -2,15 +2,30 @@
 
 import io
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from rbp_engine.errors import UserError
 from rbp_tui.cli import bench, cost, data, doctor, evaluate, presets, queue, report, run_group, runs, train, try_network
 from rbp_tui.cli.output import RunsDir, fail
 
+
+class Commands(TyperGroup):
+    """All commands. Where an argument is missing, the message says what it is."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message or str(getattr(error.param, "help", None) or "")
+            raise
+
+
 app = typer.Typer(
     name="rbp",
+    cls=Commands,
     help="Train deep spiking networks by rate-based backpropagation, and keep hold of the experiments.",
     epilog="Begin with: rbp train digits   ·   what is here: rbp presets list   ·   is all well: rbp doctor",
     rich_markup_mode="rich",
@@ -62,7 +77,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no ▶ shows a question mark instead
     try:
-        app()
+        app(prog_name="rbp")
     except UserError as error:
         sys.exit(fail(str(error), error.exit_code))
     except BrokenPipeError:

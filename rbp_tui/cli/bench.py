@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_tui.cli import completion
 from rbp_tui.cli.interrupts import end_on_sigterm
 from rbp_tui.cli.output import Json, console, fail, print_json, say
 
@@ -30,9 +31,10 @@ def bench(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PRESET] [KEY=VALUE]...",
+            metavar="PRESET KEY=VALUE",
             help=f"The network, its data's shape, and settings on top; {PRESET} with a batch of {BATCH} if not named.",
             show_default=False,
+            autocompletion=completion.preset_then_settings,
         ),
     ] = None,
     methods: Annotated[str, typer.Option(metavar="M,M,…", help="Training methods.")] = "rate_m,rate_s,bptt",

@@ -6,7 +6,7 @@ import typer
 
 from rbp_tui.cli.interrupts import end_on_sigterm
 from rbp_tui.cli.output import Json, console, plain, print_json, say, working
-from rbp_tui.cli.settings_command import SettingsCommand
+from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 
 if TYPE_CHECKING:
     from rbp_engine.bench.cost import Cost
@@ -21,13 +21,8 @@ def register(app: typer.Typer) -> None:
 
 
 def cost(
-    preset: Annotated[
-        str, typer.Argument(metavar="PRESET", help="A preset's name, or the path of a TOML file.", show_default=False)
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Settings on top of it: T=6 batch=32.", show_default=False),
-    ] = None,
+    preset: PresetName,
+    overrides: Settings = None,
     seconds: Annotated[float, typer.Option(min=0.0, metavar="S", help="How long to train for it.")] = 4.0,
     as_json: Json = False,
 ) -> None:

@@ -8,10 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_engine.run.environment import module_command
+from rbp_tui.cli import completion
 from rbp_tui.cli.output import Json, console, fail, plain, print_json, say
+from rbp_tui.cli.settings_command import Settings
 
 if TYPE_CHECKING:
     from rbp_engine.data.catalog import DataSet, Presence
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A data set (rbp data list shows them).",
+        show_default=False,
+        autocompletion=completion.data_sets,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +57,7 @@ def listing(as_json: Json = False) -> None:
 
 
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set of rbp data list.", show_default=False)],
+    name: Name,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds it.", show_default=False)],
 ) -> None:
     """Say where a data set lies on this machine; written into machine.toml."""
@@ -64,7 +76,7 @@ def add(
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set of rbp data list.", show_default=False)],
+    name: Name,
 ) -> None:
     """Download a data set into the cache; nothing is ever downloaded without this."""
     from rbp_engine.data.catalog import CATALOG, presence
@@ -84,11 +96,15 @@ def fetch(
 
 def convert(
     preset: Annotated[
-        str, typer.Argument(metavar="PRESET", help="A preset on CIFAR10-DVS, which says how.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="PRESET",
+            help="A preset on CIFAR10-DVS, which says how.",
+            show_default=False,
+            autocompletion=completion.presets,
+        ),
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings on top of it.", show_default=False)
-    ] = None,
+    overrides: Settings = None,
 ) -> None:
     """Decode the recordings of CIFAR10-DVS into frames now, instead of at the start of the first run."""
     from rbp_engine.data.catalog import require
@@ -113,7 +129,12 @@ def convert(
 
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; all that are here if none is named.")
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Data sets; all that are here if none is named.",
+            autocompletion=completion.data_sets,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

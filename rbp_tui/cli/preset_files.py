@@ -7,12 +7,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from rbp_tui.cli import completion
 from rbp_tui.cli.output import Json, console, plain, print_json, say
-
-Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a TOML file.", show_default=False)]
-Words = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings: T=6 lr=0.05.", show_default=False)
-]
+from rbp_tui.cli.settings_command import PresetName, Settings
 
 
 def register(group: typer.Typer) -> None:
@@ -27,10 +24,16 @@ def register(group: typer.Typer) -> None:
 
 def new(
     name: Annotated[str, typer.Argument(help="Its name, or the path of its file.", show_default=False)],
-    words: Words = None,
+    words: Settings = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="PRESET", help="What it extends; the defaults if not said.", show_default=False),
+        typer.Option(
+            "--from",
+            metavar="PRESET",
+            help="What it extends; the defaults if not said.",
+            show_default=False,
+            autocompletion=completion.presets,
+        ),
     ] = None,
     user: Annotated[
         bool, typer.Option("--user", help="Among your own presets, found from every folder, and not in ./presets.")
@@ -45,7 +48,7 @@ def new(
     say(f"wrote {plain(shown(target))}; next: rbp presets edit {plain(name)} · rbp train {plain(name)}")
 
 
-def edit(name: Preset) -> None:
+def edit(name: PresetName) -> None:
     """Open a preset in $VISUAL or $EDITOR; the file is changed once what was written is a good preset.
 
     Until then it is a draft, which stays and is taken up again. Of a preset that comes with rbp a copy is edited.
@@ -85,9 +88,15 @@ def edit(name: Preset) -> None:
 
 
 def diff(
-    preset: Preset,
+    preset: PresetName,
     other: Annotated[
-        str | None, typer.Argument(metavar="PRESET", help="The other one; its parent if not said.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="PRESET",
+            help="The other one; its parent if not said.",
+            show_default=False,
+            autocompletion=completion.presets,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_tui.cli import preset_files
+from rbp_tui.cli import completion, preset_files
 from rbp_tui.cli.output import Json, console, fail, plain, print_json, say
-from rbp_tui.cli.settings_command import SettingsCommand
+from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,11 +61,8 @@ def listing(
 
 
 def show(
-    preset: Annotated[str, typer.Argument(help="A preset's name, or the path of a TOML file.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of it: T=6 lr=0.05.", show_default=False),
-    ] = None,
+    preset: PresetName,
+    overrides: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Show every setting of a preset, defaults too, and which file and line supplied it.
@@ -92,7 +89,12 @@ def show(
 
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[PRESET]...", help="Names or paths; all presets if none is named.")
+        list[str] | None,
+        typer.Argument(
+            metavar="PRESET",
+            help="Names or paths; all presets if none is named.",
+            autocompletion=completion.presets,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -122,7 +124,12 @@ def check(
 
 def schema(
     key: Annotated[
-        str | None, typer.Argument(help="A field, a section, or a short name; all fields without.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A field, a section, or a short name; all fields without.",
+            show_default=False,
+            autocompletion=completion.setting_names,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
-from rbp_tui.cli.run_choice import Runs, select
+from rbp_tui.cli.run_choice import QueuedRuns, select
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,7 +44,7 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
         say("nothing waits on this host; rbp train digits --seeds 1,2,3 would")
 
 
-def rm(runs: Runs, runs_dir: RunsDir = None) -> None:
+def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
     """Take runs out of the queue that have not started, and damaged entries; rbp resume puts runs back."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue import discard, withdraw

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_tui.cli import completion
 from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ Output = Annotated[
 ]
 Runs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="Runs to draw; all completed ones if none is named.", show_default=False),
+    typer.Argument(
+        metavar="RUN",
+        help="Runs to draw; all completed ones if none is named.",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
 ]
 
 
@@ -59,7 +65,13 @@ def report(
     ] = False,
     preset: Annotated[
         list[str] | None,
-        typer.Option("--preset", metavar="P", help="With --missing: only of this preset.", show_default=False),
+        typer.Option(
+            "--preset",
+            metavar="P",
+            help="With --missing: only of this preset.",
+            show_default=False,
+            autocompletion=completion.presets,
+        ),
     ] = None,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,

@@ -1,25 +1,44 @@
 """How commands are told which runs are meant, and how they tell about one in JSON."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_tui.cli import completion
+
 if TYPE_CHECKING:
     from rbp_engine.run.layout import RunDirectory
     from rbp_engine.run.store import RunRecord
 
-Run = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="An id, a unique prefix, its last four characters, a name, or 'last'.", show_default=False
-    ),
-]
-Runs = Annotated[
-    list[str],
-    typer.Argument(metavar="RUN...", help="Runs, or queries as 'status:failed age>7d'.", show_default=False),
-]
+
+def _one(offers: Callable[..., object]) -> Any:
+    """The argument of a command on one run, for which a shell offers these."""
+    return typer.Argument(
+        metavar="RUN",
+        help="An id (rbp ls shows them), a unique prefix, its last four characters, a name, or 'last'.",
+        show_default=False,
+        autocompletion=offers,
+    )
+
+
+def _several(offers: Callable[..., object]) -> Any:
+    """The argument of a command on several."""
+    return typer.Argument(
+        metavar="RUN",
+        help="Runs (rbp ls shows them), or queries as 'status:failed age>7d'.",
+        show_default=False,
+        autocompletion=offers,
+    )
+
+
+Run = Annotated[str, _one(completion.runs)]
+LiveRun = Annotated[str, _one(completion.live_runs)]
+ResumableRun = Annotated[str, _one(completion.resumable_runs)]
+Runs = Annotated[list[str], _several(completion.runs)]
+QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
 
 
 def find(reference: str, runs_dir: Path | None) -> "RunDirectory":

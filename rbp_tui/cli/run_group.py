@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rbp_tui.cli import completion
 from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 from rbp_tui.cli.run_choice import Run, Runs, as_plain, find, select
 
@@ -51,7 +52,11 @@ def compare(
     runs: Runs,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Whose experiment the others are measured against; else the first RUN's."),
+        typer.Option(
+            metavar="RUN",
+            help="Whose experiment the others are measured against; else the first RUN's.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     each_run: Annotated[bool, typer.Option("--each-run", help="A line for each run, not for each experiment.")] = False,
     runs_dir: RunsDir = None,
@@ -80,7 +85,12 @@ def tag(
     context: typer.Context,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="RUN... +TAG... -TAG...", help="Tags to add and to take away.", show_default=False),
+        typer.Argument(
+            metavar="RUN +TAG -TAG",
+            help="Runs (rbp ls shows them), tags to add, and tags to take away.",
+            show_default=False,
+            autocompletion=completion.runs,
+        ),
     ],
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -166,7 +176,12 @@ def rm(
 def restore(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs in the trash; 'last' was removed last.", show_default=False),
+        typer.Argument(
+            metavar="RUN",
+            help="Runs in the trash (rbp runs trash shows them); 'last' was removed last.",
+            show_default=False,
+            autocompletion=completion.removed_runs,
+        ),
     ],
     runs_dir: RunsDir = None,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 from rbp_tui.cli.resources import Inexact, Nproc
-from rbp_tui.cli.run_choice import Run, as_plain, find
+from rbp_tui.cli.run_choice import LiveRun, ResumableRun, Run, as_plain, find
 from rbp_tui.cli.several import Gpus, Retries
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def logs(
         time.sleep(0.2)
 
 
-def stop(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
+def stop(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Let a run finish its step, save a checkpoint and end; waits until it has."""
     from rbp_engine.run import control
 
@@ -130,7 +130,7 @@ def stop(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     _report(directory, verdict.status, verdict.reason, as_json=as_json)
 
 
-def kill(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
+def kill(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """End every process of a run at once; what came after the last checkpoint is lost."""
     from rbp_engine.run import control
 
@@ -140,7 +140,7 @@ def kill(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
 
 
 def resume(
-    run: Run,
+    run: ResumableRun,
     gpus: Gpus = None,
     retries: Retries = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,

@@ -1,17 +1,41 @@
-"""Commands that take settings of a preset as words, `epochs=3`, and say so to who writes `--epochs 3`."""
+"""Commands that take a preset and settings on top of it as words, `epochs=3`, and say so to who writes `--epochs 3`."""
 
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from rbp_tui.cli import completion
+
+PresetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET",
+        help="A preset's name (rbp presets list shows them), or the path of a TOML file.",
+        show_default=False,
+        autocompletion=completion.presets,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Settings on top: T=6 lr=0.05.",
+        show_default=False,
+        autocompletion=completion.settings,
+    ),
+]
 
 
 class SettingsCommand(TyperCommand):
     """A command with KEY=VALUE words. Raises BadParameter with the word that is meant for a setting given as option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # the shell asks what could follow: no time for reproaches
+            return super().parse_args(ctx, args)
         own = {option for parameter in self.params for option in parameter.opts}
-        for word, following in zip(args, [*args[1:], ""], strict=True):
+        for word, following in pairwise([*args, ""]):
             option, _, value = word.partition("=")
             if option.startswith("--") and option not in own and (key := _setting(option.removeprefix("--"))):
                 value = value or (following if following and not following.startswith("-") else "VALUE")

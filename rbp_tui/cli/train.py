@@ -11,7 +11,7 @@ import typer
 from rbp_tui.cli.next_steps import Given, next_steps
 from rbp_tui.cli.output import Json, RunsDir, plain, print_json, say
 from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
-from rbp_tui.cli.settings_command import SettingsCommand
+from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queued
 
 if TYPE_CHECKING:
@@ -35,13 +35,8 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    preset: Annotated[
-        str, typer.Argument(metavar="PRESET", help="A preset's name, or the path of a TOML file.", show_default=False)
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Settings on top of it: T=6 lr=0.05.", show_default=False),
-    ] = None,
+    preset: PresetName,
+    overrides: Settings = None,
     run_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Name the run's folder yourself.", show_default=False)
     ] = None,

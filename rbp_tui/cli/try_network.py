@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_tui.cli import completion
 from rbp_tui.cli.interrupts import end_on_sigterm
 from rbp_tui.cli.output import Json, console, plain, print_json, say, working
 
@@ -42,7 +43,12 @@ def try_network(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Settings, as T=4 neuron.decay=0.5.", show_default=False),
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings, as T=4 neuron.decay=0.5.",
+            show_default=False,
+            autocompletion=completion.settings,
+        ),
     ] = None,
     image: Annotated[str, typer.Option("--input", metavar="C,H,W", help="Size of an image.")] = "3,32,32",
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,

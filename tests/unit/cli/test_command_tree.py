@@ -1,0 +1,202 @@
+"""Every command: with no argument, with a wrong one, and while it is being typed in a shell."""
+
+import io
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from rbp_tui.cli import app, main
+
+Path_ = tuple[str, ...]
+
+
+def walk(command: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from walk(below, (*path, name))
+
+
+TREE = dict(walk(get_command(app)))
+LEAVES = {path: command for path, command in TREE.items() if not isinstance(command, TyperGroup)}
+# They measure, or read whole data sets: minutes. Their own tests run them.
+WORK_WITHOUT_ARGUMENTS = {("bench",), ("doctor",), ("data", "check")}
+# Where nearly every word is a good one.
+WRONG = {("ls",): "T>", ("presets", "new"): "no such name!"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """What went wrong, in one line; there must be exactly one thing."""
+        assert "Traceback" not in self.err
+        if "─ Error ─" in self.err:
+            box = self.err.partition("─ Error ─")[2].splitlines()[1:]
+            assert box[-1].startswith("╰")
+            return " ".join(line.strip("│ ") for line in box[:-1])
+        said = self.err or self.out  # what is wrong with presets is what `rbp presets check` prints
+        assert self.err.count("error ") == (self.err != "")
+        return " ".join(said.removeprefix("error ").split())
+
+
+@pytest.fixture
+def rbp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ended]]:
+    """`rbp` in this process, for a user who has nothing."""
+    for name in [name for name in os.environ if name.startswith(("RBP_", "_RBP_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["rbp", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def offered(rbp: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """What Bash is told to offer for the last word of a line, which it has parted at every "="."""
+
+    def complete(line: str) -> list[str]:
+        words = shlex.split(line.replace("=", " = "))
+        with monkeypatch.context() as patch:
+            patch.setenv("_RBP_COMPLETE", "complete_bash")
+            patch.setenv("COMP_WORDS", "\n".join(words))
+            patch.setenv("COMP_CWORD", str(len(words) - (not line.endswith(" "))))
+            ended = rbp()
+        assert (ended.code, ended.err) == (0, "")
+        return ended.out.split()
+
+    return complete
+
+
+@pytest.mark.parametrize("path", [path for path in LEAVES if path not in WORK_WITHOUT_ARGUMENTS], ids=" ".join)
+def test_without_an_argument_a_command_works_or_says_what_is_missing(rbp: Callable[..., Ended], path: Path_) -> None:
+    needed = next((parameter for parameter in LEAVES[path].params if parameter.required), None)
+    ended = rbp(*path)
+    if needed is None:
+        assert ended.code == 0, ended
+        return
+    assert ended.code == 2
+    assert ended.message.startswith("Missing ")
+    assert needed.help in ended.message
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_a_wrong_argument_is_said_to_be_wrong(rbp: Callable[..., Ended], path: Path_) -> None:
+    word = WRONG.get(path, "no-such-thing")
+    ended = rbp(*path, word)
+    assert ended.code == 2
+    assert word in ended.message or ended.message.startswith("Missing ")
+
+
+@pytest.mark.parametrize("path", TREE, ids=" ".join)
+def test_an_option_that_does_not_exist_is_said_not_to(rbp: Callable[..., Ended], path: Path_) -> None:
+    ended = rbp(*path, "--no-such-option")
+    assert ended.code == 2
+    assert "--no-such-option" in ended.message
+
+
+@pytest.mark.parametrize("path", [path for path in TREE if path not in LEAVES], ids=" ".join)
+def test_a_command_that_does_not_exist_is_said_not_to(rbp: Callable[..., Ended], path: Path_) -> None:
+    ended = rbp(*path, "no-such-thing")
+    assert ended.code == 2
+    assert ended.message.startswith("No such command 'no-such-thing'")
+
+
+@pytest.mark.parametrize("path", TREE, ids=" ".join)
+def test_every_command_can_be_completed(offered: Callable[[str], list[str]], path: Path_) -> None:
+    line = " ".join(("rbp", *path))
+    for rest in ("n", "no-such-thing ", "no-such-thing n=", "--epochs 3 n=1 "):
+        offered(f"{line} {rest}")
+    assert "--help" in offered(f"{line} --")
+    if commands := getattr(TREE[path], "commands", None):
+        assert set(offered(f"{line} ")) == set(commands)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("rbp train dig", {"digits"}),
+        ("rbp cost cifar100-r", {"cifar100-resnet18", "cifar100-resnet19"}),
+        ("rbp presets show mnist", {"mnist", "mnist5k"}),
+        ("rbp presets new wide --from dig", {"digits"}),
+        ("rbp bench dig", {"digits"}),
+        ("rbp report --preset dig", {"digits"}),
+        ("rbp train digits method.", {"method.name=", "method.timesteps=", "method.loss_scale="}),
+        ("rbp train digits method=", {"bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"}),
+        ("rbp train digits T=6 method=ra", {"rate_m", "rate_s"}),
+        ("rbp train digits --detach method=ra", {"rate_m", "rate_s"}),
+        ("rbp bench digits train.kernel=e", {"eager"}),
+        ("rbp presets show digits data.flip=", {"true", "false"}),
+        ("rbp try nets.py:Net neuron.reset=", {"hard", "soft"}),
+        # The only setting that fits comes with what it may be, or with the preset's own value.
+        ("rbp train digits train.kern", {"train.kernel=auto", "train.kernel=eager", "train.kernel=compiled"}),
+        ("rbp train digits lr", {"lr=0.1"}),
+        ("rbp presets schema lr", {"lr"}),
+        ("rbp presets schema meth", {"method", "method.name", "method.timesteps", "method.loss_scale"}),
+        ("rbp data fetch cifar", {"cifar10", "cifar100", "cifar10_dvs"}),
+        ("rbp eval last --weights ", {"last", "best"}),
+    ],
+)  # fmt: skip
+def test_presets_settings_and_data_are_offered(offered: Callable[[str], list[str]], line: str, words: set[str]) -> None:
+    assert set(offered(line)) == words
+
+
+def test_a_preset_file_of_the_current_directory_is_offered_once_it_has_begun(
+    offered: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").touch()
+    (tmp_path / "my own; rm -rf ~.toml").touch()
+    assert set(offered("rbp train m")) == {"mine.toml", "mnist", "mnist5k", "moving-digits"}
+    assert "mine.toml" not in offered("rbp train ")
+
+
+def test_runs_are_offered_to_the_commands_that_can_do_something_with_them(
+    offered: Callable[[str], list[str]], rbp: Callable[..., Ended], write_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    ids = {}
+    for status, end in (("completed", "aaaa"), ("running", "bbbb"), ("stopped", "cccc"), ("queued", "dddd")):
+        ids[status] = f"20261126-020000-digits-rate_m-{end}"
+        write_run(tmp_path / "runs", ids[status], status=status, name=f"my-{status}")
+    for line in ("watch", "logs", "eval", "runs show", "runs compare", "runs tag", "runs rm", "runs csv"):
+        assert set(offered(f"rbp {line} ")) == set(ids.values())
+    assert set(offered(f"rbp runs compare {ids['completed']} --baseline ")) == set(ids.values())
+    for line in ("stop", "kill"):
+        assert set(offered(f"rbp {line} ")) == {ids["running"], ids["queued"]}
+    assert offered("rbp resume ") == [ids["stopped"]]
+    assert offered("rbp queue rm ") == [ids["queued"]]
+    assert offered("rbp watch bb") == ["bbbb"]
+    assert offered("rbp watch my-r") == ["my-running"]
+    assert offered(f"rbp watch --runs-dir {tmp_path} ") == []
+    rbp("runs", "rm", "aaaa")
+    assert offered("rbp runs restore ") == [ids["completed"]]
+
+
+def test_what_cannot_be_read_offers_nothing(offered: Callable[[str], list[str]], tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    (tmp_path / ".config" / "rbp").mkdir(parents=True)
+    (tmp_path / ".config" / "rbp" / "machine.toml").write_text("[")
+    assert offered("rbp watch ") == offered("rbp runs restore ") == []
+    assert offered("rbp train no-such-preset lr=") == []
