@@ -24,6 +24,7 @@ from rbp_engine.run import control, queue
 from rbp_engine.run.annotations import change_tags, read_annotations, set_note, tag_words
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.store import RunRecord, run_names
+from rbp_tui.dashboard.command_palette import Palette
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
 from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
 from rbp_tui.dashboard.launching import start_and_reap
@@ -202,6 +203,11 @@ class Dashboard(App[None]):
         """Show runs side by side."""
         self.compared = run_ids
         self.switch_mode("compare")
+
+    def action_command_palette(self) -> None:
+        """Find an action, a run or a preset by name."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
         """List what the keys do here."""
