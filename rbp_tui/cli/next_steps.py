@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from rbp_engine.run.status import Verdict
     from rbp_engine.run.summary import Summary
 
+#: Learning rates at which training usually goes well, by optimizer.
+USUAL_RATE = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
+
 
 @dataclass(frozen=True)
 class Given:
@@ -17,10 +20,13 @@ class Given:
     words: tuple[str, ...]
     options: tuple[str, ...] = ()
 
+    def without(self, *names: str) -> list[str]:
+        """The words but those that give a setting by one of these names."""
+        return [word for word in self.words if word.partition("=")[0] not in names]
+
     def command(self, short: str, key: str, value: str) -> str:
         """The same with another value of a setting, whichever of its two names it was given by."""
-        kept = [word for word in self.words if word.partition("=")[0] not in (short, key)]
-        return shlex.join(["rbp", "train", *kept, f"{short}={value}", *self.options])
+        return shlex.join(["rbp", "train", *self.without(short, key), f"{short}={value}", *self.options])
 
 
 def next_steps(run: "RunDirectory", summary: "Summary", verdict: "Verdict", given: Given | None = None) -> list[str]:
@@ -39,11 +45,22 @@ def next_steps(run: "RunDirectory", summary: "Summary", verdict: "Verdict", give
 
 
 def _slower(run: "RunDirectory", given: Given | None) -> str:
-    """Start again with a tenth of the learning rate."""
-    from rbp_engine.preset import PresetError, read_resolved
+    """Start again with a lower learning rate."""
+    from rbp_engine.preset import PresetError
 
     try:
-        lr = read_resolved(run.preset_toml).optim.lr / 10
-    except PresetError:
-        given = None
-    return given.command("lr", "optim.lr", f"{lr:g}") if given else "rbp train with a lower lr, or optim.warmup_epochs"
+        if given is not None:
+            return given.command("lr", "optim.lr", f"{_lower_rate(run, given):g}")
+    except PresetError:  # it has been changed or removed since
+        pass
+    return "rbp train with a lower lr, or optim.warmup_epochs"
+
+
+def _lower_rate(run: "RunDirectory", given: Given) -> float:
+    """The preset's own rate where that is lower, else a tenth; of one that nobody trains with, what is usual."""
+    from rbp_engine.preset import load_preset, read_resolved
+
+    optim = read_resolved(run.preset_toml).optim
+    preset, *overrides = given.without("lr", "optim.lr")
+    own = load_preset(preset, overrides).preset.optim.lr
+    return own if own < optim.lr else min(optim.lr / 10, USUAL_RATE[optim.name])

@@ -32,7 +32,10 @@ BEHIND_HAND_OVER_S = 1.0
 
 @dataclass(frozen=True)
 class Sight:
-    """A run that is on screen, as of a moment. `problem` says what of its files could not be read, empty if nothing."""
+    """A run that is on screen, as of a moment.
+
+    `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
+    """
 
     run: RunDirectory
     summary: Summary
@@ -40,6 +43,7 @@ class Sight:
     curves: dict[str, Curve]
     course: Course
     problem: str = ""
+    kept: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -93,9 +97,21 @@ class _Watched:
         self._fresh = False
         self.handed_at = now
         self.handed = Sight(
-            self.run, record.summary, record.verdict, self.builder.curves(), self.course.course(), self.problem
+            self.run,
+            record.summary,
+            record.verdict,
+            self.builder.curves(),
+            self.course.course(),
+            self.problem,
+            self._kept(),
         )
         return self.handed
+
+    def _kept(self) -> frozenset[str]:
+        try:
+            return frozenset(path.name for path in self.run.checkpoints.iterdir())
+        except OSError:  # a folder that is not there, or may not be looked into
+            return frozenset()
 
     def _read(self) -> list[Event]:
         """The next events. What any rank tells of an attempt comes before the next attempt."""

@@ -265,6 +265,10 @@ async def test_the_log_is_searched_and_followed(dashboard, show, until, write_ru
             file.write("\x1b[31mnews\n")
         await until(pilot, lambda: "news" in screen_text(dashboard))
         assert not pane.lines.wanted
+        await pilot.press("slash", "escape")  # nothing is looked for
+        assert not dashboard.screen.query_one("#find", Input).display
+        await pilot.press("5")
+        assert dashboard.current_mode == "system"
 
 
 async def test_the_traceback_is_that_of_the_rank_that_failed_first(dashboard, show, until, write_run):

@@ -1,6 +1,7 @@
 """Alerts and checkpoints of a run, the newest first."""
 
 import time
+from collections.abc import Collection
 
 from rich.text import Text
 
@@ -9,7 +10,7 @@ from rbp_engine.run.course import Course
 from rbp_engine.run.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
 from rbp_tui import format as fmt
 
-SHOWN = 50
+ALERTS_SHOWN = 50
 
 
 def alert_text(course: Course) -> Text:
@@ -23,22 +24,26 @@ def alert_text(course: Course) -> Text:
     return Text.assemble((f" ! {_alert(alerts[-1])}", "yellow"), (before, "dim"))
 
 
-def happenings_text(course: Course) -> Text:
-    """The alerts, then the checkpoints."""
+def happenings_text(course: Course, kept: Collection[str]) -> Text:
+    """The alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
+
+    Only the newest of those that were the best still is, and `best/` keeps it.
+    """
     text = Text()
     if course.alerts:
         text.append("alerts\n", style="dim")
-        for event in reversed(course.alerts[-SHOWN:]):
+        for event in reversed(course.alerts[-ALERTS_SHOWN:]):
             text.append(f"{_alert(event)}\n", style="red" if isinstance(event.body, ErrorRaised) else "yellow")
     text.append("checkpoints\n", style="dim")
-    for event in reversed(course.checkpoints[-SHOWN:]):
-        if isinstance(event.body, CheckpointSaved):
-            best = "  best" if event.body.best else ""
-            took = f"  {fmt.number(event.body.save_ms, 0)} ms" if event.body.save_ms is not None else ""
-            text.append(f"{_clock(event)} {one_line(event.body.name)}  {fmt.size(event.body.size)}{took}")
-            text.append(f"{best}\n", style="green")
-    if not course.checkpoints:
-        text.append("none yet\n", style="dim")
+    saved = [(event, event.body) for event in reversed(course.checkpoints) if isinstance(event.body, CheckpointSaved)]
+    best = next((body for _, body in saved if body.best), None) if "best" in kept else None
+    there = [(event, body) for event, body in saved if body.name in kept or body is best]
+    for event, body in there:
+        took = f"  {fmt.number(body.save_ms, 0)} ms" if body.save_ms is not None else ""
+        text.append(f"{_clock(event)} {one_line(body.name)}  {fmt.size(body.size)}{took}")
+        text.append("  best\n" if body is best else "\n", style="green")
+    if not there:
+        text.append("none yet\n" if not saved else "none left\n", style="dim")
     return text
 
 

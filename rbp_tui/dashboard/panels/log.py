@@ -58,8 +58,11 @@ class LogPane(Vertical):
         return self.query_one(LogLines)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The keys of a search are there while something is looked for."""
-        return action not in ("find_next", "leave_search") or any(lines.wanted for lines in self.query(LogLines))
+        """The keys of a search are there while something is looked for; the way out also while nothing is typed yet."""
+        if action not in ("find_next", "leave_search"):
+            return True
+        asking = action == "leave_search" and any(field.display for field in self.query("#find"))
+        return asking or any(lines.wanted for lines in self.query(LogLines))
 
     def follow(self, run: RunDirectory | None) -> None:
         """Show the log of another run."""

@@ -196,7 +196,7 @@ class MonitorScreen(MonitorActions):
             self.refresh_bindings()
         if several:
             self.query_one("#ranks", TextPanel).say(ranks_text(course.processes, rank))
-        self.query_one("#happenings", TextPanel).say(happenings_text(course))
+        self.query_one("#happenings", TextPanel).say(happenings_text(course, sight.kept))
 
     def _read_card(self) -> None:
         """Read the card anew where the run, its annotations, or what it is held against is another."""
