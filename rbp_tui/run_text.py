@@ -43,10 +43,10 @@ def status_text(status: str) -> str:
 
 
 def title(summary: Summary) -> str:
-    """What a run is, in a line: preset, method, T, seed and the end of its id."""
+    """What a run is, in a line: label, method, T, seed and the end of its id."""
     name = f" · {summary.name}" if summary.name else ""
     return (
-        f"{summary.preset} · {fmt.method(summary.method)} · T={summary.timesteps} · seed {summary.seed}"
+        f"{summary.label} · {fmt.method(summary.method)} · T={summary.timesteps} · seed {summary.seed}"
         f"{name} · {short_id(summary)}"
     )
 

@@ -31,6 +31,13 @@ class Layers:
                 return None if length == 1 and len(path) == 2 else self.origins[path[:length]]
         return None
 
+    def written(self, path: KeyPath) -> Any:
+        """What stands at a path of keys; None for nothing."""
+        value: Any = self.values
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
     def replace(self, path: KeyPath, value: Any, origins: dict[KeyPath, Origin]) -> None:
         """Put a value at a path of keys, creating tables on the way, and forget whatever stood there.
 

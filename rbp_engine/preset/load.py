@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.documents import Document, parse_document, read_document
 from rbp_engine.preset.errors import PresetError, Problem
@@ -13,7 +13,7 @@ from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers, Origin, stack
 from rbp_engine.preset.lines import dotted
 from rbp_engine.preset.overrides import parse_overrides
-from rbp_engine.preset.own_code import OwnCode, digests, fault, own_file, read_own_code
+from rbp_engine.preset.own_code import OwnCode, digests, fault, inside_a_run, own_file, read_own_code
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.validate import problems_without_parents, validate
 
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 class LoadedPreset:
     """A checked preset and where it came from.
 
-    `sources` maps every dotted key to "file:line", "override" or "default". `experiment` is the hash that
-    runs of the same experiment share. `own_code` has the user's own files, by the field that names one.
+    `label` is its name and the network or data that overrides put in the place of its own. `sources` maps every dotted
+    key to "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share.
+    `own_code` has the user's own files, by the field that names one.
     """
 
     preset: "Preset"
     name: str
+    label: str
     path: Path
     sources: dict[str, str]
     experiment: str
@@ -68,6 +70,7 @@ def _load(document: Document, overrides: Sequence[str]) -> LoadedPreset:
     except PresetError as error:
         raise _with_own_problems(error, document) from None
     layers = stack([(document, shown(document.path)) for document in documents])
+    own = {section: layers.written((section, "name")) for section in ("model", "data")}
     words, problems = parse_overrides(overrides)
     for override in words:
         key = tuple(override.key.split("."))
@@ -77,11 +80,22 @@ def _load(document: Document, overrides: Sequence[str]) -> LoadedPreset:
     return LoadedPreset(
         preset=preset,
         name=path.stem,
+        label=_label(path.stem, preset, own),
         path=path.absolute(),
         sources=_sources(layers),
         experiment=experiment_hash(preset, digests(own_code)),
         own_code=own_code,
     )
+
+
+def _label(name: str, preset: "Preset", own: dict[str, Any]) -> str:
+    """The name, and network and data where they are not those that the preset's files name."""
+    others = [
+        inside_a_run(getattr(preset, section).name)
+        for section, written in own.items()
+        if getattr(preset, section).name != (written or type(getattr(preset, section))().name)
+    ]
+    return " · ".join([name, *others])
 
 
 def _own_code(preset: "Preset", layers: Layers, source: str) -> dict[str, OwnCode]:

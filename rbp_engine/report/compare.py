@@ -167,15 +167,16 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
 
 
 def _titles(groups: Sequence[Sequence[Recorded]], *, each_run: bool) -> list[str]:
-    """Preset, method and T of each experiment, and what else tells it from the others while that is little."""
+    """Label, method and T of each experiment, and what else tells it from the others while that is little."""
     tables = [members[0].settings for members in groups]
     others = [key for key in differing(tables) if key not in IN_TITLE] if tables else []
     titles = []
     for members in groups:
         first = members[0].summary
-        words = [one_line(first.preset), method(first.method), f"T={first.timesteps}"]
+        words = [one_line(first.label), method(first.method), f"T={first.timesteps}"]
         if len(others) <= TITLE_SETTINGS:
-            words += label_words({key: members[0].settings.get(key) for key in others})
+            told = first.label.split(" · ")
+            words += label_words({key: value for key in others if (value := members[0].settings.get(key)) not in told})
         if each_run:
             words.append(f"seed {first.seed}")
         titles.append(" · ".join(words))

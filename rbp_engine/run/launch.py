@@ -108,6 +108,7 @@ def _write(
         Summary(
             id=run_id,
             preset=loaded.name,
+            label=loaded.label,
             experiment=loaded.experiment,
             method=preset.method.name,
             timesteps=preset.method.timesteps,

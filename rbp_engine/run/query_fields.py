@@ -78,12 +78,12 @@ def field_names() -> list[str]:
 
 
 def word_fits(word: str) -> Test:
-    """A bare word: part of the id, preset, name, method or a tag, in whatever case."""
+    """A bare word: part of the id, label, name, method or a tag, in whatever case."""
     wanted = word.lower()
 
     def test(record: "RunRecord") -> bool:
         summary = record.summary
-        texts = (summary.id, summary.preset, summary.name, summary.method, *record.tags)
+        texts = (summary.id, summary.label, summary.name, summary.method, *record.tags)
         return any(wanted in str(text).lower() for text in texts)
 
     return test
@@ -268,7 +268,7 @@ _FIELDS: dict[str, Field] = {
         Field("method", "text", _of_summary("method")),
         Field("status", "text", lambda record: record.verdict.status),
         Field("reason", "text", lambda record: record.verdict.reason),
-        Field("run", "text", lambda record: record.summary.name or record.summary.preset),
+        Field("run", "text", lambda record: record.summary.called),
         Field("preset", "text", _of_summary("preset")),
         Field("name", "text", _of_summary("name")),
         Field("id", "text", lambda record: record.run.id),

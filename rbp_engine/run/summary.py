@@ -16,7 +16,8 @@ class Summary:
     """State of a run as its worker last wrote it; the true status is `run/status.py`'s to judge.
 
     Accuracies are fractions, times seconds since the epoch, memory bytes. `progressed` is when the last step or
-    evaluation batch was done, `updated` the last sign of life.
+    evaluation batch was done, `updated` the last sign of life. `label` is the preset, and the network or data that were
+    trained in the place of its own.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Summary:
     status: str = "starting"
     reason: str = ""
     name: str = ""
+    label: str = ""
     tags: list[str] = field(default_factory=list)
     epoch: int = 0
     epochs: int = 0
@@ -45,6 +47,14 @@ class Summary:
     created: float = field(default_factory=time.time)
     progressed: float = field(default_factory=time.time)
     updated: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.preset  # which is all that older runs say
+
+    @property
+    def called(self) -> str:
+        """What lists call the run: the name that it was given, else its label."""
+        return self.name or self.label
 
 
 def remaining_s(summary: Summary) -> float | None:

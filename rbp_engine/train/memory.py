@@ -15,13 +15,17 @@ READ_EVERY_S = 2.0
 
 
 class MemoryGauge:
-    """Reads `System` figures of this process; on a CPU the peak is that of the resident set."""
+    """Reads `System` figures of this process; on a CPU the peak is that of the resident set.
+
+    The kernel counts the peak apart from the resident set, and may be behind.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._process = psutil.Process()
         self._card = _nvml_handle(device)
         self._read = 0.0
+        self._peak = 0
 
     def read(self) -> System | None:
         """None if the last reading is younger than two seconds."""
@@ -31,7 +35,8 @@ class MemoryGauge:
         self._read = now
         rss = self._process.memory_info().rss
         if self.device.type != "cuda":
-            return System(rss=rss, mem_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            self._peak = max(self._peak, rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            return System(rss=rss, mem_peak=self._peak)
         utilisation, power = _load(self._card)
         return System(
             mem_allocated=torch.cuda.memory_allocated(self.device),

@@ -57,7 +57,7 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
         *following,
         (
             "what",
-            plain(f"{summary.preset}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
+            plain(f"{summary.label}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
         ),
         ("experiment", plain(summary.experiment[:16])),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),

@@ -90,7 +90,7 @@ def trash_table(entries: "Sequence[Trashed]") -> "Table":
             status_text(summary.status),
             fmt.percent(summary.best.get("top1")),
         )  # fmt: skip
-        named = "–" if summary is None else plain(summary.name or summary.preset)
+        named = "–" if summary is None else plain(summary.called)
         short = entry.run.id if summary is None or entry.run.id != entry.id else short_id(summary)
         table.add_row(named, plain(short), *known, f"{fmt.duration(time.time() - entry.removed)} ago")
     return table
@@ -117,7 +117,7 @@ GAP = 2
 #: The first of these columns are always there, the others as far as there is room and something to say.
 ALWAYS = 9
 COLUMNS = (
-    Column("run", lambda record: plain(record.summary.name or record.summary.preset), left=True, shrinks=18),
+    Column("run", lambda record: plain(record.summary.called), left=True, shrinks=18),
     Column("id", lambda record: plain(short_id(record.summary)), left=True, shrinks=6, always=True),
     Column("method", lambda record: plain(fmt.method(record.summary.method)), left=True),
     Column("T", lambda record: str(record.summary.timesteps)),

@@ -271,7 +271,7 @@ def _check_same(run: "RunDirectory", loaded: "LoadedPreset") -> None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
     if summary.experiment != loaded.experiment:
         raise RunError(
-            f"{run.id} is another experiment ({summary.preset}, {summary.experiment[:8]} instead of "
+            f"{run.id} is another experiment ({summary.label}, {summary.experiment[:8]} instead of "
             f"{loaded.experiment[:8]}): use another --id"
         )
     if summary.seed != loaded.preset.run.seed:

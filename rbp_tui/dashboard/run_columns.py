@@ -86,7 +86,7 @@ def _failure(record: RunRecord, _: Trend) -> str:
 
 
 COLUMNS = (
-    Column("run", "its name, else its preset", 26, lambda record, _: _named(record), "run", least=18, always=True),
+    Column("run", "its name, else what it trains", 26, lambda record, _: _named(record), "run", least=18, always=True),
     Column("id", "the end of its id, which is enough to name it", 12, lambda record, _: short_id(record.summary), "id",
            least=4, always=True),
     Column("preset", "the preset it was made from", 24, lambda record, _: record.summary.preset, "preset", least=8),
@@ -174,7 +174,7 @@ def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[C
     first, seeds = group[0].summary, _one_of_each_seed(group)
     counting = [record for record in seeds if record.verdict.status == "completed"] or seeds
     said = {
-        "run": first.preset,
+        "run": first.label,
         "preset": first.preset,
         "method": fmt.method(first.method),
         "T": str(first.timesteps),
@@ -222,7 +222,7 @@ def _natural(column: Column, longest: Mapping[str, int]) -> int:
 
 
 def _named(record: RunRecord) -> str:
-    return (record.summary.name or record.summary.preset) if record.readable else record.run.id
+    return record.summary.called if record.readable else record.run.id
 
 
 def _host(record: RunRecord) -> str:

@@ -68,7 +68,7 @@ def _row(record: RunRecord, use: Use | None, cards: Sequence[Card], host: str | 
         if host == "":
             where = Text("process gone", style="red")
         numbers = (*(Text("–", style="dim", justify="right"),) * 3, where)
-    return (sign, Text(_cut(summary.name or summary.preset)), Text(short_id(summary)), *numbers)
+    return (sign, Text(_cut(summary.called)), Text(short_id(summary)), *numbers)
 
 
 def _numbers(use: Use, cards: Sequence[Card]) -> Cells:

@@ -48,6 +48,18 @@ def runs(rbp) -> Path:
     return rbp.runs
 
 
+def test_a_network_of_ones_own_is_not_called_by_the_name_of_the_preset_alone(rbp, monkeypatch):
+    (rbp.folder / "nets.py").write_text("def net():\n    pass\n")
+    monkeypatch.chdir(rbp.folder)
+    end_run(rbp.runs, "plain")
+    end_run(rbp.runs, "mine", "arch=nets.py:net", top1=0.33)
+    assert [entry["label"] for entry in rbp.json("ls")] == ["digits", "digits · nets.py:net"]
+    for words in (("ls",), ("runs", "show", "mine"), ("runs", "compare", "plain", "mine")):
+        assert "digits · nets.py:net" in rbp(*words).stdout
+    assert ids(rbp, "run='digits · nets.py:net'") == ids(rbp, "nets.py") == ["mine"]
+    assert ids(rbp, "preset=digits") == ["plain", "mine"]
+
+
 def ids(rbp, *words: str) -> list[str]:
     return [entry["id"] for entry in rbp.json("ls", *words)]
 

@@ -35,6 +35,13 @@ def texts(made, key):
     return ["".join(cell.text for cell in made.cells[key][:2]), *(cell.text.strip() for cell in made.cells[key][2:])]
 
 
+def test_runs_are_called_by_what_was_trained_and_so_is_their_experiment(tmp_path, write_run):
+    for seed in (1, 2):
+        write_run(tmp_path, f"a-000{seed}", label="digits · nets.py:Net", seed=seed)
+    made = rows(list_runs(tmp_path), width=80, grouped=True)
+    assert all(any("digits · nets.py:N" in text for text in texts(made, key)) for key in made.cells)
+
+
 def test_the_newest_run_comes_first(records):
     assert [key for key in rows(records).cells if key != "odd"] == ["b-0004", "b-0003", "a-0002", "a-0001"]
 

@@ -36,6 +36,31 @@ def test_an_empty_preset_is_all_defaults() -> None:
     assert (loaded.name, loaded.path) == ("mine", Path("mine.toml").absolute())
 
 
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ((), "mine"),
+        (("arch=code/nets.py:MyNet",), "mine · nets.py:MyNet"),
+        (("data=code/nets.py:MyNet", "arch=resnet18"), "mine · resnet18 · nets.py:MyNet"),
+        (("arch=vgg11", "T=6"), "mine"),  # as the preset has it
+        (("data=mnist5k",), "mine · mnist5k"),
+    ],
+)
+def test_a_network_or_data_in_the_place_of_the_presets_own_is_told_in_its_label(
+    folder: Path, words: tuple[str, ...], label: str
+) -> None:
+    (folder / "code").mkdir()
+    (folder / "code" / "nets.py").write_text(NETS)
+    loaded = load('[model]\nname = "vgg11"\n', *words)
+    assert (loaded.name, loaded.label) == ("mine", label)
+
+
+def test_a_preset_that_names_the_users_own_network_is_called_by_its_name_alone(folder: Path) -> None:
+    (folder / "nets.py").write_text(NETS)
+    assert load('[model]\nname = "nets.py:MyNet"\n').label == "mine"
+    assert load('extends = "digits"\n[model]\nname = "nets.py:MyNet"\n').label == "mine"
+
+
 def test_all_problems_are_shown_at_once_in_aligned_columns() -> None:
     assert refusal('[optim]\nlrr = 0.1\n\n[method]\ntimesteps = "4"\n') == (
         "mine.toml: 2 problems\n"

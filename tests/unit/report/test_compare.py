@@ -65,6 +65,11 @@ def test_without_a_common_seed_there_is_no_difference(finish_run: FinishRun) -> 
 def test_a_title_tells_what_else_differs_while_that_is_little(finish_run: FinishRun) -> None:
     found = compare([finish_run("digits", "lr=0.05"), finish_run("digits", "lr=0.2")])
     assert [group.title.split(" · ")[-1] for group in found.groups] == ["optim.lr = 0.05", "optim.lr = 0.2"]
+    other = compare([finish_run("digits"), finish_run("digits", "arch=resnet18")])
+    assert [group.title for group in other.groups] == [
+        "digits · rate_M · T=4 · model.name = convnet",
+        "digits · resnet18 · rate_M · T=4",
+    ]
     many = compare([finish_run("digits"), finish_run("digits", "lr=1", "batch=8", "epochs=3", "optim.momentum=0.5")])
     assert many.groups[0].title.startswith("digits · rate_M · T=4 · ") and "optim" not in many.groups[0].title
     assert {one.key for one in many.differences} >= {"optim.lr", "data.batch_size", "train.epochs", "optim.momentum"}
