@@ -4,13 +4,13 @@ Needs no torch itself: the network is run in processes of their own.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.bench.extrapolate import plane_of
 from rbp_engine.bench.measurement import ask, temporary_run
-from rbp_engine.preset import load_text
+from rbp_engine.preset import PresetError, load_text
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
@@ -75,9 +75,16 @@ def preset_for(
     overrides: Sequence[str] = (),
 ) -> "LoadedPreset":
     """A preset of a network on random images [C, H, W] (`frames`: other ones at every timestep). Raises PresetError."""
+    import tomlkit
+
     sizes = f"shape = {list(image)}, classes = {classes}" + (", frames = true" if frames else "")
-    text = f'[data]\nname = "fake"\nargs = {{ {sizes} }}\nbatch_size = {batch}\n'
-    return load_text(text, Path("try.toml").absolute(), [f"arch={network}", *overrides])
+    data = f'[data]\nname = "fake"\nargs = {{ {sizes} }}\nbatch_size = {batch}\n'
+    text = f"{data}[model]\nname = {tomlkit.item(network).as_string()}\n"
+    try:
+        return load_text(text, Path("try.toml").absolute(), overrides)
+    except PresetError as error:
+        # There is no such file, and nobody has seen its lines.
+        raise PresetError(f"rbp try {network}", [replace(one, line=None) for one in error.problems]) from None
 
 
 def inspect(loaded: "LoadedPreset") -> Inspection:

@@ -9,3 +9,7 @@ class RunError(UserError):
 
 class NothingToStart(RunError):
     """A run is not started because it is complete, or because somebody else has started or queued it."""
+
+
+class NoSuchRun(RunError):
+    """What was asked for by name is not there."""

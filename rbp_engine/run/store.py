@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbp_engine.run.annotations import Annotations, read_annotations
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import NoSuchRun, RunError
 from rbp_engine.run.layout import ID, RunDirectory
 from rbp_engine.run.processes import processes_of
 from rbp_engine.run.status import Verdict, judge
@@ -98,7 +98,8 @@ def in_order_of_creation(records: Iterable[RunRecord]) -> list[RunRecord]:
 def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirectory:
     """The run meant by an id, a unique prefix, its last four characters, a name, or `last`.
 
-    Raises RunError if none fits, or with the candidates if several do; `listed_by` is the command that shows them.
+    Raises NoSuchRun if none fits, RunError with the candidates if several do; `listed_by` is the command that shows
+    them.
     """
     if reference == "last":
         records = [entry for entry in list_runs(runs) if entry.readable]
@@ -118,7 +119,7 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
         if fitting:
             listed = "\n  ".join(run.id for run in fitting[-10:])
             raise RunError(f"{reference!r} fits {len(fitting)} runs:\n  {listed}")
-    raise RunError(f"no run {reference!r} in {runs} ({listed_by} shows what is there)")
+    raise NoSuchRun(f"no run {reference!r} in {runs} ({listed_by} shows what is there)")
 
 
 def refuse_live(run: RunDirectory) -> None:

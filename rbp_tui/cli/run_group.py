@@ -1,14 +1,19 @@
 """`rbp runs`: look at runs, compare, annotate, export and remove them."""
 
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 from rbp_tui.cli.run_choice import Run, Runs, as_plain, find, select
+
+if TYPE_CHECKING:
+    from rbp_engine.run.layout import RunDirectory
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -97,7 +102,6 @@ def tag(
 ) -> None:
     """Add and take away tags of runs; without any, show the tags that they have."""
     from rbp_engine.run.annotations import change_tags, tag_words
-    from rbp_engine.run.errors import RunError
     from rbp_engine.run.store import record
 
     if words[0] == "-h":
@@ -108,14 +112,8 @@ def tag(
     told = tag_words(words)
     if not told.plain:
         raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
-    try:
-        chosen = select(list(told.plain), runs_dir)
-    except RunError as error:
-        if len(told.plain) == 1:
-            raise
-        raise RunError(f"{error}\na tag has a sign: rbp runs tag {told.plain[0]} +{told.plain[-1]}") from error
     shown = {}
-    for directory in chosen:
+    for directory in _tagged(words, told.plain, runs_dir):
         if told.added or told.removed:
             change_tags(directory, told.added, told.removed)
         shown[directory.id] = list(record(directory).tags)
@@ -124,6 +122,24 @@ def tag(
         return
     for run_id, tags in shown.items():
         console().print(f"{run_id}  {plain(' '.join(tags)) or '[dim]no tags[/]'}", soft_wrap=True, highlight=False)
+
+
+def _tagged(words: list[str], plain_words: Sequence[str], runs_dir: Path | None) -> "list[RunDirectory]":
+    """The runs that the words without a sign mean. Of words behind a run that mean none, tags were expected."""
+    from rbp_engine.run.errors import NoSuchRun, RunError
+
+    chosen: dict[RunDirectory, None] = {}
+    for word in plain_words:
+        try:
+            chosen.update(dict.fromkeys(select([word], runs_dir)))
+        except NoSuchRun as error:
+            if not chosen:
+                raise
+            known = plain_words[: plain_words.index(word)]
+            signed = [one if one in known or one not in plain_words else f"+{one}" for one in words]
+            command = shlex.join(["rbp", "runs", "tag", *signed])
+            raise RunError(f"no run is called {word!r}; to add tags, write a + before each: {command}") from error
+    return list(chosen)
 
 
 def note(

@@ -60,6 +60,15 @@ def test_a_network_of_ones_own_is_not_called_by_the_name_of_the_preset_alone(rbp
     assert ids(rbp, "preset=digits") == ["plain", "mine"]
 
 
+def test_tags_without_a_sign_are_taken_for_runs_and_one_sentence_says_so(rbp, write_run):
+    write_run(rbp.runs, "one")
+    assert rbp("runs", "tag", "one", "base", "+x", "paper", code=2).stderr == (
+        "error no run is called 'base'; to add tags, write a + before each: rbp runs tag one +base +x +paper\n"
+    )
+    assert rbp("runs", "tag", "two", "base", code=2).stderr.startswith("error no run 'two' in ")
+    assert rbp.json("runs", "tag", "one") == [{"id": "one", "tags": []}]
+
+
 def ids(rbp, *words: str) -> list[str]:
     return [entry["id"] for entry in rbp.json("ls", *words)]
 

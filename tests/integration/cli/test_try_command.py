@@ -45,7 +45,9 @@ def test_operations_without_a_rule_are_named_with_what_to_do(rbp, write):
 
 def test_what_is_wrong_with_the_words_is_said(rbp, write):
     write("nets.py", NETS)
-    assert "cannot read nots.py" in rbp("try", "nots.py:Net", code=2).stderr
+    assert rbp("try", "nots.py:Net", code=2).stderr == (
+        "error rbp try nots.py:Net: 1 problem\n  model.name  cannot read nots.py: No such file or directory\n"
+    )
     assert "Did you mean 'Net'" in rbp("try", "nets.py:Nat", code=2).stderr
     assert "nets.py:MyNet" in rbp("try", "nets.py", code=2).stderr
     assert "channels, height and width" in rbp("try", "nets.py:Net", "--input", "3x32", code=2).stderr
