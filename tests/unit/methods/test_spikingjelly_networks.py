@@ -1,15 +1,27 @@
-"""SpikingJelly's own networks train unmodified with our neuron in place of theirs."""
+"""Which of SpikingJelly's own networks train unmodified with our neuron in place of theirs."""
 
 import copy
 
 import pytest
 import torch
 from spikingjelly.activation_based import functional, layer
-from spikingjelly.activation_based.model import sew_resnet, spiking_resnet, spiking_vgg
+from spikingjelly.activation_based.model import (
+    masnn,
+    maxformer,
+    ms_resnet,
+    parametric_lif_net,
+    qkformer,
+    sew_resnet,
+    spike_driven_transformer,
+    spikformer,
+    spiking_resnet,
+    spiking_vgg,
+    spiking_vggws_ottt,
+)
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
 
 T, B = 2, 2
 LABELS = torch.tensor([1, 7])
@@ -58,6 +70,48 @@ def test_a_step_gives_every_parameter_a_finite_gradient(network, name):
     assert (missing, infinite) == ([], [])
     first = next(network.parameters())
     assert first.grad.abs().max() > 0
+
+
+OURS = {"spiking_neuron": LIF, "num_classes": 10}
+# The rest of the table in docs/own-network.md: [C, H, W] of an image, and which of rate_m and bptt take a step.
+OTHERS = {
+    "SEW-ResNet AND": (lambda: sew_resnet.sew_resnet18(cnf="AND", **OURS), (3, 32, 32), {"bptt"}),
+    "SEW-ResNet IAND": (lambda: sew_resnet.sew_resnet18(cnf="IAND", **OURS), (3, 32, 32), {"bptt"}),
+    "OTTT VGG": (lambda: spiking_vggws_ottt.ottt_spiking_vggws(**OURS), (3, 32, 32), {"rate_m", "bptt"}),
+    "PLIF MNIST": (lambda: parametric_lif_net.MNISTNet(4, LIF), (1, 28, 28), set()),
+    "PLIF CIFAR-10": (lambda: parametric_lif_net.CIFAR10Net(4, LIF), (3, 32, 32), set()),
+    "MA-SNN": (lambda: masnn.masnn_dvs128_gesture(T=5, **OURS), (2, 32, 32), set()),
+    "Att-MS-ResNet": (lambda: masnn.att_ms_resnet18(T=T, **OURS), (3, 32, 32), set()),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_of_the_other_networks_some_train_with_bptt_alone_and_some_not_at_all(name):
+    make, image, expected = OTHERS[name]
+    model, taken = make(), set()
+    for method in ("rate_m", "bptt"):
+        try:
+            create_method(method, T).step(model, torch.rand(B, *image), LABELS)
+            taken.add(method)
+        except UnsupportedOperation:
+            continue
+    assert taken == expected
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        ms_resnet.ms_resnet18,
+        ms_resnet.max_resnet18,
+        maxformer.maxformer_cifar,
+        qkformer.qkformer_10_384,
+        spikformer.spikformer_cifar10,
+        spike_driven_transformer.sdt_8_384,
+    ],
+)
+def test_networks_that_are_of_one_step_mode_take_none_of_our_neurons(make):
+    with pytest.raises(TypeError, match="step_mode"):
+        make(T=T, **OURS)
 
 
 @pytest.mark.parametrize("model", ["sew_resnet18", "spiking_resnet18"])
