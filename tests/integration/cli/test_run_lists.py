@@ -48,25 +48,25 @@ def runs(rbp) -> Path:
     return rbp.runs
 
 
-def test_a_network_of_ones_own_is_not_called_by_the_name_of_the_preset_alone(rbp, monkeypatch):
-    (rbp.folder / "nets.py").write_text("def net():\n    pass\n")
-    monkeypatch.chdir(rbp.folder)
-    end_run(rbp.runs, "plain")
-    end_run(rbp.runs, "mine", "arch=nets.py:net", top1=0.33)
-    assert [entry["label"] for entry in rbp.json("ls")] == ["digits", "digits · nets.py:net"]
+def test_a_network_of_ones_own_is_not_called_by_the_name_of_the_preset_alone(rbp_here, monkeypatch):
+    (rbp_here.folder / "nets.py").write_text("def net():\n    pass\n")
+    monkeypatch.chdir(rbp_here.folder)
+    end_run(rbp_here.runs, "plain")
+    end_run(rbp_here.runs, "mine", "arch=nets.py:net", top1=0.33)
+    assert [entry["label"] for entry in rbp_here.json("ls")] == ["digits", "digits · nets.py:net"]
     for words in (("ls",), ("runs", "show", "mine"), ("runs", "compare", "plain", "mine")):
-        assert "digits · nets.py:net" in rbp(*words).stdout
-    assert ids(rbp, "run='digits · nets.py:net'") == ids(rbp, "nets.py") == ["mine"]
-    assert ids(rbp, "preset=digits") == ["plain", "mine"]
+        assert "digits · nets.py:net" in rbp_here(*words).stdout
+    assert ids(rbp_here, "run='digits · nets.py:net'") == ids(rbp_here, "nets.py") == ["mine"]
+    assert ids(rbp_here, "preset=digits") == ["plain", "mine"]
 
 
-def test_tags_without_a_sign_are_taken_for_runs_and_one_sentence_says_so(rbp, write_run):
-    write_run(rbp.runs, "one")
-    assert rbp("runs", "tag", "one", "base", "+x", "paper", code=2).stderr == (
+def test_tags_without_a_sign_are_taken_for_runs_and_one_sentence_says_so(rbp_here, write_run):
+    write_run(rbp_here.runs, "one")
+    assert rbp_here("runs", "tag", "one", "base", "+x", "paper", code=2).stderr == (
         "error no run is called 'base'; to add tags, write a + before each: rbp runs tag one +base +x +paper\n"
     )
-    assert rbp("runs", "tag", "two", "base", code=2).stderr.startswith("error no run 'two' in ")
-    assert rbp.json("runs", "tag", "one") == [{"id": "one", "tags": []}]
+    assert rbp_here("runs", "tag", "two", "base", code=2).stderr.startswith("error no run 'two' in ")
+    assert rbp_here.json("runs", "tag", "one") == [{"id": "one", "tags": []}]
 
 
 def ids(rbp, *words: str) -> list[str]:

@@ -1,12 +1,9 @@
 """Every command: with no argument, with a wrong one, and while it is being typed in a shell."""
 
-import io
-import os
 import shlex
 import signal
-import sys
+import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +11,11 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from rbp_tui.cli import app, main
+from rbp_tui.cli import app
 
 Path_ = tuple[str, ...]
+Rbp = Any  # of conftest.py
+Done = subprocess.CompletedProcess[str]
 
 
 def walk(command: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
@@ -33,96 +32,67 @@ WORK_WITHOUT_ARGUMENTS = {("bench",), ("doctor",), ("data", "check")}
 WRONG = {("ls",): "T>", ("presets", "new"): "no such name!"}
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def message(self) -> str:
-        """What went wrong, in one line; there must be exactly one thing."""
-        assert "Traceback" not in self.err
-        if "─ Error ─" in self.err:
-            box = self.err.partition("─ Error ─")[2].splitlines()[1:]
-            assert box[-1].startswith("╰")
-            return " ".join(line.strip("│ ") for line in box[:-1])
-        said = self.err or self.out  # what is wrong with presets is what `rbp presets check` prints
-        assert self.err.count("error ") == (self.err != "")
-        return " ".join(said.removeprefix("error ").split())
+def message(done: Done) -> str:
+    """What went wrong, in one line; there must be exactly one thing."""
+    assert "Traceback" not in done.stderr
+    if "─ Error ─" in done.stderr:
+        box = done.stderr.partition("─ Error ─")[2].splitlines()[1:]
+        assert box[-1].startswith("╰")
+        return " ".join(line.strip("│ ") for line in box[:-1])
+    said = done.stderr or done.stdout  # what is wrong with presets is what `rbp presets check` prints
+    assert done.stderr.count("error ") == (done.stderr != "")
+    return " ".join(said.removeprefix("error ").split())
 
 
-@pytest.fixture
-def rbp(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Ended]]:
-    """`rbp` in this process, for a user who has nothing."""
-    for name in [name for name in os.environ if name.startswith(("RBP_", "_RBP_", "XDG_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def sigterm_as_it_was() -> Iterator[None]:
+    """Commands that measure end on it, and they are in the process of the tests here."""
     before = signal.getsignal(signal.SIGTERM)
-
-    def run(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["rbp", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Ended(int(ended.value.code or 0), *capsys.readouterr())
-
-    yield run
+    yield
     signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
-def offered(rbp: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+def offered(rbp_here: Rbp) -> Callable[[str], list[str]]:
     """What Bash is told to offer for the last word of a line, which it has parted at every "="."""
+    environment = rbp_here.environment
 
     def complete(line: str) -> list[str]:
         words = shlex.split(line.replace("=", " = "))
-        with monkeypatch.context() as patch:
-            patch.setenv("_RBP_COMPLETE", "complete_bash")
-            patch.setenv("COMP_WORDS", "\n".join(words))
-            patch.setenv("COMP_CWORD", str(len(words) - (not line.endswith(" "))))
-            ended = rbp()
-        assert (ended.code, ended.err) == (0, "")
-        return ended.out.split()
+        asked = {"_RBP_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words)}
+        rbp_here.environment = environment | asked | {"COMP_CWORD": str(len(words) - (not line.endswith(" ")))}
+        done = rbp_here()
+        rbp_here.environment = environment
+        assert done.stderr == ""
+        return done.stdout.split()
 
     return complete
 
 
 @pytest.mark.parametrize("path", [path for path in LEAVES if path not in WORK_WITHOUT_ARGUMENTS], ids=" ".join)
-def test_without_an_argument_a_command_works_or_says_what_is_missing(rbp: Callable[..., Ended], path: Path_) -> None:
+def test_without_an_argument_a_command_works_or_says_what_is_missing(rbp_here: Rbp, path: Path_) -> None:
     needed = next((parameter for parameter in LEAVES[path].params if parameter.required), None)
-    ended = rbp(*path)
-    if needed is None:
-        assert ended.code == 0, ended
-        return
-    assert ended.code == 2
-    assert ended.message.startswith("Missing ")
-    assert needed.help in ended.message
+    done = rbp_here(*path, code=0 if needed is None else 2)
+    if needed is not None:
+        assert message(done).startswith("Missing ")
+        assert needed.help in message(done)
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
-def test_a_wrong_argument_is_said_to_be_wrong(rbp: Callable[..., Ended], path: Path_) -> None:
+def test_a_wrong_argument_is_said_to_be_wrong(rbp_here: Rbp, path: Path_) -> None:
     word = WRONG.get(path, "no-such-thing")
-    ended = rbp(*path, word)
-    assert ended.code == 2
-    assert word in ended.message or ended.message.startswith("Missing ")
+    said = message(rbp_here(*path, word, code=2))
+    assert word in said or said.startswith("Missing ")
 
 
 @pytest.mark.parametrize("path", TREE, ids=" ".join)
-def test_an_option_that_does_not_exist_is_said_not_to(rbp: Callable[..., Ended], path: Path_) -> None:
-    ended = rbp(*path, "--no-such-option")
-    assert ended.code == 2
-    assert "--no-such-option" in ended.message
+def test_an_option_that_does_not_exist_is_said_not_to(rbp_here: Rbp, path: Path_) -> None:
+    assert "--no-such-option" in message(rbp_here(*path, "--no-such-option", code=2))
 
 
 @pytest.mark.parametrize("path", [path for path in TREE if path not in LEAVES], ids=" ".join)
-def test_a_command_that_does_not_exist_is_said_not_to(rbp: Callable[..., Ended], path: Path_) -> None:
-    ended = rbp(*path, "no-such-thing")
-    assert ended.code == 2
-    assert ended.message.startswith("No such command 'no-such-thing'")
+def test_a_command_that_does_not_exist_is_said_not_to(rbp_here: Rbp, path: Path_) -> None:
+    assert message(rbp_here(*path, "no-such-thing", code=2)).startswith("No such command 'no-such-thing'")
 
 
 @pytest.mark.parametrize("path", TREE, ids=" ".join)
@@ -174,7 +144,7 @@ def test_a_preset_file_of_the_current_directory_is_offered_once_it_has_begun(
 
 
 def test_runs_are_offered_to_the_commands_that_can_do_something_with_them(
-    offered: Callable[[str], list[str]], rbp: Callable[..., Ended], write_run: Callable[..., Any], tmp_path: Path
+    offered: Callable[[str], list[str]], rbp_here: Rbp, write_run: Callable[..., Any], tmp_path: Path
 ) -> None:
     ids = {}
     for status, end in (("completed", "aaaa"), ("running", "bbbb"), ("stopped", "cccc"), ("queued", "dddd")):
@@ -190,7 +160,7 @@ def test_runs_are_offered_to_the_commands_that_can_do_something_with_them(
     assert offered("rbp watch bb") == ["bbbb"]
     assert offered("rbp watch my-r") == ["my-running"]
     assert offered(f"rbp watch --runs-dir {tmp_path} ") == []
-    rbp("runs", "rm", "aaaa")
+    rbp_here("runs", "rm", "aaaa")
     assert offered("rbp runs restore ") == [ids["completed"]]
 
 
