@@ -11,8 +11,6 @@ from rbp_engine.methods.protocol import (
     carried,
     full,
     images_by_step,
-    lowered,
-    reset_state,
 )
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.single_step import StepTensor
@@ -24,9 +22,8 @@ class BPTT(BaseMethod):
 
     name = "bptt"
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
-        reset_state(model)
-        sequence = as_sequence(lowered(images, self.precision), self.timesteps)
+    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+        sequence = as_sequence(images, self.timesteps)
         logits = carried(model(sequence), SequenceTensor).time_mean()
         return backward(logits, labels, weight)
 
@@ -36,11 +33,10 @@ class BPTTSingleStep(BaseMethod):
 
     name = "bptt_s"
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
-        reset_state(model)
+    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         tape = Tape(self.timesteps)
         by_step = []
-        for images_t in images_by_step(lowered(images, self.precision), self.timesteps):
+        for images_t in images_by_step(images, self.timesteps):
             tape.rewind()
             by_step.append(carried(model(StepTensor(images_t, tape, through_time=True)), StepTensor).values)
         tape.check_complete()

@@ -22,8 +22,6 @@ from rbp_engine.methods.protocol import (
     full,
     gradients_stay_local,
     images_by_step,
-    lowered,
-    reset_state,
 )
 from rbp_engine.spiking.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.tape import Tape
@@ -35,11 +33,10 @@ class SLTT(BaseMethod):
     name = "sltt"
     carrier: ClassVar[type[StepTensor]] = StepTensor
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
-        reset_state(model)
+    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         tape = Tape(self.timesteps)
         by_step = []
-        for step, images_t in enumerate(images_by_step(lowered(images, self.precision), self.timesteps), start=1):
+        for step, images_t in enumerate(images_by_step(images, self.timesteps), start=1):
             tape.rewind()
             with gradients_stay_local(model) if step < self.timesteps else nullcontext():
                 out = carried(model(self.carrier(images_t, tape, through_time=False)), self.carrier).values

@@ -50,11 +50,23 @@ class Method(Protocol):
 
 
 class BaseMethod:
-    """What all methods share: T, the precision, and the prediction."""
+    """What all methods share: T, the precision, what comes before a step, and the prediction.
+
+    A method says in `_step` what is between checked images [B, C, H, W] or [T, B, C, H, W] and the gradients.
+    """
 
     def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
         self.timesteps = timesteps
         self.precision = precision
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
+        images = lowered(images, self.precision)
+        check_images(images, self.timesteps)
+        reset_state(model)
+        return self._step(model, images, labels, weight)
+
+    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+        raise NotImplementedError
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
         return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
@@ -83,13 +95,11 @@ def as_sequence(
     images: Tensor, timesteps: int, carrier: Callable[[Tensor, int, bool], SequenceTensor] = SequenceTensor
 ) -> SequenceTensor:
     """The images as the network's input; [B, C, H, W] stay one image that is the same at every step."""
-    check_images(images, timesteps)
     return carrier(images, timesteps, images.ndim == 4)
 
 
 def images_by_step(images: Tensor, timesteps: int) -> list[Tensor]:
     """The images [B, C, H, W] of each timestep."""
-    check_images(images, timesteps)
     return [images] * timesteps if images.ndim == 4 else list(images.unbind(0))
 
 
@@ -142,6 +152,7 @@ def predict(
     """
     if timesteps < 1:
         raise ValueError(f"timesteps must be at least 1, got {timesteps}")
+    check_images(images, timesteps)
     reset_state(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

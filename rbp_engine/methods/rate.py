@@ -16,8 +16,6 @@ from rbp_engine.methods.protocol import (
     carried,
     full,
     images_by_step,
-    lowered,
-    reset_state,
 )
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.gradients import WithValue
@@ -44,9 +42,8 @@ class RateM(RateMethod):
 
     name = "rate_m"
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
-        reset_state(model)
-        sequence = as_sequence(lowered(images, self.precision), self.timesteps)
+    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+        sequence = as_sequence(images, self.timesteps)
         logits = carried(model(RateTensor(sequence, sequence.time_mean())), RateTensor).rate
         return backward(logits, labels, self.scale * weight)
 
@@ -60,10 +57,8 @@ class RateS(RateMethod):
 
     name = "rate_s"
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
-        reset_state(model)
+    def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         tape = Tape(self.timesteps)
-        images = lowered(images, self.precision)
         static = images.ndim == 4
         total: Tensor | None = None
         with torch.no_grad():
