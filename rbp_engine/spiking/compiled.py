@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype
-from rbp_engine.spiking.surrogate import Surrogate
+from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
 # A term's values and its scale; static values lack the first dimension.
 Terms = Sequence[tuple[Tensor | Sequence[Tensor], Tensor | None, bool]]
@@ -47,7 +47,7 @@ def rate(
         layout.for_each_channel(current.timesteps),
         means_of,
         saved,
-        *_slope(surrogate),
+        *slope_function(surrogate),
         threshold=layout.for_each_channel(threshold),
         **neuron,
     )
@@ -61,7 +61,7 @@ def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, *
     terms, shift, dtype, _ = layout.inputs(current)
     # ρ may be one number.
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
-    spikes = layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, *_slope(surrogate), **neuron))
+    spikes = layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, *slope_function(surrogate), **neuron))
     for tensor, changed in zip(state, flat, strict=True):
         if changed.data_ptr() != tensor.data_ptr():  # a copy, of another layout in memory than the current's
             tensor.copy_(layout.back(changed))
@@ -76,7 +76,7 @@ def gradient_through_time(
     gradient = _jit(_gradient_through_time)(
         *layout.inputs(current),
         layout.flat(grad),
-        *_slope(surrogate),
+        *slope_function(surrogate),
         decay=layout.for_each_channel(decay),
         threshold=layout.for_each_channel(threshold),
         **neuron,
@@ -161,11 +161,6 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     torch._dynamo.config.recompile_limit = max(KERNELS, torch._dynamo.config.recompile_limit)
     # dynamic: the sizes of layers and of the last batch make no new kernel.
     return torch.compile(function, dynamic=True, fullgraph=True)
-
-
-def _slope(surrogate: Surrogate) -> tuple[Any, dict[str, float]]:
-    """The surrogate by its class and numbers: neurons that are alike share a kernel."""
-    return type(surrogate).backward, {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
 
 
 def _spikes_only(

@@ -1,5 +1,6 @@
 """SpikingJelly's surrogate functions by name, and their slope as a plain tensor function."""
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -37,11 +38,26 @@ def create_surrogate(name: str, arguments: dict[str, float] | None = None) -> Su
     return SURROGATES[name](**(arguments or {}))
 
 
+def slope_function(surrogate: Surrogate) -> tuple[Callable[..., Tensor], dict[str, float]]:
+    """A function (grad, distance, **arguments) ↦ grad ⊙ σ'(distance), and its arguments.
+
+    Surrogates that are alike share the function.
+    """
+    arguments = {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
+    if isinstance(surrogate, spikingjelly_surrogate.LogTailedReLU):
+        return _log_tailed_relu, arguments
+    return type(surrogate).backward, arguments
+
+
 def slope(surrogate: Surrogate, distance: Tensor) -> Tensor:
     """σ'(distance) of the surrogate, `distance` = membrane − threshold, of any shape; builds no graph."""
-    arguments = {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
-    result: Tensor = type(surrogate).backward(torch.ones_like(distance), distance, **arguments)
-    return result
+    function, arguments = slope_function(surrogate)
+    return function(torch.ones_like(distance), distance, **arguments)
+
+
+def _log_tailed_relu(grad: Tensor, distance: Tensor, alpha: float) -> Tensor:
+    """SpikingJelly's indexes with masks: torch.compile has no code for that, and a GPU has to be waited for."""
+    return grad * torch.where(distance <= 0.0, alpha, torch.where(distance > 1.0, 1.0 / distance, 1.0))
 
 
 def slope_in_place(surrogate: Surrogate, distance: Tensor) -> Tensor:

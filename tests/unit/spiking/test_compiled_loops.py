@@ -23,6 +23,7 @@ NEURONS = {
     "soft-with-its-gradient": {"detach_reset": False, "surrogate": "atan"},
     "hard-detached": {"reset": "hard", "decay": 0.5},
     "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False, "surrogate": "atan"},
+    "log-tailed": {"surrogate": "log_tailed_relu"},
 }
 
 
