@@ -1,5 +1,6 @@
 """What every training method offers: one step of training, and a prediction."""
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class BaseMethod:
         images = lowered(images, self.precision)
         check_images(images, self.timesteps)
         reset_state(model)
-        return self._step(model, images, labels, weight)
+        with uncompiled():
+            return self._step(model, images, labels, weight)
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         raise NotImplementedError
@@ -132,6 +134,16 @@ def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
+def uncompiled() -> AbstractContextManager[None]:
+    """Within it a model that is given to torch.compile runs as it is; the neurons' compiled kernels stay compiled.
+
+    Carriers keep tensors on tapes and change them in place. torch.compile loses track of that, and gradients would be
+    wrong in silence.
+    """
+    # What has been compiled has imported it, which takes seconds.
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
 def reset_state(model: nn.Module) -> None:
     """Forget what modules remember from another batch: our neurons on plain tensors, SpikingJelly's dropout masks."""
     for module in model.modules():
@@ -157,7 +169,8 @@ def predict(
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        logits = carried(model(as_sequence(images, timesteps, carrier)), SequenceTensor).steps()
+        with uncompiled():
+            logits = carried(model(as_sequence(images, timesteps, carrier)), SequenceTensor).steps()
     finally:
         for module, training in modes:
             module.training = training

@@ -55,11 +55,17 @@ def rate(
     return list(map(layout.back, spikes)), layout.back(counts), eligibility, means
 
 
-def rate_step(current: Current, state: Sequence[Tensor], surrogate: Surrogate, **neuron: Any) -> Tensor:
-    """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, counts of spikes, sum of σ'·ρ, and ρ."""
+def rate_step(
+    current: Current, state: Sequence[Tensor], reach: Tensor | float, surrogate: Surrogate, **neuron: Any
+) -> Tensor:
+    """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, counts of spikes, sum of σ'·ρ.
+
+    So does ρ [B, …], unless it is one number for all neurons.
+    """
     layout = Layout(current)
     terms, shift, dtype, _ = layout.inputs(current)
-    # ρ may be one number.
+    # As a tensor, a number does not ask for a kernel of its own at every timestep.
+    state = (*state, reach if isinstance(reach, Tensor) else torch.full((), reach, dtype=torch.float64))
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
     spikes = layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, *slope_function(surrogate), **neuron))
     for tensor, changed in zip(state, flat, strict=True):
@@ -160,7 +166,14 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     # A network has a kernel for every sum that its neurons are given; torch would stop at eight.
     torch._dynamo.config.recompile_limit = max(KERNELS, torch._dynamo.config.recompile_limit)
     # dynamic: the sizes of layers and of the last batch make no new kernel.
-    return torch.compile(function, dynamic=True, fullgraph=True)
+    kernel = torch.compile(function, dynamic=True, fullgraph=True)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        # The methods have everything else run uncompiled.
+        with torch.compiler.set_stance("default"):
+            return kernel(*args, **kwargs)
+
+    return run
 
 
 def _spikes_only(

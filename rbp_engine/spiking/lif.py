@@ -107,15 +107,15 @@ class RateLoop:
         self._eligibility = torch.zeros_like(membrane)
         # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
         uniform = neuron["v_reset"] is None and neuron["detach_reset"]
-        self._reach = torch.ones((), dtype=torch.float64) if uniform else torch.ones_like(membrane)
+        self._reach: float | Tensor = 1.0 if uniform else torch.ones_like(membrane)
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a current of one."""
         if self._kernel == "eager":
             return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), Reader(current).at(0))
-        state = self.membrane, self._counts, self._eligibility, self._reach
-        spikes = compiled.rate_step(current, state, **self._neuron)
+        state = self.membrane, self._counts, self._eligibility
+        spikes = compiled.rate_step(current, state, self._reach, **self._neuron)
         self._advance()
         return spikes
 
@@ -129,7 +129,7 @@ class RateLoop:
         if not same:
             spikes.copy_(fired)
         slope_t = slope_in_place(self._neuron["surrogate"], membrane - threshold)
-        if self._reach.ndim == 0:
+        if isinstance(self._reach, float):
             self._eligibility.add_(slope_t.mul_(self._reach))
         else:
             self._eligibility.add_(slope_t * self._reach)
@@ -145,8 +145,8 @@ class RateLoop:
         return self._counts, self._eligibility.div_(self._timesteps).to(self._dtype)
 
     def _advance(self) -> None:
-        if self._reach.ndim == 0:
-            self._reach.mul_(self._neuron["decay"]).add_(1.0)
+        if isinstance(self._reach, float):
+            self._reach = 1.0 + self._neuron["decay"] * self._reach
 
 
 @torch.no_grad()

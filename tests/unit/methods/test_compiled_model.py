@@ -1,0 +1,53 @@
+"""A model that is given to torch.compile has the gradients that it has without."""
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, compiled
+
+T, B = 3, 4
+WAYS = {
+    "torch.compile": lambda model: torch.compile(model, backend="aot_eager"),
+    "model.compile": lambda model: model.compile(backend="aot_eager") or model,
+    "torch.compile of a layer": lambda model: model.insert(1, torch.compile(model.pop(1), backend="aot_eager")),
+    "inductor": torch.compile,
+}
+
+
+def network(kernel="eager"):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3), LIF(kernel=kernel), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32, 8),
+        LIF(kernel=kernel), nn.Linear(8, 3),
+    )  # fmt: skip
+
+
+def two_steps(model, name):
+    """Gradients after two training steps, and a prediction."""
+    method, images = create_method(name, T), torch.randn(B, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+    for shift in (0.0, 0.5):
+        method.step(model, images + shift, torch.arange(B) % 3)
+    return [*(parameter.grad for parameter in model.parameters()), method.predict(model, images)]
+
+
+def same(found, expected):
+    return all(torch.equal(mine, plain) for mine, plain in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_and_predictions_are_those_of_the_model_as_it_is(name, way):
+    assert same(two_steps(WAYS[way](network()), name), two_steps(network(), name))
+
+
+@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
+def test_so_they_are_with_compiled_kernels_which_stay_compiled(name):
+    if reason := compiled.problem("cpu"):
+        pytest.skip(f"torch.compile does not work here: {reason}")
+    torch._dynamo.reset()
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    found = two_steps(torch.compile(network("compiled"), backend="aot_eager"), name)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > graphs
+    assert same(found, two_steps(network("compiled"), name))
