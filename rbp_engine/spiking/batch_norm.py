@@ -1,7 +1,7 @@
 """Batch norm in training, whose statistics a carrier takes over timesteps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ class BatchNorm:
         )
 
     @torch.no_grad()
-    def statistics(self, values: Tensor, momentum: float | None = None) -> "Normalisation":
+    def statistics(self, values: Tensor) -> "Normalisation":
         """The batch norm with mean and variance of a batch [B, C, …]; the running statistics move.
 
         Raises ValueError for a single value per channel, as torch does.
@@ -48,9 +48,28 @@ class BatchNorm:
             raise ValueError(
                 f"Expected more than 1 value per channel when training, got input size {list(values.shape)}"
             )
-        moved = self.momentum if momentum is None else momentum
-        mean, variance = moments(values, self.running_mean, self.running_var, moved)
+        mean, variance = moments(values, self.running_mean, self.running_var, self.momentum)
         return Normalisation(self, mean, torch.rsqrt(variance + self.eps))
+
+    @torch.no_grad()
+    def repeated(self, values: Tensor) -> "Repeated":
+        """The batch norm of a batch [B, C, …] that comes at every timestep; the running statistics stay where they are.
+
+        Raises ValueError as `statistics` does.
+        """
+        if self.running_mean is None or self.running_var is None:
+            return Repeated(self.statistics(values))
+        # With a momentum of 1 the running statistics become those of the batch.
+        targets = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        known = replace(self, running_mean=targets[0], running_var=targets[1], momentum=1.0).statistics(values)
+        return Repeated(replace(known, norm=self), targets)
+
+    @torch.no_grad()
+    def follow(self, repeated: "Repeated") -> None:
+        """Move the running statistics as the batch norm of one more timestep does."""
+        if repeated.targets is not None:
+            assert self.running_mean is not None and self.running_var is not None
+            torch._foreach_lerp_([self.running_mean, self.running_var], repeated.targets, self.momentum)
 
     def running(self) -> "Normalisation":
         """The batch norm with its running statistics, as in evaluation."""
@@ -124,6 +143,16 @@ class Normalisation:
         weight, bias = self.norm.weight, self.norm.bias
         scale = self.inverse_deviation if weight is None else self.inverse_deviation * weight
         return scale, -self.mean * scale if bias is None else bias - self.mean * scale
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A batch norm of what is the same at every timestep, and the mean and unbiased variance [C] that its running
+    statistics move towards, where it has them.
+    """
+
+    normalisation: Normalisation
+    targets: tuple[Tensor, Tensor] | None = None
 
 
 class Normalise(torch.autograd.Function):

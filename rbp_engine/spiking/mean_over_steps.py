@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import firing_rate, gradients, lif
-from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, Repeated
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
 from rbp_engine.spiking.current import Current, Steps, Term, membrane_dtype
 from rbp_engine.spiking.gradients import Seen, weighted_gradient
@@ -129,10 +129,10 @@ class MeanStepTensor(Carrier):
             _total(x.tape, known.mean)
             _total(x.tape, known.inverse_deviation)
             return cls(x.sequence.normalised(known), x.tape, static=False)
-        # A static image's running statistics move T times towards the same values, which is one longer move.
-        momentum = 1.0 - (1.0 - norm.momentum) ** x.timesteps
-        known = x.tape.record(Normalisation, lambda: norm.statistics(x.values, momentum))
-        return cls.per_step(known, (x,), {})
+        # The batch's statistics are computed once; the running ones move at every step, by the momentum of that step.
+        repeated = x.tape.record(Repeated, lambda: norm.repeated(x.values))
+        norm.follow(repeated)
+        return cls.per_step(repeated.normalisation, (x,), {})
 
 
 class MeanTensor(Carrier):
@@ -225,8 +225,7 @@ class MeanTensor(Carrier):
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if x.static:
-            known = x.tape.take(Normalisation)
-            return cls.per_step(known, (x,), {})
+            return cls.per_step(x.tape.take(Repeated).normalisation, (x,), {})
         steps = x.steps
         mean, inverse_deviation = (x.tape.take(Total).mean() for _ in range(2))
         return cls(Current([Term(steps, Normalisation(norm, mean, inverse_deviation))], 1), x.tape, static=False)

@@ -49,14 +49,14 @@ class SynchronisedBatchNorm(BatchNorm):
     def __call__(self, values: Tensor) -> Tensor:
         return self.statistics(values)(values) if self.training else super().__call__(values)
 
-    def statistics(self, values: Tensor, momentum: float | None = None) -> Normalisation:
-        return self._joined(values, 1, self.momentum if momentum is None else momentum)
+    def statistics(self, values: Tensor) -> Normalisation:
+        return self._joined(values, 1)
 
     def static(self, values: Tensor, timesteps: int) -> Tensor:
-        return self._joined(values, timesteps, self.momentum)(values)
+        return self._joined(values, timesteps)(values)
 
     @torch.no_grad()
-    def _joined(self, values: Tensor, steps: int, momentum: float) -> Normalisation:
+    def _joined(self, values: Tensor, steps: int) -> Normalisation:
         """With mean and variance of the values [B, C, …] of all processes; moves the running statistics.
 
         The values stand for `steps` equal timesteps, which only the unbiased variance can tell.
@@ -74,8 +74,8 @@ class SynchronisedBatchNorm(BatchNorm):
         joined_variance = (weights * (variances + (means - joined_mean) ** 2)).sum(0)
         if self.running_mean is not None and self.running_var is not None:
             unbiased = joined_variance * (steps * total / (steps * total - 1))
-            self.running_mean.lerp_(joined_mean.to(self.running_mean.dtype), momentum)
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
+            self.running_mean.lerp_(joined_mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         return Normalisation(self, joined_mean.to(kept), (joined_variance + self.eps).rsqrt().to(kept))
 
     def gradients(

@@ -181,3 +181,20 @@ def test_a_network_without_neurons_predicts_the_same_logits_at_every_step_of_a_s
     logits = create_method("bptt", T).predict(model, torch.ones(B, 2, 2, 2))
     assert logits.shape == (T, B, 3)
     assert torch.equal(logits, logits[:1].expand_as(logits))
+
+
+@pytest.mark.parametrize("momentum", [None, 0.3])
+@pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_norm_that_stands_twice_gets_the_running_statistics_of_a_plain_forward(method, static, momentum):
+    """`momentum=None` is torch's cumulative average, whose steps become shorter."""
+    torch.manual_seed(0)
+    early, late = (nn.BatchNorm2d(2, momentum=momentum) for _ in range(2))
+    convs = [nn.Conv2d(2, 2, 3, padding=1) for _ in range(4)]
+    layers = [convs[0], early, convs[1], early, LIF(), convs[2], late, LIF(), convs[3], late, nn.Flatten()]
+    model = nn.Sequential(*layers, nn.Linear(128, 3)).double()
+    plain, x = copy.deepcopy(model), images(static)
+    for _ in range(2):
+        create_method(method, T).step(model, x[0] if static else x, LABELS)
+        (plain_forward if method in ("bptt", "rate_m") else plain_forward_by_step)(plain, x)
+    torch.testing.assert_close(model.state_dict(), plain.state_dict(), rtol=1e-10, atol=1e-10)
