@@ -37,7 +37,7 @@ def main() -> None:
             at = Progress(at.step + 1, 0, at.position + 1)
             called = time.perf_counter()
             recorder.fetched()
-            recorder.step(at, out, labels, 0.1)
+            recorder.step(at, out, images, labels, 0.1)
             recording += time.perf_counter() - called
             if recorder.due():
                 called = trial.clock()  # waiting for what the device still has to do is not the recorder's

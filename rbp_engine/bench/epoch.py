@@ -47,7 +47,7 @@ class Epoch:
             recorder.fetched()
             out = trial.step(images, labels)
             self.at = Progress(self.at.step + 1, 0, self.at.position + 1)
-            recorder.step(self.at, out, labels, 0.0)
+            recorder.step(self.at, out, images, labels, 0.0)
             if recorder.due():
                 recorder.drain()
             steps += 1

@@ -14,6 +14,8 @@ _NO_MEMORY = "DefaultCPUAllocator"
 def describe(error: BaseException, preset: "Preset | None" = None, world_size: int = 1) -> str:
     """One sentence; `preset` is that of the run, where it could be read."""
     name, text = type(error).__name__, str(error).strip()
+    if name == "NonFiniteImages":
+        return f"{error}; look at the data set and at how it is normalised, a lower optim.lr does not help"
     if name == "NonFiniteLoss":
         return f"{error}; any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -23,13 +23,21 @@ class NonFiniteLoss(Exception):
     """The loss, a gradient or a weight has become NaN or infinite; the message names the step."""
 
 
+class NonFiniteImages(NonFiniteLoss):
+    """NaN or infinity came in with the images; the message names the step and its batch."""
+
+
 @dataclass
 class _Step:
-    """A step of this rank as it was taken; nobody has waited for what it computes."""
+    """A step of this rank as it was taken; nobody has waited for what it computes.
+
+    The sum of its images is finite where all of them are.
+    """
 
     progress: Progress
     lr: float
     out: StepOutput
+    images_sum: Tensor
     labels: Tensor
     seconds: float
     fetching_s: float
@@ -84,8 +92,8 @@ class Recorder:
     """Turns steps and evaluations into events and the summary.
 
     One `metrics` event covers `log_every` steps, whatever the clock; a run that has fewer has one of them all. `drain`
-    raises NonFiniteLoss when a step since the last call had a loss, or by it gradients, that are not finite; it is
-    called before every checkpoint, so that the newest one is good.
+    raises NonFiniteLoss when a step since the last call had a loss, or by it gradients, that are not finite, and
+    NonFiniteImages when its images were not; it is called before every checkpoint, so that the newest one is good.
 
     Of several ranks, all drain at the same step: their sums are added up, rank 0 writes metrics and evaluations, and a
     loss that is not finite on one of them ends all. Each writes `system` events of its own.
@@ -109,6 +117,7 @@ class Recorder:
         self._window = _Window()
         self._since_system = _Times()
         self._first_bad_step = 0
+        self._first_bad_images = Progress()
         self._mark = self._drained = self._fetched = time.perf_counter()
 
     def begin(self) -> None:
@@ -119,11 +128,12 @@ class Recorder:
         """The batch of the next step has arrived."""
         self._fetched = time.perf_counter()
 
-    def step(self, progress: Progress, out: StepOutput, labels: Tensor, lr: float) -> None:
-        """Count a finished optimizer step, with the outputs and labels of this rank; does not wait for the device."""
+    def step(self, progress: Progress, out: StepOutput, images: Tensor, labels: Tensor, lr: float) -> None:
+        """Count a finished optimizer step, with images, labels and outputs of this rank; waits for no device."""
         now = time.perf_counter()
         self.reached = progress
-        self._steps.append(_Step(progress, lr, out, labels, now - self._mark, self._fetched - self._mark))
+        images_sum = images.sum(dtype=out.loss.dtype)
+        self._steps.append(_Step(progress, lr, out, images_sum, labels, now - self._mark, self._fetched - self._mark))
         self.journal.summary.trained_s += now - self._mark
         self.journal.progress()
         self.journal.summary.step = progress.step
@@ -147,14 +157,23 @@ class Recorder:
         steps, self._steps = self._steps, []
         full = self._full_windows(steps)
         own = [number for _, window in full for number in (*window.sums(), window.samples_here)]
-        by_rank = self.ranks.gather([*own, self._first_bad_step])
-        for (last, window), sums in zip(full, by_rank[:, :-1].sum(0).view(-1, 4).tolist(), strict=True):
+        images = self._first_bad_images
+        by_rank = self.ranks.gather([*own, self._first_bad_step, images.step, images.epoch, images.position])
+        for (last, window), sums in zip(full, by_rank[:, :-4].sum(0).view(-1, 4).tolist(), strict=True):
             self._write_metrics(last, window.times, *sums)
         self._write_system()
         self.journal.update()
-        bad_steps = by_rank[:, -1]
-        if bool(bad_steps.any()):
-            raise NonFiniteLoss(f"the loss or its gradient is not finite at step {int(bad_steps[bad_steps > 0].min())}")
+        bad_steps = [int(step) for step in by_rank[:, -4] if step]
+        bad_images = [Progress(*map(int, place)) for place in by_rank[:, -3:].tolist() if place[0]]
+        first = min(bad_images, key=lambda place: place.step, default=None)
+        # What is wrong with the images is wrong with the loss of the same step.
+        if first is not None and first.step <= min(bad_steps, default=first.step):
+            raise NonFiniteImages(
+                f"there is NaN or infinity in the images of step {first.step}: batch {first.position} of epoch "
+                f"{first.epoch + 1}"
+            )
+        if bad_steps:
+            raise NonFiniteLoss(f"the loss or its gradient is not finite at step {min(bad_steps)}")
 
     def _full_windows(self, steps: list[_Step]) -> list[tuple[_Step, _Window]]:
         """Fetch what the steps have computed; windows that are full by it, each with its last step."""
@@ -164,9 +183,13 @@ class Recorder:
         correct = [(step.out.logits.argmax(1) == step.labels).sum(dtype=losses[0].dtype) for step in steps]
         full = []
         window_steps = min(self.log_every, self.journal.summary.steps or self.log_every)
-        for step, loss, right in zip(steps, *torch.stack([*losses, *correct]).view(2, -1).tolist(), strict=True):
+        sums = [step.images_sum for step in steps]
+        fetched = torch.stack([*losses, *correct, *sums]).view(3, -1).tolist()
+        for step, loss, right, images_sum in zip(steps, *fetched, strict=True):
             if not math.isfinite(loss) and not self._first_bad_step:
                 self._first_bad_step = step.progress.step
+            if not math.isfinite(images_sum) and not self._first_bad_images.step:
+                self._first_bad_images = step.progress
             self._window.add(step, loss, right)
             self._since_system.add(step)
             if step.progress.step % window_steps == 0:

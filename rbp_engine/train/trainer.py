@@ -45,7 +45,7 @@ def train(
                 recorder.fetched()
                 out = step(images, labels, batches.size(at.position))
                 at = Progress(at.step + 1, at.epoch, at.position + 1)
-                recorder.step(at, out, labels, lr)
+                recorder.step(at, out, images, labels, lr)
                 if at.position < len(batches):
                     end, save, drain = ranks.agree(stop.level, checkpointer.due(at), recorder.due())
                     if end or save:

@@ -23,11 +23,12 @@ from rbp_engine.train import checkpoint
 from rbp_engine.train.checkpoint import Progress
 from rbp_engine.train.checkpointer import Checkpointer
 from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.failures import describe
 from rbp_engine.train.journal import Journal
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.process import Process
-from rbp_engine.train.recorder import NonFiniteLoss, Recorder
+from rbp_engine.train.recorder import NonFiniteImages, NonFiniteLoss, Recorder
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.signals import StopFlag
 from rbp_engine.train.step import OptimizerStep
@@ -84,6 +85,7 @@ class Attempt:
             "precision": "fp32",
         } | settings
         self.run = run
+        self.spoil_images: float | None = None
         self.ranks = ranks = ranks or Ranks()
         self.settings = settings
         seed_everything(1)
@@ -127,9 +129,10 @@ class Attempt:
         normalise = Normalise(self.data.mean, self.data.deviation, CPU)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
+            batches = TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share)
             return train(
                 self.step,
-                TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share),
+                SpoiledBatches(batches, 2, self.spoil_images) if self.spoil_images is not None else batches,
                 self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6, **share),
                 lambda epoch: self.settings["lr"],
                 self.recorder,
@@ -232,7 +235,7 @@ def test_system_events_tell_of_all_steps_since_the_last_one(run: RunDirectory) -
     recorder.begin()
     for number in range(1, 5):
         time.sleep(0.1 if number < 3 else 0.0)
-        recorder.step(Progress(number, 0, number), out, labels, 0.1)
+        recorder.step(Progress(number, 0, number), out, torch.zeros(2), labels, 0.1)
         if number == 4:
             recorder.gauge._read = 0.0
         recorder.drain()
@@ -345,6 +348,46 @@ def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_told_as_n
     assert [event.body.loss is None for event in told(run, Metrics)] == [False, False, True, False]  # type: ignore[union-attr]
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found is not None and found.progress.step == STEPS
+
+
+class SpoiledBatches(TrainBatches):
+    """One pixel of a batch of the second epoch is not finite."""
+
+    def __init__(self, batches: TrainBatches, position: int, value: float) -> None:
+        vars(self).update(vars(batches))
+        self.spoilt, self.value = position, value
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        for position, (images, labels) in enumerate(super().epoch(epoch, start), start):
+            if (epoch, position) == (1, self.spoilt):
+                images[0, 0, 0, 0] = self.value
+            yield images, labels
+
+
+def check_spoiled_images(run: RunDirectory, precision: str, value: float, ranks: Ranks) -> tuple[str, str]:
+    """What is said of it, to a programmer and to a user: on the last rank one pixel of a batch is not finite."""
+    attempt = Attempt(run, 1, ranks, precision=precision, every=("seconds", 3600.0), lr=0.01)
+    attempt.spoil_images = value if ranks.rank == ranks.size - 1 else None
+    with pytest.raises(NonFiniteImages) as error:
+        attempt.go()
+    return str(error.value), describe(error.value)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_images_that_are_not_finite_end_training_with_their_batch_and_blame_no_learning_rate(
+    run: RunDirectory, value: float, precision: str
+) -> None:
+    message, told_of = check_spoiled_images(run, precision, value, Ranks())
+    assert message == f"there is NaN or infinity in the images of step {STEPS + 3}: batch 3 of epoch 2"
+    assert "data set" in told_of and "lower optim.lr does not help" in told_of
+
+
+def test_images_that_are_not_finite_on_one_rank_end_both_with_the_same_words(tmp_path: Path, two_ranks: Any) -> None:
+    run = RunDirectory(tmp_path / "job")
+    run.control.mkdir(parents=True)
+    first, second = two_ranks(lambda ranks: check_spoiled_images(run, "fp32", float("nan"), ranks)[0])
+    assert first == second == f"there is NaN or infinity in the images of step {STEPS + 3}: batch 3 of epoch 2"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
