@@ -18,7 +18,7 @@ from rbp_engine.bench.answer import answer, own_frames
 from rbp_engine.bench.trial import first_images
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
-from rbp_engine.methods.protocol import as_sequence, carried
+from rbp_engine.methods.protocol import as_sequence, carried, check_images
 from rbp_engine.own import load_own
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
@@ -135,6 +135,7 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
 
 def _rates(images: Tensor, timesteps: int) -> RateTensor:
     """What rate_M puts in: the carrier that asks most of an operation."""
+    check_images(images, timesteps)
     sequence = as_sequence(images, timesteps)
     return RateTensor(sequence, sequence.time_mean())
 

@@ -13,10 +13,8 @@ __all__ = ["METHODS", "Method", "StepOutput", "create_method"]
 
 
 def create_method(name: str, timesteps: int, **settings: Any) -> Method:
-    """The training method of that name; TypeError for a setting that does not apply to it."""
+    """The training method of that name; TypeError for a setting that does not apply to it, or a T that is not whole."""
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: one of {', '.join(METHODS)}")
-    if timesteps < 1:
-        raise ValueError(f"timesteps must be at least 1, got {timesteps}")
     method: Method = METHODS[name](timesteps, **settings)
     return method

@@ -1,9 +1,11 @@
 """What every training method offers: one step of training, and a prediction."""
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, Protocol, TypeVar
 
 import torch
@@ -41,7 +43,9 @@ class Method(Protocol):
         `images` is [B, C, H, W], shown at every timestep, or [T, B, C, H, W]; `labels` is [B]. The gradients are
         multiplied by `weight`, the part of a larger batch that this one is, and a scale against underflow; the output
         is not.
-        Raises ValueError where the input's T is another.
+        Images are floating point, and are taken to `precision`, or in "fp32" to the type of the network's weights.
+        torch.compile of the model and torch.autocast around the step change nothing.
+        Raises ValueError where the input's T is another, and TypeError where images are integers.
         """
         ...
 
@@ -53,29 +57,45 @@ class Method(Protocol):
 class BaseMethod:
     """What all methods share: T, the precision, what comes before a step, and the prediction.
 
-    A method says in `_step` what is between checked images [B, C, H, W] or [T, B, C, H, W] and the gradients.
+    A method says in `_step` what is between images [B, C, H, W] or [T, B, C, H, W], ready to use, and the gradients.
     """
 
     def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
+        check_timesteps(timesteps)
         self.timesteps = timesteps
         self.precision = precision
 
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
-        images = lowered(images, self.precision)
         check_images(images, self.timesteps)
+        warn_of_silent_hooks(model)
         reset_state(model)
-        with uncompiled():
-            return self._step(model, images, labels, weight)
+        with uncompiled_without_autocast(images.device):
+            return self._step(model, converted(images, self.precision, model), labels, weight)
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         raise NotImplementedError
 
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
-        return predict(model, lowered(images, self.precision), self.timesteps if timesteps is None else timesteps)
+        return predict(model, images, self.timesteps if timesteps is None else timesteps, self.precision)
+
+
+def check_timesteps(timesteps: Any) -> None:
+    """Raise TypeError unless T is a whole number, ValueError unless it is at least 1."""
+    if not isinstance(timesteps, Integral) or isinstance(timesteps, bool):
+        raise TypeError(f"timesteps must be a whole number, got {timesteps!r}")
+    if timesteps < 1:
+        raise ValueError(f"timesteps must be at least 1, got {timesteps}")
 
 
 def check_images(images: Tensor, timesteps: int) -> None:
-    """Raise ValueError unless `images` is [B, C, H, W], or [T, B, C, H, W] with this T."""
+    """Raise TypeError unless `images` is a floating-point tensor.
+
+    Raise ValueError unless it is [B, C, H, W], or [T, B, C, H, W] with this T, and holds an image.
+    """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a tensor, got {type(images).__name__}")
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floating point, got {images.dtype}; divide uint8 by 255: images.float() / 255")
     if images.ndim not in (4, 5):
         raise ValueError(f"images are [B, C, H, W] or [T, B, C, H, W], got the shape {list(images.shape)}")
     if images.ndim == 5 and len(images) != timesteps:
@@ -83,14 +103,20 @@ def check_images(images: Tensor, timesteps: int) -> None:
             f"the input has {len(images)} timesteps, the method {timesteps}: images {list(images.shape)} are read as "
             "[T, B, C, H, W]"
         )
+    if not images.numel():
+        raise ValueError(f"the batch is empty: images {list(images.shape)}")
 
 
-def lowered(images: Tensor, precision: Precision) -> Tensor:
+def converted(images: Tensor, precision: Precision, model: nn.Module) -> Tensor:
     """The images in the type that convolutions, linear layers and spikes then have.
 
-    Membranes, statistics, weights and the loss stay in float32.
+    In "fp32" it is that of the network's weights, float32 at least. Membranes, statistics, weights and the loss have it
+    in every precision.
     """
-    return images.to(_LOW[precision]) if precision in _LOW else images
+    if precision in _LOW:
+        return images.to(_LOW[precision])
+    weights = next((weight for weight in model.parameters() if weight.is_floating_point()), images)
+    return full(images.to(weights.dtype))
 
 
 def as_sequence(
@@ -134,14 +160,31 @@ def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
-def uncompiled() -> AbstractContextManager[None]:
-    """Within it a model that is given to torch.compile runs as it is; the neurons' compiled kernels stay compiled.
+@contextmanager
+def uncompiled_without_autocast(device: torch.device) -> Iterator[None]:
+    """Run the network as it is: without autocast, for the method has a precision, and not under torch.compile.
 
     Carriers keep tensors on tapes and change them in place. torch.compile loses track of that, and gradients would be
-    wrong in silence.
+    wrong in silence. The neurons' own compiled kernels stay compiled.
     """
-    # What has been compiled has imported it, which takes seconds.
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    with ExitStack() as stack:
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        # What has been compiled has imported it; the import takes seconds.
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
+
+
+def warn_of_silent_hooks(model: nn.Module) -> None:
+    """Tell of full backward hooks: torch calls them for modules that are given tensors, and carriers are none."""
+    hooked = [name or "the network" for name, x in model.named_modules() if x._backward_hooks or x._backward_pre_hooks]
+    if hooked:
+        warnings.warn(
+            f"backward hooks never run in a step, for modules are given spikes over time and no tensors: "
+            f"{', '.join(hooked)}. Hooks on parameters do (Tensor.register_hook)",
+            stacklevel=3,
+        )
 
 
 def reset_state(model: nn.Module) -> None:
@@ -156,21 +199,22 @@ def predict(
     model: nn.Module,
     images: Tensor,
     timesteps: int,
+    precision: Precision = "fp32",
     carrier: Callable[[Tensor, int, bool], SequenceTensor] = SequenceTensor,
 ) -> Tensor:
     """Logits at every timestep, [T, B, C], in evaluation mode; the mode of every module is put back.
 
     `carrier` makes the network's input of (images, T, whether they are the same at every step).
     """
-    if timesteps < 1:
-        raise ValueError(f"timesteps must be at least 1, got {timesteps}")
+    check_timesteps(timesteps)
     check_images(images, timesteps)
     reset_state(model)
+    sequence = as_sequence(converted(images, precision, model), timesteps, carrier)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with uncompiled():
-            logits = carried(model(as_sequence(images, timesteps, carrier)), SequenceTensor).steps()
+        with uncompiled_without_autocast(images.device):
+            logits = carried(model(sequence), SequenceTensor).steps()
     finally:
         for module, training in modes:
             module.training = training

@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from rbp_engine.methods.protocol import (
     BaseMethod,
@@ -58,6 +60,12 @@ class RateS(RateMethod):
     name = "rate_s"
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+        check_spectral_norm(model)
+        with parametrize.cached():
+            compute_parametrised_weights(model)
+            return self._two_phases(model, images, labels, weight)
+
+    def _two_phases(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         tape = Tape(self.timesteps)
         static = images.ndim == 4
         total: Tensor | None = None
@@ -73,6 +81,24 @@ class RateS(RateMethod):
             rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
         tape.check_complete()
         return backward(WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
+
+
+def check_spectral_norm(model: nn.Module) -> None:
+    """Raise ValueError for `torch.nn.utils.spectral_norm` in training: each of T + 1 passes would change the weight."""
+    for name, module in model.named_modules():
+        if module.training and any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()):
+            raise ValueError(
+                f"{name}: torch.nn.utils.spectral_norm changes the weight at each pass, and rate_s makes T + 1 of "
+                "them; use torch.nn.utils.parametrizations.spectral_norm, which changes it once a step"
+            )
+
+
+def compute_parametrised_weights(model: nn.Module) -> None:
+    """Compute, with their graph, the weights that `parametrize.cached` then keeps for all passes of a step."""
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            for name in module.parametrizations:  # type: ignore[union-attr]
+                getattr(module, name)
 
 
 @contextmanager

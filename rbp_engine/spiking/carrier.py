@@ -30,6 +30,8 @@ class Carrier:
     """
 
     timesteps: int
+    # Numbers of numpy leave sums and products to the carrier.
+    __array_ufunc__ = None
     # The process group over which a batch norm that comes now takes its statistics; None for this process alone.
     processes: Any = None
 

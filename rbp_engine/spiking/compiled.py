@@ -163,10 +163,11 @@ class Layout:
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     # It says on stderr that there is no Triton, which a CPU does not need.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-    # A network has a kernel for every sum that its neurons are given; torch would stop at eight.
+    # A network has a kernel for every sum that its neurons are given; torch would stop at eight. Beyond this number it
+    # says so once and goes on uncompiled; with fullgraph=True it would raise.
     torch._dynamo.config.recompile_limit = max(KERNELS, torch._dynamo.config.recompile_limit)
     # dynamic: the sizes of layers and of the last batch make no new kernel.
-    kernel = torch.compile(function, dynamic=True, fullgraph=True)
+    kernel = torch.compile(function, dynamic=True)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         # The methods have everything else run uncompiled.

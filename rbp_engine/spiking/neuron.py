@@ -77,9 +77,17 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         return super().forward(current)
 
     def single_step_forward(self, current: Tensor) -> Tensor:
-        """Spikes [B, …] of one timestep; the membrane is carried over in `v`."""
+        """Spikes [B, …] of one timestep; the membrane is carried over in `v`.
+
+        Raises ValueError where the input has another shape than the membrane that is left from the one before.
+        """
         if not isinstance(self.v, Tensor):
             self.v = lif.at_rest(current, self.v)
+        if self.v.shape != current.shape:
+            raise ValueError(
+                f"the membrane has the shape {list(self.v.shape)} of the input before, this one {list(current.shape)}: "
+                "before another batch call reset() of the neuron, or spikingjelly's functional.reset_net(model)"
+            )
         spikes, self.v = lif.step(self.v, current, **self.settings)
         return spikes
 

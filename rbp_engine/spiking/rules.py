@@ -66,7 +66,7 @@ def _weighted(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
 
     def lowered(value: Any) -> Any:
         is_weight = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != carrier.dtype
-        return carrier.lowered(value) if is_weight else value
+        return carrier.lowered(value) if is_weight and carrier.dtype.is_floating_point else value
 
     return type(carrier).weighted(function, *map(lowered, args), **{key: lowered(kwargs[key]) for key in kwargs})
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.data.protocol import EvaluationSource
-from rbp_engine.methods.protocol import Precision, lowered, predict
+from rbp_engine.methods.protocol import Precision, predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.spiking.sequence import SequenceTensor, ShuffledTensor
@@ -69,7 +69,7 @@ def evaluate_by_step(
     scores, right = Scores(), torch.zeros(timesteps, dtype=torch.float64)
     for images, labels in batches:
         carrier = _shuffled(shuffle) if shuffle else SequenceTensor
-        logits = predict(model, lowered(images, precision), timesteps, carrier)
+        logits = predict(model, images, timesteps, precision, carrier)
         means = logits.cumsum(0) / torch.arange(1, timesteps + 1, device=logits.device).view(-1, 1, 1)
         scores.add(means[-1], labels)
         right = right.to(labels.device) + (means.argmax(-1) == labels).sum(1)

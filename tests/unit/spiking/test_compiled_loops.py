@@ -188,3 +188,14 @@ def test_gradients_of_a_network_are_the_same_bits(name):
             out = method.step(model, images, torch.arange(size))
         gradients.append([out.logits, *(parameter.grad for parameter in model.parameters())])
     same(*gradients)
+
+
+def test_beyond_the_limit_of_kernels_a_loop_goes_on_uncompiled():
+    def doubled(values, times):
+        for _ in range(times):
+            values = 2.0 * values
+        return values
+
+    run = compiled._jit(doubled)
+    with torch._dynamo.config.patch(recompile_limit=1):
+        assert [run(torch.ones(8), times)[0] for times in (1, 2, 3, 1)] == [2.0, 4.0, 8.0, 2.0]

@@ -1,0 +1,161 @@
+"""What a method takes: types and sizes of images, T, and what stands around a step or hangs on the network."""
+
+import warnings
+
+import numpy
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, spectral_norm
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF
+
+T, B = 3, 4
+LABELS = torch.arange(B) % 3
+
+
+def network(dtype=torch.float32):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), LIF(), nn.Flatten(), nn.Linear(64, 3)
+    return nn.Sequential(*layers).to(dtype)
+
+
+def images(dtype=torch.float32):
+    return torch.randn(B, 2, 6, 6, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def step(name, model, x, **settings):
+    """Logits and gradients."""
+    out = create_method(name, T, **settings).step(model, x, LABELS)
+    return [out.logits, *(parameter.grad for parameter in model.parameters())]
+
+
+def same(found, expected):
+    return all(torch.equal(mine, plain) for mine, plain in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("what", ["step", "predict"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64], ids=str)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_images_that_are_not_floating_point_are_refused_with_what_to_do(name, precision, dtype, what):
+    method, x = create_method(name, T, precision=precision), torch.ones(B, 2, 6, 6, dtype=dtype)
+    with pytest.raises(TypeError, match=rf"floating point, got {dtype}; divide uint8 by 255"):
+        getattr(method, what)(network(), *((x, LABELS) if what == "step" else (x,)))
+
+
+def test_images_that_are_no_tensor_are_refused():
+    with pytest.raises(TypeError, match="images must be a tensor, got ndarray"):
+        create_method("bptt", T).predict(network(), images().numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("name", METHODS)
+def test_under_fp32_images_of_another_type_count_as_the_same_numbers_in_float32(name, dtype):
+    x = images(dtype)
+    assert same(step(name, network(), x), step(name, network(), x.float()))
+    method = create_method(name, T)
+    assert torch.equal(method.predict(network(), x), method.predict(network(), x.float()))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_under_fp32_a_network_in_float64_stays_in_float64(name):
+    expected = step(name, network(torch.float64), images().double())
+    assert expected[0].dtype == torch.float64
+    assert same(step(name, network(torch.float64), images()), expected)
+
+
+@pytest.mark.parametrize("size", [(0, 2, 6, 6), (T, 0, 2, 6, 6), (B, 2, 0, 6)], ids=str)
+@pytest.mark.parametrize("name", METHODS)
+def test_an_empty_batch_is_a_value_error_that_says_so(name, size):
+    with pytest.raises(ValueError, match="the batch is empty"):
+        create_method(name, T).step(network(), torch.ones(size), LABELS[:0])
+    with pytest.raises(ValueError, match="the batch is empty"):
+        create_method(name, T).predict(network(), torch.ones(size))
+
+
+@pytest.mark.parametrize("timesteps", [2.5, 2.0, True, "4", None, torch.tensor(2)], ids=repr)
+def test_a_number_of_timesteps_that_is_not_whole_is_a_type_error(timesteps):
+    for make in (create_method, lambda name, steps: METHODS[name](steps)):
+        for name in METHODS:
+            with pytest.raises(TypeError, match="timesteps must be a whole number"):
+                make(name, timesteps)
+    if timesteps is not None:
+        with pytest.raises(TypeError, match="timesteps must be a whole number"):
+            create_method("bptt", T).predict(network(), images(), timesteps=timesteps)
+
+
+def test_a_whole_number_of_numpy_is_a_number_of_timesteps():
+    assert create_method("bptt", numpy.int64(T)).predict(network(), images()).shape == (T, B, 3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_autocast_around_a_step_changes_nothing_for_the_method_has_a_precision(name, precision):
+    expected = step(name, network(), images(), precision=precision)
+    predicted = create_method(name, T, precision=precision).predict(network(), images())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = step(name, network(), images(), precision=precision)
+        assert torch.equal(create_method(name, T, precision=precision).predict(network(), images()), predicted)
+        assert torch.is_autocast_enabled("cpu")
+    assert same(found, expected)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("number", [numpy.float64(2.5), numpy.float32(2.5), numpy.int64(2)], ids=repr)
+def test_numbers_of_numpy_scale_spikes_as_those_of_python_do(name, number):
+    class Scaled(nn.Module):
+        def __init__(self, by):
+            super().__init__()
+            self.layers, self.by = network(), by
+
+        def forward(self, x):
+            return self.layers[4](self.layers[:4](self.by * x) * self.by + self.by * 0 - self.by)
+
+    assert same(step(name, Scaled(number), images()), step(name, Scaled(float(number)), images()))
+
+
+@pytest.mark.parametrize("register", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+@pytest.mark.parametrize("name", METHODS)
+def test_backward_hooks_of_modules_are_told_to_be_silent_and_those_of_parameters_run(name, register):
+    model, calls = network(), []
+    getattr(model[1], register)(lambda *args: calls.append("module"))
+    model[0].weight.register_hook(lambda grad: calls.append("weight"))
+    with pytest.warns(UserWarning, match=r"backward hooks never run in a step.*: 1\. Hooks on parameters do"):
+        step(name, model, images())
+    assert set(calls) == {"weight"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(name, network(), images())
+
+
+def normalised(how):
+    model = network()
+    model[4] = how(model[4])
+    return model
+
+
+def test_spectral_norm_takes_one_power_iteration_in_a_step_of_rate_s():
+    """As in rate_m, whose gradient it is where no neuron and no batch norm stands in front of the layer."""
+    models = [nn.Sequential(nn.Flatten(), parametrizations.spectral_norm(nn.Linear(72, 3))) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    found = [step(name, model, images()) for name, model in zip(("rate_s", "rate_m"), models, strict=True)]
+    for mine, other in zip([*found[0], *models[0].buffers()], [*found[1], *models[1].buffers()], strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_parametrised_weights_leave_the_gradients_of_other_layers_as_they_are_in_rate_s():
+    found, plain = (step("rate_s", model, images()) for model in (normalised(parametrizations.weight_norm), network()))
+    for mine, other in zip(found[:5], plain[:5], strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_older_spectral_norm_is_refused_by_rate_s_alone():
+    for name in METHODS:
+        model = normalised(spectral_norm)
+        if name != "rate_s":
+            step(name, model, images())
+            continue
+        with pytest.raises(ValueError, match=r"4: .*use torch\.nn\.utils\.parametrizations\.spectral_norm"):
+            step(name, model, images())
