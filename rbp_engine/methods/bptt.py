@@ -25,7 +25,7 @@ class BPTT(BaseMethod):
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         sequence = as_sequence(images, self.timesteps)
         logits = carried(model(sequence), SequenceTensor).time_mean()
-        return backward(logits, labels, weight)
+        return backward(model, logits, labels, weight)
 
 
 class BPTTSingleStep(BaseMethod):
@@ -41,4 +41,4 @@ class BPTTSingleStep(BaseMethod):
             by_step.append(carried(model(StepTensor(images_t, tape, through_time=True)), StepTensor).values)
         tape.check_complete()
         logits = full(torch.stack(by_step)).mean(0)
-        return backward(logits, labels, weight)
+        return backward(model, logits, labels, weight)

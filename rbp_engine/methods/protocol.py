@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from rbp_engine.spiking import Carrier, SequenceTensor
@@ -143,11 +144,25 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(full(logits), labels)
 
 
-def backward(logits: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+def backward(model: nn.Module, logits: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
     """Add the gradients of the loss, multiplied by `weight`; `logits` are the time mean [B, C] with its graph."""
     loss = cross_entropy(logits, labels)
-    (loss * weight).backward()
+    with _batches_counted_once(model):
+        (loss * weight).backward()
     return StepOutput(loss.detach(), full(logits).detach())
+
+
+@contextmanager
+def _batches_counted_once(model: nn.Module) -> Iterator[None]:
+    """Within it batch norms count no batches: it is activation checkpointing that computes some again."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    counters = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
+    # The versions say on the host how often a tensor has been changed.
+    before = [counter._version for counter in counters]
+    yield
+    for counter, version in zip(counters, before, strict=True):
+        if counter._version != version:
+            counter.sub_(counter._version - version)
 
 
 def full(logits: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class RateM(RateMethod):
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         sequence = as_sequence(images, self.timesteps)
         logits = carried(model(RateTensor(sequence, sequence.time_mean())), RateTensor).rate
-        return backward(logits, labels, self.scale * weight)
+        return backward(model, logits, labels, self.scale * weight)
 
 
 class RateS(RateMethod):
@@ -80,7 +80,7 @@ class RateS(RateMethod):
         with _batches_uncounted(model):
             rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
         tape.check_complete()
-        return backward(WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
+        return backward(model, WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
 
 
 def check_spectral_norm(model: nn.Module) -> None:

@@ -48,7 +48,8 @@ class BatchNorm:
             raise ValueError(
                 f"Expected more than 1 value per channel when training, got input size {list(values.shape)}"
             )
-        mean, variance = moments(values, self.running_mean, self.running_var, self.momentum)
+        running = (None, None) if computed_again() else (self.running_mean, self.running_var)
+        mean, variance = moments(values, *running, self.momentum)
         return Normalisation(self, mean, torch.rsqrt(variance + self.eps))
 
     @torch.no_grad()
@@ -84,8 +85,10 @@ class BatchNorm:
         """
         # Batch norm keeps its running variance for the backward: the correction goes to the module's, not to that one.
         updated = None if self.running_var is None else self.running_var.clone()
-        out = F.batch_norm(values, self.running_mean, updated, self.weight, self.bias, True, self.momentum, self.eps)
-        if self.running_var is not None and updated is not None:
+        again = computed_again()
+        running_mean = self.running_mean.clone() if again and self.running_mean is not None else self.running_mean
+        out = F.batch_norm(values, running_mean, updated, self.weight, self.bias, True, self.momentum, self.eps)
+        if self.running_var is not None and updated is not None and not again:
             count = values.numel() // values.shape[1]
             unbiased = (timesteps * count / (timesteps * count - 1)) / (count / (count - 1))
             kept = self.running_var * (1.0 - self.momentum)
@@ -180,6 +183,14 @@ def _where_needed(
         gradient if is_needed else None for gradient, is_needed in zip(gradients, needed, strict=True)
     )
     return values, weight, bias
+
+
+def computed_again() -> bool:
+    """Whether a backward pass is under way: activation checkpointing then computes what has been computed before.
+
+    Its batches are no further ones.
+    """
+    return torch._C._current_graph_task_id() != -1
 
 
 def moments(

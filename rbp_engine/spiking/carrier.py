@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import rules
-from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.batch_norm import BatchNorm, computed_again
 from rbp_engine.spiking.rules import UnsupportedOperation
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Carrier:
     timesteps: int
     # Numbers of numpy leave sums and products to the carrier.
     __array_ufunc__ = None
+    # Whether there is all that activation checkpointing needs to compute a part of the network again.
+    recomputable = False
     # The process group over which a batch norm that comes now takes its statistics; None for this process alone.
     processes: Any = None
 
@@ -43,6 +45,26 @@ class Carrier:
     def fire(self, neuron: LIF) -> Self:
         """The spikes of a neuron layer that receives this carrier as its input current."""
         raise NotImplementedError
+
+    def check_checkpointing(self) -> None:
+        """Raise RuntimeError inside of activation checkpointing where gradients would be missing or wrong."""
+        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+            self.stay()
+        # Forward-mode gradients are off in the forward of a torch.autograd.Function, as which a reentrant one runs.
+        if not torch._C._is_fwd_grad_enabled() and not torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "torch.utils.checkpoint with use_reentrant=True passes no gradient on to what stands before it or in "
+                "it, for spikes over time are no tensors to it: use_reentrant=False, with the methods bptt and rate_m"
+            )
+        if not self.recomputable and computed_again():
+            raise RuntimeError(
+                "torch.utils.checkpoint computes a part of the network again when its neurons have gone on to later "
+                "timesteps: of the methods, bptt and rate_m can be used with it. Leave it out for the others; the "
+                "memory of rate_s, sltt and ottt does not grow with T anyway"
+            )
+
+    def stay(self) -> None:
+        """Be the same for whoever computes with it again."""
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         """The mask [B, …] of a dropout layer, the same at every timestep."""

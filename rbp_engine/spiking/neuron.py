@@ -73,6 +73,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
     def forward(self, current: Any) -> Any:
         """Spikes for input currents; what comes in as a carrier goes out as the same kind of carrier."""
         if isinstance(current, Carrier):
+            current.check_checkpointing()
             return current.fire(self)
         return super().forward(current)
 

@@ -29,6 +29,8 @@ class RateTensor(Carrier):
     known from the sequence; they are put to it when somebody asks for `rate`, which convolutions and neurons do not.
     """
 
+    recomputable = True
+
     def __init__(self, sequence: SequenceTensor, graph: Tensor | None = None) -> None:
         """`graph` [B, …] carries the gradient of the sequence's time mean, where its steps do not say so themselves."""
         self.sequence = sequence
@@ -44,11 +46,15 @@ class RateTensor(Carrier):
     @property
     def steps(self) -> Steps:
         """All timesteps, computed if need be, and the graph of their mean."""
-        if self.sequence.pending:
-            rate = self.sequence.current.rate()
-            steps = self.sequence.by_step
-            steps.mean, steps.graph = rate.detach(), rate
-        return self.sequence.by_step
+        if not self.sequence.pending:
+            return self.sequence.by_step
+        rate = self.sequence.current.rate()
+        steps = self.sequence.by_step
+        steps.mean, steps.graph = rate.detach(), rate
+        return steps
+
+    def stay(self) -> None:
+        self.sequence.stay()
 
     @property
     def rate(self) -> Tensor:

@@ -51,6 +51,8 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
     rule = RULES.get(function.__name__)
     if rule is None:
         raise UnsupportedOperation(function.__name__)
+    for carrier in carriers:
+        carrier.check_checkpointing()
     if len({type(carrier) for carrier in carriers}) > 1:
         raise UnsupportedOperation(function.__name__, "its arguments are carriers of different kinds")
     lengths = {carrier.timesteps for carrier in carriers}

@@ -25,12 +25,15 @@ class SequenceTensor(Carrier):
     computed when somebody asks for `values`; a neuron does not (`spiking/current.py`).
     """
 
+    recomputable = True
+
     def __init__(self, values: Tensor | Current, timesteps: int, static: bool = False) -> None:
         self.current = values if isinstance(values, Current) else Current([Term(Steps(values, static))], timesteps)
         self.timesteps = timesteps
         self.static = static
         # What is carried out later has a graph if it would have had one at once.
         self._with_graph = torch.is_grad_enabled()
+        self._stays = False
 
     @property
     def pending(self) -> bool:
@@ -40,10 +43,16 @@ class SequenceTensor(Carrier):
     @property
     def by_step(self) -> Steps:
         """All values, computed if need be."""
-        if self.pending:
-            with torch.set_grad_enabled(self._with_graph):
-                self.current = Current([Term(Steps(self.current.compute(), self.static))], self.timesteps)
-        return self.current.terms[0].steps
+        if not self.pending:
+            return self.current.terms[0].steps
+        with torch.set_grad_enabled(self._with_graph):
+            steps = Steps(self.current.compute(), self.static)
+        if not self._stays:
+            self.current = Current([Term(steps)], self.timesteps)
+        return steps
+
+    def stay(self) -> None:
+        self._stays = True
 
     @property
     def values(self) -> Tensor:

@@ -1,0 +1,89 @@
+"""torch.utils.checkpoint: exact with the methods whose timesteps are computed together, refused with the others."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF
+
+T, B = 3, 4
+
+
+class Network(nn.Module):
+    """A stem, residual blocks that may be checkpoints, one of them nested, and a head.
+
+    Two checkpoints begin with what a batch norm gives, which is carried out when somebody asks for it: one asks for it
+    itself, of the other somebody else asks later.
+    """
+
+    def __init__(self, momentum=0.1, **how):
+        super().__init__()
+        self.how = how
+        self.stem = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4, momentum=momentum), LIF())
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(4, 4, 3, padding=1),
+                nn.BatchNorm2d(4, momentum=momentum),
+                LIF(detach_reset=False),
+                nn.Dropout(0.2),
+                nn.MaxPool2d(2, 1),
+                nn.Conv2d(4, 4, 2, padding=1),
+                nn.BatchNorm2d(4),
+                LIF(),
+            )
+            for _ in range(2)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4, momentum=momentum) for _ in range(2))
+        self.neuron, self.conv = LIF(), nn.Conv2d(4, 4, 1)
+        self.head = nn.Sequential(nn.AvgPool2d(3), nn.Flatten(), nn.Linear(16, 3))
+
+    def run(self, layer, x):
+        return checkpoint(layer, x, **self.how) if self.how else layer(x)
+
+    def forward(self, x):
+        x = self.run(self.stem, x)
+        x = x + self.run(self.blocks[0], x)
+        x = self.run(lambda inputs: inputs + self.run(self.blocks[1], inputs), x)
+        x = self.norms[0](x)
+        x = self.run(self.neuron, x) + self.conv(x)
+        x = self.norms[1](x)
+        x = self.run(self.conv, x) + x
+        return self.head(x)
+
+
+def images(static):
+    x = torch.randn(T, B, 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return x[0] if static else x
+
+
+def train(name, x, **how):
+    """Gradients of two steps, and running statistics with the counts of batches."""
+    torch.manual_seed(0)
+    model, method = Network(**how).double(), create_method(name, T)
+    for _ in range(2):
+        torch.manual_seed(3)
+        method.step(model, x, torch.arange(B) % 3)
+    return [*(parameter.grad for parameter in model.parameters()), *model.buffers()]
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
+@pytest.mark.parametrize("name", ["bptt", "rate_m"])
+def test_gradients_and_running_statistics_are_those_without_it(name, static, momentum):
+    found = train(name, images(static), momentum=momentum, use_reentrant=False)
+    for mine, plain in zip(found, train(name, images(static), momentum=momentum), strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"bptt", "rate_m"}))
+def test_methods_that_go_step_by_step_refuse_it_and_name_those_that_do_not(name):
+    with pytest.raises(RuntimeError, match=r"gone on to later timesteps.* bptt and rate_m"):
+        train(name, images(static=False), use_reentrant=False)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_reentrant_one_whose_gradients_would_be_missing_is_refused(name):
+    with pytest.raises(RuntimeError, match=r"passes no gradient on.* use_reentrant=False"):
+        train(name, images(static=True), use_reentrant=True)
