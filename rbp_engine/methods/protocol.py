@@ -155,8 +155,8 @@ def backward(model: nn.Module, logits: Tensor, labels: Tensor, weight: float | T
 @contextmanager
 def _batches_counted_once(model: nn.Module) -> Iterator[None]:
     """Within it batch norms count no batches: it is activation checkpointing that computes some again."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    counters = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
+    found = [module._buffers["num_batches_tracked"] for module in model.modules() if isinstance(module, _BatchNorm)]
+    counters = [counter for counter in found if counter is not None]
     # The versions say on the host how often a tensor has been changed.
     before = [counter._version for counter in counters]
     yield
@@ -193,8 +193,9 @@ def uncompiled_without_autocast(device: torch.device) -> Iterator[None]:
 
 def warn_of_silent_hooks(model: nn.Module) -> None:
     """Tell of full backward hooks: torch calls them for modules that are given tensors, and carriers are none."""
-    hooked = [name or "the network" for name, x in model.named_modules() if x._backward_hooks or x._backward_pre_hooks]
-    if hooked:
+    if any(module._backward_hooks or module._backward_pre_hooks for module in model.modules()):
+        named = model.named_modules()
+        hooked = [name or "the network" for name, x in named if x._backward_hooks or x._backward_pre_hooks]
         warnings.warn(
             f"backward hooks never run in a step, for modules are given spikes over time and no tensors: "
             f"{', '.join(hooked)}. Hooks on parameters do (Tensor.register_hook)",

@@ -85,8 +85,9 @@ class RateS(RateMethod):
 
 def check_spectral_norm(model: nn.Module) -> None:
     """Raise ValueError for `torch.nn.utils.spectral_norm` in training: each of T + 1 passes would change the weight."""
-    for name, module in model.named_modules():
+    for module in model.modules():
         if module.training and any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()):
+            name = next(name for name, known in model.named_modules() if known is module)
             raise ValueError(
                 f"{name}: torch.nn.utils.spectral_norm changes the weight at each pass, and rate_s makes T + 1 of "
                 "them; use torch.nn.utils.parametrizations.spectral_norm, which changes it once a step"
@@ -96,7 +97,7 @@ def check_spectral_norm(model: nn.Module) -> None:
 def compute_parametrised_weights(model: nn.Module) -> None:
     """Compute, with their graph, the weights that `parametrize.cached` then keeps for all passes of a step."""
     for module in model.modules():
-        if parametrize.is_parametrized(module):
+        if "parametrizations" in module._modules:
             for name in module.parametrizations:  # type: ignore[union-attr]
                 getattr(module, name)
 
