@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -66,6 +67,9 @@ class BaseMethod:
         self.timesteps = timesteps
         self.precision = precision
 
+    # A function that calls it may be compiled. torch.compiler.disable would import the compiler with this module; this
+    # does so at the first call, as optimizers do.
+    @_disable_dynamo
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         check_images(images, self.timesteps)
         warn_of_silent_hooks(model)
@@ -76,6 +80,7 @@ class BaseMethod:
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         raise NotImplementedError
 
+    @_disable_dynamo
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
         return predict(model, images, self.timesteps if timesteps is None else timesteps, self.precision)
 

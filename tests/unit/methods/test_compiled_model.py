@@ -42,6 +42,12 @@ def test_gradients_and_predictions_are_those_of_the_model_as_it_is(name, way):
     assert same(two_steps(WAYS[way](network()), name), two_steps(network(), name))
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_so_they_are_where_the_function_is_compiled_that_calls_the_method(name):
+    model, expected = network(), two_steps(network(), name)
+    assert same(torch.compile(lambda: two_steps(model, name), backend="aot_eager")(), expected)
+
+
 @pytest.mark.parametrize("name", ["rate_m", "rate_s"])
 def test_so_they_are_with_compiled_kernels_which_stay_compiled(name):
     if reason := compiled.problem("cpu"):
