@@ -164,10 +164,12 @@ def _batches_counted_once(model: nn.Module) -> Iterator[None]:
     counters = [counter for counter in found if counter is not None]
     # The versions say on the host how often a tensor has been changed.
     before = [counter._version for counter in counters]
-    yield
-    for counter, version in zip(counters, before, strict=True):
-        if counter._version != version:
-            counter.sub_(counter._version - version)
+    try:
+        yield
+    finally:
+        for counter, version in zip(counters, before, strict=True):
+            if counter._version != version:
+                counter.sub_(counter._version - version)
 
 
 def full(logits: Tensor) -> Tensor:

@@ -87,3 +87,17 @@ def test_methods_that_go_step_by_step_refuse_it_and_name_those_that_do_not(name)
 def test_the_reentrant_one_whose_gradients_would_be_missing_is_refused(name):
     with pytest.raises(RuntimeError, match=r"passes no gradient on.* use_reentrant=False"):
         train(name, images(static=True), use_reentrant=True)
+
+
+@pytest.mark.parametrize("name", ["bptt", "rate_m"])
+def test_a_backward_that_fails_leaves_the_counts_of_batches_as_they_are_without_it(name):
+    model = Network(use_reentrant=False).double()
+
+    def fail(grad):
+        raise RuntimeError("interrupted")
+
+    model.stem[0].weight.register_hook(fail)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        create_method(name, T).step(model, images(static=False), torch.arange(B) % 3)
+    counts = [buffer.item() for key, buffer in model.named_buffers() if key.endswith("num_batches_tracked")]
+    assert set(counts) == {1}
