@@ -48,6 +48,7 @@ def test_so_they_are_where_the_function_is_compiled_that_calls_the_method(name):
     assert same(torch.compile(lambda: two_steps(model, name), backend="aot_eager")(), expected)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", ["rate_m", "rate_s"])
 def test_so_they_are_with_compiled_kernels_which_stay_compiled(name):
     if reason := compiled.problem("cpu"):

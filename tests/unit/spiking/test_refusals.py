@@ -177,3 +177,9 @@ def test_a_carrier_is_no_sequence_and_no_number(misuse, kind):
 def test_what_a_tensor_does_not_have_either_is_an_attribute_error(kind):
     with pytest.raises(AttributeError, match="no attribute 'spikes'"):
         carrier(kind).spikes  # noqa: B018
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 4, 3), nn.Linear(8, 4)])
+def test_weights_are_never_cast_to_integers(layer):
+    with pytest.raises(RuntimeError, match="type"):
+        layer(SequenceTensor(torch.ones(T, B, 4, 8, 8, dtype=torch.uint8), T))
