@@ -53,6 +53,11 @@ class RateTensor(Carrier):
         steps.mean, steps.graph = rate.detach(), rate
         return steps
 
+    @property
+    def computed(self) -> SequenceTensor:
+        """The sequence with nothing still to be carried out, also where this carrier stays as it is."""
+        return self.sequence.like(Current([Term(self.steps)], self.timesteps), static=self.sequence.static)
+
     def stay(self) -> None:
         self.sequence.stay()
 
@@ -83,12 +88,9 @@ class RateTensor(Carrier):
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         check_scaling(function.__name__, args)
         if is_plain_sum(function, args, kwargs) and any(x.sequence.pending for x in args):
-            for x in args:
-                if len(x.sequence.current.terms) > 1:
-                    _ = x.steps
-            left, right = args
+            left, right = (x.computed if len(x.sequence.current.terms) > 1 else x.sequence for x in args)
             with torch.no_grad():
-                return cls(left.sequence.plus(right.sequence))
+                return cls(left.plus(right))
         rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
         if _all_static(args):
             return cls.static(rate, _timesteps(args))
@@ -121,19 +123,19 @@ class RateTensor(Carrier):
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        steps = x.steps
-        if steps.static:
+        sequence = x.computed
+        if sequence.static:
             return cls.static(norm.static(x.rate, x.timesteps), x.timesteps)
         with torch.no_grad():
-            return cls(x.sequence.normalised(norm.statistics(steps.values.flatten(0, 1))))
+            return cls(sequence.normalised(norm.statistics(sequence.values.flatten(0, 1))))
 
     @classmethod
     def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        steps = x.steps
-        if steps.static:
+        sequence = x.computed
+        if sequence.static:
             return cls.per_step(norm, (x,), {})
         with torch.no_grad():
-            return cls(x.sequence.normalised(norm.running()))
+            return cls(sequence.normalised(norm.running()))
 
 
 def _timesteps(args: tuple[Any, ...]) -> int:

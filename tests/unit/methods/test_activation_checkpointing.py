@@ -77,6 +77,37 @@ def test_gradients_and_running_statistics_are_those_without_it(name, static, mom
         torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-12)
 
 
+class MembraneShortcuts(nn.Module):
+    """Batch norms and sums in checkpoints, of batch norms and sums that are carried out when somebody asks for them."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+        self.stem = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4))
+        self.blocks = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(4), LIF(), nn.Conv2d(4, 4, 1)) for _ in range(2))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(2))
+        self.frozen = nn.BatchNorm2d(4).eval()
+        self.head = nn.Sequential(LIF(), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(4, 3))
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.run(self.blocks[0], x)
+        x = self.norms[0](x) + x
+        x = self.run(lambda inputs: inputs + self.norms[1](inputs), x)
+        return self.head(x + self.run(self.blocks[1], x) + self.run(self.frozen, x))
+
+
+@pytest.mark.parametrize("name", ["bptt", "rate_m"])
+def test_what_is_not_carried_out_yet_when_a_checkpoint_begins_gets_its_gradients(name):
+    gradients = []
+    for run in (lambda layer, x: layer(x), lambda layer, x: checkpoint(layer, x, use_reentrant=False)):
+        torch.manual_seed(0)
+        model = MembraneShortcuts(run).double()
+        create_method(name, T).step(model, images(static=False), torch.arange(B) % 3)
+        gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"bptt", "rate_m"}))
 def test_methods_that_go_step_by_step_refuse_it_and_name_those_that_do_not(name):
     with pytest.raises(RuntimeError, match=r"gone on to later timesteps.* bptt and rate_m"):
