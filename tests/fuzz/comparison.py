@@ -1,0 +1,104 @@
+"""One step of a method on a random network, by the engine and by the oracle."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rbp_engine.methods import create_method
+from tests.fuzz.networks import Network, Problem
+from tests.fuzz.oracles import ORACLES, Doubt, MultiStep
+
+# Of a tensor's largest value, and of the largest gradient in the network, or 1 for what is no gradient: a bias in front
+# of a batch norm has a gradient of rounding alone.
+RELATIVE, OF_LARGEST = 1e-9, 1e-11
+RATE_METHODS = ("rate_m", "rate_s")
+
+
+@dataclass
+class Outcome:
+    """What the steps of a method on a problem's batches have given and left; `doubts` are the oracle's."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+    doubts: list[Doubt] = field(default_factory=list)
+
+    def note(self, network: Network) -> "Outcome":
+        self.gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+        self.buffers = dict(network.named_buffers())
+        return self
+
+    def depends_on_rounding(self) -> bool:
+        return any(doubt() for doubt in self.doubts)
+
+
+def by_engine(problem: Problem, method: str, wrap: Callable[[Network], nn.Module] = lambda network: network) -> Outcome:
+    """`wrap` makes of the network what the engine is given, with the same parameters."""
+    network, outcome = copy.deepcopy(problem.network), Outcome()
+    settings: dict[str, Any] = {"loss_scale": problem.loss_scale} if method in RATE_METHODS else {}
+    engine, given = create_method(method, problem.timesteps, **settings), wrap(network)
+    for number, (images, labels) in enumerate(problem.batches):
+        torch.manual_seed(problem.seed + number)
+        output = engine.step(given, images, labels, problem.weight)
+        outcome.values |= {f"loss {number}": output.loss, f"logits {number}": output.logits}
+    outcome.note(network)
+    outcome.values["prediction"] = engine.predict(given, problem.batches[0][0])
+    return outcome
+
+
+def by_oracle(problem: Problem, method: str) -> Outcome:
+    network, outcome = copy.deepcopy(problem.network), Outcome()
+    scale = problem.weight
+    if method in RATE_METHODS and problem.loss_scale == "1/T":
+        scale /= problem.timesteps
+    for number, (images, labels) in enumerate(problem.batches):
+        torch.manual_seed(problem.seed + number)
+        walk, logits, objective = ORACLES[method](network, by_step(images, problem.timesteps), labels)
+        (objective * scale).backward()
+        loss = F.cross_entropy(logits, labels)
+        outcome.values |= {f"loss {number}": loss.detach(), f"logits {number}": logits.detach()}
+        outcome.doubts += walk.doubts
+    outcome.note(network)
+    with torch.no_grad():
+        walk = MultiStep(network.eval())
+        outcome.values["prediction"] = torch.stack(list(walk(by_step(problem.batches[0][0], problem.timesteps))[-1]))
+    outcome.doubts += walk.doubts
+    return outcome
+
+
+def by_step(images: Tensor, timesteps: int) -> list[Tensor]:
+    return [images] * timesteps if images.ndim == 4 else list(images)
+
+
+def differences(found: Outcome, expected: Outcome, factor: float = 1.0) -> list[str]:
+    """What is not the same, in words; nothing where the two agree, to `factor` times the tolerance of float64."""
+    largest = max((g.abs().max().item() for g in expected.gradients.values() if g is not None), default=0.0)
+    told = []
+    for name, gradient in expected.gradients.items():
+        other = found.gradients[name]
+        if other is None or gradient is None:
+            some = gradient if other is None else other
+            if some is not None and some.any():
+                told.append(f"gradient of {name}: {'none' if other is None else 'some'}")
+        else:
+            told += difference(f"gradient of {name}", other, gradient, factor, largest)
+    for name, value in (expected.values | expected.buffers).items():
+        told += difference(name, (found.values | found.buffers)[name], value, factor, 1.0)
+    return told
+
+
+def difference(name: str, found: Tensor, expected: Tensor, factor: float, largest: float) -> list[str]:
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return [f"{name}: {found.dtype} {list(found.shape)} instead of {expected.dtype} {list(expected.shape)}"]
+    if not expected.is_floating_point():
+        return [] if torch.equal(found, expected) else [f"{name}: {found.tolist()} instead of {expected.tolist()}"]
+    size = expected.abs().max().item()
+    error = (found - expected).abs().max().item()
+    if error <= factor * (RELATIVE * size + OF_LARGEST * largest):
+        return []
+    return [f"{name}: off by {error:.2g}, its largest value is {size:.2g}"]

@@ -1,0 +1,387 @@
+"""Random networks from a seed, and the images that they are trained on.
+
+A network is a directed acyclic graph of the operations in the rule table, and neurons. A layer may be used more than
+once, as may what a layer gives; what nobody uses stays in it now and then.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate
+
+FIRE = "fire"
+CLASSES = 3
+Shape = tuple[int, ...]  # without the batch: (C, H, W), (C, L) or (C,)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One use of the layer with that number. Of its inputs, 0 is the image and n what the n-th node gives."""
+
+    operation: str
+    layer: int
+    inputs: tuple[int, ...]
+
+
+class Network(nn.Module):
+    """The nodes in the order in which they are computed; what the last gives are the logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        self.nodes: list[Node] = []
+
+    def forward(self, images: Any) -> Any:
+        outputs = [images]
+        self.extend(outputs, self.nodes)
+        return outputs[-1]
+
+    def extend(self, outputs: list[Any], nodes: Sequence[Node]) -> None:
+        """Append what these nodes give to what those before them gave."""
+        for node in nodes:
+            outputs.append(self.layers[node.layer](*(outputs[number] for number in node.inputs)))
+
+    def __str__(self) -> str:
+        def line(number: int, node: Node) -> str:
+            layer = self.layers[node.layer]
+            what = layer.describe() if isinstance(layer, (Apply, Neuron)) else str(layer)
+            modes = "" if layer.training else " in evaluation mode"
+            return f"  {number} = layer {node.layer}, {what}{modes}, of {', '.join(map(str, node.inputs))}"
+
+        return "\n".join(line(number, node) for number, node in enumerate(self.nodes, start=1))
+
+
+class Apply(nn.Module):
+    """An expression of the activations x and y, and of a parameter w."""
+
+    def __init__(self, expression: str, parameter: Tensor | None = None) -> None:
+        super().__init__()
+        self.expression = expression
+        self.function = eval(f"lambda w, x, y=None: {expression}", {"torch": torch, "F": F})
+        self.w = None if parameter is None else nn.Parameter(parameter)
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(self.w, *inputs)
+
+    def describe(self) -> str:
+        return self.expression if self.w is None else f"{self.expression} with w {list(self.w.shape)}"
+
+
+class Neuron(LIF):
+    """A LIF that remembers how it was made, for the description."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.made_with = settings
+
+    def describe(self) -> str:
+        return f"LIF({', '.join(f'{name}={value!r}' for name, value in self.made_with.items())})"
+
+
+# The expressions of an operation, for activations of any rank or by their rank without the batch.
+ANY = (1, 2, 3)
+EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
+    "avg_pool1d": {(2,): ["F.avg_pool1d(x, 2)", "F.avg_pool1d(x, 3, 2, 1)"]},
+    "avg_pool2d": {(3,): ["F.avg_pool2d(x, 2)", "F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)"]},
+    "adaptive_avg_pool1d": {(2,): ["F.adaptive_avg_pool1d(x, 2)", "F.adaptive_avg_pool1d(x, 1)"]},
+    "adaptive_avg_pool2d": {(3,): ["F.adaptive_avg_pool2d(x, 1)", "F.adaptive_avg_pool2d(x, (None, 2))"]},
+    "max_pool1d": {(2,): ["F.max_pool1d(x, 2)", "F.max_pool1d(x, 3, 2, 1)"]},
+    "max_pool2d": {(3,): ["F.max_pool2d(x, 2)", "F.max_pool2d(x, 3, stride=2, padding=1)"]},
+    "adaptive_max_pool1d": {(2,): ["F.adaptive_max_pool1d(x, 2)"]},
+    "adaptive_max_pool2d": {(3,): ["F.adaptive_max_pool2d(x, 2)", "F.adaptive_max_pool2d(x, (1, 2))"]},
+    "flatten": {(2, 3): ["torch.flatten(x, 1)", "x.flatten(-2)"], (3,): ["x.flatten(start_dim=2)", "x.flatten(1, 2)"]},
+    "reshape": {
+        (1,): ["x.reshape(x.size(0), 1, -1)", "x.reshape(len(x), -1, 1, 1)"],
+        (2,): ["x.reshape(x.shape[0], 1, *x.shape[1:])"],
+        (2, 3): ["x.reshape(x.shape[0], -1)"],
+        (3,): ["torch.reshape(x, (x.shape[0], x.shape[1], -1))"],
+    },
+    "view": {
+        (1,): ["x.contiguous().view(x.size(0), 1, -1)"],
+        (2, 3): ["x.contiguous().view(x.size(0), -1)"],
+        (3,): ["x.contiguous().view((x.size(0), x.size(1), -1))"],
+    },
+    "contiguous": {ANY: ["x.contiguous()"]},
+    "mean": {
+        (2, 3): ["x.mean(1)", "torch.mean(x, dim=-1)"],
+        (3,): ["x.mean((2, 3))", "x.mean(dim=[2, 3], keepdim=True)"],
+    },
+    "sum": {(2, 3): ["torch.sum(x, 1, keepdim=True)", "x.sum(-1)"], (3,): ["x.sum((-1, -2))"]},
+    "getitem": {
+        ANY: ["x[:, 1:]", "x[:, ::2]"],
+        (2, 3): ["x[:, 0]", "x[:, :, 1:]"],
+        (3,): ["x[:, :, -1]", "x[:, 1:, ::2, -1]"],
+    },
+    "cat": {ANY: ["torch.cat([x, y], 1)"], (2, 3): ["torch.cat((x, y, x), dim=-1)"]},
+    "add": {ANY: ["x + y", "torch.add(x, y, alpha=0.6)", "x.add(y)", "x + x", "x + w", "w + x", "0.3 + x"]},
+    "sub": {ANY: ["x - y", "torch.sub(x, other=y)", "0.7 - x", "x - w", "torch.sub(w, x)"]},
+    "mul": {ANY: ["0.8 * x", "x * w", "torch.mul(w, x)", "x.mul(-1.3)"]},
+    "div": {ANY: ["torch.div(x, 1.6)", "x.div(w)"]},
+    "truediv": {ANY: ["x / 1.4", "x / w"]},
+    "neg": {ANY: ["-x", "torch.neg(x)"]},
+    "ones_like": {ANY: ["torch.ones_like(x) - x"]},
+    "zeros_like": {ANY: ["x + torch.zeros_like(x)"]},
+}
+
+
+def convolution(random: Random, shape: Shape) -> nn.Module:
+    channels, dims = shape[0], len(shape) - 1
+    groups = random.choice([1, 1, channels])
+    size, dilation = random.choice([1, 2, 3]), random.choice([1, 1, 2])
+    same = size % 2 == 1 and random.random() < 0.2
+    return (nn.Conv1d if dims == 1 else nn.Conv2d)(
+        channels, groups * random.randint(1, 3), size, 1 if same else random.choice([1, 1, 2]),
+        "same" if same else random.choice([0, 1]), dilation, groups, random.random() < 0.7,
+    )  # fmt: skip
+
+
+def linear(random: Random, shape: Shape) -> nn.Module:
+    return nn.Linear(shape[-1], random.randint(2, 5), bias=random.random() < 0.7)
+
+
+def batch_norm(random: Random, shape: Shape) -> nn.Module:
+    return (nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(
+        shape[0], eps=random.choice([1e-5, 1e-3, 0.1]), momentum=random.choice([0.1, None, 1.0, random.random()]),
+        affine=random.random() < 0.8, track_running_stats=random.random() < 0.9,
+    ).train(random.random() < 0.85)  # fmt: skip
+
+
+def dropout(kind: type[nn.Module]) -> Callable[[Random, Shape], nn.Module]:
+    return lambda random, shape: kind(random.uniform(0.1, 0.6), inplace=random.random() < 0.2)
+
+
+def neuron(random: Random, shape: Shape) -> nn.Module:
+    threshold, hard = random.choice([1.0, *(random.uniform(0.2, 1.2) for _ in range(7))]), random.random() < 0.5
+    name, factor = random.choice([random.choice(sorted(SURROGATES)), "sigmoid"]), random.uniform(0.6, 1.5)
+    default = create_surrogate(name)
+    arguments = {argument: factor * getattr(default, argument) for argument in default._sg_param_names}
+    return Neuron(
+        decay=random.choice([0.0, 1.0, 0.2, random.random(), random.random()]),
+        threshold=threshold,
+        reset="hard" if hard else "soft",
+        v_reset=random.choice([0.0, random.uniform(-0.6, 0.15)]) if hard else 0.0,
+        detach_reset=random.random() < 0.5,
+        surrogate=name,
+        surrogate_args=random.choice([None, arguments]),
+    )
+
+
+# The layers of an operation: the ranks that it takes, and how one is made.
+LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Random, Shape], nn.Module]]] = {
+    "conv1d": ((2,), convolution),
+    "conv2d": ((3,), convolution),
+    "linear": (ANY, linear),
+    "batch_norm": (ANY, batch_norm),
+    "dropout": (ANY, dropout(nn.Dropout)),
+    "dropout1d": ((2,), dropout(nn.Dropout1d)),
+    "dropout2d": ((3,), dropout(nn.Dropout2d)),
+    FIRE: (ANY, neuron),
+}
+OPERATIONS = sorted([*EXPRESSIONS, *LAYERS])
+OFTEN = {FIRE: 14, "conv1d": 6, "conv2d": 6, "linear": 4, "batch_norm": 6, "add": 3, "getitem": 2, "neg": 2}
+# Few activations have the rank of these.
+OFTEN |= dict.fromkeys(["avg_pool1d", "adaptive_avg_pool1d", "max_pool1d", "adaptive_max_pool1d", "dropout1d"], 4)
+OFTEN |= dict.fromkeys(["avg_pool2d", "max_pool2d", "dropout2d"], 2)
+
+
+class Drawing:
+    """A network that grows node by node; `shapes` are those of what its nodes give, the image's first."""
+
+    def __init__(self, random: Random, image: Shape) -> None:
+        self.random, self.network, self.shapes = random, Network(), [image]
+
+    def grow(self) -> None:
+        """Add a random operation on what a random node gives, mostly a late one; nothing where it does not fit."""
+        newest = len(self.shapes) - 1
+        number = self.random.choice([newest, max(newest - 1, 0), self.random.randint(0, newest)])
+        if self.random.random() < 0.15:
+            self._residual_block(number)
+            return
+        rank = len(self.shapes[number])
+        fitting = [operation for operation in OPERATIONS if rank in ranks(operation)]
+        [operation] = self.random.choices(fitting, [OFTEN.get(name, 1) for name in fitting])
+        if "max_pool" in operation and not self._is_spikes(number):
+            # Equal values would leave it to rounding which of them is the largest.
+            number = self.add("add", self.add_layer(Apply("x + w", self._parameter(self.shapes[number]))), number)
+        layer = self._used_before(operation, self.shapes[number]) if self.random.random() < 0.25 else None
+        if layer is None:
+            made = self._make(operation, self.shapes[number])
+            other = self._second_input(made, number)
+            if other is not None:
+                self.add(operation, self.add_layer(made), number, *other)
+        else:
+            self.add(operation, layer, number)
+
+    def _residual_block(self, number: int) -> None:
+        """A neuron behind the sum of a batch norm and something else, as in most networks that people train."""
+
+        def normalised() -> int:
+            return self.add("batch_norm", self.add_layer(self._make("batch_norm", self.shapes[number])), number)
+
+        other = normalised() if self.random.random() < 0.5 else number
+        total = self.add("add", self.add_layer(Apply("x + y")), normalised(), other)
+        self.add(FIRE, self.add_layer(self._make(FIRE, self.shapes[total])), total)
+
+    def add(self, operation: str, layer: int, *inputs: int) -> int:
+        """The number of a new node."""
+        self.network.nodes.append(Node(operation, layer, inputs))
+        self.shapes.append(self._shape(self.network.layers[layer], *inputs))
+        return len(self.network.nodes)
+
+    def finish(self) -> None:
+        """A linear layer on every loose end, nearly; their sum; and sometimes a last operation."""
+        used = {number for node in self.network.nodes for number in node.inputs}
+        ends = [number for number in range(len(self.shapes)) if number not in used]
+        total, *rows = [self._to_classes(end) for end in ends if end == ends[-1] or self.random.random() < 0.85]
+        for row in rows:
+            total = self.add("add", self.add_layer(Apply("x + y")), total, row)
+        if self.random.random() < 0.3:
+            operation = self.random.choice(["batch_norm", FIRE, "mul", "dropout"])
+            made = self._make(operation, (CLASSES,)) if operation != "mul" else Apply("0.8 * x")
+            self.add(operation, self.add_layer(made), total)
+
+    def _to_classes(self, number: int) -> int:
+        if len(self.shapes[number]) > 1:
+            number = self.add("flatten", self.add_layer(Apply("torch.flatten(x, 1)")), number)
+        return self.add("linear", self.add_layer(nn.Linear(self.shapes[number][0], CLASSES)), number)
+
+    def _make(self, operation: str, shape: Shape) -> nn.Module:
+        if operation in LAYERS:
+            return LAYERS[operation][1](self.random, shape)
+        choices = [text for fits, texts in EXPRESSIONS[operation].items() if len(shape) in fits for text in texts]
+        expression = self.random.choice(choices)
+        small = self.random.choice([shape, (shape[0], *[1] * (len(shape) - 1)), ()])
+        return Apply(expression, self._parameter(small) if re.search(r"\bw\b", expression) else None)
+
+    def _parameter(self, shape: Shape) -> Tensor:
+        """Away from zero, since some divide by it."""
+        size, negative = 0.5 + torch.rand(shape), torch.rand(shape) < 0.3
+        return torch.where(negative, -size, size)
+
+    def _second_input(self, layer: nn.Module, number: int) -> tuple[int, ...] | None:
+        """What the layer takes besides that node, if it takes more; None where nothing fits."""
+        if not isinstance(layer, Apply) or not re.search(r"\by\b", layer.expression):
+            return () if self._fits(layer, number) else None
+        # Not itself: x - x is 0, and each batch norm of that makes rounding 300 times larger.
+        alike = [y for y, shape in enumerate(self.shapes) if y != number and len(shape) == len(self.shapes[number])]
+        fitting = [y for y in alike if self._fits(layer, number, y)]
+        return (self.random.choice(fitting),) if fitting else None
+
+    def _fits(self, layer: nn.Module, *inputs: int) -> bool:
+        try:
+            shape = self._shape(layer, *inputs)
+        except RuntimeError:
+            return False
+        return 1 <= len(shape) <= 3 and 1 <= math.prod(shape) <= 250
+
+    def _shape(self, layer: nn.Module, *inputs: int) -> Shape:
+        if isinstance(layer, (LIF, nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)):
+            return self.shapes[inputs[0]]
+        with torch.no_grad():
+            return tuple(layer(*(torch.zeros(2, *self.shapes[number]) for number in inputs)).shape[1:])
+
+    def _used_before(self, operation: str, shape: Shape) -> int | None:
+        """A layer that stands in the network already and takes that shape."""
+        found = [
+            node.layer
+            for node in self.network.nodes
+            if node.operation == operation and [self.shapes[number] for number in node.inputs] == [shape]
+        ]
+        return self.random.choice(found) if found else None
+
+    def _is_spikes(self, number: int) -> bool:
+        return number > 0 and self.network.nodes[number - 1].operation == FIRE
+
+    def add_layer(self, layer: nn.Module) -> int:
+        self.network.layers.append(layer)
+        return len(self.network.layers) - 1
+
+
+def ranks(operation: str) -> set[int]:
+    """Of the activations that it takes, without the batch."""
+    return (
+        set(LAYERS[operation][0]) if operation in LAYERS else {rank for key in EXPRESSIONS[operation] for rank in key}
+    )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network, batches of images [B, C, H, W] or [T, B, C, H, W] with their labels, and settings of a method."""
+
+    seed: int
+    timesteps: int
+    network: Network
+    batches: list[tuple[Tensor, Tensor]]
+    loss_scale: str
+    weight: float
+
+    def __str__(self) -> str:
+        images = ", then ".join(str(list(images.shape)) for images, _ in self.batches)
+        frozen = [name for name, parameter in self.network.named_parameters() if not parameter.requires_grad]
+        return (
+            f"seed {self.seed}: T = {self.timesteps}, images {images}, loss scale {self.loss_scale}, weight "
+            f"{self.weight}, frozen: {', '.join(frozen) or 'nothing'}\n{self.network}"
+        )
+
+
+def draw(seed: int, most: int = 16) -> Problem:
+    """The problem of a seed, in float64; its network grows by so many operations at most, or blocks of them."""
+    random = Random(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawing = Drawing(random, (random.randint(1, 3), random.randint(4, 6), random.randint(4, 6)))
+        if random.random() < 0.3:
+            drawing.add("flatten", drawing.add_layer(Apply("x.flatten(start_dim=2)")), 0)
+        for _ in range(random.randint(most // 3, most)):
+            drawing.grow()
+        drawing.finish()
+        network = drawing.network.double()
+        for layer in network.layers:
+            fill(layer)
+        if random.random() < 0.25:
+            for parameter in network.parameters():
+                parameter.requires_grad_(random.random() < 0.7)
+            next(network.layers[network.nodes[-1].layer].parameters(), torch.empty(0)).requires_grad_(True)
+        # torch's own convolution in float64 fails with a copy of weights of this layout for one channel.
+        if random.random() < 0.3 and all(getattr(layer, "out_channels", 2) > 1 for layer in network.layers):
+            network.to(memory_format=torch.channels_last)
+        timesteps, static = random.randint(1, 5), random.random() < 0.5
+        sizes = random.choice([[3], [4], [4, 3]])
+        batches = [
+            (images(timesteps, static, size, drawing.shapes[0]), torch.randint(CLASSES, (size,))) for size in sizes
+        ]
+    return Problem(seed, timesteps, network, batches, random.choice(["1/T", "1"]), random.choice([1.0, 0.37]))
+
+
+def images(timesteps: int, static: bool, size: int, shape: Shape) -> Tensor:
+    """Brighter from step to step, so that the statistics of one are not those of another."""
+    brightness = torch.linspace(0.5, 2.0, timesteps, dtype=torch.float64).reshape(-1, 1, 1, 1, 1)
+    steps = 0.2 + torch.randn(timesteps, size, *shape, dtype=torch.float64) * brightness
+    return steps[-1] if static else steps
+
+
+def fill(layer: nn.Module) -> None:
+    """Weights so large that neurons fire, and statistics that are not those of a fresh layer."""
+    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+        nn.init.normal_(layer.weight, 0.1, 1.5 / math.sqrt(layer.weight[0].numel()))
+        if layer.bias is not None:
+            nn.init.normal_(layer.bias, 0.2, 0.3)
+    if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        if layer.affine:
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0.3, 0.3)
+        if layer.track_running_stats:
+            assert layer.running_mean is not None and layer.running_var is not None
+            nn.init.normal_(layer.running_mean, 0.0, 0.3)
+            nn.init.uniform_(layer.running_var, 0.3, 1.5)
+            assert layer.num_batches_tracked is not None
+            layer.num_batches_tracked.fill_(int(torch.randint(4, ())))

@@ -1,0 +1,74 @@
+"""Every method on random networks, against oracles that are written without carriers, in float64."""
+
+import functools
+import os
+
+import pytest
+
+from rbp_engine.methods import METHODS
+from rbp_engine.spiking import SequenceTensor, rules
+from tests.fuzz.comparison import by_engine, by_oracle, differences
+from tests.fuzz.networks import FIRE, OPERATIONS, draw
+from tests.fuzz.oracles import ORACLES
+
+# `make fuzz` sets it to 2000. The seeds of the networks are the numbers from RBP_FUZZ_FIRST on.
+NETWORKS = int(os.environ.get("RBP_FUZZ_NETWORKS", "60"))
+FIRST = int(os.environ.get("RBP_FUZZ_FIRST", "0"))
+CHUNK = 20
+CHUNKS = [range(first, min(first + CHUNK, FIRST + NETWORKS)) for first in range(FIRST, FIRST + NETWORKS, CHUNK)]
+
+problem_of = functools.lru_cache(draw)
+
+
+@pytest.mark.parametrize("seeds", CHUNKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_gives_what_the_oracle_gives(method, seeds):
+    """Loss, logits, gradients of all parameters, running statistics, and the prediction afterwards."""
+    faults, ties = [], 0
+    for seed in seeds:
+        try:
+            expected = by_oracle(problem_of(seed), method)
+            wrong = differences(by_engine(problem_of(seed), method), expected)
+        except Exception as error:
+            error.add_note(told(seed, method, []))
+            raise
+        if wrong and expected.depends_on_rounding():
+            ties += 1
+        elif wrong:
+            faults.append(told(seed, method, wrong))
+    assert not faults, f"{len(faults)} of {len(seeds)} networks differ\n\n" + "\n\n".join(faults[:3])
+    assert ties <= (len(seeds) + 1) // 4, "so many differences that rounding may explain"
+
+
+def told(seed, method, wrong):
+    """How to run a network again, what is wrong with it, and what it is."""
+    replay = f"RBP_FUZZ_FIRST={seed} RBP_FUZZ_NETWORKS=1 python -m pytest tests/fuzz/test_networks.py -k {method}"
+    return "\n".join([replay, *wrong[:8], str(problem_of(seed))])
+
+
+def test_every_method_has_an_oracle():
+    assert ORACLES.keys() == METHODS.keys()
+
+
+def test_the_operations_are_those_of_the_rule_table():
+    assert set(OPERATIONS) - {FIRE} == rules.RULES.keys()
+
+
+def test_sixty_networks_use_every_operation_in_more_than_one_network(monkeypatch):
+    """As the engine sees it, which looks up what is called by its name."""
+    found = {name: set() for name in rules.RULES}
+
+    def counting(name, rule):
+        def counted(*arguments):
+            found[name].add(seed)
+            return rule(*arguments)
+
+        return counted
+
+    for name, rule in list(rules.RULES.items()):
+        monkeypatch.setitem(rules.RULES, name, counting(name, rule))
+    for seed in range(60):
+        problem = problem_of(seed)
+        images, _ = problem.batches[0]
+        problem.network.eval()(SequenceTensor(images, problem.timesteps, static=images.ndim == 4))
+    assert min(map(len, found.values())) > 1, {name: len(seeds) for name, seeds in found.items()}
