@@ -1,0 +1,223 @@
+"""The control: faults planted in the engine are found, each by networks on which the sound engine agrees."""
+
+import functools
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from rbp_engine.methods import rate as rate_methods
+from rbp_engine.spiking import batch_norm, firing_rate, lif
+from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.gradients import Seen, WithValue
+from rbp_engine.spiking.mean_over_steps import MeanTensor, Total
+from rbp_engine.spiking.rate import RateTensor
+from rbp_engine.spiking.sequence import SequenceTensor
+from rbp_engine.spiking.single_step import StepTensor, TraceTensor
+from tests.fuzz.comparison import by_engine, by_oracle, differences
+from tests.fuzz.networks import draw
+
+# A fault that shows in one network of eight escapes one time in three thousand.
+NETWORKS = 60
+
+problem_of = functools.cache(draw)
+oracle_of = functools.cache(lambda seed, method: by_oracle(problem_of(seed), method))
+
+
+def reach_that_stays_one(patch):
+    patch.setattr(lif.RateLoop, "_advance", lambda self: None)
+
+
+def reach_that_no_reset_ends(patch):
+    patch.setattr(lif, "_carried_over", lambda charged, *others: torch.ones_like(charged))
+
+
+def eligibility_of_the_last_step(patch):
+    sound = lif.RateLoop.step_into
+
+    def step_into(self, spikes, current):
+        self._eligibility.zero_()
+        return sound(self, spikes, current)
+
+    patch.setattr(lif.RateLoop, "step_into", step_into)
+
+
+def eligibility_that_is_not_divided(patch):
+    sound = lif.RateLoop.finish
+    patch.setattr(lif.RateLoop, "finish", lambda self: (sound(self)[0], self._eligibility.mul_(self._timesteps)))
+
+
+def loss_that_is_not_divided(patch):
+    sound = rate_methods.RateMethod.__init__
+
+    def initialise(self, timesteps, loss_scale="1/T", precision="fp32"):
+        sound(self, timesteps, "1", precision)
+
+    patch.setattr(rate_methods.RateMethod, "__init__", initialise)
+
+
+def weights_that_see_counts(patch):
+    patch.setattr(Seen, "load", staticmethod(lambda stored, counted, dtype: stored.to(dtype)))
+
+
+def membrane_without_decay(patch):
+    sound = lif._charge
+    patch.setattr(lif, "_charge", lambda membrane, current, decay, v_reset: sound(membrane, current, 1.0, v_reset))
+
+
+def charge_towards_zero(patch):
+    sound = lif._charge
+    patch.setattr(lif, "_charge", lambda membrane, current, decay, v_reset: sound(membrane, current, decay, None))
+
+
+def reset_that_is_always_detached_by_step(patch):
+    sound = lif.step
+    patch.setattr(lif, "step", lambda *args, detach_reset, **neuron: sound(*args, detach_reset=True, **neuron))
+
+
+def reset_that_is_always_detached_through_time(patch):
+    sound = lif.gradient_through_time
+    changed = lambda *args, detach_reset, **neuron: sound(*args, detach_reset=True, **neuron)  # noqa: E731
+    patch.setattr(lif, "gradient_through_time", changed)
+
+
+def mask_of_another_sample_in_the_rate_pass(patch):
+    sound = MeanTensor.dropout_mask
+    patch.setattr(MeanTensor, "dropout_mask", lambda self, draw: sound(self, draw).flip(0))
+
+
+def mask_for_every_step(patch):
+    patch.setattr(StepTensor, "dropout_mask", lambda self, draw: draw())
+
+
+def statistics_that_move_twice(patch):
+    sound = BatchNorm.statistics
+
+    def statistics(self, *values):
+        sound(self, *values)
+        return sound(self, *values)
+
+    patch.setattr(BatchNorm, "statistics", statistics)
+
+
+def running_variance_that_is_biased(patch):
+    sound = batch_norm.moments
+
+    def moments(values, running_mean=None, running_var=None, momentum=0.0):
+        mean, variance = sound(values)
+        if running_mean is not None:
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(variance, momentum)
+        return mean, variance
+
+    patch.setattr(batch_norm, "moments", moments)
+
+
+def variance_of_one_step_for_a_static_image(patch):
+    patch.setattr(BatchNorm, "static", lambda self, values, timesteps: self(values))
+
+
+def statistics_of_the_last_step(patch):
+    def add(self, tensor):
+        self._sum.copy_(tensor)
+        self._count = 1
+
+    patch.setattr(Total, "add", add)
+
+
+def statistics_that_do_not_move_with_the_values(patch):
+    sound = BatchNorm.gradients
+
+    def gradients(self, grad, values, mean, inverse_deviation, needed):
+        scale = inverse_deviation if self.weight is None else inverse_deviation * self.weight
+        _, *others = sound(self, grad, values, mean, inverse_deviation, needed)
+        return grad * batch_norm.per_channel(scale, grad) if needed[0] else None, *others
+
+    patch.setattr(BatchNorm, "gradients", gradients)
+
+
+def mean_that_is_stale(patch):
+    sound = BatchNorm.gradients
+
+    def gradients(self, grad, values, mean, inverse_deviation, needed):
+        stale = mean if self.running_mean is None else self.running_mean
+        return sound(self, grad, values, stale, inverse_deviation, needed)
+
+    patch.setattr(BatchNorm, "gradients", gradients)
+
+
+def rate_pass_that_counts_as_a_batch(patch):
+    patch.setattr(rate_methods, "_batches_uncounted", lambda model: nullcontext())
+
+
+def largest_of_the_first_step(patch):
+    def max_pool(cls, function, args, kwargs):
+        x, *others = args
+        first = WithValue.apply(x.rate, x.sequence.steps()[0])
+        values = SequenceTensor.per_step(function, (x.sequence, *others), kwargs)
+        return cls(values, function(first, *others, **kwargs))
+
+    patch.setattr(RateTensor, "max_pool", classmethod(max_pool))
+
+
+def sum_that_forgets_its_second_term(patch):
+    sound = firing_rate.graph
+    patch.setattr(firing_rate, "graph", lambda terms, eligibility: sound(terms[:1], eligibility))
+
+
+def trace_with_another_decay(patch):
+    def fire(self, neuron):
+        spikes, membrane = self.charge_and_fire(neuron)
+        fired = spikes.detach()
+        membrane.trace = fired if membrane.trace is None else neuron.decay**2 * membrane.trace + fired
+        return TraceTensor(spikes, self.tape, trace=membrane.trace)
+
+    patch.setattr(TraceTensor, "fire", fire)
+
+
+def weights_that_see_spikes(patch):
+    patch.setattr(TraceTensor, "weighted", StepTensor.weighted)
+
+
+PLANTED = [
+    (reach_that_stays_one, "rate_m"),
+    (reach_that_stays_one, "rate_s"),
+    (reach_that_no_reset_ends, "rate_m"),
+    (eligibility_of_the_last_step, "rate_s"),
+    (eligibility_that_is_not_divided, "rate_m"),
+    (loss_that_is_not_divided, "rate_s"),
+    (weights_that_see_counts, "rate_m"),
+    (membrane_without_decay, "bptt"),
+    (charge_towards_zero, "rate_m"),
+    (reset_that_is_always_detached_by_step, "bptt_s"),
+    (reset_that_is_always_detached_through_time, "bptt"),
+    (mask_of_another_sample_in_the_rate_pass, "rate_s"),
+    (mask_for_every_step, "sltt"),
+    (statistics_that_move_twice, "bptt"),
+    (running_variance_that_is_biased, "rate_m"),
+    (variance_of_one_step_for_a_static_image, "rate_m"),
+    (statistics_of_the_last_step, "rate_s"),
+    (statistics_that_do_not_move_with_the_values, "rate_m"),
+    (mean_that_is_stale, "rate_s"),
+    (rate_pass_that_counts_as_a_batch, "rate_s"),
+    (largest_of_the_first_step, "rate_m"),
+    (sum_that_forgets_its_second_term, "rate_s"),
+    (trace_with_another_decay, "ottt"),
+    (weights_that_see_spikes, "ottt"),
+]
+
+
+@pytest.mark.parametrize(("plant", "method"), PLANTED, ids=lambda value: getattr(value, "__name__", value))
+def test_a_planted_fault_is_found(plant, method):
+    for seed in range(NETWORKS):
+        with pytest.MonkeyPatch.context() as patch:
+            plant(patch)
+            found = is_wrong(seed, method)
+        if found and not is_wrong(seed, method):
+            return
+    pytest.fail(f"none of {NETWORKS} networks found it")
+
+
+def is_wrong(seed, method):
+    expected = oracle_of(seed, method)
+    return bool(differences(by_engine(problem_of(seed), method), expected)) and not expected.depends_on_rounding()
