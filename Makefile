@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check faults screenshots install install-dev lint clean
+.PHONY: demo test check faults fuzz screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -22,6 +22,11 @@ check: $(VENV)/.installed-dev lint
 # The fault harness with as many trials as docs/many-processes.md tells of; CI does a tenth of them.
 faults: $(VENV)/.installed-dev
 	RBP_FAULT_TRIALS=50 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults
+
+# Random networks against independent oracles, also compiled, checkpointed and under autocast: a quarter of an hour on two
+# cores. CI takes 60 eager ones.
+fuzz: $(VENV)/.installed-dev
+	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
 
 # The pictures of the README, made anew from real runs.
 screenshots: $(VENV)/.installed
