@@ -63,7 +63,7 @@ class SynchronisedBatchNorm(BatchNorm):
         """
         mean, variance = moments(values)
         kept = mean.dtype
-        count = mean.new_tensor([values.numel() // values.shape[1]])
+        count = mean.new_full((1,), values.numel() // values.shape[1])
         own = torch.cat([mean, variance, count]).double()
         gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size(self.processes))]
         distributed.all_gather(gathered, own, self.processes)
@@ -87,7 +87,7 @@ class SynchronisedBatchNorm(BatchNorm):
         sum_grad, sum_product = grad_there.sum(dims), (grad_there * centred).sum(dims)
         grad_values = None
         if needed[0]:
-            count = sum_grad.new_tensor([values.numel() // values.shape[1]])
+            count = sum_grad.new_full((1,), values.numel() // values.shape[1])
             joined = torch.cat([sum_grad, sum_product, count])
             distributed.all_reduce(joined, group=self.processes)
             all_grad, all_product, total = joined.split([len(sum_grad), len(sum_grad), 1])

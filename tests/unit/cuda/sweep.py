@@ -1,0 +1,164 @@
+"""Steps and predictions on a card that is not there: `python sweep.py usual|whole`, a JSON object on stdout.
+
+`fake_device.cpp` has to be loaded already, by LD_PRELOAD.
+"""
+
+import copy
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from fake_card import CARD, Account, accounted, put_on_card
+from torch import Tensor, distributed, nn
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.models import MODELS, create_model
+from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
+from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.step import OptimizerStep
+
+BATCH, CLASSES = 2, 10
+# Channels and size of the images; of the others 3 and 32.
+IMAGES = {"convnet": (1, 8), "vggsnn_dvs": (2, 48), "sew_resnet34": (3, 32), "preact_resnet34": (3, 32)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training step and one prediction."""
+
+    network: str
+    method: str
+    timesteps: int = 2
+    precision: str = "fp32"
+    events: bool = False
+    reset: str = "soft"
+    optimizer: str = "sgd"
+    accumulate: int = 1
+    clip_norm: float = 0.0
+    synchronised: bool = False
+    planted: str = ""
+
+
+def usual() -> Iterator[Case]:
+    """The small network in many ways, every other network by every method, ResNet-18 as its launches are counted."""
+    for method in METHODS:
+        for precision, events in itertools.product(("fp32", "bf16", "fp16"), (False, True)):
+            yield Case("convnet", method, precision=precision, events=events)
+        yield Case("convnet", method, reset="hard")
+        yield Case("convnet", method, optimizer="adamw", precision="fp16", accumulate=2, clip_norm=1.0)
+        yield Case("convnet", method, synchronised=True)
+        yield Case("resnet18", method, timesteps=4)
+        yield from (Case(network, method, timesteps=1) for network in MODELS if network not in ("convnet", "resnet18"))
+
+
+def whole() -> Iterator[Case]:
+    """Every network by every method, precision and kind of input, too."""
+    yield from usual()
+    for network, method, precision in itertools.product(MODELS, METHODS, ("fp32", "bf16", "fp16")):
+        yield from (Case(network, method, precision=precision, events=events) for events in (False, True))
+
+
+def planted() -> Iterator[Case]:
+    """Steps with a fault, which must be found."""
+    for fault in Planted.faults:
+        yield Case("convnet", "rate_m", planted=fault)
+
+
+class Planted(nn.Module):
+    """A network in whose steps something happens that should not."""
+
+    faults = ("item", "mask", "copy", "backward", "cpu tensor")
+
+    def __init__(self, fault: str, network: nn.Module) -> None:
+        super().__init__()
+        self.fault = fault
+        self.network = network
+
+    def forward(self, x: Any) -> Any:
+        weight = next(self.network.parameters())
+        value = weight.detach().flatten()[:3]
+        if self.fault == "item":
+            value.sum().item()
+        elif self.fault == "mask":
+            value[value > 0]
+        elif self.fault == "copy":
+            torch.arange(3.0).to(value.device)
+        elif self.fault == "backward":
+            weight.register_hook(lambda gradient: gradient * gradient.new_tensor([2]))
+        else:
+            value + torch.arange(3.0)
+        return self.network(x)
+
+
+def examine(case: Case, model: nn.Module) -> dict[str, Any]:
+    """What a step and a prediction ask of the card; `problem` where one of them does not work."""
+    account, problem, launches = Account(), "", {}
+    try:
+        with accounted() as account:
+            model = _prepared(case, model)
+            step = _step(case, model)
+            images, labels = _batch(case)
+            step(images, labels, BATCH)
+            launches["train"] = account.launches
+            if case.method == "rate_m":  # all methods predict alike
+                step.method.predict(model, images)
+                launches["predict"] = account.launches - launches["train"]
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+    return asdict(case) | {"launches": launches, "waits": account.waits, "problem": problem}
+
+
+def _prepared(case: Case, model: nn.Module) -> nn.Module:
+    if case.synchronised:
+        synchronise_batch_norm(model, distributed.group.WORLD)
+    if case.planted:
+        model = Planted(case.planted, model)
+    put_on_card(model)
+    return model
+
+
+def _step(case: Case, model: nn.Module) -> OptimizerStep:
+    return OptimizerStep(
+        model,
+        create_method(case.method, case.timesteps, precision=case.precision),
+        create_optimizer(model, case.optimizer, lr=0.1),
+        Ranks(),
+        accumulate=case.accumulate,
+        clip_norm=case.clip_norm,
+    )
+
+
+def _batch(case: Case) -> tuple[Tensor, Tensor]:
+    channels, size = IMAGES.get(case.network, (3, 32))
+    time = (case.timesteps,) if case.events else ()
+    images = torch.empty((*time, BATCH, channels, size, size), device=CARD)
+    return images, torch.empty(BATCH, dtype=torch.int64, device=CARD)
+
+
+def main(which: str) -> None:
+    torch.cuda.amp.common.amp_definitely_not_available = lambda: False
+    distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    cases = [*(whole() if which == "whole" else usual()), *planted()]
+    results, models, took = [], {}, {}
+    for case in cases:
+        key = (case.network, case.reset)
+        if key not in models:
+            channels, _ = IMAGES.get(case.network, (3, 32))
+            # The first values of the weights do not matter, and take seconds to draw.
+            with torch.device("meta"):
+                models[key] = create_model(case.network, num_classes=CLASSES, in_channels=channels, reset=case.reset)
+        started = time.perf_counter()
+        results.append(examine(case, copy.deepcopy(models[key])))
+        took[case.network] = took.get(case.network, 0.0) + time.perf_counter() - started
+    json.dump({"results": results, "seconds": took}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,102 @@
+"""What training asks of a GPU, seen on a fake one: no mixed devices, no waiting for it, and how many launches."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+
+from rbp_engine.methods import METHODS
+from rbp_engine.models import MODELS
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.xdist_group("fake card")
+
+# Launches of a training step, optimizer and all: ResNet-18, T = 4, eager. As torch 2.13 has them, and a few more;
+# one more in each neuron layer would be 17.
+BUDGET = {"bptt": 2260, "bptt_s": 1730, "rate_m": 1838, "rate_s": 2686, "sltt": 1660, "ottt": 1845}
+PREDICTION = 676
+
+
+def library(folder: Path) -> Path:
+    """The device that is not there, compiled against the torch that is installed; made once."""
+    import torch
+
+    if torch.version.cuda is not None:
+        pytest.skip("a torch with CUDA has a device of its own")
+    compiler = which("g++")
+    if compiler is None:
+        pytest.skip("there is no g++ to compile the fake device with")
+    source = HERE / "fake_device.cpp"
+    target = folder / f"fake_device-{torch.__version__}-{source.stat().st_mtime_ns}.so"
+    if not target.exists():
+        spec = find_spec("torch")
+        assert spec is not None and spec.submodule_search_locations
+        home = Path(spec.submodule_search_locations[0])
+        made = target.with_suffix(f".{os.getpid()}.tmp")
+        subprocess.run(
+            [
+                compiler, "-std=c++20", "-O0", "-shared", "-fPIC", f"-I{home / 'include'}", str(source),
+                "-o", str(made), f"-L{home / 'lib'}", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{home / 'lib'}",
+            ],
+            check=True,
+        )  # fmt: skip
+        made.replace(target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
+    """Of every case of `sweep.py`, in one process."""
+    cache = pytestconfig.cache
+    assert cache is not None
+    extent = "whole" if os.environ.get("RBP_EVERY_CASE") else "usual"
+    done = subprocess.run(
+        [sys.executable, str(HERE / "sweep.py"), extent],
+        env=os.environ | {"LD_PRELOAD": str(library(cache.mkdir("fake_device"))), "OMP_NUM_THREADS": "1"},
+        cwd=HERE,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: list[dict[str, Any]] = json.loads(done.stdout)["results"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def sound(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those in which no fault is planted."""
+    return [result for result in results if not result["planted"]]
+
+
+def test_every_network_takes_a_step_of_every_method_and_predicts(sound: list[dict[str, Any]]) -> None:
+    assert [result for result in sound if result["problem"]] == []
+    assert {(result["network"], result["method"]) for result in sound} == {(n, m) for n in MODELS for m in METHODS}
+
+
+def test_nothing_in_a_step_or_a_prediction_waits_for_the_card(sound: list[dict[str, Any]]) -> None:
+    assert [result for result in sound if result["waits"]] == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_of_resnet18_launches_no_more_than_its_budget(sound: list[dict[str, Any]], method: str) -> None:
+    of_interest = {"network": "resnet18", "method": method, "timesteps": 4, "precision": "fp32", "events": False}
+    [found] = [result for result in sound if of_interest.items() <= result.items()]
+    assert found["launches"]["train"] <= BUDGET[method]
+    assert found["launches"].get("predict", 0) <= PREDICTION
+
+
+@pytest.mark.parametrize("fault", ["item", "mask", "copy", "backward"])
+def test_what_waits_for_the_card_is_found(results: list[dict[str, Any]], fault: str) -> None:
+    [found] = [result for result in results if result["planted"] == fault]
+    assert found["waits"]
+
+
+def test_a_tensor_left_on_the_cpu_is_found(results: list[dict[str, Any]]) -> None:
+    [found] = [result for result in results if result["planted"] == "cpu tensor"]
+    assert "cpu" in found["problem"] and "cuda" in found["problem"]
