@@ -118,11 +118,11 @@ class Recorder:
         self._since_system = _Times()
         self._first_bad_step = 0
         self._first_bad_images = Progress()
-        self._mark = self._drained = self._fetched = time.perf_counter()
+        self._begun = self._fetching = self._fetched = self._drained = time.perf_counter()
 
     def begin(self) -> None:
         """Start the clock of the steps; what came before (evaluation, a checkpoint) is no part of them."""
-        self._mark = time.perf_counter()
+        self._begun = self._fetching = time.perf_counter()
 
     def fetched(self) -> None:
         """The batch of the next step has arrived."""
@@ -133,11 +133,12 @@ class Recorder:
         now = time.perf_counter()
         self.reached = progress
         images_sum = images.sum(dtype=out.loss.dtype)
-        self._steps.append(_Step(progress, lr, out, images_sum, labels, now - self._mark, self._fetched - self._mark))
-        self.journal.summary.trained_s += now - self._mark
+        times = now - self._begun, self._fetched - self._fetching
+        self._steps.append(_Step(progress, lr, out, images_sum, labels, *times))
+        self.journal.summary.trained_s += now - self._begun
         self.journal.progress()
         self.journal.summary.step = progress.step
-        self._mark = now
+        self._begun = self._fetching = now
 
     def due(self) -> bool:
         """Whether half a second has passed since the last drain, or since this was last so."""
@@ -152,7 +153,11 @@ class Recorder:
         self.journal.progress()
 
     def drain(self) -> None:
-        """Fetch what is pending in one transfer, write it down, and check that every loss was finite."""
+        """Fetch what is pending in one transfer, write it down, and check that every loss was finite.
+
+        The wait for a device that is still computing is the time of the steps that are fetched. The next step begins
+        after it, and its data are fetched after all of this.
+        """
         self._drained = time.perf_counter()
         steps, self._steps = self._steps, []
         full = self._full_windows(steps)
@@ -163,6 +168,7 @@ class Recorder:
             self._write_metrics(last, window.times, *sums)
         self._write_system()
         self.journal.update()
+        self._fetching = time.perf_counter()
         bad_steps = [int(step) for step in by_rank[:, -4] if step]
         bad_images = [Progress(*map(int, place)) for place in by_rank[:, -3:].tolist() if place[0]]
         first = min(bad_images, key=lambda place: place.step, default=None)
@@ -184,7 +190,9 @@ class Recorder:
         full = []
         window_steps = min(self.log_every, self.journal.summary.steps or self.log_every)
         sums = [step.images_sum for step in steps]
+        asked = time.perf_counter()
         fetched = torch.stack([*losses, *correct, *sums]).view(3, -1).tolist()
+        self._book(time.perf_counter() - asked, steps)
         for step, loss, right, images_sum in zip(steps, *fetched, strict=True):
             if not math.isfinite(loss) and not self._first_bad_step:
                 self._first_bad_step = step.progress.step
@@ -196,6 +204,13 @@ class Recorder:
                 full.append((step, self._window))
                 self._window = _Window()
         return full
+
+    def _book(self, waited: float, steps: list[_Step]) -> None:
+        """Count the wait for the device as the time of the steps that it has been computing, in equal parts."""
+        for step in steps:
+            step.seconds += waited / len(steps)
+        self.journal.summary.trained_s += waited
+        self._begun += waited
 
     def _write_metrics(
         self, last: _Step, times: _Times, losses: float, correct: float, samples: float, samples_here: float

@@ -20,6 +20,7 @@ from rbp_engine.run.events import CheckpointSaved, Event, Heartbeat, Metrics, Ru
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.summary import Summary
 from rbp_engine.train import checkpoint
+from rbp_engine.train import recorder as recorder_module
 from rbp_engine.train.checkpoint import Progress
 from rbp_engine.train.checkpointer import Checkpointer
 from rbp_engine.train.distributed import Ranks
@@ -242,6 +243,51 @@ def test_system_events_tell_of_all_steps_since_the_last_one(run: RunDirectory) -
     recorder.journal.end("failed", "")
     [event] = told(run, System)
     assert event.body.step_ms >= 2 * 100.0 / 4
+
+
+class Clock:
+    """Shows the time that it is set to."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+class Computing(torch.Tensor):
+    """A result that a slow device is still computing: who wants to know it waits for 8 s."""
+
+    clock = Clock()
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.tolist:
+            cls.clock.now += 8.0
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def test_the_wait_for_the_device_is_the_time_of_the_steps_that_it_computes_and_not_of_their_data(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each step the data take 1 s, and to start its computation takes 2 s."""
+    clock = Computing.clock = Clock()
+    monkeypatch.setattr(recorder_module, "time", clock)
+    recorder = Attempt(run, 1, log_every=4).recorder
+    loss, logits = torch.tensor(1.0).as_subclass(Computing), torch.zeros(2, 4)
+    recorder.begin()
+    for number in range(1, 5):
+        clock.now += 1.0
+        recorder.fetched()
+        clock.now += 2.0
+        out, images, labels = StepOutput(loss, logits), torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long)
+        recorder.step(Progress(number, 0, number), out, images, labels, 0.1)
+        if number in (2, 4):  # as twice a second, and at the end of an epoch
+            recorder.drain()
+    recorder.journal.end("failed", "")
+    [event] = told(run, Metrics)
+    assert (event.body.step_ms, event.body.data_ms) == (1000.0 * (4 * 3 + 2 * 8) / 4, 1000.0)
+    assert event.body.samples_per_s == 8 / (4 * 3 + 2 * 8)
+    assert recorder.journal.summary.trained_s == 4 * 3 + 2 * 8
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
