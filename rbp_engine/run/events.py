@@ -29,7 +29,8 @@ class RunStart:
     """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later ones are superseded.
 
     `epoch` counts the epochs that are complete there, evaluation included. `exact` is false where another number of
-    processes goes on than has saved. `logs` is the folder of this rank's stdout and stderr, within the run's.
+    processes, or another type of device, goes on than has saved. `logs` is the folder of this rank's stdout and stderr,
+    within the run's.
     """
 
     kind: ClassVar[str] = "run_start"

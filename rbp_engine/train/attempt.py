@@ -70,7 +70,7 @@ def _run_attempt(
     at_the_end.callback(board.close)
     recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, ranks)
     if found:
-        warnings += _check_world_size(found, ranks)
+        warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
         recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler), at)
         warnings += _heal_best(run, journal) if first else []
     else:
@@ -147,6 +147,20 @@ def _check_world_size(found: Checkpoint, ranks: Ranks) -> list[str]:
     return [f"{ranks.size} processes go on where {found.world_size} were: the run is not what it would have been"]
 
 
+def _compare_devices(found: Checkpoint, device: torch.device) -> list[str]:
+    """A warning where another type of device goes on."""
+    if _is_same_device(found, device):
+        return []
+    return [
+        f"{device.type} goes on where {found.device} was: they round differently, and the run is not what it would "
+        "have been"
+    ]
+
+
+def _is_same_device(found: Checkpoint, device: torch.device) -> bool:
+    return found.device in ("", device.type)
+
+
 def _tell_start(
     run: RunDirectory,
     preset: "Preset",
@@ -161,7 +175,7 @@ def _tell_start(
     journal.write(
         RunStart(
             resumed_from=found.path.name if found else None,
-            exact=found is None or found.world_size == process.world_size,
+            exact=found is None or (found.world_size == process.world_size and _is_same_device(found, device)),
             world_size=process.world_size,
             device=describe_device(device),
             host=socket.gethostname(),

@@ -29,6 +29,7 @@ from torch import nn
 
 from rbp_engine.run.json_fields import LARGEST
 from rbp_engine.run.layout import CHECKPOINT, read_json, sync, write_json
+from rbp_engine.train.optimisation import load_optimizer
 
 SCHEMA = 1
 KEPT = 2
@@ -57,6 +58,7 @@ class Checkpoint:
     progress: Progress
     world_size: int
     experiment: str
+    device: str = ""  # the type of what it was trained on, "" where that is not known
 
 
 def save(
@@ -93,7 +95,9 @@ def save(
         for rank, generator in enumerate(generators):
             _write(temporary / _generator_file(rank), _torch_bytes(generator))
         files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
-        manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "t": time.time()}
+        device = next((weight.device.type for weight in model.parameters()), "")
+        manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "device": device}
+        manifest |= {"t": time.time()}
         write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
         sync(temporary)
         if target.exists():
@@ -106,7 +110,7 @@ def save(
         raise
     shutil.rmtree(replaced, ignore_errors=True)
     _prune(folder, keep, best_epoch, newest=target.name)
-    return Checkpoint(target, progress, len(generators), experiment)
+    return Checkpoint(target, progress, len(generators), experiment, device)
 
 
 def keep_as_best(checkpoint: Checkpoint) -> None:
@@ -182,7 +186,8 @@ def verify(path: Path) -> Checkpoint:
         if manifest["schema"] != SCHEMA:
             raise CheckpointError(f"{path.name} was written by another version (schema {manifest['schema']!r:.20})")
         step, epoch, position, world_size = (_count(manifest[name]) for name in COUNTS)
-        checkpoint = Checkpoint(path, Progress(step, epoch, position), world_size, str(manifest["experiment"]))
+        experiment, device = str(manifest["experiment"]), str(manifest.get("device", ""))
+        checkpoint = Checkpoint(path, Progress(step, epoch, position), world_size, experiment, device)
         files = dict(manifest["files"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} has no readable manifest") from error
@@ -217,7 +222,7 @@ def load(
     try:
         load_weights(checkpoint, model)
         state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True, map_location="cpu")
-        optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(optimizer, state["optimizer"])
         if scaler is not None and state.get("scaler"):
             scaler.load_state_dict(state["scaler"])
         extra: dict[str, Any] = state["extra"]

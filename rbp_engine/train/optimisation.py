@@ -1,6 +1,7 @@
 """Optimizers and the learning rate."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +33,14 @@ def create_optimizer(
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, fused=True)
     raise ValueError(f"unknown optimizer {name!r}: one of sgd, adam, adamw")
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Put a saved state back. Whether steps are fused stays as this optimizer was made: that is its device's choice."""
+    fused = [group["fused"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, as_made in zip(optimizer.param_groups, fused, strict=True):
+        group["fused"] = as_made
 
 
 def begin_momenta(optimizer: torch.optim.Optimizer) -> None:

@@ -22,7 +22,7 @@ from rbp_engine.run.events import (
     WarningRaised,
     read_events,
 )
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.status import judge
 from rbp_engine.run.summary import read_summary
 from rbp_engine.train import checkpoint
@@ -114,7 +114,9 @@ def test_a_killed_and_resumed_run_has_its_best_checkpoint_and_shows_every_step_i
     assert steps == training | validation
 
 
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_is_resumed(new_run: NewRun, look: Any) -> None:
+def test_a_damaged_newest_checkpoint_is_told_and_so_is_that_the_one_before_it_is_of_another_type_of_device(
+    new_run: NewRun, look: Any
+) -> None:
     run = new_run("epochs=500")
     for _ in range(2):
         launch.start(run)
@@ -125,13 +127,19 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_is_resumed(ne
     content = bytearray((newest.path / "model.safetensors").read_bytes())
     content[-5] ^= 16
     (newest.path / "model.safetensors").write_bytes(content)
+    manifest = read_json(run.checkpoints / "step-00000001" / "manifest.json")
+    assert manifest["device"] == "cpu"
+    write_json(run.checkpoints / "step-00000001" / "manifest.json", manifest | {"device": "cuda"})
     launch.start(run)
-    assert look.first(run, RunStart, attempt=3).body.resumed_from == "step-00000001"
-    warning = look.first(run, WarningRaised, attempt=3).body
-    assert warning.message == (
-        "passed over a checkpoint: step-00000002/model.safetensors is damaged: size or sha256 differs from the manifest"
-    )
+    start = look.first(run, RunStart, attempt=3).body
+    assert (start.resumed_from, start.exact) == ("step-00000001", False)
     assert look.first(run, Metrics, attempt=3).step == 5
+    warnings = [event.body.message for event in read_events(run.events()) if isinstance(event.body, WarningRaised)]
+    assert warnings == [
+        "passed over a checkpoint: step-00000002/model.safetensors is damaged: size or sha256 differs from the "
+        "manifest",
+        "cpu goes on where cuda was: they round differently, and the run is not what it would have been",
+    ]
 
 
 def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_best_weights(

@@ -1,3 +1,4 @@
+import copy
 import warnings
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rbp_engine.models import create_model
-from rbp_engine.train.optimisation import create_optimizer, learning_rate, set_learning_rate
+from rbp_engine.train.finite import FiniteGuard
+from rbp_engine.train.optimisation import create_optimizer, learning_rate, load_optimizer, set_learning_rate
 
 LR = st.floats(1e-6, 10.0)
 
@@ -110,3 +112,23 @@ def test_the_learning_rate_is_set_for_every_parameter() -> None:
     optimizer = create_optimizer(nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)), "sgd", lr=0.1, weight_decay=0.1)
     set_learning_rate(optimizer, 0.025)
     assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.025]
+
+
+@pytest.mark.parametrize(("saved", "made"), [(False, True), (True, False)], ids=["CPU to GPU", "GPU to CPU"])
+def test_whether_steps_are_fused_stays_as_the_device_wants_it_when_a_state_of_another_is_loaded(
+    saved: bool, made: bool
+) -> None:
+    """The guard puts a flag into a fused optimizer that another one refuses."""
+    results = []
+    for fused in (saved, made):
+        torch.manual_seed(0)
+        model = nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
+        if results:
+            load_optimizer(optimizer, copy.deepcopy(results[0]))
+        model(torch.ones(1, 2)).sum().backward()
+        FiniteGuard(model, optimizer).step(torch.zeros(()))
+        assert {group["fused"] for group in optimizer.param_groups} == {fused}
+        results.append(optimizer.state_dict())
+    momenta = [results[0]["state"][0]["momentum_buffer"], results[1]["state"][0]["momentum_buffer"]]
+    torch.testing.assert_close(momenta[1], 1.9 * momenta[0])
