@@ -15,8 +15,9 @@ NETWORK = re.compile(
     r"\b(DistBackendError|DistNetworkError|DistStoreError|RendezvousConnectionError|RendezvousTimeoutError"
     r"|ncclRemoteError|ncclSystemError)\b|\bgloo/transport/|\blost the other processes:"
 )
-# NCCL says so of two ranks on one card, which will not be better the next time.
-USAGE = re.compile(r"\bncclInvalid(Usage|Argument)\b")
+# NCCL's result codes for what this process itself did or lacked: a CUDA call of NCCL's own failed, for want of memory
+# say, or two ranks are on one card. torch has one type for all of NCCL's errors, and puts the code into the message.
+OWN = re.compile(r"\bnccl(UnhandledCudaError|InvalidUsage|InvalidArgument)\b")
 
 
 def is_infrastructure_fault(run: RunDirectory, verdict: Verdict) -> bool:
@@ -43,4 +44,9 @@ def was_asked_for(run: RunDirectory) -> bool:
 
 def blames_the_network(message: str) -> bool:
     """Whether the message of an exception is about a connection between processes."""
-    return NETWORK.search(message) is not None and USAGE.search(message) is None
+    return NETWORK.search(message) is not None and not is_own_fault(message)
+
+
+def is_own_fault(message: str) -> bool:
+    """Whether NCCL says that the process which has the error is itself the cause: a new start ends in the same way."""
+    return OWN.search(message) is not None

@@ -7,16 +7,22 @@ own, so that they neither wait for a GPU nor get in the way of gradients.
 
 import warnings
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rbp_engine.run.faults import is_own_fault
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.process import Process
 
 V = TypeVar("V")
+
+# How long a process waits for the others before it gives up. They may be saving, unpacking data or compiling; one that
+# is gone is noticed at once, by its connection or by the launcher. torch's own are 10 minutes on GPUs, 30 elsewhere.
+PATIENCE = timedelta(hours=2)
 
 
 class Ranks:
@@ -67,10 +73,12 @@ class ManyRanks(Ranks):
 
     def __init__(self, device: torch.device) -> None:
         on_gpu = device.type == "cuda"
-        distributed.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+        distributed.init_process_group(
+            "nccl" if on_gpu else "gloo", timeout=PATIENCE, device_id=device if on_gpu else None
+        )
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
-        self._words = distributed.new_group(backend="gloo")
+        self._words = distributed.new_group(timeout=PATIENCE, backend="gloo")
         self._said: tuple[Tensor, Any] | None = None
 
     def parallel(self, model: nn.Module) -> nn.Module:
@@ -134,5 +142,5 @@ def join(process: Process, device: torch.device) -> Ranks:
 def is_about_others(error: BaseException) -> bool:
     """Whether an error only says that another process is gone; why, that one says, or the launcher's log."""
     if isinstance(error, distributed.DistError):
-        return True
+        return not is_own_fault(str(error))
     return isinstance(error, RuntimeError) and "gloo" in str(error).lower()

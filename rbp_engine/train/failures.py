@@ -2,13 +2,14 @@
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# torch's CPU allocator has no error type of its own.
-_NO_MEMORY = "DefaultCPUAllocator"
+# torch's CPU allocator has no error type of its own, and NCCL has one for all that befalls it.
+_NO_MEMORY = re.compile(r"DefaultCPUAllocator|\bCuda failure (2 )?'out of memory'")
 
 
 def describe(error: BaseException, preset: "Preset | None" = None, world_size: int = 1) -> str:
@@ -23,7 +24,7 @@ def describe(error: BaseException, preset: "Preset | None" = None, world_size: i
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         where = error.filename if isinstance(error.filename, (str, bytes)) else "the folder of the run"
         return f"{error.strerror}: {os.fsdecode(where)}; make it writable again, then resume"
-    if preset is not None and (isinstance(error, MemoryError) or name == "OutOfMemoryError" or _NO_MEMORY in text):
+    if preset is not None and (isinstance(error, MemoryError) or name == "OutOfMemoryError" or _NO_MEMORY.search(text)):
         return _out_of_memory(preset, world_size)
     if "in DataLoader worker process" in text:  # wrapped into the traceback of that process, its own words last
         return f"{text.splitlines()[-1]} (in a process that reads images)"

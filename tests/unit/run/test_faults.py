@@ -36,6 +36,8 @@ def test_a_connection_between_processes_that_breaks_is_a_fault_of_the_network(me
         "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
         "no space left on the device of the runs directory; make room, then resume",
         "DistBackendError: NCCL error, invalid usage, ncclInvalidUsage: Duplicate GPU detected : rank 0 and rank 1",
+        "DistBackendError: NCCL error, unhandled cuda error\nncclUnhandledCudaError: Call to CUDA function failed.\n"
+        "Last error:\nCuda failure 2 'out of memory'",
     ],
 )
 def test_what_model_data_and_settings_do_wrong_is_no_fault_of_the_network(message: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rbp_engine.preset.schema import Preset
+from rbp_engine.train.distributed import is_about_others
 from rbp_engine.train.failures import describe
 
 
@@ -20,7 +21,21 @@ def torch_out_of_memory() -> BaseException:
     raise AssertionError
 
 
-@pytest.mark.parametrize("error", [torch_out_of_memory(), torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+NCCL_OUT_OF_MEMORY = torch.distributed.DistBackendError(
+    "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled cuda error (run with NCCL_DEBUG=INFO for details), NCCL version "
+    "2.27.5\nncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 2 'out of memory'"
+)
+NCCL_OTHER_GONE = torch.distributed.DistBackendError(
+    "NCCL error in: ProcessGroupNCCL.cpp:94, remote process exited or there was a network error\nncclRemoteError: "
+    "A call failed possibly due to a network error or a remote process exiting prematurely."
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch_out_of_memory(), torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), NCCL_OUT_OF_MEMORY],
+    ids=["CPU", "CUDA", "Python", "NCCL"],
+)
 def test_no_memory_is_told_with_what_takes_it_and_the_fields_to_change(error: BaseException) -> None:
     told = describe(error, preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256}), world_size=2)
     assert told.startswith("out of memory with rate_m, T = 6, 256 images a step over 2 processes, precision fp32.")
@@ -48,3 +63,21 @@ def test_other_errors_are_told_as_they_are() -> None:
 def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on() -> None:
     error = RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
     assert "out of memory" in describe(error, preset()) and "data.workers" in describe(error, preset())
+
+
+@pytest.mark.parametrize(
+    ("error", "about_others"),
+    [
+        (NCCL_OUT_OF_MEMORY, False),
+        (torch.distributed.DistBackendError("invalid usage\nncclInvalidUsage: Duplicate GPU detected"), False),
+        (NCCL_OTHER_GONE, True),
+        (torch.distributed.DistNetworkError("The client socket has timed out after 60000ms"), True),
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), False),
+        (ValueError("expected 3 channels"), False),
+    ],
+)
+def test_an_error_is_the_others_only_where_the_process_itself_has_done_and_lacked_nothing(
+    error: BaseException, about_others: bool
+) -> None:
+    assert is_about_others(error) == about_others

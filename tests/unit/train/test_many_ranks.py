@@ -2,11 +2,12 @@
 
 import copy
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from rbp_engine.data.shares import Share
 from rbp_engine.methods import METHODS, create_method
@@ -112,6 +113,14 @@ def test_the_output_of_micro_batches_is_that_of_the_share(two_ranks: Any) -> Non
     output = step(images, labels, 7)
     torch.testing.assert_close(output.logits, network(images).detach())
     torch.testing.assert_close(output.loss, nn.functional.cross_entropy(network(images), labels).detach())
+
+
+def test_ranks_wait_for_one_that_saves_or_compiles_longer_than_torch_would(two_ranks: Any) -> None:
+    def work(ranks: Ranks) -> list[timedelta]:
+        groups = [distributed.group.WORLD, ranks._words]
+        return [group._get_backend(torch.device("cpu")).options._timeout for group in groups]
+
+    assert two_ranks(work) == [[timedelta(hours=2)] * 2] * 2
 
 
 def test_ranks_hear_of_each_other_at_once_or_at_the_boundary_after(two_ranks: Any) -> None:
