@@ -18,9 +18,10 @@ from rbp_engine.errors import UserError
 from rbp_engine.machine import MachineError, machine_file, read_machine, runs_directory
 from rbp_engine.preset import list_presets
 from rbp_engine.run import claims
+from rbp_engine.run.cards import is_wsl_with_card
 from rbp_engine.run.devices import pool_of_this_machine
 from rbp_engine.run.entries import entries
-from rbp_engine.run.environment import module_command
+from rbp_engine.run.environment import CARD_ORDER, module_command
 from rbp_engine.run.queue import dispatcher_pid
 
 _GIB: Final = 2**30
@@ -79,7 +80,13 @@ def torch() -> Finding:
     command = module_command("rbp_engine.train.device")
     try:
         answer = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LOAD_TIMEOUT_S, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LOAD_TIMEOUT_S,
+            check=False,
+            env=CARD_ORDER | os.environ,
         )
     except subprocess.TimeoutExpired:
         return Finding(
@@ -275,7 +282,7 @@ def _unused_card(report: dict[str, Any], build: str) -> Finding:
     if report["cuda"] and hidden is not None:
         text = f"{build}: CUDA_VISIBLE_DEVICES='{hidden}' hides the card"
         return Finding("torch", "problem", text, f"unset it, or {anyway}")
-    if report["cuda"] and not Path("/dev/nvidiactl").exists():
+    if report["cuda"] and not Path("/dev/nvidiactl").exists() and not is_wsl_with_card():
         text = f"{build}: the machine has an NVIDIA card that this container may not use"
         return Finding("torch", "problem", text, f"docker run --gpus all, or {anyway}")
     return Finding("torch", "problem", report["why_not"], anyway)

@@ -16,7 +16,7 @@ from typing import Any
 
 from rbp_engine.bench.measurement import MeasurementError, command, how_it_ended
 from rbp_engine.run import processes
-from rbp_engine.run.environment import worker_defaults
+from rbp_engine.run.environment import CARD_ORDER, worker_defaults
 from rbp_engine.run.layout import RunDirectory
 
 STEP = "rbp_engine.bench.step"
@@ -179,7 +179,7 @@ def _ready(record: _Record, *, busy: bool) -> Process:
     if record.process is None:
         defaults = worker_defaults()
         if record.side.name != OURS:
-            defaults = {"OMP_WAIT_POLICY": defaults["OMP_WAIT_POLICY"]} if busy else {}
+            defaults = CARD_ORDER | ({"OMP_WAIT_POLICY": defaults["OMP_WAIT_POLICY"]} if busy else {})
         record.process = Process(record.side, defaults | os.environ)
         record.device = record.process.device
         record.process.take(1 if record.device == "cpu" else WARM_UP_ON_GPU)

@@ -30,6 +30,19 @@ class Card:
         return little and self.used <= LITTLE_OF_A_CARD
 
 
+def has_card(root: Path = Path("/")) -> bool:
+    """Whether this machine, whose file system begins at `root`, has an NVIDIA card, whatever NVML and torch make of it.
+
+    Linux itself lists its cards. Under WSL2 the driver is that of Windows, which puts its libraries there.
+    """
+    return any((root / "proc/driver/nvidia/gpus").glob("*")) or is_wsl_with_card(root)
+
+
+def is_wsl_with_card(root: Path = Path("/")) -> bool:
+    """Whether this is Linux under Windows (WSL2) on a machine with an NVIDIA card."""
+    return (root / "dev/dxg").exists() and (root / "usr/lib/wsl/lib/libcuda.so.1").exists()
+
+
 def read_cards() -> list[Card]:
     """The cards of this host; none where there is no driver. Raises RunError where there is one that does not answer:
     to train on the CPU then would be a mistake."""
@@ -38,7 +51,7 @@ def read_cards() -> list[Card]:
     try:
         pynvml.nvmlInit()
     except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded) as error:
-        if any(Path("/proc/driver/nvidia/gpus").glob("*")):
+        if has_card():
             raise RunError(_no_answer(error)) from error
         return []
     except pynvml.NVMLError as error:

@@ -1,4 +1,4 @@
-"""How a process of the engine is called: its command line, and environment variables that make training on a CPU fast.
+"""How a process of the engine is called: its command line, and its environment variables.
 
 The variables are set for every worker where the user has not set them.
 """
@@ -8,6 +8,10 @@ import sys
 
 # More than any heap: nothing is given back before the process ends.
 _NEVER_TRIM = str(2**40)
+
+# Cards are counted as nvidia-smi counts them. By CUDA's own default, the fastest first, `--gpus 1`, the claim of a run
+# and `cuda:1` would be different cards where not all are alike.
+CARD_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def module_command(module: str, *words: str) -> list[str]:
@@ -29,10 +33,14 @@ def worker_defaults(processes: int = 1) -> dict[str, str]:
     it has not been measured.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "1000",
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": _NEVER_TRIM,
-    }
+    return (
+        CARD_ORDER
+       
+        | {
+            "OMP_NUM_THREADS": str(threads),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "GOMP_SPINCOUNT": "1000",
+            "MALLOC_MMAP_MAX_": "0",
+            "MALLOC_TRIM_THRESHOLD_": _NEVER_TRIM,
+        }
+    )

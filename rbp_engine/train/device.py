@@ -4,10 +4,11 @@ import importlib
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from rbp_engine.run.cards import has_card
 
 
 class DeviceError(Exception):
@@ -27,7 +28,7 @@ def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
         card = _card_of(device) if local_rank is None else _card_of_process(local_rank, device)
         torch.cuda.set_device(card)  # so that whatever is made without naming a card is made on this one
         return card
-    if wanted == "auto" and not has_nvidia_card():
+    if wanted == "auto" and not has_card():
         return torch.device("cpu")
     raise DeviceError(f"{_why_not()}. rbp doctor looks further; run.device=cpu trains on the CPU all the same")
 
@@ -57,18 +58,13 @@ def describe_device(device: torch.device) -> str:
     return f"{torch.cuda.get_device_name(device)} ({device})"
 
 
-def has_nvidia_card() -> bool:
-    """Whether the kernel knows an NVIDIA card, whatever torch makes of it."""
-    return any(Path("/proc/driver/nvidia/gpus").glob("*"))
-
-
 def _why_not() -> str:
     if torch.version.cuda is None:
         return (
             f"this torch ({torch.__version__}) is a CPU build, and a GPU is wanted: install a CUDA build "
             "(make demo TORCH=cu126, or pip install torch --index-url https://download.pytorch.org/whl/cu126)"
         )
-    if not has_nvidia_card():
+    if not has_card():
         return "there is no NVIDIA card on this machine"
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         return "CUDA_VISIBLE_DEVICES is empty and hides every card"
@@ -86,9 +82,9 @@ def main() -> None:
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
-        "has_card": has_nvidia_card(),
+        "has_card": has_card(),
         "devices": [_try_card(index) for index in range(torch.cuda.device_count())] if usable else [],
-        "why_not": _why_not() if has_nvidia_card() and not usable else "",
+        "why_not": _why_not() if has_card() and not usable else "",
         "networks": _loading_error("rbp_engine.models"),
     }
     sys.stdout.write(json.dumps(report) + "\n")

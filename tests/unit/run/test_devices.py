@@ -1,11 +1,13 @@
 """Which devices a run may be given: CUDA_VISIBLE_DEVICES, --gpus, and what the driver reads off the cards."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.cards import MIB, Card
+from rbp_engine.run.cards import MIB, Card, has_card
 from rbp_engine.run.devices import Device, choose_pool, visible_devices, visible_names
 from rbp_engine.run.errors import RunError
 
@@ -118,3 +120,23 @@ def test_what_is_no_pool_is_refused_with_what_to_do(
 ) -> None:
     with pytest.raises(RunError, match=message):
         choose_pool(gpus, device, cards, visible, slots=1, cores=2)
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["proc/driver/nvidia/gpus/0000:01:00.0"], True),
+        (["proc/driver/nvidia/version"], False),
+        (["dev/dxg", "usr/lib/wsl/lib/libcuda.so.1"], True),  # Linux under Windows
+        (["dev/dxg", "usr/lib/wsl/lib/libdxcore.so"], False),  # with a card of another maker
+        (["usr/lib/wsl/lib/libcuda.so.1"], False),
+        ([], False),
+    ],
+)
+def test_a_card_is_known_by_what_the_kernel_or_windows_has_put_there(
+    tmp_path: Path, files: list[str], found: bool
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert has_card(tmp_path) == found

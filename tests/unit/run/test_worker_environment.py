@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.bench import measurement
 from rbp_engine.run import launch
 from rbp_engine.run.environment import worker_defaults
 from rbp_engine.run.layout import RunDirectory
@@ -23,3 +24,14 @@ def test_the_users_own_settings_go_before_ours(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
     environment = launch.environment(RunDirectory(tmp_path), Resources(), 1)
     assert (environment["MALLOC_TRIM_THRESHOLD_"], environment["MALLOC_MMAP_MAX_"]) == ("131072", "0")
+
+
+def test_a_worker_counts_cards_as_nvidia_smi_does_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    run = RunDirectory(tmp_path)
+    assert launch.environment(run, Resources(), 1)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert measurement.environment(run)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    assert launch.environment(run, Resources(), 1)["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
