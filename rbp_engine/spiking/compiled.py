@@ -1,7 +1,7 @@
 """The loops of `spiking/lif.py` for `torch.compile`: everything that a neuron layer does is one pass over memory.
 
 The same equations, written without in-place operations and unrolled over time. inductor makes C++ of them on a CPU and
-Triton on a GPU; the operations come in the order of the eager loops, so that float32 gives the same bits.
+Triton on a GPU; the operations come in the order of the eager loops, so that float32 gives the same bits on a CPU.
 """
 
 import functools
@@ -163,16 +163,22 @@ class Layout:
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     # It says on stderr that there is no Triton, which a CPU does not need.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-    # A network has a kernel for every sum that its neurons are given; torch would stop at eight. Beyond this number it
-    # says so once and goes on uncompiled; with fullgraph=True it would raise.
-    torch._dynamo.config.recompile_limit = max(KERNELS, torch._dynamo.config.recompile_limit)
-    # dynamic: the sizes of layers and of the last batch make no new kernel.
+    # dynamic: the sizes of layers and of the last batch make no new kernel. Beyond the limit torch says so once and goes
+    # on uncompiled; with fullgraph=True it would raise.
     kernel = torch.compile(function, dynamic=True)
+    dynamo, shapes = torch._dynamo.config, torch.fx.experimental._config
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        # The methods have everything else run uncompiled.
-        with torch.compiler.set_stance("default"):
-            return kernel(*args, **kwargs)
+        # Each thread has settings of its own, and autograd calls from one that has torch's.
+        if dynamo.recompile_limit < KERNELS:  # a network has a kernel for every sum that its neurons are given
+            dynamo.recompile_limit = KERNELS
+        before, shapes.use_duck_shape = shapes.use_duck_shape, False  # sizes may be equal by chance
+        try:
+            # The methods have everything else run uncompiled.
+            with torch.compiler.set_stance("default"):
+                return kernel(*args, **kwargs)
+        finally:
+            shapes.use_duck_shape = before
 
     return run
 

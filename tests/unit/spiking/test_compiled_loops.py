@@ -2,10 +2,12 @@
 
 import functools
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 from torch._inductor.utils import run_and_get_code
 
 from rbp_engine.methods import METHODS, create_method
@@ -194,7 +196,9 @@ def test_gradients_of_a_network_are_the_same_bits(name):
     same(*gradients)
 
 
-def test_beyond_the_limit_of_kernels_a_loop_goes_on_uncompiled():
+def test_beyond_the_limit_of_kernels_a_loop_goes_on_uncompiled(monkeypatch):
+    monkeypatch.setattr(compiled, "KERNELS", 1)
+
     def doubled(values, times):
         for _ in range(times):
             values = 2.0 * values
@@ -203,3 +207,36 @@ def test_beyond_the_limit_of_kernels_a_loop_goes_on_uncompiled():
     run = compiled._jit(doubled)
     with torch._dynamo.config.patch(recompile_limit=1):
         assert [run(torch.ones(8), times)[0] for times in (1, 2, 3, 1)] == [2.0, 4.0, 8.0, 2.0]
+
+
+def normalised_vectors(batch):
+    values = torch.randn(T, batch, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight = torch.ones(C, dtype=torch.float64)
+    norm = BatchNorm(None, None, weight, weight, training=True)
+    return Current([Term(Steps(values), norm.statistics(values.flatten(0, 1)))], T)
+
+
+def test_sizes_that_are_equal_by_chance_make_no_kernel_of_their_own():
+    graphs = counters["stats"]
+    before = graphs["unique_graphs"]
+    for batch in (C, C - 3):  # as many samples as channels, and then the last batch
+        lif.spikes_only(normalised_vectors(batch), decay=0.2, threshold=1.0, v_reset=-0.5, kernel="compiled")
+    assert graphs["unique_graphs"] == before + 1
+
+
+def test_a_thread_with_torchs_own_settings_compiles_as_many_kernels_as_this_one():
+    """Autograd's is one: on a GPU the backward pass compiles there."""
+
+    def fire(timesteps):
+        current = torch.ones(timesteps, 2, 3, dtype=torch.float64)
+        return lif.spikes_only(current, decay=0.2, threshold=1.0, v_reset=None, kernel="compiled")
+
+    def work():
+        torch._dynamo.config.recompile_limit = 1
+        return fire(2)
+
+    fire(1)
+    before = counters["stats"]["unique_graphs"]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result().shape == (2, 2, 3)
+    assert counters["stats"]["unique_graphs"] == before + 1, "it is compiled"
