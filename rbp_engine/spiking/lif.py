@@ -7,8 +7,8 @@
 
 The functions take the neuron's settings as flat arguments: `decay` λ, `threshold` V_th, `v_reset` (None for the soft
 reset, as in SpikingJelly), `detach_reset` and the surrogate. `kernel` is "eager", the loops of this file, or
-"compiled", those of `spiking/compiled.py`. Both give the same bits; only where a layer's size does not fill the
-processor's vectors may an exponential in a slope differ in its last place, as it does within torch's own loops.
+"compiled", those of `spiking/compiled.py`. On a CPU both give the same bits; only where a layer's size does not fill
+the processor's vectors may an exponential in a slope differ in its last place, as it does within torch's own loops.
 
 Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
 sums are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes,
