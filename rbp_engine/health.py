@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from rbp_engine import compile_cache
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.errors import UserError
 from rbp_engine.machine import MachineError, machine_file, read_machine, runs_directory
@@ -56,6 +57,7 @@ def examine(runs: Path | None = None) -> Iterator[Finding]:
     yield logout()
     yield shared_memory(Path("/dev/shm"))
     yield threads()
+    yield compile_folders()
 
 
 def python() -> Finding:
@@ -266,6 +268,15 @@ def threads() -> Finding:
     if chosen.get("OMP_NUM_THREADS", "").isdecimal() and int(chosen["OMP_NUM_THREADS"]) > cores:
         return Finding("threads", "note", f"{text}; more threads than cores are slower", "unset OMP_NUM_THREADS")
     return Finding("threads", "ok", text)
+
+
+def compile_folders() -> Finding:
+    """Can nobody else change what torch.compile has compiled, and executes again?"""
+    folders = {name: Path(folder) for name, folder in compile_cache.variables().items()}
+    told = [problem for folder in folders.values() if (problem := compile_cache.problem(folder))]
+    if told:
+        return Finding("compile cache", "problem", told[0], f"or set {' and '.join(folders)} to folders of your own")
+    return Finding("compile cache", "ok", ", ".join(map(str, folders.values())))
 
 
 def _version(package: str) -> str:

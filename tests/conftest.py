@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rbp_engine import compile_cache
 from rbp_engine.run import processes
 from rbp_engine.run.events import Body, EventWriter
 from rbp_engine.run.layout import RunDirectory, write_json
@@ -18,6 +19,9 @@ from rbp_engine.run.summary import Summary, write_summary
 
 # `make test &` in a script ignores Ctrl-C, and so would the processes that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests that give a run a home of its own take kernels that others have compiled all the same.
+os.environ |= compile_cache.variables()
 
 WriteRun = Callable[..., RunDirectory]
 

@@ -6,6 +6,8 @@ The variables are set for every worker where the user has not set them.
 import os
 import sys
 
+from rbp_engine import compile_cache
+
 # More than any heap: nothing is given back before the process ends.
 _NEVER_TRIM = str(2**40)
 
@@ -35,7 +37,7 @@ def worker_defaults(processes: int = 1) -> dict[str, str]:
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     return (
         CARD_ORDER
-       
+        | compile_cache.variables()
         | {
             "OMP_NUM_THREADS": str(threads),
             "OMP_WAIT_POLICY": "PASSIVE",

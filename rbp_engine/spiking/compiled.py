@@ -6,12 +6,15 @@ Triton on a GPU; the operations come in the order of the eager loops, so that fl
 
 import functools
 import logging
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rbp_engine import compile_cache
 from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
@@ -161,10 +164,11 @@ class Layout:
 
 @functools.cache
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    _use_own_cache()
     # It says on stderr that there is no Triton, which a CPU does not need.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-    # dynamic: the sizes of layers and of the last batch make no new kernel. Beyond the limit torch says so once and goes
-    # on uncompiled; with fullgraph=True it would raise.
+    # dynamic: the sizes of layers and of the last batch make no new kernel. Beyond the limit torch says so once and
+    # goes on uncompiled; with fullgraph=True it would raise.
     kernel = torch.compile(function, dynamic=True)
     dynamo, shapes = torch._dynamo.config, torch.fx.experimental._config
 
@@ -181,6 +185,16 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
             shapes.use_duck_shape = before
 
     return run
+
+
+def _use_own_cache() -> None:
+    """Have torch keep all that it compiles where nobody else can put anything. Raises CompileCacheError."""
+    compile_cache.prepare()
+    from torch._inductor import codecache
+
+    # Of headers torch says that they lie in the shared folder for temporary files, whatever is set.
+    headers = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "precompiled_headers"
+    codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
 
 
 def _spikes_only(

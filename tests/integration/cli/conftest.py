@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine import compile_cache
 from rbp_tui.cli import main
 
 LIVE = ("queued", "starting", "running", "stopping")
@@ -23,7 +24,7 @@ class Rbp:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = folder / "runs"
-        self.environment = {
+        self.environment = compile_cache.variables() | {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "OMP_NUM_THREADS": "1",

@@ -30,6 +30,7 @@ NAMES = [
     "logout",
     "shared memory",
     "threads",
+    "compile cache",
     "terminal",
 ]
 

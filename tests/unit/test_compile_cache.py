@@ -1,0 +1,116 @@
+"""Compiled kernels are executed from where they lie: that place is the user's alone."""
+
+import os
+import stat
+from inspect import unwrap
+from pathlib import Path
+
+import pytest
+from torch._inductor import codecache
+from torch._inductor.runtime.cache_dir_utils import cache_dir, triton_cache_dir
+
+from rbp_engine import compile_cache
+from rbp_engine.compile_cache import CompileCacheError
+from rbp_engine.health import compile_folders
+from rbp_engine.run.environment import worker_defaults
+from rbp_engine.spiking import compiled
+
+NAMES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+HEADERS = ("_HEADER_DIR", "_HEADER_LOCK_DIR")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user who has chosen nothing, and has compiled nothing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in NAMES:
+        monkeypatch.delenv(name)
+    for name in HEADERS:
+        monkeypatch.setattr(codecache, name, getattr(codecache, name))
+    return tmp_path
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A folder of somebody else's."""
+    if os.geteuid() != 0:
+        return Path("/usr")
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, 54321, -1)
+    return folder
+
+
+def test_what_a_neuron_compiles_lies_in_the_users_own_cache_for_nobody_else_to_see(home: Path) -> None:
+    def never_compiled_before() -> None: ...
+
+    compiled._jit(never_compiled_before)
+    own = home / "cache" / "rbp" / "compiled"
+    assert (Path(cache_dir()), Path(triton_cache_dir(0))) == (own / "inductor", own / "triton")
+    for name in HEADERS:
+        assert name in unwrap(codecache._precompile_header).__code__.co_names, "torch asks by another name"
+        assert Path(getattr(codecache, name)).is_relative_to(own / "inductor")
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (own, *own.iterdir())} == {0o700}
+
+
+def test_a_worker_and_all_that_it_starts_have_it_by_their_environment(home: Path) -> None:
+    assert {worker_defaults()[name] for name in NAMES} == set(compile_cache.variables().values())
+    assert all(Path(folder).is_relative_to(home) for folder in compile_cache.variables().values())
+
+
+def test_a_folder_that_the_user_has_chosen_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(home / "mine"))
+    compile_cache.prepare()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == worker_defaults()["TORCHINDUCTOR_CACHE_DIR"] == str(home / "mine")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_of_somebody_elses_is_refused_by_its_name_and_owner(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def never_compiled_before() -> None: ...
+
+    monkeypatch.setenv(name, str(foreign))
+    owner = "root" if foreign == Path("/usr") else "user 54321"
+    with pytest.raises(CompileCacheError, match=rf"{foreign}, which belongs to {owner}: remove it; or set {name} to"):
+        compiled._jit(never_compiled_before)
+    finding = compile_folders()
+    assert finding.status == "problem" and f"{foreign}, which belongs to {owner}" in finding.text
+
+
+@pytest.mark.parametrize("level", ["", "rbp", "rbp/compiled", "rbp/compiled/inductor"])
+def test_so_is_the_usual_place_if_somebody_else_was_there_first(home: Path, level: str) -> None:
+    """All of it below the folder for caches, which may be a shared one; that itself may be anybody's."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    folder = home / "cache" / level
+    folder.mkdir(parents=True)
+    os.chown(folder, 54321, -1)
+    if level:
+        with pytest.raises(CompileCacheError, match=f"{folder}, which belongs to user 54321"):
+            compile_cache.prepare()
+    else:
+        compile_cache.prepare()
+
+
+def test_so_is_one_where_everybody_may_write_and_a_link_of_somebody_elses(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "open").mkdir()
+    (home / "open").chmod(0o777)
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(home / "open"))
+    with pytest.raises(CompileCacheError, match="open, where everybody may write"):
+        compile_cache.prepare()
+    if os.geteuid() == 0:
+        (home / "mine").mkdir()
+        (home / "link").symlink_to(home / "mine")
+        os.lchown(home / "link", 54321, -1)
+        monkeypatch.setenv("TRITON_CACHE_DIR", str(home / "link"))
+        with pytest.raises(CompileCacheError, match="link, which belongs to user 54321"):
+            compile_cache.prepare()
+
+
+def test_a_cache_that_cannot_be_made_is_told_with_the_way_out(home: Path) -> None:
+    (home / "cache").write_text("")
+    with pytest.raises(CompileCacheError, match=r"cannot be made .* set XDG_CACHE_HOME to a folder of your own"):
+        compile_cache.prepare()
