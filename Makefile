@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check faults fuzz screenshots install install-dev lint clean
+.PHONY: demo test check faults fuzz gpu screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -27,6 +27,10 @@ faults: $(VENV)/.installed-dev
 # cores. CI takes 60 eager ones.
 fuzz: $(VENV)/.installed-dev
 	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
+
+# What needs a card: tests, training steps against SpikingJelly and an ANN, a page of it (gpu-report.md), in ten minutes.
+gpu: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gpu_report.py
 
 # The pictures of the README, made anew from real runs.
 screenshots: $(VENV)/.installed

@@ -51,14 +51,14 @@ def library(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
+def results(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Of every case of `sweep.py`, in one process."""
-    cache = pytestconfig.cache
-    assert cache is not None
+    cache = getattr(pytestconfig, "cache", None)  # which may be switched off
+    folder = cache.mkdir("fake_device") if cache else tmp_path_factory.mktemp("fake_device")
     extent = "whole" if os.environ.get("RBP_EVERY_CASE") else "usual"
     done = subprocess.run(
         [sys.executable, str(HERE / "sweep.py"), extent],
-        env=os.environ | {"LD_PRELOAD": str(library(cache.mkdir("fake_device"))), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"LD_PRELOAD": str(library(folder)), "OMP_NUM_THREADS": "1"},
         cwd=HERE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,0 +1,192 @@
+"""What this project does on the card of this machine, on one page: `make gpu`.
+
+The tests that need a card (tests/gpu), then training steps of ResNet-18 against SpikingJelly's BPTT and an ANN. The
+page, `gpu-report.md` in the working directory, is written after each part, and the whole ends within ten minutes.
+Without a card it lists what was skipped. `--device cpu` does on a CPU what a CPU can do, with a small network.
+
+Exit code 1 where a test fails or something cannot be measured; 0 also without a card.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from rbp_engine.train.device import DeviceError, choose_device, describe_device
+
+ROOT = Path(__file__).parents[1]
+LIMIT_S = 600.0
+# So much is left for the measurements however long the tests take.
+TESTS_S = 240.0
+LEAVE_S = 20.0
+LATE = "not done within"
+RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page; `sound` is false where something failed."""
+
+    title: str
+    lines: Sequence[str]
+    sound: bool = True
+
+
+def machine(device: torch.device | None, why_not: str) -> Part:
+    lines = [
+        f"- Date: {time.strftime('%Y-%m-%d %H:%M %Z')}",
+        f"- Device: {describe_device(device) if device else f'none ({why_not})'}",
+        f"- Driver: {driver()}",
+        f"- torch {torch.__version__}, CUDA {torch.version.cuda or 'none'}, cuDNN {cudnn()}",
+        f"- Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} CPU threads",
+        f"- Commit {commit()}",
+    ]
+    return Part("Machine", lines)
+
+
+def driver() -> str:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError as error:
+        return f"none ({error})"
+
+
+def cudnn() -> str:
+    return str(torch.backends.cudnn.version()) if torch.backends.cudnn.is_available() else "none"
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "not known"
+
+
+def tests(device: str, patience_s: float) -> Part:
+    """Run tests/gpu; what failed with its last line, what was skipped with its reason."""
+    with TemporaryDirectory() as folder:
+        results = Path(folder) / "results.xml"
+        command = [sys.executable, "-m", "pytest", "-q", str(ROOT / "tests" / "gpu"), f"--junit-xml={results}"]
+        ended = run(command, patience_s, RBP_TEST_DEVICE=device)
+        if not results.exists():
+            return Part("Tests", [f"No results: {ended or 'pytest ended without any'}."], sound=False)
+        cases = list(ET.parse(results).getroot().iter("testcase"))
+    told = [(case.get("name", ""), next(iter(case), None)) for case in cases]
+    failed = [(name, result) for name, result in told if result is not None and result.tag in ("failure", "error")]
+    skipped = [(name, result) for name, result in told if result is not None and result.tag == "skipped"]
+    lines = [f"{len(told) - len(failed) - len(skipped)} passed, {len(failed)} failed, {len(skipped)} skipped."]
+    late = ended.startswith(LATE)
+    lines += ["", f"The others are {ended}."] if late else []
+    lines += ["", "Failed:", ""] if failed else []
+    lines += [f"- `{name}`: {first_line(result.get('message', ''))}" for name, result in failed]
+    lines += ["", "Skipped:", ""] if skipped else []
+    reasons = sorted({result.get("message", "") for _, result in skipped})
+    for reason in reasons:
+        names = {name.partition("[")[0] for name, result in skipped if result.get("message", "") == reason}
+        lines += [f"- {reason}:", *(f"  - `{name}`" for name in sorted(names))]
+    return Part("Tests", lines, sound=not failed and not late)
+
+
+def bench(device: str, timesteps: int, patience_s: float) -> Part:
+    """Training steps of every method beside the baselines, as `rbp bench` measures them."""
+    title = f"Training steps, T = {timesteps}"
+    preset, batch = ("cifar10-resnet18", 128) if device != "cpu" else ("digits", 8)
+    with TemporaryDirectory() as folder:
+        document = Path(folder) / "bench.json"
+        words = ["bench", preset, f"run.device={device}", "--batch", str(batch), "--timesteps", str(timesteps)]
+        words += ["--methods", "rate_m,rate_s,bptt", "--against", "spikingjelly,ann", "--repeats", "2"]
+        ended = run([*RBP, *words, "-o", str(document)], patience_s)
+        if not document.exists():
+            return Part(title, [f"Not measured: {ended}."], sound=False)
+        rows = json.loads(document.read_text())["rows"]
+    lines = [
+        f"`rbp {' '.join(words)}`",
+        "",
+        "| | step, ms | images/s | memory, GiB | time / SpikingJelly | memory / SpikingJelly | time / ANN |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row["problem"]:
+            lines.append(f"| {row['method']} | {row['problem']} | | | | | |")
+            continue
+        ratios = " | ".join("" if row[key] is None else f"{row[key]:.2f}" for key in ("time", "memory", "floor"))
+        figures = f"{1000 * row['seconds']:.1f} | {row['samples_per_s']:.0f} | {row['peak'] / 2**30:.2f}"
+        lines.append(f"| {row['method']} | {figures} | {ratios} |")
+    return Part(title, lines, sound=not any(row["problem"] for row in rows))
+
+
+def run(command: Sequence[str], patience_s: float, **environment: str) -> str:
+    """Run a command whose output is for the terminal; "" when it has done its work, else how it ended."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | environment)
+    try:
+        code = child.wait(max(1.0, patience_s))
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGINT)  # it writes down what is done, and ends those that it has started
+        try:
+            child.wait(LEAVE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        return f"{LATE} {patience_s:.0f} s"
+    return f"exit code {code}" if code else ""
+
+
+def first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
+
+
+def parts(wanted: str, device: torch.device | None, why_not: str) -> Iterator[Part]:
+    """All parts of the page, one after the other as they are done."""
+    begun = time.monotonic()
+
+    def left() -> float:
+        return LIMIT_S - (time.monotonic() - begun)
+
+    yield machine(device, why_not)
+    yield tests(wanted, TESTS_S)
+    if device is None:
+        yield Part("Training steps", [f"Skipped: {why_not}."])
+        return
+    yield bench(wanted, 4, left() / 2 - LEAVE_S)
+    yield bench(wanted, 8, left() - LEAVE_S)
+
+
+def write(path: Path, done: Sequence[Part]) -> None:
+    """The page so far."""
+    sections = [f"## {part.title}\n\n" + "\n".join(part.lines) + "\n" for part in done]
+    path.write_text("# rbp on this machine's card\n\n" + "\n".join(sections), encoding="utf-8")
+
+
+def main(words: Sequence[str], say: Callable[[str], object] = print) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("-o", "--output", type=Path, default=Path("gpu-report.md"))
+    settings = parser.parse_args(words)
+    device, why_not = None, ""
+    try:
+        device = choose_device(settings.device)
+    except DeviceError as error:
+        why_not = str(error)
+    done: list[Part] = []
+    for part in parts(settings.device, device, why_not):
+        done.append(part)
+        write(settings.output, done)
+        say(f"{part.title}: {'done' if part.sound else 'FAILED'}, written to {settings.output}")
+    return 0 if all(part.sound for part in done) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
