@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 CARD = torch.device("cuda", 0)
-ENGINE = Path(__file__).parents[3] / "rbp_engine"
+ENGINE = Path(__file__).parents[2] / "rbp_engine"
 
 # Operations whose result, or whose shape, the host has to wait for.
 WAITS = {
