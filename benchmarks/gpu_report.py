@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ LIMIT_S = 600.0
 TESTS_S = 240.0
 LEAVE_S = 20.0
 LATE = "not done within"
+OUTCOMES = ("passed", "failed", "skipped")
 RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 
 
@@ -77,28 +77,25 @@ def commit() -> str:
 
 
 def tests(device: str, patience_s: float) -> Part:
-    """Run tests/gpu; what failed with its last line, what was skipped with its reason."""
+    """Run tests/gpu; what failed with the first line of why, what was skipped by reason."""
     with TemporaryDirectory() as folder:
-        results = Path(folder) / "results.xml"
-        command = [sys.executable, "-m", "pytest", "-q", str(ROOT / "tests" / "gpu"), f"--junit-xml={results}"]
-        ended = run(command, patience_s, RBP_TEST_DEVICE=device)
-        if not results.exists():
-            return Part("Tests", [f"No results: {ended or 'pytest ended without any'}."], sound=False)
-        cases = list(ET.parse(results).getroot().iter("testcase"))
-    told = [(case.get("name", ""), next(iter(case), None)) for case in cases]
-    failed = [(name, result) for name, result in told if result is not None and result.tag in ("failure", "error")]
-    skipped = [(name, result) for name, result in told if result is not None and result.tag == "skipped"]
-    lines = [f"{len(told) - len(failed) - len(skipped)} passed, {len(failed)} failed, {len(skipped)} skipped."]
-    late = ended.startswith(LATE)
-    lines += ["", f"The others are {ended}."] if late else []
+        results = Path(folder) / "results.jsonl"
+        results.touch()
+        command = [sys.executable, "-m", "pytest", "-q", str(ROOT / "tests" / "gpu")]
+        ended = run(command, patience_s, RBP_TEST_DEVICE=device, RBP_TEST_RESULTS=str(results))
+        told = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    by_outcome = {outcome: [one for one in told if one["outcome"] == outcome] for outcome in OUTCOMES}
+    lines = [", ".join(f"{len(some)} {outcome}" for outcome, some in by_outcome.items()) + "."]
+    complete = bool(told) and ended in ("", "exit code 1")
+    lines += [] if complete else ["", f"These are not all: {ended or 'pytest has ended early'}."]
+    failed, skipped = by_outcome["failed"], by_outcome["skipped"]
     lines += ["", "Failed:", ""] if failed else []
-    lines += [f"- `{name}`: {first_line(result.get('message', ''))}" for name, result in failed]
+    lines += [f"- `{one['name']}`: {first_line(one['told'])}" for one in failed]
     lines += ["", "Skipped:", ""] if skipped else []
-    reasons = sorted({result.get("message", "") for _, result in skipped})
-    for reason in reasons:
-        names = {name.partition("[")[0] for name, result in skipped if result.get("message", "") == reason}
+    for reason in sorted({one["told"] for one in skipped}):
+        names = {one["name"].partition("[")[0] for one in skipped if one["told"] == reason}
         lines += [f"- {reason}:", *(f"  - `{name}`" for name in sorted(names))]
-    return Part("Tests", lines, sound=not failed and not late)
+    return Part("Tests", lines, sound=complete and not failed)
 
 
 def bench(device: str, timesteps: int, patience_s: float) -> Part:

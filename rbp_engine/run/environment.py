@@ -35,14 +35,12 @@ def worker_defaults(processes: int = 1) -> dict[str, str]:
     it has not been measured.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
-    return (
-        CARD_ORDER
-        | compile_cache.variables()
-        | {
-            "OMP_NUM_THREADS": str(threads),
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "GOMP_SPINCOUNT": "1000",
-            "MALLOC_MMAP_MAX_": "0",
-            "MALLOC_TRIM_THRESHOLD_": _NEVER_TRIM,
-        }
-    )
+    return {
+        **CARD_ORDER,
+        **compile_cache.variables(),
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "1000",
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": _NEVER_TRIM,
+    }

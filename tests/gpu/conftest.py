@@ -1,6 +1,8 @@
 """Tests that need a card. `make gpu` runs them; with RBP_TEST_DEVICE=cpu those run that a CPU can take, too."""
 
+import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,3 +28,18 @@ def card(device: torch.device) -> torch.device:
     if device.type != "cuda":
         pytest.skip("it is about a card, and RBP_TEST_DEVICE=cpu")
     return device
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write down the result of a test at once, for benchmarks/gpu_report.py, which does not wait for ever."""
+    results = os.environ.get("RBP_TEST_RESULTS")
+    if not results or (report.when != "call" and report.passed):
+        return
+    told = ""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        told = report.longrepr[2].removeprefix("Skipped: ")
+    elif report.failed:
+        told = getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr))
+    with Path(results).open("a", encoding="utf-8") as file:
+        result = {"name": report.nodeid.rpartition("::")[2], "outcome": report.outcome, "told": told}
+        file.write(json.dumps(result) + "\n")
