@@ -45,17 +45,24 @@ class BatchLoader:
         loader = self._loader(plan) if self._started is None else self._started
         self._plan.keys = plan
         batches = _with_workers(loader)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except (ConnectionError, EOFError) as error:
-                raise RuntimeError("DataLoader worker (pid unknown) was gone before its batch was fetched") from error
-            # An exception that crosses from a worker process would arrive wrapped in the worker's traceback.
-            if isinstance(batch, str):
-                raise ValueError(batch)
-            yield tuple(batch)
+        try:
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+                except (ConnectionError, EOFError) as error:
+                    raise RuntimeError(
+                        "DataLoader worker (pid unknown) was gone before its batch was fetched"
+                    ) from error
+                # An exception that crosses from a worker process would arrive wrapped in the worker's traceback.
+                if isinstance(batch, str):
+                    raise ValueError(batch)
+                yield tuple(batch)
+        finally:
+            # Its workers end with it. The traceback of an error would keep it, and they do not end by themselves when
+            # the collector finds it later: torch then waits ten seconds for each.
+            del batches
 
     def _loader(self, plan: Iterable[Any]) -> DataLoader[Any]:
         return DataLoader(

@@ -300,8 +300,10 @@ def test_a_damaged_or_vanished_image_is_one_message_that_names_it(root: Path, wo
     source = feed(root, workers=workers)
     file = root / "train" / CLASSES[1] / f"{CLASSES[1]}_0.JPEG"
     file.unlink() if damage is None else file.write_bytes(damage(file.read_bytes()))
+    before = children()
     with pytest.raises(ValueError) as caught:
         epoch(source)
+    assert children() == before, "no process that reads images outlives the error"
     message = str(caught.value)
     assert message.startswith(f"{file} cannot be read as an image") and "copy or unpack it again" in message
     assert "\n" not in message and "worker process" not in message
