@@ -100,8 +100,8 @@ def test_a_run_of_two_is_stopped_watched_and_resumed_by_others_after_its_starter
     first.communicate(timeout=60)
     assert judge(job.run).live
 
+    stopper = rbp(job, "stop", job.run.id)  # first: the run is short
     watcher = rbp(job, "watch", job.run.id)
-    stopper = rbp(job, "stop", job.run.id)
     job.wait_until(job.run.stop_request.exists)
     assert judge(job.run).status in ("stopping", "stopped")
     _, told = stopper.communicate(timeout=120)

@@ -25,7 +25,8 @@ def images(name, batch=B):
     return torch.randn(batch, channels, size, size)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+# All tests of a network in one process, which takes its steps once.
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in MODELS])
 def steps(request):
     """A network after one step of each method: outputs and gradients by method, and the model for what comes next."""
     torch.manual_seed(0)
