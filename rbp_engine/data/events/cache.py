@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.recordings import PARTS
+from rbp_engine.run.layout import sync
 
 MANIFEST: Final = "manifest.json"
 _FILES: Final = tuple(f"{part}{kind}.npy" for part in PARTS for kind in ("", "_labels"))
@@ -74,25 +74,17 @@ def seal(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest of complete arrays, last, when all of them are on the disk."""
     files = {}
     for name in _FILES:
-        _to_disk(folder / name)
+        sync(folder / name)
         files[name] = {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
     path = folder / MANIFEST
     path.write_text(json.dumps(manifest | {"files": files, "finished": True}, indent=1) + "\n", encoding="utf-8")
-    _to_disk(path)
-    _to_disk(folder)
+    sync(path)
+    sync(folder)
 
 
 def _samples(folder: Path, part: str, scale: float) -> Samples:
     counts = np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False)
     return Samples(counts, np.load(folder / f"{part}_labels.npy", allow_pickle=False), scale)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:
