@@ -12,6 +12,8 @@ from rbp_engine.run.status import Verdict, judge
 from rbp_engine.run.summary import Summary, read_summary
 
 POLL_S = 0.2
+# The files of a folder that is being removed go one by one, and the folder last.
+REMOVAL_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,16 @@ def follow(run: RunDirectory, view: View, *, tick: Callable[[], None] = lambda: 
         view.lines(lines)
         if summary is not None:
             view.show(Sight(run, summary, verdict, history))
+        if summary is None and not verdict.live:
+            verdict = _judge_after_removal(run)
         if not verdict.live:
             return verdict
         tick()
         time.sleep(POLL_S)
+
+
+def _judge_after_removal(run: RunDirectory) -> Verdict:
+    deadline = time.monotonic() + REMOVAL_S
+    while run.path.exists() and time.monotonic() < deadline:
+        time.sleep(POLL_S / 10)
+    return judge(run)
