@@ -5,8 +5,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import wraps
 from numbers import Integral
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from rbp_engine.spiking import Carrier, SequenceTensor
 
 C = TypeVar("C", bound=Carrier)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -56,6 +59,20 @@ class Method(Protocol):
         ...
 
 
+def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Have torch.compile leave out this call in a function that it compiles.
+
+    The compiler is imported only where it is at work: that takes as long as the import of torch itself.
+    """
+    left_out = _disable_dynamo(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return (left_out if torch.compiler.is_compiling() else function)(*args, **kwargs)
+
+    return call
+
+
 class BaseMethod:
     """What all methods share: T, the precision, what comes before a step, and the prediction.
 
@@ -67,9 +84,7 @@ class BaseMethod:
         self.timesteps = timesteps
         self.precision = precision
 
-    # A function that calls it may be compiled. torch.compiler.disable would import the compiler with this module; this
-    # does so at the first call, as optimizers do.
-    @_disable_dynamo
+    @_never_compiled
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         check_images(images, self.timesteps)
         warn_of_silent_hooks(model)
@@ -80,7 +95,7 @@ class BaseMethod:
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         raise NotImplementedError
 
-    @_disable_dynamo
+    @_never_compiled
     def predict(self, model: nn.Module, images: Tensor, timesteps: int | None = None) -> Tensor:
         return predict(model, images, self.timesteps if timesteps is None else timesteps, self.precision)
 

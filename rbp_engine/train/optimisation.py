@@ -1,11 +1,16 @@
 """Optimizers and the learning rate."""
 
+import inspect
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+Optimizer = TypeVar("Optimizer", bound=torch.optim.Optimizer)
+# What torch wraps in a word to its compiler.
+_WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
 
 
 def create_optimizer(
@@ -27,12 +32,21 @@ def create_optimizer(
         # On a CPU the fused step first copies every gradient whose channels come last: one loop for each
         # operation takes 0.6 of its time.
         fused = (decaying + others)[0].device.type != "cpu"
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
+        return _without_compiler(torch.optim.SGD)(groups, lr=lr, momentum=momentum, fused=fused)
     if name == "adam":
-        return torch.optim.Adam(groups, lr=lr, fused=True)
+        return _without_compiler(torch.optim.Adam)(groups, lr=lr, fused=True)
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, fused=True)
+        return _without_compiler(torch.optim.AdamW)(groups, lr=lr, fused=True)
     raise ValueError(f"unknown optimizer {name!r}: one of sgd, adam, adamw")
+
+
+def _without_compiler(optimizer: type[Optimizer]) -> type[Optimizer]:
+    """The optimizer, whose methods do not first tell torch's compiler to let them be.
+
+    To tell it so, they import it, which takes as long as the import of all the rest. Here no optimizer is compiled.
+    """
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in _WRAPPED}
+    return type(optimizer.__name__, (optimizer,), methods | {"step": torch.no_grad()(methods["step"])})
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

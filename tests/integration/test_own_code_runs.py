@@ -126,6 +126,16 @@ def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp: Rbp, min
     assert (done["status"], done["epoch"], done["experiment"]) == ("completed", 60, stopped["experiment"])
 
 
+def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_compiler(
+    rbp: Rbp, mine: Path, environment: dict[str, str]
+) -> None:
+    environment["PYTHONPROFILEIMPORTTIME"] = "1"  # Python writes every import to stderr
+    rbp("train", "mine.toml", "--id", "eager")
+    imports = (mine / "runs" / "eager" / "ranks" / "0" / "stderr.log").read_text()
+    assert "torch.optim.sgd" in imports
+    assert "torch._dynamo" not in imports
+
+
 def test_a_changed_file_is_another_experiment_and_a_moved_one_is_not(rbp: Rbp, mine: Path) -> None:
     def experiment(*words: str) -> str:
         shown: str = json.loads(rbp("presets", "show", *words, "--json").stdout)["experiment"]
