@@ -19,7 +19,6 @@ from rbp_engine.bench.trial import first_images
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried, check_images
-from rbp_engine.own import load_own
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.spiking import LIF, RateTensor
@@ -27,6 +26,7 @@ from rbp_engine.spiking.rules import RULES, UnsupportedOperation
 from rbp_engine.train.assembly import build_feed, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.seeding import seed_everything
+from rbp_engine.user_code import load_own
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

@@ -11,7 +11,7 @@ from typing import Final
 
 from rbp_engine.data.events.layouts import look
 from rbp_engine.errors import UserError
-from rbp_engine.machine import cache_directory, read_machine
+from rbp_engine.settings.machine import cache_directory, read_machine
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, presence
-from rbp_engine.machine import cache_directory
+from rbp_engine.settings.machine import cache_directory
 
 
 def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:

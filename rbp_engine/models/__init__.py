@@ -12,8 +12,8 @@ from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
 from rbp_engine.models.resnet import resnet18, resnet19
 from rbp_engine.models.vgg import vgg11, vgg13, vggsnn_cifar, vggsnn_dvs
-from rbp_engine.own import is_own, load_own
 from rbp_engine.spiking import LIF
+from rbp_engine.user_code import is_own, load_own
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": convnet,

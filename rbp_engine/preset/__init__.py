@@ -1,7 +1,6 @@
 """Presets: choices of training runs as strict TOML. Importing this costs neither pydantic nor torch."""
 
 from rbp_engine.preset.diff import Setting, against_parent, differences
-from rbp_engine.preset.errors import PresetError, Problem
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import FieldInfo, choices, fields
 from rbp_engine.preset.intervals import parse_checkpoint_every
@@ -9,6 +8,7 @@ from rbp_engine.preset.listing import PresetEntry, list_presets
 from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of, read_resolved
 from rbp_engine.preset.overrides import SHORT_NAMES
 from rbp_engine.preset.resolved import resolved_toml
+from rbp_engine.settings.problems import PresetError, Problem
 
 __all__ = [
     "SHORT_NAMES",

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rbp_engine.preset.documents import Document
-from rbp_engine.preset.lines import KeyPath
+from rbp_engine.settings.documents import Document
+from rbp_engine.settings.lines import KeyPath
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbp_engine.preset.documents import Document, read_document
-from rbp_engine.preset.errors import PresetError, Problem
 from rbp_engine.preset.load import load_preset
 from rbp_engine.preset.search import preset_files, search_folders
+from rbp_engine.settings.documents import Document, read_document
+from rbp_engine.settings.problems import PresetError, Problem
 
 
 @dataclass(frozen=True)

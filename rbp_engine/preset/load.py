@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.preset.documents import Document, parse_document, read_document
-from rbp_engine.preset.errors import PresetError, Problem
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers, Origin, stack
-from rbp_engine.preset.lines import dotted
 from rbp_engine.preset.overrides import parse_overrides
 from rbp_engine.preset.own_code import OwnCode, digests, fault, inside_a_run, own_file, read_own_code
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.validate import problems_without_parents, validate
+from rbp_engine.settings.documents import Document, parse_document, read_document
+from rbp_engine.settings.lines import dotted
+from rbp_engine.settings.problems import PresetError, Problem
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rbp_engine.preset.fields import FieldInfo
-from rbp_engine.preset.spelling import did_you_mean
+from rbp_engine.settings.spelling import did_you_mean
 
 _EXPECTED = {
     "int_type": "an integer",

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import tomli
 
-from rbp_engine.preset.errors import Problem
 from rbp_engine.preset.fields import FieldInfo, fields
-from rbp_engine.preset.spelling import did_you_mean, nearest
+from rbp_engine.settings.problems import Problem
+from rbp_engine.settings.spelling import did_you_mean, nearest
 
 #: Short names of common keys, the same in overrides, queries and sweeps.
 SHORT_NAMES: Final[dict[str, str]] = {

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbp_engine.preset.spelling import did_you_mean
+from rbp_engine.settings.spelling import did_you_mean
 
 OWN_CODE = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")
 FIELDS = ("model.name", "data.name")

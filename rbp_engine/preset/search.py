@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbp_engine.preset.errors import PresetError, Problem
-from rbp_engine.preset.spelling import did_you_mean
+from rbp_engine.settings.problems import PresetError, Problem
+from rbp_engine.settings.spelling import did_you_mean
 
 
 @dataclass(frozen=True)

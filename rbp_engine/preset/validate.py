@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset.contradictions import contradictions
-from rbp_engine.preset.errors import PresetError, Problem
 from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers
-from rbp_engine.preset.lines import KeyPath, dotted
 from rbp_engine.preset.messages import explain
+from rbp_engine.settings.lines import KeyPath, dotted
+from rbp_engine.settings.problems import PresetError, Problem
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

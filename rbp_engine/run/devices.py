@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbp_engine.machine import read_machine
 from rbp_engine.run.cards import Card, read_cards
 from rbp_engine.run.errors import RunError
+from rbp_engine.settings.machine import read_machine
 
 CARD_NAMES = ("GPU-", "MIG-")
 

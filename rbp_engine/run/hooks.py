@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from rbp_engine.machine import MachineError, read_machine
 from rbp_engine.run import processes
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import Verdict
+from rbp_engine.settings.machine import MachineError, read_machine
 
 PATIENCE_S = 600.0
 

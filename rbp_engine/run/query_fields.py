@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rbp_engine.preset import SHORT_NAMES, fields
-from rbp_engine.preset.documents import Document, read_document
-from rbp_engine.preset.spelling import did_you_mean
 from rbp_engine.run import query_values as values
 from rbp_engine.run.layout import read_json
 from rbp_engine.run.resources import read_resources
 from rbp_engine.run.status import last_attempt
 from rbp_engine.run.summary import remaining_s
+from rbp_engine.settings.documents import Document, read_document
+from rbp_engine.settings.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from rbp_engine.run.layout import RunDirectory

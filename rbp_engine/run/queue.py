@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.machine import read_machine
 from rbp_engine.run import claims, launch, processes
 from rbp_engine.run.devices import Pool, pool_of_this_machine
 from rbp_engine.run.entries import attempts_of, damaged_entries, entries, entry_of, new_entry, write_entry
@@ -25,6 +24,7 @@ from rbp_engine.run.layout import RunDirectory, read_json, refuse_links, write_j
 from rbp_engine.run.resources import Dispatch, Resources, read_dispatch, read_resources
 from rbp_engine.run.status import judge
 from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.settings.machine import read_machine
 
 if TYPE_CHECKING:
     from rbp_engine.preset.load import LoadedPreset

@@ -13,8 +13,8 @@ from rbp_engine.data.folder_batches import WorkerTrainBatches
 from rbp_engine.data.loading import load
 from rbp_engine.data.protocol import Feed, TrainingSource
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
-from rbp_engine.machine import cache_directory
-from rbp_engine.own import is_own, load_own
+from rbp_engine.settings.machine import cache_directory
+from rbp_engine.user_code import is_own, load_own
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Data

@@ -62,7 +62,7 @@ def root(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         typer.echo(context.get_help())
         raise typer.Exit
-    from rbp_engine.machine import runs_directory
+    from rbp_engine.settings.machine import runs_directory
     from rbp_tui.dashboard.app import main as dashboard
 
     raise typer.Exit(dashboard(runs_directory(runs_dir)))

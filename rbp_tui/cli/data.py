@@ -62,7 +62,7 @@ def add(
 ) -> None:
     """Say where a data set lies on this machine; written into machine.toml."""
     from rbp_engine.data.catalog import CATALOG, presence
-    from rbp_engine.machine import add_data_root
+    from rbp_engine.settings.machine import add_data_root
 
     if name not in CATALOG:
         raise typer.Exit(fail(_unknown(name), 2))
@@ -80,7 +80,7 @@ def fetch(
 ) -> None:
     """Download a data set into the cache; nothing is ever downloaded without this."""
     from rbp_engine.data.catalog import CATALOG, presence
-    from rbp_engine.machine import cache_directory
+    from rbp_engine.settings.machine import cache_directory
 
     if name not in CATALOG:
         raise typer.Exit(fail(_unknown(name), 2))
@@ -108,8 +108,8 @@ def convert(
 ) -> None:
     """Decode the recordings of CIFAR10-DVS into frames now, instead of at the start of the first run."""
     from rbp_engine.data.catalog import require
-    from rbp_engine.machine import cache_directory
     from rbp_engine.preset import load_preset
+    from rbp_engine.settings.machine import cache_directory
 
     loaded = load_preset(preset, overrides or [])
     data = loaded.preset.data
@@ -181,7 +181,7 @@ def _describe(data_set: "DataSet", here: "Presence") -> str:
 
 def _unknown(name: str) -> str:
     from rbp_engine.data.catalog import CATALOG
-    from rbp_engine.preset.spelling import did_you_mean
+    from rbp_engine.settings.spelling import did_you_mean
 
     return f"no data set is called '{name}'.{did_you_mean(name, CATALOG)} There are: {', '.join(CATALOG)}"
 

@@ -37,9 +37,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Evaluate the weights of a run on the test set: at every t up to T, at other T, or shuffled in time."""
-    from rbp_engine.machine import runs_directory
     from rbp_engine.run.environment import module_command, worker_defaults
     from rbp_engine.run.store import find_run
+    from rbp_engine.settings.machine import runs_directory
 
     directory = find_run(runs_directory(runs_dir), run)
     words = [str(directory.path), "--weights", weights.value, "--device", device]

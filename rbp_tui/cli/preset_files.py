@@ -54,8 +54,8 @@ def edit(name: PresetName) -> None:
     Until then it is a draft, which stays and is taken up again. Of a preset that comes with rbp a copy is edited.
     """
     from rbp_engine.preset.author import draft_of
-    from rbp_engine.preset.files import write_settings
     from rbp_engine.preset.search import find_preset, shown
+    from rbp_engine.settings.files import write_settings
 
     path = find_preset(name)
     target = _own_file(path)

@@ -313,7 +313,7 @@ def _fields_called(word: str) -> "list[FieldInfo]":
 
 def _nearest_field(word: str) -> str:
     from rbp_engine.preset import SHORT_NAMES, fields
-    from rbp_engine.preset.spelling import did_you_mean
+    from rbp_engine.settings.spelling import did_you_mean
 
     known = fields()
     sections = {info.key.partition(".")[0] for info in known}

@@ -85,10 +85,10 @@ def report(
 
     What was left out is said on stderr.
     """
-    from rbp_engine.machine import runs_directory
     from rbp_engine.report.cells import make_cells
     from rbp_engine.report.collect import collect
     from rbp_engine.run.store import run_directories
+    from rbp_engine.settings.machine import runs_directory
 
     if as_json and form not in (None, Format.JSON):
         raise typer.BadParameter(f"--json and --format {form} contradict each other")
@@ -152,11 +152,11 @@ def _draw(
     include_unfinished: bool,
     as_json: bool,
 ) -> None:
-    from rbp_engine.machine import runs_directory
     from rbp_engine.report.collect import collect
     from rbp_engine.report.figure import check_path, draw
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.store import find_run, run_directories
+    from rbp_engine.settings.machine import runs_directory
 
     check_path(output)
     runs = runs_directory(runs_dir)
@@ -222,9 +222,9 @@ def _letters(labels: Sequence[str]) -> dict[str, str]:
 
 def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *, as_json: bool) -> None:
     from rbp_engine.preset import list_presets
-    from rbp_engine.preset.spelling import did_you_mean
     from rbp_engine.report.paper import wanted
     from rbp_engine.run.store import run_directories
+    from rbp_engine.settings.spelling import did_you_mean
 
     known = [entry.name for entry in list_presets()]
     if unknown := [name for name in presets if name not in known]:

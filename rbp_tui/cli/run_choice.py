@@ -43,16 +43,16 @@ QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
 
 def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
     """The one run that is meant."""
-    from rbp_engine.machine import runs_directory
     from rbp_engine.run.store import find_run
+    from rbp_engine.settings.machine import runs_directory
 
     return find_run(runs_directory(runs_dir), reference)
 
 
 def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
     """All runs that references and queries mean."""
-    from rbp_engine.machine import runs_directory
     from rbp_engine.run.selection import select_runs
+    from rbp_engine.settings.machine import runs_directory
 
     return select_runs(runs_directory(runs_dir), words)
 

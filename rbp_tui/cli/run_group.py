@@ -202,8 +202,8 @@ def restore(
     runs_dir: RunsDir = None,
 ) -> None:
     """Bring runs back from the trash."""
-    from rbp_engine.machine import runs_directory
     from rbp_engine.run import trash as bin_
+    from rbp_engine.settings.machine import runs_directory
 
     for reference in runs:
         directory = bin_.restore(runs_directory(runs_dir), reference)
@@ -217,8 +217,8 @@ def trash(
     as_json: Json = False,
 ) -> None:
     """What is in the trash, the newest last."""
-    from rbp_engine.machine import runs_directory
     from rbp_engine.run.trash import empty_trash, list_trash, trash_directory
+    from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.run_table import trash_plain, trash_table
 
     directory = runs_directory(runs_dir)

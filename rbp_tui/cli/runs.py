@@ -51,10 +51,10 @@ def ls(
     A word alone is looked for in the id, preset, name, method and tags.
     created>2d means younger than two days; "or" parts alternatives.
     """
-    from rbp_engine.machine import runs_directory
     from rbp_engine.run.ordering import in_order
     from rbp_engine.run.query import parse_query
     from rbp_engine.run.store import list_runs
+    from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.run_table import runs_table
 
     fits = parse_query(query or "")

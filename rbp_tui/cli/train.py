@@ -71,13 +71,13 @@ def train(
     """
     from rich.markup import escape
 
-    from rbp_engine.machine import runs_directory
     from rbp_engine.preset import load_preset
     from rbp_engine.run import launch, queue
     from rbp_engine.run.errors import NothingToStart
     from rbp_engine.run.resources import Resources
     from rbp_engine.run.slurm import RENDEZVOUS
     from rbp_engine.run.status import LOST_AFTER_S, judge
+    from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.dry_run import print_dry_run
 
     asked = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))

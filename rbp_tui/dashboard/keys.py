@@ -16,11 +16,11 @@ from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from rbp_engine.preset.documents import read_document
-from rbp_engine.preset.errors import Problem, describe_problems
 from rbp_engine.preset.messages import describe_value
 from rbp_engine.preset.search import configuration_directory
-from rbp_engine.preset.spelling import did_you_mean
+from rbp_engine.settings.documents import read_document
+from rbp_engine.settings.problems import Problem, describe_problems
+from rbp_engine.settings.spelling import did_you_mean
 
 
 def key_name(app: App[Any], binding: Binding) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rbp_engine.data.catalog import require
 from rbp_engine.errors import UserError
-from rbp_engine.machine import runs_directory
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.preset.search import find_by_name, shown
 from rbp_engine.run import launch, queue
@@ -19,6 +18,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.layout import RunDirectory, check_run_id
 from rbp_engine.run.resources import Resources
 from rbp_engine.run.store import RunRecord
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.run_text import short_id
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rbp_engine.preset import LoadedPreset, PresetError, Problem, load_text
 from rbp_engine.preset.author import comes_with_rbp
-from rbp_engine.preset.documents import read_text
-from rbp_engine.preset.files import write_settings
 from rbp_engine.preset.search import shown
+from rbp_engine.settings.documents import read_text
+from rbp_engine.settings.files import write_settings
 from rbp_tui.dashboard.drafts import drop_draft, keep_draft
 
 LINE_END = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from rbp_engine.data.catalog import CATALOG, Presence, presence
-from rbp_engine.machine import MachineError
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.names import one_line
 from rbp_engine.report.paper import published
 from rbp_engine.run.layout import read_json
 from rbp_engine.run.store import RunRecord
+from rbp_engine.settings.machine import MachineError
 from rbp_tui import format as fmt
 from rbp_tui.comparison_text import spread_text
 from rbp_tui.dashboard.preset_paper import last_accuracies

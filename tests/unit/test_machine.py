@@ -6,7 +6,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbp_engine.machine import (
+from rbp_engine.settings.machine import (
     Machine,
     MachineError,
     add_data_root,

@@ -7,7 +7,7 @@ import pytest
 
 from rbp_engine.data.catalog import CATALOG, DataMissing, data_roots, presence, require
 from rbp_engine.data.check import check
-from rbp_engine.machine import cache_directory
+from rbp_engine.settings.machine import cache_directory
 
 
 @pytest.fixture(autouse=True)

@@ -110,7 +110,8 @@ def test_the_space_in_a_checkpoint_interval_is_optional(amount: int, unit: str, 
 
 def test_importing_presets_loads_neither_pydantic_nor_torch() -> None:
     code = (
-        "import sys, rbp_engine.preset, rbp_engine.machine, rbp_engine.data.catalog as c; c.presence('digits');"
+        "import sys, rbp_engine.preset, rbp_engine.settings.machine, rbp_engine.data.catalog as c;"
+        "c.presence('digits');"
         "print({'pydantic', 'torch', 'sklearn', 'tomlkit', 'textual', 'typer'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

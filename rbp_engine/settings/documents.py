@@ -6,8 +6,8 @@ from typing import Any
 
 import tomli
 
-from rbp_engine.preset.errors import Problem
-from rbp_engine.preset.lines import KeyPath, key_lines
+from rbp_engine.settings.lines import KeyPath, key_lines
+from rbp_engine.settings.problems import Problem
 
 
 @dataclass(frozen=True)
