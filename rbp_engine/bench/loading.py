@@ -25,14 +25,14 @@ from rbp_engine.bench.answer import answer
 from rbp_engine.bench.trial import clock, endless
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
-from rbp_engine.data.imagenet import imagenet
+from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Batch, EvaluationSource, TrainingSource
+from rbp_engine.data.sets.imagenet import imagenet
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Data
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train.assembly import build_feed
 from rbp_engine.train.device import choose_device
-from rbp_engine.train.feed import open_feed
 
 CPU = torch.device("cpu")
 TURN_S = 1.0

@@ -24,7 +24,7 @@ def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
     if found.path is None:
         return _check_package(data_set)
     if name == "imagenet":
-        from rbp_engine.data.image_folders import check_image_folders
+        from rbp_engine.data.sets.image_folders import check_image_folders
 
         return check_image_folders(found.path)
     if name == "cifar10_dvs":
@@ -53,7 +53,7 @@ def main(names: Sequence[str]) -> None:
 
 def _check_unpacked(path: Path) -> list[str]:
     """An idx file without its archive, of which only the shape can be checked."""
-    from rbp_engine.data.mnist import read_idx
+    from rbp_engine.data.sets.mnist import read_idx
 
     try:
         read_idx(path, 3 if "images" in path.name else 1)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from rbp_engine.data.batch_loader import BatchLoader
+from rbp_engine.data.loading.batch_loader import BatchLoader
 
 # Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64.
 Batch = tuple[Tensor, Tensor]

@@ -21,7 +21,7 @@ NewJob = Callable[..., Any]
 BROKEN_SET = """
 import os
 import torch
-from rbp_engine.data.fake import fake
+from rbp_engine.data.sets.fake import fake
 from rbp_engine.data.splits import DataSplits, Images
 
 PARENT = os.getpid()

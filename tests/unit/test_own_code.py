@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from rbp_engine.data.open_feed import open_feed
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Data
 from rbp_engine.spiking import LIF
-from rbp_engine.train.feed import open_feed
 from rbp_engine.user_code import is_own, load_own
 
 NETS = """\

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.prefetch import moved
+from rbp_engine.data.loading.prefetch import moved
+from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
 from rbp_engine.data.protocol import Batch
-from rbp_engine.data.shares import Batches, Share, evaluation_plan
 
 Integers = npt.NDArray[np.int64]
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rbp_engine.data.digits import digits
 from rbp_engine.data.events.cache import Samples
+from rbp_engine.data.sets.digits import digits
 from rbp_engine.data.splits import Images
 
 # Pixels of a frame of `moving_digits`; the digit is 12×12 in it and moves on a circle around its middle.

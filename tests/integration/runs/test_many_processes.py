@@ -41,7 +41,7 @@ def failed_on_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirec
     """A run whose second process fails. torchrun waits half a minute for the first: the other tests go on meanwhile."""
     folder = tmp_path_factory.mktemp("failed")
     (folder / "sets.py").write_text(
-        "import os\nfrom rbp_engine.data.digits import digits\n"
+        "import os\nfrom rbp_engine.data.sets.digits import digits\n"
         "def mine():\n"
         "    if os.environ['RANK'] == '1':\n        raise ValueError('page 7 is missing')\n"
         "    return digits()\n"

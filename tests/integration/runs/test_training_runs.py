@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from rbp_engine.data.batches import EvaluationBatches, Normalise
-from rbp_engine.data.loading import load
+from rbp_engine.data.loading.batches import EvaluationBatches, Normalise
+from rbp_engine.data.loading.loading import load
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.run import control, launch

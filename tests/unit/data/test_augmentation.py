@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rbp_engine.data.augmentation import cutout, random_crop, random_flip
+from rbp_engine.data.augment.augmentation import cutout, random_crop, random_flip
 
 SIDES, SEEDS = st.integers(1, 9), st.integers(0, 2**32)
 

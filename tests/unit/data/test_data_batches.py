@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.loading.batches import EvaluationBatches, Normalise, TrainBatches
 from rbp_engine.data.splits import DataSplits, Images
 
 CPU = torch.device("cpu")

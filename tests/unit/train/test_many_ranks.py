@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, distributed, nn
 
-from rbp_engine.data.shares import Share
+from rbp_engine.data.loading.shares import Share
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.resnet import ResNet

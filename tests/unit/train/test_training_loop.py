@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.loading.batches import EvaluationBatches, Normalise, TrainBatches
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.methods import StepOutput, create_method
 from rbp_engine.models import create_model

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from rbp_engine.data.digits import digits
 from rbp_engine.data.events.opening import open_events
 from rbp_engine.data.events.synthetic import content_hash, moving_digits, sequential_digits
+from rbp_engine.data.sets.digits import digits
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as v2
 
-from rbp_engine.data.autoaugment import (
+from rbp_engine.data.augment.autoaugment import (
     CIFAR10_POLICY,
     OPERATIONS,
     SIGNED,

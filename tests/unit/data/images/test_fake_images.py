@@ -1,6 +1,6 @@
 import torch
 
-from rbp_engine.data.fake import fake, fake_frames
+from rbp_engine.data.sets.fake import fake, fake_frames
 
 CPU = torch.device("cpu")
 

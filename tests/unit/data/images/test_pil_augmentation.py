@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from torchvision import transforms
 
-from rbp_engine.data.batches import Normalise
-from rbp_engine.data.fake import fake
-from rbp_engine.data.folder_batches import WorkerTrainBatches
-from rbp_engine.data.pil_augmentation import PilImages
+from rbp_engine.data.augment.pil_augmentation import PilImages
+from rbp_engine.data.loading.batches import Normalise
+from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
+from rbp_engine.data.sets.fake import fake
 
 CPU = torch.device("cpu")
 SPLITS = fake(train_size=24, test_size=1)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rbp_engine.data.batch_loader import BatchLoader
-from rbp_engine.data.prefetch import on_device
+from rbp_engine.data.loading.batch_loader import BatchLoader
+from rbp_engine.data.loading.prefetch import on_device
+from rbp_engine.data.loading.shares import Batches, evaluation_plan
 from rbp_engine.data.protocol import Batch
-from rbp_engine.data.shares import Batches, evaluation_plan
 
 
 class Reader(Protocol):

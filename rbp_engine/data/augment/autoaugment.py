@@ -12,8 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from rbp_engine.data.prefetch import moved
-from rbp_engine.data.shares import Share
+from rbp_engine.data.loading.prefetch import moved
+from rbp_engine.data.loading.shares import Share
 
 Step = tuple[str, float, int]
 

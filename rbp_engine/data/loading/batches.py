@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rbp_engine.data import augmentation
-from rbp_engine.data.autoaugment import autoaugment_batched
-from rbp_engine.data.shares import Batches, Share, evaluation_plan
+from rbp_engine.data.augment import augmentation
+from rbp_engine.data.augment.autoaugment import autoaugment_batched
+from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
 from rbp_engine.data.splits import Images
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rbp_engine.data.batches import Normalise
-from rbp_engine.data.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
-from rbp_engine.data.image_files import FileImages
-from rbp_engine.data.image_folders import ImageList, list_image_folders
+from rbp_engine.data.loading.batches import Normalise
+from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
 from rbp_engine.data.protocol import Feed
+from rbp_engine.data.sets.image_files import FileImages
+from rbp_engine.data.sets.image_folders import ImageList, list_image_folders
 from rbp_engine.data.splits import Images, stratified_split
 
 MEAN = (0.485, 0.456, 0.406)

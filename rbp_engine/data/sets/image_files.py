@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional
 
-from rbp_engine.data.image_folders import ImageList
+from rbp_engine.data.sets.image_folders import ImageList
 
 
 class FileImages:

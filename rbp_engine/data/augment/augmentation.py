@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rbp_engine.data.shares import Share
+from rbp_engine.data.loading.shares import Share
 
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator, share: Share | None = None) -> Tensor:

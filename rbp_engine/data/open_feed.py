@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rbp_engine.data.batches import EvaluationBatches, Normalise, TrainBatches
 from rbp_engine.data.catalog import require
 from rbp_engine.data.events.opening import open_events
-from rbp_engine.data.fake import fake, fake_frames
-from rbp_engine.data.folder_batches import WorkerTrainBatches
-from rbp_engine.data.loading import load
+from rbp_engine.data.loading.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
+from rbp_engine.data.loading.loading import load
 from rbp_engine.data.protocol import Feed, TrainingSource
+from rbp_engine.data.sets.fake import fake, fake_frames
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
 from rbp_engine.settings.machine import cache_directory
 from rbp_engine.user_code import is_own, load_own
@@ -48,7 +48,7 @@ def open_feed(
     frames = shared | {"flip": data.flip, "roll": data.roll, "drop_last": data.drop_last}
     if data.name == "imagenet":
         # torchvision takes seconds to import, and only this needs it.
-        from rbp_engine.data.imagenet import imagenet
+        from rbp_engine.data.sets.imagenet import imagenet
 
         return imagenet(
             require(data.name).path or Path(),
@@ -112,7 +112,7 @@ def _training(
 ) -> TrainingSource:
     if data.augment_backend == "pil":
         # As above.
-        from rbp_engine.data.pil_augmentation import PilImages
+        from rbp_engine.data.augment.pil_augmentation import PilImages
 
         reader = PilImages(
             images,

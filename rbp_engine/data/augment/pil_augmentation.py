@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision import transforms
 
-from rbp_engine.data import augmentation
+from rbp_engine.data.augment import augmentation
 from rbp_engine.data.splits import DataSplits, Images
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rbp_engine.data.catalog import DataMissing, data_roots, presence
-from rbp_engine.data.cifar import cifar10, cifar100
-from rbp_engine.data.digits import digits
-from rbp_engine.data.mnist import fashion_mnist, mnist
-from rbp_engine.data.mnist5k import mnist5k
+from rbp_engine.data.sets.cifar import cifar10, cifar100
+from rbp_engine.data.sets.digits import digits
+from rbp_engine.data.sets.mnist import fashion_mnist, mnist
+from rbp_engine.data.sets.mnist5k import mnist5k
 from rbp_engine.data.splits import DataSplits
 
 # Sets that come in a Python package, and sets that are read from a folder.

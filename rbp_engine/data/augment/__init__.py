@@ -1,0 +1,1 @@
+"""Augmentation: of whole batches on the device, and of one PIL image at a time."""

@@ -1,0 +1,1 @@
+"""From data to batches: order, shares of processes, worker processes, prefetching."""

@@ -1,0 +1,1 @@
+"""The data sets that are no events, each in its file."""
