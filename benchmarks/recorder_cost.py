@@ -13,7 +13,7 @@ from rbp_engine.bench.epoch import WARM_UP, Epoch
 from rbp_engine.bench.measurement import temporary_run
 from rbp_engine.bench.trial import Trial
 from rbp_engine.preset import load_preset
-from rbp_engine.train.checkpoint import Progress
+from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.device import choose_device
 
 

@@ -5,13 +5,13 @@ import time
 
 from rbp_engine.bench.trial import Trial, endless, first_images
 from rbp_engine.run.summary import read_summary
-from rbp_engine.train.checkpoint import Progress
-from rbp_engine.train.checkpointer import Checkpointer
-from rbp_engine.train.distributed import Ranks
-from rbp_engine.train.journal import Journal
+from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.memory import MemoryGauge
-from rbp_engine.train.recorder import Recorder
-from rbp_engine.train.tensorboard import TensorBoardLog
+from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.record.journal import Journal
+from rbp_engine.train.record.recorder import Recorder
+from rbp_engine.train.record.tensorboard import TensorBoardLog
 
 WARM_UP = 2
 

@@ -23,7 +23,7 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.spiking import LIF, RateTensor
 from rbp_engine.spiking.rules import RULES, UnsupportedOperation
-from rbp_engine.train.assembly import build_feed, build_model
+from rbp_engine.train.build import build_feed, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.user_code import load_own

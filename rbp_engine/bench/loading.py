@@ -31,7 +31,7 @@ from rbp_engine.data.sets.imagenet import imagenet
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Data
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.train.assembly import build_feed
+from rbp_engine.train.build import build_feed
 from rbp_engine.train.device import choose_device
 
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from rbp_engine.bench.trial import Trial, first_images
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.train.assembly import build_optimizer
+from rbp_engine.train.build import build_optimizer
 from rbp_engine.train.device import choose_device, describe_device
 
 if TYPE_CHECKING:

@@ -11,23 +11,23 @@ import torch
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.run.events import RunStart, WarningRaised
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.train import checkpoint
-from rbp_engine.train.assembly import build_feed, build_method, build_model, build_optimizer
-from rbp_engine.train.checkpoint import Checkpoint, CheckpointError, Progress
-from rbp_engine.train.checkpointer import Checkpointer
+from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints.checkpoint import Checkpoint, CheckpointError, Progress
+from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.device import choose_device, describe_device
-from rbp_engine.train.distributed import Ranks, join
-from rbp_engine.train.journal import Journal
 from rbp_engine.train.kernel import choose_kernel
-from rbp_engine.train.lost_events import find_gap
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import learning_rate
-from rbp_engine.train.process import Process
-from rbp_engine.train.recorder import Recorder
+from rbp_engine.train.ranks.distributed import Ranks, join
+from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.signals import StopFlag
+from rbp_engine.train.record.journal import Journal
+from rbp_engine.train.record.lost_events import find_gap
+from rbp_engine.train.record.recorder import Recorder
+from rbp_engine.train.record.tensorboard import Board, TensorBoardLog
 from rbp_engine.train.seeding import seed_everything, seed_rank
-from rbp_engine.train.signals import StopFlag
 from rbp_engine.train.step import OptimizerStep
-from rbp_engine.train.tensorboard import Board, TensorBoardLog
 from rbp_engine.train.trainer import report_test, train
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from rbp_engine.methods.protocol import Precision, predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.spiking.sequence import SequenceTensor, ShuffledTensor
-from rbp_engine.train import checkpoint
-from rbp_engine.train.assembly import build_feed, build_model
+from rbp_engine.train.build import build_feed, build_model
+from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.scores import Scores
 

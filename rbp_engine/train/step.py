@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from rbp_engine.methods import Method, StepOutput
 from rbp_engine.methods.protocol import gradients_stay_local
-from rbp_engine.train.distributed import Ranks
 from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.optimisation import begin_momenta
+from rbp_engine.train.ranks.distributed import Ranks
 
 
 class OptimizerStep:

@@ -8,12 +8,12 @@ from torch import nn
 
 from rbp_engine.data.protocol import EvaluationSource, TrainingSource
 from rbp_engine.methods import Method
-from rbp_engine.train.checkpoint import Checkpoint, Progress, load_weights
-from rbp_engine.train.checkpointer import Checkpointer
+from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress, load_weights
+from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.optimisation import set_learning_rate
-from rbp_engine.train.recorder import Recorder
+from rbp_engine.train.ranks.signals import ENDS, StopFlag
+from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.scores import Scores
-from rbp_engine.train.signals import ENDS, StopFlag
 from rbp_engine.train.step import OptimizerStep
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.summary import read_summary
-from rbp_engine.train.failures import describe
-from rbp_engine.train.journal import Journal
-from rbp_engine.train.process import Process, end_with_parent
-from rbp_engine.train.signals import StopFlag
+from rbp_engine.train.ranks.failures import describe
+from rbp_engine.train.ranks.process import Process, end_with_parent
+from rbp_engine.train.ranks.signals import StopFlag
+from rbp_engine.train.record.journal import Journal
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -74,7 +74,7 @@ def main(folder: str) -> int:
 
 def _end_as_one_of_many(journal: Journal, error: BaseException, reason: str, told: str) -> None:
     """Write down an error of this process's own; one that only tells of others is theirs to explain."""
-    from rbp_engine.train.distributed import is_about_others
+    from rbp_engine.train.ranks.distributed import is_about_others
 
     if is_about_others(error):
         journal.leave(f"lost the other processes: {reason.splitlines()[0]}", told)

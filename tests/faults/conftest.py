@@ -27,7 +27,7 @@ from rbp_engine.run.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.resources import Resources
 from rbp_engine.run.status import Verdict, judge, last_attempt
 from rbp_engine.run.summary import Summary, read_summary
-from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoints import checkpoint
 from rbp_tui.cli import app
 
 PATIENCE_S = 120.0

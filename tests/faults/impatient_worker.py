@@ -3,7 +3,8 @@
 import sys
 
 from rbp_engine.run import status
-from rbp_engine.train import journal, worker
+from rbp_engine.train import worker
+from rbp_engine.train.record import journal
 
 status.STALLED_AFTER_S = 2.0
 journal.HEARTBEAT_S = 0.5

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from rbp_engine.run.layout import CHECKPOINT
-from rbp_engine.train import checkpoint
-from rbp_engine.train.checkpoint import Progress
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints.checkpoint import Progress
 
 # Imports torch once; then, for each folder that it reads, a child of it saves there until it is killed. What a
 # checkpoint holds follows from its step, so that a reader can tell whether it is that one.

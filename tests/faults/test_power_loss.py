@@ -28,7 +28,7 @@ from rbp_engine.run.events import CheckpointSaved, EventReader, Metrics, RunStar
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import last_attempt
 from rbp_engine.run.summary import read_summary
-from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoints import checkpoint
 
 MIB = 2**20
 SECTOR = 512
@@ -40,9 +40,9 @@ FILE_SYSTEMS = {
 # A whole harness tries all of them; make test those of ext4, whose tools are on every machine.
 WHOLE = int(os.environ.get("RBP_FAULT_TRIALS", "0")) >= 50
 CONTROLS = [
-    ("ext4", "rbp_engine.train.journal.Journal.sync", "metrics up to step"),
-    ("btrfs", "rbp_engine.train.checkpoint.sync best.tmp", "the best checkpoint is None"),
-    ("xfs", "rbp_engine.train.checkpoint.sync checkpoints", "was announced"),
+    ("ext4", "rbp_engine.train.record.journal.Journal.sync", "metrics up to step"),
+    ("btrfs", "rbp_engine.train.checkpoints.checkpoint.sync best.tmp", "the best checkpoint is None"),
+    ("xfs", "rbp_engine.train.checkpoints.checkpoint.sync checkpoints", "was announced"),
     ("btrfs", "rbp_engine.run.making.sync", "--resume-or-start ended with"),
 ]
 PRESET = """

@@ -18,12 +18,12 @@ from rbp_engine.run.cards import has_card, read_cards
 from rbp_engine.run.events import Metrics, RunStart, System, read_events
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import Verdict, judge
-from rbp_engine.train import checkpoint
-from rbp_engine.train.checkpoint import Progress
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.device import describe_device
-from rbp_engine.train.distributed import ManyRanks, Ranks
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.ranks.distributed import ManyRanks, Ranks
 from rbp_engine.train.step import OptimizerStep
 
 PATIENCE_S = 180.0

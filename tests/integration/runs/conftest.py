@@ -14,8 +14,8 @@ from rbp_engine.run import launch, processes
 from rbp_engine.run.events import Event, Metrics, RunStart, Validation, read_events
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import Verdict, judge
-from rbp_engine.train import checkpoint
-from rbp_engine.train.checkpoint import Checkpoint
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints.checkpoint import Checkpoint
 
 PATIENCE_S = 120.0
 TINY = """

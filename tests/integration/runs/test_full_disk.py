@@ -11,7 +11,7 @@ from rbp_engine.run.events import CheckpointSaved, ErrorRaised
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import judge
 from rbp_engine.run.summary import read_summary
-from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoints import checkpoint
 
 NewRun = Callable[..., RunDirectory]
 SMALL, ROOMY = "2200k", "16m"

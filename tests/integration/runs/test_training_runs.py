@@ -25,7 +25,7 @@ from rbp_engine.run.events import (
 from rbp_engine.run.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.status import judge
 from rbp_engine.run.summary import read_summary
-from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoints import checkpoint
 
 NewRun = Callable[..., RunDirectory]
 

@@ -8,7 +8,7 @@ import torch
 from rbp_engine.bench.measurement import temporary_run
 from rbp_engine.bench.stand_in import batches, known_shape, with_stand_in
 from rbp_engine.preset import list_presets, load_preset
-from rbp_engine.train.assembly import build_feed
+from rbp_engine.train.build import build_feed
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from rbp_engine.train.distributed import ManyRanks, Ranks
+from rbp_engine.train.ranks.distributed import ManyRanks, Ranks
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -16,8 +16,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from rbp_engine.train import checkpoint
-from rbp_engine.train.checkpoint import Checkpoint, CheckpointError, Progress
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints.checkpoint import Checkpoint, CheckpointError, Progress
 
 
 def network(width: int = 3) -> nn.Sequential:

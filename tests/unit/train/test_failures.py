@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rbp_engine.preset.schema import Preset
-from rbp_engine.train.distributed import is_about_others
-from rbp_engine.train.failures import describe
+from rbp_engine.train.ranks.distributed import is_about_others
+from rbp_engine.train.ranks.failures import describe
 
 
 def preset(**sections: dict[str, object]) -> Preset:

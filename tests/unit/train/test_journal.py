@@ -9,8 +9,8 @@ from rbp_engine.run.events import ErrorRaised, Heartbeat, RunStart, WarningRaise
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.status import HEARTBEAT_S
 from rbp_engine.run.summary import Summary, read_summary
-from rbp_engine.train.journal import Journal
-from rbp_engine.train.process import Process
+from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.record.journal import Journal
 
 
 def test_the_heart_beats_while_nothing_else_is_written_and_keeps_the_summary_fresh(tmp_path: Path) -> None:

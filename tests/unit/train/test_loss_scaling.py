@@ -5,8 +5,8 @@ from torch import nn
 
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
-from rbp_engine.train.distributed import Ranks
 from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
 IMAGES = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.events import Body, Event, Metrics, RunStart, Validation, WarningRaised, to_json
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.train.checkpoint import Progress
-from rbp_engine.train.lost_events import find_gap
+from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.record.lost_events import find_gap
 
 STEPS = 4  # of an epoch
 

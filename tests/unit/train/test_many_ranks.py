@@ -14,7 +14,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
-from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
 T, CLASSES = 3, 3

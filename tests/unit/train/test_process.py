@@ -10,7 +10,7 @@ import pytest
 
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.processes import marker
-from rbp_engine.train.process import Process
+from rbp_engine.train.ranks.process import Process
 
 UNDER_TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "job",
@@ -25,7 +25,7 @@ RANK = """
 import sys, time
 from pathlib import Path
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.train.process import end_with_parent
+from rbp_engine.train.ranks.process import end_with_parent
 end_with_parent(RunDirectory(Path(sys.argv[1])))
 print("here", flush=True)
 time.sleep(60)

@@ -19,21 +19,21 @@ from rbp_engine.models import create_model
 from rbp_engine.run.events import CheckpointSaved, Event, Heartbeat, Metrics, RunStart, System, Validation, read_events
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.summary import Summary
-from rbp_engine.train import checkpoint
-from rbp_engine.train import recorder as recorder_module
-from rbp_engine.train.checkpoint import Progress
-from rbp_engine.train.checkpointer import Checkpointer
-from rbp_engine.train.distributed import Ranks
-from rbp_engine.train.failures import describe
-from rbp_engine.train.journal import Journal
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
-from rbp_engine.train.process import Process
-from rbp_engine.train.recorder import NonFiniteImages, NonFiniteLoss, Recorder
+from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.ranks.failures import describe
+from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.signals import StopFlag
+from rbp_engine.train.record import recorder as recorder_module
+from rbp_engine.train.record.journal import Journal
+from rbp_engine.train.record.recorder import NonFiniteImages, NonFiniteLoss, Recorder
+from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.seeding import seed_everything
-from rbp_engine.train.signals import StopFlag
 from rbp_engine.train.step import OptimizerStep
-from rbp_engine.train.tensorboard import TensorBoardLog
 from rbp_engine.train.trainer import train
 
 CPU = torch.device("cpu")

@@ -11,11 +11,11 @@ from torch import nn
 
 from rbp_engine.run.events import CheckpointSaved
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.train import checkpoint
-from rbp_engine.train.checkpoint import Progress
-from rbp_engine.train.distributed import Ranks
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.finite import FiniteGuard
-from rbp_engine.train.recorder import NonFiniteLoss, Recorder
+from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.record.recorder import NonFiniteLoss, Recorder
 
 
 class Checkpointer:

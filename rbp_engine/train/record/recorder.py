@@ -10,11 +10,11 @@ from torch import Tensor
 
 from rbp_engine.methods import StepOutput
 from rbp_engine.run.events import Metrics, Validation
-from rbp_engine.train.checkpoint import Progress
-from rbp_engine.train.distributed import Ranks
-from rbp_engine.train.journal import Journal
+from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.memory import MemoryGauge
-from rbp_engine.train.tensorboard import Board
+from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.record.journal import Journal
+from rbp_engine.train.record.tensorboard import Board
 
 DRAIN_EVERY_S = 0.5
 

@@ -2,7 +2,7 @@
 
 from rbp_engine.run.events import Event, Metrics, RunStart, Validation, read_events, read_last_events
 from rbp_engine.run.layout import RunDirectory
-from rbp_engine.train.checkpoint import Progress
+from rbp_engine.train.checkpoints.checkpoint import Progress
 
 
 class Told:

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rbp_engine.run.faults import is_own_fault
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
-from rbp_engine.train.process import Process
+from rbp_engine.train.ranks.process import Process
 
 V = TypeVar("V")
 

@@ -12,8 +12,8 @@ from rbp_engine.run.layout import RunDirectory
 from rbp_engine.run.records import see_to_record
 from rbp_engine.run.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.run.summary import Summary, write_summary
-from rbp_engine.train.process import Process
-from rbp_engine.train.stall import StallWatch
+from rbp_engine.train.ranks.process import Process
+from rbp_engine.train.ranks.stall import StallWatch
 
 # Given back when the disk is full, so that the end of the run can still be written down.
 RESERVE_BYTES = 256 * 1024

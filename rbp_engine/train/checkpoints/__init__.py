@@ -1,0 +1,1 @@
+"""Checkpoints: what is written, when, and which are kept."""

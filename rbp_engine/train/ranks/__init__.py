@@ -1,0 +1,1 @@
+"""The processes of a run among one another: gradients, signals, stalls, who failed first."""
