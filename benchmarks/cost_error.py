@@ -12,7 +12,7 @@ import time
 from itertools import pairwise
 
 from rbp_engine.bench.cost import predict_cost
-from rbp_engine.bench.measurement import temporary_run
+from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.preset import load_preset
 from rbp_engine.run import launch
 from rbp_engine.run.events import EventReader, Validation

@@ -9,9 +9,9 @@ as the trainer makes them. Turns with and without it differ by some per cent for
 import argparse
 import time
 
-from rbp_engine.bench.epoch import WARM_UP, Epoch
-from rbp_engine.bench.measurement import temporary_run
-from rbp_engine.bench.trial import Trial
+from rbp_engine.bench.measure.epoch import WARM_UP, Epoch
+from rbp_engine.bench.measure.measurement import temporary_run
+from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.preset import load_preset
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.device import choose_device

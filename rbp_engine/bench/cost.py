@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.bench.extrapolate import Plane, plane_of
-from rbp_engine.bench.measurement import ask, temporary_run
+from rbp_engine.bench.measure.measurement import ask, temporary_run
+from rbp_engine.bench.results.extrapolate import Plane, plane_of
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset

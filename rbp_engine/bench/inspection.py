@@ -13,9 +13,9 @@ import torch
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 
-from rbp_engine.bench import stand_in
-from rbp_engine.bench.answer import answer, own_frames
-from rbp_engine.bench.trial import first_images
+from rbp_engine.bench.measure import stand_in
+from rbp_engine.bench.measure.trial import first_images
+from rbp_engine.bench.results.answer import answer, own_frames
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried, check_images

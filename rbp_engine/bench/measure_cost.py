@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 
-from rbp_engine.bench import memory, stand_in
-from rbp_engine.bench.answer import answer
-from rbp_engine.bench.epoch import Epoch
-from rbp_engine.bench.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
+from rbp_engine.bench.measure import memory, stand_in
+from rbp_engine.bench.measure.epoch import Epoch
+from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
+from rbp_engine.bench.results.answer import answer
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.bench.extrapolate import plane_of
-from rbp_engine.bench.measurement import ask, temporary_run
+from rbp_engine.bench.measure.measurement import ask, temporary_run
+from rbp_engine.bench.results.extrapolate import plane_of
 from rbp_engine.preset import PresetError, load_text
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
 
-INSPECTION, POINTS = "rbp_engine.bench.inspection", "rbp_engine.bench.measure_points"
+INSPECTION, POINTS = "rbp_engine.bench.inspection", "rbp_engine.bench.measure.measure_points"
 REFERENCE = "bptt"
 METHODS = (REFERENCE, "rate_m", "rate_s")
 

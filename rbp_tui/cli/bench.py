@@ -13,7 +13,7 @@ from rbp_tui.cli.output import Json, console, fail, print_json, say
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rbp_engine.bench.comparison import Candidate, Row
+    from rbp_engine.bench.results.comparison import Candidate, Row
 
 # The network and batch of the table in docs/bench.md, for those who name none.
 PRESET, BATCH = "cifar10-resnet18", 32
@@ -78,7 +78,7 @@ def bench(
     if data:
         _bench_data(named, overrides, repeats, output or [], as_json=as_json)
         return
-    from rbp_engine.bench import comparison
+    from rbp_engine.bench.results import comparison
 
     if unknown := [name for name in _words(against) if name not in comparison.BASELINES]:
         raise typer.BadParameter(f"no baseline is called '{unknown[0]}': one of {', '.join(comparison.BASELINES)}")
@@ -150,7 +150,7 @@ def _check(path: Path, *, figures: bool) -> None:
 
 def _say_if_busy(*, busy: bool) -> None:
     """A word on stderr where other programs would be measured as well."""
-    from rbp_engine.bench.load import QUIET, busy_share
+    from rbp_engine.bench.measure.load import QUIET, busy_share
 
     if (share := busy_share()) > QUIET:
         rest = "" if busy else "; with --busy the baselines suffer less"
@@ -161,7 +161,7 @@ def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[Ro
     """Measure with a bar on stderr."""
     from rich.progress import Progress
 
-    from rbp_engine.bench.comparison import compare
+    from rbp_engine.bench.results.comparison import compare
 
     with Progress(console=console(stderr=True), transient=True) as progress:
         bar = progress.add_task("")
@@ -173,7 +173,7 @@ def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[Ro
 
 
 def _write(path: Path, rows: "Sequence[Row]", document: Any) -> None:
-    from rbp_engine.bench.figure import draw
+    from rbp_engine.bench.results.figure import draw
 
     if path.suffix.lower() == ".json":
         _write_json(path, document)
@@ -195,7 +195,7 @@ def _table(rows: "Sequence[Row]") -> "Table":
 
     from rich.table import Table
 
-    from rbp_engine.bench.figure import title
+    from rbp_engine.bench.results.figure import title
 
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for number, head in enumerate(HEADS):

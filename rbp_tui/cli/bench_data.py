@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from rbp_engine.preset import LoadedPreset
 
-LOADING = "rbp_engine.bench.loading"
+LOADING = "rbp_engine.bench.measure.loading"
 
 
 def measure_loading(loaded: "LoadedPreset | None", rounds: int) -> dict[str, Any]:
     """The rates of a preset's data, or of every kind of data set; a document for `--json`."""
-    from rbp_engine.bench.measurement import ask, temporary_run
+    from rbp_engine.bench.measure.measurement import ask, temporary_run
     from rbp_engine.preset import load_preset
 
     with (

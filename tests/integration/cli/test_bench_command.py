@@ -71,7 +71,7 @@ def measuring(bench):
     found = []
     for child in psutil.Process(bench.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            found += [child] if "rbp_engine.bench.step" in child.cmdline() else []
+            found += [child] if "rbp_engine.bench.measure.step" in child.cmdline() else []
     return found
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rbp_engine.bench.baselines import BASELINES
-from rbp_engine.bench.counts import saved_bytes, weighted_operations
+from rbp_engine.bench.measure.counts import saved_bytes, weighted_operations
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import predict
 from rbp_engine.models import create_model

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.bench.extrapolate import Plane, through
+from rbp_engine.bench.results.extrapolate import Plane, through
 
 BYTES = st.integers(0, 2**32).map(float)
 PLANES = st.builds(Plane, BYTES, BYTES, BYTES)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rbp_engine.bench import inspection
-from rbp_engine.bench.measurement import temporary_run
+from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.bench.own_network import preset_for
 from rbp_engine.spiking.rules import RULES
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.bench.interleave import Process, Side
-from rbp_engine.bench.measurement import MeasurementError, environment, temporary_run
+from rbp_engine.bench.measure.interleave import Process, Side
+from rbp_engine.bench.measure.measurement import MeasurementError, environment, temporary_run
 from rbp_engine.preset import load_preset
 
 TALKS = """\

@@ -3,7 +3,7 @@
 import pytest
 
 from rbp_engine.bench.cost import MEASURE
-from rbp_engine.bench.measurement import MeasurementError, ask, temporary_run
+from rbp_engine.bench.measure.measurement import MeasurementError, ask, temporary_run
 from rbp_engine.preset import load_preset
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rbp_engine.bench.memory import free_in_groups, limit
+from rbp_engine.bench.measure.memory import free_in_groups, limit
 
 
 @pytest.fixture

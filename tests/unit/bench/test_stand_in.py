@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rbp_engine.bench.measurement import temporary_run
-from rbp_engine.bench.stand_in import batches, known_shape, with_stand_in
+from rbp_engine.bench.measure.measurement import temporary_run
+from rbp_engine.bench.measure.stand_in import batches, known_shape, with_stand_in
 from rbp_engine.preset import list_presets, load_preset
 from rbp_engine.train.build import build_feed
 

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from rbp_engine.bench.figure import COLOURS
+from rbp_engine.bench.results.figure import COLOURS
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.preset.schema import Method
 from rbp_engine.report import names

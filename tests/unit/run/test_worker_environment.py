@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.bench import measurement
+from rbp_engine.bench.measure import measurement
 from rbp_engine.run import launch
 from rbp_engine.run.environment import worker_defaults
 from rbp_engine.run.layout import RunDirectory

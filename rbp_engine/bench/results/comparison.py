@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from rbp_engine.bench.interleave import OURS, Measured, Side, measure
-from rbp_engine.bench.measurement import MeasurementError, temporary_run
+from rbp_engine.bench.measure.interleave import OURS, Measured, Side, measure
+from rbp_engine.bench.measure.measurement import MeasurementError, temporary_run
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.run.identity import packages
 

@@ -1,4 +1,4 @@
-"""Images per second of loading and augmentation alone: `python -m rbp_engine.bench.loading RUN`, JSON on stdout.
+"""Images per second of loading and augmentation: `python -m rbp_engine.bench.measure.loading RUN`, JSON on stdout.
 
 Of the data of a run, or of every kind of data set with every augmentation: small images in memory, event frames in a
 cache on disk, JPEG files of 500×375 pixels. All of these are made up, so that no data need be here.
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rbp_engine.bench.answer import answer
-from rbp_engine.bench.trial import clock, endless
+from rbp_engine.bench.measure.trial import clock, endless
+from rbp_engine.bench.results.answer import answer
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
 from rbp_engine.data.open_feed import open_feed
@@ -179,7 +179,7 @@ def _again(source: EvaluationSource) -> Generator[Batch]:
 
 def main(words: Sequence[str]) -> int:
     """Measure; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m rbp_engine.bench.loading", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m rbp_engine.bench.measure.loading", description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--own", action="store_true", help="the data of the run, not every kind")
     parser.add_argument("--rounds", type=int, default=3)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rbp_engine.bench import memory
+from rbp_engine.bench.measure import memory
 from rbp_engine.data.protocol import Batch, TrainingSource
 from rbp_engine.methods import StepOutput
 from rbp_engine.run.layout import RunDirectory

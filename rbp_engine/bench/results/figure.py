@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rbp_engine.bench.comparison import Row
-from rbp_engine.bench.interleave import Measured
+from rbp_engine.bench.measure.interleave import Measured
+from rbp_engine.bench.results.comparison import Row
 from rbp_engine.report import figure, names
 from rbp_engine.report.panels import BLACK, GIB, METHOD_COLOURS, MIB, ORANGE, Line, Panel
 from rbp_engine.report.spread import Spread

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rbp_engine.bench.measurement import MeasurementError, command, how_it_ended
+from rbp_engine.bench.measure.measurement import MeasurementError, command, how_it_ended
 from rbp_engine.run import processes
 from rbp_engine.run.environment import CARD_ORDER, worker_defaults
 from rbp_engine.run.layout import RunDirectory
 
-STEP = "rbp_engine.bench.step"
+STEP = "rbp_engine.bench.measure.step"
 OURS = "ours"
 # A turn takes so many steps that it lasts this long; on a GPU, where every turn has a process of its own, so many
 # before them do not count.

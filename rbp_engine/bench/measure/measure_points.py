@@ -1,4 +1,4 @@
-"""Small training steps of a run's preset, on random images: `python -m rbp_engine.bench.measure_points RUN`, as JSON.
+"""Small steps of a run's preset, on random images: `python -m rbp_engine.bench.measure.measure_points RUN`, as JSON.
 
 Through their memory and their time a plane can be put, which says what larger steps cost and which ones fit.
 """
@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.bench import memory, stand_in
-from rbp_engine.bench.answer import answer
-from rbp_engine.bench.trial import FIRST_BATCH, Trial, affordable_batch, small_points
+from rbp_engine.bench.measure import memory, stand_in
+from rbp_engine.bench.measure.trial import FIRST_BATCH, Trial, affordable_batch, small_points
+from rbp_engine.bench.results.answer import answer
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device

@@ -3,7 +3,7 @@
 import itertools
 import time
 
-from rbp_engine.bench.trial import Trial, endless, first_images
+from rbp_engine.bench.measure.trial import Trial, endless, first_images
 from rbp_engine.run.summary import read_summary
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer

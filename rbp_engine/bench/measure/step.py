@@ -1,4 +1,4 @@
-"""One way to train, in a process of its own: `python -m rbp_engine.bench.step RUN SIDE`.
+"""One way to train, in a process of its own: `python -m rbp_engine.bench.measure.step RUN SIDE`.
 
 SIDE is "ours", the method of the run's preset, or one of `rbp_engine.bench.baselines`. A line of JSON is printed when
 it is ready, and one for every line on its stdin: for a number, so many training steps (their mean seconds, the
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from rbp_engine.bench import counts, memory, stand_in
-from rbp_engine.bench.answer import answers_only, explain
 from rbp_engine.bench.baselines import BASELINES
-from rbp_engine.bench.trial import Trial, first_images
+from rbp_engine.bench.measure import counts, memory, stand_in
+from rbp_engine.bench.measure.trial import Trial, first_images
+from rbp_engine.bench.results.answer import answers_only, explain
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.layout import RunDirectory

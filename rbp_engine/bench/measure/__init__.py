@@ -1,0 +1,1 @@
+"""Measuring: time, memory, operations, of steps, epochs and loading, turn by turn."""
