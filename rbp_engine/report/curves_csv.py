@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterable
 
-from rbp_engine.report.series import MeanCurve
+from rbp_engine.report.seed_statistics import MeanCurve
 
 
 def curves_csv(curves: Iterable[tuple[str, MeanCurve]], x: str, y: str) -> str:

@@ -10,7 +10,7 @@ from rbp_engine.report import names
 from rbp_engine.report.cells import SHOWN, Cell, distinguish, label_words, make_cells
 from rbp_engine.report.collect import Entry
 from rbp_engine.report.conditions import device, run_start
-from rbp_engine.report.series import by_timesteps, cost, course, over_seeds
+from rbp_engine.report.seed_statistics import by_timesteps, cost, course, over_seeds
 from rbp_engine.report.spread import Spread
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; their yellow is too pale for a line on paper.

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from rbp_engine.report.compare import Group
-from rbp_engine.report.series import MeanCurve, mean_curve
+from rbp_engine.report.seed_statistics import MeanCurve, mean_curve
 from rbp_engine.run.curves import Curve
 from rbp_tui.dashboard.widgets.series import Series
 

@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from rbp_engine.errors import UserError
 from rbp_engine.report.compare import Comparison, Group
 from rbp_engine.report.curves_csv import curves_csv
-from rbp_engine.report.series import MeanCurve
+from rbp_engine.report.seed_statistics import MeanCurve
 from rbp_tui.dashboard.export import export
 from rbp_tui.dashboard.panels.compared_curves import AXES, CURVES, MEMORY, ComparedCurves
 from rbp_tui.dashboard.screens.base import ChartScreen

@@ -11,7 +11,7 @@ from rbp_engine.report import panels
 from rbp_engine.report.collect import Entry, collect
 from rbp_engine.report.figure import STYLE, compose, draw
 from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
-from rbp_engine.report.series import over_seeds
+from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.report.curves_csv import curves_csv
-from rbp_engine.report.series import MEAN_POINTS, Floats, MeanCurve, mean_curve
+from rbp_engine.report.seed_statistics import MEAN_POINTS, Floats, MeanCurve, mean_curve
 
 
 def line(*values: float | None, start: float = 1.0) -> tuple[Floats, Floats]:
