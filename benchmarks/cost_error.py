@@ -14,9 +14,9 @@ from itertools import pairwise
 from rbp_engine.bench.cost import predict_cost
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch
-from rbp_engine.run.events import EventReader, Validation
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.events import EventReader, Validation
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
 
 PRESETS = {
     "digits": ["digits", "epochs=12"],

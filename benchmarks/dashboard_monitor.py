@@ -20,10 +20,11 @@ from pathlib import Path
 import psutil
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch, processes
-from rbp_engine.run.events import EventWriter, Metrics, RunStart, System, Validation
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.events import EventWriter, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
 
 EVENTS_PER_S = 10
 LISTENED_S = 20.0

@@ -15,11 +15,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rbp_engine.run.course import CourseBuilder
-from rbp_engine.run.curves import CurveBuilder
-from rbp_engine.run.events import Body, Event, EventReader, EventWriter, Metrics, RunStart, System, Validation, to_json
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.summary import Summary, write_summary
+from rbp_engine.run.files.events import (
+    Body,
+    Event,
+    EventReader,
+    EventWriter,
+    Metrics,
+    RunStart,
+    System,
+    Validation,
+    to_json,
+)
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.status.curves import CurveBuilder
+from rbp_engine.run.status.timeline import CourseBuilder
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.listing import RunListing
 from rbp_tui.dashboard.run_rows import RowMaker, View

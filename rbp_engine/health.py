@@ -17,12 +17,12 @@ from rbp_engine import compile_cache
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.errors import UserError
 from rbp_engine.preset import list_presets
-from rbp_engine.run import claims
-from rbp_engine.run.cards import is_wsl_with_card
-from rbp_engine.run.devices import pool_of_this_machine
-from rbp_engine.run.entries import entries
-from rbp_engine.run.environment import CARD_ORDER, module_command
-from rbp_engine.run.queue import dispatcher_pid
+from rbp_engine.run.launch.environment import CARD_ORDER, module_command
+from rbp_engine.run.queue import claims
+from rbp_engine.run.queue.devices import pool_of_this_machine
+from rbp_engine.run.queue.entries import entries
+from rbp_engine.run.queue.gpus import is_wsl_with_card
+from rbp_engine.run.start import dispatcher_pid
 from rbp_engine.settings.machine import MachineError, machine_file, read_machine, runs_directory
 
 _GIB: Final = 2**30

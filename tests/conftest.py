@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from rbp_engine import compile_cache
-from rbp_engine.run import processes
-from rbp_engine.run.events import Body, EventWriter
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.summary import Summary, write_summary
+from rbp_engine.run.files.events import Body, EventWriter
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.status import processes
 
 # `make test &` in a script ignores Ctrl-C, and so would the processes that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)

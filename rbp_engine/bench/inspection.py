@@ -20,7 +20,7 @@ from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried, check_images
 from rbp_engine.preset import read_resolved
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import LIF, RateTensor
 from rbp_engine.spiking.rules import RULES, UnsupportedOperation
 from rbp_engine.train.build import build_feed, build_model

@@ -20,7 +20,7 @@ from rbp_engine.bench.measure.epoch import Epoch
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
 from rbp_engine.bench.results.answer import answer
 from rbp_engine.preset import read_resolved
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
 
 if TYPE_CHECKING:

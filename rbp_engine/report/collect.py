@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.report.settings import settings
-from rbp_engine.run.layout import RunDirectory, read_json
-from rbp_engine.run.status import Verdict, judge
-from rbp_engine.run.summary import Summary, read_summary
+from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.status.status import Verdict, judge
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

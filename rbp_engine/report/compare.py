@@ -14,7 +14,7 @@ from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method, one_line
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, spread
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 
 #: Settings that the title of an experiment shows in words of its own.
 IN_TITLE = ("method.name", "method.timesteps")

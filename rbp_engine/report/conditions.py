@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.report.collect import Recorded
 from rbp_engine.report.names import one_line
 from rbp_engine.report.settings import settings
-from rbp_engine.run.events import RunStart, from_json
-from rbp_engine.run.layout import open_regular
-from rbp_engine.run.status import last_attempt
+from rbp_engine.run.files.events import RunStart, from_json
+from rbp_engine.run.files.layout import open_regular
+from rbp_engine.run.status.status import last_attempt
 
 if TYPE_CHECKING:
-    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.files.layout import RunDirectory
 
 PACKAGES = ("torch", "torchvision", "spikingjelly", "numpy")
 # The first event of an attempt; warnings about checkpoints may go before it.

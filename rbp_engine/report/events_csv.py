@@ -3,8 +3,8 @@
 import csv
 import io
 
-from rbp_engine.run.events import Metrics, Validation, read_events
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.events import Metrics, Validation, read_events
+from rbp_engine.run.files.layout import RunDirectory
 
 ENVELOPE = ("run", "kind", "t", "attempt", "step")
 MEASURED = (

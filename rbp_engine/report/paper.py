@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rbp_engine.preset import LoadedPreset, PresetError, list_presets, load_preset
 from rbp_engine.report.collect import Entry
 from rbp_engine.report.settings import differing, settings
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import judge
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

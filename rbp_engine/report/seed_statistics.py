@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rbp_engine.report.collect import Recorded
 from rbp_engine.report.spread import Spread, spread
-from rbp_engine.run.events import Metrics, RunStart, System, Validation, read_events
+from rbp_engine.run.files.events import Metrics, RunStart, System, Validation, read_events
 
 Floats = NDArray[np.float64]
 

@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 import psutil
 
-from rbp_engine.run import nodes, processes, queue
+from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, refuse_links
-from rbp_engine.run.status import ENDED, Verdict, judge, last_attempt
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.layout import RunDirectory, refuse_links
+from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.launch import multinode
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import ENDED, Verdict, judge, last_attempt
 
 SIGNAL_AFTER_S = 30.0
 POLL_S = 0.1
@@ -25,7 +27,7 @@ def request_stop(run: RunDirectory) -> None:
     A run that is queued leaves the queue, and has stopped. Raises RunError where its folders hold links.
     """
     refuse_links(run)
-    if queue.withdraw(run):
+    if start.withdraw(run):
         return
     try:
         run.stop_request.touch()
@@ -64,12 +66,12 @@ def kill(run: RunDirectory) -> Verdict:
 
     A run that is queued leaves the queue, and has stopped.
     """
-    if queue.withdraw(run):
+    if start.withdraw(run):
         return judge(run)
     verdict = judge(run)
     if verdict.status not in ("lost",) and not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
-    hosts = [host for one in nodes.launchers(run) if (host := one.get("host"))]
+    hosts = [host for one in multinode.launchers(run) if (host := one.get("host"))]
     elsewhere = sorted(set(hosts) - {socket.gethostname()})
     if verdict.live and hosts and len(elsewhere) == len(set(hosts)):
         raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
@@ -88,7 +90,7 @@ def kill(run: RunDirectory) -> Verdict:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
     summary.status = "killed"
     left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
-    if strangers := nodes.strangers_here(run):
+    if strangers := multinode.strangers_here(run):
         left += f"; process {strangers[0]}, which it names, is {STRANGER} and goes on"
     summary.reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
     write_summary(run, summary)
@@ -100,10 +102,10 @@ def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
 
     Raises RunError where run.json names a process that is not known to be the run's, and sends that one nothing.
     """
-    for process in nodes.started_here(run):
+    for process in multinode.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
             process.send_signal(number)
-    if strangers := nodes.strangers_here(run):
+    if strangers := multinode.strangers_here(run):
         raise RunError(
             f"{run.id} was asked to stop and has not: process {strangers[0]}, which it names, is {STRANGER}, so no "
             f"signal was sent; it stops if it heeds the request: rbp watch {run.id}"
@@ -117,7 +119,7 @@ def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
     has not ended in time, and the next one that it does so at once.
     """
     several = last_attempt(run).get("world_size", 1) > 1
-    for started in nodes.started_here(run):
+    for started in multinode.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
             for process in started.children() if several else [started]:
                 process.send_signal(number)

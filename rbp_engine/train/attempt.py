@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from rbp_engine.preset import parse_checkpoint_every
-from rbp_engine.run.events import RunStart, WarningRaised
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.events import RunStart, WarningRaised
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, CheckpointError, Progress

@@ -9,7 +9,7 @@ from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import Method, create_method
 from rbp_engine.models import create_model
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.optimisation import create_optimizer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rbp_engine.run.cards import has_card
+from rbp_engine.run.queue.gpus import has_card
 
 
 class DeviceError(Exception):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rbp_engine.data.protocol import EvaluationSource
 from rbp_engine.methods.protocol import Precision, predict
 from rbp_engine.preset import read_resolved
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.sequence import SequenceTensor, ShuffledTensor
 from rbp_engine.train.build import build_feed, build_model
 from rbp_engine.train.checkpoints import checkpoint

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import torch
 
-from rbp_engine.run.events import System
+from rbp_engine.run.files.events import System
 
 READ_EVERY_S = 2.0
 

@@ -9,8 +9,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
 from rbp_engine.train.ranks.failures import describe
 from rbp_engine.train.ranks.process import Process, end_with_parent
 from rbp_engine.train.ranks.signals import StopFlag

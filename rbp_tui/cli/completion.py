@@ -15,7 +15,7 @@ from rbp_engine.errors import UserError
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
-    from rbp_engine.run.store import RunRecord
+    from rbp_engine.run.store.store import RunRecord
 
 NEEDS_NO_QUOTES = re.compile(r"[\w./+@%=-]+")
 
@@ -84,7 +84,7 @@ def queued_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]
 
 def removed_runs(context: typer.Context, incomplete: str) -> list[str]:
     """Runs in the trash."""
-    from rbp_engine.run.trash import list_trash
+    from rbp_engine.run.store.trash import list_trash
     from rbp_engine.settings.machine import runs_directory
 
     with suppress(UserError):
@@ -96,7 +96,7 @@ def removed_runs(context: typer.Context, incomplete: str) -> list[str]:
 
 def _references(context: typer.Context, incomplete: str, fits: "Callable[[RunRecord], bool]") -> list[tuple[str, str]]:
     """The runs that fit, each by the first of id, last four characters and name that begins as what is typed."""
-    from rbp_engine.run.store import list_runs
+    from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.output import plain
     from rbp_tui.run_text import title

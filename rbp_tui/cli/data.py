@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_engine.run.environment import module_command
+from rbp_engine.run.launch.environment import module_command
 from rbp_tui.cli import completion
 from rbp_tui.cli.output import Json, console, fail, plain, print_json, say
 from rbp_tui.cli.settings_command import Settings

@@ -9,15 +9,15 @@ from rbp_tui.cli.output import plain
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rbp_engine.run.layout import RunDirectory
-    from rbp_engine.run.store import RunRecord
+    from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.store.store import RunRecord
 
 
 def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, Any]) -> "RenderableType":
     """A table of what is known about a run; what is missing or damaged is said in its place."""
     from rich.table import Table
 
-    from rbp_engine.run.description import attempts_in, faults_in
+    from rbp_engine.run.files.description import attempts_in, faults_in
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)

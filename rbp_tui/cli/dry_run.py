@@ -8,7 +8,7 @@ from rbp_tui.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
-    from rbp_engine.run.resources import Resources
+    from rbp_engine.run.files.resources import Resources
 
 
 def print_dry_run(
@@ -30,9 +30,9 @@ def print_dry_run(
     from dataclasses import asdict
 
     from rbp_engine.preset import resolved_toml
-    from rbp_engine.run import launch
-    from rbp_engine.run.layout import RunDirectory, check_run_id, new_run_id
-    from rbp_engine.run.slurm import job_file
+    from rbp_engine.run.files.layout import RunDirectory, check_run_id, new_run_id
+    from rbp_engine.run.launch import launch
+    from rbp_engine.run.launch.slurm import job_file
     from rbp_tui.cli.cost import measure, print_cost
     from rbp_tui.cost_text import of_one_process
 

@@ -37,8 +37,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Evaluate the weights of a run on the test set: at every t up to T, at other T, or shuffled in time."""
-    from rbp_engine.run.environment import module_command, worker_defaults
-    from rbp_engine.run.store import find_run
+    from rbp_engine.run.launch.environment import module_command, worker_defaults
+    from rbp_engine.run.store.store import find_run
     from rbp_engine.settings.machine import runs_directory
 
     directory = find_run(runs_directory(runs_dir), run)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from rbp_engine.run.events import EventReader, from_json
-from rbp_engine.run.history import History
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict, judge
-from rbp_engine.run.summary import Summary, read_summary
+from rbp_engine.run.files.events import EventReader, from_json
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.status import Verdict, judge
 
 POLL_S = 0.2
 # The files of a folder that is being removed go one by one, and the folder last.

@@ -14,7 +14,7 @@ import typer
 from rbp_tui.cli.output import plain, say
 
 if TYPE_CHECKING:
-    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.files.layout import RunDirectory
 
 CALL_DISPATCHER_EVERY_S = 5.0
 ANSWERS = ("l", "s", "k", "")
@@ -55,15 +55,15 @@ class Interrupts:
     def tick(self) -> None:
         """Called between looks at the runs; raises Asked to leave the picture."""
         from rbp_engine.errors import UserError
-        from rbp_engine.run import queue
+        from rbp_engine.run import start
 
         if self.leaving:
             for run in self.runs:
-                queue.withdraw(run)
+                start.withdraw(run)
         if time.monotonic() - self.called > CALL_DISPATCHER_EVERY_S:
             self.called = time.monotonic()
             with contextlib.suppress(UserError):
-                queue.ensure_dispatcher()
+                start.ensure_dispatcher()
         if not self.count:
             return
         if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
@@ -113,7 +113,7 @@ class Interrupts:
         say("[yellow]stopping: a checkpoint is saved after this step[/]")
 
     def _live(self) -> "list[RunDirectory]":
-        from rbp_engine.run.status import judge
+        from rbp_engine.run.status.status import judge
 
         return [run for run in self.runs if judge(run).live]
 

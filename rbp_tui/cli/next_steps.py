@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rbp_engine.run.layout import RunDirectory
-    from rbp_engine.run.status import Verdict
-    from rbp_engine.run.summary import Summary
+    from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.files.summary import Summary
+    from rbp_engine.run.status.status import Verdict
 
 #: Learning rates at which training usually goes well, by optimizer.
 USUAL_RATE = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
@@ -31,7 +31,7 @@ class Given:
 
 def next_steps(run: "RunDirectory", summary: "Summary", verdict: "Verdict", given: Given | None = None) -> list[str]:
     """Commands, and for one that has diverged why there is no resume among them; none while the run is live."""
-    from rbp_engine.run.faults import has_diverged
+    from rbp_engine.run.status.retryable import has_diverged
     from rbp_tui.run_text import short_id
 
     reference = short_id(summary)

@@ -10,8 +10,8 @@ from rbp_tui.cli.run_choice import QueuedRuns, select
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rbp_engine.run.entries import DamagedEntry
-    from rbp_engine.run.places import Place
+    from rbp_engine.run.queue.entries import DamagedEntry
+    from rbp_engine.run.queue.positions import Place
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +30,9 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
     """Show what waits for a device of this host and why, and what runs on one."""
     if context.invoked_subcommand is not None:
         return
-    from rbp_engine.run.entries import damaged_entries
-    from rbp_engine.run.places import places
-    from rbp_engine.run.queue import ensure_dispatcher
+    from rbp_engine.run.queue.entries import damaged_entries
+    from rbp_engine.run.queue.positions import places
+    from rbp_engine.run.start import ensure_dispatcher
 
     ensure_dispatcher()
     known, damaged = places(), damaged_entries()
@@ -47,8 +47,8 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
 def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
     """Take runs out of the queue that have not started, and damaged entries; rbp resume puts runs back."""
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.queue import discard, withdraw
-    from rbp_engine.run.status import judge
+    from rbp_engine.run.start import discard, withdraw
+    from rbp_engine.run.status.status import judge
 
     for word in runs:
         discarded = discard(word)
@@ -100,7 +100,7 @@ def queue_table(known: "list[Place]", damaged: "list[DamagedEntry]") -> "Table":
     """One line for each run: its position, or where it runs; and for each damaged entry what is the matter."""
     from rich.table import Table
 
-    from rbp_engine.run.summary import read_summary
+    from rbp_engine.run.files.summary import read_summary
     from rbp_tui.run_text import status_text, title
 
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rbp_engine.report.cells import Cell
     from rbp_engine.report.collect import LeftOut
     from rbp_engine.report.paper import Wanted
-    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.files.layout import RunDirectory
 
 IncludeUnfinished = Annotated[
     bool, typer.Option("--include-unfinished", help="Count runs that have not completed, too.")
@@ -87,7 +87,7 @@ def report(
     """
     from rbp_engine.report.cells import make_cells
     from rbp_engine.report.collect import collect
-    from rbp_engine.run.store import run_directories
+    from rbp_engine.run.store.store import run_directories
     from rbp_engine.settings.machine import runs_directory
 
     if as_json and form not in (None, Format.JSON):
@@ -155,7 +155,7 @@ def _draw(
     from rbp_engine.report.collect import collect
     from rbp_engine.report.figure import check_path, draw
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.store import find_run, run_directories
+    from rbp_engine.run.store.store import find_run, run_directories
     from rbp_engine.settings.machine import runs_directory
 
     check_path(output)
@@ -223,7 +223,7 @@ def _letters(labels: Sequence[str]) -> dict[str, str]:
 def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *, as_json: bool) -> None:
     from rbp_engine.preset import list_presets
     from rbp_engine.report.paper import wanted
-    from rbp_engine.run.store import run_directories
+    from rbp_engine.run.store.store import run_directories
     from rbp_engine.settings.spelling import did_you_mean
 
     known = [entry.name for entry in list_presets()]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rbp_engine.run.resources import Resources
+    from rbp_engine.run.files.resources import Resources
 
 Nproc = Annotated[
     int | None,
@@ -31,7 +31,7 @@ Inexact = Annotated[
 
 def given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None) -> "Resources | None":
     """What the options ask for; None where they ask for nothing. Raises BadParameter."""
-    from rbp_engine.run.resources import Resources
+    from rbp_engine.run.files.resources import Resources
 
     if nproc is None and nnodes is None and rdzv is None:
         return None

@@ -10,8 +10,8 @@ import typer
 from rbp_tui.cli import completion
 
 if TYPE_CHECKING:
-    from rbp_engine.run.layout import RunDirectory
-    from rbp_engine.run.store import RunRecord
+    from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.store.store import RunRecord
 
 
 def _one(offers: Callable[..., object]) -> Any:
@@ -43,7 +43,7 @@ QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
 
 def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
     """The one run that is meant."""
-    from rbp_engine.run.store import find_run
+    from rbp_engine.run.store.store import find_run
     from rbp_engine.settings.machine import runs_directory
 
     return find_run(runs_directory(runs_dir), reference)
@@ -51,7 +51,7 @@ def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
 
 def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
     """All runs that references and queries mean."""
-    from rbp_engine.run.selection import select_runs
+    from rbp_engine.run.store.selection import select_runs
     from rbp_engine.settings.machine import runs_directory
 
     return select_runs(runs_directory(runs_dir), words)

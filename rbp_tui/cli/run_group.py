@@ -13,7 +13,7 @@ from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 from rbp_tui.cli.run_choice import Run, Runs, as_plain, find, select
 
 if TYPE_CHECKING:
-    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.files.layout import RunDirectory
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -39,8 +39,8 @@ def register(app: typer.Typer) -> None:
 
 def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Everything about a run: status and why, progress, last and best, attempts, where it came from."""
-    from rbp_engine.run.layout import read_json
-    from rbp_engine.run.store import record
+    from rbp_engine.run.files.layout import read_json
+    from rbp_engine.run.store.store import record
     from rbp_tui.cli.describe import describe_run
 
     directory = find(run, runs_dir)
@@ -101,8 +101,8 @@ def tag(
     as_json: Json = False,
 ) -> None:
     """Add and take away tags of runs; without any, show the tags that they have."""
-    from rbp_engine.run.annotations import change_tags, tag_words
-    from rbp_engine.run.store import record
+    from rbp_engine.run.files.annotations import change_tags, tag_words
+    from rbp_engine.run.store.store import record
 
     if words[0] == "-h":
         typer.echo(context.get_help())
@@ -150,7 +150,7 @@ def note(
     runs_dir: RunsDir = None,
 ) -> None:
     """Write a note on a run. Without a text it opens $EDITOR, or prints the note where there is no terminal."""
-    from rbp_engine.run.annotations import read_annotations, set_note
+    from rbp_engine.run.files.annotations import read_annotations, set_note
     from rbp_tui.cli.editor import edit_text
 
     directory = find(run, runs_dir)
@@ -171,9 +171,9 @@ def rm(
 ) -> None:
     """Move runs that have ended to the trash, from where rbp runs restore brings them back."""
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.status import judge
-    from rbp_engine.run.store import remove_run
-    from rbp_engine.run.trash import move_to_trash
+    from rbp_engine.run.status.status import judge
+    from rbp_engine.run.store.store import remove_run
+    from rbp_engine.run.store.trash import move_to_trash
 
     directories = select(runs, runs_dir)
     if live := [directory.id for directory in directories if judge(directory).live]:
@@ -202,7 +202,7 @@ def restore(
     runs_dir: RunsDir = None,
 ) -> None:
     """Bring runs back from the trash."""
-    from rbp_engine.run import trash as bin_
+    from rbp_engine.run.store import trash as bin_
     from rbp_engine.settings.machine import runs_directory
 
     for reference in runs:
@@ -217,7 +217,7 @@ def trash(
     as_json: Json = False,
 ) -> None:
     """What is in the trash, the newest last."""
-    from rbp_engine.run.trash import empty_trash, list_trash, trash_directory
+    from rbp_engine.run.store.trash import empty_trash, list_trash, trash_directory
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.run_table import trash_plain, trash_table
 
@@ -246,7 +246,7 @@ def export_csv(
     """Training metrics and validations of a run as one CSV table, a line for each measurement."""
     from rbp_engine.report.events_csv import events_csv
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.layout import write_atomic
+    from rbp_engine.run.files.layout import write_atomic
 
     directory = find(run, runs_dir)
     text = events_csv(directory)

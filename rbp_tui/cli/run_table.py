@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.run.query_fields import field_called
+from rbp_engine.run.store.query_fields import field_called
 from rbp_tui import format as fmt
 from rbp_tui.cli.output import plain
 from rbp_tui.run_text import short_id, status_text
@@ -13,8 +13,8 @@ from rbp_tui.run_text import short_id, status_text
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rbp_engine.run.store import RunRecord
-    from rbp_engine.run.trash import Trashed
+    from rbp_engine.run.store.store import RunRecord
+    from rbp_engine.run.store.trash import Trashed
 
 
 @dataclass(frozen=True)

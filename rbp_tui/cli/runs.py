@@ -14,7 +14,7 @@ from rbp_tui.cli.run_choice import LiveRun, ResumableRun, Run, as_plain, find
 from rbp_tui.cli.several import Gpus, Retries
 
 if TYPE_CHECKING:
-    from rbp_engine.run.layout import RunDirectory
+    from rbp_engine.run.files.layout import RunDirectory
 
 
 def register(app: typer.Typer) -> None:
@@ -51,9 +51,9 @@ def ls(
     A word alone is looked for in the id, preset, name, method and tags.
     created>2d means younger than two days; "or" parts alternatives.
     """
-    from rbp_engine.run.ordering import in_order
-    from rbp_engine.run.query import parse_query
-    from rbp_engine.run.store import list_runs
+    from rbp_engine.run.store.ordering import in_order
+    from rbp_engine.run.store.query import parse_query
+    from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.run_table import runs_table
 
@@ -99,8 +99,8 @@ def logs(
 ) -> None:
     """Print what the processes of a run have written: stdout, then stderr."""
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.logs import log_files, named_folders
-    from rbp_engine.run.status import judge
+    from rbp_engine.run.files.log_files import log_files, named_folders
+    from rbp_engine.run.status.status import judge
 
     directory = find(run, runs_dir)
     there = log_files(directory, named_folders(directory))
@@ -154,7 +154,7 @@ def resume(
     It takes as many processes as before; one that came from the queue goes back into it, and waits for a device again.
     A run on several nodes is resumed as it was started, on each of them.
     """
-    from rbp_engine.run.resources import read_resources
+    from rbp_engine.run.files.resources import read_resources
     from rbp_tui.cli.train import start_and_follow
 
     directory = find(run, runs_dir)
@@ -179,7 +179,7 @@ def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> 
 
 def _copy_from(path: Path, offset: int) -> int:
     """Copy a file from an offset to stdout; the offset of its end."""
-    from rbp_engine.run.layout import open_regular
+    from rbp_engine.run.files.layout import open_regular
 
     try:
         with open_regular(path) as file:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from rbp_engine.preset import LoadedPreset
-    from rbp_engine.run.layout import RunDirectory
-    from rbp_engine.run.status import Verdict
-    from rbp_engine.run.store import RunRecord
+    from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.status.status import Verdict
+    from rbp_engine.run.store.store import RunRecord
     from rbp_tui.cli.interrupts import Interrupts
     from rbp_tui.cli.next_steps import Given
 
@@ -86,7 +86,7 @@ def report_queued(runs: "Sequence[RunDirectory]", *, as_json: bool) -> int:
     """Print the ids, or the summaries, of runs that go on by themselves."""
     from dataclasses import asdict
 
-    from rbp_engine.run.summary import read_summary
+    from rbp_engine.run.files.summary import read_summary
 
     if as_json:
         print_json([asdict(summary) for run in runs if (summary := read_summary(run)) is not None])
@@ -127,9 +127,9 @@ class SeveralView(Protocol):
 
 
 def _follow(runs: "Sequence[RunDirectory]", view: SeveralView, interrupts: "Interrupts") -> "list[Verdict]":
-    from rbp_engine.run.events import EventReader
-    from rbp_engine.run.status import judge
-    from rbp_engine.run.store import record
+    from rbp_engine.run.files.events import EventReader
+    from rbp_engine.run.status.status import judge
+    from rbp_engine.run.store.store import record
 
     readers = {run: EventReader(run.events()) for run in runs}
     while True:
@@ -165,7 +165,7 @@ class SeveralLines:
     """One line of text for what a log should keep, with the seed and the end of the id in front."""
 
     def lines(self, record: "RunRecord", lines: list[bytes]) -> None:
-        from rbp_engine.run.events import from_json
+        from rbp_engine.run.files.events import from_json
         from rbp_tui.cli.views import sentence
         from rbp_tui.run_text import short_id
 
@@ -204,7 +204,7 @@ class SeveralTable:
 
 def print_results(runs: "Sequence[RunDirectory]", verdicts: "Sequence[Verdict]") -> None:
     """How each has ended, and what to type next."""
-    from rbp_engine.run.summary import read_summary
+    from rbp_engine.run.files.summary import read_summary
     from rbp_tui import format as fmt
     from rbp_tui.run_text import status_text, title
 

@@ -17,9 +17,9 @@ from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queue
 if TYPE_CHECKING:
     from rbp_engine.data.catalog import DataMissing
     from rbp_engine.preset import LoadedPreset
-    from rbp_engine.run.layout import RunDirectory
-    from rbp_engine.run.resources import Resources
-    from rbp_engine.run.status import Verdict
+    from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.files.resources import Resources
+    from rbp_engine.run.status.status import Verdict
 
 # Beyond the half minute after which a run without a sign of life is lost.
 MARGIN_S = 5.0
@@ -72,11 +72,12 @@ def train(
     from rich.markup import escape
 
     from rbp_engine.preset import load_preset
-    from rbp_engine.run import launch, queue
+    from rbp_engine.run import start
     from rbp_engine.run.errors import NothingToStart
-    from rbp_engine.run.resources import Resources
-    from rbp_engine.run.slurm import RENDEZVOUS
-    from rbp_engine.run.status import LOST_AFTER_S, judge
+    from rbp_engine.run.files.resources import Resources
+    from rbp_engine.run.launch import launch
+    from rbp_engine.run.launch.slurm import RENDEZVOUS
+    from rbp_engine.run.status.status import LOST_AFTER_S, judge
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.dry_run import print_dry_run
 
@@ -107,7 +108,7 @@ def train(
 
     def new() -> "list[RunDirectory]":
         if pooled:
-            return queue.submit(
+            return start.submit(
                 loaded, runs, several, takes, retries or 0, gpus=gpus or "auto", run_id=run_id, command=command
             )
         return [launch.create(loaded, runs, run_id=run_id, command=command, resources=takes)]
@@ -171,14 +172,15 @@ def start_and_follow(
 
     What to type next is said after how the run was `given`, where that is known.
     """
-    from rbp_engine.run import nodes, queue
+    from rbp_engine.run import start
+    from rbp_engine.run.launch import multinode
 
-    worker = queue.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
+    worker = start.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
     if worker is None:
         return follow_queued([run], detach=detach, as_json=as_json, given=given)
     if detach:
         return report_start(run, as_json=as_json)
-    first = nodes.number_of(run, worker.pid) == 0
+    first = multinode.number_of(run, worker.pid) == 0
     verdict = follow_live(run, as_json=as_json, owner=True, silent=not first)
     worker.wait()
     if first and (not as_json or not run.summary_json.exists()):  # then no event says how it ended
@@ -213,7 +215,7 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool
 
 def print_result(run: "RunDirectory", verdict: "Verdict", given: Given | None = None) -> None:
     """How it ended, and what to type next."""
-    from rbp_engine.run.summary import read_summary
+    from rbp_engine.run.files.summary import read_summary
     from rbp_tui import format as fmt
     from rbp_tui.run_text import status_text, title
 
@@ -243,9 +245,9 @@ def find_or_make(
 
     Raises RunError where it is another experiment or another seed.
     """
-    from rbp_engine.run import making
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.layout import RunDirectory, check_run_id
+    from rbp_engine.run.files.layout import RunDirectory, check_run_id
+    from rbp_engine.run.launch import making
 
     check_run_id(run_id)
     run = RunDirectory(runs / run_id)
@@ -264,7 +266,7 @@ def find_or_make(
 
 def _check_same(run: "RunDirectory", loaded: "LoadedPreset") -> None:
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.summary import read_summary
+    from rbp_engine.run.files.summary import read_summary
 
     summary = read_summary(run)
     if summary is None:
@@ -282,8 +284,8 @@ def report_start(run: "RunDirectory", *, as_json: bool) -> int:
     """Wait until the run has started or failed to, and print its id or its summary."""
     from dataclasses import asdict
 
-    from rbp_engine.run.status import judge
-    from rbp_engine.run.summary import read_summary
+    from rbp_engine.run.files.summary import read_summary
+    from rbp_engine.run.status.status import judge
 
     while (verdict := judge(run)).status == "starting":
         time.sleep(0.1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rbp_engine.run.events import (
+from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     Event,
@@ -18,7 +18,7 @@ from rbp_engine.run.events import (
     WarningRaised,
     from_json,
 )
-from rbp_engine.run.summary import Summary, remaining_s
+from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_tui import format as fmt
 from rbp_tui.cli.follow import Sight
 from rbp_tui.cli.output import console, plain

@@ -20,10 +20,10 @@ from textual.message import Message
 from textual.screen import Screen
 
 from rbp_engine.errors import UserError
-from rbp_engine.run import control, queue
-from rbp_engine.run.annotations import change_tags, read_annotations, set_note, tag_words
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.store import RunRecord, run_names
+from rbp_engine.run import control, start
+from rbp_engine.run.files.annotations import change_tags, read_annotations, set_note, tag_words
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import RunRecord, run_names
 from rbp_tui.dashboard.command_palette import Palette
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
 from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
@@ -109,7 +109,7 @@ class Dashboard(App[None]):
     def _call_dispatcher(self) -> None:
         """Runs may have been left in the queue by a dispatcher that was killed."""
         with contextlib.suppress(UserError):
-            queue.ensure_dispatcher()
+            start.ensure_dispatcher()
 
     def _take_keys(self) -> None:
         keys, problem = read_keys()

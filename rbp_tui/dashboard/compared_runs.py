@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.store import RunRecord
 
 RUNS_AT_MOST = 64
 NEWEST_EXPERIMENTS = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rbp_engine.errors import UserError
 from rbp_engine.report.events_csv import events_csv
-from rbp_engine.run.layout import RunDirectory, write_atomic
+from rbp_engine.run.files.layout import RunDirectory, write_atomic
 
 FOLDER = "rbp-export"
 

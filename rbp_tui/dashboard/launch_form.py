@@ -20,7 +20,7 @@ from textual.widgets import Input, Label, Static
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch_cost import LaunchCost
 from rbp_tui.dashboard.launching import LaunchRequest, launch_runs, warnings
 from rbp_tui.dashboard.preset_summary import presence_text

@@ -13,11 +13,12 @@ from rbp_engine.data.catalog import require
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.preset.search import find_by_name, shown
-from rbp_engine.run import launch, queue
+from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, check_run_id
-from rbp_engine.run.resources import Resources
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.files.layout import RunDirectory, check_run_id
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.launch import launch
+from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.run_text import short_id
 
@@ -110,7 +111,7 @@ class LaunchRequest:
         if "data.name" not in loaded.own_code:
             require(loaded.preset.data.name)
         if self.queued:
-            queue.pool_for(resources, self.gpus.strip() or "auto", loaded.preset.run.device)
+            start.pool_for(resources, self.gpus.strip() or "auto", loaded.preset.run.device)
         if len(seeds) < 2:
             return [loaded]
         return [load_preset(str(self.path), [*words, f"seed={seed}"]) for seed in seeds]
@@ -141,7 +142,7 @@ def launch_runs(request: LaunchRequest) -> list[RunDirectory]:
     presets, command = request.check(), request.command
     run_id = request.run_id.strip() or None
     if request.queued:
-        return queue.submit(
+        return start.submit(
             presets[0],
             request.runs,
             request.seed_list,
@@ -157,7 +158,7 @@ def launch_runs(request: LaunchRequest) -> list[RunDirectory]:
 
 def start_and_reap(run: RunDirectory) -> None:
     """Start a worker, or queue the run; a thread waits for the worker's end, or it would stay behind as a zombie."""
-    worker = queue.begin(run)
+    worker = start.begin(run)
     if worker is not None:
         threading.Thread(target=worker.wait, daemon=True).start()
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from rbp_engine.run.annotations import read_annotations
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict, judge
-from rbp_engine.run.store import RunRecord, in_order_of_creation, is_run, run_names, unreadable
-from rbp_engine.run.summary import load_summary
+from rbp_engine.run.files.annotations import read_annotations
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.store.store import RunRecord, in_order_of_creation, is_run, run_names, unreadable
 
 JUDGE_LIVE_EVERY_S = 1.0
 # A run that is lost may yet be found to have left word; but that takes reading, and its files hardly change any more.

@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.processes import processes_by_run
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.processes import processes_by_run
 
 # Over this time the use of the processor is measured.
 MEASURED_S = 0.2

@@ -2,7 +2,7 @@
 
 from textual.message import Message
 
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reader import Sight
 from rbp_tui.dashboard.trends import Trend
 

@@ -8,7 +8,7 @@ from rich.text import Text
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.paper import cells_of
 from rbp_engine.report.spread import Spread, spread
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui import format as fmt
 from rbp_tui.comparison_text import spread_text
 

@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.widgets import DataTable
 
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui import format as fmt
 from rbp_tui.run_text import SIGNS, STYLES, short_id
 

@@ -13,8 +13,8 @@ from rbp_engine.data.catalog import CATALOG, Presence, presence
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.names import one_line
 from rbp_engine.report.paper import published
-from rbp_engine.run.layout import read_json
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.files.layout import read_json
+from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
 from rbp_tui import format as fmt
 from rbp_tui.comparison_text import spread_text

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbp_engine.errors import UserError
-from rbp_engine.run.course import Course, CourseBuilder
-from rbp_engine.run.curves import Curve, CurveBuilder
-from rbp_engine.run.events import Event, EventReader
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict
-from rbp_engine.run.store import RunRecord
-from rbp_engine.run.summary import Summary
+from rbp_engine.run.files.events import Event, EventReader
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.curves import Curve, CurveBuilder
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.status.timeline import Course, CourseBuilder
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.listing import RunListing
 from rbp_tui.dashboard.trends import Trend, TrendReader
 

@@ -12,9 +12,9 @@ from rich.text import Text
 from rbp_engine.report.collect import Recorded, newest_by_seed
 from rbp_engine.report.names import one_line
 from rbp_engine.report.spread import spread
-from rbp_engine.run.query_fields import field_called
-from rbp_engine.run.store import RunRecord
-from rbp_engine.run.summary import remaining_s
+from rbp_engine.run.files.summary import remaining_s
+from rbp_engine.run.store.query_fields import field_called
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui import format as fmt
 from rbp_tui.dashboard.trends import Trend
 from rbp_tui.run_text import SIGNS, STYLES, short_id

@@ -5,9 +5,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from rbp_engine.run.ordering import in_order
-from rbp_engine.run.query import Query, QueryError, parse_query
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.ordering import in_order
+from rbp_engine.run.store.query import Query, QueryError, parse_query
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.run_columns import STRETCHING, Cell, Placed, group_cells, lengths, place, run_cells
 from rbp_tui.dashboard.trends import Trend
 

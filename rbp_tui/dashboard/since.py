@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.status import ENDED
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.status.status import ENDED
+from rbp_engine.run.store.store import RunRecord
 
 WORDS = {"completed": "done"}
 

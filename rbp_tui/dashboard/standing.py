@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.status import HEARTBEAT_S, LOST_AFTER_S
+from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
 from rbp_tui import format as fmt
 from rbp_tui.dashboard.reader import Sight
 

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from rbp_engine.run.layout import read_json, write_json
+from rbp_engine.run.files.layout import read_json, write_json
 
 
 @dataclass

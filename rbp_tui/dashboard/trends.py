@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rbp_engine.run.curves import CurveBuilder
-from rbp_engine.run.events import EventReader, from_json
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.events import EventReader, from_json
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.curves import CurveBuilder
 
 # The kinds that matter: validations, and the starts that supersede some of them.
 KINDS = (b'"validation"', b'"run_start"')

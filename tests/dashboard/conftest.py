@@ -14,11 +14,12 @@ from dataclasses import asdict
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import control, launch
-from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.status import judge
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run import control
+from rbp_engine.run.files.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status.status import judge
 from rbp_tui.dashboard.app import Dashboard
 
 

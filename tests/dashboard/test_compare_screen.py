@@ -9,9 +9,9 @@ import pytest
 from textual.widgets import Static
 from typer.testing import CliRunner
 
-from rbp_engine.run.events import EventWriter, Validation
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.events import EventWriter, Validation
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.summary import read_summary
 from rbp_tui.cli import app as rbp
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.panels.line import Line

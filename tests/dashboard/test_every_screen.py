@@ -7,7 +7,7 @@ import pytest
 from textual.widgets import Input, Static
 
 from rbp_engine.bench.cost import Cost
-from rbp_engine.run.layout import read_json, write_json
+from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard import launch_cost
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.launch_cost import LaunchCost

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from rbp_engine.run.annotations import set_note
-from rbp_engine.run.events import Metrics, RunStart, System, Validation
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.annotations import set_note
+from rbp_engine.run.files.events import Metrics, RunStart, System, Validation
+from rbp_engine.run.files.summary import read_summary
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.run_columns import BY_NAME
 from rbp_tui.dashboard.screens.monitor import MonitorScreen

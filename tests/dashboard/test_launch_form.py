@@ -9,11 +9,11 @@ from textual.widgets import Input, Static
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.search import bundled_folder
-from rbp_engine.run import launch
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import judge
-from rbp_engine.run.store import list_runs
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch_form import LaunchForm
 from rbp_tui.dashboard.launching import LaunchRequest, launch_runs, warnings
 from rbp_tui.dashboard.screens.monitor import MonitorScreen

@@ -10,9 +10,8 @@ import pytest
 from textual.widgets import Input, TextArea
 
 from rbp_engine.preset import load_preset, resolved_toml
-from rbp_engine.run import processes
-from rbp_engine.run.annotations import read_annotations
-from rbp_engine.run.events import (
+from rbp_engine.run.files.annotations import read_annotations
+from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     EventWriter,
@@ -23,9 +22,10 @@ from rbp_engine.run.events import (
     Validation,
     WarningRaised,
 )
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.store import record
-from rbp_engine.run.summary import Summary, write_summary
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.status import processes
+from rbp_engine.run.store.store import record
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.panels.line import Line, TextPanel
 from rbp_tui.dashboard.panels.log import LogPane

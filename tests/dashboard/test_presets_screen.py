@@ -11,8 +11,8 @@ from textual.widgets import DataTable, Input, OptionList, Static, TabbedContent
 
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.search import bundled_folder
-from rbp_engine.run import launch
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.launch import launch
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.drafts import all_drafts

@@ -5,11 +5,11 @@ import re
 import pytest
 from textual.widgets import Input, OptionList, Static
 
-from rbp_engine.run.annotations import change_tags
-from rbp_engine.run.layout import write_json
-from rbp_engine.run.store import list_runs
-from rbp_engine.run.summary import read_summary
-from rbp_engine.run.trash import list_trash
+from rbp_engine.run.files.annotations import change_tags
+from rbp_engine.run.files.layout import write_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.store.store import list_runs
+from rbp_engine.run.store.trash import list_trash
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.column_dialog import ColumnDialog
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
@@ -371,7 +371,7 @@ async def test_every_action_is_in_the_palette(home, three, until):
 
 
 async def test_the_validations_of_the_runs_on_the_screen_are_drawn(home, write_run, until):
-    from rbp_engine.run.events import Validation
+    from rbp_engine.run.files.events import Validation
 
     bodies = tuple(Validation(epoch, 0.5, epoch / 10, None, 100) for epoch in range(1, 9))
     write_run(home / "runs", "run", bodies=bodies)

@@ -3,8 +3,8 @@
 import pytest
 from textual.widgets import DataTable, Input, OptionList, Static
 
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import judge
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.status import judge
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.launch_form import LaunchForm
 from rbp_tui.dashboard.panels.log import LogPane

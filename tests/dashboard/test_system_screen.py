@@ -10,9 +10,10 @@ import pytest
 from textual.widgets import Static
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch, processes
-from rbp_engine.run.layout import read_json, write_json
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.layout import read_json, write_json
+from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
 from rbp_tui.dashboard.panels.line import Line
 from rbp_tui.dashboard.screens import system
 from rbp_tui.dashboard.screens.monitor import MonitorScreen

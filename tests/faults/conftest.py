@@ -21,12 +21,13 @@ from typer.testing import CliRunner, Result
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch, processes
-from rbp_engine.run.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
-from rbp_engine.run.layout import CHECKPOINT, RunDirectory
-from rbp_engine.run.resources import Resources
-from rbp_engine.run.status import Verdict, judge, last_attempt
-from rbp_engine.run.summary import Summary, read_summary
+from rbp_engine.run.files.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import Verdict, judge, last_attempt
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_tui.cli import app
 

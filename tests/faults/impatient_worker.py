@@ -2,7 +2,7 @@
 
 import sys
 
-from rbp_engine.run import status
+from rbp_engine.run.status import status
 from rbp_engine.train import worker
 from rbp_engine.train.record import journal
 

@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import control, launch
-from rbp_engine.run.course import CourseBuilder
-from rbp_engine.run.curves import CurveBuilder
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import (
+from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     EventReader,
@@ -31,14 +29,17 @@ from rbp_engine.run.events import (
     read_events,
     read_last_events,
 )
-from rbp_engine.run.faults import has_failed, is_infrastructure_fault
-from rbp_engine.run.history import History
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.logs import log_files, named_folders
-from rbp_engine.run.resources import Resources, read_resources
-from rbp_engine.run.status import judge
-from rbp_engine.run.store import list_runs
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.log_files import log_files, named_folders
+from rbp_engine.run.files.resources import Resources, read_resources
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status.curves import CurveBuilder
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.status.timeline import CourseBuilder
+from rbp_engine.run.store.store import list_runs
 
 NUMBERS = (-1, 0, 2, 2**31, 2**63, -(2**63), 10**400, 1e308, -1e308, float("nan"), float("inf"))
 OTHERS = ("7", "", None, True, [], {}, [[1]], [None], {"a": [{}]}, ["x"] * 3, "../../../etc", "\x1b[2J[/]")

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run import control, launch, processes
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import read_events
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import judge
+from rbp_engine.run.files.events import read_events
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge
 
 NewJob = Callable[..., Any]
 # Images that a rank can read and a loader worker cannot, from the 41st on.

@@ -15,7 +15,7 @@ import pytest
 
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.status import judge
+from rbp_engine.run.status.status import judge
 
 NewJob = Callable[..., Any]
 STEPS = 6  # of an epoch

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rbp_engine.run.layout import CHECKPOINT
+from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 

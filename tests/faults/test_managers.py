@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run import control, processes
-from rbp_engine.run.events import EventReader, RunStart
-from rbp_engine.run.status import judge, last_attempt
+from rbp_engine.run import control
+from rbp_engine.run.files.events import EventReader, RunStart
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge, last_attempt
 
 NewJob = Callable[..., Any]
 LONG = ("epochs=5000", "train.checkpoint_every=1 h")
@@ -26,7 +27,7 @@ import sys, time
 from pathlib import Path
 from rbp_engine.run import control, launch
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 act = {"resume": launch.start, "stop": control.stop, "kill": control.kill}[sys.argv[2]]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -42,7 +43,7 @@ DIES_STARTING = """
 import os, signal, sys
 from pathlib import Path
 from rbp_engine.run import launch, records
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 records.put_on_record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 launch.start(RunDirectory(Path(sys.argv[1])))
 """
@@ -51,7 +52,7 @@ DASHBOARD = """
 import sys, threading
 from pathlib import Path
 from rbp_engine.run import launch
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.app import Dashboard
 run = RunDirectory(Path(sys.argv[1]))
 threading.Thread(target=launch.start, args=[run]).start()

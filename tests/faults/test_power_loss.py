@@ -23,11 +23,11 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from rbp_engine.run.curves import CurveBuilder
-from rbp_engine.run.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import last_attempt
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.status.curves import CurveBuilder
+from rbp_engine.run.status.status import last_attempt
 from rbp_engine.train.checkpoints import checkpoint
 
 MIB = 2**20
@@ -43,7 +43,7 @@ CONTROLS = [
     ("ext4", "rbp_engine.train.record.journal.Journal.sync", "metrics up to step"),
     ("btrfs", "rbp_engine.train.checkpoints.checkpoint.sync best.tmp", "the best checkpoint is None"),
     ("xfs", "rbp_engine.train.checkpoints.checkpoint.sync checkpoints", "was announced"),
-    ("btrfs", "rbp_engine.run.making.sync", "--resume-or-start ended with"),
+    ("btrfs", "rbp_engine.run.launch.making.sync", "--resume-or-start ended with"),
 ]
 PRESET = """
 [data]

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run import control, launch, processes, status
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import EventReader, WarningRaised
-from rbp_engine.run.layout import read_json, write_json
-from rbp_engine.run.status import judge
+from rbp_engine.run.files.events import EventReader, WarningRaised
+from rbp_engine.run.files.layout import read_json, write_json
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes, status
+from rbp_engine.run.status.status import judge
 
 NewJob = Callable[..., Any]
 LONG = ("epochs=5000", "train.checkpoint_every=1 h")

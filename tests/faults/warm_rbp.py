@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from rbp_engine.run import launch
+from rbp_engine.run.launch import launch
 from rbp_engine.train import attempt, evaluation, worker  # noqa: F401  # what commands import when they are called
 from rbp_tui.cli import follow, interrupts, main, views  # noqa: F401
 

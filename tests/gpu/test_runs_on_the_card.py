@@ -13,11 +13,13 @@ from torch import nn
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset import load_preset
-from rbp_engine.run import control, launch, processes
-from rbp_engine.run.cards import has_card, read_cards
-from rbp_engine.run.events import Metrics, RunStart, System, read_events
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict, judge
+from rbp_engine.run import control
+from rbp_engine.run.files.events import Metrics, RunStart, System, read_events
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
+from rbp_engine.run.queue.gpus import has_card, read_cards
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.device import describe_device

@@ -12,7 +12,7 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir, triton_cache_dir
 from rbp_engine import compile_cache
 from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.health import compile_folders
-from rbp_engine.run.environment import worker_defaults
+from rbp_engine.run.launch.environment import worker_defaults
 from rbp_engine.spiking import compiled
 
 NAMES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")

@@ -4,7 +4,7 @@ import itertools
 import time
 
 from rbp_engine.bench.measure.trial import Trial, endless, first_images
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.summary import read_summary
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.memory import MemoryGauge

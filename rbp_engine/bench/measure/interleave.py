@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any
 
 from rbp_engine.bench.measure.measurement import MeasurementError, command, how_it_ended
-from rbp_engine.run import processes
-from rbp_engine.run.environment import CARD_ORDER, worker_defaults
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch.environment import CARD_ORDER, worker_defaults
+from rbp_engine.run.status import processes
 
 STEP = "rbp_engine.bench.measure.step"
 OURS = "ours"

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.errors import UserError
-from rbp_engine.run import launch, processes
-from rbp_engine.run.environment import module_command, worker_defaults
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
+from rbp_engine.run.launch.environment import module_command, worker_defaults
+from rbp_engine.run.status import processes
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset

@@ -23,7 +23,7 @@ from rbp_engine.bench.measure.trial import Trial, first_images
 from rbp_engine.bench.results.answer import answers_only, explain
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_optimizer
 from rbp_engine.train.device import choose_device, describe_device
 

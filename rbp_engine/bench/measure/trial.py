@@ -12,7 +12,7 @@ from torch import Tensor
 from rbp_engine.bench.measure import memory
 from rbp_engine.data.protocol import Batch, TrainingSource
 from rbp_engine.methods import StepOutput
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rbp_engine.errors import UserError
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.rules import UnsupportedOperation
 from rbp_engine.train.device import DeviceError
 

@@ -27,8 +27,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from rbp_engine.run.json_fields import LARGEST
-from rbp_engine.run.layout import CHECKPOINT, read_json, sync, write_json
+from rbp_engine.run.files.json_fields import LARGEST
+from rbp_engine.run.files.layout import CHECKPOINT, read_json, sync, write_json
 from rbp_engine.train.optimisation import load_optimizer
 
 SCHEMA = 1

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from rbp_engine.run.events import CheckpointSaved
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.events import CheckpointSaved
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.finite import FiniteGuard

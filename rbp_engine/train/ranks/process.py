@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.processes import marker
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.processes import marker
 
 PR_SET_PDEATHSIG = 1
 

@@ -4,7 +4,7 @@ import signal
 import time
 from types import FrameType
 
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 
 LOOK_EVERY_S = 0.2
 # By urgency: of several processes, the largest number that one of them has decides for all.

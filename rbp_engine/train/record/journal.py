@@ -7,11 +7,11 @@ import threading
 import time
 from typing import Any
 
-from rbp_engine.run.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.records import see_to_record
-from rbp_engine.run.status import HEARTBEAT_S, stall_patience_s
-from rbp_engine.run.summary import Summary, write_summary
+from rbp_engine.run.files.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.records import see_to_record
+from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.stall import StallWatch
 

@@ -1,7 +1,7 @@
 """Events that a checkpoint has outlived: a power loss takes what was written and had not reached the disk."""
 
-from rbp_engine.run.events import Event, Metrics, RunStart, Validation, read_events, read_last_events
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation, read_events, read_last_events
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints.checkpoint import Progress
 
 

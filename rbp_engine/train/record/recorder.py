@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.methods import StepOutput
-from rbp_engine.run.events import Metrics, Validation
+from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.ranks.distributed import Ranks

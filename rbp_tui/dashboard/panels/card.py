@@ -8,9 +8,9 @@ from rich.text import Text
 from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.preset.diff import differences
 from rbp_engine.report.names import network, one_line, value_text
-from rbp_engine.run.annotations import read_annotations
-from rbp_engine.run.layout import RunDirectory, read_json
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.annotations import read_annotations
+from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.summary import read_summary
 from rbp_tui import format as fmt
 
 if TYPE_CHECKING:

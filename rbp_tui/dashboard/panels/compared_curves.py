@@ -7,7 +7,7 @@ import numpy as np
 
 from rbp_engine.report.compare import Group
 from rbp_engine.report.seed_statistics import MeanCurve, mean_curve
-from rbp_engine.run.curves import Curve
+from rbp_engine.run.status.curves import Curve
 from rbp_tui.dashboard.widgets.series import Series
 
 #: What may be compared, by the names of the curves.

@@ -6,9 +6,9 @@ from typing import Any
 from rich.text import Text
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.course import Probed, Process
-from rbp_engine.run.curves import Curve
-from rbp_engine.run.events import System
+from rbp_engine.run.files.events import System
+from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.status.timeline import Probed, Process
 from rbp_tui import format as fmt
 
 LARGEST = 1e300

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from rich.text import Text
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.course import Course
-from rbp_engine.run.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
+from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
+from rbp_engine.run.status.timeline import Course
 from rbp_tui import format as fmt
 
 ALERTS_SHOWN = 50

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.attempts import attempt_remaining_s, elapsed_s
+from rbp_engine.run.status.attempts import attempt_remaining_s, elapsed_s
 from rbp_tui import format as fmt
 from rbp_tui.dashboard.panels.line import Line
 from rbp_tui.dashboard.standing import Standing

@@ -11,10 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
-from rbp_engine.run.course import Course
-from rbp_engine.run.events import ErrorRaised, Event
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.logs import log_files
+from rbp_engine.run.files.events import ErrorRaised, Event
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.log_files import log_files
+from rbp_engine.run.status.timeline import Course
 from rbp_tui.dashboard.panels.line import Line
 from rbp_tui.dashboard.panels.log_lines import LogLines
 from rbp_tui.dashboard.panels.log_tail import LogTail, readable

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from rbp_engine.run.layout import open_regular
+from rbp_engine.run.files.layout import open_regular
 
 AT_ONCE = 256 * 1024
 LONGEST_LINE = 2000

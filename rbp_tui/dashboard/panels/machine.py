@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui import format as fmt
 from rbp_tui.dashboard.machine_use import Card, Machine, Use
 from rbp_tui.run_text import SIGNS, STYLES, short_id

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from rbp_engine.run.curves import Curve
+from rbp_engine.run.status.curves import Curve
 from rbp_tui.dashboard.widgets.curve_chart import CurveChart
 from rbp_tui.dashboard.widgets.palette import SeriesColours
 from rbp_tui.dashboard.widgets.series import Series

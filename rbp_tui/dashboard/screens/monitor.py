@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Footer
 
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.panels import run_chart
 from rbp_tui.dashboard.panels.card import CardFacts, card_text, read_facts
 from rbp_tui.dashboard.panels.gauges import memory_text, probes_text, speed_text

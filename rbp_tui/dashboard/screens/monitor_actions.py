@@ -7,9 +7,9 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from rbp_engine.errors import UserError
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import LIVE
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.status import LIVE
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.export import export_run
 from rbp_tui.dashboard.panels.log import TRACEBACK, LogPane
 from rbp_tui.dashboard.panels.seeds import siblings

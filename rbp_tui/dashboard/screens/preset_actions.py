@@ -14,7 +14,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetEntry, PresetError
 from rbp_engine.preset.author import copy_preset, create_preset
 from rbp_engine.preset.search import shown
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui import format as fmt
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.drafts import drop_draft, read_draft

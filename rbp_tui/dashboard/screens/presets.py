@@ -18,7 +18,7 @@ from rbp_engine.preset import (
     resolved_toml,
 )
 from rbp_engine.preset.search import shown
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
 from rbp_tui.dashboard.preset_changes import changes_of
 from rbp_tui.dashboard.preset_edit import lines_of

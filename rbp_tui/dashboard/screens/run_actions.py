@@ -8,10 +8,10 @@ from textual.binding import Binding, BindingType
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import control
-from rbp_engine.run.annotations import change_tags, tag_words
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.store import RunRecord
-from rbp_engine.run.trash import move_to_trash, restore
+from rbp_engine.run.files.annotations import change_tags, tag_words
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.launching import start_and_reap
 from rbp_tui.dashboard.screens.base import DashboardScreen

@@ -14,8 +14,8 @@ from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.ordering import turned_round
-from rbp_engine.run.store import RunRecord
+from rbp_engine.run.store.ordering import turned_round
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.column_dialog import ColumnChoice, ColumnDialog
 from rbp_tui.dashboard.panels.line import Line
 from rbp_tui.dashboard.run_columns import BY_NAME, Column

@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Static
 
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import last_attempt
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.status import last_attempt
 from rbp_tui.dashboard.machine_use import Machine, MachineReader
 from rbp_tui.dashboard.panels.line import Line
 from rbp_tui.dashboard.panels.machine import COLUMNS, Cells, machine_text, use_rows

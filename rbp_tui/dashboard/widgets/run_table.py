@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
-from rbp_engine.run.ordering import descends, turned_round
+from rbp_engine.run.store.ordering import descends, turned_round
 from rbp_tui.dashboard.run_columns import Cell, Placed
 from rbp_tui.dashboard.run_rows import Cells, Rows
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from rbp_engine.health import devices, judge_torch, kills_at_logout, nvidia_driver, runs_folder, shared_memory, threads
-from rbp_engine.run.claims import claims_directory
-from rbp_engine.run.entries import new_entry, write_entry
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.queue.claims import claims_directory
+from rbp_engine.run.queue.entries import new_entry, write_entry
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch
-from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.launch import launch
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = """\

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch
-from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
-from rbp_engine.run.layout import write_json
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.files.layout import write_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
 
 
 def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: Any) -> None:

@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch, processes
-from rbp_engine.run.events import Event, Metrics, RunStart, Validation, read_events
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict, judge
+from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint
 

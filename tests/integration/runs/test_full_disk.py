@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from rbp_engine.run import launch, processes
-from rbp_engine.run.events import CheckpointSaved, ErrorRaised
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import judge
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
 
 NewRun = Callable[..., RunDirectory]

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import control, launch, processes
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import ErrorRaised, EventReader, Metrics, RunStart, System, WarningRaised, read_events
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.logs import log_files
-from rbp_engine.run.resources import Resources
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.events import ErrorRaised, EventReader, Metrics, RunStart, System, WarningRaised, read_events
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.log_files import log_files
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
 
 NewRun = Callable[..., RunDirectory]
 TWO = Resources(processes=2)

@@ -16,16 +16,18 @@ import psutil
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import claims, control, processes, queue
-from rbp_engine.run.devices import Device
-from rbp_engine.run.entries import attempts_of, damaged_entries, entries, entry_of
+from rbp_engine.run import control, start
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import CheckpointSaved, RunStart
-from rbp_engine.run.hooks import run_hooks
-from rbp_engine.run.host import host_directory, locked
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.resources import Resources
-from rbp_engine.run.status import Verdict, judge
+from rbp_engine.run.files.events import CheckpointSaved, RunStart
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.queue import claims
+from rbp_engine.run.queue.devices import Device
+from rbp_engine.run.queue.entries import attempts_of, damaged_entries, entries, entry_of
+from rbp_engine.run.queue.hooks import run_hooks
+from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import Verdict, judge
 
 Submit = Callable[..., list[RunDirectory]]
 DAMAGED = ("run.device=cpu",)
@@ -46,7 +48,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     with locked():
         for entry in entries():
             entry.path.unlink()
-    wait_for(lambda: queue.dispatcher_pid() is None)
+    wait_for(lambda: start.dispatcher_pid() is None)
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def submit(tmp_path: Path, occupant: RunDirectory) -> Iterator[Submit]:
     made: list[RunDirectory] = []
 
     def make(*seeds: int, words: tuple[str, ...] = DAMAGED, retries: int = 0) -> list[RunDirectory]:
-        runs = queue.submit(load_preset("digits", words), tmp_path / "runs", seeds, Resources(), retries)
+        runs = start.submit(load_preset("digits", words), tmp_path / "runs", seeds, Resources(), retries)
         for run in runs if words is DAMAGED else []:
             run.preset_toml.write_text("[data\n")
         made.extend(runs)
@@ -95,19 +97,19 @@ def settled(*runs: RunDirectory) -> list[str]:
 
 
 def kill_dispatcher() -> None:
-    pid = queue.dispatcher_pid()
+    pid = start.dispatcher_pid()
     if pid is not None:
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: queue.dispatcher_pid() is None)
+        wait_for(lambda: start.dispatcher_pid() is None)
 
 
 def test_runs_wait_as_queued_and_are_started_one_after_the_other_when_the_slot_is_free(
     submit: Submit, occupant: RunDirectory
 ) -> None:
     runs = submit(1, 2, 3)
-    wait_for(lambda: queue.dispatcher_pid())
+    wait_for(lambda: start.dispatcher_pid())
     time.sleep(1.2)  # long enough for a dispatcher that would start them
-    assert [judge(run) for run in runs] == [Verdict("queued", queue.WAITS)] * 3
+    assert [judge(run) for run in runs] == [Verdict("queued", start.WAITS)] * 3
     assert [judge(run, now=time.time() + 1e6).live for run in runs] == [True] * 3  # waiting is never being lost
     assert [entry.run for entry in entries()] == runs
     leave(occupant)
@@ -116,7 +118,7 @@ def test_runs_wait_as_queued_and_are_started_one_after_the_other_when_the_slot_i
     ended = [read_json(run.summary_json)["updated"] for run in runs]
     assert begun[0] < ended[0] < begun[1] < ended[1] < begun[2]
     assert claims.all_claims() == {}
-    wait_for(lambda: queue.dispatcher_pid() is None)  # it leaves when there is nothing to do
+    wait_for(lambda: start.dispatcher_pid() is None)  # it leaves when there is nothing to do
 
 
 def test_a_run_taken_out_of_the_queue_has_stopped_without_having_started_and_can_be_put_back(
@@ -132,8 +134,8 @@ def test_a_run_taken_out_of_the_queue_has_stopped_without_having_started_and_can
     with pytest.raises(RunError, match="is not running, it is stopped"):
         control.stop(stopped)
     with pytest.raises(RunError, match="queued already"):
-        queue.begin(kept)
-    assert queue.begin(stopped) is None
+        start.begin(kept)
+    assert start.begin(stopped) is None
     assert judge(stopped).status == "queued"
     assert [entry.run for entry in entries()] == [kept, stopped]
     leave(occupant)
@@ -148,7 +150,7 @@ def test_a_dispatcher_that_is_killed_again_and_again_loses_nothing_and_starts_no
     leave(occupant)
     moments = random.Random(7)
     while entries():
-        queue.ensure_dispatcher()
+        start.ensure_dispatcher()
         time.sleep(moments.uniform(0.05, 1.6))
         kill_dispatcher()
     assert [judge(run).status for run in runs] == ["failed"] * 8
@@ -165,8 +167,8 @@ def test_of_dispatchers_started_at_once_one_stays_and_each_run_is_started_once(
     runs = submit(1, 2)
     kill_dispatcher()
     for _ in range(4):
-        queue.ensure_dispatcher()
-    wait_for(lambda: queue.dispatcher_pid())
+        start.ensure_dispatcher()
+    wait_for(lambda: start.dispatcher_pid())
     leave(occupant)
     assert settled(*runs) == ["failed"] * 2
     assert [attempts_of(run) for run in runs] == [1, 1]
@@ -176,13 +178,13 @@ def test_a_run_whose_folder_cannot_be_made_takes_the_others_with_it(
     tmp_path: Path, submit: Submit, occupant: RunDirectory
 ) -> None:
     with pytest.raises(RunError, match="exists already"):
-        queue.submit(load_preset("digits", DAMAGED), tmp_path / "runs", [1, 2], Resources(), run_id="mine")
+        start.submit(load_preset("digits", DAMAGED), tmp_path / "runs", [1, 2], Resources(), run_id="mine")
     assert entries() == [] and not (tmp_path / "runs" / "mine").exists()
 
 
 def test_a_run_that_needs_more_devices_than_there_are_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"2 processes takes as many devices, and there is only: cpu 0"):
-        queue.submit(load_preset("digits", DAMAGED), tmp_path / "runs", [1], Resources(processes=2))
+        start.submit(load_preset("digits", DAMAGED), tmp_path / "runs", [1], Resources(processes=2))
     assert not (tmp_path / "runs").exists()
 
 
@@ -192,7 +194,7 @@ def test_the_process_that_has_started_a_run_does_not_stay_behind_as_a_zombie(
     run, _ = submit(1, 2, words=LONG)  # the second keeps the dispatcher waiting
     leave(occupant)
     wait_for(lambda: judge(run).status == "running")
-    dispatcher = psutil.Process(queue.dispatcher_pid())
+    dispatcher = psutil.Process(start.dispatcher_pid())
     wait_for(lambda: not dispatcher.children())
 
 
@@ -217,9 +219,9 @@ def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
     assert settled(faulty, worded, good) == ["stopped", "failed", "failed"]
     assert attempts_of(good) == 1
     assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries is 'lots'")]
-    wait_for(lambda: queue.dispatcher_pid() is None)  # which does not wait for it
+    wait_for(lambda: start.dispatcher_pid() is None)  # which does not wait for it
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
-    assert queue.discard(damaged.id) == [damaged.id]
+    assert start.discard(damaged.id) == [damaged.id]
 
 
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
@@ -242,7 +244,7 @@ def test_the_hooks_of_the_machine_run_once_at_the_end_of_an_attempt_in_the_envir
     run_hooks(run, 1, verdict, ["on_end"])
     assert log.read_text() == told
 
-    worker = queue.begin(run)  # from the queue it came, to the queue it goes
+    worker = start.begin(run)  # from the queue it came, to the queue it goes
     assert worker is None
     settled(run)
     wait_for(lambda: (run.control / "hook-2").exists())
@@ -253,12 +255,12 @@ def test_a_run_that_is_started_at_once_has_its_hooks_too(
 ) -> None:
     run = new_run()
     run.preset_toml.write_text("[data\n")
-    worker = queue.begin(run)
+    worker = start.begin(run)
     assert worker is not None and worker.wait(60) == 1
-    assert entries() == [] and queue.dispatcher_pid() is None  # nothing to do, no dispatcher
+    assert entries() == [] and start.dispatcher_pid() is None  # nothing to do, no dispatcher
 
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
-    worker = queue.begin(run)
+    worker = start.begin(run)
     assert worker is not None and worker.wait(60) == 1
     assert settled(run) == ["failed"]
     log = run.control / "hook-2"
@@ -287,11 +289,11 @@ def test_a_run_that_is_killed_from_outside_starts_again_from_its_checkpoint_as_o
     look.first(run, CheckpointSaved)
     kill_dispatcher()  # whoever comes next finds the run, and that it is to be started again
     os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
-    queue.ensure_dispatcher()
+    start.ensure_dispatcher()
     wait_for(lambda: judge(run).status == "queued")
     assert judge(run).reason.startswith("starts again, 1 of 1, after: the process is gone")
-    start = look.first(run, RunStart, attempt=2)
-    assert start.body.resumed_from is not None and start.step > 0
+    again = look.first(run, RunStart, attempt=2)
+    assert again.body.resumed_from is not None and again.step > 0
     (fault,) = read_json(run.run_json)["faults"]
     assert (fault["attempt"], fault["status"]) == (1, "lost")
     assert claims.holder("cpu-0") == run.id
@@ -309,7 +311,7 @@ def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_the
 ) -> None:
     (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
     loaded = load_preset("digits", LONG)
-    (run,) = queue.submit(loaded, tmp_path / "runs", [], Resources(processes=2), retries=1)
+    (run,) = start.submit(loaded, tmp_path / "runs", [], Resources(processes=2), retries=1)
     try:
         wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
         assert [claims.holder(key) for key in ("cpu-0", "cpu-1")] == [run.id, run.id]

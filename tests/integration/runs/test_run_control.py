@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from rbp_engine.run import control, launch, processes
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import CheckpointSaved, Metrics, RunEnd, RunStart
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import judge
-from rbp_engine.run.store import remove_run
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunEnd, RunStart
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import remove_run
 
 NewRun = Callable[..., RunDirectory]
 # Long enough that it does not end by itself in between.

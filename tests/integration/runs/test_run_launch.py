@@ -9,11 +9,13 @@ from typing import Any
 import psutil
 import pytest
 
-from rbp_engine.run import control, launch, processes
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import Metrics
-from rbp_engine.run.layout import RunDirectory, read_json
-from rbp_engine.run.status import judge, last_attempt
+from rbp_engine.run.files.events import Metrics
+from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge, last_attempt
 
 NewRun = Callable[..., RunDirectory]
 

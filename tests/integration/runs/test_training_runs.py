@@ -11,8 +11,8 @@ from rbp_engine.data.loading.batches import EvaluationBatches, Normalise
 from rbp_engine.data.loading.loading import load
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
-from rbp_engine.run import control, launch
-from rbp_engine.run.events import (
+from rbp_engine.run import control
+from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     Metrics,
@@ -22,9 +22,10 @@ from rbp_engine.run.events import (
     WarningRaised,
     read_events,
 )
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.status import judge
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
 
 NewRun = Callable[..., RunDirectory]

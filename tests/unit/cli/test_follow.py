@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli import follow
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.text import Text
 
-from rbp_engine.run.store import list_runs
+from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.output import plain
 from rbp_tui.cli.several import SeveralJson
 

@@ -11,11 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch, processes
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.status import LOST_AFTER_S
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_tui.cli import app
 from rbp_tui.cli.train import find_or_make
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict
-from rbp_engine.run.store import RunRecord, unreadable
-from rbp_engine.run.summary import Summary
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.store import RunRecord, unreadable
 from rbp_tui.dashboard.compared_runs import NEWEST_EXPERIMENTS, RUNS_AT_MOST, Compared, compared_runs
 
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from rbp_engine.run.annotations import change_tags, set_note
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.annotations import change_tags, set_note
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_tui.dashboard.listing import RunListing
 
 
@@ -102,7 +102,7 @@ def test_a_run_on_a_host_with_a_fast_clock_is_lost_when_it_has_been_silent_here(
     write_json(run.run_json, identity)
     listing = RunListing(runs)
     assert statuses(listing.all()) == {"far": "running"}
-    monkeypatch.setattr("rbp_engine.run.status.LOST_AFTER_S", 0.05)
+    monkeypatch.setattr("rbp_engine.run.status.status.LOST_AFTER_S", 0.05)
     time.sleep(0.1)
     assert statuses(listing.live()) == {"far": "lost"}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict
-from rbp_engine.run.store import RunRecord
-from rbp_engine.run.summary import Summary
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.machine_use import Card, Machine, Use
 from rbp_tui.dashboard.panels.machine import CORES, machine_text, use_rows
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run.course import Course, CourseBuilder, Process
-from rbp_engine.run.events import (
+from rbp_engine.run.files.events import (
     Body,
     CheckpointSaved,
     ErrorRaised,
@@ -17,6 +16,7 @@ from rbp_engine.run.events import (
     System,
     WarningRaised,
 )
+from rbp_engine.run.status.timeline import Course, CourseBuilder, Process
 from rbp_tui.dashboard.panels.gauges import memory_text, probes_text, speed_text, worst_rank
 from rbp_tui.dashboard.panels.happenings import alert_text, happenings_text
 from rbp_tui.dashboard.panels.ranks import ranks_text

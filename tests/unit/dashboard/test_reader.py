@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from rbp_engine.run import events
-from rbp_engine.run.annotations import change_tags
-from rbp_engine.run.events import EventWriter, Heartbeat, Metrics, RunStart, System, Validation
+from rbp_engine.run.files import events
+from rbp_engine.run.files.annotations import change_tags
+from rbp_engine.run.files.events import EventWriter, Heartbeat, Metrics, RunStart, System, Validation
 from rbp_tui.dashboard.reader import RunsReader
 
 

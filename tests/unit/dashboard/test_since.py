@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from rbp_engine.run.store import list_runs
+from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.since import since_you_left
 
 NOW = 1.8e9

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import launch
-from rbp_engine.run.events import EventWriter, Metrics, RunEnd, RunStart, System, Validation
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.events import EventWriter, Metrics, RunEnd, RunStart, System, Validation
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.launch import launch
 
 FinishRun = Callable[..., RunDirectory]
 STEPS_PER_EPOCH, GIB = 20, 2**30

@@ -6,8 +6,8 @@ import pytest
 from rbp_engine.report.cells import Cell, label_words, make_cells
 from rbp_engine.report.collect import collect
 from rbp_engine.report.tables import notes
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.store import run_directories
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.store.store import run_directories
 
 FinishRun = Callable[..., RunDirectory]
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from rbp_engine.report.collect import collect
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.store import run_directories
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.store.store import run_directories
 
 FinishRun = Callable[..., RunDirectory]
 

@@ -7,9 +7,9 @@ import pytest
 
 from rbp_engine.report.compare import compare
 from rbp_engine.report.events_csv import events_csv
-from rbp_engine.run.events import EventWriter, Metrics, RunStart
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.summary import read_summary, write_summary
+from rbp_engine.run.files.events import EventWriter, Metrics, RunStart
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary, write_summary
 
 FinishRun = Callable[..., RunDirectory]
 GIB = 2**30

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.report.conditions import run_start
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])

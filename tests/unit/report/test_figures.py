@@ -14,9 +14,9 @@ from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
 from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import EventWriter, Metrics, RunStart, Validation
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.store import run_directories
+from rbp_engine.run.files.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import run_directories
 
 FinishRun = Callable[..., RunDirectory]
 GIB = 2**30

@@ -6,8 +6,8 @@ import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.report.paper import Wanted, published, wanted
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.store import run_directories
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import run_directories
 
 FinishRun = Callable[..., RunDirectory]
 PRESET = """\

@@ -10,8 +10,8 @@ from rbp_engine.report import tables
 from rbp_engine.report.cells import Cell, make_cells
 from rbp_engine.report.collect import collect
 from rbp_engine.report.spread import Spread
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.store import run_directories
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import run_directories
 
 FinishRun = Callable[..., RunDirectory]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run import processes
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.summary import Summary, write_summary
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.status import processes
 
 MakeRun = Callable[..., RunDirectory]
 

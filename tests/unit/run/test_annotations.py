@@ -2,10 +2,10 @@ from collections.abc import Callable
 
 import pytest
 
-from rbp_engine.run.annotations import Annotations, change_tags, read_annotations, set_note, tag_words
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.store import record
+from rbp_engine.run.files.annotations import Annotations, change_tags, read_annotations, set_note, tag_words
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import record
 
 MakeRun = Callable[..., RunDirectory]
 

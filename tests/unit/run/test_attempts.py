@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.attempts import Attempt, attempt_remaining_s, begin, elapsed_s
-from rbp_engine.run.events import Event, Heartbeat, Metrics, RunStart
-from rbp_engine.run.summary import Summary
+from rbp_engine.run.files.events import Event, Heartbeat, Metrics, RunStart
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.attempts import Attempt, attempt_remaining_s, begin, elapsed_s
 
 
 def attempt(number: int, begun: float, step: int, told: list[tuple[float, int]]) -> Attempt:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run import claims
-from rbp_engine.run.devices import Device
-from rbp_engine.run.host import locked
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.queue import claims
+from rbp_engine.run.queue.devices import Device
+from rbp_engine.run.queue.host_lock import locked
 
 MakeRun = Callable[..., RunDirectory]
 DEVICES = [Device(f"cpu-{number}") for number in range(3)]

@@ -1,7 +1,6 @@
 """What has happened in a run beside its curves."""
 
-from rbp_engine.run.course import CourseBuilder
-from rbp_engine.run.events import (
+from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     Event,
@@ -11,6 +10,7 @@ from rbp_engine.run.events import (
     System,
     WarningRaised,
 )
+from rbp_engine.run.status.timeline import CourseBuilder
 
 
 def event(t: float, body: object, *, attempt: int = 1, rank: int = 0, step: int = 0) -> Event:

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.curves import Curve, CurveBuilder
-from rbp_engine.run.events import Event, Metrics, RunStart, System, Validation, supersede
+from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Validation, supersede
+from rbp_engine.run.status.curves import Curve, CurveBuilder
 
 
 def metrics(step: int) -> Metrics:

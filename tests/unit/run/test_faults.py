@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from rbp_engine.run import control
-from rbp_engine.run.faults import blames_the_network, has_diverged, has_failed, is_infrastructure_fault
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict, judge
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.retryable import blames_the_network, has_diverged, has_failed, is_infrastructure_fault
+from rbp_engine.run.status.status import Verdict, judge
 
 MakeRun = Callable[..., RunDirectory]
 

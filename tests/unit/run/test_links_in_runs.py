@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run import control, launch, queue
+from rbp_engine.run import control, start
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, refuse_links
-from rbp_engine.run.status import judge
+from rbp_engine.run.files.layout import RunDirectory, refuse_links
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status.status import judge
 
 MakeRun = Callable[..., RunDirectory]
 Acts = tuple[Callable[[RunDirectory], object], ...]
 TO_FILES = ("events/rank0.jsonl", "ranks/0/stdout.log", "control/attempt-2", "control/stop", "control/kill")
 TO_FOLDERS = ("checkpoints", "checkpoints/best", "tensorboard", "control", "events", "ranks", "ranks/0")
-RESUME: Acts = (queue.begin, launch.start)
+RESUME: Acts = (start.begin, launch.start)
 STOP: Acts = (control.request_stop, lambda run: control.stop(run, patience_s=0.0))
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run.events import EventWriter, RunStart
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.logs import log_files, named_folders
+from rbp_engine.run.files.events import EventWriter, RunStart
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.log_files import log_files, named_folders
 
 
 @pytest.fixture

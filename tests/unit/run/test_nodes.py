@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run import control, nodes, processes
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, write_json
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.launch import multinode
+from rbp_engine.run.status import processes
 
 MakeRun = Callable[..., RunDirectory]
 Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
@@ -18,12 +20,12 @@ TWO_NODES = {"nodes": 2, "world_size": 2}
 
 def test_each_node_has_a_seat_of_its_own_and_there_are_no_more_than_nodes(make_run: MakeRun) -> None:
     run = make_run(status="starting", attempt=TWO_NODES)
-    assert nodes.gathering(run) == 1
-    assert [nodes.take_seat(run, 1, 2) for _ in range(3)] == [0, 1, None]
-    assert nodes.gathering(run) is None
-    assert nodes.take_seat(run, 2, 2) == 0, "another attempt has seats of its own"
-    nodes.leave_seat(run, 1, 1)
-    assert nodes.take_seat(run, 1, 2) == 1
+    assert multinode.gathering(run) == 1
+    assert [multinode.take_seat(run, 1, 2) for _ in range(3)] == [0, 1, None]
+    assert multinode.gathering(run) is None
+    assert multinode.take_seat(run, 2, 2) == 0, "another attempt has seats of its own"
+    multinode.leave_seat(run, 1, 1)
+    assert multinode.take_seat(run, 1, 2) == 1
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_nothing_but_an_attempt_that_is_starting_waits_for_nodes(
     number = changes.pop("attempt_number", 1)
     run = make_run(**changes, attempt=attempt)
     run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": number}))
-    assert nodes.gathering(run) is None
+    assert multinode.gathering(run) is None
 
 
 def seat(run: RunDirectory, node: int, host: str, pid: int) -> None:
@@ -55,19 +57,19 @@ def test_of_the_launchers_of_all_nodes_those_on_this_host_are_found(
     launcher = sleeper(run)
     seat(run, 0, "another.example", ended_pid)
     seat(run, 1, socket.gethostname(), launcher.pid)
-    assert [process.pid for process in nodes.started_here(run)] == [launcher.pid]
-    assert nodes.strangers_here(run) == []
+    assert [process.pid for process in multinode.started_here(run)] == [launcher.pid]
+    assert multinode.strangers_here(run) == []
     seat(run, 1, socket.gethostname(), os.getpid())  # alive, and none of the run's
-    assert (nodes.started_here(run), nodes.strangers_here(run)) == ([], [os.getpid()])
+    assert (multinode.started_here(run), multinode.strangers_here(run)) == ([], [os.getpid()])
     seat(run, 1, socket.gethostname(), ended_pid)
-    assert (nodes.started_here(run), nodes.strangers_here(run)) == ([], [])
+    assert (multinode.started_here(run), multinode.strangers_here(run)) == ([], [])
 
 
 @pytest.mark.parametrize("forged", [{"host": ["x"]}, {"host": {}, "pid": "1"}, {"pid": 10**30, "host": 7}])
 def test_a_seat_with_anything_in_it_is_read(make_run: MakeRun, ended_pid: int, forged: dict[str, Any]) -> None:
     run = make_run(attempt=TWO_NODES | {"pid": ended_pid})
     write_json(run.control / "node-1-0", {"pid_started": 1.0} | forged)
-    assert nodes.started_here(run) == []
+    assert multinode.started_here(run) == []
     assert control.kill(run).status in ("killed", "lost")
 
 

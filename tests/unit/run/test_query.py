@@ -9,13 +9,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, load_preset
-from rbp_engine.run import launch
-from rbp_engine.run.annotations import change_tags, set_note
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.query import QueryError, parse_query
-from rbp_engine.run.query_fields import field_names
-from rbp_engine.run.store import RunRecord, list_runs
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.annotations import change_tags, set_note
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.store.query import QueryError, parse_query
+from rbp_engine.run.store.query_fields import field_names
+from rbp_engine.run.store.store import RunRecord, list_runs
 
 DAY = 86400.0
 

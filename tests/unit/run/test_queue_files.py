@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run import queue
-from rbp_engine.run.devices import Device, Pool
-from rbp_engine.run.entries import (
+from rbp_engine.run import start
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.resources import Dispatch, read_dispatch
+from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.entries import (
     DamagedEntry,
     Entry,
     damaged_entries,
@@ -23,10 +26,7 @@ from rbp_engine.run.entries import (
     read_queue,
     write_entry,
 )
-from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.resources import Dispatch, read_dispatch
-from rbp_engine.run.status import judge
+from rbp_engine.run.status.status import judge
 
 MakeRun = Callable[..., RunDirectory]
 CARDS = Pool((Device("GPU-1", 0), Device("MIG-2", "MIG-2"), Device("cpu-3")), 4)
@@ -68,8 +68,8 @@ def test_an_entry_with_a_value_of_another_type_is_set_aside_with_the_reason_and_
     assert entries() == [good]
     (found,) = damaged_entries()
     assert (found.path, found.id) == (damaged.path, "20260101-120000-digits-rate_m-0a1b")
-    assert queue.discard("another") == []
-    assert queue.discard("0a1b") == [found.id]
+    assert start.discard("another") == []
+    assert start.discard("0a1b") == [found.id]
     assert read_queue() == [good]
 
 
@@ -123,7 +123,7 @@ def test_a_run_whose_run_json_is_wrong_about_how_it_is_started_is_not_put_into_t
     run = make_run("job", status="failed", attempt={"pid": ended_pid})
     write_json(run.run_json, read_json(run.run_json) | {"dispatch": dispatch})
     with pytest.raises(RunError, match=rf'job cannot be started as it was: "dispatch" in .* is damaged \({what}\)'):
-        queue.begin(run)
+        start.begin(run)
     assert read_queue() == [] and judge(run).status == "failed"
 
 

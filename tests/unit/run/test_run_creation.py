@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import LoadedPreset, load_preset, read_resolved
-from rbp_engine.run import launch
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory, read_json
-from rbp_engine.run.status import judge
-from rbp_engine.run.store import find_run, list_runs, run_directories
-from rbp_engine.run.summary import read_summary
+from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.status.status import judge
+from rbp_engine.run.store.store import find_run, list_runs, run_directories
 
 MakeRun = Callable[..., RunDirectory]
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run import control, processes
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.events import EventWriter, RunEnd
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import Verdict, judge
+from rbp_engine.run.files.events import EventWriter, RunEnd
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import Verdict, judge
 
 MakeRun = Callable[..., RunDirectory]
 Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]

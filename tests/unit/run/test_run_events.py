@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbp_engine.run import events as run_events
-from rbp_engine.run.events import (
+from rbp_engine.run.files import events as run_events
+from rbp_engine.run.files.events import (
     KINDS,
     VERSION,
     CheckpointSaved,
@@ -316,7 +316,7 @@ def test_threads_write_whole_lines_with_every_number_once(tmp_path: Path) -> Non
 LIMITED_WRITER = """
 import resource, signal, sys
 from pathlib import Path
-from rbp_engine.run.events import EventWriter, Heartbeat, WarningRaised
+from rbp_engine.run.files.events import EventWriter, Heartbeat, WarningRaised
 path = Path(sys.argv[1])
 writer = EventWriter(path, 1)
 writer.write(Heartbeat(), 1)

@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.events import (
+from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     Event,
@@ -17,7 +17,7 @@ from rbp_engine.run.events import (
     WarningRaised,
     supersede,
 )
-from rbp_engine.run.history import History
+from rbp_engine.run.status.history import History
 
 LISTS: dict[str, tuple[type, ...]] = {
     "metrics": (Metrics,),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run import layout
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import (
+from rbp_engine.run.files import layout
+from rbp_engine.run.files.layout import (
     RunDirectory,
     check_run_id,
     new_run_id,

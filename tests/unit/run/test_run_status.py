@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from rbp_engine.run import status as run_status
-from rbp_engine.run.events import ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
-from rbp_engine.run.layout import RunDirectory, write_json
-from rbp_engine.run.status import (
+from rbp_engine.run.files.events import ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.launch.torchrun import launcher_log
+from rbp_engine.run.status import status as run_status
+from rbp_engine.run.status.status import (
     ENDED,
     GATHERING_S,
     LIVE,
@@ -21,7 +22,6 @@ from rbp_engine.run.status import (
     judge,
     last_attempt,
 )
-from rbp_engine.run.torchrun import launcher_log
 
 MakeRun = Callable[..., RunDirectory]
 ELSEWHERE = {"host": "another.example"}

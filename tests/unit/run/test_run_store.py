@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run import processes
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import LOST_AFTER_S
-from rbp_engine.run.store import find_run, list_runs, remove_run
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import LOST_AFTER_S
+from rbp_engine.run.store.store import find_run, list_runs, remove_run
 
 MakeRun = Callable[..., RunDirectory]
 Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.selection import select_runs
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.selection import select_runs
 
 
 @pytest.fixture

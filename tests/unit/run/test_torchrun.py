@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run import launch
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.resources import Resources
-from rbp_engine.run.slurm import job_file
-from rbp_engine.run.torchrun import torchrun_environment
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.launch import launch
+from rbp_engine.run.launch.slurm import job_file
+from rbp_engine.run.launch.torchrun import torchrun_environment
 
 RUN = RunDirectory(Path("/runs/job"))
 

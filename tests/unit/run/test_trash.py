@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.store import list_runs
-from rbp_engine.run.trash import empty_trash, list_trash, move_to_trash, restore, trash_directory
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import list_runs
+from rbp_engine.run.store.trash import empty_trash, list_trash, move_to_trash, restore, trash_directory
 
 MakeRun = Callable[..., RunDirectory]
 

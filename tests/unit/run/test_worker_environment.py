@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.bench.measure import measurement
-from rbp_engine.run import launch
-from rbp_engine.run.environment import worker_defaults
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.resources import Resources
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.launch import launch
+from rbp_engine.run.launch.environment import worker_defaults
 
 
 def test_the_cores_are_divided_among_the_workers_of_a_machine() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run.events import ErrorRaised, Heartbeat, RunStart, WarningRaised, read_events
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.status import HEARTBEAT_S
-from rbp_engine.run.summary import Summary, read_summary
+from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunStart, WarningRaised, read_events
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.status.status import HEARTBEAT_S
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.record.journal import Journal
 

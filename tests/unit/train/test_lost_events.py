@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbp_engine.run.events import Body, Event, Metrics, RunStart, Validation, WarningRaised, to_json
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, Validation, WarningRaised, to_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.record.lost_events import find_gap
 

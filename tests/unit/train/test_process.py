@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.processes import marker
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.processes import marker
 from rbp_engine.train.ranks.process import Process
 
 UNDER_TORCHRUN = {
@@ -24,7 +24,7 @@ UNDER_TORCHRUN = {
 RANK = """
 import sys, time
 from pathlib import Path
-from rbp_engine.run.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.ranks.process import end_with_parent
 end_with_parent(RunDirectory(Path(sys.argv[1])))
 print("here", flush=True)

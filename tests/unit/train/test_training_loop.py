@@ -16,9 +16,18 @@ from rbp_engine.data.loading.batches import EvaluationBatches, Normalise, TrainB
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.methods import StepOutput, create_method
 from rbp_engine.models import create_model
-from rbp_engine.run.events import CheckpointSaved, Event, Heartbeat, Metrics, RunStart, System, Validation, read_events
-from rbp_engine.run.layout import RunDirectory
-from rbp_engine.run.summary import Summary
+from rbp_engine.run.files.events import (
+    CheckpointSaved,
+    Event,
+    Heartbeat,
+    Metrics,
+    RunStart,
+    System,
+    Validation,
+    read_events,
+)
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer

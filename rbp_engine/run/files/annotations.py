@@ -1,0 +1,105 @@
+"""What people write on a run after it was made: tags and a note, in a file that no worker touches."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.summary import Summary
+
+LONGEST_TAG = 60
+SIGNS = ("", "+", "-")  # no tag begins with one of these, an empty one is none
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """`added` tags come to those of the preset, `removed` ones are taken from them; the note may have many lines."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    note: str = ""
+
+    def tags(self, summary: Summary) -> tuple[str, ...]:
+        """The tags of the run, each once, those of its preset first."""
+        kept = [tag for tag in summary.tags if tag not in self.removed]
+        return tuple(dict.fromkeys([*kept, *self.added]))
+
+
+def read_annotations(run: RunDirectory) -> Annotations:
+    """Nothing annotated where the file is missing or damaged."""
+    value = read_json(run.annotations_json)
+    note = value.get("note")
+    return Annotations(
+        _words(value.get("added")), _words(value.get("removed")), note=note if isinstance(note, str) else ""
+    )
+
+
+@dataclass(frozen=True)
+class TagWords:
+    """What is typed to change tags: `+word` is to be added, `-word` taken away; the others are `plain`."""
+
+    plain: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def change(self, had: Iterable[str]) -> tuple[list[str], list[str]]:
+        """The tags to add and to remove where `had` was given to be changed: a word that is left out goes.
+
+        Where nothing but words with a sign is given, the others stay.
+        """
+        before = list(had)
+        kept = before if not self.plain and (self.added or self.removed) else self.plain
+        wanted = [tag for tag in dict.fromkeys([*kept, *self.added]) if tag not in self.removed]
+        return [tag for tag in wanted if tag not in before], [tag for tag in before if tag not in wanted]
+
+
+def tag_words(words: Iterable[str]) -> TagWords:
+    """Words by their sign."""
+    said = list(words)
+    plain = tuple(word for word in said if word[:1] not in ("+", "-"))
+    added, removed = (tuple(word[1:] for word in said if word[:1] == sign) for sign in "+-")
+    return TagWords(plain, added, removed)
+
+
+def change_tags(run: RunDirectory, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Annotations:
+    """Add and remove tags; to remove one that the run does not have changes nothing.
+
+    Raises RunError for a word that cannot be a tag, before anything is written.
+    """
+    adding, removing = dict.fromkeys(add), dict.fromkeys(remove)
+    for tag in adding:
+        if tag[:1] in SIGNS or len(tag) > LONGEST_TAG or not tag.isprintable() or any(sign.isspace() for sign in tag):
+            raise RunError(
+                f"{tag!r} cannot be a tag: use a word of at most {LONGEST_TAG} characters without spaces, and without "
+                "a sign in front"
+            )
+    if both := [tag for tag in adding if tag in removing]:
+        raise RunError(f"{both[0]!r} is to be added and removed at once")
+    old = read_annotations(run)
+    return _write(
+        run,
+        Annotations(
+            tuple(dict.fromkeys([*(tag for tag in old.added if tag not in removing), *adding])),
+            tuple(dict.fromkeys([*(tag for tag in old.removed if tag not in adding), *removing])),
+            old.note,
+        ),
+    )
+
+
+def set_note(run: RunDirectory, note: str) -> Annotations:
+    """Put a note in the place of the old one; an empty one removes it."""
+    old = read_annotations(run)
+    return _write(run, Annotations(old.added, old.removed, note.strip()))
+
+
+def _write(run: RunDirectory, annotations: Annotations) -> Annotations:
+    try:
+        write_json(run.annotations_json, vars(annotations))
+    except OSError as error:
+        raise RunError(f"cannot write {run.annotations_json}: {error.strerror}") from error
+    return annotations
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return tuple(word for word in value if isinstance(word, str)) if isinstance(value, list) else ()

@@ -1,0 +1,381 @@
+"""The events of a run: typed kinds, one schema, written by the worker and read by everybody else.
+
+A line is one JSON object: `v` (version of the schema), `seq` (counts the lines of the file), `t` (seconds since the
+epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `step` (completed optimizer steps),
+`kind`, and the fields of the kind. Accuracy is a fraction in [0, 1], durations are milliseconds, memory is bytes, and
+a number that is not finite is null.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
+from rbp_engine.run.files.layout import json_text, open_regular, sync
+
+VERSION = 1
+READ_AT_ONCE = 2**17
+LONGEST_LINE = 2**22  # what is longer is no event
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later ones are superseded.
+
+    `epoch` counts the epochs that are complete there, evaluation included. `exact` is false where another number of
+    processes, or another type of device, goes on than has saved. `logs` is the folder of this rank's stdout and stderr,
+    within the run's.
+    """
+
+    kind: ClassVar[str] = "run_start"
+    resumed_from: str | None = None
+    exact: bool = True
+    world_size: int = 1
+    device: str | None = None
+    host: str | None = None
+    steps_per_epoch: int | None = None
+    epochs: int | None = None
+    epoch: int | None = None
+    logs: str | None = None
+    gap_from: int | None = None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Training, over the `train.log_every` steps that end here; `step_ms` contains `data_ms`, both per step."""
+
+    kind: ClassVar[str] = "metrics"
+    epoch: int
+    loss: float | None
+    top1: float | None
+    lr: float
+    samples_per_s: float | None = None
+    step_ms: float | None = None
+    data_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """An evaluation after `epoch` completed epochs, on "test" or "held-out" data, with the weights "last" or "best"."""
+
+    kind: ClassVar[str] = "validation"
+    epoch: int
+    loss: float | None
+    top1: float | None
+    top5: float | None
+    samples: int
+    split: str = "test"
+    weights: str = "last"
+
+
+@dataclass(frozen=True)
+class System:
+    """Memory of one rank, in bytes; utilisation as a fraction and power in watts of its GPU.
+
+    `step_ms` contains `data_ms`, the waiting for data; both per step, over the steps since the last of these events.
+    """
+
+    kind: ClassVar[str] = "system"
+    mem_allocated: int | None = None
+    mem_reserved: int | None = None
+    mem_peak: int | None = None
+    rss: int | None = None
+    gpu_util: float | None = None
+    power: float | None = None
+    step_ms: float | None = None
+    data_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A measurement of a probe, by name."""
+
+    kind: ClassVar[str] = "probe"
+    name: str
+    values: Any = None
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """A checkpoint is complete; `name` is its folder below `checkpoints/`."""
+
+    kind: ClassVar[str] = "checkpoint"
+    name: str
+    size: int | None = None
+    save_ms: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class WarningRaised:
+    kind: ClassVar[str] = "warning"
+    message: str
+
+
+@dataclass(frozen=True)
+class ErrorRaised:
+    """`about_others`: it only says that another process of the run is gone; that one's own word tells why."""
+
+    kind: ClassVar[str] = "error"
+    message: str
+    traceback: str | None = None
+    about_others: bool = False
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    kind: ClassVar[str] = "heartbeat"
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """The worker's own word on how the attempt ended; `last` and `best` are those of `summary.json`."""
+
+    kind: ClassVar[str] = "run_end"
+    status: str
+    reason: str = ""
+    last: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
+
+
+Body: TypeAlias = (
+    RunStart
+    | Metrics
+    | Validation
+    | System
+    | Probe
+    | CheckpointSaved
+    | WarningRaised
+    | ErrorRaised
+    | Heartbeat
+    | RunEnd
+)
+KINDS: dict[str, type[Body]] = {
+    kind.kind: kind
+    for kind in (
+        RunStart,
+        Metrics,
+        Validation,
+        System,
+        Probe,
+        CheckpointSaved,
+        WarningRaised,
+        ErrorRaised,
+        Heartbeat,
+        RunEnd,
+    )
+}
+_envelope = itemgetter("seq", "t", "attempt", "rank", "step")
+
+
+@dataclass(frozen=True)
+class Event:
+    seq: int
+    t: float
+    attempt: int
+    rank: int
+    step: int
+    body: Body
+
+
+def to_json(event: Event) -> str:
+    """The event as one line without its newline."""
+    envelope: dict[str, Any] = {"v": VERSION, "seq": event.seq, "t": round(event.t, 3), "attempt": event.attempt}
+    envelope |= {"rank": event.rank, "step": event.step, "kind": event.body.kind}
+    return json_text(envelope | vars(event.body))
+
+
+def from_json(line: str | bytes) -> Event | None:
+    """The event in a line; None for what is no event, an unknown kind, or another version of the schema."""
+    try:
+        return _event(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _event(value: Any) -> Event | None:
+    try:
+        if value["v"] != VERSION:
+            return None
+        kind = KINDS[value["kind"]]
+        seq, t, attempt, rank, step = _envelope(value)
+        whole = type(seq) is type(attempt) is type(rank) is type(step) is int
+        if not (whole and 0 <= t <= LATEST_T and 0 <= seq < LARGEST and 0 <= step < LARGEST and attempt >= 0 <= rank):
+            return None
+        return Event(seq, float(t), attempt, rank, step, kind(**fields_of(kind, value)))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _events(lines: list[bytes]) -> list[Event]:
+    """The events among the lines. Read as one JSON array they take half the time, unless a line is no JSON."""
+    try:
+        values = json.loads(b"[%b]" % b",".join(lines))
+        if len(values) == len(lines):
+            return [event for event in map(_event, values) if event is not None]
+    except (ValueError, RecursionError):
+        pass
+    return [event for event in map(from_json, lines) if event is not None]
+
+
+class EventWriter:
+    """Appends the events of one rank, a line at a time, from any thread. A torn last line is cut off first.
+
+    Raises OSError when a line cannot be written whole, for instance on a full disk; nothing of it stays then.
+    """
+
+    def __init__(self, path: Path, attempt: int, rank: int = 0) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.attempt = attempt
+        self.rank = rank
+        self._lock = threading.Lock()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._seq = _mend(self._file)
+        sync(path.parent)
+
+    def write(self, body: Body, step: int, now: float | None = None) -> Event:
+        with self._lock:
+            event = Event(self._seq, time.time() if now is None else now, self.attempt, self.rank, step, body)
+            line = (to_json(event) + "\n").encode()
+            size = os.fstat(self._file).st_size
+            try:
+                written = os.write(self._file, line)
+                if written < len(line):
+                    raise OSError(28, "No space left on device")
+            except OSError:
+                os.ftruncate(self._file, size)
+                raise
+            self._seq += 1
+            return event
+
+    def sync(self) -> None:
+        """Force everything that was written onto the disk."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class EventReader:
+    """Follows one events file by its byte offset; a line that has no end yet is held back.
+
+    `behind` says that the last call has left something to read, `left_out` counts lines that were no events: damaged,
+    of another version, or too long.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.behind = False
+        self.left_out = 0
+        self._offset = 0  # behind the last complete line: a resuming writer puts another in the place of a torn one
+        self._in_long_line = False
+
+    def poll(self) -> list[Event]:
+        """The events that have come since the last call; none where the file is not there (yet)."""
+        events = self.poll_some()
+        while self.behind:
+            events += self.poll_some()
+        return events
+
+    def poll_some(self) -> list[Event]:
+        """The next events, as many as there are in READ_AT_ONCE bytes of the file."""
+        lines = self.poll_some_lines()
+        events = _events(lines)
+        self.left_out += len(lines) - len(events)
+        return events
+
+    def poll_lines(self) -> list[bytes]:
+        """The complete lines that have come since the last call, as they stand in the file."""
+        lines = self.poll_some_lines()
+        while self.behind:
+            lines += self.poll_some_lines()
+        return lines
+
+    def poll_some_lines(self) -> list[bytes]:
+        """The next complete lines in READ_AT_ONCE bytes of the file; a line longer than LONGEST_LINE is passed over."""
+        self.behind = False
+        try:
+            with open_regular(self.path) as file:
+                size = file.seek(0, os.SEEK_END)
+                if size < self._offset:  # a torn line was cut off
+                    self._offset, self._in_long_line = size, False
+                file.seek(self._offset)
+                chunk = file.read(READ_AT_ONCE)
+                if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
+                    chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
+        except FileNotFoundError:
+            return []
+        self.behind = self._offset + len(chunk) < size
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            if len(chunk) == LONGEST_LINE:
+                self._offset += len(chunk)
+                self._in_long_line = True
+            return []
+        self._offset += end
+        lines = chunk[: end - 1].split(b"\n")
+        if self._in_long_line:
+            del lines[0]
+            self.left_out += 1
+            self._in_long_line = False
+        return lines
+
+
+def supersede(events: Iterable[Event]) -> list[Event]:
+    """Drop what a later attempt has done again: events of earlier attempts beyond the step that it resumed from."""
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event.body, RunStart):
+            kept = [old for old in kept if not superseded(old, event, event.body)]
+        kept.append(event)
+    return kept
+
+
+def superseded(old: Event, event: Event, start: RunStart) -> bool:
+    """Whether the attempt that begins with this event, a `RunStart`, does again what an event before it tells."""
+    epoch = old.body.epoch if isinstance(old.body, Validation) else None
+    return bool(done_again(old.attempt, old.step, epoch, event, start))
+
+
+def done_again(attempt: Any, step: Any, validated_epoch: Any, event: Event, start: RunStart) -> Any:
+    """The same of the numbers of an event, or of arrays of them: the epoch is that of a validation, else None."""
+    again = step > event.step
+    # A checkpoint made during an evaluation does not contain it, though no step lies between the two.
+    if validated_epoch is not None and start.epoch is not None:
+        again = again | (validated_epoch > start.epoch)
+    return (attempt < event.attempt) & again
+
+
+def read_events(path: Path) -> list[Event]:
+    """All events of a file that still count."""
+    return supersede(EventReader(path).poll())
+
+
+def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
+    """The events in the last bytes of a file, at most `size`; none where it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return _events(file.read().split(b"\n"))
+    except OSError:
+        return []
+
+
+def _mend(file: int) -> int:
+    """Cut off a torn last line; the number of the next line."""
+    lines = size = whole = 0
+    os.lseek(file, 0, os.SEEK_SET)
+    while chunk := os.read(file, READ_AT_ONCE):
+        lines += chunk.count(b"\n")
+        if end := chunk.rfind(b"\n") + 1:
+            whole = size + end
+        size += len(chunk)
+    if whole < size:
+        os.ftruncate(file, whole)
+    return lines

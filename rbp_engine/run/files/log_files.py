@@ -1,0 +1,63 @@
+"""Which files hold what the processes of a run have written."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from rbp_engine.run.files.events import RunStart, read_events
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.status import last_attempt
+
+LAUNCHER = "launcher"
+STREAMS = ("stdout.log", "stderr.log")
+
+
+def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})) -> dict[str, tuple[Path, ...]]:
+    """stdout and stderr of the newest attempt, as far as they are there: by rank, "0", "1", …, and of the "launcher".
+
+    A single process has `ranks/0`. torchrun makes `ranks/<id>_<random>/attempt_0/<local rank>` on each node; `named`
+    are the folders, within the run's, that ranks have named at their start, see `named_folders`. On several nodes a
+    process that has named none goes by node and local rank, as "1.0".
+    """
+    attempt = last_attempt(run)
+    folders = {str(rank): run.path / folder for rank, folder in sorted(named.items())}
+    for name, path in _torchrun_folders(run, attempt.get("t")).items():
+        if path not in folders.values():
+            folders.setdefault(name, path)
+    if not folders:
+        folders = {"0": run.stdout().parent}
+    found = {name: files for name, folder in folders.items() if (files := _streams(run, folder))}
+    launchers = tuple(sorted(run.ranks.glob(f"launcher-{attempt.get('attempt')}-node*.log")))
+    return found | ({LAUNCHER: launchers} if launchers else {})
+
+
+def named_folders(run: RunDirectory) -> dict[int, str]:
+    """The folders that the ranks of the newest attempt have named. Reads all events."""
+    attempt, found = last_attempt(run).get("attempt"), {}
+    for path in run.events().parent.glob("rank*.jsonl"):
+        for event in read_events(path):
+            if isinstance(event.body, RunStart) and event.body.logs and event.attempt == attempt:
+                found[event.rank] = event.body.logs
+    return found
+
+
+def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Path]:
+    """The folders that torchrun has made since the attempt was started, or all of them."""
+    found: dict[str, Path] = {}
+    try:
+        made = sorted((path.stat().st_mtime, path) for path in run.ranks.glob("*/attempt_0") if path.is_dir())
+        nodes = [path for t, path in made if started is None or t >= started - 1.0]
+        for number, node in enumerate(nodes):
+            prefix = f"{number}." if len(nodes) > 1 else ""
+            local = sorted((path for path in node.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+            found |= {f"{prefix}{path.name}": path for path in local}
+    except OSError:  # the run was removed at this moment
+        return {}
+    return found
+
+
+def _streams(run: RunDirectory, folder: Path) -> tuple[Path, ...]:
+    """A folder that a stranger's run names must not lead out of the run."""
+    if not folder.resolve().is_relative_to(run.ranks.resolve()):
+        return ()
+    return tuple(path for name in STREAMS if (path := folder / name).is_file())

@@ -1,0 +1,70 @@
+"""What a run takes of a machine: how many processes, on how many nodes, on which devices; and how it is given them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.json_fields import fields_of
+from rbp_engine.run.files.layout import RunDirectory, read_json
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`processes` per node, `nodes`, `rendezvous` "host:port" of the first node (several nodes only), and the `devices`
+    of this host that the run may see: GPU indices in PCI order, or names of their slices (MIG); empty for all."""
+
+    processes: int = 1
+    nodes: int = 1
+    rendezvous: str = ""
+    devices: tuple[int | str, ...] = ()
+
+    @property
+    def world_size(self) -> int:
+        """Processes over all nodes."""
+        return self.processes * self.nodes
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_resources(run: RunDirectory) -> Resources:
+    """The resources that run.json names; one process where it names none that can be understood."""
+    named = read_json(run.run_json).get("resources")
+    if not isinstance(named, dict):
+        return Resources()
+    counts = {key: named[key] for key in ("processes", "nodes") if type(named.get(key)) is int and named[key] > 0}
+    rendezvous, devices = named.get("rendezvous"), named.get("devices")
+    return Resources(
+        **counts,
+        rendezvous=rendezvous if isinstance(rendezvous, str) and rendezvous.isprintable() else "",
+        devices=tuple(one for one in devices if type(one) in (int, str)) if isinstance(devices, list) else (),
+    )
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """How a run is started: from the queue, on devices of those that `gpus` means, or at once where that is None.
+
+    It is started again up to `retries` times. `device` is that of its preset, empty where nobody has looked, and
+    `inexact` lets another number of processes go on than has saved.
+    """
+
+    gpus: str | None = None
+    retries: int = 0
+    device: str = ""
+    inexact: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def read_dispatch(run: RunDirectory) -> Dispatch:
+    """What run.json says of it. Raises RunError where that cannot be understood: it may be damaged, or a stranger's."""
+    named = read_json(run.run_json).get("dispatch")
+    try:
+        return Dispatch() if named is None else Dispatch(**fields_of(Dispatch, named))
+    except ValueError as error:
+        raise RunError(
+            f'{run.id} cannot be started as it was: "dispatch" in {run.run_json} is damaged ({error}); remove it, and '
+            "the run starts at once"
+        ) from None

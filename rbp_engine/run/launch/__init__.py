@@ -1,0 +1,1 @@
+"""Bringing a run into being: its folder, its environment, its processes."""

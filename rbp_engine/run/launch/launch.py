@@ -1,0 +1,305 @@
+"""Make a run and start it: a worker, or a launcher of several, in a session of its own that outlives its starter."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files import identity, records
+from rbp_engine.run.files.layout import (
+    CHECKPOINT,
+    RunDirectory,
+    check_run_id,
+    new_run_id,
+    read_json,
+    refuse_links,
+    sync,
+    write_atomic,
+    write_json,
+)
+from rbp_engine.run.files.resources import Resources, read_resources
+from rbp_engine.run.files.summary import Summary, read_summary, write_summary
+from rbp_engine.run.launch import making, multinode
+from rbp_engine.run.launch.environment import module_command, worker_defaults
+from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge, last_attempt
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.load import LoadedPreset
+    from rbp_engine.preset.schema import Preset
+
+WORKER = "rbp_engine.train.worker"
+# How long a manager may take to write its pid into its claim, and a process that has written its end to leave.
+CLAIM_S = 10.0
+LEAVE_S = 10.0
+
+
+def create(
+    loaded: "LoadedPreset",
+    runs: Path,
+    *,
+    run_id: str | None = None,
+    command: Sequence[str] = (),
+    resources: Resources | None = None,
+) -> RunDirectory:
+    """Make the folder of a new run: preset, identity and summary. Nothing is left behind where that fails.
+
+    Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
+    """
+    if run_id is not None:
+        check_run_id(run_id)
+    for _ in range(100):  # two runs of the same second and name draw again
+        run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
+        if _make(loaded, run, command, resources or Resources()):
+            return run
+        if run_id is not None:
+            raise RunError(_taken(run))
+    raise RunError(f"no free id for a run in {runs}")
+
+
+def _taken(run: RunDirectory) -> str:
+    """What is in the way of a new run of that id."""
+    if making.is_half_made(run):
+        return f"{run.id} is being made by somebody else at this moment"
+    if not run.run_json.is_file():
+        return f"{run.path} is in the way, and is no run: use another --id, or move it"
+    return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
+
+
+def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], resources: Resources) -> bool:
+    """Make the folder of a run; False where its name is taken. Raises RunError."""
+    runs = run.path.parent
+    try:
+        if run.path.exists() and not making.is_half_made(run):
+            return False
+        hidden = making.make_hidden(runs)
+    except OSError as error:
+        raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
+    try:
+        _write(loaded, RunDirectory(hidden), run.id, command, resources)
+        return making.give_name(hidden, run)
+    except OSError as error:
+        raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _write(
+    loaded: "LoadedPreset", run: RunDirectory, run_id: str, command: Sequence[str], resources: Resources
+) -> None:
+    """Write preset, identity and summary of the run `run_id` into a folder."""
+    from rbp_engine.preset import resolved_toml
+
+    preset = loaded.preset
+    for folder in (run.control, run.checkpoints, run.events().parent, run.stdout().parent):
+        folder.mkdir(parents=True)
+    for own in loaded.own_code.values():
+        run.code.mkdir(exist_ok=True)
+        (run.code / own.path.name).write_bytes(own.source)
+    write_atomic(run.preset_toml, resolved_toml(_with_own_copies(preset)))
+    write_summary(
+        run,
+        Summary(
+            id=run_id,
+            preset=loaded.name,
+            label=loaded.label,
+            experiment=loaded.experiment,
+            method=preset.method.name,
+            timesteps=preset.method.timesteps,
+            seed=preset.run.seed,
+            epochs=preset.train.epochs,
+            name=preset.run.name,
+            tags=list(preset.run.tags),
+        ),
+    )
+    described = {"id": run_id, "preset": loaded.name, "source": str(loaded.path), "experiment": loaded.experiment}
+    takes = {"resources": resources.as_json(), "attempts": []}
+    write_json(run.run_json, described | {"created": time.time()} | identity.identity(command) | takes)
+
+
+def _with_own_copies(preset: "Preset") -> "Preset":
+    """The preset as the worker reads it: the user's own code is named as it lies in the run."""
+    named = {
+        section: getattr(preset, section).model_copy(update={"name": inside_a_run(getattr(preset, section).name)})
+        for section in ("model", "data")
+    }
+    return preset.model_copy(update=named)
+
+
+def command(run: RunDirectory, resources: Resources) -> list[str]:
+    """The command line of the worker, or of the launcher of several."""
+    if resources.world_size > 1:
+        return torchrun_command(run, resources, WORKER)
+    return module_command(WORKER, str(run.path.resolve()))
+
+
+def environment(run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False) -> dict[str, str]:
+    """The environment of the worker: this one's with the run's marker, over defaults for what the user has not set."""
+    ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt), "RBP_INEXACT": "1" if inexact else ""}
+    return worker_defaults(resources.processes) | os.environ | processes.marker(run) | ours
+
+
+def start(
+    run: RunDirectory, resources: Resources | None = None, *, inexact: bool = False, patience_s: float = 0.0
+) -> "subprocess.Popen[bytes]":
+    """Start the next attempt of a run, the first or a resume from the newest checkpoint.
+
+    It takes what it was made with, or had last, unless other `resources` are given. Of several nodes, the first to
+    come starts the attempt and the others join it. `inexact` lets another number of processes go on than has saved.
+    `patience_s` is how long to wait where the run seems to be live: its node may have died without a word.
+
+    Raises NothingToStart where the run is live, complete, or being started by somebody else at this moment, and
+    another RunError where it cannot be started, or its folders hold links.
+    """
+    refuse_links(run)
+    resources = resources or read_resources(run)
+    _check_world_size(run, resources, inexact=inexact)
+    attempt, node = _claim_or_join(run, resources, patience_s)
+    worker: subprocess.Popen[bytes] | None = None
+    try:
+        if node == 0:
+            _announce(run, attempt)
+        if resources.world_size > 1:
+            out = err = launcher_log(run, attempt, node)
+            extra = torchrun_environment(run, attempt, node)
+        else:
+            out, err, extra = run.stdout(), run.stderr(), {}
+        with out.open("ab") as stdout, err.open("ab") as stderr:
+            record = _record(run, resources, attempt, stderr.tell())
+            if resources.nodes == 1:
+                records.leave_to_worker(run, record)
+            worker = subprocess.Popen(
+                command(run, resources),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=environment(run, resources, attempt, inexact=inexact) | extra,
+                start_new_session=True,
+            )
+        if resources.nodes > 1:
+            multinode.write_seat(run, attempt, node, worker.pid)
+        if node == 0:
+            records.put_on_record(run, record, worker.pid)
+    except BaseException as error:
+        if worker is not None:  # nobody would know of it
+            worker.kill()
+        multinode.leave_seat(run, attempt, node)
+        if node == 0:
+            run.claim(attempt).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise RunError(f"cannot start {run.id}: {error}") from error
+        raise
+    return worker
+
+
+def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
+    """Refuse to go on with another number of processes than the newest checkpoint is of, unless that is allowed."""
+    saved = sorted(path for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
+    world_sizes = [size for path in saved if (size := read_json(path / "manifest.json").get("world_size"))]
+    if world_sizes and world_sizes[-1] != resources.world_size and not inexact:
+        raise RunError(
+            f"{run.id} was trained by {world_sizes[-1]} processes, and {resources.world_size} cannot go on exactly "
+            f"where they were: use --nproc {world_sizes[-1]}, or allow it with --inexact"
+        )
+
+
+def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -> tuple[int, int]:
+    """The number of the attempt to start, and of this node in it."""
+    several = resources.nodes > 1
+    deadline = time.monotonic() + max(patience_s, CLAIM_S if several else 0.0)
+    while True:
+        if several and (attempt := multinode.gathering(run)) is not None:
+            node = multinode.take_seat(run, attempt, resources.nodes)
+            if node is not None:
+                return attempt, node
+        try:
+            attempt = _claim_attempt(run)
+        except RunError:
+            # Another node may be about to gather the others.
+            if time.monotonic() > deadline or judge(run).status == "completed":
+                raise
+            time.sleep(0.2)
+            continue
+        if several:
+            multinode.take_seat(run, attempt, resources.nodes)
+        return attempt, 0
+
+
+def _announce(run: RunDirectory, attempt: int) -> None:
+    """Have the summary say that an attempt is being started."""
+    run.stop_request.unlink(missing_ok=True)
+    run.kill_request.unlink(missing_ok=True)
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run.id}: summary.json is missing or damaged")
+    summary.status, summary.reason, summary.attempt = "starting", "", attempt
+    summary.progressed = time.time()
+    write_summary(run, summary)
+
+
+def _claim_attempt(run: RunDirectory) -> int:
+    """The number of the next attempt, claimed by exclusive file creation so that only one manager starts it."""
+    claims = run.claimed_attempts()
+    attempt = 1 + claims[-1] if claims else 1
+    if claims:
+        recorded = last_attempt(run).get("attempt") == claims[-1]
+        if not recorded and (claimant := _claimant(run.claim(claims[-1]))):
+            raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
+        verdict = judge(run)
+        if recorded and verdict.live and verdict.status != "queued":
+            raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
+        if verdict.status == "completed":
+            raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
+        if left := _left_over(run):
+            raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
+    try:
+        claim = os.open(run.claim(attempt), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        raise NothingToStart(f"{run.id} is being started by somebody else at this moment") from None
+    except OSError as error:
+        raise RunError(f"cannot start {run.id}: {error}") from error
+    with os.fdopen(claim, "w") as file:
+        json.dump({"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    sync(run.control)  # a power loss must not take it from an attempt that has left anything
+    return attempt
+
+
+def _claimant(claim: Path) -> str:
+    """Who is starting an attempt at this moment; empty if whoever claimed it is gone."""
+    claimant = read_json(claim)
+    # One of the future is from before the clock was set back, unless it is the clock of another host that is ahead.
+    if not claimant and abs(time.time() - claim.stat().st_mtime) < CLAIM_S:
+        return "somebody else"
+    alive = processes.is_alive(claimant.get("pid"), claimant.get("pid_started"))
+    return f"process {claimant['pid']}" if alive else ""
+
+
+def _left_over(run: RunDirectory) -> list[Any]:
+    """Processes of the run that are still there; one that has just written its end gets a moment to leave."""
+    deadline = time.monotonic() + LEAVE_S
+    while (left := processes.processes_of(run)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+def _record(run: RunDirectory, resources: Resources, attempt: int, stderr_from: int) -> dict[str, Any]:
+    return {
+        "attempt": attempt,
+        "host": socket.gethostname(),
+        "t": time.time(),
+        "command": command(run, resources),
+        "world_size": resources.world_size,
+        "nodes": resources.nodes,
+        "stderr_from": stderr_from,
+        "resources": resources.as_json(),
+    }

@@ -1,0 +1,96 @@
+"""Several nodes that start one run with the same command: the first to come claims the attempt, the others join it.
+
+Every node takes a seat by exclusive file creation, `control/node-<attempt>-<number>`, and writes its launcher there.
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rbp_engine.run.files.description import fitting
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import judge, last_attempt
+
+
+def gathering(run: RunDirectory) -> int | None:
+    """The attempt that waits for more nodes; None if there is none."""
+    summary, attempt = read_summary(run), last_attempt(run)
+    if summary is None or not attempt or attempt.get("attempt") != summary.attempt:
+        return None
+    if judge(run, summary).status != "starting" or attempt.get("nodes", 1) <= len(seats(run, summary.attempt)):
+        return None
+    return summary.attempt
+
+
+def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
+    """The number of this node in an attempt, from 0; None where all seats are taken."""
+    for node in range(nodes):
+        try:
+            os.close(os.open(_seat(run, attempt, node), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            continue
+        return node
+    return None
+
+
+def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
+    """Let another have this node's seat: it could not start."""
+    _seat(run, attempt, node).unlink(missing_ok=True)
+
+
+def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
+    """Put this node's launcher on record."""
+    started = processes.start_time(pid)
+    write_json(_seat(run, attempt, node), {"pid": pid, "pid_started": started, "host": socket.gethostname()})
+
+
+def seats(run: RunDirectory, attempt: int) -> list[dict[str, Any]]:
+    """The nodes of an attempt that have come: pid, pid_started and host of the launcher, empty where it is starting."""
+    return [fitting(read_json(path)) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
+
+
+def seats_now(run: RunDirectory) -> list[dict[str, Any]]:
+    """Those of the newest attempt."""
+    return seats(run, last_attempt(run).get("attempt", 0))
+
+
+def number_of(run: RunDirectory, pid: int) -> int:
+    """The number of the node whose launcher has this pid, 0 for a run on one node."""
+    here = (pid, socket.gethostname())
+    return next((n for n, seat in enumerate(seats_now(run)) if (seat.get("pid"), seat.get("host")) == here), 0)
+
+
+def launchers(run: RunDirectory) -> list[dict[str, Any]]:
+    """What was started for the newest attempt, on every node: pid, pid_started and host of the launcher or worker."""
+    attempt = last_attempt(run)
+    return [seat for seat in seats_now(run) if seat] or ([attempt] if attempt else [])
+
+
+def started_here(run: RunDirectory) -> list[psutil.Process]:
+    """The processes of those of them that are alive on this host, and are the run's by their mark.
+
+    Its files alone prove nothing: they may be a copy of another run's, or forged.
+    """
+    pids = [one.get("pid") for one in launchers(run) if one.get("host") == socket.gethostname()]
+    return [process for process in processes.processes_of(run) if process.pid in pids]
+
+
+def strangers_here(run: RunDirectory) -> list[int]:
+    """The pids of those that are alive on this host, and are not known to be the run's: others', or another user's."""
+    known = [process.pid for process in started_here(run)]
+    return [
+        one["pid"]
+        for one in launchers(run)
+        if one.get("host") == socket.gethostname()
+        and one.get("pid") not in known
+        and processes.is_alive(one.get("pid"), one.get("pid_started"))
+    ]
+
+
+def _seat(run: RunDirectory, attempt: int, node: int) -> Path:
+    return run.control / f"node-{attempt}-{node}"

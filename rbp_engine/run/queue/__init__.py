@@ -1,0 +1,1 @@
+"""Runs that wait for devices: entries, claims, and the dispatcher that starts them."""

@@ -1,0 +1,123 @@
+"""The devices among which several runs are shared out: cards, or slots of the CPU where there are none."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.queue.gpus import Card, read_cards
+from rbp_engine.settings.machine import read_machine
+
+CARD_NAMES = ("GPU-", "MIG-")
+
+
+@dataclass(frozen=True)
+class Device:
+    """`key` is its name among the claims; `name` is what CUDA_VISIBLE_DEVICES calls it, None for a slot of the CPU."""
+
+    key: str
+    name: int | str | None = None
+
+    def __str__(self) -> str:
+        return self.key.replace("-", " ") if self.name is None else f"card {self.name}"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Devices that a run may be given, and the CPU threads that go with each."""
+
+    devices: tuple[Device, ...]
+    threads: int
+
+
+def pool_of_this_machine(gpus: str, device: str) -> Pool:
+    """The pool for `--gpus` and `run.device`, with the CUDA_VISIBLE_DEVICES of this process. Raises RunError."""
+    cores = len(os.sched_getaffinity(0))
+    cards = [] if gpus == "none" or device == "cpu" else read_cards()
+    return choose_pool(gpus, device, cards, os.environ.get("CUDA_VISIBLE_DEVICES"), cpu_slots(cores), cores)
+
+
+def cpu_slots(cores: int) -> int:
+    """How many runs share the CPU at a time: `cpu_slots` of machine.toml, else one for every two cores."""
+    return read_machine().cpu_slots or max(1, cores // 2)
+
+
+def choose_pool(gpus: str, device: str, cards: Sequence[Card], visible: str | None, slots: int, cores: int) -> Pool:
+    """The pool that `gpus` ("auto", "none", or indices as nvidia-smi counts them) means for a run on `device`.
+
+    Raises RunError where that is no device at all, or where the two contradict each other.
+    """
+    indices = None if gpus in ("auto", "none") else card_indices(gpus)
+    if gpus == "none" or device == "cpu":
+        if indices is not None:
+            raise RunError(f"--gpus {gpus} asks for cards, and run.device=cpu for none: leave one of them out")
+        if device.startswith("cuda"):
+            raise RunError(f"run.device={device} asks for a card, and --gpus none for none: leave one of them out")
+        return _cpu_pool(slots, cores)
+    if device not in ("auto", "cuda", "cuda:0"):
+        raise RunError(f"run.device={device} names a card; leave it out, for each run is given one")
+    seen = visible_devices(cards, visible)
+    if not seen and not cards and indices is None and device == "auto":
+        return _cpu_pool(slots, cores)
+    if not seen:
+        why = f"CUDA_VISIBLE_DEVICES={visible!r} hides every card" if cards else "there is no NVIDIA card here"
+        raise RunError(f"{why}; --gpus none trains on the CPU")
+    threads = max(1, cores // len(seen))
+    if indices is None:
+        return Pool(tuple(seen), threads)
+    by_name = {card.name: card for card in seen}
+    if missing := [index for index in indices if index not in by_name]:
+        raise RunError(f"--gpus {gpus}: there is no card {missing[0]}; there is {', '.join(map(str, by_name))}")
+    return Pool(tuple(by_name[index] for index in indices), threads)
+
+
+def card_indices(gpus: str) -> list[int]:
+    """The cards that a list like `0,1` names. Raises RunError."""
+    words = [word.strip() for word in gpus.split(",")]
+    if not all(re.fullmatch(r"[0-9]+", word) for word in words) or len(set(words)) < len(words):
+        raise RunError(f"--gpus {gpus}: expected auto, none, or cards as nvidia-smi counts them, like 0,1")
+    return [int(word) for word in words]
+
+
+def visible_devices(cards: Sequence[Card], visible: str | None) -> list[Device]:
+    """The devices that a process with this CUDA_VISIBLE_DEVICES sees, in its order; None where it is not set.
+
+    Slices of a card (MIG) are taken as they are named; the driver tells nothing of them here.
+    """
+    if visible is None:
+        return [_device(card) for card in cards]
+    found: list[Device] = []
+    for name in visible_names(visible):
+        if name.startswith("MIG-"):
+            found.append(Device(name.replace("/", "_"), name))
+            continue
+        meant = [card for card in cards if name == str(card.index) or card.uuid.startswith(name)]
+        if len(meant) != 1:
+            break  # CUDA, too, goes no further than the first card that is not there
+        found.append(_device(meant[0]))
+    return found
+
+
+def visible_names(visible: str) -> list[str]:
+    """What a CUDA_VISIBLE_DEVICES names, read as CUDA does: the list ends at the first word that is no name, or one of
+    another kind; where a name comes twice, nothing is visible."""
+    prefix = next((prefix for prefix in CARD_NAMES if visible.startswith(prefix)), "")
+    names: list[str] = []
+    for word in visible.split(","):
+        name = word if prefix else word.strip()
+        if not (name.startswith(prefix) if prefix else re.fullmatch(r"[0-9]+", name)):
+            break
+        name = name if prefix else str(int(name))
+        if name in names:
+            return []
+        names.append(name)
+    return names
+
+
+def _device(card: Card) -> Device:
+    return Device(card.uuid, card.index)
+
+
+def _cpu_pool(slots: int, cores: int) -> Pool:
+    return Pool(tuple(Device(f"cpu-{number}") for number in range(slots)), max(1, cores // slots))

@@ -1,0 +1,163 @@
+"""What the dispatcher of this host has to do: one file for each run that waits for a device or is watched over."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.run.files.json_fields import fields_of
+from rbp_engine.run.files.layout import RunDirectory, open_regular, read_object, write_atomic
+from rbp_engine.run.queue.devices import Device, Pool
+from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import last_attempt
+
+QUEUE = "queue"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run, and how to start it as whoever put it here would: interpreter, working directory and environment.
+
+    It `takes` so many of the `devices`, none where there are none, and `threads` of the CPU with each. `after` is the
+    newest attempt that does not count: the dispatcher starts the one after it. `retried` of `retries` have been used
+    up, and the next start comes not before the time `not_before`. `name` is that of its file.
+    """
+
+    name: str
+    run: RunDirectory
+    takes: int = 0
+    devices: tuple[Device, ...] = ()
+    threads: int = 0
+    after: int = 0
+    retries: int = 0
+    retried: int = 0
+    not_before: float = 0.0
+    python: str = sys.executable
+    directory: str = "/"
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return host_directory(make=False) / QUEUE / self.name
+
+    @property
+    def started(self) -> bool:
+        """Whether the attempt that it asks for has begun."""
+        return attempts_of(self.run) > self.after
+
+    def again(self, delay_s: float) -> "Entry":
+        """The entry for a restart after a fault."""
+        return replace(self, after=attempts_of(self.run), retried=self.retried + 1, not_before=time.time() + delay_s)
+
+
+@dataclass(frozen=True)
+class DamagedEntry:
+    """An entry that cannot be understood and `why`; `id` is that of its run, as the name of its file says."""
+
+    path: Path
+    id: str
+    why: str
+
+
+def attempts_of(run: RunDirectory) -> int:
+    """The number of the newest attempt on record, 0 for none."""
+    number = last_attempt(run).get("attempt")
+    return number if isinstance(number, int) else 0
+
+
+def queue_directory() -> Path:
+    path = host_directory() / QUEUE
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def new_entry(run: RunDirectory, *, after: int, retries: int, pool: Pool | None = None, takes: int = 0) -> Entry:
+    """An entry behind all others, with the interpreter, working directory and environment of this process."""
+    return Entry(
+        name=f"{time.time_ns():020d}-{run.id}.json",
+        run=RunDirectory(run.path.resolve()),
+        takes=takes,
+        devices=pool.devices if pool else (),
+        threads=pool.threads if pool else 0,
+        after=after,
+        retries=retries,
+        directory=str(Path.cwd()),
+        environment=processes.without_marks(os.environ),
+    )
+
+
+def write_entry(entry: Entry) -> None:
+    value = asdict(entry) | {"run": str(entry.run.path)}
+    del value["name"]
+    # Not in UTF-8: names of files in an environment may be in any encoding, and come back only when escaped.
+    write_atomic(queue_directory() / entry.name, json.dumps(value, indent=1) + "\n")
+
+
+def read_queue() -> list[Entry | DamagedEntry]:
+    """All of them, the first to start first."""
+    if not host_directory(make=False).is_dir():
+        return []
+    found = (_read(path) for path in sorted(queue_directory().glob("*.json")))
+    return [entry for entry in found if entry is not None]
+
+
+def entries() -> list[Entry]:
+    """Those that can be understood, the first to start first."""
+    return [entry for entry in read_queue() if isinstance(entry, Entry)]
+
+
+def damaged_entries() -> list[DamagedEntry]:
+    """Those that cannot: nobody starts their runs, and nobody waits for them."""
+    return [entry for entry in read_queue() if isinstance(entry, DamagedEntry)]
+
+
+def entry_of(run: RunDirectory, among: Iterable[Entry] | None = None) -> Entry | None:
+    """The entry of a run, None if it has none."""
+    path = run.path.resolve()
+    return next((entry for entry in (entries() if among is None else among) if entry.run.path == path), None)
+
+
+def _read(path: Path) -> Entry | DamagedEntry | None:
+    """None where it has just been removed."""
+    try:
+        with open_regular(path) as file:
+            return _understood(path.name, read_object(file))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        why = error.strerror or ""
+    except ValueError as error:
+        why = str(error)
+    return DamagedEntry(path, path.stem.partition("-")[2], why)
+
+
+def _understood(name: str, value: dict[str, Any]) -> Entry:
+    """Raises ValueError with what is missing or cannot be."""
+    run, devices = value.get("run"), value.get("devices")
+    if not isinstance(run, str) or not isinstance(devices, list):
+        raise ValueError("it names no run, or no devices")
+    known = {
+        "name": name,
+        "run": RunDirectory(Path(run)),
+        "devices": tuple(Device(**fields_of(Device, device)) for device in devices),
+    }
+    entry = Entry(**fields_of(Entry, value | known))
+    if not 0 <= entry.takes <= len(devices):
+        raise ValueError(f"it takes {entry.takes} of {len(devices)} devices")
+    names = [str(name) for device in entry.devices for name in (device.key, device.name)]
+    for word in (run, entry.python, entry.directory, *names, *entry.environment, *entry.environment.values()):
+        _check_word(word)
+    if any("=" in variable for variable in entry.environment):
+        raise ValueError("a variable of its environment has a name with =")
+    return entry
+
+
+def _check_word(word: Any) -> None:
+    """Raise ValueError for what cannot be a path, an argument or a variable of a process."""
+    if not isinstance(word, str) or b"\0" in os.fsencode(word):
+        raise ValueError(f"{word!r:.40} is no path and no word")

@@ -1,0 +1,75 @@
+"""Run the commands that machine.toml has for the end of a run:
+`python -m rbp_engine.run.queue.hooks <run> <attempt> <status> <reason> <name of a hook>...`
+
+It is a process of its own, so that a command that fails or hangs harms neither the run nor the dispatcher.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.settings.machine import MachineError, read_machine
+
+PATIENCE_S = 600.0
+
+
+def run_hooks(
+    run: RunDirectory, attempt: int, verdict: Verdict, names: Sequence[str], patience_s: float = PATIENCE_S
+) -> None:
+    """Run the commands of these names for the end of an attempt: once, however often it is asked for.
+
+    They find the run's id, folder, status and reason in RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS and RBP_REASON. What they
+    print is kept in control/hook-<attempt>. One that takes longer than `patience_s` is ended.
+    """
+    try:
+        machine = read_machine()
+        commands = {"on_end": machine.on_end, "on_failure": machine.on_failure}
+        trouble = ""
+    except MachineError as error:
+        commands, trouble = {}, str(error)
+    if not trouble and not any(commands[name] for name in names):
+        return
+    try:
+        log = (run.control / f"hook-{attempt}").open("xb", buffering=0)
+    except FileExistsError:
+        return
+    with log:
+        log.write(trouble.encode())
+        for name in names:
+            if command := commands.get(name):
+                _run(run, verdict, name, command, log, patience_s)
+
+
+def _run(run: RunDirectory, verdict: Verdict, name: str, command: str, log: BinaryIO, patience_s: float) -> None:
+    about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason}
+    log.write(f"{name}: {command}\n".encode(errors="surrogateescape"))
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        cwd=run.path,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=dict(os.environ) | processes.marker(run) | about | {processes.HOOK: name},
+        start_new_session=True,
+    )
+    try:
+        code = process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.write(f"ended: it took longer than {patience_s:.0f} s\n".encode())
+    else:
+        if code:
+            log.write(f"exit code {code}\n".encode())
+
+
+if __name__ == "__main__":
+    folder, number, status, reason, *wanted = sys.argv[1:]
+    run_hooks(RunDirectory(Path(folder)), int(number), Verdict(status, reason), wanted)

@@ -1,0 +1,55 @@
+"""Start a run that has waited in the queue: `python -m rbp_engine.run.queue.start_queued <run>`.
+
+The dispatcher calls it with the interpreter, working directory and environment of whoever queued the run, and has
+claimed the run's devices before.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from rbp_engine.errors import UserError
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.resources import read_dispatch, read_resources
+from rbp_engine.run.launch import launch
+from rbp_engine.run.queue import claims
+from rbp_engine.run.queue.entries import Entry, entry_of
+from rbp_engine.run.queue.host_lock import locked
+from rbp_engine.run.start import refuse
+from rbp_engine.run.status.status import judge
+
+
+def start_queued(run: RunDirectory) -> bool:
+    """Start the run on the devices that are claimed for it; False if it is no longer queued or has no devices.
+
+    A run that cannot be started has failed, with the reason.
+    """
+    with locked():
+        entry = entry_of(run)
+        claimed = claims.claimed_by(run)
+        if entry is None or len(claimed) < entry.takes or judge(run).status != "queued":
+            return False
+        _show_only(run, entry, claimed)
+        try:
+            launch.start(run, inexact=read_dispatch(run).inexact)
+        except UserError as error:
+            refuse(run, f"it could not be started: {error}")
+            return False
+    return True
+
+
+def _show_only(run: RunDirectory, entry: Entry, claimed: list[str]) -> None:
+    """Let the worker see its own devices and no others, and keep on record which they were."""
+    names = [device.name for device in entry.devices if device.key in claimed and device.name is not None]
+    if names:
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, names))
+        described = read_json(run.run_json)
+        described["resources"] = read_resources(run).as_json() | {"devices": names}
+        write_json(run.run_json, described)
+    if entry.threads:
+        os.environ.setdefault("OMP_NUM_THREADS", str(entry.threads))
+
+
+if __name__ == "__main__":
+    start_queued(RunDirectory(Path(sys.argv[1])))

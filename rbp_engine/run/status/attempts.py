@@ -1,0 +1,81 @@
+"""The attempts of a run: how long it has been at work, and how long it still needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbp_engine.run.files.events import Event, Metrics, RunStart
+from rbp_engine.run.files.summary import Summary
+
+# Until the steps of an attempt span this much, single steps are a better guide than their dates: events come in bursts.
+PACED_AFTER_S = 5.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where training stood, and when (seconds since the epoch)."""
+
+    t: float
+    step: int
+
+
+@dataclass
+class Attempt:
+    """What the events of one attempt tell of it: `begun` when its training could start, `seen` its newest sign of life.
+
+    `first` and `newest` are its training metrics; None before the first. `resumed_from` names a checkpoint.
+    """
+
+    number: int
+    begun: Mark
+    seen: float
+    resumed_from: str | None = None
+    device: str = ""
+    host: str = ""
+    processes: int = 1
+    first: Mark | None = None
+    newest: Mark | None = None
+
+    def hear(self, event: Event) -> None:
+        """Take in an event of this attempt."""
+        self.seen = max(self.seen, event.t)
+        if isinstance(event.body, Metrics) and event.rank == 0:
+            self.newest = Mark(event.t, event.step)
+            self.first = self.first or self.newest
+
+
+def begin(event: Event, start: RunStart) -> Attempt:
+    """The attempt that begins with this event."""
+    return Attempt(
+        number=event.attempt,
+        begun=Mark(event.t, event.step),
+        seen=event.t,
+        resumed_from=start.resumed_from,
+        device=start.device or "",
+        host=start.host or "",
+        processes=start.world_size,
+    )
+
+
+def elapsed_s(attempts: Sequence[Attempt], now: float | None = None) -> float:
+    """Seconds that the attempts have been at work, the time between them left out; the last until `now` if given."""
+    total = sum(max(0.0, attempt.seen - attempt.begun.t) for attempt in attempts)
+    if attempts and now is not None:
+        total += max(0.0, now - max(attempts[-1].seen, attempts[-1].begun.t))
+    return total
+
+
+def attempt_remaining_s(attempts: Sequence[Attempt], summary: Summary) -> float | None:
+    """Seconds to the last step at the pace of the newest attempt, evaluations and checkpoints included.
+
+    Earlier attempts do not count: they may have had another machine. None before its first metrics.
+    """
+    if not attempts or attempts[-1].number != summary.attempt or not summary.steps:
+        return None
+    first, newest = attempts[-1].first, attempts[-1].newest
+    if first is None or newest is None:
+        return None
+    left = max(0, summary.steps - max(summary.step, newest.step))
+    span, steps = newest.t - first.t, newest.step - first.step
+    if span >= PACED_AFTER_S and steps > 0:
+        return left * span / steps
+    return None if summary.step_ms is None else left * summary.step_ms / 1000.0

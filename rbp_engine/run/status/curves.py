@@ -1,0 +1,154 @@
+"""The curves of a run as arrays, put together from its events as they come."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Validation, done_again
+
+Floats = NDArray[np.float64]
+
+TRAINING = ("train/loss", "train/top1", "speed", "step_ms", "data_ms")
+VALIDATION = ("validation/loss", "validation/top1")
+MEMORY = ("memory", "mem_reserved", "mem_peak")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values over steps, epochs and seconds of training (time between attempts left out), all [N]; gaps are NaN."""
+
+    step: Floats
+    epoch: Floats
+    seconds: Floats
+    value: Floats
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def axis(self, name: str) -> Floats:
+        """The x values for "step", "epoch" or "time"."""
+        return {"step": self.step, "epoch": self.epoch, "time": self.seconds}[name]
+
+
+class CurveBuilder:
+    """Collects events of one run; `curves()` is a snapshot that later events do not change.
+
+    Curves by name: "train/loss", "train/top1", "validation/loss", "validation/top1" (of the last weights), "speed"
+    (samples/s), "step_ms", "data_ms", and in bytes "memory" (allocated on the GPU, resident on a CPU), "mem_reserved",
+    "mem_peak". Of ranks other than 0 only memory is kept, as "memory/1" and so on.
+
+    Events of several ranks may come in any order within an attempt, but attempts one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[str, ...], _Table] = {}
+        self._steps_per_epoch = 0
+        self._pause = 0.0
+        self._last_t: float | None = None
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take in the next events; what a later attempt has superseded goes."""
+        for event in events:
+            body = event.body
+            if isinstance(body, Metrics):
+                if event.rank == 0:
+                    values = (body.loss, body.top1, body.samples_per_s, body.step_ms, body.data_ms)
+                    self._row(TRAINING, event, values)
+            elif isinstance(body, System):
+                used = body.rss if body.mem_allocated is None else body.mem_allocated
+                names = tuple(f"{name}/{event.rank}" for name in MEMORY) if event.rank else MEMORY
+                self._row(names, event, (used, body.mem_reserved, body.mem_peak))
+            elif isinstance(body, Validation):
+                if body.weights == "last":
+                    self._row(VALIDATION, event, (body.loss, body.top1), body.epoch)
+            elif isinstance(body, RunStart) and event.rank == 0:
+                self._begin_attempt(event, body)
+            self._last_t = event.t if self._last_t is None else max(self._last_t, event.t)
+
+    def curves(self) -> dict[str, Curve]:
+        """All curves so far, by name; those without a value are left out. Those without news are the same objects."""
+        return {name: curve for table in self._tables.values() for name, curve in table.curves().items()}
+
+    def _begin_attempt(self, event: Event, body: RunStart) -> None:
+        for table in self._tables.values():
+            table.drop(event, body)
+        if body.steps_per_epoch:
+            self._steps_per_epoch = body.steps_per_epoch
+        if self._last_t is None:
+            self._pause = event.t
+        else:
+            self._pause += max(0.0, event.t - self._last_t)
+        if body.gap_from is not None:
+            self._leave_gap(event, body)
+
+    def _leave_gap(self, event: Event, start: RunStart) -> None:
+        """A row without values breaks a line where events were lost; evaluations may all be there."""
+        for names, table in self._tables.items():
+            evaluated = names == VALIDATION
+            if not evaluated or (start.epoch is not None and table.newest_epoch < start.epoch):
+                self._row(names, event, [None] * len(names), start.epoch if evaluated else None)
+
+    def _row(self, names: tuple[str, ...], event: Event, values: Sequence[Any], epoch: Any = None) -> None:
+        if epoch is None and self._steps_per_epoch:
+            epoch = event.step / self._steps_per_epoch
+        table = self._tables.get(names)
+        if table is None:
+            table = self._tables[names] = _Table(names)
+        seconds = max(0.0, event.t - self._pause)
+        table.add([event.attempt, event.step, epoch, seconds, *values])
+
+
+class _Table:
+    """Rows of attempt, step, epoch, seconds and values; snapshots are views of its columns, never written again."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._columns = np.empty((4 + len(names), 64))
+        self._count = 0
+        self._coming: list[list[Any]] = []
+        self._curves: dict[str, Curve] | None = None
+
+    def add(self, row: list[Any]) -> None:
+        self._coming.append(row)
+        self._curves = None
+
+    def curves(self) -> dict[str, Curve]:
+        """The columns of values as curves."""
+        if self._curves is None:
+            self._take()
+            _, step, epoch, seconds, *values = self._columns[:, : self._count]
+            found = zip(self.names, values, strict=True)
+            self._curves = {name: Curve(step, epoch, seconds, one) for name, one in found if not np.isnan(one).all()}
+        return self._curves
+
+    @property
+    def newest_epoch(self) -> float:
+        """The last epoch that has a row; there must be one."""
+        self._take()
+        return float(self._columns[2, self._count - 1]) if self._count else 0.0
+
+    def drop(self, event: Event, start: RunStart) -> None:
+        """Leave out what the attempt that begins with this event does again."""
+        self._take()
+        attempt, step, epoch = self._columns[:3, : self._count]
+        kept = ~done_again(attempt, step, epoch if self.names == VALIDATION else None, event, start)
+        self._columns = self._columns[:, : self._count][:, kept]
+        self._count = self._columns.shape[1]
+        self._curves = None
+
+    def _take(self) -> None:
+        """Put the rows that have come behind the others, in an array twice as long where they have no room."""
+        if not self._coming:
+            return
+        rows = np.array(self._coming, dtype=np.float64)  # None becomes NaN
+        self._coming = []
+        end = self._count + len(rows)
+        if end > self._columns.shape[1]:
+            grown = np.empty((len(self._columns), 2 * end))
+            grown[:, : self._count] = self._columns[:, : self._count]
+            self._columns = grown
+        self._columns[:, self._count : end] = rows.T
+        self._count = end

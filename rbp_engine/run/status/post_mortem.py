@@ -1,0 +1,162 @@
+"""How an attempt ended whose processes are gone without having written it into the summary.
+
+In this order: the word of rank 0; the error of the first rank that failed, from its events or from the error file of
+torch.distributed; a signal in the launcher's log; a traceback in it. The launcher's own exit code says nothing.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd, read_last_events
+from rbp_engine.run.files.layout import RunDirectory, open_regular, read_json
+
+
+def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
+    """Status and reason, for the record of an attempt in run.json."""
+    for event in reversed(list(_events(run, 0, attempt["attempt"]))):
+        if isinstance(event.body, RunEnd):
+            return event.body.status, event.body.reason
+    errors = _errors(run, attempt["attempt"])
+    own = [told for told, about_others in errors if not about_others]
+    if own or (own := _error_files(run, attempt)):
+        return "failed", own[0]
+    log = _log(run, attempt)
+    if killed := _killed(log):
+        return "killed", killed
+    if errors:
+        return "failed", errors[0][0]
+    read_only = _is_read_only(run.path)
+    if "Traceback (most recent call last)" in log and (read_only or not _cut_off(run, attempt)):
+        return "failed", log.strip().splitlines()[-1]
+    if read_only:
+        return "lost", f"the process is gone without a word: the file system of {run.path} has become read-only"
+    return "lost", "the process is gone without a word, probably killed (out of memory?)"
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether nobody can have a last word there."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, bool]]:
+    """What the ranks have told of errors, the first that failed first, and whether it was about others."""
+    ranks = run.ranks_with_events()
+    told = [
+        (event, event.body)
+        for rank in ranks
+        for event in _events(run, rank, attempt)
+        if isinstance(event.body, ErrorRaised)
+    ]
+    told.sort(key=lambda pair: pair[0].t)
+    return [
+        (body.message if len(ranks) == 1 else f"process {event.rank}: {body.message}", body.about_others)
+        for event, body in told
+    ]
+
+
+def _events(run: RunDirectory, rank: int, attempt: int) -> Iterator[Event]:
+    return (event for event in read_last_events(run.events(rank)) if event.attempt == attempt)
+
+
+def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[str]:
+    """The messages of torch.distributed's error files that tell an error of this attempt, the oldest first.
+
+    By their own time, whole seconds, and within a second by that of the file.
+    """
+    found: list[tuple[float, float, str]] = []
+    since = _begun(run, attempt)
+    one_of_many = attempt.get("world_size", 1) > 1 and attempt.get("nodes", 1) == 1  # a folder is of a local rank
+    for path in run.ranks.rglob("*error.json"):
+        try:
+            written = path.stat().st_mtime
+        except OSError:
+            continue
+        message = read_json(path).get("message")
+        text = message.get("message") if isinstance(message, dict) else message
+        if isinstance(text, str) and "SignalException" not in text and written >= since:  # so is a graceful signal told
+            rank = path.parent.name
+            told = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
+            found.append((_told_time(message, otherwise=written), written, told))
+    return [text for *_, text in sorted(found)]
+
+
+def _cut_off(run: RunDirectory, attempt: dict[str, Any]) -> bool:
+    """Whether the worker was there and could not have its last word.
+
+    A traceback is then not its own, but that of a process that reads images, and finds it gone.
+    """
+    try:
+        return run.reserve().stat().st_mtime >= _begun(run, attempt)
+    except OSError:
+        return False
+
+
+def _begun(run: RunDirectory, attempt: dict[str, Any]) -> float:
+    """When an attempt began, by the clock of the run's files: an error of the one before may be a moment older."""
+    try:
+        return run.claim(attempt["attempt"]).stat().st_mtime
+    except (OSError, KeyError):
+        return float(attempt.get("t", 0.0)) - 1.0  # by this host's clock, which counts more finely than some of them
+
+
+def _told_time(message: Any, otherwise: float) -> float:
+    """The second that an error file names as that of its error."""
+    try:
+        return float(int(message["extraInfo"]["timestamp"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return float(int(otherwise))
+
+
+# What torchrun reports of each process that has failed: the time at which it was found, and how it ended.
+_FAILURE = re.compile(
+    r"^ *time *: (?P<time>\S+)\n *host *:.*\n *rank *: (?P<rank>\d+) \(local_rank.*\n *exitcode *: -(?P<signal>\d+)\b",
+    re.MULTILINE,
+)
+
+
+def _killed(log: str) -> str:
+    """Who was ended by which signal, as far as the launchers' logs tell; empty if nobody was.
+
+    The "root cause" of torchrun's report is the lowest rank of those that it has found in the same second: it may be
+    one that has given up, or that torchrun itself has ended, because another one was gone.
+    """
+    found = [match.groupdict() for match in _FAILURE.finditer(log)]
+    if not found:
+        signals = re.findall(r"exitcode\s*:\s*-(\d+)", log)
+        return f"ended by signal {_named(signals[-1])}" if signals else ""
+    first = min(found, key=_order)
+    ranks = sorted({int(one["rank"]) for one in found if _order(one) == _order(first)})
+    who = f"process {ranks[0]} was" if len(ranks) == 1 else f"processes {', '.join(map(str, ranks))} were"
+    return f"{who} ended by signal {_named(first['signal'])}"
+
+
+def _order(failure: dict[str, str]) -> tuple[bool, str, bool]:
+    """The first cause first: torchrun's own SIGTERM is never one, and an abort comes of a process that was killed."""
+    return failure["signal"] == "15", failure["time"], failure["signal"] != "9"
+
+
+def _named(number: str) -> str:
+    return f"{number} (SIGKILL: probably out of memory)" if number == "9" else number
+
+
+def _log(run: RunDirectory, attempt: dict[str, Any]) -> str:
+    """The last lines of what the launchers of all nodes have printed in this attempt, or the single worker's errors."""
+    if attempt.get("world_size", 1) == 1:
+        return _tail(run.stderr(), attempt.get("stderr_from", 0))
+    logs = sorted(run.ranks.glob(f"launcher-{attempt['attempt']}-node*.log"))
+    return "\n".join(_tail(path, 0) for path in logs)
+
+
+def _tail(path: Path, start: int, size: int = 64 * 1024) -> str:
+    try:
+        with open_regular(path) as file:
+            file.seek(max(start, file.seek(0, 2) - size))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,110 @@
+"""Which processes belong to a run: by the marker in their environment, never by name or by group."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rbp_engine.run.files.layout import RunDirectory
+
+MARKER = "RBP_RUN_ID"
+# Two runs directories may hold the same id, so the folder is part of the mark.
+FOLDER = "RBP_RUN_DIR"
+# A hook knows the run by the same variables, and is none of its processes: it may well resume it, or train another.
+HOOK = "RBP_HOOK"
+MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON")
+
+
+def marker(run: RunDirectory) -> dict[str, str]:
+    """The environment variables that every process of the run carries."""
+    return {MARKER: run.id, FOLDER: str(run.path.resolve()), HOOK: ""}
+
+
+def without_marks(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for what belongs to no run, whoever starts it."""
+    return {name: value for name, value in environment.items() if name not in MARKS}
+
+
+def start_time(pid: int) -> float | None:
+    """When the process started (seconds since the epoch); None if there is none or it is a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except (psutil.Error, ValueError):  # ValueError: no pid at all, from a damaged run.json
+        return None
+
+
+def is_alive(pid: Any, started: Any) -> bool:
+    """Whether the process of that pid is the one that started then: pids are used again."""
+    if not isinstance(pid, int) or not isinstance(started, (int, float)):
+        return False
+    now = start_time(pid)
+    # The start time is counted from boot, and the boot time is read off a clock that may be set.
+    return now is not None and abs(now - started) < 2.0
+
+
+def is_alive_of(run: RunDirectory, pid: Any, started: Any) -> bool:
+    """The same of a process of the run. Where the clock was set meanwhile, its mark tells it from a later one."""
+    if is_alive(pid, started):
+        return True
+    try:
+        environment = _environment(psutil.Process(pid)) if isinstance(pid, int) else None
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+    return environment is not None and _has(environment, marker(run))
+
+
+def processes_of(run: RunDirectory) -> list[psutil.Process]:
+    """All live processes of the run on this host, this one excepted."""
+    mark = marker(run)
+    return [process for process, environment in _others() if _has(environment, mark)]
+
+
+def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
+    """The live processes of all runs on this host, as far as they may be looked into, this one excepted."""
+    found: dict[RunDirectory, list[psutil.Process]] = {}
+    for process, environment in _others():
+        folder = environment.get(FOLDER)
+        if folder and environment.get(MARKER) and not environment.get(HOOK):
+            found.setdefault(RunDirectory(Path(folder)), []).append(process)
+    return found
+
+
+def _others() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+    """Live processes with their environments."""
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and (environment := _environment(process)) is not None:
+            yield process, environment
+
+
+def _environment(process: psutil.Process) -> dict[str, str] | None:
+    """The environment of a process; None if it has ended or may not be looked into."""
+    try:
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.environ()
+    except (psutil.Error, OSError):
+        return None
+
+
+def _has(environment: Mapping[str, str], mark: Mapping[str, str]) -> bool:
+    return all(environment.get(name, "") == value for name, value in mark.items())
+
+
+def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:
+    """SIGKILL every process of the run until none is left; how many there were. Raises TimeoutError if some stay."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + patience_s
+    while processes := processes_of(run):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"still alive after SIGKILL: {sorted(process.pid for process in processes)}")
+        for process in processes:
+            killed.add(process.pid)
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.Error:
+                continue  # it has just ended by itself
+        psutil.wait_procs(processes, timeout=1.0)
+    return len(killed)

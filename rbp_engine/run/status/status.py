@@ -1,0 +1,110 @@
+"""What is the matter with a run: from evidence, never from an exit code.
+
+The worker writes `starting`, `running` and its own end: `completed`, `stopped`, `preempted`, `failed`; `rbp kill`
+writes `killed`, the queue `queued`. `stopping`, `stalled` and `lost` are judged here, by whoever reads, and stored
+nowhere.
+"""
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.run.files.description import attempts_in
+from rbp_engine.run.files.layout import RunDirectory, open_regular, read_object
+from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.status.post_mortem import find_out
+from rbp_engine.run.status.processes import is_alive_of
+
+ENDED = frozenset({"completed", "stopped", "preempted", "failed", "killed"})
+LIVE = frozenset({"queued", "starting", "running", "stopping", "stalled"})
+
+HEARTBEAT_S = 5.0
+LOST_AFTER_S = 30.0
+# Until all processes have found each other there is no heartbeat; torchrun waits 600 s for the other nodes.
+GATHERING_S = 700.0
+STALLED_AFTER_S = 60.0
+STALLED_AFTER_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A status, and a sentence that says why."""
+
+    status: str
+    reason: str
+
+    @property
+    def live(self) -> bool:
+        """Whether the run may still be doing something."""
+        return self.status in LIVE
+
+    @property
+    def resumable(self) -> bool:
+        return self.status in {"stopped", "preempted", "failed", "killed", "lost"}
+
+
+def judge(run: RunDirectory, summary: Summary | None = None, now: float | None = None) -> Verdict:
+    """The status of a run. Reads little while the run is well; a dead worker's traces only when it is gone."""
+    summary = summary or read_summary(run)
+    if summary is None:
+        gone = not run.path.exists()
+        return Verdict("lost", f"its folder {run.path} is gone" if gone else "summary.json is missing or damaged")
+    if summary.status in ENDED or summary.status == "queued":  # what waits gives no sign of life and needs none
+        return Verdict(summary.status, summary.reason)
+    now = time.time() if now is None else now
+    attempt = last_attempt(run)
+    here = attempt.get("host") == socket.gethostname()
+    if attempt and attempt.get("attempt") != summary.attempt:
+        attempt = {}  # a new attempt is being started, and its process is not on record yet
+    silence = max(0.0, now - summary.updated)
+    if attempt and here and not is_alive_of(run, attempt.get("pid"), attempt.get("pid_started")):
+        verdict = Verdict(*find_out(run, attempt))
+        if verdict.status in ("lost", "killed") and run.kill_request.exists():
+            return Verdict("killed", "killed by rbp kill")  # which is about to say so itself
+        return verdict
+    gathering = summary.status == "starting" and attempt.get("world_size", 1) > 1
+    if silence > (GATHERING_S if gathering else LOST_AFTER_S):
+        if attempt and here:
+            return Verdict("lost", f"no heartbeat for {silence:.0f} s, but process {attempt['pid']} is there")
+        where = f" on {attempt.get('host')}" if attempt else ": it was never started"
+        return Verdict("lost", f"no heartbeat for {silence:.0f} s{where}")
+    if not attempt and summary.updated - now > LOST_AFTER_S:  # it would not fall silent for as long as that
+        return Verdict("lost", "it was never started, and the clock has been set back since")
+    idle = max(0.0, now - summary.progressed)
+    if summary.status == "running" and idle > stall_patience_s(summary):
+        return Verdict("stalled", f"no step for {idle:.0f} s (step {summary.step})")
+    if summary.status == "running" and run.stop_request.exists():
+        return Verdict("stopping", "asked to stop: it saves after its step, and ends")
+    return Verdict(summary.status, summary.reason)
+
+
+def stall_patience_s(summary: Summary) -> float:
+    """For how long a run may go without a step: a minute, or 20 steps if they are long."""
+    return max(STALLED_AFTER_S, STALLED_AFTER_STEPS * (summary.step_ms or 0.0) / 1000.0)
+
+
+# Verdicts are asked for every second, and run.json may hold a megabyte of changes to the code: it is read when it is
+# another file. The file that is looked at is the one that is read, and so nothing newer is missed.
+_ATTEMPTS_KEPT = 4096
+_attempts: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
+
+
+def last_attempt(run: RunDirectory) -> dict[str, Any]:
+    """The record of the newest attempt in `run.json`: attempt, pid, pid_started, host, t; empty if none started."""
+    try:
+        with open_regular(run.run_json) as file:
+            found = os.fstat(file.fileno())
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+            known = _attempts.get(run.run_json)
+            if known is None or known[0] != stamp:
+                attempts = attempts_in(read_object(file))
+                known = (stamp, attempts[-1] if attempts else {})
+    except OSError:
+        return {}
+    if len(_attempts) >= _ATTEMPTS_KEPT:
+        _attempts.clear()
+    _attempts[run.run_json] = known
+    return dict(known[1])

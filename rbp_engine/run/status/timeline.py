@@ -1,0 +1,161 @@
+"""What has happened in a run beside its curves: attempts, checkpoints, its failure, probes, and its processes."""
+
+from collections import deque
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+from rbp_engine.run.files.events import (
+    CheckpointSaved,
+    ErrorRaised,
+    Event,
+    Metrics,
+    Probe,
+    RunStart,
+    System,
+    Validation,
+    WarningRaised,
+    superseded,
+)
+from rbp_engine.run.status.attempts import Attempt, begin
+
+ALERTS_KEPT = 200
+CHECKPOINTS_KEPT = 100
+PROBED_KEPT = 500
+
+
+@dataclass
+class Process:
+    """The newest of one rank: its step, when it was heard of (seconds since the epoch), its memory and its speed.
+
+    `logs` is the folder of its stdout and stderr, within the run's, where it has named one.
+    """
+
+    rank: int
+    step: int = 0
+    seen: float = 0.0
+    system: System | None = None
+    metrics: Metrics | None = None
+    logs: str | None = None
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds that a step takes."""
+        return next((one.step_ms for one in (self.system, self.metrics) if one and one.step_ms is not None), None)
+
+    @property
+    def data_ms(self) -> float | None:
+        """Milliseconds of them that go into waiting for data."""
+        return next((one.data_ms for one in (self.system, self.metrics) if one and one.data_ms is not None), None)
+
+    def hear(self, event: Event) -> None:
+        """Take in an event of this rank."""
+        self.step = event.step
+        self.seen = max(self.seen, event.t)
+        if isinstance(event.body, Metrics):
+            self.metrics = event.body
+        elif isinstance(event.body, System):
+            self.system = event.body
+        elif isinstance(event.body, RunStart):
+            self.logs = event.body.logs
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe has measured: the steps and values that are kept, the newest last. Values are as the probe says."""
+
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run as of a moment. `failure` is the first error of its newest attempt, over all ranks, by the clock; what a
+    rank says about others only counts where these have not spoken. `split` is what it is evaluated on, "test" or
+    "held-out"; empty before the first evaluation."""
+
+    attempts: tuple[Attempt, ...] = ()
+    alerts: tuple[Event, ...] = ()
+    checkpoints: tuple[Event, ...] = ()
+    failure: Event | None = None
+    probes: tuple[Probed, ...] = ()
+    processes: tuple[Process, ...] = ()
+    split: str = ""
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The newest attempt; None before the first has begun."""
+        return self.attempts[-1] if self.attempts else None
+
+
+class CourseBuilder:
+    """Collects the events of all ranks of one run, attempt by attempt; `course()` is a snapshot."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[int, Attempt] = {}
+        self._alerts: deque[Event] = deque(maxlen=ALERTS_KEPT)
+        self._checkpoints: deque[Event] = deque(maxlen=CHECKPOINTS_KEPT)
+        self._failure: Event | None = None
+        self._probes: dict[str, deque[Event]] = {}
+        self._processes: dict[int, Process] = {}
+        self._split = ""
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take in the next events."""
+        for event in events:
+            body = event.body
+            if isinstance(body, RunStart) and event.rank == 0:
+                self._begin(event, body)
+            elif isinstance(body, CheckpointSaved):
+                self._checkpoints.append(event)
+            elif isinstance(body, Validation):
+                self._split = body.split
+            elif isinstance(body, Probe):
+                self._probes.setdefault(body.name, deque(maxlen=PROBED_KEPT)).append(event)
+            elif isinstance(body, (WarningRaised, ErrorRaised)):
+                self._alerts.append(event)
+                self._fail(event)
+            process = self._processes.get(event.rank)
+            if process is None:
+                process = self._processes[event.rank] = Process(event.rank)
+            process.hear(event)
+            if attempt := self._attempts.get(event.attempt):
+                attempt.hear(event)
+
+    def course(self) -> Course:
+        """Everything so far."""
+        return Course(
+            attempts=tuple(copy(self._attempts[number]) for number in sorted(self._attempts)),
+            alerts=tuple(self._alerts),
+            checkpoints=tuple(self._checkpoints),
+            failure=self._failure,
+            probes=tuple(
+                Probed(name, tuple(event.step for event in kept), tuple(event.body.values for event in kept))  # type: ignore[union-attr]  # Probe
+                for name, kept in self._probes.items()
+                if kept
+            ),
+            processes=tuple(copy(self._processes[rank]) for rank in sorted(self._processes)),
+            split=self._split,
+        )
+
+    def _begin(self, event: Event, start: RunStart) -> None:
+        for kept in (self._checkpoints, *self._probes.values()):
+            counting = [old for old in kept if not superseded(old, event, start)]
+            kept.clear()
+            kept.extend(counting)
+        self._attempts[event.attempt] = begin(event, start)
+        # An attempt that has fewer processes shows no more of them than it has.
+        self._processes = {rank: one for rank, one in self._processes.items() if rank < start.world_size}
+        if self._failure is not None and self._failure.attempt < event.attempt:
+            self._failure = None
+
+    def _fail(self, event: Event) -> None:
+        if isinstance(event.body, ErrorRaised):
+            known = [one for one in (self._failure, event) if one is not None]
+            self._failure = min(known, key=lambda one: (-one.attempt, _about_others(one), one.t))
+
+
+def _about_others(event: Event) -> bool:
+    return isinstance(event.body, ErrorRaised) and event.body.about_others

@@ -1,0 +1,1 @@
+"""The runs directory: which runs are there, asked for, sorted, thrown away."""

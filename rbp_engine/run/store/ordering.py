@@ -1,0 +1,36 @@
+"""Runs in the order of a field of queries."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rbp_engine.run.store.query_fields import field_called
+from rbp_engine.run.store.store import RunRecord
+
+
+def in_order(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
+    """Sorted by a field, accuracies from the best; `-field` is the other way round; unknown values come last.
+
+    Raises ValueError for a field that there is not, with the nearest one.
+    """
+    field = field_called(field_name.removeprefix("-"))
+    known: list[tuple[Any, RunRecord]] = []
+    unknown = []
+    for record in records:
+        value = field.get(record)
+        if value is None or value == "" or value == ():
+            unknown.append(record)
+        else:
+            known.append((value if isinstance(value, (int, float)) else str(value).lower(), record))
+    # Numbers before texts: the table entries of a preset may be both.
+    known.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=descends(field_name))
+    return [record for _, record in known] + unknown
+
+
+def descends(field_name: str) -> bool:
+    """Whether that order begins with the largest value. Raises ValueError for a field that there is not."""
+    return field_name.startswith("-") is not (field_called(field_name.removeprefix("-")).kind == "accuracy")
+
+
+def turned_round(field_name: str) -> str:
+    """The opposite order."""
+    return field_name.removeprefix("-") if field_name.startswith("-") else f"-{field_name}"

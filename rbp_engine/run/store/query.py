@@ -1,0 +1,118 @@
+"""The query language of lists: `acc>0.9 T=4 status:running method:rate_m tag:x not:digits`.
+
+Terms stand side by side and must all hold; `or` between them parts alternatives. A term is
+
+* `FIELD OP VALUE` with one of = != < <= > >=, as `acc>90%`, `lr=0.1`, `age<3h`, `neuron.decay!=0.2`;
+* `FIELD:WORD`, where the word is a part of the text, in whatever case, as `method:rate`;
+* a bare word, which is a part of the id, preset, name, method or a tag;
+
+and `not:`, `not` or `-` before it turns it round. Quotes hold what has spaces or signs of its own. A value that is not
+known fits no comparison; what is turned round fits exactly the other runs.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.store.query_fields import Comparison, field_called, word_fits
+
+if TYPE_CHECKING:
+    from rbp_engine.run.store.store import RunRecord
+
+Test: TypeAlias = "Callable[[RunRecord], bool]"
+
+_SPACE = re.compile(r"\s*")
+_WORD = r""""[^"]*"|'[^']*'|[^\s"']+"""
+_NEGATION = re.compile(r"-|not(?::\s*|\s+|$)", re.IGNORECASE)
+_OR = re.compile(r"or(?=\s|$)", re.IGNORECASE)
+_COMPARISON = re.compile(rf"(?P<field>[^\W\d][\w.-]*)(?P<sign>:|\s*(?:!=|<=|>=|=|<|>)\s*)(?P<value>{_WORD})?")
+_BARE = re.compile(_WORD)
+
+
+class QueryError(RunError):
+    """A query that cannot be read: which term of it, and where it begins (counted from 0)."""
+
+    def __init__(self, term: str, position: int, message: str) -> None:
+        self.term = term
+        self.position = position
+        super().__init__(f"query, at character {position + 1}: {f'{term!r}: ' if term else ''}{message}")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query that was understood; called with the record of a run it says whether the run fits."""
+
+    text: str
+    alternatives: "tuple[tuple[Test, ...], ...]"
+
+    def __call__(self, record: "RunRecord") -> bool:
+        return any(all(test(record) for test in tests) for tests in self.alternatives)
+
+
+def parse_query(text: str) -> Query:
+    """Understand a query; the empty one fits every run. Raises QueryError, and nothing else."""
+    alternatives: list[list[Test]] = [[]]
+    position = _skip_space(text, 0)
+    while position < len(text):
+        separator = _OR.match(text, position)
+        if separator is None:
+            test, position = _term(text, position)
+            alternatives[-1].append(test)
+        else:
+            if not alternatives[-1]:
+                raise QueryError("or", position, "there is nothing before it")
+            alternatives.append([])
+            if not text[separator.end() :].strip():
+                raise QueryError("or", position, "there is nothing behind it")
+            position = separator.end()
+        position = _skip_space(text, position)
+    return Query(text, tuple(map(tuple, alternatives)))
+
+
+def _term(text: str, start: int) -> tuple[Test, int]:
+    """The test of the term that begins there, and where it ends."""
+    position, negated = start, False
+    while negation := _NEGATION.match(text, position):
+        position, negated = negation.end(), not negated
+    if position >= len(text) or text[position].isspace() or (position > start and _OR.match(text, position)):
+        raise QueryError(text[start:position].strip(), start, "there is nothing behind it to turn round")
+    comparison = _COMPARISON.match(text, position)
+    word = comparison or _BARE.match(text, position)
+    if word is None:
+        raise QueryError(text[start:], start, "a quote is not closed")
+    term, end = text[start : word.end()], word.end()
+    if end < len(text) and text[end] in "\"'":
+        raise QueryError(text[start:], start, "a quote stands in the middle of a word, or is not closed")
+    try:
+        test = _contained(word[0]) if comparison is None else _compared(comparison)
+    except ValueError as error:
+        raise QueryError(term, start, str(error)) from None
+    return _turned_round(test) if negated else test, end
+
+
+def _contained(word: str) -> Test:
+    if word[0] not in "\"'" and (word[0] == ":" or any(sign in word for sign in "=<>")):
+        raise ValueError("a comparison begins with the name of a field, as acc>0.9")
+    return word_fits(_unquoted(word))
+
+
+def _compared(comparison: re.Match[str]) -> Test:
+    if comparison["value"] is None:
+        raise ValueError(f"there is nothing behind the {comparison['sign'].strip()}")
+    field = field_called(comparison["field"])
+    return field.test(Comparison(comparison["sign"].strip(), _unquoted(comparison["value"])))
+
+
+def _turned_round(test: Test) -> Test:
+    return lambda record: not test(record)
+
+
+def _unquoted(word: str) -> str:
+    return word[1:-1] if word[0] in "\"'" else word
+
+
+def _skip_space(text: str, position: int) -> int:
+    found = _SPACE.match(text, position)
+    return found.end() if found else position

@@ -1,0 +1,294 @@
+"""The fields of a query: where each is found in a run, and how it is compared."""
+
+import functools
+import operator
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.run.files.layout import read_json
+from rbp_engine.run.files.resources import read_resources
+from rbp_engine.run.files.summary import remaining_s
+from rbp_engine.run.status.status import last_attempt
+from rbp_engine.run.store import query_values as values
+from rbp_engine.settings.documents import Document, read_document
+from rbp_engine.settings.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.store.store import RunRecord
+
+Test: TypeAlias = "Callable[[RunRecord], bool]"
+Getter: TypeAlias = "Callable[[RunRecord], Any]"
+
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+# Half of the last digit that screens show of a percentage.
+_SAME_ACCURACY = 5e-5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sign and what stands behind it, as it was written."""
+
+    sign: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """Something that runs can be chosen and sorted by; `kind` is one of those of `_TESTS`."""
+
+    name: str
+    kind: str
+    get: Getter
+
+    def test(self, comparison: Comparison) -> Test:
+        """Whether a run fits. Raises ValueError where the value cannot be compared with this field."""
+        if comparison.sign == "!=":
+            equal = self.test(Comparison("=", comparison.value))
+            return lambda record: not equal(record)
+        return _TESTS[self.kind](self, comparison)
+
+
+def field_called(name: str) -> Field:
+    """A field by name, short name or dotted key of a preset. Raises ValueError with the nearest one."""
+    found = _FIELDS.get(name) or next(
+        (field for known, field in _FIELDS.items() if known.lower() == name.lower()), None
+    )
+    found = found or _preset_field(name)
+    if found is None:
+        known = [*_FIELDS, *(key for key in _preset_kinds() if "." in name)]
+        guess = did_you_mean(name, known) or f" Fields: {', '.join(field_names())}, and keys of presets, as optim.lr"
+        raise ValueError(f"there is no field '{name}'.{guess}")
+    return found
+
+
+def field_names() -> list[str]:
+    """Every field but the dotted keys of presets, for completion and help."""
+    return list(_FIELDS)
+
+
+def word_fits(word: str) -> Test:
+    """A bare word: part of the id, label, name, method or a tag, in whatever case."""
+    wanted = word.lower()
+
+    def test(record: "RunRecord") -> bool:
+        summary = record.summary
+        texts = (summary.id, summary.label, summary.name, summary.method, *record.tags)
+        return any(wanted in str(text).lower() for text in texts)
+
+    return test
+
+
+def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Callable[[Field, Comparison], Test]":
+    def make(field: Field, comparison: Comparison) -> Test:
+        wanted = read(comparison.value)
+        order = _ORDER.get(comparison.sign)
+
+        def test(record: "RunRecord") -> bool:
+            value = field.get(record)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                return False
+            if order is None:
+                return bool(abs(value - wanted) <= max(tolerance, 1e-9 * abs(wanted)))
+            return order(value, wanted)
+
+        return test
+
+    return make
+
+
+def _text_test(field: Field, comparison: Comparison) -> Test:
+    if comparison.sign in _ORDER:
+        raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
+    wanted, whole = comparison.value.lower(), comparison.sign == "="
+
+    def test(record: "RunRecord") -> bool:
+        found = field.get(record)
+        texts: Iterable[Any] = found if isinstance(found, (tuple, list)) else () if found is None else (found,)
+        return any(wanted == text if whole else wanted in text for text in map(_as_text, texts))
+
+    return test
+
+
+def _time_test(field: Field, comparison: Comparison) -> Test:
+    """A moment; a span stands for the moment that long ago, so that `created>2d` is younger than two days."""
+    order = _ORDER.get(comparison.sign)
+    if values.is_span(comparison.value):
+        if order is None:
+            raise ValueError(f"a moment is not equal to a span: use {field.name}>{comparison.value} for younger runs")
+        back = values.span(comparison.value)
+        return lambda record: _is_number(field.get(record)) and order(field.get(record), time.time() - back)
+    begin, end = values.moments(comparison.value)
+    if order is None:
+        return lambda record: _is_number(field.get(record)) and begin <= field.get(record) < end
+    # A day is all of it: after it begins with its end, up to it includes it.
+    bound = end if comparison.sign in (">", "<=") else begin
+    reached = comparison.sign in (">", ">=")
+    return lambda record: _is_number(field.get(record)) and (field.get(record) >= bound) is reached
+
+
+def _any_test(field: Field, comparison: Comparison) -> Test:
+    """A value whose type is not known before: compared as numbers if both are, else as text."""
+    try:
+        as_number = _number_test(values.number)(field, comparison)
+    except ValueError:
+        return _text_test(field, comparison)
+    if comparison.sign in _ORDER:
+        return as_number
+    as_text = _text_test(field, comparison)
+    return lambda record: (as_number if _is_number(field.get(record)) else as_text)(record)
+
+
+_TESTS: dict[str, Callable[[Field, Comparison], Test]] = {
+    "accuracy": _number_test(values.accuracy, _SAME_ACCURACY),
+    "number": _number_test(values.number),
+    "size": _number_test(values.size),
+    "span": _number_test(values.span),
+    "time": _time_test,
+    "text": _text_test,
+    "any": _any_test,
+}
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _of_summary(name: str, part: str | None = None) -> Getter:
+    def get(record: "RunRecord") -> Any:
+        value = getattr(record.summary, name)
+        if part is None:
+            return value
+        return value.get(part) if isinstance(value, dict) else None
+
+    return get
+
+
+def _preset_field(name: str) -> Field | None:
+    """A field that stands in the run's preset, which is read only for a query that asks for it."""
+    kinds = _preset_kinds()
+    parent, _, inner = name.rpartition(".")
+    # The entries of a table, as neuron.surrogate_args.alpha, are what the user makes them.
+    kind = kinds.get(name) or ("any" if inner and kinds.get(parent) == "table" else None)
+    return None if kind is None else Field(name, "any" if kind == "table" else kind, _of_preset(name))
+
+
+@functools.cache
+def _preset_kinds() -> dict[str, str]:
+    kinds = {"integer": "number", "number": "number", "choice": "text", "string": "text", "true or false": "text"}
+    return {
+        info.key: "table" if info.type.startswith("table") else kinds.get(info.type, "any")
+        for info in fields()
+        if "[]" not in info.key
+    }
+
+
+def _of_preset(key: str) -> Getter:
+    def get(record: "RunRecord") -> Any:
+        path = record.run.preset_toml
+        value: Any = _preset_values(path, _changed(path))
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    return get
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+# A list asks about every run again and again while it is on the screen; the files behind do not change.
+@functools.lru_cache(maxsize=8192)
+def _preset_values(path: Path, _changed_at: int) -> dict[str, Any]:
+    # A named pipe would be waited for. Not by the method of Path: it raises where one may not look.
+    document = read_document(path) if os.path.isfile(path) else None  # noqa: PTH113
+    return document.values if isinstance(document, Document) else {}
+
+
+def _age(record: "RunRecord") -> Any:
+    created = record.summary.created
+    return time.time() - created if _is_number(created) else None
+
+
+def _eta(record: "RunRecord") -> Any:
+    return remaining_s(record.summary) if record.verdict.live else None
+
+
+def _host(record: "RunRecord") -> Any:
+    return _host_of(record.run, _changed(record.run.run_json))
+
+
+@functools.lru_cache(maxsize=8192)
+def _host_of(run: "RunDirectory", _changed_at: int) -> Any:
+    return last_attempt(run).get("host") or read_json(run.run_json).get("host")
+
+
+def _processes(record: "RunRecord") -> Any:
+    return _processes_of(record.run, _changed(record.run.run_json))
+
+
+@functools.lru_cache(maxsize=8192)
+def _processes_of(run: "RunDirectory", _changed_at: int) -> int:
+    return read_resources(run).world_size
+
+
+_FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        Field("acc", "accuracy", _of_summary("best", "top1")),
+        Field("best", "accuracy", _of_summary("best", "top1")),
+        Field("last", "accuracy", _of_summary("last", "top1")),
+        Field("top5", "accuracy", _of_summary("last", "top5")),
+        Field("test", "accuracy", _of_summary("test", "last")),
+        Field("loss", "number", _of_summary("train", "loss")),
+        Field("val_loss", "number", _of_summary("last", "loss")),
+        Field("epoch", "number", _of_summary("epoch")),
+        Field("epochs", "number", _of_summary("epochs")),
+        Field("step", "number", _of_summary("step")),
+        Field("T", "number", _of_summary("timesteps")),
+        Field("seed", "number", _of_summary("seed")),
+        Field("method", "text", _of_summary("method")),
+        Field("status", "text", lambda record: record.verdict.status),
+        Field("reason", "text", lambda record: record.verdict.reason),
+        Field("run", "text", lambda record: record.summary.called),
+        Field("preset", "text", _of_summary("preset")),
+        Field("name", "text", _of_summary("name")),
+        Field("id", "text", lambda record: record.run.id),
+        Field("experiment", "text", _of_summary("experiment")),
+        Field("tag", "text", lambda record: record.tags),
+        Field("tags", "text", lambda record: record.tags),
+        Field("note", "text", lambda record: record.annotations.note),
+        Field("host", "text", _host),
+        Field("created", "time", _of_summary("created")),
+        Field("updated", "time", _of_summary("updated")),
+        Field("age", "span", _age),
+        Field("eta", "span", _eta),
+        Field("trained", "span", _of_summary("trained_s")),
+        Field("speed", "number", _of_summary("samples_per_s")),
+        Field("mem", "size", _of_summary("mem_peak")),
+        Field("processes", "number", _processes),
+        Field("precision", "text", _of_preset("train.precision")),
+        Field("lr", "number", _of_preset(SHORT_NAMES["lr"])),
+        Field("batch", "number", _of_preset(SHORT_NAMES["batch"])),
+        Field("arch", "text", _of_preset(SHORT_NAMES["arch"])),
+        Field("data", "text", _of_preset(SHORT_NAMES["data"])),
+    )
+}

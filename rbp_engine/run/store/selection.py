@@ -1,0 +1,27 @@
+"""Several runs at once, as commands take them: by reference or by query."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.query import parse_query
+from rbp_engine.run.store.store import find_run, list_runs
+
+
+def select_runs(runs: Path, words: Sequence[str]) -> list[RunDirectory]:
+    """The runs that the words mean, each once: a word with one of `:=<>` is a query, any other names one run.
+
+    Raises RunError for a reference that means no run or several, and for a query that cannot be read or fits none.
+    """
+    chosen: dict[RunDirectory, None] = {}
+    for word in words:
+        if any(sign in word for sign in ":=<>"):
+            fits = parse_query(word)
+            found = [record.run for record in list_runs(runs) if fits(record)]
+            if not found:
+                raise RunError(f"no run in {runs} fits {word!r}")
+        else:
+            found = [find_run(runs, word)]
+        chosen.update(dict.fromkeys(found))
+    return list(chosen)

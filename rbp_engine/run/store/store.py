@@ -1,0 +1,143 @@
+"""The runs of a runs directory: list them, find the one that is meant, remove one for good."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rbp_engine.run.errors import NoSuchRun, RunError
+from rbp_engine.run.files.annotations import Annotations, read_annotations
+from rbp_engine.run.files.layout import ID, RunDirectory
+from rbp_engine.run.files.summary import Summary, load_summary, read_summary
+from rbp_engine.run.status.processes import processes_of
+from rbp_engine.run.status.status import Verdict, judge
+
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a list shows of a run."""
+
+    run: RunDirectory
+    summary: Summary
+    verdict: Verdict
+    annotations: Annotations = field(default_factory=Annotations)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Those of its preset and those given to it later."""
+        return self.annotations.tags(self.summary)
+
+    @property
+    def readable(self) -> bool:
+        """Whether anything but the id and the verdict is known of the run."""
+        return self.verdict.status != UNREADABLE
+
+
+def run_directories(runs: Path) -> Iterator[RunDirectory]:
+    """The run folders, by id, which is by time for ids that were made here."""
+    for name in run_names(runs):
+        run = RunDirectory(runs / name)
+        if is_run(run):
+            yield run
+
+
+def run_names(runs: Path) -> list[str]:
+    """The names in a runs directory that may be ids of runs, in order; none where there is no such directory.
+
+    Raises RunError where it cannot be read.
+    """
+    try:
+        with os.scandir(runs) as entries:
+            return sorted(entry.name for entry in entries if ID.fullmatch(entry.name))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"cannot read the runs directory {runs}: {error.strerror}") from error
+
+
+def is_run(run: RunDirectory) -> bool:
+    """Whether the folder is that of a run; one that may not be looked into is taken for one."""
+    try:
+        return run.run_json.is_file()
+    except OSError:
+        return True
+
+
+def record(run: RunDirectory) -> RunRecord:
+    """What is known of a run; one that cannot be read is `unreadable`, with the reason."""
+    try:
+        summary = load_summary(run)
+        return RunRecord(run, summary, judge(run, summary), read_annotations(run))
+    except (RunError, OSError) as error:
+        return unreadable(run, str(error))
+
+
+def unreadable(run: RunDirectory, reason: str) -> RunRecord:
+    """The record of a run of which nothing is known but that it is there."""
+    try:
+        found = run.path.stat().st_mtime
+    except OSError:
+        found = 0.0
+    summary = Summary(run.id, "", "", "", 0, 0, UNREADABLE, reason, created=found, progressed=found, updated=found)
+    return RunRecord(run, summary, Verdict(UNREADABLE, reason), read_annotations(run))
+
+
+def list_runs(runs: Path) -> list[RunRecord]:
+    """All runs, oldest first."""
+    return in_order_of_creation(record(run) for run in run_directories(runs))
+
+
+def in_order_of_creation(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Oldest first."""
+    return sorted(records, key=lambda entry: (entry.summary.created, entry.run.id))
+
+
+def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirectory:
+    """The run meant by an id, a unique prefix, its last four characters, a name, or `last`.
+
+    Raises NoSuchRun if none fits, RunError with the candidates if several do; `listed_by` is the command that shows
+    them.
+    """
+    if reference == "last":
+        records = [entry for entry in list_runs(runs) if entry.readable]
+        if not records:
+            raise RunError(f"there are no runs in {runs}")
+        return records[-1].run
+    if ID.fullmatch(reference) and (runs / reference / "run.json").is_file():
+        return RunDirectory(runs / reference)
+    known = list(run_directories(runs)) if reference else []
+    for fitting in (
+        [run for run in known if run.id.startswith(reference)],
+        [run for run in known if len(reference) == 4 and run.id.endswith(reference)],
+        [run for run in known if (summary := read_summary(run)) is not None and summary.name == reference],
+    ):
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            listed = "\n  ".join(run.id for run in fitting[-10:])
+            raise RunError(f"{reference!r} fits {len(fitting)} runs:\n  {listed}")
+    raise NoSuchRun(f"no run {reference!r} in {runs} ({listed_by} shows what is there)")
+
+
+def refuse_live(run: RunDirectory) -> None:
+    """Raise RunError where something may still be writing into the run's folder."""
+    verdict = judge(run)
+    if verdict.live:
+        raise RunError(f"{run.id} is {verdict.status}: stop or kill it first")
+    if verdict.status == "lost" and (left := processes_of(run)):
+        raise RunError(f"{run.id} is {verdict.status}, but process {left[0].pid} is still there: kill it first")
+
+
+def remove_run(run: RunDirectory) -> None:
+    """Remove the folder of a run that has ended; first out of sight by a rename, so that no half of it is listed."""
+    refuse_live(run)
+    hidden = run.path.with_name(f".removed-{run.id}")
+    try:
+        shutil.rmtree(hidden, ignore_errors=True)
+        run.path.rename(hidden)
+        shutil.rmtree(hidden)
+    except OSError as error:
+        raise RunError(f"cannot remove {run.path}: {error.strerror}") from error

@@ -1,0 +1,96 @@
+"""The trash: runs that were removed and can come back, beside the runs directory, which holds runs and nothing else."""
+
+import errno
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import ID, RunDirectory, read_json
+from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.store.store import find_run, refuse_live, run_directories
+
+
+@dataclass(frozen=True)
+class Trashed:
+    """A run in the trash; `id` is the one that it had, its folder may be called otherwise."""
+
+    run: RunDirectory
+    id: str
+    summary: Summary | None
+    removed: float
+
+
+def trash_directory(runs: Path) -> Path:
+    """`<runs>.trash`, on the same file system unless the runs directory is a mount point."""
+    # A runs directory may be a link to a larger disk, and the trash must be on that disk.
+    real = runs.resolve()
+    return real.with_name(f"{real.name}.trash")
+
+
+def move_to_trash(run: RunDirectory) -> Trashed:
+    """Take a run that has ended out of the runs directory. Raises RunError if it is live or cannot be moved."""
+    refuse_live(run)
+    trash = trash_directory(run.path.parent)
+    try:
+        trash.mkdir(exist_ok=True)
+        target = trash / run.id
+        while target.exists():  # another run of that id was removed before
+            target = trash / f"{run.id[:110]}.{secrets.token_hex(2)}"
+        run.path.rename(target)
+        os.utime(target)  # the time of removal
+    except OSError as error:
+        why = "it is on another file system" if error.errno == errno.EXDEV else error.strerror
+        raise RunError(
+            f"cannot move {run.id} to {trash}: {why}; rbp runs rm --now {run.id} deletes it for good"
+        ) from error
+    return _trashed(RunDirectory(target))
+
+
+def list_trash(runs: Path) -> list[Trashed]:
+    """What is in the trash, the longest removed first."""
+    found = [_trashed(run) for run in run_directories(trash_directory(runs))]
+    return sorted(found, key=lambda entry: (entry.removed, entry.run.id))
+
+
+def restore(runs: Path, reference: str) -> RunDirectory:
+    """Put a run back: the one of that id that was removed last, `last`, or what a prefix, last four or name means.
+
+    Raises RunError where there is none, or where a run of its id exists by now.
+    """
+    entries = list_trash(runs)
+    meant = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
+    entry = meant[-1] if meant else _trashed(find_run(trash_directory(runs), reference, "rbp runs trash"))
+    target = runs.resolve() / entry.id
+    if target.exists():
+        raise RunError(f"a run {entry.id} exists in {runs}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        entry.run.path.rename(target)
+    except OSError as error:
+        raise RunError(f"cannot move {entry.run.path} to {target}: {error.strerror}") from error
+    return RunDirectory(runs / entry.id)
+
+
+def empty_trash(runs: Path) -> int:
+    """Delete everything in the trash for good; how many runs that were."""
+    trash = trash_directory(runs)
+    count = len(list_trash(runs))
+    # First out of the way as a whole: what is removed meanwhile goes into a new trash and is kept.
+    doomed = trash.with_name(f".{trash.name}.{secrets.token_hex(3)}")
+    try:
+        trash.rename(doomed)
+        shutil.rmtree(doomed)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise RunError(f"cannot empty {trash}: {error.strerror}") from error
+    return count
+
+
+def _trashed(run: RunDirectory) -> Trashed:
+    recorded = read_json(run.run_json).get("id")
+    known = isinstance(recorded, str) and ID.fullmatch(recorded) is not None
+    return Trashed(run, str(recorded) if known else run.id, read_summary(run), run.path.stat().st_mtime)
