@@ -21,7 +21,7 @@ from spikingjelly.activation_based.surrogate import Sigmoid
 from torch import Tensor, nn
 
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
 
 Step = Callable[[Tensor, Tensor], None]
 

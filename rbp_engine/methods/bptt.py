@@ -13,8 +13,8 @@ from rbp_engine.methods.protocol import (
     images_by_step,
 )
 from rbp_engine.spiking import SequenceTensor
-from rbp_engine.spiking.single_step import StepTensor
-from rbp_engine.spiking.tape import Tape
+from rbp_engine.spiking.carriers.step import StepTensor
+from rbp_engine.spiking.carriers.step_state import Tape
 
 
 class BPTT(BaseMethod):

@@ -23,8 +23,8 @@ from rbp_engine.methods.protocol import (
     gradients_stay_local,
     images_by_step,
 )
-from rbp_engine.spiking.single_step import StepTensor, TraceTensor
-from rbp_engine.spiking.tape import Tape
+from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.step_state import Tape
 
 
 class SLTT(BaseMethod):

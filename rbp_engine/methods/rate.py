@@ -20,9 +20,9 @@ from rbp_engine.methods.protocol import (
     images_by_step,
 )
 from rbp_engine.spiking import RateTensor
-from rbp_engine.spiking.gradients import WithValue
-from rbp_engine.spiking.mean_over_steps import MeanStepTensor, MeanTensor
-from rbp_engine.spiking.tape import Tape
+from rbp_engine.spiking.autograd.weighted import WithValue
+from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.carriers.step_state import Tape
 
 LossScale = Literal["1/T", "1"]
 

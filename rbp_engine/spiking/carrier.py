@@ -2,8 +2,7 @@
 
 A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions through
 `__torch_function__`, so that unmodified `torch.nn` modules work on it and models know neither T nor the method.
-What each operation does to a carrier stands in one table, `spiking/rules.py`. The carriers: `spiking/sequence.py`,
-`spiking/rate.py`, `spiking/single_step.py`.
+What each operation does to a carrier stands in one table, `spiking/rules.py`. The carriers are in `spiking/carriers/`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking import rules
-from rbp_engine.spiking.batch_norm import BatchNorm, computed_again
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm, computed_again
 from rbp_engine.spiking.rules import UnsupportedOperation
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor
 
-from rbp_engine.spiking import lif
 from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.surrogate import create_surrogate
 
 
 class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no types
-    """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; equations in `spiking/lif.py`).
+    """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; equations in `spiking/kernels/lif.py`).
 
     Given a `Carrier` it runs all timesteps from rest and keeps no state. Given a plain tensor it is an ordinary
     SpikingJelly neuron: step mode "s" takes [B, …] and keeps the membrane in `v` until `reset()`, "m" takes
@@ -61,7 +61,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the functions in `spiking/lif.py` have to know of a neuron, besides the kernel."""
+        """What the functions in `spiking/kernels/lif.py` have to know of a neuron, besides the kernel."""
         return {
             "decay": self.decay,
             "threshold": self.threshold,

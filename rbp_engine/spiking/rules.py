@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.synchronised_batch_norm import SynchronisedBatchNorm
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.carrier import Carrier

@@ -19,7 +19,7 @@ from rbp_engine.data.protocol import EvaluationSource
 from rbp_engine.methods.protocol import Precision, predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.spiking.sequence import SequenceTensor, ShuffledTensor
+from rbp_engine.spiking.carriers.sequence import SequenceTensor, ShuffledTensor
 from rbp_engine.train.build import build_feed, build_model
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.device import choose_device

@@ -19,7 +19,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import MODELS, create_model
-from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
+from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep

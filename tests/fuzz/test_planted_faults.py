@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from rbp_engine.methods import rate as rate_methods
-from rbp_engine.spiking import batch_norm, firing_rate, lif
-from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.gradients import Seen, WithValue
-from rbp_engine.spiking.mean_over_steps import MeanTensor, Total
-from rbp_engine.spiking.rate import RateTensor
-from rbp_engine.spiking.sequence import SequenceTensor
-from rbp_engine.spiking.single_step import StepTensor, TraceTensor
+from rbp_engine.spiking.autograd import batch_norm, rate_neuron
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd.weighted import Seen, WithValue
+from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, Total
+from rbp_engine.spiking.carriers.rate import RateTensor
+from rbp_engine.spiking.carriers.sequence import SequenceTensor
+from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.kernels import lif
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
@@ -161,8 +162,8 @@ def largest_of_the_first_step(patch):
 
 
 def sum_that_forgets_its_second_term(patch):
-    sound = firing_rate.graph
-    patch.setattr(firing_rate, "graph", lambda terms, eligibility: sound(terms[:1], eligibility))
+    sound = rate_neuron.graph
+    patch.setattr(rate_neuron, "graph", lambda terms, eligibility: sound(terms[:1], eligibility))
 
 
 def trace_with_another_decay(patch):

@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS
-from rbp_engine.spiking import LIF, compiled
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.kernels import compiled
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate
 from tests.fuzz.comparison import by_engine, differences
 from tests.fuzz.networks import FIRE, draw

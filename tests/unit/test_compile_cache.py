@@ -13,7 +13,7 @@ from rbp_engine import compile_cache
 from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.health import compile_folders
 from rbp_engine.run.launch.environment import worker_defaults
-from rbp_engine.spiking import compiled
+from rbp_engine.spiking.kernels import compiled
 
 NAMES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 HEADERS = ("_HEADER_DIR", "_HEADER_LOCK_DIR")

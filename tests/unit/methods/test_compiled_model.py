@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, compiled
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.kernels import compiled
 
 T, B = 3, 4
 WAYS = {

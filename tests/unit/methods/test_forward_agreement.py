@@ -9,7 +9,7 @@ from torch import nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.mean_over_steps import MeanTensor
+from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor
 
 T, B = 4, 3
 LABELS = torch.tensor([0, 1, 2])

@@ -12,9 +12,10 @@ from torch._inductor.utils import run_and_get_code
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models.resnet import ResNet
-from rbp_engine.spiking import LIF, compiled, lif
-from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.current import Current, Steps, Term
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.kernels import compiled, lif
+from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
 
 pytestmark = pytest.mark.compiles
 # The loops are unrolled: what a test compiles takes as long as T is.

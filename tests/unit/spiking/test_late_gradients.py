@@ -9,7 +9,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.gradients import Seen, weighted_gradient
+from rbp_engine.spiking.autograd.weighted import Seen, weighted_gradient
 
 IMAGES, LABELS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
 
@@ -68,7 +68,7 @@ def test_waiting_changes_no_bit_of_any_gradient(name, precision, monkeypatch):
     gradients = []
     for waits in (True, False):
         if not waits:
-            monkeypatch.setattr("rbp_engine.spiking.gradients._worth_waiting", lambda weight, out: False)
+            monkeypatch.setattr("rbp_engine.spiking.autograd.weighted._worth_waiting", lambda weight, out: False)
         model = Network()
         METHODS[name](timesteps=2, precision=precision).step(model, IMAGES, LABELS)
         gradients.append([parameter.grad for parameter in model.parameters()])

@@ -1,4 +1,4 @@
-"""The three loops of `spiking/lif.py` agree, and the eligibility is what backpropagation through time says it is."""
+"""The three loops of `spiking/kernels/lif.py` agree, and the eligibility is what backpropagation through time has."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron, surrogate
 
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, lif
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.surrogate import SURROGATES
 
 RESETS = {

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, lif
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking.kernels import lif
 
 # The surrogate of the hand-worked cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
 TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}

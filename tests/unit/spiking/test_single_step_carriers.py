@@ -7,9 +7,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rbp_engine.spiking import LIF, UnsupportedOperation
-from rbp_engine.spiking.mean_over_steps import MeanStepTensor, MeanTensor
-from rbp_engine.spiking.single_step import StepTensor, TraceTensor
-from rbp_engine.spiking.tape import Tape
+from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
+from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.step_state import Tape
 
 T, B = 4, 3
 CARRIERS = {

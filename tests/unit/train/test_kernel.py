@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rbp_engine.preset import load_preset
-from rbp_engine.spiking import compiled
+from rbp_engine.spiking.kernels import compiled
 from rbp_engine.train.kernel import choose_kernel
 
 CPU = torch.device("cpu")

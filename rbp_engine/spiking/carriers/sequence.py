@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import lif, through_time
-from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
+from rbp_engine.spiking.autograd import bptt_neuron
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carrier import Carrier, all_carriers, is_plain_sum, replace_carriers
-from rbp_engine.spiking.current import Current, Steps, Term
+from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.neuron import LIF
@@ -22,7 +23,7 @@ class SequenceTensor(Carrier):
 
     A sequence that is the same at every step (a static image before the first neuron) is kept once, as [B, …], and
     whatever comes before the first neuron costs one timestep instead of T. What batch norms and sums make of it is
-    computed when somebody asks for `values`; a neuron does not (`spiking/current.py`).
+    computed when somebody asks for `values`; a neuron does not (`spiking/kernels/neuron_input.py`).
     """
 
     recomputable = True
@@ -89,7 +90,7 @@ class SequenceTensor(Carrier):
 
     def fire(self, neuron: LIF) -> Self:
         if torch.is_grad_enabled() and self.current.requires_grad:
-            spikes = through_time.fire(self.current, neuron.kernel, **neuron.settings)
+            spikes = bptt_neuron.fire(self.current, neuron.kernel, **neuron.settings)
         else:
             spikes = lif.spikes_only(
                 self.current,

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import firing_rate, lif
-from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd import rate_neuron
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd.weighted import Seen, weighted_gradient
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
-from rbp_engine.spiking.current import Current, Steps, Term
-from rbp_engine.spiking.gradients import Seen, weighted_gradient
-from rbp_engine.spiking.sequence import SequenceTensor
+from rbp_engine.spiking.carriers.sequence import SequenceTensor
+from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.neuron import LIF
@@ -25,8 +26,9 @@ class RateTensor(Carrier):
     One pass through the network builds both, and the backward pass is that of a network without time (paper,
     section 4). Until the first neuron a static image is its own mean.
 
-    What carries the graph lies with the steps whose mean it is the graph of (`spiking/current.py`). Its values are
-    known from the sequence; they are put to it when somebody asks for `rate`, which convolutions and neurons do not.
+    What carries the graph lies with the steps whose mean it is the graph of (`spiking/kernels/neuron_input.py`). Its
+    values are known from the sequence; they are put to it when somebody asks for `rate`, which convolutions and neurons
+    do not.
     """
 
     recomputable = True
@@ -73,7 +75,7 @@ class RateTensor(Carrier):
     def fire(self, neuron: LIF) -> RateTensor:
         current = self.sequence.current
         spikes, counts, eligibility = lif.rate(current, kernel=neuron.kernel, **neuron.settings)
-        graph = firing_rate.graph(current.terms, eligibility)
+        graph = rate_neuron.graph(current.terms, eligibility)
         steps = Steps(spikes, spikes_of=self.dtype, counts=counts, graph=graph)
         return RateTensor(SequenceTensor(Current([Term(steps)], self.timesteps), self.timesteps))
 

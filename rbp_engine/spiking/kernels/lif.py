@@ -7,8 +7,9 @@
 
 The functions take the neuron's settings as flat arguments: `decay` λ, `threshold` V_th, `v_reset` (None for the soft
 reset, as in SpikingJelly), `detach_reset` and the surrogate. `kernel` is "eager", the loops of this file, or
-"compiled", those of `spiking/compiled.py`. On a CPU both give the same bits; only where a layer's size does not fill
-the processor's vectors may an exponential in a slope differ in its last place, as it does within torch's own loops.
+"compiled", those of `spiking/kernels/compiled.py`. On a CPU both give the same bits; only where a layer's size does not
+fill the processor's vectors may an exponential in a slope differ in its last place, as it does within torch's own
+loops.
 
 Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
 sums are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes,
@@ -20,8 +21,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import compiled
-from rbp_engine.spiking.current import Current, Reader, count_dtype, empty_steps, membrane_dtype
+from rbp_engine.spiking.kernels import compiled
+from rbp_engine.spiking.kernels.neuron_input import Current, Reader, count_dtype, empty_steps, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate, slope_in_place
 
 Kernel = Literal["eager", "compiled"]

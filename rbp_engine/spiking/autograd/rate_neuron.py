@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.current import Term
-from rbp_engine.spiking.gradients import graph_only
+from rbp_engine.spiking.autograd.weighted import graph_only
+from rbp_engine.spiking.kernels.neuron_input import Term
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"

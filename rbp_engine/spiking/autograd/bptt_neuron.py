@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking import lif
-from rbp_engine.spiking.current import Current, Steps, Term
+from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.batch_norm import Normalisation, per_channel
-from rbp_engine.spiking.gradients import WithValue, firing_rate
+from rbp_engine.spiking.autograd.batch_norm import Normalisation, per_channel
+from rbp_engine.spiking.autograd.weighted import WithValue, firing_rate
 
 
 @dataclass(eq=False)

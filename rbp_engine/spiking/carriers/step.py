@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import lif
-from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.autograd.weighted import Seen, WithValue, weighted_gradient
 from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
-from rbp_engine.spiking.gradients import Seen, WithValue, weighted_gradient
-from rbp_engine.spiking.tape import Tape
+from rbp_engine.spiking.carriers.step_state import Tape
+from rbp_engine.spiking.kernels import lif
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.neuron import LIF

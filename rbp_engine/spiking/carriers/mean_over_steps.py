@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import firing_rate, gradients, lif
-from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, Repeated
+from rbp_engine.spiking.autograd import rate_neuron, weighted
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, Repeated
+from rbp_engine.spiking.autograd.weighted import Seen, weighted_gradient
 from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
-from rbp_engine.spiking.current import Current, Steps, Term, membrane_dtype
-from rbp_engine.spiking.gradients import Seen, weighted_gradient
-from rbp_engine.spiking.sequence import SequenceTensor
-from rbp_engine.spiking.tape import Tape
+from rbp_engine.spiking.carriers.sequence import SequenceTensor
+from rbp_engine.spiking.carriers.step_state import Tape
+from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term, membrane_dtype
 
 if TYPE_CHECKING:
     from rbp_engine.spiking.neuron import LIF
@@ -171,8 +172,8 @@ class MeanTensor(Carrier):
 
     def fire(self, neuron: LIF) -> MeanTensor:
         counts, eligibility = self.tape.take(lif.RateLoop).finish()
-        rate = gradients.firing_rate(counts, self.timesteps, eligibility.dtype)
-        current = _alone(rate, firing_rate.graph(self.current.terms, eligibility), counts)
+        rate = weighted.firing_rate(counts, self.timesteps, eligibility.dtype)
+        current = _alone(rate, rate_neuron.graph(self.current.terms, eligibility), counts)
         return MeanTensor(current, self.tape, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:

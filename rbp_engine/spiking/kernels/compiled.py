@@ -1,4 +1,4 @@
-"""The loops of `spiking/lif.py` for `torch.compile`: everything that a neuron layer does is one pass over memory.
+"""The loops of `spiking/kernels/lif.py` for `torch.compile`: all that a neuron layer does is one pass over memory.
 
 The same equations, written without in-place operations and unrolled over time. inductor makes C++ of them on a CPU and
 Triton on a GPU; the operations come in the order of the eager loops, so that float32 gives the same bits on a CPU.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine import compile_cache
-from rbp_engine.spiking.current import Current, count_dtype, membrane_dtype
+from rbp_engine.spiking.kernels.neuron_input import Current, count_dtype, membrane_dtype
 from rbp_engine.spiking.surrogate import Surrogate, slope_function
 
 # A term's values and its scale; static values lack the first dimension.

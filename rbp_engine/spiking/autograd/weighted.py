@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from rbp_engine.spiking.rules import UnsupportedOperation
 
 if TYPE_CHECKING:
-    from rbp_engine.spiking.current import Steps
+    from rbp_engine.spiking.kernels.neuron_input import Steps
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"

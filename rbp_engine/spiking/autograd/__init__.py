@@ -1,0 +1,1 @@
+"""The gradients that autograd does not know: batch norm, weighted operations, neurons."""

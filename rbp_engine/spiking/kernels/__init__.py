@@ -1,0 +1,1 @@
+"""The neuron's loops over time: eager and compiled."""
