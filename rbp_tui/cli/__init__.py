@@ -8,8 +8,12 @@ import typer
 from typer.core import TyperGroup
 
 from rbp_engine.errors import UserError
-from rbp_tui.cli import bench, cost, data, doctor, evaluate, presets, queue, report, run_group, runs, train, try_network
+from rbp_tui.cli import data, doctor, report
+from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.output import RunsDir, fail
+from rbp_tui.cli.presets import commands
+from rbp_tui.cli.runs import daily, group, queue
+from rbp_tui.cli.train import command
 
 
 class Commands(TyperGroup):
@@ -32,11 +36,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-train.register(app)
-runs.register(app)
+command.register(app)
+daily.register(app)
 queue.register(app)
-run_group.register(app)
-presets.register(app)
+group.register(app)
+commands.register(app)
 data.register(app)
 cost.register(app)
 bench.register(app)

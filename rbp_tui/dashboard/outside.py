@@ -5,7 +5,7 @@ from typing import Any
 
 from textual.app import App, SuspendNotSupported
 
-from rbp_tui.cli.editor import EditorError, edit_file
+from rbp_tui.cli.presets.editor import EditorError, edit_file
 
 
 def edit_outside(app: App[Any], path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_tui.cli import follow
+from rbp_tui.cli.train import follow
 
 
 class Silent:

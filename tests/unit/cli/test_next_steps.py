@@ -6,7 +6,7 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.cli.next_steps import USUAL_RATE, Given, next_steps
+from rbp_tui.cli.train.next_steps import USUAL_RATE, Given, next_steps
 
 MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
 

@@ -18,7 +18,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_tui.cli import app
-from rbp_tui.cli.train import find_or_make
+from rbp_tui.cli.train.command import find_or_make
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def train(run: RunDirectory, *words: str) -> Result:
 
 
 def test_it_is_done_where_the_run_goes_on_in_other_hands(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rbp_tui.cli.train.MARGIN_S", -LOST_AFTER_S)  # does not wait
+    monkeypatch.setattr("rbp_tui.cli.train.command.MARGIN_S", -LOST_AFTER_S)  # does not wait
     done = train(run, "--resume-or-start")
     assert done.exit_code == 0 and "night is running already" in done.stderr and done.stdout == ""
     detached = train(run, "--resume-or-start", "--detach")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rbp_tui.cli.output import Json, RunsDir, console, fail, print_json
-from rbp_tui.cli.run_choice import Run
+from rbp_tui.cli.runs.choice import Run
 
 
 class Weights(StrEnum):

@@ -10,8 +10,8 @@ import typer
 
 from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
 from rbp_tui.cli.resources import Inexact, Nproc
-from rbp_tui.cli.run_choice import LiveRun, ResumableRun, Run, as_plain, find
-from rbp_tui.cli.several import Gpus, Retries
+from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
+from rbp_tui.cli.train.seeds import Gpus, Retries
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -55,7 +55,7 @@ def ls(
     from rbp_engine.run.store.query import parse_query
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.cli.run_table import runs_table
+    from rbp_tui.cli.runs.table import runs_table
 
     fits = parse_query(query or "")
     runs = runs_directory(runs_dir)
@@ -78,7 +78,7 @@ def ls(
 
 def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Follow a run, live or from its beginning; Ctrl-C only leaves. The exit code is the run's."""
-    from rbp_tui.cli.train import EXIT_CODES, follow_live, print_result
+    from rbp_tui.cli.train.command import EXIT_CODES, follow_live, print_result
 
     directory = find(run, runs_dir)
     try:
@@ -155,7 +155,7 @@ def resume(
     A run on several nodes is resumed as it was started, on each of them.
     """
     from rbp_engine.run.files.resources import read_resources
-    from rbp_tui.cli.train import start_and_follow
+    from rbp_tui.cli.train.command import start_and_follow
 
     directory = find(run, runs_dir)
     resources = read_resources(directory)

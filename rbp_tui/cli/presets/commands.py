@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_tui.cli import completion, preset_files
+from rbp_tui.cli import completion
 from rbp_tui.cli.output import Json, console, fail, plain, print_json, say
+from rbp_tui.cli.presets import files
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Examples:  rbp presets schema   ·   rbp presets schema optim   ·   rbp presets schema T")(
         schema
     )
-    preset_files.register(group)
+    files.register(group)
     app.add_typer(group)
 
 
@@ -70,7 +71,7 @@ def show(
     What is printed is a complete preset: written to a file, it is the same experiment.
     """
     from rbp_engine.preset import load_preset
-    from rbp_tui.cli.preset_text import preset_text
+    from rbp_tui.cli.presets.text import preset_text
 
     loaded = load_preset(preset, overrides or [])
     if not as_json:

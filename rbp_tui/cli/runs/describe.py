@@ -40,7 +40,7 @@ def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, A
 
 
 def _state(record: "RunRecord") -> list[tuple[str, str]]:
-    from rbp_tui.cli.next_steps import next_steps
+    from rbp_tui.cli.train.next_steps import next_steps
     from rbp_tui.run_text import status_text
 
     summary, verdict = record.summary, record.verdict

@@ -20,8 +20,8 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_tui import format as fmt
-from rbp_tui.cli.follow import Sight
 from rbp_tui.cli.output import console, plain
+from rbp_tui.cli.train.follow import Sight
 from rbp_tui.run_text import STYLES, status_text, title
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.interrupts import end_on_sigterm
 from rbp_tui.cli.output import Json, console, fail, print_json, say
+from rbp_tui.cli.train.interrupts import end_on_sigterm
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,7 +111,7 @@ def _bench_data(
 ) -> None:
     from rbp_engine.data.catalog import require
     from rbp_engine.preset import load_preset
-    from rbp_tui.cli.bench_data import measure_loading, print_rates
+    from rbp_tui.cli.measure.loading import measure_loading, print_rates
 
     if overrides and not named:
         raise typer.BadParameter(f"{' '.join(overrides)} of which preset? Name one before it")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.next_steps import Given, next_steps
 from rbp_tui.cli.output import Json, RunsDir, plain, print_json, say
 from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
-from rbp_tui.cli.several import Gpus, Retries, Seeds, chosen_seeds, follow_queued
+from rbp_tui.cli.train.next_steps import Given, next_steps
+from rbp_tui.cli.train.seeds import Gpus, Retries, Seeds, chosen_seeds, follow_queued
 
 if TYPE_CHECKING:
     from rbp_engine.data.catalog import DataMissing
@@ -79,7 +79,7 @@ def train(
     from rbp_engine.run.launch.slurm import RENDEZVOUS
     from rbp_engine.run.status.status import LOST_AFTER_S, judge
     from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.cli.dry_run import print_dry_run
+    from rbp_tui.cli.train.dry_run import print_dry_run
 
     asked = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
     many_nodes = asked is not None and asked.nodes > 1
@@ -193,9 +193,9 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool
 
     Its owner decides about it on Ctrl-C and passes signals on.
     """
-    from rbp_tui.cli.follow import follow
-    from rbp_tui.cli.interrupts import Asked, Interrupts
-    from rbp_tui.cli.views import JsonLines, PlainLines, Silence, live_picture
+    from rbp_tui.cli.train.follow import follow
+    from rbp_tui.cli.train.interrupts import Asked, Interrupts
+    from rbp_tui.cli.train.views import JsonLines, PlainLines, Silence, live_picture
 
     interrupts = Interrupts([run]) if owner else None
     tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
-from rbp_tui.cli.run_choice import QueuedRuns, select
+from rbp_tui.cli.runs.choice import QueuedRuns, select
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,7 +10,7 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
-from rbp_tui.cli.run_choice import Run, Runs, as_plain, find, select
+from rbp_tui.cli.runs.choice import Run, Runs, as_plain, find, select
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -41,7 +41,7 @@ def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Everything about a run: status and why, progress, last and best, attempts, where it came from."""
     from rbp_engine.run.files.layout import read_json
     from rbp_engine.run.store.store import record
-    from rbp_tui.cli.describe import describe_run
+    from rbp_tui.cli.runs.describe import describe_run
 
     directory = find(run, runs_dir)
     found = record(directory)
@@ -151,7 +151,7 @@ def note(
 ) -> None:
     """Write a note on a run. Without a text it opens $EDITOR, or prints the note where there is no terminal."""
     from rbp_engine.run.files.annotations import read_annotations, set_note
-    from rbp_tui.cli.editor import edit_text
+    from rbp_tui.cli.presets.editor import edit_text
 
     directory = find(run, runs_dir)
     old = read_annotations(directory).note
@@ -219,7 +219,7 @@ def trash(
     """What is in the trash, the newest last."""
     from rbp_engine.run.store.trash import empty_trash, list_trash, trash_directory
     from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.cli.run_table import trash_plain, trash_table
+    from rbp_tui.cli.runs.table import trash_plain, trash_table
 
     directory = runs_directory(runs_dir)
     entries = list_trash(directory)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.status.status import Verdict
     from rbp_engine.run.store.store import RunRecord
-    from rbp_tui.cli.interrupts import Interrupts
-    from rbp_tui.cli.next_steps import Given
+    from rbp_tui.cli.train.interrupts import Interrupts
+    from rbp_tui.cli.train.next_steps import Given
 
 Seeds = Annotated[
     str | None,
@@ -66,7 +66,7 @@ def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool, gi
 
     `given` is how a single run was asked for.
     """
-    from rbp_tui.cli.train import EXIT_CODES, follow_live, print_result
+    from rbp_tui.cli.train.command import EXIT_CODES, follow_live, print_result
 
     if detach:
         return report_queued(runs, as_json=as_json)
@@ -101,7 +101,7 @@ def follow_several(runs: "Sequence[RunDirectory]", *, as_json: bool) -> "list[Ve
     """Follow several runs to the end of them all, in the way that suits stdout."""
     from rich.live import Live
 
-    from rbp_tui.cli.interrupts import Asked, Interrupts
+    from rbp_tui.cli.train.interrupts import Asked, Interrupts
 
     interrupts = Interrupts(runs)
     if as_json:
@@ -166,7 +166,7 @@ class SeveralLines:
 
     def lines(self, record: "RunRecord", lines: list[bytes]) -> None:
         from rbp_engine.run.files.events import from_json
-        from rbp_tui.cli.views import sentence
+        from rbp_tui.cli.train.views import sentence
         from rbp_tui.run_text import short_id
 
         for line in lines:
@@ -194,7 +194,7 @@ class SeveralTable:
         from rich.console import Group
         from rich.text import Text
 
-        from rbp_tui.cli.run_table import runs_table
+        from rbp_tui.cli.runs.table import runs_table
 
         live = any(record.verdict.live for record in records)
         hint = "Ctrl-C: leave them running, stop and save, or kill" if live else ""

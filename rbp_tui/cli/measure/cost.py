@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.interrupts import end_on_sigterm
 from rbp_tui.cli.output import Json, console, plain, print_json, say, working
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
+from rbp_tui.cli.train.interrupts import end_on_sigterm
 
 if TYPE_CHECKING:
     from rbp_engine.bench.cost import Cost

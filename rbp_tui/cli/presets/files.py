@@ -141,7 +141,7 @@ def _own_file(path: Path) -> Path:
 
 def _open(draft: Path, before: bytes) -> None:
     """Run the editor; a draft in which nothing was written is not worth keeping where that fails."""
-    from rbp_tui.cli.editor import EditorError, edit_file
+    from rbp_tui.cli.presets.editor import EditorError, edit_file
 
     try:
         edit_file(draft)

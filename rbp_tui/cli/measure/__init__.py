@@ -1,0 +1,1 @@
+"""Commands that measure: bench, loading, cost, try, eval."""

@@ -1,0 +1,1 @@
+"""`rbp train`, and following runs to their end."""
