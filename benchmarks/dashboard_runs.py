@@ -31,11 +31,11 @@ from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.status.curves import CurveBuilder
 from rbp_engine.run.status.timeline import CourseBuilder
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.listing import RunListing
-from rbp_tui.dashboard.run_rows import RowMaker, View
-from rbp_tui.dashboard.screens.monitor import MonitorScreen
-from rbp_tui.dashboard.screens.runs import RunsScreen
-from rbp_tui.dashboard.widgets.run_table import RunTable
+from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.reading.run_list import RunListing
+from rbp_tui.dashboard.runs.rows import RowMaker, View
+from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.runs.table import RunTable
 
 RUNS = 2_000
 EVENTS = 100_000

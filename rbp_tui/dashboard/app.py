@@ -25,22 +25,22 @@ from rbp_engine.run.files.annotations import change_tags, read_annotations, set_
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord, run_names
 from rbp_tui.dashboard.command_palette import Palette
+from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
 from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
-from rbp_tui.dashboard.launching import start_and_reap
+from rbp_tui.dashboard.launch.request import start_and_reap
 from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
-from rbp_tui.dashboard.reader import RunsReader, Sight
-from rbp_tui.dashboard.screens.base import DashboardScreen
-from rbp_tui.dashboard.screens.compare import CompareScreen
-from rbp_tui.dashboard.screens.monitor import MonitorScreen
-from rbp_tui.dashboard.screens.preset_actions import preset_of_run
-from rbp_tui.dashboard.screens.presets import PresetsScreen
-from rbp_tui.dashboard.screens.runs import RunsScreen
-from rbp_tui.dashboard.screens.system import SystemScreen
-from rbp_tui.dashboard.since import since_you_left
-from rbp_tui.dashboard.state import ViewState, load_state, save_state
+from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.presets.actions import preset_of_run
+from rbp_tui.dashboard.presets.screen import PresetsScreen
+from rbp_tui.dashboard.reading.reader import RunsReader, Sight
+from rbp_tui.dashboard.reading.sparklines import Trend
+from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.runs.since_last_visit import since_you_left
+from rbp_tui.dashboard.screen_base import DashboardScreen
+from rbp_tui.dashboard.system.screen import SystemScreen
 from rbp_tui.dashboard.themes import THEMES, default_theme
-from rbp_tui.dashboard.trends import Trend
+from rbp_tui.dashboard.view_state import ViewState, load_state, save_state
 
 
 class Dashboard(App[None]):

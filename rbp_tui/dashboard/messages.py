@@ -3,8 +3,8 @@
 from textual.message import Message
 
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reader import Sight
-from rbp_tui.dashboard.trends import Trend
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.reading.sparklines import Trend
 
 
 class RunsListed(Message):

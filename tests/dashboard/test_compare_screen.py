@@ -14,11 +14,11 @@ from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_tui.cli import app as rbp
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.panels.line import Line
-from rbp_tui.dashboard.screens.compare import TABLE_EDGE
-from rbp_tui.dashboard.screens.monitor import MonitorScreen
-from rbp_tui.dashboard.state import load_state
-from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.compare.screen import TABLE_EDGE
+from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.text_line import Line
+from rbp_tui.dashboard.view_state import load_state
 
 GIB = 2**30
 RATE = {1: (0.80, 0.91), 2: (0.82, 0.93), 3: (0.84, 0.95)}

@@ -8,11 +8,11 @@ from textual.widgets import Input, Static
 
 from rbp_engine.bench.cost import Cost
 from rbp_engine.run.files.layout import read_json, write_json
-from rbp_tui.dashboard import launch_cost
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.launch_cost import LaunchCost
-from rbp_tui.dashboard.launch_form import LaunchForm
-from rbp_tui.dashboard.machine_use import Machine, MachineReader
+from rbp_tui.dashboard.launch import cost
+from rbp_tui.dashboard.launch.cost import LaunchCost
+from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.reading.machine_reader import Machine, MachineReader
 
 NOW = 1_700_000_000.0
 SIZES = [(80, 24), (160, 45)]
@@ -116,7 +116,7 @@ def test_system(app, settled, snap_compare, size):
 
 @sizes
 def test_launch_form_where_it_does_not_fit(app, settled, until, snap_compare, monkeypatch, size):
-    monkeypatch.setattr(launch_cost, "predict_cost", lambda *_, **__: COST)
+    monkeypatch.setattr(cost, "predict_cost", lambda *_, **__: COST)
 
     async def settle(pilot):
         await settled("1", lambda app: app.screen.presets.entries)(pilot)

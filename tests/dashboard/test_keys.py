@@ -48,9 +48,10 @@ def test_a_broken_file_is_a_problem_and_no_more(keys_toml, text):
 def test_every_key_of_the_dashboard_has_a_name(home):
     from textual.binding import Binding
 
-    from rbp_tui.dashboard import dialogs, launch_form
+    from rbp_tui.dashboard import dialogs
+    from rbp_tui.dashboard.launch import form
 
-    screens = [Dashboard, *Dashboard.MODES.values(), *vars(dialogs).values(), *vars(launch_form).values()]
+    screens = [Dashboard, *Dashboard.MODES.values(), *vars(dialogs).values(), *vars(form).values()]
     nameless = [
         (screen.__name__, binding.key)
         for screen in screens

@@ -11,9 +11,9 @@ from textual.widgets import Input
 
 from rbp_engine.bench.cost import predict_cost
 from rbp_engine.preset.search import bundled_folder
-from rbp_tui.dashboard import launch_cost
-from rbp_tui.dashboard.launch_cost import LaunchCost
-from rbp_tui.dashboard.launch_form import LaunchForm
+from rbp_tui.dashboard.launch import cost
+from rbp_tui.dashboard.launch.cost import LaunchCost
+from rbp_tui.dashboard.launch.form import LaunchForm
 
 DIGITS = bundled_folder() / "digits.toml"
 
@@ -22,7 +22,7 @@ DIGITS = bundled_folder() / "digits.toml"
 def folder(home, monkeypatch):
     """Where measurements have their files; each trains for a moment only."""
     monkeypatch.chdir(home)
-    monkeypatch.setattr(launch_cost, "predict_cost", partial(predict_cost, seconds=0.2))
+    monkeypatch.setattr(cost, "predict_cost", partial(predict_cost, seconds=0.2))
     monkeypatch.setattr(tempfile, "tempdir", str(home / "tmp"))
     (home / "tmp").mkdir()
     return home / "tmp"

@@ -14,10 +14,10 @@ from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
-from rbp_tui.dashboard.launch_form import LaunchForm
-from rbp_tui.dashboard.launching import LaunchRequest, launch_runs, warnings
-from rbp_tui.dashboard.screens.monitor import MonitorScreen
-from rbp_tui.dashboard.screens.presets import PresetsScreen
+from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.launch.request import LaunchRequest, launch_runs, warnings
+from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.presets.screen import PresetsScreen
 
 DIGITS = bundled_folder() / "digits.toml"
 

@@ -27,9 +27,9 @@ from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.status import processes
 from rbp_engine.run.store.store import record
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.panels.line import Line, TextPanel
-from rbp_tui.dashboard.panels.log import LogPane
-from rbp_tui.dashboard.widgets.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.monitor.log_pane import LogPane
+from rbp_tui.dashboard.text_line import Line, TextPanel
 
 pytestmark = pytest.mark.asyncio
 

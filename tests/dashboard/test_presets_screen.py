@@ -15,12 +15,12 @@ from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Choice
-from rbp_tui.dashboard.drafts import all_drafts
-from rbp_tui.dashboard.launch_form import LaunchForm
-from rbp_tui.dashboard.name_preset import NamePreset
-from rbp_tui.dashboard.screens.editor import EditorScreen
-from rbp_tui.dashboard.screens.monitor import MonitorScreen
-from rbp_tui.dashboard.screens.presets import PresetsScreen
+from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.presets.drafts import all_drafts
+from rbp_tui.dashboard.presets.editor import EditorScreen
+from rbp_tui.dashboard.presets.name_dialog import NamePreset
+from rbp_tui.dashboard.presets.screen import PresetsScreen
 
 pytestmark = pytest.mark.asyncio
 

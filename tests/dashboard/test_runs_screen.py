@@ -11,13 +11,13 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import list_trash
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.column_dialog import ColumnDialog
+from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
-from rbp_tui.dashboard.panels.line import Line
-from rbp_tui.dashboard.screens.compare import CompareScreen
-from rbp_tui.dashboard.screens.monitor import MonitorScreen
-from rbp_tui.dashboard.screens.runs import RunsScreen
-from rbp_tui.dashboard.widgets.run_table import RunTable
+from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
+from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.text_line import Line
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,12 +6,12 @@ from textual.widgets import DataTable, Input, OptionList, Static
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import judge
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.launch_form import LaunchForm
-from rbp_tui.dashboard.panels.log import LogPane
-from rbp_tui.dashboard.screens.compare import CompareScreen
-from rbp_tui.dashboard.screens.monitor import MonitorScreen
-from rbp_tui.dashboard.screens.presets import PresetsScreen
-from rbp_tui.dashboard.screens.runs import RunsScreen
+from rbp_tui.dashboard.compare.screen import CompareScreen
+from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.monitor.log_pane import LogPane
+from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.presets.screen import PresetsScreen
+from rbp_tui.dashboard.runs.screen import RunsScreen
 
 pytestmark = pytest.mark.asyncio
 

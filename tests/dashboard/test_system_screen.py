@@ -14,10 +14,10 @@ from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
-from rbp_tui.dashboard.panels.line import Line
-from rbp_tui.dashboard.screens import system
-from rbp_tui.dashboard.screens.monitor import MonitorScreen
-from rbp_tui.dashboard.screens.system import UseTable
+from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.system import screen as system
+from rbp_tui.dashboard.system.screen import UseTable
+from rbp_tui.dashboard.text_line import Line
 
 pytestmark = pytest.mark.asyncio
 

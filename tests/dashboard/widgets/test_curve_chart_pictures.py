@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.series import Series
 from rbp_tui.dashboard.themes import DARK
-from rbp_tui.dashboard.widgets.curve_chart import CurveChart
-from rbp_tui.dashboard.widgets.series import Series
 
 SIZES = pytest.mark.parametrize("size", [(40, 10), (120, 30)], ids=lambda size: f"{size[0]}x{size[1]}")
 Comparison = Callable[..., bool]

@@ -6,7 +6,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, unreadable
-from rbp_tui.dashboard.compared_runs import NEWEST_EXPERIMENTS, RUNS_AT_MOST, Compared, compared_runs
+from rbp_tui.dashboard.compare.selection import NEWEST_EXPERIMENTS, RUNS_AT_MOST, Compared, compared_runs
 
 
 def run(name: str, experiment: str) -> RunRecord:

@@ -11,7 +11,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.annotations import change_tags, set_note
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
-from rbp_tui.dashboard.listing import RunListing
+from rbp_tui.dashboard.reading.run_list import RunListing
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_run_that_has_ended_is_not_read_again_but_for_its_tags_and_note(runs, 
 
 
 def test_a_run_whose_process_has_gone_is_lost_though_its_files_do_not_change(runs, write_run, monkeypatch):
-    monkeypatch.setattr("rbp_tui.dashboard.listing.JUDGE_LIVE_EVERY_S", 0.0)
+    monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LIVE_EVERY_S", 0.0)
     run = write_run(runs, "live", status="running")
     listing = RunListing(runs)
     assert statuses(listing.all()) == {"live": "running"}
@@ -95,7 +95,7 @@ def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_it_is_heard_of(run
 
 
 def test_a_run_on_a_host_with_a_fast_clock_is_lost_when_it_has_been_silent_here(runs, write_run, monkeypatch):
-    monkeypatch.setattr("rbp_tui.dashboard.listing.JUDGE_LIVE_EVERY_S", 0.0)
+    monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LIVE_EVERY_S", 0.0)
     run = write_run(runs, "far", status="running", updated=time.time() + 3600, progressed=time.time() + 3600)
     identity = json.loads(run.run_json.read_text())
     identity["attempts"][-1]["host"] = "far away"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.dashboard.panels.log_tail import AT_ONCE, LONGEST_LINE, LogTail
+from rbp_tui.dashboard.monitor.log_tail import AT_ONCE, LONGEST_LINE, LogTail
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.machine_use import Card, Machine, Use
-from rbp_tui.dashboard.panels.machine import CORES, machine_text, use_rows
+from rbp_tui.dashboard.reading.machine_reader import Card, Machine, Use
+from rbp_tui.dashboard.system.panel import CORES, machine_text, use_rows
 
 GIB = 2**30
 RUNS = Path("/runs")

@@ -17,9 +17,9 @@ from rbp_engine.run.files.events import (
     WarningRaised,
 )
 from rbp_engine.run.status.timeline import Course, CourseBuilder, Process
-from rbp_tui.dashboard.panels.gauges import memory_text, probes_text, speed_text, worst_rank
-from rbp_tui.dashboard.panels.happenings import alert_text, happenings_text
-from rbp_tui.dashboard.panels.ranks import ranks_text
+from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
+from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text, worst_rank
+from rbp_tui.dashboard.monitor.ranks import ranks_text
 
 GIB = 2**30
 

@@ -3,10 +3,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from rbp_tui.dashboard.charts.palette import DARK, LIGHT, SeriesColours
+from rbp_tui.dashboard.charts.smoothing import Floats
 from rbp_tui.dashboard.themes import DARK as DARK_THEME
 from rbp_tui.dashboard.themes import LIGHT as LIGHT_THEME
-from rbp_tui.dashboard.widgets.palette import DARK, LIGHT, SeriesColours
-from rbp_tui.dashboard.widgets.smoothing import Floats
 
 # Full protanopia and deuteranopia on linear RGB (Machado, Oliveira and Fernandes 2009).
 SIGHTS = {

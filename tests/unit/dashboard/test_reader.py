@@ -8,7 +8,7 @@ import pytest
 from rbp_engine.run.files import events
 from rbp_engine.run.files.annotations import change_tags
 from rbp_engine.run.files.events import EventWriter, Heartbeat, Metrics, RunStart, System, Validation
-from rbp_tui.dashboard.reader import RunsReader
+from rbp_tui.dashboard.reading.reader import RunsReader
 
 
 class Heard:
@@ -98,7 +98,7 @@ def test_events_that_come_fast_are_handed_over_together(heard, runs, write_run):
 
 
 def test_a_long_file_is_read_in_turns_and_whole(heard, runs, write_run, monkeypatch):
-    monkeypatch.setattr("rbp_tui.dashboard.reader.TURN_S", 0.0)
+    monkeypatch.setattr("rbp_tui.dashboard.reading.reader.TURN_S", 0.0)
     monkeypatch.setattr(events, "READ_AT_ONCE", 4096)
     long = write_run(runs, "long", bodies=tuple(metrics() for _ in range(2000)))
     short = write_run(runs, "short", bodies=(metrics(),))

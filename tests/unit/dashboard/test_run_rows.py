@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from rbp_engine.run.files.annotations import set_note
 from rbp_engine.run.store.query_fields import field_called
 from rbp_engine.run.store.store import list_runs
-from rbp_tui.dashboard.run_columns import BY_NAME, BY_WEIGHT, COLUMNS, STRETCHING, place
-from rbp_tui.dashboard.run_rows import RowMaker, View
+from rbp_tui.dashboard.runs.columns import BY_NAME, BY_WEIGHT, COLUMNS, STRETCHING, place
+from rbp_tui.dashboard.runs.rows import RowMaker, View
 
 
 @pytest.fixture(scope="module")

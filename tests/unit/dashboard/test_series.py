@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.dashboard.widgets.chart_model import ChartModel
-from rbp_tui.dashboard.widgets.series import Curve, Series
+from rbp_tui.dashboard.charts.model import ChartModel
+from rbp_tui.dashboard.charts.series import Curve, Series
 
 numbers = st.floats(-1e6, 1e6)
 

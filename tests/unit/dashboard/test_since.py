@@ -5,7 +5,7 @@ import time
 import pytest
 
 from rbp_engine.run.store.store import list_runs
-from rbp_tui.dashboard.since import since_you_left
+from rbp_tui.dashboard.runs.since_last_visit import since_you_left
 
 NOW = 1.8e9
 

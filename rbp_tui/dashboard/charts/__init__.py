@@ -1,0 +1,1 @@
+"""The curve chart and what it is drawn with."""

@@ -1,0 +1,304 @@
+"""Curves over steps, epochs or time, read with keys and mouse."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from rbp_tui.dashboard.charts.axis import Axis
+from rbp_tui.dashboard.charts.frame import Layout, Options, draw
+from rbp_tui.dashboard.charts.look import COMPONENTS, CSS, look
+from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
+from rbp_tui.dashboard.charts.model import ChartModel
+from rbp_tui.dashboard.charts.palette import SeriesColours
+from rbp_tui.dashboard.charts.plot import ASCII, UNICODE, Glyphs
+from rbp_tui.dashboard.charts.series import Series
+from rbp_tui.dashboard.charts.ticks import XUnit, short
+
+SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
+ZOOM, PAN = 0.8, 0.2  # of the length of the x axis, per key or turn of the wheel
+
+
+@dataclass
+class _Drag:
+    """Where a drag began, and what was shown then."""
+
+    x: int
+    axis: Axis
+    held: bool = True  # the button is still down
+    moved: bool = False
+
+
+class CurveChart(Widget, can_focus=True):
+    """A chart of one or more curves. `set_series` gives it data; keys, mouse and attributes change how it shows them.
+
+    With `smoothing` above 0 each curve is an exponential average with the extremes of what it averages as a band, and
+    values read from it carry a `~`; its star stays at the best value itself.
+    """
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
+    DEFAULT_CSS = CSS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, action, description, show=False, id=f"chart.{name}")
+        for name, key, action, description in (
+            ("zoom_in", "+,=", "zoom_in", "Zoom in"),
+            ("zoom_out", "-", "zoom_out", "Zoom out"),
+            ("pan_left", "shift+left", "pan_left", "Pan left"),
+            ("pan_right", "shift+right", "pan_right", "Pan right"),
+            ("reset", "0", "reset_view", "Show all"),
+            ("log_y", "l", "toggle_log_y", "Log y"),
+            ("log_x", "L", "toggle_log_x", "Log x"),
+            ("smooth_less", "[", "smooth_less", "Smooth less"),
+            ("smooth_more", "]", "smooth_more", "Smooth more"),
+            ("lock_y", "y", "toggle_y_lock", "Lock y"),
+            ("cursor_left", "left", "cursor_left", "Cursor left"),
+            ("cursor_right", "right", "cursor_right", "Cursor right"),
+        )
+    ]
+
+    title: reactive[str] = reactive("")
+    x_axis: reactive[XUnit] = reactive[XUnit]("step", repaint=False)
+    x_log: reactive[bool] = reactive(False, repaint=False)
+    y_log: reactive[bool] = reactive(False, repaint=False)
+    y_locked: reactive[bool] = reactive(False, repaint=False)
+    smoothing: reactive[float] = reactive(0.0, repaint=False)
+    dimmed: reactive[bool] = reactive(False)
+    ascii_only: reactive[bool] = reactive(False)
+
+    CursorMoved = CursorMoved
+    ViewChanged = ViewChanged
+
+    def __init__(
+        self,
+        title: str = "",
+        *,
+        x_axis: XUnit = "step",
+        y_format: Callable[[float], str] = short,
+        colours: SeriesColours | None = None,
+        ascii_only: bool = False,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002  Textual's name
+        classes: str | None = None,
+    ) -> None:
+        """`y_format` writes the values in the title row; charts that share `colours` agree on them."""
+        super().__init__(name=name, id=id, classes=classes)
+        self.y_format = y_format
+        self._colours = colours or SeriesColours()
+        self._model = ChartModel()
+        self._strips: list[Strip] = []
+        self._layout: Layout | None = None
+        # What `_strips` were drawn for; none when something has changed since.
+        self._drawn: tuple[Size, Options, bool, bool] | None = None
+        self._drag: _Drag | None = None
+        self.set_reactive(CurveChart.title, title)
+        self.set_reactive(CurveChart.x_axis, x_axis)
+        self.set_reactive(CurveChart.ascii_only, ascii_only)
+
+    # What the chart shows
+
+    def set_series(self, series: Sequence[Series]) -> None:
+        """Show these series, later ones over earlier ones. The view, the cursor and the colours of keys stay."""
+        for one in series:
+            self._colours.index(one.key)
+        if self._model.set_series(series):
+            self._redraw()
+
+    def set_cursor(self, x: float | None) -> None:
+        """Put the cursor at `x`, or take it away, without a message."""
+        if x != self._model.cursor:
+            self._model.cursor = x
+            self._redraw()
+
+    def set_view(self, x_min: float | None, x_max: float | None = None) -> None:
+        """Show `x_min` to `x_max`, or everything, without a message."""
+        view = None if x_min is None or x_max is None or x_min >= x_max else (x_min, x_max)
+        if view != self._model.view:
+            self._model.view = view
+            self._redraw()
+
+    @property
+    def cursor(self) -> float | None:
+        """Where the cursor is."""
+        return self._model.cursor
+
+    @property
+    def view(self) -> tuple[float, float] | None:
+        """The part of the x axis that was zoomed to; none while everything is shown."""
+        return self._model.view
+
+    def watch_x_axis(self) -> None:
+        """Another unit: places of the old one mean nothing on it."""
+        self._model.reset()
+        self._redraw()
+
+    def watch_x_log(self, log: bool) -> None:
+        """Another x scale."""
+        self._model.x_log = log
+        self._redraw()
+
+    def watch_y_log(self, log: bool) -> None:
+        """Another y scale."""
+        self._model.y_log = log
+        self._redraw()
+
+    def watch_y_locked(self, locked: bool) -> None:
+        """Hold the y axis, or let it follow the view."""
+        self._model.lock_y(locked)
+        self._redraw()
+
+    def validate_smoothing(self, smoothing: float) -> float:
+        """From 0 to 0.99."""
+        return min(max(smoothing, 0.0), SMOOTHINGS[-1])
+
+    def watch_smoothing(self, smoothing: float) -> None:
+        """Smooth all the data anew."""
+        self._model.smooth(smoothing)
+        self._redraw()
+
+    # Drawing
+
+    def _redraw(self) -> None:
+        self._drawn = None
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        """Draw anew with the styles and the theme that are there now."""
+        super().notify_style_update()
+        self._drawn = None
+
+    def render_line(self, y: int) -> Strip:
+        """A row of the chart. All rows are drawn at once, when anything has changed."""
+        options = Options(self.title, self.x_axis, self.smoothing, self.y_locked, self.y_format)
+        state = (self.size, options, self.dimmed, self.ascii_only)
+        if self._drawn != state:
+            styles = look(self, [curve.series for curve in self._model.curves], self._colours, dimmed=self.dimmed)
+            self._layout, self._strips = draw(self._model, options, styles, self._glyphs(), *self.size)
+            self._drawn = state
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
+
+    def _glyphs(self) -> Glyphs:
+        # Textual writes to the terminal through Python's standard error; its console itself always says UTF-8.
+        encodings = (self.app.console.encoding, getattr(sys.__stderr__, "encoding", None) or "utf-8")
+        utf8 = all(encoding.lower().replace("-", "").startswith("utf8") for encoding in encodings)
+        return UNICODE if utf8 and not self.ascii_only else ASCII
+
+    # Keys
+
+    def _changed(self, *, view: bool = False, cursor: bool = False) -> None:
+        if view:
+            self.post_message(self.ViewChanged(self, self._model.view))
+        if cursor:
+            self.post_message(self.CursorMoved(self, self._model.cursor))
+        if view or cursor:
+            self._redraw()
+
+    def action_zoom_in(self) -> None:
+        """Show less of x, around the cursor."""
+        self._changed(view=self._model.zoom(ZOOM))
+
+    def action_zoom_out(self) -> None:
+        """Show more of x, around the cursor."""
+        self._changed(view=self._model.zoom(1 / ZOOM))
+
+    def action_pan_left(self) -> None:
+        """Show what comes before."""
+        self._changed(view=self._model.pan(-PAN))
+
+    def action_pan_right(self) -> None:
+        """Show what comes after."""
+        self._changed(view=self._model.pan(PAN))
+
+    def action_reset_view(self) -> None:
+        """Show everything and take the cursor away."""
+        view, cursor = self._model.reset()
+        self._changed(view=view, cursor=cursor)
+
+    def action_toggle_log_y(self) -> None:
+        """Logarithmic or linear y."""
+        self.y_log = not self.y_log
+
+    def action_toggle_log_x(self) -> None:
+        """Logarithmic or linear x."""
+        self.x_log = not self.x_log
+
+    def action_toggle_y_lock(self) -> None:
+        """Hold the y axis, or let it follow the view."""
+        self.y_locked = not self.y_locked
+
+    def action_smooth_more(self) -> None:
+        """The next stronger smoothing."""
+        self.smoothing = next((one for one in SMOOTHINGS if one > self.smoothing), SMOOTHINGS[-1])
+
+    def action_smooth_less(self) -> None:
+        """The next weaker smoothing."""
+        self.smoothing = next((one for one in reversed(SMOOTHINGS) if one < self.smoothing), 0.0)
+
+    def action_cursor_left(self) -> None:
+        """The cursor to the point before."""
+        self._changed(cursor=self._model.step_cursor(-1, self._cell()))
+
+    def action_cursor_right(self) -> None:
+        """The cursor to the point after."""
+        self._changed(cursor=self._model.step_cursor(1, self._cell()))
+
+    # Mouse
+
+    def _cell(self) -> float:
+        """The share of the view that one cell shows."""
+        return 1.0 / max(1, self._layout.columns if self._layout else self.size.width)
+
+    def _position(self, event: events.MouseEvent) -> float:
+        """Where on the x axis the pointer is, 0..1."""
+        gutter = self._layout.gutter if self._layout else 0
+        cell = event.get_content_offset_capture(self).x - gutter
+        return min(max((cell + 0.5) * self._cell(), 0.0), 1.0)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zoom in around the pointer."""
+        event.stop()
+        self._changed(view=self._model.zoom(ZOOM, self._position(event)))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zoom out around the pointer."""
+        event.stop()
+        self._changed(view=self._model.zoom(1 / ZOOM, self._position(event)))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """A drag may begin."""
+        axis = self._model.x_axis()
+        if event.button == 1 and axis is not None:
+            self._drag = _Drag(event.screen_x, axis)
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Pan by as much as the pointer has moved since the drag began."""
+        drag = self._drag
+        if drag is None or not drag.held or (event.screen_x == drag.x and not drag.moved):
+            return
+        drag.moved = True
+        self._changed(view=self._model.pan((drag.x - event.screen_x) * self._cell(), drag.axis))
+
+    def on_mouse_up(self) -> None:
+        """The drag is over; the click that follows has to know of it."""
+        self.release_mouse()
+        if self._drag is not None:
+            self._drag.held = False
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the pointer is; a double click shows everything."""
+        dragged = self._drag is not None and self._drag.moved
+        self._drag = None
+        if dragged:
+            return
+        if event.chain == 2:
+            self.action_reset_view()
+        elif event.chain == 1:
+            self._changed(cursor=self._model.put_cursor(self._position(event)))

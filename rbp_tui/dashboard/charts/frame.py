@@ -1,0 +1,199 @@
+"""A chart as rows of styled text."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from rbp_tui.dashboard.charts.axis import Axis
+from rbp_tui.dashboard.charts.legend import Entry, legend_row
+from rbp_tui.dashboard.charts.look import Look
+from rbp_tui.dashboard.charts.model import ChartModel
+from rbp_tui.dashboard.charts.plot import CURSOR, NOBODY, STAR, Cells, Glyphs, plot, read
+from rbp_tui.dashboard.charts.series import Curve
+from rbp_tui.dashboard.charts.ticks import XUnit, place, tick_labels, ticks
+
+# Narrower or lower charts spend no room on labels.
+_LABELLED_WIDTH, _LABELLED_HEIGHT = 16, 4
+_ROOMY_WIDTH = 36  # from here on, charts one above the other keep their plots in line
+_ROOMY_LABEL = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a chart says beside its curves, and how."""
+
+    title: str
+    x_unit: XUnit
+    smoothing: float
+    y_locked: bool
+    y_format: Callable[[float], str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a chart divides its cells. The title takes the first row."""
+
+    width: int
+    rows: int  # of the plot
+    columns: int  # of the plot
+    gutter: int  # cells left of it: the labels, and the axis in the last one
+    x_labels: bool
+    y_labels: dict[int, str]  # by row of the plot
+
+
+def draw(
+    model: ChartModel, options: Options, look: Look, glyphs: Glyphs, width: int, height: int
+) -> tuple[Layout, list[Strip]]:
+    """All rows of a chart of `width` × `height` cells, and how they are divided."""
+    x_axis = model.x_axis()
+    y_axis = model.y_axis(x_axis) if x_axis else None
+    layout = arrange(width, height, y_axis, glyphs.cell[0])
+    strips = [_title_strip(model, options, look, glyphs, x_axis, layout)]
+    if x_axis is None or y_axis is None:
+        return layout, strips + _message_strips(_why_empty(model), layout, look)
+    if layout.rows and layout.columns > 1:
+        cells = plot(model.curves, x_axis, y_axis, layout.rows, layout.columns, glyphs, model.cursor)
+        strips += _plot_strips(cells, layout, look, glyphs)
+    if layout.x_labels:
+        strips.append(_x_label_strip(x_axis, options.x_unit, layout, look, glyphs.cell[1]))
+    return layout, strips
+
+
+def _why_empty(model: ChartModel) -> str:
+    if not any(len(curve.known) for curve in model.curves):
+        return "no data yet"
+    return "no values here" if model.view else "nothing above 0 to show on a log axis"
+
+
+def _title_strip(
+    model: ChartModel, options: Options, look: Look, glyphs: Glyphs, x_axis: Axis | None, layout: Layout
+) -> Strip:
+    entries = []
+    for number, curve in enumerate(model.curves):
+        alone = len(model.curves) == 1
+        index = curve.known[-1] if len(curve.known) else None
+        if model.cursor is not None and x_axis is not None:
+            index = read(curve, model.cursor, x_axis, layout.columns)
+        entries.append(
+            Entry(
+                key="" if alone else glyphs.key_of(number),
+                label="" if alone else curve.series.label,
+                value=glyphs.dash if index is None else _value(float(curve.line[index]), options),
+                best=_best(curve, options, glyphs),
+                style=look.curves[number],
+            )
+        )
+    cursor = "" if model.cursor is None or x_axis is None else f"@{place(model.cursor, options.x_unit)}"
+    row = legend_row(layout.width, options.title, cursor, entries, _flags(model, options), look, glyphs.ellipsis)
+    return Strip(row).extend_cell_length(layout.width, look.base)
+
+
+def _value(value: float, options: Options) -> str:
+    # What smoothing has made of a value is not the value.
+    return ("~" if options.smoothing else "") + options.y_format(value)
+
+
+def _best(curve: Curve, options: Options, glyphs: Glyphs) -> str:
+    if curve.best is None:
+        return ""
+    where = place(float(curve.x[curve.best]), options.x_unit)
+    return f"{glyphs.star}{options.y_format(float(curve.y[curve.best]))}@{where}"
+
+
+def _flags(model: ChartModel, options: Options) -> str:
+    smoothing = f"~{options.smoothing:.2f}".replace("0.", ".").rstrip("0")
+    scales = " ".join(name for name, log in (("x", model.x_log), ("y", model.y_log)) if log)
+    flags = (
+        (f"log {scales}", bool(scales)),
+        ("y locked", options.y_locked),
+        ("zoomed", model.view is not None),
+        (smoothing, options.smoothing > 0),
+    )
+    return "  ".join(text for text, on in flags if on)
+
+
+def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Layout:
+    """Divide `width` × `height` cells; without an axis, or where it is too narrow, no room goes to its labels."""
+    x_labels = height >= _LABELLED_HEIGHT
+    rows = max(0, height - 1 - x_labels)
+    if y_axis is None or width < _LABELLED_WIDTH or not rows:
+        return Layout(width, rows, width, 0, x_labels, {})
+    values = ticks(y_axis, min(8, max(2, rows // 4 + 1)))
+    labels: dict[int, str] = {}
+    for value, label in zip(values, tick_labels(values, y_axis), strict=True):
+        row = y_axis.cell(value, rows, cell_rows)
+        if row is not None:
+            labels.setdefault(rows - 1 - row, label)
+    gutter = 1 + max([len(label) for label in labels.values()] + [_ROOMY_LABEL] * (width >= _ROOMY_WIDTH))
+    if gutter > width // 2:
+        return Layout(width, rows, width, 0, x_labels, {})
+    return Layout(width, rows, width - gutter, gutter, x_labels, labels)
+
+
+def _plot_strips(cells: Cells, layout: Layout, look: Look, glyphs: Glyphs) -> list[Strip]:
+    """The rows of the plot with the y axis."""
+    styles: dict[tuple[int, int], Style] = {}
+    fixed = {NOBODY: look.base, CURSOR: look.cursor, STAR: look.star}
+
+    def style(owner: int, band: int) -> Style:
+        found = styles.get((owner, band))
+        if found is None:
+            found = fixed[owner] if owner < 0 else look.curves[owner]
+            if band != NOBODY and look.bands[band] is not None:
+                found += Style(bgcolor=look.bands[band])
+            styles[owner, band] = found
+        return found
+
+    strips = []
+    # A new segment starts wherever the owner or the band changes.
+    changes = (np.diff(cells.owners, axis=1) != 0) | (np.diff(cells.bands, axis=1) != 0)
+    for row in range(layout.rows):
+        text = cells.glyphs[row].astype("<u4").tobytes().decode("utf-32-le")
+        bounds = [0, *(np.flatnonzero(changes[row]) + 1).tolist(), layout.columns]
+        owners, bands = cells.owners[row].tolist(), cells.bands[row].tolist()
+        segments = _axis_segments(row, layout, look, glyphs)
+        segments += [Segment(text[a:b], style(owners[a], bands[a])) for a, b in pairwise(bounds)]
+        strips.append(Strip(segments, layout.width))
+    return strips
+
+
+def _axis_segments(row: int, layout: Layout, look: Look, glyphs: Glyphs) -> list[Segment]:
+    if not layout.gutter:
+        return []
+    label = layout.y_labels.get(row)
+    sign = glyphs.axis if label is None else glyphs.tick
+    return [Segment((label or "").rjust(layout.gutter - 1), look.label), Segment(sign, look.axis)]
+
+
+def _x_label_strip(x_axis: Axis, unit: XUnit, layout: Layout, look: Look, cell_columns: int) -> Strip:
+    """The last row: the unit under the y labels where it fits, and each tick's label centred under its place."""
+    row = [" "] * layout.width
+    if layout.gutter > len(unit):
+        row[layout.gutter - 1 - len(unit) : layout.gutter - 1] = unit
+    values = ticks(x_axis, min(12, max(2, layout.columns // 8)), unit)
+    free = layout.gutter
+    for value, label in zip(values, tick_labels(values, x_axis, unit), strict=True):
+        column = x_axis.cell(value, layout.columns, cell_columns)
+        if column is None:
+            continue
+        start = layout.gutter + column - (len(label) - 1) // 2
+        start = max(layout.gutter, min(start, layout.width - len(label)))
+        if start >= free:
+            row[start : start + len(label)] = label
+            free = start + len(label) + 2
+    return Strip([Segment("".join(row), look.label)], layout.width)
+
+
+def _message_strips(text: str, layout: Layout, look: Look) -> list[Strip]:
+    """The rows of the plot with a sentence in their middle."""
+    blank = Strip([Segment(" " * layout.width, look.base)], layout.width)
+    strips = [blank] * layout.rows
+    if strips:
+        line = text[: layout.width].center(layout.width)
+        strips[(layout.rows - 1) // 2] = Strip([Segment(line, look.label)], layout.width)
+    return strips

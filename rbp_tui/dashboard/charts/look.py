@@ -1,0 +1,87 @@
+"""How a chart looks: its part of the stylesheet, and the styles that it draws with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.color import Color as RichColor
+from rich.style import Style
+from textual.color import Color, ColorParseError
+from textual.widget import Widget
+
+from rbp_tui.dashboard.charts.palette import SeriesColours
+from rbp_tui.dashboard.charts.series import Series
+
+COMPONENTS = (
+    "curve-chart--title",
+    "curve-chart--label",
+    "curve-chart--axis",
+    "curve-chart--cursor",
+    "curve-chart--star",
+)
+CSS = """
+CurveChart {
+    width: 1fr;
+    height: 1fr;
+    min-height: 1;
+    & > .curve-chart--title { color: $foreground; text-style: bold; }
+    & > .curve-chart--label { color: $foreground 70%; }
+    & > .curve-chart--axis { color: $foreground 40%; }
+    & > .curve-chart--cursor { color: $foreground 60%; }
+    & > .curve-chart--star { color: $foreground; text-style: bold; }
+    &:focus > .curve-chart--title { color: $accent; }
+    &:focus > .curve-chart--axis { color: $accent; }
+}
+"""
+
+_DIMMED = 0.45  # of a colour that is left on stale data
+_BAND = 0.22  # of a curve's colour in the background of its band
+
+
+@dataclass(frozen=True)
+class Look:
+    """Styles of a chart's parts, all with the background set."""
+
+    base: Style
+    title: Style
+    label: Style
+    axis: Style
+    cursor: Style
+    star: Style
+    curves: Sequence[Style]
+    bands: Sequence[RichColor | None]  # backgrounds
+
+
+def look(chart: Widget, series: Sequence[Series], colours: SeriesColours, *, dimmed: bool) -> Look:
+    """The styles of a chart's parts, from its stylesheet, the theme and the colours of its series."""
+    _, background = chart.background_colors
+    inks = [_ink(chart, one, colours) for one in series]
+    if dimmed:
+        inks = [background.blend(ink, _DIMMED, alpha=1.0) for ink in inks]
+    base = chart.rich_style
+    label = chart.get_component_rich_style("curve-chart--label")
+    star = chart.get_component_rich_style("curve-chart--star")
+    return Look(
+        base=base,
+        title=chart.get_component_rich_style("curve-chart--title"),
+        label=label,
+        axis=chart.get_component_rich_style("curve-chart--axis"),
+        cursor=chart.get_component_rich_style("curve-chart--cursor"),
+        star=label if dimmed else star,
+        curves=[Style(color=ink.rich_color, bgcolor=base.bgcolor) for ink in inks],
+        # A terminal's own background has no known colour to mix with.
+        bands=[
+            None if background.ansi is not None else background.blend(ink, _BAND, alpha=1.0).rich_color for ink in inks
+        ],
+    )
+
+
+def _ink(chart: Widget, series: Series, colours: SeriesColours) -> Color:
+    own = colours.colour(series.key, dark=chart.app.current_theme.dark)
+    if series.colour is None:
+        return Color.parse(own)
+    variables = chart.app.theme_variables
+    try:
+        return Color.parse(variables.get(series.colour.removeprefix("$"), series.colour))
+    except ColorParseError:
+        # A theme may lack a variable, or give it an automatic colour.
+        return Color.parse(own)

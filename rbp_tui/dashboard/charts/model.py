@@ -1,0 +1,137 @@
+"""What a chart shows of which curves: its view, its cursor and its scales, without a widget around them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rbp_tui.dashboard.charts.axis import Axis
+from rbp_tui.dashboard.charts.plot import y_extent
+from rbp_tui.dashboard.charts.series import Curve, Series
+
+_ROUNDING = 1e-6  # of an axis, which no screen shows
+
+
+class ChartModel:
+    """Curves and the state of their view. Scales may be set freely; the rest changes through methods."""
+
+    def __init__(self) -> None:
+        self.curves: list[Curve] = []
+        self.view: tuple[float, float] | None = None
+        self.cursor: float | None = None
+        self.x_log = False
+        self.y_log = False
+        self._smoothing = 0.0
+        self._y_locked = False
+        self._locked_range: tuple[float, float] | None = None
+
+    def set_series(self, series: Sequence[Series]) -> bool:
+        """Replace the curves; whether anything differs. What stays the same is not computed again."""
+        old = {curve.series.key: curve for curve in self.curves}
+        curves = []
+        for one in series:
+            known = old.get(one.key)
+            curves.append(known if known and known.series.same(one) else Curve(one, self._smoothing))
+        changed = [id(curve) for curve in curves] != [id(curve) for curve in self.curves]
+        self.curves = curves
+        return changed
+
+    def smooth(self, smoothing: float) -> None:
+        """Smooth all curves, 0 to leave them as they are."""
+        self._smoothing = smoothing
+        self.curves = [Curve(curve.series, smoothing) for curve in self.curves]
+
+    def lock_y(self, locked: bool) -> None:
+        """Keep the y axis as it is drawn now, or as it is drawn first, whatever the view; or let it follow again."""
+        self._y_locked = locked
+        self._locked_range = None
+
+    def all_x(self) -> Axis | None:
+        """The x axis that holds everything; none without data."""
+        spans = [span for curve in self.curves if (span := curve.span(log=self.x_log))]
+        if not spans:
+            return None
+        return Axis.spanning(min(low for low, _ in spans), max(high for _, high in spans), log=self.x_log)
+
+    def x_axis(self) -> Axis | None:
+        """The x axis that is shown; none without data."""
+        whole = self.all_x()
+        if whole is None or self.view is None or (self.x_log and self.view[0] <= 0):
+            return whole
+        return Axis(*self.view, log=self.x_log)
+
+    def y_axis(self, x_axis: Axis) -> Axis | None:
+        """The y axis: what the view holds, or the range that is locked; none where there is nothing to show."""
+        found = self._locked_range
+        if found is None or (self.y_log and found[0] <= 0):
+            found = y_extent(self.curves, x_axis, log=self.y_log)
+            if self._y_locked:
+                self._locked_range = found
+        return None if found is None else Axis.spanning(*found, log=self.y_log)
+
+    def zoom(self, factor: float, around: float | None = None) -> bool:
+        """Show `factor` times as much of x, the value at position `around` (0..1) kept in its place.
+
+        By default that is the cursor, or the middle. Whether the view has changed.
+        """
+        axis = self.x_axis()
+        if axis is None:
+            return False
+        if around is None:
+            place = 0.5 if self.cursor is None else axis.position(self.cursor)
+            around = place if 0.0 <= place <= 1.0 else 0.5
+        return self._show(axis.zoomed(factor, around))
+
+    def pan(self, share: float, origin: Axis | None = None) -> bool:
+        """Move the view, or `origin`, by a share of its length; whether the view has changed."""
+        axis, whole = origin or self.x_axis(), self.all_x()
+        return axis is not None and whole is not None and self._show(axis.panned(share, whole))
+
+    def _show(self, axis: Axis) -> bool:
+        whole = self.all_x()
+        shown = axis.clipped(whole) if whole else None
+        if whole is None or shown is None:
+            return False
+        before = self.view
+        everything = whole.position(shown.low) < _ROUNDING and whole.position(shown.high) > 1 - _ROUNDING
+        self.view = None if everything else (shown.low, shown.high)
+        return self.view != before
+
+    def reset(self) -> tuple[bool, bool]:
+        """Show everything and take the cursor away; whether the view and whether the cursor has changed."""
+        changed = self.view is not None, self.cursor is not None
+        self.view = self.cursor = None
+        return changed
+
+    def put_cursor(self, position: float) -> bool:
+        """Put the cursor on the point nearest to a position (0..1) of the view; whether it has moved."""
+        axis = self.x_axis()
+        places = self._places(axis)
+        if axis is None or not len(places):
+            return False
+        return self._move_cursor(float(places[np.abs(axis.positions(places) - position).argmin()]))
+
+    def step_cursor(self, direction: int, cell: float) -> bool:
+        """Move the cursor to the next point at least a cell (a share of the view) on; it starts at the newest."""
+        axis = self.x_axis()
+        places = self._places(axis)
+        if axis is None or not len(places):
+            return False
+        if self.cursor is None:
+            return self._move_cursor(float(places.max()))
+        on = (axis.positions(places) - axis.position(self.cursor)) * direction
+        # A point that is exactly a cell away must count.
+        further = on[on >= cell - _ROUNDING]
+        target = further.min() if len(further) else on.max()
+        return target > 0 and self._move_cursor(float(places[np.flatnonzero(on == target)[0]]))
+
+    def _places(self, axis: Axis | None) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+        """Where the curves have points in the view."""
+        if axis is None or not self.curves:
+            return np.empty(0)
+        places = np.concatenate([curve.x[curve.known] for curve in self.curves])
+        return places[(places >= axis.low) & (places <= axis.high)]
+
+    def _move_cursor(self, x: float) -> bool:
+        moved = x != self.cursor
+        self.cursor = x
+        return moved

@@ -1,0 +1,176 @@
+"""What one can do on the Compare screen: choose a group, hide it, pin it, open it; change what is drawn; export."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+
+from rbp_engine.errors import UserError
+from rbp_engine.report.compare import Comparison, Group
+from rbp_engine.report.curves_csv import curves_csv
+from rbp_engine.report.seed_statistics import MeanCurve
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, ComparedCurves
+from rbp_tui.dashboard.export import export
+from rbp_tui.dashboard.screen_base import ChartScreen
+
+#: The columns of the exported table, by axis.
+UNITS = {"epoch": "epoch", "step": "step", "time": "seconds", MEMORY: "mem_peak"}
+
+
+class CompareActions(ChartScreen):
+    """The keys of the Compare screen. The chart has the focus, so its keys work beside these."""
+
+    NAME = "compare"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "choose(-1)", "previous row", id="compare.previous", show=False),
+        Binding("down", "choose(1)", "next row", id="compare.next", show=False),
+        Binding("pageup", "scroll_table(-1)", "scroll the table up", id="compare.page_up", show=False),
+        Binding("pagedown", "scroll_table(1)", "scroll the table down", id="compare.page_down", show=False),
+        Binding("enter", "open", "open", id="compare.open"),
+        Binding("space", "hide", "hide", id="compare.hide"),
+        Binding("b", "pin", "baseline", id="compare.pin"),
+        Binding("i", "each_run", "runs", id="compare.each_run"),
+        Binding("v", "curve", "curve", id="compare.curve"),
+        Binding("x", "axis", "axis", id="compare.axis"),
+        Binding("z", "zoom_panel", "zoom", id="compare.zoom", show=False),
+        Binding("e", "export", "export", id="compare.export"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.comparison: Comparison | None = None
+        self.each_run = False  # as it is asked for; the comparison follows
+        self.chosen = ""  # the key of the group that the keys are for
+        self.hidden: set[str] = set()
+        self.curves = ComparedCurves()
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        return self.comparison.groups if self.comparison else ()
+
+    def key_of(self, group: Group) -> str:
+        """What a group is known by whatever comes and goes: its experiment, or its run."""
+        apart = self.comparison is not None and self.comparison.each_run
+        return group.runs[0].run.id if apart else group.experiment
+
+    @property
+    def group(self) -> Group | None:
+        """The group that the keys are for."""
+        chosen = (group for group in self.groups if self.key_of(group) == self.chosen)
+        return next(chosen, self.groups[0] if self.groups else None)
+
+    @property
+    def axis(self) -> str:
+        return self.dashboard.state.compared_over if self.dashboard.state.compared_over in AXES else AXES[0]
+
+    @property
+    def curve(self) -> str:
+        return (
+            self.dashboard.state.compared_curve if self.dashboard.state.compared_curve in CURVES else next(iter(CURVES))
+        )
+
+    def mean(self, group: Group, name: str) -> MeanCurve | None:
+        """A curve of a group, as far as it has been read."""
+        sights = self.dashboard.sights
+        return self.curves.curve(
+            group, name, self.axis, lambda run_id: sights[run_id].curves if run_id in sights else None
+        )
+
+    def draw(self) -> None:
+        """Draw the curves anew."""
+
+    def show_table(self) -> None:
+        """Show the table anew."""
+
+    def compare_again(self) -> None:
+        """Compare the runs as they are now."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are there where they do something."""
+        match action:
+            case "choose" | "open" | "hide" | "pin" | "export" | "scroll_table" | "zoom_panel" | "curve" | "axis":
+                return bool(self.groups)
+            case "each_run":
+                return self.each_run or any(len(group.runs) > 1 for group in self.groups)
+        return True
+
+    def action_choose(self, by: int) -> None:
+        """The row above or below."""
+        keys = [self.key_of(group) for group in self.groups]
+        at = keys.index(self.chosen) if self.chosen in keys else 0
+        self.choose_row(min(max(at + by, 0), len(keys) - 1))
+
+    def choose_row(self, number: int) -> None:
+        """Have the keys act on this group."""
+        if 0 <= number < len(self.groups):
+            self.chosen = self.key_of(self.groups[number])
+            self.show_table()
+
+    def action_scroll_table(self, by: int) -> None:
+        """Another part of the table."""
+        table = self.query_one("#groups", VerticalScroll)
+        table.scroll_relative(y=by * max(1, table.size.height - 1), animate=False)
+
+    def action_open(self) -> None:
+        """Show the run, or the first of the experiment, in the Monitor."""
+        if self.group is not None:
+            self.dashboard.open_run(self.group.runs[0].run.id)
+
+    def action_hide(self) -> None:
+        """Leave the curve out of the charts, or put it back."""
+        if self.group is not None:
+            self.hidden ^= {self.key_of(self.group)}
+            self.show_table()
+            self.draw()
+
+    def action_pin(self) -> None:
+        """Measure the others against this experiment, also in comparisons to come; again, no longer."""
+        if self.group is not None:
+            ids = [one.run.id for one in self.group.runs]
+            pinned = self.dashboard.baseline
+            self.dashboard.pin(pinned if pinned in ids else ids[0])
+            self.runs_changed()
+
+    def action_each_run(self) -> None:
+        """A curve and a row for each run, or for each experiment."""
+        self.each_run = not self.each_run
+        self.compare_again()
+
+    def action_curve(self) -> None:
+        """The next curve: top-1, losses."""
+        names = list(CURVES)
+        self.dashboard.state.compared_curve = names[(names.index(self.curve) + 1) % len(names)]
+        self.draw()
+
+    def action_axis(self) -> None:
+        """Over epochs, steps, seconds or peak memory."""
+        self.dashboard.state.compared_over = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
+        self.show_table()
+        self.draw()
+
+    def action_zoom_panel(self) -> None:
+        """The focused chart alone, or all there is."""
+        if self.maximized is not None:
+            self.minimize()
+        elif isinstance(self.focused, CurveChart):
+            self.maximize(self.focused)
+
+    def action_export(self) -> None:
+        """Write a picture of this screen, and the curves as CSV."""
+        shown = [group for group in self.groups if self.key_of(group) not in self.hidden]
+        means = [(group.title, mean) for group in shown if (mean := self.mean(group, self.curve)) is not None]
+        self._export(self.app.export_screenshot(title="rbp compare"), means)
+
+    @work(thread=True, group="export")
+    def _export(self, picture: str, means: Sequence[tuple[str, MeanCurve]]) -> None:
+        table = curves_csv(means, UNITS[self.axis], self.curve)
+        try:
+            place = export("compare", {"compare.svg": picture, "curves.csv": table}, Path.cwd())
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=10, markup=False)
+        else:
+            self.notify(f"wrote compare.svg and curves.csv into {place}", timeout=10, markup=False)

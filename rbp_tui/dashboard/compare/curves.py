@@ -1,0 +1,85 @@
+"""The curves of a comparison: the mean over the seeds of each experiment with its spread, or the runs as points."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from rbp_engine.report.compare import Group
+from rbp_engine.report.seed_statistics import MeanCurve, mean_curve
+from rbp_engine.run.status.curves import Curve
+from rbp_tui.dashboard.charts.series import Series
+
+#: What may be compared, by the names of the curves.
+CURVES = {
+    "validation/top1": "top-1 %",
+    "train/loss": "train loss",
+    "validation/loss": "validation loss",
+    "train/top1": "train top-1 %",
+}
+#: Which value of a curve is its best; the best of noise says nothing.
+MARKERS: dict[str, Literal["lowest", "highest"]] = {"validation/top1": "highest", "validation/loss": "lowest"}
+#: Over what; memory has a point for each run.
+AXES = ("epoch", "step", "time", "memory")
+MEMORY = "memory"
+GIB = 2.0**30
+
+#: All curves of a run by their names, as far as they have been read; None if nothing of it has been.
+CurvesOf = Callable[[str], dict[str, Curve] | None]
+
+
+class ComparedCurves:
+    """Means over seeds; each is computed again only when one of its curves has news."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[str, ...], str, str], tuple[list[Curve], MeanCurve | None]] = {}
+
+    def curve(self, group: Group, name: str, axis: str, curves_of: CurvesOf) -> MeanCurve | None:
+        """The curve `name` of a group over one of `AXES`, in the units of the events; None while there is none.
+
+        Over memory it has the newest value of each run at the run's peak, in bytes.
+        """
+        if axis == MEMORY:
+            return _points(group, name, curves_of)
+        ids = tuple(one.run.id for one in group.counting)
+        found = [curve for run_id in ids if (curve := (curves_of(run_id) or {}).get(name)) is not None]
+        place = (ids, name, axis)
+        known = self._known.get(place)
+        if (
+            known is None
+            or len(known[0]) != len(found)
+            or any(a is not b for a, b in zip(known[0], found, strict=True))
+        ):
+            known = self._known[place] = (found, mean_curve((curve.axis(axis), curve.value) for curve in found))
+        return known[1]
+
+    def forget(self, groups: Sequence[Group]) -> None:
+        """Keep the means of these groups only."""
+        kept = {tuple(one.run.id for one in group.counting) for group in groups}
+        self._known = {place: known for place, known in self._known.items() if place[0] in kept}
+
+
+def _points(group: Group, name: str, curves_of: CurvesOf) -> MeanCurve | None:
+    pairs = []
+    for one in group.counting:
+        curve = (curves_of(one.run.id) or {}).get(name)
+        peak = one.summary.mem_peak
+        if curve is not None and peak and len(known := curve.value[np.isfinite(curve.value)]):
+            pairs.append((float(peak), float(known[-1])))
+    if not pairs:
+        return None
+    memory, values = np.array(sorted(pairs)).T
+    return MeanCurve(memory, values, None, 1)
+
+
+def series(key: str, label: str, curve: MeanCurve, name: str, axis: str, *, starred: bool = True) -> Series:
+    """The curve as the chart draws it: accuracies in per cent, memory in GiB, the standard deviation as a band.
+
+    With `starred` the best value gets a star.
+    """
+    scale = 100.0 if CURVES[name].endswith("%") else 1.0
+    band = None if curve.std is None else (scale * (curve.mean - curve.std), scale * (curve.mean + curve.std))
+    if axis == MEMORY:
+        return Series(key, label, curve.x / GIB, scale * curve.mean, points=True)
+    marker = MARKERS.get(name) if starred else None
+    return Series(key, label, curve.x, scale * curve.mean, band=band, marker=marker)

@@ -1,0 +1,241 @@
+"""Compare: experiments beside each other: their curves overlaid, the table of `rbp runs compare`, what differs."""
+
+import time
+from bisect import bisect
+from itertools import accumulate
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.events import Click
+from textual.geometry import Region
+from textual.message import Message
+from textual.widgets import Footer, Static
+
+from rbp_engine.report.compare import Comparison, Group, compare
+from rbp_tui.comparison_text import comparison_text, group_signs
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.palette import SeriesColours
+from rbp_tui.dashboard.compare.actions import CompareActions
+from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
+from rbp_tui.dashboard.compare.selection import Compared, compared_runs
+from rbp_tui.dashboard.screen_base import TopBar
+from rbp_tui.dashboard.text_line import Line
+
+# Each of many runs has news many times a second: they are drawn together, with a tick, and very many less often.
+TICK_S, RUNS_A_TICK = 0.25, 12
+# Runs that go on change every second. To read many of them takes long, and may not take more than a part of the time.
+COMPARE_EVERY_S, READING_SHARE = 1.0, 0.1
+TABLE_EDGE = 3  # padding and scroll bar
+# Among many curves the stars hide more than they tell.
+STARRED_AT_MOST = 8
+
+
+class ComparisonMade(Message):
+    """What the runs have reached by now."""
+
+    def __init__(self, comparison: Comparison, took: float) -> None:
+        super().__init__()
+        self.comparison = comparison
+        self.took = took  # seconds
+
+
+class CompareScreen(CompareActions):
+    """Follows the runs that were chosen, also while they go on."""
+
+    AUTO_FOCUS = "#first"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual has it
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compared = Compared()
+        self._colours = SeriesColours()
+        self._making = False
+        # What is to be made anew with the next tick.
+        self._runs_stale = self._curves_stale = False
+        self._made_at = self._drawn_at = float("-inf")
+        self._making_took = 0.0
+        self._tops: list[int] = []  # the rows of the table at which each group begins, and the last one ends
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield Line(id="about")
+        yield Line(id="notes")
+        with Horizontal(id="overlay"):
+            yield CurveChart(colours=self._colours, id="first")
+            yield CurveChart(colours=self._colours, id="second")
+        yield Line(id="headings")
+        with VerticalScroll(id="groups", can_focus=False):
+            yield Line(id="table", wraps=True)
+        yield Static(id="empty", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.set_interval(TICK_S, self._tick)
+        first, state = self.query_one("#first", CurveChart), self.dashboard.state
+        first.smoothing = state.compared_smoothing
+        self.watch(first, "smoothing", self._remember_smoothing, init=False)
+        self.watch(self.app, "theme", self.show_table, init=False)
+
+    def _remember_smoothing(self, smoothing: float) -> None:
+        self.dashboard.state.compared_smoothing = smoothing
+
+    def on_screen_resume(self) -> None:
+        self.compared = Compared()  # another screen has had others read meanwhile
+        super().on_screen_resume()
+
+    def on_screen_suspend(self) -> None:
+        self.dashboard.reader.watch(())
+
+    def on_resize(self) -> None:
+        self.show_table()
+        self.draw()
+
+    def runs_changed(self) -> None:
+        super().runs_changed()
+        app = self.dashboard
+        before, self.compared = self.compared, compared_runs(app.records, app.compared, app.baseline)
+        ids = [record.run.id for record in self.compared.records]
+        if ids != [record.run.id for record in before.records] or self.compared.baseline != before.baseline:
+            app.reader.watch(ids)
+            if not set(ids) & {one.run.id for group in self.groups for one in group.runs}:
+                self.comparison = None
+            self.compare_again()
+        elif self.compared != before:
+            self._runs_stale = True
+        self.show_table()
+
+    def sight_changed(self) -> None:
+        self._curves_stale = True
+
+    def _tick(self) -> None:
+        if not self.is_current:
+            return
+        now = time.monotonic()
+        if self._curves_stale and now - self._drawn_at >= TICK_S * (len(self.compared.records) // RUNS_A_TICK):
+            self.draw()
+        pause = max(COMPARE_EVERY_S, self._making_took / READING_SHARE)
+        if self._runs_stale and now - self._made_at >= pause:
+            self.compare_again()
+
+    def compare_again(self) -> None:
+        """Compare the runs as they are now, in a thread: it reads files of all of them."""
+        self._runs_stale = self._making
+        if not self._making:
+            self._making = True
+            self._compare(self.compared, self.each_run)
+
+    @work(thread=True, group="compare")
+    def _compare(self, compared: Compared, each_run: bool) -> None:
+        start = time.monotonic()
+        runs = [record.run for record in compared.records]
+        found = compare(runs, compared.baseline.run if compared.baseline else None, each_run=each_run)
+        self.post_message(ComparisonMade(found, time.monotonic() - start))
+
+    @on(ComparisonMade)
+    def _compared(self, message: ComparisonMade) -> None:
+        self._making, self._making_took, self._made_at = False, message.took, time.monotonic()
+        self.comparison = message.comparison
+        self.curves.forget(self.groups)
+        self.show_table()
+        self.draw()
+        self.refresh_bindings()
+        if self._runs_stale:
+            self._made_at = float("-inf")  # what was asked for meanwhile is another choice
+
+    def draw(self) -> None:
+        """Draw the curves anew; the second chart, where there is room, has the next of them."""
+        self._curves_stale, self._drawn_at = False, time.monotonic()
+        names = list(CURVES)
+        first = names.index(self.curve)
+        signs = group_signs(self.comparison) if self.comparison else []
+        starred = sum(self.key_of(group) not in self.hidden for group in self.groups) <= STARRED_AT_MOST
+        for number, chart in enumerate(self.query(CurveChart)):
+            if not chart.display:
+                continue
+            name = names[(first + number) % len(names)]
+            chart.title = CURVES[name]
+            chart.x_axis = "GiB" if self.axis == MEMORY else self.axis  # type: ignore[assignment]  # one of AXES
+            chart.set_series(
+                [
+                    series(self.key_of(group), sign.strip(), mean, name, self.axis, starred=starred)
+                    for sign, group in zip(signs, self.groups, strict=True)
+                    if self.key_of(group) not in self.hidden and (mean := self.mean(group, name)) is not None
+                ]
+            )
+
+    def show_table(self) -> None:
+        """The groups with their numbers, what differs, and what is left out."""
+        shown = bool(self.comparison and (self.groups or self.comparison.left_out))
+        for name in ("#about", "#notes", "#overlay", "#headings", "#groups"):
+            self.query_one(name).display = shown
+        empty = self.query_one("#empty", Static)
+        empty.display = not shown
+        if not shown or self.comparison is None:
+            empty.update(self._why_empty())
+            return
+        self.query_one("#about", Line).say(self._about(self.comparison))
+        notes = self.query_one("#notes", Line)
+        notes.display = bool(self.compared.notes)
+        notes.say(Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis"))
+        width = max(1, self.size.width - TABLE_EDGE)
+        text = comparison_text(self.comparison, width, [self._colour(group) for group in self.groups])
+        self.query_one("#headings", Line).say(text.headings)
+        parts = [self._row(number, part) for number, part in enumerate(text.groups)]
+        rest = [text.differences] if text.differences else []
+        rest += [Text(f"left out {left.id}: {left.reason}", style="dim") for left in self.comparison.left_out]
+        self.query_one("#table", Line).say(Text("\n").join([*parts, Text(), *rest] if rest else parts))
+        self._tops = list(accumulate(map(_height, parts), initial=0))
+
+    def _row(self, number: int, text: Text) -> Text:
+        """A group in the table: the chosen one is marked, a hidden one dim."""
+        group = self.groups[number]
+        text = text.copy()
+        if self.key_of(group) in self.hidden:
+            text.stylize("dim")
+        if group is self.group and len(self.groups) > 1:
+            text.stylize("reverse", 0, text.plain.find("\n") if "\n" in text.plain else len(text))
+        return text
+
+    def _colour(self, group: Group) -> str:
+        """The colour of a group's curve, for its number."""
+        if self.key_of(group) in self.hidden:
+            return ""
+        return self._colours.colour(self.key_of(group), dark=self.app.current_theme.dark)
+
+    def _about(self, comparison: Comparison) -> Text:
+        """Over what is compared, how much, and against what."""
+        text = Text("x ", style="dim", overflow="ellipsis")
+        for number, axis in enumerate(AXES):
+            text.append("│" if number else "").append(axis, style="not dim bold" if axis == self.axis else "")
+        text.append(f"   {len(self.compared.records)} runs")
+        for group in comparison.groups[:1]:
+            title = group.title.rpartition(" · seed")[0] if comparison.each_run else group.title
+            text.append(f"   ★ {title}", style="not dim bold").append(" pinned" if self.compared.baseline else "")
+        return text
+
+    def _why_empty(self) -> str:
+        app = self.dashboard
+        if not app.listed or self.compared.records:
+            return "reading…"
+        return (
+            f"Nothing to compare: no runs in {app.runs} yet.\n\n"
+            "1 shows the presets: Enter launches one.\n2 shows the runs: Space marks some, c compares them."
+        )
+
+    def choose_row(self, number: int) -> None:
+        """Have the keys act on this group, and see that it is on the screen."""
+        super().choose_row(number)
+        if 0 <= number < len(self.groups):
+            top, end = self._tops[number : number + 2]
+            table = self.query_one("#groups")
+            table.call_after_refresh(table.scroll_to_region, Region(0, top, 1, end - top), animate=False, force=True)
+
+    @on(Click, "#table")
+    def _clicked(self, event: Click) -> None:
+        self.choose_row(bisect(self._tops, event.y) - 1)
+
+
+def _height(text: Text) -> int:
+    return text.plain.count("\n") + 1

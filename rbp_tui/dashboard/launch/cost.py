@@ -1,0 +1,110 @@
+"""What a launch would cost, in the launch form: measured when it is asked for, in a thread, and given up with it."""
+
+import contextlib
+import time
+
+from rich.text import Text
+from textual import on, work
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Static
+from textual.worker import Worker, get_current_worker
+
+from rbp_engine.bench.cost import Cost, predict_cost
+from rbp_engine.errors import UserError
+from rbp_engine.preset import LoadedPreset, load_preset
+from rbp_tui import format as fmt
+from rbp_tui.cost_text import cost_lines, cost_title, measuring, of_one_process, what_fits
+from rbp_tui.dashboard.launch.request import LaunchRequest
+
+# Which of the lines of a cost stand side by side, so that all of them fit on a small terminal.
+ROWS = (("memory", "step"), ("epoch",), ("in all", "measured"))
+
+
+class CostFound(Message):
+    """A measurement has ended, with a cost or with a reason why there is none."""
+
+    def __init__(self, worker: Worker[None], said: Text) -> None:
+        super().__init__()
+        self.worker = worker
+        self.said = said
+
+
+class LaunchCost(Static):
+    """The cost of the settings it was last asked for; nothing where they have changed."""
+
+    def __init__(self) -> None:
+        super().__init__(id="cost", markup=False)
+        self._measurement: Worker[None] | None = None
+        self._clock: Timer | None = None
+
+    def measure(self, request: LaunchRequest) -> None:
+        """Begin to measure one process of a launch; what was being measured is given up."""
+        self.forget()
+        self._begun = time.monotonic()
+        self._preset_name = request.name
+        self._measurement = self._measure(request)
+        self._clock = self.set_interval(1.0, self._tick)
+        self._tick()
+        self._come_into_view()
+
+    def forget(self) -> None:
+        """Give up what is being measured, and show no cost."""
+        if self._measurement is not None:
+            self._measurement.cancel()
+        self._end()
+        self._show(Text())
+
+    @work(thread=True, group="cost")
+    def _measure(self, request: LaunchRequest) -> None:
+        worker = get_current_worker()
+        try:
+            # The data need not be here, and other runs do not matter: only the settings have to be right.
+            loaded, processes = load_preset(str(request.path), request.words), request.resources.processes
+            cost = predict_cost(loaded, cancelled=lambda: worker.is_cancelled, quiet=True)
+            said = cost_text(loaded, cost, processes)
+        except UserError as error:
+            said = Text(str(error), style="red")
+        with contextlib.suppress(RuntimeError):  # the app is closing
+            self.post_message(CostFound(worker, said))
+
+    @on(CostFound)
+    def _found(self, message: CostFound) -> None:
+        if message.worker is self._measurement:
+            self._end()
+            self._show(message.said)
+            self._come_into_view()
+
+    def _end(self) -> None:
+        self._measurement = None
+        if self._clock is not None:
+            self._clock.stop()
+
+    def _tick(self) -> None:
+        passed = fmt.duration(time.monotonic() - self._begun)
+        self._show(Text(f"{measuring(self._preset_name)}… {passed}", style="dim"))
+
+    def _show(self, said: Text) -> None:
+        self.display = bool(said)
+        self.update(said)
+
+    def _come_into_view(self) -> None:
+        """Where there is no room for all of the form, what was asked for last is what one wants to see."""
+        self.call_after_refresh(self.scroll_visible, animate=False)
+
+
+def cost_text(loaded: LoadedPreset, cost: Cost, processes: int = 1) -> Text:
+    """A cost in few rows, and what would fit where it does not; `processes` are those of the launch."""
+    text = Text(cost_title(loaded, cost), style="bold")
+    lines = dict(cost_lines(cost))
+    for labels in ROWS:
+        text.append("\n")
+        for place, label in enumerate(labels):
+            text.append("   " if place else "").append(f"{label} ", style="dim not bold").append(
+                lines[label], "not bold"
+            )
+    if note := of_one_process(processes):
+        text.append(f"\n{note}", "dim not bold")
+    if problem := what_fits(cost):
+        text.append("\n✗ ", style="red").append(problem, style="not bold")
+    return text

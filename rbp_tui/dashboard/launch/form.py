@@ -1,0 +1,257 @@
+"""The launch form: settings on top of a preset, the exact command, and why it would be refused."""
+
+import contextlib
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.suggester import Suggester, SuggestFromList
+from textual.timer import Timer
+from textual.widgets import Input, Label, Static
+
+from rbp_engine.data.catalog import DataMissing
+from rbp_engine.errors import UserError
+from rbp_engine.preset import LoadedPreset, PresetError, load_preset
+from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.launch.cost import LaunchCost
+from rbp_tui.dashboard.launch.request import LaunchRequest, launch_runs, warnings
+from rbp_tui.dashboard.presets.summary import presence_text
+from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
+from rbp_tui.setting_words import complete, completions, help_on_word, last_word
+
+DEVICES = ("auto", "cpu", "cuda")
+SHOWN_COMPLETIONS = 12
+
+
+class SettingSuggester(Suggester):
+    """Completes the last word of a line of overrides."""
+
+    def __init__(self, loaded: LoadedPreset | None) -> None:
+        super().__init__(case_sensitive=True)
+        self.loaded = loaded
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return complete(value, self.loaded.preset if self.loaded else None)
+
+
+class SettingsInput(Input):
+    """Overrides; Tab takes the completion, and goes on to the next field where there is none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", "complete", id="launch.complete")]
+
+    def __init__(self, loaded: LoadedPreset | None) -> None:
+        super().__init__(
+            id="overrides", compact=True, placeholder="T=6 method=bptt", suggester=SettingSuggester(loaded)
+        )
+        self.loaded = loaded
+
+    def action_complete(self) -> None:
+        """Complete the word that is being typed."""
+        longer = complete(self.value, self.loaded.preset if self.loaded else None)
+        if longer == self.value:
+            self.screen.focus_next()
+        else:
+            self.value = longer
+            self.cursor_position = len(longer)
+
+
+class Checked(Message):
+    """What a launch would do, or why it would be refused."""
+
+    def __init__(self, request: LaunchRequest, said: Text) -> None:
+        super().__init__()
+        self.request = request
+        self.said = said
+
+
+def verdict_text(request: LaunchRequest, records: Sequence[RunRecord]) -> Text:
+    """The exact command and what is worth knowing, or everything that is wrong."""
+    said = Text("\n")
+    try:
+        presets = request.check()
+        for warning in warnings(request, presets, records):
+            said.append(f"⚠ {warning}\n", style="yellow")
+        said.append(shlex.join(request.command), style="bold")
+    except DataMissing as error:
+        said.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
+    except UserError as error:
+        said.append(str(error), style="red")
+    return said
+
+
+class LaunchForm(ModalScreen[None]):
+    """Enter launches and opens the Monitor; nothing is created before."""
+
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "cancel", id="launch.cancel"),
+        Binding("ctrl+o", "cost", "measure the cost", id="launch.cost"),
+        Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
+    ]
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__()
+        self.path = path
+        self.preset_name = name
+        self.launching = False
+        self._pause: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        usual = self._usual()
+        run = usual.preset.run if usual else None
+        with Vertical(classes="dialog"):
+            with VerticalScroll(id="form", can_focus=False):
+                yield Static(Text(f"Launch {self.preset_name}\n", style="bold"))
+                with Horizontal(classes="row"):
+                    yield Label("settings")
+                    yield SettingsInput(usual)
+                yield Static(id="offered")
+                with Horizontal(classes="row"):
+                    yield Label("seeds")
+                    yield Input(id="seeds", compact=True, placeholder=f"{run.seed if run else 1}   or 1,2,3")
+                    yield Label("device")
+                    yield Input(
+                        id="device",
+                        compact=True,
+                        placeholder=run.device if run else "auto",
+                        suggester=SuggestFromList(DEVICES),
+                    )
+                with Horizontal(classes="row"):
+                    yield Label("processes")
+                    yield Input(id="processes", compact=True, placeholder="1   or 2: they share every batch")
+                    yield Label("gpus")
+                    yield Input(id="gpus", compact=True, placeholder="auto, none or 0,1: wait for a free one")
+                with Horizontal(classes="row"):
+                    yield Label("name")
+                    yield Input(id="run_name", compact=True, placeholder=run.name if run else "")
+                    yield Label("tags")
+                    yield Input(id="tags", compact=True, placeholder=" ".join(run.tags) if run else "")
+                with Horizontal(classes="row"):
+                    yield Label("id")
+                    yield Input(id="run_id", compact=True, placeholder="one is made")
+                yield Static(id="verdict")
+                yield LaunchCost()
+            yield Static(
+                "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+o[/b] cost   [b]ctrl+y[/b] copy"
+                "   [b]Esc[/b] cancel",
+                classes="keys",
+            )
+
+    def _usual(self) -> LoadedPreset | None:
+        """The preset without anything on top; None if it has become unreadable, which the verdict then says."""
+        try:
+            return load_preset(str(self.path))
+        except PresetError:
+            return None
+
+    def on_mount(self) -> None:
+        self.query_one("#overrides").focus()
+        self._offer()
+        self._check()
+
+    @property
+    def request(self) -> LaunchRequest:
+        from rbp_tui.dashboard.app import Dashboard
+
+        assert isinstance(self.app, Dashboard)
+        fields = ("overrides", "seeds", "device", "processes", "gpus", "run_name", "tags", "run_id")
+        typed = {name: self.query_one(f"#{name}", Input).value for name in fields}
+        return LaunchRequest(self.path, self.preset_name, self.app.runs, **typed)
+
+    @on(Input.Changed)
+    def _typed(self) -> None:
+        self._offer()
+        self._stop_waiting()
+        self._pause = self.set_timer(TYPING_PAUSE_S, self._check)
+
+    def _stop_waiting(self) -> None:
+        if self._pause is not None:
+            self._pause.stop()
+
+    def _check(self) -> None:
+        """Say the exact command, or everything that is wrong."""
+        from rbp_tui.dashboard.app import Dashboard
+
+        assert isinstance(self.app, Dashboard)
+        self._look_into(self.request, self.app.records)
+
+    @work(thread=True, group="check", exclusive=True)
+    def _look_into(self, request: LaunchRequest, records: Sequence[RunRecord]) -> None:
+        """In a thread: presets are read, and the driver of the GPUs is asked, which takes its time."""
+        said = verdict_text(request, records)
+        with contextlib.suppress(RuntimeError):  # the app is closing
+            self.post_message(Checked(request, said))
+
+    @on(Checked)
+    def _say_verdict(self, message: Checked) -> None:
+        if message.request == self.request and not self.launching:
+            self.query_one("#verdict", Static).update(message.said)
+
+    @on(Input.Changed, "#overrides, #device, #processes")
+    def _cost_is_another(self) -> None:
+        self.query_one(LaunchCost).forget()
+
+    def _offer(self) -> None:
+        """What the word that is being typed may become, and what it means."""
+        settings = self.query_one(SettingsInput)
+        word = last_word(settings.value)
+        found = completions(word, settings.loaded.preset if settings.loaded else None) if word else []
+        offered = Text("  ".join(found[:SHOWN_COMPLETIONS]), style="dim", no_wrap=True, overflow="ellipsis")
+        offered.append(f"\n{help_on_word(word)}")
+        self.query_one("#offered", Static).update(offered)
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        if not self.launching:
+            self.launching = True
+            self._stop_waiting()
+            self.query_one(LaunchCost).forget()  # the run needs the memory
+            self._launch(self.request)
+
+    @work(thread=True)
+    def _launch(self, request: LaunchRequest) -> None:
+        try:
+            runs = launch_runs(request)
+        except UserError as error:
+            self.app.call_from_thread(self._refused, str(error))
+        else:
+            self.app.call_from_thread(self._launched, [run.id for run in runs])
+
+    def _refused(self, reason: str) -> None:
+        self.launching = False
+        self.query_one("#verdict", Static).update(Text(f"\n{reason}", style="red"))
+
+    def _launched(self, run_ids: list[str]) -> None:
+        from rbp_tui.dashboard.app import Dashboard
+
+        assert isinstance(self.app, Dashboard)
+        self.dismiss()
+        self.app.open_run(run_ids[0])
+        if len(run_ids) > 1:
+            self.notify(f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5)
+
+    def action_cost(self) -> None:
+        """Measure what one process with these settings takes, in memory and time."""
+        self.query_one(LaunchCost).measure(self.request)
+
+    def action_copy(self) -> None:
+        """Copy the command to the clipboard."""
+        try:
+            command = shlex.join(self.request.command)
+        except UserError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self.app.copy_to_clipboard(command)
+        self.notify("copied", timeout=2)
+
+    def action_cancel(self) -> None:
+        """Close the form; nothing has been created."""
+        self.dismiss()

@@ -1,0 +1,229 @@
+"""What one can do with the run that the Monitor shows."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+
+from rbp_engine.errors import UserError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.status import LIVE
+from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.export import export_run
+from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
+from rbp_tui.dashboard.monitor.seeds import siblings
+from rbp_tui.dashboard.monitor.state_text import Standing
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.screen_base import ChartScreen
+
+AXES = ("epoch", "step", "time")
+RESUMABLE = ("stopped", "preempted", "failed", "killed", "lost")
+NEED_A_RUN = ("clone", "find", "export", "compare", "pin", "tag", "note", "axis")
+
+
+class MonitorActions(ChartScreen):
+    """The keys of the Monitor. `seen` is the newest of the opened run, also once its folder is gone."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "stop", "stop", id="monitor.stop"),
+        Binding("k", "kill", "kill", id="monitor.kill"),
+        Binding("r", "resume", "resume", id="monitor.resume"),
+        Binding("C", "clone", "clone and edit", id="monitor.clone", show=False),
+        Binding("T", "traceback", "traceback", id="monitor.traceback"),
+        Binding("slash", "find", "find", id="monitor.find", key_display="/"),
+        Binding("m", "rank(1)", "rank", id="monitor.rank"),
+        Binding("M", "rank(-1)", "previous rank", id="monitor.rank_back", show=False),
+        Binding("comma", "seed(-1)", "previous seed", id="monitor.seed_back", show=False),
+        Binding("full_stop", "seed(1)", "next seed", id="monitor.seed", show=False),
+        Binding("x", "axis", "axis", id="monitor.axis"),
+        Binding("z", "zoom_panel", "zoom", id="monitor.zoom"),
+        Binding("e", "export", "export", id="monitor.export"),
+        Binding("c", "compare", "compare", id="monitor.compare", show=False),
+        Binding("b", "pin", "pin as the baseline", id="monitor.pin", show=False),
+        Binding("t", "tag", "tags", id="monitor.tag", show=False),
+        Binding("a", "note", "note", id="monitor.note", show=False),
+        Binding("less_than_sign", "step_run(-1)", "previous run", id="monitor.previous", show=False),
+        Binding("greater_than_sign", "step_run(1)", "next run", id="monitor.next", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched: str | None = None
+        self.seen: Sight | None = None
+        self.stands = Standing("")
+        self.process = ""  # whose memory and log are shown: a rank, "launcher"; empty for the rank that needs most
+
+    def seeds(self) -> list[RunRecord]:
+        """The runs of the same experiment, by seed."""
+        return siblings(self.dashboard.records, self.dashboard.opened or "")
+
+    @property
+    def live(self) -> bool:
+        """Whether what is shown is the present of a run that goes on."""
+        return self.seen is not None and self.seen.verdict.live and self.stands.status not in ("gone", "stale")
+
+    def key_of(self, name: str) -> str:
+        """The key of an action as the user has it; empty where it does nothing now."""
+        for active in self.active_bindings.values():
+            if active.binding.id == name and active.enabled:
+                return self.app.get_key_display(active.binding)
+        return ""
+
+    def watch_opened(self) -> None:
+        """Read the opened run in full; without one, the newest."""
+        app = self.dashboard
+        if app.opened is None and app.records:
+            app.opened = app.records[-1].run.id
+        if self.watched != app.opened:
+            self.watched, self.seen, self.process = app.opened, None, ""
+        app.reader.watch([app.opened] if app.opened else [])
+        # A run that was launched a moment ago is not in the list yet; its folder is known by its id.
+        self.query_one(LogPane).follow(RunDirectory(app.runs / app.opened) if app.opened else None)
+        self.show_all()
+
+    def show_all(self) -> None:
+        """Draw what has changed."""
+
+    def processes(self) -> list[str]:
+        """The ranks, and whatever else has a log, by name."""
+        ranks = [str(process.rank) for process in self.seen.course.processes] if self.seen else []
+        logs = [name for pane in self.query(LogPane) for name in pane.names]
+        return list(dict.fromkeys([*ranks, *logs]))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are there where they do something."""
+        status = self.seen.verdict.status if self.seen and self.stands.status != "gone" else ""
+        match action:
+            case "stop":
+                return status in LIVE - {"stopping"}
+            case "kill":
+                return status in LIVE | {"lost"}
+            case "resume":
+                return status in RESUMABLE
+            case "traceback":
+                return status == "failed" or (bool(status) and self.seen is not None and bool(self.seen.course.failure))
+            case "rank":
+                return len(self.processes()) > 1
+            case "seed":
+                return len(self.seeds()) > 1
+            case "step_run":
+                return len(self.dashboard.records) > 1
+        return action not in NEED_A_RUN or bool(status)
+
+    def action_stop(self) -> None:
+        """Let the run save and end."""
+        if self.seen is not None:
+            self.dashboard.stop_run(self.seen.run)
+
+    def action_kill(self) -> None:
+        """End the run at once."""
+        if self.seen is not None:
+            self.dashboard.kill_run(self.seen.run)
+
+    def action_resume(self) -> None:
+        """Go on with the run from its newest checkpoint."""
+        if self.seen is not None:
+            self.dashboard.resume_run(self.seen.run)
+
+    def action_clone(self) -> None:
+        """Launch another run with its settings, changed."""
+        if self.seen is not None:
+            self.dashboard.clone_run(self.seen.run.id)
+
+    def action_tag(self) -> None:
+        """Change the tags of the run."""
+        if (record := self.dashboard.record_of(self.dashboard.opened)) is not None:
+            self.dashboard.edit_tags(record.run)
+
+    def action_note(self) -> None:
+        """Write a note on the run."""
+        if (record := self.dashboard.record_of(self.dashboard.opened)) is not None:
+            self.dashboard.edit_note(record.run)
+
+    def action_pin(self) -> None:
+        """Hold other runs against this one; again, no longer."""
+        if self.seen is not None:
+            self.dashboard.pin(self.seen.run.id)
+            self.runs_changed()
+
+    def action_compare(self) -> None:
+        """Show the run beside the baseline, or beside its other seeds."""
+        if self.seen is not None:
+            seeds = [record.run.id for record in self.seeds()]
+            others = [self.dashboard.baseline] if self.dashboard.baseline else seeds
+            self.dashboard.compare(list(dict.fromkeys([*others, self.seen.run.id])))
+
+    def action_export(self) -> None:
+        """Write a picture of this screen and the curves as CSV."""
+        if self.seen is not None:
+            self._export(self.seen.run, self.app.export_screenshot(title=self.seen.run.id))
+
+    @work(thread=True, group="export")
+    def _export(self, run: RunDirectory, picture: str) -> None:
+        try:
+            told = f"monitor.svg and curves.csv are in {export_run(run, picture, Path.cwd())}"
+        except UserError as error:
+            told = str(error)
+        self.app.call_from_thread(self.notify, told, timeout=10, markup=False)
+
+    def action_find(self) -> None:
+        """Find something in the log."""
+        self.query_one(LogPane).search()
+
+    def action_traceback(self) -> None:
+        """Show the traceback of the rank that failed first."""
+        if not self.query_one(LogPane).show_traceback():
+            self.notify("there is no traceback in the events or in the logs", timeout=5)
+
+    def action_log(self, name: str) -> None:
+        """Show the log of a process, or the traceback."""
+        if name == TRACEBACK:
+            self.action_traceback()
+        else:
+            self._choose(name)
+
+    def action_rank(self, by: int) -> None:
+        """Memory and log of the next process; after the last, of the rank that needs most memory."""
+        names = ["", *self.processes()]
+        at = names.index(self.process) if self.process in names else 0
+        self._choose(names[(at + by) % len(names)])
+
+    def _choose(self, name: str) -> None:
+        self.process = name
+        self.query_one(LogPane).show_process(name or self.query_one(LogPane).names[0])
+        self.show_all()
+
+    def action_axis(self) -> None:
+        """The next x axis: epoch, step, time."""
+        state = self.dashboard.state
+        position = AXES.index(state.x_axis) if state.x_axis in AXES else 0
+        state.x_axis = AXES[(position + 1) % len(AXES)]
+        for chart in self.query(CurveChart):
+            chart.set_view(None, None)
+        self.show_all()
+
+    def action_zoom_panel(self) -> None:
+        """The focused panel alone, or all of them."""
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused)
+
+    def action_seed(self, by: int) -> None:
+        """The next seed of the same experiment."""
+        self._step([record.run.id for record in self.seeds()], by)
+
+    def action_step_run(self, by: int) -> None:
+        """The run before or after this one."""
+        self._step([record.run.id for record in self.dashboard.records], by)
+
+    def _step(self, ids: list[str], by: int) -> None:
+        if ids and self.dashboard.opened in ids:
+            self.action_show_run(ids[(ids.index(self.dashboard.opened) + by) % len(ids)])
+
+    def action_show_run(self, run_id: str) -> None:
+        """Show another run."""
+        self.dashboard.opened = run_id
+        self.runs_changed()

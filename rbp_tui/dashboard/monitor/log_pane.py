@@ -1,0 +1,178 @@
+"""The log of a run: what its processes write, followed to the end, searched, and the traceback of its failure."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Input
+
+from rbp_engine.run.files.events import ErrorRaised, Event
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.log_files import log_files
+from rbp_engine.run.status.timeline import Course
+from rbp_tui.dashboard.monitor.log_lines import LogLines
+from rbp_tui.dashboard.monitor.log_tail import LogTail, readable
+from rbp_tui.dashboard.text_line import Line
+
+READ_EVERY_S = 0.3
+LOOK_EVERY_S = 2.0  # for files that are not there yet
+TRACEBACK = "traceback"
+
+
+class LogPane(Vertical):
+    """stdout and stderr of one process at a time. It follows the end unless it is scrolled up."""
+
+    ALLOW_MAXIMIZE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "find_next(1)", "next", id="log.next"),
+        Binding("N", "find_next(-1)", "previous", id="log.previous"),
+        Binding("escape", "leave_search", "end search", id="log.leave", show=False),
+    ]
+
+    def __init__(self, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id)
+        self.run: RunDirectory | None = None
+        self.shown = ""
+        self.names: list[str] = []
+        self._tails: list[LogTail] = []
+        self._failure: Event | None = None
+        self._folders: dict[int, str] = {}
+
+    def compose(self) -> ComposeResult:
+        yield Line(id="log_head")
+        yield LogLines(id="log_lines")
+        yield Input(placeholder="find in the log", id="find", compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#find").display = False
+        self.set_interval(READ_EVERY_S, self._read)
+        self.set_interval(LOOK_EVERY_S, self._look)
+
+    @property
+    def lines(self) -> LogLines:
+        return self.query_one(LogLines)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of a search are there while something is looked for; the way out also while nothing is typed yet."""
+        if action not in ("find_next", "leave_search"):
+            return True
+        asking = action == "leave_search" and any(field.display for field in self.query("#find"))
+        return asking or any(lines.wanted for lines in self.query(LogLines))
+
+    def follow(self, run: RunDirectory | None) -> None:
+        """Show the log of another run."""
+        if run != self.run:
+            self.run, self._failure, self._folders = run, None, {}
+            self._open("")
+            self._look()
+
+    def show_process(self, name: str) -> None:
+        """Show what the process of this name has written, as `log_files` names it."""
+        if name != self.shown:
+            self._open(name)
+            self._look()
+
+    def know(self, course: Course) -> None:
+        """Where the processes write, and the error that the run ended with, for `show_traceback`."""
+        self._folders = {process.rank: process.logs for process in course.processes if process.logs}
+        if course.failure is not self._failure:
+            self._failure = course.failure
+            if self.shown == TRACEBACK:
+                self._open("")
+            self._show_head()
+
+    def show_traceback(self) -> bool:
+        """Jump to the traceback: that of the error which the run has told, else the last one in a log."""
+        self.lines.focus()
+        body, before = self._failure.body if self._failure else None, self.shown
+        if isinstance(body, ErrorRaised) and body.traceback:
+            self._open(TRACEBACK)
+            self.lines.add([readable(line) for line in body.traceback.rstrip().split("\n")])
+            self._show_head()
+            return True
+        for name in dict.fromkeys([before, *self.names]):
+            self.show_process(name)
+            if self.lines.find("Traceback (most recent call last)", -1):
+                return True
+        self.show_process(before)
+        return False
+
+    def search(self) -> None:
+        """Ask what to find."""
+        field = self.query_one("#find", Input)
+        field.display = True
+        field.focus()
+
+    @on(Input.Changed, "#find")
+    def _looked_for(self, event: Input.Changed) -> None:
+        self.lines.look_for(event.value)
+        self.refresh_bindings()
+        self._show_head()
+
+    @on(Input.Submitted, "#find")
+    def _search(self, event: Input.Submitted) -> None:
+        event.input.display = bool(event.value)
+        self.lines.focus()
+        self.action_find_next(-1)
+
+    def action_find_next(self, direction: int) -> None:
+        """The next place, or the previous one, where it is found; past the end it goes on at the other."""
+        if self.lines.wanted and not self.lines.find(self.lines.wanted, direction):
+            self.notify(f"{self.lines.wanted!r} is not in what is shown of the log", markup=False, timeout=3)
+        self._show_head()
+
+    def action_leave_search(self) -> None:
+        """Take away what was looked for, and follow the end again."""
+        field = self.query_one("#find", Input)
+        field.value = ""
+        field.display = False
+        self.lines.scroll_end(animate=False)
+        self.lines.focus()
+
+    def _open(self, name: str) -> None:
+        self.shown = name
+        self._tails = []
+        self.lines.empty()
+
+    def _look(self) -> None:
+        """Find the files: they are made late, and a resume may make others."""
+        if self.run is None or self.shown == TRACEBACK:
+            return
+        try:
+            files = log_files(self.run, self._folders)
+        except OSError:  # a folder that may not be looked into
+            files = {}
+        self.names = list(files)
+        if not self.shown and files:
+            self.shown = next(iter(files))
+        known = {tail.path: tail for tail in self._tails}
+        self._tails = [known.get(path) or LogTail(path) for path in files.get(self.shown, ())]
+        self._read()
+        self._show_head()
+
+    def _read(self) -> None:
+        """Take in what has been written."""
+        for tail in self._tails:
+            self.lines.add(tail.poll())
+
+    def _show_head(self) -> None:
+        """The processes, the shown one marked, and what is looked for."""
+        head = Text(" log ")
+        for name in self._tabs():
+            style = Style(reverse=name == self.shown, dim=name != self.shown, meta={"@click": f"screen.log('{name}')"})
+            label = name if not name.isdigit() or len(self.names) > 1 else f"rank {name}"
+            head.append(f" {label} ", style=style)
+        if self.lines.wanted:
+            head.append(f"   {self.lines.wanted!r} {self.lines.found()}", style="dim")
+        elif self.run is not None and not self.lines.line_count:
+            head.append("   nothing written yet", style="dim")
+        self.query_one("#log_head", Line).say(head)
+
+    def _tabs(self) -> Sequence[str]:
+        told = self._failure is not None and isinstance(self._failure.body, ErrorRaised)
+        return [*self.names, *([TRACEBACK] if told or self.shown == TRACEBACK else [])]

@@ -1,0 +1,218 @@
+"""Monitor: one run, live: how it stands, its curves, memory, speed, probes, log, and the newest alert."""
+
+import time
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Footer
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.palette import SeriesColours
+from rbp_tui.dashboard.monitor import run_chart
+from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
+from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
+from rbp_tui.dashboard.monitor.card import CardFacts, card_text, read_facts
+from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text
+from rbp_tui.dashboard.monitor.head import Head
+from rbp_tui.dashboard.monitor.log_pane import LogPane
+from rbp_tui.dashboard.monitor.ranks import ranks_text
+from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
+from rbp_tui.dashboard.monitor.seeds import chips_text
+from rbp_tui.dashboard.monitor.state_text import Standing, standing
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.screen_base import TopBar
+from rbp_tui.dashboard.text_line import Line, TextPanel
+
+CLOCK_S = 1.0
+
+
+class MonitorScreen(MonitorActions):
+    """Follows the run that was opened last; a run that is stale, lost, failed or gone says why."""
+
+    NAME = "monitor"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-very-wide")]  # noqa: RUF012  # as Textual has it
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state: tuple[object, ...] = ()  # what decides which keys there are
+        self._card: tuple[object, ...] = ()  # what the card was read for
+        self._told: tuple[RunDirectory, float] | None = None  # the run and the newest sign of life that it has given
+        self._heard_at = 0.0  # when that was, by the monotonic clock
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield Line(id="seeds")
+        yield Head(id="head")
+        curves, gauges = SeriesColours(), SeriesColours()
+        with Horizontal(id="charts"):
+            yield RunChart("loss", run_chart.loss, colours=curves, id="loss")
+            yield RunChart("top-1 %", run_chart.top1, colours=curves, id="top1")
+            yield TextPanel(id="card")
+        with Horizontal(id="gauges"):
+            yield MemoryChart("memory", run_chart.memory, colours=SeriesColours(), id="memory_chart")
+            yield RunChart("samples/s", run_chart.speed, colours=gauges, id="speed_chart")
+            yield RunChart("ms per step", run_chart.step_time, colours=gauges, id="step_chart")
+        yield Line(id="memory")
+        yield Line(id="speed")
+        yield Line(id="probes", wraps=True)
+        with Horizontal(id="bottom"):
+            yield LogPane(id="log")
+            yield TextPanel(id="ranks")
+            yield TextPanel(id="happenings")
+        yield Line(id="alert")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self._take_up_view()
+        self.query_one("#loss").focus()
+        self.set_interval(CLOCK_S, self._show_rest)
+
+    def _take_up_view(self) -> None:
+        """Show the main charts as they were left the last time, and remember how they are left now."""
+        state = self.dashboard.state
+        loss, top1 = self.query_one("#loss", RunChart), self.query_one("#top1", RunChart)
+        loss.y_log, loss.smoothing, top1.smoothing = state.loss_log, state.loss_smoothing, state.top1_smoothing
+
+        def remember() -> None:
+            state.loss_log, state.loss_smoothing, state.top1_smoothing = loss.y_log, loss.smoothing, top1.smoothing
+
+        self.watch(loss, "y_log", remember)
+        self.watch(loss, "smoothing", remember)
+        self.watch(top1, "smoothing", remember)
+
+    def on_screen_resume(self) -> None:
+        self.watch_opened()
+        super().on_screen_resume()
+
+    def on_screen_suspend(self) -> None:
+        self.dashboard.reader.watch(())
+
+    def on_resize(self) -> None:
+        self.show_all()
+
+    def runs_changed(self) -> None:
+        super().runs_changed()
+        if self.dashboard.opened is None or self.dashboard.opened != self.watched:
+            self.watch_opened()
+        self.query_one("#seeds", Line).display = len(self.seeds()) > 1
+        keys = f"{self.key_of('monitor.seed_back')} {self.key_of('monitor.seed')} step through them"
+        self.query_one("#seeds", Line).say(chips_text(self.seeds(), self.dashboard.opened or "", keys))
+        self._show_head()
+        self._read_card()
+
+    def sight_changed(self) -> None:
+        sight = self.dashboard.sight_of(self.dashboard.opened)
+        first = self.seen is None
+        if sight is not None:
+            self.seen = sight
+        if first:
+            self.show_all()
+        else:
+            self._show_news()
+
+    def show_all(self) -> None:
+        """Draw everything that has changed; nothing of the run before while another is read."""
+        if self.seen is None:
+            for chart in self.query(RunChart):
+                chart.show({}, "epoch")
+            for line in self.query("#memory, #speed, #probes, #alert, TextPanel Line").results(Line):
+                line.say(Text())
+        self._show_news()
+        self._show_rest()
+
+    def _show_news(self) -> None:
+        """What each event may change: the head, loss and accuracy, and the lines."""
+        self._show_head()
+        if self.seen is not None:
+            self._show_curves(self.seen, "#charts")
+            self._show_lines(self.seen)
+            self.query_one(LogPane).know(self.seen.course)
+
+    def _show_rest(self) -> None:
+        """What need not follow each event, and the head, since time passes without any."""
+        self._show_head()
+        if self.seen is not None:
+            self._show_curves(self.seen, "#gauges")
+            self._show_lists(self.seen)
+
+    def _show_head(self) -> None:
+        """How the run stands now."""
+        head, sight = self.query_one(Head), self.seen
+        if sight is None:
+            there = self.dashboard.record_of(self.dashboard.opened) is not None
+            missing = f"{self.dashboard.opened} is not there; " if self.dashboard.opened else "No run to show; "
+            head.show_nothing("reading…" if there else f"{missing}2 shows the runs.")
+            return
+        now = time.time()
+        there = self.dashboard.record_of(sight.run.id) is not None
+        self.stands = self._standing(sight, there=there, now=now)
+        head.show(sight, self.stands, now)
+        state = (sight.run, self.stands.status, sight.course.failure is None)
+        if state != self._state:
+            self._state = state
+            self.refresh_bindings()
+            for chart in self.query(CurveChart):
+                chart.dimmed = not self.live
+
+    def _standing(self, sight: Sight, *, there: bool, now: float) -> Standing:
+        """How the run stands. Once its files were seen to change, only the clock here says how long they have not."""
+        told = (sight.run, sight.summary.updated)
+        if told != self._told:
+            first = self._told is None or self._told[0] != sight.run
+            self._heard_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
+            self._told = told
+        return standing(sight, there=there, silence=time.monotonic() - self._heard_at, key_of=self.key_of)
+
+    def _show_curves(self, sight: Sight, row: str) -> None:
+        axis = self.dashboard.state.x_axis if self.dashboard.state.x_axis in AXES else "epoch"
+        for chart in self.query_one(row).query(RunChart):
+            chart.show(sight.curves, axis, sight.course.split)
+
+    def _show_lines(self, sight: Sight) -> None:
+        course = sight.course
+        # Where the charts of memory and speed have room they show the course, and the lines the numbers.
+        width = 0 if self.has_class("-tall") else max(8, min(60, self.size.width // 5))
+        rank = int(self.process) if self.process.isdigit() else None
+        self.query_one("#memory", Line).say(memory_text(sight.curves, course.processes, rank, width))
+        self.query_one("#speed", Line).say(speed_text(sight.curves, course.processes, width))
+        probes = self.query_one("#probes", Line)
+        probes.display = bool(course.probes)
+        probes.say(probes_text(course.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
+        alert = self.query_one("#alert", Line)
+        text = alert_text(course)
+        alert.display = bool(text)
+        alert.say(text)
+
+    def _show_lists(self, sight: Sight) -> None:
+        course = sight.course
+        rank = int(self.process) if self.process.isdigit() else None
+        several = len(course.processes) > 1
+        if several != self.has_class("-several"):
+            self.set_class(several, "-several")
+            self.refresh_bindings()
+        if several:
+            self.query_one("#ranks", TextPanel).say(ranks_text(course.processes, rank))
+        self.query_one("#happenings", TextPanel).say(happenings_text(course, sight.kept))
+
+    def _read_card(self) -> None:
+        """Read the card anew where the run, its annotations, or what it is held against is another."""
+        record = self.dashboard.record_of(self.dashboard.opened)
+        if record is None:
+            return
+        wanted = (record.run, record.annotations, self.dashboard.baseline)
+        if wanted != self._card:
+            self._card = wanted
+            baseline = self.dashboard.record_of(self.dashboard.baseline)
+            self._load_card(record.run, baseline.run if baseline else None)
+
+    @work(thread=True, group="card")
+    def _load_card(self, run: RunDirectory, baseline: RunDirectory | None) -> None:
+        self.app.call_from_thread(self._show_card, run, read_facts(run, baseline))
+
+    def _show_card(self, run: RunDirectory, facts: CardFacts) -> None:
+        if run.id == self.dashboard.opened:
+            self.query_one("#card", TextPanel).say(card_text(facts))

@@ -1,0 +1,64 @@
+"""How a run stands, in words: its status, why, and what one can do about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rbp_engine.report.names import one_line
+from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
+from rbp_tui import format as fmt
+from rbp_tui.dashboard.reading.reader import Sight
+
+# Two heartbeats and a little: what is older is no picture of the present.
+STALE_AFTER_S = 2.5 * HEARTBEAT_S
+
+#: Gives the key that does an action, as the user has it; empty where it does nothing now.
+KeyOf = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """`status` is that of the run's verdict, or "stale" (no news of a live run), or "gone" (its folder is)."""
+
+    status: str
+    why: str = ""
+    advice: str = ""
+
+
+def standing(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Standing:
+    """How a run stands now: `there` says whether its folder is, `silence` since how many seconds it tells nothing."""
+    if not there:
+        return Standing(
+            "gone", f"{sight.run.path} is no longer there", "what was read of it is shown; rbp runs trash may have it"
+        )
+    status, why = sight.verdict.status, one_line(sight.verdict.reason)
+    if status in ("running", "starting", "stopping") and silence > STALE_AFTER_S:
+        why = f"{status}, but no sign of life for {fmt.duration(silence)}; lost after {LOST_AFTER_S:.0f}s"
+        return Standing("stale", why, _keys(key_of, ("kill", "kills it")))
+    return Standing(status, why or _usually(status, sight), _advice(status, sight, key_of))
+
+
+def _usually(status: str, sight: Sight) -> str:
+    """What a status means where it comes without a reason."""
+    test = ", ".join(f"{fmt.percent(top1)} % {name} weights" for name, top1 in sight.summary.test.items())
+    return {
+        "queued": "waiting for its turn",
+        "starting": "the worker loads torch and the data",
+        "completed": f"test top-1 {test}" if test else "",
+    }.get(status, "")
+
+
+def _advice(status: str, sight: Sight, key_of: KeyOf) -> str:
+    if status in ("failed", "killed", "lost", "preempted", "stopped"):
+        checkpoint = sight.course.checkpoints[-1].body if sight.course.checkpoints else None
+        resume = f"resumes from {checkpoint.name}" if checkpoint is not None else "starts it again"  # type: ignore[union-attr]
+        return _keys(key_of, ("traceback", "shows the traceback"), ("resume", resume))
+    if status == "stalled":
+        return _keys(key_of, ("stop", "stops it after its step"), ("kill", "kills it"))
+    if status == "completed":
+        return _keys(key_of, ("clone", "clones and edits"), ("compare", "compares"))
+    return ""
+
+
+def _keys(key_of: KeyOf, *offers: tuple[str, str]) -> str:
+    """`T shows the traceback · r resumes`, without what cannot be done now."""
+    return " · ".join(f"{key} {does}" for name, does in offers if (key := key_of(f"monitor.{name}")))

@@ -1,0 +1,175 @@
+"""What one can do with a preset: launch it, edit it, make another one of it."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from rbp_engine.errors import UserError
+from rbp_engine.preset import PresetEntry, PresetError
+from rbp_engine.preset.author import copy_preset, create_preset
+from rbp_engine.preset.search import shown
+from rbp_engine.run.store.store import RunRecord
+from rbp_tui import format as fmt
+from rbp_tui.dashboard.dialogs import Choice
+from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.launch.request import reference
+from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
+from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, needs_copy
+from rbp_tui.dashboard.presets.editor import EditorScreen
+from rbp_tui.dashboard.presets.external_editor import edit_outside
+from rbp_tui.dashboard.presets.name_dialog import Named, NamePreset
+from rbp_tui.dashboard.screen_base import DashboardScreen
+from rbp_tui.run_text import short_id
+
+
+class PresetActions(DashboardScreen):
+    """The keys of the Presets screen that do something with the preset under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "launch", "launch", id="presets.launch"),
+        Binding("e", "edit", "edit", id="presets.edit"),
+        Binding("E", "outside", "edit in $EDITOR", id="presets.outside", show=False),
+        Binding("n", "new", "new", id="presets.new"),
+        Binding("c", "clone", "clone", id="presets.clone"),
+        Binding("y", "copy", "copy the command", id="presets.copy", show=False),
+    ]
+
+    @property
+    def current(self) -> PresetEntry | None:
+        """The preset under the cursor."""
+        raise NotImplementedError
+
+    def reload(self) -> None:
+        """Read the presets again."""
+        raise NotImplementedError
+
+    def choose(self, name: str) -> None:
+        """Move to a preset."""
+        raise NotImplementedError
+
+    def action_launch(self) -> None:
+        """Open the launch form; nothing is created before it is confirmed."""
+        entry = self.current
+        if entry is not None and entry.problem_count:
+            self._complain(f"{entry.name} cannot be trained as it is; e edits it")
+        elif entry is not None:
+            self.app.push_screen(LaunchForm(entry.path, entry.name))
+
+    def action_copy(self) -> None:
+        """Copy the command that trains the preset."""
+        if self.current is not None:
+            command = shlex.join(["rbp", "train", reference(self.current.path, self.current.name)])
+            self.app.copy_to_clipboard(command)
+            self.notify(f"copied: {command}", timeout=3, markup=False)
+
+    @work(exclusive=True, group="preset")
+    async def action_edit(self) -> None:
+        """Edit the preset here."""
+        if self.current is not None:
+            await self.edit(self.current.path)
+
+    async def edit(self, path: Path) -> None:
+        """Show a preset and edit it, going on with unsaved text of an earlier time if that is wanted."""
+        self._show_preset(path)
+        try:
+            begun = await self._begin(path)
+        except PresetError as error:
+            self._complain(f"{error}\nE opens it in $EDITOR")
+            return
+        if begun is not None:
+            self._show_preset(await self.app.push_screen_wait(EditorScreen(*begun)))
+
+    async def _begin(self, path: Path) -> tuple[PresetEdit, str] | None:
+        """What is edited, and the text to begin with; None where it is better left for now."""
+        edit, draft = begin_edit(path), read_draft(path)
+        if draft is None or draft.text == edit.saved:
+            return edit, edit.saved
+        changed = "" if draft.basis == edit.saved else " The file has changed since then."
+        answers = {"draft": "Go on with that text", "drop": "Throw it away and edit the file"}
+        ago = fmt.duration(time.time() - draft.written)
+        question = f"There is unsaved text of {shown(path)} from {ago} ago.{changed}"
+        answer = await self.app.push_screen_wait(Choice(question, answers, "leave it for now"))
+        if answer == "draft":
+            return PresetEdit(path, draft.basis), draft.text
+        if answer == "drop":
+            drop_draft(path)
+            return edit, edit.saved
+        return None
+
+    @work(exclusive=True, group="preset")
+    async def action_outside(self) -> None:
+        """Edit the preset in $VISUAL or $EDITOR; of one that comes with rbp, a copy."""
+        entry = self.current
+        if entry is None:
+            return
+        path = entry.path
+        if why := needs_copy(path):
+            named = await self._ask_name(f"{why}. Edit a copy, called", f"my-{entry.name}")
+            if named is None or not self._written(lambda: copy_preset(named.path, entry.path)):
+                return
+            path = named.path.absolute()
+        edit_outside(self.app, path)
+        self._show_preset(path)
+        now = self.current
+        if now is not None and now.path == path and now.problem_count:
+            self._complain("\n".join(f"{problem.place} {problem.key}: {problem.message}" for problem in now.problems))
+
+    @work(exclusive=True, group="preset")
+    async def action_new(self) -> None:
+        """Write a new preset, from nothing or on top of this one, and edit it."""
+        entry = self.current
+        parent = entry if entry is not None and not entry.problem_count else None
+        named = await self._ask_name("A new preset, called", parent=parent.name if parent else None)
+        if named is None:
+            return
+        source = reference(parent.path, parent.name) if parent is not None and named.extends else None
+        if self._written(lambda: create_preset(named.path, source)):
+            await self.edit(named.path.absolute())
+
+    @work(exclusive=True, group="preset")
+    async def action_clone(self) -> None:
+        """Copy the preset, comments and all, under another name, and edit that."""
+        entry = self.current
+        if entry is None:
+            return
+        named = await self._ask_name(f"A copy of {entry.name}, called", f"my-{entry.name}")
+        if named is not None and self._written(lambda: copy_preset(named.path, entry.path)):
+            await self.edit(named.path.absolute())
+
+    async def _ask_name(self, question: str, name: str = "", *, parent: str | None = None) -> Named | None:
+        return await self.app.push_screen_wait(NamePreset(question, name, parent=parent))
+
+    def _written(self, write: Callable[[], object]) -> bool:
+        try:
+            write()
+        except UserError as error:
+            self._complain(str(error))
+            return False
+        return True
+
+    def _show_preset(self, path: Path) -> None:
+        self.reload()
+        self.choose(path.stem)
+
+    def _complain(self, text: str) -> None:
+        self.notify(text, severity="error", timeout=8, markup=False)
+
+
+async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
+    """Ask for a name and write the settings of a run as a preset of that name; None where that is cancelled.
+
+    Raises `PresetError`.
+    """
+    summary, run = record.summary, record.run
+    question = f"A preset with the settings of {run.id}, called"
+    named = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
+    if named is None:
+        return None
+    copy_preset(named.path, run.preset_toml, code=run.code, note=f"The settings of the run {run.id}.")
+    return named.path.absolute()

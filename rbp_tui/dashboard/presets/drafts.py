@@ -1,0 +1,78 @@
+"""Unsaved text of presets, kept in the user's state directory while it is typed, so that no crash loses it."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rbp_tui.dashboard.view_state import state_file
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The text of an edit that was not saved.
+
+    `path` is the preset's file, `basis` what that held when the edit began, `written` the time of the last change in
+    seconds since the epoch.
+    """
+
+    path: str
+    text: str
+    basis: str
+    written: float
+
+
+def keep_draft(path: Path, text: str, basis: str) -> None:
+    """Put a text in the place of an earlier draft of the preset. Raises OSError."""
+    target = _draft_file(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(3)}")
+    # Without waiting for the disk, since it is done at every key: this outlives a crash of ours, not of the machine's.
+    temporary.write_text(json.dumps(asdict(Draft(_key(path), text, basis, time.time()))), encoding="utf-8")
+    temporary.replace(target)
+
+
+def read_draft(path: Path) -> Draft | None:
+    """The draft of a preset; None if there is none, or none that can be read."""
+    return _read(_draft_file(path))
+
+
+def drop_draft(path: Path) -> None:
+    """Remove the draft of a preset, if there is one."""
+    with contextlib.suppress(OSError):
+        _draft_file(path).unlink(missing_ok=True)
+
+
+def all_drafts() -> list[Draft]:
+    """Every draft, the oldest first."""
+    try:
+        files = list(_folder().glob("*.json"))
+    except OSError:
+        return []
+    return sorted((draft for file in files if (draft := _read(file)) is not None), key=lambda draft: draft.written)
+
+
+def _folder() -> Path:
+    return state_file().parent / "drafts"
+
+
+def _key(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _draft_file(path: Path) -> Path:
+    return _folder() / f"{path.stem}-{hashlib.sha256(_key(path).encode()).hexdigest()[:12]}.json"
+
+
+def _read(file: Path) -> Draft | None:
+    try:
+        saved = json.loads(file.read_bytes())
+        draft = Draft(**saved)
+    except (OSError, ValueError, TypeError):
+        return None
+    fits = all(isinstance(value, str) for value in (draft.path, draft.text, draft.basis))
+    return draft if fits and isinstance(draft.written, (int, float)) else None

@@ -1,0 +1,221 @@
+"""The editor of a preset: checked while one types, kept as a draft until it is saved."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Footer, OptionList, Static, TextArea
+from textual.widgets.option_list import Option
+
+from rbp_engine.preset import LoadedPreset, PresetError, Problem
+from rbp_engine.preset.author import moved_text
+from rbp_engine.preset.search import shown
+from rbp_tui.dashboard.dialogs import Choice
+from rbp_tui.dashboard.presets.changes import changes_of
+from rbp_tui.dashboard.presets.edit_session import PresetEdit, lines_of, needs_copy
+from rbp_tui.dashboard.presets.external_editor import edit_outside
+from rbp_tui.dashboard.presets.name_dialog import NamePreset
+from rbp_tui.dashboard.presets.toml_area import TomlArea
+from rbp_tui.setting_words import help_on_line
+
+CHECK_AFTER_S = 0.2
+LOOK_EVERY_S = 1.0
+
+
+class EditorScreen(Screen[Path]):
+    """Ends with the file of the preset, which is another one than at first where a copy was saved."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "save", "save", id="editor.save"),
+        Binding("escape", "leave", "leave", id="editor.leave"),
+        Binding("f8", "next_problem", "next problem", id="editor.next_problem"),
+        Binding("ctrl+o", "outside", "$EDITOR", id="editor.outside"),
+    ]
+
+    def __init__(self, edit: PresetEdit, text: str) -> None:
+        super().__init__()
+        self.edit = edit
+        self.begun_with = text
+        self.problems: tuple[Problem, ...] = ()
+        self._check_soon: Timer | None = None
+        self._told_no_draft = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="editing")
+        with Horizontal():
+            yield TomlArea(self.begun_with, id="area")
+            with VerticalScroll(id="beside"):
+                yield Static(id="changes")
+        yield Static(id="field")
+        yield OptionList(id="problems", markup=False, compact=True)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.area.focus()
+        self.set_interval(LOOK_EVERY_S, self._look)
+        self._check()
+
+    @property
+    def area(self) -> TomlArea:
+        return self.query_one("#area", TomlArea)
+
+    @property
+    def unsaved(self) -> bool:
+        return self.area.text != self.edit.saved
+
+    @property
+    def _count(self) -> str:
+        return f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
+
+    @on(TextArea.Changed, "#area")
+    def _typed(self) -> None:
+        """Keep what is there at every key, and check it when no more keys come."""
+        try:
+            self.edit.keep(self.area.text)
+        except OSError as error:
+            if not self._told_no_draft:
+                self._told_no_draft = True
+                self.notify(f"unsaved text cannot be kept as a draft: {error}", severity="warning", markup=False)
+        if self._check_soon is not None:
+            self._check_soon.stop()
+        self._check_soon = self.set_timer(CHECK_AFTER_S, self._check)
+
+    @on(TextArea.SelectionChanged, "#area")
+    def _moved(self) -> None:
+        about = help_on_line(self.area.document.lines, self.area.cursor_location[0])
+        self.query_one("#field", Static).update(Text(about))
+
+    def _check(self) -> None:
+        loaded, self.problems = self.edit.check(self.area.text)
+        if loaded is not None:
+            self._show_changes(loaded)
+        self.area.mark_lines(lines_of(self.problems))
+        listed = self.query_one("#problems", OptionList)
+        listed.set_options(Option(_in_words(problem)) for problem in self.problems)
+        listed.highlighted = 0 if self.problems else None
+        listed.display = bool(self.problems)
+        self._show_head()
+
+    def _show_changes(self, loaded: LoadedPreset) -> None:
+        """What the preset changes of its parent, as it is typed; where there is room."""
+        self.query_one("#changes", Static).update(changes_of(loaded, "here", self.area.text)[1])
+
+    def _look(self) -> None:
+        """Take what somebody else has written, where nothing here would be lost by that; else say so."""
+        if self.edit.changed_on_disk and not self.unsaved and os.path.lexists(self.edit.path):
+            self._replace(self.edit.read_again())
+            self.notify(f"{shown(self.edit.path)} has changed and was read again", markup=False)
+        self._show_head()
+
+    def _show_head(self) -> None:
+        head = Text(f" {shown(self.edit.path)}", style="bold")
+        if why := needs_copy(self.edit.path):
+            head.append(f"  {why}; a copy is saved", style="dim")
+        if self.unsaved:
+            head.append("  ● unsaved")
+        if self.edit.changed_on_disk:
+            head.append("  ! the file has changed meanwhile")
+        head.append(f"  ✗ {self._count}" if self.problems else "  ✓ no problems")
+        self.query_one("#editing", Static).update(head)
+
+    @on(OptionList.OptionSelected, "#problems")
+    def _go_to_problem(self, event: OptionList.OptionSelected) -> None:
+        for line in lines_of([self.problems[event.option_index]]):
+            self._go_to(line)
+
+    def action_next_problem(self) -> None:
+        """Go to the next line that has a problem, after the last to the first."""
+        lines = lines_of(self.problems)
+        after = [line for line in lines if line > self.area.cursor_location[0] + 1]
+        if lines:
+            self._go_to((after or lines)[0])
+
+    def _go_to(self, line: int) -> None:
+        self.area.go_to_line(line)
+        self.set_focus(self.area)
+
+    @work(exclusive=True, group="save")
+    async def action_save(self) -> None:
+        """Write the text into the file, as it is typed."""
+        await self._save()
+
+    async def _save(self) -> bool:
+        """Whether it was written; of a preset that is not the user's own, a copy is."""
+        edit, why = self.edit, needs_copy(self.edit.path)
+        if not why and edit.changed_on_disk:
+            answers = {"over": "Write over it", "copy": "Save this text under another name"}
+            changed = f"{shown(edit.path)} has changed since the edit began."
+            answer = await self.app.push_screen_wait(Choice(changed, answers, "go on editing"))
+            if answer is None:
+                return False
+            why = changed if answer == "copy" else ""
+        if why:
+            question = f"{why.rstrip('.')}. Save a copy as"
+            named = await self.app.push_screen_wait(NamePreset(question, f"my-{edit.path.stem}"))
+            if named is None:
+                return False
+            edit = PresetEdit(named.path.absolute(), "")
+            self._replace(_moved(self.area.text, self.edit.path, edit.path))
+        try:
+            edit.write(self.area.text)
+        except OSError as error:
+            problem = f"{shown(edit.path)} cannot be written: {error.strerror}. The text is kept as a draft."
+            self.notify(problem, severity="error", timeout=10, markup=False)
+            return False
+        if edit is not self.edit:
+            self.edit.forget()
+            self.edit = edit
+        self._check()
+        self.notify(f"wrote {shown(edit.path)}" + (f", with {self._count}" if self.problems else ""), markup=False)
+        return True
+
+    @work(exclusive=True, group="save")
+    async def action_leave(self) -> None:
+        """Back to the presets; asks about unsaved text."""
+        if self.unsaved:
+            answers = {
+                "save": "Save it",
+                "keep": "Keep it as a draft, to go on with later",
+                "drop": "Throw the changes away",
+            }
+            question = f"{shown(self.edit.path)} has unsaved changes."
+            answer = await self.app.push_screen_wait(Choice(question, answers, "go on editing"))
+            if answer is None or (answer == "save" and not await self._save()):
+                return
+            if answer == "drop":
+                self.edit.forget()
+        self.dismiss(self.edit.path)
+
+    @work(exclusive=True, group="save")
+    async def action_outside(self) -> None:
+        """Save, open the file in $VISUAL or $EDITOR, and go on with what that leaves."""
+        if (self.unsaved or needs_copy(self.edit.path)) and not await self._save():
+            return
+        edit_outside(self.app, self.edit.path)
+        self._replace(self.edit.read_again())
+
+    def _replace(self, text: str) -> None:
+        """Take another text; an edit of its own, so that it can be undone."""
+        if text != self.area.text:
+            self.area.replace(text, (0, 0), self.area.document.end)
+        self._check()
+
+
+def _moved(text: str, path: Path, target: Path) -> str:
+    try:
+        return moved_text(text, path, target)
+    except PresetError:  # a parent that is not there is a problem of the text, and told as one
+        return text
+
+
+def _in_words(problem: Problem) -> str:
+    key = f"{problem.key}: " if problem.key else ""
+    return f"{problem.place or 'the file'}  {key}{problem.message}"

@@ -1,0 +1,149 @@
+"""The list of presets, by data set, the user's own last."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.preset import PresetEntry, Problem, list_presets
+from rbp_engine.preset.search import bundled_folder, preset_files, search_folders
+from rbp_tui.dashboard.presets.drafts import Draft, all_drafts
+from rbp_tui.dashboard.presets.summary import data_here
+
+FIRST = ("digits", "mnist5k")  # what needs no download stands first
+START, OTHER, UNREADABLE, MINE = "Start here", "Other data", "Unreadable", "Mine"
+
+Stamp = tuple[tuple[str, int], ...]
+
+
+class PresetList(OptionList):
+    """Options are presets, by name; the headings between them cannot be chosen."""
+
+    # With its own description, so that the footer says what Enter does.
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "launch", id="presets.launch")]
+
+    def __init__(self) -> None:
+        super().__init__(id="presets")
+        self.entries: list[PresetEntry] = []
+        self.words = ""
+        self._stamp: Stamp | None = None
+        self._drafts: set[str] = set()
+        self._here: dict[str, bool | None] = {}
+
+    @property
+    def current(self) -> PresetEntry | None:
+        """The preset under the cursor."""
+        option = self.highlighted_option
+        return next((entry for entry in self.entries if option is not None and entry.name == option.id), None)
+
+    def reload(self) -> None:
+        """Read the presets again, and look for their data; the cursor stays on its preset."""
+        self._stamp = _stamp()
+        drafts = all_drafts()
+        self._drafts = {draft.path for draft in drafts}
+        found = list_presets()
+        self.entries = _in_groups([*found, *_lost(found, drafts)])
+        self._here = {}
+        self.look_for_data()
+
+    def reload_if_changed(self) -> bool:
+        """Whether a file has come, gone or changed since; then they are read again."""
+        if _stamp() == self._stamp:
+            return False
+        self.reload()
+        return True
+
+    def look_for_data(self) -> None:
+        """Mark what is here, where that has changed."""
+        here = {name: data_here(name) for name in {entry.group for entry in self.entries}}
+        if here != self._here:
+            self._here = here
+            self._fill()
+
+    def filter(self, words: str) -> None:
+        """Show only presets whose name, title or data set has all the words."""
+        self.words = words
+        self._fill()
+
+    def choose(self, name: str) -> None:
+        """Move to a preset; a filter that hides it is taken away."""
+        if not any(option.id == name for option in self.options) and self.words:
+            self.filter("")
+        index = next((at for at, option in enumerate(self.options) if option.id == name), None)
+        if index is not None:
+            self.highlighted = index
+
+    def _fill(self) -> None:
+        before = self.current
+        options: list[Option] = []
+        heading = None
+        for entry in self.entries:
+            if not all(word in _searched(entry) for word in self.words.lower().split()):
+                continue
+            if (own := group_of(entry)) != heading:
+                heading = own
+                options.append(Option(Text(heading, style="bold dim"), disabled=True))
+            has_draft = os.path.realpath(entry.path) in self._drafts
+            options.append(Option(_line(entry, self._here[entry.group], has_draft=has_draft), id=entry.name))
+        self.set_options(options)
+        if before is not None and any(option.id == before.name for option in options):
+            self.choose(before.name)
+        elif options:
+            self.action_first()
+
+
+def group_of(entry: PresetEntry) -> str:
+    """The heading that a preset stands under."""
+    if os.path.realpath(entry.path.parent) != os.path.realpath(bundled_folder()):
+        return MINE
+    if entry.group in FIRST:
+        return START
+    if entry.group in CATALOG:
+        return CATALOG[entry.group].title.partition(",")[0]
+    return OTHER if entry.group else UNREADABLE
+
+
+def _in_groups(entries: Sequence[PresetEntry]) -> list[PresetEntry]:
+    groups = [START, *(data.title.partition(",")[0] for data in CATALOG.values()), OTHER, UNREADABLE, MINE]
+    return sorted(entries, key=lambda entry: (groups.index(group_of(entry)), entry.name))
+
+
+def _lost(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[PresetEntry]:
+    """Presets whose file is gone, but not what was typed into it."""
+    names = {entry.name for entry in known}
+    problem = Problem("", "no such file; an unsaved text of it is kept")
+    gone = [path for draft in drafts if (path := Path(draft.path)).stem not in names and not os.path.lexists(path)]
+    return [PresetEntry(path.stem, path, "", "", (problem,)) for path in {path.stem: path for path in gone}.values()]
+
+
+def _line(entry: PresetEntry, here: bool | None, *, has_draft: bool) -> Text:
+    sign = {True: ("✓ ", "green"), False: ("✗ ", "yellow"), None: ("  ", "")}[here]
+    line = Text.assemble(" ", sign, entry.name)
+    if count := entry.problem_count:
+        line.append(f"  {count} problem{'' if count == 1 else 's'}", style="red")
+    if has_draft:
+        line.append("  unsaved", style="yellow")
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def _searched(entry: PresetEntry) -> str:
+    return f"{entry.name} {entry.title} {entry.group} {group_of(entry)}".lower()
+
+
+def _stamp() -> Stamp:
+    """Changes where a file of presets comes, goes or is written."""
+    seen = []
+    for folder in search_folders():
+        for path in preset_files(folder.path):
+            try:
+                seen.append((str(path), path.stat().st_mtime_ns))
+            except OSError:
+                seen.append((str(path), 0))
+    return tuple(seen)

@@ -1,0 +1,217 @@
+"""Presets: browse them by data set, see what one is, and launch it."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.widgets import DataTable, Footer, Input, OptionList, Static, TabbedContent, TabPane
+
+from rbp_engine.preset import (
+    LoadedPreset,
+    PresetEntry,
+    PresetError,
+    Problem,
+    load_preset,
+    resolved_toml,
+)
+from rbp_engine.preset.search import shown
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.settings.documents import read_text
+from rbp_tui.dashboard.presets.actions import PresetActions
+from rbp_tui.dashboard.presets.changes import changes_of
+from rbp_tui.dashboard.presets.edit_session import lines_of
+from rbp_tui.dashboard.presets.list import MINE, PresetList, group_of
+from rbp_tui.dashboard.presets.paper import paper_table
+from rbp_tui.dashboard.presets.runs import fill_runs, of_preset
+from rbp_tui.dashboard.presets.summary import summary_of
+from rbp_tui.dashboard.presets.toml_area import TomlArea
+from rbp_tui.dashboard.screen_base import TopBar
+
+LOOK_EVERY_S = 2.0
+
+
+class PresetsScreen(PresetActions):
+    """The list at the left; beside it a summary, and below that the TOML, the difference to the parent, the runs."""
+
+    NAME = "presets"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d", "tab('diff')", "diff", id="presets.diff"),
+        Binding("t", "tab('toml')", "TOML, as written or resolved", id="presets.toml", show=False),
+        Binding("r", "tab('runs')", "its runs", id="presets.runs", show=False),
+        Binding("slash", "filter", "filter", id="presets.filter", key_display="/"),
+        Binding("escape", "clear", "clear", id="presets.clear", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: LoadedPreset | None = None
+        self.resolved = False
+        self._shown_runs: list[RunRecord] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        with Horizontal():
+            with Vertical(id="list"):
+                yield Input(placeholder="filter: name, title or data set", compact=True, id="filter")
+                yield PresetList()
+            with Container(id="detail"):
+                with VerticalScroll(id="about", can_focus=False):
+                    yield Static(id="title")
+                    yield Static(id="description", markup=False)
+                    yield Static(id="summary")
+                    yield Static(id="paper")
+                with TabbedContent(id="tabs"):
+                    with TabPane("TOML", id="toml"):
+                        yield TomlArea(read_only=True, id="area")
+                    with TabPane("Diff", id="diff"), VerticalScroll():
+                        yield Static(id="differences")
+                    with TabPane("Runs", id="runs"):
+                        yield DataTable[Text](id="preset_runs", cursor_type="row")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one("#filter").display = False
+        # Focus in a text area would swallow the digits that switch screens.
+        self.presets.focus()
+        self.set_interval(LOOK_EVERY_S, self._look)
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        self._look()
+        self.presets.look_for_data()
+
+    @property
+    def presets(self) -> PresetList:
+        return self.query_one(PresetList)
+
+    @property
+    def current(self) -> PresetEntry | None:
+        """The preset under the cursor."""
+        return self.presets.current
+
+    def reload(self) -> None:
+        """Read the presets again."""
+        self.presets.reload()
+        self._show_nothing()
+
+    def choose(self, name: str) -> None:
+        """Move to a preset; a filter that hides it is taken away."""
+        self.presets.choose(name)
+        if not self.presets.words:
+            self._hide_filter()
+
+    def _look(self) -> None:
+        """Read the presets where some have been written, by whomever."""
+        if self.is_current and self.presets.reload_if_changed():
+            self._show_nothing()
+
+    def _show_nothing(self) -> None:
+        """Where there is no preset to move to, nothing else tells that the list is another."""
+        if self.current is None:
+            self._show()
+
+    def runs_changed(self) -> None:
+        super().runs_changed()
+        self._show_runs()
+
+    @on(OptionList.OptionHighlighted, "#presets")
+    def _show(self) -> None:
+        entry = self.current
+        self.loaded, self._shown_runs = None, None
+        problems: tuple[Problem, ...] = ()
+        about = Text()
+        if entry is not None:
+            try:
+                self.loaded = load_preset(str(entry.path))
+            except PresetError as error:
+                problems = error.problems
+                about = Text(str(error), style="red")
+        self.query_one("#title", Static).update(self._title(entry))
+        description = self.loaded.preset.description.strip() if self.loaded is not None else ""
+        self.query_one("#description", Static).update(description)
+        self.query_one("#description").display = bool(description)
+        self.query_one("#summary", Static).update(about)
+        self.query_one("#paper", Static).update("")
+        self._show_toml(entry, problems)
+        self._show_differences()
+        self._show_runs()
+
+    def _title(self, entry: PresetEntry | None) -> Text:
+        if entry is None:
+            return Text("No preset fits the filter." if self.presets.words else "There is no preset.", style="dim")
+        text = Text(entry.title or entry.name, style="bold")
+        return text.append(f"  {shown(entry.path)}", style="not bold dim") if group_of(entry) == MINE else text
+
+    def _show_toml(self, entry: PresetEntry | None, problems: tuple[Problem, ...]) -> None:
+        area = self.query_one("#area", TomlArea)
+        resolved = self.resolved and self.loaded is not None
+        written = read_text(entry.path) if entry is not None else ""
+        text = resolved_toml(self.loaded.preset) if resolved and self.loaded else written
+        area.mark_lines(() if resolved else lines_of(problems))
+        area.text = text if isinstance(text, str) else ""
+        self.query_one("#tabs", TabbedContent).get_tab("toml").label = "TOML, resolved" if resolved else "TOML"
+
+    def _show_differences(self) -> None:
+        parent, changes = changes_of(self.loaded, self.loaded.name) if self.loaded is not None else ("", "")
+        self.query_one("#differences", Static).update(changes)
+        self.query_one("#tabs", TabbedContent).get_tab("diff").label = f"Diff to {parent}" if parent else "Diff"
+
+    def _show_runs(self) -> None:
+        """What is known from runs, where it has changed."""
+        if self.loaded is None:
+            return
+        runs = of_preset(self.loaded, self.dashboard.records)
+        if runs != self._shown_runs:
+            self._shown_runs = runs
+            self.query_one("#summary", Static).update(summary_of(self.loaded, self.dashboard.records))
+            self.query_one("#paper", Static).update(paper_table(self.loaded, self.dashboard.records) or "")
+            self.query_one("#tabs", TabbedContent).get_tab("runs").label = f"Runs ({len(runs)})"
+            fill_runs(self.query_one("#preset_runs", DataTable), runs, self.loaded)
+
+    @on(DataTable.RowSelected, "#preset_runs")
+    def _open(self, event: DataTable.RowSelected) -> None:
+        self.dashboard.open_run(str(event.row_key.value))
+
+    @on(OptionList.OptionSelected, "#presets")
+    def _selected(self) -> None:
+        self.action_launch()
+
+    def action_tab(self, name: str) -> None:
+        """Show the TOML, the difference to the parent, or the runs; the TOML again, with everything resolved."""
+        tabs = self.query_one("#tabs", TabbedContent)
+        if name == "toml" == tabs.active:
+            self.resolved = not self.resolved
+            self._show()
+        tabs.active = name
+
+    def action_filter(self) -> None:
+        """Filter the list by words."""
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        self.presets.filter(event.value)
+        self._show_nothing()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        self.presets.focus()
+
+    def action_clear(self) -> None:
+        """Take away the filter."""
+        self.presets.filter("")
+        self._hide_filter()
+        self.presets.focus()
+
+    def _hide_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        with self.prevent(Input.Changed):
+            field.value = ""
+        field.display = False

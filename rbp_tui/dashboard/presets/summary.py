@@ -1,0 +1,127 @@
+"""What the Presets screen says of a preset: its settings, the paper's figure and ours, the data, what it costs here."""
+
+import re
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from rbp_engine.data.catalog import CATALOG, Presence, presence
+from rbp_engine.preset import LoadedPreset
+from rbp_engine.report.names import one_line
+from rbp_engine.report.paper import published
+from rbp_engine.run.files.layout import read_json
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.settings.machine import MachineError
+from rbp_tui import format as fmt
+from rbp_tui.comparison_text import spread_text
+from rbp_tui.dashboard.presets.paper import last_accuracies
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+
+def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
+    """The settings that matter, and below them what is known of results, data and cost."""
+    facts = _grid(2)
+    if loaded.preset.paper is not None:
+        facts.add_row("paper", _paper(loaded.preset))
+    facts.add_row("ours", _ours(loaded, records))
+    facts.add_row("here", estimate_line(loaded, records))
+    facts.add_row("data", data_text(loaded))
+    return Group(_settings(loaded.preset), facts)
+
+
+def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs of the preset as it is now, oldest first."""
+    return [record for record in records if record.summary.experiment == loaded.experiment]
+
+
+def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
+    """Memory and time that a run takes on this host, from the newest complete run of the same experiment here."""
+    for record in reversed(of_experiment(loaded, records)):
+        summary = record.summary
+        if record.verdict.status != "completed" or not summary.epoch or not summary.trained_s:
+            continue
+        if read_json(record.run.run_json).get("host") != socket.gethostname():
+            continue
+        per_epoch = summary.trained_s / summary.epoch
+        shown = f"{per_epoch:.1f} s" if per_epoch < 10 else fmt.duration(per_epoch)
+        total = fmt.duration(per_epoch * loaded.preset.train.epochs)
+        return Text(f"~{fmt.size(summary.mem_peak)}  ~{shown}/epoch  ~{total}")
+    return Text("no run yet to estimate from", style="dim")
+
+
+def data_here(name: str) -> bool | None:
+    """Whether a data set is here, by a look at names; None for one that is not in the catalogue."""
+    try:
+        return presence(name).found if name in CATALOG else None
+    except MachineError:
+        return False
+
+
+def data_text(loaded: LoadedPreset) -> Text:
+    """The data set, whether it is here, and what brings it."""
+    name = loaded.preset.data.name
+    if name not in CATALOG:
+        return Text(one_line(name))
+    try:
+        found = presence(name)
+    except MachineError as error:
+        return Text(str(error), style="red")
+    return Text(f"{CATALOG[name].title}  ").append_text(presence_text(found))
+
+
+def presence_text(found: Presence) -> Text:
+    """Whether a data set is here; the commands that bring it, and where it was looked for, a line each."""
+    if found.found:
+        return Text("✓ here", style="green")
+    text = Text.assemble(("✗ not here", "yellow"))
+    for remedy in re.findall("`([^`]+)`", found.remedy) or [found.remedy]:
+        text.append(f"\n{remedy}", style="bold")
+    for place in found.looked:
+        text.append(f"\nlooked in {place}", style="dim")
+    return text
+
+
+def _settings(preset: "Preset") -> Table:
+    """Two settings a line, so that all that matters fits on a small terminal."""
+    neuron, optim, method = preset.neuron, preset.optim, preset.method
+    scale = f"× {method.loss_scale}" if method.name.startswith("rate") else "–"
+    warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""
+    grid = _grid(4)
+    grid.add_row("network", one_line(preset.model.name), "T", str(method.timesteps))
+    grid.add_row("method", fmt.method(method.name), "loss", scale)
+    grid.add_row("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}", "reset", neuron.reset)
+    grid.add_row("epochs", str(preset.train.epochs), "batch", str(preset.data.batch_size))
+    grid.add_row("lr", f"{optim.lr:g} {optim.schedule}{warmup}", "optim", optim.name)
+    return grid
+
+
+def _grid(columns: int) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(columns // 2):
+        grid.add_column(style="dim", width=7, no_wrap=True)
+        grid.add_column(overflow="fold")
+    return grid
+
+
+def _paper(preset: "Preset") -> Text:
+    figure = published(preset)
+    if isinstance(figure, float):
+        return Text(f"{fmt.percent(figure)} % top-1")
+    return Text("not known" if figure else "–", style="dim")
+
+
+def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
+    """Mean of the last accuracies of the completed runs, and the best of all."""
+    last = last_accuracies(loaded.experiment, records)
+    if last is None:
+        return Text("no run yet", style="dim")
+    done = [record.summary for record in of_experiment(loaded, records) if record.verdict.status == "completed"]
+    best = max((top1 for summary in done if (top1 := summary.best.get("top1")) is not None), default=None)
+    count = f"{last.count} run{'' if last.count == 1 else 's'}"
+    return Text(f"last {spread_text(last)} %, best {fmt.percent(best)} %, {count}")

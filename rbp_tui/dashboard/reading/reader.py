@@ -1,0 +1,267 @@
+"""One thread that reads all runs: summaries by their change time, events of the runs on screen by byte offset."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rbp_engine.errors import UserError
+from rbp_engine.run.files.events import Event, EventReader
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.curves import Curve, CurveBuilder
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.status.timeline import Course, CourseBuilder
+from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.reading.run_list import RunListing
+from rbp_tui.dashboard.reading.sparklines import Trend, TrendReader
+
+TICK_S = 0.1
+LIST_EVERY_S = 0.5
+TRENDS_EVERY_S = 1.0
+# On a slow file system looking at all runs takes long: it may not take more than this part of the time.
+LISTING_SHARE = 0.05
+# A long file is read in turns of this length, so that other runs are not waited for.
+TURN_S = 0.05
+# The list is handed over at once, but not twice within this time: a table of many rows is not drawn for nothing.
+LIST_HAND_OVER_S = 0.5
+# A run of which there is more to read at once is handed over this often, to show that something happens.
+BEHIND_HAND_OVER_S = 1.0
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A run that is on screen, as of a moment.
+
+    `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
+    """
+
+    run: RunDirectory
+    summary: Summary
+    verdict: Verdict
+    curves: dict[str, Curve]
+    course: Course
+    problem: str = ""
+    kept: frozenset[str] = frozenset()
+
+
+@dataclass
+class _Watched:
+    """What has been read of one run's events, those of all its ranks."""
+
+    run: RunDirectory
+    readers: dict[Path, EventReader] = field(default_factory=dict)
+    builder: CurveBuilder = field(default_factory=CurveBuilder)
+    course: CourseBuilder = field(default_factory=CourseBuilder)
+    problem: str = ""
+    handed: Sight | None = None
+    handed_at: float = float("-inf")
+    _fresh: bool = True
+    _waiting: list[Event] = field(default_factory=list)
+    _faults: list[Exception] = field(default_factory=list)
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to read at once."""
+        return any(reader.behind for reader in self.readers.values())
+
+    def poll(self) -> None:
+        """Take in what is new, or as much of it as one turn allows."""
+        until = time.monotonic() + TURN_S
+        self._faults = []
+        try:
+            for path in sorted(self.run.events().parent.glob("rank*.jsonl")):
+                self.readers.setdefault(path, EventReader(path))
+            self._take()
+            while self.behind and time.monotonic() < until:
+                self._take()
+        except Exception as error:  # whatever stands in the files of this run, the others are read
+            self._faults.append(error)
+        self.problem = f"events cannot be read: {self._faults[0]}" if self._faults else self._left_out()
+
+    def _take(self) -> None:
+        events = self._read()
+        self.builder.add(events)
+        self.course.add(events)
+        self._fresh = self._fresh or bool(events)
+
+    def sight(self, record: RunRecord, now: float) -> Sight | None:
+        """The run as of now; None if that is nothing new, or if more of it is about to be read."""
+        old = self.handed
+        if self.behind and now - self.handed_at < BEHIND_HAND_OVER_S:
+            return None
+        state = (record.summary, record.verdict, self.problem)
+        if old is not None and not self._fresh and state == (old.summary, old.verdict, old.problem):
+            return None
+        self._fresh = False
+        self.handed_at = now
+        self.handed = Sight(
+            self.run,
+            record.summary,
+            record.verdict,
+            self.builder.curves(),
+            self.course.course(),
+            self.problem,
+            self._kept(),
+        )
+        return self.handed
+
+    def _kept(self) -> frozenset[str]:
+        try:
+            return frozenset(path.name for path in self.run.checkpoints.iterdir())
+        except OSError:  # a folder that is not there, or may not be looked into
+            return frozenset()
+
+    def _read(self) -> list[Event]:
+        """The next events. What any rank tells of an attempt comes before the next attempt."""
+        newest = []
+        for reader in self.readers.values():
+            try:
+                events = reader.poll_some()
+            except OSError as error:
+                self._faults.append(error)
+                continue
+            self._waiting += events
+            if reader.behind and events:
+                newest.append(events[-1].attempt)
+        attempt = min(newest, default=None)
+        ready = self._waiting
+        self._waiting = []
+        if attempt is not None:
+            self._waiting = [event for event in ready if event.attempt > attempt]
+            ready = [event for event in ready if event.attempt <= attempt]
+        if len(self.readers) > 1:
+            ready.sort(key=lambda event: event.attempt)
+        return ready
+
+    def _left_out(self) -> str:
+        count = sum(reader.left_out for reader in self.readers.values())
+        if not count:
+            return ""
+        return f"{count} line{'s' if count > 1 else ''} of its events left out: damaged, or of another version of rbp"
+
+
+class RunsReader:
+    """Reads in a thread of its own and hands over frozen snapshots, only when something has changed.
+
+    What it cannot read is handed over in words (`on_problem`), every problem once.
+    """
+
+    def __init__(
+        self,
+        runs: Path,
+        on_list: Callable[[tuple[RunRecord, ...]], None],
+        on_sight: Callable[[Sight], None],
+        on_trends: Callable[[dict[str, Trend]], None] = lambda trends: None,
+        on_problem: Callable[[str], None] = lambda problem: None,
+    ) -> None:
+        self.runs = runs
+        self._on_list = on_list
+        self._on_sight = on_sight
+        self._on_trends = on_trends
+        self._on_problem = on_problem
+        self._wanted: frozenset[str] = frozenset()
+        self._shown: tuple[str, ...] = ()
+        self._watched: dict[str, _Watched] = {}
+        self._listing = RunListing(runs)
+        self._records: dict[str, RunRecord] = {}
+        self._listed: tuple[RunRecord, ...] | None = None
+        self._listed_at = self._handed_at = self._trends_at = float("-inf")
+        self._listing_took = 0.0
+        self._trends = TrendReader(runs)
+        self._told: set[str] = set()
+        self._ended = False
+        self._wanted_else = threading.Event()  # wakes the thread
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended = True
+        self._wanted_else.set()
+
+    def watch(self, run_ids: Iterable[str]) -> None:
+        """Read the events of these runs, and of no others."""
+        self._wanted = frozenset(run_ids)
+        self._wanted_else.set()
+
+    def follow_trends(self, run_ids: Iterable[str]) -> None:
+        """Read the validations of these runs, and of no others."""
+        shown = tuple(run_ids)
+        if shown != self._shown:
+            self._shown = shown
+            self._trends_at = float("-inf")
+            self._wanted_else.set()
+
+    def _run(self) -> None:
+        more = False
+        while not self._ended:
+            self._wanted_else.wait(0.0 if more else TICK_S)
+            self._wanted_else.clear()
+            more = False
+            for look in (self._list, self._look, self._look_at_trends):
+                try:
+                    more = look() or more
+                except UserError as error:
+                    self._tell(str(error))
+                except Exception as error:  # a thread that has died would leave the screens as they are, in silence
+                    self._tell(f"the reader of runs met a fault of its own: {type(error).__name__}: {error}")
+
+    def _tell(self, problem: str, about: str = "") -> None:
+        """Hand over what is wrong, once for each run."""
+        if (about or problem) not in self._told:
+            self._told.add(about or problem)
+            self._on_problem(problem)
+
+    def _list(self) -> bool:
+        now = time.monotonic()
+        if now - self._listed_at >= max(LIST_EVERY_S, self._listing_took / LISTING_SHARE):
+            self._listed_at = now
+            records = self._listing.all()
+            self._listing_took = time.monotonic() - now
+        else:
+            records = self._listing.live()
+        self._records = {record.run.id: record for record in records}
+        if records != self._listed and now - self._handed_at >= LIST_HAND_OVER_S:
+            self._listed = records
+            self._handed_at = now
+            self._on_list(records)
+            self._tell_unreadable(records)
+        return False
+
+    def _tell_unreadable(self, records: Iterable[RunRecord]) -> None:
+        new = [record for record in records if not record.readable and record.run.id not in self._told]
+        self._told |= {record.run.id for record in new}
+        if len(new) == 1:
+            self._on_problem(f"{new[0].run.id} cannot be read: {new[0].verdict.reason}")
+        elif new:
+            self._on_problem(f"{len(new)} runs cannot be read; the filter status:unreadable shows them and why")
+
+    def _look(self) -> bool:
+        wanted = self._wanted
+        for gone in set(self._watched) - wanted:
+            del self._watched[gone]
+        for run_id in wanted:
+            watched = self._watched.setdefault(run_id, _Watched(RunDirectory(self.runs / run_id)))
+            watched.poll()
+            record = self._records.get(run_id)
+            if record is None:
+                watched.handed = None  # if it comes back from the trash it is news
+            elif (sight := watched.sight(record, time.monotonic())) is not None:
+                self._on_sight(sight)
+                if sight.problem:
+                    self._tell(f"{run_id}: {sight.problem}", about=run_id)
+        return any(watched.behind for watched in self._watched.values())
+
+    def _look_at_trends(self) -> bool:
+        now = time.monotonic()
+        if now - self._trends_at < TRENDS_EVERY_S:
+            return False
+        changed, more = self._trends.read(self._shown, TURN_S)
+        if changed:
+            self._on_trends(changed)
+        if not more:
+            self._trends_at = now
+        return more

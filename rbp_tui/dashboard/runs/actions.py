@@ -1,0 +1,188 @@
+"""What one can do with several runs at once: mark, stop, kill, resume, compare, tag, move to the trash and back."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+
+from rbp_engine.errors import UserError
+from rbp_engine.run import control
+from rbp_engine.run.files.annotations import change_tags, tag_words
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.run.store.trash import move_to_trash, restore
+from rbp_tui.dashboard.dialogs import Ask, Confirm
+from rbp_tui.dashboard.launch.request import start_and_reap
+from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.screen_base import DashboardScreen
+
+FAULTS_TOLD = 3
+
+
+class RunActions(DashboardScreen):
+    """The keys of the Runs screen that do something with the marked runs, else with those under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "mark", id="runs.mark"),
+        Binding("a", "mark_all", "mark all", id="runs.mark_all", show=False),
+        Binding("c", "compare", "compare", id="runs.compare"),
+        Binding("s", "stop", "stop", id="runs.stop"),
+        Binding("k", "kill", "kill", id="runs.kill", show=False),
+        Binding("r", "resume", "resume", id="runs.resume"),
+        Binding("t", "tag", "tag", id="runs.tag"),
+        Binding("n", "note", "note", id="runs.note", show=False),
+        Binding("x", "trash", "trash", id="runs.trash"),
+        Binding("u", "undo", "undo trash", id="runs.undo", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marked: set[str] = set()
+        self._trashed: list[RunDirectory] = []
+
+    @property
+    def shown(self) -> Sequence[RunRecord]:
+        """The runs in the table, in its order."""
+        raise NotImplementedError
+
+    @property
+    def under_cursor(self) -> set[str]:
+        """The run under the cursor, or those of the group."""
+        raise NotImplementedError
+
+    def marks_changed(self) -> None:
+        """Others are marked now."""
+        raise NotImplementedError
+
+    @property
+    def marked_shown(self) -> list[RunRecord]:
+        """The marked runs that the filter does not hide."""
+        return [record for record in self.shown if record.run.id in self.marked]
+
+    @property
+    def meant(self) -> list[RunRecord]:
+        """The runs that an action is for; never one that is not to be seen."""
+        here = self.under_cursor
+        return self.marked_shown or [record for record in self.shown if record.run.id in here]
+
+    def action_mark(self) -> None:
+        """Mark the run, for what is then done to all that are marked."""
+        self._turn_marks(self.under_cursor)
+        self.query_one(RunTable).action_cursor_down()
+
+    def action_mark_all(self) -> None:
+        """Mark all runs that are shown, or none of them."""
+        self._turn_marks({record.run.id for record in self.shown})
+
+    def _turn_marks(self, runs: set[str]) -> None:
+        self.marked = self.marked - runs if runs <= self.marked else self.marked | runs
+        self.marks_changed()
+
+    def action_compare(self) -> None:
+        """Compare the runs."""
+        self.dashboard.compare([record.run.id for record in self.meant])
+
+    def action_stop(self) -> None:
+        """Let the runs save and end."""
+        live = [record for record in self.meant if record.verdict.live]
+        if self._any(live, "stop"):
+            self._do(_folders(live), "asked {} to stop", control.request_stop)
+
+    def action_kill(self) -> None:
+        """End the runs at once."""
+        there = [record for record in self.meant if record.verdict.live or record.verdict.status == "lost"]
+        if not self._any(there, "kill"):
+            return
+
+        def answered(kill: bool | None) -> None:
+            if kill:
+                self._do(_folders(there), "killed {}", control.kill)
+
+        text = f"Kill {named(there)}? What came after the last checkpoint is lost."
+        self.app.push_screen(Confirm(text, "kill"), answered)
+
+    def action_resume(self) -> None:
+        """Go on with the runs from their newest checkpoints."""
+        resumable = [record for record in self.meant if record.verdict.resumable]
+        if self._any(resumable, "resume"):
+            self._do(_folders(resumable), "resuming {}", start_and_reap)
+
+    def action_tag(self) -> None:
+        """Change the tags of the runs."""
+        meant = self.meant
+        if len(meant) == 1:
+            self.dashboard.edit_tags(meant[0].run)
+            return
+
+        def answered(words: str | None) -> None:
+            told = tag_words((words or "").split())
+            added = [*told.plain, *told.added]
+            if added or told.removed:
+                self._do(_folders(meant), "tagged {}", lambda run: change_tags(run, added, told.removed))
+
+        if meant:
+            self.app.push_screen(Ask(f"Tags of {named(meant)}: +word is added, -word is taken away", ""), answered)
+
+    def action_note(self) -> None:
+        """Write a note on the run."""
+        if self.meant:
+            self.dashboard.edit_note(self.meant[0].run)
+
+    def action_trash(self) -> None:
+        """Move the runs to the trash."""
+        meant = self.meant
+        ended = [record for record in meant if not record.verdict.live]
+        if self._any(ended, "move to the trash"):
+            self._trashed = []
+            live = len(meant) - len(ended)
+            stays = f"; {count(live)} still going, stop or kill first" if live else ""
+            self._do(_folders(ended), f"moved {{}} to the trash, u undoes it{stays}", self._move_to_trash)
+
+    def action_undo(self) -> None:
+        """Bring back what was moved to the trash last."""
+        trashed, self._trashed = self._trashed, []
+        if trashed:
+            self._do(trashed, "brought back {}", lambda run: restore(self.dashboard.runs, run.id))
+        else:
+            self.notify("nothing to undo: rbp runs restore brings back what was moved to the trash earlier")
+
+    def _move_to_trash(self, run: RunDirectory) -> None:
+        self._trashed.append(move_to_trash(run).run)
+
+    def _any(self, fitting: Sequence[RunRecord], verb: str) -> bool:
+        """Whether there is anything to do; where there is not, it is said why."""
+        meant = self.meant
+        if not fitting and meant:
+            are = f"{meant[0].run.id} is" if len(meant) == 1 else f"all {len(meant)} runs are"
+            statuses = ", ".join(sorted({record.verdict.status for record in meant}))
+            self.notify(f"nothing to {verb}: {are} {statuses}", severity="warning", markup=False)
+        return bool(fitting)
+
+    @work(thread=True, group="runs")
+    def _do(self, runs: Sequence[RunDirectory], done: str, action: Callable[[RunDirectory], object]) -> None:
+        """Do something with each of the runs in a thread; `done` says it, with {} for the runs where it went well."""
+        faults = []
+        for run in runs:
+            try:
+                action(run)
+            except UserError as error:
+                faults.append(str(error))
+        if well := len(runs) - len(faults):
+            self.notify(done.format(runs[0].id if len(runs) == 1 else count(well)), markup=False)
+        if faults:
+            more = f"\nand {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
+            self.notify("\n".join(faults[:FAULTS_TOLD]) + more, severity="error", timeout=8, markup=False)
+
+
+def named(records: Sequence[RunRecord]) -> str:
+    """One run by its id, several by their number."""
+    return records[0].run.id if len(records) == 1 else count(len(records))
+
+
+def count(number: int) -> str:
+    return f"{number} run{'' if number == 1 else 's'}"
+
+
+def _folders(records: Sequence[RunRecord]) -> list[RunDirectory]:
+    return [record.run for record in records]

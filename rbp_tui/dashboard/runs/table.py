@@ -1,0 +1,140 @@
+"""The table of runs: Textual's own, kept up to date row by row, with the cursor on its run whatever comes and goes."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import DataTable
+from textual.widgets.data_table import ColumnKey
+
+from rbp_engine.run.store.ordering import descends, turned_round
+from rbp_tui.dashboard.runs.columns import Cell, Placed
+from rbp_tui.dashboard.runs.rows import Cells, Rows
+
+# Every frame takes forty milliseconds: first what may be seen is added, then the rest in a few steps.
+FIRST_ROWS, ROWS_AT_ONCE = 100, 600
+# To take one row out takes a millisecond.
+REMOVED_AT_ONCE = 50
+MARK, SIGN, KEY = "mark", "sign", "key"
+
+
+class RunTable(DataTable[Cell]):
+    """Shows `Rows`. A row is known by its key; a hidden column has it, so that the table can be put into any order."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "open", id="runs.open"),
+        Binding("home", "scroll_top", "first run", id="runs.first", show=False),
+        Binding("end", "scroll_bottom", "last run", id="runs.last", show=False),
+    ]
+
+    class Seen(Message):
+        """Other rows are on the screen now."""
+
+    def __init__(self) -> None:
+        super().__init__(cursor_type="row", cell_padding=0)
+        self._rows = Rows()
+        self._placed: tuple[Placed, ...] | None = None
+        self._sort = ""
+        self._order: list[str] = []
+        self._filled: dict[str, Cells] = {}
+        self._held: str | None = None  # the row that the cursor is to come back to
+        self._seen: list[str] = []
+
+    @property
+    def current(self) -> str | None:
+        """The key of the row under the cursor."""
+        return self._order[self.cursor_row] if 0 <= self.cursor_row < len(self._order) else None
+
+    @property
+    def visible_keys(self) -> list[str]:
+        """The rows that are on the screen."""
+        top = int(self.scroll_y)
+        return self._order[top : top + max(0, self.size.height - self.header_height)]
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._tell_seen()
+
+    def on_resize(self) -> None:
+        self._tell_seen()
+
+    def _tell_seen(self) -> None:
+        if self._seen != self.visible_keys:
+            self._seen = self.visible_keys
+            self.post_message(self.Seen())
+
+    def show(self, rows: Rows, sort: str, onto: str | None = None) -> None:
+        """Show these rows; `sort` is the field that they are sorted by, for the arrow in its heading.
+
+        The cursor goes to the row `onto` if one is named, else stays on its own.
+        """
+        self._held = onto or self._held or self.current
+        self._rows = rows
+        self._take_columns(rows.placed, sort)
+        gone = [key for key in self._order if key not in rows.cells]
+        if len(gone) > REMOVED_AT_ONCE:
+            self.clear()
+            self._order, self._filled = [], {}
+        for key in gone if self._order else ():
+            self.remove_row(key)
+            self._order.remove(key)
+            del self._filled[key]
+        for key, cells in self._filled.items():
+            self._update(key, cells, rows.cells[key])
+        self._filled = {key: rows.cells[key] for key in self._filled}
+        self._fill(first=True)
+
+    def _take_columns(self, placed: tuple[Placed, ...], sort: str) -> None:
+        if placed != self._placed:
+            self.clear(columns=True)
+            self._placed, self._order, self._filled = placed, [], {}
+            self.add_column("", width=1, key=MARK)
+            self.add_column("", width=1, key=SIGN)
+            for place in placed:
+                self.add_column(_heading(place, sort), width=place.width + place.gap, key=place.column.name)
+            self.add_column("", width=0, key=KEY)
+        elif sort != self._sort:
+            for place in placed:
+                self.columns[ColumnKey(place.column.name)].label = _heading(place, sort)
+        self._sort = sort
+
+    def _update(self, key: str, old: Cells, new: Cells) -> None:
+        if old is not new:
+            names = [MARK, SIGN, *(place.column.name for place in self._rows.placed)]
+            for name, before, after in zip(names, old, new, strict=True):
+                if before != after:
+                    self.update_cell(key, name, after)
+
+    def _fill(self, *, first: bool = False) -> None:
+        """Add the next rows that are not there yet, and put all into their order."""
+        missing = [key for key in self._rows.cells if key not in self._filled]
+        coming = missing[: ROWS_AT_ONCE if self._filled else FIRST_ROWS]
+        for key in coming:
+            self._filled[key] = self._rows.cells[key]
+            self.add_row(*self._filled[key], Cell(key), key=key)
+            self._order.append(key)
+        order = [key for key in self._rows.cells if key in self._filled]
+        if first or order != self._order:
+            position = {key: number for number, key in enumerate(order)}
+            self.sort(KEY, key=lambda cell: position[cell.text])
+            self._order = order
+        self._tell_seen()
+        if self._held in self._filled:
+            row = self._order.index(self._held)
+            if row != self.cursor_row:
+                self.move_cursor(row=row)
+            self._held = None
+        if len(coming) < len(missing):
+            self.call_after_refresh(self._fill)
+        else:
+            self._held = None
+
+
+def _heading(place: Placed, sort: str) -> Text:
+    """The name of a column; an arrow in the gap before it says that the table is sorted by it, and which way."""
+    sorts = bool(place.column.sort) and place.column.sort in (sort, turned_round(sort))
+    arrow = ("↓" if descends(sort) else "↑") if sorts else " "
+    text = f"{arrow}{place.column.name}"
+    text = text.rjust(place.width + place.gap) if place.column.right else " " * (place.gap - 1) + text
+    return Text(text, style="bold" if sorts else "", end="")

@@ -1,0 +1,70 @@
+"""What the five screens have in common: the bar at the top, the keys at the bottom, and the app with its type."""
+
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual import on
+from textual.screen import Screen
+
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
+from rbp_tui.dashboard.text_line import Line
+
+if TYPE_CHECKING:
+    from rbp_tui.dashboard.app import Dashboard
+
+# What is typed is understood when there is a pause: half a word means something else than the whole one.
+TYPING_PAUSE_S = 0.2
+SCREENS = ("presets", "runs", "monitor", "compare", "system")
+
+
+class TopBar(Line):
+    """The five screens, the current one marked, and how many runs are live."""
+
+    def show(self, current: str, live: int) -> None:
+        bar = Text.assemble((" rbp  ", "bold"))
+        for number, name in enumerate(SCREENS, start=1):
+            style = "reverse bold" if name == current else "dim"
+            bar.append(f" {number} {name.capitalize()} ", style=style)
+        if live:
+            bar.append(f"   ● {live} live", style="bold")
+        self.say(bar)
+
+
+class DashboardScreen(Screen[None]):
+    """A screen of the dashboard. `runs_changed` and `sight_changed` are called when the reader has news."""
+
+    NAME: str = ""
+
+    @property
+    def dashboard(self) -> "Dashboard":
+        return cast("Dashboard", self.app)
+
+    def on_screen_resume(self) -> None:
+        self.runs_changed()
+        self.sight_changed()
+
+    def runs_changed(self) -> None:
+        """The list of runs, or the state of one of them, is another."""
+        for bar in self.query(TopBar):
+            bar.show(self.NAME, len(self.dashboard.live))
+
+    def sight_changed(self) -> None:
+        """A run that is being watched has new events."""
+
+    def trends_changed(self) -> None:
+        """A run in the list has new validations."""
+
+
+class ChartScreen(DashboardScreen):
+    """A screen whose charts share one cursor and one view of the x axis."""
+
+    @on(CursorMoved)
+    def _cursor_moved(self, message: CursorMoved) -> None:
+        for chart in self.query(CurveChart):
+            chart.set_cursor(message.x)
+
+    @on(ViewChanged)
+    def _view_changed(self, message: ViewChanged) -> None:
+        for chart in self.query(CurveChart):
+            chart.set_view(*(message.x_range or (None, None)))

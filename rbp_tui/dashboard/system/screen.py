@@ -1,0 +1,155 @@
+"""System: GPUs where there are any, processor, memory and disk, and which run uses what."""
+
+import contextlib
+import socket
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import DataTable, Footer, Static
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.status import last_attempt
+from rbp_tui.dashboard.reading.machine_reader import Machine, MachineReader
+from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
+from rbp_tui.dashboard.system.panel import COLUMNS, Cells, machine_text, use_rows
+from rbp_tui.dashboard.text_line import Line
+from rbp_tui.run_text import short_id
+
+REFRESH_S = 2.0
+RIGHT = ("procs", "memory", "cores")
+
+
+class MachineRead(Message):
+    """How the machine is, and by id on which hosts the runs were that were at work then; empty for this one."""
+
+    def __init__(self, machine: Machine, hosts: dict[str, str]) -> None:
+        super().__init__()
+        self.machine = machine
+        self.hosts = hosts
+
+
+class UseTable(DataTable[Text]):
+    """The runs that use this machine, by their folders."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "open", id="system.open")]
+
+    def on_mount(self) -> None:
+        """Name the columns."""
+        for name in COLUMNS:
+            self.add_column(Text(name, justify="right" if name in RIGHT else "left"), key=name)
+
+    def show(self, rows: dict[str, Cells]) -> None:
+        """Show these rows; the cursor stays on its run."""
+        if rows.keys() == {key.value for key in self.rows}:
+            for key, cells in rows.items():
+                for column, cell in zip(COLUMNS, cells, strict=True):
+                    self.update_cell(key, column, cell, update_width=True)
+            return
+        held = self.current
+        self.clear()
+        for key, cells in rows.items():
+            self.add_row(*cells, key=key)
+        if held in rows:
+            self.move_cursor(row=list(rows).index(held))
+
+    @property
+    def current(self) -> str | None:
+        """The folder of the run under the cursor."""
+        if not self.is_valid_row_index(self.cursor_row):
+            return None
+        return self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
+
+
+class SystemScreen(DashboardScreen):
+    """Read every two seconds while it is shown, and not else."""
+
+    NAME = "system"
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine: Machine | None = None
+        self._hosts: dict[str, str] = {}
+        self._reading = False
+        self._clock: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield Line(id="machine", wraps=True)
+        yield UseTable(cursor_type="row", id="uses")
+        yield Static("reading…", id="empty", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self._reader = MachineReader(self.dashboard.runs)
+        self._clock = self.set_interval(REFRESH_S, self._read)
+        self.query_one(UseTable).display = False
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        if self._clock is not None:
+            self._clock.resume()
+        self._read()
+
+    def on_screen_suspend(self) -> None:
+        if self._clock is not None:
+            self._clock.pause()
+
+    def runs_changed(self) -> None:
+        super().runs_changed()
+        self._show()
+
+    def _read(self) -> None:
+        if not self._reading:  # a machine under load may need longer
+            self._reading = True
+            self._read_machine([record.run for record in self.dashboard.live])
+
+    @work(thread=True, group="machine")
+    def _read_machine(self, live: list[RunDirectory]) -> None:
+        machine = self._reader.read()
+        named = {run.id: host for run in live if (host := str(last_attempt(run).get("host") or ""))}
+        here = socket.gethostname()
+        hosts = {run_id: "" if host == here else host for run_id, host in named.items()}
+        with contextlib.suppress(RuntimeError):  # the app is closing
+            self.post_message(MachineRead(machine, hosts))
+
+    @on(MachineRead)
+    def _machine_read(self, message: MachineRead) -> None:
+        self._reading = False
+        self.machine, self._hosts = message.machine, message.hosts
+        self._show()
+
+    def _show(self) -> None:
+        machine, app = self.machine, self.dashboard
+        if machine is None:
+            return
+        summaries = {record.run.id: record.summary for record in app.records}
+        names = {
+            pid: short_id(summaries[use.run.id]) if use.run.id in summaries else use.run.id[-4:]
+            for use in machine.uses
+            for pid in use.pids
+        }
+        self.query_one("#machine", Line).say(machine_text(machine, names, str(app.runs)))
+        rows = use_rows(machine, app.records, self._hosts)
+        table, empty = self.query_one(UseTable), self.query_one("#empty", Static)
+        table.show(rows)
+        table.display, empty.display = bool(rows), not rows
+        empty.update("No run is live, and no process of one is here. 1 shows the presets; Enter launches one.")
+        if rows and self.focused is None:
+            table.focus()
+
+    @on(DataTable.RowSelected)
+    def _open(self, event: DataTable.RowSelected) -> None:
+        known = {str(record.run.path): record.run.id for record in self.dashboard.records}
+        run_id = known.get(event.row_key.value or "")
+        if run_id is None:
+            folder = Path(event.row_key.value or "")
+            self.notify(f"{folder.name} is in another runs directory: {folder.parent}", timeout=10, markup=False)
+        else:
+            self.dashboard.open_run(run_id)
