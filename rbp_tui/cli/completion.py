@@ -30,7 +30,7 @@ def presets(incomplete: str) -> list[str]:
 
 def settings(context: typer.Context, incomplete: str) -> list[str]:
     """Settings on top of the preset that is named before them: their names, then their values."""
-    from rbp_tui.setting_words import completions
+    from rbp_tui.text.setting_words import completions
 
     before = [str(word) for word in context.params.get("overrides") or context.params.get("words") or ()]
     preset = _preset(str(context.params.get("preset") or context.params.get("source") or "".join(before[:1])))
@@ -99,7 +99,7 @@ def _references(context: typer.Context, incomplete: str, fits: "Callable[[RunRec
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.output import plain
-    from rbp_tui.run_text import title
+    from rbp_tui.text.run_text import title
 
     found = []
     with suppress(UserError):
@@ -113,7 +113,7 @@ def _references(context: typer.Context, incomplete: str, fits: "Callable[[RunRec
 
 
 def _words_for(record: "RunRecord") -> Iterator[str]:
-    from rbp_tui.run_text import short
+    from rbp_tui.text.run_text import short
 
     yield record.run.id
     yield short(record.run.id)

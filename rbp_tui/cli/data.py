@@ -167,7 +167,7 @@ def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
 
 def _describe(data_set: "DataSet", here: "Presence") -> str:
     """Two lines: what it is; where it is, or what brings it."""
-    from rbp_tui import format as fmt
+    from rbp_tui.text import format as fmt
 
     height, width = data_set.image_size
     train, test = fmt.thousands(data_set.train_size), fmt.thousands(data_set.test_size)

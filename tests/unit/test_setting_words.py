@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.preset.schema import Preset
-from rbp_tui.setting_words import complete, completions, help_on_line, last_word, line_completion
+from rbp_tui.text.setting_words import complete, completions, help_on_line, last_word, line_completion
 
 PRESET = Preset()
 

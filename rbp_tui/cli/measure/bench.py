@@ -208,8 +208,8 @@ def _table(rows: "Sequence[Row]") -> "Table":
 
 
 def _figures(row: "Row") -> list[str]:
-    from rbp_tui import format as fmt
-    from rbp_tui.cost_text import span
+    from rbp_tui.text import format as fmt
+    from rbp_tui.text.cost_text import span
 
     if row.measured is None:
         return ["–"] * (len(HEADS) - 1)

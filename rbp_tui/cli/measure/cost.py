@@ -45,7 +45,7 @@ def cost(
 def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
     """The predicted cost, with a word on stderr meanwhile."""
     from rbp_engine.bench.cost import predict_cost
-    from rbp_tui.cost_text import measuring
+    from rbp_tui.text.cost_text import measuring
 
     end_on_sigterm()
     with working(measuring(loaded.name)):
@@ -56,7 +56,7 @@ def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) ->
     """The prediction on stdout, or on `stderr`; always there what would fit where it does not."""
     from rich.table import Table
 
-    from rbp_tui.cost_text import cost_lines, cost_title, what_fits
+    from rbp_tui.text.cost_text import cost_lines, cost_title, what_fits
 
     table = Table.grid(padding=(0, 2))
     for label, text in cost_lines(cost):

@@ -61,7 +61,7 @@ def evaluate(
         return
     from rich.table import Table
 
-    from rbp_tui import format as fmt
+    from rbp_tui.text import format as fmt
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("T", "top-1 %", "top-5 %", "loss", "top-1 % after each step"):

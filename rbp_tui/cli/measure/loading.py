@@ -35,7 +35,7 @@ def print_rates(rates: Sequence[dict[str, Any]]) -> None:
 def _table(rates: Sequence[dict[str, Any]]) -> "Table":
     from rich.table import Table
 
-    from rbp_tui import format as fmt
+    from rbp_tui.text import format as fmt
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for number, head in enumerate(("data", "augmentation", "workers", "images/s", "per core")):

@@ -100,7 +100,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]") -> None:
-    from rbp_tui import format as fmt
+    from rbp_tui.text import format as fmt
 
     out = console()
     preset = loaded.preset
@@ -152,8 +152,8 @@ def _cosines(agreement: "Agreement") -> list[str]:
 def _cost_table(loaded: "LoadedPreset", costs: "list[MethodCost]") -> "Table":
     from rich.table import Table
 
-    from rbp_tui import format as fmt
-    from rbp_tui.cost_text import span
+    from rbp_tui.text import format as fmt
+    from rbp_tui.text.cost_text import span
 
     batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -140,7 +140,7 @@ def schema(
     what it is called.
     """
     from rbp_engine.preset import fields
-    from rbp_tui.field_text import short_name
+    from rbp_tui.text.field_text import short_name
 
     chosen = fields() if key is None else _fields_called(key)
     if not chosen:
@@ -187,7 +187,7 @@ def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    from rbp_tui import format as fmt
+    from rbp_tui.text import format as fmt
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("cell", overflow="fold")
@@ -213,7 +213,7 @@ def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
 
 
 def _percents(figures: list[dict[str, Any]]) -> list[str]:
-    from rbp_tui import format as fmt
+    from rbp_tui.text import format as fmt
 
     return [top1 if isinstance(top1 := figure["top1"], str) else fmt.percent(top1) for figure in figures]
 
@@ -282,7 +282,7 @@ def _room_for_titles(rows: list[dict[str, Any]]) -> int:
 def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
     from rich.text import Text
 
-    from rbp_tui import format as fmt
+    from rbp_tui.text import format as fmt
 
     name = f"  {plain(row['name'])}"
     if count := len(row["problems"]):
@@ -328,7 +328,7 @@ def _last(info: "FieldInfo") -> str:
 def _schema_table(chosen: "list[FieldInfo]") -> "Table":
     from rich.table import Table
 
-    from rbp_tui.field_text import rule
+    from rbp_tui.text.field_text import rule
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("field", no_wrap=True)

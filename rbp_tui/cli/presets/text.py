@@ -105,7 +105,7 @@ def _comment(text: str) -> str:
 
 def _paper_sentence(preset: "Preset") -> str:
     from rbp_engine.report.paper import published
-    from rbp_tui import format as fmt
+    from rbp_tui.text import format as fmt
 
     what = f"{fmt.method(preset.method.name)}, T={preset.method.timesteps}"
     figure = published(preset)

@@ -169,7 +169,7 @@ def resume(
 
 
 def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:
-    from rbp_tui.run_text import status_text
+    from rbp_tui.text.run_text import status_text
 
     if as_json:
         print_json({"id": run.id, "status": status, "reason": reason})

@@ -3,8 +3,8 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from rbp_tui import format as fmt
 from rbp_tui.cli.output import plain
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,7 +41,7 @@ def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, A
 
 def _state(record: "RunRecord") -> list[tuple[str, str]]:
     from rbp_tui.cli.train.next_steps import next_steps
-    from rbp_tui.run_text import status_text
+    from rbp_tui.text.run_text import status_text
 
     summary, verdict = record.summary, record.verdict
     reason = f"  {plain(verdict.reason)}" if verdict.reason else ""

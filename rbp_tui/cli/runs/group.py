@@ -73,7 +73,7 @@ def compare(
     over the seeds that both have.
     """
     from rbp_engine.report.compare import compare as compared
-    from rbp_tui.comparison_text import comparison_plain, comparison_text
+    from rbp_tui.text.comparison_text import comparison_plain, comparison_text
 
     found = compared(select(runs, runs_dir), find(baseline, runs_dir) if baseline else None, each_run=each_run)
     if as_json:

@@ -101,7 +101,7 @@ def queue_table(known: "list[Place]", damaged: "list[DamagedEntry]") -> "Table":
     from rich.table import Table
 
     from rbp_engine.run.files.summary import read_summary
-    from rbp_tui.run_text import status_text, title
+    from rbp_tui.text.run_text import status_text, title
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", justify="right")
@@ -119,7 +119,7 @@ def queue_table(known: "list[Place]", damaged: "list[DamagedEntry]") -> "Table":
 
 def _where(place: "Place") -> str:
     """Where it runs, or what it waits for."""
-    from rbp_tui.run_text import short
+    from rbp_tui.text.run_text import short
 
     if not place.position:
         return f"on {', '.join(place.devices)}" if place.devices else ""

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.run.store.query_fields import field_called
-from rbp_tui import format as fmt
 from rbp_tui.cli.output import plain
-from rbp_tui.run_text import short_id, status_text
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import short_id, status_text
 
 if TYPE_CHECKING:
     from rich.table import Table

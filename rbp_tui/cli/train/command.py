@@ -216,8 +216,8 @@ def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool
 def print_result(run: "RunDirectory", verdict: "Verdict", given: Given | None = None) -> None:
     """How it ended, and what to type next."""
     from rbp_engine.run.files.summary import read_summary
-    from rbp_tui import format as fmt
-    from rbp_tui.run_text import status_text, title
+    from rbp_tui.text import format as fmt
+    from rbp_tui.text.run_text import status_text, title
 
     summary = read_summary(run)
     if summary is None:

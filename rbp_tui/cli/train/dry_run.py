@@ -34,7 +34,7 @@ def print_dry_run(
     from rbp_engine.run.launch import launch
     from rbp_engine.run.launch.slurm import job_file
     from rbp_tui.cli.measure.cost import measure, print_cost
-    from rbp_tui.cost_text import of_one_process
+    from rbp_tui.text.cost_text import of_one_process
 
     if run_id is not None:
         check_run_id(run_id)

@@ -32,7 +32,7 @@ class Given:
 def next_steps(run: "RunDirectory", summary: "Summary", verdict: "Verdict", given: Given | None = None) -> list[str]:
     """Commands, and for one that has diverged why there is no resume among them; none while the run is live."""
     from rbp_engine.run.status.retryable import has_diverged
-    from rbp_tui.run_text import short_id
+    from rbp_tui.text.run_text import short_id
 
     reference = short_id(summary)
     if verdict.status == "completed":

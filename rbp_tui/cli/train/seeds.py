@@ -167,7 +167,7 @@ class SeveralLines:
     def lines(self, record: "RunRecord", lines: list[bytes]) -> None:
         from rbp_engine.run.files.events import from_json
         from rbp_tui.cli.train.views import sentence
-        from rbp_tui.run_text import short_id
+        from rbp_tui.text.run_text import short_id
 
         for line in lines:
             event = from_json(line)
@@ -205,8 +205,8 @@ class SeveralTable:
 def print_results(runs: "Sequence[RunDirectory]", verdicts: "Sequence[Verdict]") -> None:
     """How each has ended, and what to type next."""
     from rbp_engine.run.files.summary import read_summary
-    from rbp_tui import format as fmt
-    from rbp_tui.run_text import status_text, title
+    from rbp_tui.text import format as fmt
+    from rbp_tui.text.run_text import status_text, title
 
     for run, verdict in zip(runs, verdicts, strict=True):
         summary = read_summary(run)

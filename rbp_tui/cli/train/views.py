@@ -19,10 +19,10 @@ from rbp_engine.run.files.events import (
     from_json,
 )
 from rbp_engine.run.files.summary import Summary, remaining_s
-from rbp_tui import format as fmt
 from rbp_tui.cli.output import console, plain
 from rbp_tui.cli.train.follow import Sight
-from rbp_tui.run_text import STYLES, status_text, title
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import STYLES, status_text, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.format import duration
+from rbp_tui.text.format import duration
 
 XUnit = Literal["step", "epoch", "time", "GiB"]
 

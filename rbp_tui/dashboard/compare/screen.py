@@ -14,7 +14,6 @@ from textual.message import Message
 from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
-from rbp_tui.comparison_text import comparison_text, group_signs
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.compare.actions import CompareActions
@@ -22,6 +21,7 @@ from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
 from rbp_tui.dashboard.compare.selection import Compared, compared_runs
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text.comparison_text import comparison_text, group_signs
 
 # Each of many runs has news many times a second: they are drawn together, with a tick, and very many less often.
 TICK_S, RUNS_A_TICK = 0.25, 12

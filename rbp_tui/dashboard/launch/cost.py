@@ -13,9 +13,9 @@ from textual.worker import Worker, get_current_worker
 from rbp_engine.bench.cost import Cost, predict_cost
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, load_preset
-from rbp_tui import format as fmt
-from rbp_tui.cost_text import cost_lines, cost_title, measuring, of_one_process, what_fits
 from rbp_tui.dashboard.launch.request import LaunchRequest
+from rbp_tui.text import format as fmt
+from rbp_tui.text.cost_text import cost_lines, cost_title, measuring, of_one_process, what_fits
 
 # Which of the lines of a cost stand side by side, so that all of them fit on a small terminal.
 ROWS = (("memory", "step"), ("epoch",), ("in all", "measured"))

@@ -25,7 +25,7 @@ from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.request import LaunchRequest, launch_runs, warnings
 from rbp_tui.dashboard.presets.summary import presence_text
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
-from rbp_tui.setting_words import complete, completions, help_on_word, last_word
+from rbp_tui.text.setting_words import complete, completions, help_on_word, last_word
 
 DEVICES = ("auto", "cpu", "cuda")
 SHOWN_COMPLETIONS = 12

@@ -20,7 +20,7 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
-from rbp_tui.run_text import short_id
+from rbp_tui.text.run_text import short_id
 
 
 @dataclass(frozen=True)

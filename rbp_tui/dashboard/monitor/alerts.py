@@ -8,7 +8,7 @@ from rich.text import Text
 from rbp_engine.report.names import one_line
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
 from rbp_engine.run.status.timeline import Course
-from rbp_tui import format as fmt
+from rbp_tui.text import format as fmt
 
 ALERTS_SHOWN = 50
 

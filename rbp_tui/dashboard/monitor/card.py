@@ -11,7 +11,7 @@ from rbp_engine.report.names import network, one_line, value_text
 from rbp_engine.run.files.annotations import read_annotations
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.summary import read_summary
-from rbp_tui import format as fmt
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

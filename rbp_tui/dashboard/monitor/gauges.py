@@ -9,7 +9,7 @@ from rbp_engine.report.names import one_line
 from rbp_engine.run.files.events import System
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.timeline import Probed, Process
-from rbp_tui import format as fmt
+from rbp_tui.text import format as fmt
 
 LARGEST = 1e300
 SPARKED = 200  # points that a sparkline is drawn from, the newest

@@ -9,10 +9,10 @@ from textual.containers import Vertical
 
 from rbp_engine.report.names import one_line
 from rbp_engine.run.status.attempts import attempt_remaining_s, elapsed_s
-from rbp_tui import format as fmt
 from rbp_tui.dashboard.monitor.state_text import Standing
 from rbp_tui.dashboard.text_line import Line
-from rbp_tui.run_text import SIGNS, STYLES, title
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import SIGNS, STYLES, title
 
 if TYPE_CHECKING:
     from rbp_tui.dashboard.reading.reader import Sight

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_engine.run.status.timeline import Process
-from rbp_tui import format as fmt
+from rbp_tui.text import format as fmt
 
 HEADING = f"{'rank':>4}{'step ms':>8}{'skew':>6}{'data':>6}{'memory':>9}{'peak':>9}{'gpu':>6}"
 

@@ -6,7 +6,7 @@ from rich.style import Style
 from rich.text import Text
 
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.run_text import SIGNS, STYLES
+from rbp_tui.text.run_text import SIGNS, STYLES
 
 
 def siblings(records: Sequence[RunRecord], run_id: str) -> list[RunRecord]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from rbp_engine.report.names import one_line
 from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
-from rbp_tui import format as fmt
 from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.text import format as fmt
 
 # Two heartbeats and a little: what is older is no picture of the present.
 STALE_AFTER_S = 2.5 * HEARTBEAT_S

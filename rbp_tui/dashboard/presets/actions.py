@@ -15,7 +15,6 @@ from rbp_engine.preset import PresetEntry, PresetError
 from rbp_engine.preset.author import copy_preset, create_preset
 from rbp_engine.preset.search import shown
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui import format as fmt
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import reference
@@ -25,7 +24,8 @@ from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.external_editor import edit_outside
 from rbp_tui.dashboard.presets.name_dialog import Named, NamePreset
 from rbp_tui.dashboard.screen_base import DashboardScreen
-from rbp_tui.run_text import short_id
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import short_id
 
 
 class PresetActions(DashboardScreen):

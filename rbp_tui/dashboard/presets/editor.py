@@ -23,7 +23,7 @@ from rbp_tui.dashboard.presets.edit_session import PresetEdit, lines_of, needs_c
 from rbp_tui.dashboard.presets.external_editor import edit_outside
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.toml_area import TomlArea
-from rbp_tui.setting_words import help_on_line
+from rbp_tui.text.setting_words import help_on_line
 
 CHECK_AFTER_S = 0.2
 LOOK_EVERY_S = 1.0

@@ -9,8 +9,8 @@ from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.paper import cells_of
 from rbp_engine.report.spread import Spread, spread
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui import format as fmt
-from rbp_tui.comparison_text import spread_text
+from rbp_tui.text import format as fmt
+from rbp_tui.text.comparison_text import spread_text
 
 
 def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:

@@ -7,8 +7,8 @@ from textual.widgets import DataTable
 
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui import format as fmt
-from rbp_tui.run_text import SIGNS, STYLES, short_id
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 
 COLUMNS = ("", "run", "last %", "best %", "method", "T", "seed", "epoch", "settings")
 NUMBERS = ("last %", "best %", "T", "seed", "epoch")

@@ -16,9 +16,9 @@ from rbp_engine.report.paper import published
 from rbp_engine.run.files.layout import read_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
-from rbp_tui import format as fmt
-from rbp_tui.comparison_text import spread_text
 from rbp_tui.dashboard.presets.paper import last_accuracies
+from rbp_tui.text import format as fmt
+from rbp_tui.text.comparison_text import spread_text
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

@@ -9,7 +9,7 @@ from textual.theme import Theme
 from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
 
-from rbp_tui.setting_words import line_completion
+from rbp_tui.text.setting_words import line_completion
 
 
 class TomlArea(TextArea):

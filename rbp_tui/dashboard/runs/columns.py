@@ -15,9 +15,9 @@ from rbp_engine.report.spread import spread
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store.query_fields import field_called
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui import format as fmt
 from rbp_tui.dashboard.reading.sparklines import Trend
-from rbp_tui.run_text import SIGNS, STYLES, short_id
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

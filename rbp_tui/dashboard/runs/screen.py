@@ -23,7 +23,7 @@ from rbp_tui.dashboard.runs.rows import RowMaker, Rows, View
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.text_line import Line
-from rbp_tui.run_text import STYLES
+from rbp_tui.text.run_text import STYLES
 
 # Sign, mark and scroll bar beside the columns.
 EDGE = 3

@@ -6,9 +6,9 @@ from rich.text import Text
 
 from rbp_engine.report.names import one_line
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui import format as fmt
 from rbp_tui.dashboard.reading.machine_reader import Card, Machine, Use
-from rbp_tui.run_text import SIGNS, STYLES, short_id
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 
 COLUMNS = ("", "run", "id", "procs", "memory", "cores", "GPU")
 BAR = 10

@@ -19,7 +19,7 @@ from rbp_tui.dashboard.reading.machine_reader import Machine, MachineReader
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.system.panel import COLUMNS, Cells, machine_text, use_rows
 from rbp_tui.dashboard.text_line import Line
-from rbp_tui.run_text import short_id
+from rbp_tui.text.run_text import short_id
 
 REFRESH_S = 2.0
 RIGHT = ("procs", "memory", "cores")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.bench.cost import Cost, predict
 from rbp_engine.preset import load_preset
-from rbp_tui.cost_text import cost_lines, of_one_process, what_fits
+from rbp_tui.text.cost_text import cost_lines, of_one_process, what_fits
 
 GIB = 2**30
 

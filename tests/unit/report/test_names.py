@@ -9,7 +9,7 @@ from rbp_engine.data.catalog import CATALOG
 from rbp_engine.preset.schema import Method
 from rbp_engine.report import names
 from rbp_engine.report.panels import METHOD_COLOURS
-from rbp_tui import format as fmt
+from rbp_tui.text import format as fmt
 
 METHODS = get_args(Method.model_fields["name"].annotation)
 

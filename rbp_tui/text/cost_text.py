@@ -2,7 +2,7 @@
 
 from rbp_engine.bench.cost import Cost
 from rbp_engine.preset import LoadedPreset
-from rbp_tui import format as fmt
+from rbp_tui.text import format as fmt
 
 
 def measuring(name: str) -> str:

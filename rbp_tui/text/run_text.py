@@ -1,7 +1,7 @@
 """How a run is named and marked wherever it is shown: commands, live view and dashboard."""
 
 from rbp_engine.run.files.summary import Summary
-from rbp_tui import format as fmt
+from rbp_tui.text import format as fmt
 
 STYLES = {
     "completed": "green",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset import SHORT_NAMES, FieldInfo, fields
 from rbp_engine.report.names import value_text
-from rbp_tui.field_text import rule
+from rbp_tui.text.field_text import rule
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

@@ -10,7 +10,7 @@ from rich.text import Text
 from rbp_engine.report.compare import Comparison, Difference, Group
 from rbp_engine.report.names import one_line, value_text
 from rbp_engine.report.spread import Spread
-from rbp_tui import format as fmt
+from rbp_tui.text import format as fmt
 
 # Heading and width of the numbers; what fits 80 columns less the edges of a screen, and what comes with more room.
 COLUMNS = (

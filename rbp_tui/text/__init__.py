@@ -1,0 +1,1 @@
+"""Words and numbers as the command line and the dashboard both show them."""
