@@ -26,9 +26,10 @@ COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 AT_ONCE = """
 import sys, time
 from pathlib import Path
-from rbp_engine.run import control, launch
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
 act = {"resume": launch.start, "stop": control.stop, "kill": control.kill}[sys.argv[2]]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -43,8 +44,9 @@ except RunError as error:
 DIES_STARTING = """
 import os, signal, sys
 from pathlib import Path
-from rbp_engine.run import launch, records
+from rbp_engine.run.files import records
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
 records.put_on_record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 launch.start(RunDirectory(Path(sys.argv[1])))
 """
@@ -52,8 +54,8 @@ launch.start(RunDirectory(Path(sys.argv[1])))
 DASHBOARD = """
 import sys, threading
 from pathlib import Path
-from rbp_engine.run import launch
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
 from rbp_tui.dashboard.app import Dashboard
 run = RunDirectory(Path(sys.argv[1]))
 threading.Thread(target=launch.start, args=[run]).start()
