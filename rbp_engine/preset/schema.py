@@ -25,9 +25,9 @@ from pydantic_core import PydanticCustomError
 from rbp_engine.data.events.choices import FramesBy, Orientation, Resize, SplitName
 from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.intervals import parse_checkpoint_every
-from rbp_engine.preset.messages import describe_value
 from rbp_engine.preset.own_code import OWN_CODE
 from rbp_engine.settings.lines import dotted
+from rbp_engine.settings.values import describe_value
 
 Role = Literal["result", "cost", "place"]
 SurrogateName = Literal[
