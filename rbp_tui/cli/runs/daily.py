@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
-from rbp_tui.cli.resources import Inexact, Nproc
+from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
+from rbp_tui.cli.output import console, plain, print_json, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
-from rbp_tui.cli.train.seeds import Gpus, Retries
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -143,7 +142,7 @@ def resume(
     run: ResumableRun,
     gpus: Gpus = None,
     retries: Retries = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
+    detach: Detach = False,
     nproc: Nproc = None,
     inexact: Inexact = False,
     runs_dir: RunsDir = None,

@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, plain, print_json, say
-from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
+from rbp_tui.cli.options import (
+    Detach,
+    Gpus,
+    Inexact,
+    Json,
+    Nnodes,
+    Nproc,
+    Rdzv,
+    Retries,
+    RunsDir,
+    Seeds,
+    chosen_seeds,
+    given_resources,
+)
+from rbp_tui.cli.output import plain, print_json, say
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 from rbp_tui.cli.train.next_steps import Given, next_steps
-from rbp_tui.cli.train.seeds import Gpus, Retries, Seeds, chosen_seeds, follow_queued
+from rbp_tui.cli.train.seeds import follow_queued
 
 if TYPE_CHECKING:
     from rbp_engine.data.catalog import DataMissing
@@ -46,7 +59,7 @@ def train(
     seeds: Seeds = None,
     gpus: Gpus = None,
     retries: Retries = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
+    detach: Detach = False,
     nproc: Nproc = None,
     nnodes: Nnodes = None,
     rdzv: Rdzv = None,

@@ -1,64 +1,23 @@
-"""Several runs by one command: how many there are, where they go, and following them all."""
+"""Several runs by one command: following them all."""
 
 import json
-import re
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Protocol
-
-import typer
+from typing import TYPE_CHECKING, Protocol
 
 from rbp_tui.cli.output import console, plain, print_json, say
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from rbp_engine.preset import LoadedPreset
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.status.status import Verdict
     from rbp_engine.run.store.store import RunRecord
     from rbp_tui.cli.train.interrupts import Interrupts
     from rbp_tui.cli.train.next_steps import Given
 
-Seeds = Annotated[
-    str | None,
-    typer.Option("--seeds", metavar="1,2,3", help="One run for each, on a device of its own.", show_default=False),
-]
-Gpus = Annotated[
-    str | None,
-    typer.Option(
-        "--gpus",
-        metavar="auto|none|0,1",
-        help="Wait for a device of these: free cards, slots of the CPU, or cards as nvidia-smi counts them.",
-        show_default=False,
-    ),
-]
-Retries = Annotated[
-    int | None,
-    typer.Option(
-        "--retries",
-        metavar="N",
-        min=0,
-        help="Start again up to N times if the machine or the network is at fault.",
-        show_default=False,
-    ),
-]
 POLL_S = 0.3
-
-
-def chosen_seeds(words: str | None, run_id: str | None, loaded: "LoadedPreset") -> list[int]:
-    """The seeds of `--seeds`; none where it is not given. Raises BadParameter."""
-    if words is None:
-        return []
-    seeds = [word.strip() for word in words.split(",")]
-    if not all(re.fullmatch(r"[0-9]+", seed) for seed in seeds) or len({int(seed) for seed in seeds}) < len(seeds):
-        raise typer.BadParameter(f"--seeds {words}: expected different whole numbers, like 1,2,3")
-    if loaded.sources.get("run.seed") == "override":
-        raise typer.BadParameter("both --seeds and seed= are given: leave one of them out")
-    if run_id is not None and len(seeds) > 1:
-        raise typer.BadParameter("--id names one run, and --seeds makes several")
-    return [int(seed) for seed in seeds]
 
 
 def follow_queued(runs: "list[RunDirectory]", *, detach: bool, as_json: bool, given: "Given | None" = None) -> int:
