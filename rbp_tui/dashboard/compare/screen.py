@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect
+from dataclasses import dataclass
 from itertools import accumulate
 
 from rich.text import Text
@@ -33,13 +34,12 @@ TABLE_EDGE = 3  # padding and scroll bar
 STARRED_AT_MOST = 8
 
 
+@dataclass
 class ComparisonMade(Message):
     """What the runs have reached by now."""
 
-    def __init__(self, comparison: Comparison, took: float) -> None:
-        super().__init__()
-        self.comparison = comparison
-        self.took = took  # seconds
+    comparison: Comparison
+    took: float  # seconds
 
 
 class CompareScreen(CompareActions):

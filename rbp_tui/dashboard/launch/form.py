@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -64,13 +65,12 @@ class SettingsInput(Input):
             self.cursor_position = len(longer)
 
 
+@dataclass
 class Checked(Message):
     """What a launch would do, or why it would be refused."""
 
-    def __init__(self, request: LaunchRequest, said: Text) -> None:
-        super().__init__()
-        self.request = request
-        self.said = said
+    request: LaunchRequest
+    said: Text
 
 
 def verdict_text(request: LaunchRequest, records: Sequence[RunRecord]) -> Text:

@@ -1,6 +1,7 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -36,12 +37,11 @@ OF_ROWS = frozenset(
 )
 
 
+@dataclass
 class RowsMade(Message):
     """The rows of the table as they are to be now."""
 
-    def __init__(self, rows: Rows) -> None:
-        super().__init__()
-        self.rows = rows
+    rows: Rows
 
 
 class RunsScreen(RunActions):

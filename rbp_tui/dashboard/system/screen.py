@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,13 +28,12 @@ REFRESH_S = 2.0
 RIGHT = ("procs", "memory", "cores")
 
 
+@dataclass
 class MachineRead(Message):
     """How the machine is, and by id on which hosts the runs were that were at work then; empty for this one."""
 
-    def __init__(self, machine: Machine, hosts: dict[str, str]) -> None:
-        super().__init__()
-        self.machine = machine
-        self.hosts = hosts
+    machine: Machine
+    hosts: dict[str, str]
 
 
 class UseTable(DataTable[Text]):
