@@ -8,7 +8,7 @@ import pytest
 import torch
 from warm_python import IDLE
 
-from rbp_engine.data.loading.batches import EvaluationBatches, Normalise
+from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels
 from rbp_engine.data.loading.loading import load
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
@@ -174,7 +174,9 @@ def accuracy(saved: checkpoint.Checkpoint) -> float:
     checkpoint.load_weights(saved, model)
     splits = load("digits")
     cpu = torch.device("cpu")
-    [(images, labels)] = EvaluationBatches(splits.test, Normalise(splits.mean, splits.deviation, cpu), batch_size=360)
+    [(images, labels)] = EvaluationBatches(
+        splits.test, NormalisePixels(splits.mean, splits.deviation, cpu), batch_size=360
+    )
     return float((create_method("rate_m", 2).predict(model, images).mean(0).argmax(1) == labels).double().mean())
 
 

@@ -8,7 +8,7 @@ from matplotlib import style
 from matplotlib.legend import Legend
 
 from rbp_engine.report import panels
-from rbp_engine.report.collect import Entry, collect
+from rbp_engine.report.collect import ReportedRun, collect
 from rbp_engine.report.figure import STYLE, compose, draw
 from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
 from rbp_engine.report.seed_statistics import over_seeds
@@ -23,7 +23,7 @@ GIB = 2**30
 MAGIC = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
 
 
-def entries_of(runs: Path) -> list[Entry]:
+def entries_of(runs: Path) -> list[ReportedRun]:
     return collect(run_directories(runs))[0]
 
 
@@ -204,7 +204,9 @@ def test_many_long_labels_fit_below_axes_that_keep_their_size(
 
 def test_signs_of_formulas_in_names_are_drawn_as_they_stand(tmp_path: Path) -> None:
     from rbp_engine.report.figure import render
-    from rbp_engine.report.panels import Line
+    from rbp_engine.report.panels import PanelLine
 
-    lines: Sequence[Line] = (Line(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),)
+    lines: Sequence[PanelLine] = (
+        PanelLine(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),
+    )
     assert render([[Panel("Timesteps T", "$a$ (%)", 100.0, True, tuple(lines))]], ".png").startswith(MAGIC[".png"])
