@@ -1,6 +1,7 @@
 """Runs as files, for whoever reads them: what a worker leaves, written by the same code, without a worker."""
 
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from warm_python import WarmPopen
 
 from rbp_engine import compile_cache, os_process
+from rbp_engine.run.files import identity
 from rbp_engine.run.files.events import Body, EventWriter
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Summary, write_summary
@@ -23,6 +25,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests that give a run a home of its own take kernels that others have compiled all the same.
 os.environ |= compile_cache.variables()
+
+# What is installed stays as it is, and takes longer to read than all else that makes a run.
+identity.packages = functools.cache(identity.packages)
 
 WriteRun = Callable[..., RunDirectory]
 
