@@ -25,6 +25,7 @@ import threading
 import time
 import traceback
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -79,7 +80,8 @@ def become(
     """Be the process of that command from here on, in a fork."""
     code = 70
     try:
-        gc.freeze()  # what belongs to the process before must not be tidied up here
+        gc.freeze()  # what belongs to the process before must not be tidied up here, nor its temporary folders
+        weakref.finalize._registry.clear()  # type: ignore[attr-defined]
         signal.set_wakeup_fd(-1)
         for number in STANDARD_SIGNALS:
             if callable(signal.getsignal(number)):

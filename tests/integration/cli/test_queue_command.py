@@ -6,10 +6,9 @@ import time
 from collections import defaultdict
 
 import pytest
-from warm_python import IDLE
 
 QUICK = ("digits", "T=1", "epochs=1", "batch=256")
-LONG = ("digits", "T=1", "epochs=5000", "batch=256", *IDLE)
+LONG = ("digits", "T=1", "epochs=5000", "batch=256", "train.kernel=eager")
 
 
 @pytest.fixture
