@@ -5,14 +5,12 @@ import functools
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from warm_python import WarmPopen
 
 from rbp_engine import compile_cache, os_process
 from rbp_engine.run.files import identity
@@ -30,19 +28,6 @@ os.environ |= compile_cache.variables()
 identity.packages = functools.cache(identity.packages)
 
 WriteRun = Callable[..., RunDirectory]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def warm_server() -> Iterator[None]:
-    """The process that `WarmPopen` forks is started when a test first needs it, and ends with the tests."""
-    yield
-    WarmPopen.close()
-
-
-@pytest.fixture
-def warm_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers, dispatchers and what else of Python is started here are forks of a process that has imported torch."""
-    monkeypatch.setattr(subprocess, "Popen", WarmPopen)
 
 
 @pytest.fixture(scope="session")

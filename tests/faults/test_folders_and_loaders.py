@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from warm_python import IDLE
+from idle import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError

@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import Popen as OwnPython  # what it changes in the engine, a fork would inherit
 from typing import Any
 
 import pytest
-from warm_python import IDLE
+from idle import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.files.events import EventReader, RunStart
@@ -187,11 +186,8 @@ def test_a_dashboard_that_is_killed_leaves_its_run_and_the_next_finds_it(new_job
 
 
 @pytest.mark.parametrize("nproc", [1, 2])
-def test_a_run_whose_starter_is_killed_before_it_is_on_record_puts_itself_there(
-    new_job: NewJob, nproc: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_starter_is_killed_before_it_is_on_record_puts_itself_there(new_job: NewJob, nproc: int) -> None:
     """And is stopped and resumed as any other; then its worker is killed before it could, and it is resumed again."""
-    monkeypatch.setattr(subprocess, "Popen", OwnPython)
     job = new_job(nproc, "epochs=5000", *IDLE)
     starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
     assert starter.returncode == -signal.SIGKILL and not last_attempt(job.run)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from warm_python import WarmPopen
 
 CHECKOUT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
@@ -80,19 +79,9 @@ def rbp(folder: Path, environment: dict[str, str]) -> Iterator[Rbp]:
     """`rbp` in that folder, and no run left alive at the end."""
 
     def run(*words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        # Where the imports are counted, in a Python of its own.
-        popen = subprocess.Popen if "PYTHONPROFILEIMPORTTIME" in environment else WarmPopen
-        process = popen(
-            [*COMMAND, *words],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False
         )
-        out, err = process.communicate(timeout=180)
-        done = subprocess.CompletedProcess(["rbp", *words], process.returncode, out, err)
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done

@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from warm_python import IDLE
+from idle import IDLE
 
 NODES = ("--nproc", "4", "--nnodes", "2", "--rdzv", "node1:29400")
 

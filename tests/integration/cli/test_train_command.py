@@ -6,11 +6,12 @@ import pty
 import select
 import shlex
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
-from warm_python import IDLE, WarmPopen
+from idle import IDLE
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
 LONG = ("digits", "T=1", "epochs=5000", "batch=256", *IDLE)
@@ -211,27 +212,27 @@ def test_a_schedulers_sigterm_to_rbp_train_ends_the_run_as_preempted_with_a_chec
 
 
 def test_rbp_train_killed_outright_leaves_the_run_running(rbp):
-    process = rbp.start_real("train", *LONG, "train.kernel=auto")
+    process = rbp.start("train", *LONG, "train.kernel=auto")
     wait_for(lambda: is_running(rbp))
     process.kill()
     process.wait()
     step = summary(rbp)["step"]
     wait_for(lambda: summary(rbp)["step"] > step)
-    assert json.loads(rbp.real("stop", "last", "--json").stdout)["status"] == "stopped"
+    assert rbp.json("stop", "last")["status"] == "stopped"
 
 
 def at_a_terminal(rbp, *words, keys):
     """Run `rbp` on a pseudo-terminal and type `keys`, a list of (text to wait for, what to type)."""
     control, terminal = pty.openpty()
     environment = rbp.environment | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    process = WarmPopen(
+    process = subprocess.Popen(
         [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words],
         cwd=rbp.folder,
         env=environment,
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        start_new_session=True,  # where a fork has a terminal, this makes it the one that controls it
+        preexec_fn=lambda: (os.setsid(), __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0)),
     )
     os.close(terminal)
     seen, pending, deadline = "", list(keys), time.monotonic() + 90

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from warm_python import IDLE
+from idle import IDLE
 
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised
 from rbp_engine.run.files.layout import RunDirectory

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from warm_python import IDLE
+from idle import IDLE
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control

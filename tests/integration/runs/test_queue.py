@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from warm_python import IDLE
+from idle import IDLE
 
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from warm_python import IDLE
+from idle import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError

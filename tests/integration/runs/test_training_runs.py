@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from warm_python import IDLE
+from idle import IDLE
 
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels
 from rbp_engine.data.loading.loading import load
