@@ -31,6 +31,7 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
+from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
@@ -39,7 +40,7 @@ from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record import recorder as recorder_module
 from rbp_engine.train.record.journal import Journal
-from rbp_engine.train.record.recorder import NonFiniteImages, NonFiniteLoss, Recorder
+from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.step import OptimizerStep
