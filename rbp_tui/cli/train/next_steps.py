@@ -31,7 +31,7 @@ class Given:
 
 def next_steps(run: "RunDirectory", summary: "Summary", verdict: "Verdict", given: Given | None = None) -> list[str]:
     """Commands, and for one that has diverged why there is no resume among them; none while the run is live."""
-    from rbp_engine.run.status.retryable import has_diverged
+    from rbp_engine.run.cause import Cause
     from rbp_tui.text.run_text import short_id
 
     reference = short_id(summary)
@@ -39,7 +39,7 @@ def next_steps(run: "RunDirectory", summary: "Summary", verdict: "Verdict", give
         other = "rate_m" if summary.method == "bptt" else "bptt"
         compare = [given.command("method", "method.name", other)] if given else []
         return ["rbp ls", f"rbp runs show {reference}", *compare]
-    if has_diverged(verdict):
+    if verdict.cause is Cause.NON_FINITE:
         return [f"rbp logs {reference}", f"{_slower(run, given)} (a resume, with the same settings, ends the same)"]
     return [f"rbp resume {reference}", f"rbp logs {reference}"] if verdict.resumable else []
 

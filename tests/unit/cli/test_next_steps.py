@@ -3,6 +3,7 @@
 import pytest
 
 from rbp_engine.preset import load_preset
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import Verdict
@@ -27,7 +28,9 @@ def test_after_a_loss_that_was_not_finite_a_rate_is_advised_that_one_would_take(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(MINE)
     run = launch.create(load_preset(words[0], words[1:]), tmp_path / "runs")
-    steps = next_steps(run, read_summary(run), Verdict("failed", "the loss is not finite at step 3"), Given(words))
+    steps = next_steps(
+        run, read_summary(run), Verdict("failed", "the loss is not finite", Cause.NON_FINITE), Given(words)
+    )
     assert steps[-1] == f"{advised} (a resume, with the same settings, ends the same)"
 
 
