@@ -43,9 +43,9 @@ async def take_pictures(runs: Path) -> None:
             await pilot.pause()
             app.save_screenshot(f"{name}.svg", str(PICTURES))
 
-        while len(app.records) < len(RUNS) + 1:
+        while len(app.session.records) < len(RUNS) + 1:
             await asyncio.sleep(0.1)
-        live = next(record.run.id for record in app.records if record.verdict.live)
+        live = next(record.run.id for record in app.session.records if record.verdict.live)
         await pilot.press("1")
         await picture("presets")
         await pilot.press("2")
@@ -53,7 +53,7 @@ async def take_pictures(runs: Path) -> None:
         app.open_run(live)
         await asyncio.sleep(8)  # some epochs to look at
         await picture("monitor")
-        app.compare([record.run.id for record in app.records if record.verdict.status == "completed"])
+        app.compare([record.run.id for record in app.session.records if record.verdict.status == "completed"])
         await picture("compare")
         await pilot.press("5")
         await picture("system")

@@ -98,3 +98,9 @@ def shown(path: Path) -> str:
     # Unlike Path.resolve this follows no links: the user knows the file by the name given.
     absolute, here = Path(os.path.abspath(path)), Path.cwd()  # noqa: PTH100
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
+
+
+def reference(path: Path, name: str) -> str:
+    """How a command names a preset: by its name where that leads to the file, else by path."""
+    found = find_by_name(name)
+    return name if found is not None and found.absolute() == path.absolute() else shown(path)

@@ -10,7 +10,8 @@ from typer.core import TyperGroup
 from rbp_engine.errors import UserError
 from rbp_tui.cli import data, doctor, report
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
-from rbp_tui.cli.output import RunsDir, fail
+from rbp_tui.cli.options import RunsDir
+from rbp_tui.cli.output import fail
 from rbp_tui.cli.presets import commands
 from rbp_tui.cli.runs import daily, group, queue
 from rbp_tui.cli.train import command

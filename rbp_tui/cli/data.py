@@ -9,7 +9,8 @@ import typer
 
 from rbp_engine.run.launch.environment import module_command
 from rbp_tui.cli import completion
-from rbp_tui.cli.output import Json, console, fail, plain, print_json, say
+from rbp_tui.cli.options import Json
+from rbp_tui.cli.output import console, fail, plain, print_json, say
 from rbp_tui.cli.settings_command import Settings
 
 if TYPE_CHECKING:

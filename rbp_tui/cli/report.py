@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
+from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.output import console, plain, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -1,6 +1,4 @@
-"""What the five screens have in common: the bar at the top, the keys at the bottom, and the app with its type."""
-
-from typing import TYPE_CHECKING, cast
+"""What the five screens have in common: the session, the bar at the top, charts that move together."""
 
 from rich.text import Text
 from textual import on
@@ -8,10 +6,8 @@ from textual.screen import Screen
 
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
+from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
-
-if TYPE_CHECKING:
-    from rbp_tui.dashboard.app import Dashboard
 
 # What is typed is understood when there is a pause: half a word means something else than the whole one.
 TYPING_PAUSE_S = 0.2
@@ -36,9 +32,9 @@ class DashboardScreen(Screen[None]):
 
     NAME: str = ""
 
-    @property
-    def dashboard(self) -> "Dashboard":
-        return cast("Dashboard", self.app)
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
 
     def on_screen_resume(self) -> None:
         self.runs_changed()
@@ -47,7 +43,7 @@ class DashboardScreen(Screen[None]):
     def runs_changed(self) -> None:
         """The list of runs, or the state of one of them, is another."""
         for bar in self.query(TopBar):
-            bar.show(self.NAME, len(self.dashboard.live))
+            bar.show(self.NAME, len(self.session.live))
 
     def sight_changed(self) -> None:
         """A run that is being watched has new events."""

@@ -42,8 +42,8 @@ def dashboard(home):
     """A dashboard; whatever run it leaves alive is killed at the end."""
     app = Dashboard(home / "runs")
     yield app
-    if app.runs.is_dir():
-        for path in app.runs.iterdir():
+    if app.session.runs.is_dir():
+        for path in app.session.runs.iterdir():
             run = RunDirectory(path)
             if judge(run).live:
                 control.kill(run)

@@ -46,7 +46,7 @@ def compare(until):
     """Compare runs, and wait for their table and curves."""
 
     async def show(app, pilot, *run_ids):
-        await until(pilot, lambda: app.listed)
+        await until(pilot, lambda: app.session.listed)
         app.compare(list(run_ids))
         await until(pilot, lambda: getattr(app.screen, "groups", ()) and len(drawn(app)) >= len(app.screen.groups))
         return app.screen
@@ -142,7 +142,7 @@ async def test_a_baseline_is_pinned_with_a_key_kept_for_the_next_time_and_let_go
         screen = await compare(again, pilot, "rate-1", "rate-2")
         assert [len(group.runs) for group in screen.groups] == [2, 2] and screen.groups[0].is_baseline
         await pilot.press("up", "b")
-        await until(pilot, lambda: len(screen.groups) == 1 and again.baseline is None)
+        await until(pilot, lambda: len(screen.groups) == 1 and again.session.baseline is None)
 
 
 @pytest.mark.asyncio
@@ -158,7 +158,7 @@ async def test_runs_may_be_shown_in_place_of_experiments_and_curves_hidden(app, 
         await until(pilot, lambda: list(drawn(app)) == ["1★", "2"])
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        assert app.opened == "rate-1"
+        assert app.session.opened == "rate-1"
 
 
 @pytest.mark.asyncio

@@ -76,7 +76,7 @@ def settled(until):
     def on(key, ready=lambda app: True):
         async def settle(pilot):
             app = pilot.app
-            await until(pilot, lambda: len(app.records) == 3)
+            await until(pilot, lambda: len(app.session.records) == 3)
             await pilot.press(key)
             await until(pilot, lambda: ready(app))
             app.clear_notifications()
@@ -103,9 +103,9 @@ def test_runs(app, settled, snap_compare, size):
 @sizes
 def test_monitor(app, settled, snap_compare, size):
     def read(app):
-        return app.sight_of("rate_m-2") is not None
+        return app.session.sight_of("rate_m-2") is not None
 
-    app.opened = "rate_m-2"
+    app.session.opened = "rate_m-2"
     assert snap_compare(app, terminal_size=size, run_before=settled("3", read))
 
 

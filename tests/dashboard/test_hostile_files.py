@@ -214,15 +214,15 @@ async def test_every_screen_goes_on_and_what_cannot_be_read_is_told_once(runs, u
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         count = len(HOSTILE) + 1
         await listed(app, pilot, until, count)
-        statuses = {record.run.id: record.verdict.status for record in app.records}
+        statuses = {record.run.id: record.verdict.status for record in app.session.records}
         assert {name for name, status in statuses.items() if status == "unreadable"} == UNREADABLE
-        assert all(record.verdict.reason for record in app.records if not record.readable)
+        assert all(record.verdict.reason for record in app.session.records if not record.readable)
         for name in statuses:
             app.open_run(name)
             await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-            await until(pilot, lambda name=name: app.sight_of(name) is not None)
+            await until(pilot, lambda name=name: app.session.sight_of(name) is not None)
             await pilot.press("x")
-        await until(pilot, lambda: len(app.sight_of("good").curves["train/loss"]) == 4)
+        await until(pilot, lambda: len(app.session.sight_of("good").curves["train/loss"]) == 4)
         before = list(app.told)
         unreadable = [text for text in before if f"{len(UNREADABLE)} runs cannot be read" in text]
         assert len(unreadable) == 1 and "status:unreadable" in unreadable[0]
@@ -240,14 +240,14 @@ async def test_every_screen_goes_on_and_what_cannot_be_read_is_told_once(runs, u
 
 async def test_the_table_shows_sorts_groups_and_filters_whatever_stands_in_the_files(runs, until):
     app = Dashboard(runs)
-    app.state.columns = list(BY_NAME)
+    app.session.state.columns = list(BY_NAME)
     async with app.run_test(size=(200, 60)) as pilot:
         count = len(HOSTILE) + 1
         await listed(app, pilot, until, count)
         for _ in BY_NAME:
             await pilot.press("greater_than_sign")
         await pilot.press("i", "g")
-        await listed(app, pilot, until, count + len({record.summary.experiment for record in app.records}))
+        await listed(app, pilot, until, count + len({record.summary.experiment for record in app.session.records}))
         shown = "".join(cell.text for cells in app.screen.rows.cells.values() for cell in cells)
         assert shown.isprintable()
         for query in ("acc>0", "lr=0.1", "note:title", "host=x", "age<1d", "eta<1h", "mem>0 or not mem>0", "run:gone"):
@@ -264,15 +264,15 @@ async def test_a_run_that_is_removed_while_it_is_shown(home, write_run, until):
     async with app.run_test(size=(80, 24)) as pilot:
         await listed(app, pilot, until, 2)
         app.open_run("run")
-        await until(pilot, lambda: isinstance(app.screen, MonitorScreen) and app.sight_of("run") is not None)
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen) and app.session.sight_of("run") is not None)
         shutil.rmtree(run.path)
-        await until(pilot, lambda: [record.run.id for record in app.records] == ["other"])
+        await until(pilot, lambda: [record.run.id for record in app.session.records] == ["other"])
         for key in ("s", "r", "4", "5", "3", "2"):
             await pilot.press(key)
             await pilot.pause(0.05)
         await listed(app, pilot, until, 1)
         shutil.rmtree(runs)
-        await until(pilot, lambda: app.records == ())
+        await until(pilot, lambda: app.session.records == ())
         await pilot.press("3", "4", "1", "2")
         await pilot.pause()
         assert "No runs" in str(app.screen.query_one("#empty").render())
@@ -310,4 +310,4 @@ async def test_a_broken_state_file_never_stops_the_start(home, write_run, until,
     app = Dashboard(home / "runs")
     async with app.run_test(size=(80, 24)) as pilot:
         await listed(app, pilot, until, 1)
-    assert read_summary(app.records[0].run) is None or app.records[0].readable
+    assert read_summary(app.session.records[0].run) is None or app.session.records[0].readable

@@ -51,7 +51,7 @@ def test_every_key_of_the_dashboard_has_a_name(home):
     from rbp_tui.dashboard import dialogs
     from rbp_tui.dashboard.launch import form
 
-    screens = [Dashboard, *Dashboard.MODES.values(), *vars(dialogs).values(), *vars(form).values()]
+    screens = [Dashboard, *Dashboard.MODE_SCREENS.values(), *vars(dialogs).values(), *vars(form).values()]
     nameless = [
         (screen.__name__, binding.key)
         for screen in screens

@@ -53,7 +53,7 @@ async def ended(folder):
 
 
 async def open_form(app, path=DIGITS, **typed):
-    form = LaunchForm(path, path.stem)
+    form = LaunchForm(path, path.stem, app.session)
     await app.push_screen(form)
     for name, value in ({"device": "cpu"} | typed).items():
         form.query_one(f"#{name}", Input).value = value
@@ -82,7 +82,7 @@ async def test_memory_and_time_are_said_before_anything_is_launched(dashboard, u
         cost, keys = form.query_one(LaunchCost), form.query_one(".keys")
         assert cost.region.bottom <= keys.region.y and keys.region.bottom < 24
         assert "Measure the cost" in [command.title for command in dashboard.get_system_commands(form)]
-    assert not dashboard.runs.exists() and not list(folder.iterdir())
+    assert not dashboard.session.runs.exists() and not list(folder.iterdir())
 
 
 @pytest.mark.asyncio

@@ -116,6 +116,10 @@ async def open_form(app, pilot, until):
     return app.screen
 
 
+def opened(app):
+    return RunDirectory(app.session.runs / app.session.opened)
+
+
 def verdict(form):
     return str(form.query_one("#verdict", Static).content)
 
@@ -133,7 +137,7 @@ async def test_tab_completes_names_and_values_and_then_goes_on(dashboard, until,
         await pilot.press("ctrl+y", "escape")
         assert dashboard.clipboard == "rbp train digits neuron.reset=hard --seeds 1,2 --detach"
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
-    assert not dashboard.runs.exists()
+    assert not dashboard.session.runs.exists()
 
 
 @pytest.mark.asyncio
@@ -164,10 +168,12 @@ async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor
         form.query_one("#seeds", Input).value = "4,5"
         await pilot.press("enter", "enter")
         await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
-        runs = [RunDirectory(path) for path in sorted(dashboard.runs.iterdir())]
+        runs = [RunDirectory(path) for path in sorted(dashboard.session.runs.iterdir())]
         assert sorted(read_summary(run).seed for run in runs) == [4, 5]
-        assert read_summary(RunDirectory(dashboard.runs / dashboard.opened)).seed == 4
+        assert read_summary(opened(dashboard)).seed == 4
         assert len({read_summary(run).experiment for run in runs}) == 1
         # On so few cores they may have to take turns: the others wait for a slot.
-        await until(pilot, lambda: read_summary(RunDirectory(dashboard.runs / dashboard.opened)).step > 0)
+        await until(
+            pilot, lambda: read_summary(RunDirectory(dashboard.session.runs / dashboard.session.opened)).step > 0
+        )
         assert {judge(run).status for run in runs} <= {"running", "starting", "queued"}

@@ -107,7 +107,7 @@ def show(dashboard, until):
     """Open a run in the Monitor and wait until it is read."""
 
     async def open_run(pilot, run):
-        await until(pilot, lambda: dashboard.record_of(run.id) is not None)
+        await until(pilot, lambda: dashboard.session.record_of(run.id) is not None)
         dashboard.open_run(run.id)
         await until(pilot, lambda: getattr(dashboard.screen, "seen", None) is not None)
         await until(pilot, lambda: dashboard.screen.seen.run == run and run.id[-4:] in said(dashboard, "#title"))
@@ -457,7 +457,7 @@ async def test_charts_are_shown_as_they_were_left(dashboard, show, write_run, ho
         await pilot.pause()
         charts = again.screen.query("#charts CurveChart")
         assert [(chart.y_log, chart.smoothing) for chart in charts] == left
-        assert again.state.x_axis == "step"
+        assert again.session.state.x_axis == "step"
 
 
 async def test_without_a_run_it_says_what_to_do(dashboard, until):

@@ -16,6 +16,7 @@ from rbp_engine.run.launch import launch
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.messages import CloneRun
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.presets.drafts import all_drafts
 from rbp_tui.dashboard.presets.editor import EditorScreen
@@ -151,7 +152,7 @@ async def test_runs_of_a_preset_give_our_figure_and_an_estimate_and_open_in_the_
         table.focus()
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
-        assert dashboard.opened == newest.id
+        assert dashboard.session.opened == newest.id
 
 
 async def test_the_difference_to_the_parent_is_shown(dashboard, mine, until):
@@ -359,8 +360,8 @@ async def test_the_settings_of_a_run_become_a_preset(dashboard, mine, until, com
     (home / "work" / "nets.py").write_text("class MyNet: ...\n")
     run = completed("mine", "model.name=nets.py:MyNet", "T=2")
     async with dashboard.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: dashboard.record_of(run.id) is not None)
-        dashboard.clone_run(run.id)
+        await until(pilot, lambda: dashboard.session.record_of(run.id) is not None)
+        dashboard.post_message(CloneRun(run.id))
         await give_name(dashboard, pilot, until, "again")
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         assert dashboard.current_mode == "presets"

@@ -80,7 +80,7 @@ async def test_without_runs_it_says_how_one_begins(dashboard, until, size):
     async with dashboard.run_test(size=size) as pilot:
         await pilot.press("2")
         await until(pilot, lambda: "rbp train digits" in str(dashboard.screen.query_one("#empty", Static).render()))
-        assert str(dashboard.runs) in str(dashboard.screen.query_one("#empty", Static).render())
+        assert str(dashboard.session.runs) in str(dashboard.screen.query_one("#empty", Static).render())
         for key in ("space", "a", "s", "k", "x", "u", "g", "i", "greater_than_sign", "enter", "escape"):
             await pilot.press(key)
 
@@ -110,13 +110,13 @@ async def test_two_thousand_runs_are_shown_chosen_and_sorted(home, two_thousand,
     app = Dashboard(two_thousand)
     async with app.run_test(size=size) as pilot:
         await shows(app, pilot, until, 2000)
-        newest = app.records[-1].run.id
+        newest = app.session.records[-1].run.id
         assert order(app)[0] == table(app).current == newest
         await pilot.press("end")
-        await until(pilot, lambda: table(app).current == app.records[0].run.id)
+        await until(pilot, lambda: table(app).current == app.session.records[0].run.id)
         await pilot.press("greater_than_sign", "less_than_sign", "i")
         await pilot.pause()
-        assert table(app).current == app.records[0].run.id
+        assert table(app).current == app.session.records[0].run.id
         await write(app, pilot, until, "acc>0.89 seed=1")
         await until(pilot, lambda: 0 < table(app).row_count < 20)
         assert line(app, "#counts") == f"{table(app).row_count} of 2000"
@@ -135,9 +135,9 @@ async def test_sorted_by_a_key_by_a_heading_and_the_other_way_round(home, three,
         await until_order(app, pilot, until, *IDS)
         await pilot.press("i")
         await until_order(app, pilot, until, *IDS[::-1])
-        assert app.state.sort == "-best"
+        assert app.session.state.sort == "-best"
         await pilot.press("less_than_sign")
-        await until(pilot, lambda: app.state.sort == "last")
+        await until(pilot, lambda: app.session.state.sort == "last")
 
 
 async def test_the_cursor_stays_on_its_run_whatever_comes_and_goes(home, three, until, write_run):
@@ -171,7 +171,7 @@ async def test_a_query_chooses_and_what_is_wrong_with_it_is_said_in_words(home, 
         await until(pilot, lambda: not table(app).display)
         await pilot.press("escape")
         await shows(app, pilot, until, 3)
-    assert Dashboard(three).state.query == ""
+    assert Dashboard(three).session.state.query == ""
 
 
 async def test_what_is_typed_into_the_query_does_nothing_else(home, three, until):
@@ -201,7 +201,7 @@ async def test_columns_are_chosen_and_remembered_with_order_and_query(home, thre
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 2)
-        assert "reason" in headings(app) and app.state.sort == "reason"
+        assert "reason" in headings(app) and app.session.state.sort == "reason"
         assert app.screen.query_one("#query", Input).value == "rate_m"
         await pilot.press("o", "f")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "run" in headings(app))
@@ -219,7 +219,7 @@ async def test_runs_of_an_experiment_are_put_together_marked_and_compared(home, 
         assert app.screen.marked == set(IDS[:2])
         await pilot.press("up", "enter")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
-        assert set(app.compared) == set(IDS[:2])
+        assert set(app.session.compared) == set(IDS[:2])
 
 
 async def test_the_run_under_the_cursor_says_why_and_opens(home, three, until):
@@ -229,7 +229,7 @@ async def test_the_run_under_the_cursor_says_why_and_opens(home, three, until):
         await until(pilot, lambda: f"{IDS[2]}  failed · CUDA out of memory" in line(app, "#detail"))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-        assert app.opened == IDS[2]
+        assert app.session.opened == IDS[2]
 
 
 async def test_runs_go_to_the_trash_and_come_back(home, three, until):

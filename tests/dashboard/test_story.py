@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio
 
 
 def only_run(app):
-    (path,) = app.runs.iterdir()
+    (path,) = app.session.runs.iterdir()
     return RunDirectory(path)
 
 
@@ -40,10 +40,10 @@ async def test_launch_watch_stop_resume_complete_and_compare(dashboard, until):
         await launch(app, pilot, until, "T=1 epochs=40 batch=256")
         run = only_run(app)
         await until(pilot, lambda: any("epoch 1:" in line for line in app.screen.query_one(LogPane).lines.lines))
-        await until(pilot, lambda: app.sights.get(run.id) and "validation/top1" in app.sights[run.id].curves)
+        await until(pilot, lambda: (seen := app.session.sight_of(run.id)) and "validation/top1" in seen.curves)
         assert [chart.title for chart in app.screen.query("#charts CurveChart")] == ["loss", "top-1 %"]
-        before = len(app.sights[run.id].curves["validation/top1"])
-        await until(pilot, lambda: len(app.sights[run.id].curves["validation/top1"]) > before)
+        before = len(app.session.sight_of(run.id).curves["validation/top1"])
+        await until(pilot, lambda: len(app.session.sight_of(run.id).curves["validation/top1"]) > before)
         await pilot.press("s")
         await until(pilot, lambda: judge(run).status == "stopped")
         await until(pilot, lambda: "STOPPED" in str(app.screen.query_one("#title", Static).render()))
@@ -73,7 +73,7 @@ async def test_a_run_outlives_the_dashboard_and_is_found_again_by_the_next(dashb
     async with again.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: isinstance(again.screen, RunsScreen) and again.screen.query_one(DataTable).row_count)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(again.screen, MonitorScreen) and again.sight_of(run.id) is not None)
+        await until(pilot, lambda: isinstance(again.screen, MonitorScreen) and again.session.sight_of(run.id))
         await pilot.press("k")
         await pilot.press("enter")
         await until(pilot, lambda: judge(run).status == "killed")
@@ -93,7 +93,7 @@ async def test_wrong_settings_are_refused_in_the_launch_form_and_nothing_is_crea
         await pilot.press("enter")
         await pilot.pause()
         assert isinstance(app.screen, LaunchForm)
-    assert not app.runs.exists()
+    assert not app.session.runs.exists()
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

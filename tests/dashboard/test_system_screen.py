@@ -96,7 +96,7 @@ async def test_enter_opens_the_run_under_the_cursor_which_stays_on_it(dashboard,
         assert table.current == str(second.path)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
-        assert dashboard.opened == second.id
+        assert dashboard.session.opened == second.id
 
 
 async def test_without_runs_it_says_so_and_reads_only_while_it_is_shown(dashboard, until, monkeypatch):

@@ -18,9 +18,7 @@ import torch
 from rbp_engine.run.launch import launch
 from rbp_engine.train import attempt, evaluation, worker  # noqa: F401  # what commands import when they are called
 from rbp_tui.cli import main
-from rbp_tui.cli.train import (
-    views,  # noqa: F401
-)
+from rbp_tui.cli.train import following  # noqa: F401
 
 
 class ForkedWorker:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.output import Json, console, fail, print_json, say
+from rbp_tui.cli.options import Json
+from rbp_tui.cli.output import console, fail, print_json, say
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, fail, print_json
+from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.output import console, fail, print_json
 from rbp_tui.cli.runs.choice import Run
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.output import Json, console, plain, print_json, say, working
+from rbp_tui.cli.options import Json
+from rbp_tui.cli.output import console, plain, print_json, say, working
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 
 if TYPE_CHECKING:

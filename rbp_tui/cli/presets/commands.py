@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.output import Json, console, fail, plain, print_json, say
+from rbp_tui.cli.options import Json
+from rbp_tui.cli.output import console, fail, plain, print_json, say
 from rbp_tui.cli.presets import files
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 

@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from rbp_tui.cli import completion
-from rbp_tui.cli.output import Json, console, plain, print_json, say
+from rbp_tui.cli.options import Json
+from rbp_tui.cli.output import console, plain, print_json, say
 from rbp_tui.cli.settings_command import PresetName, Settings
 
 

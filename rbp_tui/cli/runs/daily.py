@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
-from rbp_tui.cli.resources import Inexact, Nproc
+from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
+from rbp_tui.cli.output import console, plain, print_json, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
-from rbp_tui.cli.train.seeds import Gpus, Retries
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -78,17 +77,17 @@ def ls(
 
 def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Follow a run, live or from its beginning; Ctrl-C only leaves. The exit code is the run's."""
-    from rbp_tui.cli.train.command import EXIT_CODES, follow_live, print_result
+    from rbp_tui.cli.train.following import exit_code, follow_live, print_result
 
     directory = find(run, runs_dir)
     try:
-        verdict = follow_live(directory, as_json=as_json, owner=False)
+        (verdict,) = follow_live([directory], as_json=as_json, owner=False)
     except KeyboardInterrupt:
         say("left; the run goes on")
         raise typer.Exit(0) from None
     if not as_json:
         print_result(directory, verdict)
-    raise typer.Exit(EXIT_CODES.get(verdict.status, 1))
+    raise typer.Exit(exit_code(verdict))
 
 
 def logs(
@@ -143,7 +142,7 @@ def resume(
     run: ResumableRun,
     gpus: Gpus = None,
     retries: Retries = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
+    detach: Detach = False,
     nproc: Nproc = None,
     inexact: Inexact = False,
     runs_dir: RunsDir = None,
@@ -155,7 +154,7 @@ def resume(
     A run on several nodes is resumed as it was started, on each of them.
     """
     from rbp_engine.run.files.resources import read_resources
-    from rbp_tui.cli.train.command import start_and_follow
+    from rbp_tui.cli.train.following import start_and_follow
 
     directory = find(run, runs_dir)
     resources = read_resources(directory)

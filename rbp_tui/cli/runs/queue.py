@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, console, plain, print_json, say
+from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.output import console, plain, print_json, say
 from rbp_tui.cli.runs.choice import QueuedRuns, select
 
 if TYPE_CHECKING:

@@ -8,22 +8,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_tui.cli.output import Json, RunsDir, plain, print_json, say
-from rbp_tui.cli.resources import Inexact, Nnodes, Nproc, Rdzv, given_resources
+from rbp_tui.cli.options import (
+    Detach,
+    Gpus,
+    Inexact,
+    Json,
+    Nnodes,
+    Nproc,
+    Rdzv,
+    Retries,
+    RunsDir,
+    Seeds,
+    chosen_seeds,
+    given_resources,
+)
+from rbp_tui.cli.output import say
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
-from rbp_tui.cli.train.next_steps import Given, next_steps
-from rbp_tui.cli.train.seeds import Gpus, Retries, Seeds, chosen_seeds, follow_queued
+from rbp_tui.cli.train.next_steps import Given
 
 if TYPE_CHECKING:
     from rbp_engine.data.catalog import DataMissing
     from rbp_engine.preset import LoadedPreset
     from rbp_engine.run.files.layout import RunDirectory
-    from rbp_engine.run.files.resources import Resources
-    from rbp_engine.run.status.status import Verdict
 
 # Beyond the half minute after which a run without a sign of life is lost.
 MARGIN_S = 5.0
-EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +55,7 @@ def train(
     seeds: Seeds = None,
     gpus: Gpus = None,
     retries: Retries = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")] = False,
+    detach: Detach = False,
     nproc: Nproc = None,
     nnodes: Nnodes = None,
     rdzv: Rdzv = None,
@@ -80,6 +89,7 @@ def train(
     from rbp_engine.run.status.status import LOST_AFTER_S, judge
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.train.dry_run import print_dry_run
+    from rbp_tui.cli.train.following import follow_queued, report_start, start_and_follow
 
     asked = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
     many_nodes = asked is not None and asked.nodes > 1
@@ -156,88 +166,6 @@ def data_missing(loaded: "LoadedPreset") -> "DataMissing | None":
     return None if found.found else DataMissing(found)
 
 
-def start_and_follow(
-    run: "RunDirectory",
-    resources: "Resources | None" = None,
-    *,
-    detach: bool,
-    as_json: bool,
-    gpus: str | None = None,
-    retries: int | None = None,
-    inexact: bool = False,
-    patience_s: float = 0.0,
-    given: Given | None = None,
-) -> int:
-    """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code.
-
-    What to type next is said after how the run was `given`, where that is known.
-    """
-    from rbp_engine.run import start
-    from rbp_engine.run.launch import multinode
-
-    worker = start.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
-    if worker is None:
-        return follow_queued([run], detach=detach, as_json=as_json, given=given)
-    if detach:
-        return report_start(run, as_json=as_json)
-    first = multinode.number_of(run, worker.pid) == 0
-    verdict = follow_live(run, as_json=as_json, owner=True, silent=not first)
-    worker.wait()
-    if first and (not as_json or not run.summary_json.exists()):  # then no event says how it ended
-        print_result(run, verdict, given)
-    return EXIT_CODES.get(verdict.status, 1)
-
-
-def follow_live(run: "RunDirectory", *, as_json: bool, owner: bool, silent: bool = False) -> "Verdict":
-    """Follow a run in the way that suits stdout, or in silence.
-
-    Its owner decides about it on Ctrl-C and passes signals on.
-    """
-    from rbp_tui.cli.train.follow import follow
-    from rbp_tui.cli.train.interrupts import Asked, Interrupts
-    from rbp_tui.cli.train.views import JsonLines, PlainLines, Silence, live_picture
-
-    interrupts = Interrupts([run]) if owner else None
-    tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
-    if silent:
-        return follow(run, Silence(), tick=tick)
-    if as_json or not sys.stdout.isatty():
-        return follow(run, JsonLines() if as_json else PlainLines(), tick=tick)
-    hint = "Ctrl-C: leave it running, stop and save, or kill" if owner else "Ctrl-C leaves; the run goes on"
-    while True:
-        try:
-            with live_picture(hint) as view:
-                return follow(run, view, tick=tick)
-        except Asked:
-            if interrupts is not None:
-                interrupts.ask()
-
-
-def print_result(run: "RunDirectory", verdict: "Verdict", given: Given | None = None) -> None:
-    """How it ended, and what to type next."""
-    from rbp_engine.run.files.summary import read_summary
-    from rbp_tui.text import format as fmt
-    from rbp_tui.text.run_text import status_text, title
-
-    summary = read_summary(run)
-    if summary is None:
-        say(f"{status_text(verdict.status)} {plain(run.id)}: {plain(verdict.reason)}")
-        return
-    say(f"{status_text(verdict.status)} {plain(title(summary))} in {fmt.duration(summary.trained_s)}")
-    if verdict.reason:
-        say(f"  {plain(verdict.reason)}")
-    last, best = summary.last.get("top1"), summary.best.get("top1")
-    if last is not None:
-        say(
-            f"  top-1 accuracy: last [bold]{fmt.percent(last)} %[/], best {fmt.percent(best)} % "
-            f"(epoch {summary.best.get('epoch')})"
-        )
-    for weights, top1 in summary.test.items():
-        say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
-    if steps := next_steps(run, summary, verdict, given):
-        say(f"  next: {plain('  ·  '.join(steps))}")
-
-
 def find_or_make(
     loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[[], "list[RunDirectory]"]
 ) -> "RunDirectory":
@@ -278,24 +206,3 @@ def _check_same(run: "RunDirectory", loaded: "LoadedPreset") -> None:
         )
     if summary.seed != loaded.preset.run.seed:
         raise RunError(f"{run.id} has seed {summary.seed}, not {loaded.preset.run.seed}: use another --id")
-
-
-def report_start(run: "RunDirectory", *, as_json: bool) -> int:
-    """Wait until the run has started or failed to, and print its id or its summary."""
-    from dataclasses import asdict
-
-    from rbp_engine.run.files.summary import read_summary
-    from rbp_engine.run.status.status import judge
-
-    while (verdict := judge(run)).status == "starting":
-        time.sleep(0.1)
-    summary = read_summary(run)
-    if as_json:
-        print_json(asdict(summary) if summary else {"id": run.id, "status": verdict.status})
-    else:
-        sys.stdout.write(f"{run.id}\n")
-        say(f"[dim]{verdict.status}; rbp watch {run.id[-4:]}[/]")
-    if verdict.live or verdict.status in EXIT_CODES:
-        return 0
-    say(f"[bold red]{verdict.status}[/] {plain(verdict.reason)}")
-    return 1

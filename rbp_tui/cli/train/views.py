@@ -1,10 +1,11 @@
-"""Three ways to show a run that is being followed: JSON lines, plain lines, and a live picture."""
+"""How runs are shown that are being followed: JSON lines, plain lines, a live picture of one, a table of several."""
 
+import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rbp_engine.run.files.events import (
     CheckpointSaved,
@@ -19,96 +20,161 @@ from rbp_engine.run.files.events import (
     from_json,
 )
 from rbp_engine.run.files.summary import Summary, remaining_s
+from rbp_engine.run.status.history import History
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console, plain
-from rbp_tui.cli.train.follow import Sight
+from rbp_tui.cli.runs.table import runs_table
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import STYLES, status_text, title
+from rbp_tui.text.run_text import STYLES, short_id, status_text, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
 
-class JsonLines:
-    """The run's events on stdout as they stand in the file, one JSON object a line."""
+class View(Protocol):
+    """Shows one run or several while they are followed."""
 
-    def lines(self, lines: list[bytes]) -> None:
-        for line in lines:
-            sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.buffer.flush()
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        """The events of one of them that have come, as they stand in the file."""
 
-    def show(self, sight: Sight) -> None:
-        """Nothing but events belongs on stdout."""
+    def show(self, records: Sequence[RunRecord]) -> None:
+        """The state of all of them now."""
+
+
+def lines_view(*, as_json: bool, several: bool) -> View:
+    """A view that only adds to stdout."""
+    if as_json:
+        return SeveralJson() if several else JsonLines()
+    return PlainLines(several=several)
+
+
+@contextmanager
+def live_view(hint: str, *, several: bool) -> Iterator[View]:
+    """A view on stdout that is redrawn in place, and leaves its last state standing."""
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False) as live:
+        yield LiveTable(live, hint) if several else LivePicture(live, hint)
 
 
 class Silence:
     """For all nodes of a run but the first, which shows it."""
 
-    def lines(self, lines: list[bytes]) -> None:
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
         """Nothing."""
 
-    def show(self, sight: Sight) -> None:
+    def show(self, records: Sequence[RunRecord]) -> None:
         """Nothing."""
+
+
+class JsonLines:
+    """The run's events on stdout as they stand in the file, one JSON object a line."""
+
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        for line in lines:
+            sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+
+    def show(self, records: Sequence[RunRecord]) -> None:
+        """Nothing but events belongs on stdout."""
+
+
+class SeveralJson:
+    """The events of all runs on stdout, one JSON object a line, each with the id of its run."""
+
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                sys.stdout.write(json.dumps({"run": record.run.id} | event, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def show(self, records: Sequence[RunRecord]) -> None:
+        """Nothing but events belongs on stdout."""
 
 
 class PlainLines:
-    """One line of text for what a log should keep: starts, epochs, warnings, the end."""
+    """One line of text for what a log should keep: starts, epochs, warnings, the end.
 
-    def lines(self, lines: list[bytes]) -> None:
+    Of `several` runs, each line begins with the end of the run's id and its seed.
+    """
+
+    def __init__(self, *, several: bool) -> None:
+        self._several = several
+
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        named = f"{short_id(record.summary)} seed {record.summary.seed}: " if self._several else ""
         for line in lines:
             event = from_json(line)
             text = None if event is None else sentence(event)
             if event is not None and text is not None:
                 clock = time.strftime("%H:%M:%S", time.localtime(event.t))
-                sys.stdout.write(f"{clock} {text}\n")
+                sys.stdout.write(f"{clock} {named}{text}\n")
         sys.stdout.flush()
 
-    def show(self, sight: Sight) -> None:
+    def show(self, records: Sequence[RunRecord]) -> None:
         """The lines say it all."""
 
 
 class LivePicture:
-    """Progress, loss, accuracy, memory and speed, redrawn in place."""
+    """Progress, loss, accuracy, memory and speed of one run."""
+
+    def __init__(self, live: "Live", hint: str) -> None:
+        self._live = live
+        self._hint = hint
+        self._history = History()
+
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        self._history.add(event for line in lines if (event := from_json(line)) is not None)
+
+    def show(self, records: Sequence[RunRecord]) -> None:
+        for record in records:
+            if record.readable:
+                self._live.update(picture(record, self._history, self._hint), refresh=True)
+
+
+class LiveTable:
+    """The table of `rbp ls`."""
 
     def __init__(self, live: "Live", hint: str) -> None:
         self._live = live
         self._hint = hint
 
-    def lines(self, lines: list[bytes]) -> None:
-        """The picture is drawn from the history."""
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        """The table is drawn from the summaries."""
 
-    def show(self, sight: Sight) -> None:
-        self._live.update(picture(sight, self._hint), refresh=True)
+    def show(self, records: Sequence[RunRecord]) -> None:
+        from rich.console import Group
+        from rich.text import Text
 
-
-@contextmanager
-def live_picture(hint: str) -> Iterator[LivePicture]:
-    """A live picture on stdout that leaves its last state standing."""
-    from rich.live import Live
-
-    with Live(console=console(), auto_refresh=False) as live:
-        yield LivePicture(live, hint)
+        hint = self._hint if any(record.verdict.live for record in records) else ""
+        table = runs_table(records, self._live.console.width)
+        self._live.update(Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)
 
 
-def picture(sight: Sight, hint: str) -> "RenderableType":
+def picture(record: RunRecord, history: History, hint: str) -> "RenderableType":
     """The live view of one run."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    summary, history = sight.summary, sight.history
+    summary, verdict = record.summary, record.verdict
     head = Table.grid(expand=True)
     head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     head.add_column(justify="right", no_wrap=True)
-    head.add_row(f"[bold]{plain(title(summary))}[/]", status_text(sight.verdict.status))
+    head.add_row(f"[bold]{plain(title(summary))}[/]", status_text(verdict.status))
 
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(no_wrap=True)
     bar.add_column(ratio=1)
     bar.add_column(no_wrap=True, justify="right")
     done = summary.step / summary.steps if summary.steps else 0.0
-    eta = remaining_s(summary) if sight.verdict.live else None
+    eta = remaining_s(summary) if verdict.live else None
     left = f"  ETA {fmt.duration(eta)}" if eta is not None else ""
     bar.add_row(
         f"epoch {summary.epoch}/{summary.epochs}",
@@ -134,9 +200,9 @@ def picture(sight: Sight, hint: str) -> "RenderableType":
     parts: list[RenderableType] = [head, bar, rows]
     if history.alerts:
         parts.append(Text(f"! {sentence(history.alerts[-1])}", style="yellow", no_wrap=True, overflow="ellipsis"))
-    if sight.verdict.reason and sight.verdict.status != "completed":
-        parts.append(Text(sight.verdict.reason, style=STYLES.get(sight.verdict.status, ""), overflow="fold"))
-    if hint and sight.verdict.live:
+    if verdict.reason and verdict.status != "completed":
+        parts.append(Text(verdict.reason, style=STYLES.get(verdict.status, ""), overflow="fold"))
+    if hint and verdict.live:
         parts.append(Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
 

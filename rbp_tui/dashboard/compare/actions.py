@@ -15,7 +15,9 @@ from rbp_engine.report.seed_statistics import MeanCurve
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, ComparedCurves
 from rbp_tui.dashboard.export import export
+from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.screen_base import ChartScreen
+from rbp_tui.dashboard.session import Session
 
 #: The columns of the exported table, by axis.
 UNITS = {"epoch": "epoch", "step": "step", "time": "seconds", MEMORY: "mem_peak"}
@@ -40,8 +42,8 @@ class CompareActions(ChartScreen):
         Binding("e", "export", "export", id="compare.export"),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self.comparison: Comparison | None = None
         self.each_run = False  # as it is asked for; the comparison follows
         self.chosen = ""  # the key of the group that the keys are for
@@ -65,17 +67,15 @@ class CompareActions(ChartScreen):
 
     @property
     def axis(self) -> str:
-        return self.dashboard.state.compared_over if self.dashboard.state.compared_over in AXES else AXES[0]
+        return self.session.state.compared_over if self.session.state.compared_over in AXES else AXES[0]
 
     @property
     def curve(self) -> str:
-        return (
-            self.dashboard.state.compared_curve if self.dashboard.state.compared_curve in CURVES else next(iter(CURVES))
-        )
+        return self.session.state.compared_curve if self.session.state.compared_curve in CURVES else next(iter(CURVES))
 
     def mean(self, group: Group, name: str) -> MeanCurve | None:
         """A curve of a group, as far as it has been read."""
-        sights = self.dashboard.sights
+        sights = self.session.sights
         return self.curves.curve(
             group, name, self.axis, lambda run_id: sights[run_id].curves if run_id in sights else None
         )
@@ -118,7 +118,7 @@ class CompareActions(ChartScreen):
     def action_open(self) -> None:
         """Show the run, or the first of the experiment, in the Monitor."""
         if self.group is not None:
-            self.dashboard.open_run(self.group.runs[0].run.id)
+            self.post_message(OpenRun(self.group.runs[0].run.id))
 
     def action_hide(self) -> None:
         """Leave the curve out of the charts, or put it back."""
@@ -131,8 +131,8 @@ class CompareActions(ChartScreen):
         """Measure the others against this experiment, also in comparisons to come; again, no longer."""
         if self.group is not None:
             ids = [one.run.id for one in self.group.runs]
-            pinned = self.dashboard.baseline
-            self.dashboard.pin(pinned if pinned in ids else ids[0])
+            pinned = self.session.baseline
+            self.notify(self.session.pin(pinned if pinned in ids else ids[0]), markup=False)
             self.runs_changed()
 
     def action_each_run(self) -> None:
@@ -143,12 +143,12 @@ class CompareActions(ChartScreen):
     def action_curve(self) -> None:
         """The next curve: top-1, losses."""
         names = list(CURVES)
-        self.dashboard.state.compared_curve = names[(names.index(self.curve) + 1) % len(names)]
+        self.session.state.compared_curve = names[(names.index(self.curve) + 1) % len(names)]
         self.draw()
 
     def action_axis(self) -> None:
         """Over epochs, steps, seconds or peak memory."""
-        self.dashboard.state.compared_over = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
+        self.session.state.compared_over = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
         self.show_table()
         self.draw()
 

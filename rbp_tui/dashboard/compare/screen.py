@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect
+from dataclasses import dataclass
 from itertools import accumulate
 
 from rich.text import Text
@@ -20,6 +21,7 @@ from rbp_tui.dashboard.compare.actions import CompareActions
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
 from rbp_tui.dashboard.compare.selection import Compared, compared_runs
 from rbp_tui.dashboard.screen_base import TopBar
+from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.comparison_text import comparison_text, group_signs
 
@@ -32,13 +34,12 @@ TABLE_EDGE = 3  # padding and scroll bar
 STARRED_AT_MOST = 8
 
 
+@dataclass
 class ComparisonMade(Message):
     """What the runs have reached by now."""
 
-    def __init__(self, comparison: Comparison, took: float) -> None:
-        super().__init__()
-        self.comparison = comparison
-        self.took = took  # seconds
+    comparison: Comparison
+    took: float  # seconds
 
 
 class CompareScreen(CompareActions):
@@ -47,8 +48,8 @@ class CompareScreen(CompareActions):
     AUTO_FOCUS = "#first"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual has it
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self.compared = Compared()
         self._colours = SeriesColours()
         self._making = False
@@ -73,20 +74,20 @@ class CompareScreen(CompareActions):
 
     def on_mount(self) -> None:
         self.set_interval(TICK_S, self._tick)
-        first, state = self.query_one("#first", CurveChart), self.dashboard.state
+        first, state = self.query_one("#first", CurveChart), self.session.state
         first.smoothing = state.compared_smoothing
         self.watch(first, "smoothing", self._remember_smoothing, init=False)
         self.watch(self.app, "theme", self.show_table, init=False)
 
     def _remember_smoothing(self, smoothing: float) -> None:
-        self.dashboard.state.compared_smoothing = smoothing
+        self.session.state.compared_smoothing = smoothing
 
     def on_screen_resume(self) -> None:
         self.compared = Compared()  # another screen has had others read meanwhile
         super().on_screen_resume()
 
     def on_screen_suspend(self) -> None:
-        self.dashboard.reader.watch(())
+        self.session.reader.watch(())
 
     def on_resize(self) -> None:
         self.show_table()
@@ -94,11 +95,11 @@ class CompareScreen(CompareActions):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        app = self.dashboard
-        before, self.compared = self.compared, compared_runs(app.records, app.compared, app.baseline)
+        session = self.session
+        before, self.compared = self.compared, compared_runs(session.records, session.compared, session.baseline)
         ids = [record.run.id for record in self.compared.records]
         if ids != [record.run.id for record in before.records] or self.compared.baseline != before.baseline:
-            app.reader.watch(ids)
+            session.reader.watch(ids)
             if not set(ids) & {one.run.id for group in self.groups for one in group.runs}:
                 self.comparison = None
             self.compare_again()
@@ -216,11 +217,11 @@ class CompareScreen(CompareActions):
         return text
 
     def _why_empty(self) -> str:
-        app = self.dashboard
-        if not app.listed or self.compared.records:
+        session = self.session
+        if not session.listed or self.compared.records:
             return "reading…"
         return (
-            f"Nothing to compare: no runs in {app.runs} yet.\n\n"
+            f"Nothing to compare: no runs in {session.runs} yet.\n\n"
             "1 shows the presets: Enter launches one.\n2 shows the runs: Space marks some, c compares them."
         )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from dataclasses import dataclass
 
 from rich.text import Text
 from textual import on, work
@@ -21,13 +22,12 @@ from rbp_tui.text.cost_text import cost_lines, cost_title, measuring, of_one_pro
 ROWS = (("memory", "step"), ("epoch",), ("in all", "measured"))
 
 
+@dataclass
 class CostFound(Message):
     """A measurement has ended, with a cost or with a reason why there is none."""
 
-    def __init__(self, worker: Worker[None], said: Text) -> None:
-        super().__init__()
-        self.worker = worker
-        self.said = said
+    worker: Worker[None]
+    said: Text
 
 
 class LaunchCost(Static):

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,8 +24,9 @@ from rbp_engine.preset import LoadedPreset, PresetError, load_preset
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.request import LaunchRequest, launch_runs, warnings
-from rbp_tui.dashboard.presets.summary import presence_text
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
+from rbp_tui.dashboard.session import Session
+from rbp_tui.text.presence_text import presence_text
 from rbp_tui.text.setting_words import complete, completions, help_on_word, last_word
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -63,13 +65,12 @@ class SettingsInput(Input):
             self.cursor_position = len(longer)
 
 
+@dataclass
 class Checked(Message):
     """What a launch would do, or why it would be refused."""
 
-    def __init__(self, request: LaunchRequest, said: Text) -> None:
-        super().__init__()
-        self.request = request
-        self.said = said
+    request: LaunchRequest
+    said: Text
 
 
 def verdict_text(request: LaunchRequest, records: Sequence[RunRecord]) -> Text:
@@ -87,8 +88,8 @@ def verdict_text(request: LaunchRequest, records: Sequence[RunRecord]) -> Text:
     return said
 
 
-class LaunchForm(ModalScreen[None]):
-    """Enter launches and opens the Monitor; nothing is created before."""
+class LaunchForm(ModalScreen[list[str]]):
+    """Enter launches, and gives back the ids of the runs; nothing is created before."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -97,8 +98,9 @@ class LaunchForm(ModalScreen[None]):
         Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
     ]
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, session: Session) -> None:
         super().__init__()
+        self.session = session
         self.path = path
         self.preset_name = name
         self.launching = False
@@ -159,12 +161,9 @@ class LaunchForm(ModalScreen[None]):
 
     @property
     def request(self) -> LaunchRequest:
-        from rbp_tui.dashboard.app import Dashboard
-
-        assert isinstance(self.app, Dashboard)
         fields = ("overrides", "seeds", "device", "processes", "gpus", "run_name", "tags", "run_id")
         typed = {name: self.query_one(f"#{name}", Input).value for name in fields}
-        return LaunchRequest(self.path, self.preset_name, self.app.runs, **typed)
+        return LaunchRequest(self.path, self.preset_name, self.session.runs, **typed)
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -178,10 +177,7 @@ class LaunchForm(ModalScreen[None]):
 
     def _check(self) -> None:
         """Say the exact command, or everything that is wrong."""
-        from rbp_tui.dashboard.app import Dashboard
-
-        assert isinstance(self.app, Dashboard)
-        self._look_into(self.request, self.app.records)
+        self._look_into(self.request, self.session.records)
 
     @work(thread=True, group="check", exclusive=True)
     def _look_into(self, request: LaunchRequest, records: Sequence[RunRecord]) -> None:
@@ -230,13 +226,7 @@ class LaunchForm(ModalScreen[None]):
         self.query_one("#verdict", Static).update(Text(f"\n{reason}", style="red"))
 
     def _launched(self, run_ids: list[str]) -> None:
-        from rbp_tui.dashboard.app import Dashboard
-
-        assert isinstance(self.app, Dashboard)
-        self.dismiss()
-        self.app.open_run(run_ids[0])
-        if len(run_ids) > 1:
-            self.notify(f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5)
+        self.dismiss(run_ids)  # not awaited: this screen's own thread waits until it is done
 
     def action_cost(self) -> None:
         """Measure what one process with these settings takes, in memory and time."""
@@ -254,4 +244,4 @@ class LaunchForm(ModalScreen[None]):
 
     def action_cancel(self) -> None:
         """Close the form; nothing has been created."""
-        self.dismiss()
+        self.dismiss([])

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from rbp_engine.data.catalog import require
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, load_preset
-from rbp_engine.preset.search import find_by_name, shown
+from rbp_engine.preset.search import reference
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
@@ -20,6 +19,7 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
+from rbp_tui.dashboard.session import start_and_reap
 from rbp_tui.text.run_text import short_id
 
 
@@ -154,19 +154,6 @@ def launch_runs(request: LaunchRequest) -> list[RunDirectory]:
     run = launch.create(presets[0], request.runs, run_id=run_id, command=command, resources=request.resources)
     start_and_reap(run)
     return [run]
-
-
-def start_and_reap(run: RunDirectory) -> None:
-    """Start a worker, or queue the run; a thread waits for the worker's end, or it would stay behind as a zombie."""
-    worker = start.begin(run)
-    if worker is not None:
-        threading.Thread(target=worker.wait, daemon=True).start()
-
-
-def reference(path: Path, name: str) -> str:
-    """How a command names a preset: by its name where that leads to the file, else by path."""
-    found = find_by_name(name)
-    return name if found is not None and found.absolute() == path.absolute() else shown(path)
 
 
 def _split(text: str) -> list[str]:

@@ -12,18 +12,21 @@ from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.export import export_run
+from rbp_tui.dashboard.messages import CloneRun, CompareRuns
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.seeds import siblings
 from rbp_tui.dashboard.monitor.state_text import Standing
 from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.run_control import RunControlScreen
 from rbp_tui.dashboard.screen_base import ChartScreen
+from rbp_tui.dashboard.session import Session
 
 AXES = ("epoch", "step", "time")
 RESUMABLE = ("stopped", "preempted", "failed", "killed", "lost")
 NEED_A_RUN = ("clone", "find", "export", "compare", "pin", "tag", "note", "axis")
 
 
-class MonitorActions(ChartScreen):
+class MonitorActions(RunControlScreen, ChartScreen):
     """The keys of the Monitor. `seen` is the newest of the opened run, also once its folder is gone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,8 +51,8 @@ class MonitorActions(ChartScreen):
         Binding("greater_than_sign", "step_run(1)", "next run", id="monitor.next", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self.watched: str | None = None
         self.seen: Sight | None = None
         self.stands = Standing("")
@@ -57,7 +60,7 @@ class MonitorActions(ChartScreen):
 
     def seeds(self) -> list[RunRecord]:
         """The runs of the same experiment, by seed."""
-        return siblings(self.dashboard.records, self.dashboard.opened or "")
+        return siblings(self.session.records, self.session.opened or "")
 
     @property
     def live(self) -> bool:
@@ -73,14 +76,14 @@ class MonitorActions(ChartScreen):
 
     def watch_opened(self) -> None:
         """Read the opened run in full; without one, the newest."""
-        app = self.dashboard
-        if app.opened is None and app.records:
-            app.opened = app.records[-1].run.id
-        if self.watched != app.opened:
-            self.watched, self.seen, self.process = app.opened, None, ""
-        app.reader.watch([app.opened] if app.opened else [])
+        session = self.session
+        if session.opened is None and session.records:
+            session.opened = session.records[-1].run.id
+        if self.watched != session.opened:
+            self.watched, self.seen, self.process = session.opened, None, ""
+        session.reader.watch([session.opened] if session.opened else [])
         # A run that was launched a moment ago is not in the list yet; its folder is known by its id.
-        self.query_one(LogPane).follow(RunDirectory(app.runs / app.opened) if app.opened else None)
+        self.query_one(LogPane).follow(RunDirectory(session.runs / session.opened) if session.opened else None)
         self.show_all()
 
     def show_all(self) -> None:
@@ -109,51 +112,51 @@ class MonitorActions(ChartScreen):
             case "seed":
                 return len(self.seeds()) > 1
             case "step_run":
-                return len(self.dashboard.records) > 1
+                return len(self.session.records) > 1
         return action not in NEED_A_RUN or bool(status)
 
     def action_stop(self) -> None:
         """Let the run save and end."""
         if self.seen is not None:
-            self.dashboard.stop_run(self.seen.run)
+            self.stop_runs([self.seen.run])
 
     def action_kill(self) -> None:
         """End the run at once."""
         if self.seen is not None:
-            self.dashboard.kill_run(self.seen.run)
+            self.kill_runs([self.seen.run])
 
     def action_resume(self) -> None:
         """Go on with the run from its newest checkpoint."""
         if self.seen is not None:
-            self.dashboard.resume_run(self.seen.run)
+            self.resume_runs([self.seen.run])
 
     def action_clone(self) -> None:
         """Launch another run with its settings, changed."""
         if self.seen is not None:
-            self.dashboard.clone_run(self.seen.run.id)
+            self.post_message(CloneRun(self.seen.run.id))
 
     def action_tag(self) -> None:
         """Change the tags of the run."""
-        if (record := self.dashboard.record_of(self.dashboard.opened)) is not None:
-            self.dashboard.edit_tags(record.run)
+        if (record := self.session.record_of(self.session.opened)) is not None:
+            self.edit_tags(record.run)
 
     def action_note(self) -> None:
         """Write a note on the run."""
-        if (record := self.dashboard.record_of(self.dashboard.opened)) is not None:
-            self.dashboard.edit_note(record.run)
+        if (record := self.session.record_of(self.session.opened)) is not None:
+            self.edit_note(record.run)
 
     def action_pin(self) -> None:
         """Hold other runs against this one; again, no longer."""
         if self.seen is not None:
-            self.dashboard.pin(self.seen.run.id)
+            self.notify(self.session.pin(self.seen.run.id), markup=False)
             self.runs_changed()
 
     def action_compare(self) -> None:
         """Show the run beside the baseline, or beside its other seeds."""
         if self.seen is not None:
             seeds = [record.run.id for record in self.seeds()]
-            others = [self.dashboard.baseline] if self.dashboard.baseline else seeds
-            self.dashboard.compare(list(dict.fromkeys([*others, self.seen.run.id])))
+            others = [self.session.baseline] if self.session.baseline else seeds
+            self.post_message(CompareRuns(list(dict.fromkeys([*others, self.seen.run.id]))))
 
     def action_export(self) -> None:
         """Write a picture of this screen and the curves as CSV."""
@@ -197,7 +200,7 @@ class MonitorActions(ChartScreen):
 
     def action_axis(self) -> None:
         """The next x axis: epoch, step, time."""
-        state = self.dashboard.state
+        state = self.session.state
         position = AXES.index(state.x_axis) if state.x_axis in AXES else 0
         state.x_axis = AXES[(position + 1) % len(AXES)]
         for chart in self.query(CurveChart):
@@ -217,13 +220,13 @@ class MonitorActions(ChartScreen):
 
     def action_step_run(self, by: int) -> None:
         """The run before or after this one."""
-        self._step([record.run.id for record in self.dashboard.records], by)
+        self._step([record.run.id for record in self.session.records], by)
 
     def _step(self, ids: list[str], by: int) -> None:
-        if ids and self.dashboard.opened in ids:
-            self.action_show_run(ids[(ids.index(self.dashboard.opened) + by) % len(ids)])
+        if ids and self.session.opened in ids:
+            self.action_show_run(ids[(ids.index(self.session.opened) + by) % len(ids)])
 
     def action_show_run(self, run_id: str) -> None:
         """Show another run."""
-        self.dashboard.opened = run_id
+        self.session.opened = run_id
         self.runs_changed()

@@ -24,6 +24,7 @@ from rbp_tui.dashboard.monitor.seeds import chips_text
 from rbp_tui.dashboard.monitor.state_text import Standing, standing
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
+from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line, TextPanel
 
 CLOCK_S = 1.0
@@ -36,8 +37,8 @@ class MonitorScreen(MonitorActions):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-very-wide")]  # noqa: RUF012  # as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]  # noqa: RUF012
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self._state: tuple[object, ...] = ()  # what decides which keys there are
         self._card: tuple[object, ...] = ()  # what the card was read for
         self._told: tuple[RunDirectory, float] | None = None  # the run and the newest sign of life that it has given
@@ -73,7 +74,7 @@ class MonitorScreen(MonitorActions):
 
     def _take_up_view(self) -> None:
         """Show the main charts as they were left the last time, and remember how they are left now."""
-        state = self.dashboard.state
+        state = self.session.state
         loss, top1 = self.query_one("#loss", RunChart), self.query_one("#top1", RunChart)
         loss.y_log, loss.smoothing, top1.smoothing = state.loss_log, state.loss_smoothing, state.top1_smoothing
 
@@ -89,23 +90,23 @@ class MonitorScreen(MonitorActions):
         super().on_screen_resume()
 
     def on_screen_suspend(self) -> None:
-        self.dashboard.reader.watch(())
+        self.session.reader.watch(())
 
     def on_resize(self) -> None:
         self.show_all()
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        if self.dashboard.opened is None or self.dashboard.opened != self.watched:
+        if self.session.opened is None or self.session.opened != self.watched:
             self.watch_opened()
         self.query_one("#seeds", Line).display = len(self.seeds()) > 1
         keys = f"{self.key_of('monitor.seed_back')} {self.key_of('monitor.seed')} step through them"
-        self.query_one("#seeds", Line).say(chips_text(self.seeds(), self.dashboard.opened or "", keys))
+        self.query_one("#seeds", Line).say(chips_text(self.seeds(), self.session.opened or "", keys))
         self._show_head()
         self._read_card()
 
     def sight_changed(self) -> None:
-        sight = self.dashboard.sight_of(self.dashboard.opened)
+        sight = self.session.sight_of(self.session.opened)
         first = self.seen is None
         if sight is not None:
             self.seen = sight
@@ -143,12 +144,12 @@ class MonitorScreen(MonitorActions):
         """How the run stands now."""
         head, sight = self.query_one(Head), self.seen
         if sight is None:
-            there = self.dashboard.record_of(self.dashboard.opened) is not None
-            missing = f"{self.dashboard.opened} is not there; " if self.dashboard.opened else "No run to show; "
+            there = self.session.record_of(self.session.opened) is not None
+            missing = f"{self.session.opened} is not there; " if self.session.opened else "No run to show; "
             head.show_nothing("reading…" if there else f"{missing}2 shows the runs.")
             return
         now = time.time()
-        there = self.dashboard.record_of(sight.run.id) is not None
+        there = self.session.record_of(sight.run.id) is not None
         self.stands = self._standing(sight, there=there, now=now)
         head.show(sight, self.stands, now)
         state = (sight.run, self.stands.status, sight.course.failure is None)
@@ -168,7 +169,7 @@ class MonitorScreen(MonitorActions):
         return standing(sight, there=there, silence=time.monotonic() - self._heard_at, key_of=self.key_of)
 
     def _show_curves(self, sight: Sight, row: str) -> None:
-        axis = self.dashboard.state.x_axis if self.dashboard.state.x_axis in AXES else "epoch"
+        axis = self.session.state.x_axis if self.session.state.x_axis in AXES else "epoch"
         for chart in self.query_one(row).query(RunChart):
             chart.show(sight.curves, axis, sight.course.split)
 
@@ -200,13 +201,13 @@ class MonitorScreen(MonitorActions):
 
     def _read_card(self) -> None:
         """Read the card anew where the run, its annotations, or what it is held against is another."""
-        record = self.dashboard.record_of(self.dashboard.opened)
+        record = self.session.record_of(self.session.opened)
         if record is None:
             return
-        wanted = (record.run, record.annotations, self.dashboard.baseline)
+        wanted = (record.run, record.annotations, self.session.baseline)
         if wanted != self._card:
             self._card = wanted
-            baseline = self.dashboard.record_of(self.dashboard.baseline)
+            baseline = self.session.record_of(self.session.baseline)
             self._load_card(record.run, baseline.run if baseline else None)
 
     @work(thread=True, group="card")
@@ -214,5 +215,5 @@ class MonitorScreen(MonitorActions):
         self.app.call_from_thread(self._show_card, run, read_facts(run, baseline))
 
     def _show_card(self, run: RunDirectory, facts: CardFacts) -> None:
-        if run.id == self.dashboard.opened:
+        if run.id == self.session.opened:
             self.query_one("#card", TextPanel).say(card_text(facts))

@@ -13,11 +13,10 @@ from textual.binding import Binding, BindingType
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetEntry, PresetError
 from rbp_engine.preset.author import copy_preset, create_preset
-from rbp_engine.preset.search import shown
+from rbp_engine.preset.search import reference, shown
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.dialogs import Choice
-from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.launch.request import reference
+from rbp_tui.dashboard.messages import LaunchPreset
 from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, needs_copy
 from rbp_tui.dashboard.presets.editor import EditorScreen
@@ -59,7 +58,7 @@ class PresetActions(DashboardScreen):
         if entry is not None and entry.problem_count:
             self._complain(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
-            self.app.push_screen(LaunchForm(entry.path, entry.name))
+            self.post_message(LaunchPreset(entry.path, entry.name))
 
     def action_copy(self) -> None:
         """Copy the command that trains the preset."""

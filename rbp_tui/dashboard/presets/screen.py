@@ -20,6 +20,7 @@ from rbp_engine.preset import (
 from rbp_engine.preset.search import shown
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
+from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.presets.actions import PresetActions
 from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.edit_session import lines_of
@@ -29,6 +30,7 @@ from rbp_tui.dashboard.presets.runs import fill_runs, of_preset
 from rbp_tui.dashboard.presets.summary import summary_of
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.dashboard.screen_base import TopBar
+from rbp_tui.dashboard.session import Session
 
 LOOK_EVERY_S = 2.0
 
@@ -47,8 +49,8 @@ class PresetsScreen(PresetActions):
         Binding("escape", "clear", "clear", id="presets.clear", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self.loaded: LoadedPreset | None = None
         self.resolved = False
         self._shown_runs: list[RunRecord] | None = None
@@ -165,17 +167,17 @@ class PresetsScreen(PresetActions):
         """What is known from runs, where it has changed."""
         if self.loaded is None:
             return
-        runs = of_preset(self.loaded, self.dashboard.records)
+        runs = of_preset(self.loaded, self.session.records)
         if runs != self._shown_runs:
             self._shown_runs = runs
-            self.query_one("#summary", Static).update(summary_of(self.loaded, self.dashboard.records))
-            self.query_one("#paper", Static).update(paper_table(self.loaded, self.dashboard.records) or "")
+            self.query_one("#summary", Static).update(summary_of(self.loaded, self.session.records))
+            self.query_one("#paper", Static).update(paper_table(self.loaded, self.session.records) or "")
             self.query_one("#tabs", TabbedContent).get_tab("runs").label = f"Runs ({len(runs)})"
             fill_runs(self.query_one("#preset_runs", DataTable), runs, self.loaded)
 
     @on(DataTable.RowSelected, "#preset_runs")
     def _open(self, event: DataTable.RowSelected) -> None:
-        self.dashboard.open_run(str(event.row_key.value))
+        self.post_message(OpenRun(str(event.row_key.value)))
 
     @on(OptionList.OptionSelected, "#presets")
     def _selected(self) -> None:

@@ -1,6 +1,5 @@
 """What the Presets screen says of a preset: its settings, the paper's figure and ours, the data, what it costs here."""
 
-import re
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rbp_engine.data.catalog import CATALOG, Presence, presence
+from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.names import one_line
 from rbp_engine.report.paper import published
@@ -19,6 +18,7 @@ from rbp_engine.settings.machine import MachineError
 from rbp_tui.dashboard.presets.paper import last_accuracies
 from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_text import spread_text
+from rbp_tui.text.presence_text import presence_text
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -73,18 +73,6 @@ def data_text(loaded: LoadedPreset) -> Text:
     except MachineError as error:
         return Text(str(error), style="red")
     return Text(f"{CATALOG[name].title}  ").append_text(presence_text(found))
-
-
-def presence_text(found: Presence) -> Text:
-    """Whether a data set is here; the commands that bring it, and where it was looked for, a line each."""
-    if found.found:
-        return Text("✓ here", style="green")
-    text = Text.assemble(("✗ not here", "yellow"))
-    for remedy in re.findall("`([^`]+)`", found.remedy) or [found.remedy]:
-        text.append(f"\n{remedy}", style="bold")
-    for place in found.looked:
-        text.append(f"\nlooked in {place}", style="dim")
-    return text
 
 
 def _settings(preset: "Preset") -> Table:

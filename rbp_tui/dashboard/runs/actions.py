@@ -1,26 +1,22 @@
 """What one can do with several runs at once: mark, stop, kill, resume, compare, tag, move to the trash and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import work
 from textual.binding import Binding, BindingType
 
-from rbp_engine.errors import UserError
-from rbp_engine.run import control
 from rbp_engine.run.files.annotations import change_tags, tag_words
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import move_to_trash, restore
-from rbp_tui.dashboard.dialogs import Ask, Confirm
-from rbp_tui.dashboard.launch.request import start_and_reap
+from rbp_tui.dashboard.dialogs import Ask
+from rbp_tui.dashboard.messages import CompareRuns
+from rbp_tui.dashboard.run_control import RunControlScreen, count, named
 from rbp_tui.dashboard.runs.table import RunTable
-from rbp_tui.dashboard.screen_base import DashboardScreen
-
-FAULTS_TOLD = 3
+from rbp_tui.dashboard.session import Session
 
 
-class RunActions(DashboardScreen):
+class RunActions(RunControlScreen):
     """The keys of the Runs screen that do something with the marked runs, else with those under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -36,8 +32,8 @@ class RunActions(DashboardScreen):
         Binding("u", "undo", "undo trash", id="runs.undo", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self.marked: set[str] = set()
         self._trashed: list[RunDirectory] = []
 
@@ -81,53 +77,50 @@ class RunActions(DashboardScreen):
 
     def action_compare(self) -> None:
         """Compare the runs."""
-        self.dashboard.compare([record.run.id for record in self.meant])
+        self.post_message(CompareRuns([record.run.id for record in self.meant]))
 
     def action_stop(self) -> None:
         """Let the runs save and end."""
         live = [record for record in self.meant if record.verdict.live]
         if self._any(live, "stop"):
-            self._do(_folders(live), "asked {} to stop", control.request_stop)
+            self.stop_runs(_folders(live))
 
     def action_kill(self) -> None:
         """End the runs at once."""
         there = [record for record in self.meant if record.verdict.live or record.verdict.status == "lost"]
-        if not self._any(there, "kill"):
-            return
-
-        def answered(kill: bool | None) -> None:
-            if kill:
-                self._do(_folders(there), "killed {}", control.kill)
-
-        text = f"Kill {named(there)}? What came after the last checkpoint is lost."
-        self.app.push_screen(Confirm(text, "kill"), answered)
+        if self._any(there, "kill"):
+            self.kill_runs(_folders(there))
 
     def action_resume(self) -> None:
         """Go on with the runs from their newest checkpoints."""
         resumable = [record for record in self.meant if record.verdict.resumable]
         if self._any(resumable, "resume"):
-            self._do(_folders(resumable), "resuming {}", start_and_reap)
+            self.resume_runs(_folders(resumable))
 
     def action_tag(self) -> None:
         """Change the tags of the runs."""
         meant = self.meant
         if len(meant) == 1:
-            self.dashboard.edit_tags(meant[0].run)
+            self.edit_tags(meant[0].run)
             return
 
         def answered(words: str | None) -> None:
             told = tag_words((words or "").split())
             added = [*told.plain, *told.added]
             if added or told.removed:
-                self._do(_folders(meant), "tagged {}", lambda run: change_tags(run, added, told.removed))
+                self.act_on(
+                    _folders(meant), lambda run: change_tags(run, added, told.removed), lambda which: f"tagged {which}"
+                )
 
         if meant:
-            self.app.push_screen(Ask(f"Tags of {named(meant)}: +word is added, -word is taken away", ""), answered)
+            self.app.push_screen(
+                Ask(f"Tags of {named(_folders(meant))}: +word is added, -word is taken away", ""), answered
+            )
 
     def action_note(self) -> None:
         """Write a note on the run."""
         if self.meant:
-            self.dashboard.edit_note(self.meant[0].run)
+            self.edit_note(self.meant[0].run)
 
     def action_trash(self) -> None:
         """Move the runs to the trash."""
@@ -137,13 +130,15 @@ class RunActions(DashboardScreen):
             self._trashed = []
             live = len(meant) - len(ended)
             stays = f"; {count(live)} still going, stop or kill first" if live else ""
-            self._do(_folders(ended), f"moved {{}} to the trash, u undoes it{stays}", self._move_to_trash)
+            self.act_on(
+                _folders(ended), self._move_to_trash, lambda which: f"moved {which} to the trash, u undoes it{stays}"
+            )
 
     def action_undo(self) -> None:
         """Bring back what was moved to the trash last."""
         trashed, self._trashed = self._trashed, []
         if trashed:
-            self._do(trashed, "brought back {}", lambda run: restore(self.dashboard.runs, run.id))
+            self.act_on(trashed, lambda run: restore(self.session.runs, run.id), lambda which: f"brought back {which}")
         else:
             self.notify("nothing to undo: rbp runs restore brings back what was moved to the trash earlier")
 
@@ -158,30 +153,6 @@ class RunActions(DashboardScreen):
             statuses = ", ".join(sorted({record.verdict.status for record in meant}))
             self.notify(f"nothing to {verb}: {are} {statuses}", severity="warning", markup=False)
         return bool(fitting)
-
-    @work(thread=True, group="runs")
-    def _do(self, runs: Sequence[RunDirectory], done: str, action: Callable[[RunDirectory], object]) -> None:
-        """Do something with each of the runs in a thread; `done` says it, with {} for the runs where it went well."""
-        faults = []
-        for run in runs:
-            try:
-                action(run)
-            except UserError as error:
-                faults.append(str(error))
-        if well := len(runs) - len(faults):
-            self.notify(done.format(runs[0].id if len(runs) == 1 else count(well)), markup=False)
-        if faults:
-            more = f"\nand {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
-            self.notify("\n".join(faults[:FAULTS_TOLD]) + more, severity="error", timeout=8, markup=False)
-
-
-def named(records: Sequence[RunRecord]) -> str:
-    """One run by its id, several by their number."""
-    return records[0].run.id if len(records) == 1 else count(len(records))
-
-
-def count(number: int) -> str:
-    return f"{number} run{'' if number == 1 else 's'}"
 
 
 def _folders(records: Sequence[RunRecord]) -> list[RunDirectory]:

@@ -1,6 +1,7 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -16,12 +17,15 @@ from textual.widgets import DataTable, Footer, Input, Static
 from rbp_engine.report.names import one_line
 from rbp_engine.run.store.ordering import turned_round
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.runs.actions import RunActions, count
+from rbp_tui.dashboard.messages import CompareRuns, OpenRun
+from rbp_tui.dashboard.run_control import count
+from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnChoice, ColumnDialog
 from rbp_tui.dashboard.runs.columns import BY_NAME, Column
 from rbp_tui.dashboard.runs.rows import RowMaker, Rows, View
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
+from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.run_text import STYLES
 
@@ -33,12 +37,11 @@ OF_ROWS = frozenset(
 )
 
 
+@dataclass
 class RowsMade(Message):
     """The rows of the table as they are to be now."""
 
-    def __init__(self, rows: Rows) -> None:
-        super().__init__()
-        self.rows = rows
+    rows: Rows
 
 
 class RunsScreen(RunActions):
@@ -57,8 +60,8 @@ class RunsScreen(RunActions):
         Binding("escape", "clear", "clear", id="runs.clear", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self.rows = Rows()
         self._maker = RowMaker()
         self._making = False
@@ -80,16 +83,16 @@ class RunsScreen(RunActions):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.query_one("#query", Input).value = self.dashboard.state.query
+        self.query_one("#query", Input).value = self.session.state.query
         self.query_one(RunTable).display = False
 
     def on_screen_resume(self) -> None:  # that of the class above is called, too
-        if self.dashboard.opened != self._opened:
-            self._opened = self._sought_run = self.dashboard.opened
+        if self.session.opened != self._opened:
+            self._opened = self._sought_run = self.session.opened
 
     def on_screen_suspend(self) -> None:
         self._sought_run = None
-        self.dashboard.reader.follow_trends(())
+        self.session.reader.follow_trends(())
 
     def on_resize(self) -> None:
         self._make_rows()
@@ -103,8 +106,8 @@ class RunsScreen(RunActions):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        self._say("#since", Text(self.dashboard.since))
-        self.marked &= {record.run.id for record in self.dashboard.records}
+        self._say("#since", Text(self.session.since))
+        self.marked &= {record.run.id for record in self.session.records}
         self._make_rows()
 
     def trends_changed(self) -> None:
@@ -115,9 +118,9 @@ class RunsScreen(RunActions):
         self._stale = self._making
         if not self._making:
             self._making = True
-            app, state = self.dashboard, self.dashboard.state
+            session, state = self.session, self.session.state
             view = View(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
-            make = partial(self._maker.rows, app.records, view, frozenset(self.marked), dict(app.trends))
+            make = partial(self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends))
             # Not by @work, which puts all it is given into words.
             self.run_worker(lambda: self.post_message(RowsMade(make())), thread=True, group="rows")
 
@@ -126,7 +129,7 @@ class RunsScreen(RunActions):
         self._making = False
         before, self.rows = self.rows, message.rows
         table = self.query_one(RunTable)
-        table.show(self.rows, self.dashboard.state.sort, onto=self._sought())
+        table.show(self.rows, self.session.state.sort, onto=self._sought())
         table.display = bool(self.rows.cells)
         empty = self.query_one("#empty", Static)
         empty.display = not self.rows.cells
@@ -159,15 +162,16 @@ class RunsScreen(RunActions):
         widget.say(text)
 
     def _why_empty(self) -> str:
-        app = self.dashboard
-        if not app.listed:
-            return f"reading {app.runs} …"
-        if app.records:
+        session = self.session
+        if not session.listed:
+            return f"reading {session.runs} …"
+        if session.records:
             return "No run fits the filter.\n\n/ changes it, Esc takes it away."
-        return f"No runs in {app.runs} yet.\n\n1 shows the presets; Enter launches one. Or in a shell: rbp train digits"
+        how = "1 shows the presets; Enter launches one. Or in a shell: rbp train digits"
+        return f"No runs in {session.runs} yet.\n\n{how}"
 
     def _say_counts(self) -> None:
-        shown, known = len(self.rows.records), len(self.dashboard.records)
+        shown, known = len(self.rows.records), len(self.session.records)
         text = Text(count(known) if shown == known else f"{shown} of {known}", style="dim")
         if self.marked:
             hidden = len(self.marked) - len(self.marked_shown)
@@ -178,7 +182,7 @@ class RunsScreen(RunActions):
     def _say_detail(self) -> None:
         """What there is to know of the run under the cursor beyond its row."""
         key = self.query_one(RunTable).current
-        record = self.dashboard.record_of(key)
+        record = self.session.record_of(key)
         text = Text(no_wrap=True, overflow="ellipsis")
         if record is not None:
             verdict = record.verdict
@@ -194,7 +198,7 @@ class RunsScreen(RunActions):
         """Have the validations read of the runs on the screen, where they are shown."""
         curves = any(place.column.name == "curve" for place in self.rows.placed)
         visible = self.query_one(RunTable).visible_keys if curves and self.is_current else []
-        self.dashboard.reader.follow_trends(key for key in visible if key not in self.rows.groups)
+        self.session.reader.follow_trends(key for key in visible if key not in self.rows.groups)
 
     @property
     def shown(self) -> Sequence[RunRecord]:
@@ -212,9 +216,9 @@ class RunsScreen(RunActions):
     def _open(self) -> None:
         key = self.query_one(RunTable).current
         if key is not None and key in self.rows.groups:
-            self.dashboard.compare(list(self.rows.groups[key]))
+            self.post_message(CompareRuns(list(self.rows.groups[key])))
         elif key is not None:
-            self.dashboard.open_run(key)
+            self.post_message(OpenRun(key))
 
     def action_query(self) -> None:
         """Choose the runs that are shown by a query."""
@@ -222,7 +226,7 @@ class RunsScreen(RunActions):
 
     @on(Input.Changed, "#query")
     def _query_changed(self, event: Input.Changed) -> None:
-        self.dashboard.state.query = event.value
+        self.session.state.query = event.value
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(TYPING_PAUSE_S, self._make_rows)
@@ -239,19 +243,19 @@ class RunsScreen(RunActions):
         elif query.value:
             query.value = ""
         elif self.focused is not query:
-            self.dashboard.since = ""
+            self.session.since = ""
         table = self.query_one(RunTable)
         self.set_focus(table if table.display else None)
         self.runs_changed()
 
     def action_group(self) -> None:
         """Put the runs of an experiment together, or not."""
-        self.dashboard.state.grouped = not self.dashboard.state.grouped
+        self.session.state.grouped = not self.session.state.grouped
         self._make_rows()
 
     def action_turn(self) -> None:
         """Turn the order of the table round."""
-        self._sort_by(turned_round(self.dashboard.state.sort))
+        self._sort_by(turned_round(self.session.state.sort))
 
     def action_sort_by_next(self, by: int) -> None:
         """Sort by the column beside the one that the table is sorted by."""
@@ -268,14 +272,14 @@ class RunsScreen(RunActions):
     def _sort_by_column(self, column: Column) -> None:
         """Sort by it; the other way round if that is so already."""
         if column.sort:
-            now = self.dashboard.state.sort
+            now = self.session.state.sort
             self._sort_by(turned_round(now) if self._sorted_by(column.sort) else column.sort)
 
     def _sorted_by(self, sort: str) -> bool:
-        return self.dashboard.state.sort in (sort, turned_round(sort))
+        return self.session.state.sort in (sort, turned_round(sort))
 
     def _sort_by(self, sort: str) -> None:
-        self.dashboard.state.sort = sort
+        self.session.state.sort = sort
         self._make_rows()
 
     def action_columns(self) -> None:
@@ -285,7 +289,7 @@ class RunsScreen(RunActions):
             if choice is None:
                 return
             if choice.columns is not None:
-                self.dashboard.state.columns = list(choice.columns)
+                self.session.state.columns = list(choice.columns)
             if choice.sort_by:
                 self._sort_by_column(BY_NAME[choice.sort_by])
             self._make_rows()

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,8 +16,10 @@ from textual.widgets import DataTable, Footer, Static
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import last_attempt
+from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.reading.machine_reader import Machine, MachineReader
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
+from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.system.panel import COLUMNS, Cells, machine_text, use_rows
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.run_text import short_id
@@ -25,13 +28,12 @@ REFRESH_S = 2.0
 RIGHT = ("procs", "memory", "cores")
 
 
+@dataclass
 class MachineRead(Message):
     """How the machine is, and by id on which hosts the runs were that were at work then; empty for this one."""
 
-    def __init__(self, machine: Machine, hosts: dict[str, str]) -> None:
-        super().__init__()
-        self.machine = machine
-        self.hosts = hosts
+    machine: Machine
+    hosts: dict[str, str]
 
 
 class UseTable(DataTable[Text]):
@@ -72,8 +74,8 @@ class SystemScreen(DashboardScreen):
     NAME = "system"
     BINDINGS: ClassVar[list[BindingType]] = []
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self.machine: Machine | None = None
         self._hosts: dict[str, str] = {}
         self._reading = False
@@ -87,7 +89,7 @@ class SystemScreen(DashboardScreen):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._reader = MachineReader(self.dashboard.runs)
+        self._reader = MachineReader(self.session.runs)
         self._clock = self.set_interval(REFRESH_S, self._read)
         self.query_one(UseTable).display = False
 
@@ -108,7 +110,7 @@ class SystemScreen(DashboardScreen):
     def _read(self) -> None:
         if not self._reading:  # a machine under load may need longer
             self._reading = True
-            self._read_machine([record.run for record in self.dashboard.live])
+            self._read_machine([record.run for record in self.session.live])
 
     @work(thread=True, group="machine")
     def _read_machine(self, live: list[RunDirectory]) -> None:
@@ -126,17 +128,17 @@ class SystemScreen(DashboardScreen):
         self._show()
 
     def _show(self) -> None:
-        machine, app = self.machine, self.dashboard
+        machine, session = self.machine, self.session
         if machine is None:
             return
-        summaries = {record.run.id: record.summary for record in app.records}
+        summaries = {record.run.id: record.summary for record in session.records}
         names = {
             pid: short_id(summaries[use.run.id]) if use.run.id in summaries else use.run.id[-4:]
             for use in machine.uses
             for pid in use.pids
         }
-        self.query_one("#machine", Line).say(machine_text(machine, names, str(app.runs)))
-        rows = use_rows(machine, app.records, self._hosts)
+        self.query_one("#machine", Line).say(machine_text(machine, names, str(session.runs)))
+        rows = use_rows(machine, session.records, self._hosts)
         table, empty = self.query_one(UseTable), self.query_one("#empty", Static)
         table.show(rows)
         table.display, empty.display = bool(rows), not rows
@@ -146,10 +148,10 @@ class SystemScreen(DashboardScreen):
 
     @on(DataTable.RowSelected)
     def _open(self, event: DataTable.RowSelected) -> None:
-        known = {str(record.run.path): record.run.id for record in self.dashboard.records}
+        known = {str(record.run.path): record.run.id for record in self.session.records}
         run_id = known.get(event.row_key.value or "")
         if run_id is None:
             folder = Path(event.row_key.value or "")
             self.notify(f"{folder.name} is in another runs directory: {folder.parent}", timeout=10, markup=False)
         else:
-            self.dashboard.open_run(run_id)
+            self.post_message(OpenRun(run_id))

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.output import plain
-from rbp_tui.cli.train.seeds import SeveralJson
+from rbp_tui.cli.train.views import SeveralJson
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,12 @@ import shutil
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_tui.cli.train import follow
-
-
-class Silent:
-    def lines(self, lines: list[bytes]) -> None: ...
-
-    def show(self, sight: Any) -> None: ...
+from rbp_tui.cli.train import following
+from rbp_tui.cli.train.views import Silence
 
 
 def test_a_folder_whose_files_go_before_it_does_is_told_of_as_gone(tmp_path: Path) -> None:
@@ -28,12 +22,12 @@ def test_a_folder_whose_files_go_before_it_does_is_told_of_as_gone(tmp_path: Pat
 
     thread = threading.Thread(target=remove)
     thread.start()
-    verdict = follow.follow(run, Silent())
+    (verdict,) = following.follow([run], Silence())
     thread.join()
     assert (verdict.status, verdict.reason) == ("lost", f"its folder {run.path} is gone")
 
 
 def test_a_run_without_its_summary_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "REMOVAL_S", 0.1)
-    verdict = follow.follow(RunDirectory(tmp_path), Silent())
+    monkeypatch.setattr(following, "REMOVAL_S", 0.1)
+    (verdict,) = following.follow([RunDirectory(tmp_path)], Silence())
     assert (verdict.status, verdict.reason) == ("lost", "summary.json is missing or damaged")

@@ -1,0 +1,95 @@
+"""Options that several commands have, and what their values mean."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rbp_engine.preset import LoadedPreset
+    from rbp_engine.run.files.resources import Resources
+
+RunsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs-dir",
+        metavar="DIR",
+        help="Where runs are kept (else $RBP_RUNS, machine.toml, ./runs).",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")]
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="1,2,3", help="One run for each, on a device of its own.", show_default=False),
+]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus",
+        metavar="auto|none|0,1",
+        help="Wait for a device of these: free cards, slots of the CPU, or cards as nvidia-smi counts them.",
+        show_default=False,
+    ),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(
+        "--retries",
+        metavar="N",
+        min=0,
+        help="Start again up to N times if the machine or the network is at fault.",
+        show_default=False,
+    ),
+]
+Nproc = Annotated[
+    int | None,
+    typer.Option(
+        "--nproc", metavar="N", min=1, help="Processes, on each node; they share every batch.", show_default=False
+    ),
+]
+Nnodes = Annotated[
+    int | None,
+    typer.Option("--nnodes", metavar="N", min=1, help="Nodes; give the same command on each.", show_default=False),
+]
+Rdzv = Annotated[
+    str | None,
+    typer.Option(
+        "--rdzv", metavar="HOST:PORT", help="Where the nodes meet: one of them, a free port.", show_default=False
+    ),
+]
+Inexact = Annotated[
+    bool, typer.Option("--inexact", help="Go on with another number of processes than has saved; not exactly the same.")
+]
+
+
+def given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None) -> "Resources | None":
+    """What the options ask for; None where they ask for nothing. Raises BadParameter."""
+    from rbp_engine.run.files.resources import Resources
+
+    if nproc is None and nnodes is None and rdzv is None:
+        return None
+    nodes = nnodes or 1
+    if nodes > 1 and rdzv is None:
+        raise typer.BadParameter("--nnodes needs --rdzv HOST:PORT, where the nodes meet")
+    if nodes == 1 and rdzv is not None:
+        raise typer.BadParameter("--rdzv is for several nodes: say how many with --nnodes")
+    if rdzv is not None and re.fullmatch(r"[^:\s]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}", rdzv) is None:
+        raise typer.BadParameter(f"--rdzv {rdzv}: expected HOST:PORT, as node1:29400")
+    return Resources(processes=nproc or 1, nodes=nodes, rendezvous=rdzv or "")
+
+
+def chosen_seeds(words: str | None, run_id: str | None, loaded: "LoadedPreset") -> list[int]:
+    """The seeds of `--seeds`; none where it is not given. Raises BadParameter."""
+    if words is None:
+        return []
+    seeds = [word.strip() for word in words.split(",")]
+    if not all(re.fullmatch(r"[0-9]+", seed) for seed in seeds) or len({int(seed) for seed in seeds}) < len(seeds):
+        raise typer.BadParameter(f"--seeds {words}: expected different whole numbers, like 1,2,3")
+    if loaded.sources.get("run.seed") == "override":
+        raise typer.BadParameter("both --seeds and seed= are given: leave one of them out")
+    if run_id is not None and len(seeds) > 1:
+        raise typer.BadParameter("--id names one run, and --seeds makes several")
+    return [int(seed) for seed in seeds]

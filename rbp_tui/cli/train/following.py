@@ -1,0 +1,186 @@
+"""Follow runs to their end: read their files, hand what is new to a view, and say how it went."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rbp_engine.run import start
+from rbp_engine.run.files.events import EventReader
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import multinode
+from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.store.store import record
+from rbp_tui.cli.output import plain, print_json, say
+from rbp_tui.cli.train.interrupts import Asked, Interrupts
+from rbp_tui.cli.train.next_steps import Given, next_steps
+from rbp_tui.cli.train.views import Silence, View, lines_view, live_view
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import status_text, title
+
+if TYPE_CHECKING:
+    from rbp_engine.run.files.resources import Resources
+
+EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
+POLL_S = 0.2
+# The files of a folder that is being removed go one by one, and the folder last.
+REMOVAL_S = 2.0
+
+
+def start_and_follow(
+    run: RunDirectory,
+    resources: "Resources | None" = None,
+    *,
+    detach: bool,
+    as_json: bool,
+    gpus: str | None = None,
+    retries: int | None = None,
+    inexact: bool = False,
+    patience_s: float = 0.0,
+    given: Given | None = None,
+) -> int:
+    """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code.
+
+    What to type next is said after how the run was `given`, where that is known.
+    """
+    worker = start.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
+    if worker is None:
+        return follow_queued([run], detach=detach, as_json=as_json, given=given)
+    if detach:
+        return report_start(run, as_json=as_json)
+    first = multinode.number_of(run, worker.pid) == 0
+    (verdict,) = follow_live([run], as_json=as_json, owner=True, silent=not first)
+    worker.wait()
+    if first and (not as_json or not run.summary_json.exists()):  # then no event says how it ended
+        print_result(run, verdict, given)
+    return exit_code(verdict)
+
+
+def follow_queued(runs: Sequence[RunDirectory], *, detach: bool, as_json: bool, given: Given | None = None) -> int:
+    """Follow runs that have been put into the queue to the end of them all, unless `detach`; the worst exit code.
+
+    `given` is how a single run was asked for.
+    """
+    if detach:
+        return report_queued(runs, as_json=as_json)
+    verdicts = follow_live(runs, as_json=as_json, owner=True)
+    if not as_json and len(runs) == 1:
+        print_result(runs[0], verdicts[0], given)
+    elif not as_json:
+        print_results(runs, verdicts)
+    # A failure is worse than an end before the end.
+    return max(map(exit_code, verdicts), key=(0, 4, 1).index)
+
+
+def exit_code(verdict: Verdict) -> int:
+    """The exit code of a command that has followed a run to this end."""
+    return EXIT_CODES.get(verdict.status, 1)
+
+
+def follow_live(runs: Sequence[RunDirectory], *, as_json: bool, owner: bool, silent: bool = False) -> list[Verdict]:
+    """Follow runs in the way that suits stdout, or in silence.
+
+    Their owner decides about them on Ctrl-C and passes signals on.
+    """
+    interrupts = Interrupts(runs) if owner else None
+    tick: Callable[[], None] = interrupts.tick if interrupts else lambda: None
+    several = len(runs) > 1
+    if silent:
+        return follow(runs, Silence(), tick=tick)
+    if as_json or not sys.stdout.isatty():
+        return follow(runs, lines_view(as_json=as_json, several=several), tick=tick)
+    them = "them" if several else "it"
+    hint = f"Ctrl-C: leave {them} running, stop and save, or kill" if owner else "Ctrl-C leaves; the run goes on"
+    while True:
+        try:
+            with live_view(hint, several=several) as view:
+                return follow(runs, view, tick=tick)
+        except Asked:
+            if interrupts is not None:
+                interrupts.ask()
+
+
+def follow(runs: Sequence[RunDirectory], view: View, *, tick: Callable[[], None] = lambda: None) -> list[Verdict]:
+    """Show runs until all have ended; their verdicts. `tick` is called between looks and may raise to leave."""
+    readers = {run: EventReader(run.events()) for run in runs}
+    while True:
+        # Judged before the events are read: what was written before the end is then shown before it.
+        records = [record(run) for run in runs]
+        for found in records:
+            view.lines(found, readers[found.run].poll_lines())
+        view.show(records)
+        if not any(found.verdict.live for found in records):
+            verdicts = [found.verdict if found.readable else _judge_after_removal(found.run) for found in records]
+            if not any(verdict.live for verdict in verdicts):
+                return verdicts
+        tick()
+        time.sleep(POLL_S)
+
+
+def _judge_after_removal(run: RunDirectory) -> Verdict:
+    deadline = time.monotonic() + REMOVAL_S
+    while run.path.exists() and time.monotonic() < deadline:
+        time.sleep(POLL_S / 10)
+    return judge(run)
+
+
+def report_start(run: RunDirectory, *, as_json: bool) -> int:
+    """Wait until the run has started or failed to, and print its id or its summary."""
+    while (verdict := judge(run)).status == "starting":
+        time.sleep(0.1)
+    summary = read_summary(run)
+    if as_json:
+        print_json(asdict(summary) if summary else {"id": run.id, "status": verdict.status})
+    else:
+        sys.stdout.write(f"{run.id}\n")
+        say(f"[dim]{verdict.status}; rbp watch {run.id[-4:]}[/]")
+    if verdict.live or verdict.status in EXIT_CODES:
+        return 0
+    say(f"[bold red]{verdict.status}[/] {plain(verdict.reason)}")
+    return 1
+
+
+def report_queued(runs: Sequence[RunDirectory], *, as_json: bool) -> int:
+    """Print the ids, or the summaries, of runs that go on by themselves."""
+    if as_json:
+        print_json([asdict(summary) for run in runs if (summary := read_summary(run)) is not None])
+    else:
+        for run in runs:
+            sys.stdout.write(f"{run.id}\n")
+        say("[dim]queued; rbp queue shows what they wait for[/]")
+    return 0
+
+
+def print_result(run: RunDirectory, verdict: Verdict, given: Given | None = None) -> None:
+    """How it ended, and what to type next."""
+    summary = read_summary(run)
+    if summary is None:
+        say(f"{status_text(verdict.status)} {plain(run.id)}: {plain(verdict.reason)}")
+        return
+    say(f"{status_text(verdict.status)} {plain(title(summary))} in {fmt.duration(summary.trained_s)}")
+    if verdict.reason:
+        say(f"  {plain(verdict.reason)}")
+    last, best = summary.last.get("top1"), summary.best.get("top1")
+    if last is not None:
+        say(
+            f"  top-1 accuracy: last [bold]{fmt.percent(last)} %[/], best {fmt.percent(best)} % "
+            f"(epoch {summary.best.get('epoch')})"
+        )
+    for weights, top1 in summary.test.items():
+        say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
+    if steps := next_steps(run, summary, verdict, given):
+        say(f"  next: {plain('  ·  '.join(steps))}")
+
+
+def print_results(runs: Sequence[RunDirectory], verdicts: Sequence[Verdict]) -> None:
+    """How each has ended, and what to type next."""
+    for run, verdict in zip(runs, verdicts, strict=True):
+        summary = read_summary(run)
+        if summary is None:
+            continue
+        last, best = fmt.percent(summary.last.get("top1")), fmt.percent(summary.best.get("top1"))
+        reason = f": {plain(verdict.reason)}" if verdict.reason else f", top-1 last {last} %, best {best} %"
+        say(f"{status_text(verdict.status)} {plain(title(summary))}{reason}")
+    say("  next: rbp ls  ·  rbp report  ·  rbp runs compare RUN RUN")

@@ -1,0 +1,90 @@
+"""What one can do with runs on more than one screen: stop, kill, resume them, change their tags, write a note."""
+
+from collections.abc import Callable, Sequence
+
+from textual import work
+
+from rbp_engine.errors import UserError
+from rbp_engine.run import control
+from rbp_engine.run.files.annotations import change_tags, read_annotations, set_note, tag_words
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_tui.dashboard.dialogs import Ask, Confirm
+from rbp_tui.dashboard.screen_base import DashboardScreen
+from rbp_tui.dashboard.session import start_and_reap
+
+FAULTS_TOLD = 3
+
+
+class RunControlScreen(DashboardScreen):
+    """A screen on which runs are acted on."""
+
+    def stop_runs(self, runs: Sequence[RunDirectory]) -> None:
+        """Ask the runs to save and end."""
+        self.act_on(runs, control.request_stop, lambda which: f"asked {which} to stop")
+
+    def kill_runs(self, runs: Sequence[RunDirectory]) -> None:
+        """End the runs at once, after a question."""
+
+        def answered(kill: bool | None) -> None:
+            if kill:
+                self.act_on(runs, control.kill, lambda which: f"killed {which}")
+
+        whose = "its" if len(runs) == 1 else "the"
+        text = f"Kill {named(runs)}? What came after {whose} last checkpoint is lost."
+        self.app.push_screen(Confirm(text, "kill"), answered)
+
+    def resume_runs(self, runs: Sequence[RunDirectory]) -> None:
+        """Go on with the runs from their newest checkpoints."""
+        self.act_on(runs, start_and_reap, lambda which: f"resuming {which}")
+
+    def edit_tags(self, run: RunDirectory) -> None:
+        """Ask for the tags of a run, as `TagWords.change` understands them."""
+        record = self.session.record_of(run.id)
+        had = () if record is None else read_annotations(run).tags(record.summary)
+
+        def answered(words: str | None) -> None:
+            if words is not None:
+                added, removed = tag_words(words.split()).change(had)
+                tags = [*(tag for tag in had if tag not in removed), *added]
+                self.act_on(
+                    [run], lambda run: change_tags(run, added, removed), lambda _: f"tags: {' '.join(tags) or 'none'}"
+                )
+
+        question = f"Tags of {run.id}; a word that is left out goes, or +word adds and -word takes away"
+        self.app.push_screen(Ask(question, " ".join(had)), answered)
+
+    def edit_note(self, run: RunDirectory) -> None:
+        """Ask for the note on a run."""
+
+        def answered(note: str | None) -> None:
+            if note is not None:
+                done = "note written" if note.strip() else "no note"
+                self.act_on([run], lambda run: set_note(run, note), lambda _: done)
+
+        self.app.push_screen(Ask(f"Note on {run.id}", read_annotations(run).note, lines=True), answered)
+
+    @work(thread=True, group="runs")
+    def act_on(
+        self, runs: Sequence[RunDirectory], action: Callable[[RunDirectory], object], done: Callable[[str], str]
+    ) -> None:
+        """Do something with each of the runs in a thread; `done` says so of the runs where it went well."""
+        faults = []
+        for run in runs:
+            try:
+                action(run)
+            except UserError as error:
+                faults.append(str(error))
+        if well := len(runs) - len(faults):
+            self.notify(done(runs[0].id if len(runs) == 1 else count(well)), markup=False)
+        if faults:
+            more = f"\nand {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
+            self.notify("\n".join(faults[:FAULTS_TOLD]) + more, severity="error", timeout=8, markup=False)
+
+
+def named(runs: Sequence[RunDirectory]) -> str:
+    """One run by its id, several by their number."""
+    return runs[0].id if len(runs) == 1 else count(len(runs))
+
+
+def count(number: int) -> str:
+    return f"{number} run{'' if number == 1 else 's'}"

@@ -1,0 +1,19 @@
+"""Whether a data set is here, in words."""
+
+import re
+
+from rich.text import Text
+
+from rbp_engine.data.catalog import Presence
+
+
+def presence_text(found: Presence) -> Text:
+    """Whether a data set is here; the commands that bring it, and where it was looked for, a line each."""
+    if found.found:
+        return Text("✓ here", style="green")
+    text = Text.assemble(("✗ not here", "yellow"))
+    for remedy in re.findall("`([^`]+)`", found.remedy) or [found.remedy]:
+        text.append(f"\n{remedy}", style="bold")
+    for place in found.looked:
+        text.append(f"\nlooked in {place}", style="dim")
+    return text
