@@ -19,12 +19,12 @@ from pathlib import Path
 
 import psutil
 
+from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import EventWriter, Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.status import processes
 
 EVENTS_PER_S = 10
 LISTENED_S = 20.0
@@ -87,7 +87,7 @@ class Run:
         self.summary = summary
         self.summary.status, self.summary.steps = "running", STEPS_PER_EPOCH * EPOCHS
         described = read_json(self.run.run_json)
-        here = {"attempt": 1, "pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}
+        here = {"attempt": 1, "pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())}
         described["attempts"] = [here | {"host": os.uname().nodename, "t": time.time(), "stderr_from": 0}]
         write_json(self.run.run_json, described)
         self.log = self.run.stdout().open("a")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.errors import OwnCodeError
-from rbp_engine.preset.own_code import OWN_CODE
+from rbp_engine.vocabulary import OWN_CODE
 
 
 def is_own(name: str) -> bool:

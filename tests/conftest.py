@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from rbp_engine import compile_cache
+from rbp_engine import compile_cache, os_process
 from rbp_engine.run.files.events import Body, EventWriter
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Summary, write_summary
-from rbp_engine.run.status import processes
 
 # `make test &` in a script ignores Ctrl-C, and so would the processes that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,7 +31,7 @@ def write_run() -> WriteRun:
 
     `bodies` are its events, one a step and a second. The worker of a live run is this very process.
     """
-    here = {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid()), "host": socket.gethostname()}
+    here = {"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "host": socket.gethostname()}
 
     def write(runs: Path, run_id: str, *, bodies: tuple[Body, ...] = (), **changes: Any) -> RunDirectory:
         run = RunDirectory(runs / run_id)

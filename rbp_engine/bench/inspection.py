@@ -22,7 +22,8 @@ from rbp_engine.methods.protocol import as_sequence, carried, check_images
 from rbp_engine.preset import read_resolved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import LIF, RateTensor
-from rbp_engine.spiking.rules import RULES, UnsupportedOperation
+from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.rules import RULES
 from rbp_engine.train.build import build_feed, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.seeding import seed_everything

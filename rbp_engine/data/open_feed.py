@@ -16,11 +16,10 @@ from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.settings.machine import cache_directory
 from rbp_engine.user_code import call_own, is_own
+from rbp_engine.vocabulary import EVENT_SETS
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Data
-
-EVENT_SETS = ("cifar10_dvs", "moving_digits", "sequential_digits")
 
 
 def open_feed(
@@ -62,7 +61,7 @@ def open_feed(
         )
     if data.name in EVENT_SETS:
         return open_events(
-            name=data.name,  # type: ignore[arg-type]  # one of EVENT_SETS, which mypy cannot see
+            name=data.name,
             timesteps=timesteps,
             root=require(data.name).path,
             cache=cache_directory() / "events",

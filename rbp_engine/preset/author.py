@@ -10,8 +10,9 @@ from rbp_engine.preset.diff import differences
 from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of
 from rbp_engine.preset.own_code import own_file
 from rbp_engine.preset.resolved import toml_item
-from rbp_engine.preset.search import bundled_folder, configuration_directory, find_by_name, is_path, shown
+from rbp_engine.preset.search import bundled_folder, find_by_name, is_path, shown
 from rbp_engine.settings.documents import parse_document, read_text
+from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

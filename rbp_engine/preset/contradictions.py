@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from rbp_engine.preset.own_code import OWN_CODE
-from rbp_engine.preset.surrogates import SURROGATE_ARGUMENTS
 from rbp_engine.settings.lines import KeyPath
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.vocabulary import EVENT_SETS, OWN_CODE, SURROGATE_ARGUMENTS
 
-EVENT_SETS = ("cifar10_dvs", "moving_digits", "sequential_digits")
 SEQUENTIAL_TIMESTEPS = 8
 
 

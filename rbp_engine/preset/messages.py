@@ -1,11 +1,11 @@
 """What pydantic found, in the words of a preset's author."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rbp_engine.preset.fields import FieldInfo
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.settings.values import describe_value
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -45,27 +45,6 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
         return str(error["msg"])
     message = str(context["error"]) if "error" in context else str(error["msg"])
     return f"{message}, got {describe_value(given)}"
-
-
-def describe_value(value: object) -> str:
-    """Name a TOML value by its type, with the value itself where that is short: `the string "4"`."""
-    if isinstance(value, bool):
-        return "the boolean true" if value else "the boolean false"
-    if isinstance(value, int):
-        return f"the integer {value}" if abs(value) < 10**20 else "a very large integer"
-    if isinstance(value, float):
-        return f"the number {value}"
-    if isinstance(value, str):
-        return f"the string {json.dumps(_shortened(value), ensure_ascii=not value.isprintable())}"
-    if isinstance(value, list):
-        return "an array"
-    if isinstance(value, dict):
-        return "a table"
-    return "a date or time"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, known: Sequence[FieldInfo]) -> str:

@@ -4,15 +4,14 @@ The file is copied into every run that uses it, and its hash enters the experime
 """
 
 import hashlib
-import re
 import symtable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.vocabulary import OWN_CODE
 
-OWN_CODE = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")
 FIELDS = ("model.name", "data.name")
 
 

@@ -1,13 +1,14 @@
 """What a preset may say. Imported only when a preset is read, because pydantic takes its time.
 
 Every field has a default, a unit, a sentence, and a role: "result" changes what is learned, "cost" only
-time or memory, "place" only where the run lives or what it is called. Networks, methods and data sets are
-literals, so that an unknown one is refused without torch; tests equate them with the registries.
+time or memory, "place" only where the run lives or what it is called. The names of networks, methods, data sets and
+surrogates are in `rbp_engine/vocabulary.py`, so that an unknown one is refused without torch.
 """
 
 import math
 import re
 import unicodedata
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -22,41 +24,46 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from rbp_engine.data.events.choices import FramesBy, Orientation, Resize, SplitName
 from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.intervals import parse_checkpoint_every
-from rbp_engine.preset.messages import describe_value
-from rbp_engine.preset.own_code import OWN_CODE
 from rbp_engine.settings.lines import dotted
+from rbp_engine.settings.values import describe_value
+from rbp_engine.vocabulary import (
+    DATA_SETS,
+    NETWORKS,
+    OWN_CODE,
+    SURROGATE_ARGUMENTS,
+    TRAINING_METHODS,
+    FramesBy,
+    Orientation,
+    Resize,
+    SplitName,
+)
 
 Role = Literal["result", "cost", "place"]
-SurrogateName = Literal[
-    "sigmoid",
-    "piecewise_quadratic",
-    "piecewise_exp",
-    "soft_sign",
-    "super_spike",
-    "atan",
-    "nonzero_sign_log_abs",
-    "erf",
-    "piecewise_leaky_relu",
-    "leaky_k_relu",
-    "fake_numerical_gradient",
-    "log_tailed_relu",
-    "rect",
-]
 
 
-def field(default: Any, role: Role, unit: str, text: str, choices: tuple[str, ...] = (), **constraints: Any) -> Any:
+def field(default: Any, role: Role, unit: str, text: str, choices: Iterable[str] = (), **constraints: Any) -> Any:
     """A field with its default, role, unit ("" for none), one-sentence description and bounds.
 
-    `choices` are for a string that names one of them or a user's own code; other choices are literals.
+    `choices` are names of `rbp_engine/vocabulary.py`, one of which a string has to be; other choices are literals.
     """
     notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices)}
     return Field(default, description=text, json_schema_extra=notes, **constraints)
 
 
-def _known_or_own(choices: tuple[str, ...]) -> Any:
+def _known(choices: Collection[str]) -> Any:
+    """A string that is one of the choices."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, str) or value not in choices:
+            raise PydanticCustomError("literal_error", "unknown")
+        return value
+
+    return PlainValidator(check)
+
+
+def _known_or_own(choices: Collection[str]) -> Any:
     """A string that is one of the choices, or names a user's own code as `nets.py:MyNet`."""
 
     def check(value: str) -> str:
@@ -102,30 +109,6 @@ def _label(value: str) -> str:
     return value
 
 
-DATA_SETS = (
-    "digits",
-    "mnist5k",
-    "mnist",
-    "fashion_mnist",
-    "cifar10",
-    "cifar100",
-    "imagenet",
-    "cifar10_dvs",
-    "moving_digits",
-    "sequential_digits",
-    "fake",
-)
-NETWORKS = (
-    "convnet",
-    "resnet18",
-    "resnet19",
-    "vgg11",
-    "vgg13",
-    "vggsnn_cifar",
-    "vggsnn_dvs",
-    "sew_resnet34",
-    "preact_resnet34",
-)
 FreeText = Annotated[str, AfterValidator(_free_text)]
 Arguments = Annotated[dict[str, Any], AfterValidator(_plain_arguments)]
 Label = Annotated[str, AfterValidator(_label)]
@@ -253,7 +236,9 @@ class Neuron(_Section):
     )
     v_reset: float = field(0.0, "result", "", "Membrane after a spike with a hard reset.")
     detach_reset: bool = field(True, "result", "", "Keep the reset out of the gradient.")
-    surrogate: SurrogateName = field("sigmoid", "result", "", "Surrogate gradient of the spike.")
+    surrogate: Annotated[str, _known(SURROGATE_ARGUMENTS)] = field(
+        "sigmoid", "result", "", "Surrogate gradient of the spike.", SURROGATE_ARGUMENTS
+    )
     surrogate_args: dict[str, float] = field(
         {},
         "result",
@@ -265,9 +250,7 @@ class Neuron(_Section):
 class Method(_Section):
     """How gradients are computed."""
 
-    name: Literal["bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"] = field(
-        "rate_m", "result", "", "Training method."
-    )
+    name: Annotated[str, _known(TRAINING_METHODS)] = field("rate_m", "result", "", "Training method.", TRAINING_METHODS)
     timesteps: int = field(4, "result", "steps", "Number of timesteps T that each image is shown.", ge=1)
     loss_scale: Literal["1/T", "1"] = field(
         "1/T", "result", "", "Factor of the loss gradient at the mean output; rate methods only."

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
 from rbp_engine.settings.spelling import did_you_mean
 
@@ -14,16 +15,6 @@ class SearchFolder:
 
     label: str
     path: Path
-
-
-def configuration_directory() -> Path:
-    """The user's configuration directory: `$RBP_CONFIG`, else the platform's."""
-    chosen = os.environ.get("RBP_CONFIG")
-    if chosen:
-        return Path(chosen).absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("rbp"))
 
 
 def search_folders() -> list[SearchFolder]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rbp_engine.report.collect import Entry
-from rbp_engine.report.names import METHODS
 from rbp_engine.report.panels import FIGURES, Line, Panel
 from rbp_engine.run.errors import RunError
+from rbp_engine.vocabulary import TRAINING_METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,7 +199,7 @@ def _draw_band(axes: "Axes", line: Line, scale: float, number: int) -> None:
 def _label(text: str) -> str:
     """A label in lines of moderate length; rate_M with its index."""
     lines = _escaped("\n".join(_wrapped(text)))
-    for name in METHODS.values():
+    for name in TRAINING_METHODS.values():
         base, index, mode = name.partition("_")
         if index and (lines == name or lines.startswith(f"{name},")):
             return f"{base}$_\\mathrm{{{mode}}}${lines.removeprefix(name)}"

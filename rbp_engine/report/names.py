@@ -1,32 +1,6 @@
 """Names as the paper writes them, and text that may stand anywhere."""
 
-DATA_SETS = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "cifar10_dvs": "CIFAR10-DVS",
-    "imagenet": "ImageNet",
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "mnist5k": "MNIST-5k",
-}
-NETWORKS = {
-    "resnet18": "ResNet-18",
-    "resnet19": "ResNet-19",
-    "vgg11": "VGG-11",
-    "vgg13": "VGG-13",
-    "vggsnn_cifar": "VGGSNN",
-    "vggsnn_dvs": "VGGSNN",
-    "sew_resnet34": "SEW-ResNet-34",
-    "preact_resnet34": "PreAct-ResNet-34",
-}
-METHODS = {
-    "bptt": "BPTT",
-    "bptt_s": "BPTT_S",
-    "rate_m": "rate_M",
-    "rate_s": "rate_S",
-    "sltt": "SLTT",
-    "ottt": "OTTT",
-}
+from rbp_engine.vocabulary import DATA_SETS, NETWORKS, TRAINING_METHODS
 
 
 def data_set(name: str) -> str:
@@ -38,12 +12,12 @@ def network(name: str) -> str:
 
 
 def method(name: str) -> str:
-    return METHODS.get(name, one_line(name))
+    return TRAINING_METHODS.get(name, one_line(name))
 
 
 def method_rank(name: str) -> tuple[int, str]:
     """Sorts methods as the paper lists them, unknown ones last."""
-    known = list(METHODS)
+    known = list(TRAINING_METHODS)
     return (known.index(name) if name in known else len(known), name)
 
 

@@ -13,6 +13,7 @@ from rbp_engine.report import names
 from rbp_engine.report.cells import Cell, label_words
 from rbp_engine.report.collect import LeftOut
 from rbp_engine.report.spread import Spread
+from rbp_engine.vocabulary import TRAINING_METHODS
 
 #: Marks a best epoch that was chosen by the accuracy that is reported for it.
 CHOSEN_ON_TEST = "†"
@@ -177,7 +178,7 @@ def _plain(cell: Cell) -> dict[str, Any]:
 
 def latex_text(text: str) -> str:
     """The text with what LaTeX would take for a command escaped, and our own signs as LaTeX writes them."""
-    if text in names.METHODS.values():
+    if text in TRAINING_METHODS.values():
         base, underscore, index = text.partition("_")
         return f"{base}$_\\mathrm{{{index}}}$" if underscore else base
     return "".join(_LATEX.get(character, character) for character in text)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine import os_process
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, refuse_links, write_json
@@ -176,7 +177,7 @@ def ensure_dispatcher() -> None:
 def dispatcher_pid() -> int | None:
     """The process of this host's dispatcher, None if there is none."""
     told = read_json(host_directory() / "dispatcher.json")
-    return told["pid"] if processes.is_alive(told.get("pid"), told.get("pid_started")) else None
+    return told["pid"] if os_process.is_alive(told.get("pid"), told.get("pid_started")) else None
 
 
 def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int) -> None:

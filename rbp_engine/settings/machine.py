@@ -11,13 +11,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from rbp_engine.errors import UserError
-from rbp_engine.preset.messages import describe_value
-from rbp_engine.preset.search import configuration_directory
 from rbp_engine.settings.documents import Document, parse_document, read_document
 from rbp_engine.settings.files import write_settings
 from rbp_engine.settings.lines import KeyPath, dotted
+from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import Problem, describe_problems
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.settings.values import describe_value
 
 _KEYS: Final = ("runs", "cache", "cpu_slots", "data", "hooks")
 _HOOKS: Final = ("on_end", "on_failure")

@@ -1,25 +1,21 @@
 """What flows through a network instead of a tensor: spikes over time, in one form or another.
 
-A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions through
-`__torch_function__`, so that unmodified `torch.nn` modules work on it and models know neither T nor the method.
+A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions
+(`spiking/tensor_like.py`), so that unmodified `torch.nn` modules work on it and models know neither T nor the method.
 What each operation does to a carrier stands in one table, `spiking/rules.py`. The carriers are in `spiking/carriers/`.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import rules
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, computed_again
-from rbp_engine.spiking.rules import UnsupportedOperation
-
-if TYPE_CHECKING:
-    from rbp_engine.spiking.neuron import LIF
+from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.lif_parameters import LIFParameters
 
 
 class Carrier:
@@ -29,8 +25,6 @@ class Carrier:
     """
 
     timesteps: int
-    # Numbers of numpy leave sums and products to the carrier.
-    __array_ufunc__ = None
     # Whether there is all that activation checkpointing needs to compute a part of the network again.
     recomputable = False
     # The process group over which a batch norm that comes now takes its statistics; None for this process alone.
@@ -41,7 +35,19 @@ class Carrier:
         """A tensor of the shape, type and device that a module sees, [B, …]."""
         raise NotImplementedError
 
-    def fire(self, neuron: LIF) -> Self:
+    @property
+    def shape(self) -> torch.Size:
+        return self.batch.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.batch.ndim
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.batch.dtype
+
+    def fire(self, parameters: LIFParameters) -> Self:
         """The spikes of a neuron layer that receives this carrier as its input current."""
         raise NotImplementedError
 
@@ -102,84 +108,6 @@ class Carrier:
     def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         """Apply a batch norm with its running statistics, an affine map."""
         return cls.per_step(norm, (x,), {})
-
-    @classmethod
-    def __torch_function__(
-        cls,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return _apply(function, *args, **(kwargs or {}))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or not callable(getattr(Tensor, name, None)):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return lambda *args, **kwargs: _apply(getattr(Tensor, name), self, *args, **kwargs)
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.batch.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.batch.ndim
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.batch.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.batch.device
-
-    @property
-    def is_cuda(self) -> bool:
-        return self.batch.is_cuda
-
-    def dim(self) -> int:
-        return self.batch.ndim
-
-    def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self.shape[dim]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, index: Any) -> Any:
-        return _apply(operator.getitem, self, index)
-
-    def __iter__(self) -> Any:
-        return _apply(iter, self)
-
-    def __add__(self, other: Any) -> Any:
-        return _apply(operator.add, self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return _apply(operator.add, other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return _apply(operator.sub, self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return _apply(operator.sub, other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return _apply(operator.mul, self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return _apply(operator.mul, other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return _apply(operator.truediv, self, other)
-
-    def __neg__(self) -> Any:
-        return _apply(operator.neg, self)
-
-
-def _apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    return rules.apply(list(all_carriers([*args, *kwargs.values()])), function, args, kwargs)
 
 
 def all_carriers(args: Iterable[Any]) -> Iterable[Any]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.lif_parameters import Kernel, LIFParameters
 from rbp_engine.spiking.surrogate import create_surrogate
 
 
@@ -37,7 +38,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         detach_reset: bool = True,
         surrogate: str = "sigmoid",
         surrogate_args: dict[str, float] | None = None,
-        kernel: lif.Kernel = "eager",
+        kernel: Kernel = "eager",
     ) -> None:
         super().__init__()
         if not 0.0 <= decay <= 1.0:
@@ -60,21 +61,15 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         self.register_memory("v", self.v_reset or 0.0)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What the functions in `spiking/kernels/lif.py` have to know of a neuron, besides the kernel."""
-        return {
-            "decay": self.decay,
-            "threshold": self.threshold,
-            "v_reset": self.v_reset,
-            "detach_reset": self.detach_reset,
-            "surrogate": self.surrogate,
-        }
+    def lif_parameters(self) -> LIFParameters:
+        """What the loops over time take; it follows the attributes of the module."""
+        return LIFParameters(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, self.kernel)
 
     def forward(self, current: Any) -> Any:
         """Spikes for input currents; what comes in as a carrier goes out as the same kind of carrier."""
         if isinstance(current, Carrier):
             current.check_checkpointing()
-            return current.fire(self)
+            return current.fire(self.lif_parameters)
         return super().forward(current)
 
     def single_step_forward(self, current: Tensor) -> Tensor:
@@ -89,7 +84,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
                 f"the membrane has the shape {list(self.v.shape)} of the input before, this one {list(current.shape)}: "
                 "before another batch call reset() of the neuron, or spikingjelly's functional.reset_net(model)"
             )
-        spikes, self.v = lif.step(self.v, current, **self.settings)
+        spikes, self.v = lif.step(self.v, current, self.lif_parameters)
         return spikes
 
     def multi_step_forward(self, currents: Tensor) -> Tensor:

@@ -14,18 +14,16 @@ An operation that is not in the table is refused with the path of the module tha
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
-
-if TYPE_CHECKING:
-    from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.errors import UnsupportedOperation
 
 # What torch calls the arguments in which a carrier can stand.
 _INPUTS = ("input", "tensors", "other")
@@ -33,17 +31,6 @@ _INPUTS = ("input", "tensors", "other")
 Function = Callable[..., Any]
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
-
-
-class UnsupportedOperation(TypeError):
-    """A `module` used an `operation` that has no rule; the message names both, and what to do."""
-
-    def __init__(self, operation: str, why: str = "") -> None:
-        self.module, self.operation, self.why = _module_path(), operation, why
-        super().__init__(
-            f"{self.module}: '{operation}' has no rule for spikes over time{f': {why}' if why else ''}. "
-            "Build the network from the operations listed in rbp_engine/spiking/rules.py, or add a rule there."
-        )
 
 
 def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -194,19 +181,3 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "ones_like": _timeless,
     "zeros_like": _timeless,
 }
-
-
-def _module_path() -> str:
-    """Dotted path of the module whose forward is running, found on the stack (only an error pays for it)."""
-    modules: list[nn.Module] = []
-    frame = sys._getframe(2)
-    while frame is not None:
-        module = frame.f_locals.get("self")
-        if isinstance(module, nn.Module) and not any(module is known for known in modules):
-            modules.append(module)
-        frame = frame.f_back  # type: ignore[assignment]
-    if not modules:
-        return "outside any module"
-    innermost, outermost = modules[0], modules[-1]
-    path = next((name for name, module in outermost.named_modules() if module is innermost), "")
-    return f"{path or 'the network'} ({type(innermost).__name__})"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rbp_engine.spiking.kernels import compiled
-from rbp_engine.spiking.kernels.lif import Kernel
+from rbp_engine.spiking.lif_parameters import Kernel
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

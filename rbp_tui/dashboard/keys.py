@@ -16,11 +16,11 @@ from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from rbp_engine.preset.messages import describe_value
-from rbp_engine.preset.search import configuration_directory
 from rbp_engine.settings.documents import read_document
+from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import Problem, describe_problems
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.settings.values import describe_value
 
 
 def key_name(app: App[Any], binding: Binding) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, TextArea
 
+from rbp_engine import os_process
 from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.annotations import read_annotations
 from rbp_engine.run.files.events import (
@@ -24,7 +25,6 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Summary, write_summary
-from rbp_engine.run.status import processes
 from rbp_engine.run.store.store import record
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -52,7 +52,7 @@ def write_run(home, preset_toml):
         run.preset_toml.write_text(preset_toml)
         now = time.time()
         write_events(run, epochs, ranks, attempts, now)
-        here = {"pid": os.getpid() if alive else 1, "pid_started": processes.start_time(os.getpid()) if alive else 1.0}
+        here = {"pid": os.getpid() if alive else 1, "pid_started": os_process.start_time(os.getpid()) if alive else 1.0}
         attempt = here | {"attempt": attempts, "t": now - 60, "host": socket.gethostname(), "stderr_from": 0}
         write_json(run.run_json, {"id": run_id, "preset": "digits", "source": "digits", "attempts": [attempt]})
         values = {"experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1, "epochs": EPOCHS, "epoch": epochs}

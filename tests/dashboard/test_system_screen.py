@@ -9,6 +9,7 @@ import time
 import pytest
 from textual.widgets import Static
 
+from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
@@ -34,7 +35,7 @@ def live_run(home):
             environment = os.environ | processes.marker(run)
             started.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment))
             pid = started[-1].pid
-        attempt = {"attempt": 1, "pid": pid, "pid_started": processes.start_time(pid), "t": time.time()}
+        attempt = {"attempt": 1, "pid": pid, "pid_started": os_process.start_time(pid), "t": time.time()}
         attempt["host"] = host or socket.gethostname()
         write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})
         summary = read_summary(run)

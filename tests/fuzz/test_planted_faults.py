@@ -2,6 +2,7 @@
 
 import functools
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -63,23 +64,22 @@ def weights_that_see_counts(patch):
 
 def membrane_without_decay(patch):
     sound = lif._charge
-    patch.setattr(lif, "_charge", lambda membrane, current, decay, v_reset: sound(membrane, current, 1.0, v_reset))
+    patch.setattr(lif, "_charge", lambda *args: sound(*args[:2], replace(args[2], decay=1.0)))
 
 
 def charge_towards_zero(patch):
     sound = lif._charge
-    patch.setattr(lif, "_charge", lambda membrane, current, decay, v_reset: sound(membrane, current, decay, None))
+    patch.setattr(lif, "_charge", lambda *args: sound(*args[:2], replace(args[2], v_reset=None)))
 
 
 def reset_that_is_always_detached_by_step(patch):
     sound = lif.step
-    patch.setattr(lif, "step", lambda *args, detach_reset, **neuron: sound(*args, detach_reset=True, **neuron))
+    patch.setattr(lif, "step", lambda *args: sound(*args[:2], replace(args[2], detach_reset=True)))
 
 
 def reset_that_is_always_detached_through_time(patch):
     sound = lif.gradient_through_time
-    changed = lambda *args, detach_reset, **neuron: sound(*args, detach_reset=True, **neuron)  # noqa: E731
-    patch.setattr(lif, "gradient_through_time", changed)
+    patch.setattr(lif, "gradient_through_time", lambda *args: sound(*args[:2], replace(args[2], detach_reset=True)))
 
 
 def mask_of_another_sample_in_the_rate_pass(patch):

@@ -1,12 +1,12 @@
-"""What a preset may name is what the engine has: the schema's literals and the registries are the same."""
+"""What a preset may name is what the engine has: the schema's choices and the registries are the same."""
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.loading.loading import FOLDERS, PACKAGED
-from rbp_engine.data.open_feed import EVENT_SETS
 from rbp_engine.methods import METHODS
 from rbp_engine.models import MODELS
 from rbp_engine.preset import choices
 from rbp_engine.spiking.surrogate import SURROGATES
+from rbp_engine.vocabulary import EVENT_SETS
 
 
 def test_every_network_of_the_schema_can_be_made_and_every_other_is_refused():

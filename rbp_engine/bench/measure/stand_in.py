@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.data.catalog import CATALOG, presence
-from rbp_engine.preset.contradictions import EVENT_SETS
 from rbp_engine.preset.own_code import own_file
 from rbp_engine.train.kernel import is_long
+from rbp_engine.vocabulary import EVENT_SETS
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Data, Preset

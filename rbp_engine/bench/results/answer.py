@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from rbp_engine.errors import UserError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.spiking.rules import UnsupportedOperation
+from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.user_code import own_frames
 
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.recordings import PARTS
-from rbp_engine.run.files.layout import sync
+from rbp_engine.disk import sync
 
 MANIFEST: Final = "manifest.json"
 _FILES: Final = tuple(f"{part}{kind}.npy" for part in PARTS for kind in ("", "_labels"))

@@ -16,7 +16,6 @@ import numpy as np
 
 from rbp_engine.data.events import resize as resizing
 from rbp_engine.data.events.cache import Cache, key_of, load, seal
-from rbp_engine.data.events.choices import FramesBy, Orientation, Resize, SplitName
 from rbp_engine.data.events.decode import decode
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.growing_array import GrowingArray
@@ -26,6 +25,7 @@ from rbp_engine.data.events.lock import Locked, beat, lock
 from rbp_engine.data.events.orientation import describe, to_canonical
 from rbp_engine.data.events.recordings import PARTS, Recording, Split, list_recordings, split_recordings
 from rbp_engine.data.events.slicing import SIDE
+from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
 
 # Recordings done, and how many there are.
 Progress = Callable[[int, int], None]

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 
 from rbp_engine.data.events.aedat import read_aedat
-from rbp_engine.data.events.choices import FramesBy
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.layouts import Found
 from rbp_engine.data.events.slicing import SIDE, integrate
+from rbp_engine.vocabulary import FramesBy
 
 Array = npt.NDArray[Any]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from rbp_engine.data.events.choices import FramesBy
 from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.vocabulary import FramesBy
 
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PAGE: Final = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"

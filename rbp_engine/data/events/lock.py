@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.run.status.processes import is_alive, start_time
+from rbp_engine.os_process import is_alive, start_time
 
 # Between making the file and writing its one line a process does nothing else.
 _WRITING_S: Final = 2.0

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.choices import EventSet, FramesBy, Orientation, Resize, SplitName
 from rbp_engine.data.events.convert import Progress, convert
 from rbp_engine.data.events.sources import EventEvaluation, EventTraining
 from rbp_engine.data.events.synthetic import content_hash, moving_digits, sequential_digits
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.stratified import stratified_indices
 from rbp_engine.errors import SettingsError
+from rbp_engine.vocabulary import EventSet, FramesBy, Orientation, Resize, SplitName
 
 CLASSES: Final = 10
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from rbp_engine.data.events.choices import Orientation
+from rbp_engine.vocabulary import Orientation
 
 CANONICAL: Final = "row 127-x, column 127-y"
 STORED: Final = {

@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from rbp_engine.data.events.choices import SplitName
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.layouts import CLASSES, Found
+from rbp_engine.vocabulary import SplitName
 
 PARTS: Final = ("train", "test")
 _SUFFIX: Final = {"aedat": "aedat", "events": "npz", "frames": "npz"}

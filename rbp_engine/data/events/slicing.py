@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rbp_engine.data.events.choices import FramesBy
+from rbp_engine.vocabulary import FramesBy
 
 # Columns and rows of the sensor.
 SIDE = 128

@@ -16,8 +16,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+from rbp_engine.disk import sync
 from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
-from rbp_engine.run.files.layout import json_text, open_regular, sync
+from rbp_engine.run.files.layout import json_text, open_regular
 
 VERSION = 1
 READ_AT_ONCE = 2**17

@@ -169,15 +169,6 @@ def write_atomic(path: Path, text: str) -> None:
         raise
 
 
-def sync(path: Path) -> None:
-    """Force a file, or the entries of a folder, onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def finite(value: Any) -> Any:
     """Numbers that JSON cannot say become null."""
     if isinstance(value, float):

@@ -6,9 +6,9 @@ of the attempt, `control/attempt-<number>`, and writes it itself.
 
 from typing import Any
 
+from rbp_engine import os_process
 from rbp_engine.run.files.description import attempts_in
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import last_attempt
 
 
@@ -21,7 +21,7 @@ def leave_to_worker(run: RunDirectory, record: dict[str, Any]) -> None:
 def put_on_record(run: RunDirectory, record: dict[str, Any], pid: int) -> None:
     """Write what was started for an attempt: the worker, or the launcher of several, has this pid."""
     described: dict[str, Any] = read_json(run.run_json)
-    started = {"pid": pid, "pid_started": processes.start_time(pid)}
+    started = {"pid": pid, "pid_started": os_process.start_time(pid)}
     attempt = {name: value for name, value in record.items() if name != "resources"} | started
     attempts = [*attempts_in(described), attempt]
     write_json(run.run_json, described | {"resources": record["resources"], "attempts": attempts})
@@ -32,7 +32,7 @@ def see_to_record(run: RunDirectory, attempt: int, pid: int) -> bool:
     if last_attempt(run).get("attempt") == attempt:
         return True
     claim = read_json(run.claim(attempt))
-    if processes.is_alive(claim.get("pid"), claim.get("pid_started")):
+    if os_process.is_alive(claim.get("pid"), claim.get("pid_started")):
         return False
     if isinstance(record := claim.get("record"), dict):
         put_on_record(run, record, pid)

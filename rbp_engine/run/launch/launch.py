@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine import os_process
+from rbp_engine.disk import sync
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import identity, records
@@ -20,7 +22,6 @@ from rbp_engine.run.files.layout import (
     new_run_id,
     read_json,
     refuse_links,
-    sync,
     write_atomic,
     write_json,
 )
@@ -267,7 +268,7 @@ def _claim_attempt(run: RunDirectory) -> int:
     except OSError as error:
         raise RunError(f"cannot start {run.id}: {error}") from error
     with os.fdopen(claim, "w") as file:
-        json.dump({"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}, file)
+        json.dump({"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())}, file)
         file.flush()
         os.fsync(file.fileno())
     sync(run.control)  # a power loss must not take it from an attempt that has left anything
@@ -280,7 +281,7 @@ def _claimant(claim: Path) -> str:
     # One of the future is from before the clock was set back, unless it is the clock of another host that is ahead.
     if not claimant and abs(time.time() - claim.stat().st_mtime) < CLAIM_S:
         return "somebody else"
-    alive = processes.is_alive(claimant.get("pid"), claimant.get("pid_started"))
+    alive = os_process.is_alive(claimant.get("pid"), claimant.get("pid_started"))
     return f"process {claimant['pid']}" if alive else ""
 
 

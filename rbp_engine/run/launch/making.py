@@ -13,7 +13,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from rbp_engine.run.files.layout import RunDirectory, sync
+from rbp_engine.disk import sync
+from rbp_engine.run.files.layout import RunDirectory
 
 PREFIX = ".new-"
 STALE_S = 3600.0

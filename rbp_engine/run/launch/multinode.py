@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from rbp_engine import os_process
 from rbp_engine.run.files.description import fitting
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary
@@ -45,7 +46,7 @@ def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
 
 def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
     """Put this node's launcher on record."""
-    started = processes.start_time(pid)
+    started = os_process.start_time(pid)
     write_json(_seat(run, attempt, node), {"pid": pid, "pid_started": started, "host": socket.gethostname()})
 
 
@@ -88,7 +89,7 @@ def strangers_here(run: RunDirectory) -> list[int]:
         for one in launchers(run)
         if one.get("host") == socket.gethostname()
         and one.get("pid") not in known
-        and processes.is_alive(one.get("pid"), one.get("pid_started"))
+        and os_process.is_alive(one.get("pid"), one.get("pid_started"))
     ]
 
 

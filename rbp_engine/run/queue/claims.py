@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rbp_engine import os_process
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.host_lock import host_directory
@@ -64,7 +65,7 @@ def is_stale(claim: dict[str, Any]) -> bool:
     """Whether nothing stands behind a claim any more: its maker has gone, and of its run no process is there."""
     if not isinstance(claim.get("run"), str):
         return True  # torn: its maker died over it, for nobody else is writing now
-    if processes.is_alive(claim.get("pid"), claim.get("pid_started")):
+    if os_process.is_alive(claim.get("pid"), claim.get("pid_started")):
         return False
     run = RunDirectory(Path(claim["run"]))
     verdict = judge(run)
@@ -86,7 +87,7 @@ def _claim(run: RunDirectory, path: Path) -> bool:
     if path.exists() and is_stale(read_json(path)):
         path.unlink()
     me = os.getpid()
-    claim = {"run": _name(run), "pid": me, "pid_started": processes.start_time(me)}
+    claim = {"run": _name(run), "pid": me, "pid_started": os_process.start_time(me)}
     try:
         with path.open("x") as file:
             json.dump(claim, file)

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from rbp_engine import os_process
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.description import faults_in
 from rbp_engine.run.files.layout import read_json, write_json
@@ -184,7 +185,7 @@ def main() -> None:
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         os.truncate(log, 0)
     with locked():
-        write_json(home / "dispatcher.json", {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())})
+        write_json(home / "dispatcher.json", {"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())})
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # the log tells of any name and reason
     dispatcher = Dispatcher()
     while True:

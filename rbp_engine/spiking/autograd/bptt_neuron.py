@@ -12,17 +12,18 @@ from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
+from rbp_engine.spiking.lif_parameters import LIFParameters
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-def fire(current: Current, kernel: lif.Kernel, **neuron: Any) -> Tensor:
+def fire(current: Current, parameters: LIFParameters) -> Tensor:
     """Spikes [T, B, …] from rest, with the graph of BPTT."""
     inputs: list[Tensor | None] = []
     for term in current.terms:
         inputs += [term.steps.values, *term.parameters]
-    spikes: Tensor = FireThroughTime.apply(current, kernel, neuron, *inputs)
+    spikes: Tensor = FireThroughTime.apply(current, parameters, *inputs)
     return spikes
 
 
@@ -30,14 +31,11 @@ class FireThroughTime(torch.autograd.Function):
     """Spikes of a `Current`; gradients go to the values of its terms, and to the weights of their batch norms."""
 
     @staticmethod
-    def forward(
-        ctx: Any, current: Current, kernel: lif.Kernel, neuron: dict[str, Any], *inputs: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, current: Current, parameters: LIFParameters, *inputs: Tensor | None) -> Tensor:
         ctx.save_for_backward(*(term.steps.values for term in current.terms))
         ctx.terms = [(term.steps.static, term.normalisation) for term in current.terms]
-        ctx.kernel, ctx.neuron, ctx.timesteps = kernel, neuron, current.timesteps
-        firing = {key: neuron[key] for key in ("decay", "threshold", "v_reset")}
-        return lif.spikes_only(current, kernel=kernel, **firing)
+        ctx.parameters, ctx.timesteps = parameters, current.timesteps
+        return lif.spikes_only(current, parameters)
 
     @staticmethod
     @once_differentiable
@@ -46,12 +44,12 @@ class FireThroughTime(torch.autograd.Function):
             Term(Steps(values, static), known)
             for values, (static, known) in zip(ctx.saved_tensors, ctx.terms, strict=True)
         ]
-        at_current = lif.gradient_through_time(Current(terms, ctx.timesteps), grad, kernel=ctx.kernel, **ctx.neuron)
+        at_current = lif.gradient_through_time(Current(terms, ctx.timesteps), grad, ctx.parameters)
         gradients: list[Tensor | None] = []
         for number, term in enumerate(terms):
-            needed = ctx.needs_input_grad[3 + 3 * number : 6 + 3 * number]
+            needed = ctx.needs_input_grad[2 + 3 * number : 5 + 3 * number]
             gradients += _of_term(term, at_current, needed)
-        return None, None, None, *gradients
+        return None, None, *gradients
 
 
 def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

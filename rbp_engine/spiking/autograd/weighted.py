@@ -7,16 +7,13 @@ has the shape of r and none of its values, until `WithValue` puts the two togeth
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.rules import UnsupportedOperation
-
-if TYPE_CHECKING:
-    from rbp_engine.spiking.kernels.neuron_input import Steps
+from rbp_engine.spiking.errors import UnsupportedOperation
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
@@ -53,11 +50,6 @@ class Seen:
 
     stored: Tensor
     counted: int | None = None
-
-    @classmethod
-    def of(cls, steps: "Steps", timesteps: int) -> "Seen":
-        """The time mean of steps, for spikes as counts of them."""
-        return cls(steps.time_mean()) if steps.counts is None else cls(steps.counts, timesteps)
 
     @staticmethod
     def load(stored: Tensor, counted: int | None, dtype: torch.dtype) -> Tensor:

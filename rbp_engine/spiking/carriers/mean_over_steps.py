@@ -10,22 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd import rate_neuron, weighted
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, Repeated
-from rbp_engine.spiking.autograd.weighted import Seen, weighted_gradient
-from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
+from rbp_engine.spiking.autograd.weighted import weighted_gradient
+from rbp_engine.spiking.carrier import all_carriers, check_scaling, is_plain_sum, replace_carriers
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.carriers.step_state import Tape
 from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term, membrane_dtype
-
-if TYPE_CHECKING:
-    from rbp_engine.spiking.neuron import LIF
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.tensor_like import TensorLike
 
 
 class Total:
@@ -52,7 +51,7 @@ class Once:
     output: Tensor
 
 
-class MeanStepTensor(Carrier):
+class MeanStepTensor(TensorLike):
     """Values [B, …] of one timestep, without a graph. A static image is computed at the first timestep only.
 
     They may come as a `SequenceTensor` of length one, whose batch norms and sums are not carried out yet.
@@ -81,12 +80,9 @@ class MeanStepTensor(Carrier):
             _total(self.tape, self.sequence.values[0])
         return self.sequence.values[0]
 
-    def fire(self, neuron: LIF) -> MeanStepTensor:
+    def fire(self, parameters: LIFParameters) -> MeanStepTensor:
         current = self.sequence.current
-        loop = self.tape.record(
-            lif.RateLoop,
-            lambda: lif.RateLoop(current.batch, self.timesteps, kernel=neuron.kernel, **neuron.settings),
-        )
+        loop = self.tape.record(lif.RateLoop, lambda: lif.RateLoop(current.batch, self.timesteps, parameters))
         return MeanStepTensor(loop.step(current), self.tape, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
@@ -136,7 +132,7 @@ class MeanStepTensor(Carrier):
         return cls.per_step(repeated.normalisation, (x,), {})
 
 
-class MeanTensor(Carrier):
+class MeanTensor(TensorLike):
     """Time means [B, …] with their graph; values that do not commute with the mean are read from the tape.
 
     What is pending here is what was with the `MeanStepTensor` at this place.
@@ -170,7 +166,7 @@ class MeanTensor(Carrier):
         """[B, …]."""
         return self.steps.rate()
 
-    def fire(self, neuron: LIF) -> MeanTensor:
+    def fire(self, parameters: LIFParameters) -> MeanTensor:
         counts, eligibility = self.tape.take(lif.RateLoop).finish()
         rate = weighted.firing_rate(counts, self.timesteps, eligibility.dtype)
         current = _alone(rate, rate_neuron.graph(self.current.terms, eligibility), counts)
@@ -213,7 +209,7 @@ class MeanTensor(Carrier):
             with torch.no_grad():
                 value = function(steps.time_mean(), *args[1:], **kwargs)
         gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        graph = gradient(steps.graph, Seen.of(steps, x.timesteps), value)
+        graph = gradient(steps.graph, steps.seen(x.timesteps), value)
         return cls(_alone(value, graph), x.tape, x.static)
 
     @classmethod

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd import rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.weighted import Seen, weighted_gradient
-from rbp_engine.spiking.carrier import Carrier, all_carriers, check_scaling, is_plain_sum, replace_carriers
+from rbp_engine.spiking.autograd.weighted import weighted_gradient
+from rbp_engine.spiking.carrier import all_carriers, check_scaling, is_plain_sum, replace_carriers
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.tensor_like import TensorLike
 
-if TYPE_CHECKING:
-    from rbp_engine.spiking.neuron import LIF
 
-
-class RateTensor(Carrier):
+class RateTensor(TensorLike):
     """A sequence [T, B, …] without a graph, and its time mean r [B, …] which carries the graph (rate_M).
 
     One pass through the network builds both, and the backward pass is that of a network without time (paper,
@@ -72,9 +71,9 @@ class RateTensor(Carrier):
     def batch(self) -> Tensor:
         return self.sequence.batch
 
-    def fire(self, neuron: LIF) -> RateTensor:
+    def fire(self, parameters: LIFParameters) -> RateTensor:
         current = self.sequence.current
-        spikes, counts, eligibility = lif.rate(current, kernel=neuron.kernel, **neuron.settings)
+        spikes, counts, eligibility = lif.rate(current, parameters)
         graph = rate_neuron.graph(current.terms, eligibility)
         steps = Steps(spikes, spikes_of=self.dtype, counts=counts, graph=graph)
         return RateTensor(SequenceTensor(Current([Term(steps)], self.timesteps), self.timesteps))
@@ -114,7 +113,7 @@ class RateTensor(Carrier):
         steps = x.steps
         sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
         gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        return cls(sequence, gradient(steps.graph, Seen.of(steps, x.timesteps), sequence.batch))
+        return cls(sequence, gradient(steps.graph, steps.seen(x.timesteps), sequence.batch))
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd import bptt_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation
-from rbp_engine.spiking.carrier import Carrier, all_carriers, is_plain_sum, replace_carriers
+from rbp_engine.spiking.carrier import all_carriers, is_plain_sum, replace_carriers
 from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.tensor_like import TensorLike
 
-if TYPE_CHECKING:
-    from rbp_engine.spiking.neuron import LIF
 
-
-class SequenceTensor(Carrier):
+class SequenceTensor(TensorLike):
     """A sequence [T, B, …] with its graph: multi-step BPTT, and evaluation.
 
     A sequence that is the same at every step (a static image before the first neuron) is kept once, as [B, …], and
@@ -88,17 +87,9 @@ class SequenceTensor(Carrier):
             terms += x.current.terms if len(x.current.terms) == 1 else [Term(x.by_step)]
         return self.like(Current(terms, self.timesteps), static=self.static and other.static)
 
-    def fire(self, neuron: LIF) -> Self:
-        if torch.is_grad_enabled() and self.current.requires_grad:
-            spikes = bptt_neuron.fire(self.current, neuron.kernel, **neuron.settings)
-        else:
-            spikes = lif.spikes_only(
-                self.current,
-                decay=neuron.decay,
-                threshold=neuron.threshold,
-                v_reset=neuron.v_reset,
-                kernel=neuron.kernel,
-            )
+    def fire(self, parameters: LIFParameters) -> Self:
+        with_graph = torch.is_grad_enabled() and self.current.requires_grad
+        spikes = (bptt_neuron.fire if with_graph else lif.spikes_only)(self.current, parameters)
         return self.like(spikes, static=False)
 
     @classmethod
@@ -144,8 +135,8 @@ class ShuffledTensor(SequenceTensor):
     def like(self, values: Tensor | Current, *, static: bool) -> Self:
         return type(self)(values, self.timesteps, static, self.generator)
 
-    def fire(self, neuron: LIF) -> Self:
-        return super().fire(neuron).shuffled()
+    def fire(self, parameters: LIFParameters) -> Self:
+        return super().fire(parameters).shuffled()
 
     def shuffled(self) -> Self:
         """The same steps in an order drawn anew; the same for all samples of the batch."""

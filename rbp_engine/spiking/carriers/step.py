@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.weighted import Seen, WithValue, weighted_gradient
-from rbp_engine.spiking.carrier import Carrier, all_carriers, replace_carriers
+from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.step_state import Tape
 from rbp_engine.spiking.kernels import lif
-
-if TYPE_CHECKING:
-    from rbp_engine.spiking.neuron import LIF
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.tensor_like import TensorLike
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Membrane:
     trace: Tensor | None = None
 
 
-class StepTensor(Carrier):
+class StepTensor(TensorLike):
     """Values [B, …] of one timestep.
 
     With `through_time` the membrane keeps its graph from step to step (BPTT); without it the gradient is spatial
@@ -54,14 +53,14 @@ class StepTensor(Carrier):
         """Other values of the same timestep."""
         return type(self)(values, self.tape, self.through_time)
 
-    def fire(self, neuron: LIF) -> Self:
-        spikes, _ = self.charge_and_fire(neuron)
+    def fire(self, parameters: LIFParameters) -> Self:
+        spikes, _ = self.charge_and_fire(parameters)
         return self.like(spikes)
 
-    def charge_and_fire(self, neuron: LIF) -> tuple[Tensor, Membrane]:
-        membrane = self.tape.record(Membrane, lambda: Membrane(lif.at_rest(self.values, neuron.v_reset)))
+    def charge_and_fire(self, parameters: LIFParameters) -> tuple[Tensor, Membrane]:
+        membrane = self.tape.record(Membrane, lambda: Membrane(lif.at_rest(self.values, parameters.v_reset)))
         before = membrane.v if self.through_time else membrane.v.detach()
-        spikes, membrane.v = lif.step(before, self.values, **neuron.settings)
+        spikes, membrane.v = lif.step(before, self.values, parameters)
         return spikes, membrane
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
@@ -91,10 +90,10 @@ class TraceTensor(StepTensor):
         super().__init__(values, tape, through_time)
         self.trace = trace
 
-    def fire(self, neuron: LIF) -> Self:
-        spikes, membrane = self.charge_and_fire(neuron)
+    def fire(self, parameters: LIFParameters) -> Self:
+        spikes, membrane = self.charge_and_fire(parameters)
         fired = spikes.detach()
-        membrane.trace = fired if membrane.trace is None else neuron.decay * membrane.trace + fired
+        membrane.trace = fired if membrane.trace is None else parameters.decay * membrane.trace + fired
         return type(self)(spikes, self.tape, trace=membrane.trace)
 
     @classmethod

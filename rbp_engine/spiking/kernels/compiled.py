@@ -9,18 +9,39 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rbp_engine import compile_cache
 from rbp_engine.spiking.kernels.neuron_input import Current, count_dtype, membrane_dtype
-from rbp_engine.spiking.surrogate import Surrogate, slope_function
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.surrogate import slope_function
 
 # A term's values and its scale; static values lack the first dimension.
 Terms = Sequence[tuple[Tensor | Sequence[Tensor], Tensor | None, bool]]
 KERNELS = 200
+
+
+class Neuron(NamedTuple):
+    """`LIFParameters` as the loops here take them: a number may be given as [C], and the surrogate is its slope.
+
+    `dtype` is the type of membranes and currents. It is a tuple because torch.compile then guards only the values that
+    a loop uses.
+    """
+
+    decay: Tensor | float
+    threshold: Tensor | float
+    v_reset: float | None
+    detach_reset: bool
+    surrogate: Callable[..., Tensor]
+    arguments: dict[str, float]
+    dtype: torch.dtype
+
+    def slope(self, distance: Tensor) -> Tensor:
+        """σ'(distance), `distance` = membrane − threshold."""
+        return self.surrogate(torch.ones_like(distance), distance, **self.arguments)
 
 
 @functools.cache
@@ -33,14 +54,15 @@ def problem(device: str) -> str:
     return ""
 
 
-def spikes_only(current: Current, decay: float, threshold: float, v_reset: float | None) -> Tensor:
+def spikes_only(current: Current, parameters: LIFParameters) -> Tensor:
     """See `lif.spikes_only`."""
     layout = Layout(current)
-    return layout.back(_jit(_spikes_only)(*layout.inputs(current), decay, layout.for_each_channel(threshold), v_reset))
+    neuron = layout.neuron(parameters)._replace(threshold=layout.for_each_channel(parameters.threshold))
+    return layout.back(_jit(_spikes_only)(*layout.inputs(current), neuron))
 
 
 def rate(
-    current: Current, means_of: Sequence[int], surrogate: Surrogate, threshold: float, **neuron: Any
+    current: Current, means_of: Sequence[int], parameters: LIFParameters
 ) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
     """See `lif.rate`; the means [B, …] are those of the terms with these numbers."""
     layout = Layout(current)
@@ -50,17 +72,13 @@ def rate(
         layout.for_each_channel(current.timesteps),
         means_of,
         saved,
-        *slope_function(surrogate),
-        threshold=layout.for_each_channel(threshold),
-        **neuron,
+        layout.neuron(parameters)._replace(threshold=layout.for_each_channel(parameters.threshold)),
     )
     eligibility, *means = map(layout.back, saved)
     return list(map(layout.back, spikes)), layout.back(counts), eligibility, means
 
 
-def rate_step(
-    current: Current, state: Sequence[Tensor], reach: Tensor | float, surrogate: Surrogate, **neuron: Any
-) -> Tensor:
+def rate_step(current: Current, state: Sequence[Tensor], reach: Tensor | float, parameters: LIFParameters) -> Tensor:
     """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, counts of spikes, sum of σ'·ρ.
 
     So does ρ [B, …], unless it is one number for all neurons.
@@ -70,27 +88,19 @@ def rate_step(
     # As a tensor, a number does not ask for a kernel of its own at every timestep.
     state = (*state, reach if isinstance(reach, Tensor) else torch.full((), reach, dtype=torch.float64))
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
-    spikes = layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, *slope_function(surrogate), **neuron))
+    spikes = layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, layout.neuron(parameters)))
     for tensor, changed in zip(state, flat, strict=True):
         if changed.data_ptr() != tensor.data_ptr():  # a copy, of another layout in memory than the current's
             tensor.copy_(layout.back(changed))
     return spikes
 
 
-def gradient_through_time(
-    current: Current, grad: Tensor, surrogate: Surrogate, decay: float, threshold: float, **neuron: Any
-) -> Tensor:
+def gradient_through_time(current: Current, grad: Tensor, parameters: LIFParameters) -> Tensor:
     """See `lif.gradient_through_time`."""
     layout = Layout(current)
-    gradient = _jit(_gradient_through_time)(
-        *layout.inputs(current),
-        layout.flat(grad),
-        *slope_function(surrogate),
-        decay=layout.for_each_channel(decay),
-        threshold=layout.for_each_channel(threshold),
-        **neuron,
-    )
-    return layout.back(gradient)
+    decay, threshold = map(layout.for_each_channel, (parameters.decay, parameters.threshold))
+    neuron = layout.neuron(parameters)._replace(decay=decay, threshold=threshold)
+    return layout.back(_jit(_gradient_through_time)(*layout.inputs(current), layout.flat(grad), neuron))
 
 
 class Layout:
@@ -117,6 +127,17 @@ class Layout:
         ]
         dtype = current.terms[0].steps.dtype
         return terms, shift if shift is None else self._channels(shift), dtype, current.timesteps
+
+    def neuron(self, parameters: LIFParameters) -> Neuron:
+        """The layer's neurons, with one number for all channels."""
+        return Neuron(
+            parameters.decay,
+            parameters.threshold,
+            parameters.v_reset,
+            parameters.detach_reset,
+            *slope_function(parameters.surrogate),
+            self.dtype,
+        )
 
     def _flat_steps(self, stored: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
         return self.flat(stored) if isinstance(stored, Tensor) else [self.flat(spikes_t) for spikes_t in stored]
@@ -197,20 +218,12 @@ def _use_own_cache() -> None:
     codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
 
 
-def _spikes_only(
-    terms: Terms,
-    shift: Tensor | None,
-    dtype: torch.dtype,
-    timesteps: int,
-    decay: float,
-    threshold: Tensor | float,
-    v_reset: float | None,
-) -> Tensor:
+def _spikes_only(terms: Terms, shift: Tensor | None, dtype: torch.dtype, timesteps: int, neuron: Neuron) -> Tensor:
     spikes, membrane = [], None
     for t in range(timesteps):
-        charged = _charged(membrane, _current(terms, shift, dtype, t), decay, v_reset)
-        fired = (charged >= threshold).to(charged.dtype)
-        membrane = _after_reset(charged, fired, threshold, v_reset)
+        charged = _charged(membrane, _current(terms, shift, neuron.dtype, t), neuron)
+        fired = (charged >= neuron.threshold).to(charged.dtype)
+        membrane = _after_reset(charged, fired, neuron)
         spikes.append(fired.to(dtype))
     return torch.stack(spikes)
 
@@ -223,21 +236,19 @@ def _rate(
     divisor: Tensor | float,
     means_of: Sequence[int],
     saved: Sequence[Tensor],
-    surrogate: Callable[..., Tensor],
-    arguments: dict[str, float],
-    **neuron: Any,
+    neuron: Neuron,
 ) -> tuple[list[Tensor], Tensor]:
     spikes, membrane = [], None
     counts: Any = 0.0
     eligibility: Any = 0.0
     reach: Any = 1.0
     for t in range(timesteps):
-        fired, slope, membrane, kept = _fire(membrane, _current(terms, shift, dtype, t), surrogate, arguments, **neuron)
+        fired, slope, membrane, kept = _fire(membrane, _current(terms, shift, neuron.dtype, t), neuron)
         counts = counts + fired
         eligibility = eligibility + slope * reach
-        reach = 1.0 + reach * kept * neuron["decay"]
+        reach = 1.0 + reach * kept * neuron.decay
         spikes.append(fired.to(torch.uint8))
-    means = (_sum_of_steps(terms[number][0], membrane_dtype(dtype)) for number in means_of)
+    means = (_sum_of_steps(terms[number][0], neuron.dtype) for number in means_of)
     for result, total in zip(saved, (eligibility, *means), strict=True):
         result.copy_(total / divisor)
     return spikes, counts.to(count_dtype(timesteps))
@@ -251,69 +262,48 @@ def _rate_step(
     counts: Tensor,
     eligibility: Tensor,
     reach: Tensor,
-    surrogate: Callable[..., Tensor],
-    arguments: dict[str, float],
-    **neuron: Any,
+    neuron: Neuron,
 ) -> Tensor:
-    fired, slope, after, kept = _fire(membrane, _current(terms, shift, dtype, 0), surrogate, arguments, **neuron)
+    fired, slope, after, kept = _fire(membrane, _current(terms, shift, neuron.dtype, 0), neuron)
     counts.add_(fired.to(counts.dtype))
     eligibility.add_(slope * reach)
     membrane.copy_(after)
     if reach.ndim:
-        reach.copy_(1.0 + reach * kept * neuron["decay"])
+        reach.copy_(1.0 + reach * kept * neuron.decay)
     return fired.to(dtype)
 
 
-def _fire(
-    membrane: Tensor | None,
-    current: Tensor,
-    surrogate: Callable[..., Tensor],
-    arguments: dict[str, float],
-    decay: float,
-    threshold: Tensor | float,
-    v_reset: float | None,
-    detach_reset: bool,
-) -> tuple[Tensor, Tensor, Tensor, Any]:
+def _fire(membrane: Tensor | None, current: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor, Tensor, Any]:
     """Spikes, slope σ', membrane after the reset, and how much of the charged membrane survives it, ∂v/∂u."""
-    charged = _charged(membrane, current, decay, v_reset)
-    fired, distance = (charged >= threshold).to(charged.dtype), charged - threshold
-    slope = surrogate(torch.ones_like(distance), distance, **arguments)
-    if v_reset is None:
-        kept = 1.0 if detach_reset else 1.0 - threshold * slope
+    charged = _charged(membrane, current, neuron)
+    fired = (charged >= neuron.threshold).to(charged.dtype)
+    slope = neuron.slope(charged - neuron.threshold)
+    if neuron.v_reset is None:
+        kept = 1.0 if neuron.detach_reset else 1.0 - neuron.threshold * slope
     else:
-        kept = 1.0 - fired if detach_reset else 1.0 - fired - (charged - v_reset) * slope
-    return fired, slope, _after_reset(charged, fired, threshold, v_reset), kept
+        kept = 1.0 - fired if neuron.detach_reset else 1.0 - fired - (charged - neuron.v_reset) * slope
+    return fired, slope, _after_reset(charged, fired, neuron), kept
 
 
 def _gradient_through_time(
-    terms: Terms,
-    shift: Tensor | None,
-    dtype: torch.dtype,
-    timesteps: int,
-    grad: Tensor,
-    surrogate: Callable[..., Tensor],
-    arguments: dict[str, float],
-    decay: Tensor | float,
-    threshold: Tensor | float,
-    v_reset: float | None,
-    detach_reset: bool,
+    terms: Terms, shift: Tensor | None, _: torch.dtype, timesteps: int, grad: Tensor, neuron: Neuron
 ) -> Tensor:
+    threshold, v_reset = neuron.threshold, neuron.v_reset
     charged, membrane = [], None
     for t in range(timesteps):
-        charged.append(_charged(membrane, _current(terms, shift, dtype, t), decay, v_reset))
-        membrane = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), threshold, v_reset)
+        charged.append(_charged(membrane, _current(terms, shift, neuron.dtype, t), neuron))
+        membrane = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), neuron)
     gradients: list[Tensor] = []
     later: Any = 0.0
     for t in reversed(range(timesteps)):
         fired, distance = (charged[t] >= threshold).to(charged[t].dtype), charged[t] - threshold
         by_spike = grad[t].to(distance.dtype)
-        if not detach_reset:
+        if not neuron.detach_reset:
             by_spike = by_spike + later * (-threshold if v_reset is None else v_reset - charged[t])
         if v_reset is not None:
             later = later * (1.0 - fired)
-        slope = surrogate(torch.ones_like(distance), distance, **arguments)
-        gradients.append(later + slope * by_spike)
-        later = gradients[-1] * decay
+        gradients.append(later + neuron.slope(distance) * by_spike)
+        later = gradients[-1] * neuron.decay
     return torch.stack([gradient.to(grad.dtype) for gradient in reversed(gradients)])
 
 
@@ -327,20 +317,21 @@ def _sum_of_steps(values: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tens
 def _current(terms: Terms, shift: Tensor | None, dtype: torch.dtype, t: int) -> Tensor:
     total: Tensor | None = None
     for values, scale, static in terms:
-        value = (values if static and isinstance(values, Tensor) else values[t]).to(membrane_dtype(dtype))
+        value = (values if static and isinstance(values, Tensor) else values[t]).to(dtype)
         value = value if scale is None else value * scale
         total = value if total is None else total + value
     assert total is not None
     return total if shift is None else total + shift
 
 
-def _charged(membrane: Tensor | None, current: Tensor, decay: Tensor | float, v_reset: float | None) -> Tensor:
+def _charged(membrane: Tensor | None, current: Tensor, neuron: Neuron) -> Tensor:
+    decay, v_reset = neuron.decay, neuron.v_reset
     if membrane is None:  # at rest
         return v_reset + current if v_reset else current
     return decay * membrane + current if not v_reset else v_reset + decay * (membrane - v_reset) + current
 
 
-def _after_reset(charged: Tensor, fired: Tensor, threshold: Tensor | float, v_reset: float | None) -> Tensor:
-    if v_reset is None:
-        return charged - threshold * fired
-    return torch.where(fired > 0, v_reset, charged)
+def _after_reset(charged: Tensor, fired: Tensor, neuron: Neuron) -> Tensor:
+    if neuron.v_reset is None:
+        return charged - neuron.threshold * fired
+    return torch.where(fired > 0, neuron.v_reset, charged)

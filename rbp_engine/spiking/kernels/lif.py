@@ -5,67 +5,52 @@
     v_t = u_t − V_th·s_t             soft reset
     v_t = (1 − s_t)·u_t + s_t·v_reset    hard reset
 
-The functions take the neuron's settings as flat arguments: `decay` λ, `threshold` V_th, `v_reset` (None for the soft
-reset, as in SpikingJelly), `detach_reset` and the surrogate. `kernel` is "eager", the loops of this file, or
-"compiled", those of `spiking/kernels/compiled.py`. On a CPU both give the same bits; only where a layer's size does not
-fill the processor's vectors may an exponential in a slope differ in its last place, as it does within torch's own
-loops.
+With the kernel "eager" the loops are those of this file, with "compiled" those of `spiking/kernels/compiled.py`. On a
+CPU both give the same bits; only where a layer's size does not fill the processor's vectors may an exponential in a
+slope differ in its last place, as it does within torch's own loops.
 
 Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
 sums are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes,
 and the firing rate as a count of them, which takes one byte and is exact.
 """
 
-from typing import Any, Literal
-
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.kernels import compiled
 from rbp_engine.spiking.kernels.neuron_input import Current, Reader, count_dtype, empty_steps, membrane_dtype
-from rbp_engine.spiking.surrogate import Surrogate, slope_in_place
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.surrogate import slope_in_place
 
-Kernel = Literal["eager", "compiled"]
 
-
-def step(
-    membrane: Tensor,
-    current: Tensor,
-    *,
-    decay: float,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: Surrogate,
-) -> tuple[Tensor, Tensor]:
+def step(membrane: Tensor, current: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
     """One timestep with a graph: spikes s_t and the membrane v_t after the reset, both shaped like `current`."""
+    decay, threshold, v_reset = parameters.decay, parameters.threshold, parameters.v_reset
     charged = decay * membrane + current if not v_reset else v_reset + decay * (membrane - v_reset) + current
-    spikes = surrogate(charged - threshold)
-    reset_by = spikes.detach() if detach_reset else spikes
+    spikes = parameters.surrogate(charged - threshold)
+    reset_by = spikes.detach() if parameters.detach_reset else spikes
     if v_reset is None:
         return spikes.to(current.dtype), charged - threshold * reset_by
     return spikes.to(current.dtype), (1.0 - reset_by) * charged + reset_by * v_reset
 
 
 @torch.no_grad()
-def spikes_only(
-    current: Tensor | Current, *, decay: float, threshold: float, v_reset: float | None, kernel: Kernel = "eager"
-) -> Tensor:
+def spikes_only(current: Tensor | Current, parameters: LIFParameters) -> Tensor:
     """Spikes [T, B, …] for input currents [T, B, …], from rest, without a graph."""
     current = Current.of(current)
-    if kernel == "compiled":
-        return compiled.spikes_only(current, decay, threshold, v_reset)
-    reader, membrane = Reader(current), at_rest(current.batch, v_reset)
+    if parameters.kernel == "compiled":
+        return compiled.spikes_only(current, parameters)
+    reader, membrane = Reader(current), at_rest(current.batch, parameters.v_reset)
     spikes = empty_steps(current.batch, current.timesteps)
     for t, spikes_t in enumerate(spikes):
-        _charge(membrane, reader.at(t), decay, v_reset)
-        torch.ge(membrane, threshold, out=spikes_t)
-        _reset(membrane, spikes_t, threshold, v_reset)
+        _charge(membrane, reader.at(t), parameters)
+        torch.ge(membrane, parameters.threshold, out=spikes_t)
+        _reset(membrane, spikes_t, parameters)
     return spikes
 
 
 @torch.no_grad()
-def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) -> tuple[list[Tensor], Tensor, Tensor]:
+def rate(current: Tensor | Current, parameters: LIFParameters) -> tuple[list[Tensor], Tensor, Tensor]:
     """Spikes as bytes, T times [B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
 
     The time means that batch norms of a `Current` need for their backward come out on the way, and are noted there.
@@ -73,10 +58,10 @@ def rate(current: Tensor | Current, *, kernel: Kernel = "eager", **neuron: Any) 
     current = Current.of(current)
     numbers = tuple(n for n, term in enumerate(current.terms) if term.normalisation and term.steps.mean is None)
     meanless = [current.terms[number].steps for number in numbers]
-    if kernel == "compiled":
-        spikes, counts, eligibility, means = compiled.rate(current, numbers, **neuron)
+    if parameters.kernel == "compiled":
+        spikes, counts, eligibility, means = compiled.rate(current, numbers, parameters)
     else:
-        reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, **neuron)
+        reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, parameters)
         spikes = [torch.empty_like(loop.membrane, dtype=torch.uint8) for _ in range(current.timesteps)]
         means = [torch.zeros_like(loop.membrane) for _ in meanless]
         for t, spikes_t in enumerate(spikes):
@@ -97,47 +82,46 @@ class RateLoop:
     ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t says how much of the input so far is still in the membrane (paper, section 4).
     """
 
-    def __init__(self, current: Tensor, timesteps: int, kernel: Kernel = "eager", **neuron: Any) -> None:
+    def __init__(self, current: Tensor, timesteps: int, parameters: LIFParameters) -> None:
         """`current` [B, …] gives shape, type and device; the loop begins at rest."""
         self._timesteps = timesteps
-        self._kernel = kernel
-        self._neuron = neuron
+        self._parameters = parameters
         self._dtype = current.dtype
-        self.membrane = membrane = at_rest(current, neuron["v_reset"])
+        self.membrane = membrane = at_rest(current, parameters.v_reset)
         self._counts = torch.zeros_like(membrane, dtype=count_dtype(timesteps))
         self._eligibility = torch.zeros_like(membrane)
         # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
-        uniform = neuron["v_reset"] is None and neuron["detach_reset"]
+        uniform = parameters.v_reset is None and parameters.detach_reset
         self._reach: float | Tensor = 1.0 if uniform else torch.ones_like(membrane)
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a current of one."""
-        if self._kernel == "eager":
+        if self._parameters.kernel == "eager":
             return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), Reader(current).at(0))
         state = self.membrane, self._counts, self._eligibility
-        spikes = compiled.rate_step(current, state, self._reach, **self._neuron)
+        spikes = compiled.rate_step(current, state, self._reach, self._parameters)
         self._advance()
         return spikes
 
     @torch.no_grad()
     def step_into(self, spikes: Tensor, current: Tensor) -> Tensor:
         """Spikes of the next timestep for a current [B, …], written into `spikes`; never compiled."""
-        membrane, threshold, v_reset = self.membrane, self._neuron["threshold"], self._neuron["v_reset"]
-        _charge(membrane, current, self._neuron["decay"], v_reset)
+        membrane, parameters = self.membrane, self._parameters
+        _charge(membrane, current, parameters)
         same = spikes.dtype == membrane.dtype
-        fired = torch.ge(membrane, threshold, out=spikes if same else torch.empty_like(membrane))
+        fired = torch.ge(membrane, parameters.threshold, out=spikes if same else torch.empty_like(membrane))
         if not same:
             spikes.copy_(fired)
-        slope_t = slope_in_place(self._neuron["surrogate"], membrane - threshold)
+        slope_t = slope_in_place(parameters.surrogate, membrane - parameters.threshold)
         if isinstance(self._reach, float):
             self._eligibility.add_(slope_t.mul_(self._reach))
         else:
             self._eligibility.add_(slope_t * self._reach)
-            carried = _carried_over(membrane, fired, slope_t, threshold, v_reset, self._neuron["detach_reset"])
-            self._reach.mul_(carried).mul_(self._neuron["decay"]).add_(1.0)
+            carried = _carried_over(membrane, fired, slope_t, parameters)
+            self._reach.mul_(carried).mul_(parameters.decay).add_(1.0)
         self._counts.add_(spikes if spikes.dtype == self._counts.dtype else fired.to(self._counts.dtype))
-        _reset(membrane, fired, threshold, v_reset)
+        _reset(membrane, fired, parameters)
         self._advance()
         return spikes
 
@@ -147,21 +131,11 @@ class RateLoop:
 
     def _advance(self) -> None:
         if isinstance(self._reach, float):
-            self._reach = 1.0 + self._neuron["decay"] * self._reach
+            self._reach = 1.0 + self._parameters.decay * self._reach
 
 
 @torch.no_grad()
-def gradient_through_time(
-    current: Tensor | Current,
-    grad: Tensor,
-    *,
-    decay: float,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: Surrogate,
-    kernel: Kernel = "eager",
-) -> Tensor:
+def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: LIFParameters) -> Tensor:
     """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad` [T, B, …]; the membranes are computed anew from the currents.
 
         ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
@@ -169,30 +143,25 @@ def gradient_through_time(
     where the reset's ∂v_t/∂s_t counts only if it is not detached.
     """
     current = Current.of(current)
-    if kernel == "compiled":
-        return compiled.gradient_through_time(
-            current,
-            grad,
-            surrogate,
-            decay=decay,
-            threshold=threshold,
-            v_reset=v_reset,
-            detach_reset=detach_reset,
-        )
+    if parameters.kernel == "compiled":
+        return compiled.gradient_through_time(current, grad, parameters)
+    threshold, v_reset = parameters.threshold, parameters.v_reset
     reader, membrane = Reader(current), at_rest(current.batch, v_reset)
     charged = empty_steps(membrane, current.timesteps)
     for t, charged_t in enumerate(charged):
-        _charge(membrane, reader.at(t), decay, v_reset)
+        _charge(membrane, reader.at(t), parameters)
         charged_t.copy_(membrane)
-        _reset(membrane, (membrane >= threshold).to(membrane.dtype), threshold, v_reset)
+        _reset(membrane, (membrane >= threshold).to(membrane.dtype), parameters)
     later = torch.zeros_like(membrane)
     for charged_t, grad_t in zip(charged.unbind(0)[::-1], grad.unbind(0)[::-1], strict=True):
-        slope_t = slope_in_place(surrogate, charged_t - threshold)
-        by_spike = grad_t if detach_reset else grad_t + later * (-threshold if v_reset is None else v_reset - charged_t)
+        slope_t = slope_in_place(parameters.surrogate, charged_t - threshold)
+        by_spike = grad_t
+        if not parameters.detach_reset:
+            by_spike = grad_t + later * (-threshold if v_reset is None else v_reset - charged_t)
         if v_reset is not None:
             later.masked_fill_(charged_t >= threshold, 0.0)
         charged_t.copy_(later.add_(slope_t.mul_(by_spike)))
-        later.mul_(decay)
+        later.mul_(parameters.decay)
     return charged.to(grad.dtype)
 
 
@@ -201,26 +170,25 @@ def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
     return torch.full_like(current.detach(), v_reset or 0.0, dtype=membrane_dtype(current.dtype))
 
 
-def _charge(membrane: Tensor, current: Tensor, decay: float, v_reset: float | None) -> None:
+def _charge(membrane: Tensor, current: Tensor, parameters: LIFParameters) -> None:
+    decay, v_reset = parameters.decay, parameters.v_reset
     if v_reset:
         membrane.sub_(v_reset).mul_(decay).add_(v_reset).add_(current)
     else:
         membrane.mul_(decay).add_(current)
 
 
-def _reset(membrane: Tensor, spikes: Tensor, threshold: float, v_reset: float | None) -> None:
-    if v_reset is None:
-        membrane.sub_(spikes, alpha=threshold)
+def _reset(membrane: Tensor, spikes: Tensor, parameters: LIFParameters) -> None:
+    if parameters.v_reset is None:
+        membrane.sub_(spikes, alpha=parameters.threshold)
     else:
-        membrane.masked_fill_(spikes.bool(), v_reset)
+        membrane.masked_fill_(spikes.bool(), parameters.v_reset)
 
 
-def _carried_over(
-    charged: Tensor, spikes: Tensor, slope_t: Tensor, threshold: float, v_reset: float | None, detach_reset: bool
-) -> Tensor:
+def _carried_over(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor:
     """∂v_t/∂u_t, how much of the charged membrane survives the reset (∂u_{t+1}/∂u_t is λ times this)."""
-    if v_reset is None:
-        return 1.0 - threshold * slope_t
-    if detach_reset:
+    if parameters.v_reset is None:
+        return 1.0 - parameters.threshold * slope_t
+    if parameters.detach_reset:
         return 1.0 - spikes
-    return 1.0 - spikes - (charged - v_reset) * slope_t
+    return 1.0 - spikes - (charged - parameters.v_reset) * slope_t

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import Normalisation, per_channel
-from rbp_engine.spiking.autograd.weighted import WithValue, firing_rate
+from rbp_engine.spiking.autograd.weighted import Seen, WithValue, firing_rate
 
 
 @dataclass(eq=False)
@@ -66,6 +66,10 @@ class Steps:
             else:
                 self.mean = self.values.mean(0)
         return self.mean
+
+    def seen(self, timesteps: int) -> Seen:
+        """The time mean [B, …] that a weight's gradient is formed with, for spikes as their number in T steps."""
+        return Seen(self.time_mean()) if self.counts is None else Seen(self.counts, timesteps)
 
     def rate(self) -> Tensor:
         """The time mean [B, …] with its graph."""

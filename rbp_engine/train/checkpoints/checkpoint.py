@@ -27,8 +27,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
+from rbp_engine.disk import sync
 from rbp_engine.run.files.json_fields import LARGEST
-from rbp_engine.run.files.layout import CHECKPOINT, read_json, sync, write_json
+from rbp_engine.run.files.layout import CHECKPOINT, read_json, write_json
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.optimisation import load_optimizer
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
@@ -278,7 +279,7 @@ def test_a_hook_that_hangs_is_ended_with_all_that_it_has_started(
     told = (run.control / "hook-1").read_text()
     assert "it took longer than" in told
     pid = int(told.splitlines()[1])
-    wait_for(lambda: processes.start_time(pid) is None)
+    wait_for(lambda: os_process.start_time(pid) is None)
 
 
 def test_a_run_that_is_killed_from_outside_starts_again_from_its_checkpoint_as_often_as_was_asked_for(

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_tui.cli import app
 from rbp_tui.cli.train.command import find_or_make
@@ -27,7 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     run = launch.create(load_preset("digits"), tmp_path / "runs", run_id="night")
-    me = {"pid": os.getpid(), "pid_started": processes.start_time(os.getpid())}
+    me = {"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())}
     run.claim(1).write_text(json.dumps(me))
     attempt = {"attempt": 1, "host": socket.gethostname(), "t": time.time()} | me
     write_json(run.run_json, read_json(run.run_json) | {"attempts": [attempt]})

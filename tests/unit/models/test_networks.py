@@ -6,6 +6,7 @@ from torch import nn
 
 from rbp_engine.models import MODELS, create_model
 from rbp_engine.spiking import LIF, SequenceTensor
+from rbp_engine.spiking.lif_parameters import LIFParameters
 
 # As they stand in the paper: widths of 3×3 convolutions, A a 2×2 average pool, AA and AA3 adaptive ones to 1 and 3.
 PLAIN = {
@@ -359,9 +360,8 @@ def test_neuron_settings_reach_every_neuron_and_each_has_its_own_surrogate(name)
     model = outline(name, decay=0.5, threshold=0.7, reset="hard", v_reset=-0.1, detach_reset=False, surrogate="atan")
     neurons = layers(model, LIF)
     for neuron in neurons:
-        settings = neuron.settings
-        assert type(settings.pop("surrogate")).__name__ == "ATan"
-        assert settings == {"decay": 0.5, "threshold": 0.7, "v_reset": -0.1, "detach_reset": False}
+        assert type(neuron.surrogate).__name__ == "ATan"
+        assert neuron.lif_parameters == LIFParameters(0.5, 0.7, -0.1, False, neuron.surrogate)
     assert len({id(neuron.surrogate) for neuron in neurons}) == len(neurons)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.preset import experiment_hash, fields, read_resolved, resolved_toml
 from rbp_engine.preset.schema import Preset
-from rbp_engine.preset.surrogates import SURROGATE_ARGUMENTS
+from rbp_engine.vocabulary import SURROGATE_ARGUMENTS
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 LABEL = st.text("abcé -_.:", max_size=8).filter(lambda text: text not in {".", ".."})

@@ -2,7 +2,7 @@ import inspect
 import re
 import subprocess
 import sys
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.preset import choices, fields, parse_checkpoint_every
-from rbp_engine.preset.schema import Preset, SurrogateName
-from rbp_engine.preset.surrogates import SURROGATE_ARGUMENTS
+from rbp_engine.preset.schema import Preset
+from rbp_engine.vocabulary import SURROGATE_ARGUMENTS
 
 
 def test_the_names_other_code_relies_on_are_all_there() -> None:
@@ -68,7 +68,7 @@ def test_the_data_sets_of_the_schema_are_those_of_the_catalog() -> None:
 
 
 def test_the_surrogates_of_the_schema_are_those_with_known_arguments() -> None:
-    assert get_args(SurrogateName) == tuple(SURROGATE_ARGUMENTS)
+    assert choices("neuron.surrogate") == tuple(SURROGATE_ARGUMENTS)
 
 
 def test_surrogates_and_their_arguments_are_those_of_spikingjelly() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rbp_engine import os_process
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.status import processes
@@ -42,7 +43,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         write_summary(run, summary)
         if "updated" in changes:  # write_summary says now
             write_json(run.summary_json, vars(summary) | {"updated": updated})
-        here = {"attempt": 1, "pid": os.getpid(), "pid_started": processes.start_time(os.getpid()), "t": time.time()}
+        here = {"attempt": 1, "pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "t": time.time()}
         attempts = [here | {"host": socket.gethostname(), "stderr_from": 0} | (attempt or {})]
         write_json(run.run_json, {"id": run_id, "attempts": [] if attempt == {} else attempts})
         return run

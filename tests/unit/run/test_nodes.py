@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from rbp_engine import os_process
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.launch import multinode
-from rbp_engine.run.status import processes
 
 MakeRun = Callable[..., RunDirectory]
 Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
@@ -47,7 +47,7 @@ def test_nothing_but_an_attempt_that_is_starting_waits_for_nodes(
 
 
 def seat(run: RunDirectory, node: int, host: str, pid: int) -> None:
-    write_json(run.control / f"node-1-{node}", {"pid": pid, "pid_started": processes.start_time(pid), "host": host})
+    write_json(run.control / f"node-1-{node}", {"pid": pid, "pid_started": os_process.start_time(pid), "host": host})
 
 
 def test_of_the_launchers_of_all_nodes_those_on_this_host_are_found(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine import os_process
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
@@ -22,7 +23,7 @@ Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
 def run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> RunDirectory:
     """A run whose worker is a process that does nothing."""
     process = sleeper(RunDirectory(tmp_path / "runs" / "job"))
-    run = make_run("job", attempt={"pid": process.pid, "pid_started": processes.start_time(process.pid)})
+    run = make_run("job", attempt={"pid": process.pid, "pid_started": os_process.start_time(process.pid)})
     assert judge(run).status == "running"
     return run
 
@@ -73,7 +74,7 @@ def test_a_process_that_a_runs_files_name_and_that_is_none_of_its_own_is_sent_no
     make_run: MakeRun, stranger: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, send: str
 ) -> None:
     monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
-    run = make_run("job", attempt={"pid": stranger.pid, "pid_started": processes.start_time(stranger.pid)})
+    run = make_run("job", attempt={"pid": stranger.pid, "pid_started": os_process.start_time(stranger.pid)})
     if send == "stop":
         with pytest.raises(RunError, match=f"process {stranger.pid}, which it names, .* no signal was sent"):
             control.stop(run, patience_s=1.0)

@@ -90,10 +90,10 @@ IN_ONE_PASS = ("a batch norm of images", "a residual sum")
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}, {case[1]}, {case[2]}")
 def case(request):
-    """Settings of a neuron, a function that makes its current anew, and one that compiles a loop and runs it."""
+    """A neuron by kernel, a function that makes its current anew, and one that compiles a loop and runs it."""
     neuron, name, dtype = request.param
     return (
-        LIF(**NEURONS[neuron]).settings,
+        {kernel: LIF(**NEURONS[neuron], kernel=kernel).lif_parameters for kernel in ("eager", "compiled")},
         lambda: Current(currents()[name](dtype), T),
         in_one_pass if name in IN_ONE_PASS else lambda run, results: run(),
     )
@@ -116,10 +116,9 @@ def same(eager, by_compiler):
 
 def test_spikes_without_a_graph(case):
     neuron, current, compile_and_run = case
-    firing = {key: neuron[key] for key in ("decay", "threshold", "v_reset")}
-    spikes = lif.spikes_only(current(), **firing)
+    spikes = lif.spikes_only(current(), neuron["eager"])
     assert 0.05 < spikes.float().mean() < 0.95
-    same([spikes], [compile_and_run(lambda: lif.spikes_only(current(), kernel="compiled", **firing), 1)])
+    same([spikes], [compile_and_run(lambda: lif.spikes_only(current(), neuron["compiled"]), 1)])
 
 
 def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
@@ -127,8 +126,8 @@ def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
     given = [current(), current()]
     # Spikes and counts go to memory; eligibility and means have their place before.
     found = [
-        lif.rate(given[0], **neuron),
-        compile_and_run(lambda: lif.rate(given[1], kernel="compiled", **neuron), T + 1),
+        lif.rate(given[0], neuron["eager"]),
+        compile_and_run(lambda: lif.rate(given[1], neuron["compiled"]), T + 1),
     ]
     means = [[term.steps.time_mean() for term in one.terms] for one in given]
     same(*([*spikes, *rest, *mean] for (spikes, *rest), mean in zip(found, means, strict=True)))
@@ -139,7 +138,7 @@ def test_spikes_counts_and_eligibility_step_by_step(case):
     results = []
     for kernel in ("eager", "compiled"):
         whole = current()
-        loop = lif.RateLoop(whole.batch, T, kernel=kernel, **neuron)
+        loop = lif.RateLoop(whole.batch, T, neuron[kernel])
         spikes = []
         for t in range(T):
             terms = [Term(Steps(term.steps.at(t).unsqueeze(0)), term.normalisation) for term in whole.terms]
@@ -152,8 +151,8 @@ def test_gradient_through_time(case):
     neuron, current, compile_and_run = case
     given = current()
     grad = torch.randn(T, *given.batch.shape, generator=torch.Generator().manual_seed(5)).to(given.batch.dtype)
-    eager = lif.gradient_through_time(given, grad, **neuron)
-    by_compiler = compile_and_run(lambda: lif.gradient_through_time(current(), grad, kernel="compiled", **neuron), 1)
+    eager = lif.gradient_through_time(given, grad, neuron["eager"])
+    by_compiler = compile_and_run(lambda: lif.gradient_through_time(current(), grad, neuron["compiled"]), 1)
     same([eager], [by_compiler])
 
 
@@ -164,9 +163,9 @@ def test_currents_of_any_layout_in_memory(dimensions):
     current = current.transpose(*(1 + dimension for dimension in dimensions))
     results = []
     for kernel in ("eager", "compiled"):
-        loop = lif.RateLoop(current[0], T, kernel=kernel, **LIF().settings)
+        loop = lif.RateLoop(current[0], T, LIF(kernel=kernel).lif_parameters)
         by_step = [loop.step(Current([Term(Steps(current[t : t + 1]))], 1)).clone() for t in range(T)]
-        spikes, counts, eligibility = lif.rate(current, kernel=kernel, **LIF().settings)
+        spikes, counts, eligibility = lif.rate(current, LIF(kernel=kernel).lif_parameters)
         results.append([*by_step, *loop.finish(), *spikes, counts, eligibility])
     same(*results)
 
@@ -174,7 +173,7 @@ def test_currents_of_any_layout_in_memory(dimensions):
 def test_sizes_that_do_not_fill_vectors_change_at_most_the_last_place_of_the_slope():
     """torch's exponentials differ by it between whole vectors and the rest, in its own loops too."""
     current = 0.4 + torch.randn(T, 3, 5, generator=torch.Generator().manual_seed(0))
-    eager, by_compiler = (lif.rate(current, kernel=kernel, **LIF().settings) for kernel in ("eager", "compiled"))
+    eager, by_compiler = (lif.rate(current, LIF(kernel=kernel).lif_parameters) for kernel in ("eager", "compiled"))
     same([*eager[0], eager[1]], [*by_compiler[0], by_compiler[1]])
     torch.testing.assert_close(by_compiler[2], eager[2], rtol=1e-6, atol=0.0)
 
@@ -220,8 +219,9 @@ def normalised_vectors(batch):
 def test_sizes_that_are_equal_by_chance_make_no_kernel_of_their_own():
     graphs = counters["stats"]
     before = graphs["unique_graphs"]
+    neuron = LIF(reset="hard", v_reset=-0.5, kernel="compiled").lif_parameters
     for batch in (C, C - 3):  # as many samples as channels, and then the last batch
-        lif.spikes_only(normalised_vectors(batch), decay=0.2, threshold=1.0, v_reset=-0.5, kernel="compiled")
+        lif.spikes_only(normalised_vectors(batch), neuron)
     assert graphs["unique_graphs"] == before + 1
 
 
@@ -230,7 +230,7 @@ def test_a_thread_with_torchs_own_settings_compiles_as_many_kernels_as_this_one(
 
     def fire(timesteps):
         current = torch.ones(timesteps, 2, 3, dtype=torch.float64)
-        return lif.spikes_only(current, decay=0.2, threshold=1.0, v_reset=None, kernel="compiled")
+        return lif.spikes_only(current, LIF(kernel="compiled").lif_parameters)
 
     def work():
         torch._dynamo.config.recompile_limit = 1

@@ -20,11 +20,11 @@ RESETS = {
 }
 
 
-def by_autograd(current, **neuron):
+def by_autograd(current, parameters):
     """Spikes [T, B, …] from rest, one timestep after the other, with the graph that autograd makes of it."""
-    membrane, spikes = lif.at_rest(current[0], neuron["v_reset"]), []
+    membrane, spikes = lif.at_rest(current[0], parameters.v_reset), []
     for current_t in current:
-        fired, membrane = lif.step(membrane, current_t, **neuron)
+        fired, membrane = lif.step(membrane, current_t, parameters)
         spikes.append(fired)
     return torch.stack(spikes)
 
@@ -56,9 +56,9 @@ def neurons(draw):
 )
 def test_all_loops_give_exactly_the_same_spikes_for_every_setting(cell, timesteps, seed, dtype):
     current = currents(timesteps, 2, 7, seed=seed, dtype=dtype)
-    expected = by_autograd(current, **cell.settings)
-    spikes, counts, _ = lif.rate(current, **cell.settings)
-    plain = lif.spikes_only(current, decay=cell.decay, threshold=cell.threshold, v_reset=cell.v_reset)
+    expected = by_autograd(current, cell.lif_parameters)
+    spikes, counts, _ = lif.rate(current, cell.lif_parameters)
+    plain = lif.spikes_only(current, cell.lif_parameters)
     assert torch.equal(torch.stack(spikes).to(dtype), expected)
     assert torch.equal(plain, expected)
     assert torch.equal(counts, expected.sum(0).to(torch.uint8))
@@ -80,9 +80,9 @@ def test_eligibility_equals_autograd_for_every_reset_rule_and_surrogate(rule, na
 
 def check_eligibility(cell, current):
     offset = torch.zeros_like(current[0], requires_grad=True)
-    rate = by_autograd(current + offset, **cell.settings).mean(0)
+    rate = by_autograd(current + offset, cell.lif_parameters).mean(0)
     (expected,) = torch.autograd.grad(rate.sum(), offset)
-    _, _, eligibility = lif.rate(current, **cell.settings)
+    _, _, eligibility = lif.rate(current, cell.lif_parameters)
     torch.testing.assert_close(eligibility, expected, rtol=1e-10, atol=1e-10)
 
 
@@ -90,16 +90,16 @@ def check_eligibility(cell, current):
 def test_the_reset_rules_give_different_eligibilities(rule):
     """Otherwise the comparisons above could pass with one rule implemented four times."""
     current = currents(5, 3, 11)
-    _, _, own = lif.rate(current, **LIF(decay=0.6, **RESETS[rule]).settings)
+    _, _, own = lif.rate(current, LIF(decay=0.6, **RESETS[rule]).lif_parameters)
     for other in RESETS.keys() - {rule}:
-        _, _, theirs = lif.rate(current, **LIF(decay=0.6, **RESETS[other]).settings)
+        _, _, theirs = lif.rate(current, LIF(decay=0.6, **RESETS[other]).lif_parameters)
         assert not torch.allclose(own, theirs, atol=1e-3)
 
 
 def test_a_static_input_is_expanded_without_changing_the_result():
     current = currents(1, 2, 5)[0]
-    expanded = lif.rate(current.expand(4, 2, 5), **LIF().settings)
-    copied = lif.rate(current.repeat(4, 1, 1), **LIF().settings)
+    expanded = lif.rate(current.expand(4, 2, 5), LIF().lif_parameters)
+    copied = lif.rate(current.repeat(4, 1, 1), LIF().lif_parameters)
     assert all(torch.equal(a, b) for a, b in zip([*expanded[0], *expanded[1:]], [*copied[0], *copied[1:]], strict=True))
 
 
@@ -107,8 +107,8 @@ def test_the_loops_leave_the_input_current_as_it_was():
     current = currents(4, 2, 5)
     before = current.clone()
     cell = LIF(reset="hard", v_reset=-0.3, detach_reset=False)
-    lif.rate(current, **cell.settings)
-    lif.spikes_only(current, decay=0.2, threshold=1.0, v_reset=-0.3)
+    lif.rate(current, cell.lif_parameters)
+    lif.spikes_only(current, cell.lif_parameters)
     assert torch.equal(current, before)
 
 
@@ -123,7 +123,7 @@ def test_spikes_equal_those_of_spikingjellys_lif_node():
     )
     current = currents(8, 4, 50).requires_grad_()
     expected = theirs(current)
-    spikes = by_autograd(current, **LIF().settings)
+    spikes = by_autograd(current, LIF().lif_parameters)
     assert 0.1 < expected.mean().item() < 0.9
     assert torch.equal(spikes, expected)
     torch.testing.assert_close(
@@ -142,13 +142,13 @@ def test_spikes_equal_those_of_spikingjellys_lif_node_with_a_hard_reset_to_a_res
     )
     current = 0.5 + currents(8, 4, 50)
     cell = LIF(reset="hard", v_reset=-0.5, detach_reset=False)
-    assert torch.equal(torch.stack(lif.rate(current, **cell.settings)[0]).double(), theirs(current))
+    assert torch.equal(torch.stack(lif.rate(current, cell.lif_parameters)[0]).double(), theirs(current))
 
 
 @pytest.mark.parametrize("rule", RESETS)
 def test_plain_tensors_in_step_mode_s_and_m_fire_like_the_sequence(rule):
     cell, current = LIF(**RESETS[rule]), currents(4, 2, 6)
-    expected = by_autograd(current, **cell.settings)
+    expected = by_autograd(current, cell.lif_parameters)
     one_by_one = torch.stack([cell(current_t) for current_t in current])
     cell.reset()
     functional.set_step_mode(cell, "m")
@@ -173,14 +173,14 @@ def test_a_carrier_leaves_no_membrane_behind_and_starts_from_rest(carrier):
     carried = RateTensor(sequence, current.mean(0)) if carrier == "rate" else sequence
     out = cell(carried)
     spikes = out.sequence.values if carrier == "rate" else out.values
-    assert torch.equal(spikes, by_autograd(current, **cell.settings))
+    assert torch.equal(spikes, by_autograd(current, cell.lif_parameters))
     assert torch.equal(cell.v, membrane)
 
 
 def test_a_sequence_tensor_fires_with_the_gradient_of_bptt_and_the_same_spikes_without_gradient():
     cell, current = LIF(detach_reset=False), currents(4, 2, 6).requires_grad_()
     out = cell(SequenceTensor(current, 4)).values
-    expected = by_autograd(current, **cell.settings)
+    expected = by_autograd(current, cell.lif_parameters)
     torch.testing.assert_close(
         torch.autograd.grad(out.sum(), current)[0], torch.autograd.grad(expected.sum(), current)[0]
     )

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.data.events.choices import FramesBy
 from rbp_engine.data.events.slicing import integrate, slice_by_number, slice_by_time
+from rbp_engine.vocabulary import FramesBy
 
 
 def events(count: int, seed: int, side: int = 8) -> dict[str, Any]:

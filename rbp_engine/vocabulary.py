@@ -1,0 +1,75 @@
+"""The names in presets: data sets, networks, methods, surrogates, layouts of events. Needs neither torch nor numpy.
+
+They are listed here alone. The schema, the registries, reports and completion read them from here, or a test holds
+them equal.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+# Each name as the paper writes it.
+DATA_SETS: Final[Mapping[str, str]] = {
+    "digits": "digits",
+    "mnist5k": "MNIST-5k",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet": "ImageNet",
+    "cifar10_dvs": "CIFAR10-DVS",
+    "moving_digits": "moving_digits",
+    "sequential_digits": "sequential_digits",
+    "fake": "fake",
+}
+NETWORKS: Final[Mapping[str, str]] = {
+    "convnet": "convnet",
+    "resnet18": "ResNet-18",
+    "resnet19": "ResNet-19",
+    "vgg11": "VGG-11",
+    "vgg13": "VGG-13",
+    "vggsnn_cifar": "VGGSNN",
+    "vggsnn_dvs": "VGGSNN",
+    "sew_resnet34": "SEW-ResNet-34",
+    "preact_resnet34": "PreAct-ResNet-34",
+}
+# In the order in which the paper lists them.
+TRAINING_METHODS: Final[Mapping[str, str]] = {
+    "bptt": "BPTT",
+    "bptt_s": "BPTT_S",
+    "rate_m": "rate_M",
+    "rate_s": "rate_S",
+    "sltt": "SLTT",
+    "ottt": "OTTT",
+}
+# The name of a surrogate is that of SpikingJelly's class in snake case; these are the parameters of its static
+# `backward(grad_output, x, …)` after the first two.
+SURROGATE_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "sigmoid": ("alpha",),
+    "piecewise_quadratic": ("alpha",),
+    "piecewise_exp": ("alpha",),
+    "soft_sign": ("alpha",),
+    "super_spike": ("alpha",),
+    "atan": ("alpha",),
+    "nonzero_sign_log_abs": ("alpha",),
+    "erf": ("alpha",),
+    "piecewise_leaky_relu": ("w", "c"),
+    "leaky_k_relu": ("leak", "k"),
+    "fake_numerical_gradient": ("alpha",),
+    "log_tailed_relu": ("alpha",),
+    "rect": ("alpha",),
+}
+
+EventSet = Literal["cifar10_dvs", "moving_digits", "sequential_digits"]
+EVENT_SETS: Final[tuple[EventSet, ...]] = get_args(EventSet)
+# T slices of equal event count, or of equal time.
+FramesBy = Literal["number", "time"]
+# By recording number, the last or the first hundred of each class for the test; or a tenth of each class at random.
+SplitName = Literal["last100", "first100", "random"]
+# Each channel averaged down; or what the published code does, see `resize.legacy_pil`.
+Resize = Literal["exact", "legacy_pil"]
+# All layouts turned alike; or as the files have it.
+Orientation = Literal["canonical", "stored"]
+
+# A user's own network or data set, as `nets.py:MyNet`.
+OWN_CODE: Final = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")
