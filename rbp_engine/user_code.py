@@ -50,6 +50,5 @@ def own_frames(error: BaseException, folder: Path) -> list[traceback.FrameSummar
 
 def is_from_own_code(error: BaseException, folder: Path) -> bool:
     """Whether an error passed through the user's own code, or was raised where that is loaded and called."""
-    if isinstance(error, OwnCodeError) or own_frames(error, folder):
-        return True
-    return any(Path(frame.filename) == Path(__file__) for frame in traceback.extract_tb(error.__traceback__))
+    called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
+    return bool(called or own_frames(error, folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbp_engine.data.catalog import DataMissing
-from rbp_engine.errors import DataError, SettingsError
+from rbp_engine.errors import DataError, OwnCodeError, SettingsError
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.status import error_texts
 from rbp_engine.settings.problems import PresetError
@@ -24,6 +24,7 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (DataError, Cause.DATA),
     (SettingsError, Cause.SETTINGS),
     (PresetError, Cause.SETTINGS),
+    (OwnCodeError, Cause.OWN_CODE),
 )
 
 
@@ -66,6 +67,8 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
         return Failure(Cause.LOST_PROCESS, told)
     if error_texts.was_raised_in_loader(text):  # wrapped into the traceback of that process, its own words last
         told = f"{text.splitlines()[-1]} (in a process that reads images)"
+    elif isinstance(error, tuple(kind for kind, _ in _CAUSES)):  # which speaks to the user
+        told = text
     else:
         told = f"{name}: {text}" if text else name
     return Failure(_cause(error, code), told)
