@@ -33,7 +33,7 @@ from rbp_engine.run.status.timeline import CourseBuilder
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.reading.run_list import RunListing
-from rbp_tui.dashboard.runs.rows import RowMaker, View
+from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
 
@@ -173,10 +173,10 @@ def main() -> None:
         records = listing.all()
         timed("nothing new: look at all runs", "", listing.all)
         timed("nothing new: look at the live ones", "", listing.live)
-        timed("rows of the table, first", "", lambda: RowMaker().rows(records, View(width=117), set(), {}))
+        timed("rows of the table, first", "", lambda: RowMaker().rows(records, TableView(width=117), set(), {}))
         maker = RowMaker()
-        maker.rows(records, View(width=117), set(), {})
-        timed("rows of the table, nothing new", "", lambda: maker.rows(records, View(width=117), set(), {}))
+        maker.rows(records, TableView(width=117), set(), {})
+        timed("rows of the table, nothing new", "", lambda: maker.rows(records, TableView(width=117), set(), {}))
         timed(f"{EVENTS} events read", "budget 1000", lambda: open_events(made[-1]), rounds=5)
         visits = [asyncio.run(with_the_screen(runs, made[-1])) for _ in range(VISITS)]
         for part, name, budget in (

@@ -1,17 +1,21 @@
 """Runs as files, for whoever reads them: what a worker leaves, written by the same code, without a worker."""
 
 import ctypes
+import functools
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_python import WarmPopen
 
 from rbp_engine import compile_cache, os_process
+from rbp_engine.run.files import identity
 from rbp_engine.run.files.events import Body, EventWriter
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Summary, write_summary
@@ -22,7 +26,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests that give a run a home of its own take kernels that others have compiled all the same.
 os.environ |= compile_cache.variables()
 
+# What is installed stays as it is, and takes longer to read than all else that makes a run.
+identity.packages = functools.cache(identity.packages)
+
 WriteRun = Callable[..., RunDirectory]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_server() -> Iterator[None]:
+    """The process that `WarmPopen` forks is started when a test first needs it, and ends with the tests."""
+    yield
+    WarmPopen.close()
+
+
+@pytest.fixture
+def warm_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers, dispatchers and what else of Python is started here are forks of a process that has imported torch."""
+    monkeypatch.setattr(subprocess, "Popen", WarmPopen)
 
 
 @pytest.fixture(scope="session")

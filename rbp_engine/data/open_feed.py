@@ -7,7 +7,7 @@ import torch
 
 from rbp_engine.data.catalog import require
 from rbp_engine.data.events.opening import open_events
-from rbp_engine.data.loading.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
 from rbp_engine.data.loading.loading import load
 from rbp_engine.data.protocol import Feed, TrainingSource
@@ -19,11 +19,11 @@ from rbp_engine.user_code import call_own, is_own
 from rbp_engine.vocabulary import EVENT_SETS
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Data
+    from rbp_engine.preset.schema import DataSection
 
 
 def open_feed(
-    data: "Data",
+    data: "DataSection",
     *,
     timesteps: int,
     seed: int,
@@ -78,7 +78,7 @@ def open_feed(
     return _images_in_memory(data, _splits(data, own_code), **shared)
 
 
-def _splits(data: "Data", own_code: Path) -> DataSplits:
+def _splits(data: "DataSection", own_code: Path) -> DataSplits:
     if data.name == "fake":
         size = data.size or 32
         settings: dict[str, Any] = {"shape": (3, size, size)} | data.args
@@ -94,9 +94,9 @@ def _splits(data: "Data", own_code: Path) -> DataSplits:
 
 
 def _images_in_memory(
-    data: "Data", splits: DataSplits, *, seed: int, held_out: float, device: torch.device, **batches: int
+    data: "DataSection", splits: DataSplits, *, seed: int, held_out: float, device: torch.device, **batches: int
 ) -> Feed:
-    normalise = Normalise(splits.mean, splits.deviation, device)
+    normalise = NormalisePixels(splits.mean, splits.deviation, device)
     test = EvaluationBatches(splits.test.to(device), normalise, split="test", **batches)
     train_images, validation = splits.train, test
     if held_out:
@@ -108,7 +108,13 @@ def _images_in_memory(
 
 
 def _training(
-    data: "Data", splits: DataSplits, images: Images, normalise: Normalise, *, device: torch.device, **batches: int
+    data: "DataSection",
+    splits: DataSplits,
+    images: Images,
+    normalise: NormalisePixels,
+    *,
+    device: torch.device,
+    **batches: int,
 ) -> TrainingSource:
     if data.augment_backend == "pil":
         # As above.

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from rbp_engine import private_apis
 from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
 from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput
 from rbp_engine.methods.rate import RateM, RateS
+
+private_apis.require(private_apis.TRAINING)
 
 METHODS: dict[str, Any] = {method.name: method for method in (BPTT, BPTTSingleStep, RateM, RateS, SLTT, OTTT)}
 

@@ -149,7 +149,7 @@ class Paper(_Section):
     figures: list[Figure] = field([], "place", "", "Published accuracies by method and timesteps.")
 
 
-class Data(_Section):
+class DataSection(_Section):
     """The data set and what is done to its images."""
 
     name: Annotated[str, _known_or_own(DATA_SETS)] = field(
@@ -209,7 +209,7 @@ class Data(_Section):
     drop_last: bool = field(False, "result", "", "Leave out the last, smaller batch of an epoch.")
 
 
-class Model(_Section):
+class ModelSection(_Section):
     """The network."""
 
     name: Annotated[str, _known_or_own(NETWORKS)] = field(
@@ -223,7 +223,7 @@ class Model(_Section):
     init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
 
 
-class Neuron(_Section):
+class NeuronSection(_Section):
     """The leaky integrate-and-fire neuron."""
 
     decay: float = field(0.2, "result", "", "Share of the membrane that a timestep keeps (lambda).", ge=0, le=1)
@@ -247,7 +247,7 @@ class Neuron(_Section):
     )
 
 
-class Method(_Section):
+class MethodSection(_Section):
     """How gradients are computed."""
 
     name: Annotated[str, _known(TRAINING_METHODS)] = field("rate_m", "result", "", "Training method.", TRAINING_METHODS)
@@ -257,7 +257,7 @@ class Method(_Section):
     )
 
 
-class Optim(_Section):
+class OptimSection(_Section):
     """The optimizer and its schedule."""
 
     name: Literal["sgd", "adam", "adamw"] = field("sgd", "result", "", "Optimizer.")
@@ -273,7 +273,7 @@ class Optim(_Section):
     clip_norm: float = field(0.0, "result", "", "Largest norm of all gradients together; 0 is off.", ge=0)
 
 
-class Train(_Section):
+class TrainSection(_Section):
     """The training loop."""
 
     epochs: int = field(10, "result", "epochs", "Passes over the training set.", ge=1)
@@ -325,7 +325,7 @@ class Train(_Section):
         return value
 
 
-class Run(_Section):
+class RunSection(_Section):
     """One run of the experiment."""
 
     seed: int = field(1, "result", "", "Seed of all random numbers; runs that differ only here repeat.", ge=0)
@@ -347,13 +347,13 @@ class Preset(_Section):
     title: FreeText = field("", "place", "", "Title of the preset, a few words.")
     description: FreeText = field("", "place", "", "What the preset is for, and where it departs from its source.")
     paper: Paper | None = field(None, "place", "", "The published result that the preset reproduces.")
-    data: Data = Data()
-    model: Model = Model()
-    neuron: Neuron = Neuron()
-    method: Method = Method()
-    optim: Optim = Optim()
-    train: Train = Train()
-    run: Run = Run()
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    neuron: NeuronSection = NeuronSection()
+    method: MethodSection = MethodSection()
+    optim: OptimSection = OptimSection()
+    train: TrainSection = TrainSection()
+    run: RunSection = RunSection()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

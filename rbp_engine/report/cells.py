@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbp_engine.report import names
-from rbp_engine.report.collect import Entry
+from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, published
 from rbp_engine.report.settings import differing
@@ -30,7 +30,7 @@ class Cell:
     timesteps: int
     label: dict[str, Any]
     experiment: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ReportedRun, ...]
     held_out: bool
     last: Spread
     best: Spread | None
@@ -53,9 +53,9 @@ def label_words(label: dict[str, Any]) -> list[str]:
     return [names.setting(key, value) if key else f"recorded as {value}" for key, value in label.items()]
 
 
-def make_cells(entries: Iterable[Entry]) -> list[Cell]:
+def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
     """Group runs by experiment; sorted by data set, network, method and T."""
-    places: defaultdict[tuple[Any, ...], dict[tuple[str, str], list[Entry]]] = defaultdict(dict)
+    places: defaultdict[tuple[Any, ...], dict[tuple[str, str], list[ReportedRun]]] = defaultdict(dict)
     for entry in entries:
         places[entry.settings["data.name"], entry.settings["model.name"]].setdefault(entry.experiment, []).append(entry)
     cells = []
@@ -85,7 +85,7 @@ def distinguish(
     ]
 
 
-def _cell(entries: list[Entry], label: dict[str, Any]) -> Cell:
+def _cell(entries: list[ReportedRun], label: dict[str, Any]) -> Cell:
     first = entries[0]
     data, network, method, timesteps = (first.settings[key] for key in SHOWN)
     bests = [entry.best for entry in entries if entry.best is not None]
@@ -106,7 +106,7 @@ def _cell(entries: list[Entry], label: dict[str, Any]) -> Cell:
     )
 
 
-def _notes(entries: list[Entry], bests: int, paper: Published) -> Iterable[str]:
+def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable[str]:
     if bests < len(entries):
         yield f"best is known of {bests} of {len(entries)} runs"
     for entry in entries:
@@ -129,7 +129,7 @@ def _notes(entries: list[Entry], bests: int, paper: Published) -> Iterable[str]:
         yield _difference(entries, name, [table.get(name, "not recorded") for table in tables])
 
 
-def _difference(entries: list[Entry], name: str, values: list[str]) -> str:
+def _difference(entries: list[ReportedRun], name: str, values: list[str]) -> str:
     seeds: defaultdict[str, list[int]] = defaultdict(list)
     for entry, value in zip(entries, values, strict=True):
         seeds[value].append(entry.summary.seed)

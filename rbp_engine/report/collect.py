@@ -47,7 +47,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Entry(Recorded):
+class ReportedRun(Recorded):
     """A run that counts in a report. `last` and `best` are top-1 fractions, measured on the test set."""
 
     last: float
@@ -62,17 +62,19 @@ class LeftOut:
     reason: str
 
 
-def collect(runs: Iterable[RunDirectory], *, include_unfinished: bool = False) -> tuple[list[Entry], list[LeftOut]]:
+def collect(
+    runs: Iterable[RunDirectory], *, include_unfinished: bool = False
+) -> tuple[list[ReportedRun], list[LeftOut]]:
     """The runs that count: completed, whole, and of equal (experiment, seed) the newest.
 
     With `include_unfinished` a run that has not completed counts with the accuracy that it has reached, unless a
     completed one of the same experiment and seed is there.
     """
-    entries: list[Entry] = []
+    entries: list[ReportedRun] = []
     left_out: list[LeftOut] = []
     for run in runs:
         read = _read(run, include_unfinished=include_unfinished)
-        if isinstance(read, Entry):
+        if isinstance(read, ReportedRun):
             entries.append(read)
         else:
             left_out.append(read)
@@ -113,7 +115,7 @@ def read_recorded(run: RunDirectory) -> Recorded | LeftOut:
     )
 
 
-def _read(run: RunDirectory, *, include_unfinished: bool) -> Entry | LeftOut:
+def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | LeftOut:
     recorded = read_recorded(run)
     if isinstance(recorded, LeftOut):
         return recorded
@@ -128,7 +130,7 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> Entry | LeftOut:
     )
     if last is None:
         return LeftOut(run.id, f"{verdict.status}, without an accuracy on the test set")
-    return Entry(**vars(recorded), last=last, best=best)
+    return ReportedRun(**vars(recorded), last=last, best=best)
 
 
 def _is_sound(summary: Summary) -> bool:

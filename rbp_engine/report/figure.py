@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rbp_engine.report.collect import Entry
-from rbp_engine.report.panels import FIGURES, Line, Panel
+from rbp_engine.report.collect import ReportedRun
+from rbp_engine.report.panels import FIGURES, Panel, PanelLine
 from rbp_engine.run.errors import RunError
 from rbp_engine.vocabulary import TRAINING_METHODS
 
@@ -52,7 +52,7 @@ STYLE: dict[str, Any] = {
 }
 
 
-def draw(kind: str, entries: Sequence[Entry], path: Path) -> None:
+def draw(kind: str, entries: Sequence[ReportedRun], path: Path) -> None:
     """Draw the figure `kind`, one of FIGURES, of these runs; the suffix of `path` is its format.
 
     Raises RunError for another suffix, a path that cannot be written, and runs that have nothing to draw.
@@ -164,7 +164,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         axes.margins(x=0.02)
 
 
-def _draw_points(axes: "Axes", line: Line, scale: float, number: int) -> None:
+def _draw_points(axes: "Axes", line: PanelLine, scale: float, number: int) -> None:
     x = list(line.points)
     y = [scale * point.mean for point in line.points.values()]
     # A single run has no deviation; matplotlib leaves out a bar that is not a number.
@@ -182,7 +182,7 @@ def _draw_points(axes: "Axes", line: Line, scale: float, number: int) -> None:
     )
 
 
-def _draw_band(axes: "Axes", line: Line, scale: float, number: int) -> None:
+def _draw_band(axes: "Axes", line: PanelLine, scale: float, number: int) -> None:
     x = list(line.points)
     y = [scale * point.mean for point in line.points.values()]
     dash = DASHES[line.number % len(DASHES)]

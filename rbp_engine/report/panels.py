@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from rbp_engine.report import names
 from rbp_engine.report.cells import SHOWN, Cell, distinguish, label_words, make_cells
-from rbp_engine.report.collect import Entry
+from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import device, run_start
 from rbp_engine.report.seed_statistics import by_timesteps, cost, course, over_seeds
 from rbp_engine.report.spread import Spread
@@ -41,7 +41,7 @@ GIB, MIB = 2.0**30, 2.0**20
 
 
 @dataclass(frozen=True)
-class Line:
+class PanelLine:
     """One line with its spread; `number` counts the lines of a panel that share a colour."""
 
     label: str
@@ -62,11 +62,11 @@ class Panel:
     ylabel: str
     scale: float
     timesteps: bool
-    lines: tuple[Line, ...]
+    lines: tuple[PanelLine, ...]
     from_zero: bool = False
 
 
-def curves(entries: Sequence[Entry]) -> list[list[Panel]]:
+def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     """Top-1 and training loss against epochs; a row of panels for each data set and network, a line for each cell."""
     panels = []
     for place, cells in _places(make_cells(entries)):
@@ -88,7 +88,7 @@ def curves(entries: Sequence[Entry]) -> list[list[Panel]]:
     return panels
 
 
-def accuracy(entries: Sequence[Entry]) -> list[list[Panel]]:
+def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     """Last top-1 against T; a panel for each data set and network, a line for each method."""
     panels = []
     for place, cells in _places(make_cells(entries)):
@@ -100,9 +100,9 @@ def accuracy(entries: Sequence[Entry]) -> list[list[Panel]]:
     return [panels[start : start + 2] for start in range(0, len(panels), 2)]
 
 
-def costs(entries: Sequence[Entry]) -> list[list[Panel]]:
+def costs(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     """Peak memory and time of a step against T; runs on different machines are never put into one line."""
-    machines: defaultdict[str, list[Entry]] = defaultdict(list)
+    machines: defaultdict[str, list[ReportedRun]] = defaultdict(list)
     for entry in entries:
         machines[_machine(entry)].append(entry)
     found: defaultdict[str, list[tuple[str, list[Cell]]]] = defaultdict(list)
@@ -133,7 +133,7 @@ def _cost_panels(place: str, by_machine: Sequence[tuple[str, list[Cell]]]) -> li
     ]
 
 
-FIGURES: dict[str, Callable[[Sequence[Entry]], list[list[Panel]]]] = {
+FIGURES: dict[str, Callable[[Sequence[ReportedRun]], list[list[Panel]]]] = {
     "curves": curves,
     "accuracy-vs-T": accuracy,
     "cost": costs,
@@ -185,7 +185,7 @@ def _but_timesteps(cell: Cell) -> dict[str, Any]:
     return {key: value for key, value in cell.entries[0].settings.items() if key != "method.timesteps"}
 
 
-def _machine(entry: Entry) -> str:
+def _machine(entry: ReportedRun) -> str:
     start = run_start(entry.run)
     host = (start.host if start else None) or entry.identity.get("host") or "an unknown host"
     count = start.world_size if start and start.world_size != 1 else None
@@ -193,26 +193,26 @@ def _machine(entry: Entry) -> str:
     return names.one_line(", ".join(words))
 
 
-def _lines_by_method(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[Line, ...]:
+def _lines_by_method(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[PanelLine, ...]:
     """A method has one colour in every figure; its lines differ in dash and marker."""
     others = [method for method in dict.fromkeys(methods) if method not in METHOD_COLOURS]
     colours = METHOD_COLOURS | {method: (ORANGE, BLACK)[number % 2] for number, method in enumerate(others)}
     return tuple(
-        Line(title, colours[method], methods[:number].count(method), values)
+        PanelLine(title, colours[method], methods[:number].count(method), values)
         for number, (title, method, values) in enumerate(zip(titles, methods, points, strict=True))
     )
 
 
-def _lines_by_colour(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[Line, ...]:
+def _lines_by_colour(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[PanelLine, ...]:
     """Each line has a colour of its own while there are any, the first of a method that method's."""
     firsts = {METHOD_COLOURS[method]: methods.index(method) for method in methods if method in METHOD_COLOURS}
     free = [colour for colour in COLOURS if colour not in firsts]
-    lines: list[Line] = []
+    lines: list[PanelLine] = []
     for number, (title, method, values) in enumerate(zip(titles, methods, points, strict=True)):
         own = METHOD_COLOURS.get(method)
         if own is not None and firsts[own] == number:
             colour = own
         else:
             colour = free.pop(0) if free else COLOURS[number % len(COLOURS)]
-        lines.append(Line(title, colour, sum(line.colour == colour for line in lines), values))
+        lines.append(PanelLine(title, colour, sum(line.colour == colour for line in lines), values))
     return tuple(lines)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rbp_engine.preset import LoadedPreset, PresetError, list_presets, load_preset
-from rbp_engine.report.collect import Entry
+from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.settings import differing, settings
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
@@ -47,7 +47,7 @@ def published(preset: "Preset") -> Published:
     return None
 
 
-def departures(entry: Entry) -> dict[str, tuple[Any, Any]]:
+def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
     """Where the run's settings depart from the preset that it was started from: key to (the run's, the preset's).
 
     Empty where that preset cannot be read any more.

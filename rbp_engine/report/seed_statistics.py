@@ -20,7 +20,7 @@ MEAN_POINTS = 5000
 
 
 @dataclass(frozen=True)
-class Course:
+class RunCourse:
     """One run by completed epochs: validation top-1 (fraction) and training loss; NaN for what a power loss took."""
 
     top1: dict[int, float]
@@ -38,14 +38,14 @@ class MeanCurve:
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """One run: peak memory in bytes and the median time of a step in milliseconds; None where not on record."""
 
     mem_peak: float | None
     step_ms: float | None
 
 
-def course(entry: Recorded) -> Course:
+def course(entry: Recorded) -> RunCourse:
     """The course of a run; the evaluations on the test set after training with a held-out split are no part of it."""
     split = "held-out" if entry.held_out else "test"
     top1: dict[int, float] = {}
@@ -60,7 +60,7 @@ def course(entry: Recorded) -> Course:
                 top1[body.epoch] = body.top1
         elif isinstance(body, Metrics) and body.loss is not None:
             losses[body.epoch + 1].append(body.loss)  # metrics count the epochs that were complete before them
-    return Course(
+    return RunCourse(
         _with_gaps(top1, lost), _with_gaps({epoch: statistics.fmean(found) for epoch, found in losses.items()}, lost)
     )
 
@@ -76,7 +76,7 @@ def _with_gaps(values: dict[int, float], lost: Sequence[RunStart]) -> dict[int, 
     return dict(sorted((dict.fromkeys(missing, math.nan) | values).items()))
 
 
-def cost(entry: Recorded) -> Cost:
+def cost(entry: Recorded) -> RunCost:
     """What a run has cost. The median passes over the slow first steps; the summary stands in for lost events."""
     times: list[float] = []
     peaks: list[float] = []
@@ -86,7 +86,7 @@ def cost(entry: Recorded) -> Cost:
         elif isinstance(event.body, System) and event.body.mem_peak is not None:
             peaks.append(event.body.mem_peak)
     summary = entry.summary
-    return Cost(
+    return RunCost(
         max(peaks) if peaks else summary.mem_peak,
         statistics.median(times) if times else summary.step_ms,
     )

@@ -12,11 +12,11 @@ from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.launch import cost
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.reading.machine_reader import Machine, MachineReader
+from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
 
 NOW = 1_700_000_000.0
 SIZES = [(80, 24), (160, 45)]
-MACHINE = Machine(
+MACHINE = MachineReading(
     cards=(),
     no_cards="no NVIDIA driver",
     cores=(0.5, 0.25),

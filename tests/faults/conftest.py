@@ -253,6 +253,11 @@ def reference(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
     return get
 
 
+@pytest.fixture(autouse=True)
+def forked_workers(warm_python: None) -> None:
+    """Workers and launchers without the import of torch."""
+
+
 @pytest.fixture
 def draw(request: pytest.FixtureRequest) -> random.Random:
     """The same numbers each time that a test is run."""

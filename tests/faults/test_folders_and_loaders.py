@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_python import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
@@ -76,7 +77,7 @@ def read_only_for_who_opens(disk: Path) -> Iterator[None]:
 
 def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJob, disk: Path, rbp: Any) -> None:
     """Nothing can be begun or asked for there; what there is can be read. A live run ends, and says why."""
-    job = new_job(1, "epochs=5000", runs=disk)
+    job = new_job(1, "epochs=5000", *IDLE, runs=disk)
     job.start()
     job.wait_for_start()
     control.stop(job.run)
@@ -116,7 +117,7 @@ def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJo
 def test_a_run_whose_folder_is_removed_is_told_of_by_the_command_that_follows_it(
     warm: Any, settings: Path, tmp_path: Path
 ) -> None:
-    words = ["train", str(settings / "preset.toml"), "epochs=5000", "data.workers=0", "--id", "gone"]
+    words = ["train", str(settings / "preset.toml"), "epochs=5000", *IDLE, "data.workers=0", "--id", "gone"]
     run = RunDirectory(tmp_path / "gone")
     warm.tell({"words": [*words, "--runs-dir", str(tmp_path)], "without": []})
     while not read_events(run.events()):
@@ -130,7 +131,7 @@ def test_a_run_whose_folder_is_removed_is_told_of_by_the_command_that_follows_it
 
 
 def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_come_back(new_job: NewJob, rbp: Any) -> None:
-    job = new_job(2, "epochs=5000")
+    job = new_job(2, "epochs=5000", *IDLE)
     job.start()
     job.wait_for_start()
     runs = job.run.path.parent

@@ -22,7 +22,7 @@ SAVER = """
 import os, sys
 from pathlib import Path
 import torch
-from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoints import checkpoint
 torch.set_num_threads(1)
 torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)  # imports a lot, once for all children
 for line in sys.stdin:

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import Popen as OwnPython  # what it changes in the engine, a fork would inherit
 from typing import Any
 
 import pytest
+from warm_python import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.files.events import EventReader, RunStart
@@ -19,15 +21,16 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge, last_attempt
 
 NewJob = Callable[..., Any]
-LONG = ("epochs=5000", "train.checkpoint_every=1 h")
+LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 # Waits until all of its kind are there, so that they act at the same moment.
 AT_ONCE = """
 import sys, time
 from pathlib import Path
-from rbp_engine.run import control, launch
+from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
 act = {"resume": launch.start, "stop": control.stop, "kill": control.kill}[sys.argv[2]]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -42,8 +45,9 @@ except RunError as error:
 DIES_STARTING = """
 import os, signal, sys
 from pathlib import Path
-from rbp_engine.run import launch, records
+from rbp_engine.run.files import records
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
 records.put_on_record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 launch.start(RunDirectory(Path(sys.argv[1])))
 """
@@ -51,8 +55,8 @@ launch.start(RunDirectory(Path(sys.argv[1])))
 DASHBOARD = """
 import sys, threading
 from pathlib import Path
-from rbp_engine.run import launch
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
 from rbp_tui.dashboard.app import Dashboard
 run = RunDirectory(Path(sys.argv[1]))
 threading.Thread(target=launch.start, args=[run]).start()
@@ -183,9 +187,12 @@ def test_a_dashboard_that_is_killed_leaves_its_run_and_the_next_finds_it(new_job
 
 
 @pytest.mark.parametrize("nproc", [1, 2])
-def test_a_run_whose_starter_is_killed_before_it_is_on_record_puts_itself_there(new_job: NewJob, nproc: int) -> None:
+def test_a_run_whose_starter_is_killed_before_it_is_on_record_puts_itself_there(
+    new_job: NewJob, nproc: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And is stopped and resumed as any other; then its worker is killed before it could, and it is resumed again."""
-    job = new_job(nproc, "epochs=5000")
+    monkeypatch.setattr(subprocess, "Popen", OwnPython)
+    job = new_job(nproc, "epochs=5000", *IDLE)
     starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
     assert starter.returncode == -signal.SIGKILL and not last_attempt(job.run)
     assert judge(job.run).status == "starting"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_python import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
@@ -19,7 +20,7 @@ from rbp_engine.run.status import processes, status
 from rbp_engine.run.status.status import judge
 
 NewJob = Callable[..., Any]
-LONG = ("epochs=5000", "train.checkpoint_every=1 h")
+LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("rbp_engine",)
+PACKAGES = ("rbp_engine", "rbp_tui")
 
 
 def modules(root: Path, packages: Sequence[str]) -> dict[str, Path]:

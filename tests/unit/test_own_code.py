@@ -10,7 +10,7 @@ from rbp_engine.data.open_feed import open_feed
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
-from rbp_engine.preset.schema import Data
+from rbp_engine.preset.schema import DataSection
 from rbp_engine.spiking import LIF
 from rbp_engine.user_code import is_own, load_own
 
@@ -99,7 +99,7 @@ def test_what_is_not_a_network_is_refused(folder: Path) -> None:
 
 
 def test_the_data_set_is_called_with_its_arguments(folder: Path) -> None:
-    data = Data(name="sets.py:noise", args={"classes": 5, "channels": 2}, batch_size=8)
+    data = DataSection(name="sets.py:noise", args={"classes": 5, "channels": 2}, batch_size=8)
     feed = open_feed(data, timesteps=2, seed=1, held_out=0.0, device=torch.device("cpu"), own_code=folder)
     images, labels = next(iter(feed.train.epoch(1)))
     assert (feed.classes, feed.channels) == (5, 2)
@@ -109,7 +109,7 @@ def test_the_data_set_is_called_with_its_arguments(folder: Path) -> None:
 def test_what_is_not_a_data_set_is_refused(folder: Path) -> None:
     with pytest.raises(OwnCodeError, match=r"sets\.py:nothing gave NoneType, not rbp_engine\.data\.splits\.DataSplits"):
         open_feed(
-            Data(name="sets.py:nothing"),
+            DataSection(name="sets.py:nothing"),
             timesteps=2,
             seed=1,
             held_out=0.0,

@@ -28,7 +28,7 @@ MEMORY_PROCESSES = 3
 
 
 @dataclass(frozen=True)
-class Side:
+class MeasuredSide:
     """`run` has the preset; `name` is "ours" for its method, or a baseline of `rbp_engine.bench.baselines`."""
 
     run: RunDirectory
@@ -50,10 +50,10 @@ class Measured:
     units: float
 
 
-class Process:
+class MeasuredProcess:
     """A process that takes training steps of one side when it is told to. Raises MeasurementError where it cannot."""
 
-    def __init__(self, side: Side, environment: Mapping[str, str]) -> None:
+    def __init__(self, side: MeasuredSide, environment: Mapping[str, str]) -> None:
         self.child = subprocess.Popen(
             command(STEP, side.run, side.name),
             stdin=subprocess.PIPE,
@@ -104,9 +104,9 @@ class Process:
 class _Record:
     """What has been measured of a side so far; its process, where that waits for its next turn."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: MeasuredSide) -> None:
         self.side = side
-        self.process: Process | None = None
+        self.process: MeasuredProcess | None = None
         self.device = ""
         self.steps = 1
         self.turns: list[dict[str, float]] = []
@@ -142,7 +142,7 @@ class _Record:
 
 
 def measure(
-    sides: Sequence[Side],
+    sides: Sequence[MeasuredSide],
     *,
     rounds: int,
     busy: bool = False,
@@ -174,13 +174,13 @@ def _take_turn(record: _Record, *, busy: bool) -> None:
         record.close()  # the others need the memory
 
 
-def _ready(record: _Record, *, busy: bool) -> Process:
+def _ready(record: _Record, *, busy: bool) -> MeasuredProcess:
     """The process of a side after its warm-up; on a CPU it is the same in every turn."""
     if record.process is None:
         defaults = worker_defaults()
         if record.side.name != OURS:
             defaults = CARD_ORDER | ({"OMP_WAIT_POLICY": defaults["OMP_WAIT_POLICY"]} if busy else {})
-        record.process = Process(record.side, defaults | os.environ)
+        record.process = MeasuredProcess(record.side, defaults | os.environ)
         record.device = record.process.device
         record.process.take(1 if record.device == "cpu" else WARM_UP_ON_GPU)
         record.steps = max(1, round(TURN_S / record.process.take(1)["seconds"]))
@@ -197,7 +197,7 @@ def _take_peak(record: _Record) -> None:
     if record.device != "cpu":
         return
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "LD_PRELOAD"))}
-    process = Process(record.side, {"OMP_WAIT_POLICY": "PASSIVE"} | plain)
+    process = MeasuredProcess(record.side, {"OMP_WAIT_POLICY": "PASSIVE"} | plain)
     try:
         record.peaks.append(process.take(2)["peak"])
     finally:

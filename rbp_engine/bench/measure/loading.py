@@ -29,7 +29,7 @@ from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Batch, EvaluationSource, TrainingSource
 from rbp_engine.data.sets.imagenet import imagenet
 from rbp_engine.preset import read_resolved
-from rbp_engine.preset.schema import Data
+from rbp_engine.preset.schema import DataSection
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed
 from rbp_engine.train.device import choose_device
@@ -124,7 +124,7 @@ def in_memory() -> list[Case]:
 
 
 def _small(kind: str, augmentation: str, args: dict[str, Any], **settings: Any) -> Case:
-    data = Data(name="fake", batch_size=128, args=args, **settings)
+    data = DataSection(name="fake", batch_size=128, args=args, **settings)
     feed = open_feed(data, timesteps=1, seed=0, held_out=0.0, device=CPU)
     return Case(kind, augmentation, data.workers, partial(endless, feed.train))
 

@@ -10,7 +10,7 @@ from rbp_engine.train.kernel import is_long
 from rbp_engine.vocabulary import EVENT_SETS
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Data, Preset
+    from rbp_engine.preset.schema import DataSection, Preset
 
 # Sets that are read batch by batch; all others lie in memory as a whole.
 READ_FROM_FILES = ("imagenet", "cifar10_dvs")
@@ -27,7 +27,7 @@ class DataShape:
     test_size: int
 
 
-def known_shape(data: "Data") -> DataShape | None:
+def known_shape(data: "DataSection") -> DataShape | None:
     """What a preset's data looks like, without opening it; None for a data set of the user's own."""
     if own_file(data.name) is not None:
         return None
@@ -50,7 +50,7 @@ def known_shape(data: "Data") -> DataShape | None:
     )
 
 
-def is_here(data: "Data") -> bool:
+def is_here(data: "DataSection") -> bool:
     """Whether the data can be opened in a moment. CIFAR10-DVS may first have to be converted, which takes minutes."""
     return own_file(data.name) is not None or (data.name != "cifar10_dvs" and presence(data.name).found)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from rbp_engine.bench.measure.interleave import OURS, Measured, Side, measure
+from rbp_engine.bench.measure.interleave import OURS, Measured, MeasuredSide, measure
 from rbp_engine.bench.measure.measurement import MeasurementError, temporary_run
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.run.files.identity import packages
@@ -19,7 +19,7 @@ BASELINES = (BPTT, "two_pass", FLOOR)
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One way to train at one T; `precision` and `kernel` are "" for a baseline.
 
     `measured` is None where it could not be measured, and `problem` says why. `time` and `memory` are ratios to
@@ -90,14 +90,14 @@ def compare(
     rounds: int,
     busy: bool = False,
     on_turn: Callable[[int, int, int], None] = lambda timesteps, done, total: None,
-) -> list[Row]:
+) -> list[ComparisonRow]:
     """Measure all candidates, those of one T turn by turn. `on_turn` is told T and its turns done, of how many."""
-    rows: list[Row] = []
+    rows: list[ComparisonRow] = []
     for steps, group in itertools.groupby(wanted, key=lambda candidate: candidate.timesteps):
         alike = list(group)
         with ExitStack() as stack:
             sides = [
-                Side(stack.enter_context(temporary_run(candidate.loaded)), candidate.baseline or OURS)
+                MeasuredSide(stack.enter_context(temporary_run(candidate.loaded)), candidate.baseline or OURS)
                 for candidate in alike
             ]
             results = measure(sides, rounds=rounds, busy=busy, on_turn=partial(on_turn, steps))
@@ -105,7 +105,7 @@ def compare(
     return rows
 
 
-def rows_of(alike: Sequence[Candidate], results: Sequence[Measured | MeasurementError]) -> list[Row]:
+def rows_of(alike: Sequence[Candidate], results: Sequence[Measured | MeasurementError]) -> list[ComparisonRow]:
     """The rows of candidates of one T, with their ratios."""
     pairs = list(zip(alike, results, strict=True))
     found = {one.baseline: result for one, result in pairs if isinstance(result, Measured)}
@@ -114,11 +114,11 @@ def rows_of(alike: Sequence[Candidate], results: Sequence[Measured | Measurement
 
 def _row(
     candidate: Candidate, result: Measured | MeasurementError, bptt: Measured | None, floor: Measured | None
-) -> Row:
+) -> ComparisonRow:
     preset = candidate.loaded.preset
     settings = {} if candidate.baseline else preset.train.model_dump()
     measured = result if isinstance(result, Measured) else None
-    return Row(
+    return ComparisonRow(
         candidate.baseline or preset.method.name,
         candidate.timesteps,
         settings.get("precision", ""),
@@ -132,7 +132,7 @@ def _row(
     )
 
 
-def document(rows: Sequence[Row], wanted: Sequence[Candidate]) -> dict[str, Any]:
+def document(rows: Sequence[ComparisonRow], wanted: Sequence[Candidate]) -> dict[str, Any]:
     """The rows with what is needed to repeat them: network, batch, machine and versions."""
     loaded = wanted[0].loaded
     return {

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rbp_engine.bench.measure.interleave import Measured
-from rbp_engine.bench.results.comparison import Row
+from rbp_engine.bench.results.comparison import ComparisonRow
 from rbp_engine.report import figure, names
-from rbp_engine.report.panels import BLACK, GIB, METHOD_COLOURS, MIB, ORANGE, Line, Panel
+from rbp_engine.report.panels import BLACK, GIB, METHOD_COLOURS, MIB, ORANGE, Panel, PanelLine
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.errors import RunError
 
@@ -15,13 +15,13 @@ GREY = "#999999"
 COLOURS = METHOD_COLOURS | {"spikingjelly": BLACK, "two_pass": ORANGE, "ann": GREY}
 
 
-def title(row: Row, separator: str = ", ") -> str:
+def title(row: ComparisonRow, separator: str = ", ") -> str:
     """As legends show it: `rate_M, bf16, compiled`."""
     name = TITLES.get(row.method) or names.method(row.method)
     return separator.join([name, *filter(None, (row.precision, row.kernel))])
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+def draw(rows: Sequence[ComparisonRow], path: Path) -> None:
     """Draw the rows; the suffix of `path` is the format. Raises RunError for a path that cannot be written."""
     figure.check_path(path)
     image = figure.render([panels(rows)], path.suffix.lower())
@@ -31,7 +31,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
 
 
-def panels(rows: Sequence[Row]) -> list[Panel]:
+def panels(rows: Sequence[ComparisonRow]) -> list[Panel]:
     """Memory and time; a line for each way to train, those of one method in one colour."""
     largest = max((row.measured.peak for row in rows if row.measured), default=0)
     unit, scale = ("GiB", 1 / GIB) if largest >= GIB else ("MiB", 1 / MIB)
@@ -43,7 +43,7 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
     ]
 
 
-def _lines(rows: Sequence[Row], value: Callable[[Measured], float]) -> tuple[Line, ...]:
+def _lines(rows: Sequence[ComparisonRow], value: Callable[[Measured], float]) -> tuple[PanelLine, ...]:
     points: dict[str, dict[int, Spread]] = {}
     methods: dict[str, str] = {}
     for row in rows:
@@ -52,6 +52,6 @@ def _lines(rows: Sequence[Row], value: Callable[[Measured], float]) -> tuple[Lin
             points.setdefault(title(row), {})[row.timesteps] = Spread(value(row.measured), None, 1)
     drawn = list(methods.values())
     return tuple(
-        Line(name, COLOURS.get(method, BLACK), drawn[:number].count(method), points.get(name, {}))
+        PanelLine(name, COLOURS.get(method, BLACK), drawn[:number].count(method), points.get(name, {}))
         for number, (name, method) in enumerate(methods.items())
     )

@@ -15,7 +15,7 @@ from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
 from rbp_engine.data.splits import Images
 
 
-class Normalise:
+class NormalisePixels:
     """uint8 pixels [B, C, H, W] to float32: scaled to [0, 1], then (x − mean) / deviation per channel."""
 
     def __init__(self, mean: Sequence[float], deviation: Sequence[float], device: torch.device) -> None:
@@ -37,7 +37,7 @@ class TrainBatches:
     def __init__(
         self,
         images: Images,
-        normalise: Normalise,
+        normalise: NormalisePixels,
         *,
         batch_size: int,
         seed: int,
@@ -99,7 +99,7 @@ class EvaluationBatches:
     def __init__(
         self,
         images: Images,
-        normalise: Normalise,
+        normalise: NormalisePixels,
         *,
         batch_size: int,
         split: str = "test",

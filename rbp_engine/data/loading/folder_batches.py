@@ -19,7 +19,7 @@ from rbp_engine.data.loading.shares import Batches, evaluation_plan
 from rbp_engine.data.protocol import Batch
 
 
-class Reader(Protocol):
+class ImageReader(Protocol):
     """Reads one image at a time. A ValueError says what is wrong with one, in words for the user."""
 
     labels: NDArray[np.int64]
@@ -43,7 +43,7 @@ class WorkerTrainBatches:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: ImageReader,
         normalise: Callable[[Tensor], Tensor],
         *,
         device: torch.device,
@@ -93,7 +93,7 @@ class WorkerEvaluationBatches:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: ImageReader,
         normalise: Callable[[Tensor], Tensor],
         *,
         device: torch.device,
@@ -119,7 +119,7 @@ class WorkerEvaluationBatches:
 
 
 class _Augmented(Dataset[Any]):
-    def __init__(self, reader: Reader, seed: int) -> None:
+    def __init__(self, reader: ImageReader, seed: int) -> None:
         self.reader = reader
         self.seed = seed
 
@@ -137,7 +137,7 @@ class _Augmented(Dataset[Any]):
 
 
 class _Plain(Dataset[Any]):
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ImageReader) -> None:
         self.reader = reader
 
     def __getitem__(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor] | str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rbp_engine.data.loading.batches import Normalise
+from rbp_engine.data.loading.batches import NormalisePixels
 from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.sets.image_files import FileImages
@@ -39,7 +39,7 @@ def imagenet(
     ValueError for folders that are not in order, and later for a damaged file.
     """
     folders = list_image_folders(root, cache)
-    normalise = Normalise(MEAN, DEVIATION, device)
+    normalise = NormalisePixels(MEAN, DEVIATION, device)
 
     def evaluation(images: ImageList, split: str) -> WorkerEvaluationBatches:
         return WorkerEvaluationBatches(

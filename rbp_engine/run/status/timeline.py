@@ -26,7 +26,7 @@ PROBED_KEPT = 500
 
 
 @dataclass
-class Process:
+class RankProgress:
     """The newest of one rank: its step, when it was heard of (seconds since the epoch), its memory and its speed.
 
     `logs` is the folder of its stdout and stderr, within the run's, where it has named one.
@@ -81,7 +81,7 @@ class Course:
     checkpoints: tuple[Event, ...] = ()
     failure: Event | None = None
     probes: tuple[Probed, ...] = ()
-    processes: tuple[Process, ...] = ()
+    processes: tuple[RankProgress, ...] = ()
     split: str = ""
 
     @property
@@ -99,7 +99,7 @@ class CourseBuilder:
         self._checkpoints: deque[Event] = deque(maxlen=CHECKPOINTS_KEPT)
         self._failure: Event | None = None
         self._probes: dict[str, deque[Event]] = {}
-        self._processes: dict[int, Process] = {}
+        self._processes: dict[int, RankProgress] = {}
         self._split = ""
 
     def add(self, events: Iterable[Event]) -> None:
@@ -119,7 +119,7 @@ class CourseBuilder:
                 self._fail(event)
             process = self._processes.get(event.rank)
             if process is None:
-                process = self._processes[event.rank] = Process(event.rank)
+                process = self._processes[event.rank] = RankProgress(event.rank)
             process.hear(event)
             if attempt := self._attempts.get(event.attempt):
                 attempt.hear(event)

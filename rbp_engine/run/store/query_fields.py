@@ -36,7 +36,7 @@ _SAME_ACCURACY = 5e-5
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FieldComparison:
     """A sign and what stands behind it, as it was written."""
 
     sign: str
@@ -51,10 +51,10 @@ class Field:
     kind: str
     get: Getter
 
-    def test(self, comparison: Comparison) -> Test:
+    def test(self, comparison: FieldComparison) -> Test:
         """Whether a run fits. Raises ValueError where the value cannot be compared with this field."""
         if comparison.sign == "!=":
-            equal = self.test(Comparison("=", comparison.value))
+            equal = self.test(FieldComparison("=", comparison.value))
             return lambda record: not equal(record)
         return _TESTS[self.kind](self, comparison)
 
@@ -89,8 +89,8 @@ def word_fits(word: str) -> Test:
     return test
 
 
-def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Callable[[Field, Comparison], Test]":
-    def make(field: Field, comparison: Comparison) -> Test:
+def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Callable[[Field, FieldComparison], Test]":
+    def make(field: Field, comparison: FieldComparison) -> Test:
         wanted = read(comparison.value)
         order = _ORDER.get(comparison.sign)
 
@@ -107,7 +107,7 @@ def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Calla
     return make
 
 
-def _text_test(field: Field, comparison: Comparison) -> Test:
+def _text_test(field: Field, comparison: FieldComparison) -> Test:
     if comparison.sign in _ORDER:
         raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
     wanted, whole = comparison.value.lower(), comparison.sign == "="
@@ -120,7 +120,7 @@ def _text_test(field: Field, comparison: Comparison) -> Test:
     return test
 
 
-def _time_test(field: Field, comparison: Comparison) -> Test:
+def _time_test(field: Field, comparison: FieldComparison) -> Test:
     """A moment; a span stands for the moment that long ago, so that `created>2d` is younger than two days."""
     order = _ORDER.get(comparison.sign)
     if values.is_span(comparison.value):
@@ -137,7 +137,7 @@ def _time_test(field: Field, comparison: Comparison) -> Test:
     return lambda record: _is_number(field.get(record)) and (field.get(record) >= bound) is reached
 
 
-def _any_test(field: Field, comparison: Comparison) -> Test:
+def _any_test(field: Field, comparison: FieldComparison) -> Test:
     """A value whose type is not known before: compared as numbers if both are, else as text."""
     try:
         as_number = _number_test(values.number)(field, comparison)
@@ -149,7 +149,7 @@ def _any_test(field: Field, comparison: Comparison) -> Test:
     return lambda record: (as_number if _is_number(field.get(record)) else as_text)(record)
 
 
-_TESTS: dict[str, Callable[[Field, Comparison], Test]] = {
+_TESTS: dict[str, Callable[[Field, FieldComparison], Test]] = {
     "accuracy": _number_test(values.accuracy, _SAME_ACCURACY),
     "number": _number_test(values.number),
     "size": _number_test(values.size),

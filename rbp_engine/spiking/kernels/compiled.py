@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rbp_engine import compile_cache
+from rbp_engine import compile_cache, private_apis
 from rbp_engine.spiking.kernels.neuron_input import Current, count_dtype, membrane_dtype
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.surrogate import slope_function
@@ -185,6 +185,7 @@ class Layout:
 
 @functools.cache
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    private_apis.require(private_apis.COMPILING)
     _use_own_cache()
     # It says on stderr that there is no Triton, which a CPU does not need.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)

@@ -14,7 +14,7 @@ from rbp_tui.cli.train.interrupts import end_on_sigterm
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rbp_engine.bench.results.comparison import Candidate, Row
+    from rbp_engine.bench.results.comparison import Candidate, ComparisonRow
 
 # The network and batch of the table in docs/bench.md, for those who name none.
 PRESET, BATCH = "cifar10-resnet18", 32
@@ -158,7 +158,7 @@ def _say_if_busy(*, busy: bool) -> None:
         say(f"[yellow]other programs keep {100 * share:.0f} % of the cores busy: the times will be off{rest}[/]")
 
 
-def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[Row]":
+def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[ComparisonRow]":
     """Measure with a bar on stderr."""
     from rich.progress import Progress
 
@@ -173,7 +173,7 @@ def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[Ro
         return compare(wanted, rounds=repeats, busy=busy, on_turn=on_turn)
 
 
-def _write(path: Path, rows: "Sequence[Row]", document: Any) -> None:
+def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> None:
     from rbp_engine.bench.results.figure import draw
 
     if path.suffix.lower() == ".json":
@@ -190,7 +190,7 @@ def _write_json(path: Path, document: Any) -> None:
     say(f"written: {path}")
 
 
-def _table(rows: "Sequence[Row]") -> "Table":
+def _table(rows: "Sequence[ComparisonRow]") -> "Table":
     """A line for each way to train, those of one T together; ratios to SpikingJelly's BPTT, and to the ANN."""
     from itertools import groupby
 
@@ -208,7 +208,7 @@ def _table(rows: "Sequence[Row]") -> "Table":
     return table
 
 
-def _figures(row: "Row") -> list[str]:
+def _figures(row: "ComparisonRow") -> list[str]:
     from rbp_tui.text import format as fmt
     from rbp_tui.text.cost_text import span
 

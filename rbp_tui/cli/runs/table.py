@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Column:
+class ListColumn:
     """A column of the table; its text may be Rich markup. `shrinks` to a width that is enough to know the run by.
 
     `always` is there of a run that cannot be read, too; a `telling` column only where runs differ in it.
@@ -46,7 +46,7 @@ def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    columns: list[tuple[Column, list[Text], int]] = []
+    columns: list[tuple[ListColumn, list[Text], int]] = []
     free = width
     for number, column in enumerate(COLUMNS):
         if number >= ALWAYS and cell_len(column.heading) > free - GAP:
@@ -117,21 +117,21 @@ GAP = 2
 #: The first of these columns are always there, the others as far as there is room and something to say.
 ALWAYS = 9
 COLUMNS = (
-    Column("run", lambda record: plain(record.summary.called), left=True, shrinks=18),
-    Column("id", lambda record: plain(short_id(record.summary)), left=True, shrinks=6, always=True),
-    Column("method", lambda record: plain(fmt.method(record.summary.method)), left=True),
-    Column("T", lambda record: str(record.summary.timesteps)),
-    Column("seed", lambda record: str(record.summary.seed)),
-    Column("status", lambda record: status_text(record.verdict.status), left=True, always=True),
-    Column("epoch", lambda record: f"{record.summary.epoch}/{record.summary.epochs}"),
-    Column("last %", lambda record: fmt.percent(record.summary.last.get("top1"))),
-    Column("best %", lambda record: fmt.percent(record.summary.best.get("top1"))),
-    Column("precision", lambda record: _field("precision", record), left=True, telling=True),
-    Column("processes", lambda record: _field("processes", record), telling=True),
-    Column("train loss", lambda record: fmt.number(record.summary.train.get("loss"))),
-    Column("samples/s", lambda record: fmt.thousands(record.summary.samples_per_s)),
-    Column("memory", lambda record: fmt.size(record.summary.mem_peak)),
-    Column("age", lambda record: fmt.duration(time.time() - record.summary.created)),
-    Column("tags", lambda record: plain(" ".join(record.tags)), left=True, shrinks=12),
-    Column("reason", _failure, left=True, shrinks=20, always=True),
+    ListColumn("run", lambda record: plain(record.summary.called), left=True, shrinks=18),
+    ListColumn("id", lambda record: plain(short_id(record.summary)), left=True, shrinks=6, always=True),
+    ListColumn("method", lambda record: plain(fmt.method(record.summary.method)), left=True),
+    ListColumn("T", lambda record: str(record.summary.timesteps)),
+    ListColumn("seed", lambda record: str(record.summary.seed)),
+    ListColumn("status", lambda record: status_text(record.verdict.status), left=True, always=True),
+    ListColumn("epoch", lambda record: f"{record.summary.epoch}/{record.summary.epochs}"),
+    ListColumn("last %", lambda record: fmt.percent(record.summary.last.get("top1"))),
+    ListColumn("best %", lambda record: fmt.percent(record.summary.best.get("top1"))),
+    ListColumn("precision", lambda record: _field("precision", record), left=True, telling=True),
+    ListColumn("processes", lambda record: _field("processes", record), telling=True),
+    ListColumn("train loss", lambda record: fmt.number(record.summary.train.get("loss"))),
+    ListColumn("samples/s", lambda record: fmt.thousands(record.summary.samples_per_s)),
+    ListColumn("memory", lambda record: fmt.size(record.summary.mem_peak)),
+    ListColumn("age", lambda record: fmt.duration(time.time() - record.summary.created)),
+    ListColumn("tags", lambda record: plain(" ".join(record.tags)), left=True, shrinks=12),
+    ListColumn("reason", _failure, left=True, shrinks=20, always=True),
 )

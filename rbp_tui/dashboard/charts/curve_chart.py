@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.dashboard.charts.frame import Layout, Options, draw
+from rbp_tui.dashboard.charts.frame import ChartLayout, Options, draw
 from rbp_tui.dashboard.charts.look import COMPONENTS, CSS, look
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.charts.model import ChartModel
@@ -94,7 +94,7 @@ class CurveChart(Widget, can_focus=True):
         self._colours = colours or SeriesColours()
         self._model = ChartModel()
         self._strips: list[Strip] = []
-        self._layout: Layout | None = None
+        self._layout: ChartLayout | None = None
         # What `_strips` were drawn for; none when something has changed since.
         self._drawn: tuple[Size, Options, bool, bool] | None = None
         self._drag: _Drag | None = None

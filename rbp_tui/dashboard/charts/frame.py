@@ -10,11 +10,11 @@ from rich.style import Style
 from textual.strip import Strip
 
 from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.dashboard.charts.legend import Entry, legend_row
+from rbp_tui.dashboard.charts.legend import LegendEntry, legend_row
 from rbp_tui.dashboard.charts.look import Look
 from rbp_tui.dashboard.charts.model import ChartModel
 from rbp_tui.dashboard.charts.plot import CURSOR, NOBODY, STAR, Cells, Glyphs, plot, read
-from rbp_tui.dashboard.charts.series import Curve
+from rbp_tui.dashboard.charts.series import ChartCurve
 from rbp_tui.dashboard.charts.ticks import XUnit, place, tick_labels, ticks
 
 # Narrower or lower charts spend no room on labels.
@@ -35,7 +35,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ChartLayout:
     """How a chart divides its cells. The title takes the first row."""
 
     width: int
@@ -48,7 +48,7 @@ class Layout:
 
 def draw(
     model: ChartModel, options: Options, look: Look, glyphs: Glyphs, width: int, height: int
-) -> tuple[Layout, list[Strip]]:
+) -> tuple[ChartLayout, list[Strip]]:
     """All rows of a chart of `width` × `height` cells, and how they are divided."""
     x_axis = model.x_axis()
     y_axis = model.y_axis(x_axis) if x_axis else None
@@ -71,7 +71,7 @@ def _why_empty(model: ChartModel) -> str:
 
 
 def _title_strip(
-    model: ChartModel, options: Options, look: Look, glyphs: Glyphs, x_axis: Axis | None, layout: Layout
+    model: ChartModel, options: Options, look: Look, glyphs: Glyphs, x_axis: Axis | None, layout: ChartLayout
 ) -> Strip:
     entries = []
     for number, curve in enumerate(model.curves):
@@ -80,7 +80,7 @@ def _title_strip(
         if model.cursor is not None and x_axis is not None:
             index = read(curve, model.cursor, x_axis, layout.columns)
         entries.append(
-            Entry(
+            LegendEntry(
                 key="" if alone else glyphs.key_of(number),
                 label="" if alone else curve.series.label,
                 value=glyphs.dash if index is None else _value(float(curve.line[index]), options),
@@ -98,7 +98,7 @@ def _value(value: float, options: Options) -> str:
     return ("~" if options.smoothing else "") + options.y_format(value)
 
 
-def _best(curve: Curve, options: Options, glyphs: Glyphs) -> str:
+def _best(curve: ChartCurve, options: Options, glyphs: Glyphs) -> str:
     if curve.best is None:
         return ""
     where = place(float(curve.x[curve.best]), options.x_unit)
@@ -117,12 +117,12 @@ def _flags(model: ChartModel, options: Options) -> str:
     return "  ".join(text for text, on in flags if on)
 
 
-def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Layout:
+def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> ChartLayout:
     """Divide `width` × `height` cells; without an axis, or where it is too narrow, no room goes to its labels."""
     x_labels = height >= _LABELLED_HEIGHT
     rows = max(0, height - 1 - x_labels)
     if y_axis is None or width < _LABELLED_WIDTH or not rows:
-        return Layout(width, rows, width, 0, x_labels, {})
+        return ChartLayout(width, rows, width, 0, x_labels, {})
     values = ticks(y_axis, min(8, max(2, rows // 4 + 1)))
     labels: dict[int, str] = {}
     for value, label in zip(values, tick_labels(values, y_axis), strict=True):
@@ -131,11 +131,11 @@ def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Lay
             labels.setdefault(rows - 1 - row, label)
     gutter = 1 + max([len(label) for label in labels.values()] + [_ROOMY_LABEL] * (width >= _ROOMY_WIDTH))
     if gutter > width // 2:
-        return Layout(width, rows, width, 0, x_labels, {})
-    return Layout(width, rows, width - gutter, gutter, x_labels, labels)
+        return ChartLayout(width, rows, width, 0, x_labels, {})
+    return ChartLayout(width, rows, width - gutter, gutter, x_labels, labels)
 
 
-def _plot_strips(cells: Cells, layout: Layout, look: Look, glyphs: Glyphs) -> list[Strip]:
+def _plot_strips(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) -> list[Strip]:
     """The rows of the plot with the y axis."""
     styles: dict[tuple[int, int], Style] = {}
     fixed = {NOBODY: look.base, CURSOR: look.cursor, STAR: look.star}
@@ -162,7 +162,7 @@ def _plot_strips(cells: Cells, layout: Layout, look: Look, glyphs: Glyphs) -> li
     return strips
 
 
-def _axis_segments(row: int, layout: Layout, look: Look, glyphs: Glyphs) -> list[Segment]:
+def _axis_segments(row: int, layout: ChartLayout, look: Look, glyphs: Glyphs) -> list[Segment]:
     if not layout.gutter:
         return []
     label = layout.y_labels.get(row)
@@ -170,7 +170,7 @@ def _axis_segments(row: int, layout: Layout, look: Look, glyphs: Glyphs) -> list
     return [Segment((label or "").rjust(layout.gutter - 1), look.label), Segment(sign, look.axis)]
 
 
-def _x_label_strip(x_axis: Axis, unit: XUnit, layout: Layout, look: Look, cell_columns: int) -> Strip:
+def _x_label_strip(x_axis: Axis, unit: XUnit, layout: ChartLayout, look: Look, cell_columns: int) -> Strip:
     """The last row: the unit under the y labels where it fits, and each tick's label centred under its place."""
     row = [" "] * layout.width
     if layout.gutter > len(unit):
@@ -189,7 +189,7 @@ def _x_label_strip(x_axis: Axis, unit: XUnit, layout: Layout, look: Look, cell_c
     return Strip([Segment("".join(row), look.label)], layout.width)
 
 
-def _message_strips(text: str, layout: Layout, look: Look) -> list[Strip]:
+def _message_strips(text: str, layout: ChartLayout, look: Look) -> list[Strip]:
     """The rows of the plot with a sentence in their middle."""
     blank = Strip([Segment(" " * layout.width, look.base)], layout.width)
     strips = [blank] * layout.rows

@@ -13,7 +13,7 @@ Segments = list[Segment]
 
 
 @dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """What the legend says of one curve."""
 
     key: str
@@ -24,7 +24,7 @@ class Entry:
 
 
 def legend_row(
-    width: int, title: str, cursor: str, entries: Sequence[Entry], flags: str, look: Look, ellipsis: str
+    width: int, title: str, cursor: str, entries: Sequence[LegendEntry], flags: str, look: Look, ellipsis: str
 ) -> Segments:
     """The row in at most `width` cells: with the most detail that fits, then with fewer curves, then cut.
 
@@ -53,7 +53,7 @@ def legend_row(
     return row if _length(row) <= width else [Segment(_cut(title, width, ellipsis), look.title)]
 
 
-def _entry(entry: Entry, look: Look, *, label: bool = False, value: bool = True, best: bool = False) -> Segments:
+def _entry(entry: LegendEntry, look: Look, *, label: bool = False, value: bool = True, best: bool = False) -> Segments:
     parts = [Segment(entry.key, entry.style)] if entry.key else []
     if label and entry.label:
         parts.append(Segment(f" {entry.label}" if entry.key else entry.label, look.label))

@@ -6,7 +6,7 @@ import numpy as np
 
 from rbp_tui.dashboard.charts.axis import Axis
 from rbp_tui.dashboard.charts.plot import y_extent
-from rbp_tui.dashboard.charts.series import Curve, Series
+from rbp_tui.dashboard.charts.series import ChartCurve, Series
 
 _ROUNDING = 1e-6  # of an axis, which no screen shows
 
@@ -15,7 +15,7 @@ class ChartModel:
     """Curves and the state of their view. Scales may be set freely; the rest changes through methods."""
 
     def __init__(self) -> None:
-        self.curves: list[Curve] = []
+        self.curves: list[ChartCurve] = []
         self.view: tuple[float, float] | None = None
         self.cursor: float | None = None
         self.x_log = False
@@ -30,7 +30,7 @@ class ChartModel:
         curves = []
         for one in series:
             known = old.get(one.key)
-            curves.append(known if known and known.series.same(one) else Curve(one, self._smoothing))
+            curves.append(known if known and known.series.same(one) else ChartCurve(one, self._smoothing))
         changed = [id(curve) for curve in curves] != [id(curve) for curve in self.curves]
         self.curves = curves
         return changed
@@ -38,7 +38,7 @@ class ChartModel:
     def smooth(self, smoothing: float) -> None:
         """Smooth all curves, 0 to leave them as they are."""
         self._smoothing = smoothing
-        self.curves = [Curve(curve.series, smoothing) for curve in self.curves]
+        self.curves = [ChartCurve(curve.series, smoothing) for curve in self.curves]
 
     def lock_y(self, locked: bool) -> None:
         """Keep the y axis as it is drawn now, or as it is drawn first, whatever the view; or let it follow again."""

@@ -20,7 +20,7 @@ from rbp_tui.dashboard.charts.raster import (
     recent_extremes,
     showable,
 )
-from rbp_tui.dashboard.charts.series import Curve
+from rbp_tui.dashboard.charts.series import ChartCurve
 
 # Who owns a cell, beside the curves, which are numbered from 0.
 NOBODY, CURSOR, STAR = -1, -2, -3
@@ -62,7 +62,7 @@ class Cells:
     bands: NDArray[np.int16]
 
 
-def y_extent(curves: Sequence[Curve], x_axis: Axis, *, log: bool) -> tuple[float, float] | None:
+def y_extent(curves: Sequence[ChartCurve], x_axis: Axis, *, log: bool) -> tuple[float, float] | None:
     """The lowest and highest value that the view shows, bands included; none where it shows nothing."""
     found = []
     for curve in curves:
@@ -76,7 +76,7 @@ def y_extent(curves: Sequence[Curve], x_axis: Axis, *, log: bool) -> tuple[float
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
-def read(curve: Curve, x: float, x_axis: Axis, columns: int) -> int | None:
+def read(curve: ChartCurve, x: float, x_axis: Axis, columns: int) -> int | None:
     """Index of the point that a cursor at `x` reads; none further than a cell beyond the curve's ends."""
     span, index = curve.span(log=x_axis.log), curve.nearest(x)
     if span is None or index is None:
@@ -86,7 +86,13 @@ def read(curve: Curve, x: float, x_axis: Axis, columns: int) -> int | None:
 
 
 def plot(
-    curves: Sequence[Curve], x_axis: Axis, y_axis: Axis, rows: int, columns: int, glyphs: Glyphs, cursor: float | None
+    curves: Sequence[ChartCurve],
+    x_axis: Axis,
+    y_axis: Axis,
+    rows: int,
+    columns: int,
+    glyphs: Glyphs,
+    cursor: float | None,
 ) -> Cells:
     """Draw the curves, later ones over earlier ones; then the cursor, the points it reads, and the best values."""
     height, width = glyphs.cell
@@ -118,7 +124,7 @@ def plot(
         letters[(bands != NOBODY) & (owners == NOBODY)] = ord(glyphs.band)
         owners = np.where((bands != NOBODY) & (owners == NOBODY), bands, owners).astype(np.int16)
 
-    def put(curve: Curve, index: int, values: NDArray[np.float64], glyph: str, owner: int) -> None:
+    def put(curve: ChartCurve, index: int, values: NDArray[np.float64], glyph: str, owner: int) -> None:
         column = x_axis.cell(float(curve.x[index]), columns, width)
         row = y_axis.cell(float(values[index]), rows, height)
         if row is not None and column is not None:
@@ -139,7 +145,7 @@ def plot(
     return Cells(letters, owners, bands)
 
 
-def _dots(curve: Curve, x_axis: Axis, y_axis: Axis, rows: int, columns: int) -> tuple[Mask, Mask | None]:
+def _dots(curve: ChartCurve, x_axis: Axis, y_axis: Axis, rows: int, columns: int) -> tuple[Mask, Mask | None]:
     if curve.series.points:
         return np.zeros((rows, columns), dtype=np.bool_), None
     log = y_axis.log

@@ -42,7 +42,7 @@ class Series:
         )
 
 
-class Curve:
+class ChartCurve:
     """A series sorted by x, with its smoothed line, the band around it, and its best point."""
 
     def __init__(self, series: Series, smoothing: float) -> None:

@@ -8,17 +8,17 @@ from rich.text import Text
 from rbp_engine.report.names import one_line
 from rbp_engine.run.files.events import System
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.timeline import Probed, Process
+from rbp_engine.run.status.timeline import Probed, RankProgress
 from rbp_tui.text import format as fmt
 
 LARGEST = 1e300
 SPARKED = 200  # points that a sparkline is drawn from, the newest
 
 
-def worst_rank(processes: Iterable[Process]) -> int:
+def worst_rank(processes: Iterable[RankProgress]) -> int:
     """The rank that has needed the most memory; 0 where nothing is known."""
     known = [process for process in processes if process.system is not None]
-    return max(known, key=lambda process: _need(process.system), default=Process(0)).rank
+    return max(known, key=lambda process: _need(process.system), default=RankProgress(0)).rank
 
 
 def _need(system: System | None) -> int:
@@ -27,7 +27,7 @@ def _need(system: System | None) -> int:
     return max(system.mem_peak or 0, system.mem_reserved or 0, system.mem_allocated or system.rss or 0)
 
 
-def memory_text(curves: dict[str, Curve], processes: Sequence[Process], rank: int | None, width: int) -> Text:
+def memory_text(curves: dict[str, Curve], processes: Sequence[RankProgress], rank: int | None, width: int) -> Text:
     """Memory of a rank, or of the worst one: on a GPU allocated, reserved and peak; on a CPU resident and peak."""
     shown = worst_rank(processes) if rank is None else rank
     process = next((one for one in processes if one.rank == shown), None)
@@ -48,7 +48,7 @@ def memory_text(curves: dict[str, Curve], processes: Sequence[Process], rank: in
     return line
 
 
-def speed_text(curves: dict[str, Curve], processes: Sequence[Process], width: int) -> Text:
+def speed_text(curves: dict[str, Curve], processes: Sequence[RankProgress], width: int) -> Text:
     """Samples per second, time of a step, the share of it that waits for data, and the least busy GPU."""
     line = Text(" speed ", style="")
     line.stylize("dim")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from rbp_engine.run.status.status import LOST_AFTER_S
-from rbp_engine.run.status.timeline import Process
+from rbp_engine.run.status.timeline import RankProgress
 from rbp_tui.text import format as fmt
 
 HEADING = f"{'rank':>4}{'step ms':>8}{'skew':>6}{'data':>6}{'memory':>9}{'peak':>9}{'gpu':>6}"
 
 
-def ranks_text(processes: Sequence[Process], shown: int | None) -> Text:
+def ranks_text(processes: Sequence[RankProgress], shown: int | None) -> Text:
     """A row for each rank. `skew` is its time for a step over the median; silent is who was left by the others."""
     times = [one.step_ms for one in processes if one.step_ms]
     median = statistics.median(times) if times else None
@@ -27,7 +27,7 @@ def ranks_text(processes: Sequence[Process], shown: int | None) -> Text:
     return text
 
 
-def _row(process: Process, median: float | None) -> str:
+def _row(process: RankProgress, median: float | None) -> str:
     system, step_ms, data_ms = process.system, process.step_ms, process.data_ms
     skew = f"{100 * (step_ms / median - 1):+.0f} %" if step_ms and median else "–"
     data = f"{100 * data_ms / step_ms:.0f} %" if step_ms and data_ms is not None else "–"

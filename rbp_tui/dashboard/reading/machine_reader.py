@@ -17,7 +17,7 @@ MEASURED_S = 0.2
 
 
 @dataclass(frozen=True)
-class Card:
+class CardReading:
     """A GPU: memory in bytes, utilisation as a fraction, power in watts, temperature in °C; None for what is not known.
 
     `processes` are pairs of a pid and its bytes, 0 where those are not known. `problem` is why the card says nothing.
@@ -45,13 +45,13 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineReading:
     """`cores` are the busy fractions of each, memory and disk are bytes. `no_cards` says why there are none.
 
     The disk is that of the runs directory; None where it cannot be asked.
     """
 
-    cards: tuple[Card, ...]
+    cards: tuple[CardReading, ...]
     no_cards: str
     cores: tuple[float, ...]
     load: tuple[float, float, float]
@@ -69,7 +69,7 @@ class MachineReader:
         self.runs = runs
         self._counted: set[int] = set()
 
-    def read(self) -> Machine:
+    def read(self) -> MachineReading:
         """How it is now; takes a moment."""
         found = processes_by_run()
         present = [process for processes in found.values() for process in processes]
@@ -83,7 +83,7 @@ class MachineReader:
         cards, no_cards = read_cards()
         memory = psutil.virtual_memory()
         disk = _disk(self.runs)
-        return Machine(
+        return MachineReading(
             cards=tuple(cards),
             no_cards=no_cards,
             cores=tuple(core / 100.0 for core in cores),
@@ -114,7 +114,7 @@ def _disk(runs: Path) -> Any:
     return None
 
 
-def read_cards() -> tuple[list[Card], str]:
+def read_cards() -> tuple[list[CardReading], str]:
     """The GPUs of this machine; where there are none, why."""
     try:
         import pynvml as nvml
@@ -133,7 +133,7 @@ def read_cards() -> tuple[list[Card], str]:
         nvml.nvmlShutdown()
 
 
-def _card(nvml: Any, index: int) -> Card:
+def _card(nvml: Any, index: int) -> CardReading:
     def asked(question: Callable[[Any], Any]) -> Any:
         """The answer; None from a card that does not say this, as one that is cut into parts its utilisation."""
         try:
@@ -145,10 +145,10 @@ def _card(nvml: Any, index: int) -> Card:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         name, memory = nvml.nvmlDeviceGetName(handle), nvml.nvmlDeviceGetMemoryInfo(handle)
     except nvml.NVMLError as error:  # a card that has failed does not hide the others
-        return Card(index, problem=str(error))
+        return CardReading(index, problem=str(error))
     rates = asked(nvml.nvmlDeviceGetUtilizationRates)
     power = asked(nvml.nvmlDeviceGetPowerUsage)
-    return Card(
+    return CardReading(
         index=index,
         name=name,
         used=memory.used,

@@ -51,7 +51,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """A text as wide as its column. Of Rich's protocol it leaves out `__rich_measure__`, which the table would ask all
     of thousands of cells for, though it needs it of none.
     """
@@ -158,15 +158,15 @@ def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) ->
     return tuple(replace(one, gap=gap) for one in placed)
 
 
-def run_cells(record: RunRecord, trend: Trend, placed: Iterable[Placed], *, marked: bool) -> tuple[Cell, ...]:
+def run_cells(record: RunRecord, trend: Trend, placed: Iterable[Placed], *, marked: bool) -> tuple[TableCell, ...]:
     """One row of the table: mark, sign, then each column with the gap before it."""
     status = record.verdict.status
-    mark = Cell("●" if marked else " ", "bold yellow")
-    sign = Cell(SIGNS.get(status, "✗"), STYLES.get(status, ""))
-    return (mark, sign, *(Cell(_fitted(place.column.text(record, trend), place)) for place in placed))
+    mark = TableCell("●" if marked else " ", "bold yellow")
+    sign = TableCell(SIGNS.get(status, "✗"), STYLES.get(status, ""))
+    return (mark, sign, *(TableCell(_fitted(place.column.text(record, trend), place)) for place in placed))
 
 
-def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[Cell, ...]:
+def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[TableCell, ...]:
     """The row above the runs of an experiment: what it is, how many seeds, mean and deviation of their accuracies.
 
     As in reports, runs that have not completed count only where none has; `×2/3` says that two of three seeds do.
@@ -183,7 +183,7 @@ def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[C
         "best %": _mean([record.summary.best.get("top1") for record in counting]),
     }
     texts = [" ", "▾", *(_fitted(one_line(said.get(place.column.name, "")), place) for place in placed)]
-    return tuple(Cell(text, "bold") for text in texts)
+    return tuple(TableCell(text, "bold") for text in texts)
 
 
 def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:

@@ -9,14 +9,14 @@ from rbp_engine.run.store.ordering import in_order
 from rbp_engine.run.store.query import Query, QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Trend
-from rbp_tui.dashboard.runs.columns import STRETCHING, Cell, Placed, group_cells, lengths, place, run_cells
+from rbp_tui.dashboard.runs.columns import STRETCHING, Placed, TableCell, group_cells, lengths, place, run_cells
 
-Cells: TypeAlias = tuple[Cell, ...]
+Cells: TypeAlias = tuple[TableCell, ...]
 NEWEST_FIRST = "-created"
 
 
 @dataclass(frozen=True)
-class View:
+class TableView:
     """How the table is to be: `columns` by name, none for as many as fit `width`; `sort` is a field of queries."""
 
     query: str = ""
@@ -51,7 +51,7 @@ class RowMaker:
         self._groups: dict[str, tuple[list[RunRecord], Cells]] = {}
 
     def rows(
-        self, records: Sequence[RunRecord], view: View, marked: AbstractSet[str], trends: Mapping[str, Trend]
+        self, records: Sequence[RunRecord], view: TableView, marked: AbstractSet[str], trends: Mapping[str, Trend]
     ) -> Rows:
         """The rows of all runs, given oldest first."""
         query, problem = self._understood(view.query)

@@ -22,7 +22,7 @@ from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnChoice, ColumnDialog
 from rbp_tui.dashboard.runs.columns import BY_NAME, Column
-from rbp_tui.dashboard.runs.rows import RowMaker, Rows, View
+from rbp_tui.dashboard.runs.rows import RowMaker, Rows, TableView
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
@@ -119,7 +119,7 @@ class RunsScreen(RunActions):
         if not self._making:
             self._making = True
             session, state = self.session, self.session.state
-            view = View(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
+            view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
             make = partial(self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends))
             # Not by @work, which puts all it is given into words.
             self.run_worker(lambda: self.post_message(RowsMade(make())), thread=True, group="rows")
@@ -193,7 +193,7 @@ class RunsScreen(RunActions):
             text.append(f"{count(len(self.rows.groups[key]))} of one experiment: Enter compares them, Space marks them")
         self.query_one("#detail", Line).say(text)
 
-    @on(RunTable.Seen)
+    @on(RunTable.ShownRows)
     def _follow_trends(self) -> None:
         """Have the validations read of the runs on the screen, where they are shown."""
         curves = any(place.column.name == "curve" for place in self.rows.placed)

@@ -9,7 +9,7 @@ from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
 from rbp_engine.run.store.ordering import descends, turned_round
-from rbp_tui.dashboard.runs.columns import Cell, Placed
+from rbp_tui.dashboard.runs.columns import Placed, TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
 
 # Every frame takes forty milliseconds: first what may be seen is added, then the rest in a few steps.
@@ -19,7 +19,7 @@ REMOVED_AT_ONCE = 50
 MARK, SIGN, KEY = "mark", "sign", "key"
 
 
-class RunTable(DataTable[Cell]):
+class RunTable(DataTable[TableCell]):
     """Shows `Rows`. A row is known by its key; a hidden column has it, so that the table can be put into any order."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -28,7 +28,7 @@ class RunTable(DataTable[Cell]):
         Binding("end", "scroll_bottom", "last run", id="runs.last", show=False),
     ]
 
-    class Seen(Message):
+    class ShownRows(Message):
         """Other rows are on the screen now."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class RunTable(DataTable[Cell]):
     def _tell_seen(self) -> None:
         if self._seen != self.visible_keys:
             self._seen = self.visible_keys
-            self.post_message(self.Seen())
+            self.post_message(self.ShownRows())
 
     def show(self, rows: Rows, sort: str, onto: str | None = None) -> None:
         """Show these rows; `sort` is the field that they are sorted by, for the arrow in its heading.
@@ -112,7 +112,7 @@ class RunTable(DataTable[Cell]):
         coming = missing[: ROWS_AT_ONCE if self._filled else FIRST_ROWS]
         for key in coming:
             self._filled[key] = self._rows.cells[key]
-            self.add_row(*self._filled[key], Cell(key), key=key)
+            self.add_row(*self._filled[key], TableCell(key), key=key)
             self._order.append(key)
         order = [key for key in self._rows.cells if key in self._filled]
         if first or order != self._order:

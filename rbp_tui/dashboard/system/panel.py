@@ -6,7 +6,7 @@ from rich.text import Text
 
 from rbp_engine.report.names import one_line
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reading.machine_reader import Card, Machine, Use
+from rbp_tui.dashboard.reading.machine_reader import CardReading, MachineReading, Use
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 
@@ -20,7 +20,7 @@ FULL = 0.9  # from this part on a bar asks for attention
 Cells = tuple[Text, ...]
 
 
-def machine_text(machine: Machine, names: Mapping[int, str], runs: str) -> Text:
+def machine_text(machine: MachineReading, names: Mapping[int, str], runs: str) -> Text:
     """Everything but the runs. `names` are those of runs by the pids of their processes, `runs` is their directory."""
     lines = [_card_line(card, names) for card in machine.cards]
     if not machine.cards:
@@ -39,7 +39,7 @@ def machine_text(machine: Machine, names: Mapping[int, str], runs: str) -> Text:
     return Text("\n").join(lines)
 
 
-def use_rows(machine: Machine, records: Sequence[RunRecord], hosts: Mapping[str, str]) -> dict[str, Cells]:
+def use_rows(machine: MachineReading, records: Sequence[RunRecord], hosts: Mapping[str, str]) -> dict[str, Cells]:
     """A row for each live run, for each lost one whose processes are still there, and for runs of other directories.
 
     `hosts` has by id the runs that were at work when the machine was read: the host of each, empty for this one.
@@ -57,7 +57,7 @@ def use_rows(machine: Machine, records: Sequence[RunRecord], hosts: Mapping[str,
     return rows
 
 
-def _row(record: RunRecord, use: Use | None, cards: Sequence[Card], host: str | None) -> Cells:
+def _row(record: RunRecord, use: Use | None, cards: Sequence[CardReading], host: str | None) -> Cells:
     summary, status = record.summary, record.verdict.status
     sign = Text(SIGNS.get(status, " "), style=STYLES.get(status, ""))
     if use is not None:
@@ -71,7 +71,7 @@ def _row(record: RunRecord, use: Use | None, cards: Sequence[Card], host: str | 
     return (sign, Text(_cut(summary.called)), Text(short_id(summary)), *numbers)
 
 
-def _numbers(use: Use, cards: Sequence[Card]) -> Cells:
+def _numbers(use: Use, cards: Sequence[CardReading]) -> Cells:
     on = []
     for card in cards:
         shares = [size for pid, size in card.processes if pid in use.pids]
@@ -91,7 +91,7 @@ def _cut(name: str) -> str:
     return name if len(name) <= RUN else f"…{name[1 - RUN :]}"
 
 
-def _card_line(card: Card, names: Mapping[int, str]) -> Text:
+def _card_line(card: CardReading, names: Mapping[int, str]) -> Text:
     label = f"gpu{card.index}"
     if card.problem:
         return _line(label, Text(one_line(card.problem), style="red"))

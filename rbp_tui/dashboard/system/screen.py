@@ -17,7 +17,7 @@ from textual.widgets import DataTable, Footer, Static
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import last_attempt
 from rbp_tui.dashboard.messages import OpenRun
-from rbp_tui.dashboard.reading.machine_reader import Machine, MachineReader
+from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.system.panel import COLUMNS, Cells, machine_text, use_rows
@@ -32,7 +32,7 @@ RIGHT = ("procs", "memory", "cores")
 class MachineRead(Message):
     """How the machine is, and by id on which hosts the runs were that were at work then; empty for this one."""
 
-    machine: Machine
+    machine: MachineReading
     hosts: dict[str, str]
 
 
@@ -76,7 +76,7 @@ class SystemScreen(DashboardScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.machine: Machine | None = None
+        self.machine: MachineReading | None = None
         self._hosts: dict[str, str] = {}
         self._reading = False
         self._clock: Timer | None = None

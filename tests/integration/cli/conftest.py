@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from warm_python import WarmPopen
 
 from rbp_engine import compile_cache
 from rbp_tui.cli import main
@@ -19,7 +21,11 @@ COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 
 
 class Rbp:
-    """Runs `rbp` in a folder of its own, where ./runs is the runs directory."""
+    """Runs `rbp` in a folder of its own, where ./runs is the runs directory.
+
+    It is a fork of a process that has imported everything, and so are the processes that it starts; with `real` it is a
+    Python of its own.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,29 +39,42 @@ class Rbp:
         }
 
     def __call__(self, *words: str, code: int | None = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*COMMAND, *words],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            input=stdin,
-            timeout=180,
-        )
-        assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
+        return self._end(self._start(WarmPopen, words, stdin), words, code, stdin)
+
+    def real(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        return self._end(self.start_real(*words), words, code)
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+        return self._start(WarmPopen, words)
+
+    def start_real(self, *words: str) -> "subprocess.Popen[str]":
+        return self._start(subprocess.Popen, words)
+
+    def _start(self, popen: Any, words: tuple[str, ...], stdin: str | None = None) -> "subprocess.Popen[str]":
+        process: subprocess.Popen[str] = popen(
             [*COMMAND, *words],
             cwd=self.folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        return process
+
+    @staticmethod
+    def _end(
+        process: "subprocess.Popen[str]", words: tuple[str, ...], code: int | None, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        try:
+            out, err = process.communicate(stdin, timeout=180)
+        except BaseException:
+            process.kill()
+            raise
+        done = subprocess.CompletedProcess(["rbp", *words], process.returncode, out, err)
+        assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
 
     def json(self, *words: str, code: int = 0) -> object:
         return json.loads(self(*words, "--json", code=code).stdout)
@@ -114,7 +133,7 @@ def rbp(tmp_path: Path) -> Iterator[Rbp]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rbp, "subprocess.CompletedProcess[str]"]:
     """A folder in which `mine`, a run of two epochs, has completed, and what `rbp train` printed. Nobody changes it."""
     command = Rbp(tmp_path_factory.mktemp("finished"))
-    return command, command("train", *QUICK, "--id", "mine")
+    return command, command.real("train", *QUICK, "--id", "mine")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from warm_python import IDLE
 
 NODES = ("--nproc", "4", "--nnodes", "2", "--rdzv", "node1:29400")
 
@@ -45,7 +46,7 @@ def test_options_that_do_not_go_together_are_usage_errors(rbp_here, words, told)
 
 
 def test_a_run_of_two_processes_is_started_looked_at_and_stopped_and_another_number_is_refused(rbp):
-    run_id = rbp("train", "digits", "T=1", "epochs=5000", "batch=256", "--nproc", "2", "--detach").stdout.strip()
+    run_id = rbp("train", "digits", "T=1", "epochs=5000", "batch=256", *IDLE, "--nproc", "2", "--detach").stdout.strip()
     assert "started on cpu" in rbp("logs", run_id, "--rank", "1").stdout
     assert rbp.json("stop", run_id)["status"] == "stopped"
     refused = rbp("resume", run_id, "--nproc", "1", code=2).stderr

@@ -8,7 +8,7 @@ from collections import defaultdict
 import pytest
 
 QUICK = ("digits", "T=1", "epochs=1", "batch=256")
-LONG = ("digits", "T=1", "epochs=5000", "batch=256")
+LONG = ("digits", "T=1", "epochs=5000", "batch=256", "train.kernel=eager")
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
-"""ls, watch, logs, stop, kill, resume, runs show and rm on real runs."""
+"""ls, watch, logs, stop, kill, resume, runs show and rm on real runs; each once as a process of its own."""
 
 import json
 import time
 
 import pytest
+from warm_python import IDLE
 
-LONG = ("train", "digits", "T=1", "epochs=5000", "batch=256", "--detach")
+LONG = ("train", "digits", "T=1", "epochs=5000", "batch=256", *IDLE, "--detach")
 
 
 def start(rbp, *more):
@@ -31,32 +32,32 @@ def test_a_run_is_stopped_resumed_watched_and_removed_by_others_and_one_beside_i
     run_id = start(rbp)
     wait_for_step(rbp, run_id)
     assert [entry["status"] for entry in rbp.json("ls")] == ["running"]
-    assert "digits" in rbp("ls").stdout
+    assert "digits" in rbp.real("ls").stdout
     refused = rbp("runs", "rm", run_id, "--yes", code=2)
     assert "stop or kill first" in refused.stderr
     assert "running already" in rbp("resume", run_id, code=2).stderr
     assert rbp.json("stop", run_id[-4:])["status"] == "stopped"
-    refused = rbp("stop", run_id, code=2).stderr
+    refused = rbp.real("stop", run_id, code=2).stderr
     assert "is not running, it is stopped" in refused and "asked" not in refused
-    watched = rbp("watch", "last", "--json", code=4)
+    watched = rbp.real("watch", "last", "--json", code=4)
     assert json.loads(watched.stdout.splitlines()[-1])["status"] == "stopped"
-    rbp("resume", "last", "--detach")
+    rbp.real("resume", "last", "--detach")
     wait_for_step(rbp, run_id)
     beside = start(rbp)
     wait_for_step(rbp, beside)
     assert rbp.json("kill", run_id)["status"] == "killed"
     statuses = {entry["id"]: entry["status"] for entry in rbp.json("ls")}
     assert statuses == {run_id: "killed", beside: "running"}
-    rbp("kill", beside)
-    rbp("runs", "rm", beside, "--now", "--yes")
+    rbp.real("kill", beside)
+    rbp.real("runs", "rm", beside, "--now", "--yes")
     shown = rbp.json("runs", "show", run_id)
     assert [attempt["attempt"] for attempt in shown["run"]["attempts"]] == [1, 2]
     assert shown["summary"]["status"] == "killed"
-    assert "killed" in rbp("runs", "show", run_id).stdout
-    assert "resumed from step-" in rbp("logs", run_id).stdout
+    assert "killed" in rbp.real("runs", "show", run_id).stdout
+    assert "resumed from step-" in rbp.real("logs", run_id).stdout
     rbp("runs", "rm", run_id)
     assert list(rbp.runs.iterdir()) == []
-    rbp("runs", "restore", "last")
+    rbp.real("runs", "restore", "last")
     rbp("resume", run_id, "--detach")
     wait_for_step(rbp, run_id)
     rbp("kill", run_id)

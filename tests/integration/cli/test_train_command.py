@@ -6,14 +6,14 @@ import pty
 import select
 import shlex
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
+from warm_python import IDLE, WarmPopen
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
-LONG = ("digits", "T=1", "epochs=5000", "batch=256")
+LONG = ("digits", "T=1", "epochs=5000", "batch=256", *IDLE)
 
 
 def wait_for(condition, timeout=60):
@@ -90,7 +90,7 @@ def test_a_dry_run_creates_nothing_and_prints_preset_and_command(rbp_here):
 
 
 def test_resume_or_start_starts_a_run_goes_on_with_it_and_leaves_a_complete_one_alone(rbp):
-    job = ("train", "digits", "T=1", "epochs=60", "batch=256", "--id", "night-1", "--resume-or-start")
+    job = ("train", "digits", "T=1", "epochs=8", "batch=256", *IDLE, "--id", "night-1", "--resume-or-start")
     first = rbp.start(*job)
     wait_for(lambda: is_running(rbp))
     rbp("stop", "night-1")
@@ -211,27 +211,27 @@ def test_a_schedulers_sigterm_to_rbp_train_ends_the_run_as_preempted_with_a_chec
 
 
 def test_rbp_train_killed_outright_leaves_the_run_running(rbp):
-    process = rbp.start("train", *LONG)
+    process = rbp.start_real("train", *LONG, "train.kernel=auto")
     wait_for(lambda: is_running(rbp))
     process.kill()
     process.wait()
     step = summary(rbp)["step"]
     wait_for(lambda: summary(rbp)["step"] > step)
-    assert rbp.json("stop", "last")["status"] == "stopped"
+    assert json.loads(rbp.real("stop", "last", "--json").stdout)["status"] == "stopped"
 
 
 def at_a_terminal(rbp, *words, keys):
     """Run `rbp` on a pseudo-terminal and type `keys`, a list of (text to wait for, what to type)."""
     control, terminal = pty.openpty()
     environment = rbp.environment | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    process = subprocess.Popen(
+    process = WarmPopen(
         [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words],
         cwd=rbp.folder,
         env=environment,
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        preexec_fn=lambda: (os.setsid(), __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0)),
+        start_new_session=True,  # where a fork has a terminal, this makes it the one that controls it
     )
     os.close(terminal)
     seen, pending, deadline = "", list(keys), time.monotonic() + 90

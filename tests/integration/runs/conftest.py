@@ -35,7 +35,7 @@ device = "cpu"
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def one_thread(warm_python: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Steps here are so small that a second thread only costs; and the settings of this machine stay out of it."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))

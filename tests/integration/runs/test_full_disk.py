@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from warm_python import IDLE
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised
@@ -75,7 +76,7 @@ def test_a_disk_that_the_checkpoints_fill_fails_the_run_by_name_and_with_more_ro
 
 
 def test_a_disk_that_somebody_else_fills_fails_the_run_by_name(disk: Path, new_run: NewRun, look: Any) -> None:
-    run = new_run("epochs=500", "train.checkpoint_every=1 h", runs=disk)
+    run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", runs=disk)
     launch.start(run)
     look.first(run, CheckpointSaved)
     with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:

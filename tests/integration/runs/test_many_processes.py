@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from warm_python import IDLE
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control
@@ -98,7 +99,7 @@ def test_every_rank_tells_its_own_memory_and_step_time_and_names_its_log(
 def test_a_stop_with_loader_workers_saves_and_leaves_nothing_and_another_number_of_processes_is_asked_about(
     new_run: NewRun, look: Any
 ) -> None:
-    run = new_run("epochs=500", "train.checkpoint_every=1 h", "data.augment_backend=pil", "data.workers=1")
+    run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", "data.augment_backend=pil", "data.workers=1")
     launch.start(run, TWO)
     look.first(run, RunStart)
     look.wait_until(lambda: step_of(run) >= 3)
@@ -126,7 +127,7 @@ def test_two_nodes_with_the_same_command_train_one_run_and_a_signal_to_one_preem
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     nodes = Resources(processes=1, nodes=2, rendezvous=f"localhost:{port}")
-    run = new_run("epochs=500", "train.checkpoint_every=1 h")
+    run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h")
     launchers = [launch.start(run, nodes), launch.start(run, nodes)]
     with pytest.raises(RunError, match="already"):
         launch.start(run, nodes)

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from warm_python import IDLE
 
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
@@ -33,7 +34,7 @@ from rbp_engine.run.status.status import Verdict, judge
 
 Submit = Callable[..., list[RunDirectory]]
 DAMAGED = ("run.device=cpu",)
-LONG = ("run.device=cpu", "T=1", "batch=256", "epochs=5000", "train.checkpoint_every=1 epoch")
+LONG = ("run.device=cpu", "T=1", "batch=256", "epochs=5000", "train.checkpoint_every=1 epoch", *IDLE)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from warm_python import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
@@ -18,7 +19,7 @@ from rbp_engine.run.store.store import remove_run
 
 NewRun = Callable[..., RunDirectory]
 # Long enough that it does not end by itself in between.
-LONG = ("epochs=500", "train.checkpoint_every=1 h")
+LONG = ("epochs=500", "train.checkpoint_every=1 h", *IDLE)
 
 
 def test_a_stop_saves_and_ends_the_run_and_a_resume_makes_it_the_uninterrupted_one(

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from warm_python import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
@@ -21,7 +22,7 @@ NewRun = Callable[..., RunDirectory]
 
 
 def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_marks(new_run: NewRun, look: Any) -> None:
-    run = new_run("epochs=500")
+    run = new_run("epochs=500", *IDLE)
     thread = threading.Thread(target=launch.start, args=(run,))
     thread.start()
     thread.join()

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from warm_python import IDLE
 
-from rbp_engine.data.loading.batches import EvaluationBatches, Normalise
+from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels
 from rbp_engine.data.loading.loading import load
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
@@ -94,7 +95,7 @@ def test_a_killed_and_resumed_run_has_its_best_checkpoint_and_shows_every_step_i
     new_run: NewRun, look: Any
 ) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run = new_run("epochs=500", "train.log_every=1", "train.checkpoint_every=1 h")  # only better ones are saved
+    run = new_run("epochs=500", *IDLE, "train.log_every=1", "train.checkpoint_every=1 h")  # only better ones are saved
     worker = launch.start(run)
     look.first(run, CheckpointSaved)
     worker.kill()
@@ -120,7 +121,7 @@ def test_a_killed_and_resumed_run_has_its_best_checkpoint_and_shows_every_step_i
 def test_a_damaged_newest_checkpoint_is_told_and_so_is_that_the_one_before_it_is_of_another_type_of_device(
     new_run: NewRun, look: Any
 ) -> None:
-    run = new_run("epochs=500")
+    run = new_run("epochs=500", *IDLE)
     for _ in range(2):
         launch.start(run)
         control.request_stop(run)
@@ -175,12 +176,14 @@ def accuracy(saved: checkpoint.Checkpoint) -> float:
     checkpoint.load_weights(saved, model)
     splits = load("digits")
     cpu = torch.device("cpu")
-    [(images, labels)] = EvaluationBatches(splits.test, Normalise(splits.mean, splits.deviation, cpu), batch_size=360)
+    [(images, labels)] = EvaluationBatches(
+        splits.test, NormalisePixels(splits.mean, splits.deviation, cpu), batch_size=360
+    )
     return float((create_method("rate_m", 2).predict(model, images).mean(0).argmax(1) == labels).double().mean())
 
 
 def test_a_checkpoint_that_somebody_asks_for_is_made_and_the_request_removed(new_run: NewRun, look: Any) -> None:
-    run = new_run("epochs=500", "train.checkpoint_every=1 h", "train.log_every=1")
+    run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", "train.log_every=1")
     launch.start(run)
     look.first(run, Metrics)
     seen = len(look.bodies(run, CheckpointSaved))  # of an epoch that was the best so far

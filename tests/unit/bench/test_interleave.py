@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.bench.measure.interleave import Process, Side
+from rbp_engine.bench.measure.interleave import MeasuredProcess, MeasuredSide
 from rbp_engine.bench.measure.measurement import MeasurementError, environment, temporary_run
 from rbp_engine.preset import load_preset
 
@@ -29,14 +29,14 @@ def test_what_a_network_of_ones_own_prints_is_no_answer(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text(TALKS)
     with temporary_run(load_preset("digits", [*WORDS, "arch=nets.py:Talks"])) as run:
-        process = Process(Side(run), environment(run))
+        process = MeasuredProcess(MeasuredSide(run), environment(run))
         assert process.take(1)["seconds"] > 0 and process.count()["saved"] > 0
         process.close()
 
 
 def test_a_process_that_was_killed_while_it_waited_is_told_as_killed() -> None:
     with temporary_run(load_preset("digits", WORDS)) as run:
-        process = Process(Side(run), environment(run))
+        process = MeasuredProcess(MeasuredSide(run), environment(run))
         process.child.kill()
         process.child.wait()
         with pytest.raises(MeasurementError, match="was killed, probably because the memory was full"):

@@ -9,17 +9,17 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reading.machine_reader import Card, Machine, Use
+from rbp_tui.dashboard.reading.machine_reader import CardReading, MachineReading, Use
 from rbp_tui.dashboard.system.panel import CORES, machine_text, use_rows
 
 GIB = 2**30
 RUNS = Path("/runs")
-H100 = Card(
+H100 = CardReading(
     0, "NVIDIA H100 80GB HBM3", 41 * GIB, 80 * GIB, 0.97, 312.0, 61.0, ((11, 38 * GIB), (12, 2 * GIB), (99, GIB))
 )
-IDLE = Card(1, "NVIDIA H100 80GB HBM3", GIB, 80 * GIB, None, None, None)
-BROKEN = Card(2, problem="GPU is lost")
-MACHINE = Machine(
+IDLE = CardReading(1, "NVIDIA H100 80GB HBM3", GIB, 80 * GIB, None, None, None)
+BROKEN = CardReading(2, problem="GPU is lost")
+MACHINE = MachineReading(
     (), "NVML Shared Library Not Found", (0.0, 1.0), (1.5, 1.0, 0.5), 8 * GIB, 32 * GIB, 100 * GIB, 400 * GIB, ()
 )
 

@@ -16,7 +16,7 @@ from rbp_engine.run.files.events import (
     System,
     WarningRaised,
 )
-from rbp_engine.run.status.timeline import Course, CourseBuilder, Process
+from rbp_engine.run.status.timeline import Course, CourseBuilder, RankProgress
 from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
 from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text, worst_rank
 from rbp_tui.dashboard.monitor.ranks import ranks_text
@@ -24,10 +24,12 @@ from rbp_tui.dashboard.monitor.ranks import ranks_text
 GIB = 2**30
 
 
-def gpu(rank: int, peak_gib: float = 9.5, util: float = 0.97, seen: float = 100.0, step_ms: float = 26.6) -> Process:
+def gpu(
+    rank: int, peak_gib: float = 9.5, util: float = 0.97, seen: float = 100.0, step_ms: float = 26.6
+) -> RankProgress:
     allocated, reserved = int(0.8 * peak_gib * GIB), int(0.9 * peak_gib * GIB)
     system = System(allocated, reserved, int(peak_gib * GIB), 2 * GIB, util, 400.0, step_ms, step_ms / 20)
-    return Process(rank, step=10, seen=seen, system=system)
+    return RankProgress(rank, step=10, seen=seen, system=system)
 
 
 def course(*bodies: Body, ranks: tuple[int, ...] = (0,)) -> Course:
@@ -47,12 +49,12 @@ def test_memory_of_a_gpu_is_that_of_the_rank_which_needs_most_unless_one_is_aske
 
 def test_memory_of_a_cpu_is_the_hosts() -> None:
     system = System(rss=600 * 2**20, mem_peak=700 * 2**20)
-    assert "600 MiB   700 MiB peak   host memory" in memory_text({}, [Process(0, system=system)], None, 0).plain
+    assert "600 MiB   700 MiB peak   host memory" in memory_text({}, [RankProgress(0, system=system)], None, 0).plain
 
 
 def test_before_anything_is_measured_there_is_a_dash() -> None:
     assert memory_text({}, [], None, 20).plain.split() == ["mem", "–"]
-    assert speed_text({}, [Process(0)], 20).plain.split() == ["speed", "–"]
+    assert speed_text({}, [RankProgress(0)], 20).plain.split() == ["speed", "–"]
     assert probes_text([], 20, 3).plain == ""
 
 

@@ -8,7 +8,7 @@ from rbp_engine.run.files.annotations import set_note
 from rbp_engine.run.store.query_fields import field_called
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.runs.columns import BY_NAME, BY_WEIGHT, COLUMNS, STRETCHING, place
-from rbp_tui.dashboard.runs.rows import RowMaker, View
+from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def records(tmp_path_factory, write_run):
 
 
 def rows(records, marked=(), trends=None, **view):
-    return RowMaker().rows(records, View(**view), frozenset(marked), trends or {})
+    return RowMaker().rows(records, TableView(**view), frozenset(marked), trends or {})
 
 
 def texts(made, key):
@@ -58,8 +58,8 @@ def test_an_order_that_a_later_version_has_remembered_is_no_hindrance(records):
 
 def test_a_query_chooses_and_one_that_is_wrong_keeps_the_rows_of_the_last(records):
     maker = RowMaker()
-    right = maker.rows(records, View(query="method:rate"), set(), {})
-    wrong = maker.rows(records, View(query="method:rate acc>much"), set(), {})
+    right = maker.rows(records, TableView(query="method:rate"), set(), {})
+    wrong = maker.rows(records, TableView(query="method:rate acc>much"), set(), {})
     assert list(right.cells) == list(wrong.cells) == ["b-0004", "a-0002"]
     assert right.problem == "" and "expected a number" in wrong.problem
 
@@ -106,7 +106,7 @@ def test_a_run_that_has_not_completed_is_not_in_the_mean_of_those_that_have(tmp_
 
 def test_rows_are_made_anew_only_where_something_is_new(records):
     maker = RowMaker()
-    view = View(width=120)
+    view = TableView(width=120)
     before = maker.rows(records, view, set(), {}).cells
     after = maker.rows(records, view, {"a-0001"}, {"a-0002": (0.1, 0.2)}).cells
     assert [key for key in before if after[key] is not before[key]] == ["a-0002", "a-0001"]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_tui.dashboard.charts.model import ChartModel
-from rbp_tui.dashboard.charts.series import Curve, Series
+from rbp_tui.dashboard.charts.series import ChartCurve, Series
 
 numbers = st.floats(-1e6, 1e6)
 
@@ -16,29 +16,29 @@ def test_arrays_of_different_lengths_are_refused() -> None:
 
 @given(st.lists(numbers, min_size=1, max_size=50), numbers)
 def test_the_nearest_point_is_found(places: list[float], x: float) -> None:
-    curve = Curve(Series("a", "a", np.array(places), np.zeros(len(places))), 0.0)
+    curve = ChartCurve(Series("a", "a", np.array(places), np.zeros(len(places))), 0.0)
     index = curve.nearest(x)
     assert index is not None
     assert abs(curve.x[index] - x) == min(abs(place - x) for place in places)
 
 
 def test_the_nearest_point_has_a_value() -> None:
-    curve = Curve(Series("a", "a", np.arange(4.0), np.array([1.0, np.nan, np.nan, 2.0])), 0.0)
+    curve = ChartCurve(Series("a", "a", np.arange(4.0), np.array([1.0, np.nan, np.nan, 2.0])), 0.0)
     assert curve.nearest(1.1) == 0
-    assert Curve(Series("a", "a", np.arange(2.0), np.full(2, np.nan)), 0.0).nearest(1.0) is None
+    assert ChartCurve(Series("a", "a", np.arange(2.0), np.full(2, np.nan)), 0.0).nearest(1.0) is None
 
 
 def test_points_are_sorted_and_those_without_a_place_left_out() -> None:
-    curve = Curve(Series("a", "a", np.array([3.0, np.nan, 1.0]), np.array([30.0, 20.0, 10.0])), 0.0)
+    curve = ChartCurve(Series("a", "a", np.array([3.0, np.nan, 1.0]), np.array([30.0, 20.0, 10.0])), 0.0)
     assert curve.x.tolist() == [1.0, 3.0]
     assert curve.y.tolist() == [10.0, 30.0]
 
 
 def test_the_best_value_is_that_of_the_data_however_smoothed() -> None:
     series = Series("a", "a", np.arange(5.0), np.array([3.0, 1.0, np.nan, 9.0, 1.0]), marker="lowest")
-    assert Curve(series, 0.9).best == 1
-    assert Curve(Series("a", "a", series.x, series.y, marker="highest"), 0.0).best == 3
-    assert Curve(Series("a", "a", series.x, series.y), 0.0).best is None
+    assert ChartCurve(series, 0.9).best == 1
+    assert ChartCurve(Series("a", "a", series.x, series.y, marker="highest"), 0.0).best == 3
+    assert ChartCurve(Series("a", "a", series.x, series.y), 0.0).best is None
 
 
 def test_what_stays_the_same_is_not_computed_again() -> None:

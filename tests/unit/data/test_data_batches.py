@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rbp_engine.data.loading.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.splits import DataSplits, Images
 
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ def splits(count: int, mean: float = 0.0, deviation: float = 1.0) -> DataSplits:
 def train_batches(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> TrainBatches:
     data = splits(count)
     return TrainBatches(
-        data.train, Normalise(data.mean, data.deviation, CPU), batch_size=batch_size, seed=seed, **settings
+        data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size, seed=seed, **settings
     )
 
 
@@ -99,7 +99,7 @@ def test_augmentation_treats_images_batches_and_epochs_differently(settings: dic
     pixels = torch.arange(1, 37, dtype=torch.uint8).view(1, 1, 6, 6).repeat(64, 1, 1, 1)
     images = Images(pixels, torch.arange(64))
     data = DataSplits(images, images, 64, (0.0,), (1.0,))
-    batches = TrainBatches(images, Normalise(data.mean, data.deviation, CPU), batch_size=32, seed=1, **settings)
+    batches = TrainBatches(images, NormalisePixels(data.mean, data.deviation, CPU), batch_size=32, seed=1, **settings)
     first, second = (images for images, _ in batches.epoch(0))
     assert len(first.unique(dim=0)) > 1
     assert not torch.equal(first, second)
@@ -116,7 +116,7 @@ def test_nothing_is_drawn_from_the_global_generator() -> None:
 @given(st.integers(1, 40), st.integers(1, 50))
 def test_an_evaluation_has_every_image_once_and_in_order(count: int, batch_size: int) -> None:
     data = splits(count)
-    batches = EvaluationBatches(data.test, Normalise(data.mean, data.deviation, CPU), batch_size=batch_size)
+    batches = EvaluationBatches(data.test, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size)
     images, numbers = (torch.cat(parts) for parts in zip(*batches, strict=True))
     assert numbers.tolist() == list(range(count))
     assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
@@ -124,7 +124,7 @@ def test_an_evaluation_has_every_image_once_and_in_order(count: int, batch_size:
 
 def test_pixels_are_scaled_and_normalised_by_channel() -> None:
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).repeat(1, 2, 1, 1)
-    normalise = Normalise((0.5, 0.2), (0.25, 0.1), CPU)
+    normalise = NormalisePixels((0.5, 0.2), (0.25, 0.1), CPU)
     expected = torch.tensor([[-2.0, -2.0], [-1.2, 0.0], [2.0, 8.0]])
     assert normalise(pixels).dtype == torch.float32
     torch.testing.assert_close(normalise(pixels).flatten(1), expected, atol=1e-6, rtol=1e-5)
@@ -134,14 +134,14 @@ def test_normalisation_is_torchvisions() -> None:
     transforms = pytest.importorskip("torchvision.transforms.functional")
     mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
     pixels = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    ours = Normalise(mean, deviation, CPU)(pixels)
+    ours = NormalisePixels(mean, deviation, CPU)(pixels)
     theirs = transforms.normalize(pixels.float() / 255, mean, deviation)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_a_hole_has_the_value_of_the_mean() -> None:
     data = splits(8, mean=0.5, deviation=0.25)
-    batches = TrainBatches(data.train, Normalise(data.mean, data.deviation, CPU), batch_size=8, seed=1, cutout=20)
+    batches = TrainBatches(data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=8, seed=1, cutout=20)
     [(images, _)] = batches.epoch(0)
     assert bool((images == 0).all())  # normalised, zero is the mean
 
@@ -176,7 +176,7 @@ def test_autoaugmented_shares_joined_are_the_batch_of_one_process() -> None:
     images = Images(torch.randint(0, 256, (24, 3, 8, 8), dtype=torch.uint8, generator=draw), torch.arange(24))
 
     def batch(**ranks: int) -> Tensor:
-        normalise = Normalise((0.0,) * 3, (1.0,) * 3, CPU)
+        normalise = NormalisePixels((0.0,) * 3, (1.0,) * 3, CPU)
         return next(TrainBatches(images, normalise, batch_size=24, seed=1, auto_augment=True, **ranks).epoch(0))[0]
 
     assert torch.equal(batch(), torch.cat([batch(rank=rank, world_size=2) for rank in (0, 1)]))
@@ -185,7 +185,7 @@ def test_autoaugmented_shares_joined_are_the_batch_of_one_process() -> None:
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 5))
 def test_an_evaluation_is_split_over_processes_without_padding(count: int, batch_size: int, world_size: int) -> None:
     data = splits(count)
-    normalise = Normalise(data.mean, data.deviation, CPU)
+    normalise = NormalisePixels(data.mean, data.deviation, CPU)
     shares = [
         EvaluationBatches(data.test, normalise, batch_size=batch_size, rank=rank, world_size=world_size)
         for rank in range(world_size)

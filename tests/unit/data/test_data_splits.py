@@ -57,9 +57,11 @@ def test_digits_are_split_without_a_digit_on_both_sides_or_on_none() -> None:
 
 
 def feed(seed: int, held_out: float = 0.0, **data: object) -> Any:
-    from rbp_engine.preset.schema import Data
+    from rbp_engine.preset.schema import DataSection
 
-    return open_feed(Data.model_validate(data), timesteps=4, seed=seed, held_out=held_out, device=torch.device("cpu"))
+    return open_feed(
+        DataSection.model_validate(data), timesteps=4, seed=seed, held_out=held_out, device=torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize("held_out", [0.0, 0.2])

@@ -11,7 +11,7 @@ from rbp_engine.spiking import LIF
 
 T, B, CLASSES = 2, 2, 10
 LABELS = torch.tensor([3, 7])
-STATIC = {"convnet": (1, 28), "sew_resnet34": (3, 64), "preact_resnet34": (3, 64)}
+STATIC = {"convnet": (1, 28), "sew_resnet34": (3, 48), "preact_resnet34": (3, 48)}
 EVENTS = {"vggsnn_dvs": (2, 48)}
 
 

@@ -23,7 +23,7 @@ from torch import nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
 
-T, B = 2, 2
+T, B, SIZE = 2, 2, 48
 LABELS = torch.tensor([1, 7])
 
 
@@ -56,7 +56,7 @@ def network(request):
 
 
 def images(batch=B):
-    return torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -121,7 +121,7 @@ def test_logits_are_those_of_spikingjellys_own_multi_step_forward(model, trainin
     ours = NETWORKS[model]().train(training)
     theirs = copy.deepcopy(ours)
     functional.set_step_mode(theirs, "m")
-    x = images().expand(T, B, 3, 64, 64).contiguous()
+    x = images().expand(T, B, 3, SIZE, SIZE).contiguous()
     with torch.no_grad():
         expected = theirs(x)
         sequence = ours(SequenceTensor(x, T)).values

@@ -75,30 +75,21 @@ def _paths(value: Any, path: KeyPath = ()) -> set[KeyPath]:
 
 @settings(deadline=None, max_examples=400)
 @given(STATEMENTS, st.sampled_from(["\n", "\r\n"]))
-def test_every_key_that_tomli_reads_has_a_line_and_no_other(
+def test_every_key_that_tomli_reads_has_the_line_on_which_its_statement_starts_and_no_other_has_one(
     statements: list[tuple[str, list[str], str, str]], newline: str
 ) -> None:
-    text = newline.join(_statement(*statement).replace("\n", newline) for statement in statements)
+    text, starts = "", []
+    for statement in statements:
+        starts.append((text.count("\n") + 1, statement))
+        text += (_statement(*statement) + "\n").replace("\n", newline)
     try:
         values = tomli.loads(text)
     except tomli.TOMLDecodeError:
         assume(False)
-    assert set(key_lines(text)) == _paths(values) - {()}
-
-
-@settings(deadline=None, max_examples=400)
-@given(STATEMENTS)
-def test_a_statement_has_the_line_on_which_it_starts(statements: list[tuple[str, list[str], str, str]]) -> None:
-    text, starts = "", []
-    for statement in statements:
-        starts.append((text.count("\n") + 1, statement))
-        text += _statement(*statement) + "\n"
-    try:
-        tomli.loads(text)
-    except tomli.TOMLDecodeError:
-        assume(False)
+    lines = key_lines(text)
+    assert set(lines) == _paths(values) - {()}
     by_line: dict[int, list[KeyPath]] = {}
-    for path, line in key_lines(text).items():
+    for path, line in lines.items():
         by_line.setdefault(line, []).append(path)
     for line, (_, parts, _, _) in starts:
         words = tuple(next(iter(tomli.loads(f"{part} = 0"))) for part in parts)

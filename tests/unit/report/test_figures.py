@@ -1,3 +1,4 @@
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from matplotlib import style
 from matplotlib.legend import Legend
 
 from rbp_engine.report import panels
-from rbp_engine.report.collect import Entry, collect
+from rbp_engine.report.collect import ReportedRun, collect
 from rbp_engine.report.figure import STYLE, compose, draw
 from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
 from rbp_engine.report.seed_statistics import over_seeds
@@ -23,7 +24,7 @@ GIB = 2**30
 MAGIC = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
 
 
-def entries_of(runs: Path) -> list[Entry]:
+def entries_of(runs: Path) -> list[ReportedRun]:
     return collect(run_directories(runs))[0]
 
 
@@ -107,11 +108,10 @@ def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run: Finish
     assert len({(line.colour, line.number) for line in panel.lines}) == 2
 
 
-@pytest.mark.parametrize("kind", panels.FIGURES)
-def test_a_legend_names_what_differs_between_methods(finish_run: FinishRun, runs: Path, kind: str) -> None:
+def test_a_legend_names_what_differs_between_methods(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits", "epochs=1")
     finish_run("digits", "epochs=2", "method=rate_s")
-    for panel in panels.FIGURES[kind](entries_of(runs))[0]:
+    for panel in itertools.chain.from_iterable(figure(entries_of(runs))[0] for figure in panels.FIGURES.values()):
         assert [label.split(", ")[-1] for label in labels(panel)] == ["train.epochs = 1", "train.epochs = 2"]
 
 
@@ -134,16 +134,13 @@ def test_lines_of_one_panel_are_told_apart(finish_run: FinishRun, runs: Path) ->
     assert {line.colour for line in top1.lines} == set(COLOURS)
 
 
-@pytest.mark.parametrize("kind", panels.FIGURES)
-@pytest.mark.parametrize("suffix", MAGIC)
-def test_each_figure_is_drawn_in_each_format(
-    finish_run: FinishRun, runs: Path, tmp_path: Path, kind: str, suffix: str
-) -> None:
+def test_each_figure_is_drawn_in_each_format(finish_run: FinishRun, runs: Path, tmp_path: Path) -> None:
     for seed in (1, 2):
         finish_run("digits", f"seed={seed}", "run.name=$x$", curve=(0.5, 0.7 + seed / 100))
-    path = tmp_path / f"figure{suffix}"
-    draw(kind, entries_of(runs), path)
-    assert path.read_bytes().startswith(MAGIC[suffix])
+    for kind, suffix in itertools.product(panels.FIGURES, MAGIC):
+        path = tmp_path / f"{kind}{suffix}"
+        draw(kind, entries_of(runs), path)
+        assert path.read_bytes().startswith(MAGIC[suffix]), path.name
 
 
 def test_fonts_in_a_pdf_are_truetype_and_drawing_again_gives_the_same_file(
@@ -179,32 +176,35 @@ def test_runs_without_events_are_refused(finish_run: FinishRun, runs: Path, tmp_
     assert not (tmp_path / "figure.pdf").exists()
 
 
-@pytest.mark.parametrize("kind", panels.FIGURES)
 @pytest.mark.parametrize("networks", [("convnet",), ("convnet", "resnet18")])
 def test_many_long_labels_fit_below_axes_that_keep_their_size(
-    finish_run: FinishRun, runs: Path, kind: str, networks: Sequence[str]
+    finish_run: FinishRun, runs: Path, networks: Sequence[str]
 ) -> None:
     for network in networks:
         for number in range(8):
             name, args = ("atan", "neuron.surrogate_args.alpha") if number % 2 else ("sigmoid", "neuron.decay")
             finish_run("digits", f"arch={network}", f"neuron.surrogate={name}", f"{args}=0.{number + 1}", curve=(0.5,))
-    with warnings.catch_warnings(), style.context(["default", STYLE]):
-        warnings.simplefilter("error")
-        figure = compose(panels.FIGURES[kind](entries_of(runs)))
-        figure.draw_without_rendering()
-    width, height = figure.get_size_inches() * figure.dpi
-    rounding = 0.03 * figure.dpi
-    legends = figure.findobj(Legend)
-    assert legends and all(len(legend.get_texts()) == 8 for legend in legends)
-    for box in [*(legend.get_window_extent() for legend in legends), *(axes.get_tightbbox() for axes in figure.axes)]:
-        assert box.x0 >= -rounding and box.x1 <= width + rounding
-        assert box.y0 >= -rounding and box.y1 <= height + rounding
-    assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes)
+    for kind in panels.FIGURES:
+        with warnings.catch_warnings(), style.context(["default", STYLE]):
+            warnings.simplefilter("error")
+            figure = compose(panels.FIGURES[kind](entries_of(runs)))
+            figure.draw_without_rendering()
+        width, height = figure.get_size_inches() * figure.dpi
+        rounding = 0.03 * figure.dpi
+        legends = figure.findobj(Legend)
+        boxes = [legend.get_window_extent() for legend in legends]
+        assert legends and all(len(legend.get_texts()) == 8 for legend in legends), kind
+        for box in [*boxes, *(axes.get_tightbbox() for axes in figure.axes)]:
+            assert box.x0 >= -rounding and box.x1 <= width + rounding, kind
+            assert box.y0 >= -rounding and box.y1 <= height + rounding, kind
+        assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes), kind
 
 
 def test_signs_of_formulas_in_names_are_drawn_as_they_stand(tmp_path: Path) -> None:
     from rbp_engine.report.figure import render
-    from rbp_engine.report.panels import Line
+    from rbp_engine.report.panels import PanelLine
 
-    lines: Sequence[Line] = (Line(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),)
+    lines: Sequence[PanelLine] = (
+        PanelLine(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),
+    )
     assert render([[Panel("Timesteps T", "$a$ (%)", 100.0, True, tuple(lines))]], ".png").startswith(MAGIC[".png"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
-from torch._inductor.utils import run_and_get_code
+from torch._inductor.graph import GraphLowering
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models.resnet import ResNet
@@ -17,7 +17,8 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.kernels import compiled, lif
 from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
 
-pytestmark = pytest.mark.compiles
+# One process loads the compiler and keeps the kernels that tests share.
+pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("compiler")]
 # The loops are unrolled: what a test compiles takes as long as T is.
 T, B, C, SIZE = 3, 2, 16, 4
 
@@ -100,11 +101,14 @@ def case(request):
 
 
 def in_one_pass(run, results):
-    """What a loop gives that is compiled anew: only its results, so many tensors, go to memory."""
-    torch._dynamo.reset()
-    with torch._inductor.config.patch(force_disable_caches=True):
-        found, [code] = run_and_get_code(run)
-    assert code.count("= empty_strided_cpu(") == results
+    """What a loop gives: only its results, so many tensors, go to memory. Where it is compiled already, it was read."""
+    written, graphs = [], counters["stats"]
+    before = graphs["unique_graphs"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GraphLowering, "save_output_code", written.append)  # of what comes from the cache too
+        found = run()
+    assert len(written) == graphs["unique_graphs"] - before
+    assert all(code.count("= empty_strided_cpu(") == results for code in written)
     return found
 
 

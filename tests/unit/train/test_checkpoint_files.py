@@ -407,7 +407,7 @@ SAVE_WITH_LITTLE_ROOM = """
 import resource, signal, sys
 from pathlib import Path
 import torch
-from rbp_engine.train import checkpoint
+from rbp_engine.train.checkpoints import checkpoint
 
 def save(folder, step, width):
     model = torch.nn.Linear(width, width)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rbp_engine.data.loading.batches import EvaluationBatches, Normalise, TrainBatches
+from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.methods import StepOutput, create_method
 from rbp_engine.models import create_model
@@ -54,7 +54,7 @@ class Interrupted(EvaluationBatches):
     """Something happens before the last batch of the evaluation with this number, counted from 1."""
 
     def __init__(self, data: DataSplits, number: int, happen: Callable[[], None]) -> None:
-        super().__init__(data.test, Normalise(data.mean, data.deviation, CPU), batch_size=6)
+        super().__init__(data.test, NormalisePixels(data.mean, data.deviation, CPU), batch_size=6)
         self.left = number
         self.happen = happen
 
@@ -137,7 +137,7 @@ class Attempt:
         else:
             self.recorder.reset()
         self.journal.write(RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch))
-        normalise = Normalise(self.data.mean, self.data.deviation, CPU)
+        normalise = NormalisePixels(self.data.mean, self.data.deviation, CPU)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
             batches = TrainBatches(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from rbp_engine.data.augment.pil_augmentation import PilImages
-from rbp_engine.data.loading.batches import Normalise
+from rbp_engine.data.loading.batches import NormalisePixels
 from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
 from rbp_engine.data.sets.fake import fake
 
@@ -37,7 +37,7 @@ def images_of(source: WorkerTrainBatches, epoch: int, start: int = 0) -> Tensor:
 
 def test_without_augmentation_it_is_normalisation_and_no_more() -> None:
     plain = paper_images()
-    expected = Normalise(SPLITS.mean, SPLITS.deviation, CPU)(SPLITS.train.pixels[:4])
+    expected = NormalisePixels(SPLITS.mean, SPLITS.deviation, CPU)(SPLITS.train.pixels[:4])
     for index in range(4):
         for image in (plain.plain(index), plain.augmented(index, np.random.default_rng(0))):
             torch.testing.assert_close(image, expected[index], atol=1e-5, rtol=1e-5)

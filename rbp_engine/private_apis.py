@@ -1,0 +1,69 @@
+"""Every private name of torch that we use: they may go with any release, and are asked for here, in words.
+
+SpikingJelly is used by its public names alone.
+"""
+
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class PrivateName:
+    """`name` is its place, as `pkgutil.resolve_name` reads it; `used_in` our file, from rbp_engine/ on."""
+
+    name: str
+    used_in: str
+    reason: str
+
+
+TRAINING = (
+    PrivateName(
+        "torch._C:_autograd._top_saved_tensors_default_hooks",
+        "spiking/carrier.py",
+        "tells whether a network is inside of activation checkpointing",
+    ),
+    PrivateName("torch._C:_is_fwd_grad_enabled", "spiking/carrier.py", "tells reentrant checkpointing, to refuse it"),
+    PrivateName(
+        "torch._C:_current_graph_task_id", "spiking/autograd/batch_norm.py", "tells that checkpointing computes again"
+    ),
+    PrivateName("torch:_foreach_lerp_", "spiking/autograd/batch_norm.py", "moves both running statistics at once"),
+    PrivateName("torch:_foreach_add", "methods/rate.py", "copies the counters of batch norms at once"),
+    PrivateName("torch:_foreach_copy_", "methods/rate.py", "puts the counters of batch norms back at once"),
+    PrivateName("torch:_foreach_norm", "train/finite.py", "looks at all gradients with few launches"),
+    PrivateName("torch._compile:_disable_dynamo", "methods/protocol.py", "leaves a step out of a compiled function"),
+    PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/protocol.py", "finds batch norms of every dimension"),
+    PrivateName("torch:Tensor._version", "methods/protocol.py", "counts how often a batch norm was called"),
+)
+COMPILING = (
+    PrivateName("torch._dynamo.config:recompile_limit", "spiking/kernels/compiled.py", "allows a kernel for each sum"),
+    PrivateName(
+        "torch.fx.experimental._config:use_duck_shape",
+        "spiking/kernels/compiled.py",
+        "makes no new kernel where two sizes are equal by chance",
+    ),
+    PrivateName(
+        "torch._inductor.codecache:_HEADER_DIR",
+        "spiking/kernels/compiled.py",
+        "keeps precompiled headers out of the shared temporary folder",
+    ),
+)
+
+
+def require(names: Iterable[PrivateName]) -> None:
+    """Raise ImportError, which lists all of the names that the installed torch does not have."""
+    gone = [f"{name.name.replace(':', '.')} ({name.reason})" for name in names if not _is_there(name)]
+    if gone:
+        raise ImportError(
+            f"torch {torch.__version__} lacks {', '.join(gone)}, which rbp uses: install an older torch, or a newer rbp"
+        )
+
+
+def _is_there(name: PrivateName) -> bool:
+    try:
+        pkgutil.resolve_name(name.name)
+    except (ImportError, AttributeError):
+        return False
+    return True
