@@ -35,7 +35,7 @@ from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.ranks.failures import describe
+from rbp_engine.train.ranks.failures import explain
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record import recorder as recorder_module
@@ -426,7 +426,7 @@ def check_spoiled_images(run: RunDirectory, precision: str, value: float, ranks:
     attempt.spoil_images = value if ranks.rank == ranks.size - 1 else None
     with pytest.raises(NonFiniteImages) as error:
         attempt.go()
-    return str(error.value), describe(error.value)
+    return str(error.value), explain(error.value, code=run.code).reason
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
