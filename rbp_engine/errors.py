@@ -12,6 +12,10 @@ class UserError(Exception):
     exit_code: ClassVar[int] = 2
 
 
+class LoaderLost(RuntimeError):
+    """A process that reads images is gone: killed, most likely."""
+
+
 class SettingsError(ValueError):
     """Settings that do not fit the data or the machine; the message names them, and what would fit."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rbp_engine.errors import DataError
+from rbp_engine.errors import DataError, LoaderLost
 
 # A scheduler's or torchrun's, for the rank to save and end.
 PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -54,9 +54,7 @@ class BatchLoader:
                 except StopIteration:
                     return
                 except (ConnectionError, EOFError) as error:
-                    raise RuntimeError(
-                        "DataLoader worker (pid unknown) was gone before its batch was fetched"
-                    ) from error
+                    raise LoaderLost("a process that reads images was gone before its batch was fetched") from error
                 # An exception that crosses from a worker process would arrive wrapped in the worker's traceback.
                 if isinstance(batch, str):
                     raise DataError(batch)

@@ -1,6 +1,6 @@
 """What the errors of torch say in words where their types say nothing. Nothing else decides by the words of an error.
 
-* The CPU allocator raises a plain RuntimeError; so does CUDA outside of torch's allocator, before torch 2.8.
+* The CPU allocator raises a plain RuntimeError for want of memory; so does CUDA, outside of torch's own allocator.
 * NCCL has one type for all that befalls it, DistBackendError, and puts the code of its result into the message.
 * gloo raises a plain RuntimeError, which names the file of gloo that it comes from.
 * A DataLoader raises a plain RuntimeError for a process of its own that was killed, and puts the traceback of an
@@ -52,6 +52,11 @@ def was_raised_in_loader(message: str) -> bool:
 def has_lost_loader(message: str) -> bool:
     """Whether the message of a RuntimeError is that a process that reads images was killed."""
     return message.startswith("DataLoader worker (pid")
+
+
+def is_graceful_signal(message: str) -> bool:
+    """Whether torchrun has written down that it was sent a signal, which is no failure."""
+    return "SignalException" in message
 
 
 def cause_of_text(message: str) -> Cause:

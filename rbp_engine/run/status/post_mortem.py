@@ -16,7 +16,7 @@ from typing import Any
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd, read_last_events
 from rbp_engine.run.files.layout import RunDirectory, open_regular, read_json
-from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text
+from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text, is_graceful_signal
 
 
 def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str, Cause]:
@@ -90,7 +90,7 @@ def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, 
             continue
         message = read_json(path).get("message")
         text = message.get("message") if isinstance(message, dict) else message
-        if isinstance(text, str) and "SignalException" not in text and written >= since:  # so is a graceful signal told
+        if isinstance(text, str) and not is_graceful_signal(text) and written >= since:
             rank = path.parent.name
             told = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
             found.append((_told_time(message, otherwise=written), written, told))

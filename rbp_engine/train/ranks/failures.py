@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbp_engine.data.catalog import DataMissing
-from rbp_engine.errors import DataError, OwnCodeError, SettingsError
+from rbp_engine.errors import DataError, LoaderLost, OwnCodeError, SettingsError
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.status import error_texts
 from rbp_engine.settings.problems import PresetError
@@ -59,7 +59,7 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     if is_out_of_memory(error):
         told = _out_of_memory(preset, world_size) if preset is not None else f"{name}: {text}" if text else name
         return Failure(Cause.OUT_OF_MEMORY, told)
-    if error_texts.has_lost_loader(text):
+    if isinstance(error, LoaderLost) or error_texts.has_lost_loader(text):
         told = (
             "a process that reads images was killed, or ended without a word (out of memory?); "
             "resume, if need be after a new start with fewer data.workers"

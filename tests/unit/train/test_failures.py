@@ -9,7 +9,7 @@ import torch
 
 from rbp_engine.data.catalog import DataMissing, Presence
 from rbp_engine.data.loading.shares import Batches
-from rbp_engine.errors import DataError
+from rbp_engine.errors import DataError, LoaderLost
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.cause import Cause
@@ -83,8 +83,11 @@ def test_a_disk_that_cannot_be_written_is_to_be_mended_before_a_resume(path: str
     assert full.cause is Cause.DISK and "make room, then resume" in full.reason
 
 
-def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on() -> None:
-    failure = explain(RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), preset(), code=CODE)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), LoaderLost("it was gone")]
+)
+def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on(error: BaseException) -> None:
+    failure = explain(error, preset(), code=CODE)
     assert failure.cause is Cause.LOST_PROCESS
     assert "out of memory" in failure.reason and "data.workers" in failure.reason
 
