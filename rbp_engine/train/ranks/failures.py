@@ -49,13 +49,8 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     if isinstance(error, NonFiniteLoss):
         advice = "any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
         return Failure(Cause.NON_FINITE, f"{error}; {advice}")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = "no space left on the device of the runs directory; make room, then resume"
-        return Failure(Cause.DISK, advice)
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
-        where = error.filename if isinstance(error.filename, (str, bytes)) else "the folder of the run"
-        advice = f"{error.strerror}: {os.fsdecode(where)}; make it writable again, then resume"
-        return Failure(Cause.DISK, advice)
+    if told := _disk(error):
+        return Failure(Cause.DISK, told)
     if is_out_of_memory(error):
         told = _out_of_memory(preset, world_size) if preset is not None else f"{name}: {text}" if text else name
         return Failure(Cause.OUT_OF_MEMORY, told)
@@ -71,7 +66,7 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
         told = text
     else:
         told = f"{name}: {text}" if text else name
-    return Failure(_cause(error, code), told)
+    return Failure(_cause(error, code, world_size), told)
 
 
 def is_about_others(error: BaseException) -> bool:
@@ -90,12 +85,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and error_texts.says_no_memory(str(error))
 
 
-def _cause(error: BaseException, code: Path) -> Cause:
+def _cause(error: BaseException, code: Path, world_size: int) -> Cause:
     """The cause of an error by its type, and of one of the user's own code by where it was raised."""
     for kind, cause in _CAUSES:
         if isinstance(error, kind):
             return cause
-    if is_about_others(error):
+    if world_size > 1 and is_about_others(error):
         return Cause.LOST_PROCESS
     text = str(error)
     # Of an exception in another process, only the traceback in its text tells where that was.
@@ -104,6 +99,18 @@ def _cause(error: BaseException, code: Path) -> Cause:
         return Cause.ERROR
     # A file that the user's data set reads is not frozen with its code.
     return Cause.DATA if isinstance(error, OSError) else Cause.OWN_CODE
+
+
+def _disk(error: BaseException) -> str:
+    """What keeps a disk from being written; empty where the error is about something else."""
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on the device of the runs directory; make room, then resume"
+    if error.errno == errno.EROFS:
+        where = error.filename if isinstance(error.filename, (str, bytes)) else "the folder of the run"
+        return f"{error.strerror}: {os.fsdecode(where)}; make it writable again, then resume"
+    return ""
 
 
 def _out_of_memory(preset: "Preset", world_size: int) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rbp_engine.data.catalog import DataMissing, Presence
 from rbp_engine.data.loading.shares import Batches
@@ -109,7 +111,17 @@ def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on(error:
     ],
 )
 def test_the_type_of_an_error_decides_its_cause(error: BaseException, cause: Cause) -> None:
-    assert explain(error, preset(), code=CODE).cause is cause
+    assert explain(error, preset(), code=CODE, world_size=2).cause is cause
+
+
+def test_a_run_of_one_process_has_none_to_lose() -> None:
+    assert explain(RuntimeError("no gloo here"), preset(), code=CODE).cause is Cause.ERROR
+
+
+@given(st.sampled_from([ValueError, RuntimeError, KeyError, OSError, MemoryError, KeyboardInterrupt]), st.text())
+def test_whatever_is_raised_has_a_cause_and_a_sentence(kind: type[BaseException], text: str) -> None:
+    failure = explain(kind(text), preset(), code=CODE)
+    assert failure.cause is not Cause.UNKNOWN and failure.reason
 
 
 def raised(act: Callable[[], object]) -> BaseException:
