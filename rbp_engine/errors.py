@@ -1,4 +1,4 @@
-"""Errors that the user can mend: one message, no traceback."""
+"""Errors that the user can mend, by who mends them."""
 
 from typing import ClassVar
 
@@ -10,3 +10,19 @@ class UserError(Exception):
     """
 
     exit_code: ClassVar[int] = 2
+
+
+class LoaderLost(RuntimeError):
+    """A process that reads images is gone: killed, most likely."""
+
+
+class SettingsError(ValueError):
+    """Settings that do not fit the data or the machine; the message names them, and what would fit."""
+
+
+class OwnCodeError(ValueError):
+    """The user's own network or data set is not what it has to be; the message names it and what is wrong."""
+
+
+class DataError(ValueError):
+    """Data that cannot be used as they lie there; the message names the file, what is wrong, and the remedy."""

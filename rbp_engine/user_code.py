@@ -2,10 +2,12 @@
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.errors import OwnCodeError
 from rbp_engine.vocabulary import OWN_CODE
 
 
@@ -17,7 +19,7 @@ def is_own(name: str) -> bool:
 def load_own(name: str, folder: Path) -> Callable[..., Any]:
     """The class or function that `name` means, from the file in `folder`.
 
-    Raises ValueError where the file has nothing of that name; what the file itself raises comes through.
+    Raises OwnCodeError where the file has nothing of that name; what the file itself raises comes through.
     """
     match = OWN_CODE.fullmatch(name)
     if match is None:
@@ -32,5 +34,21 @@ def load_own(name: str, folder: Path) -> Callable[..., Any]:
     specification.loader.exec_module(module)
     found = getattr(module, match["name"], None)
     if not callable(found):
-        raise ValueError(f"{path.name} has no class or function called {match['name']}")
+        raise OwnCodeError(f"{path.name} has no class or function called {match['name']}")
     return found  # type: ignore[no-any-return]
+
+
+def call_own(name: str, folder: Path, **arguments: Any) -> Any:
+    """What the class or function that `name` means gives for the arguments; whatever it raises comes through."""
+    return load_own(name, folder)(**arguments)
+
+
+def own_frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:
+    """Where an error passed through the user's own code, which lies in `folder`."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
+
+
+def is_from_own_code(error: BaseException, folder: Path) -> bool:
+    """Whether an error passed through the user's own code, or was raised where that is loaded and called."""
+    called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
+    return bool(called or own_frames(error, folder))

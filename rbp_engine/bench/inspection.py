@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.trial import first_images
-from rbp_engine.bench.results.answer import answer, own_frames
+from rbp_engine.bench.results.answer import answer
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried, check_images
@@ -27,7 +27,7 @@ from rbp_engine.spiking.rules import RULES
 from rbp_engine.train.build import build_feed, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.seeding import seed_everything
-from rbp_engine.user_code import load_own
+from rbp_engine.user_code import load_own, own_frames
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

@@ -13,8 +13,9 @@ from rbp_engine.data.loading.loading import load
 from rbp_engine.data.protocol import Feed, TrainingSource
 from rbp_engine.data.sets.fake import fake, fake_frames
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
+from rbp_engine.errors import OwnCodeError
 from rbp_engine.settings.machine import cache_directory
-from rbp_engine.user_code import is_own, load_own
+from rbp_engine.user_code import call_own, is_own
 from rbp_engine.vocabulary import EVENT_SETS
 
 if TYPE_CHECKING:
@@ -84,11 +85,11 @@ def _splits(data: "DataSection", own_code: Path) -> DataSplits:
         return fake(**settings)
     if not is_own(data.name):
         return load(data.name)
-    splits = load_own(data.name, own_code)(**data.args)
+    splits = call_own(data.name, own_code, **data.args)
     if not isinstance(splits, DataSplits):
-        raise TypeError(f"{data.name} gave {type(splits).__name__}, not rbp_engine.data.splits.DataSplits")
+        raise OwnCodeError(f"{data.name} gave {type(splits).__name__}, not rbp_engine.data.splits.DataSplits")
     if problems := check_splits(splits):
-        raise ValueError(f"{data.name}: {'; '.join(problems)}")
+        raise OwnCodeError(f"{data.name}: {'; '.join(problems)}")
     return splits
 
 

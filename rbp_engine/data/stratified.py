@@ -9,18 +9,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from rbp_engine.errors import SettingsError
+
 Integers = NDArray[np.int64]
 
 
 def stratified_indices(labels: Integers, held_out: int | float, seed: int = 0) -> tuple[Integers, Integers]:
     """(rest, held out) as sorted indices; `held_out` is a count or a fraction, rounded up.
 
-    Raises ValueError where a class would be empty in one of them.
+    Raises SettingsError where a class would be empty in one of them.
     """
     count = held_out if isinstance(held_out, int) else math.ceil(held_out * len(labels))
     classes, of_class, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if sizes.min() < 2 or not len(classes) <= count <= len(labels) - len(classes):
-        raise ValueError(
+        raise SettingsError(
             f"{count} of {len(labels)} images cannot be held out with all {len(classes)} classes in both parts "
             f"(the smallest class has {sizes.min()})"
         )

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from rbp_engine.errors import OwnCodeError
 from rbp_engine.models.convnet import convnet
 from rbp_engine.models.imagenet_resnet import preact_resnet34, sew_resnet34
 from rbp_engine.models.resnet import resnet18, resnet19
 from rbp_engine.models.vgg import vgg11, vgg13, vggsnn_cifar, vggsnn_dvs
 from rbp_engine.spiking import LIF
-from rbp_engine.user_code import is_own, load_own
+from rbp_engine.user_code import call_own, is_own
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": convnet,
@@ -49,9 +50,10 @@ def create_model(
     """
     neuron = partial(LIF, **neuron_settings)
     if is_own(name):
-        own = load_own(name, own_code)(num_classes=num_classes, in_channels=in_channels, neuron=neuron, **(args or {}))
+        given = {"num_classes": num_classes, "in_channels": in_channels, "neuron": neuron}
+        own = call_own(name, own_code, **given, **(args or {}))
         if not isinstance(own, nn.Module):
-            raise TypeError(f"{name} gave {type(own).__name__}, not a torch.nn.Module")
+            raise OwnCodeError(f"{name} gave {type(own).__name__}, not a torch.nn.Module")
         return _channels_last(own)
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: one of {', '.join(MODELS)}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import psutil
 
 from rbp_engine.run import start
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
 from rbp_engine.run.files.summary import read_summary, write_summary
@@ -88,13 +89,13 @@ def kill(run: RunDirectory) -> Verdict:
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status = "killed"
+    summary.status, summary.cause = "killed", Cause.REQUEST
     left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if strangers := multinode.strangers_here(run):
         left += f"; process {strangers[0]}, which it names, is {STRANGER} and goes on"
     summary.reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
     write_summary(run, summary)
-    return Verdict(summary.status, summary.reason)
+    return Verdict(summary.status, summary.reason, Cause.REQUEST)
 
 
 def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine import os_process
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, refuse_links, write_json
 from rbp_engine.run.files.resources import Dispatch, Resources, read_dispatch, read_resources
@@ -140,7 +141,7 @@ def withdraw(run: RunDirectory) -> bool:
         if judge(run).status != "queued":
             return False
         reason = "taken out of the queue" if attempts_of(run) else "never started: taken out of the queue"
-        _write_status(run, "stopped", reason)
+        _write_status(run, "stopped", reason, Cause.REQUEST)
         drop(run)
     return True
 
@@ -190,19 +191,19 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int)
 
 def put_off(run: RunDirectory, reason: str) -> None:
     """Write down that a run is queued, and why. The caller holds the lock of the host."""
-    _write_status(run, "queued", reason)
+    _write_status(run, "queued", reason, Cause.UNKNOWN)
 
 
 def refuse(run: RunDirectory, reason: str) -> None:
     """Write down that a run that was queued has failed to start. The caller holds the lock of the host."""
-    _write_status(run, "failed", reason)
+    _write_status(run, "failed", reason, Cause.ERROR)
 
 
-def _write_status(run: RunDirectory, status: str, reason: str) -> None:
+def _write_status(run: RunDirectory, status: str, reason: str, cause: Cause) -> None:
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status, summary.reason = status, reason
+    summary.status, summary.reason, summary.cause = status, reason, cause
     write_summary(run, summary)
 
 

@@ -13,9 +13,10 @@ from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
 from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.checkpoints.checkpoint import Checkpoint, CheckpointError, Progress
+from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.device import choose_device, describe_device
+from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import learning_rate

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from rbp_engine.errors import SettingsError
 from rbp_engine.run.queue.gpus import has_card
 
 
-class DeviceError(Exception):
+class DeviceError(SettingsError):
     """The device that was asked for cannot be used; the message says why and how to mend it."""
 
 

@@ -23,6 +23,7 @@ from rbp_engine.spiking.carriers.sequence import SequenceTensor, ShuffledTensor
 from rbp_engine.train.build import build_feed, build_model
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.device import choose_device
+from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.scores import Scores
 
 
@@ -44,7 +45,7 @@ def evaluate_run(
     where = choose_device(device)
     found = checkpoint.find_best(run.checkpoints) if weights == "best" else checkpoint.find_newest(run.checkpoints)[0]
     if found is None:
-        raise checkpoint.CheckpointError(f"{run.id} has no checkpoint of its {weights} weights")
+        raise CheckpointError(f"{run.id} has no checkpoint of its {weights} weights")
     results = []
     for steps in timesteps or [preset.method.timesteps]:
         feed = build_feed(run, preset, where, steps)

@@ -9,9 +9,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.train.ranks.failures import describe
+from rbp_engine.train.ranks.failures import Failure, explain, is_about_others
 from rbp_engine.train.ranks.process import Process, end_with_parent
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record.journal import Journal
@@ -51,16 +52,20 @@ def main(folder: str) -> int:
         gc.freeze()
         gc.enable()
         status, ranks = run_attempt(run, preset, journal, stop, process)
-        journal.end(status, "" if status == "completed" else f"{stop.reason(status)}, saved at step {summary.step}")
+        if status == "completed":
+            journal.end(status, "")
+        else:
+            journal.end(status, f"{stop.reason(status)}, saved at step {summary.step}", Cause.REQUEST)
     except BaseException as error:
         # torch's handler would raise once more, in the middle of the last words, for a loader worker that is gone.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        reason, told = describe(error, preset, process.world_size), traceback.format_exc()
+        failure = explain(error, preset, code=run.code, world_size=process.world_size)
+        told = traceback.format_exc()
         with contextlib.suppress(OSError):
             if process.world_size > 1:
-                _end_as_one_of_many(journal, error, reason, told)
+                _end_as_one_of_many(journal, error, failure, told)
             else:
-                journal.end("failed", reason, told)
+                journal.end("failed", failure.reason, failure.cause, told)
         with contextlib.suppress(OSError):  # on a full disk there may be no room for both
             sys.stderr.write(told)
         return EXIT_CODES["failed"]
@@ -72,14 +77,12 @@ def main(folder: str) -> int:
     return EXIT_CODES[status]
 
 
-def _end_as_one_of_many(journal: Journal, error: BaseException, reason: str, told: str) -> None:
+def _end_as_one_of_many(journal: Journal, error: BaseException, failure: Failure, told: str) -> None:
     """Write down an error of this process's own; one that only tells of others is theirs to explain."""
-    from rbp_engine.train.ranks.distributed import is_about_others
-
     if is_about_others(error):
-        journal.leave(f"lost the other processes: {reason.splitlines()[0]}", told)
+        journal.leave(f"lost the other processes: {failure.reason.splitlines()[0]}", told)
         return
-    journal.end("failed", reason, told)
+    journal.end("failed", failure.reason, failure.cause, told)
     from torch.distributed.elastic.multiprocessing.errors import ErrorHandler
 
     ErrorHandler().record_exception(error)  # for the launcher's log

@@ -76,7 +76,7 @@ def root(
 def main() -> None:
     """Run a command; what the user can mend is one message and an exit code, only bugs are tracebacks.
 
-    Exit codes: 0 done, 1 the run failed, 2 usage or preset, 3 data missing, 4 stopped before the end.
+    Exit codes: 0 done, 1 the run failed, 2 usage or preset, 3 data missing or damaged, 4 stopped before the end.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

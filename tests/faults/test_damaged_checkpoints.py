@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.checkpoints.checkpoint import CheckpointError, Progress
+from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.errors import CheckpointError
 
 FILES = ("model.safetensors", "optimizer.pt", "rng-rank0.pt", "manifest.json")
 ABSURD = (-1, 0, 2**31, 2**63, 10**400, 1e308, float("nan"), float("inf"), "7", None, True, [], {}, [[1]], "\udcff")

@@ -73,7 +73,7 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
         events.write(CheckpointSaved("step-00000008", 1000, 5.0), 8)
         if ended and rank == 0:
             events.write(ErrorRaised("x", "Traceback …"), 8)
-            events.write(RunEnd("completed", "", {"top1": 0.9}, {"top1": 0.9}), 8)
+            events.write(RunEnd("completed", last={"top1": 0.9}, best={"top1": 0.9}), 8)
         events.close()
     report = "  time : 2026-11-24_22:31:00\n  host : x\n  rank : 1 (local_rank: 1)\n  exitcode : -9 (pid: 7)\n"
     (run.ranks / "launcher-1-node0.log").write_text(report)

@@ -12,6 +12,7 @@ import pytest
 from idle import IDLE
 
 from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import read_events
 from rbp_engine.run.files.layout import RunDirectory
@@ -98,16 +99,18 @@ def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJo
     job.wait_for_start()
     with read_only_for_who_opens(disk):
         verdict = job.end()
-    assert verdict.status == "failed" and verdict.reason.startswith(f"Read-only file system: {job.run.path}")
+    assert (verdict.status, verdict.cause) == ("failed", Cause.DISK)
+    assert verdict.reason.startswith(f"Read-only file system: {job.run.path}")
     assert judge(job.run).reason == verdict.reason
 
     job.start()
     job.wait_for_start()
     processes.kill_all(job.run)
     job.process.wait()
-    assert "out of memory?" in judge(job.run).reason
+    assert "out of memory?" in judge(job.run).reason and judge(job.run).cause is Cause.LOST_PROCESS
     remount(disk, "ro")
     assert judge(job.run).reason.endswith(f"the file system of {job.run.path} has become read-only")
+    assert judge(job.run).cause is Cause.DISK
     remount(disk, "rw")
 
 
@@ -154,4 +157,4 @@ def test_an_exception_in_a_loader_worker_fails_the_run_with_its_own_words(
     job.start()
     verdict = job.check_end("failed")
     said = "RuntimeError: page 7 is missing (in a process that reads images)"
-    assert verdict.reason.removeprefix("process 1: ") == said
+    assert verdict.reason.removeprefix("process 1: ") == said and verdict.cause is Cause.OWN_CODE

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.status.status import judge
 
@@ -84,6 +85,7 @@ def kill(job: Any, draw: random.Random, moment: Any, find: Callable[..., Victim]
             status = expected
     verdict = job.check_end("completed", status or "completed")
     assert verdict.status == "completed" or words in verdict.reason, (verdict, words)
+    assert verdict.status == "completed" or verdict.cause is Cause.LOST_PROCESS
     return str(verdict.status)
 
 

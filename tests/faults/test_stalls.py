@@ -11,6 +11,7 @@ import pytest
 from idle import IDLE
 
 from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import EventReader, WarningRaised
 from rbp_engine.run.files.layout import read_json, write_json
@@ -78,6 +79,7 @@ def test_a_worker_that_is_stopped_is_lost_to_its_readers_until_it_goes_on_whatev
     job.ranks()[0].send_signal(signal.SIGSTOP)
     before = job.summary.step
     verdict = judge(job.run, now=time.time() + 40)
+    assert verdict.cause is Cause.UNRESPONSIVE
     assert verdict.status == "lost" and f"but process {job.process.pid} is there" in verdict.reason
     with pytest.raises(RunError, match="running already"):
         launch.start(job.run)

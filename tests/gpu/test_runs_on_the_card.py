@@ -14,6 +14,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import Metrics, RunStart, System, read_events
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
@@ -116,7 +117,7 @@ def test_a_network_that_does_not_fit_ends_with_what_would_help(card: torch.devic
     )  # fmt: skip
     launch.start(run)
     verdict = end(run)
-    assert verdict.status == "failed"
+    assert (verdict.status, verdict.cause) == ("failed", Cause.OUT_OF_MEMORY)
     assert verdict.reason.startswith("out of memory with bptt, T = 16, 24576 images a step")
     assert "method.name = rate_s" in verdict.reason
 

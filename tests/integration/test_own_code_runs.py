@@ -165,7 +165,7 @@ def test_a_changed_file_is_another_experiment_and_a_moved_one_is_not(rbp: Rbp, m
         (["data=digits"], 2, "only code of your own takes arguments, and data.name is 'digits'"),
         (["model.name=nets.py"], 2, 'or your own as file.py:name, got the string "nets.py"'),
         (["model.args.day=2020-01-01"], 2, "'day' takes text, true or false, finite numbers"),
-        (["model.name=wrong.py:number"], 1, "TypeError: wrong.py:number gave int, not a torch.nn.Module"),
+        (["model.name=wrong.py:number"], 1, "wrong.py:number gave int, not a torch.nn.Module"),
         (["model.args.widht=1"], 1, "unexpected keyword argument 'widht'"),
         (["data.name=wrong.py:nothing"], 1, "wrong.py:nothing gave NoneType, not rbp_engine.data.splits.DataSplits"),
         (["model.name=wrong.py:relu"], 1, "'relu' has no rule for spikes over time"),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from rbp_engine.data.open_feed import open_feed
+from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import DataSection
@@ -88,7 +89,7 @@ def test_every_method_trains_it(folder: Path, method: str) -> None:
 
 
 def test_what_is_not_a_network_is_refused(folder: Path) -> None:
-    with pytest.raises(TypeError, match=r"nets\.py:number gave int, not a torch\.nn\.Module"):
+    with pytest.raises(OwnCodeError, match=r"nets\.py:number gave int, not a torch\.nn\.Module"):
         make(folder, "number")
     for name in ("Absent", "three"):
         with pytest.raises(ValueError, match=rf"nets\.py has no class or function called {name}"):
@@ -106,7 +107,7 @@ def test_the_data_set_is_called_with_its_arguments(folder: Path) -> None:
 
 
 def test_what_is_not_a_data_set_is_refused(folder: Path) -> None:
-    with pytest.raises(TypeError, match=r"sets\.py:nothing gave NoneType, not rbp_engine\.data\.splits\.DataSplits"):
+    with pytest.raises(OwnCodeError, match=r"sets\.py:nothing gave NoneType, not rbp_engine\.data\.splits\.DataSplits"):
         open_feed(
             DataSection(name="sets.py:nothing"),
             timesteps=2,

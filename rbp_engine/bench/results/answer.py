@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from rbp_engine.errors import UserError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.train.device import DeviceError
+from rbp_engine.user_code import own_frames
 
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
@@ -27,15 +27,10 @@ def explain(error: Exception, own_code: Path) -> str:
     frames = own_frames(error, own_code)
     if frames and not isinstance(error, UnsupportedOperation):
         return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: {type(error).__name__}: {text}"
-    if isinstance(error, (UserError, DeviceError, UnsupportedOperation, ValueError, OSError)):
+    if isinstance(error, (UserError, UnsupportedOperation, ValueError, OSError)):
         return text
     traceback.print_exc()
     return f"{type(error).__name__}: {text}"
-
-
-def own_frames(error: Exception, own_code: Path) -> list[traceback.FrameSummary]:
-    """Where the error passed through the user's own code, which lies in `own_code`."""
-    return [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == own_code]
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from rbp_engine.data.events.sources import EventEvaluation, EventTraining
 from rbp_engine.data.events.synthetic import content_hash, moving_digits, sequential_digits
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.stratified import stratified_indices
+from rbp_engine.errors import SettingsError
 from rbp_engine.vocabulary import EventSet, FramesBy, Orientation, Resize, SplitName
 
 CLASSES: Final = 10
@@ -94,7 +95,7 @@ def _in_memory(name: EventSet, timesteps: int) -> tuple[Samples, Samples]:
     if name == "moving_digits":
         return moving_digits(timesteps)
     if timesteps != 8:
-        raise ValueError(f"sequential_digits has one timestep for each of its 8 rows: set T to 8, not {timesteps}")
+        raise SettingsError(f"sequential_digits has one timestep for each of its 8 rows: set T to 8, not {timesteps}")
     return sequential_digits()
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rbp_engine.errors import DataError, LoaderLost
+
 # A scheduler's or torchrun's, for the rank to save and end.
 PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -41,7 +43,7 @@ class BatchLoader:
         self._started = None
 
     def load(self, plan: Iterable[Any]) -> Iterator[tuple[Tensor, ...]]:
-        """The items of a plan in its order. Raises ValueError with what is wrong with one."""
+        """The items of a plan in its order. Raises DataError with what is wrong with one."""
         loader = self._loader(plan) if self._started is None else self._started
         self._plan.keys = plan
         batches = _with_workers(loader)
@@ -52,12 +54,10 @@ class BatchLoader:
                 except StopIteration:
                     return
                 except (ConnectionError, EOFError) as error:
-                    raise RuntimeError(
-                        "DataLoader worker (pid unknown) was gone before its batch was fetched"
-                    ) from error
+                    raise LoaderLost("a process that reads images was gone before its batch was fetched") from error
                 # An exception that crosses from a worker process would arrive wrapped in the worker's traceback.
                 if isinstance(batch, str):
-                    raise ValueError(batch)
+                    raise DataError(batch)
                 yield tuple(batch)
         finally:
             # Its workers end with it. The traceback of an error would keep it, and they do not end by themselves when

@@ -23,7 +23,7 @@ FOLDERS: dict[str, Callable[[Path], DataSplits]] = {
 def load(name: str) -> DataSplits:
     """The data set in memory.
 
-    Raises DataMissing where it is not on this machine, ValueError for an unknown name or a damaged file.
+    Raises DataMissing where it is not on this machine, DataError for a damaged file, ValueError for an unknown name.
     """
     if name not in PACKAGED and name not in FOLDERS:
         raise ValueError(f"unknown data set {name!r}: one of {', '.join([*PACKAGED, *FOLDERS])}")

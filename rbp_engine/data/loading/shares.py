@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from rbp_engine.errors import SettingsError
+
 
 @dataclass(frozen=True)
 class Share:
@@ -35,7 +37,7 @@ class Share:
 class Batches:
     """`count` samples in batches of `batch_size`, which counts samples over all processes.
 
-    Raises ValueError where there would be no batch, or one of fewer samples than processes.
+    Raises SettingsError where there would be no batch, or one of fewer samples than processes.
     """
 
     count: int
@@ -46,14 +48,14 @@ class Batches:
 
     def __post_init__(self) -> None:
         if len(self) == 0:
-            raise ValueError(
+            raise SettingsError(
                 f"data.batch_size = {self.batch_size} is more than the {self.count} training samples (drop_last)"
             )
         smallest = self.size(len(self) - 1)
         if smallest < self.world_size:
             what = "data.batch_size" if smallest == self.batch_size else "the last batch of an epoch"
             remedy = "a larger one" if smallest == self.batch_size else "data.drop_last = true, or another batch size"
-            raise ValueError(f"{what} = {smallest} is less than the {self.world_size} processes: use {remedy}")
+            raise SettingsError(f"{what} = {smallest} is less than the {self.world_size} processes: use {remedy}")
 
     def __len__(self) -> int:
         return self.count // self.batch_size if self.drop_last else -(-self.count // self.batch_size)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.errors import DataError
 
 
 def cifar10(folder: Path) -> DataSplits:
@@ -59,7 +60,7 @@ def _read(file: Path, labels_key: bytes, classes: int) -> tuple[NDArray[np.uint8
             raise ValueError(f"the labels {min(labels)} to {max(labels)} are not those of {classes} classes")
     except Exception as error:
         why = str(error) or type(error).__name__
-        raise ValueError(f"{file} is damaged ({why}): fetch or copy it again, rbp data check shows which") from error
+        raise DataError(f"{file} is damaged ({why}): fetch or copy it again, rbp data check shows which") from error
     return data, np.array(labels, dtype=np.int64)
 
 

@@ -9,6 +9,7 @@ from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional
 
 from rbp_engine.data.sets.image_folders import ImageList
+from rbp_engine.errors import DataError
 
 
 class FileImages:
@@ -20,7 +21,7 @@ class FileImages:
         self.size = size
 
     def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
-        """A random crop of random size and shape. Raises ValueError for a damaged file."""
+        """A random crop of random size and shape. Raises DataError for a damaged file."""
         image = read_image(self.images.path(index))
         top, left, height, width = random_box(image.shape[-2], image.shape[-1], draw)
         square: Tensor = functional.resized_crop(
@@ -29,20 +30,20 @@ class FileImages:
         return square
 
     def plain(self, index: int) -> Tensor:
-        """The shorter side resized to 256 pixels for a size of 224, then the centre. Raises ValueError as above."""
+        """The shorter side resized to 256 pixels for a size of 224, then the centre. Raises DataError as above."""
         image = functional.resize(read_image(self.images.path(index)), [round(self.size * 256 / 224)], antialias=True)
         square: Tensor = functional.center_crop(image, [self.size, self.size])
         return square
 
 
 def read_image(path: str) -> Tensor:
-    """The image in a file as uint8 [3, H, W], RGB whatever the file holds. Raises ValueError that names the file."""
+    """The image in a file as uint8 [3, H, W], RGB whatever the file holds. Raises DataError that names the file."""
     try:
         image: Tensor = decode_image(read_file(path), ImageReadMode.RGB)
     except RuntimeError as error:
         # torchvision begins with the place in its source that raised it.
         reason = re.sub(r"^.*\.cpp:\d+, ", "", str(error)).partition(". ")[0]
-        raise ValueError(
+        raise DataError(
             f"{path} cannot be read as an image ({reason}): copy or unpack it again, or remove it"
         ) from None
     return image

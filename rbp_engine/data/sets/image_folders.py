@@ -16,6 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rbp_engine.errors import DataError
+
 SIDES: Final = ("train", "val")
 _SUFFIXES: Final = (b".jpeg", b".jpg", b".png")
 _STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG")
@@ -63,7 +65,7 @@ class ImageFolders:
 def list_image_folders(root: Path, cache: Path | None = None) -> ImageFolders:
     """The images in `root/train` and `root/val`; `cache` is the folder that keeps the list for the next start.
 
-    Raises ValueError, naming the folder and the remedy, where a side is missing or has no class folders, where a class
+    Raises DataError, naming the folder and the remedy, where a side is missing or has no class folders, where a class
     is on one side only, or where one is without images.
     """
     kept = _kept_list(root, cache)
@@ -113,7 +115,7 @@ def _class_folders(root: Path) -> list[str]:
     train, val = (_subfolders(root / side) for side in SIDES)
     for here, there, there_side in ((train, val, "val"), (val, train, "train")):
         if missing := sorted(set(here) - set(there)):
-            raise ValueError(
+            raise DataError(
                 f"{root / there_side} has no folder for {_some(missing)}, which the other side has: "
                 "both sides need the same classes; unpack what is missing, or remove the rest"
             )
@@ -125,7 +127,7 @@ def _subfolders(side: Path) -> list[str]:
         with os.scandir(side) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise ValueError(
+        raise DataError(
             f"{side} cannot be read ({error.strerror}): the images belong in {side.parent}/{{train,val}}/<class>/"
         ) from None
     folders = sorted(entry.name for entry in visible if entry.is_dir())
@@ -133,7 +135,7 @@ def _subfolders(side: Path) -> list[str]:
         return folders
     images = sum(os.fsencode(entry.name).lower().endswith(_SUFFIXES) for entry in visible)
     what = f"{images} images and no class folders" if images else "no class folders"
-    raise ValueError(f"{side} holds {what}: move each image into the folder of its class; {_PREPARE}")
+    raise DataError(f"{side} holds {what}: move each image into the folder of its class; {_PREPARE}")
 
 
 def _read_side(side: Path, folders: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -144,7 +146,7 @@ def _read_side(side: Path, folders: Sequence[str]) -> dict[str, NDArray[Any]]:
         names += images
         counts.append(len(images))
     if empty := [folder for folder, count in zip(folders, counts, strict=True) if count == 0]:
-        raise ValueError(
+        raise DataError(
             f"{side} has no images for {_some(empty)} (.JPEG, .jpg or .png): unpack the archive of the class again"
         )
     return {
@@ -157,7 +159,7 @@ def _image_names(folder: Path) -> Iterator[bytes]:
     try:
         names = os.listdir(os.fsencode(folder))  # noqa: PTH208  # bytes, for the array
     except OSError as error:
-        raise ValueError(f"{folder} cannot be read: {error.strerror}") from None
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from None
     return (name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(b"."))
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.errors import DataError
 
 # The first four bytes: two zeros, 8 for unsigned bytes, and the number of dimensions.
 _MAGIC: Final = {1: b"\x00\x00\x08\x01", 3: b"\x00\x00\x08\x03"}
@@ -41,7 +42,7 @@ def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
         if len(content) != start + int(shape.prod()):
             raise ValueError(f"{len(content) - start} bytes for the shape {tuple(shape.tolist())}")
     except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(_damaged(file, error)) from error
+        raise DataError(_damaged(file, error)) from error
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
@@ -50,9 +51,9 @@ def _images(folder: Path, side: str) -> Images:
     labels_file = _packed_or_not(folder / f"{side}-labels-idx1-ubyte")
     pixels, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
     if len(pixels) != len(labels) or len(labels) == 0:
-        raise ValueError(_damaged(labels_file, f"{len(labels)} labels for the {len(pixels)} images in {images_file}"))
+        raise DataError(_damaged(labels_file, f"{len(labels)} labels for the {len(pixels)} images in {images_file}"))
     if labels.max() > 9:
-        raise ValueError(_damaged(labels_file, f"the label {labels.max()} is not one of 10 classes"))
+        raise DataError(_damaged(labels_file, f"the label {labels.max()} is not one of 10 classes"))
     return Images(torch.from_numpy(pixels).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
 

@@ -9,7 +9,7 @@ from rbp_engine.run.files.json_fields import LATEST_T
 
 COUNTS = frozenset({"attempt", "pid", "world_size", "nodes", "stderr_from"})
 TIMES = frozenset({"t", "pid_started"})
-WORDS = frozenset({"host", "status", "reason"})
+WORDS = frozenset({"host", "status", "reason", "cause"})
 
 
 def attempts_in(described: dict[str, Any]) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def attempts_in(described: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def faults_in(described: dict[str, Any]) -> list[dict[str, Any]]:
-    """The faults after which the run was started again: attempt, status, reason, t."""
+    """The faults after which the run was started again: attempt, status, cause, reason, t."""
     return _objects(described.get("faults"))
 
 

@@ -121,12 +121,16 @@ class WarningRaised:
 
 @dataclass(frozen=True)
 class ErrorRaised:
-    """`about_others`: it only says that another process of the run is gone; that one's own word tells why."""
+    """`about_others`: it only says that another process of the run is gone; that one's own word tells why.
+
+    `cause` is a value of `run.cause.Cause`.
+    """
 
     kind: ClassVar[str] = "error"
     message: str
     traceback: str | None = None
     about_others: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,15 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """The worker's own word on how the attempt ended; `last` and `best` are those of `summary.json`."""
+    """The worker's own word on how the attempt ended; `last` and `best` are those of `summary.json`.
+
+    `cause` is a value of `run.cause.Cause`, empty where the run has completed.
+    """
 
     kind: ClassVar[str] = "run_end"
     status: str
     reason: str = ""
+    cause: str = ""
     last: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
 

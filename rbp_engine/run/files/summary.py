@@ -17,7 +17,7 @@ class Summary:
 
     Accuracies are fractions, times seconds since the epoch, memory bytes. `progressed` is when the last step or
     evaluation batch was done, `updated` the last sign of life. `label` is the preset, and the network or data that were
-    trained in the place of its own.
+    trained in the place of its own. `cause` is a value of `run.cause.Cause`: why the run has ended.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Summary:
     seed: int
     status: str = "starting"
     reason: str = ""
+    cause: str = ""
     name: str = ""
     label: str = ""
     tags: list[str] = field(default_factory=list)

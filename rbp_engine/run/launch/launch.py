@@ -241,7 +241,7 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status, summary.reason, summary.attempt = "starting", "", attempt
+    summary.status, summary.reason, summary.cause, summary.attempt = "starting", "", "", attempt
     summary.progressed = time.time()
     write_summary(run, summary)
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from rbp_engine import os_process
@@ -128,7 +129,7 @@ class Dispatcher:
         """Start a run again after a fault that is not its own; else run its hooks and give its devices back."""
         run = entry.run
         if entry.retried < entry.retries and is_infrastructure_fault(run, verdict):
-            fault = {"attempt": attempts_of(run), "status": verdict.status, "reason": verdict.reason, "t": time.time()}
+            fault = {"attempt": attempts_of(run), "t": time.time()} | asdict(verdict)
             with locked():
                 if not entry.path.exists() or judge(run) != verdict:
                     return
@@ -141,7 +142,7 @@ class Dispatcher:
             return
         names = ["on_end", "on_failure"] if has_failed(run, verdict) else ["on_end"]
         try:
-            words = [str(attempts_of(run)), verdict.status, verdict.reason, *names]
+            words = [str(attempts_of(run)), verdict.status, verdict.reason, verdict.cause, *names]
             self._hooks.append(_helper(entry, "rbp_engine.run.queue.hooks", *words))
         except OSError as error:
             self._say(entry.path, run.id, f"trouble with its hooks: {error}")

@@ -1,5 +1,5 @@
 """Run the commands that machine.toml has for the end of a run:
-`python -m rbp_engine.run.queue.hooks <run> <attempt> <status> <reason> <name of a hook>...`
+`python -m rbp_engine.run.queue.hooks <run> <attempt> <status> <reason> <cause> <name of a hook>...`
 
 It is a process of its own, so that a command that fails or hangs harms neither the run nor the dispatcher.
 """
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
@@ -25,8 +26,8 @@ def run_hooks(
 ) -> None:
     """Run the commands of these names for the end of an attempt: once, however often it is asked for.
 
-    They find the run's id, folder, status and reason in RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS and RBP_REASON. What they
-    print is kept in control/hook-<attempt>. One that takes longer than `patience_s` is ended.
+    They find the run's id, folder, status, reason and cause in RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS, RBP_REASON and
+    RBP_CAUSE. What they print is kept in control/hook-<attempt>. One that takes longer than `patience_s` is ended.
     """
     try:
         machine = read_machine()
@@ -48,7 +49,7 @@ def run_hooks(
 
 
 def _run(run: RunDirectory, verdict: Verdict, name: str, command: str, log: BinaryIO, patience_s: float) -> None:
-    about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason}
+    about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason, "RBP_CAUSE": verdict.cause}
     log.write(f"{name}: {command}\n".encode(errors="surrogateescape"))
     process = subprocess.Popen(
         ["/bin/sh", "-c", command],
@@ -71,5 +72,5 @@ def _run(run: RunDirectory, verdict: Verdict, name: str, command: str, log: Bina
 
 
 if __name__ == "__main__":
-    folder, number, status, reason, *wanted = sys.argv[1:]
-    run_hooks(RunDirectory(Path(folder)), int(number), Verdict(status, reason), wanted)
+    folder, number, status, reason, cause, *wanted = sys.argv[1:]
+    run_hooks(RunDirectory(Path(folder)), int(number), Verdict(status, reason, Cause(cause)), wanted)

@@ -2,6 +2,9 @@
 
 In this order: the word of rank 0; the error of the first rank that failed, from its events or from the error file of
 torch.distributed; a signal in the launcher's log; a traceback in it. The launcher's own exit code says nothing.
+
+Who has a last word gives the cause with it. For the others it is found here: of what torchrun and a traceback in a log
+say, only text is left.
 """
 
 import os
@@ -10,30 +13,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd, read_last_events
 from rbp_engine.run.files.layout import RunDirectory, open_regular, read_json
+from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text, is_graceful_signal
 
 
-def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str]:
-    """Status and reason, for the record of an attempt in run.json."""
+def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str, Cause]:
+    """Status, reason and cause, for the record of an attempt in run.json."""
     for event in reversed(list(_events(run, 0, attempt["attempt"]))):
-        if isinstance(event.body, RunEnd):
-            return event.body.status, event.body.reason
+        if isinstance(end := event.body, RunEnd):
+            return end.status, end.reason, Cause(end.cause) or cause_of_older(end.status, end.reason)
     errors = _errors(run, attempt["attempt"])
-    own = [told for told, about_others in errors if not about_others]
+    own = [(told, cause) for told, cause, about_others in errors if not about_others]
     if own or (own := _error_files(run, attempt)):
-        return "failed", own[0]
+        return "failed", *own[0]
     log = _log(run, attempt)
     if killed := _killed(log):
-        return "killed", killed
+        return "killed", killed, Cause.LOST_PROCESS
     if errors:
-        return "failed", errors[0][0]
+        return "failed", errors[0][0], Cause.LOST_PROCESS
     read_only = _is_read_only(run.path)
     if "Traceback (most recent call last)" in log and (read_only or not _cut_off(run, attempt)):
-        return "failed", log.strip().splitlines()[-1]
+        last = log.strip().splitlines()[-1]
+        return "failed", last, cause_of_text(last)
+    gone = "the process is gone without a word"
     if read_only:
-        return "lost", f"the process is gone without a word: the file system of {run.path} has become read-only"
-    return "lost", "the process is gone without a word, probably killed (out of memory?)"
+        return "lost", f"{gone}: the file system of {run.path} has become read-only", Cause.DISK
+    return "lost", f"{gone}, probably killed (out of memory?)", Cause.LOST_PROCESS
 
 
 def _is_read_only(path: Path) -> bool:
@@ -44,8 +51,8 @@ def _is_read_only(path: Path) -> bool:
         return False
 
 
-def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, bool]]:
-    """What the ranks have told of errors, the first that failed first, and whether it was about others."""
+def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, Cause, bool]]:
+    """What the ranks have told of errors, the first that failed first: message, cause, whether it was about others."""
     ranks = run.ranks_with_events()
     told = [
         (event, event.body)
@@ -55,7 +62,11 @@ def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, bool]]:
     ]
     told.sort(key=lambda pair: pair[0].t)
     return [
-        (body.message if len(ranks) == 1 else f"process {event.rank}: {body.message}", body.about_others)
+        (
+            body.message if len(ranks) == 1 else f"process {event.rank}: {body.message}",
+            Cause(body.cause) or cause_of_older("failed", body.message),
+            body.about_others,
+        )
         for event, body in told
     ]
 
@@ -64,8 +75,8 @@ def _events(run: RunDirectory, rank: int, attempt: int) -> Iterator[Event]:
     return (event for event in read_last_events(run.events(rank)) if event.attempt == attempt)
 
 
-def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[str]:
-    """The messages of torch.distributed's error files that tell an error of this attempt, the oldest first.
+def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, Cause]]:
+    """What torch.distributed's error files tell of errors of this attempt, the oldest first: message and cause.
 
     By their own time, whole seconds, and within a second by that of the file.
     """
@@ -79,11 +90,11 @@ def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[str]:
             continue
         message = read_json(path).get("message")
         text = message.get("message") if isinstance(message, dict) else message
-        if isinstance(text, str) and "SignalException" not in text and written >= since:  # so is a graceful signal told
+        if isinstance(text, str) and not is_graceful_signal(text) and written >= since:
             rank = path.parent.name
             told = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
             found.append((_told_time(message, otherwise=written), written, told))
-    return [text for *_, text in sorted(found)]
+    return [(text, cause_of_text(text)) for *_, text in sorted(found)]
 
 
 def _cut_off(run: RunDirectory, attempt: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ MARKER = "RBP_RUN_ID"
 FOLDER = "RBP_RUN_DIR"
 # A hook knows the run by the same variables, and is none of its processes: it may well resume it, or train another.
 HOOK = "RBP_HOOK"
-MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON")
+MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON", "RBP_CAUSE")
 
 
 def marker(run: RunDirectory) -> dict[str, str]:

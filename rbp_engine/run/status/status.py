@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.description import attempts_in
 from rbp_engine.run.files.layout import RunDirectory, open_regular, read_object
 from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.status.error_texts import cause_of_older
 from rbp_engine.run.status.post_mortem import find_out
 from rbp_engine.run.status.processes import is_alive_of
 
@@ -31,10 +33,11 @@ STALLED_AFTER_STEPS = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """A status, and a sentence that says why."""
+    """A status, a sentence that says why, and the cause of an end, which decides what can be done."""
 
     status: str
     reason: str
+    cause: Cause = Cause.UNKNOWN
 
     @property
     def live(self) -> bool:
@@ -52,7 +55,10 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     if summary is None:
         gone = not run.path.exists()
         return Verdict("lost", f"its folder {run.path} is gone" if gone else "summary.json is missing or damaged")
-    if summary.status in ENDED or summary.status == "queued":  # what waits gives no sign of life and needs none
+    if summary.status in ENDED:
+        cause = Cause(summary.cause) or cause_of_older(summary.status, summary.reason)
+        return Verdict(summary.status, summary.reason, cause)
+    if summary.status == "queued":  # what waits gives no sign of life and needs none
         return Verdict(summary.status, summary.reason)
     now = time.time() if now is None else now
     attempt = last_attempt(run)
@@ -63,16 +69,17 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     if attempt and here and not is_alive_of(run, attempt.get("pid"), attempt.get("pid_started")):
         verdict = Verdict(*find_out(run, attempt))
         if verdict.status in ("lost", "killed") and run.kill_request.exists():
-            return Verdict("killed", "killed by rbp kill")  # which is about to say so itself
+            return Verdict("killed", "killed by rbp kill", Cause.REQUEST)  # which is about to say so itself
         return verdict
     gathering = summary.status == "starting" and attempt.get("world_size", 1) > 1
     if silence > (GATHERING_S if gathering else LOST_AFTER_S):
         if attempt and here:
-            return Verdict("lost", f"no heartbeat for {silence:.0f} s, but process {attempt['pid']} is there")
+            there = f"no heartbeat for {silence:.0f} s, but process {attempt['pid']} is there"
+            return Verdict("lost", there, Cause.UNRESPONSIVE)
         where = f" on {attempt.get('host')}" if attempt else ": it was never started"
-        return Verdict("lost", f"no heartbeat for {silence:.0f} s{where}")
+        return Verdict("lost", f"no heartbeat for {silence:.0f} s{where}", Cause.LOST_PROCESS)
     if not attempt and summary.updated - now > LOST_AFTER_S:  # it would not fall silent for as long as that
-        return Verdict("lost", "it was never started, and the clock has been set back since")
+        return Verdict("lost", "it was never started, and the clock has been set back since", Cause.LOST_PROCESS)
     idle = max(0.0, now - summary.progressed)
     if summary.status == "running" and idle > stall_patience_s(summary):
         return Verdict("stalled", f"no step for {idle:.0f} s (step {summary.step})")

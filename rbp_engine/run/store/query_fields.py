@@ -268,6 +268,7 @@ _FIELDS: dict[str, Field] = {
         Field("method", "text", _of_summary("method")),
         Field("status", "text", lambda record: record.verdict.status),
         Field("reason", "text", lambda record: record.verdict.reason),
+        Field("cause", "text", lambda record: record.verdict.cause),
         Field("run", "text", lambda record: record.summary.called),
         Field("preset", "text", _of_summary("preset")),
         Field("name", "text", _of_summary("name")),

@@ -30,16 +30,13 @@ from torch import nn
 from rbp_engine.disk import sync
 from rbp_engine.run.files.json_fields import LARGEST
 from rbp_engine.run.files.layout import CHECKPOINT, read_json, write_json
+from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.optimisation import load_optimizer
 
 SCHEMA = 1
 KEPT = 2
 FILES = frozenset({"model.safetensors", "optimizer.pt"})
 COUNTS = ("step", "epoch", "position", "world_size")
-
-
-class CheckpointError(Exception):
-    """A checkpoint cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rbp_engine.run.status.retryable import is_own_fault
 from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.ranks.process import Process
 
@@ -137,10 +136,3 @@ class ManyRanks(Ranks):
 def join(process: Process, device: torch.device) -> Ranks:
     """Find the other processes of the run, if there are any; waits for them."""
     return Ranks() if process.world_size == 1 else ManyRanks(device)
-
-
-def is_about_others(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone; why, that one says, or the launcher's log."""
-    if isinstance(error, distributed.DistError):
-        return not is_own_fault(str(error))
-    return isinstance(error, RuntimeError) and "gloo" in str(error).lower()

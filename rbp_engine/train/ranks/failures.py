@@ -1,39 +1,116 @@
-"""What ended a run, in one sentence for its user, with a way on where there is one."""
+"""What ended a run: its cause, and one sentence for its user, with a way on where there is one."""
 
 import errno
 import os
-import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rbp_engine.data.catalog import DataMissing
+from rbp_engine.errors import DataError, LoaderLost, OwnCodeError, SettingsError
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.status import error_texts
+from rbp_engine.settings.problems import PresetError
+from rbp_engine.train.errors import CheckpointError, NonFiniteImages, NonFiniteLoss
+from rbp_engine.user_code import is_from_own_code, is_own
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# torch's CPU allocator has no error type of its own, and NCCL has one for all that befalls it.
-_NO_MEMORY = re.compile(r"DefaultCPUAllocator|\bCuda failure (2 )?'out of memory'")
+_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
+    (CheckpointError, Cause.CHECKPOINT),
+    (DataMissing, Cause.DATA),
+    (DataError, Cause.DATA),
+    (SettingsError, Cause.SETTINGS),
+    (PresetError, Cause.SETTINGS),
+    (OwnCodeError, Cause.OWN_CODE),
+)
 
 
-def describe(error: BaseException, preset: "Preset | None" = None, world_size: int = 1) -> str:
-    """One sentence; `preset` is that of the run, where it could be read."""
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt has failed, and the sentence that says so."""
+
+    cause: Cause
+    reason: str
+
+
+def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path, world_size: int = 1) -> Failure:
+    """The failure that an exception of a worker is.
+
+    `preset` is that of the run, where it could be read; `code` is the folder of the user's own code in the run.
+    """
     name, text = type(error).__name__, str(error).strip()
-    if name == "NonFiniteImages":
-        return f"{error}; look at the data set and at how it is normalised, a lower optim.lr does not help"
-    if name == "NonFiniteLoss":
-        return f"{error}; any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space left on the device of the runs directory; make room, then resume"
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
-        where = error.filename if isinstance(error.filename, (str, bytes)) else "the folder of the run"
-        return f"{error.strerror}: {os.fsdecode(where)}; make it writable again, then resume"
-    if preset is not None and (isinstance(error, MemoryError) or name == "OutOfMemoryError" or _NO_MEMORY.search(text)):
-        return _out_of_memory(preset, world_size)
-    if "in DataLoader worker process" in text:  # wrapped into the traceback of that process, its own words last
-        return f"{text.splitlines()[-1]} (in a process that reads images)"
-    if text.startswith("DataLoader worker (pid"):
-        return (
+    if isinstance(error, NonFiniteImages):
+        own = preset is not None and is_own(preset.data.name)
+        advice = "look at the data set and at how it is normalised, a lower optim.lr does not help"
+        return Failure(Cause.OWN_CODE if own else Cause.DATA, f"{error}; {advice}")
+    if isinstance(error, NonFiniteLoss):
+        advice = "any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
+        return Failure(Cause.NON_FINITE, f"{error}; {advice}")
+    if told := _disk(error):
+        return Failure(Cause.DISK, told)
+    if is_out_of_memory(error):
+        told = _out_of_memory(preset, world_size) if preset is not None else f"{name}: {text}" if text else name
+        return Failure(Cause.OUT_OF_MEMORY, told)
+    if isinstance(error, LoaderLost) or error_texts.has_lost_loader(text):
+        told = (
             "a process that reads images was killed, or ended without a word (out of memory?); "
             "resume, if need be after a new start with fewer data.workers"
         )
-    return f"{name}: {text}" if text else name
+        return Failure(Cause.LOST_PROCESS, told)
+    if error_texts.was_raised_in_loader(text):  # wrapped into the traceback of that process, its own words last
+        told = f"{text.splitlines()[-1]} (in a process that reads images)"
+    elif isinstance(error, tuple(kind for kind, _ in _CAUSES)):  # which speaks to the user
+        told = text
+    else:
+        told = f"{name}: {text}" if text else name
+    return Failure(_cause(error, code, world_size), told)
+
+
+def is_about_others(error: BaseException) -> bool:
+    """Whether an error only says that another process is gone; why, that one says, or the launcher's log."""
+    torch = sys.modules.get("torch")  # where it is not loaded, an error is not its own
+    if torch is not None and isinstance(error, torch.distributed.DistError):
+        return not error_texts.is_own_nccl_fault(str(error))
+    return isinstance(error, RuntimeError) and error_texts.is_of_gloo(str(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of this process or of its card."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and error_texts.says_no_memory(str(error))
+
+
+def _cause(error: BaseException, code: Path, world_size: int) -> Cause:
+    """The cause of an error by its type, and of one of the user's own code by where it was raised."""
+    for kind, cause in _CAUSES:
+        if isinstance(error, kind):
+            return cause
+    if world_size > 1 and is_about_others(error):
+        return Cause.LOST_PROCESS
+    text = str(error)
+    # Of an exception in another process, only the traceback in its text tells where that was.
+    own = f'File "{code}{os.sep}' in text if error_texts.was_raised_in_loader(text) else is_from_own_code(error, code)
+    if error_texts.is_of_cuda(text) or not own:
+        return Cause.ERROR
+    # A file that the user's data set reads is not frozen with its code.
+    return Cause.DATA if isinstance(error, OSError) else Cause.OWN_CODE
+
+
+def _disk(error: BaseException) -> str:
+    """What keeps a disk from being written; empty where the error is about something else."""
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on the device of the runs directory; make room, then resume"
+    if error.errno == errno.EROFS:
+        where = error.filename if isinstance(error.filename, (str, bytes)) else "the folder of the run"
+        return f"{error.strerror}: {os.fsdecode(where)}; make it writable again, then resume"
+    return ""
 
 
 def _out_of_memory(preset: "Preset", world_size: int) -> str:

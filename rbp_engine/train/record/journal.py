@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.records import see_to_record
@@ -79,7 +80,7 @@ class Journal:
                 setattr(self.summary, name, value)
             self._write_summary()
 
-    def end(self, status: str, reason: str, traceback: str | None = None) -> None:
+    def end(self, status: str, reason: str, cause: Cause = Cause.UNKNOWN, traceback: str | None = None) -> None:
         """Write the last word of this attempt, with what a full disk has been keeping back for it.
 
         How the run has ended is for rank 0 to say; the others tell their own errors only.
@@ -88,10 +89,10 @@ class Journal:
         with self._lock:
             self._give_reserve_back()
             if traceback is not None:
-                self.write(ErrorRaised(reason, traceback))
+                self.write(ErrorRaised(reason, traceback, cause=cause))
             if self.rank == 0:
-                self.write(RunEnd(status, reason, self.summary.last, self.summary.best))
-            self.update(status=status, reason=reason)
+                self.write(RunEnd(status, reason, cause, self.summary.last, self.summary.best))
+            self.update(status=status, reason=reason, cause=cause)
         self.say(f"{status} {reason}".rstrip())
         self._leave()
 
@@ -100,7 +101,7 @@ class Journal:
         self._ended.set()
         with self._lock:
             self._give_reserve_back()
-            self.write(ErrorRaised(why, traceback, about_others=True))
+            self.write(ErrorRaised(why, traceback, about_others=True, cause=Cause.LOST_PROCESS))
         self._leave()
 
     def _give_reserve_back(self) -> None:

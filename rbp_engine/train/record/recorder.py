@@ -11,20 +11,13 @@ from torch import Tensor
 from rbp_engine.methods import StepOutput
 from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.tensorboard import Board
 
 DRAIN_EVERY_S = 0.5
-
-
-class NonFiniteLoss(Exception):
-    """The loss, a gradient or a weight has become NaN or infinite; the message names the step."""
-
-
-class NonFiniteImages(NonFiniteLoss):
-    """NaN or infinity came in with the images; the message names the step and its batch."""
 
 
 @dataclass

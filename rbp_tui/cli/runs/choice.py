@@ -59,5 +59,5 @@ def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
 
 def as_plain(record: "RunRecord") -> dict[str, Any]:
     """The summary with the status as judged now, all tags, and the note."""
-    now = {"status": record.verdict.status, "reason": record.verdict.reason}
+    now = asdict(record.verdict)
     return asdict(record.summary) | now | {"tags": list(record.tags), "note": record.annotations.note}

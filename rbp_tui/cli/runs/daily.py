@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.status.status import Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,7 @@ def ls(
     """List the runs, the newest last; sorted by an accuracy, the best first. More room shows more columns.
 
     Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch,
-    arch, data, method, status, preset, name, tag, note, host, age, created,
+    arch, data, method, status, cause, preset, name, tag, note, host, age, created,
     speed, mem, precision, processes, and keys of presets, as optim.lr.
 
     A word alone is looked for in the id, preset, name, method and tags.
@@ -126,7 +127,7 @@ def stop(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
             say(f"[dim]asked {plain(directory.id)} to stop[/]")
 
     verdict = control.stop(directory, on_asked=asked)
-    _report(directory, verdict.status, verdict.reason, as_json=as_json)
+    _report(directory, verdict, as_json=as_json)
 
 
 def kill(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
@@ -135,7 +136,7 @@ def kill(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
 
     directory = find(run, runs_dir)
     verdict = control.kill(directory)
-    _report(directory, verdict.status, verdict.reason, as_json=as_json)
+    _report(directory, verdict, as_json=as_json)
 
 
 def resume(
@@ -167,13 +168,13 @@ def resume(
     )
 
 
-def _report(run: "RunDirectory", status: str, reason: str, *, as_json: bool) -> None:
+def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:
     from rbp_tui.text.run_text import status_text
 
     if as_json:
-        print_json({"id": run.id, "status": status, "reason": reason})
+        print_json({"id": run.id} | asdict(verdict))
     else:
-        say(f"{status_text(status)} {plain(run.id)}{f': {plain(reason)}' if reason else ''}")
+        say(f"{status_text(verdict.status)} {plain(run.id)}{f': {plain(verdict.reason)}' if verdict.reason else ''}")
 
 
 def _copy_from(path: Path, offset: int) -> int:

@@ -46,6 +46,7 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
     summary, verdict = record.summary, record.verdict
     reason = f"  {plain(verdict.reason)}" if verdict.reason else ""
     status = ("status", status_text(verdict.status) + reason)
+    cause = [("cause", verdict.cause)] if verdict.cause else []
     if not record.readable:
         return [status]
     steps = next_steps(record.run, summary, verdict) if verdict.resumable else []
@@ -54,6 +55,7 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows = [
         status,
+        *cause,
         *following,
         (
             "what",

@@ -76,7 +76,7 @@ def train(
 
     With --seeds or --gpus, runs wait in a queue until each can have a device of its own (rbp queue).
 
-    Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end.
+    Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end.
     """
     from rich.markup import escape
 

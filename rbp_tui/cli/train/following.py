@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rbp_engine.run import start
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import EventReader
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rbp_engine.run.files.resources import Resources
 
 EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
+DATA_CODE = 3  # as where they are found missing before a run is created
 POLL_S = 0.2
 # The files of a folder that is being removed go one by one, and the folder last.
 REMOVAL_S = 2.0
@@ -71,12 +73,12 @@ def follow_queued(runs: Sequence[RunDirectory], *, detach: bool, as_json: bool, 
     elif not as_json:
         print_results(runs, verdicts)
     # A failure is worse than an end before the end.
-    return max(map(exit_code, verdicts), key=(0, 4, 1).index)
+    return max(map(exit_code, verdicts), key=(0, 4, 3, 1).index)
 
 
 def exit_code(verdict: Verdict) -> int:
     """The exit code of a command that has followed a run to this end."""
-    return EXIT_CODES.get(verdict.status, 1)
+    return DATA_CODE if verdict.cause is Cause.DATA else EXIT_CODES.get(verdict.status, 1)
 
 
 def follow_live(runs: Sequence[RunDirectory], *, as_json: bool, owner: bool, silent: bool = False) -> list[Verdict]:
@@ -139,7 +141,7 @@ def report_start(run: RunDirectory, *, as_json: bool) -> int:
     if verdict.live or verdict.status in EXIT_CODES:
         return 0
     say(f"[bold red]{verdict.status}[/] {plain(verdict.reason)}")
-    return 1
+    return exit_code(verdict)
 
 
 def report_queued(runs: Sequence[RunDirectory], *, as_json: bool) -> int:

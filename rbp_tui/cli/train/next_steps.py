@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rbp_engine.run.cause import Cause
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.files.summary import Summary
     from rbp_engine.run.status.status import Verdict
@@ -28,20 +29,73 @@ class Given:
         """The same with another value of a setting, whichever of its two names it was given by."""
         return shlex.join(["rbp", "train", *self.without(short, key), f"{short}={value}", *self.options])
 
+    def again(self) -> str:
+        """The same once more."""
+        return shlex.join(["rbp", "train", *self.words, *self.options])
+
 
 def next_steps(run: "RunDirectory", summary: "Summary", verdict: "Verdict", given: Given | None = None) -> list[str]:
-    """Commands, and for one that has diverged why there is no resume among them; none while the run is live."""
-    from rbp_engine.run.status.retryable import has_diverged
+    """Commands, with a word on when or why where a resume alone does not do it; none while the run is live."""
+    from rbp_engine.run.cause import Cause
+    from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
     from rbp_tui.text.run_text import short_id
 
-    reference = short_id(summary)
+    reference, cause = short_id(summary), verdict.cause
     if verdict.status == "completed":
         other = "rate_m" if summary.method == "bptt" else "bptt"
         compare = [given.command("method", "method.name", other)] if given else []
         return ["rbp ls", f"rbp runs show {reference}", *compare]
-    if has_diverged(verdict):
-        return [f"rbp logs {reference}", f"{_slower(run, given)} (a resume, with the same settings, ends the same)"]
-    return [f"rbp resume {reference}", f"rbp logs {reference}"] if verdict.resumable else []
+    if not verdict.resumable:
+        return []
+    logs = f"rbp logs {reference}"
+    if cause.wants_new_run:
+        return [logs, f"{_new_run(run, cause, given)} ({SAME_AGAIN[cause]})"]
+    condition = f" ({BEFORE_RESUME[cause]})" if cause in BEFORE_RESUME else ""
+    resume = f"rbp resume {reference}{condition}"
+    if cause is Cause.DATA:
+        return [*_check_data(run), resume, logs]
+    if cause is Cause.UNRESPONSIVE:
+        return [f"rbp kill {reference}", resume, logs]
+    return [logs, resume] if cause is Cause.ERROR else [resume, logs]
+
+
+def _new_run(run: "RunDirectory", cause: "Cause", given: Given | None) -> str:
+    """The command of a run that does not end the same, as far as it can be told."""
+    from rbp_engine.run.cause import Cause
+
+    if cause is Cause.NON_FINITE:
+        return _slower(run, given)
+    if cause is Cause.OUT_OF_MEMORY:
+        return _smaller(run, given)
+    if cause is Cause.OWN_CODE and given is not None:
+        return given.again()
+    return "rbp train anew" if cause is Cause.OWN_CODE else "rbp train with other settings"
+
+
+def _smaller(run: "RunDirectory", given: Given | None) -> str:
+    """Start again with half of a batch at once."""
+    from rbp_engine.preset import PresetError, read_resolved
+
+    try:
+        preset = read_resolved(run.preset_toml)
+        parts = 2 * preset.train.accumulate
+        if given is not None and parts <= preset.data.batch_size:
+            return given.command("train.accumulate", "train.accumulate", str(parts))
+    except PresetError:  # it has been changed or removed since
+        pass
+    return "rbp train with settings that the reason names"
+
+
+def _check_data(run: "RunDirectory") -> list[str]:
+    """The command that says what is wrong with the data of a run, unless they are the user's own."""
+    from rbp_engine.data.catalog import CATALOG
+    from rbp_engine.preset import PresetError, read_resolved
+
+    try:
+        name = read_resolved(run.preset_toml).data.name
+    except PresetError:
+        return []
+    return [f"rbp data check {name}"] if name in CATALOG else []
 
 
 def _slower(run: "RunDirectory", given: Given | None) -> str:

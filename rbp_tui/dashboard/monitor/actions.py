@@ -22,7 +22,6 @@ from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
 
 AXES = ("epoch", "step", "time")
-RESUMABLE = ("stopped", "preempted", "failed", "killed", "lost")
 NEED_A_RUN = ("clone", "find", "export", "compare", "pin", "tag", "note", "axis")
 
 
@@ -104,7 +103,7 @@ class MonitorActions(RunControlScreen, ChartScreen):
             case "kill":
                 return status in LIVE | {"lost"}
             case "resume":
-                return status in RESUMABLE
+                return bool(status) and self.seen is not None and self.seen.verdict.resumable
             case "traceback":
                 return status == "failed" or (bool(status) and self.seen is not None and bool(self.seen.course.failure))
             case "rank":

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rbp_engine.report.names import one_line
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
+from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
 
 # Two heartbeats and a little: what is older is no picture of the present.
 STALE_AFTER_S = 2.5 * HEARTBEAT_S
@@ -34,7 +36,7 @@ def standing(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Sta
     if status in ("running", "starting", "stopping") and silence > STALE_AFTER_S:
         why = f"{status}, but no sign of life for {fmt.duration(silence)}; lost after {LOST_AFTER_S:.0f}s"
         return Standing("stale", why, _keys(key_of, ("kill", "kills it")))
-    return Standing(status, why or _usually(status, sight), _advice(status, sight, key_of))
+    return Standing(status, why or _usually(status, sight), _advice(sight, key_of))
 
 
 def _usually(status: str, sight: Sight) -> str:
@@ -47,11 +49,17 @@ def _usually(status: str, sight: Sight) -> str:
     }.get(status, "")
 
 
-def _advice(status: str, sight: Sight, key_of: KeyOf) -> str:
-    if status in ("failed", "killed", "lost", "preempted", "stopped"):
+def _advice(sight: Sight, key_of: KeyOf) -> str:
+    status, cause = sight.verdict.status, sight.verdict.cause
+    if cause.wants_new_run:
+        keys = _keys(key_of, ("traceback", "shows the traceback"), ("clone", "clones and edits"))
+        return f"{keys} · {SAME_AGAIN[cause]}"
+    if sight.verdict.resumable:
         checkpoint = sight.course.checkpoints[-1].body if sight.course.checkpoints else None
         resume = f"resumes from {checkpoint.name}" if checkpoint is not None else "starts it again"  # type: ignore[union-attr]
-        return _keys(key_of, ("traceback", "shows the traceback"), ("resume", resume))
+        condition = f" {BEFORE_RESUME[cause]}" if cause in BEFORE_RESUME else ""
+        kill = [("kill", "kills it")] if cause is Cause.UNRESPONSIVE else []
+        return _keys(key_of, ("traceback", "shows the traceback"), *kill, ("resume", resume + condition))
     if status == "stalled":
         return _keys(key_of, ("stop", "stops it after its step"), ("kill", "kills it"))
     if status == "completed":

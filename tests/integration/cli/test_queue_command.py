@@ -83,6 +83,7 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
         "id": second,
         "status": "stopped",
         "reason": "never started: taken out of the queue",
+        "cause": "request",
     }
     (entry,) = queue.glob(f"*-{third}.json")
     entry.write_text(json.dumps(json.loads(entry.read_text()) | {"retries": "lots"}))

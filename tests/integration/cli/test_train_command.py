@@ -190,7 +190,7 @@ def test_a_run_that_fails_is_exit_code_1_and_the_reason_is_printed(rbp):
     assert "rbp resume" not in done.stderr
     shown = " ".join(rbp("runs", "show", "last").stdout.split())
     assert "rbp train with a lower lr" in shown and "rbp resume" not in shown
-    assert summary(rbp)["status"] == "failed"
+    assert (summary(rbp)["status"], summary(rbp)["cause"]) == ("failed", "non_finite")
 
 
 def test_without_a_terminal_ctrl_c_stops_and_saves(rbp):

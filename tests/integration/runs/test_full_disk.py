@@ -7,6 +7,7 @@ import pytest
 import torch
 from idle import IDLE
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
@@ -43,7 +44,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def check_failed_well(run: RunDirectory, look: Any) -> None:
     verdict = look.end(run)
-    assert verdict.status == "failed"
+    assert (verdict.status, verdict.cause) == ("failed", Cause.DISK)
     assert "no space left on the device of the runs directory" in verdict.reason
     summary = read_summary(run)
     assert summary is not None and (summary.status, summary.reason) == ("failed", verdict.reason)

@@ -12,6 +12,7 @@ from idle import IDLE
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import ErrorRaised, EventReader, Metrics, RunStart, System, WarningRaised, read_events
 from rbp_engine.run.files.layout import RunDirectory
@@ -20,6 +21,7 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import Verdict
 
 NewRun = Callable[..., RunDirectory]
 TWO = Resources(processes=2)
@@ -143,7 +145,7 @@ def test_the_error_of_the_process_that_failed_first_is_why_the_run_failed(
 ) -> None:
     """The other one only sees that it is gone."""
     verdict = look.end(failed_on_one)
-    assert (verdict.status, verdict.reason) == ("failed", "process 1: ValueError: page 7 is missing")
+    assert verdict == Verdict("failed", "process 1: ValueError: page 7 is missing", Cause.OWN_CODE)
     [error] = [event.body for event in read_events(failed_on_one.events(1)) if isinstance(event.body, ErrorRaised)]
     assert "in mine" in error.traceback and not error.about_others
     assert "page 7 is missing" in log_files(failed_on_one)["1"][1].read_text()

@@ -19,6 +19,7 @@ from idle import IDLE
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
@@ -127,7 +128,7 @@ def test_a_run_taken_out_of_the_queue_has_stopped_without_having_started_and_can
     submit: Submit, occupant: RunDirectory
 ) -> None:
     stopped, killed, asked, kept = submit(1, 2, 3, 4)
-    expected = Verdict("stopped", "never started: taken out of the queue")
+    expected = Verdict("stopped", "never started: taken out of the queue", Cause.REQUEST)
     assert control.stop(stopped) == expected
     assert control.kill(killed) == expected
     control.request_stop(asked)
@@ -226,7 +227,7 @@ def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
     assert start.discard(damaged.id) == [damaged.id]
 
 
-HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
+HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $RBP_CAUSE $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
 
 
 def test_the_hooks_of_the_machine_run_once_at_the_end_of_an_attempt_in_the_environment_of_the_user(
@@ -242,7 +243,8 @@ def test_the_hooks_of_the_machine_run_once_at_the_end_of_an_attempt_in_the_envir
     log = run.control / "hook-1"
     wait_for(lambda: log.exists() and "failed\n" in log.read_text().splitlines(keepends=True))
     told = log.read_text()
-    assert f"on_end {run.id} failed mine\n{verdict.reason}\n{run.path.resolve()}\nexit code 3\n" in told
+    assert verdict.cause
+    assert f"on_end {run.id} failed {verdict.cause} mine\n{verdict.reason}\n{run.path.resolve()}\nexit code 3\n" in told
     run_hooks(run, 1, verdict, ["on_end"])
     assert log.read_text() == told
 
@@ -322,7 +324,7 @@ def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_the
         wait_for(lambda: attempts_of(run) == 2)
         (fault,) = read_json(run.run_json)["faults"]
         # Which one: torchrun kills the other at once, and its report tells who was first by whole seconds.
-        assert "was ended by signal 9" in fault["reason"]
+        assert "was ended by signal 9" in fault["reason"] and fault["cause"] == "lost_process"
         assert control.kill(run).status == "killed"
         assert settled(run) == ["killed"]
     finally:

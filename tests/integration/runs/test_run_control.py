@@ -30,7 +30,7 @@ def test_a_stop_saves_and_ends_the_run_and_a_resume_makes_it_the_uninterrupted_o
     verdict = control.stop(run, patience_s=120)  # it still starts: it will stop at the first step boundary
     assert (verdict.status, verdict.reason) == ("stopped", "asked to stop, saved at step 1")
     assert verdict.resumable
-    assert look.bodies(run, RunEnd) == [RunEnd("stopped", verdict.reason, last={}, best={})]
+    assert look.bodies(run, RunEnd) == [RunEnd("stopped", verdict.reason, "request", last={}, best={})]
     saved, summary = look.newest(run), read_summary(run)
     assert summary is not None and summary.step == saved.progress.step == 1
 

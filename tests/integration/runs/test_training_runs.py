@@ -13,10 +13,12 @@ from rbp_engine.data.loading.loading import load
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     Metrics,
+    RunEnd,
     RunStart,
     System,
     Validation,
@@ -202,9 +204,9 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     run.checkpoint_request.touch()  # one after the first step, while everything is still finite
     launch.start(run)
     verdict = look.end(run)
-    assert verdict.status == "failed" and verdict.resumable
+    assert (verdict.status, verdict.cause) == ("failed", Cause.NON_FINITE)
     summary = read_summary(run)
-    assert summary is not None and summary.reason == verdict.reason
+    assert summary is not None and (summary.reason, summary.cause) == (verdict.reason, verdict.cause)
     assert "not finite" in verdict.reason and "any checkpoint is from before that" in verdict.reason
     assert "Start again with a lower optim.lr" in verdict.reason and "resume" not in verdict.reason
     named = int(verdict.reason.split("step ")[1].split(";")[0])
@@ -212,7 +214,9 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     assert saved.progress.step < named or "after step" in verdict.reason
     assert all(bool(tensor.isfinite().all()) for tensor in look.weights(run).values())
     [error] = look.bodies(run, ErrorRaised)
-    assert error.message == verdict.reason and "NonFiniteLoss" in error.traceback
+    assert (error.message, error.cause) == (verdict.reason, verdict.cause) and "NonFiniteLoss" in error.traceback
+    [ended] = look.bodies(run, RunEnd)
+    assert (ended.reason, ended.cause) == (verdict.reason, verdict.cause)
     shown = accumulator.EventAccumulator(str(run.tensorboard)).Reload().Scalars("train/loss")
     told = [event.step for event in read_events(run.events()) if isinstance(event.body, Metrics)]
     assert [entry.step for entry in shown] == told and told[-1] >= named
@@ -225,9 +229,9 @@ def test_missing_data_fail_the_run_with_what_was_looked_for_and_what_brings_it(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = new_run("data=cifar10")
     launch.start(run)
-    assert look.end(run).status == "failed"
+    assert look.end(run).cause is Cause.DATA
     summary = read_summary(run)
-    assert summary is not None and summary.status == "failed"
+    assert summary is not None and (summary.status, summary.cause) == ("failed", "data")
     for words in ("cifar10", "cifar-10-batches-py", str(tmp_path / "data"), "rbp data fetch cifar10"):
         assert words in summary.reason
 
@@ -237,7 +241,7 @@ def test_a_damaged_preset_fails_the_run_with_its_file_and_line(new_run: NewRun, 
     run.preset_toml.write_text("title = 'x'\n[data]\nname = 'digitz'\n")
     launch.start(run)
     verdict = look.end(run)
-    assert verdict.status == "failed"
+    assert (verdict.status, verdict.cause) == ("failed", Cause.SETTINGS)
     assert "preset.toml" in verdict.reason and "data.name" in verdict.reason and "line 3" in verdict.reason
 
 
@@ -245,5 +249,5 @@ def test_a_batch_that_cannot_be_filled_fails_the_run_with_both_numbers(new_run: 
     run = new_run("batch=2000", "data.drop_last=true")
     launch.start(run)
     verdict = look.end(run)
-    assert verdict.status == "failed"
+    assert (verdict.status, verdict.cause) == ("failed", Cause.SETTINGS)
     assert "data.batch_size = 2000 is more than the 1437 training samples" in verdict.reason

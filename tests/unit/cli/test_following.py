@@ -1,4 +1,4 @@
-"""How a run that is followed ends when its folder does."""
+"""How a run that is followed ends."""
 
 import shutil
 import threading
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train import following
 from rbp_tui.cli.train.views import Silence
 
@@ -31,3 +33,18 @@ def test_a_run_without_its_summary_is_lost(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(following, "REMOVAL_S", 0.1)
     (verdict,) = following.follow([RunDirectory(tmp_path)], Silence())
     assert (verdict.status, verdict.reason) == ("lost", "summary.json is missing or damaged")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        (Verdict("completed", ""), 0),
+        (Verdict("stopped", "", Cause.REQUEST), 4),
+        (Verdict("killed", "", Cause.REQUEST), 1),
+        (Verdict("failed", "", Cause.OWN_CODE), 1),
+        (Verdict("failed", "", Cause.UNKNOWN), 1),
+        (Verdict("failed", "", Cause.DATA), 3),
+    ],
+)
+def test_the_exit_code_of_a_run_says_how_it_ended(verdict: Verdict, code: int) -> None:
+    assert following.exit_code(verdict) == code

@@ -1,12 +1,14 @@
-"""What is advised after a loss that was not finite."""
+"""What is advised when a run has ended, by its cause."""
 
 import pytest
 
 from rbp_engine.preset import load_preset
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train.next_steps import USUAL_RATE, Given, next_steps
+from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
 
 MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
 
@@ -27,7 +29,9 @@ def test_after_a_loss_that_was_not_finite_a_rate_is_advised_that_one_would_take(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(MINE)
     run = launch.create(load_preset(words[0], words[1:]), tmp_path / "runs")
-    steps = next_steps(run, read_summary(run), Verdict("failed", "the loss is not finite at step 3"), Given(words))
+    steps = next_steps(
+        run, read_summary(run), Verdict("failed", "the loss is not finite", Cause.NON_FINITE), Given(words)
+    )
     assert steps[-1] == f"{advised} (a resume, with the same settings, ends the same)"
 
 
@@ -35,3 +39,56 @@ def test_every_optimizer_has_a_usual_rate():
     from rbp_engine.preset import choices
 
     assert set(USUAL_RATE) == set(choices("optim.name"))
+
+
+@pytest.fixture
+def advised(tmp_path, monkeypatch):
+    """The commands after `rbp train digits lr=0.2` has ended so."""
+    monkeypatch.chdir(tmp_path)
+    run = launch.create(load_preset("digits", ["lr=0.2"]), tmp_path / "runs", run_id="here")
+
+    def after(status, cause, given=Given(("digits", "lr=0.2"))):  # noqa: B008  # frozen
+        return next_steps(run, read_summary(run), Verdict(status, "so it is", cause), given)
+
+    return after
+
+
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
+@pytest.mark.parametrize("given", [Given(("digits", "lr=0.2")), None])
+def test_no_resume_is_advised_that_would_meet_the_same_again(advised, cause, given):
+    logs, new_run = advised("failed", cause, given)
+    assert logs == "rbp logs here" and new_run.startswith("rbp train ") and "a resume" in new_run
+
+
+def test_after_memory_ran_out_the_same_run_in_smaller_parts_is_advised(advised):
+    assert advised("failed", Cause.OUT_OF_MEMORY)[-1].startswith("rbp train digits lr=0.2 train.accumulate=2 (")
+
+
+def test_after_a_fault_in_ones_own_code_the_same_command_is_advised_once_the_file_is_corrected(advised):
+    assert advised("failed", Cause.OWN_CODE)[-1].startswith("rbp train digits lr=0.2 (correct the file first")
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "commands"),
+    [
+        ("stopped", Cause.REQUEST, ["rbp resume here", "rbp logs here"]),
+        ("lost", Cause.LOST_PROCESS, ["rbp resume here", "rbp logs here"]),
+        ("failed", Cause.UNKNOWN, ["rbp resume here", "rbp logs here"]),  # of an older run
+        ("lost", Cause.UNRESPONSIVE, ["rbp kill here", "rbp resume here (once it is killed)", "rbp logs here"]),
+        ("failed", Cause.DISK, ["rbp resume here (once its disk can be written)", "rbp logs here"]),
+        (
+            "failed",
+            Cause.DATA,
+            ["rbp data check digits", "rbp resume here (once the data are in order)", "rbp logs here"],
+        ),
+        ("running", Cause.UNKNOWN, []),
+    ],
+)
+def test_a_resume_is_advised_with_what_has_to_be_so_before_it(advised, status, cause, commands):
+    assert advised(status, cause) == commands
+
+
+def test_what_is_said_of_a_cause_is_said_once():
+    assert set(SAME_AGAIN) == {cause for cause in Cause if cause.wants_new_run}
+    assert not set(SAME_AGAIN) & set(BEFORE_RESUME)
+    assert set(Cause) - set(SAME_AGAIN) - set(BEFORE_RESUME) == {Cause.UNKNOWN, Cause.REQUEST, Cause.LOST_PROCESS}

@@ -61,7 +61,7 @@ def finish_run(runs: Path) -> FinishRun:
         summary.test = dict(test or {})
         summary.created = time.time() if created is None else created
         if status == "completed":
-            events.write(RunEnd(status, "", summary.last, summary.best), step)
+            events.write(RunEnd(status, last=summary.last, best=summary.best), step)
         events.close()
         write_summary(run, summary)
         write_json(run.run_json, read_json(run.run_json) | {"host": host} | (identity or {}))

@@ -1,73 +1,105 @@
+"""What is started again, and the cause of ends of which only words are left."""
+
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.retryable import blames_the_network, has_diverged, has_failed, is_infrastructure_fault
-from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text
+from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
+from rbp_engine.run.status.status import ENDED, Verdict, judge
 
 MakeRun = Callable[..., RunDirectory]
 
+BROKEN_CONNECTIONS = [
+    "DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:94, unhandled system error, ncclSystemError: Socket",
+    "DistNetworkError: The client socket has timed out after 60000ms while trying to connect to (10.0.0.1, 29500)",
+    "DistStoreError: Timed out after 31 seconds waiting for clients. 1/2 clients joined.",
+    "RendezvousConnectionError: The connection to the C10d store has failed.",
+    "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]:4242",
+    "process 0: lost the other processes: RuntimeError: application timeout caused pair closure in gloo",
+    "RuntimeError: [../gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation",
+]
+FAULTS_OF_ITS_OWN = [
+    "ValueError: expected 3 channels, got 1",
+    "ConnectionResetError: [Errno 104] Connection reset by peer",  # of a data set of one's own
+    "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    "no space left on the device of the runs directory; make room, then resume",
+    "DistBackendError: NCCL error, invalid usage, ncclInvalidUsage: Duplicate GPU detected : rank 0 and rank 1",
+    "DistBackendError: NCCL error, unhandled cuda error\nncclUnhandledCudaError: Call to CUDA function failed.\n"
+    "Last error:\nCuda failure 2 'out of memory'",
+]
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        "DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:94, unhandled system error, ncclSystemError: Socket",
-        "DistNetworkError: The client socket has timed out after 60000ms while trying to connect to (10.0.0.1, 29500)",
-        "DistStoreError: Timed out after 31 seconds waiting for clients. 1/2 clients joined.",
-        "RendezvousConnectionError: The connection to the C10d store has failed.",
-        "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]:4242",
-        "process 0: lost the other processes: RuntimeError: application timeout caused pair closure in gloo",
-        "RuntimeError: [../gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation",
-    ],
-)
-def test_a_connection_between_processes_that_breaks_is_a_fault_of_the_network(message: str) -> None:
-    assert blames_the_network(message)
+
+@pytest.mark.parametrize("message", BROKEN_CONNECTIONS)
+def test_text_about_a_connection_that_breaks_tells_of_a_lost_process(message: str) -> None:
+    assert cause_of_text(message) is cause_of_older("failed", message) is Cause.LOST_PROCESS
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        "the loss is not finite at step 12",
-        "ValueError: expected 3 channels, got 1",
-        "ConnectionResetError: [Errno 104] Connection reset by peer",  # of a data set of one's own
-        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
-        "no space left on the device of the runs directory; make room, then resume",
-        "DistBackendError: NCCL error, invalid usage, ncclInvalidUsage: Duplicate GPU detected : rank 0 and rank 1",
-        "DistBackendError: NCCL error, unhandled cuda error\nncclUnhandledCudaError: Call to CUDA function failed.\n"
-        "Last error:\nCuda failure 2 'out of memory'",
-    ],
-)
-def test_what_model_data_and_settings_do_wrong_is_no_fault_of_the_network(message: str) -> None:
-    assert not blames_the_network(message)
+@pytest.mark.parametrize("message", FAULTS_OF_ITS_OWN)
+def test_text_about_anything_else_does_not(message: str) -> None:
+    assert cause_of_text(message) is Cause.ERROR
+    assert cause_of_older("failed", message) is Cause.UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "again", "failed"),
+    ("status", "cause", "again", "failed"),
     [
-        ("lost", "the process is gone", True, True),
-        ("killed", "ended by signal 9", True, True),
-        ("failed", "ValueError: no", False, True),
-        ("failed", "RuntimeError: [gloo/transport/tcp/pair.cc:1] Connection closed by peer", True, True),
-        ("completed", "", False, False),
-        ("stopped", "asked to stop", False, False),
-        ("preempted", "received SIGTERM", False, False),
+        ("lost", Cause.LOST_PROCESS, True, True),
+        ("killed", Cause.LOST_PROCESS, True, True),
+        ("failed", Cause.LOST_PROCESS, True, True),
+        ("lost", Cause.UNRESPONSIVE, False, True),
+        ("failed", Cause.OWN_CODE, False, True),
+        ("failed", Cause.UNKNOWN, False, True),
+        ("completed", Cause.UNKNOWN, False, False),
+        ("stopped", Cause.REQUEST, False, False),
+        ("preempted", Cause.REQUEST, False, False),
     ],
 )
 def test_only_what_the_machine_did_is_started_again(
-    make_run: MakeRun, status: str, reason: str, again: bool, failed: bool
+    make_run: MakeRun, status: str, cause: Cause, again: bool, failed: bool
 ) -> None:
-    run, verdict = make_run(), Verdict(status, reason)
+    run, verdict = make_run(), Verdict(status, "so it is", cause)
     assert is_infrastructure_fault(run, verdict) == again
     assert has_failed(run, verdict) == failed
 
 
-def test_only_what_is_not_finite_has_diverged() -> None:
-    assert has_diverged(Verdict("failed", "the loss or its gradient is not finite at step 3; start again"))
-    assert not has_diverged(Verdict("failed", "ValueError: no"))
-    assert not has_diverged(Verdict("stopped", "asked to stop"))
+def test_what_may_pass_by_itself_does_not_lie_in_what_is_frozen_in_the_run() -> None:
+    assert [cause for cause in Cause if cause.may_pass] == [Cause.LOST_PROCESS]
+    assert not any(cause.may_pass and cause.wants_new_run for cause in Cause)
+
+
+@given(st.text())
+def test_a_cause_that_nobody_knows_is_unknown(text: str) -> None:
+    assert Cause(text) in (text, Cause.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "cause"),
+    [
+        ("failed", "the loss or its gradient is not finite at step 3; start again", Cause.NON_FINITE),
+        ("failed", BROKEN_CONNECTIONS[0], Cause.LOST_PROCESS),
+        ("failed", "ValueError: no", Cause.UNKNOWN),
+        ("killed", "killed by rbp kill (1 process)", Cause.REQUEST),
+        ("stopped", "asked to stop, saved at step 4", Cause.REQUEST),
+        ("preempted", "received SIGTERM, saved at step 4", Cause.REQUEST),
+        ("completed", "", Cause.UNKNOWN),
+    ],
+)
+def test_a_run_from_before_causes_is_understood_by_its_words(
+    make_run: MakeRun, status: str, reason: str, cause: Cause
+) -> None:
+    assert judge(make_run(status=status, reason=reason)) == Verdict(status, reason, cause)
+
+
+@given(st.sampled_from(sorted(ENDED)), st.text())
+def test_of_older_runs_only_those_are_started_again_that_were_before(status: str, reason: str) -> None:
+    assert not cause_of_older(status, reason).may_pass or status == "failed"
 
 
 def test_a_run_that_somebody_killed_has_not_failed_and_is_not_started_again(make_run: MakeRun, sleeper: Any) -> None:
@@ -75,7 +107,7 @@ def test_a_run_that_somebody_killed_has_not_failed_and_is_not_started_again(make
     sleeper(run)
     control.kill(run)
     verdict = judge(run)
-    assert verdict.status == "killed"
+    assert (verdict.status, verdict.cause) == ("killed", Cause.REQUEST)
     assert not is_infrastructure_fault(run, verdict) and not has_failed(run, verdict)
 
 

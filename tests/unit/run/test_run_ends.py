@@ -8,6 +8,7 @@ import pytest
 
 from rbp_engine import os_process
 from rbp_engine.run import control
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import EventWriter, RunEnd
 from rbp_engine.run.files.layout import RunDirectory
@@ -28,7 +29,7 @@ def run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> RunDirectory:
 
 
 def test_a_killed_run_is_killed(run: RunDirectory) -> None:
-    assert control.kill(run) == judge(run) == Verdict("killed", "killed by rbp kill (1 process)")
+    assert control.kill(run) == judge(run) == Verdict("killed", "killed by rbp kill (1 process)", Cause.REQUEST)
     assert processes.processes_of(run) == []
 
 

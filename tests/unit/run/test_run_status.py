@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.launch.torchrun import launcher_log
@@ -49,16 +50,17 @@ def test_a_run_whose_process_lives_is_what_it_says(make_run: MakeRun, status: st
 
 @pytest.mark.parametrize("status", sorted(ENDED))
 def test_an_end_that_is_written_in_the_summary_is_final(make_run: MakeRun, ended_pid: int, status: str) -> None:
-    verdict = judge(make_run(status=status, reason="so it was", updated=0.0, attempt={"pid": ended_pid}))
-    assert verdict == Verdict(status, "so it was")
+    written = {"status": status, "reason": "so it was", "cause": "data"}
+    verdict = judge(make_run(**written, updated=0.0, attempt={"pid": ended_pid}))
+    assert verdict == Verdict(status, "so it was", Cause.DATA)
     assert not verdict.live and verdict.resumable == (status != "completed")
 
 
 @pytest.mark.parametrize("status", ["completed", "stopped", "preempted", "failed"])
 def test_an_end_that_only_the_events_tell_counts_when_the_process_is_gone(gone: RunDirectory, status: str) -> None:
     error = [ErrorRaised("some error")] if status == "failed" else []
-    tell(gone, RunStart(), *error, RunEnd(status, f"{status} it is"))
-    assert judge(gone) == Verdict(status, f"{status} it is")
+    tell(gone, RunStart(), *error, RunEnd(status, f"{status} it is", "disk"))
+    assert judge(gone) == Verdict(status, f"{status} it is", Cause.DISK)
 
 
 def test_the_end_of_an_earlier_attempt_says_nothing_about_this_one(make_run: MakeRun, ended_pid: int) -> None:
@@ -70,8 +72,8 @@ def test_the_end_of_an_earlier_attempt_says_nothing_about_this_one(make_run: Mak
 
 
 def test_an_error_event_without_an_end_is_a_failure(gone: RunDirectory) -> None:
-    tell(gone, RunStart(), ErrorRaised("the disk is full"))
-    assert judge(gone) == Verdict("failed", "the disk is full")
+    tell(gone, RunStart(), ErrorRaised("the disk is full", cause="disk"))
+    assert judge(gone) == Verdict("failed", "the disk is full", Cause.DISK)
 
 
 def error_file(run: RunDirectory, message: Any) -> Path:
@@ -85,7 +87,7 @@ def error_file(run: RunDirectory, message: Any) -> Path:
 @pytest.mark.parametrize("message", ["ValueError: no", {"message": "ValueError: no", "extraInfo": {"timestamp": "1"}}])
 def test_an_error_file_of_torch_is_a_failure_with_its_message(gone: RunDirectory, message: Any) -> None:
     error_file(gone, message)
-    assert judge(gone) == Verdict("failed", "ValueError: no")
+    assert judge(gone) == Verdict("failed", "ValueError: no", Cause.ERROR)
 
 
 def test_the_record_of_a_graceful_signal_is_no_failure(gone: RunDirectory) -> None:
@@ -115,7 +117,7 @@ def test_an_error_file_of_the_attempt_before_is_no_evidence_even_if_that_ended_a
     os.utime(path, (begun - 0.1, begun - 0.1))
     assert judge(gone).status == "lost"
     os.utime(path, (begun + 0.1, begun + 0.1))
-    assert judge(gone) == Verdict("failed", "ValueError: a moment ago")
+    assert judge(gone) == Verdict("failed", "ValueError: a moment ago", Cause.ERROR)
 
 
 def test_a_signal_in_the_log_of_the_launcher_is_killed_with_a_guess(gone: RunDirectory) -> None:
@@ -133,12 +135,12 @@ def test_a_signal_in_the_log_of_an_earlier_attempt_says_nothing_about_this_one(
     run.stderr().write_text(log)
     assert judge(run).status == "lost"
     run.stderr().write_text(log + "exitcode : -11\n")
-    assert judge(run) == Verdict("killed", "ended by signal 11")
+    assert judge(run) == Verdict("killed", "ended by signal 11", Cause.LOST_PROCESS)
 
 
 def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone: RunDirectory) -> None:
     gone.stderr().write_text("Traceback (most recent call last):\n  File ...\nImportError: no torch\n")
-    assert judge(gone) == Verdict("failed", "ImportError: no torch")
+    assert judge(gone) == Verdict("failed", "ImportError: no torch", Cause.ERROR)
 
 
 def test_a_traceback_of_a_process_that_reads_images_is_not_why_its_worker_was_killed(gone: RunDirectory) -> None:
@@ -149,9 +151,9 @@ def test_a_traceback_of_a_process_that_reads_images_is_not_why_its_worker_was_ki
     assert judge(gone).status == "lost"
     before = gone.claim(1).stat().st_mtime - 1.0  # that of an attempt that was killed before this one
     os.utime(gone.reserve(), (before, before))
-    assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer")
+    assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer", Cause.ERROR)
     gone.reserve().unlink()
-    assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer")
+    assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer", Cause.ERROR)
 
 
 def test_a_process_that_is_gone_without_a_word_is_lost(gone: RunDirectory) -> None:
@@ -163,7 +165,7 @@ def test_a_process_that_is_gone_without_a_word_is_lost(gone: RunDirectory) -> No
 
 def test_a_process_that_is_gone_after_rbp_kill_was_killed_even_if_that_has_not_said_so_yet(gone: RunDirectory) -> None:
     gone.kill_request.touch()
-    assert judge(gone) == Verdict("killed", "killed by rbp kill")
+    assert judge(gone) == Verdict("killed", "killed by rbp kill", Cause.REQUEST)
 
 
 def test_a_run_that_waits_in_the_queue_is_never_lost(make_run: MakeRun) -> None:
@@ -291,21 +293,23 @@ def two_gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
 def test_the_first_error_of_a_processs_own_is_the_reason(two_gone: RunDirectory) -> None:
     tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
     tell_as(two_gone, 2, ErrorRaised("second"), at=30.0)
-    tell_as(two_gone, 1, ErrorRaised("first"), at=20.0)
+    tell_as(two_gone, 1, ErrorRaised("first", cause="own_code"), at=20.0)
     launcher_log(two_gone, 1, 0).write_text(report(("22:31:00", 2, KILLED)))
-    assert judge(two_gone) == Verdict("failed", "process 1: first")
+    assert judge(two_gone) == Verdict("failed", "process 1: first", Cause.OWN_CODE)
 
 
 def test_a_signal_goes_before_errors_that_only_tell_of_others(two_gone: RunDirectory) -> None:
     tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:00", 3, KILLED)))
-    assert judge(two_gone) == Verdict("killed", "process 3 was ended by signal 9 (SIGKILL: probably out of memory)")
+    assert judge(two_gone) == Verdict(
+        "killed", "process 3 was ended by signal 9 (SIGKILL: probably out of memory)", Cause.LOST_PROCESS
+    )
 
 
 def test_an_error_that_tells_of_others_is_better_than_nothing(two_gone: RunDirectory) -> None:
     tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
     tell_as(two_gone, 1, at=20.0)
-    assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes")
+    assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes", Cause.LOST_PROCESS)
 
 
 @pytest.mark.parametrize("written", [("0", "1"), ("1", "0")])
@@ -317,10 +321,10 @@ def test_of_several_error_files_the_one_that_tells_of_the_earliest_error_is_the_
     second = str(int(now) + 60)
     for rank, at in (("0", str(int(now) + 61)), ("1", second)):
         write_error_file(two_gone, rank, at, now + 60 + 5 * written.index(rank))
-    assert judge(two_gone) == Verdict("failed", "process 1: ImportError: 1")
+    assert judge(two_gone) == Verdict("failed", "process 1: ImportError: 1", Cause.ERROR)
     for rank in ("0", "1"):
         write_error_file(two_gone, rank, second, now + 60 + 0.5 * written.index(rank))
-    assert judge(two_gone) == Verdict("failed", f"process {written[0]}: ImportError: {written[0]}")
+    assert judge(two_gone) == Verdict("failed", f"process {written[0]}: ImportError: {written[0]}", Cause.ERROR)
 
 
 def write_error_file(run: RunDirectory, rank: str, timestamp: str, written: float) -> None:
@@ -374,13 +378,15 @@ GAVE_UP, ABORTED = "1 (pid: 13376) ", "-6 (pid: 13376)  (SIGABRT)"
 )
 def test_who_was_killed_is_told_and_not_who_went_because_of_it(two_gone: RunDirectory, log: str, who: str) -> None:
     launcher_log(two_gone, 1, 0).write_text(log)
-    assert judge(two_gone) == Verdict("killed", f"{who} ended by signal 9 (SIGKILL: probably out of memory)")
+    assert judge(two_gone) == Verdict(
+        "killed", f"{who} ended by signal 9 (SIGKILL: probably out of memory)", Cause.LOST_PROCESS
+    )
 
 
 def test_of_processes_that_were_killed_on_several_nodes_the_first_is_told(two_gone: RunDirectory) -> None:
     launcher_log(two_gone, 1, 0).write_text(report(("22:31:05", 0, KILLED)))
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:02", 5, "-11 (pid: 7)  (SIGSEGV)")))
-    assert judge(two_gone) == Verdict("killed", "process 5 was ended by signal 11")
+    assert judge(two_gone) == Verdict("killed", "process 5 was ended by signal 11", Cause.LOST_PROCESS)
 
 
 def test_processes_that_still_look_for_each_other_are_starting_for_as_long_as_torchrun_waits(

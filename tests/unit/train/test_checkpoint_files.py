@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.checkpoints.checkpoint import Checkpoint, CheckpointError, Progress
+from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
+from rbp_engine.train.errors import CheckpointError
 
 
 def network(width: int = 3) -> nn.Sequential:

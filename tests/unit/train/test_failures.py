@@ -1,11 +1,26 @@
+"""The cause and the sentence that an exception of a worker is told with."""
+
 import errno
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from rbp_engine.data.catalog import DataMissing, Presence
+from rbp_engine.data.loading.shares import Batches
+from rbp_engine.errors import DataError, LoaderLost
+from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
-from rbp_engine.train.ranks.distributed import is_about_others
-from rbp_engine.train.ranks.failures import describe
+from rbp_engine.run.cause import Cause
+from rbp_engine.settings.problems import PresetError
+from rbp_engine.train.device import DeviceError
+from rbp_engine.train.errors import CheckpointError, NonFiniteImages, NonFiniteLoss
+from rbp_engine.train.ranks.failures import Failure, explain, is_about_others
+
+CODE = Path("/runs/a/code")
 
 
 def preset(**sections: dict[str, object]) -> Preset:
@@ -37,32 +52,150 @@ NCCL_OTHER_GONE = torch.distributed.DistBackendError(
     ids=["CPU", "CUDA", "Python", "NCCL"],
 )
 def test_no_memory_is_told_with_what_takes_it_and_the_fields_to_change(error: BaseException) -> None:
-    told = describe(error, preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256}), world_size=2)
+    wide = preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256})
+    failure = explain(error, wide, code=CODE, world_size=2)
+    assert failure.cause is Cause.OUT_OF_MEMORY
+    told = failure.reason
     assert told.startswith("out of memory with rate_m, T = 6, 256 images a step over 2 processes, precision fp32.")
     for field in ("train.accumulate = 2", "data.batch_size", "method.timesteps", "method.name = rate_s"):
         assert field in told
 
 
 def test_only_what_helps_is_proposed() -> None:
-    told = describe(MemoryError(), preset(method={"name": "rate_s"}, train={"accumulate": 4}))
+    told = explain(MemoryError(), preset(method={"name": "rate_s"}, train={"accumulate": 4}), code=CODE).reason
     assert "in 4 parts" in told and "train.accumulate = 8" in told
     assert "timesteps" not in told and "method.name" not in told and "processes" not in told
-    assert "timesteps" not in describe(MemoryError(), preset(method={"name": "bptt", "timesteps": 1}))
+    one_step = explain(MemoryError(), preset(method={"name": "bptt", "timesteps": 1}), code=CODE)
+    assert "timesteps" not in one_step.reason
 
 
 def test_other_errors_are_told_as_they_are() -> None:
-    assert describe(ValueError("no such file"), preset()) == "ValueError: no such file"
-    assert describe(KeyboardInterrupt(), None) == "KeyboardInterrupt"
-    assert describe(MemoryError(), None) == "MemoryError"  # the preset could not even be read
-    for path in ("/runs/a/summary.json", b"/runs/a/summary.json"):
-        told = describe(OSError(errno.EROFS, "Read-only file system", path), preset())
-        assert told == "Read-only file system: /runs/a/summary.json; make it writable again, then resume"
-    assert "make room, then resume" in describe(OSError(errno.ENOSPC, "No space left on device"), preset())
+    assert explain(ValueError("no such file"), preset(), code=CODE) == Failure(Cause.ERROR, "ValueError: no such file")
+    assert explain(KeyboardInterrupt(), None, code=CODE) == Failure(Cause.ERROR, "KeyboardInterrupt")
+    no_preset = explain(MemoryError(), None, code=CODE)  # which could not even be read
+    assert no_preset == Failure(Cause.OUT_OF_MEMORY, "MemoryError")
 
 
-def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on() -> None:
-    error = RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
-    assert "out of memory" in describe(error, preset()) and "data.workers" in describe(error, preset())
+@pytest.mark.parametrize("path", ["/runs/a/summary.json", b"/runs/a/summary.json"])
+def test_a_disk_that_cannot_be_written_is_to_be_mended_before_a_resume(path: str | bytes) -> None:
+    failure = explain(OSError(errno.EROFS, "Read-only file system", path), preset(), code=CODE)
+    told = "Read-only file system: /runs/a/summary.json; make it writable again, then resume"
+    assert failure == Failure(Cause.DISK, told)
+    full = explain(OSError(errno.ENOSPC, "No space left on device"), preset(), code=CODE)
+    assert full.cause is Cause.DISK and "make room, then resume" in full.reason
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), LoaderLost("it was gone")]
+)
+def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on(error: BaseException) -> None:
+    failure = explain(error, preset(), code=CODE)
+    assert failure.cause is Cause.LOST_PROCESS
+    assert "out of memory" in failure.reason and "data.workers" in failure.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (NonFiniteLoss("the loss is not finite at step 3"), Cause.NON_FINITE),
+        (NonFiniteImages("there is NaN in the images of step 3"), Cause.DATA),
+        (DataMissing(Presence("cifar10", False, None, [], "fetch it")), Cause.DATA),
+        (DataError("x.png cannot be read as an image"), Cause.DATA),
+        (CheckpointError("step-00000001 does not fit this run"), Cause.CHECKPOINT),
+        (DeviceError("cuda:1: this process sees 1 GPUs"), Cause.SETTINGS),
+        (PresetError("preset.toml", []), Cause.SETTINGS),
+        (NCCL_OTHER_GONE, Cause.LOST_PROCESS),
+        (torch.distributed.DistBackendError("invalid usage\nncclInvalidUsage: Duplicate GPU detected"), Cause.ERROR),
+        (RuntimeError("CUDA error: out of memory"), Cause.OUT_OF_MEMORY),
+        (ZeroDivisionError("division by zero"), Cause.ERROR),
+    ],
+)
+def test_the_type_of_an_error_decides_its_cause(error: BaseException, cause: Cause) -> None:
+    assert explain(error, preset(), code=CODE, world_size=2).cause is cause
+
+
+def test_a_run_of_one_process_has_none_to_lose() -> None:
+    assert explain(RuntimeError("no gloo here"), preset(), code=CODE).cause is Cause.ERROR
+
+
+@given(st.sampled_from([ValueError, RuntimeError, KeyError, OSError, MemoryError, KeyboardInterrupt]), st.text())
+def test_whatever_is_raised_has_a_cause_and_a_sentence(kind: type[BaseException], text: str) -> None:
+    failure = explain(kind(text), preset(), code=CODE)
+    assert failure.cause is not Cause.UNKNOWN and failure.reason
+
+
+def raised(act: Callable[[], object]) -> BaseException:
+    try:
+        act()
+    except Exception as error:
+        return error
+    raise AssertionError
+
+
+def test_a_batch_that_cannot_be_filled_lies_in_the_settings() -> None:
+    error = raised(lambda: Batches(10, 20, drop_last=True))
+    assert explain(error, preset(), code=CODE).cause is Cause.SETTINGS
+
+
+NETS = """\
+from torch import nn
+import torch
+
+class Raises(nn.Module):
+    def __init__(self, *, act, **settings):
+        super().__init__()
+        if act == "shape":
+            torch.ones(2, 3) @ torch.ones(2, 3)
+        if act == "file":
+            open("/nowhere/at/all")
+        if act == "memory":
+            torch.empty(2**58)
+        if act == "cuda":
+            raise RuntimeError("CUDA error: unspecified launch failure")
+
+def no_network(**settings):
+    return 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "cause"),
+    [
+        ("Raises", {"act": "shape"}, Cause.OWN_CODE),
+        ("Raises", {}, Cause.OWN_CODE),  # without a keyword that it needs: its own lines are never reached
+        ("Raises", {"act": ""}, Cause.ERROR),  # nothing is wrong with it but that it is used as no method can
+        ("no_network", {}, Cause.OWN_CODE),
+        ("absent", {}, Cause.OWN_CODE),
+        ("Raises", {"act": "file"}, Cause.DATA),
+        ("Raises", {"act": "memory"}, Cause.OUT_OF_MEMORY),
+        ("Raises", {"act": "cuda"}, Cause.ERROR),
+    ],
+)
+def test_what_ones_own_code_raises_is_its_own_unless_it_lacks_a_file_or_memory(
+    tmp_path: Path, name: str, args: dict[str, str], cause: Cause
+) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+
+    def make_and_call() -> None:
+        create_model(f"nets.py:{name}", num_classes=2, in_channels=1, own_code=tmp_path, args=args)
+        raise ValueError("after it")
+
+    assert explain(raised(make_and_call), preset(), code=tmp_path).cause is cause
+
+
+def test_an_error_in_another_process_is_ones_own_where_its_traceback_names_the_file() -> None:
+    text = (
+        "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "{}/sets.py", line 15, in __getitem__\nRuntimeError: page 7 is missing'
+    )
+    own = explain(RuntimeError(text.format(CODE)), preset(), code=CODE)
+    assert own == Failure(Cause.OWN_CODE, "RuntimeError: page 7 is missing (in a process that reads images)")
+    assert explain(RuntimeError(text.format("/torch")), preset(), code=CODE).cause is Cause.ERROR
+
+
+def test_images_of_ones_own_data_set_that_are_not_finite_lie_in_its_code() -> None:
+    mine = preset(data={"name": "sets.py:mine"})
+    assert explain(NonFiniteImages("there is NaN in the images"), mine, code=CODE).cause is Cause.OWN_CODE
 
 
 @pytest.mark.parametrize(

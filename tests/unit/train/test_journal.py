@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunStart, WarningRaised, read_events
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
@@ -78,7 +79,7 @@ def test_how_a_run_has_ended_and_its_summary_are_for_rank_0_to_write(tmp_path: P
     run.control.mkdir()
     journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, Process(tmp_path / "logs", 1, 1, 2))
     journal.update(status="running")
-    journal.end("failed", "no", "Traceback")
-    assert [event.body for event in read_events(run.events(1))] == [ErrorRaised("no", "Traceback")]
+    journal.end("failed", "no", Cause.ERROR, "Traceback")
+    assert [event.body for event in read_events(run.events(1))] == [ErrorRaised("no", "Traceback", cause="error")]
     assert not run.summary_json.exists() and not run.events(0).exists()
     assert list(run.control.iterdir()) == []

@@ -31,15 +31,16 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
+from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.ranks.failures import describe
+from rbp_engine.train.ranks.failures import explain
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record import recorder as recorder_module
 from rbp_engine.train.record.journal import Journal
-from rbp_engine.train.record.recorder import NonFiniteImages, NonFiniteLoss, Recorder
+from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.step import OptimizerStep
@@ -425,7 +426,7 @@ def check_spoiled_images(run: RunDirectory, precision: str, value: float, ranks:
     attempt.spoil_images = value if ranks.rank == ranks.size - 1 else None
     with pytest.raises(NonFiniteImages) as error:
         attempt.go()
-    return str(error.value), describe(error.value)
+    return str(error.value), explain(error.value, code=run.code).reason
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
