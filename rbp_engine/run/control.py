@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import psutil
 
-from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import multinode
+from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import ENDED, Verdict, judge, last_attempt
 
@@ -27,7 +27,7 @@ def request_stop(run: RunDirectory) -> None:
     A run that is queued leaves the queue, and has stopped. Raises RunError where its folders hold links.
     """
     refuse_links(run)
-    if start.withdraw(run):
+    if withdraw(run):
         return
     try:
         run.stop_request.touch()
@@ -66,7 +66,7 @@ def kill(run: RunDirectory) -> Verdict:
 
     A run that is queued leaves the queue, and has stopped.
     """
-    if start.withdraw(run):
+    if withdraw(run):
         return judge(run)
     verdict = judge(run)
     if verdict.status not in ("lost",) and not verdict.live:

@@ -18,13 +18,12 @@ from rbp_engine import os_process
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, refuse_links, write_json
 from rbp_engine.run.files.resources import Dispatch, Resources, read_dispatch, read_resources
-from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command
-from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
-from rbp_engine.run.queue.entries import attempts_of, damaged_entries, entries, entry_of, new_entry, write_entry
+from rbp_engine.run.queue.entries import attempts_of, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.queue.transitions import WAITS, drop, put_off
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.settings.machine import read_machine
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 DISPATCHER = "rbp_engine.run.queue.dispatcher"
 # How long a dispatcher may take to be done with a run that has ended, before that is started again.
 SETTLE_S = 15.0
-WAITS = "waits for a free device"
 
 
 def submit(
@@ -123,35 +121,6 @@ def begin(
     return worker
 
 
-def discard(reference: str) -> list[str]:
-    """Remove the damaged entries of the queue whose run has this id or last four characters; the ids of their runs."""
-    with locked():
-        found = [entry for entry in damaged_entries() if reference in (entry.id, entry.id[-4:])]
-        for entry in found:
-            entry.path.unlink(missing_ok=True)
-    return [entry.id for entry in found]
-
-
-def withdraw(run: RunDirectory) -> bool:
-    """Take a run out of the queue, as stopped; False if it is not in it, or has just been started."""
-    if judge(run).status != "queued":
-        return False
-    with locked():
-        if judge(run).status != "queued":
-            return False
-        reason = "taken out of the queue" if attempts_of(run) else "never started: taken out of the queue"
-        _write_status(run, "stopped", reason)
-        drop(run)
-    return True
-
-
-def drop(run: RunDirectory) -> None:
-    """Forget a run: nobody watches over it, and its devices are free. The caller holds the lock of the host."""
-    claims.release(run)
-    if entry := entry_of(run):
-        entry.path.unlink(missing_ok=True)
-
-
 def ensure_dispatcher() -> None:
     """Start a dispatcher on this host, if there is something for it to do and none is alive."""
     if not entries():
@@ -186,24 +155,6 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int)
                 raise NothingToStart(f"{run.id} is queued already: rbp queue")
             write_entry(new_entry(run, after=attempts_of(run), retries=retries, pool=pool, takes=takes))
             put_off(run, WAITS)
-
-
-def put_off(run: RunDirectory, reason: str) -> None:
-    """Write down that a run is queued, and why. The caller holds the lock of the host."""
-    _write_status(run, "queued", reason)
-
-
-def refuse(run: RunDirectory, reason: str) -> None:
-    """Write down that a run that was queued has failed to start. The caller holds the lock of the host."""
-    _write_status(run, "failed", reason)
-
-
-def _write_status(run: RunDirectory, status: str, reason: str) -> None:
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status, summary.reason = status, reason
-    write_summary(run, summary)
 
 
 def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:

@@ -23,7 +23,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.queue import claims
+from rbp_engine.run.queue import claims, transitions
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.entries import attempts_of, damaged_entries, entries, entry_of
 from rbp_engine.run.queue.hooks import run_hooks
@@ -111,7 +111,7 @@ def test_runs_wait_as_queued_and_are_started_one_after_the_other_when_the_slot_i
     runs = submit(1, 2, 3)
     wait_for(lambda: start.dispatcher_pid())
     time.sleep(1.2)  # long enough for a dispatcher that would start them
-    assert [judge(run) for run in runs] == [Verdict("queued", start.WAITS)] * 3
+    assert [judge(run) for run in runs] == [Verdict("queued", transitions.WAITS)] * 3
     assert [judge(run, now=time.time() + 1e6).live for run in runs] == [True] * 3  # waiting is never being lost
     assert [entry.run for entry in entries()] == runs
     leave(occupant)
@@ -223,7 +223,7 @@ def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
     assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries is 'lots'")]
     wait_for(lambda: start.dispatcher_pid() is None)  # which does not wait for it
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
-    assert start.discard(damaged.id) == [damaged.id]
+    assert transitions.discard(damaged.id) == [damaged.id]
 
 
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
