@@ -5,8 +5,9 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.cli.train.next_steps import USUAL_RATE, Given, next_steps
+from rbp_tui.cli.train.next_steps import USUAL_RATE, next_steps
 
 MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
 
@@ -27,7 +28,8 @@ def test_after_a_loss_that_was_not_finite_a_rate_is_advised_that_one_would_take(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(MINE)
     run = launch.create(load_preset(words[0], words[1:]), tmp_path / "runs")
-    steps = next_steps(run, read_summary(run), Verdict("failed", "the loss is not finite at step 3"), Given(words))
+    verdict = Verdict("failed", "the loss is not finite at step 3")
+    steps = next_steps(run, read_summary(run), verdict, LaunchRequest(words[0], words[1:]))
     assert steps[-1] == f"{advised} (a resume, with the same settings, ends the same)"
 
 
