@@ -10,7 +10,7 @@ import psutil
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
-from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import multinode
 from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.status import processes
@@ -85,16 +85,12 @@ def kill(run: RunDirectory) -> Verdict:
     verdict = judge(run)
     if verdict.status in ENDED - {"killed"}:  # it has just ended by itself
         return verdict
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status = "killed"
     left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if strangers := multinode.strangers_here(run):
         left += f"; process {strangers[0]}, which it names, is {STRANGER} and goes on"
-    summary.reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
-    write_summary(run, summary)
-    return Verdict(summary.status, summary.reason)
+    reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
+    write_status(run, "killed", reason)
+    return Verdict("killed", reason)
 
 
 def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:

@@ -96,7 +96,8 @@ def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirec
 
     Raises RunError.
     """
-    resources, dispatch, pool = request.takes, Dispatch(retries=request.retries or 0), None
+    resources, dispatch = request.takes, Dispatch(retries=request.retries or 0)
+    pool: Pool | None = None
     _refuse_retries_on_nodes(resources, dispatch)
     if request.queued:
         if resources.nodes > 1:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rbp_engine.run.errors import RunError
@@ -68,6 +68,14 @@ def write_summary(run: RunDirectory, summary: Summary) -> None:
     """Write it atomically, `updated` now."""
     summary.updated = time.time()
     write_json(run.summary_json, asdict(summary))
+
+
+def write_status(run: RunDirectory, status: str, reason: str = "", **changes: Any) -> None:
+    """Change the status in the summary, and other fields of it. Raises RunError where it cannot be understood."""
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run.id}: summary.json is missing or damaged")
+    write_summary(run, replace(summary, status=status, reason=reason, **changes))
 
 
 def read_summary(run: RunDirectory) -> Summary | None:

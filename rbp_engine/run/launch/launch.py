@@ -26,7 +26,7 @@ from rbp_engine.run.files.layout import (
     write_json,
 )
 from rbp_engine.run.files.resources import Dispatch, Resources, read_resources
-from rbp_engine.run.files.summary import Summary, read_summary, write_summary
+from rbp_engine.run.files.summary import Summary, write_status, write_summary
 from rbp_engine.run.launch import making, multinode
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
@@ -241,12 +241,7 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     """Have the summary say that an attempt is being started."""
     run.stop_request.unlink(missing_ok=True)
     run.kill_request.unlink(missing_ok=True)
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status, summary.reason, summary.attempt = "starting", "", attempt
-    summary.progressed = time.time()
-    write_summary(run, summary)
+    write_status(run, "starting", attempt=attempt, progressed=time.time())
 
 
 def _claim_attempt(run: RunDirectory) -> int:

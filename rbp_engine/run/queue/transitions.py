@@ -1,8 +1,7 @@
 """What happens to a run in the queue: it waits, is put off, refused, taken out, forgotten."""
 
-from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import attempts_of, damaged_entries, entry_of
 from rbp_engine.run.queue.host_lock import locked
@@ -28,7 +27,7 @@ def withdraw(run: RunDirectory) -> bool:
         if judge(run).status != "queued":
             return False
         reason = "taken out of the queue" if attempts_of(run) else "never started: taken out of the queue"
-        _write_status(run, "stopped", reason)
+        write_status(run, "stopped", reason)
         drop(run)
     return True
 
@@ -42,17 +41,9 @@ def drop(run: RunDirectory) -> None:
 
 def put_off(run: RunDirectory, reason: str) -> None:
     """Write down that a run is queued, and why. The caller holds the lock of the host."""
-    _write_status(run, "queued", reason)
+    write_status(run, "queued", reason)
 
 
 def refuse(run: RunDirectory, reason: str) -> None:
     """Write down that a run that was queued has failed to start. The caller holds the lock of the host."""
-    _write_status(run, "failed", reason)
-
-
-def _write_status(run: RunDirectory, status: str, reason: str) -> None:
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status, summary.reason = status, reason
-    write_summary(run, summary)
+    write_status(run, "failed", reason)

@@ -158,9 +158,7 @@ def resume(
     from rbp_tui.cli.train.following import follow_started
 
     directory = find(run, runs_dir)
-    resources = read_resources(directory)
-    if nproc is not None:
-        resources = replace(resources, processes=nproc)
+    resources = None if nproc is None else replace(read_resources(directory), processes=nproc)
     worker = start.begin(directory, resources, gpus=gpus, retries=retries, inexact=inexact)
     raise typer.Exit(follow_started(start.Started([directory], worker), detach=detach, as_json=as_json))
 
