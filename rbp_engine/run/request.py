@@ -97,6 +97,10 @@ class LaunchRequest:
         words = [word for name, value in options.items() if value for word in (name, str(value))]
         return ["rbp", "train", self.preset, *self.overrides, *words]
 
+    def seeds_of(self, loaded: LoadedPreset) -> tuple[int, ...]:
+        """The seed of each of its runs, where `loaded` is its preset."""
+        return self.seeds or (loaded.preset.run.seed,)
+
     def load(self) -> LoadedPreset:
         """The preset with the settings on top. Raises UserError for what is wrong, or contradicts itself."""
         loaded = load_preset(self.preset, self.overrides, code=self.code)

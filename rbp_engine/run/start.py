@@ -110,7 +110,7 @@ def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirec
         host_directory()  # a state directory that cannot be written is met before anything is made
     made: list[RunDirectory] = []
     try:
-        for seed in request.seeds or [loaded.preset.run.seed]:
+        for seed in request.seeds_of(loaded):
             run = launch.create(
                 _changed(loaded, seed=seed),
                 request.runs,
@@ -149,7 +149,7 @@ def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirecto
             if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-    _check_same(run, loaded)
+    _check_same(run, loaded, *request.seeds_of(loaded))
     return run
 
 
@@ -163,7 +163,7 @@ def worker_command(request: LaunchRequest, run: RunDirectory) -> list[str]:
     return launch.command(run, request.takes)
 
 
-def _check_same(run: RunDirectory, loaded: "LoadedPreset") -> None:
+def _check_same(run: RunDirectory, loaded: "LoadedPreset", seed: int) -> None:
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
@@ -172,8 +172,8 @@ def _check_same(run: RunDirectory, loaded: "LoadedPreset") -> None:
             f"{run.id} is another experiment ({summary.label}, {summary.experiment[:8]} instead of "
             f"{loaded.experiment[:8]}): use another --id"
         )
-    if summary.seed != loaded.preset.run.seed:
-        raise RunError(f"{run.id} has seed {summary.seed}, not {loaded.preset.run.seed}: use another --id")
+    if summary.seed != seed:
+        raise RunError(f"{run.id} has seed {summary.seed}, not {seed}: use another --id")
 
 
 def begin(

@@ -78,7 +78,7 @@ def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[Run
     scaled = method.name.startswith("rate") and method.loss_scale == "1/T" and method.timesteps > 1
     if scaled and method.timesteps != usual:
         found.append(f"T={method.timesteps}: the rate gradient is scaled by 1/{method.timesteps} (loss_scale)")
-    for seed in request.seeds or [loaded.preset.run.seed]:
+    for seed in request.seeds_of(loaded):
         same = [record for record in records if _is_run_of(record, loaded.experiment, seed)]
         found += [f"seed {seed} is {one.verdict.status} already: {short_id(one.summary)}" for one in same[-1:]]
     return found

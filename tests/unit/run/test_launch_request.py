@@ -1,6 +1,8 @@
 """A request for a launch: what it means as a command, and the same run again."""
 
 import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 
 NETS = "from torch import nn\n\n\ndef net():\n    return nn.Linear(64, 10)\n"
@@ -55,6 +58,16 @@ def test_the_same_run_again_is_of_the_same_experiment_whatever_has_become_of_its
     changed = create(LaunchRequest.like(run).changed("lr", "0.5").changed("epochs", "2"))
     optim, train = read_resolved(changed.preset_toml).optim, read_resolved(changed.preset_toml).train
     assert (optim.lr, train.epochs) == (0.5, 2)
+
+
+def test_a_job_with_a_seed_of_its_own_goes_on_with_its_run_and_with_no_other(tmp_path: Path) -> None:
+    request = LaunchRequest("digits", (), tmp_path / "runs", (5,), run_id="job", resume_or_start=True)
+    run = start.create_runs(replace(request, seeds=()), start.check(request))[0]
+    with pytest.raises(RunError, match="has seed 1, not 5"):
+        start.find_or_create(request, request.load())
+    shutil.rmtree(run.path)
+    run = launch.create(replace(request, overrides=("seed=5",), seeds=()).load(), tmp_path / "runs", run_id="job")
+    assert start.find_or_create(request, request.load()) == run
 
 
 def test_another_value_takes_the_place_of_the_one_that_was_given_by_either_name(tmp_path: Path) -> None:
