@@ -52,15 +52,19 @@ class LaunchRequest:
             original=run,
         )
 
-    def without(self, setting: str) -> "LaunchRequest":
-        """One run at once, as the preset has this setting (by its short name); everything else on top stays."""
-        names = (setting, SHORT_NAMES[setting])
-        kept = [word for word in self.overrides if word.partition("=")[0] not in names]
+    def once(self) -> "LaunchRequest":
+        """One run with the same settings, of the first seed, that starts at once and under an id of its own."""
         seed = [f"seed={number}" for number in self.seeds[:1]]
-        return LaunchRequest(self.preset, (*kept, *seed), self.runs_dir, original=self.original)
+        return LaunchRequest(self.preset, (*self.overrides, *seed), self.runs_dir, original=self.original)
+
+    def without(self, setting: str) -> "LaunchRequest":
+        """The same `once`, as the preset has this setting; it goes by its short name if it has one."""
+        names = (setting, SHORT_NAMES.get(setting))
+        other = self.once()
+        return replace(other, overrides=tuple(word for word in other.overrides if word.partition("=")[0] not in names))
 
     def changed(self, setting: str, value: str) -> "LaunchRequest":
-        """One run at once, with another value of a setting, by its short name."""
+        """The same `once`, with another value of a setting."""
         other = self.without(setting)
         return replace(other, overrides=(*other.overrides, f"{setting}={value}"))
 

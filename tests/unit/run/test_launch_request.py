@@ -77,6 +77,9 @@ def test_another_value_takes_the_place_of_the_one_that_was_given_by_either_name(
     assert shlex.join(request.command) == (
         "rbp train digits optim.lr=1 T=2 lr=3 --seeds 4 --gpus none --nproc 2 --id x --runs-dir 'a b'"
     )
+    assert shlex.join(request.once().command) == "rbp train digits optim.lr=1 T=2 lr=3 seed=4 --runs-dir 'a b'"
+    other = request.changed("train.accumulate", "2").changed("train.accumulate", "4").changed("seed", "7")
+    assert other.overrides == (*request.overrides, "train.accumulate=4", "seed=7")
     assert shlex.join(request.changed("lr", "0.1").command) == "rbp train digits T=2 seed=4 lr=0.1 --runs-dir 'a b'"
 
 
