@@ -74,21 +74,25 @@ def start_runs(request: LaunchRequest) -> Started:
     """
     loaded = request.load()
     require_data(loaded)
-    if not (request.resume_or_start or request.takes.nodes > 1):
-        runs = create_runs(request, loaded)
-        return Started(runs, None if request.queued else _start(runs[0], request.takes, request.retries or 0))
-    run = find_or_create(request, loaded)
-    if judge(run).status in ("completed", "queued"):  # queued by this request, or an earlier one
-        return Started([run])
+    may_be_there = request.resume_or_start or request.takes.nodes > 1
+    runs, new = find_or_create(request, loaded) if may_be_there else (create_runs(request, loaded), True)
+    patience_s = LOST_AFTER_S + MARGIN_S if may_be_there else 0.0
+    if new:
+        return Started(
+            runs,
+            None if request.queued else _start(runs[0], request.takes, request.retries or 0, patience_s=patience_s),
+        )
+    if judge(runs[0]).status in ("completed", "queued"):
+        return Started(runs)
     worker = begin(
-        run,
+        runs[0],
         request.resources,
         gpus=request.gpus,
         retries=request.retries,
         inexact=request.inexact,
-        patience_s=LOST_AFTER_S + MARGIN_S,
+        patience_s=patience_s,
     )
-    return Started([run], worker)
+    return Started(runs, worker)
 
 
 def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirectory]:
@@ -134,8 +138,8 @@ def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirec
     return made
 
 
-def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirectory:
-    """The run of the id that a request names, made if there is none; of several nodes that ask at once, one makes it.
+def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list[RunDirectory], bool]:
+    """The run of the id that a request names, and whether it is new: of several nodes that ask at once, one makes it.
 
     Raises RunError where it is another experiment or another seed.
     """
@@ -143,14 +147,14 @@ def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirecto
     deadline = time.monotonic() + making.UNTOUCHED_S + 5.0
     while making.is_half_made(run) or not run.run_json.is_file():
         try:
-            return create_runs(request, loaded)[0]
+            return create_runs(request, loaded), True
         except RunError:
             # Another node has just made it, or an earlier version may be making it.
             if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
     _check_same(run, loaded, *request.seeds_of(loaded))
-    return run
+    return [run], False
 
 
 def directory_of(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirectory:

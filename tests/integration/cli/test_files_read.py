@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 # Writes down how often each file of a run has been opened for reading when it waits for the worker for the first time.
 COUNTING = """
 import json, os, sys, time
@@ -32,8 +34,9 @@ main()
 """
 
 
-def test_each_file_of_a_new_run_is_read_at_most_twice_before_its_worker_is_waited_for(rbp):
-    words = ("train", "digits", "T=1", "epochs=1", "batch=256", "--id", "mine")
+@pytest.mark.parametrize("options", [(), ("--resume-or-start",)])
+def test_each_file_of_a_new_run_is_read_at_most_twice_before_its_worker_is_waited_for(rbp, options):
+    words = ("train", "digits", "T=1", "epochs=1", "batch=256", "--id", "mine", *options)
     subprocess.run([sys.executable, "-c", COUNTING, *words], cwd=rbp.folder, env=rbp.environment, check=True)
     counts = json.loads((rbp.folder / "counts.json").read_text())
     assert {"run.json", "summary.json"} <= counts.keys()

@@ -70,9 +70,9 @@ def test_what_a_killed_start_of_an_earlier_version_has_left_is_made_anew(tmp_pat
         os.utime(part, (time.time() - 60, time.time() - 60))
     loaded = load_preset("digits")
     request = LaunchRequest("digits", runs_dir=tmp_path, run_id="night")
-    run = find_or_create(request, loaded)
-    assert run.path == path and read_summary(run) is not None
-    assert find_or_create(request, loaded) == run
+    (run,), new = find_or_create(request, loaded)
+    assert new and run.path == path and read_summary(run) is not None
+    assert find_or_create(request, loaded) == ([run], False)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").touch()
     with pytest.raises(RunError, match="thesis is in the way, and is no run"):

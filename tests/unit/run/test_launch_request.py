@@ -67,7 +67,7 @@ def test_a_job_with_a_seed_of_its_own_goes_on_with_its_run_and_with_no_other(tmp
         start.find_or_create(request, request.load())
     shutil.rmtree(run.path)
     run = launch.create(replace(request, overrides=("seed=5",), seeds=()).load(), tmp_path / "runs", run_id="job")
-    assert start.find_or_create(request, request.load()) == run
+    assert start.find_or_create(request, request.load()) == ([run], False)
 
 
 def test_another_value_takes_the_place_of_the_one_that_was_given_by_either_name(tmp_path: Path) -> None:
