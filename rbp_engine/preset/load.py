@@ -39,13 +39,15 @@ class LoadedPreset:
     own_code: dict[str, OwnCode]
 
 
-def load_preset(name: str, overrides: Sequence[str] = ()) -> LoadedPreset:
+def load_preset(name: str, overrides: Sequence[str] = (), *, code: Path | None = None) -> LoadedPreset:
     """Load a preset by path or name, with its parents beneath it and `key=value` words on top.
+
+    `code` is the folder that its own code lies in, where that is not the preset's.
 
     Raises `PresetError` with all problems: a preset that is not found or not readable, `extends` that leads
     nowhere or back, and settings or overrides that are refused.
     """
-    return _load(_read(find_preset(name)), overrides)
+    return _load(_read(find_preset(name)), overrides, code)
 
 
 def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPreset:
@@ -62,7 +64,7 @@ def parent_of(path: Path, text: str | None = None) -> Path | None:
     return _parent([document]) if "extends" in document.values else None
 
 
-def _load(document: Document, overrides: Sequence[str]) -> LoadedPreset:
+def _load(document: Document, overrides: Sequence[str], code: Path | None = None) -> LoadedPreset:
     path = document.path
     source = shown(path)
     try:
@@ -76,7 +78,7 @@ def _load(document: Document, overrides: Sequence[str]) -> LoadedPreset:
         key = tuple(override.key.split("."))
         layers.replace(key, override.value, {key: Origin(word=override.word)})
     preset = validate(layers, source, problems)
-    own_code = _own_code(preset, layers, source)
+    own_code = _own_code(preset, layers, source, code)
     return LoadedPreset(
         preset=preset,
         name=path.stem,
@@ -98,15 +100,16 @@ def _label(name: str, preset: "Preset", own: dict[str, Any]) -> str:
     return " · ".join([name, *others])
 
 
-def _own_code(preset: "Preset", layers: Layers, source: str) -> dict[str, OwnCode]:
-    """The user's own files by the field that names them, relative to the file that does; an override to here."""
+def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) -> dict[str, OwnCode]:
+    """The user's own files by the field that names them, relative to the file that does or to `code`; an override to
+    here."""
     found: dict[str, OwnCode] = {}
     problems: list[Problem] = []
     for key, value in (("model.name", preset.model.name), ("data.name", preset.data.name)):
         if own_file(value) is None:
             continue
         origin = layers.origin(tuple(key.split("."))) or Origin()
-        folder = Path(origin.file).parent if origin.file else Path()
+        folder = (code or Path(origin.file).parent) if origin.file else Path()
         message = None
         try:
             found[key] = read_own_code(value, folder)

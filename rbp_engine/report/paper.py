@@ -11,6 +11,7 @@ from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.settings import differing, settings
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Wanted:
 
     def command(self, runs: Path | None = None) -> str:
         """The line for a shell that trains it, in the runs directory `runs` where that is not the usual one."""
-        words = ["rbp", "train", self.preset, f"method={self.method}", f"T={self.timesteps}", f"seed={self.seed}"]
-        return shlex.join(words + (["--runs-dir", str(runs)] if runs is not None else []))
+        words = (f"method={self.method}", f"T={self.timesteps}", f"seed={self.seed}")
+        return shlex.join(LaunchRequest(self.preset, words, runs).command)
 
 
 def published(preset: "Preset") -> Published:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import psutil
 
-from rbp_engine.run import start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
-from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import multinode
+from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import ENDED, Verdict, judge, last_attempt
 
@@ -28,7 +28,7 @@ def request_stop(run: RunDirectory) -> None:
     A run that is queued leaves the queue, and has stopped. Raises RunError where its folders hold links.
     """
     refuse_links(run)
-    if start.withdraw(run):
+    if withdraw(run):
         return
     try:
         run.stop_request.touch()
@@ -67,7 +67,7 @@ def kill(run: RunDirectory) -> Verdict:
 
     A run that is queued leaves the queue, and has stopped.
     """
-    if start.withdraw(run):
+    if withdraw(run):
         return judge(run)
     verdict = judge(run)
     if verdict.status not in ("lost",) and not verdict.live:
@@ -86,16 +86,12 @@ def kill(run: RunDirectory) -> Verdict:
     verdict = judge(run)
     if verdict.status in ENDED - {"killed"}:  # it has just ended by itself
         return verdict
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status, summary.cause = "killed", Cause.REQUEST
     left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if strangers := multinode.strangers_here(run):
         left += f"; process {strangers[0]}, which it names, is {STRANGER} and goes on"
-    summary.reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
-    write_summary(run, summary)
-    return Verdict(summary.status, summary.reason, Cause.REQUEST)
+    reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
+    write_status(run, "killed", reason, Cause.REQUEST)
+    return Verdict("killed", reason, Cause.REQUEST)
 
 
 def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:

@@ -1,7 +1,9 @@
-"""Start runs that share this machine's devices: each waits in the queue until it can have its own.
+"""Start runs: make them, put them into the queue or start them at once, go on with them, or say why not.
 
-A dispatcher, one process for this user on this host (`run/queue/dispatcher.py`), starts them and watches over them. It
-is there only while there is something for it to do, and whoever finds something calls it.
+Whatever starts a run comes through here: `rbp train`, the launch form, a resume, a job that is started again. Runs that
+share this machine's devices wait in the queue until each can have its own. A dispatcher, one process for this user on
+this host (`run/queue/dispatcher.py`), starts them and watches over them. It is there only while there is something for
+it to do, and whoever finds something calls it.
 """
 
 import dataclasses
@@ -11,71 +13,171 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine import os_process
-from rbp_engine.run.cause import Cause
+from rbp_engine.data.catalog import require
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.layout import RunDirectory, read_json, refuse_links, write_json
+from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links, write_json
 from rbp_engine.run.files.resources import Dispatch, Resources, read_dispatch, read_resources
-from rbp_engine.run.files.summary import read_summary, write_summary
-from rbp_engine.run.launch import launch
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch, making
 from rbp_engine.run.launch.environment import module_command
-from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
-from rbp_engine.run.queue.entries import attempts_of, damaged_entries, entries, entry_of, new_entry, write_entry
+from rbp_engine.run.queue.entries import attempts_of, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.queue.transitions import WAITS, drop, put_off
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import judge
+from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.settings.machine import read_machine
 
 if TYPE_CHECKING:
-    from rbp_engine.preset.load import LoadedPreset
+    from rbp_engine.preset import LoadedPreset
 
 DISPATCHER = "rbp_engine.run.queue.dispatcher"
 # How long a dispatcher may take to be done with a run that has ended, before that is started again.
 SETTLE_S = 15.0
-WAITS = "waits for a free device"
+# Beyond the half minute after which a run without a sign of life is lost.
+MARGIN_S = 5.0
 
 
-def submit(
-    loaded: "LoadedPreset",
-    runs: Path,
-    seeds: Sequence[int],
-    resources: Resources,
-    retries: int = 0,
-    *,
-    gpus: str = "auto",
-    run_id: str | None = None,
-    command: Sequence[str] = (),
-) -> list[RunDirectory]:
-    """Make a run for each seed (none: for the preset's own) and put them into the queue, all or none of them.
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """The runs of a request, and the worker of one that was started at once: None where they wait in the queue, or
+    where the one that was asked for is complete already."""
 
-    Each takes `resources.processes` devices of those that `gpus` means ("auto", "none", or indices of cards), and is
-    started again up to `retries` times after faults that are not its own. Raises RunError.
+    runs: list[RunDirectory]
+    worker: "subprocess.Popen[bytes] | None" = None
+
+
+def check(request: LaunchRequest) -> "LoadedPreset":
+    """The preset of a request that can be started here. Raises UserError with the reason where it cannot."""
+    loaded = request.load()
+    require_data(loaded)
+    if request.queued:
+        pool_for(request.takes, request.gpus or "auto", loaded.preset.run.device)
+    return loaded
+
+
+def require_data(loaded: "LoadedPreset") -> None:
+    """Raises DataMissing where the data of a preset are not here; the user's own are not looked for."""
+    if "data.name" not in loaded.own_code:
+        require(loaded.preset.data.name)
+
+
+def start_runs(request: LaunchRequest) -> Started:
+    """Do what a request asks for. Raises UserError where that cannot be done.
+
+    It is NothingToStart where the run that it names is live in other hands. Its node may have died without a word, so
+    that is known only after half a minute.
     """
-    if resources.nodes > 1:
-        raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
-    if gpus == "none" and loaded.preset.run.device == "auto":
-        loaded = _changed(loaded, device="cpu")
-    dispatch = Dispatch(gpus, retries, loaded.preset.run.device)
-    pool = pool_for(resources, gpus, dispatch.device)
-    host_directory()  # a state directory that cannot be written is met before anything is made
+    loaded = request.load()
+    require_data(loaded)
+    may_be_there = request.resume_or_start or request.takes.nodes > 1
+    runs, new = find_or_create(request, loaded) if may_be_there else (create_runs(request, loaded), True)
+    patience_s = LOST_AFTER_S + MARGIN_S if may_be_there else 0.0
+    if new:
+        return Started(
+            runs,
+            None if request.queued else _start(runs[0], request.takes, request.retries or 0, patience_s=patience_s),
+        )
+    if judge(runs[0]).status in ("completed", "queued"):
+        return Started(runs)
+    worker = begin(
+        runs[0],
+        request.resources,
+        gpus=request.gpus,
+        retries=request.retries,
+        inexact=request.inexact,
+        patience_s=patience_s,
+    )
+    return Started(runs, worker)
+
+
+def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirectory]:
+    """Make the runs of a request, all or none of them, and put them into the queue if they are to wait there.
+
+    Raises RunError.
+    """
+    resources, dispatch = request.takes, Dispatch(retries=request.retries or 0)
+    pool: Pool | None = None
+    _refuse_retries_on_nodes(resources, dispatch)
+    if request.queued:
+        if resources.nodes > 1:
+            raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
+        if request.gpus == "none" and loaded.preset.run.device == "auto":
+            loaded = _changed(loaded, device="cpu")
+        gpus = request.gpus or "auto"
+        dispatch = dataclasses.replace(dispatch, gpus=gpus, device=loaded.preset.run.device)
+        pool = pool_for(resources, gpus, dispatch.device)
+        host_directory()  # a state directory that cannot be written is met before anything is made
     made: list[RunDirectory] = []
     try:
-        for seed in seeds or [loaded.preset.run.seed]:
-            made.append(launch.create(_changed(loaded, seed=seed), runs, run_id=run_id, command=command))
-            _describe(made[-1], resources=resources.as_json(), dispatch=dispatch.as_json())
-        _enqueue(made, pool, resources.processes, retries)
+        for seed in request.seeds_of(loaded):
+            run = launch.create(
+                _changed(loaded, seed=seed),
+                request.runs,
+                run_id=request.run_id,
+                command=request.typed or request.command,
+                resources=resources,
+                dispatch=dispatch,
+            )
+            made.append(run)
+        if pool is not None:
+            _enqueue(made, pool, resources.processes, dispatch.retries)
     except BaseException:
-        with locked():
-            for run in made:
-                drop(run)
-                shutil.rmtree(run.path, ignore_errors=True)
+        if pool is not None:
+            with locked():
+                for run in made:
+                    drop(run)
+                    shutil.rmtree(run.path, ignore_errors=True)
         raise
-    ensure_dispatcher()
+    if pool is not None:
+        ensure_dispatcher()
     return made
+
+
+def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list[RunDirectory], bool]:
+    """The run of the id that a request names, and whether it is new: of several nodes that ask at once, one makes it.
+
+    Raises RunError where it is another experiment or another seed.
+    """
+    run = directory_of(request, loaded)
+    deadline = time.monotonic() + making.UNTOUCHED_S + 5.0
+    while making.is_half_made(run) or not run.run_json.is_file():
+        try:
+            return create_runs(request, loaded), True
+        except RunError:
+            # Another node has just made it, or an earlier version may be making it.
+            if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    _check_same(run, loaded, *request.seeds_of(loaded))
+    return [run], False
+
+
+def directory_of(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirectory:
+    """The folder of the run of a request: that of its id, or one that a new run might have."""
+    return RunDirectory(request.runs / (request.run_id or new_run_id(loaded.name, loaded.preset.method.name)))
+
+
+def worker_command(request: LaunchRequest, run: RunDirectory) -> list[str]:
+    """The command line of what would be started first: the worker, or the launcher of several."""
+    return launch.command(run, request.takes)
+
+
+def _check_same(run: RunDirectory, loaded: "LoadedPreset", seed: int) -> None:
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run.id}: summary.json is missing or damaged")
+    if summary.experiment != loaded.experiment:
+        raise RunError(
+            f"{run.id} is another experiment ({summary.label}, {summary.experiment[:8]} instead of "
+            f"{loaded.experiment[:8]}): use another --id"
+        )
+    if summary.seed != seed:
+        raise RunError(f"{run.id} has seed {summary.seed}, not {seed}: use another --id")
 
 
 def begin(
@@ -93,7 +195,6 @@ def begin(
     `inexact` and `patience_s` are as for `launch.start`, and it raises RunError as that does.
     """
     refuse_links(run)
-    machine = read_machine()
     resources = resources or read_resources(run)
     asked = read_dispatch(run)
     dispatch = dataclasses.replace(
@@ -101,8 +202,7 @@ def begin(
         gpus=asked.gpus if gpus is None else gpus,
         retries=asked.retries if retries is None else retries,
     )
-    if dispatch.retries and resources.nodes > 1:
-        raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
+    _refuse_retries_on_nodes(resources, dispatch)
     _wait_until_settled(run)
     if judge(run).status == "queued":
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
@@ -116,41 +216,26 @@ def begin(
         return None
     if dispatch != asked:
         _describe(run, dispatch=dispatch.as_json())
+    return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
+
+
+def _refuse_retries_on_nodes(resources: Resources, dispatch: Dispatch) -> None:
+    if dispatch.retries and resources.nodes > 1:
+        raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
+
+
+def _start(
+    run: RunDirectory, resources: Resources, retries: int, *, inexact: bool = False, patience_s: float = 0.0
+) -> "subprocess.Popen[bytes]":
+    """Start the next attempt of a run at once, and have the dispatcher watch over it where it has something to do."""
+    machine = read_machine()
     worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
-    if dispatch.retries or machine.on_end or machine.on_failure:
+    _reap(worker)
+    if retries or machine.on_end or machine.on_failure:
         with locked():
-            write_entry(new_entry(run, after=attempts_of(run) - 1, retries=dispatch.retries))
+            write_entry(new_entry(run, after=attempts_of(run) - 1, retries=retries))
         ensure_dispatcher()
     return worker
-
-
-def discard(reference: str) -> list[str]:
-    """Remove the damaged entries of the queue whose run has this id or last four characters; the ids of their runs."""
-    with locked():
-        found = [entry for entry in damaged_entries() if reference in (entry.id, entry.id[-4:])]
-        for entry in found:
-            entry.path.unlink(missing_ok=True)
-    return [entry.id for entry in found]
-
-
-def withdraw(run: RunDirectory) -> bool:
-    """Take a run out of the queue, as stopped; False if it is not in it, or has just been started."""
-    if judge(run).status != "queued":
-        return False
-    with locked():
-        if judge(run).status != "queued":
-            return False
-        reason = "taken out of the queue" if attempts_of(run) else "never started: taken out of the queue"
-        _write_status(run, "stopped", reason, Cause.REQUEST)
-        drop(run)
-    return True
-
-
-def drop(run: RunDirectory) -> None:
-    """Forget a run: nobody watches over it, and its devices are free. The caller holds the lock of the host."""
-    claims.release(run)
-    if entry := entry_of(run):
-        entry.path.unlink(missing_ok=True)
 
 
 def ensure_dispatcher() -> None:
@@ -170,7 +255,11 @@ def ensure_dispatcher() -> None:
             env=processes.without_marks(os.environ),
             start_new_session=True,
         )
-    # Somebody must wait for it, or it stays behind as a zombie of a dashboard when it ends.
+    _reap(process)
+
+
+def _reap(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for its end in a thread, or it stays behind as a zombie of a dashboard when it ends."""
     threading.Thread(target=process.wait, daemon=True).start()
 
 
@@ -187,24 +276,6 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int)
                 raise NothingToStart(f"{run.id} is queued already: rbp queue")
             write_entry(new_entry(run, after=attempts_of(run), retries=retries, pool=pool, takes=takes))
             put_off(run, WAITS)
-
-
-def put_off(run: RunDirectory, reason: str) -> None:
-    """Write down that a run is queued, and why. The caller holds the lock of the host."""
-    _write_status(run, "queued", reason, Cause.UNKNOWN)
-
-
-def refuse(run: RunDirectory, reason: str) -> None:
-    """Write down that a run that was queued has failed to start. The caller holds the lock of the host."""
-    _write_status(run, "failed", reason, Cause.ERROR)
-
-
-def _write_status(run: RunDirectory, status: str, reason: str, cause: Cause) -> None:
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status, summary.reason, summary.cause = status, reason, cause
-    write_summary(run, summary)
 
 
 def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:

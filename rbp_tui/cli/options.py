@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rbp_engine.preset import LoadedPreset
     from rbp_engine.run.files.resources import Resources
 
 RunsDir = Annotated[
@@ -79,17 +78,3 @@ def given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None) -> 
     if rdzv is not None and re.fullmatch(r"[^:\s]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}", rdzv) is None:
         raise typer.BadParameter(f"--rdzv {rdzv}: expected HOST:PORT, as node1:29400")
     return Resources(processes=nproc or 1, nodes=nodes, rendezvous=rdzv or "")
-
-
-def chosen_seeds(words: str | None, run_id: str | None, loaded: "LoadedPreset") -> list[int]:
-    """The seeds of `--seeds`; none where it is not given. Raises BadParameter."""
-    if words is None:
-        return []
-    seeds = [word.strip() for word in words.split(",")]
-    if not all(re.fullmatch(r"[0-9]+", seed) for seed in seeds) or len({int(seed) for seed in seeds}) < len(seeds):
-        raise typer.BadParameter(f"--seeds {words}: expected different whole numbers, like 1,2,3")
-    if loaded.sources.get("run.seed") == "override":
-        raise typer.BadParameter("both --seeds and seed= are given: leave one of them out")
-    if run_id is not None and len(seeds) > 1:
-        raise typer.BadParameter("--id names one run, and --seeds makes several")
-    return [int(seed) for seed in seeds]

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from textual import work
 
 from rbp_engine.errors import UserError
-from rbp_engine.run import control
+from rbp_engine.run import control, start
 from rbp_engine.run.files.annotations import change_tags, read_annotations, set_note, tag_words
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.screen_base import DashboardScreen
-from rbp_tui.dashboard.session import start_and_reap
 
 FAULTS_TOLD = 3
 
@@ -35,7 +34,7 @@ class RunControlScreen(DashboardScreen):
 
     def resume_runs(self, runs: Sequence[RunDirectory]) -> None:
         """Go on with the runs from their newest checkpoints."""
-        self.act_on(runs, start_and_reap, lambda which: f"resuming {which}")
+        self.act_on(runs, start.begin, lambda which: f"resuming {which}")
 
     def edit_tags(self, run: RunDirectory) -> None:
         """Ask for the tags of a run, as `TagWords.change` understands them."""

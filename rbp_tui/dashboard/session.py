@@ -1,13 +1,10 @@
 """What the screens share: the runs as last read, which are opened, compared and pinned, and what is remembered."""
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from textual.message import Message
 
-from rbp_engine.run import start
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reading.reader import RunsReader, Sight
@@ -78,10 +75,3 @@ class Session:
         self.state.left_live = [record.run.id for record in self.live]
         self.state.theme = theme
         save_state(self.state)
-
-
-def start_and_reap(run: RunDirectory) -> None:
-    """Start a worker, or queue the run; a thread waits for the worker's end, or it would stay behind as a zombie."""
-    worker = start.begin(run)
-    if worker is not None:
-        threading.Thread(target=worker.wait, daemon=True).start()

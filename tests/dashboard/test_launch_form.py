@@ -9,13 +9,14 @@ from textual.widgets import Input, Static
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.search import bundled_folder
+from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.launch.request import LaunchRequest, launch_runs, warnings
+from rbp_tui.dashboard.launch.request import TypedRequest, warnings
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.presets.screen import PresetsScreen
 
@@ -24,11 +25,11 @@ DIGITS = bundled_folder() / "digits.toml"
 
 @pytest.fixture
 def request_for(home, monkeypatch):
-    """A request over the runs directory that commands use, too."""
+    """What is typed, over the runs directory that commands use, too."""
     monkeypatch.chdir(home)
 
     def make(path=DIGITS, name="digits", **typed):
-        return LaunchRequest(path, name, home / "runs", **typed)
+        return TypedRequest(path, name, home / "runs", **typed).request()
 
     return make
 
@@ -49,25 +50,24 @@ def request_for(home, monkeypatch):
 )
 def test_the_command_has_what_is_asked_for(request_for, typed, words):
     request = request_for(**typed)
-    assert shlex.join(request.command) == " ".join(f"rbp train digits {words} --detach".split())
-    assert request.check()
+    assert shlex.join(request.typed) == " ".join(f"rbp train digits {words} --detach".split())
+    assert start.check(request)
 
 
 def test_the_settings_of_the_form_reach_the_preset(request_for):
     request = request_for(overrides="T=2", device="cpu", run_name="trial", tags="a b", seeds="3 5")
-    presets = [loaded.preset for loaded in request.check()]
-    assert [preset.run.seed for preset in presets] == [3, 5]
-    for preset in presets:
-        assert (preset.method.timesteps, preset.run.device, preset.run.name) == (2, "cpu", "trial")
-        assert preset.run.tags == ["a", "b"]
+    assert request.seeds == (3, 5)
+    preset = start.check(request).preset
+    assert (preset.method.timesteps, preset.run.device, preset.run.name) == (2, "cpu", "trial")
+    assert preset.run.tags == ["a", "b"]
 
 
 def test_a_preset_that_its_name_does_not_lead_to_is_named_by_path_and_so_is_another_runs_directory(home, request_for):
     path = home / "elsewhere" / "digits.toml"
     path.parent.mkdir()
     path.write_text("[train]\nepochs = 1\n")
-    request = LaunchRequest(path, "digits", home / "other runs")
-    assert shlex.join(request.command) == f"rbp train elsewhere/digits.toml --runs-dir '{home}/other runs' --detach"
+    request = TypedRequest(path, "digits", home / "other runs").request()
+    assert shlex.join(request.typed) == f"rbp train elsewhere/digits.toml --runs-dir '{home}/other runs' --detach"
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_a_preset_that_its_name_does_not_lead_to_is_named_by_path_and_so_is_anot
         ({"overrides": "T=0"}, "at least 1"),
         ({"overrides": "epochs='3"}, "a quote is not closed"),
         ({"overrides": "data=cifar10"}, "the data set 'cifar10' is not here"),
-        ({"seeds": "1,x"}, "seeds: expected numbers"),
-        ({"seeds": "1,1"}, "each one once"),
+        ({"seeds": "1,x"}, "different whole numbers"),
+        ({"seeds": "1,1"}, "different whole numbers"),
         ({"seeds": "1,2", "overrides": "seed=3"}, "give it in one place"),
-        ({"seeds": "1,2", "run_id": "mine"}, "it names one run"),
+        ({"seeds": "1,2", "run_id": "mine"}, "--id names one run"),
         ({"run_id": "../mine"}, "cannot be the id of a run"),
         ({"device": "gpu"}, "run.device"),
         ({"run_name": "a/b"}, "run.name"),
@@ -89,11 +89,10 @@ def test_a_preset_that_its_name_does_not_lead_to_is_named_by_path_and_so_is_anot
         ({"gpus": "none", "processes": "999"}, "takes as many devices"),
     ],
 )
-def test_a_launch_is_refused_with_the_reason_and_nothing_is_created(request_for, typed, reason):
-    request = request_for(**typed)
+def test_a_launch_is_refused_with_the_reason_and_nothing_is_created(request_for, home, typed, reason):
     with pytest.raises(UserError, match=reason):
-        launch_runs(request)
-    assert not request.runs.exists()
+        start.start_runs(request_for(**typed))
+    assert not (home / "runs").exists()
 
 
 def test_what_is_worth_knowing_is_said(request_for, home):
@@ -102,10 +101,10 @@ def test_what_is_worth_knowing_is_said(request_for, home):
     summary = read_summary(run)
     summary.status = "completed"
     write_summary(run, summary)
-    scaled, done = warnings(request, request.check(), list_runs(home / "runs"))
+    scaled, done = warnings(request, start.check(request), list_runs(home / "runs"))
     assert scaled == "T=6: the rate gradient is scaled by 1/6 (loss_scale)"
     assert done == f"seed 2 is completed already: {run.id[-4:]}"
-    assert warnings(request_for(), request_for().check(), []) == []
+    assert warnings(request_for(), start.check(request_for()), []) == []
 
 
 async def open_form(app, pilot, until):
@@ -144,18 +143,18 @@ async def test_tab_completes_names_and_values_and_then_goes_on(dashboard, until,
 async def test_settings_are_looked_into_in_a_pause_of_typing_and_not_at_every_key(dashboard, until, home, monkeypatch):
     monkeypatch.chdir(home)
     checked = []
-    check = LaunchRequest.check
+    check = start.check
 
     def noted(request):
         checked.append((request.overrides, threading.current_thread() is threading.main_thread()))
         return check(request)
 
-    monkeypatch.setattr(LaunchRequest, "check", noted)
+    monkeypatch.setattr(start, "check", noted)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         form = await open_form(dashboard, pilot, until)
         await pilot.press(*"epochs=never")
         await until(pilot, lambda: "train.epochs" in verdict(form))
-    assert len(checked) < len("epochs=never") and checked[-1][0] == "epochs=never"
+    assert len(checked) < len("epochs=never") and checked[-1][0] == ("epochs=never",)
     assert not any(on_main_thread for _, on_main_thread in checked)
 
 

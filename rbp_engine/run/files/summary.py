@@ -3,9 +3,10 @@
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.json_fields import LATEST_T, fields_of
 from rbp_engine.run.files.layout import RunDirectory, open_regular, write_json
@@ -69,6 +70,19 @@ def write_summary(run: RunDirectory, summary: Summary) -> None:
     """Write it atomically, `updated` now."""
     summary.updated = time.time()
     write_json(run.summary_json, asdict(summary))
+
+
+def write_status(
+    run: RunDirectory, status: str, reason: str = "", cause: Cause = Cause.UNKNOWN, **changes: Any
+) -> None:
+    """Change the status in the summary, its reason and its cause, and other fields of it.
+
+    Raises RunError where it cannot be understood.
+    """
+    summary = read_summary(run)
+    if summary is None:
+        raise RunError(f"{run.id}: summary.json is missing or damaged")
+    write_summary(run, replace(summary, status=status, reason=reason, cause=cause, **changes))
 
 
 def read_summary(run: RunDirectory) -> Summary | None:

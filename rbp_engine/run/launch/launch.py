@@ -25,8 +25,8 @@ from rbp_engine.run.files.layout import (
     write_atomic,
     write_json,
 )
-from rbp_engine.run.files.resources import Resources, read_resources
-from rbp_engine.run.files.summary import Summary, read_summary, write_summary
+from rbp_engine.run.files.resources import Dispatch, Resources, read_resources
+from rbp_engine.run.files.summary import Summary, write_status, write_summary
 from rbp_engine.run.launch import making, multinode
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
@@ -50,6 +50,7 @@ def create(
     run_id: str | None = None,
     command: Sequence[str] = (),
     resources: Resources | None = None,
+    dispatch: Dispatch | None = None,
 ) -> RunDirectory:
     """Make the folder of a new run: preset, identity and summary. Nothing is left behind where that fails.
 
@@ -57,9 +58,12 @@ def create(
     """
     if run_id is not None:
         check_run_id(run_id)
+    takes: dict[str, Any] = {"resources": (resources or Resources()).as_json(), "attempts": []}
+    if dispatch and dispatch != Dispatch():
+        takes["dispatch"] = dispatch.as_json()
     for _ in range(100):  # two runs of the same second and name draw again
         run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
-        if _make(loaded, run, command, resources or Resources()):
+        if _make(loaded, run, command, takes):
             return run
         if run_id is not None:
             raise RunError(_taken(run))
@@ -75,7 +79,7 @@ def _taken(run: RunDirectory) -> str:
     return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
 
 
-def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], resources: Resources) -> bool:
+def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], takes: dict[str, Any]) -> bool:
     """Make the folder of a run; False where its name is taken. Raises RunError."""
     runs = run.path.parent
     try:
@@ -85,7 +89,7 @@ def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], res
     except OSError as error:
         raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
     try:
-        _write(loaded, RunDirectory(hidden), run.id, command, resources)
+        _write(loaded, RunDirectory(hidden), run.id, command, takes)
         return making.give_name(hidden, run)
     except OSError as error:
         raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
@@ -94,9 +98,9 @@ def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], res
 
 
 def _write(
-    loaded: "LoadedPreset", run: RunDirectory, run_id: str, command: Sequence[str], resources: Resources
+    loaded: "LoadedPreset", run: RunDirectory, run_id: str, command: Sequence[str], takes: dict[str, Any]
 ) -> None:
-    """Write preset, identity and summary of the run `run_id` into a folder."""
+    """Write preset, identity and summary of the run `run_id`, which `takes` so much, into a folder."""
     from rbp_engine.preset import resolved_toml
 
     preset = loaded.preset
@@ -122,7 +126,6 @@ def _write(
         ),
     )
     described = {"id": run_id, "preset": loaded.name, "source": str(loaded.path), "experiment": loaded.experiment}
-    takes = {"resources": resources.as_json(), "attempts": []}
     write_json(run.run_json, described | {"created": time.time()} | identity.identity(command) | takes)
 
 
@@ -238,12 +241,7 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     """Have the summary say that an attempt is being started."""
     run.stop_request.unlink(missing_ok=True)
     run.kill_request.unlink(missing_ok=True)
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    summary.status, summary.reason, summary.cause, summary.attempt = "starting", "", "", attempt
-    summary.progressed = time.time()
-    write_summary(run, summary)
+    write_status(run, "starting", attempt=attempt, progressed=time.time())
 
 
 def _claim_attempt(run: RunDirectory) -> int:

@@ -22,7 +22,7 @@ from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import DamagedEntry, Entry, attempts_of, entries, read_queue, write_entry
 from rbp_engine.run.queue.gpus import read_cards
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
-from rbp_engine.run.start import WAITS, drop, put_off, refuse
+from rbp_engine.run.queue.transitions import WAITS, drop, put_off, refuse
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.status import Verdict, judge

@@ -15,7 +15,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entry_of
 from rbp_engine.run.queue.host_lock import locked
-from rbp_engine.run.start import refuse
+from rbp_engine.run.queue.transitions import refuse
 from rbp_engine.run.status.status import judge
 
 

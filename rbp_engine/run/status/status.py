@@ -5,7 +5,6 @@ writes `killed`, the queue `queued`. `stopping`, `stalled` and `lost` are judged
 nowhere.
 """
 
-import os
 import socket
 import time
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ def stall_patience_s(summary: Summary) -> float:
 
 
 # Verdicts are asked for every second, and run.json may hold a megabyte of changes to the code: it is read when it is
-# another file. The file that is looked at is the one that is read, and so nothing newer is missed.
+# another file. What is read is at least as new as the file that was looked at, and so nothing newer is missed.
 _ATTEMPTS_KEPT = 4096
 _attempts: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
 
@@ -102,13 +101,13 @@ _attempts: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
 def last_attempt(run: RunDirectory) -> dict[str, Any]:
     """The record of the newest attempt in `run.json`: attempt, pid, pid_started, host, t; empty if none started."""
     try:
-        with open_regular(run.run_json) as file:
-            found = os.fstat(file.fileno())
-            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-            known = _attempts.get(run.run_json)
-            if known is None or known[0] != stamp:
+        found = run.run_json.stat()
+        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        known = _attempts.get(run.run_json)
+        if known is None or known[0] != stamp:
+            with open_regular(run.run_json) as file:
                 attempts = attempts_in(read_object(file))
-                known = (stamp, attempts[-1] if attempts else {})
+            known = (stamp, attempts[-1] if attempts else {})
     except OSError:
         return {}
     if len(_attempts) >= _ATTEMPTS_KEPT:

@@ -154,18 +154,14 @@ def resume(
     It takes as many processes as before; one that came from the queue goes back into it, and waits for a device again.
     A run on several nodes is resumed as it was started, on each of them.
     """
+    from rbp_engine.run import start
     from rbp_engine.run.files.resources import read_resources
-    from rbp_tui.cli.train.following import start_and_follow
+    from rbp_tui.cli.train.following import follow_started
 
     directory = find(run, runs_dir)
-    resources = read_resources(directory)
-    if nproc is not None:
-        resources = replace(resources, processes=nproc)
-    raise typer.Exit(
-        start_and_follow(
-            directory, resources, detach=detach, as_json=as_json, gpus=gpus, retries=retries, inexact=inexact
-        )
-    )
+    resources = None if nproc is None else replace(read_resources(directory), processes=nproc)
+    worker = start.begin(directory, resources, gpus=gpus, retries=retries, inexact=inexact)
+    raise typer.Exit(follow_started(start.Started([directory], worker), detach=detach, as_json=as_json))
 
 
 def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:

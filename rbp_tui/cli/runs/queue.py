@@ -48,7 +48,7 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
 def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
     """Take runs out of the queue that have not started, and damaged entries; rbp resume puts runs back."""
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.start import discard, withdraw
+    from rbp_engine.run.queue.transitions import discard, withdraw
     from rbp_engine.run.status.status import judge
 
     for word in runs:

@@ -1,10 +1,7 @@
 """`rbp train`: start a run and follow it."""
 
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,20 +16,10 @@ from rbp_tui.cli.options import (
     Retries,
     RunsDir,
     Seeds,
-    chosen_seeds,
     given_resources,
 )
 from rbp_tui.cli.output import say
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
-from rbp_tui.cli.train.next_steps import Given
-
-if TYPE_CHECKING:
-    from rbp_engine.data.catalog import DataMissing
-    from rbp_engine.preset import LoadedPreset
-    from rbp_engine.run.files.layout import RunDirectory
-
-# Beyond the half minute after which a run without a sign of life is lost.
-MARGIN_S = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -80,129 +67,52 @@ def train(
     """
     from rich.markup import escape
 
-    from rbp_engine.preset import load_preset
+    from rbp_engine.data.catalog import DataMissing
     from rbp_engine.run import start
     from rbp_engine.run.errors import NothingToStart
-    from rbp_engine.run.files.resources import Resources
-    from rbp_engine.run.launch import launch
+    from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.launch.slurm import RENDEZVOUS
-    from rbp_engine.run.status.status import LOST_AFTER_S, judge
-    from rbp_engine.settings.machine import runs_directory
+    from rbp_engine.run.request import LaunchRequest, parse_seeds
+    from rbp_engine.run.status.status import judge
     from rbp_tui.cli.train.dry_run import print_dry_run
-    from rbp_tui.cli.train.following import follow_queued, report_start, start_and_follow
+    from rbp_tui.cli.train.following import follow_started, report_start
 
-    asked = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
-    many_nodes = asked is not None and asked.nodes > 1
+    resources = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
+    many_nodes = resources is not None and resources.nodes > 1
     if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
         raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
-    loaded = load_preset(preset, overrides or [])
-    several = chosen_seeds(seeds, run_id, loaded)
-    runs = runs_directory(runs_dir)
-    takes = asked or Resources()
-    words = [preset, *(overrides or [])]
+    request = LaunchRequest(
+        preset,
+        tuple(overrides or ()),
+        runs_dir,
+        seeds=() if seeds is None else parse_seeds(seeds),
+        resources=resources,
+        gpus=gpus,
+        retries=retries,
+        run_id=run_id,
+        resume_or_start=resume_or_start,
+        inexact=inexact,
+        typed=("rbp", *sys.argv[1:]),
+    )
     if dry_run or slurm:
-        job = slurm or many_nodes
-        print_dry_run(loaded, words, runs, run_id, takes, slurm=job, cost=cost, as_json=as_json)
-        if several:
-            say(f"[dim]once for each of the seeds {', '.join(map(str, several))}, each on a device of its own[/]")
-        if missing := data_missing(loaded):
+        loaded = request.load()
+        print_dry_run(request, loaded, slurm=slurm or many_nodes, cost=cost, as_json=as_json)
+        if request.seeds:
+            say(f"[dim]once for each of the seeds {', '.join(map(str, request.seeds))}, each on a device of its own[/]")
+        try:
+            start.require_data(loaded)
+        except DataMissing as missing:
             say(f"[yellow]here it would not run:[/] {escape(str(missing))}")
         return
-    if missing := data_missing(loaded):
-        raise missing
-    command = ["rbp", *sys.argv[1:]]
-    pooled = bool(several) or gpus is not None
-    seed = [f"seed={number}" for number in several[:1]]
-    place = [] if runs_dir is None else ["--runs-dir", str(runs_dir)]
-    given = Given((*words, *seed), tuple(place))
-
-    def new() -> "list[RunDirectory]":
-        if pooled:
-            return start.submit(
-                loaded, runs, several, takes, retries or 0, gpus=gpus or "auto", run_id=run_id, command=command
-            )
-        return [launch.create(loaded, runs, run_id=run_id, command=command, resources=takes)]
-
-    if run_id is None or not (resume_or_start or many_nodes):
-        made = new()
-        if pooled:
-            raise typer.Exit(follow_queued(made, detach=detach, as_json=as_json, given=given))
-        raise typer.Exit(start_and_follow(made[0], detach=detach, as_json=as_json, retries=retries, given=given))
-    run = find_or_make(loaded, runs, run_id, new)
-    if judge(run).status == "completed":
-        say(f"{run.id} is complete already")
-        return
-    if judge(run).status == "queued":  # by this command or an earlier one
-        raise typer.Exit(follow_queued([run], detach=detach, as_json=as_json, given=given))
-    # The node of an attempt before may have died without a word: it counts as live for half a minute.
-    patience_s = LOST_AFTER_S + MARGIN_S
     try:
-        code = start_and_follow(
-            run,
-            asked,
-            detach=detach,
-            as_json=as_json,
-            gpus=gpus,
-            retries=retries,
-            inexact=inexact,
-            patience_s=patience_s,
-            given=given,
-        )
+        started = start.start_runs(request)
     except NothingToStart as why:
         if not resume_or_start:
             raise
         say(escape(str(why)))  # somebody else was first, and it is being run
-        code = report_start(run, as_json=as_json) if detach else 0
-    raise typer.Exit(code)
-
-
-def data_missing(loaded: "LoadedPreset") -> "DataMissing | None":
-    """The error that says what data a preset lacks here; None where it is here, or is the user's own."""
-    from rbp_engine.data.catalog import DataMissing, presence
-
-    if "data.name" in loaded.own_code:
-        return None
-    found = presence(loaded.preset.data.name)
-    return None if found.found else DataMissing(found)
-
-
-def find_or_make(
-    loaded: "LoadedPreset", runs: Path, run_id: str, new: Callable[[], "list[RunDirectory]"]
-) -> "RunDirectory":
-    """The run of that id, made if there is none; of several nodes that ask at once, one makes it.
-
-    Raises RunError where it is another experiment or another seed.
-    """
-    from rbp_engine.run.errors import RunError
-    from rbp_engine.run.files.layout import RunDirectory, check_run_id
-    from rbp_engine.run.launch import making
-
-    check_run_id(run_id)
-    run = RunDirectory(runs / run_id)
-    deadline = time.monotonic() + making.UNTOUCHED_S + 5.0
-    while making.is_half_made(run) or not run.run_json.is_file():
-        try:
-            return new()[0]
-        except RunError:
-            # Another node has just made it, or an earlier version may be making it.
-            if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-    _check_same(run, loaded)
-    return run
-
-
-def _check_same(run: "RunDirectory", loaded: "LoadedPreset") -> None:
-    from rbp_engine.run.errors import RunError
-    from rbp_engine.run.files.summary import read_summary
-
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: summary.json is missing or damaged")
-    if summary.experiment != loaded.experiment:
-        raise RunError(
-            f"{run.id} is another experiment ({summary.label}, {summary.experiment[:8]} instead of "
-            f"{loaded.experiment[:8]}): use another --id"
-        )
-    if summary.seed != loaded.preset.run.seed:
-        raise RunError(f"{run.id} has seed {summary.seed}, not {loaded.preset.run.seed}: use another --id")
+        run = RunDirectory(request.runs / (run_id or ""))
+        raise typer.Exit(report_start(run, as_json=as_json) if detach else 0) from None
+    if started.worker is None and judge(started.runs[0]).status == "completed":
+        say(f"{started.runs[0].id} is complete already")
+        return
+    raise typer.Exit(follow_started(started, detach=detach, as_json=as_json, request=request))

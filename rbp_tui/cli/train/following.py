@@ -6,23 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rbp_engine.run import start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import EventReader
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import multinode
+from rbp_engine.run.start import Started
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.store import record
 from rbp_tui.cli.output import plain, print_json, say
 from rbp_tui.cli.train.interrupts import Asked, Interrupts
-from rbp_tui.cli.train.next_steps import Given, next_steps
+from rbp_tui.cli.train.next_steps import next_steps
 from rbp_tui.cli.train.views import Silence, View, lines_view, live_view
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import status_text, title
 
 if TYPE_CHECKING:
-    from rbp_engine.run.files.resources import Resources
+    from rbp_engine.run.request import LaunchRequest
 
 EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": 4}
 DATA_CODE = 3  # as where they are found missing before a run is created
@@ -31,47 +31,19 @@ POLL_S = 0.2
 REMOVAL_S = 2.0
 
 
-def start_and_follow(
-    run: RunDirectory,
-    resources: "Resources | None" = None,
-    *,
-    detach: bool,
-    as_json: bool,
-    gpus: str | None = None,
-    retries: int | None = None,
-    inexact: bool = False,
-    patience_s: float = 0.0,
-    given: Given | None = None,
-) -> int:
-    """Start or queue the next attempt of a run, follow it to its end unless `detach`, and report; the exit code.
+def follow_started(started: Started, *, detach: bool, as_json: bool, request: "LaunchRequest | None" = None) -> int:
+    """Follow runs that have been started or queued to the end of them all, unless `detach`; the worst exit code.
 
-    What to type next is said after how the run was `given`, where that is known.
+    What to type next is said after the `request`, where that is known.
     """
-    worker = start.begin(run, resources, gpus=gpus, retries=retries, inexact=inexact, patience_s=patience_s)
-    if worker is None:
-        return follow_queued([run], detach=detach, as_json=as_json, given=given)
+    runs, worker = started.runs, started.worker
     if detach:
-        return report_start(run, as_json=as_json)
-    first = multinode.number_of(run, worker.pid) == 0
-    (verdict,) = follow_live([run], as_json=as_json, owner=True, silent=not first)
-    worker.wait()
-    if first and (not as_json or not run.summary_json.exists()):  # then no event says how it ended
-        print_result(run, verdict, given)
-    return exit_code(verdict)
-
-
-def follow_queued(runs: Sequence[RunDirectory], *, detach: bool, as_json: bool, given: Given | None = None) -> int:
-    """Follow runs that have been put into the queue to the end of them all, unless `detach`; the worst exit code.
-
-    `given` is how a single run was asked for.
-    """
-    if detach:
-        return report_queued(runs, as_json=as_json)
-    verdicts = follow_live(runs, as_json=as_json, owner=True)
-    if not as_json and len(runs) == 1:
-        print_result(runs[0], verdicts[0], given)
-    elif not as_json:
-        print_results(runs, verdicts)
+        return report_queued(runs, as_json=as_json) if worker is None else report_start(runs[0], as_json=as_json)
+    first = worker is None or multinode.number_of(runs[0], worker.pid) == 0
+    verdicts = follow_live(runs, as_json=as_json, owner=True, silent=not first)
+    gone = worker is not None and worker.wait() is not None and not runs[0].summary_json.exists()
+    if first and (gone or not as_json):  # of one that is gone no event says how it ended
+        print_results(runs, verdicts, request)
     # A failure is worse than an end before the end.
     return max(map(exit_code, verdicts), key=(0, 4, 3, 1).index)
 
@@ -155,7 +127,7 @@ def report_queued(runs: Sequence[RunDirectory], *, as_json: bool) -> int:
     return 0
 
 
-def print_result(run: RunDirectory, verdict: Verdict, given: Given | None = None) -> None:
+def print_result(run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None) -> None:
     """How it ended, and what to type next."""
     summary = read_summary(run)
     if summary is None:
@@ -172,12 +144,17 @@ def print_result(run: RunDirectory, verdict: Verdict, given: Given | None = None
         )
     for weights, top1 in summary.test.items():
         say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
-    if steps := next_steps(run, summary, verdict, given):
+    if steps := next_steps(run, summary, verdict, request):
         say(f"  next: {plain('  ·  '.join(steps))}")
 
 
-def print_results(runs: Sequence[RunDirectory], verdicts: Sequence[Verdict]) -> None:
+def print_results(
+    runs: Sequence[RunDirectory], verdicts: Sequence[Verdict], request: "LaunchRequest | None" = None
+) -> None:
     """How each has ended, and what to type next."""
+    if len(runs) == 1:
+        print_result(runs[0], verdicts[0], request)
+        return
     for run, verdict in zip(runs, verdicts, strict=True):
         summary = read_summary(run)
         if summary is None:

@@ -56,10 +56,11 @@ class Interrupts:
         """Called between looks at the runs; raises Asked to leave the picture."""
         from rbp_engine.errors import UserError
         from rbp_engine.run import start
+        from rbp_engine.run.queue.transitions import withdraw
 
         if self.leaving:
             for run in self.runs:
-                start.withdraw(run)
+                withdraw(run)
         if time.monotonic() - self.called > CALL_DISPATCHER_EVERY_S:
             self.called = time.monotonic()
             with contextlib.suppress(UserError):

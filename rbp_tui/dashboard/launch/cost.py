@@ -13,8 +13,8 @@ from textual.worker import Worker, get_current_worker
 
 from rbp_engine.bench.cost import Cost, predict_cost
 from rbp_engine.errors import UserError
-from rbp_engine.preset import LoadedPreset, load_preset
-from rbp_tui.dashboard.launch.request import LaunchRequest
+from rbp_engine.preset import LoadedPreset
+from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.text import format as fmt
 from rbp_tui.text.cost_text import cost_lines, cost_title, measuring, of_one_process, what_fits
 
@@ -38,12 +38,12 @@ class LaunchCost(Static):
         self._measurement: Worker[None] | None = None
         self._clock: Timer | None = None
 
-    def measure(self, request: LaunchRequest) -> None:
+    def measure(self, typed: TypedRequest) -> None:
         """Begin to measure one process of a launch; what was being measured is given up."""
         self.forget()
         self._begun = time.monotonic()
-        self._preset_name = request.name
-        self._measurement = self._measure(request)
+        self._preset_name = typed.name
+        self._measurement = self._measure(typed)
         self._clock = self.set_interval(1.0, self._tick)
         self._tick()
         self._come_into_view()
@@ -56,13 +56,14 @@ class LaunchCost(Static):
         self._show(Text())
 
     @work(thread=True, group="cost")
-    def _measure(self, request: LaunchRequest) -> None:
+    def _measure(self, typed: TypedRequest) -> None:
         worker = get_current_worker()
         try:
             # The data need not be here, and other runs do not matter: only the settings have to be right.
-            loaded, processes = load_preset(str(request.path), request.words), request.resources.processes
+            request = typed.request()
+            loaded = request.load()
             cost = predict_cost(loaded, cancelled=lambda: worker.is_cancelled, quiet=True)
-            said = cost_text(loaded, cost, processes)
+            said = cost_text(loaded, cost, request.takes.processes)
         except UserError as error:
             said = Text(str(error), style="red")
         with contextlib.suppress(RuntimeError):  # the app is closing

@@ -21,9 +21,10 @@ from textual.widgets import Input, Label, Static
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
+from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.cost import LaunchCost
-from rbp_tui.dashboard.launch.request import LaunchRequest, launch_runs, warnings
+from rbp_tui.dashboard.launch.request import TypedRequest, warnings
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
@@ -69,18 +70,18 @@ class SettingsInput(Input):
 class Checked(Message):
     """What a launch would do, or why it would be refused."""
 
-    request: LaunchRequest
+    typed: TypedRequest
     said: Text
 
 
-def verdict_text(request: LaunchRequest, records: Sequence[RunRecord]) -> Text:
+def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     """The exact command and what is worth knowing, or everything that is wrong."""
     said = Text("\n")
     try:
-        presets = request.check()
-        for warning in warnings(request, presets, records):
+        request = typed.request()
+        for warning in warnings(request, start.check(request), records):
             said.append(f"⚠ {warning}\n", style="yellow")
-        said.append(shlex.join(request.command), style="bold")
+        said.append(shlex.join(request.typed), style="bold")
     except DataMissing as error:
         said.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
     except UserError as error:
@@ -160,10 +161,10 @@ class LaunchForm(ModalScreen[list[str]]):
         self._check()
 
     @property
-    def request(self) -> LaunchRequest:
+    def typed(self) -> TypedRequest:
         fields = ("overrides", "seeds", "device", "processes", "gpus", "run_name", "tags", "run_id")
-        typed = {name: self.query_one(f"#{name}", Input).value for name in fields}
-        return LaunchRequest(self.path, self.preset_name, self.session.runs, **typed)
+        words = {name: self.query_one(f"#{name}", Input).value for name in fields}
+        return TypedRequest(self.path, self.preset_name, self.session.runs, **words)
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -177,18 +178,18 @@ class LaunchForm(ModalScreen[list[str]]):
 
     def _check(self) -> None:
         """Say the exact command, or everything that is wrong."""
-        self._look_into(self.request, self.session.records)
+        self._look_into(self.typed, self.session.records)
 
     @work(thread=True, group="check", exclusive=True)
-    def _look_into(self, request: LaunchRequest, records: Sequence[RunRecord]) -> None:
+    def _look_into(self, typed: TypedRequest, records: Sequence[RunRecord]) -> None:
         """In a thread: presets are read, and the driver of the GPUs is asked, which takes its time."""
-        said = verdict_text(request, records)
+        said = verdict_text(typed, records)
         with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(Checked(request, said))
+            self.post_message(Checked(typed, said))
 
     @on(Checked)
     def _say_verdict(self, message: Checked) -> None:
-        if message.request == self.request and not self.launching:
+        if message.typed == self.typed and not self.launching:
             self.query_one("#verdict", Static).update(message.said)
 
     @on(Input.Changed, "#overrides, #device, #processes")
@@ -210,12 +211,12 @@ class LaunchForm(ModalScreen[list[str]]):
             self.launching = True
             self._stop_waiting()
             self.query_one(LaunchCost).forget()  # the run needs the memory
-            self._launch(self.request)
+            self._launch(self.typed)
 
     @work(thread=True)
-    def _launch(self, request: LaunchRequest) -> None:
+    def _launch(self, typed: TypedRequest) -> None:
         try:
-            runs = launch_runs(request)
+            runs = start.start_runs(typed.request()).runs
         except UserError as error:
             self.app.call_from_thread(self._refused, str(error))
         else:
@@ -230,12 +231,12 @@ class LaunchForm(ModalScreen[list[str]]):
 
     def action_cost(self) -> None:
         """Measure what one process with these settings takes, in memory and time."""
-        self.query_one(LaunchCost).measure(self.request)
+        self.query_one(LaunchCost).measure(self.typed)
 
     def action_copy(self) -> None:
         """Copy the command to the clipboard."""
         try:
-            command = shlex.join(self.request.command)
+            command = shlex.join(self.typed.request().typed)
         except UserError as error:
             self.notify(str(error), severity="error", markup=False)
             return

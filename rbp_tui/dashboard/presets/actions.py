@@ -14,6 +14,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetEntry, PresetError
 from rbp_engine.preset.author import copy_preset, create_preset
 from rbp_engine.preset.search import reference, shown
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.messages import LaunchPreset
@@ -165,10 +166,10 @@ async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
 
     Raises `PresetError`.
     """
-    summary, run = record.summary, record.run
+    summary, run, again = record.summary, record.run, LaunchRequest.like(record.run)
     question = f"A preset with the settings of {run.id}, called"
     named = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
     if named is None:
         return None
-    copy_preset(named.path, run.preset_toml, code=run.code, note=f"The settings of the run {run.id}.")
+    copy_preset(named.path, Path(again.preset), code=again.code, note=f"The settings of the run {run.id}.")
     return named.path.absolute()

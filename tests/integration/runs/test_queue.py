@@ -24,11 +24,12 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
-from rbp_engine.run.queue import claims
+from rbp_engine.run.queue import claims, transitions
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.entries import attempts_of, damaged_entries, entries, entry_of
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import host_directory, locked
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 
@@ -74,7 +75,8 @@ def submit(tmp_path: Path, occupant: RunDirectory) -> Iterator[Submit]:
     made: list[RunDirectory] = []
 
     def make(*seeds: int, words: tuple[str, ...] = DAMAGED, retries: int = 0) -> list[RunDirectory]:
-        runs = start.submit(load_preset("digits", words), tmp_path / "runs", seeds, Resources(), retries)
+        request = LaunchRequest("digits", words, tmp_path / "runs", seeds, retries=retries)
+        runs = start.start_runs(request).runs
         for run in runs if words is DAMAGED else []:
             run.preset_toml.write_text("[data\n")
         made.extend(runs)
@@ -112,7 +114,7 @@ def test_runs_wait_as_queued_and_are_started_one_after_the_other_when_the_slot_i
     runs = submit(1, 2, 3)
     wait_for(lambda: start.dispatcher_pid())
     time.sleep(1.2)  # long enough for a dispatcher that would start them
-    assert [judge(run) for run in runs] == [Verdict("queued", start.WAITS)] * 3
+    assert [judge(run) for run in runs] == [Verdict("queued", transitions.WAITS)] * 3
     assert [judge(run, now=time.time() + 1e6).live for run in runs] == [True] * 3  # waiting is never being lost
     assert [entry.run for entry in entries()] == runs
     leave(occupant)
@@ -180,14 +182,15 @@ def test_of_dispatchers_started_at_once_one_stays_and_each_run_is_started_once(
 def test_a_run_whose_folder_cannot_be_made_takes_the_others_with_it(
     tmp_path: Path, submit: Submit, occupant: RunDirectory
 ) -> None:
+    request = LaunchRequest("digits", DAMAGED, tmp_path / "runs", (1, 2), run_id="mine")
     with pytest.raises(RunError, match="exists already"):
-        start.submit(load_preset("digits", DAMAGED), tmp_path / "runs", [1, 2], Resources(), run_id="mine")
+        start.create_runs(request, load_preset("digits", DAMAGED))
     assert entries() == [] and not (tmp_path / "runs" / "mine").exists()
 
 
 def test_a_run_that_needs_more_devices_than_there_are_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"2 processes takes as many devices, and there is only: cpu 0"):
-        start.submit(load_preset("digits", DAMAGED), tmp_path / "runs", [1], Resources(processes=2))
+        start.start_runs(LaunchRequest("digits", DAMAGED, tmp_path / "runs", (1,), Resources(processes=2)))
     assert not (tmp_path / "runs").exists()
 
 
@@ -224,7 +227,7 @@ def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
     assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries is 'lots'")]
     wait_for(lambda: start.dispatcher_pid() is None)  # which does not wait for it
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
-    assert start.discard(damaged.id) == [damaged.id]
+    assert transitions.discard(damaged.id) == [damaged.id]
 
 
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $RBP_CAUSE $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
@@ -314,8 +317,8 @@ def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_the
     tmp_path: Path, look: Any
 ) -> None:
     (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
-    loaded = load_preset("digits", LONG)
-    (run,) = start.submit(loaded, tmp_path / "runs", [], Resources(processes=2), retries=1)
+    request = LaunchRequest("digits", LONG, tmp_path / "runs", (1,), Resources(processes=2), retries=1)
+    (run,) = start.start_runs(request).runs
     try:
         wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
         assert [claims.holder(key) for key in ("cpu-0", "cpu-1")] == [run.id, run.id]

@@ -6,8 +6,9 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.cli.train.next_steps import USUAL_RATE, Given, next_steps
+from rbp_tui.cli.train.next_steps import USUAL_RATE, next_steps
 from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
 
 MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
@@ -29,9 +30,8 @@ def test_after_a_loss_that_was_not_finite_a_rate_is_advised_that_one_would_take(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(MINE)
     run = launch.create(load_preset(words[0], words[1:]), tmp_path / "runs")
-    steps = next_steps(
-        run, read_summary(run), Verdict("failed", "the loss is not finite", Cause.NON_FINITE), Given(words)
-    )
+    verdict = Verdict("failed", "the loss is not finite at step 3", Cause.NON_FINITE)
+    steps = next_steps(run, read_summary(run), verdict, LaunchRequest(words[0], words[1:]))
     assert steps[-1] == f"{advised} (a resume, with the same settings, ends the same)"
 
 
@@ -47,14 +47,14 @@ def advised(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = launch.create(load_preset("digits", ["lr=0.2"]), tmp_path / "runs", run_id="here")
 
-    def after(status, cause, given=Given(("digits", "lr=0.2"))):  # noqa: B008  # frozen
+    def after(status, cause, given=LaunchRequest("digits", ("lr=0.2",))):  # noqa: B008  # frozen
         return next_steps(run, read_summary(run), Verdict(status, "so it is", cause), given)
 
     return after
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
-@pytest.mark.parametrize("given", [Given(("digits", "lr=0.2")), None])
+@pytest.mark.parametrize("given", [LaunchRequest("digits", ("lr=0.2",)), None])
 def test_no_resume_is_advised_that_would_meet_the_same_again(advised, cause, given):
     logs, new_run = advised("failed", cause, given)
     assert logs == "rbp logs here" and new_run.startswith("rbp train ") and "a resume" in new_run

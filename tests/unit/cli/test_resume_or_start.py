@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.start import find_or_create
 from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_tui.cli import app
-from rbp_tui.cli.train.command import find_or_make
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def train(run: RunDirectory, *words: str) -> Result:
 
 
 def test_it_is_done_where_the_run_goes_on_in_other_hands(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rbp_tui.cli.train.command.MARGIN_S", -LOST_AFTER_S)  # does not wait
+    monkeypatch.setattr("rbp_engine.run.start.MARGIN_S", -LOST_AFTER_S)  # does not wait
     done = train(run, "--resume-or-start")
     assert done.exit_code == 0 and "night is running already" in done.stderr and done.stdout == ""
     detached = train(run, "--resume-or-start", "--detach")
@@ -67,14 +69,11 @@ def test_what_a_killed_start_of_an_earlier_version_has_left_is_made_anew(tmp_pat
         part.mkdir(exist_ok=True, parents=True)
         os.utime(part, (time.time() - 60, time.time() - 60))
     loaded = load_preset("digits")
-
-    def new() -> list[RunDirectory]:
-        return [launch.create(loaded, tmp_path, run_id="night")]
-
-    run = find_or_make(loaded, tmp_path, "night", new)
-    assert run.path == path and read_summary(run) is not None
-    assert find_or_make(loaded, tmp_path, "night", new) == run
+    request = LaunchRequest("digits", runs_dir=tmp_path, run_id="night")
+    (run,), new = find_or_create(request, loaded)
+    assert new and run.path == path and read_summary(run) is not None
+    assert find_or_create(request, loaded) == ([run], False)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").touch()
     with pytest.raises(RunError, match="thesis is in the way, and is no run"):
-        find_or_make(loaded, tmp_path, "thesis", lambda: [launch.create(loaded, tmp_path, run_id="thesis")])
+        find_or_create(replace(request, run_id="thesis"), loaded)

@@ -15,6 +15,7 @@ from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Dispatch, read_dispatch
+from rbp_engine.run.queue import transitions
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import (
     DamagedEntry,
@@ -68,8 +69,8 @@ def test_an_entry_with_a_value_of_another_type_is_set_aside_with_the_reason_and_
     assert entries() == [good]
     (found,) = damaged_entries()
     assert (found.path, found.id) == (damaged.path, "20260101-120000-digits-rate_m-0a1b")
-    assert start.discard("another") == []
-    assert start.discard("0a1b") == [found.id]
+    assert transitions.discard("another") == []
+    assert transitions.discard("0a1b") == [found.id]
     assert read_queue() == [good]
 
 

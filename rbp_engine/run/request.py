@@ -1,0 +1,129 @@
+"""What a launch asks for, whether it is typed in a shell or into a form, or repeats an earlier run."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory, check_run_id
+from rbp_engine.run.files.resources import Resources, read_dispatch, read_resources
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.settings.machine import runs_directory
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """A preset, `key=value` words on top of it, and how its runs are started; None means as usual, or as last time.
+
+    There is a run for each of the `seeds`; where none are given, one with the preset's own. Each takes `resources`.
+    With `seeds` or `gpus` ("auto", "none", or indices of cards) they wait in the queue for devices of their own.
+    `resume_or_start` goes on with the run `run_id` if there is one, and `inexact` lets it have another number of
+    processes. `typed` is the command that asks for all this, where it is not `command`. `original` is the run that is
+    repeated.
+    """
+
+    preset: str
+    overrides: tuple[str, ...] = ()
+    runs_dir: Path | None = None
+    seeds: tuple[int, ...] = ()
+    resources: Resources | None = None
+    gpus: str | None = None
+    retries: int | None = None
+    run_id: str | None = None
+    resume_or_start: bool = False
+    inexact: bool = False
+    typed: tuple[str, ...] = ()
+    original: RunDirectory | None = None
+
+    @classmethod
+    def like(cls, run: RunDirectory) -> "LaunchRequest":
+        """The same run again: its settings and its own code as they lie in it, and what it takes of a machine.
+
+        Raises RunError where run.json is damaged.
+        """
+        dispatch, resources = read_dispatch(run), replace(read_resources(run), devices=())
+        return cls(
+            str(run.preset_toml),
+            runs_dir=run.path.parent,
+            resources=resources,
+            gpus=dispatch.gpus,
+            retries=dispatch.retries,
+            original=run,
+        )
+
+    def once(self) -> "LaunchRequest":
+        """One run with the same settings, of the first seed, that starts at once and under an id of its own."""
+        seed = [f"seed={number}" for number in self.seeds[:1]]
+        return LaunchRequest(self.preset, (*self.overrides, *seed), self.runs_dir, original=self.original)
+
+    def without(self, setting: str) -> "LaunchRequest":
+        """The same `once`, as the preset has this setting; it goes by its short name if it has one."""
+        names = (setting, SHORT_NAMES.get(setting))
+        other = self.once()
+        return replace(other, overrides=tuple(word for word in other.overrides if word.partition("=")[0] not in names))
+
+    def changed(self, setting: str, value: str) -> "LaunchRequest":
+        """The same `once`, with another value of a setting."""
+        other = self.without(setting)
+        return replace(other, overrides=(*other.overrides, f"{setting}={value}"))
+
+    @property
+    def runs(self) -> Path:
+        """The runs directory, absolute. Raises MachineError."""
+        return runs_directory(self.runs_dir)
+
+    @property
+    def code(self) -> Path | None:
+        """The folder of the preset's own code, where that is not the preset's."""
+        return self.original.code if self.original else None
+
+    @property
+    def takes(self) -> Resources:
+        """What a new run takes of a machine."""
+        return self.resources or Resources()
+
+    @property
+    def queued(self) -> bool:
+        """Whether the runs wait in the queue until they can have devices of their own."""
+        return bool(self.seeds) or self.gpus is not None
+
+    @property
+    def command(self) -> list[str]:
+        """What asks for the same in a shell."""
+        options = {
+            "--seeds": ",".join(map(str, self.seeds)),
+            "--gpus": self.gpus,
+            "--nproc": self.takes.processes if self.takes.processes > 1 else None,
+            "--id": self.run_id,
+            "--runs-dir": self.runs_dir,
+        }
+        words = [word for name, value in options.items() if value for word in (name, str(value))]
+        return ["rbp", "train", self.preset, *self.overrides, *words]
+
+    def seeds_of(self, loaded: LoadedPreset) -> tuple[int, ...]:
+        """The seed of each of its runs, where `loaded` is its preset."""
+        return self.seeds or (loaded.preset.run.seed,)
+
+    def load(self) -> LoadedPreset:
+        """The preset with the settings on top. Raises UserError for what is wrong, or contradicts itself."""
+        loaded = load_preset(self.preset, self.overrides, code=self.code)
+        if self.original is not None:
+            was = load_summary(self.original)
+            loaded = replace(loaded, name=was.preset, label=was.label + loaded.label.removeprefix(loaded.name))
+        if self.seeds and loaded.sources.get("run.seed") == "override":
+            raise RunError("both --seeds and seed= are given: leave one of them out")
+        if self.run_id is not None:
+            check_run_id(self.run_id)
+            if len(self.seeds) > 1:
+                raise RunError("--id names one run, and --seeds makes several")
+        return loaded
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """The seeds in a text like `1,2,3`. Raises RunError."""
+    words = re.findall(r"[^,\s]+", text)
+    seeds = tuple(int(word) for word in words if re.fullmatch("[0-9]{1,18}", word))
+    if not words or len(set(seeds)) < len(words):
+        raise RunError(f"--seeds {text}: expected different whole numbers, like 1,2,3")
+    return seeds

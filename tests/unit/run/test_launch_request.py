@@ -1,0 +1,110 @@
+"""A request for a launch: what it means as a command, and the same run again."""
+
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.data.catalog import DataMissing
+from rbp_engine.errors import UserError
+from rbp_engine.preset import read_resolved
+from rbp_engine.run import start
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.launch import launch
+from rbp_engine.run.request import LaunchRequest, parse_seeds
+
+NETS = "from torch import nn\n\n\ndef net():\n    return nn.Linear(64, 10)\n"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+
+
+def create(request: LaunchRequest) -> RunDirectory:
+    (run,) = start.create_runs(request, start.check(request))
+    return run
+
+
+def test_the_same_run_again_is_of_the_same_experiment_whatever_has_become_of_its_preset_and_code(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "mine.toml").write_text('extends = "digits"\n[run]\nseed = 3\n[train]\nepochs = 7\n')
+    run = create(
+        LaunchRequest(
+            "./mine.toml", ("arch=nets.py:net", "lr=0.02"), tmp_path / "runs", resources=Resources(2), retries=1
+        )
+    )
+    for name in ("nets.py", "mine.toml"):
+        (tmp_path / name).write_text("broken(")
+    again = create(LaunchRequest.like(run))
+    assert again.path.parent == run.path.parent
+    assert again.preset_toml.read_text() == run.preset_toml.read_text()
+    assert (again.code / "nets.py").read_text() == NETS
+    summaries = [load_summary(one) for one in (run, again)]
+    assert summaries[0].experiment == summaries[1].experiment
+    assert [(one.preset, one.label, one.seed) for one in summaries] == [("mine", "mine · nets.py:net", 3)] * 2
+    assert read_json(again.run_json)["resources"] == read_json(run.run_json)["resources"]
+    assert read_json(again.run_json)["dispatch"] == {"retries": 1, "device": "", "inexact": False}
+
+    changed = create(LaunchRequest.like(run).changed("lr", "0.5").changed("epochs", "2"))
+    optim, train = read_resolved(changed.preset_toml).optim, read_resolved(changed.preset_toml).train
+    assert (optim.lr, train.epochs) == (0.5, 2)
+
+
+def test_a_job_with_a_seed_of_its_own_goes_on_with_its_run_and_with_no_other(tmp_path: Path) -> None:
+    request = LaunchRequest("digits", (), tmp_path / "runs", (5,), run_id="job", resume_or_start=True)
+    run = start.create_runs(replace(request, seeds=()), start.check(request))[0]
+    with pytest.raises(RunError, match="has seed 1, not 5"):
+        start.find_or_create(request, request.load())
+    shutil.rmtree(run.path)
+    run = launch.create(replace(request, overrides=("seed=5",), seeds=()).load(), tmp_path / "runs", run_id="job")
+    assert start.find_or_create(request, request.load()) == ([run], False)
+
+
+def test_another_value_takes_the_place_of_the_one_that_was_given_by_either_name(tmp_path: Path) -> None:
+    request = LaunchRequest(
+        "digits", ("optim.lr=1", "T=2", "lr=3"), Path("a b"), (4,), Resources(2), "none", run_id="x"
+    )
+    assert shlex.join(request.command) == (
+        "rbp train digits optim.lr=1 T=2 lr=3 --seeds 4 --gpus none --nproc 2 --id x --runs-dir 'a b'"
+    )
+    assert shlex.join(request.once().command) == "rbp train digits optim.lr=1 T=2 lr=3 seed=4 --runs-dir 'a b'"
+    other = request.changed("train.accumulate", "2").changed("train.accumulate", "4").changed("seed", "7")
+    assert other.overrides == (*request.overrides, "train.accumulate=4", "seed=7")
+    assert shlex.join(request.changed("lr", "0.1").command) == "rbp train digits T=2 seed=4 lr=0.1 --runs-dir 'a b'"
+
+
+@pytest.mark.parametrize("text", ["", ",", "1,1", "1,01", "1,two", "-1", "1.5", "9" * 19])
+def test_what_is_no_list_of_different_seeds_is_refused(text: str) -> None:
+    with pytest.raises(RunError, match="expected different whole numbers, like 1,2,3"):
+        parse_seeds(text)
+    assert parse_seeds("1, 2 30") == (1, 2, 30)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "message"),
+    [
+        (LaunchRequest("digits", ("seed=3",), seeds=(1,)), RunError, "leave one of them out"),
+        (LaunchRequest("digits", seeds=(1, 2), run_id="mine"), RunError, "--id names one run"),
+        (LaunchRequest("digits", run_id="../mine"), RunError, "cannot be the id of a run"),
+        (LaunchRequest("cifar10-resnet18"), DataMissing, "cifar-10-batches-py"),
+        (LaunchRequest("digits", gpus="none", resources=Resources(999)), RunError, "takes as many devices"),
+        (LaunchRequest("digits", gpus="none", resources=Resources(1, 2, "a:1")), RunError, "start it on each of them"),
+        (LaunchRequest("digits", retries=1, resources=Resources(1, 2, "a:1"), run_id="x"), RunError, "on one node"),
+    ],
+)
+def test_what_cannot_be_started_is_refused_before_anything_is_made(
+    tmp_path: Path, request_: LaunchRequest, error: type[UserError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        start.start_runs(request_)
+    assert not (tmp_path / "runs").exists()
