@@ -75,7 +75,7 @@ class Carrier:
         """The mask [B, …] of a dropout layer, the same at every timestep."""
         return draw()
 
-    def lowered(self, weight: Tensor) -> Tensor:
+    def cast_weight(self, weight: Tensor) -> Tensor:
         """A weight in the type of this carrier, with its graph."""
         return weight.to(self.dtype)
 

@@ -53,11 +53,11 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
 def _weighted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """Weights take the type of what they weigh: float32 weights serve a network in low precision."""
 
-    def lowered(value: Any) -> Any:
+    def cast(value: Any) -> Any:
         is_weight = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != carrier.dtype
-        return carrier.lowered(value) if is_weight and carrier.dtype.is_floating_point else value
+        return carrier.cast_weight(value) if is_weight and carrier.dtype.is_floating_point else value
 
-    return type(carrier).weighted(function, *map(lowered, args), **{key: lowered(kwargs[key]) for key in kwargs})
+    return type(carrier).weighted(function, *map(cast, args), **{key: cast(kwargs[key]) for key in kwargs})
 
 
 def _per_step(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

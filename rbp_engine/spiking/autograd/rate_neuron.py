@@ -11,23 +11,23 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.autograd.weighted import graph_only
+from rbp_engine.spiking.autograd.weighted import new_grad_proxy
 from rbp_engine.spiking.kernels.neuron_input import Term
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-def graph(terms: Sequence[Term], eligibility: Tensor) -> Tensor:
+def grad_proxy(terms: Sequence[Term], eligibility: Tensor) -> Tensor:
     """What carries the gradient of a firing rate [B, …] to the mean current, the sum of these terms.
 
     ∂L/∂c = ∂L/∂r ⊙ g with the `eligibility` g [B, …] (paper, section 4, equation 10).
     """
     inputs: list[Tensor | None] = []
     for term in terms:
-        inputs += [term.steps.graph, *term.parameters]
-    carrying: Tensor = FiringRate.apply(terms, eligibility, *inputs)
-    return carrying
+        inputs += [term.steps.grad_proxy, *term.parameters]
+    proxy: Tensor = FiringRate.apply(terms, eligibility, *inputs)
+    return proxy
 
 
 class FiringRate(torch.autograd.Function):
@@ -37,7 +37,7 @@ class FiringRate(torch.autograd.Function):
     def forward(ctx: Any, terms: Sequence[Term], eligibility: Tensor, *inputs: Tensor | None) -> Tensor:
         ctx.normalisations = [term.normalisation for term in terms]
         ctx.save_for_backward(eligibility, *(term.steps.time_mean() for term in terms if term.normalisation))
-        return graph_only(eligibility)
+        return new_grad_proxy(eligibility)
 
     @staticmethod
     @once_differentiable

@@ -19,14 +19,14 @@ from rbp_engine.spiking.errors import UnsupportedOperation
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-WeightedGradient: TypeAlias = Callable[[Tensor | None, "Seen", Tensor], Tensor]
+WeightedGradient: TypeAlias = Callable[[Tensor | None, "WeightInput", Tensor], Tensor]
 
 
 class WithValue(torch.autograd.Function):
     """The value of one tensor with the gradient of another, both [B, …]."""
 
     @staticmethod
-    def forward(ctx: Any, graph: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, grad_proxy: Tensor, value: Tensor) -> Tensor:
         return value.view_as(value)
 
     @staticmethod
@@ -34,7 +34,7 @@ class WithValue(torch.autograd.Function):
         return grad, None
 
 
-def graph_only(like: Tensor) -> Tensor:
+def new_grad_proxy(like: Tensor) -> Tensor:
     """What a function returns whose values nobody reads: shape, type and device, and memory for one number."""
     return like.new_zeros(()).expand(like.shape)
 
@@ -45,7 +45,7 @@ def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Seen:
+class WeightInput:
     """The input [B, …] that a weight's gradient is formed with, as it is or as the counts of spikes in T timesteps."""
 
     stored: Tensor
@@ -57,32 +57,39 @@ class Seen:
 
 
 class LinearGradient(torch.autograd.Function):
-    """c = W·x + b of a linear layer like `out` [B, …]: ∂L/∂x goes to `graph` [B, …, in], ∂L/∂W sees `seen`."""
+    """The gradient of a linear layer c = W·x + b whose output `out` [B, …, out] is known.
+
+    ∂L/∂x goes to `grad_proxy` [B, …, in]; ∂L/∂W is formed with `weight_input`.
+    """
 
     @staticmethod
-    def forward(ctx: Any, graph: Tensor | None, seen: Seen, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
-        ctx.save_for_backward(seen.stored, weight)
-        ctx.counted = seen.counted
-        return graph_only(out)
+    def forward(
+        ctx: Any, grad_proxy: Tensor | None, weight_input: WeightInput, weight: Tensor, bias: Tensor | None, out: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(weight_input.stored, weight)
+        ctx.counted = weight_input.counted
+        return new_grad_proxy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
-        seen = Seen.load(stored, ctx.counted, grad.dtype)
-        needs_graph, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        grad_rows, seen_rows = grad.reshape(-1, grad.shape[-1]), seen.reshape(-1, seen.shape[-1])
+        weight_input = WeightInput.load(stored, ctx.counted, grad.dtype)
+        needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        grad_rows, input_rows = grad.reshape(-1, grad.shape[-1]), weight_input.reshape(-1, weight_input.shape[-1])
         return (
-            grad @ weight if needs_graph else None,
+            grad @ weight if needs_input else None,
             None,
-            grad_rows.T @ seen_rows if needs_weight else None,
+            grad_rows.T @ input_rows if needs_weight else None,
             grad_rows.sum(0) if needs_bias else None,
             None,
         )
 
 
 class ConvolutionGradient(torch.autograd.Function):
-    """c = W∗x + b of a convolution like `out` [B, …]: ∂L/∂x goes to `graph` [B, C, …], ∂L/∂W sees `seen`.
+    """The gradient of a convolution c = W∗x + b whose output `out` [B, C_out, …] is known.
+
+    ∂L/∂x goes to `grad_proxy` [B, C, …]; ∂L/∂W is formed with `weight_input`.
 
     With `waiting` the weight is a `LateGradient`, and what forms its gradient is put there.
     """
@@ -90,8 +97,8 @@ class ConvolutionGradient(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        graph: Tensor | None,
-        seen: Seen,
+        grad_proxy: Tensor | None,
+        weight_input: WeightInput,
         weight: Tensor,
         bias: Tensor | None,
         out: Tensor,
@@ -99,10 +106,10 @@ class ConvolutionGradient(torch.autograd.Function):
         groups: int,
         waiting: list[Callable[[], Tensor]] | None,
     ) -> Tensor:
-        ctx.save_for_backward(seen.stored, weight)
-        ctx.counted, ctx.geometry, ctx.groups, ctx.waiting = seen.counted, geometry, groups, waiting
+        ctx.save_for_backward(weight_input.stored, weight)
+        ctx.counted, ctx.geometry, ctx.groups, ctx.waiting = weight_input.counted, geometry, groups, waiting
         ctx.bias_sizes = None if bias is None else list(bias.shape)
-        return graph_only(out)
+        return new_grad_proxy(out)
 
     @staticmethod
     @once_differentiable
@@ -111,29 +118,29 @@ class ConvolutionGradient(torch.autograd.Function):
         # Nothing that waits may hold on to the graph, which holds on to what waits.
         weight, counted, bias_sizes, groups = weight.detach(), ctx.counted, ctx.bias_sizes, ctx.groups
         stride, padding, dilation = ctx.geometry
-        needs_graph, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
+        needs_input, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
 
         def gradients(*needed: bool) -> tuple[Tensor, Tensor, Tensor]:
             """Of the input, the weight and the bias."""
-            seen = Seen.load(stored, counted, grad.dtype)
+            weight_input = WeightInput.load(stored, counted, grad.dtype)
             return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
-                grad, seen, weight, bias_sizes, stride, padding, dilation,
+                grad, weight_input, weight, bias_sizes, stride, padding, dilation,
                 False, [0] * len(stride), groups, needed,
             )  # fmt: skip
 
         if ctx.waiting is None:
-            grad_graph, grad_weight, grad_bias = gradients(needs_graph, needs_weight, needs_bias)
+            grad_input, grad_weight, grad_bias = gradients(needs_input, needs_weight, needs_bias)
         else:
-            grad_graph, _, grad_bias = gradients(needs_graph, False, needs_bias)
-            grad_weight = graph_only(weight)
+            grad_input, _, grad_bias = gradients(needs_input, False, needs_bias)
+            grad_weight = new_grad_proxy(weight)
             ctx.waiting.append(lambda: gradients(False, True, False)[1])
-        return grad_graph, None, grad_weight, grad_bias, None, None, None, None
+        return grad_input, None, grad_weight, grad_bias, None, None, None, None
 
 
 class LateGradient(torch.autograd.Function):
     """A weight whose gradient is formed when nothing else is left of the backward pass.
 
-    What its layer passes back is `graph_only`; the layer leaves in `waiting` how the gradient is formed.
+    What its layer passes back is `new_grad_proxy`; the layer leaves in `waiting` how the gradient is formed.
     """
 
     @staticmethod
@@ -148,17 +155,18 @@ class LateGradient(torch.autograd.Function):
 
 
 def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> WeightedGradient:
-    """A convolution or linear layer whose output is known, as a function (graph, seen, out) ↦ graph of the output.
+    """The gradient of a convolution or linear layer whose output is known.
 
-    `args` and `kwargs` are those of torch's function after its input. The gradient flows on to `graph`, the layer's
-    input; the weight's gradient is formed with `seen` in the place of the input: the firing rate itself for the rate
-    methods, the trace of the spikes for OTTT. `out` has the shape and the type of the output.
+    `args` and `kwargs` are those of torch's function after its input. Returns a function
+    (grad_proxy, weight_input, out) ↦ gradient proxy of the output: the gradient flows on to `grad_proxy`, that of the
+    layer's input; the weight's gradient is formed with `weight_input` in place of the input, which is the firing rate
+    for the rate methods and the trace of the spikes for OTTT. `out` has the shape and the type of the output.
     """
     return (_linear if operation == "linear" else _convolution)(operation, *args, **kwargs)
 
 
 def _linear(_: str, weight: Tensor, bias: Tensor | None = None) -> WeightedGradient:
-    return lambda graph, seen, out: LinearGradient.apply(graph, seen, weight, bias, out)
+    return lambda grad_proxy, weight_input, out: LinearGradient.apply(grad_proxy, weight_input, weight, bias, out)
 
 
 def _convolution(
@@ -175,16 +183,16 @@ def _convolution(
     if padding == "valid":
         padding = 0
     if padding == "same":
-        reach = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
-        if any(length % 2 for length in reach):
+        extent = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+        if any(length % 2 for length in extent):
             raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
-        padding = [length // 2 for length in reach]
+        padding = [length // 2 for length in extent]
     geometry = (stride, _per_dim(padding, dims), dilation)
 
-    def gradient(graph: Tensor | None, seen: Seen, out: Tensor) -> Tensor:
+    def gradient(grad_proxy: Tensor | None, weight_input: WeightInput, out: Tensor) -> Tensor:
         waits = torch.is_grad_enabled() and weight.requires_grad and _worth_waiting(weight, out)
         late, waiting = _formed_late(weight) if waits else (weight, None)
-        result: Tensor = ConvolutionGradient.apply(graph, seen, late, bias, out, geometry, groups, waiting)
+        result: Tensor = ConvolutionGradient.apply(grad_proxy, weight_input, late, bias, out, geometry, groups, waiting)
         return result
 
     return gradient

@@ -32,12 +32,12 @@ class RateTensor(TensorLike):
 
     recomputable = True
 
-    def __init__(self, sequence: SequenceTensor, graph: Tensor | None = None) -> None:
-        """`graph` [B, …] carries the gradient of the sequence's time mean, where its steps do not say so themselves."""
+    def __init__(self, sequence: SequenceTensor, grad_proxy: Tensor | None = None) -> None:
+        """`grad_proxy` [B, …] carries the gradient of the time mean; None where the steps already have a proxy."""
         self.sequence = sequence
         self.timesteps = sequence.timesteps
-        if graph is not None:
-            sequence.by_step.graph = graph
+        if grad_proxy is not None:
+            sequence.by_step.grad_proxy = grad_proxy
 
     @classmethod
     def static(cls, values: Tensor, timesteps: int) -> Self:
@@ -47,11 +47,11 @@ class RateTensor(TensorLike):
     @property
     def steps(self) -> Steps:
         """All timesteps, computed if need be, and the graph of their mean."""
-        if not self.sequence.pending:
+        if not self.sequence.deferred:
             return self.sequence.by_step
         rate = self.sequence.current.rate()
         steps = self.sequence.by_step
-        steps.mean, steps.graph = rate.detach(), rate
+        steps.mean, steps.grad_proxy = rate.detach(), rate
         return steps
 
     @property
@@ -74,8 +74,8 @@ class RateTensor(TensorLike):
     def fire(self, parameters: LIFParameters) -> RateTensor:
         current = self.sequence.current
         spikes, counts, eligibility = lif.rate(current, parameters)
-        graph = rate_neuron.graph(current.terms, eligibility)
-        steps = Steps(spikes, spikes_of=self.dtype, counts=counts, graph=graph)
+        grad_proxy = rate_neuron.grad_proxy(current.terms, eligibility)
+        steps = Steps(spikes, spikes_of=self.dtype, counts=counts, grad_proxy=grad_proxy)
         return RateTensor(SequenceTensor(Current([Term(steps)], self.timesteps), self.timesteps))
 
     @classmethod
@@ -88,7 +88,7 @@ class RateTensor(TensorLike):
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         check_scaling(function.__name__, args)
-        if is_plain_sum(function, args, kwargs) and any(x.sequence.pending for x in args):
+        if is_plain_sum(function, args, kwargs) and any(x.sequence.deferred for x in args):
             left, right = (x.computed if len(x.sequence.current.terms) > 1 else x.sequence for x in args)
             with torch.no_grad():
                 return cls(left.plus(right))
@@ -113,7 +113,7 @@ class RateTensor(TensorLike):
         steps = x.steps
         sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
         gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        return cls(sequence, gradient(steps.graph, steps.seen(x.timesteps), sequence.batch))
+        return cls(sequence, gradient(steps.grad_proxy, steps.weight_input(x.timesteps), sequence.batch))
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:

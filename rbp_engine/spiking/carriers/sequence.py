@@ -36,14 +36,14 @@ class SequenceTensor(TensorLike):
         self._stays = False
 
     @property
-    def pending(self) -> bool:
+    def deferred(self) -> bool:
         """Whether batch norms or sums are still to be carried out."""
         return len(self.current.terms) > 1 or self.current.terms[0].normalisation is not None
 
     @property
     def by_step(self) -> Steps:
         """All values, computed if need be."""
-        if not self.pending:
+        if not self.deferred:
             return self.current.terms[0].steps
         with torch.set_grad_enabled(self._with_graph):
             steps = Steps(self.current.compute(), self.static)
@@ -106,7 +106,7 @@ class SequenceTensor(TensorLike):
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         carriers = list(all_carriers(args))
         first: Self = carriers[0]
-        if is_plain_sum(function, args, kwargs) and any(carrier.pending for carrier in carriers):
+        if is_plain_sum(function, args, kwargs) and any(carrier.deferred for carrier in carriers):
             return first.plus(carriers[1])
         # [B, …] broadcasts against [T, B, …] as it stands.
         out = function(*replace_carriers(args, lambda x: x.values), **kwargs)

@@ -78,7 +78,7 @@ def rate(
     return list(map(layout.back, spikes)), layout.back(counts), eligibility, means
 
 
-def rate_step(current: Current, state: Sequence[Tensor], reach: Tensor | float, parameters: LIFParameters) -> Tensor:
+def rate_step(current: Current, state: Sequence[Tensor], rho: Tensor | float, parameters: LIFParameters) -> Tensor:
     """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, counts of spikes, sum of σ'·ρ.
 
     So does ρ [B, …], unless it is one number for all neurons.
@@ -86,7 +86,7 @@ def rate_step(current: Current, state: Sequence[Tensor], reach: Tensor | float, 
     layout = Layout(current)
     terms, shift, dtype, _ = layout.inputs(current)
     # As a tensor, a number does not ask for a kernel of its own at every timestep.
-    state = (*state, reach if isinstance(reach, Tensor) else torch.full((), reach, dtype=torch.float64))
+    state = (*state, rho if isinstance(rho, Tensor) else torch.full((), rho, dtype=torch.float64))
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
     spikes = layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, layout.neuron(parameters)))
     for tensor, changed in zip(state, flat, strict=True):
@@ -242,12 +242,12 @@ def _rate(
     spikes, membrane = [], None
     counts: Any = 0.0
     eligibility: Any = 0.0
-    reach: Any = 1.0
+    rho: Any = 1.0
     for t in range(timesteps):
-        fired, slope, membrane, kept = _fire(membrane, _current(terms, shift, neuron.dtype, t), neuron)
+        fired, slope, membrane, reset_jacobian = _fire(membrane, _current(terms, shift, neuron.dtype, t), neuron)
         counts = counts + fired
-        eligibility = eligibility + slope * reach
-        reach = 1.0 + reach * kept * neuron.decay
+        eligibility = eligibility + slope * rho
+        rho = 1.0 + rho * reset_jacobian * neuron.decay
         spikes.append(fired.to(torch.uint8))
     means = (_sum_of_steps(terms[number][0], neuron.dtype) for number in means_of)
     for result, total in zip(saved, (eligibility, *means), strict=True):
@@ -262,15 +262,15 @@ def _rate_step(
     membrane: Tensor,
     counts: Tensor,
     eligibility: Tensor,
-    reach: Tensor,
+    rho: Tensor,
     neuron: Neuron,
 ) -> Tensor:
-    fired, slope, after, kept = _fire(membrane, _current(terms, shift, neuron.dtype, 0), neuron)
+    fired, slope, after, reset_jacobian = _fire(membrane, _current(terms, shift, neuron.dtype, 0), neuron)
     counts.add_(fired.to(counts.dtype))
-    eligibility.add_(slope * reach)
+    eligibility.add_(slope * rho)
     membrane.copy_(after)
-    if reach.ndim:
-        reach.copy_(1.0 + reach * kept * neuron.decay)
+    if rho.ndim:
+        rho.copy_(1.0 + rho * reset_jacobian * neuron.decay)
     return fired.to(dtype)
 
 
@@ -280,10 +280,10 @@ def _fire(membrane: Tensor | None, current: Tensor, neuron: Neuron) -> tuple[Ten
     fired = (charged >= neuron.threshold).to(charged.dtype)
     slope = neuron.slope(charged - neuron.threshold)
     if neuron.v_reset is None:
-        kept = 1.0 if neuron.detach_reset else 1.0 - neuron.threshold * slope
+        reset_jacobian = 1.0 if neuron.detach_reset else 1.0 - neuron.threshold * slope
     else:
-        kept = 1.0 - fired if neuron.detach_reset else 1.0 - fired - (charged - neuron.v_reset) * slope
-    return fired, slope, _after_reset(charged, fired, neuron), kept
+        reset_jacobian = 1.0 - fired if neuron.detach_reset else 1.0 - fired - (charged - neuron.v_reset) * slope
+    return fired, slope, _after_reset(charged, fired, neuron), reset_jacobian
 
 
 def _gradient_through_time(
@@ -295,16 +295,16 @@ def _gradient_through_time(
         charged.append(_charged(membrane, _current(terms, shift, neuron.dtype, t), neuron))
         membrane = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), neuron)
     gradients: list[Tensor] = []
-    later: Any = 0.0
+    grad_membrane: Any = 0.0
     for t in reversed(range(timesteps)):
         fired, distance = (charged[t] >= threshold).to(charged[t].dtype), charged[t] - threshold
         by_spike = grad[t].to(distance.dtype)
         if not neuron.detach_reset:
-            by_spike = by_spike + later * (-threshold if v_reset is None else v_reset - charged[t])
+            by_spike = by_spike + grad_membrane * (-threshold if v_reset is None else v_reset - charged[t])
         if v_reset is not None:
-            later = later * (1.0 - fired)
-        gradients.append(later + neuron.slope(distance) * by_spike)
-        later = gradients[-1] * neuron.decay
+            grad_membrane = grad_membrane * (1.0 - fired)
+        gradients.append(grad_membrane + neuron.slope(distance) * by_spike)
+        grad_membrane = gradients[-1] * neuron.decay
     return torch.stack([gradient.to(grad.dtype) for gradient in reversed(gradients)])
 
 

@@ -92,7 +92,7 @@ class RateLoop:
         self._eligibility = torch.zeros_like(membrane)
         # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
         uniform = parameters.v_reset is None and parameters.detach_reset
-        self._reach: float | Tensor = 1.0 if uniform else torch.ones_like(membrane)
+        self._rho: float | Tensor = 1.0 if uniform else torch.ones_like(membrane)
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
@@ -100,7 +100,7 @@ class RateLoop:
         if self._parameters.kernel == "eager":
             return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), Reader(current).at(0))
         state = self.membrane, self._counts, self._eligibility
-        spikes = compiled.rate_step(current, state, self._reach, self._parameters)
+        spikes = compiled.rate_step(current, state, self._rho, self._parameters)
         self._advance()
         return spikes
 
@@ -114,12 +114,12 @@ class RateLoop:
         if not same:
             spikes.copy_(fired)
         slope_t = slope_in_place(parameters.surrogate, membrane - parameters.threshold)
-        if isinstance(self._reach, float):
-            self._eligibility.add_(slope_t.mul_(self._reach))
+        if isinstance(self._rho, float):
+            self._eligibility.add_(slope_t.mul_(self._rho))
         else:
-            self._eligibility.add_(slope_t * self._reach)
-            carried = _carried_over(membrane, fired, slope_t, parameters)
-            self._reach.mul_(carried).mul_(parameters.decay).add_(1.0)
+            self._eligibility.add_(slope_t * self._rho)
+            reset_jacobian = _reset_jacobian(membrane, fired, slope_t, parameters)
+            self._rho.mul_(reset_jacobian).mul_(parameters.decay).add_(1.0)
         self._counts.add_(spikes if spikes.dtype == self._counts.dtype else fired.to(self._counts.dtype))
         _reset(membrane, fired, parameters)
         self._advance()
@@ -130,8 +130,8 @@ class RateLoop:
         return self._counts, self._eligibility.div_(self._timesteps).to(self._dtype)
 
     def _advance(self) -> None:
-        if isinstance(self._reach, float):
-            self._reach = 1.0 + self._parameters.decay * self._reach
+        if isinstance(self._rho, float):
+            self._rho = 1.0 + self._parameters.decay * self._rho
 
 
 @torch.no_grad()
@@ -152,16 +152,16 @@ def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: L
         _charge(membrane, reader.at(t), parameters)
         charged_t.copy_(membrane)
         _reset(membrane, (membrane >= threshold).to(membrane.dtype), parameters)
-    later = torch.zeros_like(membrane)
+    grad_membrane = torch.zeros_like(membrane)
     for charged_t, grad_t in zip(charged.unbind(0)[::-1], grad.unbind(0)[::-1], strict=True):
         slope_t = slope_in_place(parameters.surrogate, charged_t - threshold)
         by_spike = grad_t
         if not parameters.detach_reset:
-            by_spike = grad_t + later * (-threshold if v_reset is None else v_reset - charged_t)
+            by_spike = grad_t + grad_membrane * (-threshold if v_reset is None else v_reset - charged_t)
         if v_reset is not None:
-            later.masked_fill_(charged_t >= threshold, 0.0)
-        charged_t.copy_(later.add_(slope_t.mul_(by_spike)))
-        later.mul_(parameters.decay)
+            grad_membrane.masked_fill_(charged_t >= threshold, 0.0)
+        charged_t.copy_(grad_membrane.add_(slope_t.mul_(by_spike)))
+        grad_membrane.mul_(parameters.decay)
     return charged.to(grad.dtype)
 
 
@@ -185,7 +185,7 @@ def _reset(membrane: Tensor, spikes: Tensor, parameters: LIFParameters) -> None:
         membrane.masked_fill_(spikes.bool(), parameters.v_reset)
 
 
-def _carried_over(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor:
+def _reset_jacobian(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor:
     """∂v_t/∂u_t, how much of the charged membrane survives the reset (∂u_{t+1}/∂u_t is λ times this)."""
     if parameters.v_reset is None:
         return 1.0 - parameters.threshold * slope_t

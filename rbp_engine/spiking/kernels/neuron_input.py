@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import Normalisation, per_channel
-from rbp_engine.spiking.autograd.weighted import Seen, WithValue, firing_rate
+from rbp_engine.spiking.autograd.weighted import WeightInput, WithValue, firing_rate
 
 
 @dataclass(eq=False)
@@ -23,7 +23,7 @@ class Steps:
     """Values [T, B, …], or [B, …] that are the same at every step, and their time mean [B, …] once it is known.
 
     Spikes may be `stored` as T tensors of bytes; `spikes_of` is then the type that they stand for, and `counts` [B, …]
-    their number. `graph` [B, …] carries the gradient of the time mean for the rate methods; what values it has is
+    their number. `grad_proxy` [B, …] carries the gradient of the time mean for the rate methods; what values it has is
     nobody's business.
     """
 
@@ -32,7 +32,7 @@ class Steps:
     mean: Tensor | None = None
     spikes_of: torch.dtype | None = None
     counts: Tensor | None = None
-    graph: Tensor | None = None
+    grad_proxy: Tensor | None = None
 
     @property
     def values(self) -> Tensor:
@@ -67,14 +67,14 @@ class Steps:
                 self.mean = self.values.mean(0)
         return self.mean
 
-    def seen(self, timesteps: int) -> Seen:
+    def weight_input(self, timesteps: int) -> WeightInput:
         """The time mean [B, …] that a weight's gradient is formed with, for spikes as their number in T steps."""
-        return Seen(self.time_mean()) if self.counts is None else Seen(self.counts, timesteps)
+        return WeightInput(self.time_mean()) if self.counts is None else WeightInput(self.counts, timesteps)
 
     def rate(self) -> Tensor:
         """The time mean [B, …] with its graph."""
         mean = self.time_mean()
-        rate: Tensor = mean if self.graph is None else WithValue.apply(self.graph, mean)
+        rate: Tensor = mean if self.grad_proxy is None else WithValue.apply(self.grad_proxy, mean)
         return rate
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.autograd.weighted import Seen, weighted_gradient
+from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 
 IMAGES, LABELS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
 
@@ -79,7 +79,7 @@ def test_what_nobody_waits_for_is_forgotten():
     """A backward pass that goes to the input alone never comes to the weight."""
     x, weight = torch.randn(2, 4, 3, 3, requires_grad=True), torch.randn(8, 4, 3, 3, requires_grad=True)
     seen = torch.randn(2, 4, 3, 3)
-    out = weighted_gradient("conv2d", (weight,), {})(x, Seen(seen), torch.empty(2, 8, 1, 1))
+    out = weighted_gradient("conv2d", (weight,), {})(x, WeightInput(seen), torch.empty(2, 8, 1, 1))
     torch.autograd.grad(out.sum(), x)
     kept = weakref.ref(seen)
     del seen, out
