@@ -20,7 +20,7 @@ from rbp_engine.methods.protocol import (
     images_by_step,
 )
 from rbp_engine.spiking import RateTensor
-from rbp_engine.spiking.autograd.weighted import WithValue
+from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
 from rbp_engine.spiking.carriers.step_state import StepState
 

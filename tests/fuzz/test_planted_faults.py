@@ -10,7 +10,8 @@ import torch
 from rbp_engine.methods import rate as rate_methods
 from rbp_engine.spiking.autograd import batch_norm, rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.weighted import WeightInput, WithValue
+from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.autograd.weighted import WeightInput
 from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, Total
 from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor

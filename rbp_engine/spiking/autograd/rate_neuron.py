@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.autograd.weighted import new_grad_proxy
+from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
 from rbp_engine.spiking.kernels.neuron_input import Term
 
 # torch's types call every autograd.Function method untyped.

@@ -1,8 +1,10 @@
-"""Gradients of operations whose values are known before the graph is built (paper, section 4, equations 8–10).
+"""Weight gradients of layers whose output is known before the graph is built (paper, section 4, equations 8–10).
 
-Every linear operation commutes with the time mean, so the value of r after a layer is the mean of what the layer
-made of the sequence, and nothing is computed a second time. These functions supply the gradient alone: what they return
-has the shape of r and none of its values, until `WithValue` puts the two together for somebody who asks.
+Every linear operation commutes with the time mean: c = W·r_prev is the mean of the T outputs W·s_t, which the forward
+has computed already. The functions here run no forward. They return a gradient proxy (`autograd/grad_proxy.py`) of c,
+whose backward is
+
+    ∂L/∂r_prev = Wᵀ·∂L/∂c        ∂L/∂W = ∂L/∂c·r_prevᵀ
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
+from rbp_engine.spiking.autograd.late_gradient import with_late_gradient
 from rbp_engine.spiking.errors import UnsupportedOperation
 
 # torch's types call every autograd.Function method untyped.
@@ -20,23 +24,6 @@ from rbp_engine.spiking.errors import UnsupportedOperation
 
 
 WeightedGradient: TypeAlias = Callable[[Tensor | None, "WeightInput", Tensor], Tensor]
-
-
-class WithValue(torch.autograd.Function):
-    """The value of one tensor with the gradient of another, both [B, …]."""
-
-    @staticmethod
-    def forward(ctx: Any, grad_proxy: Tensor, value: Tensor) -> Tensor:
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        return grad, None
-
-
-def new_grad_proxy(like: Tensor) -> Tensor:
-    """What a function returns whose values nobody reads: shape, type and device, and memory for one number."""
-    return like.new_zeros(()).expand(like.shape)
 
 
 def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
@@ -91,7 +78,7 @@ class ConvolutionGradient(torch.autograd.Function):
 
     ∂L/∂x goes to `grad_proxy` [B, C, …]; ∂L/∂W is formed with `weight_input`.
 
-    With `waiting` the weight is a `LateGradient`, and what forms its gradient is put there.
+    With `late` the weight is a `LateGradient`, and the function that forms its gradient is appended there.
     """
 
     @staticmethod
@@ -104,10 +91,10 @@ class ConvolutionGradient(torch.autograd.Function):
         out: Tensor,
         geometry: tuple[Sequence[int], Sequence[int], Sequence[int]],
         groups: int,
-        waiting: list[Callable[[], Tensor]] | None,
+        late: list[Callable[[], Tensor]] | None,
     ) -> Tensor:
         ctx.save_for_backward(weight_input.stored, weight)
-        ctx.counted, ctx.geometry, ctx.groups, ctx.waiting = weight_input.counted, geometry, groups, waiting
+        ctx.counted, ctx.geometry, ctx.groups, ctx.late = weight_input.counted, geometry, groups, late
         ctx.bias_sizes = None if bias is None else list(bias.shape)
         return new_grad_proxy(out)
 
@@ -115,7 +102,7 @@ class ConvolutionGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
-        # Nothing that waits may hold on to the graph, which holds on to what waits.
+        # The function below is kept by the graph: were it to keep the graph, neither would ever be freed.
         weight, counted, bias_sizes, groups = weight.detach(), ctx.counted, ctx.bias_sizes, ctx.groups
         stride, padding, dilation = ctx.geometry
         needs_input, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
@@ -128,30 +115,13 @@ class ConvolutionGradient(torch.autograd.Function):
                 False, [0] * len(stride), groups, needed,
             )  # fmt: skip
 
-        if ctx.waiting is None:
+        if ctx.late is None:
             grad_input, grad_weight, grad_bias = gradients(needs_input, needs_weight, needs_bias)
         else:
             grad_input, _, grad_bias = gradients(needs_input, False, needs_bias)
             grad_weight = new_grad_proxy(weight)
-            ctx.waiting.append(lambda: gradients(False, True, False)[1])
+            ctx.late.append(lambda: gradients(False, True, False)[1])
         return grad_input, None, grad_weight, grad_bias, None, None, None, None
-
-
-class LateGradient(torch.autograd.Function):
-    """A weight whose gradient is formed when nothing else is left of the backward pass.
-
-    What its layer passes back is `new_grad_proxy`; the layer leaves in `waiting` how the gradient is formed.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, waiting: list[Callable[[], Tensor]]) -> Tensor:
-        ctx.waiting = waiting
-        return weight.view_as(weight)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        return ctx.waiting.pop()(), None
 
 
 def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> WeightedGradient:
@@ -190,31 +160,11 @@ def _convolution(
     geometry = (stride, _per_dim(padding, dims), dilation)
 
     def gradient(grad_proxy: Tensor | None, weight_input: WeightInput, out: Tensor) -> Tensor:
-        waits = torch.is_grad_enabled() and weight.requires_grad and _worth_waiting(weight, out)
-        late, waiting = _formed_late(weight) if waits else (weight, None)
-        result: Tensor = ConvolutionGradient.apply(grad_proxy, weight_input, late, bias, out, geometry, groups, waiting)
-        return result
+        wrapped, late = with_late_gradient(weight, out)
+        proxy: Tensor = ConvolutionGradient.apply(grad_proxy, weight_input, wrapped, bias, out, geometry, groups, late)
+        return proxy
 
     return gradient
-
-
-def _worth_waiting(weight: Tensor, out: Tensor) -> bool:
-    """Whether a convolution's weight is larger than its layer's output, in a process alone on a CPU.
-
-    The deep layers come first in the backward pass, while all that the others saved is still there: their gradients
-    and torch's copies of them would make its peak. Several processes exchange gradients while the pass goes on, and on
-    a GPU torch makes no copies.
-    """
-    alone = not (distributed.is_available() and distributed.is_initialized())
-    return alone and weight.device.type == "cpu" and weight.numel() > out.numel()
-
-
-def _formed_late(weight: Tensor) -> tuple[Tensor, list[Callable[[], Tensor]]]:
-    waiting: list[Callable[[], Tensor]] = []
-    late: Tensor = LateGradient.apply(weight, waiting)
-    # Of the operations that can be done, autograd takes the one with the highest number.
-    late.grad_fn._set_sequence_nr(0)  # type: ignore[union-attr]
-    return late, waiting
 
 
 def _per_dim(value: int | Sequence[int], dims: int) -> list[int]:

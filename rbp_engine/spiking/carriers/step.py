@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.weighted import WeightInput, WithValue, weighted_gradient
+from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
 from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.kernels import lif

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import Normalisation, per_channel
-from rbp_engine.spiking.autograd.weighted import WeightInput, WithValue, firing_rate
+from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate
 
 
 @dataclass(eq=False)
