@@ -38,7 +38,7 @@ class BPTTSingleStep(BaseMethod):
         by_step = []
         for images_t in images_by_step(images, self.timesteps):
             state.next_pass()
-            by_step.append(carried(model(StepTensor(images_t, state, through_time=True)), StepTensor).values)
+            by_step.append(carried(model(StepTensor(images_t, state, through_time=True)), StepTensor).values())
         state.check_complete()
         logits = full(torch.stack(by_step)).mean(0)
         return backward(model, logits, labels, weight)

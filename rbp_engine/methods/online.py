@@ -39,7 +39,7 @@ class SLTT(BaseMethod):
         for step, images_t in enumerate(images_by_step(images, self.timesteps), start=1):
             state.next_pass()
             with gradients_stay_local(model) if step < self.timesteps else nullcontext():
-                out = carried(model(self.carrier(images_t, state, through_time=False)), self.carrier).values
+                out = carried(model(self.carrier(images_t, state, through_time=False)), self.carrier).values()
                 (cross_entropy(out, labels) * weight / self.timesteps).backward()
             by_step.append(full(out.detach()))
         state.check_complete()

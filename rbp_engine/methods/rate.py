@@ -45,8 +45,7 @@ class RateM(RateMethod):
     name = "rate_m"
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-        sequence = as_sequence(images, self.timesteps)
-        logits = carried(model(RateTensor(sequence, sequence.time_mean())), RateTensor).rate
+        logits = carried(model(RateTensor(as_sequence(images, self.timesteps))), RateTensor).rate()
         return backward(model, logits, labels, self.scale * weight)
 
 
@@ -72,13 +71,13 @@ class RateS(RateMethod):
         with torch.no_grad():
             for images_t in images_by_step(images, self.timesteps):
                 state.next_pass()
-                logits_t = full(carried(model(MeanStepTensor(images_t, state, static)), MeanStepTensor).values)
+                logits_t = full(carried(model(MeanStepTensor(images_t, state, static)), MeanStepTensor).values())
                 total = logits_t.clone() if total is None else total.add_(logits_t)
         assert total is not None
         state.next_pass()
         mean = images if static else images.mean(0)
         with _batches_uncounted(model):
-            rate = carried(model(MeanTensor(mean, state, static)), MeanTensor).rate
+            rate = carried(model(MeanTensor(mean, state, static)), MeanTensor).rate()
         state.check_complete()
         return backward(model, WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
 

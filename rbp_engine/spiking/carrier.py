@@ -68,8 +68,11 @@ class Carrier:
                 "memory of rate_s, sltt and ottt does not grow with T anyway"
             )
 
+    def resolve(self) -> Any:
+        """Carry out what is deferred, where this carrier defers anything."""
+
     def stay(self) -> None:
-        """Be the same for whoever computes with it again."""
+        """Keep what is deferred so, also after it has been computed: it may be computed with again."""
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         """The mask [B, …] of a dropout layer, the same at every timestep."""

@@ -12,7 +12,7 @@ from rbp_engine.spiking.autograd import batch_norm, rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.autograd.weighted import WeightInput
-from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, Total
+from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, SumOverSteps
 from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
@@ -124,7 +124,7 @@ def statistics_of_the_last_step(patch):
         self._sum.copy_(tensor)
         self._count = 1
 
-    patch.setattr(Total, "add", add)
+    patch.setattr(SumOverSteps, "add", add)
 
 
 def statistics_that_do_not_move_with_the_values(patch):
@@ -155,7 +155,7 @@ def rate_pass_that_counts_as_a_batch(patch):
 def largest_of_the_first_step(patch):
     def max_pool(cls, function, args, kwargs):
         x, *others = args
-        first = WithValue.apply(x.rate, x.sequence.steps()[0])
+        first = WithValue.apply(x.rate(), x.sequence.steps()[0])
         values = SequenceTensor.per_step(function, (x.sequence, *others), kwargs)
         return cls(values, function(first, *others, **kwargs))
 
@@ -164,7 +164,7 @@ def largest_of_the_first_step(patch):
 
 def sum_that_forgets_its_second_term(patch):
     sound = rate_neuron.grad_proxy
-    patch.setattr(rate_neuron, "grad_proxy", lambda terms, eligibility: sound(terms[:1], eligibility))
+    patch.setattr(rate_neuron, "grad_proxy", lambda terms, means, eligibility: sound(terms[:1], means[:1], eligibility))
 
 
 def trace_with_another_decay(patch):

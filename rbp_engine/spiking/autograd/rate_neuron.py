@@ -18,25 +18,28 @@ from rbp_engine.spiking.kernels.neuron_input import Term
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-def grad_proxy(terms: Sequence[Term], eligibility: Tensor) -> Tensor:
-    """What carries the gradient of a firing rate [B, …] to the mean current, the sum of these terms.
+def grad_proxy(terms: Sequence[Term], means: Sequence[Tensor], eligibility: Tensor) -> Tensor:
+    """The gradient proxy of a firing rate r [B, …] whose mean current c is the sum of these terms.
 
-    ∂L/∂c = ∂L/∂r ⊙ g with the `eligibility` g [B, …] (paper, section 4, equation 10).
+    ∂L/∂c = ∂L/∂r ⊙ g with the `eligibility` g [B, …] (paper, section 4, equation 10). `means` [B, …] are those of the
+    terms that a batch norm is applied to, before it.
     """
     inputs: list[Tensor | None] = []
     for term in terms:
         inputs += [term.steps.grad_proxy, *term.parameters]
-    proxy: Tensor = FiringRate.apply(terms, eligibility, *inputs)
+    proxy: Tensor = FiringRate.apply(terms, means, eligibility, *inputs)
     return proxy
 
 
 class FiringRate(torch.autograd.Function):
-    """Gradients go to what carries those of the terms' means, and to the weights of their batch norms."""
+    """Gradients go to the proxies of the terms, and to the weight and bias of their batch norms."""
 
     @staticmethod
-    def forward(ctx: Any, terms: Sequence[Term], eligibility: Tensor, *inputs: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, terms: Sequence[Term], means: Sequence[Tensor], eligibility: Tensor, *inputs: Tensor | None
+    ) -> Tensor:
         ctx.normalisations = [term.normalisation for term in terms]
-        ctx.save_for_backward(eligibility, *(term.steps.time_mean() for term in terms if term.normalisation))
+        ctx.save_for_backward(eligibility, *means)
         return new_grad_proxy(eligibility)
 
     @staticmethod
@@ -47,9 +50,9 @@ class FiringRate(torch.autograd.Function):
         at_current = eligibility.mul_(grad)
         gradients: list[Tensor | None] = []
         for number, known in enumerate(ctx.normalisations):
-            needed = ctx.needs_input_grad[2 + 3 * number : 5 + 3 * number]
+            needed = ctx.needs_input_grad[3 + 3 * number : 6 + 3 * number]
             if known is None:
                 gradients += [at_current if needed[0] else None, None, None]
             else:
                 gradients += known.gradients(at_current, means.pop(0), needed)
-        return None, None, *gradients
+        return None, None, None, *gradients

@@ -27,6 +27,7 @@ def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
         x, *rest = args
         if isinstance(x, Tensor):
             return None
+        x.resolve()  # once for the carrier and its copy
         marked = copy.copy(x)
         marked.processes = processes
         return (marked, *rest)

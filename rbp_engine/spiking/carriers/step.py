@@ -3,7 +3,7 @@
     StepTensor    the values of one timestep with their graph: single-step BPTT and SLTT
     TraceTensor   the same with the trace of the spikes, which the weights are trained on: OTTT
 
-Membranes and dropout masks lie on a `StepState` that belongs to one training step; nothing is kept in a module.
+Membranes and dropout masks are kept in the `StepState` of a training step; nothing is kept in a module.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rbp_engine.spiking.tensor_like import TensorLike
 
 @dataclass
 class Membrane:
-    """What a neuron layer carries to the next timestep; `trace` is OTTT's, a_t = λ·a_{t−1} + s_t."""
+    """What a neuron layer carries to the next timestep: v [B, …]; `trace` [B, …] is OTTT's, a_t = λ·a_{t−1} + s_t."""
 
     v: Tensor
     trace: Tensor | None = None
@@ -41,14 +41,18 @@ class StepTensor(TensorLike):
     """
 
     def __init__(self, values: Tensor, state: StepState, through_time: bool) -> None:
-        self.values = values
+        self._values = values
         self.state = state
         self.through_time = through_time
         self.timesteps = state.timesteps
 
     @property
     def batch(self) -> Tensor:
-        return self.values
+        return self._values
+
+    def values(self) -> Tensor:
+        """[B, …]."""
+        return self._values
 
     def like(self, values: Tensor) -> Self:
         """Other values of the same timestep."""
@@ -59,9 +63,9 @@ class StepTensor(TensorLike):
         return self.like(spikes)
 
     def charge_and_fire(self, parameters: LIFParameters) -> tuple[Tensor, Membrane]:
-        membrane = self.state.record(Membrane, lambda: Membrane(lif.at_rest(self.values, parameters.v_reset)))
+        membrane = self.state.record(Membrane, lambda: Membrane(lif.at_rest(self._values, parameters.v_reset)))
         before = membrane.v if self.through_time else membrane.v.detach()
-        spikes, membrane.v = lif.step(before, self.values, parameters)
+        spikes, membrane.v = lif.step(before, self._values, parameters)
         return spikes, membrane
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
@@ -73,7 +77,7 @@ class StepTensor(TensorLike):
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         first: Self = next(iter(all_carriers(args)))
-        return first.like(function(*replace_carriers(args, lambda x: x.values), **kwargs))
+        return first.like(function(*replace_carriers(args, lambda x: x.values()), **kwargs))
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
@@ -81,7 +85,7 @@ class StepTensor(TensorLike):
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        return x.like(norm(x.values))
+        return x.like(norm(x.values()))
 
 
 class TraceTensor(StepTensor):
@@ -111,8 +115,8 @@ class TraceTensor(StepTensor):
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         x: Self = args[0]
         if x.trace is None:
-            return x.like(function(x.values, *args[1:], **kwargs))
+            return x.like(function(x.values(), *args[1:], **kwargs))
         with torch.no_grad():
-            value = function(x.values, *args[1:], **kwargs)
-        grad_proxy = weighted_gradient(function.__name__, args[1:], kwargs)(x.values, WeightInput(x.trace), value)
+            value = function(x.values(), *args[1:], **kwargs)
+        grad_proxy = weighted_gradient(function.__name__, args[1:], kwargs)(x.values(), WeightInput(x.trace), value)
         return x.like(WithValue.apply(grad_proxy, value))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rbp_engine import compile_cache, private_apis
 from rbp_engine.spiking.kernels.neuron_input import Current, count_dtype, membrane_dtype
+from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.surrogate import slope_function
 
@@ -122,7 +123,11 @@ class Layout:
         """Terms, common shift, the type of the current, and T."""
         shift = current.shift()
         terms = [
-            (self._flat_steps(term.steps.stored), scale if scale is None else self._channels(scale), term.steps.static)
+            (
+                self._flat_steps(term.steps),
+                scale if scale is None else self._channels(scale),
+                isinstance(term.steps, Static),
+            )
             for term, scale in zip(current.terms, current.scales(), strict=True)
         ]
         dtype = current.terms[0].steps.dtype
@@ -139,8 +144,8 @@ class Layout:
             self.dtype,
         )
 
-    def _flat_steps(self, stored: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-        return self.flat(stored) if isinstance(stored, Tensor) else [self.flat(spikes_t) for spikes_t in stored]
+    def _flat_steps(self, steps: Steps) -> Tensor | list[Tensor]:
+        return [self.flat(x) for x in steps.bytes_TBX] if isinstance(steps, Spikes) else self.flat(steps.values())
 
     def flat(self, values: Tensor) -> Tensor:
         """A view of [T, B, C, …] or [B, C, …]; a copy where its layout in memory is not that of the layer."""

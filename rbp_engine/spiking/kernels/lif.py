@@ -14,11 +14,14 @@ sums are float32 at least; spikes and eligibility have the type of the currents.
 and the firing rate as a count of them, which takes one byte and is exact.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.kernels import compiled
-from rbp_engine.spiking.kernels.neuron_input import Current, Reader, count_dtype, empty_steps, membrane_dtype
+from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype, membrane_dtype
+from rbp_engine.spiking.kernels.steps import empty_steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.surrogate import slope_in_place
 
@@ -40,7 +43,7 @@ def spikes_only(current: Tensor | Current, parameters: LIFParameters) -> Tensor:
     current = Current.of(current)
     if parameters.kernel == "compiled":
         return compiled.spikes_only(current, parameters)
-    reader, membrane = Reader(current), at_rest(current.batch, parameters.v_reset)
+    reader, membrane = CurrentReader(current), at_rest(current.batch, parameters.v_reset)
     spikes = empty_steps(current.batch, current.timesteps)
     for t, spikes_t in enumerate(spikes):
         _charge(membrane, reader.at(t), parameters)
@@ -49,30 +52,40 @@ def spikes_only(current: Tensor | Current, parameters: LIFParameters) -> Tensor:
     return spikes
 
 
-@torch.no_grad()
-def rate(current: Tensor | Current, parameters: LIFParameters) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Spikes as bytes, T times [B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
+class RatePass(NamedTuple):
+    """What the loop over a layer leaves to the rate methods."""
 
-    The time means that batch norms of a `Current` need for their backward come out on the way, and are noted there.
-    """
+    spikes: list[Tensor]
+    """T tensors of bytes, [B, …] each."""
+    counts: Tensor
+    """The number of spikes, [B, …]."""
+    eligibility: Tensor
+    """g = mean_t(σ'_t·ρ_t), [B, …]."""
+    means: list[Tensor]
+    """The time means [B, …] of the terms that a batch norm is applied to, before it: its backward needs them."""
+
+
+@torch.no_grad()
+def rate(current: Tensor | Current, parameters: LIFParameters) -> RatePass:
+    """Spikes, counts and eligibility for input currents [T, B, …], from rest."""
     current = Current.of(current)
-    numbers = tuple(n for n, term in enumerate(current.terms) if term.normalisation and term.steps.mean is None)
-    meanless = [current.terms[number].steps for number in numbers]
+    to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
     if parameters.kernel == "compiled":
-        spikes, counts, eligibility, means = compiled.rate(current, numbers, parameters)
+        spikes, counts, eligibility, means = compiled.rate(current, tuple(to_sum), parameters)
     else:
-        reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, parameters)
+        reader, loop = CurrentReader(current), RateLoop(current.batch, current.timesteps, parameters)
         spikes = [torch.empty_like(loop.membrane, dtype=torch.uint8) for _ in range(current.timesteps)]
-        means = [torch.zeros_like(loop.membrane) for _ in meanless]
+        sums = [torch.zeros_like(loop.membrane) for _ in to_sum]
         for t, spikes_t in enumerate(spikes):
             loop.step_into(spikes_t, reader.at(t))
-            for total, steps in zip(means, meanless, strict=True):
-                total.add_(steps.at(t))
+            for number, total in zip(to_sum, sums, strict=True):
+                total.add_(current.terms[number].steps.at(t))
         counts, eligibility = loop.finish()
-        means = [total.div_(current.timesteps).to(eligibility.dtype) for total in means]
-    for steps, mean in zip(meanless, means, strict=True):
-        steps.mean = mean
-    return spikes, counts, eligibility
+        means = [total.div_(current.timesteps).to(eligibility.dtype) for total in sums]
+    summed = dict(zip(to_sum, means, strict=True))
+    normalised = [(n, term.steps) for n, term in enumerate(current.terms) if term.normalisation]
+    means = [summed[n] if n in summed else steps.time_mean() for n, steps in normalised]
+    return RatePass(spikes, counts, eligibility, means)
 
 
 class RateLoop:
@@ -98,7 +111,7 @@ class RateLoop:
     def step(self, current: Current) -> Tensor:
         """Spikes [B, …] of the next timestep, for a current of one."""
         if self._parameters.kernel == "eager":
-            return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), Reader(current).at(0))
+            return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), CurrentReader(current).at(0))
         state = self.membrane, self._counts, self._eligibility
         spikes = compiled.rate_step(current, state, self._rho, self._parameters)
         self._advance()
@@ -146,7 +159,7 @@ def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: L
     if parameters.kernel == "compiled":
         return compiled.gradient_through_time(current, grad, parameters)
     threshold, v_reset = parameters.threshold, parameters.v_reset
-    reader, membrane = Reader(current), at_rest(current.batch, v_reset)
+    reader, membrane = CurrentReader(current), at_rest(current.batch, v_reset)
     charged = empty_steps(membrane, current.timesteps)
     for t, charged_t in enumerate(charged):
         _charge(membrane, reader.at(t), parameters)

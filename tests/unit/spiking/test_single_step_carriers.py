@@ -1,4 +1,4 @@
-"""The carriers whose loop over time is outside the network, and the state on which their state lies."""
+"""The carriers whose loop over time is outside the network, and the state that they keep between timesteps."""
 
 import pytest
 import torch
@@ -29,14 +29,14 @@ def run(model, x, carrier):
     state, values = StepState(len(x)), []
     for x_t in x:
         state.next_pass()
-        values.append(model(CARRIERS[carrier](x_t, state)).values)
+        values.append(model(CARRIERS[carrier](x_t, state)).values())
     state.check_complete()
     return torch.stack(values), state
 
 
 def second_phase(model, mean, state, static=False):
     state.next_pass()
-    return model(MeanTensor(mean, state, static)).rate
+    return model(MeanTensor(mean, state, static)).rate()
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -55,7 +55,7 @@ def test_dropout_on_a_static_image_has_the_same_mask_too():
     image, state, layer, steps = random(B, 20, 5), StepState(T), nn.Dropout(0.4), []
     for _ in range(T):
         state.next_pass()
-        steps.append(layer(MeanStepTensor(image, state, static=True)).values)
+        steps.append(layer(MeanStepTensor(image, state, static=True)).values())
     assert all(torch.equal(step, steps[0]) for step in steps)
     assert (steps[0] == 0).any()
     torch.testing.assert_close(second_phase(layer, image, state, static=True), steps[0])
@@ -104,7 +104,7 @@ def test_the_trace_decays_as_the_membrane_does_and_follows_what_moves_spikes():
     for x_t in x:
         state.next_pass()
         out = neuron(TraceTensor(x_t, state))
-        trace = 0.5 * trace + out.values
+        trace = 0.5 * trace + out.values()
         assert torch.equal(out.trace, trace)
         torch.testing.assert_close(pool(out).trace, pool(trace))
         torch.testing.assert_close((out + out).trace, 2 * trace)
