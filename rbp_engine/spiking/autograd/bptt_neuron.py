@@ -1,7 +1,7 @@
 """A neuron layer of multi-step BPTT with a backward of its own, batch norm included.
 
-Autograd would keep every membrane, slope and reset of all T steps. This keeps what the layer was given, which for a
-convolution's output in front of a batch norm is kept anyway, and computes the membranes anew.
+Autograd would save every membrane, slope and reset of all T steps. This saves what the layer received, which the
+backward of a batch norm needs anyway, and computes the membranes again.
 """
 
 from typing import Any

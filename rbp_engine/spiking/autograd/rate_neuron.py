@@ -1,7 +1,7 @@
 """A neuron layer of the rate methods with a backward of its own, batch norm included.
 
-The backward needs the eligibility, and for a batch norm in front of the neuron its mean input and its statistics. What
-the layer receives and what it gives on are known from the timesteps, so that nothing is computed here in the forward.
+The backward needs the eligibility g, and for a batch norm before the neuron its mean input and its statistics. The
+values of c and r are known from the T timesteps, so that the forward here computes nothing.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class FiringRate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         eligibility, *means = ctx.saved_tensors
-        # In place: nobody else reads it, and it has the layer's layout, which the gradient of a pooling may not have.
+        # In place: nothing else reads g, and it has the layer's memory layout, which a pooling's gradient may not have.
         at_current = eligibility.mul_(grad)
         gradients: list[Tensor | None] = []
         for number, known in enumerate(ctx.normalisations):

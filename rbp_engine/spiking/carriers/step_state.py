@@ -1,4 +1,4 @@
-"""What a network keeps between the timesteps of one training step, without keeping it in the modules."""
+"""What the operations of a network keep from timestep to timestep, for one training step and outside its modules."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -7,7 +7,7 @@ R = TypeVar("R")
 
 
 class StepState:
-    """A record for every operation that needs one, found by the order in which the operations come.
+    """A record for every operation that needs one, found by the order of the operations.
 
     The loop over time is outside the network for the single-step methods. Every pass starts at the first record
     again, and the same operation finds the record that it made at the first timestep. All state ends with this object.
@@ -26,20 +26,20 @@ class StepState:
         self._next = 0
 
     def check_complete(self) -> None:
-        """Raise ValueError if the last pass left out operations; `next_pass` asks for all passes but the last."""
+        """Raise ValueError if the last pass left out operations; `next_pass` checks all passes but the last."""
         if self._next != len(self._records):
             raise ValueError(
                 "the network used other operations than at the timestep before; it must not branch in time"
             )
 
     def record(self, kind: type[R], make: Callable[[], R]) -> R:
-        """The record of the operation that comes now; made where this is the first pass."""
+        """The record of the current operation; the first pass makes it."""
         if self.step == 0:
             self._records.append(make())
         return self._come_to(kind)
 
     def take(self, kind: type[R]) -> R:
-        """The record of the operation that comes now, in the last pass; it is not kept."""
+        """The record of the current operation, in the last pass: it is not kept any longer."""
         found = self._come_to(kind)
         self._records[self._next - 1] = None
         return found

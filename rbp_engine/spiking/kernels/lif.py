@@ -1,17 +1,17 @@
-"""The leaky integrate-and-fire loop over time: with a graph for BPTT, in place and without one for everything else.
+"""The loop over time of leaky integrate-and-fire neurons: `step` has a graph, the others work in place without one.
 
     u_t = λ·v_{t-1} + I_t            charge (with a resting potential: v_reset + λ·(v_{t-1} − v_reset) + I_t)
     s_t = H(u_t − V_th)              fire
     v_t = u_t − V_th·s_t             soft reset
     v_t = (1 − s_t)·u_t + s_t·v_reset    hard reset
 
-With the kernel "eager" the loops are those of this file, with "compiled" those of `spiking/kernels/compiled.py`. On a
-CPU both give the same bits; only where a layer's size does not fill the processor's vectors may an exponential in a
-slope differ in its last place, as it does within torch's own loops.
+The kernel "eager" runs the loops of this file, "compiled" those of `spiking/kernels/compiled.py`. On a CPU both give
+the same bits, with one exception: where a layer's size does not fill the processor's vectors, an exponential in a slope
+may differ in its last place, as it does within torch's own loops.
 
-Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
-sums are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes,
-and the firing rate as a count of them, which takes one byte and is exact.
+Currents are [T, B, …], or a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and sums
+are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes, and
+the firing rate as their count, which is exact and takes one byte up to T = 255.
 """
 
 from typing import NamedTuple
@@ -53,7 +53,7 @@ def spikes_only(current: Tensor | Current, parameters: LIFParameters) -> Tensor:
 
 
 class RatePass(NamedTuple):
-    """What the loop over a layer leaves to the rate methods."""
+    """What the rate methods keep of the loop over a layer."""
 
     spikes: list[Tensor]
     """T tensors of bytes, [B, …] each."""
@@ -91,12 +91,14 @@ def rate(current: Tensor | Current, parameters: LIFParameters) -> RatePass:
 class RateLoop:
     """The loop of the rate methods, step by step: spikes, and the means that the rate pass needs.
 
-    The eligibility g = mean_t(σ'_t·ρ_t) is what the rate's gradient is multiplied with on its way to the mean input;
-    ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t says how much of the input so far is still in the membrane (paper, section 4).
+        ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
+
+    ρ is how far an input reaches in time: how much of the inputs so far is still in the membrane. The eligibility g
+    multiplies the rate's gradient on its way to the mean input (paper, section 4).
     """
 
     def __init__(self, current: Tensor, timesteps: int, parameters: LIFParameters) -> None:
-        """`current` [B, …] gives shape, type and device; the loop begins at rest."""
+        """`current` [B, …] gives shape, type and device; the loop starts at rest."""
         self._timesteps = timesteps
         self._parameters = parameters
         self._dtype = current.dtype
@@ -109,7 +111,7 @@ class RateLoop:
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
-        """Spikes [B, …] of the next timestep, for a current of one."""
+        """Spikes [B, …] of the next timestep, for a `Current` of one timestep."""
         if self._parameters.kernel == "eager":
             return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), CurrentReader(current).at(0))
         state = self.membrane, self._counts, self._eligibility
@@ -139,7 +141,7 @@ class RateLoop:
         return spikes
 
     def finish(self) -> tuple[Tensor, Tensor]:
-        """Number of spikes and eligibility, both [B, …]; the loop is over."""
+        """Counts of spikes and eligibility, both [B, …]; it overwrites the sums, so it is called once, at the end."""
         return self._counts, self._eligibility.div_(self._timesteps).to(self._dtype)
 
     def _advance(self) -> None:
@@ -149,7 +151,7 @@ class RateLoop:
 
 @torch.no_grad()
 def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: LIFParameters) -> Tensor:
-    """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad` [T, B, …]; the membranes are computed anew from the currents.
+    """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad` [T, B, …]; the membranes are computed again from the currents.
 
         ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
 
@@ -168,18 +170,18 @@ def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: L
     grad_membrane = torch.zeros_like(membrane)
     for charged_t, grad_t in zip(charged.unbind(0)[::-1], grad.unbind(0)[::-1], strict=True):
         slope_t = slope_in_place(parameters.surrogate, charged_t - threshold)
-        by_spike = grad_t
+        grad_spikes_t = grad_t
         if not parameters.detach_reset:
-            by_spike = grad_t + grad_membrane * (-threshold if v_reset is None else v_reset - charged_t)
+            grad_spikes_t = grad_t + grad_membrane * (-threshold if v_reset is None else v_reset - charged_t)
         if v_reset is not None:
             grad_membrane.masked_fill_(charged_t >= threshold, 0.0)
-        charged_t.copy_(grad_membrane.add_(slope_t.mul_(by_spike)))
+        charged_t.copy_(grad_membrane.add_(slope_t.mul_(grad_spikes_t)))
         grad_membrane.mul_(parameters.decay)
     return charged.to(grad.dtype)
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
-    """A membrane of one timestep's shape at its resting potential."""
+    """A membrane [B, …] at its resting potential, for currents [B, …]."""
     return torch.full_like(current.detach(), v_reset or 0.0, dtype=membrane_dtype(current.dtype))
 
 
@@ -199,7 +201,7 @@ def _reset(membrane: Tensor, spikes: Tensor, parameters: LIFParameters) -> None:
 
 
 def _reset_jacobian(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor:
-    """∂v_t/∂u_t, how much of the charged membrane survives the reset (∂u_{t+1}/∂u_t is λ times this)."""
+    """∂v_t/∂u_t [B, …]: how much of the charged membrane survives the reset; ∂u_{t+1}/∂u_t is λ times this."""
     if parameters.v_reset is None:
         return 1.0 - parameters.threshold * slope_t
     if parameters.detach_reset:
