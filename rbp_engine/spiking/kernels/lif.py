@@ -27,7 +27,7 @@ from rbp_engine.spiking.surrogate import slope_in_place
 
 
 def step(membrane: Tensor, current: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
-    """One timestep with a graph: spikes s_t and the membrane v_t after the reset, both shaped like `current`."""
+    """One timestep with a graph: spikes s_t and the membrane v_t after the reset, both [B, …] like `current`."""
     decay, threshold, v_reset = parameters.decay, parameters.threshold, parameters.v_reset
     charged = decay * membrane + current if not v_reset else v_reset + decay * (membrane - v_reset) + current
     spikes = parameters.surrogate(charged - threshold)
@@ -43,13 +43,13 @@ def spikes_only(current: Tensor | Current, parameters: LIFParameters) -> Tensor:
     current = Current.of(current)
     if parameters.kernel == "compiled":
         return compiled.spikes_only(current, parameters)
-    reader, membrane = CurrentReader(current), at_rest(current.batch, parameters.v_reset)
-    spikes = empty_steps(current.batch, current.timesteps)
-    for t, spikes_t in enumerate(spikes):
-        _charge(membrane, reader.at(t), parameters)
-        torch.ge(membrane, parameters.threshold, out=spikes_t)
-        _reset(membrane, spikes_t, parameters)
-    return spikes
+    reader, membrane_BX = CurrentReader(current), at_rest(current.batch, parameters.v_reset)
+    spikes_TBX = empty_steps(current.batch, current.timesteps)
+    for t, spikes_t in enumerate(spikes_TBX):
+        _charge(membrane_BX, reader.at(t), parameters)
+        torch.ge(membrane_BX, parameters.threshold, out=spikes_t)
+        _reset(membrane_BX, spikes_t, parameters)
+    return spikes_TBX
 
 
 class RatePass(NamedTuple):
@@ -150,8 +150,8 @@ class RateLoop:
 
 
 @torch.no_grad()
-def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: LIFParameters) -> Tensor:
-    """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad` [T, B, …]; the membranes are computed again from the currents.
+def gradient_through_time(current: Tensor | Current, grad_TBX: Tensor, parameters: LIFParameters) -> Tensor:
+    """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad_TBX` [T, B, …]; the membranes are computed again from the currents.
 
         ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
 
@@ -159,25 +159,25 @@ def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: L
     """
     current = Current.of(current)
     if parameters.kernel == "compiled":
-        return compiled.gradient_through_time(current, grad, parameters)
+        return compiled.gradient_through_time(current, grad_TBX, parameters)
     threshold, v_reset = parameters.threshold, parameters.v_reset
-    reader, membrane = CurrentReader(current), at_rest(current.batch, v_reset)
-    charged = empty_steps(membrane, current.timesteps)
-    for t, charged_t in enumerate(charged):
-        _charge(membrane, reader.at(t), parameters)
-        charged_t.copy_(membrane)
-        _reset(membrane, (membrane >= threshold).to(membrane.dtype), parameters)
-    grad_membrane = torch.zeros_like(membrane)
-    for charged_t, grad_t in zip(charged.unbind(0)[::-1], grad.unbind(0)[::-1], strict=True):
+    reader, membrane_BX = CurrentReader(current), at_rest(current.batch, v_reset)
+    charged_TBX = empty_steps(membrane_BX, current.timesteps)
+    for t, charged_t in enumerate(charged_TBX):
+        _charge(membrane_BX, reader.at(t), parameters)
+        charged_t.copy_(membrane_BX)
+        _reset(membrane_BX, (membrane_BX >= threshold).to(membrane_BX.dtype), parameters)
+    grad_membrane_BX = torch.zeros_like(membrane_BX)
+    for charged_t, grad_t in zip(charged_TBX.unbind(0)[::-1], grad_TBX.unbind(0)[::-1], strict=True):
         slope_t = slope_in_place(parameters.surrogate, charged_t - threshold)
         grad_spikes_t = grad_t
         if not parameters.detach_reset:
-            grad_spikes_t = grad_t + grad_membrane * (-threshold if v_reset is None else v_reset - charged_t)
+            grad_spikes_t = grad_t + grad_membrane_BX * (-threshold if v_reset is None else v_reset - charged_t)
         if v_reset is not None:
-            grad_membrane.masked_fill_(charged_t >= threshold, 0.0)
-        charged_t.copy_(grad_membrane.add_(slope_t.mul_(grad_spikes_t)))
-        grad_membrane.mul_(parameters.decay)
-    return charged.to(grad.dtype)
+            grad_membrane_BX.masked_fill_(charged_t >= threshold, 0.0)
+        charged_t.copy_(grad_membrane_BX.add_(slope_t.mul_(grad_spikes_t)))
+        grad_membrane_BX.mul_(parameters.decay)
+    return charged_TBX.to(grad_TBX.dtype)
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
