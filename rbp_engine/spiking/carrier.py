@@ -54,7 +54,7 @@ class Carrier:
     def check_checkpointing(self) -> None:
         """Raise RuntimeError inside activation checkpointing if gradients would be missing or wrong."""
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
-            self.stay()
+            self.keep_deferred()
         # Reentrant checkpointing runs inside a torch.autograd.Function, whose forward has forward-mode gradients off.
         if not torch._C._is_fwd_grad_enabled() and not torch.is_inference_mode_enabled():
             raise RuntimeError(
@@ -71,8 +71,8 @@ class Carrier:
     def resolve(self) -> Any:
         """Carry out what is deferred, where this carrier defers anything."""
 
-    def stay(self) -> None:
-        """Keep what is deferred so, also after it has been computed: it may be computed with again."""
+    def keep_deferred(self) -> None:
+        """From now on `resolve` leaves what is deferred in place: checkpointing may run the operations again."""
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         """The mask [B, …] of a dropout layer, the same at every timestep."""

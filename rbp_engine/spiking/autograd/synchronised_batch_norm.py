@@ -60,7 +60,7 @@ class SynchronisedBatchNorm(BatchNorm):
     def _joined(self, values: Tensor, steps: int) -> Normalisation:
         """With mean and variance of the values [B, C, …] of all processes; moves the running statistics.
 
-        The values stand for `steps` equal timesteps, which only the unbiased variance can tell.
+        The values stand for `steps` equal timesteps; only the unbiased variance depends on their number.
         """
         mean, variance = moments(values)
         dtype = mean.dtype

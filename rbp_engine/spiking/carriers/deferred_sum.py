@@ -1,4 +1,4 @@
-"""What four carriers share: a batch norm or a sum waits for the neuron that comes next (`kernels/neuron_input.py`)."""
+"""What four carriers share: batch norms and sums are left to the next neuron (`kernels/neuron_input.py`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbp_engine.spiking.tensor_like import TensorLike
 
 
 class DeferredSum(TensorLike):
-    """A carrier of a `Current`. A neuron takes it as it is; whoever else needs its values calls `resolve()`."""
+    """A carrier of a `Current`. A neuron takes it as it is; every other operation calls `resolve()` first."""
 
     current: Current
     _keeps_deferred = False
@@ -41,7 +41,7 @@ class DeferredSum(TensorLike):
         """What the deferred sum comes to."""
         raise NotImplementedError
 
-    def stay(self) -> None:
+    def keep_deferred(self) -> None:
         self._keeps_deferred = self.recomputable
 
 

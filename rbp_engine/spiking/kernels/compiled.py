@@ -213,7 +213,7 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def run(*args: Any, **kwargs: Any) -> Any:
         # Each thread has its own settings, and autograd's thread has torch's defaults.
-        if dynamo.recompile_limit < KERNELS:  # a network has a kernel for every sum that its neurons are given
+        if dynamo.recompile_limit < KERNELS:  # a network has one for each kind of sum
             dynamo.recompile_limit = KERNELS
         before, shapes.use_duck_shape = shapes.use_duck_shape, False  # sizes may be equal by chance
         try:
