@@ -148,13 +148,13 @@ class _TwoPassNeuron(nn.Module):
             return out
         currents = current.unflatten(0, (self.timesteps, -1))
         membrane, eligibility = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
-        reach, spikes = 1.0, []
+        rho, spikes = 1.0, []
         for current_t in currents:
             membrane = self.decay * membrane + current_t
             fired = (membrane >= self.threshold).to(membrane.dtype)
             sigma = torch.sigmoid(self.alpha * (membrane - self.threshold))
-            eligibility = eligibility + self.alpha * sigma * (1.0 - sigma) * reach
-            reach = 1.0 + self.decay * reach
+            eligibility = eligibility + self.alpha * sigma * (1.0 - sigma) * rho
+            rho = 1.0 + self.decay * rho
             membrane = membrane - self.threshold * fired
             spikes.append(fired)
         stacked = torch.stack(spikes)

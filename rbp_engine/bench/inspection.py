@@ -137,8 +137,7 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
 def _rates(images: Tensor, timesteps: int) -> RateTensor:
     """What rate_M puts in: the carrier that asks most of an operation."""
     check_images(images, timesteps)
-    sequence = as_sequence(images, timesteps)
-    return RateTensor(sequence, sequence.time_mean())
+    return RateTensor(as_sequence(images, timesteps))
 
 
 def _let_through(rule: Any, found: Missing) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from rbp_engine.methods.protocol import (
 )
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor
-from rbp_engine.spiking.carriers.step_state import Tape
+from rbp_engine.spiking.carriers.step_state import StepState
 
 
 class BPTT(BaseMethod):
@@ -34,11 +34,11 @@ class BPTTSingleStep(BaseMethod):
     name = "bptt_s"
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-        tape = Tape(self.timesteps)
+        state = StepState(self.timesteps)
         by_step = []
         for images_t in images_by_step(images, self.timesteps):
-            tape.rewind()
-            by_step.append(carried(model(StepTensor(images_t, tape, through_time=True)), StepTensor).values)
-        tape.check_complete()
+            state.next_pass()
+            by_step.append(carried(model(StepTensor(images_t, state, through_time=True)), StepTensor).values())
+        state.check_complete()
         logits = full(torch.stack(by_step)).mean(0)
         return backward(model, logits, labels, weight)

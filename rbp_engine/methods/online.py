@@ -24,7 +24,7 @@ from rbp_engine.methods.protocol import (
     images_by_step,
 )
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
-from rbp_engine.spiking.carriers.step_state import Tape
+from rbp_engine.spiking.carriers.step_state import StepState
 
 
 class SLTT(BaseMethod):
@@ -34,15 +34,15 @@ class SLTT(BaseMethod):
     carrier: ClassVar[type[StepTensor]] = StepTensor
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-        tape = Tape(self.timesteps)
+        state = StepState(self.timesteps)
         by_step = []
         for step, images_t in enumerate(images_by_step(images, self.timesteps), start=1):
-            tape.rewind()
+            state.next_pass()
             with gradients_stay_local(model) if step < self.timesteps else nullcontext():
-                out = carried(model(self.carrier(images_t, tape, through_time=False)), self.carrier).values
+                out = carried(model(self.carrier(images_t, state, through_time=False)), self.carrier).values()
                 (cross_entropy(out, labels) * weight / self.timesteps).backward()
             by_step.append(full(out.detach()))
-        tape.check_complete()
+        state.check_complete()
         logits = torch.stack(by_step).mean(0)
         return StepOutput(cross_entropy(logits, labels), logits)
 

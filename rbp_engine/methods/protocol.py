@@ -1,4 +1,4 @@
-"""What every training method offers: one step of training, and a prediction."""
+"""What every training method has: a training step and a prediction."""
 
 import sys
 import warnings
@@ -60,9 +60,9 @@ class Method(Protocol):
 
 
 def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Have torch.compile leave out this call in a function that it compiles.
+    """Keep torch.compile from compiling this call in a function that it compiles.
 
-    The compiler is imported only where it is at work: that takes as long as the import of torch itself.
+    The compiler is imported only if it is in use: its import takes as long as that of torch itself.
     """
     left_out = _disable_dynamo(function)
 
@@ -74,9 +74,9 @@ def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class BaseMethod:
-    """What all methods share: T, the precision, what comes before a step, and the prediction.
+    """What all methods share: T, the precision, the checks before a step, and the prediction.
 
-    A method says in `_step` what is between images [B, C, H, W] or [T, B, C, H, W], ready to use, and the gradients.
+    A method implements `_step`, from images [B, C, H, W] or [T, B, C, H, W] in the right type to the gradients.
     """
 
     def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
@@ -174,10 +174,10 @@ def backward(model: nn.Module, logits: Tensor, labels: Tensor, weight: float | T
 
 @contextmanager
 def _batches_counted_once(model: nn.Module) -> Iterator[None]:
-    """Within it batch norms count no batches: it is activation checkpointing that computes some again."""
+    """Within it batch norms count no batches: activation checkpointing computes some a second time."""
     found = [module._buffers["num_batches_tracked"] for module in model.modules() if isinstance(module, _BatchNorm)]
     counters = [counter for counter in found if counter is not None]
-    # The versions say on the host how often a tensor has been changed.
+    # A tensor's version is on the host and says how often it has been changed.
     before = [counter._version for counter in counters]
     try:
         yield
@@ -193,40 +193,40 @@ def full(logits: Tensor) -> Tensor:
 
 
 def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
-    """Within it, a backward pass only adds to this process's gradients: a later one averages them over processes."""
+    """Within it, a backward pass adds to the gradients of this process only; a later pass averages over processes."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 @contextmanager
 def uncompiled_without_autocast(device: torch.device) -> Iterator[None]:
-    """Run the network as it is: without autocast, for the method has a precision, and not under torch.compile.
+    """Run the network without autocast, since the method sets the precision, and not under torch.compile.
 
-    Carriers keep tensors on tapes and change them in place. torch.compile loses track of that, and gradients would be
-    wrong in silence. The neurons' own compiled kernels stay compiled.
+    Carriers keep state from operation to operation and change tensors in place. torch.compile loses track of that, and
+    gradients would be wrong without an error. The neurons' own compiled kernels stay compiled.
     """
     with ExitStack() as stack:
         if torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
-        # What has been compiled has imported it; the import takes seconds.
+        # If anything is compiled it has been imported; the import takes seconds.
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
 
 
 def warn_of_silent_hooks(model: nn.Module) -> None:
-    """Tell of full backward hooks: torch calls them for modules that are given tensors, and carriers are none."""
+    """Warn of full backward hooks: torch calls them only for modules whose inputs are tensors."""
     if any(module._backward_hooks or module._backward_pre_hooks for module in model.modules()):
         named = model.named_modules()
         hooked = [name or "the network" for name, x in named if x._backward_hooks or x._backward_pre_hooks]
         warnings.warn(
-            f"backward hooks never run in a step, for modules are given spikes over time and no tensors: "
+            f"backward hooks never run in a step, because modules receive spikes over time and not tensors: "
             f"{', '.join(hooked)}. Hooks on parameters do (Tensor.register_hook)",
             stacklevel=3,
         )
 
 
 def reset_state(model: nn.Module) -> None:
-    """Forget what modules remember from another batch: our neurons on plain tensors, SpikingJelly's dropout masks."""
+    """Clear what modules keep from another batch: membranes of plain tensors, SpikingJelly's dropout masks."""
     for module in model.modules():
         if isinstance(module, MemoryModule):
             module.reset()

@@ -20,9 +20,9 @@ from rbp_engine.methods.protocol import (
     images_by_step,
 )
 from rbp_engine.spiking import RateTensor
-from rbp_engine.spiking.autograd.weighted import WithValue
+from rbp_engine.spiking.autograd.grad_proxy import WithValue
 from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
-from rbp_engine.spiking.carriers.step_state import Tape
+from rbp_engine.spiking.carriers.step_state import StepState
 
 LossScale = Literal["1/T", "1"]
 
@@ -45,8 +45,7 @@ class RateM(RateMethod):
     name = "rate_m"
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-        sequence = as_sequence(images, self.timesteps)
-        logits = carried(model(RateTensor(sequence, sequence.time_mean())), RateTensor).rate
+        logits = carried(model(RateTensor(as_sequence(images, self.timesteps))), RateTensor).rate()
         return backward(model, logits, labels, self.scale * weight)
 
 
@@ -66,20 +65,20 @@ class RateS(RateMethod):
             return self._two_phases(model, images, labels, weight)
 
     def _two_phases(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-        tape = Tape(self.timesteps)
+        state = StepState(self.timesteps)
         static = images.ndim == 4
         total: Tensor | None = None
         with torch.no_grad():
             for images_t in images_by_step(images, self.timesteps):
-                tape.rewind()
-                logits_t = full(carried(model(MeanStepTensor(images_t, tape, static)), MeanStepTensor).values)
+                state.next_pass()
+                logits_t = full(carried(model(MeanStepTensor(images_t, state, static)), MeanStepTensor).values())
                 total = logits_t.clone() if total is None else total.add_(logits_t)
         assert total is not None
-        tape.rewind()
+        state.next_pass()
         mean = images if static else images.mean(0)
         with _batches_uncounted(model):
-            rate = carried(model(MeanTensor(mean, tape, static)), MeanTensor).rate
-        tape.check_complete()
+            rate = carried(model(MeanTensor(mean, state, static)), MeanTensor).rate()
+        state.check_complete()
         return backward(model, WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
 
 

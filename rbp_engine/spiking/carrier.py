@@ -1,8 +1,8 @@
-"""What flows through a network instead of a tensor: spikes over time, in one form or another.
+"""What flows through a network in place of a tensor: spikes over time, in the form that a method needs.
 
 A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions
 (`spiking/tensor_like.py`), so that unmodified `torch.nn` modules work on it and models know neither T nor the method.
-What each operation does to a carrier stands in one table, `spiking/rules.py`. The carriers are in `spiking/carriers/`.
+One table, `spiking/rules.py`, says what each operation does to a carrier. The carriers are in `spiking/carriers/`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Carrier:
     """
 
     timesteps: int
-    # Whether there is all that activation checkpointing needs to compute a part of the network again.
+    # Whether activation checkpointing can compute a part of the network again: no state is left between timesteps.
     recomputable = False
-    # The process group over which a batch norm that comes now takes its statistics; None for this process alone.
+    # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
 
     @property
     def batch(self) -> Tensor:
-        """A tensor of the shape, type and device that a module sees, [B, …]."""
+        """A tensor of the shape, type and device that a module sees, [B, …]; its values mean nothing."""
         raise NotImplementedError
 
     @property
@@ -52,31 +52,34 @@ class Carrier:
         raise NotImplementedError
 
     def check_checkpointing(self) -> None:
-        """Raise RuntimeError inside of activation checkpointing where gradients would be missing or wrong."""
+        """Raise RuntimeError inside activation checkpointing if gradients would be missing or wrong."""
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
-            self.stay()
-        # Forward-mode gradients are off in the forward of a torch.autograd.Function, as which a reentrant one runs.
+            self.keep_deferred()
+        # Reentrant checkpointing runs inside a torch.autograd.Function, whose forward has forward-mode gradients off.
         if not torch._C._is_fwd_grad_enabled() and not torch.is_inference_mode_enabled():
             raise RuntimeError(
-                "torch.utils.checkpoint with use_reentrant=True passes no gradient on to what stands before it or in "
-                "it, for spikes over time are no tensors to it: use_reentrant=False, with the methods bptt and rate_m"
+                "torch.utils.checkpoint with use_reentrant=True passes no gradient on to the layers inside and before "
+                "it, because spikes over time are not tensors; set use_reentrant=False, with the method bptt or rate_m"
             )
         if not self.recomputable and computed_again():
             raise RuntimeError(
                 "torch.utils.checkpoint computes a part of the network again when its neurons have gone on to later "
-                "timesteps: of the methods, bptt and rate_m can be used with it. Leave it out for the others; the "
-                "memory of rate_s, sltt and ottt does not grow with T anyway"
+                "timesteps: it works with bptt and rate_m only. Leave it out for other methods; the memory of rate_s, "
+                "sltt and ottt does not grow with T anyway"
             )
 
-    def stay(self) -> None:
-        """Be the same for whoever computes with it again."""
+    def resolve(self) -> Any:
+        """Carry out what is deferred, where this carrier defers anything."""
+
+    def keep_deferred(self) -> None:
+        """From now on `resolve` leaves what is deferred in place: checkpointing may run the operations again."""
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         """The mask [B, …] of a dropout layer, the same at every timestep."""
         return draw()
 
-    def lowered(self, weight: Tensor) -> Tensor:
-        """A weight in the type of this carrier, with its graph."""
+    def cast_weight(self, weight: Tensor) -> Tensor:
+        """The weight in the type of this carrier, with its graph."""
         return weight.to(self.dtype)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a network does that spikes over time cannot."""
+"""The error for operations that have no rule for spikes over time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UnsupportedOperation(TypeError):
 
 
 def _module_path() -> str:
-    """Dotted path of the module whose forward is running, found on the stack (only an error pays for it)."""
+    """Dotted path of the module whose forward is running, found on the stack; only an error pays for the search."""
     modules: list[nn.Module] = []
     frame = sys._getframe(2)
     while frame is not None:

@@ -1,4 +1,4 @@
-"""What a neuron layer is, apart from its state: the record that carriers and the loops over time take."""
+"""The parameters of a neuron layer, as carriers and the loops over time take them."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The LIF neuron as a module: it serves every carrier, and a plain tensor step by step."""
+"""The LIF neuron as a module: for every carrier, and for plain tensors step by step."""
 
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
 
     Given a `Carrier` it runs all timesteps from rest and keeps no state. Given a plain tensor it is an ordinary
     SpikingJelly neuron: step mode "s" takes [B, …] and keeps the membrane in `v` until `reset()`, "m" takes
-    [T, B, …]. It can therefore stand in SpikingJelly's own networks: `sew_resnet18(spiking_neuron=LIF, cnf="ADD")`.
+    [T, B, …]. So SpikingJelly's own networks take it: `sew_resnet18(spiking_neuron=LIF, cnf="ADD")`.
 
     Arguments:
         decay: λ in [0, 1]; 0 forgets at once, 1 is the integrate-and-fire neuron.
@@ -62,20 +62,20 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
 
     @property
     def lif_parameters(self) -> LIFParameters:
-        """What the loops over time take; it follows the attributes of the module."""
+        """The parameters as the loops over time take them, read from the attributes of the module."""
         return LIFParameters(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, self.kernel)
 
     def forward(self, current: Any) -> Any:
-        """Spikes for input currents; what comes in as a carrier goes out as the same kind of carrier."""
+        """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor."""
         if isinstance(current, Carrier):
             current.check_checkpointing()
             return current.fire(self.lif_parameters)
         return super().forward(current)
 
     def single_step_forward(self, current: Tensor) -> Tensor:
-        """Spikes [B, …] of one timestep; the membrane is carried over in `v`.
+        """Spikes [B, …] of one timestep; `v` keeps the membrane for the next.
 
-        Raises ValueError where the input has another shape than the membrane that is left from the one before.
+        Raises ValueError if the input's shape is not that of the membrane which the previous input left.
         """
         if not isinstance(self.v, Tensor):
             self.v = lif.at_rest(current, self.v)

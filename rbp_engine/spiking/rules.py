@@ -25,7 +25,7 @@ from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatc
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
 
-# What torch calls the arguments in which a carrier can stand.
+# torch's names of the arguments that a carrier can be.
 _INPUTS = ("input", "tensors", "other")
 
 Function = Callable[..., Any]
@@ -51,13 +51,13 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
 
 
 def _weighted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Weights take the type of what they weigh: float32 weights serve a network in low precision."""
+    """Weights are cast to the type of their input, so that float32 weights serve a network in low precision."""
 
-    def lowered(value: Any) -> Any:
+    def cast(value: Any) -> Any:
         is_weight = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != carrier.dtype
-        return carrier.lowered(value) if is_weight and carrier.dtype.is_floating_point else value
+        return carrier.cast_weight(value) if is_weight and carrier.dtype.is_floating_point else value
 
-    return type(carrier).weighted(function, *map(lowered, args), **{key: lowered(kwargs[key]) for key in kwargs})
+    return type(carrier).weighted(function, *map(cast, args), **{key: cast(kwargs[key]) for key in kwargs})
 
 
 def _per_step(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -112,7 +112,7 @@ def _over_space(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 
 
 def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Parts of what a timestep has, such as some of its channels."""
+    """A part of each timestep, such as some of its channels."""
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
     whole_batch = isinstance(index[0], slice) and index[0] == slice(None)
     if not whole_batch or not all(isinstance(part, (int, slice)) for part in index):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 Surrogate: TypeAlias = spikingjelly_surrogate.SurrogateFunctionBase
 
-# Those whose class has a static `backward(grad_output, x, **arguments)`: the slope can be taken without a graph.
+# Their class has a static `backward(grad_output, x, **arguments)`, which gives the slope without a graph.
 SURROGATES: dict[str, type[Surrogate]] = {
     "sigmoid": spikingjelly_surrogate.Sigmoid,
     "piecewise_quadratic": spikingjelly_surrogate.PiecewiseQuadratic,
@@ -28,7 +28,7 @@ SURROGATES: dict[str, type[Surrogate]] = {
 
 
 def create_surrogate(name: str, arguments: dict[str, float] | None = None) -> Surrogate:
-    """A surrogate of its own for one neuron: SpikingJelly's default object is shared between all of them.
+    """A new surrogate for one neuron: SpikingJelly's default object is shared by all neurons.
 
     Arguments left out keep SpikingJelly's defaults (sigmoid: alpha = 4, the paper's).
     Raises ValueError for an unknown name and TypeError for an argument that the surrogate does not take.
@@ -41,7 +41,7 @@ def create_surrogate(name: str, arguments: dict[str, float] | None = None) -> Su
 def slope_function(surrogate: Surrogate) -> tuple[Callable[..., Tensor], dict[str, float]]:
     """A function (grad, distance, **arguments) ↦ grad ⊙ σ'(distance), and its arguments.
 
-    Surrogates that are alike share the function.
+    Surrogates of one class share the function.
     """
     arguments = {name: getattr(surrogate, name) for name in surrogate._sg_param_names}
     if isinstance(surrogate, spikingjelly_surrogate.LogTailedReLU):
@@ -56,12 +56,12 @@ def slope(surrogate: Surrogate, distance: Tensor) -> Tensor:
 
 
 def _log_tailed_relu(grad: Tensor, distance: Tensor, alpha: float) -> Tensor:
-    """SpikingJelly's indexes with masks: torch.compile has no code for that, and a GPU has to be waited for."""
+    """SpikingJelly's version indexes with masks, which torch.compile cannot compile and for which the CPU waits."""
     return grad * torch.where(distance <= 0.0, alpha, torch.where(distance > 1.0, 1.0 / distance, 1.0))
 
 
 def slope_in_place(surrogate: Surrogate, distance: Tensor) -> Tensor:
-    """The same numbers, where `distance` may be overwritten."""
+    """The same as `slope`, but may overwrite `distance`."""
     if not isinstance(surrogate, spikingjelly_surrogate.Sigmoid):
         return slope(surrogate, distance)
     sigma = distance.mul_(surrogate.alpha).sigmoid_()

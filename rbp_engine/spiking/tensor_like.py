@@ -1,4 +1,4 @@
-"""The side of a carrier that a module sees: torch's functions, operators, and the methods of a tensor."""
+"""How a carrier looks to a module: torch's functions, operators, and the methods of a tensor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rbp_engine.spiking.carrier import Carrier, all_carriers
 class TensorLike(Carrier):
     """A carrier on which unmodified torch modules work; what each operation does is looked up in the rule table."""
 
-    # Numbers of numpy leave sums and products to the carrier.
+    # NumPy's numbers leave sums and products to the carrier.
     __array_ufunc__ = None
 
     @classmethod

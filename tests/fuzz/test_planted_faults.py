@@ -10,8 +10,9 @@ import torch
 from rbp_engine.methods import rate as rate_methods
 from rbp_engine.spiking.autograd import batch_norm, rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.weighted import Seen, WithValue
-from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, Total
+from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.autograd.weighted import WeightInput
+from rbp_engine.spiking.carriers.mean_over_steps import MeanTensor, SumOverSteps
 from rbp_engine.spiking.carriers.rate import RateTensor
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
@@ -26,12 +27,12 @@ problem_of = functools.cache(draw)
 oracle_of = functools.cache(lambda seed, method: by_oracle(problem_of(seed), method))
 
 
-def reach_that_stays_one(patch):
+def rho_that_stays_one(patch):
     patch.setattr(lif.RateLoop, "_advance", lambda self: None)
 
 
-def reach_that_no_reset_ends(patch):
-    patch.setattr(lif, "_carried_over", lambda charged, *others: torch.ones_like(charged))
+def rho_that_no_reset_ends(patch):
+    patch.setattr(lif, "_reset_jacobian", lambda charged, *others: torch.ones_like(charged))
 
 
 def eligibility_of_the_last_step(patch):
@@ -59,7 +60,7 @@ def loss_that_is_not_divided(patch):
 
 
 def weights_that_see_counts(patch):
-    patch.setattr(Seen, "load", staticmethod(lambda stored, counted, dtype: stored.to(dtype)))
+    patch.setattr(WeightInput, "load", staticmethod(lambda stored, counted, dtype: stored.to(dtype)))
 
 
 def membrane_without_decay(patch):
@@ -123,7 +124,7 @@ def statistics_of_the_last_step(patch):
         self._sum.copy_(tensor)
         self._count = 1
 
-    patch.setattr(Total, "add", add)
+    patch.setattr(SumOverSteps, "add", add)
 
 
 def statistics_that_do_not_move_with_the_values(patch):
@@ -154,7 +155,7 @@ def rate_pass_that_counts_as_a_batch(patch):
 def largest_of_the_first_step(patch):
     def max_pool(cls, function, args, kwargs):
         x, *others = args
-        first = WithValue.apply(x.rate, x.sequence.steps()[0])
+        first = WithValue.apply(x.rate(), x.sequence.steps()[0])
         values = SequenceTensor.per_step(function, (x.sequence, *others), kwargs)
         return cls(values, function(first, *others, **kwargs))
 
@@ -162,8 +163,8 @@ def largest_of_the_first_step(patch):
 
 
 def sum_that_forgets_its_second_term(patch):
-    sound = rate_neuron.graph
-    patch.setattr(rate_neuron, "graph", lambda terms, eligibility: sound(terms[:1], eligibility))
+    sound = rate_neuron.grad_proxy
+    patch.setattr(rate_neuron, "grad_proxy", lambda terms, means, eligibility: sound(terms[:1], means[:1], eligibility))
 
 
 def trace_with_another_decay(patch):
@@ -171,7 +172,7 @@ def trace_with_another_decay(patch):
         spikes, membrane = self.charge_and_fire(neuron)
         fired = spikes.detach()
         membrane.trace = fired if membrane.trace is None else neuron.decay**2 * membrane.trace + fired
-        return TraceTensor(spikes, self.tape, trace=membrane.trace)
+        return TraceTensor(spikes, self.state, trace=membrane.trace)
 
     patch.setattr(TraceTensor, "fire", fire)
 
@@ -181,9 +182,9 @@ def weights_that_see_spikes(patch):
 
 
 PLANTED = [
-    (reach_that_stays_one, "rate_m"),
-    (reach_that_stays_one, "rate_s"),
-    (reach_that_no_reset_ends, "rate_m"),
+    (rho_that_stays_one, "rate_m"),
+    (rho_that_stays_one, "rate_s"),
+    (rho_that_no_reset_ends, "rate_m"),
     (eligibility_of_the_last_step, "rate_s"),
     (eligibility_that_is_not_divided, "rate_m"),
     (loss_that_is_not_divided, "rate_s"),

@@ -40,7 +40,7 @@ class BatchNorm:
 
     @torch.no_grad()
     def statistics(self, values: Tensor) -> "Normalisation":
-        """The batch norm with mean and variance of a batch [B, C, …]; the running statistics move.
+        """The batch norm with mean and variance of a batch [B, C, …]; moves the running statistics.
 
         Raises ValueError for a single value per channel, as torch does.
         """
@@ -54,7 +54,7 @@ class BatchNorm:
 
     @torch.no_grad()
     def repeated(self, values: Tensor) -> "Repeated":
-        """The batch norm of a batch [B, C, …] that comes at every timestep; the running statistics stay where they are.
+        """The batch norm of a batch [B, C, …] that comes at every timestep; leaves the running statistics as they are.
 
         Raises ValueError as `statistics` does.
         """
@@ -80,10 +80,10 @@ class BatchNorm:
     def static(self, values: Tensor, timesteps: int) -> Tensor:
         """Normalise values [B, C, …] that stand for T equal steps, with their graph.
 
-        Mean and biased variance are those of the T·B batch. The running variance is the unbiased one, n/(n − 1), and is
-        corrected to the count n of all T steps.
+        Mean and biased variance are those of the T·B batch, too. The running variance is unbiased by n/(n − 1), and n
+        counts the values of all T steps: it is corrected for that.
         """
-        # Batch norm keeps its running variance for the backward: the correction goes to the module's, not to that one.
+        # torch saves the running variance for the backward, so it gets a copy, and the module's own is corrected.
         updated = None if self.running_var is None else self.running_var.clone()
         again = computed_again()
         running_mean = self.running_mean.clone() if again and self.running_mean is not None else self.running_mean
@@ -91,15 +91,15 @@ class BatchNorm:
         if self.running_var is not None and updated is not None and not again:
             count = values.numel() // values.shape[1]
             unbiased = (timesteps * count / (timesteps * count - 1)) / (count / (count - 1))
-            kept = self.running_var * (1.0 - self.momentum)
-            self.running_var.copy_(kept + (updated - kept) * unbiased)
+            before = self.running_var * (1.0 - self.momentum)
+            self.running_var.copy_(before + (updated - before) * unbiased)
         return out
 
     def gradients(
         self, grad: Tensor, values: Tensor, mean: Tensor, inverse_deviation: Tensor, needed: Sequence[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Gradients of values [B, C, …], weight and bias where `needed`, the statistics moving with the values."""
-        # ε is already inside 1/√(σ² + ε), so the one passed here is not used.
+        """Gradients of values [B, C, …], weight and bias where `needed`; the statistics depend on the values."""
+        # torch does not use the ε passed here: 1/√(σ² + ε) has it.
         return _where_needed(
             torch.ops.aten.native_batch_norm_backward(
                 grad, values, self.weight, None, None, mean, inverse_deviation, True, 0.0, list(needed)
@@ -118,9 +118,9 @@ class Normalisation:
     fixed: bool = False
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Normalise [B, C, …] with the graph of a batch norm that had taken its statistics from these values.
+        """Normalise [B, C, …]; the backward is that of a batch norm which took its statistics from these values.
 
-        The values may also be firing rates and the statistics those of their sequence.
+        The values may also be time means, and the statistics those of their sequence.
         """
         out: Tensor = Normalise.apply(values, self.norm.weight, self.norm.bias, self)
         return out
@@ -128,7 +128,7 @@ class Normalisation:
     def gradients(
         self, grad: Tensor, values: Tensor, needed: Sequence[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Gradients of values [B, C, …], weight and bias where `needed`; statistics that are not fixed move along."""
+        """Gradients of values [B, C, …], weight and bias where `needed`; only fixed statistics are constants."""
         norm = self.norm
         if not self.fixed:
             return norm.gradients(grad, values, self.mean, self.inverse_deviation, needed)
@@ -142,7 +142,7 @@ class Normalisation:
 
     @torch.no_grad()
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift [C] of the map that it is."""
+        """Its scale and shift, [C]."""
         weight, bias = self.norm.weight, self.norm.bias
         scale = self.inverse_deviation if weight is None else self.inverse_deviation * weight
         return scale, -self.mean * scale if bias is None else bias - self.mean * scale
@@ -186,9 +186,9 @@ def _where_needed(
 
 
 def computed_again() -> bool:
-    """Whether a backward pass is under way: activation checkpointing then computes what has been computed before.
+    """Whether a backward pass is running: activation checkpointing then computes a part of the forward again.
 
-    Its batches are no further ones.
+    Running statistics have seen those batches already.
     """
     return torch._C._current_graph_task_id() != -1
 

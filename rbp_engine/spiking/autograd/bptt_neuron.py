@@ -1,7 +1,7 @@
 """A neuron layer of multi-step BPTT with a backward of its own, batch norm included.
 
-Autograd would keep every membrane, slope and reset of all T steps. This keeps what the layer was given, which for a
-convolution's output in front of a batch norm is kept anyway, and computes the membranes anew.
+Autograd would save every membrane, slope and reset of all T steps. This saves what the layer received, which the
+backward of a batch norm needs anyway, and computes the membranes again.
 """
 
 from typing import Any
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.kernels import lif
-from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
+from rbp_engine.spiking.kernels.neuron_input import Current, Term
+from rbp_engine.spiking.kernels.steps import Dense, Static
 from rbp_engine.spiking.lif_parameters import LIFParameters
 
 # torch's types call every autograd.Function method untyped.
@@ -22,7 +23,7 @@ def fire(current: Current, parameters: LIFParameters) -> Tensor:
     """Spikes [T, B, …] from rest, with the graph of BPTT."""
     inputs: list[Tensor | None] = []
     for term in current.terms:
-        inputs += [term.steps.values, *term.parameters]
+        inputs += [term.steps.values(), *term.parameters]
     spikes: Tensor = FireThroughTime.apply(current, parameters, *inputs)
     return spikes
 
@@ -32,8 +33,8 @@ class FireThroughTime(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, current: Current, parameters: LIFParameters, *inputs: Tensor | None) -> Tensor:
-        ctx.save_for_backward(*(term.steps.values for term in current.terms))
-        ctx.terms = [(term.steps.static, term.normalisation) for term in current.terms]
+        ctx.save_for_backward(*(term.steps.values() for term in current.terms))
+        ctx.terms = [(isinstance(term.steps, Static), term.normalisation) for term in current.terms]
         ctx.parameters, ctx.timesteps = parameters, current.timesteps
         return lif.spikes_only(current, parameters)
 
@@ -41,7 +42,7 @@ class FireThroughTime(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         terms = [
-            Term(Steps(values, static), known)
+            Term(Static(values) if static else Dense(values), known)
             for values, (static, known) in zip(ctx.saved_tensors, ctx.terms, strict=True)
         ]
         at_current = lif.gradient_through_time(Current(terms, ctx.timesteps), grad, ctx.parameters)
@@ -54,9 +55,9 @@ class FireThroughTime(torch.autograd.Function):
 
 def _of_term(term: Term, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of the term's values, and of its batch norm's weight and bias."""
-    known, values = term.normalisation, term.steps.values
+    known, values = term.normalisation, term.steps.values()
     if known is None:
-        return (grad.sum(0) if term.steps.static else grad) if needed[0] else None, None, None
+        return (grad.sum(0) if isinstance(term.steps, Static) else grad) if needed[0] else None, None, None
     of_values, of_weight, of_bias = known.gradients(grad.flatten(0, 1), values.flatten(0, 1), needed)
     shaped = None if of_values is None else of_values.unflatten(0, values.shape[:2])
     return shaped, of_weight, of_bias

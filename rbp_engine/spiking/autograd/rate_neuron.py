@@ -1,7 +1,7 @@
 """A neuron layer of the rate methods with a backward of its own, batch norm included.
 
-The backward needs the eligibility, and for a batch norm in front of the neuron its mean input and its statistics. What
-the layer receives and what it gives on are known from the timesteps, so that nothing is computed here in the forward.
+The backward needs the eligibility g, and for a batch norm before the neuron its mean input and its statistics. The
+values of c and r are known from the T timesteps, so that the forward here computes nothing.
 """
 
 from collections.abc import Sequence
@@ -11,45 +11,48 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.autograd.weighted import graph_only
+from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
 from rbp_engine.spiking.kernels.neuron_input import Term
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-def graph(terms: Sequence[Term], eligibility: Tensor) -> Tensor:
-    """What carries the gradient of a firing rate [B, …] to the mean current, the sum of these terms.
+def grad_proxy(terms: Sequence[Term], means: Sequence[Tensor], eligibility: Tensor) -> Tensor:
+    """The gradient proxy of a firing rate r [B, …] whose mean current c is the sum of these terms.
 
-    ∂L/∂c = ∂L/∂r ⊙ g with the `eligibility` g [B, …] (paper, section 4, equation 10).
+    ∂L/∂c = ∂L/∂r ⊙ g with the `eligibility` g [B, …] (paper, section 4, equation 10). `means` [B, …] are those of the
+    terms that a batch norm is applied to, before it.
     """
     inputs: list[Tensor | None] = []
     for term in terms:
-        inputs += [term.steps.graph, *term.parameters]
-    carrying: Tensor = FiringRate.apply(terms, eligibility, *inputs)
-    return carrying
+        inputs += [term.steps.grad_proxy, *term.parameters]
+    proxy: Tensor = FiringRate.apply(terms, means, eligibility, *inputs)
+    return proxy
 
 
 class FiringRate(torch.autograd.Function):
-    """Gradients go to what carries those of the terms' means, and to the weights of their batch norms."""
+    """Gradients go to the proxies of the terms, and to the weight and bias of their batch norms."""
 
     @staticmethod
-    def forward(ctx: Any, terms: Sequence[Term], eligibility: Tensor, *inputs: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, terms: Sequence[Term], means: Sequence[Tensor], eligibility: Tensor, *inputs: Tensor | None
+    ) -> Tensor:
         ctx.normalisations = [term.normalisation for term in terms]
-        ctx.save_for_backward(eligibility, *(term.steps.time_mean() for term in terms if term.normalisation))
-        return graph_only(eligibility)
+        ctx.save_for_backward(eligibility, *means)
+        return new_grad_proxy(eligibility)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         eligibility, *means = ctx.saved_tensors
-        # In place: nobody else reads it, and it has the layer's layout, which the gradient of a pooling may not have.
+        # In place: nothing else reads g, and it has the layer's memory layout, which a pooling's gradient may not have.
         at_current = eligibility.mul_(grad)
         gradients: list[Tensor | None] = []
         for number, known in enumerate(ctx.normalisations):
-            needed = ctx.needs_input_grad[2 + 3 * number : 5 + 3 * number]
+            needed = ctx.needs_input_grad[3 + 3 * number : 6 + 3 * number]
             if known is None:
                 gradients += [at_current if needed[0] else None, None, None]
             else:
                 gradients += known.gradients(at_current, means.pop(0), needed)
-        return None, None, *gradients
+        return None, None, None, *gradients

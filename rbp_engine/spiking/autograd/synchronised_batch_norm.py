@@ -18,15 +18,16 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, com
 
 
 def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
-    """Have every batch norm module of the model take its statistics over a process group, from now on.
+    """From now on every batch norm module of the model takes its statistics over a process group.
 
-    It marks the carrier that comes in; what a module does with it, and the names of its weights, stay as they are.
+    A hook marks the carrier that comes in; the modules and the names of their weights stay as they are.
     """
 
     def mark(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         x, *rest = args
         if isinstance(x, Tensor):
             return None
+        x.resolve()  # once for the carrier and its copy
         marked = copy.copy(x)
         marked.processes = processes
         return (marked, *rest)
@@ -38,7 +39,7 @@ def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
 
 @dataclass(frozen=True)
 class SynchronisedBatchNorm(BatchNorm):
-    """A `BatchNorm` over the processes of a group. Each may have another number of values, none has to have two.
+    """A `BatchNorm` over the processes of a group, which may differ in their number of values; one value will do.
 
     A loss anywhere moves the statistics everywhere, so the sums of the backward go over all processes; the gradients
     of weight and bias are this process's part.
@@ -59,10 +60,10 @@ class SynchronisedBatchNorm(BatchNorm):
     def _joined(self, values: Tensor, steps: int) -> Normalisation:
         """With mean and variance of the values [B, C, …] of all processes; moves the running statistics.
 
-        The values stand for `steps` equal timesteps, which only the unbiased variance can tell.
+        The values stand for `steps` equal timesteps; only the unbiased variance depends on their number.
         """
         mean, variance = moments(values)
-        kept = mean.dtype
+        dtype = mean.dtype
         count = mean.new_full((1,), values.numel() // values.shape[1])
         own = torch.cat([mean, variance, count]).double()
         gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size(self.processes))]
@@ -76,7 +77,7 @@ class SynchronisedBatchNorm(BatchNorm):
             unbiased = joined_variance * (steps * total / (steps * total - 1))
             self.running_mean.lerp_(joined_mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        return Normalisation(self, joined_mean.to(kept), (joined_variance + self.eps).rsqrt().to(kept))
+        return Normalisation(self, joined_mean.to(dtype), (joined_variance + self.eps).rsqrt().to(dtype))
 
     def gradients(
         self, grad: Tensor, values: Tensor, mean: Tensor, inverse_deviation: Tensor, needed: Sequence[bool]

@@ -1,8 +1,10 @@
-"""Gradients of operations whose values are known before the graph is built (paper, section 4, equations 8–10).
+"""Weight gradients of layers whose output is known before the graph is built (paper, section 4, equations 8–10).
 
-Every linear operation commutes with the time mean, so the value of r after a layer is the mean of what the layer
-made of the sequence, and nothing is computed a second time. These functions supply the gradient alone: what they return
-has the shape of r and none of its values, until `WithValue` puts the two together for somebody who asks.
+Every linear operation commutes with the time mean: c = W·r_prev is the mean of the T outputs W·s_t, which the forward
+has computed already. The functions here run no forward. They return a gradient proxy (`autograd/grad_proxy.py`) of c,
+whose backward is
+
+    ∂L/∂r_prev = Wᵀ·∂L/∂c        ∂L/∂W = ∂L/∂c·r_prevᵀ
 """
 
 from collections.abc import Callable, Sequence
@@ -10,33 +12,18 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rbp_engine.spiking.autograd.grad_proxy import new_grad_proxy
+from rbp_engine.spiking.autograd.late_gradient import with_late_gradient
 from rbp_engine.spiking.errors import UnsupportedOperation
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
 
 
-WeightedGradient: TypeAlias = Callable[[Tensor | None, "Seen", Tensor], Tensor]
-
-
-class WithValue(torch.autograd.Function):
-    """The value of one tensor with the gradient of another, both [B, …]."""
-
-    @staticmethod
-    def forward(ctx: Any, graph: Tensor, value: Tensor) -> Tensor:
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        return grad, None
-
-
-def graph_only(like: Tensor) -> Tensor:
-    """What a function returns whose values nobody reads: shape, type and device, and memory for one number."""
-    return like.new_zeros(()).expand(like.shape)
+WeightedGradient: TypeAlias = Callable[[Tensor | None, "WeightInput", Tensor], Tensor]
 
 
 def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
@@ -45,7 +32,7 @@ def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Seen:
+class WeightInput:
     """The input [B, …] that a weight's gradient is formed with, as it is or as the counts of spikes in T timesteps."""
 
     stored: Tensor
@@ -57,108 +44,99 @@ class Seen:
 
 
 class LinearGradient(torch.autograd.Function):
-    """c = W·x + b of a linear layer like `out` [B, …]: ∂L/∂x goes to `graph` [B, …, in], ∂L/∂W sees `seen`."""
+    """The gradient of a linear layer c = W·x + b whose output `out` [B, …, out] is known.
+
+    ∂L/∂x goes to `grad_proxy` [B, …, in]; ∂L/∂W is formed with `weight_input`.
+    """
 
     @staticmethod
-    def forward(ctx: Any, graph: Tensor | None, seen: Seen, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
-        ctx.save_for_backward(seen.stored, weight)
-        ctx.counted = seen.counted
-        return graph_only(out)
+    def forward(
+        ctx: Any, grad_proxy: Tensor | None, weight_input: WeightInput, weight: Tensor, bias: Tensor | None, out: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(weight_input.stored, weight)
+        ctx.counted = weight_input.counted
+        return new_grad_proxy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
-        seen = Seen.load(stored, ctx.counted, grad.dtype)
-        needs_graph, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        grad_rows, seen_rows = grad.reshape(-1, grad.shape[-1]), seen.reshape(-1, seen.shape[-1])
+        weight_input = WeightInput.load(stored, ctx.counted, grad.dtype)
+        needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        grad_rows, input_rows = grad.reshape(-1, grad.shape[-1]), weight_input.reshape(-1, weight_input.shape[-1])
         return (
-            grad @ weight if needs_graph else None,
+            grad @ weight if needs_input else None,
             None,
-            grad_rows.T @ seen_rows if needs_weight else None,
+            grad_rows.T @ input_rows if needs_weight else None,
             grad_rows.sum(0) if needs_bias else None,
             None,
         )
 
 
 class ConvolutionGradient(torch.autograd.Function):
-    """c = W∗x + b of a convolution like `out` [B, …]: ∂L/∂x goes to `graph` [B, C, …], ∂L/∂W sees `seen`.
+    """The gradient of a convolution c = W∗x + b whose output `out` [B, C_out, …] is known.
 
-    With `waiting` the weight is a `LateGradient`, and what forms its gradient is put there.
+    ∂L/∂x goes to `grad_proxy` [B, C, …]; ∂L/∂W is formed with `weight_input`.
+
+    With `late` the weight is a `LateGradient`, and the function that forms its gradient is appended there.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        graph: Tensor | None,
-        seen: Seen,
+        grad_proxy: Tensor | None,
+        weight_input: WeightInput,
         weight: Tensor,
         bias: Tensor | None,
         out: Tensor,
         geometry: tuple[Sequence[int], Sequence[int], Sequence[int]],
         groups: int,
-        waiting: list[Callable[[], Tensor]] | None,
+        late: list[Callable[[], Tensor]] | None,
     ) -> Tensor:
-        ctx.save_for_backward(seen.stored, weight)
-        ctx.counted, ctx.geometry, ctx.groups, ctx.waiting = seen.counted, geometry, groups, waiting
+        ctx.save_for_backward(weight_input.stored, weight)
+        ctx.counted, ctx.geometry, ctx.groups, ctx.late = weight_input.counted, geometry, groups, late
         ctx.bias_sizes = None if bias is None else list(bias.shape)
-        return graph_only(out)
+        return new_grad_proxy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         stored, weight = ctx.saved_tensors
-        # Nothing that waits may hold on to the graph, which holds on to what waits.
+        # The function below is kept by the graph: were it to keep the graph, neither would ever be freed.
         weight, counted, bias_sizes, groups = weight.detach(), ctx.counted, ctx.bias_sizes, ctx.groups
         stride, padding, dilation = ctx.geometry
-        needs_graph, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
+        needs_input, _, needs_weight, needs_bias = ctx.needs_input_grad[:4]
 
         def gradients(*needed: bool) -> tuple[Tensor, Tensor, Tensor]:
             """Of the input, the weight and the bias."""
-            seen = Seen.load(stored, counted, grad.dtype)
+            weight_input = WeightInput.load(stored, counted, grad.dtype)
             return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
-                grad, seen, weight, bias_sizes, stride, padding, dilation,
+                grad, weight_input, weight, bias_sizes, stride, padding, dilation,
                 False, [0] * len(stride), groups, needed,
             )  # fmt: skip
 
-        if ctx.waiting is None:
-            grad_graph, grad_weight, grad_bias = gradients(needs_graph, needs_weight, needs_bias)
+        if ctx.late is None:
+            grad_input, grad_weight, grad_bias = gradients(needs_input, needs_weight, needs_bias)
         else:
-            grad_graph, _, grad_bias = gradients(needs_graph, False, needs_bias)
-            grad_weight = graph_only(weight)
-            ctx.waiting.append(lambda: gradients(False, True, False)[1])
-        return grad_graph, None, grad_weight, grad_bias, None, None, None, None
-
-
-class LateGradient(torch.autograd.Function):
-    """A weight whose gradient is formed when nothing else is left of the backward pass.
-
-    What its layer passes back is `graph_only`; the layer leaves in `waiting` how the gradient is formed.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, waiting: list[Callable[[], Tensor]]) -> Tensor:
-        ctx.waiting = waiting
-        return weight.view_as(weight)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        return ctx.waiting.pop()(), None
+            grad_input, _, grad_bias = gradients(needs_input, False, needs_bias)
+            grad_weight = new_grad_proxy(weight)
+            ctx.late.append(lambda: gradients(False, True, False)[1])
+        return grad_input, None, grad_weight, grad_bias, None, None, None, None
 
 
 def weighted_gradient(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> WeightedGradient:
-    """A convolution or linear layer whose output is known, as a function (graph, seen, out) ↦ graph of the output.
+    """The gradient of a convolution or linear layer whose output is known.
 
-    `args` and `kwargs` are those of torch's function after its input. The gradient flows on to `graph`, the layer's
-    input; the weight's gradient is formed with `seen` in the place of the input: the firing rate itself for the rate
-    methods, the trace of the spikes for OTTT. `out` has the shape and the type of the output.
+    `args` and `kwargs` are those of torch's function after its input. Returns a function
+    (grad_proxy, weight_input, out) ↦ gradient proxy of the output: the gradient flows on to `grad_proxy`, that of the
+    layer's input; the weight's gradient is formed with `weight_input` in place of the input, which is the firing rate
+    for the rate methods and the trace of the spikes for OTTT. `out` has the shape and the type of the output.
     """
     return (_linear if operation == "linear" else _convolution)(operation, *args, **kwargs)
 
 
 def _linear(_: str, weight: Tensor, bias: Tensor | None = None) -> WeightedGradient:
-    return lambda graph, seen, out: LinearGradient.apply(graph, seen, weight, bias, out)
+    return lambda grad_proxy, weight_input, out: LinearGradient.apply(grad_proxy, weight_input, weight, bias, out)
 
 
 def _convolution(
@@ -175,38 +153,18 @@ def _convolution(
     if padding == "valid":
         padding = 0
     if padding == "same":
-        reach = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
-        if any(length % 2 for length in reach):
+        extent = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+        if any(length % 2 for length in extent):
             raise UnsupportedOperation(operation, "padding='same' with an even kernel; give the padding in numbers")
-        padding = [length // 2 for length in reach]
+        padding = [length // 2 for length in extent]
     geometry = (stride, _per_dim(padding, dims), dilation)
 
-    def gradient(graph: Tensor | None, seen: Seen, out: Tensor) -> Tensor:
-        waits = torch.is_grad_enabled() and weight.requires_grad and _worth_waiting(weight, out)
-        late, waiting = _formed_late(weight) if waits else (weight, None)
-        result: Tensor = ConvolutionGradient.apply(graph, seen, late, bias, out, geometry, groups, waiting)
-        return result
+    def gradient(grad_proxy: Tensor | None, weight_input: WeightInput, out: Tensor) -> Tensor:
+        wrapped, late = with_late_gradient(weight, out)
+        proxy: Tensor = ConvolutionGradient.apply(grad_proxy, weight_input, wrapped, bias, out, geometry, groups, late)
+        return proxy
 
     return gradient
-
-
-def _worth_waiting(weight: Tensor, out: Tensor) -> bool:
-    """Whether a convolution's weight is larger than its layer's output, in a process alone on a CPU.
-
-    The deep layers come first in the backward pass, while all that the others saved is still there: their gradients
-    and torch's copies of them would make its peak. Several processes exchange gradients while the pass goes on, and on
-    a GPU torch makes no copies.
-    """
-    alone = not (distributed.is_available() and distributed.is_initialized())
-    return alone and weight.device.type == "cpu" and weight.numel() > out.numel()
-
-
-def _formed_late(weight: Tensor) -> tuple[Tensor, list[Callable[[], Tensor]]]:
-    waiting: list[Callable[[], Tensor]] = []
-    late: Tensor = LateGradient.apply(weight, waiting)
-    # Of the operations that can be done, autograd takes the one with the highest number.
-    late.grad_fn._set_sequence_nr(0)  # type: ignore[union-attr]
-    return late, waiting
 
 
 def _per_dim(value: int | Sequence[int], dims: int) -> list[int]:

@@ -1,1 +1,1 @@
-"""What flows through a network in place of a tensor, one kind a method."""
+"""What flows through a network in place of a tensor, one kind for each method."""

@@ -1,9 +1,10 @@
 """The two carriers of rate_S: timesteps without a graph that add to means, then the means with their graph.
 
-    MeanStepTensor    first phase, once for every timestep: layers add up what the second needs
+    MeanStepTensor    first phase, once for every timestep: layers add up what the second phase needs
     MeanTensor        second phase, once: the graph at batch B over the means (paper, section 4.2, algorithm 1)
 
-Everything in between lies on the `Tape` of the training step.
+What the first phase leaves for the second is in the `StepState` of the training step. Both phases must resolve a
+deferred sum in the same places: the first adds its values up there, the second takes their mean.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.autograd import rate_neuron, weighted
+from rbp_engine.spiking.autograd import rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, Repeated
-from rbp_engine.spiking.autograd.weighted import weighted_gradient
-from rbp_engine.spiking.carrier import all_carriers, check_scaling, is_plain_sum, replace_carriers
-from rbp_engine.spiking.carriers.sequence import SequenceTensor
-from rbp_engine.spiking.carriers.step_state import Tape
+from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate, weighted_gradient
+from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
+from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
+from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.kernels import lif
-from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term, membrane_dtype
+from rbp_engine.spiking.kernels.neuron_input import Current, Term, membrane_dtype
+from rbp_engine.spiking.kernels.steps import Dense, Static, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.tensor_like import TensorLike
 
 
-class Total:
-    """Tensors of one shape, summed over timesteps."""
+class SumOverSteps:
+    """The sum over timesteps of tensors of one shape."""
 
     def __init__(self, like: Tensor) -> None:
         self._dtype = like.dtype
@@ -40,207 +41,174 @@ class Total:
         self._count += 1
 
     def mean(self) -> Tensor:
-        """Asked for once."""
+        """The time mean; it overwrites the sum, so it can be taken once."""
         return self._sum.div_(self._count).to(self._dtype)
 
 
 @dataclass
-class Once:
-    """What an operation before the first neuron makes of an image that is the same at every step."""
+class StaticOutput:
+    """The output [B, …] of an operation before the first neuron, for an image that is the same at every step."""
 
     output: Tensor
 
 
-class MeanStepTensor(TensorLike):
-    """Values [B, …] of one timestep, without a graph. A static image is computed at the first timestep only.
+class MeanStepTensor(DeferredSum):
+    """Values [B, …] of one timestep, without a graph. A static image is computed at the first timestep only."""
 
-    They may come as a `SequenceTensor` of length one, whose batch norms and sums are not carried out yet.
-    """
-
-    def __init__(self, values: Tensor | SequenceTensor, tape: Tape, static: bool) -> None:
-        self.sequence = values if isinstance(values, SequenceTensor) else SequenceTensor(values.unsqueeze(0), 1)
-        self.tape = tape
+    def __init__(self, values: Tensor | Current, state: StepState, static: bool) -> None:
+        """`values` are [B, …], or a `Current` of one timestep."""
+        if isinstance(values, Tensor):
+            values = Current([Term(Dense(values.unsqueeze(0)))], 1)
+        self.current = values
+        self.state = state
         self.static = static
-        self.timesteps = tape.timesteps
+        self.timesteps = state.timesteps
 
-    @property
-    def batch(self) -> Tensor:
-        return self.sequence.batch
+    def _compute(self) -> Steps:
+        steps = Dense(self.current.compute())
+        _add_up(self.state, steps.at(0))
+        return steps
 
-    @property
-    def pending(self) -> int:
-        """The number of terms whose batch norms or sum are still to be carried out, else 0."""
-        return len(self.sequence.current.terms) if self.sequence.pending else 0
-
-    @property
     def values(self) -> Tensor:
         """[B, …]."""
-        if self.pending:
-            # Only a neuron does without the value, and then so does the second phase.
-            _total(self.tape, self.sequence.values[0])
-        return self.sequence.values[0]
+        return self.resolve().at(0)
 
     def fire(self, parameters: LIFParameters) -> MeanStepTensor:
-        current = self.sequence.current
-        loop = self.tape.record(lif.RateLoop, lambda: lif.RateLoop(current.batch, self.timesteps, parameters))
-        return MeanStepTensor(loop.step(current), self.tape, static=False)
+        current = self.current
+        loop = self.state.record(lif.RateLoop, lambda: lif.RateLoop(current.batch, self.timesteps, parameters))
+        return MeanStepTensor(loop.step(current), self.state, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
-        return self.tape.record(Tensor, draw)
+        return self.state.record(Tensor, draw)
 
-    def lowered(self, weight: Tensor) -> Tensor:
-        return self.tape.record(Tensor, lambda: weight.to(self.dtype))
+    def cast_weight(self, weight: Tensor) -> Tensor:
+        return self.state.record(Tensor, lambda: weight.to(self.dtype))
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         first = next(iter(all_carriers(args)))
 
         def compute() -> Tensor:
-            return function(*replace_carriers(args, lambda x: x.values), **kwargs)
+            return function(*replace_carriers(args, lambda x: x.values()), **kwargs)
 
         if _all_static(args):
-            return cls(first.tape.record(Once, lambda: Once(compute())).output, first.tape, static=True)
-        return cls(compute(), first.tape, static=False)
+            known = first.state.record(StaticOutput, lambda: StaticOutput(compute()))
+            return cls(known.output, first.state, static=True)
+        return cls(compute(), first.state, static=False)
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
-        if not _stays_pending(function, args, kwargs):
+        terms = deferred_terms(function, args, kwargs)
+        if terms is None:
             return cls.per_step(function, args, kwargs)
-        for x in args:
-            if x.pending > 1:
-                _ = x.values
-        left, right = args
-        return cls(left.sequence.plus(right.sequence), left.tape, static=False)
+        return cls(Current(terms, 1), args[0].state, static=False)
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         out = cls.per_step(function, args, kwargs)
         if not out.static:
-            _total(out.tape, out.values)
+            _add_up(out.state, out.values())
         return out
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if not x.static:
-            known = norm.statistics(x.values)
-            _total(x.tape, known.mean)
-            _total(x.tape, known.inverse_deviation)
-            return cls(x.sequence.normalised(known), x.tape, static=False)
+            known = norm.statistics(x.values())
+            _add_up(x.state, known.mean)
+            _add_up(x.state, known.inverse_deviation)
+            return cls(Current([Term(x.resolve(), known)], 1), x.state, static=False)
         # The batch's statistics are computed once; the running ones move at every step, by the momentum of that step.
-        repeated = x.tape.record(Repeated, lambda: norm.repeated(x.values))
+        repeated = x.state.record(Repeated, lambda: norm.repeated(x.values()))
         norm.follow(repeated)
         return cls.per_step(repeated.normalisation, (x,), {})
 
 
-class MeanTensor(TensorLike):
-    """Time means [B, …] with their graph; values that do not commute with the mean are read from the tape.
+class MeanTensor(DeferredSum):
+    """Time means [B, …] with their gradient; what does not commute with the mean is taken from the state."""
 
-    What is pending here is what was with the `MeanStepTensor` at this place.
-    """
-
-    def __init__(self, mean: Tensor | Current, tape: Tape, static: bool) -> None:
-        self.current = mean if isinstance(mean, Current) else _alone(mean, mean)
-        self.tape = tape
+    def __init__(self, mean: Tensor | Static | Current, state: StepState, static: bool) -> None:
+        if isinstance(mean, Tensor):
+            mean = _known(mean, mean)
+        self.current = mean if isinstance(mean, Current) else Current([Term(mean)], 1)
+        self.state = state
         self.static = static
-        self.timesteps = tape.timesteps
+        self.timesteps = state.timesteps
 
-    @property
-    def pending(self) -> int:
-        """The number of terms whose batch norms or sum are still to be carried out, else 0."""
-        terms = self.current.terms
-        return len(terms) if len(terms) > 1 or terms[0].normalisation else 0
+    def _compute(self) -> Steps:
+        return _known(self.state.take(SumOverSteps).mean(), self.current.rate())
 
-    @property
-    def batch(self) -> Tensor:
-        return self.current.batch
-
-    @property
-    def steps(self) -> Steps:
-        """The mean, computed if need be."""
-        if self.pending:
-            self.current = _alone(self.tape.take(Total).mean(), self.current.rate())
-        return self.current.terms[0].steps
-
-    @property
     def rate(self) -> Tensor:
-        """[B, …]."""
-        return self.steps.rate()
+        """The time mean [B, …] with its gradient."""
+        return self.resolve().rate()
 
     def fire(self, parameters: LIFParameters) -> MeanTensor:
-        counts, eligibility = self.tape.take(lif.RateLoop).finish()
-        rate = weighted.firing_rate(counts, self.timesteps, eligibility.dtype)
-        current = _alone(rate, rate_neuron.graph(self.current.terms, eligibility), counts)
-        return MeanTensor(current, self.tape, static=False)
+        counts, eligibility = self.state.take(lif.RateLoop).finish()
+        rate = firing_rate(counts, self.timesteps, eligibility.dtype)
+        means = [term.steps.time_mean() for term in self.current.terms if term.normalisation]
+        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility)
+        return MeanTensor(_known(rate, grad_proxy, WeightInput(counts, self.timesteps)), self.state, static=False)
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
-        return self.tape.take(Tensor)
+        return self.state.take(Tensor)
 
-    def lowered(self, weight: Tensor) -> Tensor:
-        self.tape.take(Tensor)  # has no graph
+    def cast_weight(self, weight: Tensor) -> Tensor:
+        self.state.take(Tensor)  # the first phase's has no graph
         return weight.to(self.dtype)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        tape, static = next(iter(all_carriers(args))).tape, _all_static(args)
-        rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+        state, static = next(iter(all_carriers(args))).state, _all_static(args)
+        rate = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
         if static:
-            tape.take(Once)
-        return cls(rate, tape, static)
+            state.take(StaticOutput)
+        return cls(rate, state, static)
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         check_scaling(function.__name__, args)
-        if not _stays_pending(function, args, kwargs):
+        terms = deferred_terms(function, args, kwargs)
+        if terms is None:
             return cls.per_step(function, args, kwargs)
-        for x in args:
-            if x.pending > 1:
-                _ = x.steps
-        left, right = args
-        return cls(Current([*left.current.terms, *right.current.terms], 1), left.tape, static=False)
+        return cls(Current(terms, 1), args[0].state, static=False)
 
     @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         x: Self = args[0]
-        steps = x.steps
+        steps = x.resolve()
         if x.static:
-            value = x.tape.take(Once).output
+            value = x.state.take(StaticOutput).output
         else:
-            # The mean output. To have summed it up in the first phase would take a [B, …] of every layer until here.
+            # The mean output. To sum it up in the first phase would keep a [B, …] of every layer in memory until here.
             with torch.no_grad():
                 value = function(steps.time_mean(), *args[1:], **kwargs)
         gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        graph = gradient(steps.graph, steps.seen(x.timesteps), value)
-        return cls(_alone(value, graph), x.tape, x.static)
+        grad_proxy = gradient(steps.grad_proxy, steps.weight_input(), value)
+        return cls(_known(value, grad_proxy), x.state, x.static)
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         routed = cls.per_step(function, args, kwargs)
         if routed.static:
             return routed
-        return cls(_alone(routed.tape.take(Total).mean(), routed.rate), routed.tape, static=False)
+        return cls(_known(routed.state.take(SumOverSteps).mean(), routed.rate()), routed.state, static=False)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         if x.static:
-            return cls.per_step(x.tape.take(Repeated).normalisation, (x,), {})
-        steps = x.steps
-        mean, inverse_deviation = (x.tape.take(Total).mean() for _ in range(2))
-        return cls(Current([Term(steps, Normalisation(norm, mean, inverse_deviation))], 1), x.tape, static=False)
+            return cls.per_step(x.state.take(Repeated).normalisation, (x,), {})
+        steps = x.resolve()
+        mean, inverse_deviation = (x.state.take(SumOverSteps).mean() for _ in range(2))
+        return cls(Current([Term(steps, Normalisation(norm, mean, inverse_deviation))], 1), x.state, static=False)
 
 
-def _alone(mean: Tensor, graph: Tensor, counts: Tensor | None = None) -> Current:
-    """A mean [B, …] and what carries its gradient, with nothing still to be carried out."""
-    return Current([Term(Steps(mean.detach(), static=True, counts=counts, graph=graph))], 1)
+def _known(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) -> Static:
+    """A time mean [B, …] and the proxy of its gradient."""
+    return Static(mean.detach(), counts, grad_proxy=grad_proxy)
 
 
-def _total(tape: Tape, tensor: Tensor) -> None:
+def _add_up(state: StepState, tensor: Tensor) -> None:
     """Add to the sum of this place in the network."""
-    tape.record(Total, lambda: Total(tensor)).add(tensor)
-
-
-def _stays_pending(function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether it is a sum that the next neuron can carry out; the same answer in both phases."""
-    return is_plain_sum(function, args, kwargs) and any(x.pending for x in args)
+    state.record(SumOverSteps, lambda: SumOverSteps(tensor)).add(tensor)
 
 
 def _all_static(args: tuple[Any, ...]) -> bool:

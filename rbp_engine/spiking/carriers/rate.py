@@ -1,8 +1,8 @@
-"""The carrier of rate_M: the whole sequence without a graph, and the graph of its time mean."""
+"""The carrier of rate_M: the whole sequence without a graph, and the gradient of its time mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
@@ -11,132 +11,117 @@ from torch import Tensor
 from rbp_engine.spiking.autograd import rate_neuron
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.weighted import weighted_gradient
-from rbp_engine.spiking.carrier import all_carriers, check_scaling, is_plain_sum, replace_carriers
+from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
+from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels import lif
-from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
+from rbp_engine.spiking.kernels.neuron_input import Current, Term
+from rbp_engine.spiking.kernels.steps import Dense, Spikes, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
-from rbp_engine.spiking.tensor_like import TensorLike
 
 
-class RateTensor(TensorLike):
-    """A sequence [T, B, …] without a graph, and its time mean r [B, …] which carries the graph (rate_M).
+class RateTensor(DeferredSum):
+    """A sequence [T, B, …] without a graph, and its time mean r [B, …] with its gradient (rate_M).
 
     One pass through the network builds both, and the backward pass is that of a network without time (paper,
     section 4). Until the first neuron a static image is its own mean.
 
-    What carries the graph lies with the steps whose mean it is the graph of (`spiking/kernels/neuron_input.py`). Its
-    values are known from the sequence; they are put to it when somebody asks for `rate`, which convolutions and neurons
-    do not.
+    The sequence's steps hold a gradient proxy of their mean; convolutions and neurons need no more. `rate()` joins it
+    with the value of the mean.
     """
 
     recomputable = True
 
-    def __init__(self, sequence: SequenceTensor, graph: Tensor | None = None) -> None:
-        """`graph` [B, …] carries the gradient of the sequence's time mean, where its steps do not say so themselves."""
-        self.sequence = sequence
+    def __init__(self, sequence: SequenceTensor, grad_proxy: Tensor | None = None, mean: Tensor | None = None) -> None:
+        """`grad_proxy` [B, …] carries the gradient of the time mean; None for data, and where the steps have a proxy.
+
+        `mean` [B, …] is the value of the time mean, if it is known already.
+        """
         self.timesteps = sequence.timesteps
-        if graph is not None:
-            sequence.by_step.graph = graph
+        self.current = sequence.current
+        if grad_proxy is not None:
+            self.current = Current([Term(sequence.resolve().with_gradient(grad_proxy, mean))], self.timesteps)
 
     @classmethod
     def static(cls, values: Tensor, timesteps: int) -> Self:
-        """Values [B, …] that are the same at every step."""
+        """Values [B, …] with their graph that are the same at every step."""
         return cls(SequenceTensor(values.detach(), timesteps, static=True), values)
 
     @property
-    def steps(self) -> Steps:
-        """All timesteps, computed if need be, and the graph of their mean."""
-        if not self.sequence.pending:
-            return self.sequence.by_step
-        rate = self.sequence.current.rate()
-        steps = self.sequence.by_step
-        steps.mean, steps.graph = rate.detach(), rate
-        return steps
+    def sequence(self) -> SequenceTensor:
+        """The sequence alone; whatever is done with it leaves this carrier as it is."""
+        with torch.no_grad():
+            return SequenceTensor(self.current, self.timesteps)
 
-    @property
-    def computed(self) -> SequenceTensor:
-        """The sequence with nothing still to be carried out, also where this carrier stays as it is."""
-        return self.sequence.like(Current([Term(self.steps)], self.timesteps), static=self.sequence.static)
+    def _compute(self) -> Steps:
+        rate = self.current.rate()
+        with torch.no_grad():
+            return Dense(self.current.compute(), rate.detach(), grad_proxy=rate)
 
-    def stay(self) -> None:
-        self.sequence.stay()
-
-    @property
     def rate(self) -> Tensor:
-        """[B, …]."""
-        return self.steps.rate()
-
-    @property
-    def batch(self) -> Tensor:
-        return self.sequence.batch
+        """The time mean [B, …] with its gradient."""
+        return self.resolve().rate()
 
     def fire(self, parameters: LIFParameters) -> RateTensor:
-        current = self.sequence.current
-        spikes, counts, eligibility = lif.rate(current, parameters)
-        graph = rate_neuron.graph(current.terms, eligibility)
-        steps = Steps(spikes, spikes_of=self.dtype, counts=counts, graph=graph)
-        return RateTensor(SequenceTensor(Current([Term(steps)], self.timesteps), self.timesteps))
+        spikes, counts, eligibility, means = lif.rate(self.current, parameters)
+        grad_proxy = rate_neuron.grad_proxy(self.current.terms, means, eligibility)
+        steps = Spikes(spikes, counts, self.dtype, grad_proxy=grad_proxy)
+        return self._of([Term(steps)], self.timesteps)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+        rate = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
         if _all_static(args):
             return cls.static(rate, _timesteps(args))
-        return cls._with_mean(_on_sequence(SequenceTensor.per_step, function, args, kwargs), rate)
+        return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), rate, rate.detach())
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         check_scaling(function.__name__, args)
-        if is_plain_sum(function, args, kwargs) and any(x.sequence.pending for x in args):
-            left, right = (x.computed if len(x.sequence.current.terms) > 1 else x.sequence for x in args)
-            with torch.no_grad():
-                return cls(left.plus(right))
-        rate = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+        terms = deferred_terms(function, args, kwargs)
+        if terms is not None:
+            return cls._of(terms, _timesteps(args))
+        rate = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
         if _all_static(args):
             return cls.static(rate, _timesteps(args))
         with torch.no_grad():
             sequence = SequenceTensor.elementwise(function, replace_carriers(args, lambda x: x.sequence), **kwargs)
-        return cls._with_mean(sequence, rate)
-
-    @classmethod
-    def _with_mean(cls, sequence: SequenceTensor, rate: Tensor) -> Self:
-        """A sequence whose time mean is known, with its graph."""
-        sequence.by_step.mean = rate.detach()
-        return cls(sequence, rate)
+        return cls(sequence, rate, rate.detach())
 
     @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         if _all_static(args):
             return cls.per_step(function, args, kwargs)
         x: Self = args[0]
-        steps = x.steps
+        steps = x.resolve()
         sequence = _on_sequence(SequenceTensor.per_step, function, args, kwargs)
         gradient = weighted_gradient(function.__name__, args[1:], kwargs)
-        return cls(sequence, gradient(steps.graph, steps.seen(x.timesteps), sequence.batch))
+        return cls(sequence, gradient(steps.grad_proxy, steps.weight_input(), sequence.batch))
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         if _all_static(args):
             return cls.per_step(function, args, kwargs)
-        routed = function(*replace_carriers(args, lambda x: x.rate), **kwargs)
+        routed = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
         return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), routed)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        sequence = x.computed
-        if sequence.static:
-            return cls.static(norm.static(x.rate, x.timesteps), x.timesteps)
-        with torch.no_grad():
-            return cls(sequence.normalised(norm.statistics(sequence.values.flatten(0, 1))))
+        if x.current.static:
+            return cls.static(norm.static(x.rate(), x.timesteps), x.timesteps)
+        steps = x.resolve()
+        return cls._of([Term(steps, norm.statistics(steps.values().flatten(0, 1)))], x.timesteps)
 
     @classmethod
     def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        sequence = x.computed
-        if sequence.static:
+        if x.current.static:
             return cls.per_step(norm, (x,), {})
-        with torch.no_grad():
-            return cls(sequence.normalised(norm.running()))
+        return cls._of([Term(x.resolve(), norm.running())], x.timesteps)
+
+    @classmethod
+    def _of(cls, terms: Sequence[Term], timesteps: int) -> Self:
+        """A sum that is deferred, or of one term; the terms hold their gradient proxies."""
+        return cls(SequenceTensor(Current(terms, timesteps), timesteps))
 
 
 def _timesteps(args: tuple[Any, ...]) -> int:
@@ -144,7 +129,7 @@ def _timesteps(args: tuple[Any, ...]) -> int:
 
 
 def _all_static(args: tuple[Any, ...]) -> bool:
-    return all(carrier.sequence.static for carrier in all_carriers(args))
+    return all(carrier.current.static for carrier in all_carriers(args))
 
 
 def _on_sequence(kind: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
     StepTensor    the values of one timestep with their graph: single-step BPTT and SLTT
     TraceTensor   the same with the trace of the spikes, which the weights are trained on: OTTT
 
-Membranes and dropout masks lie on a `Tape` that belongs to one training step; nothing is kept in a module.
+Membranes and dropout masks are kept in the `StepState` of a training step; nothing is kept in a module.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.autograd.weighted import Seen, WithValue, weighted_gradient
+from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, replace_carriers
-from rbp_engine.spiking.carriers.step_state import Tape
+from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.tensor_like import TensorLike
@@ -26,7 +27,7 @@ from rbp_engine.spiking.tensor_like import TensorLike
 
 @dataclass
 class Membrane:
-    """What a neuron layer carries to the next timestep; `trace` is OTTT's, a_t = λ·a_{t−1} + s_t."""
+    """What a neuron layer carries to the next timestep: v [B, …]; `trace` [B, …] is OTTT's, a_t = λ·a_{t−1} + s_t."""
 
     v: Tensor
     trace: Tensor | None = None
@@ -39,40 +40,44 @@ class StepTensor(TensorLike):
     only (SLTT).
     """
 
-    def __init__(self, values: Tensor, tape: Tape, through_time: bool) -> None:
-        self.values = values
-        self.tape = tape
+    def __init__(self, values: Tensor, state: StepState, through_time: bool) -> None:
+        self._values = values
+        self.state = state
         self.through_time = through_time
-        self.timesteps = tape.timesteps
+        self.timesteps = state.timesteps
 
     @property
     def batch(self) -> Tensor:
-        return self.values
+        return self._values
+
+    def values(self) -> Tensor:
+        """[B, …]."""
+        return self._values
 
     def like(self, values: Tensor) -> Self:
         """Other values of the same timestep."""
-        return type(self)(values, self.tape, self.through_time)
+        return type(self)(values, self.state, self.through_time)
 
     def fire(self, parameters: LIFParameters) -> Self:
         spikes, _ = self.charge_and_fire(parameters)
         return self.like(spikes)
 
     def charge_and_fire(self, parameters: LIFParameters) -> tuple[Tensor, Membrane]:
-        membrane = self.tape.record(Membrane, lambda: Membrane(lif.at_rest(self.values, parameters.v_reset)))
+        membrane = self.state.record(Membrane, lambda: Membrane(lif.at_rest(self._values, parameters.v_reset)))
         before = membrane.v if self.through_time else membrane.v.detach()
-        spikes, membrane.v = lif.step(before, self.values, parameters)
+        spikes, membrane.v = lif.step(before, self._values, parameters)
         return spikes, membrane
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
-        return self.tape.record(Tensor, draw)
+        return self.state.record(Tensor, draw)
 
-    def lowered(self, weight: Tensor) -> Tensor:
-        return self.tape.record(Tensor, lambda: weight.to(self.dtype))
+    def cast_weight(self, weight: Tensor) -> Tensor:
+        return self.state.record(Tensor, lambda: weight.to(self.dtype))
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         first: Self = next(iter(all_carriers(args)))
-        return first.like(function(*replace_carriers(args, lambda x: x.values), **kwargs))
+        return first.like(function(*replace_carriers(args, lambda x: x.values()), **kwargs))
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
@@ -80,21 +85,23 @@ class StepTensor(TensorLike):
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
-        return x.like(norm(x.values))
+        return x.like(norm(x.values()))
 
 
 class TraceTensor(StepTensor):
     """Spikes [B, …] of one timestep and their trace; None where no neuron has fired yet, or after a weighted layer."""
 
-    def __init__(self, values: Tensor, tape: Tape, through_time: bool = False, trace: Tensor | None = None) -> None:
-        super().__init__(values, tape, through_time)
+    def __init__(
+        self, values: Tensor, state: StepState, through_time: bool = False, trace: Tensor | None = None
+    ) -> None:
+        super().__init__(values, state, through_time)
         self.trace = trace
 
     def fire(self, parameters: LIFParameters) -> Self:
         spikes, membrane = self.charge_and_fire(parameters)
         fired = spikes.detach()
         membrane.trace = fired if membrane.trace is None else parameters.decay * membrane.trace + fired
-        return type(self)(spikes, self.tape, trace=membrane.trace)
+        return type(self)(spikes, self.state, trace=membrane.trace)
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -108,8 +115,8 @@ class TraceTensor(StepTensor):
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         x: Self = args[0]
         if x.trace is None:
-            return x.like(function(x.values, *args[1:], **kwargs))
+            return x.like(function(x.values(), *args[1:], **kwargs))
         with torch.no_grad():
-            value = function(x.values, *args[1:], **kwargs)
-        graph = weighted_gradient(function.__name__, args[1:], kwargs)(x.values, Seen(x.trace), value)
-        return x.like(WithValue.apply(graph, value))
+            value = function(x.values(), *args[1:], **kwargs)
+        grad_proxy = weighted_gradient(function.__name__, args[1:], kwargs)(x.values(), WeightInput(x.trace), value)
+        return x.like(WithValue.apply(grad_proxy, value))

@@ -1,4 +1,4 @@
-"""What a network keeps between the timesteps of one training step, without keeping it in the modules."""
+"""What the operations of a network keep from timestep to timestep, for one training step and outside its modules."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 
-class Tape:
-    """A record for every operation that needs one, found by the order in which the operations come.
+class StepState:
+    """A record for every operation that needs one, found by the order of the operations.
 
-    The loop over time is outside the network for the single-step methods. Every pass rewinds the tape, and the same
-    operation finds the record that it made at the first timestep. When the tape is dropped, so is all state.
+    The loop over time is outside the network for the single-step methods. Every pass starts at the first record
+    again, and the same operation finds the record that it made at the first timestep. All state ends with this object.
     """
 
     def __init__(self, timesteps: int) -> None:
@@ -19,27 +19,27 @@ class Tape:
         self._records: list[Any] = []
         self._next = 0
 
-    def rewind(self) -> None:
+    def next_pass(self) -> None:
         """Begin the next pass; all passes must use the same operations in the same order."""
         self.check_complete()
         self.step += 1
         self._next = 0
 
     def check_complete(self) -> None:
-        """Raise ValueError if the last pass left out operations; `rewind` asks for all passes but the last."""
+        """Raise ValueError if the last pass left out operations; `next_pass` checks all passes but the last."""
         if self._next != len(self._records):
             raise ValueError(
                 "the network used other operations than at the timestep before; it must not branch in time"
             )
 
     def record(self, kind: type[R], make: Callable[[], R]) -> R:
-        """The record of the operation that comes now; made where this is the first pass."""
+        """The record of the current operation; the first pass makes it."""
         if self.step == 0:
             self._records.append(make())
         return self._come_to(kind)
 
     def take(self, kind: type[R]) -> R:
-        """The record of the operation that comes now, in the last pass: the tape lets go of it."""
+        """The record of the current operation, in the last pass: it is not kept any longer."""
         found = self._come_to(kind)
         self._records[self._next - 1] = None
         return found

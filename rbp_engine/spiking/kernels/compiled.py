@@ -1,7 +1,9 @@
-"""The loops of `spiking/kernels/lif.py` for `torch.compile`: all that a neuron layer does is one pass over memory.
+"""The loops of `spiking/kernels/lif.py` for `torch.compile`: a neuron layer makes one pass over memory.
 
-The same equations, written without in-place operations and unrolled over time. inductor makes C++ of them on a CPU and
-Triton on a GPU; the operations come in the order of the eager loops, so that float32 gives the same bits on a CPU.
+The same equations, unrolled over time and without in-place operations. inductor turns them into C++ on a CPU and into
+Triton on a GPU. The operations come in the order of the eager loops, so that float32 gives the same bits on a CPU.
+
+The loops see a timestep as [F], flattened by `Layout`; numbers that differ between channels, [C], broadcast against it.
 """
 
 import functools
@@ -16,12 +18,28 @@ from torch import Tensor
 
 from rbp_engine import compile_cache, private_apis
 from rbp_engine.spiking.kernels.neuron_input import Current, count_dtype, membrane_dtype
+from rbp_engine.spiking.kernels.steps import Spikes, Static, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.surrogate import slope_function
 
-# A term's values and its scale; static values lack the first dimension.
-Terms = Sequence[tuple[Tensor | Sequence[Tensor], Tensor | None, bool]]
 KERNELS = 200
+
+
+class FlatTerm(NamedTuple):
+    """A `Term`: its values, [T, F], T times [F], or [F] if static, and its batch norm's scale [C]."""
+
+    values: Tensor | Sequence[Tensor]
+    scale_C: Tensor | None
+    static: bool
+
+
+class FlatCurrent(NamedTuple):
+    """A `Current`: its terms, the sum of their shifts [C], the type of its values, and T."""
+
+    terms: Sequence[FlatTerm]
+    shift_C: Tensor | None
+    dtype: torch.dtype
+    timesteps: int
 
 
 class Neuron(NamedTuple):
@@ -46,7 +64,7 @@ class Neuron(NamedTuple):
 
 @functools.cache
 def problem(device: str) -> str:
-    """Why torch.compile does not work for that type of device; "" if it does. Takes some seconds the first time."""
+    """Why torch.compile does not work on that type of device, "" if it does. The first call takes some seconds."""
     try:
         _jit(torch.neg)(torch.ones(8, device=device))
     except Exception as error:
@@ -58,39 +76,34 @@ def spikes_only(current: Current, parameters: LIFParameters) -> Tensor:
     """See `lif.spikes_only`."""
     layout = Layout(current)
     neuron = layout.neuron(parameters)._replace(threshold=layout.for_each_channel(parameters.threshold))
-    return layout.back(_jit(_spikes_only)(*layout.inputs(current), neuron))
+    return layout.back(_jit(_spikes_only)(layout.inputs(current), neuron))
 
 
 def rate(
     current: Current, means_of: Sequence[int], parameters: LIFParameters
 ) -> tuple[list[Tensor], Tensor, Tensor, list[Tensor]]:
-    """See `lif.rate`; the means [B, …] are those of the terms with these numbers."""
+    """Spikes, counts, eligibility and means, as of `lif.rate`; the means are those of the terms with these numbers."""
     layout = Layout(current)
     saved = layout.empty(1 + len(means_of), current.batch)
-    spikes, counts = _jit(_rate)(
-        *layout.inputs(current),
-        layout.for_each_channel(current.timesteps),
-        means_of,
-        saved,
-        layout.neuron(parameters)._replace(threshold=layout.for_each_channel(parameters.threshold)),
-    )
+    divisor = layout.for_each_channel(current.timesteps)
+    neuron = layout.neuron(parameters)._replace(threshold=layout.for_each_channel(parameters.threshold))
+    spikes, counts = _jit(_rate)(layout.inputs(current), neuron, divisor, means_of, saved)
     eligibility, *means = map(layout.back, saved)
     return list(map(layout.back, spikes)), layout.back(counts), eligibility, means
 
 
-def rate_step(current: Current, state: Sequence[Tensor], reach: Tensor | float, parameters: LIFParameters) -> Tensor:
-    """See `lif.RateLoop.step`; the state [B, …] changes in place: membrane, counts of spikes, sum of σ'·ρ.
+def rate_step(current: Current, state: Sequence[Tensor], rho: Tensor | float, parameters: LIFParameters) -> Tensor:
+    """Spikes [B, …], as of `lif.RateLoop.step`; `state` changes in place: membrane, counts, sum of σ'·ρ, all [B, …].
 
     So does ρ [B, …], unless it is one number for all neurons.
     """
     layout = Layout(current)
-    terms, shift, dtype, _ = layout.inputs(current)
-    # As a tensor, a number does not ask for a kernel of its own at every timestep.
-    state = (*state, reach if isinstance(reach, Tensor) else torch.full((), reach, dtype=torch.float64))
+    # As a number it would make a kernel of its own for every timestep.
+    state = (*state, rho if isinstance(rho, Tensor) else torch.full((), rho, dtype=torch.float64))
     flat = [layout.flat(tensor) if tensor.ndim else tensor for tensor in state]
-    spikes = layout.back(_jit(_rate_step)(terms, shift, dtype, *flat, layout.neuron(parameters)))
+    spikes = layout.back(_jit(_rate_step)(layout.inputs(current), layout.neuron(parameters), *flat))
     for tensor, changed in zip(state, flat, strict=True):
-        if changed.data_ptr() != tensor.data_ptr():  # a copy, of another layout in memory than the current's
+        if changed.data_ptr() != tensor.data_ptr():  # a copy: its layout in memory is not the current's
             tensor.copy_(layout.back(changed))
     return spikes
 
@@ -100,14 +113,14 @@ def gradient_through_time(current: Current, grad: Tensor, parameters: LIFParamet
     layout = Layout(current)
     decay, threshold = map(layout.for_each_channel, (parameters.decay, parameters.threshold))
     neuron = layout.neuron(parameters)._replace(decay=decay, threshold=threshold)
-    return layout.back(_jit(_gradient_through_time)(*layout.inputs(current), layout.flat(grad), neuron))
+    return layout.back(_jit(_gradient_through_time)(layout.inputs(current), neuron, layout.flat(grad)))
 
 
 class Layout:
     """Views of a layer's tensors with few dimensions, so that one compiled loop serves all layers and batches.
 
-    [T, N, C] where channels come last in memory or nothing follows them, otherwise [T, B, C, S]; [T, N] where no batch
-    norm tells channels apart. Without T for what has no time.
+    A timestep, [F] for short, is [N, C] where channels come last in memory or nothing follows them, otherwise
+    [B, C, S]; [N] where no batch norm tells channels apart.
     """
 
     def __init__(self, current: Current) -> None:
@@ -118,15 +131,19 @@ class Layout:
         self.channels_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
         self.channels_end = self.channels_last or batch.shape[2:].numel() == 1
 
-    def inputs(self, current: Current) -> tuple[Terms, Tensor | None, torch.dtype, int]:
-        """Terms, common shift, the type of the current, and T."""
+    def inputs(self, current: Current) -> FlatCurrent:
+        """The current, flat."""
         shift = current.shift()
         terms = [
-            (self._flat_steps(term.steps.stored), scale if scale is None else self._channels(scale), term.steps.static)
+            FlatTerm(
+                self._flat_steps(term.steps),
+                scale if scale is None else self._channels(scale),
+                isinstance(term.steps, Static),
+            )
             for term, scale in zip(current.terms, current.scales(), strict=True)
         ]
         dtype = current.terms[0].steps.dtype
-        return terms, shift if shift is None else self._channels(shift), dtype, current.timesteps
+        return FlatCurrent(terms, shift if shift is None else self._channels(shift), dtype, current.timesteps)
 
     def neuron(self, parameters: LIFParameters) -> Neuron:
         """The layer's neurons, with one number for all channels."""
@@ -139,11 +156,11 @@ class Layout:
             self.dtype,
         )
 
-    def _flat_steps(self, stored: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-        return self.flat(stored) if isinstance(stored, Tensor) else [self.flat(spikes_t) for spikes_t in stored]
+    def _flat_steps(self, steps: Steps) -> Tensor | list[Tensor]:
+        return [self.flat(x) for x in steps.bytes_TBX] if isinstance(steps, Spikes) else self.flat(steps.values())
 
     def flat(self, values: Tensor) -> Tensor:
-        """A view of [T, B, C, …] or [B, C, …]; a copy where its layout in memory is not that of the layer."""
+        """[T, B, …] as [T, F], or [B, …] as [F]: a view, or a copy where its layout in memory is not the layer's."""
         lead = values.shape[: values.ndim - len(self.shape)]
         if self.channels_last:
             values = values.movedim(-3, -1)
@@ -154,7 +171,7 @@ class Layout:
         return values.reshape(*lead, *self.shape[:2], -1)
 
     def back(self, values: Tensor) -> Tensor:
-        """The view of a result as the tensors of the layer are."""
+        """[T, F] as [T, B, …], or [F] as [B, …]: a view."""
         lead = values.shape[: values.ndim - (1 if not self.by_channel else 2 if self.channels_end else 3)]
         if self.channels_last:
             batch, channels, height, width = self.shape
@@ -162,18 +179,18 @@ class Layout:
         return values.view(*lead, *self.shape)
 
     def empty(self, number: int, batch: Tensor) -> tuple[Tensor, ...]:
-        """So many uninitialised results of one timestep, flat and of the type of `batch`, in one block of memory.
+        """So many uninitialised tensors [F] of the type of `batch`, in one block of memory.
 
-        For what is freed together: on a CPU a hole of two tensors holds another one, a hole of one does not, for want
-        of the bytes that align it. 0.93 of the memory (ResNet-18, T = 8, B = 32).
+        For what is freed together: on a CPU the gap that two tensors leave holds another tensor of that size, the gap
+        of one does not, for want of the bytes that align it. 0.93 of the memory (ResNet-18, T = 8, B = 32).
         """
         return batch.new_empty(number, *self.flat(batch).shape).unbind(0)
 
     def for_each_channel(self, number: float) -> Tensor | float:
         """The number as [C], where a batch norm tells channels apart.
 
-        inductor makes one pass of loops over the same dimensions only. Where nothing in a loop differs between
-        channels, it would have fewer, and the membrane or the slope of every timestep would go through memory.
+        inductor fuses loops over the same dimensions only. A loop in which nothing differs between channels would have
+        fewer dimensions, and the membrane or the slope of every timestep would go through memory.
         """
         if not self.by_channel:
             return number
@@ -187,20 +204,20 @@ class Layout:
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     private_apis.require(private_apis.COMPILING)
     _use_own_cache()
-    # It says on stderr that there is no Triton, which a CPU does not need.
+    # It warns on stderr that there is no Triton, which a CPU does not need.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-    # dynamic: the sizes of layers and of the last batch make no new kernel. Beyond the limit torch says so once and
-    # goes on uncompiled; with fullgraph=True it would raise.
+    # dynamic: one kernel serves all sizes of layers and batches. Beyond the limit torch warns once and goes on
+    # uncompiled; with fullgraph=True it would raise.
     kernel = torch.compile(function, dynamic=True)
     dynamo, shapes = torch._dynamo.config, torch.fx.experimental._config
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        # Each thread has settings of its own, and autograd calls from one that has torch's.
-        if dynamo.recompile_limit < KERNELS:  # a network has a kernel for every sum that its neurons are given
+        # Each thread has its own settings, and autograd's thread has torch's defaults.
+        if dynamo.recompile_limit < KERNELS:  # a network has one for each kind of sum
             dynamo.recompile_limit = KERNELS
         before, shapes.use_duck_shape = shapes.use_duck_shape, False  # sizes may be equal by chance
         try:
-            # The methods have everything else run uncompiled.
+            # The methods run everything else uncompiled.
             with torch.compiler.set_stance("default"):
                 return kernel(*args, **kwargs)
         finally:
@@ -210,129 +227,126 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _use_own_cache() -> None:
-    """Have torch keep all that it compiles where nobody else can put anything. Raises CompileCacheError."""
+    """Keep what torch compiles in a folder that nobody else can write to. Raises CompileCacheError."""
     compile_cache.prepare()
     from torch._inductor import codecache
 
-    # Of headers torch says that they lie in the shared folder for temporary files, whatever is set.
+    # torch puts headers into the shared folder for temporary files, whatever is set.
     headers = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "precompiled_headers"
     codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
 
 
-def _spikes_only(terms: Terms, shift: Tensor | None, dtype: torch.dtype, timesteps: int, neuron: Neuron) -> Tensor:
-    spikes, membrane = [], None
-    for t in range(timesteps):
-        charged = _charged(membrane, _current(terms, shift, neuron.dtype, t), neuron)
-        fired = (charged >= neuron.threshold).to(charged.dtype)
-        membrane = _after_reset(charged, fired, neuron)
-        spikes.append(fired.to(dtype))
+def _spikes_only(current: FlatCurrent, neuron: Neuron) -> Tensor:
+    """Spikes [T, F]."""
+    spikes, membrane_F = [], None
+    for t in range(current.timesteps):
+        charged_F = _charged(membrane_F, _current_at(current, neuron.dtype, t), neuron)
+        fired_F = (charged_F >= neuron.threshold).to(charged_F.dtype)
+        membrane_F = _after_reset(charged_F, fired_F, neuron)
+        spikes.append(fired_F.to(current.dtype))
     return torch.stack(spikes)
 
 
 def _rate(
-    terms: Terms,
-    shift: Tensor | None,
-    dtype: torch.dtype,
-    timesteps: int,
-    divisor: Tensor | float,
-    means_of: Sequence[int],
-    saved: Sequence[Tensor],
-    neuron: Neuron,
+    current: FlatCurrent, neuron: Neuron, divisor: Tensor | float, means_of: Sequence[int], saved: Sequence[Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    spikes, membrane = [], None
-    counts: Any = 0.0
-    eligibility: Any = 0.0
-    reach: Any = 1.0
-    for t in range(timesteps):
-        fired, slope, membrane, kept = _fire(membrane, _current(terms, shift, neuron.dtype, t), neuron)
-        counts = counts + fired
-        eligibility = eligibility + slope * reach
-        reach = 1.0 + reach * kept * neuron.decay
-        spikes.append(fired.to(torch.uint8))
-    means = (_sum_of_steps(terms[number][0], neuron.dtype) for number in means_of)
-    for result, total in zip(saved, (eligibility, *means), strict=True):
-        result.copy_(total / divisor)
-    return spikes, counts.to(count_dtype(timesteps))
+    """Spikes, T times [F], and their counts [F]; eligibility and the means of terms, [F] each, go into `saved`.
+
+    `divisor` is T, by which the sums of both are divided.
+    """
+    spikes, membrane_F = [], None
+    counts_F: Any = 0.0
+    eligibility_F: Any = 0.0
+    rho: Any = 1.0
+    for t in range(current.timesteps):
+        current_F = _current_at(current, neuron.dtype, t)
+        fired_F, slope_F, membrane_F, reset_jacobian = _fire(membrane_F, current_F, neuron)
+        counts_F = counts_F + fired_F
+        eligibility_F = eligibility_F + slope_F * rho
+        rho = 1.0 + rho * reset_jacobian * neuron.decay
+        spikes.append(fired_F.to(torch.uint8))
+    means = (_sum_of_steps(current.terms[number].values, neuron.dtype) for number in means_of)
+    for result_F, total_F in zip(saved, (eligibility_F, *means), strict=True):
+        result_F.copy_(total_F / divisor)
+    return spikes, counts_F.to(count_dtype(current.timesteps))
 
 
 def _rate_step(
-    terms: Terms,
-    shift: Tensor | None,
-    dtype: torch.dtype,
-    membrane: Tensor,
-    counts: Tensor,
-    eligibility: Tensor,
-    reach: Tensor,
-    neuron: Neuron,
+    current: FlatCurrent, neuron: Neuron, membrane_F: Tensor, counts_F: Tensor, eligibility_F: Tensor, rho: Tensor
 ) -> Tensor:
-    fired, slope, after, kept = _fire(membrane, _current(terms, shift, neuron.dtype, 0), neuron)
-    counts.add_(fired.to(counts.dtype))
-    eligibility.add_(slope * reach)
-    membrane.copy_(after)
-    if reach.ndim:
-        reach.copy_(1.0 + reach * kept * neuron.decay)
-    return fired.to(dtype)
+    """Spikes [F] of one timestep; the state changes in place. ρ is [F], or one number, which stays as it is."""
+    fired_F, slope_F, after_F, reset_jacobian = _fire(membrane_F, _current_at(current, neuron.dtype, 0), neuron)
+    counts_F.add_(fired_F.to(counts_F.dtype))
+    eligibility_F.add_(slope_F * rho)
+    membrane_F.copy_(after_F)
+    if rho.ndim:
+        rho.copy_(1.0 + rho * reset_jacobian * neuron.decay)
+    return fired_F.to(current.dtype)
 
 
-def _fire(membrane: Tensor | None, current: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor, Tensor, Any]:
-    """Spikes, slope σ', membrane after the reset, and how much of the charged membrane survives it, ∂v/∂u."""
-    charged = _charged(membrane, current, neuron)
-    fired = (charged >= neuron.threshold).to(charged.dtype)
-    slope = neuron.slope(charged - neuron.threshold)
+def _fire(membrane_F: Tensor | None, current_F: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor, Tensor, Any]:
+    """Spikes, slope σ', membrane after the reset, and the reset's Jacobian ∂v/∂u, all [F]."""
+    charged_F = _charged(membrane_F, current_F, neuron)
+    fired_F = (charged_F >= neuron.threshold).to(charged_F.dtype)
+    slope_F = neuron.slope(charged_F - neuron.threshold)
     if neuron.v_reset is None:
-        kept = 1.0 if neuron.detach_reset else 1.0 - neuron.threshold * slope
+        reset_jacobian = 1.0 if neuron.detach_reset else 1.0 - neuron.threshold * slope_F
+    elif neuron.detach_reset:
+        reset_jacobian = 1.0 - fired_F
     else:
-        kept = 1.0 - fired if neuron.detach_reset else 1.0 - fired - (charged - neuron.v_reset) * slope
-    return fired, slope, _after_reset(charged, fired, neuron), kept
+        reset_jacobian = 1.0 - fired_F - (charged_F - neuron.v_reset) * slope_F
+    return fired_F, slope_F, _after_reset(charged_F, fired_F, neuron), reset_jacobian
 
 
-def _gradient_through_time(
-    terms: Terms, shift: Tensor | None, _: torch.dtype, timesteps: int, grad: Tensor, neuron: Neuron
-) -> Tensor:
+def _gradient_through_time(current: FlatCurrent, neuron: Neuron, grad_TF: Tensor) -> Tensor:
+    """∂L/∂I [T, F] for ∂L/∂s [T, F]."""
     threshold, v_reset = neuron.threshold, neuron.v_reset
-    charged, membrane = [], None
-    for t in range(timesteps):
-        charged.append(_charged(membrane, _current(terms, shift, neuron.dtype, t), neuron))
-        membrane = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), neuron)
+    charged, membrane_F = [], None
+    for t in range(current.timesteps):
+        charged.append(_charged(membrane_F, _current_at(current, neuron.dtype, t), neuron))
+        membrane_F = _after_reset(charged[t], (charged[t] >= threshold).to(charged[t].dtype), neuron)
     gradients: list[Tensor] = []
-    later: Any = 0.0
-    for t in reversed(range(timesteps)):
-        fired, distance = (charged[t] >= threshold).to(charged[t].dtype), charged[t] - threshold
-        by_spike = grad[t].to(distance.dtype)
+    grad_membrane: Any = 0.0
+    for t in reversed(range(current.timesteps)):
+        fired_F, distance_F = (charged[t] >= threshold).to(charged[t].dtype), charged[t] - threshold
+        grad_spikes_F = grad_TF[t].to(distance_F.dtype)
         if not neuron.detach_reset:
-            by_spike = by_spike + later * (-threshold if v_reset is None else v_reset - charged[t])
+            grad_spikes_F = grad_spikes_F + grad_membrane * (-threshold if v_reset is None else v_reset - charged[t])
         if v_reset is not None:
-            later = later * (1.0 - fired)
-        gradients.append(later + neuron.slope(distance) * by_spike)
-        later = gradients[-1] * neuron.decay
-    return torch.stack([gradient.to(grad.dtype) for gradient in reversed(gradients)])
+            grad_membrane = grad_membrane * (1.0 - fired_F)
+        gradients.append(grad_membrane + neuron.slope(distance_F) * grad_spikes_F)
+        grad_membrane = gradients[-1] * neuron.decay
+    return torch.stack([gradient.to(grad_TF.dtype) for gradient in reversed(gradients)])
 
 
 def _sum_of_steps(values: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    total = values[0].to(dtype)
+    total_F = values[0].to(dtype)
     for t in range(1, len(values)):
-        total = total + values[t]
-    return total
+        total_F = total_F + values[t]
+    return total_F
 
 
-def _current(terms: Terms, shift: Tensor | None, dtype: torch.dtype, t: int) -> Tensor:
-    total: Tensor | None = None
-    for values, scale, static in terms:
-        value = (values if static and isinstance(values, Tensor) else values[t]).to(dtype)
-        value = value if scale is None else value * scale
-        total = value if total is None else total + value
-    assert total is not None
-    return total if shift is None else total + shift
+def _current_at(current: FlatCurrent, dtype: torch.dtype, t: int) -> Tensor:
+    """I_t [F]: batch norms and the sum are carried out here."""
+    total_F: Tensor | None = None
+    for values, scale_C, static in current.terms:
+        value_F = (values if static and isinstance(values, Tensor) else values[t]).to(dtype)
+        value_F = value_F if scale_C is None else value_F * scale_C
+        total_F = value_F if total_F is None else total_F + value_F
+    assert total_F is not None
+    return total_F if current.shift_C is None else total_F + current.shift_C
 
 
-def _charged(membrane: Tensor | None, current: Tensor, neuron: Neuron) -> Tensor:
+def _charged(membrane_F: Tensor | None, current_F: Tensor, neuron: Neuron) -> Tensor:
     decay, v_reset = neuron.decay, neuron.v_reset
-    if membrane is None:  # at rest
-        return v_reset + current if v_reset else current
-    return decay * membrane + current if not v_reset else v_reset + decay * (membrane - v_reset) + current
+    if membrane_F is None:  # at rest
+        return v_reset + current_F if v_reset else current_F
+    if not v_reset:
+        return decay * membrane_F + current_F
+    return v_reset + decay * (membrane_F - v_reset) + current_F
 
 
-def _after_reset(charged: Tensor, fired: Tensor, neuron: Neuron) -> Tensor:
+def _after_reset(charged_F: Tensor, fired_F: Tensor, neuron: Neuron) -> Tensor:
     if neuron.v_reset is None:
-        return charged - neuron.threshold * fired
-    return torch.where(fired > 0, neuron.v_reset, charged)
+        return charged_F - neuron.threshold * fired_F
+    return torch.where(fired_F > 0, neuron.v_reset, charged_F)

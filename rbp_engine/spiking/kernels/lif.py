@@ -1,30 +1,33 @@
-"""The leaky integrate-and-fire loop over time: with a graph for BPTT, in place and without one for everything else.
+"""The loop over time of leaky integrate-and-fire neurons: `step` has a graph, the others work in place without one.
 
     u_t = λ·v_{t-1} + I_t            charge (with a resting potential: v_reset + λ·(v_{t-1} − v_reset) + I_t)
     s_t = H(u_t − V_th)              fire
     v_t = u_t − V_th·s_t             soft reset
     v_t = (1 − s_t)·u_t + s_t·v_reset    hard reset
 
-With the kernel "eager" the loops are those of this file, with "compiled" those of `spiking/kernels/compiled.py`. On a
-CPU both give the same bits; only where a layer's size does not fill the processor's vectors may an exponential in a
-slope differ in its last place, as it does within torch's own loops.
+The kernel "eager" runs the loops of this file, "compiled" those of `spiking/kernels/compiled.py`. On a CPU both give
+the same bits, with one exception: where a layer's size does not fill the processor's vectors, an exponential in a slope
+may differ in its last place, as it does within torch's own loops.
 
-Currents come as [T, B, …], or as a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and
-sums are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes,
-and the firing rate as a count of them, which takes one byte and is exact.
+Currents are [T, B, …], or a `Current` whose batch norms and sums the loop carries out as it reads. Membranes and sums
+are float32 at least; spikes and eligibility have the type of the currents. The rate methods keep spikes as bytes, and
+the firing rate as their count, which is exact and takes one byte up to T = 255.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rbp_engine.spiking.kernels import compiled
-from rbp_engine.spiking.kernels.neuron_input import Current, Reader, count_dtype, empty_steps, membrane_dtype
+from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, count_dtype, membrane_dtype
+from rbp_engine.spiking.kernels.steps import empty_steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.surrogate import slope_in_place
 
 
 def step(membrane: Tensor, current: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
-    """One timestep with a graph: spikes s_t and the membrane v_t after the reset, both shaped like `current`."""
+    """One timestep with a graph: spikes s_t and the membrane v_t after the reset, both [B, …] like `current`."""
     decay, threshold, v_reset = parameters.decay, parameters.threshold, parameters.v_reset
     charged = decay * membrane + current if not v_reset else v_reset + decay * (membrane - v_reset) + current
     spikes = parameters.surrogate(charged - threshold)
@@ -40,50 +43,62 @@ def spikes_only(current: Tensor | Current, parameters: LIFParameters) -> Tensor:
     current = Current.of(current)
     if parameters.kernel == "compiled":
         return compiled.spikes_only(current, parameters)
-    reader, membrane = Reader(current), at_rest(current.batch, parameters.v_reset)
-    spikes = empty_steps(current.batch, current.timesteps)
-    for t, spikes_t in enumerate(spikes):
-        _charge(membrane, reader.at(t), parameters)
-        torch.ge(membrane, parameters.threshold, out=spikes_t)
-        _reset(membrane, spikes_t, parameters)
-    return spikes
+    reader, membrane_BX = CurrentReader(current), at_rest(current.batch, parameters.v_reset)
+    spikes_TBX = empty_steps(current.batch, current.timesteps)
+    for t, spikes_t in enumerate(spikes_TBX):
+        _charge(membrane_BX, reader.at(t), parameters)
+        torch.ge(membrane_BX, parameters.threshold, out=spikes_t)
+        _reset(membrane_BX, spikes_t, parameters)
+    return spikes_TBX
+
+
+class RatePass(NamedTuple):
+    """What the rate methods keep of the loop over a layer."""
+
+    spikes: list[Tensor]
+    """T tensors of bytes, [B, …] each."""
+    counts: Tensor
+    """The number of spikes, [B, …]."""
+    eligibility: Tensor
+    """g = mean_t(σ'_t·ρ_t), [B, …]."""
+    means: list[Tensor]
+    """The time means [B, …] of the terms that a batch norm is applied to, before it: its backward needs them."""
 
 
 @torch.no_grad()
-def rate(current: Tensor | Current, parameters: LIFParameters) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Spikes as bytes, T times [B, …], their number [B, …] and eligibility [B, …] of a sequence of input currents.
-
-    The time means that batch norms of a `Current` need for their backward come out on the way, and are noted there.
-    """
+def rate(current: Tensor | Current, parameters: LIFParameters) -> RatePass:
+    """Spikes, counts and eligibility for input currents [T, B, …], from rest."""
     current = Current.of(current)
-    numbers = tuple(n for n, term in enumerate(current.terms) if term.normalisation and term.steps.mean is None)
-    meanless = [current.terms[number].steps for number in numbers]
+    to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
     if parameters.kernel == "compiled":
-        spikes, counts, eligibility, means = compiled.rate(current, numbers, parameters)
+        spikes, counts, eligibility, means = compiled.rate(current, tuple(to_sum), parameters)
     else:
-        reader, loop = Reader(current), RateLoop(current.batch, current.timesteps, parameters)
+        reader, loop = CurrentReader(current), RateLoop(current.batch, current.timesteps, parameters)
         spikes = [torch.empty_like(loop.membrane, dtype=torch.uint8) for _ in range(current.timesteps)]
-        means = [torch.zeros_like(loop.membrane) for _ in meanless]
+        sums = [torch.zeros_like(loop.membrane) for _ in to_sum]
         for t, spikes_t in enumerate(spikes):
             loop.step_into(spikes_t, reader.at(t))
-            for total, steps in zip(means, meanless, strict=True):
-                total.add_(steps.at(t))
+            for number, total in zip(to_sum, sums, strict=True):
+                total.add_(current.terms[number].steps.at(t))
         counts, eligibility = loop.finish()
-        means = [total.div_(current.timesteps).to(eligibility.dtype) for total in means]
-    for steps, mean in zip(meanless, means, strict=True):
-        steps.mean = mean
-    return spikes, counts, eligibility
+        means = [total.div_(current.timesteps).to(eligibility.dtype) for total in sums]
+    summed = dict(zip(to_sum, means, strict=True))
+    normalised = [(n, term.steps) for n, term in enumerate(current.terms) if term.normalisation]
+    means = [summed[n] if n in summed else steps.time_mean() for n, steps in normalised]
+    return RatePass(spikes, counts, eligibility, means)
 
 
 class RateLoop:
     """The loop of the rate methods, step by step: spikes, and the means that the rate pass needs.
 
-    The eligibility g = mean_t(σ'_t·ρ_t) is what the rate's gradient is multiplied with on its way to the mean input;
-    ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t says how much of the input so far is still in the membrane (paper, section 4).
+        ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
+
+    ρ is how far an input reaches in time: how much of the inputs so far is still in the membrane. The eligibility g
+    multiplies the rate's gradient on its way to the mean input (paper, section 4).
     """
 
     def __init__(self, current: Tensor, timesteps: int, parameters: LIFParameters) -> None:
-        """`current` [B, …] gives shape, type and device; the loop begins at rest."""
+        """`current` [B, …] gives shape, type and device; the loop starts at rest."""
         self._timesteps = timesteps
         self._parameters = parameters
         self._dtype = current.dtype
@@ -92,15 +107,15 @@ class RateLoop:
         self._eligibility = torch.zeros_like(membrane)
         # ρ is the same number for every neuron under the soft, detached reset: ∂u_{t+1}/∂u_t = λ.
         uniform = parameters.v_reset is None and parameters.detach_reset
-        self._reach: float | Tensor = 1.0 if uniform else torch.ones_like(membrane)
+        self._rho: float | Tensor = 1.0 if uniform else torch.ones_like(membrane)
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
-        """Spikes [B, …] of the next timestep, for a current of one."""
+        """Spikes [B, …] of the next timestep, for a `Current` of one timestep."""
         if self._parameters.kernel == "eager":
-            return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), Reader(current).at(0))
+            return self.step_into(torch.empty_like(self.membrane, dtype=self._dtype), CurrentReader(current).at(0))
         state = self.membrane, self._counts, self._eligibility
-        spikes = compiled.rate_step(current, state, self._reach, self._parameters)
+        spikes = compiled.rate_step(current, state, self._rho, self._parameters)
         self._advance()
         return spikes
 
@@ -114,29 +129,29 @@ class RateLoop:
         if not same:
             spikes.copy_(fired)
         slope_t = slope_in_place(parameters.surrogate, membrane - parameters.threshold)
-        if isinstance(self._reach, float):
-            self._eligibility.add_(slope_t.mul_(self._reach))
+        if isinstance(self._rho, float):
+            self._eligibility.add_(slope_t.mul_(self._rho))
         else:
-            self._eligibility.add_(slope_t * self._reach)
-            carried = _carried_over(membrane, fired, slope_t, parameters)
-            self._reach.mul_(carried).mul_(parameters.decay).add_(1.0)
+            self._eligibility.add_(slope_t * self._rho)
+            reset_jacobian = _reset_jacobian(membrane, fired, slope_t, parameters)
+            self._rho.mul_(reset_jacobian).mul_(parameters.decay).add_(1.0)
         self._counts.add_(spikes if spikes.dtype == self._counts.dtype else fired.to(self._counts.dtype))
         _reset(membrane, fired, parameters)
         self._advance()
         return spikes
 
     def finish(self) -> tuple[Tensor, Tensor]:
-        """Number of spikes and eligibility, both [B, …]; the loop is over."""
+        """Counts of spikes and eligibility, both [B, …]; it overwrites the sums, so it is called once, at the end."""
         return self._counts, self._eligibility.div_(self._timesteps).to(self._dtype)
 
     def _advance(self) -> None:
-        if isinstance(self._reach, float):
-            self._reach = 1.0 + self._parameters.decay * self._reach
+        if isinstance(self._rho, float):
+            self._rho = 1.0 + self._parameters.decay * self._rho
 
 
 @torch.no_grad()
-def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: LIFParameters) -> Tensor:
-    """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad` [T, B, …]; the membranes are computed anew from the currents.
+def gradient_through_time(current: Tensor | Current, grad_TBX: Tensor, parameters: LIFParameters) -> Tensor:
+    """∂L/∂I [T, B, …] of BPTT for ∂L/∂s = `grad_TBX` [T, B, …]; the membranes are computed again from the currents.
 
         ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
 
@@ -144,29 +159,29 @@ def gradient_through_time(current: Tensor | Current, grad: Tensor, parameters: L
     """
     current = Current.of(current)
     if parameters.kernel == "compiled":
-        return compiled.gradient_through_time(current, grad, parameters)
+        return compiled.gradient_through_time(current, grad_TBX, parameters)
     threshold, v_reset = parameters.threshold, parameters.v_reset
-    reader, membrane = Reader(current), at_rest(current.batch, v_reset)
-    charged = empty_steps(membrane, current.timesteps)
-    for t, charged_t in enumerate(charged):
-        _charge(membrane, reader.at(t), parameters)
-        charged_t.copy_(membrane)
-        _reset(membrane, (membrane >= threshold).to(membrane.dtype), parameters)
-    later = torch.zeros_like(membrane)
-    for charged_t, grad_t in zip(charged.unbind(0)[::-1], grad.unbind(0)[::-1], strict=True):
+    reader, membrane_BX = CurrentReader(current), at_rest(current.batch, v_reset)
+    charged_TBX = empty_steps(membrane_BX, current.timesteps)
+    for t, charged_t in enumerate(charged_TBX):
+        _charge(membrane_BX, reader.at(t), parameters)
+        charged_t.copy_(membrane_BX)
+        _reset(membrane_BX, (membrane_BX >= threshold).to(membrane_BX.dtype), parameters)
+    grad_membrane_BX = torch.zeros_like(membrane_BX)
+    for charged_t, grad_t in zip(charged_TBX.unbind(0)[::-1], grad_TBX.unbind(0)[::-1], strict=True):
         slope_t = slope_in_place(parameters.surrogate, charged_t - threshold)
-        by_spike = grad_t
+        grad_spikes_t = grad_t
         if not parameters.detach_reset:
-            by_spike = grad_t + later * (-threshold if v_reset is None else v_reset - charged_t)
+            grad_spikes_t = grad_t + grad_membrane_BX * (-threshold if v_reset is None else v_reset - charged_t)
         if v_reset is not None:
-            later.masked_fill_(charged_t >= threshold, 0.0)
-        charged_t.copy_(later.add_(slope_t.mul_(by_spike)))
-        later.mul_(parameters.decay)
-    return charged.to(grad.dtype)
+            grad_membrane_BX.masked_fill_(charged_t >= threshold, 0.0)
+        charged_t.copy_(grad_membrane_BX.add_(slope_t.mul_(grad_spikes_t)))
+        grad_membrane_BX.mul_(parameters.decay)
+    return charged_TBX.to(grad_TBX.dtype)
 
 
 def at_rest(current: Tensor, v_reset: float | None) -> Tensor:
-    """A membrane of one timestep's shape at its resting potential."""
+    """A membrane [B, …] at its resting potential, for currents [B, …]."""
     return torch.full_like(current.detach(), v_reset or 0.0, dtype=membrane_dtype(current.dtype))
 
 
@@ -185,8 +200,8 @@ def _reset(membrane: Tensor, spikes: Tensor, parameters: LIFParameters) -> None:
         membrane.masked_fill_(spikes.bool(), parameters.v_reset)
 
 
-def _carried_over(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor:
-    """∂v_t/∂u_t, how much of the charged membrane survives the reset (∂u_{t+1}/∂u_t is λ times this)."""
+def _reset_jacobian(charged: Tensor, spikes: Tensor, slope_t: Tensor, parameters: LIFParameters) -> Tensor:
+    """∂v_t/∂u_t [B, …]: how much of the charged membrane survives the reset; ∂u_{t+1}/∂u_t is λ times this."""
     if parameters.v_reset is None:
         return 1.0 - parameters.threshold * slope_t
     if parameters.detach_reset:

@@ -1,7 +1,7 @@
-"""The input current of a neuron layer, not computed yet: batch norms and sums that the LIF loop carries out itself.
+"""The input current of a neuron layer, deferred: batch norms and sums that the LIF loop carries out itself.
 
 A batch norm with known statistics is a scale and a shift per channel. Where a neuron comes next, as it nearly always
-does, the loop over time applies them to what it reads anyway, and a whole [T, B, …] less is written and read.
+does, the loop over time applies them to what it reads anyway, and one [T, B, …] less is written and read.
 """
 
 from __future__ import annotations
@@ -15,79 +15,19 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import Normalisation, per_channel
-from rbp_engine.spiking.autograd.weighted import Seen, WithValue, firing_rate
-
-
-@dataclass(eq=False)
-class Steps:
-    """Values [T, B, …], or [B, …] that are the same at every step, and their time mean [B, …] once it is known.
-
-    Spikes may be `stored` as T tensors of bytes; `spikes_of` is then the type that they stand for, and `counts` [B, …]
-    their number. `graph` [B, …] carries the gradient of the time mean for the rate methods; what values it has is
-    nobody's business.
-    """
-
-    stored: Tensor | Sequence[Tensor]
-    static: bool = False
-    mean: Tensor | None = None
-    spikes_of: torch.dtype | None = None
-    counts: Tensor | None = None
-    graph: Tensor | None = None
-
-    @property
-    def values(self) -> Tensor:
-        """[T, B, …], or [B, …] if static; of bytes a copy, which is not kept."""
-        if isinstance(self.stored, Tensor):
-            return self.stored
-        values = empty_steps(self.stored[0], len(self.stored), self.spikes_of)
-        for spikes_t, values_t in zip(self.stored, values, strict=True):
-            values_t.copy_(spikes_t)
-        return values
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.spikes_of or self.stored[0].dtype
-
-    @property
-    def requires_grad(self) -> bool:
-        return isinstance(self.stored, Tensor) and self.stored.requires_grad
-
-    def at(self, t: int) -> Tensor:
-        """[B, …] as it is stored."""
-        return self.stored if self.static and isinstance(self.stored, Tensor) else self.stored[t]
-
-    def time_mean(self) -> Tensor:
-        """[B, …]."""
-        if self.mean is None:
-            if self.static:
-                self.mean = self.values
-            elif self.counts is not None:
-                self.mean = firing_rate(self.counts, len(self.stored), self.dtype)
-            else:
-                self.mean = self.values.mean(0)
-        return self.mean
-
-    def seen(self, timesteps: int) -> Seen:
-        """The time mean [B, …] that a weight's gradient is formed with, for spikes as their number in T steps."""
-        return Seen(self.time_mean()) if self.counts is None else Seen(self.counts, timesteps)
-
-    def rate(self) -> Tensor:
-        """The time mean [B, …] with its graph."""
-        mean = self.time_mean()
-        rate: Tensor = mean if self.graph is None else WithValue.apply(self.graph, mean)
-        return rate
+from rbp_engine.spiking.kernels.steps import Dense, Spikes, Static, Steps
 
 
 @dataclass(frozen=True)
 class Term:
-    """One term of a sum, to which a batch norm is still to be applied; a static one is not normalised."""
+    """One term of a sum, and the batch norm that is still to be applied to it; a static one has none."""
 
     steps: Steps
     normalisation: Normalisation | None = None
 
     @property
     def parameters(self) -> tuple[Tensor | None, Tensor | None]:
-        """Weight and bias of its batch norm, where it has them."""
+        """Weight γ and bias β of its batch norm, where it has them."""
         return (self.normalisation.norm.weight, self.normalisation.norm.bias) if self.normalisation else (None, None)
 
     @property
@@ -96,19 +36,19 @@ class Term:
 
     def compute(self) -> Tensor:
         """The term as it stands in the sum, with its graph: [T, B, …], or [B, …] if static."""
-        values = self.steps.values
+        values = self.steps.values()
         if self.normalisation is not None:
             values = self.normalisation(values.flatten(0, 1)).unflatten(0, values.shape[:2])
         return values
 
     def rate(self) -> Tensor:
-        """The time mean [B, …] of the term, with its graph."""
+        """The time mean [B, …] of the term, with its gradient."""
         rate = self.steps.rate()
         return rate if self.normalisation is None else self.normalisation(rate)
 
 
 class Current:
-    """A sum of terms over T timesteps."""
+    """A sum of terms over T timesteps; frozen, too."""
 
     def __init__(self, terms: Sequence[Term], timesteps: int) -> None:
         self.terms = tuple(terms)
@@ -117,13 +57,23 @@ class Current:
     @staticmethod
     def of(current: Tensor | Current) -> Current:
         """A sequence [T, B, …] as a sum of one."""
-        return current if isinstance(current, Current) else Current([Term(Steps(current))], len(current))
+        return current if isinstance(current, Current) else Current([Term(Dense(current))], len(current))
+
+    @property
+    def deferred(self) -> bool:
+        """Whether a batch norm or a sum is still to be carried out."""
+        return len(self.terms) > 1 or self.terms[0].normalisation is not None
+
+    @property
+    def static(self) -> bool:
+        """Whether it is the same at every timestep."""
+        return all(isinstance(term.steps, Static) for term in self.terms)
 
     @property
     def batch(self) -> Tensor:
-        """A tensor of the shape, type and layout of one timestep, [B, …]."""
-        steps = next((term.steps for term in self.terms if not term.steps.static), self.terms[0].steps)
-        return steps.at(0) if steps.spikes_of is None else torch.empty_like(steps.at(0), dtype=steps.dtype)
+        """A tensor of the shape, type and layout of one timestep, [B, …]; its values mean nothing."""
+        steps = next((term.steps for term in self.terms if not isinstance(term.steps, Static)), self.terms[0].steps)
+        return torch.empty_like(steps.at(0), dtype=steps.dtype) if isinstance(steps, Spikes) else steps.at(0)
 
     @property
     def requires_grad(self) -> bool:
@@ -134,7 +84,7 @@ class Current:
         return functools.reduce(operator.add, (term.compute() for term in self.terms))
 
     def rate(self) -> Tensor:
-        """The time mean [B, …], with its graph."""
+        """The time mean [B, …], with its gradient."""
         return functools.reduce(operator.add, (term.rate() for term in self.terms))
 
     def scales(self) -> list[Tensor | None]:
@@ -147,7 +97,7 @@ class Current:
         return torch.stack(shifts).sum(0) if shifts else None
 
 
-class Reader:
+class CurrentReader:
     """Computes the current of one timestep after the other into one buffer, without a graph."""
 
     def __init__(self, current: Current) -> None:
@@ -171,12 +121,6 @@ class Reader:
         for steps, scale in others:
             total.add_(steps.at(t) if scale is None else steps.at(t) * scale)
         return total if self._shift is None else total.add_(self._shift)
-
-
-def empty_steps(batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
-    """An uninitialised [T, B, …] whose timesteps have the layout of `batch` [B, …], and its type or another."""
-    strides = torch.empty_like(batch, device="meta").stride()
-    return batch.new_empty_strided((timesteps, *batch.shape), (batch.numel(), *strides), dtype=dtype)
 
 
 def membrane_dtype(current: torch.dtype) -> torch.dtype:

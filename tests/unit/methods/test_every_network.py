@@ -75,7 +75,7 @@ def test_an_evaluation_step_gives_logits_by_step_and_every_neuron_gives_zeros_an
     rates = []
 
     def binary(module, args, out):
-        spikes = out.values
+        spikes = out.values()
         assert torch.equal(spikes, (spikes != 0).to(spikes.dtype))
         rates.append(spikes.mean().item())
 

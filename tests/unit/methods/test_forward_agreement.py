@@ -76,7 +76,7 @@ def recorded_spikes_by_step(model, run):
 
     def record(module, args, output):
         if not isinstance(output, MeanTensor):
-            spikes[module].append(output.values.detach())
+            spikes[module].append(output.values().detach())
 
     handles = [layer.register_forward_hook(record) for layer in spikes]
     result = run()
@@ -91,7 +91,7 @@ def recorded_spikes(model, run):
 
     def record(module, args, output):
         sequence = output.sequence if isinstance(output, RateTensor) else output
-        spikes.append(sequence.values.detach())
+        spikes.append(sequence.values().detach())
 
     handles = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, LIF)]
     result = run()
@@ -163,8 +163,8 @@ def test_a_rate_tensor_in_evaluation_mode_has_the_mean_of_the_predicted_logits()
     x = images()
     logits = create_method("rate_m", T).predict(model, x)
     out = model(RateTensor(SequenceTensor(x, T), x.mean(0)))
-    torch.testing.assert_close(out.sequence.values, logits, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(out.rate.detach(), logits.mean(0), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(out.sequence.values(), logits, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(out.rate().detach(), logits.mean(0), rtol=1e-10, atol=1e-10)
 
 
 def test_predict_takes_another_number_of_timesteps_than_training():

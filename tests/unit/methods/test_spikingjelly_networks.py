@@ -124,7 +124,7 @@ def test_logits_are_those_of_spikingjellys_own_multi_step_forward(model, trainin
     x = images().expand(T, B, 3, SIZE, SIZE).contiguous()
     with torch.no_grad():
         expected = theirs(x)
-        sequence = ours(SequenceTensor(x, T)).values
+        sequence = ours(SequenceTensor(x, T)).values()
     torch.testing.assert_close(sequence, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()), rtol=1e-4, atol=1e-4)
 
@@ -140,7 +140,7 @@ def test_spikingjellys_dropout_has_one_mask_for_all_steps(kind):
     x = torch.ones(T, B, 300)
     sequence = SequenceTensor(x, T)
     out = layer.Dropout(0.5)(RateTensor(sequence, x.mean(0)) if kind == "rate" else sequence)
-    steps = out.sequence.values if kind == "rate" else out.values
+    steps = out.sequence.values() if kind == "rate" else out.values()
     assert torch.equal(steps[0], steps[1])
     assert set(steps.unique().tolist()) == {0.0, 2.0}
 

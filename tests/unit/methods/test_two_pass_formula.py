@@ -88,20 +88,20 @@ def leaky_integrate_and_fire(currents, reset):
     hard, detached = reset["reset"] == "hard", reset["detach_reset"]
     rest = reset.get("v_reset", 0.0)
     v = torch.full_like(currents[0], rest)
-    reach, total, spikes = torch.ones_like(v), torch.zeros_like(v), []
+    rho, total, spikes = torch.ones_like(v), torch.zeros_like(v), []
     for current in currents:
         u = rest + DECAY * (v - rest) + current
         s = (u >= THRESHOLD).to(u)
         sigma = torch.sigmoid(ALPHA * (u - THRESHOLD))
         slope = ALPHA * sigma * (1 - sigma)
-        total = total + slope * reach
+        total = total + slope * rho
         if hard:
             kept = DECAY * (1 - s) - (0.0 if detached else DECAY * (u - rest) * slope)
             v = (1 - s) * u + s * rest
         else:
             kept = torch.full_like(u, DECAY) if detached else DECAY * (1 - THRESHOLD * slope)
             v = u - THRESHOLD * s
-        reach = 1 + reach * kept
+        rho = 1 + rho * kept
         spikes.append(s)
     return torch.stack(spikes), total / len(currents)
 

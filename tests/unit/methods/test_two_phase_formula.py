@@ -94,21 +94,21 @@ class Neuron:
         self.threshold = threshold
         self.hard, self.detached = reset["reset"] == "hard", reset["detach_reset"]
         self.rest = reset.get("v_reset", 0.0)
-        self.v, self.reach, self.spikes, self.reached = self.rest, 1.0, [], []
+        self.v, self.rho, self.spikes, self.eligibilities = self.rest, 1.0, [], []
 
     def __call__(self, current):
         u = self.rest + DECAY * (self.v - self.rest) + current
         s = (u >= self.threshold).to(u)
         sigma = torch.sigmoid(ALPHA * (u - self.threshold))
         slope = ALPHA * sigma * (1 - sigma)
-        self.reached.append(slope * self.reach)
+        self.eligibilities.append(slope * self.rho)
         if self.hard:
             kept = (1 - s) - (0.0 if self.detached else (u - self.rest) * slope)
             self.v = (1 - s) * u + s * self.rest
         else:
             kept = 1.0 - (0.0 if self.detached else self.threshold * slope)
             self.v = u - self.threshold * s
-        self.reach = 1 + self.reach * DECAY * kept
+        self.rho = 1 + self.rho * DECAY * kept
         self.spikes.append(s)
         return s
 
@@ -160,7 +160,7 @@ def second_phase(model, mean_input, norms, neurons, pools, pooling):
         return with_value(affine_map(model, number, (r - moving_mean) / torch.sqrt(moving_variance)), value)
 
     def fire(number, c):
-        return with_value(c * mean(neurons[number].reached), mean(neurons[number].spikes))
+        return with_value(c * mean(neurons[number].eligibilities), mean(neurons[number].spikes))
 
     def pool(number, r):
         return with_value(pooling(r, 2), mean(pools[number]))

@@ -81,10 +81,10 @@ def test_rate_tensor_in_training_has_the_values_and_the_backward_of_the_formula(
     grad = random(*rate.shape, seed=3)
     out = norm(carrier)
     value, grad_rate, grad_weight, grad_bias = written_out(x, rate, grad, norm)
-    close(out.rate.detach(), value)
-    close(out.rate.detach(), out.sequence.values.mean(0))
+    close(out.rate().detach(), value)
+    close(out.rate().detach(), out.sequence.values().mean(0))
     expected = [grad_rate, grad_weight, grad_bias] if affine else [grad_rate]
-    for actual, wanted in zip(torch.autograd.grad(out.rate, [rate, *norm.parameters()], grad), expected, strict=True):
+    for actual, wanted in zip(torch.autograd.grad(out.rate(), [rate, *norm.parameters()], grad), expected, strict=True):
         close(actual, wanted)
 
 
@@ -96,8 +96,8 @@ def test_the_sequence_in_training_is_normalised_over_all_steps_and_samples(dims,
     plain = twin(norm)
     expected = plain(x.flatten(0, 1)).unflatten(0, (T, B))
     out = norm(carrier)
-    close(out.sequence.values, expected.detach())
-    assert not out.sequence.values.requires_grad
+    close(out.sequence.values(), expected.detach())
+    assert not out.sequence.values().requires_grad
     same_statistics(norm, plain)
 
 
@@ -107,7 +107,7 @@ def test_sequence_tensor_in_training_equals_batch_norm_of_the_folded_batch(dims,
     x = random(T, *SHAPES[dims]).requires_grad_()
     norm = module(dims, affine)
     plain = twin(norm)
-    out = norm(SequenceTensor(x, T)).values
+    out = norm(SequenceTensor(x, T)).values()
     expected = plain(x.flatten(0, 1)).unflatten(0, (T, B))
     close(out, expected)
     grad = random(*x.shape, seed=3)
@@ -131,12 +131,12 @@ def test_in_evaluation_it_is_the_affine_map_of_the_running_statistics(dims, affi
     scale = 1.0 / torch.sqrt(norm.running_var + norm.eps) * (norm.weight if affine else 1.0)
     shift = (norm.bias if affine else 0.0) - norm.running_mean * scale
     expected = rate * scale.reshape(channels) + shift.reshape(channels)
-    close(out.rate, expected)
-    close(out.sequence.values, (x * scale.reshape(channels) + shift.reshape(channels)).detach())
+    close(out.rate(), expected)
+    close(out.sequence.values(), (x * scale.reshape(channels) + shift.reshape(channels)).detach())
     grad = random(*rate.shape, seed=3)
     leaves = [rate, *norm.parameters()]
     for actual, wanted in zip(
-        torch.autograd.grad(out.rate, leaves, grad), torch.autograd.grad(expected, leaves, grad), strict=True
+        torch.autograd.grad(out.rate(), leaves, grad), torch.autograd.grad(expected, leaves, grad), strict=True
     ):
         close(actual, wanted)
     assert all(torch.equal(a, b) for a, b in zip(before, norm.buffers(), strict=True))
@@ -147,10 +147,10 @@ def test_in_evaluation_the_rate_gradient_is_the_finite_difference_of_the_mean(di
     x, rate, carrier = carriers(SHAPES[dims])
     norm = module(dims).eval()
     grad, direction = random(*rate.shape, seed=3), random(*rate.shape, seed=4)
-    (gradient,) = torch.autograd.grad(norm(carrier).rate, rate, grad)
+    (gradient,) = torch.autograd.grad(norm(carrier).rate(), rate, grad)
 
     def mean_output(h):
-        return (norm(SequenceTensor(x + h * direction, T)).values.mean(0) * grad).sum().item()
+        return (norm(SequenceTensor(x + h * direction, T)).values().mean(0) * grad).sum().item()
 
     difference = (mean_output(1e-4) - mean_output(-1e-4)) / 2e-4
     assert (gradient * direction).sum().item() == pytest.approx(difference, rel=1e-7)
@@ -168,13 +168,13 @@ def test_a_static_input_gives_the_outputs_gradients_and_statistics_of_its_expand
         out = norm(RateTensor(once, image))
         wanted = other(RateTensor(SequenceTensor(image.detach().expand(T, *image.shape), T), image))
         assert out.sequence.static
-        close(out.sequence.steps(), wanted.steps.values)
-        result, expected = out.rate, wanted.rate
+        close(out.sequence.steps(), wanted.sequence.values())
+        result, expected = out.rate(), wanted.rate()
     else:
         out, wanted = norm(once), other(expanded)
         assert out.static
-        close(out.steps(), wanted.values)
-        result, expected = out.time_mean(), wanted.values.mean(0)
+        close(out.steps(), wanted.values())
+        result, expected = out.time_mean(), wanted.values().mean(0)
     close(result, expected)
     grad = random(*image.shape, seed=3)
     for actual, required in zip(
@@ -222,7 +222,7 @@ def test_one_step_has_exactly_the_backward_of_plain_batch_norm():
     x = random(*SHAPES["2d"]).requires_grad_()
     norm = module("2d")
     plain = twin(norm)
-    out, expected = norm(RateTensor(SequenceTensor(x.detach()[None], 1), x)).rate, plain(x)
+    out, expected = norm(RateTensor(SequenceTensor(x.detach()[None], 1), x)).rate(), plain(x)
     grad = random(*x.shape, seed=3)
     for actual, wanted in zip(
         torch.autograd.grad(out, [x, *norm.parameters()], grad),
@@ -238,7 +238,7 @@ def test_a_frozen_parameter_leaves_the_other_gradients_as_they_are(frozen):
     norm = module("2d")
     getattr(norm, frozen).requires_grad_(False)
     grad = random(*rate.shape, seed=3)
-    norm(carrier).rate.backward(grad)
+    norm(carrier).rate().backward(grad)
     _, grad_rate, grad_weight, grad_bias = written_out(x, rate, grad, norm)
     close(rate.grad, grad_rate)
     assert getattr(norm, frozen).grad is None
@@ -252,7 +252,7 @@ def test_steps_that_differ_are_enough_for_statistics_though_each_has_a_single_va
     x = random(T, 1, C)
     sequence = SequenceTensor(x, T)
     out = norm(sequence if kind == "sequence" else RateTensor(sequence, x.mean(0)))
-    values = out.values if kind == "sequence" else out.sequence.values
+    values = out.values() if kind == "sequence" else out.sequence.values()
     close(values.flatten(0, 1), F.batch_norm(x.flatten(0, 1), None, None, norm.weight, norm.bias, True, 0.1, norm.eps))
 
 

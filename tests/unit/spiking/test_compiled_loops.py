@@ -15,7 +15,8 @@ from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.kernels import compiled, lif
-from rbp_engine.spiking.kernels.neuron_input import Current, Steps, Term
+from rbp_engine.spiking.kernels.neuron_input import Current, Term
+from rbp_engine.spiking.kernels.steps import Dense, Static
 
 # One process loads the compiler and keeps the kernels that tests share.
 pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("compiler")]
@@ -41,19 +42,19 @@ def steps(*shape, layout=torch.contiguous_format, dtype=torch.float32, seed=0):
     values = 0.4 + torch.randn(T * B, *shape, generator=torch.Generator().manual_seed(seed))
     if len(shape) == 3:
         values = values.to(memory_format=layout)
-    return Steps(values.to(dtype).unflatten(0, (T, B)))
+    return Dense(values.to(dtype).unflatten(0, (T, B)))
 
 
 def normalised(term, seed=1):
     generator = torch.Generator().manual_seed(seed)
     weight, bias = 0.5 + torch.rand(C, generator=generator), 0.4 * torch.rand(C, generator=generator)
     norm = BatchNorm(None, None, weight, bias, training=True)
-    return Term(term, norm.statistics(term.values.flatten(0, 1)))
+    return Term(term, norm.statistics(term.values().flatten(0, 1)))
 
 
 def static_image():
     values = torch.randn(B, C, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
-    return Term(Steps(values, static=True))
+    return Term(Static(values))
 
 
 def currents():
@@ -71,7 +72,7 @@ def currents():
         ],
         "a sum with a static image": lambda dtype: [
             normalised(steps(*image, dtype=dtype)),
-            Term(Steps(static_image().steps.values.to(dtype), static=True)),
+            Term(Static(static_image().steps.values().to(dtype))),
         ],
     }
 
@@ -127,14 +128,12 @@ def test_spikes_without_a_graph(case):
 
 def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
     neuron, current, compile_and_run = case
-    given = [current(), current()]
     # Spikes and counts go to memory; eligibility and means have their place before.
     found = [
-        lif.rate(given[0], neuron["eager"]),
-        compile_and_run(lambda: lif.rate(given[1], neuron["compiled"]), T + 1),
+        lif.rate(current(), neuron["eager"]),
+        compile_and_run(lambda: lif.rate(current(), neuron["compiled"]), T + 1),
     ]
-    means = [[term.steps.time_mean() for term in one.terms] for one in given]
-    same(*([*spikes, *rest, *mean] for (spikes, *rest), mean in zip(found, means, strict=True)))
+    same(*([*spikes, counts, eligibility, *means] for spikes, counts, eligibility, means in found))
 
 
 def test_spikes_counts_and_eligibility_step_by_step(case):
@@ -145,7 +144,7 @@ def test_spikes_counts_and_eligibility_step_by_step(case):
         loop = lif.RateLoop(whole.batch, T, neuron[kernel])
         spikes = []
         for t in range(T):
-            terms = [Term(Steps(term.steps.at(t).unsqueeze(0)), term.normalisation) for term in whole.terms]
+            terms = [Term(Dense(term.steps.at(t).unsqueeze(0)), term.normalisation) for term in whole.terms]
             spikes.append(loop.step(Current(terms, 1)).clone())
         results.append([*spikes, *loop.finish()])
     same(*results)
@@ -168,8 +167,8 @@ def test_currents_of_any_layout_in_memory(dimensions):
     results = []
     for kernel in ("eager", "compiled"):
         loop = lif.RateLoop(current[0], T, LIF(kernel=kernel).lif_parameters)
-        by_step = [loop.step(Current([Term(Steps(current[t : t + 1]))], 1)).clone() for t in range(T)]
-        spikes, counts, eligibility = lif.rate(current, LIF(kernel=kernel).lif_parameters)
+        by_step = [loop.step(Current([Term(Dense(current[t : t + 1]))], 1)).clone() for t in range(T)]
+        spikes, counts, eligibility, _ = lif.rate(current, LIF(kernel=kernel).lif_parameters)
         results.append([*by_step, *loop.finish(), *spikes, counts, eligibility])
     same(*results)
 
@@ -217,7 +216,7 @@ def normalised_vectors(batch):
     values = torch.randn(T, batch, C, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weight = torch.ones(C, dtype=torch.float64)
     norm = BatchNorm(None, None, weight, weight, training=True)
-    return Current([Term(Steps(values), norm.statistics(values.flatten(0, 1)))], T)
+    return Current([Term(Dense(values), norm.statistics(values.flatten(0, 1)))], T)
 
 
 def test_sizes_that_are_equal_by_chance_make_no_kernel_of_their_own():

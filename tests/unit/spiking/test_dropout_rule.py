@@ -36,11 +36,11 @@ def test_one_mask_serves_all_steps_and_the_rate(name, kind):
     mask = masks[0].round(decimals=9)
     assert set(mask.unique().tolist()) == {0.0, round(1 / 0.6, 9)}
     if kind == "rate":
-        torch.testing.assert_close(out.rate, x.mean(0) * mask)
-        gradient = torch.autograd.grad(out.rate.sum(), x)[0]
+        torch.testing.assert_close(out.rate(), x.mean(0) * mask)
+        gradient = torch.autograd.grad(out.rate().sum(), x)[0]
         torch.testing.assert_close(gradient, (mask / T).expand_as(x))
     else:
-        gradient = torch.autograd.grad(out.values.sum(), x)[0]
+        gradient = torch.autograd.grad(out.values().sum(), x)[0]
         torch.testing.assert_close(gradient, mask.expand_as(x))
 
 
@@ -58,7 +58,7 @@ def test_the_mask_is_the_one_that_torch_draws_for_the_batch_of_one_step(name, ki
 def test_a_channel_is_dropped_as_a_whole(name):
     torch.manual_seed(1)
     out = LAYERS[name](0.5)(make("rate", random(T, *SHAPES[name])))
-    kept = out.rate.flatten(2) != 0
+    kept = out.rate().flatten(2) != 0
     assert torch.equal(kept.all(-1), kept.any(-1))
     assert 0 < kept.all(-1).sum() < kept.all(-1).numel()
 
@@ -67,13 +67,13 @@ def test_the_fraction_of_zeros_is_the_probability():
     torch.manual_seed(0)
     out = F.dropout(make("rate", torch.ones(T, 100, 200)), 0.3)
     # 20 000 draws: the standard deviation of the fraction is 0.0032.
-    assert (out.rate == 0).double().mean().item() == pytest.approx(0.3, abs=0.015)
+    assert (out.rate() == 0).double().mean().item() == pytest.approx(0.3, abs=0.015)
 
 
 def test_the_mask_is_drawn_anew_at_every_forward():
     carrier = make("rate", random(T, *SHAPES["dropout"]))
     layer = nn.Dropout(0.5)
-    assert not torch.equal(layer(carrier).rate, layer(carrier).rate)
+    assert not torch.equal(layer(carrier).rate(), layer(carrier).rate())
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
@@ -83,7 +83,7 @@ def test_in_evaluation_it_changes_nothing(name, kind):
     out = LAYERS[name](0.9).eval()(make(kind, x))
     assert torch.equal(steps_of(out), x)
     if kind == "rate":
-        assert torch.equal(out.rate, x.mean(0))
+        assert torch.equal(out.rate(), x.mean(0))
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
@@ -92,9 +92,9 @@ def test_a_static_image_is_masked_once(kind):
     out = nn.Dropout2d(0.5)(make(kind, image, static=True))
     sequence = out.sequence if kind == "rate" else out
     assert sequence.static
-    assert (sequence.values == 0).any()
+    assert (sequence.values() == 0).any()
     if kind == "rate":
-        assert torch.equal(out.rate, sequence.values)
+        assert torch.equal(out.rate(), sequence.values())
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])

@@ -9,7 +9,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.autograd.weighted import Seen, weighted_gradient
+from rbp_engine.spiking.autograd.weighted import WeightInput, weighted_gradient
 
 IMAGES, LABELS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
 
@@ -64,22 +64,22 @@ def test_a_layer_used_twice_gets_the_sum_of_both_gradients(name):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["rate_m", "rate_s", "ottt"])
-def test_waiting_changes_no_bit_of_any_gradient(name, precision, monkeypatch):
+def test_forming_it_late_changes_no_bit_of_any_gradient(name, precision, monkeypatch):
     gradients = []
-    for waits in (True, False):
-        if not waits:
-            monkeypatch.setattr("rbp_engine.spiking.autograd.weighted._worth_waiting", lambda weight, out: False)
+    for late in (True, False):
+        if not late:
+            monkeypatch.setattr("rbp_engine.spiking.autograd.late_gradient.worth_delaying", lambda weight, out: False)
         model = Network()
         METHODS[name](timesteps=2, precision=precision).step(model, IMAGES, LABELS)
         gradients.append([parameter.grad for parameter in model.parameters()])
-    assert all(torch.equal(late, at_once) for late, at_once in zip(*gradients, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
 
 
-def test_what_nobody_waits_for_is_forgotten():
+def test_a_late_gradient_that_is_never_formed_is_freed():
     """A backward pass that goes to the input alone never comes to the weight."""
     x, weight = torch.randn(2, 4, 3, 3, requires_grad=True), torch.randn(8, 4, 3, 3, requires_grad=True)
     seen = torch.randn(2, 4, 3, 3)
-    out = weighted_gradient("conv2d", (weight,), {})(x, Seen(seen), torch.empty(2, 8, 1, 1))
+    out = weighted_gradient("conv2d", (weight,), {})(x, WeightInput(seen), torch.empty(2, 8, 1, 1))
     torch.autograd.grad(out.sum(), x)
     kept = weakref.ref(seen)
     del seen, out

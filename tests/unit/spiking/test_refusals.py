@@ -131,7 +131,7 @@ def test_sequences_of_different_length_are_a_value_error_that_names_both(operati
 def test_static_sequences_of_different_length_are_a_value_error_too(operation, kind):
     images = [SequenceTensor(torch.ones(B, 4), timesteps, static=True) for timesteps in (3, 5)]
     if kind == "rate":
-        images = [RateTensor(image, image.values) for image in images]
+        images = [RateTensor(image, image.values()) for image in images]
     with pytest.raises(ValueError, match=r"T = \[3, 5\]"):
         operation(*images)
 
@@ -160,10 +160,10 @@ def test_a_network_that_is_itself_the_offender_is_called_the_network():
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
 def test_adding_in_place_by_operator_makes_a_new_carrier(kind):
     x = carrier(kind)
-    original, before = x, (x.sequence.values if kind == "rate" else x.values).clone()
+    original, before = x, (x.sequence.values() if kind == "rate" else x.values()).clone()
     x += x
     assert x is not original
-    assert torch.equal(original.sequence.values if kind == "rate" else original.values, before)
+    assert torch.equal(original.sequence.values() if kind == "rate" else original.values(), before)
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])

@@ -221,9 +221,9 @@ def test_sequence_tensor_applies_a_linear_rule_step_by_step_with_its_gradient(sh
     out = operation(*(SequenceTensor(x, T) for x in inputs), *weights)
     expected = step_by_step(operation, inputs, weights)
     assert (out.timesteps, out.static, tuple(out.shape)) == (T, False, tuple(expected.shape[1:]))
-    close(out.values, expected)
+    close(out.values(), expected)
     for actual, wanted in zip(
-        gradients(out.values, *inputs, *weights), gradients(expected, *inputs, *weights), strict=True
+        gradients(out.values(), *inputs, *weights), gradients(expected, *inputs, *weights), strict=True
     ):
         close(actual, wanted)
 
@@ -236,11 +236,11 @@ def test_rate_tensor_has_the_mean_value_and_the_gradient_of_the_operation_at_the
     carriers = [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
     out = operation(*carriers, *weights)
     expected = step_by_step(operation, inputs, [w.detach() for w in weights])
-    close(out.sequence.values, expected)
-    close(out.rate, expected.mean(0))
-    assert not out.sequence.values.requires_grad
+    close(out.sequence.values(), expected)
+    close(out.rate(), expected.mean(0))
+    assert not out.sequence.values().requires_grad
     plain = operation(*rates, *weights)
-    for actual, wanted in zip(gradients(out.rate, *rates, *weights), gradients(plain, *rates, *weights), strict=True):
+    for actual, wanted in zip(gradients(out.rate(), *rates, *weights), gradients(plain, *rates, *weights), strict=True):
         close(actual, wanted)
 
 
@@ -250,7 +250,7 @@ def test_the_rate_gradient_of_a_linear_rule_is_the_finite_difference_of_the_mean
     inputs, weights = sequences(shapes), parameters(weight_shapes)
     rates = [x.mean(0).requires_grad_() for x in inputs]
     carriers = [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
-    out = operation(*carriers, *weights).rate
+    out = operation(*carriers, *weights).rate()
     leaves = [*rates, *weights]
     directions = [random(*leaf.shape, seed=50 + i) for i, leaf in enumerate(leaves)]
     slope = sum((g * d).sum() for g, d in zip(gradients(out, *leaves), directions, strict=True))
@@ -274,15 +274,15 @@ def test_a_static_input_gives_what_its_expanded_sequence_gives(shapes, weight_sh
     static = [SequenceTensor(x, T, static=True) for x in images]
     wanted, out = operation(*expanded, *weights), operation(*static, *weights)
     assert out.static
-    close(out.steps(), wanted.values)
-    close(out.time_mean(), wanted.values.mean(0))
+    close(out.steps(), wanted.values())
+    close(out.time_mean(), wanted.values().mean(0))
     rate = operation(*(RateTensor(s, x) for s, x in zip(static, images, strict=True)), *weights)
     assert rate.sequence.static
-    assert not rate.sequence.values.requires_grad
-    close(rate.sequence.steps(), wanted.values)
-    close(rate.rate, wanted.values.mean(0))
-    expected = gradients(wanted.values.mean(0), *images, *weights)
-    for result in (out.time_mean(), rate.rate):
+    assert not rate.sequence.values().requires_grad
+    close(rate.sequence.steps(), wanted.values())
+    close(rate.rate(), wanted.values().mean(0))
+    expected = gradients(wanted.values().mean(0), *images, *weights)
+    for result in (out.time_mean(), rate.rate()):
         for actual, wanted_gradient in zip(gradients(result, *images, *weights), expected, strict=True):
             close(actual, wanted_gradient)
 
@@ -294,14 +294,14 @@ def test_a_static_and_a_varying_sequence_meet_as_if_the_static_one_were_repeated
     expected = step_by_step(operation, [image.expand(T, *IMAGE), varying], [])
     out = operation(SequenceTensor(image, T, static=True), SequenceTensor(varying, T))
     assert not out.static
-    close(out.values, expected)
+    close(out.values(), expected)
     rates = [image.clone().requires_grad_(), varying.mean(0).requires_grad_()]
     rate = operation(
         RateTensor(SequenceTensor(image, T, static=True), rates[0]), RateTensor(SequenceTensor(varying, T), rates[1])
     )
-    close(rate.sequence.values, expected)
-    close(rate.rate, expected.mean(0))
-    for actual, wanted in zip(gradients(rate.rate, *rates), gradients(operation(*rates), *rates), strict=True):
+    close(rate.sequence.values(), expected)
+    close(rate.rate(), expected.mean(0))
+    for actual, wanted in zip(gradients(rate.rate(), *rates), gradients(operation(*rates), *rates), strict=True):
         close(actual, wanted)
 
 
@@ -309,8 +309,8 @@ def test_a_static_and_a_varying_sequence_meet_as_if_the_static_one_were_repeated
 def test_sequence_tensor_applies_a_max_pool_step_by_step_with_its_gradient(shape, operation):
     x = random(T, *shape).requires_grad_()
     out, expected = operation(SequenceTensor(x, T)), step_by_step(operation, [x], [])
-    close(out.values, expected)
-    close(gradients(out.values, x)[0], gradients(expected, x)[0])
+    close(out.values(), expected)
+    close(gradients(out.values(), x)[0], gradients(expected, x)[0])
 
 
 @pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
@@ -319,11 +319,11 @@ def test_rate_tensor_max_pool_has_the_mean_of_the_maxima_and_routes_the_gradient
     r = x.mean(0).requires_grad_()
     out = operation(RateTensor(SequenceTensor(x, T), r))
     expected = step_by_step(operation, [x], [])
-    close(out.sequence.values, expected)
-    close(out.rate, expected.mean(0))
+    close(out.sequence.values(), expected)
+    close(out.rate(), expected.mean(0))
     pooled_rate = operation(r)
-    assert not torch.allclose(out.rate, pooled_rate), "the mean of the maxima is not the maximum of the means"
-    close(gradients(out.rate, r)[0], gradients(pooled_rate, r)[0])
+    assert not torch.allclose(out.rate(), pooled_rate), "the mean of the maxima is not the maximum of the means"
+    close(gradients(out.rate(), r)[0], gradients(pooled_rate, r)[0])
 
 
 def test_max_pool_routes_the_whole_gradient_to_the_position_with_the_largest_rate():
@@ -331,8 +331,8 @@ def test_max_pool_routes_the_whole_gradient_to_the_position_with_the_largest_rat
     x = torch.tensor([[[[1.0, 0.5]]], [[[0.0, 0.7]]]], dtype=torch.float64)
     r = x.mean(0).requires_grad_()
     out = F.max_pool1d(RateTensor(SequenceTensor(x, 2), r), 2)
-    assert out.rate.flatten().tolist() == [0.85]
-    (gradient,) = torch.autograd.grad(out.rate.sum(), r)
+    assert out.rate().flatten().tolist() == [0.85]
+    (gradient,) = torch.autograd.grad(out.rate().sum(), r)
     assert gradient.flatten().tolist() == [0.0, 1.0]
 
 
@@ -344,10 +344,10 @@ def test_a_static_image_is_max_pooled_once(shape, operation):
     out, rate = operation(static), operation(RateTensor(static, image))
     assert out.static
     assert rate.sequence.static
-    close(out.values, plain)
-    close(rate.rate, plain)
-    close(rate.sequence.values, plain.detach())
-    close(gradients(rate.rate, image)[0], gradients(plain, image)[0])
+    close(out.values(), plain)
+    close(rate.rate(), plain)
+    close(rate.sequence.values(), plain.detach())
+    close(gradients(rate.rate(), image)[0], gradients(plain, image)[0])
 
 
 @pytest.mark.parametrize("name", TIMELESS)
@@ -369,8 +369,8 @@ def test_two_sequences_are_multiplied_step_by_step():
     """SequenceTensor carries every step with its graph, so that the product that the mean refuses is fine there."""
     x, y = (tensor.requires_grad_() for tensor in sequences([IMAGE, IMAGE]))
     out = SequenceTensor(x, T) * SequenceTensor(y, T)
-    close(out.values, x * y)
-    close(gradients(out.values, x)[0], gradients(x * y, x)[0])
+    close(out.values(), x * y)
+    close(gradients(out.values(), x)[0], gradients(x * y, x)[0])
 
 
 @pytest.mark.parametrize("static", [True, False])
@@ -407,5 +407,5 @@ def test_a_carrier_given_by_keyword_is_computed_right_or_refused(operation, kind
         out = operation(sequence if kind == "sequence" else RateTensor(sequence, x.mean(0)))
     except UnsupportedOperation:
         return
-    values = out.values if kind == "sequence" else out.sequence.values
+    values = out.values() if kind == "sequence" else out.sequence.values()
     close(values.flatten(0, 1), operation(x.flatten(0, 1)))

@@ -1,4 +1,4 @@
-"""The carriers whose loop over time is outside the network, and the tape on which their state lies."""
+"""The carriers whose loop over time is outside the network, and the state that they keep between timesteps."""
 
 import pytest
 import torch
@@ -9,14 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rbp_engine.spiking import LIF, UnsupportedOperation
 from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor, MeanTensor
 from rbp_engine.spiking.carriers.step import StepTensor, TraceTensor
-from rbp_engine.spiking.carriers.step_state import Tape
+from rbp_engine.spiking.carriers.step_state import StepState
 
 T, B = 4, 3
 CARRIERS = {
-    "bptt_s": lambda x, tape: StepTensor(x, tape, through_time=True),
-    "sltt": lambda x, tape: StepTensor(x, tape, through_time=False),
+    "bptt_s": lambda x, state: StepTensor(x, state, through_time=True),
+    "sltt": lambda x, state: StepTensor(x, state, through_time=False),
     "ottt": TraceTensor,
-    "rate_s": lambda x, tape: MeanStepTensor(x, tape, static=False),
+    "rate_s": lambda x, state: MeanStepTensor(x, state, static=False),
 }
 
 
@@ -25,44 +25,44 @@ def random(*shape):
 
 
 def run(model, x, carrier):
-    """The values of each step, [T, B, …], and the tape; `x` [T, B, …]."""
-    tape, values = Tape(len(x)), []
+    """The values of each step, [T, B, …], and the state; `x` [T, B, …]."""
+    state, values = StepState(len(x)), []
     for x_t in x:
-        tape.rewind()
-        values.append(model(CARRIERS[carrier](x_t, tape)).values)
-    tape.check_complete()
-    return torch.stack(values), tape
+        state.next_pass()
+        values.append(model(CARRIERS[carrier](x_t, state)).values())
+    state.check_complete()
+    return torch.stack(values), state
 
 
-def second_phase(model, mean, tape, static=False):
-    tape.rewind()
-    return model(MeanTensor(mean, tape, static)).rate
+def second_phase(model, mean, state, static=False):
+    state.next_pass()
+    return model(MeanTensor(mean, state, static)).rate()
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("layer", [nn.Dropout(0.4), nn.Dropout1d(0.4)], ids=["dropout", "dropout1d"])
 def test_dropout_has_one_mask_for_all_steps_and_for_the_rate_pass(layer, carrier):
     x = random(T, B, 20, 5)
-    out, tape = run(layer, x, carrier)
+    out, state = run(layer, x, carrier)
     masks = out / x
     torch.testing.assert_close(masks, masks[:1].expand_as(masks))
     assert set(masks.unique().round(decimals=9).tolist()) == {0.0, round(1 / 0.6, 9)}
     if carrier == "rate_s":
-        torch.testing.assert_close(second_phase(layer, x.mean(0), tape), out.mean(0))
+        torch.testing.assert_close(second_phase(layer, x.mean(0), state), out.mean(0))
 
 
 def test_dropout_on_a_static_image_has_the_same_mask_too():
-    image, tape, layer, steps = random(B, 20, 5), Tape(T), nn.Dropout(0.4), []
+    image, state, layer, steps = random(B, 20, 5), StepState(T), nn.Dropout(0.4), []
     for _ in range(T):
-        tape.rewind()
-        steps.append(layer(MeanStepTensor(image, tape, static=True)).values)
+        state.next_pass()
+        steps.append(layer(MeanStepTensor(image, state, static=True)).values())
     assert all(torch.equal(step, steps[0]) for step in steps)
     assert (steps[0] == 0).any()
-    torch.testing.assert_close(second_phase(layer, image, tape, static=True), steps[0])
+    torch.testing.assert_close(second_phase(layer, image, state, static=True), steps[0])
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_the_mask_is_drawn_anew_for_another_tape(carrier):
+def test_the_mask_is_drawn_anew_for_another_training_step(carrier):
     x = random(T, B, 20, 5)
     assert not torch.equal(run(nn.Dropout(0.5), x, carrier)[0], run(nn.Dropout(0.5), x, carrier)[0])
 
@@ -81,11 +81,11 @@ def test_a_neuron_gives_the_spikes_that_it_gives_on_plain_tensors(carrier, setti
     x = 2.0 * random(T, B, 50) - 1.0
     neuron = LIF(decay=0.5, **settings)
     expected = torch.stack([neuron(x_t) for x_t in x])
-    found, tape = run(neuron, x, carrier)
+    found, state = run(neuron, x, carrier)
     assert 0.1 < expected.mean() < 0.9
     assert torch.equal(found, expected)
     if carrier == "rate_s":
-        assert torch.equal(second_phase(neuron, x.mean(0), tape), expected.mean(0))
+        assert torch.equal(second_phase(neuron, x.mean(0), state), expected.mean(0))
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -100,11 +100,11 @@ def test_a_neuron_module_that_stands_twice_has_two_membranes(carrier):
 def test_the_trace_decays_as_the_membrane_does_and_follows_what_moves_spikes():
     x = 2.0 * random(T, B, 4, 6, 6) - 1.0
     neuron, pool = LIF(decay=0.5), nn.Sequential(nn.AvgPool2d(2), nn.Flatten())
-    tape, trace = Tape(T), torch.zeros(B, 4, 6, 6, dtype=x.dtype)
+    state, trace = StepState(T), torch.zeros(B, 4, 6, 6, dtype=x.dtype)
     for x_t in x:
-        tape.rewind()
-        out = neuron(TraceTensor(x_t, tape))
-        trace = 0.5 * trace + out.values
+        state.next_pass()
+        out = neuron(TraceTensor(x_t, state))
+        trace = 0.5 * trace + out.values()
         assert torch.equal(out.trace, trace)
         torch.testing.assert_close(pool(out).trace, pool(trace))
         torch.testing.assert_close((out + out).trace, 2 * trace)
@@ -125,11 +125,11 @@ def test_before_the_first_neuron_a_static_image_is_computed_once():
                 inputs.append(args[0].shape[1])
             return function(*args, **(kwargs or {}))
 
-    tape, image = Tape(T), random(B, 2, 8, 8)
+    state, image = StepState(T), random(B, 2, 8, 8)
     with Watch(), torch.no_grad():
         for _ in range(T):
-            tape.rewind()
-            model(MeanStepTensor(image, tape, static=True))
+            state.next_pass()
+            model(MeanStepTensor(image, state, static=True))
     assert (inputs.count(2), inputs.count(3)) == (1, T)
 
 
@@ -167,12 +167,12 @@ def test_another_kind_of_operation_in_the_same_place_is_a_value_error(carrier):
         run(Alternating(), random(T, B, 5), carrier)
 
 
-def test_a_tape_gives_every_operation_its_own_record_back():
-    tape = Tape(3)
+def test_the_state_gives_every_operation_its_own_record_back():
+    state = StepState(3)
     for step in range(3):
-        tape.rewind()
-        assert tape.step == step
-        first, second = tape.record(list, lambda: [0]), tape.record(list, lambda: [100])
+        state.next_pass()
+        assert state.step == step
+        first, second = state.record(list, lambda: [0]), state.record(list, lambda: [100])
         assert (first, second) == ([step], [100 + step])
         first[0] += 1
         second[0] += 1
@@ -200,9 +200,9 @@ def test_a_product_of_spikes_is_refused_in_the_rate_pass():
             return x * x
 
     x = random(T, B, 5)
-    _, tape = run(Square(), x, "rate_s")
+    _, state = run(Square(), x, "rate_s")
     with pytest.raises(UnsupportedOperation, match="mean of a product"):
-        second_phase(Square(), x.mean(0), tape)
+        second_phase(Square(), x.mean(0), state)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

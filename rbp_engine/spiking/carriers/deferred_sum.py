@@ -1,0 +1,59 @@
+"""What four carriers share: batch norms and sums are left to the next neuron (`kernels/neuron_input.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from rbp_engine.spiking.carrier import is_plain_sum
+from rbp_engine.spiking.kernels.neuron_input import Current, Term
+from rbp_engine.spiking.kernels.steps import Steps
+from rbp_engine.spiking.tensor_like import TensorLike
+
+
+class DeferredSum(TensorLike):
+    """A carrier of a `Current`. A neuron takes it as it is; every other operation calls `resolve()` first."""
+
+    current: Current
+    _keeps_deferred = False
+
+    @property
+    def batch(self) -> Tensor:
+        return self.current.batch
+
+    @property
+    def deferred(self) -> bool:
+        """Whether a batch norm or a sum is still to be carried out."""
+        return self.current.deferred
+
+    def resolve(self) -> Steps:
+        """Carry out what is deferred, once: the carrier keeps the result."""
+        if not self.deferred:
+            return self.current.terms[0].steps
+        steps = self._compute()
+        if not self._keeps_deferred:
+            self.current = Current([Term(steps)], self.current.timesteps)
+        return steps
+
+    def _compute(self) -> Steps:
+        """What the deferred sum comes to."""
+        raise NotImplementedError
+
+    def keep_deferred(self) -> None:
+        self._keeps_deferred = self.recomputable
+
+
+def deferred_terms(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Term] | None:
+    """The terms of a sum of two carriers that the next neuron can carry out; None for what has to be computed now.
+
+    An argument that is a sum already is resolved, so that a network that adds on and on does not keep every term alive.
+    A sum of two values with nothing deferred is computed now: torch adds them in one go.
+    """
+    if not is_plain_sum(function, args, kwargs) or not any(carrier.deferred for carrier in args):
+        return None
+    terms: list[Term] = []
+    for carrier in args:
+        terms += carrier.current.terms if len(carrier.current.terms) == 1 else [Term(carrier.resolve())]
+    return terms

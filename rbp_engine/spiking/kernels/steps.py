@@ -1,0 +1,173 @@
+"""What a layer receives over T timesteps: `Dense` values, `Static` ones that are the same at every step, or `Spikes`.
+
+All three are frozen. For the rate methods they also hold the gradient proxy of their time mean
+(`autograd/grad_proxy.py`), which leads to the layers before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from rbp_engine.spiking.autograd.grad_proxy import WithValue
+from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Steps:
+    """Values over T timesteps; `grad_proxy` [B, …] carries the gradient of their time mean, where it has one."""
+
+    grad_proxy: Tensor | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the values."""
+        raise NotImplementedError
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the values themselves have a graph: those of BPTT."""
+        return False
+
+    @property
+    def mean_is_known(self) -> bool:
+        """Whether the time mean came without computing it from the values."""
+        return False
+
+    def at(self, t: int) -> Tensor:
+        """The values [B, …] of timestep t as they are stored: spikes as bytes."""
+        raise NotImplementedError
+
+    def values(self) -> Tensor:
+        """All values, [T, B, …]; [B, …] if static."""
+        raise NotImplementedError
+
+    def time_mean(self) -> Tensor:
+        """[B, …]."""
+        raise NotImplementedError
+
+    def weight_input(self) -> WeightInput:
+        """What the gradient of a weight that receives them is formed with: their time mean [B, …]."""
+        return WeightInput(self.time_mean())
+
+    def rate(self) -> Tensor:
+        """The time mean [B, …] with its gradient."""
+        mean = self.time_mean()
+        rate: Tensor = mean if self.grad_proxy is None else WithValue.apply(self.grad_proxy, mean)
+        return rate
+
+    def with_gradient(self, grad_proxy: Tensor, mean: Tensor | None = None) -> Self:
+        """The same values, with a gradient of their time mean; `mean` [B, …] if it is known already."""
+        return replace(self, grad_proxy=grad_proxy)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Steps):
+    """Values [T, B, …]; `known_mean` [B, …] is their time mean where it came without computing it from them."""
+
+    values_TBX: Tensor
+    known_mean: Tensor | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values_TBX.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.values_TBX.requires_grad
+
+    @property
+    def mean_is_known(self) -> bool:
+        return self.known_mean is not None
+
+    def at(self, t: int) -> Tensor:
+        return self.values_TBX[t]
+
+    def values(self) -> Tensor:
+        return self.values_TBX
+
+    def time_mean(self) -> Tensor:
+        return self._mean if self.known_mean is None else self.known_mean
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        return self.values_TBX.mean(0)
+
+    def with_gradient(self, grad_proxy: Tensor, mean: Tensor | None = None) -> Self:
+        return replace(self, grad_proxy=grad_proxy, known_mean=self.known_mean if mean is None else mean)
+
+
+@dataclass(frozen=True, eq=False)
+class Static(Steps):
+    """Values [B, …] that are the same at every timestep. The time means of rate_S's second phase are such, too.
+
+    If they are firing rates, `counts` are those of their spikes.
+    """
+
+    values_BX: Tensor
+    counts: WeightInput | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values_BX.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.values_BX.requires_grad
+
+    def at(self, t: int) -> Tensor:
+        return self.values_BX
+
+    def values(self) -> Tensor:
+        return self.values_BX
+
+    def time_mean(self) -> Tensor:
+        return self.values_BX
+
+    def weight_input(self) -> WeightInput:
+        return super().weight_input() if self.counts is None else self.counts
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes(Steps):
+    """Spikes as T tensors of bytes [B, …] and their `counts` [B, …]; as values they have the type `values_dtype`."""
+
+    bytes_TBX: Sequence[Tensor]
+    counts: Tensor
+    values_dtype: torch.dtype
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values_dtype
+
+    def at(self, t: int) -> Tensor:
+        return self.bytes_TBX[t]
+
+    def values(self) -> Tensor:
+        """[T, B, …]: a copy, which is not kept."""
+        values_TBX = empty_steps(self.bytes_TBX[0], len(self.bytes_TBX), self.values_dtype)
+        for spikes_t, values_t in zip(self.bytes_TBX, values_TBX, strict=True):
+            values_t.copy_(spikes_t)
+        return values_TBX
+
+    def time_mean(self) -> Tensor:
+        """The firing rate r [B, …]."""
+        return self._rate
+
+    @cached_property
+    def _rate(self) -> Tensor:
+        return firing_rate(self.counts, len(self.bytes_TBX), self.values_dtype)
+
+    def weight_input(self) -> WeightInput:
+        return WeightInput(self.counts, len(self.bytes_TBX))
+
+
+def empty_steps(batch: Tensor, timesteps: int, dtype: torch.dtype | None = None) -> Tensor:
+    """An uninitialised [T, B, …] whose timesteps have the layout of `batch` [B, …], and its type or another."""
+    strides = torch.empty_like(batch, device="meta").stride()
+    return batch.new_empty_strided((timesteps, *batch.shape), (batch.numel(), *strides), dtype=dtype)
