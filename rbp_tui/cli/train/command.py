@@ -77,16 +77,12 @@ def train(
     from rbp_tui.cli.train.dry_run import print_dry_run
     from rbp_tui.cli.train.following import follow_started, report_start
 
-    resources = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
-    many_nodes = resources is not None and resources.nodes > 1
-    if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
-        raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
     request = LaunchRequest(
         preset,
         tuple(overrides or ()),
         runs_dir,
         seeds=() if seeds is None else parse_seeds(seeds),
-        resources=resources,
+        resources=given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None)),
         gpus=gpus,
         retries=retries,
         run_id=run_id,
@@ -94,6 +90,9 @@ def train(
         inexact=inexact,
         typed=("rbp", *sys.argv[1:]),
     )
+    many_nodes = request.takes.nodes > 1
+    if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
+        raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
     if dry_run or slurm:
         loaded = request.load()
         print_dry_run(request, loaded, slurm=slurm or many_nodes, cost=cost, as_json=as_json)

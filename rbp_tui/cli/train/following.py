@@ -41,7 +41,10 @@ def follow_started(started: Started, *, detach: bool, as_json: bool, request: "L
         return report_queued(runs, as_json=as_json) if worker is None else report_start(runs[0], as_json=as_json)
     first = worker is None or multinode.number_of(runs[0], worker.pid) == 0
     verdicts = follow_live(runs, as_json=as_json, owner=True, silent=not first)
-    gone = worker is not None and worker.wait() is not None and not runs[0].summary_json.exists()
+    gone = False
+    if worker is not None:
+        worker.wait()
+        gone = not runs[0].summary_json.exists()
     if first and (gone or not as_json):  # of one that is gone no event says how it ended
         print_results(runs, verdicts, request)
     # A failure is worse than an end before the end.
