@@ -77,7 +77,7 @@ def test_checkpointed_where_the_loop_over_time_is_outside_it_is_refused_or_exact
     try:
         found = by_engine(problem, method, Checkpointed)
     except RuntimeError as error:
-        assert "bptt and rate_m can be used with it" in str(error)
+        assert "it works with bptt and rate_m only" in str(error)
     else:
         assert not differences(found, by_engine(problem, method)), f"{method}, {problem}"
 

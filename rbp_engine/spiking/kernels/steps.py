@@ -27,12 +27,12 @@ class Steps:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the values."""
-        raise NotImplementedError
+        return self.at(0).dtype
 
     @property
     def requires_grad(self) -> bool:
         """Whether the values themselves have a graph: those of BPTT."""
-        return False
+        return self.at(0).requires_grad
 
     @property
     def mean_is_known(self) -> bool:
@@ -74,14 +74,6 @@ class Dense(Steps):
     known_mean: Tensor | None = None
 
     @property
-    def dtype(self) -> torch.dtype:
-        return self.values_TBX.dtype
-
-    @property
-    def requires_grad(self) -> bool:
-        return self.values_TBX.requires_grad
-
-    @property
     def mean_is_known(self) -> bool:
         return self.known_mean is not None
 
@@ -111,14 +103,6 @@ class Static(Steps):
 
     values_BX: Tensor
     counts: WeightInput | None = None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.values_BX.dtype
-
-    @property
-    def requires_grad(self) -> bool:
-        return self.values_BX.requires_grad
 
     def at(self, t: int) -> Tensor:
         return self.values_BX
