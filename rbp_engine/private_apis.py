@@ -30,6 +30,11 @@ TRAINING = (
         "torch._C:_current_graph_task_id", "spiking/autograd/batch_norm.py", "tells that checkpointing computes again"
     ),
     PrivateName("torch:_foreach_lerp_", "spiking/autograd/batch_norm.py", "moves both running statistics at once"),
+    PrivateName(
+        "torch._C:_FunctionBase._set_sequence_nr",
+        "spiking/autograd/late_gradient.py",
+        "puts gradients of large weights at the end of the backward pass",
+    ),
     PrivateName("torch:_foreach_add", "methods/rate.py", "copies the counters of batch norms at once"),
     PrivateName("torch:_foreach_copy_", "methods/rate.py", "puts the counters of batch norms back at once"),
     PrivateName("torch:_foreach_norm", "train/finite.py", "looks at all gradients with few launches"),

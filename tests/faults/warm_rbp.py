@@ -10,6 +10,7 @@ import os
 import pkgutil
 import sys
 import tempfile
+import threading
 import traceback
 from typing import Any
 
@@ -25,6 +26,8 @@ class ForkedWorker:
     """In place of `subprocess.Popen` for the worker of a run."""
 
     def __init__(self, command: list[str], *, stdout: Any, stderr: Any, env: dict[str, str], **_: Any) -> None:
+        self._ended: int | None = None
+        self._lock = threading.Lock()
         self.pid = os.fork()
         if self.pid:
             return
@@ -36,7 +39,10 @@ class ForkedWorker:
         worker.leave(worker.main(command[-1]))
 
     def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        with self._lock:  # more than one thread may wait
+            if self._ended is None:
+                self._ended = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            return self._ended
 
     def kill(self) -> None:
         os.kill(self.pid, 9)
