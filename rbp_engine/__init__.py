@@ -1,1 +1,1 @@
-"""The engine of rbp: presets, runs, the method and its training. It knows neither Typer nor Textual."""
+"""The engine of rbp: presets, runs, the methods and training. It does not use Typer or Textual."""

@@ -1,6 +1,6 @@
-"""Where torch.compile keeps what it has compiled. It executes what lies there, so the folder is the user's alone.
+"""The cache folders of torch.compile. Their contents are executed, so only the user may write to them.
 
-Torch's own choice is a folder in the shared temporary directory under a name that anybody can guess.
+torch's default is a folder in the shared temporary directory, with a name that other users can guess.
 """
 
 import os
@@ -14,26 +14,25 @@ _FOLDERS: Final = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "t
 
 
 class CompileCacheError(UserError):
-    """The folder for compiled kernels cannot be used; the message says which, why, and what to do."""
+    """A folder for compiled kernels cannot be used; the message says which, why, and what to do."""
 
 
 def own_folder() -> Path:
-    """The folder below the user's cache directory that holds the caches, where the user has not chosen others."""
+    """The folder in the user's cache directory for the caches, unless the user has set others."""
     import platformdirs
 
     return platformdirs.user_cache_path("rbp") / "compiled"
 
 
 def variables() -> dict[str, str]:
-    """The environment variables that name the caches, the user's own choice first."""
+    """The environment variables with the cache folders; those that the user has set take precedence."""
     return {name: os.environ.get(name) or str(own_folder() / folder) for name, folder in _FOLDERS.items()}
 
 
 def prepare() -> None:
-    """Name the caches to this process and those that it starts, and make those that are not there, for the user alone.
+    """Set the cache folders for this process and its children, and create missing ones, private to the user.
 
-    To be called before anything is compiled. Raises CompileCacheError where a folder cannot be made or is somebody
-    else's.
+    Call this before anything is compiled. Raises CompileCacheError if a folder cannot be created or is not the user's.
     """
     for name, folder in variables().items():
         path = Path(folder)
@@ -45,7 +44,7 @@ def prepare() -> None:
 
 
 def problem(folder: Path) -> str:
-    """Why code from there must not be executed: somebody else may put it there. "" where nobody can."""
+    """The reason why code in a folder must not be executed, because another user could write it; "" if none could."""
     own = own_folder()
     chain = [own.parent, own, folder] if folder.parent == own else [folder]
     return next(filter(None, map(_danger, chain)), "")
@@ -54,7 +53,7 @@ def problem(folder: Path) -> str:
 def _danger(path: Path) -> str:
     if not os.path.lexists(path):
         return ""
-    found = [path.lstat()]  # a link may be somebody else's though what it leads to is not
+    found = [path.lstat()]  # another user may own the link, though not its target
     if path.exists():
         found.append(path.stat())
     others = [status.st_uid for status in found if status.st_uid != os.geteuid()]

@@ -1,4 +1,4 @@
-"""Is this machine fit for training? One small check for each thing that goes wrong on real ones. Needs no torch."""
+"""Check that this machine is fit for training: one small check per problem seen on real machines. Without torch."""
 
 import json
 import os
@@ -31,10 +31,10 @@ _LOAD_TIMEOUT_S: Final = 180.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
-    `status` is "ok", "note" (training works, but somebody should know) or "problem" (it does not work); `remedy`
-    says what to do, "" for nothing.
+    `status` is "ok", "note" (training works, but the user should know) or "problem" (it does not work); `remedy` says
+    what to do, "" for nothing.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Finding:
 
 
 def examine(runs: Path | None = None) -> Iterator[Finding]:
-    """Make every check, one after the other; `runs` is a runs directory chosen by --runs-dir."""
+    """Make every check in turn; `runs` is the runs directory given by --runs-dir."""
     yield python()
     yield packages()
     yield torch()
@@ -61,7 +61,7 @@ def examine(runs: Path | None = None) -> Iterator[Finding]:
 
 
 def python() -> Finding:
-    """Which Python is this? One that is too old has not come this far."""
+    """Which Python is this? One that is too old would already have failed."""
     return Finding("python", "ok", f"{platform.python_version()} in {sys.executable}")
 
 
@@ -119,12 +119,12 @@ def judge_torch(report: dict[str, Any]) -> Finding:
     if all(not card["error"] for card in cards):
         return Finding("torch", "ok", text)
     working = next((f"cuda:{card['index']}" for card in cards if not card["error"]), "cpu")
-    # The first card is the one that run.device=auto takes.
+    # run.device=auto uses the first card.
     return Finding("torch", "problem" if cards[0]["error"] else "note", text, f"run.device={working}")
 
 
 def nvidia_driver() -> Finding:
-    """What does the NVIDIA driver say, whatever torch makes of it?"""
+    """What does the NVIDIA driver report, even if torch cannot use it?"""
     try:
         import pynvml
     except ImportError:
@@ -157,12 +157,12 @@ def machine_toml() -> Finding:
 
 
 def runs_folder(explicit: Path | None = None) -> Finding:
-    """Can runs be written, and is there room for them?"""
+    """Can runs be written, and is there space for them?"""
     try:
         folder = runs_directory(explicit)
     except MachineError:
         return Finding("runs", "note", "not known until machine.toml is mended")
-    # pathlib raises where it may not look.
+    # pathlib raises without permission.
     existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         what = "cannot be written" if existing.is_dir() else "is not a folder"
@@ -186,7 +186,7 @@ def presets() -> Finding:
 
 
 def data_sets() -> Finding:
-    """Which data sets are here?"""
+    """Which data sets are on this machine?"""
     try:
         here = {name: presence(name).found for name in CATALOG}
     except MachineError:
@@ -201,7 +201,7 @@ def data_sets() -> Finding:
 
 
 def devices() -> Finding:
-    """What do runs share that wait for a device, and does anything wait in vain?"""
+    """Which devices do queued runs share, and does a run wait in vain?"""
     try:
         pool = pool_of_this_machine("auto", "auto")
         waiting, stale = entries(), claims.stale_claims()
@@ -216,12 +216,12 @@ def devices() -> Finding:
 
 
 def logout() -> Finding:
-    """Do runs outlive a logout?"""
+    """Do runs survive a logout?"""
     if not Path("/run/systemd/system").exists():
         return Finding("logout", "ok", "systemd does not run here, so it ends no run at logout")
     if not kills_at_logout(_logind_files()):
         return Finding("logout", "ok", "runs go on when you log out")
-    # Lingering alone does not do: it keeps the user's services, not what was started from a login session.
+    # Lingering is not enough: it keeps the user's services, not processes started from a login session.
     return Finding(
         "logout",
         "note",
@@ -232,7 +232,7 @@ def logout() -> Finding:
 
 
 def kills_at_logout(files: Iterable[Path]) -> bool:
-    """Whether configuration files of systemd-logind, the last one counting, set KillUserProcesses."""
+    """Whether the configuration files of systemd-logind, of which the last one counts, set KillUserProcesses."""
     value = "no"
     for path in files:
         try:
@@ -244,7 +244,7 @@ def kills_at_logout(files: Iterable[Path]) -> bool:
 
 
 def shared_memory(folder: Path) -> Finding:
-    """Is there room where processes of one run exchange batches and gradients?"""
+    """Is there space where processes of one run exchange batches and gradients?"""
     try:
         size = shutil.disk_usage(folder).total
     except OSError:
@@ -271,7 +271,7 @@ def threads() -> Finding:
 
 
 def compile_folders() -> Finding:
-    """Can nobody else change what torch.compile has compiled, and executes again?"""
+    """Are the compiled kernels, which torch.compile will execute again, safe from changes by other users?"""
     folders = {name: Path(folder) for name, folder in compile_cache.variables().items()}
     told = [problem for folder in folders.values() if (problem := compile_cache.problem(folder))]
     if told:
@@ -287,7 +287,7 @@ def _version(package: str) -> str:
 
 
 def _unused_card(report: dict[str, Any], build: str) -> Finding:
-    """This machine has a card and torch does not see it; training refuses to take the CPU in silence."""
+    """The finding for a card that torch does not see; training then refuses to use the CPU silently."""
     anyway = "run.device=cpu, for the CPU all the same"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if report["cuda"] and hidden is not None:
@@ -309,7 +309,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _logind_files() -> list[Path]:
-    """In the order in which systemd reads them: the main file, then drop-ins by name."""
+    """The files in the order in which systemd reads them: the main file, then drop-ins by name."""
     bases = [Path("/usr/lib/systemd"), Path("/run/systemd"), Path("/etc/systemd")]
     drop_ins = [path for base in bases for path in base.glob("logind.conf.d/*.conf")]
     return [*(base / "logind.conf" for base in bases), *sorted(drop_ins, key=lambda path: path.name)]

@@ -1,6 +1,6 @@
-"""Every private name of torch that we use: they may go with any release, and are asked for here, in words.
+"""Every private name of torch that we use. Any release may remove one; `require` then says so clearly.
 
-SpikingJelly is used by its public names alone.
+Of SpikingJelly we use only public names.
 """
 
 import pkgutil
@@ -12,7 +12,7 @@ import torch
 
 @dataclass(frozen=True)
 class PrivateName:
-    """`name` is its place, as `pkgutil.resolve_name` reads it; `used_in` our file, from rbp_engine/ on."""
+    """`name` is in the format of `pkgutil.resolve_name`; `used_in` is our file, relative to rbp_engine/."""
 
     name: str
     used_in: str
@@ -58,7 +58,7 @@ COMPILING = (
 
 
 def require(names: Iterable[PrivateName]) -> None:
-    """Raise ImportError, which lists all of the names that the installed torch does not have."""
+    """Raise ImportError with all names that the installed torch does not have."""
     gone = [f"{name.name.replace(':', '.')} ({name.reason})" for name in names if not _is_there(name)]
     if gone:
         raise ImportError(

@@ -12,14 +12,14 @@ from rbp_engine.vocabulary import OWN_CODE
 
 
 def is_own(name: str) -> bool:
-    """Whether a name like `nets.py:MyNet` means a file of the user's."""
+    """Whether a name refers to the user's own code, like `nets.py:MyNet`."""
     return OWN_CODE.fullmatch(name) is not None
 
 
 def load_own(name: str, folder: Path) -> Callable[..., Any]:
-    """The class or function that `name` means, from the file in `folder`.
+    """Load the class or function that `name` refers to, from the file in `folder`.
 
-    Raises OwnCodeError where the file has nothing of that name; what the file itself raises comes through.
+    Raises OwnCodeError if the file does not define it; exceptions of the file itself propagate.
     """
     match = OWN_CODE.fullmatch(name)
     if match is None:
@@ -39,16 +39,16 @@ def load_own(name: str, folder: Path) -> Callable[..., Any]:
 
 
 def call_own(name: str, folder: Path, **arguments: Any) -> Any:
-    """What the class or function that `name` means gives for the arguments; whatever it raises comes through."""
+    """Call the class or function that `name` refers to and return its result; its exceptions propagate."""
     return load_own(name, folder)(**arguments)
 
 
 def own_frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:
-    """Where an error passed through the user's own code, which lies in `folder`."""
+    """The stack frames of an error that are in the user's own code, in `folder`."""
     return [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
 
 
 def is_from_own_code(error: BaseException, folder: Path) -> bool:
-    """Whether an error passed through the user's own code, or was raised where that is loaded and called."""
+    """Whether an error was raised in the user's own code, or while loading or calling it."""
     called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
     return bool(called or own_frames(error, folder))

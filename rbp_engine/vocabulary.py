@@ -1,7 +1,7 @@
-"""The names in presets: data sets, networks, methods, surrogates, layouts of events. Needs neither torch nor numpy.
+"""The names in presets: data sets, networks, methods, surrogates, event layouts. Without torch and numpy.
 
-They are listed here alone. The schema, the registries, reports and completion read them from here, or a test holds
-them equal.
+They are listed only here. The schema, the registries, reports and completion read them from here, or a test checks
+that they are equal.
 """
 
 import re
@@ -33,7 +33,7 @@ NETWORKS: Final[Mapping[str, str]] = {
     "sew_resnet34": "SEW-ResNet-34",
     "preact_resnet34": "PreAct-ResNet-34",
 }
-# In the order in which the paper lists them.
+# In the order of the paper.
 TRAINING_METHODS: Final[Mapping[str, str]] = {
     "bptt": "BPTT",
     "bptt_s": "BPTT_S",
@@ -62,14 +62,14 @@ SURROGATE_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 EventSet = Literal["cifar10_dvs", "moving_digits", "sequential_digits"]
 EVENT_SETS: Final[tuple[EventSet, ...]] = get_args(EventSet)
-# T slices of equal event count, or of equal time.
+# T slices of equal event count or equal time.
 FramesBy = Literal["number", "time"]
-# By recording number, the last or the first hundred of each class for the test; or a tenth of each class at random.
+# Test on the last or first hundred recordings of each class, by number, or on a random tenth of each class.
 SplitName = Literal["last100", "first100", "random"]
-# Each channel averaged down; or what the published code does, see `resize.legacy_pil`.
+# Average each channel separately, or resize as the published code does, see `resize.legacy_pil`.
 Resize = Literal["exact", "legacy_pil"]
-# All layouts turned alike; or as the files have it.
+# The same orientation for all layouts, or the one in the files.
 Orientation = Literal["canonical", "stored"]
 
-# A user's own network or data set, as `nets.py:MyNet`.
+# A user's own network or data set, like `nets.py:MyNet`.
 OWN_CODE: Final = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")

@@ -1,1 +1,1 @@
-"""What a training step costs, against other ways to train the same network."""
+"""Measure what a training step costs, compared with other ways to train the same network."""

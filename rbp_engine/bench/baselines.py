@@ -1,12 +1,11 @@
-"""Other ways to train the same network, to hold ours against: each makes a step function (images, labels) of a model.
+"""Baselines that train the same network in other ways: each turns a model into a step function (images, labels).
 
     spikingjelly   SpikingJelly's multi-step BPTT, with its own layers and neuron
     two_pass       rate_M as its paper describes it: T·B without a graph, then the means with one; written plainly
     ann            the floor of a two-pass method: T·B forward and a training step at B, with ReLU in place of neurons
 
-They start from a network of `rbp_engine.models` and take its weights and its neuron. Those that cannot have that neuron
-raise ValueError. Images are [B, C, H, W], shown at every timestep,
-or [T, B, C, H, W].
+They convert a network of `rbp_engine.models` with its weights and its neuron, and raise ValueError if they do not
+support that neuron. Images are [B, C, H, W], shown at every timestep, or [T, B, C, H, W].
 """
 
 import math
@@ -71,17 +70,17 @@ BASELINES: dict[str, Callable[[nn.Module, int], Step]] = {
 
 
 def by_step(images: Tensor, timesteps: int) -> Tensor:
-    """[T, B, C, H, W]; an image is repeated, as SpikingJelly's and the paper's code do."""
+    """Images as [T, B, C, H, W]; [B, C, H, W] is repeated, as SpikingJelly's and the paper's code do."""
     return images.unsqueeze(0).repeat(timesteps, 1, 1, 1, 1) if images.ndim == 4 else images
 
 
 def mean(images: Tensor) -> Tensor:
-    """[B, C, H, W], over time."""
+    """The mean of images over time, [B, C, H, W]."""
     return images if images.ndim == 4 else images.mean(0)
 
 
 def _replace(model: nn.Module, by: Callable[[nn.Module], nn.Module | None]) -> None:
-    """Put `by(module)` in the place of every submodule for which it is one."""
+    """Replace every submodule by `by(module)`, unless that is None."""
     for name, child in model.named_children():
         other = by(child)
         if other is None:
@@ -107,14 +106,14 @@ def _spikingjelly_layer(module: nn.Module) -> nn.Module | None:
 
 
 def _time_constant(decay: float) -> float:
-    """τ of SpikingJelly's neuron, which keeps 1 − 1/τ of its membrane. Raises ValueError where it keeps nothing."""
+    """τ of SpikingJelly's neuron, which keeps 1 − 1/τ of its membrane potential. Raises ValueError for decay 0."""
     if decay == 0.0:
         raise ValueError("SpikingJelly's LIFNode keeps some of its membrane: it has no neuron.decay = 0")
     return math.inf if decay == 1.0 else 1.0 / (1.0 - decay)
 
 
 def _as_class(module: nn.Module, kind: Any) -> nn.Module:
-    """A layer of SpikingJelly's with the settings and the parameters of torch's layer, which it derives from."""
+    """A SpikingJelly layer with the settings and parameters of the torch layer that it derives from."""
     other: nn.Module = kind.__new__(kind)
     other.__dict__.update(module.__dict__ | {"_step_mode": "s"})
     return other
@@ -163,7 +162,7 @@ class _TwoPassNeuron(nn.Module):
 
 
 class _TwoPassBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose second pass has the statistics of the first."""
+    """Batch norm whose second pass uses the statistics of the first."""
 
     known: Normalisation
 

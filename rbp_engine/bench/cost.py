@@ -1,4 +1,4 @@
-"""What a preset will cost on this machine, predicted from a few seconds of its training. Needs no torch itself."""
+"""Predict the cost of a preset on this machine from a few seconds of its training. Without torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ SECONDS = 4.0
 
 @dataclass(frozen=True)
 class Cost:
-    """Memory in bytes, as a run reports its peak; times in seconds.
+    """Memory in bytes, like the peak that a run reports; times in seconds.
 
     An epoch is its training steps, one evaluation, and a checkpoint at its end (`end_s`); `total_s` is all epochs and
-    the start. `fits` says whether `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the
-    preset's own where it fits, else what one of them could be: 0 if nothing fits, None if its size makes no difference.
-    `measured` says from what this was predicted, `notes` what is not in it.
+    the start. `fits`: `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the preset's own
+    if it fits, else the largest value of that one that would fit: 0 if none does, None if it makes no difference.
+    `measured` says what this was predicted from, `notes` what it does not include.
     """
 
     device: str
@@ -52,17 +52,17 @@ def predict_cost(
     cancelled: Callable[[], bool] = lambda: False,
     quiet: bool = False,
 ) -> Cost:
-    """Train by a preset for some seconds, in a process of its own as the launcher would start it, and predict.
+    """Train with a preset for some seconds, in a separate process like that of a run, and predict its cost.
 
-    `cancelled` is asked now and then whether to give up; with `quiet` the process writes nothing to stderr. Raises
-    MeasurementError, Cancelled where it was given up.
+    `cancelled` is polled for whether to give up; with `quiet` the process writes nothing to stderr. Raises
+    MeasurementError; Cancelled if it gave up.
     """
     with temporary_run(loaded) as run:
         return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled, quiet=quiet))
 
 
 def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
-    """The cost of a preset from what `rbp_engine.bench.measure_cost` told."""
+    """The cost of a preset from the result of `rbp_engine.bench.measure_cost`."""
     batch, timesteps, epochs = preset.data.batch_size, preset.method.timesteps, preset.train.epochs
     limit = told["limit"] - told["data_bytes"]
     if whole := told["whole"]:
@@ -71,7 +71,7 @@ def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
     else:
         plane = plane_of(told["points"], "peak")
         seconds, fetching = plane_of(told["points"], "seconds").at(batch, timesteps), told["fetching_s"]
-        # Processes that read do so while the step before goes on.
+        # Reading processes work during the previous step.
         data_s = max(0.0, fetching - seconds) if preset.data.workers else fetching
         step_s, measured = seconds + data_s, _describe_points(told["points"])
     memory = plane.at(batch, timesteps)
@@ -103,7 +103,7 @@ def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
 
 
 def _describe_points(points: list[dict[str, Any]]) -> str:
-    """As `extrapolated from B = 2 and 4, T = 2 and 4`."""
+    """A text like `extrapolated from B = 2 and 4, T = 2 and 4`."""
     batches, timesteps = ({point[name] for point in points} for name in ("batch", "timesteps"))
     return "extrapolated from " + ", ".join(
         f"{name} = {' and '.join(str(value) for value in sorted(values))}"

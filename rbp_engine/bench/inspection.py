@@ -1,6 +1,7 @@
-"""Can this network be trained, and how near is each gradient to BPTT's: `python -m rbp_engine.bench.inspection RUN`.
+"""Check whether a network can be trained, and compare its gradients with BPTT's:
+`python -m rbp_engine.bench.inspection RUN`, JSON on stdout.
 
-JSON on stdout. The network of the run's preset runs on random images, with the weights that it starts from.
+The network of the run's preset runs on random images, with its initial weights.
 """
 
 import inspect
@@ -32,21 +33,21 @@ from rbp_engine.user_code import load_own, own_frames
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# With which a network of one's own is called, besides those of `model.args`.
+# The keywords that a user's own network is called with, besides those in `model.args`.
 KEYWORDS = ("num_classes", "in_channels", "neuron")
-# Places that a message lists.
+# The largest number of places that a message lists.
 SHOWN = 3
 # Gradients need no large batch.
 BATCH = 16
-# Each against BPTT whose batch norm sees the same samples: those of all timesteps, or of one.
+# Each method and the BPTT whose batch norm sees the same samples: those of all timesteps, or of one.
 COMPARED = {"rate_m": "bptt", "rate_s": "bptt_s"}
 
-# (module path, operation) and why, "" where there is no rule at all.
+# (module path, operation) to the reason, "" if there is no rule at all.
 Missing = dict[tuple[str, str], str]
 
 
 def look(run: RunDirectory) -> dict[str, Any]:
-    """What the network lacks, or the cosines of its gradients. Raises ValueError for a network that gives no logits."""
+    """The missing rules, or the cosines of the gradients. Raises ValueError for a network that returns no logits."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
     feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
@@ -78,7 +79,7 @@ def _built(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device
 
 
 def _keywords_refused(run: RunDirectory, preset: "Preset") -> str:
-    """What is wrong with the keywords of somebody's class or function; "" where it takes those that it is given."""
+    """A message if the user's class or function does not accept the keywords that it is called with, else ""."""
     keywords = dict.fromkeys([*KEYWORDS, *preset.model.args])
     signature = inspect.signature(load_own(preset.model.name, run.code))
     try:
@@ -95,7 +96,7 @@ def _keywords_refused(run: RunDirectory, preset: "Preset") -> str:
 
 
 def _check_neurons(model: nn.Module) -> None:
-    """Raise ValueError where there are neurons of SpikingJelly's, which no method but their own trains."""
+    """Raise ValueError if there are SpikingJelly neurons, which only SpikingJelly's own BPTT can train."""
     nodes = [(name, type(module).__name__) for name, module in model.named_modules() if isinstance(module, BaseNode)]
     if nodes:
         kinds = ", ".join(sorted({kind for _, kind in nodes}))
@@ -108,10 +109,10 @@ def _check_neurons(model: nn.Module) -> None:
 
 @torch.no_grad()
 def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
-    """All operations of a network that have no rule, or are used as their rule does not allow.
+    """All operations of a network that have no rule, or are used in a way that their rule does not allow.
 
-    The first is an error of the forward pass; to find the others, it is let through and applied to each timestep, which
-    computes something that cannot be trained. The rule table is as before at the end.
+    The first one makes the forward pass fail; to find the others, it is allowed and applied to each timestep, which
+    gives a result that cannot be trained. The rule table is restored at the end.
     """
     found: Missing = {}
     before = dict(RULES)
@@ -123,10 +124,10 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
             except UnsupportedOperation as error:
                 found[error.module, error.operation] = error.why
                 if RULES.get(error.operation) is not before.get(error.operation):
-                    return found  # let through already, and still refused
+                    return found  # already allowed, and still refused
                 RULES[error.operation] = _let_through(before.get(error.operation), found)
             except Exception:
-                if found:  # what comes of an operation without a rule may be of no use to the next
+                if found:  # the result of an operation without a rule may not suit the next one
                     return found
                 raise
     finally:
@@ -135,13 +136,13 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
 
 
 def _rates(images: Tensor, timesteps: int) -> RateTensor:
-    """What rate_M puts in: the carrier that asks most of an operation."""
+    """The input of rate_M, the carrier that demands most of an operation."""
     check_images(images, timesteps)
     return RateTensor(as_sequence(images, timesteps))
 
 
 def _let_through(rule: Any, found: Missing) -> Callable[..., Any]:
-    """The rule where it applies; elsewhere the operation is remembered, and applied to each timestep."""
+    """The rule if it applies; otherwise the operation is added to `found` and applied to each timestep."""
 
     def apply(carrier: Any, function: Any, args: Any, kwargs: Any) -> Any:
         try:
@@ -167,14 +168,14 @@ def _check_logits(model: nn.Module, images: Tensor, timesteps: int, classes: int
 
 
 def cosines(model: nn.Module, images: Tensor, labels: Tensor, preset: "Preset") -> dict[str, Any]:
-    """By method the cosine of its gradient with BPTT's, over all weights and for each layer; None where one is 0."""
+    """By method, the cosine of its gradient with BPTT's, over all weights and for each layer; None if one is 0."""
     timesteps = preset.method.timesteps
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
     def gradient(method: str) -> dict[str, Tensor]:
         model.load_state_dict(start)
         model.zero_grad(set_to_none=True)
-        seed_everything(preset.run.seed)  # the same masks of dropout
+        seed_everything(preset.run.seed)  # the same dropout masks
         create_method(method, timesteps).step(model, images, labels)
         return {
             name: parameter.grad.double().flatten()

@@ -1,7 +1,7 @@
-"""Some SECONDS of a run's training: `python -m rbp_engine.bench.measure_cost RUN SECONDS`, what they cost as JSON.
+"""Train a run for some SECONDS and print the cost as JSON: `python -m rbp_engine.bench.measure_cost RUN SECONDS`.
 
-On the data of the run or, where that is not here, on random images of its shape. Where a whole step would take longer
-than that or more memory than there is, smaller ones are measured.
+It uses the data of the run or, if they are not on this machine, random images of the same shape. If a whole step would
+take longer than SECONDS or more memory than available, smaller steps are measured.
 """
 
 import dataclasses
@@ -26,16 +26,16 @@ from rbp_engine.train.device import choose_device, describe_device
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# So many times the memory are not had by measuring better.
+# A preset that needs this many times the memory does not fit, however inaccurate the estimate.
 FAR = 4
-# Evaluation gets this share of the seconds beside those of training.
+# Evaluation gets this fraction of SECONDS in addition to training.
 EVALUATION = 0.4
 
 
 def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
-    """All that a prediction needs: steps, whole or in parts, evaluation, the end of an epoch, and how many there are.
+    """All figures for a prediction: times of steps, evaluation and the end of an epoch, and their numbers.
 
-    `whole` has the mean of whole steps, or is null; then `points` has smaller ones. Times are seconds, memory bytes.
+    `whole` has the mean of whole steps, or is null; then `points` has smaller steps. Times are seconds, memory bytes.
     """
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
@@ -46,7 +46,7 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
     if told is None:
         glance_s = time.perf_counter() - asked
         told = _measured(run, preset, device, limit, None if here else shape, seconds)
-        told["startup_s"] -= glance_s  # which a run does not take
+        told["startup_s"] -= glance_s  # a run does not have this part
     sizes = {
         "device": describe_device(device),
         "limit": limit,
@@ -59,9 +59,9 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
 def _far_from_fitting(
     run: RunDirectory, preset: "Preset", device: torch.device, limit: int, shape: stand_in.DataShape | None
 ) -> dict[str, Any] | None:
-    """What a few images show of a preset that would need many times the memory; None for any other.
+    """The figures from a few images for a preset that would need many times the memory; None for any other.
 
-    Nothing is compiled for it, which takes minutes at the many timesteps that such a preset may have.
+    Nothing is compiled, which would take minutes at the many timesteps that such a preset may have.
     """
     if shape is None:
         return None
@@ -99,7 +99,7 @@ def _measured(
     shape: stand_in.DataShape | None,
     seconds: float,
 ) -> dict[str, Any]:
-    """Steps as the preset's run would take them, for some seconds; on random images of a shape where it has one."""
+    """Measure steps like those of the preset's run for some seconds, on random images if `shape` is given."""
     trial = Trial(run, stand_in.with_stand_in(preset, shape), device)
     epoch = Epoch(trial)
     base = memory.reset_peak(device)
@@ -107,7 +107,7 @@ def _measured(
     batch, timesteps = len(labels), preset.method.timesteps
     trial.point(images, labels, min(FIRST_BATCH, batch), timesteps, steps=1)
     startup_s = _age_s()
-    # Once more: what a process does only once is behind it now.
+    # Measure again, now that one-time costs are paid.
     first = trial.point(images, labels, min(FIRST_BATCH, batch), timesteps)
     growth = batch / first.batch
     whole, full = None, False
@@ -139,7 +139,7 @@ def _age_s() -> float:
 
 
 def _count(trial: Trial) -> tuple[int, int]:
-    """Steps of an epoch, and batches of its evaluation; files are not read for it."""
+    """The numbers of steps in an epoch and of batches in an evaluation, without reading files."""
     steps = len(trial.feed.train)
     shape = stand_in.known_shape(trial.preset.data)
     if shape is not None and trial.preset.data.name in stand_in.READ_FROM_FILES:

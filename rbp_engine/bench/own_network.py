@@ -1,6 +1,6 @@
-"""Whether somebody's network can be trained, how well its gradients agree with BPTT's, and what each method costs.
+"""Whether a user's network can be trained, how well its gradients agree with BPTT's, and what each method costs.
 
-Needs no torch itself: the network is run in processes of their own.
+Without torch: the network runs in separate processes.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ METHODS = (REFERENCE, "rate_m", "rate_s")
 
 @dataclass(frozen=True)
 class MissingRule:
-    """An operation of the network that has no rule, or that is used as its rule does not allow, which `why` says."""
+    """An operation of the network that has no rule, or is used in a way that its rule does not allow, see `why`."""
 
     module: str
     operation: str
@@ -31,7 +31,7 @@ class MissingRule:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Cosine of a layer's gradient with BPTT's, by method; None where one of them is 0."""
+    """Cosine of a layer's gradient with BPTT's, by method; None if one of them is 0."""
 
     layer: str
     rate_m: float | None
@@ -40,9 +40,9 @@ class Agreement:
 
 @dataclass(frozen=True)
 class MethodCost:
-    """Of a step at the preset's batch and T: seconds, peak memory over that of the network, and both against BPTT.
+    """The cost of a step at the preset's batch and T: seconds, peak memory beyond the network's, and both against BPTT.
 
-    `largest_batch` at this T and `largest_timesteps` at this batch are what fits: 0 for none, None for any.
+    `largest_batch` at this T and `largest_timesteps` at this batch are the largest that fit: 0 for none, None for any.
     """
 
     method: str
@@ -56,7 +56,7 @@ class MethodCost:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What running the network has shown; `layers` and `overall` are there only where no rule is missing."""
+    """The results of running the network; `layers` and `overall` are present only if no rule is missing."""
 
     parameters: int
     neuron_layers: int
@@ -74,7 +74,7 @@ def preset_for(
     frames: bool = False,
     overrides: Sequence[str] = (),
 ) -> "LoadedPreset":
-    """A preset of a network on random images [C, H, W] (`frames`: other ones at every timestep). Raises PresetError."""
+    """A preset of a network on random images [C, H, W] (`frames`: new ones at every timestep). Raises PresetError."""
     import tomlkit
 
     sizes = f"shape = {list(image)}, classes = {classes}" + (", frames = true" if frames else "")
@@ -83,7 +83,7 @@ def preset_for(
     try:
         return load_text(text, Path("try.toml").absolute(), overrides)
     except PresetError as error:
-        # There is no such file, and nobody has seen its lines.
+        # The preset is not a file of the user's, so line numbers mean nothing.
         raise PresetError(f"rbp try {network}", [replace(one, line=None) for one in error.problems]) from None
 
 

@@ -1,1 +1,1 @@
-"""Data sets: what they are, where they lie, and how they are loaded."""
+"""Data sets: what they are, where they are on disk, and how they are loaded."""

@@ -1,4 +1,4 @@
-"""What data sets there are, what their files are, and whether they are here. Needs no torch, no sklearn."""
+"""The catalogue of data sets: their files, and whether they are on this machine. Without torch and sklearn."""
 
 import importlib.util
 import os
@@ -18,10 +18,9 @@ from rbp_engine.settings.machine import cache_directory, read_machine
 class DataSet:
     """One data set.
 
-    `image_size` is (height, width) in pixels, `train_size` and `test_size` count images, `origin` says
-    where it comes from and `layout` how it lies on disk. A set of files has a `folder` (inside its root)
-    and `files` in it, name to md5; a set that comes in a Python package has `package` (to install) and
-    `module` (to import).
+    `image_size` is (height, width) in pixels, `train_size` and `test_size` count images, `origin` is its source and
+    `layout` describes its files. A set of files has a `folder` (inside its root) with `files`, pairs of name and md5;
+    a set that comes in a Python package has `package` (to install) and `module` (to import).
     """
 
     name: str
@@ -41,10 +40,10 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Presence:
-    """Whether a data set is here.
+    """Whether a data set is on this machine.
 
-    `path` is the folder that holds its files, None for one in a package; `looked` names every place looked
-    at; `remedy` is "" when it was found, else what brings it.
+    `path` is the folder with its files, None for one in a package; `looked` lists every place searched; `remedy` is
+    how to get it, "" if it was found.
     """
 
     name: str
@@ -55,7 +54,7 @@ class Presence:
 
 
 class DataMissing(UserError):
-    """A data set that is not here: what was looked for, where, and what brings it."""
+    """A data set is not on this machine; the message says what was searched for, where, and how to get it."""
 
     exit_code = 3
 
@@ -242,10 +241,9 @@ CATALOG: Final[Mapping[str, DataSet]] = {
 
 
 def data_roots(name: str) -> list[Path]:
-    """The folders in which data set `name` is looked for, first to last.
+    """The folders in which data set `name` is searched for, in order.
 
-    These are its root in `machine.toml`, `$RBP_DATA`, `data` in the cache, and `./data`. Raises
-    `MachineError`.
+    These are its root in `machine.toml`, `$RBP_DATA`, `data` in the cache, and `./data`. Raises `MachineError`.
     """
     named, chosen = read_machine().data.get(name), os.environ.get("RBP_DATA")
     roots = [named] if named is not None else []
@@ -255,10 +253,10 @@ def data_roots(name: str) -> list[Path]:
 
 
 def presence(name: str, roots: Sequence[Path] | None = None) -> Presence:
-    """Look whether a data set is here: whether its files exist, without opening one.
+    """Whether a data set is on this machine: checks that its files exist, without opening any.
 
-    `roots` are the folders to look in, `data_roots(name)` by default; a root may also be the data set's own
-    folder. Raises `KeyError` for a name that is not in the catalog.
+    `roots` are the folders to search, `data_roots(name)` by default; a root may also be the data set's own folder.
+    Raises `KeyError` for a name that is not in the catalogue.
     """
     data_set = CATALOG[name]
     if data_set.module:
@@ -272,7 +270,7 @@ def presence(name: str, roots: Sequence[Path] | None = None) -> Presence:
 
 
 def require(name: str, roots: Sequence[Path] | None = None) -> Presence:
-    """The presence of a data set that must be here. Raises `DataMissing` when it is not."""
+    """The presence of a data set. Raises `DataMissing` if it is not on this machine."""
     found = presence(name, roots)
     if not found.found:
         raise DataMissing(found)
@@ -280,7 +278,7 @@ def require(name: str, roots: Sequence[Path] | None = None) -> Presence:
 
 
 def _folder_in(root: Path, data_set: DataSet) -> Path:
-    """The folder of the set below a root; the root itself where it is that folder under another name."""
+    """The folder of the set below a root, or the root itself if it is that folder under another name."""
     inside = root / data_set.folder
     if root.name == data_set.folder or (not _is_folder(inside) and not data_set.files and _is_folder(root)):
         return root
@@ -288,7 +286,7 @@ def _folder_in(root: Path, data_set: DataSet) -> Path:
 
 
 def _missing_files(folder: Path, data_set: DataSet) -> list[str]:
-    """What a data set lacks in a folder; a look at names, never a scan."""
+    """The missing files of a data set in a folder; only checks names, never scans the folder."""
     if data_set.name == "imagenet":
         return [f"{side}/" for side in ("train", "val") if not _is_folder(folder / side)]
     if data_set.name == "cifar10_dvs":
@@ -304,7 +302,7 @@ def _unpacked(path: Path) -> Path:
 
 
 def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113  # pathlib raises where it may not look
+    return os.path.isfile(path)  # noqa: PTH113  # pathlib raises without permission
 
 
 def _is_folder(path: Path) -> bool:

@@ -1,6 +1,6 @@
-"""Check the content of data sets, for `rbp data check`: `python -m rbp_engine.data.check NAME…`.
+"""Check the contents of data sets, for `rbp data check`: `python -m rbp_engine.data.check NAME…`.
 
-A process of its own, because sets that come in a package load scikit-learn.
+A separate process, because sets in packages load scikit-learn.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from rbp_engine.settings.machine import cache_directory
 
 
 def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
-    """Check the content of a data set, reading all of it; returns its problems, none when it is whole.
+    """Check the contents of a data set by reading all of it; returns its problems, none if it is complete.
 
-    The md5 of a file vouches for its images and labels; sets in packages are loaded and counted.
+    Files are checked by md5; sets in packages are loaded and counted.
     """
     data_set, found = CATALOG[name], presence(name, roots)
     if not found.found:
@@ -47,12 +47,12 @@ def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
 
 
 def main(names: Sequence[str]) -> None:
-    """Write {name: [problems]} on stdout, as one line of JSON. Raises KeyError for a name not in the catalog."""
+    """Print {name: [problems]} as one line of JSON. Raises KeyError for a name that is not in the catalogue."""
     sys.stdout.write(json.dumps({name: check(name) for name in names}) + "\n")
 
 
 def _check_unpacked(path: Path) -> list[str]:
-    """An idx file without its archive, of which only the shape can be checked."""
+    """Problems of an IDX file without its archive, of which only the shape can be checked."""
     from rbp_engine.data.sets.mnist import read_idx
 
     try:
@@ -63,7 +63,7 @@ def _check_unpacked(path: Path) -> list[str]:
 
 
 def _check_caches(data_set: DataSet) -> list[str]:
-    """The converted arrays against their manifests; the recordings themselves carry no checksums."""
+    """Problems of the converted arrays, by their manifests; the recordings themselves have no checksums."""
     from rbp_engine.data.events.cache import verify
 
     folders = sorted((cache_directory() / "events").glob(f"{data_set.name}-*"))

@@ -1,7 +1,7 @@
 """Download a data set, on request only: `python -m rbp_engine.data.fetch NAME ROOT`.
 
-A process of its own, because torchvision takes seconds to import. It writes {"name", "path"} on stdout as one line of
-JSON, and progress or the reason of a failure on stderr.
+A separate process, because torchvision takes seconds to import. It prints {"name", "path"} on stdout as one line of
+JSON, and progress or the reason for a failure on stderr.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-# The class in torchvision.datasets and the folder that it makes.
+# The class in torchvision.datasets and the folder that it creates.
 DOWNLOADS: Final = {
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
     "cifar100": ("CIFAR100", "cifar-100-python"),
@@ -31,17 +31,17 @@ _PATIENCE: Final = 60.0  # seconds without a byte from the server
 
 
 class FetchError(Exception):
-    """A data set that could not be downloaded; the message says why, and what to do."""
+    """A data set could not be downloaded; the message says why, and what to do."""
 
 
 class NotFetchable(FetchError):
-    """A data set that is to be got by hand, or none at all."""
+    """A data set must be fetched by hand, or does not exist."""
 
 
 def fetch(name: str, root: Path) -> Path:
-    """Download data set `name` into `root` and return its folder there; nothing is done where it is already.
+    """Download data set `name` into `root` and return its folder there; does nothing if the folder exists.
 
-    It appears under its name when it is complete, and a failure leaves nothing behind. Raises `FetchError`.
+    The folder gets its name only when complete, and a failure leaves nothing behind. Raises `FetchError`.
     """
     if name in BY_HAND:
         raise NotFetchable(
@@ -57,7 +57,7 @@ def fetch(name: str, root: Path) -> Path:
         raise FetchError(f"{target} exists and is incomplete or damaged: remove it, then fetch again")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # In the root itself, so that it is on the same disk and the last step is a rename.
+        # In the root itself, on the same disk, so that the last step is a rename.
         with tempfile.TemporaryDirectory(prefix=f".fetch-{name}-", dir=root) as temporary:
             _download(name, Path(temporary))
             _rename(Path(temporary) / folder, target)
@@ -82,7 +82,7 @@ def _complete(name: str, root: Path) -> bool:
 
     try:
         getattr(datasets, DOWNLOADS[name][0])(str(root), download=False)
-    except Exception:  # Whatever a damaged file makes of its reader, it is not complete.
+    except Exception:  # A damaged file may raise anything in its reader.
         return False
     return True
 
@@ -91,7 +91,7 @@ def _rename(source: Path, target: Path) -> None:
     try:
         source.rename(target)
     except OSError:
-        # Somebody else was faster: theirs is complete as well, since it has this name.
+        # Another process may have been faster: its folder has the final name, so it is complete.
         if not target.is_dir():
             raise
 
@@ -109,12 +109,12 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 2:
         sys.stderr.write("usage: python -m rbp_engine.data.fetch NAME ROOT\n")
         return 2
-    # So that what was begun is removed when somebody stops this.
+    # Turn SIGTERM into an exception, so that partial files are removed.
     signal.signal(signal.SIGTERM, _interrupted)
     socket.setdefaulttimeout(_PATIENCE)
     name, root = arguments[0], Path(arguments[1]).absolute()
     try:
-        # torchvision prints; stdout is for the result.
+        # torchvision prints, but stdout is for the result.
         with contextlib.redirect_stdout(sys.stderr):
             path = fetch(name, root)
     except FetchError as error:

@@ -1,4 +1,4 @@
-"""The batches of a run: the data set that a preset names, split and augmented as it says."""
+"""The batches of a run: the preset's data set with its split and augmentation."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ def open_feed(
     shared = batches | {"seed": seed, "held_out": held_out}
     frames = shared | {"flip": data.flip, "roll": data.roll, "drop_last": data.drop_last}
     if data.name == "imagenet":
-        # torchvision takes seconds to import, and only this needs it.
+        # torchvision takes seconds to import, and is needed only here.
         from rbp_engine.data.sets.imagenet import imagenet
 
         return imagenet(

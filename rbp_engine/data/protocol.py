@@ -1,4 +1,4 @@
-"""What every data set gives to training, whether it lies in memory, in folders or in a cache on disk."""
+"""The interface of data sets to training, whether they are in memory, in folders or in a cache on disk."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ Batch = tuple[Tensor, Tensor]
 
 
 class TrainingSource(Protocol):
-    """Shuffled and augmented batches; what an epoch contains is a function of (seed, epoch) alone.
+    """Shuffled and augmented batches; the contents of an epoch are a function of (seed, epoch) alone.
 
-    Of several processes, each has its contiguous share of every batch.
+    Of several processes, each gets its contiguous share of every batch.
     """
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """The number of batches in an epoch."""
         ...
 
     def size(self, position: int) -> int:
@@ -27,14 +27,14 @@ class TrainingSource(Protocol):
         ...
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from the one at position `start` on."""
+        """The batches of an epoch, from position `start` on."""
         ...
 
 
 class EvaluationSource(Protocol):
-    """All samples in order, none twice, none left out; `split` is "test" or "held-out".
+    """All samples in order, each exactly once; `split` is "test" or "held-out".
 
-    Of several processes, each has a contiguous share, which may be empty.
+    Of several processes, each gets a contiguous share, which may be empty.
     """
 
     split: str
@@ -44,10 +44,10 @@ class EvaluationSource(Protocol):
 
 @dataclass(frozen=True)
 class Feed:
-    """The batches of a run. `validation` is what each epoch is judged by: held-out samples, or the test set itself.
+    """The batches of a run. `validation`, evaluated after each epoch, is held-out samples or the test set itself.
 
-    `record` says which data it was, for `run.json`: whatever decides what was seen (split, hash of its index list,
-    orientation, resize). `loaders` are those of its sources that may have worker processes.
+    `record` describes the data for `run.json`: everything that decides what the network saw (split, hash of its index
+    list, orientation, resize). `loaders` are the sources that may have worker processes.
     """
 
     train: TrainingSource
@@ -59,11 +59,11 @@ class Feed:
     loaders: tuple[BatchLoader, ...] = ()
 
     def start(self) -> None:
-        """Start all worker processes now; before this process has threads of torch.distributed."""
+        """Start all worker processes; call this before torch.distributed starts threads in this process."""
         for loader in self.loaders:
             loader.start()
 
     def stop(self) -> None:
-        """End them."""
+        """End the worker processes."""
         for loader in self.loaders:
             loader.stop()

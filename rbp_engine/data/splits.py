@@ -41,7 +41,7 @@ class DataSplits:
 
 
 def check_splits(splits: DataSplits) -> list[str]:
-    """What is wrong with a data set that somebody else has made; empty if nothing is."""
+    """The problems of a data set that a user's code has made; empty if there are none."""
     problems = []
     for side, images in (("train", splits.train), ("test", splits.test)):
         if images.pixels.dtype != torch.uint8 or images.pixels.ndim != 4:
@@ -57,9 +57,9 @@ def check_splits(splits: DataSplits) -> list[str]:
 
 
 def stratified_split(images: Images, held_out: int | float, seed: int = 0) -> tuple[Images, Images]:
-    """(rest, held out): a count or a fraction, every class in proportion; the same for every seed of a run.
+    """Split into (rest, held out), a count or a fraction, with every class in proportion; independent of a run's seed.
 
-    Raises ValueError where a class would be empty.
+    Raises ValueError if a class would be empty.
     """
     rest, held = stratified_indices(images.labels.numpy(), held_out, seed)
     return images.subset(torch.from_numpy(rest)), images.subset(torch.from_numpy(held))

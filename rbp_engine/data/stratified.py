@@ -1,7 +1,7 @@
 """Hold out a part of a set with every class in proportion.
 
-The same parts as scikit-learn's `train_test_split(stratify=…)` gives, draw for draw, so that splits made with either
-are comparable; importing it would cost every worker a second and more.
+The parts equal those of scikit-learn's `train_test_split(stratify=…)`, draw for draw, so that splits made with either
+are comparable; importing scikit-learn would cost every worker more than a second.
 """
 
 import math
@@ -17,7 +17,7 @@ Integers = NDArray[np.int64]
 def stratified_indices(labels: Integers, held_out: int | float, seed: int = 0) -> tuple[Integers, Integers]:
     """(rest, held out) as sorted indices; `held_out` is a count or a fraction, rounded up.
 
-    Raises SettingsError where a class would be empty in one of them.
+    Raises SettingsError if a class would be empty in one of them.
     """
     count = held_out if isinstance(held_out, int) else math.ceil(held_out * len(labels))
     classes, of_class, sizes = np.unique(labels, return_inverse=True, return_counts=True)

@@ -39,13 +39,13 @@ def create_model(
     args: Mapping[str, Any] | None = None,
     **neuron_settings: Any,
 ) -> nn.Module:
-    """The network of that name with freshly drawn weights, which lie in memory with the channels last.
+    """The network of this name, with newly drawn weights in channels-last memory format.
 
-    Convolutions and batch norms run faster so, and their inputs need not be in that order.
+    Convolutions and batch norms run faster in this format, and their inputs need not have it.
 
     `neuron_settings` are the keywords of `rbp_engine.spiking.LIF`: decay, threshold, reset, v_reset, detach_reset,
-    surrogate, surrogate_args. A name like `nets.py:MyNet` is a user's own: the class or function from that file in the
-    folder `own_code`, called with `num_classes`, `in_channels`, `neuron` (to be called for every neuron layer) and
+    surrogate, surrogate_args. A name like `nets.py:MyNet` is a user's own: the class or function in that file in the
+    folder `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every neuron layer) and
     `args`. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
     """
     neuron = partial(LIF, **neuron_settings)
@@ -61,7 +61,7 @@ def create_model(
 
 
 def _channels_last(model: nn.Module) -> nn.Module:
-    # Not `model.to(memory_format=…)`, which refuses a network that has a 3-D convolution as well.
+    # Not `model.to(memory_format=…)`, which raises for a network that also has a 3-D convolution.
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

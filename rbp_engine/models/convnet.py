@@ -1,4 +1,4 @@
-"""A small convolutional network for small images: the one that `digits` and `mnist5k` train."""
+"""A small convolutional network for small images, used by the presets `digits` and `mnist5k`."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Neuron = Callable[[], nn.Module]
 
 
 def convnet(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
-    """32-A-64-A-128-AA3, FC 1152→C: conv 3×3, batch norm, neuron; A halves by average, AA3 averages to 3×3."""
+    """32-A-64-A-128-AA3, FC 1152→C: conv 3×3, batch norm, neuron; A is a 2×2 average pool, AA3 averages to 3×3."""
     layers: list[nn.Module] = []
     channels = in_channels
     for width in (32, "A", 64, "A", 128):

@@ -84,6 +84,6 @@ def _resnet34(
             channels = width
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
     model = nn.Sequential(*layers)
-    # The paper's weights are Kaiming by fan-out here, which is what "kaiming" means.
+    # Here the paper's initial weights are Kaiming by fan-out, the same as "kaiming".
     initialise(model, "kaiming" if init == "paper" else init)
     return model

@@ -7,8 +7,8 @@ def initialise(model: nn.Module, init: str, *, normal_deviation: float | None = 
     """Set the initial weights in place.
 
     "kaiming": He-normal by fan-out for convolutions, by fan-in for linear layers, zero biases.
-    "paper": what the paper's networks start from. The VGGs draw convolutions and linear layers alike from
-    N(0, `normal_deviation`²); where the family gives no deviation, torch's own initialisation stays.
+    "paper": the initial weights of the paper's networks. The VGGs draw convolutions and linear layers from
+    N(0, `normal_deviation`²); if a family gives no deviation, torch's own initialisation is kept.
     """
     if init not in ("kaiming", "paper"):
         raise ValueError(f"init is 'kaiming' or 'paper', got {init!r}")

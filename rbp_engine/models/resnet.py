@@ -15,7 +15,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, stride: int, neuron: Neuron) -> None:
         super().__init__()
-        # Parameters stand in the order of execution, the shortcut's last.
+        # Parameters are in order of execution, with the shortcut's last.
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.neuron1 = neuron()
@@ -35,7 +35,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A 3×3 stem, stages of basic blocks that halve the image from the second on, global average pool, linear head."""
+    """A 3×3 stem, stages of basic blocks (each after the first halves the image), global average pool, linear head."""
 
     def __init__(
         self, blocks: Sequence[int], widths: Sequence[int], in_channels: int, neuron: Neuron, head: nn.Module
@@ -57,7 +57,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = self.neuron1(self.bn1(self.conv1(x)))
-        # One by one: while a module runs, torch holds on to what it was called with.
+        # Not `self.stages(x)`: while a module runs, torch keeps a reference to its input.
         for block in self.stages:
             x = block(x)
         return self.head(self.flatten(self.pool(x)))

@@ -1,4 +1,4 @@
-"""Presets: choices of training runs as strict TOML. Importing this costs neither pydantic nor torch."""
+"""Presets: the settings of training runs as strict TOML. Importing this imports neither pydantic nor torch."""
 
 from rbp_engine.preset.diff import Setting, against_parent, differences
 from rbp_engine.preset.experiment import experiment_hash

@@ -1,4 +1,4 @@
-"""New preset files: an own name, the preset they begin from, and only what differs from it."""
+"""Create preset files, which contain their name, the preset that they extend, and only what differs from it."""
 
 import os
 import re
@@ -19,9 +19,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def place_of(name: str, *, for_user: bool = False) -> Path:
-    """Where a new preset of that name goes: ./presets, or the user's own presets; a path is taken as it is.
+    """The file for a new preset of this name, in ./presets or the user's own presets; a path is used as it is.
 
-    Raises `PresetError` for what cannot be a name.
+    Raises `PresetError` for an invalid name.
     """
     if is_path(name):
         return Path(name if name.endswith(".toml") else f"{name}.toml")
@@ -32,10 +32,9 @@ def place_of(name: str, *, for_user: bool = False) -> Path:
 
 
 def create_preset(target: Path, source: str | None = None, words: Sequence[str] = ()) -> LoadedPreset:
-    """Write a preset that extends `source`, a name or path, by `key=value` words; without one, the defaults.
+    """Write a preset that extends `source` (a name or path; None for the defaults) by `key=value` words.
 
-    Only what differs is written. Nothing is written where anything is wrong; raises `PresetError`, for a file that
-    exists, too.
+    Writes only what differs. Raises `PresetError` if anything is wrong or the file exists, and then writes nothing.
     """
     if os.path.lexists(target):
         raise PresetError(shown(target), [Problem("", "exists already; choose another name, or edit it")])
@@ -43,7 +42,7 @@ def create_preset(target: Path, source: str | None = None, words: Sequence[str] 
     changed = load_text("", target, words) if source is None else load_preset(source, words)
     text = _text(target, base, changed, source)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)  # first: a path as ../nets.py leads nowhere from no folder
+        target.parent.mkdir(parents=True, exist_ok=True)  # first: ../nets.py only resolves from an existing folder
         loaded = load_text(text, target)
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -53,10 +52,10 @@ def create_preset(target: Path, source: str | None = None, words: Sequence[str] 
 
 
 def copy_preset(target: Path, path: Path, *, code: Path | None = None, note: str = "") -> None:
-    """Write a copy of the preset `path`, comments and all, its relative paths made to lead where they did.
+    """Write a copy of the preset `path`, with its comments, and with relative paths adjusted to the same targets.
 
-    `code` is the folder that its own code is named from where that is not its own, `note` a comment for the first
-    line. Raises `PresetError` for a file that exists, and for a preset that cannot be read.
+    `code` is the folder that the names of the user's code are relative to, if not the preset's own; `note` is a comment
+    for the first line. Raises `PresetError` if the target exists, or the preset cannot be read.
     """
     if os.path.lexists(target):
         raise PresetError(shown(target), [Problem("", "exists already; choose another name, or edit it")])
@@ -73,10 +72,10 @@ def copy_preset(target: Path, path: Path, *, code: Path | None = None, note: str
 
 
 def moved_text(text: str, path: Path, target: Path, *, code: Path | None = None) -> str:
-    """The text of the preset `path` as it must read in the file `target`, for the same parent and own code.
+    """The text of the preset `path` for the file `target`, with the same parent and the same user's code.
 
-    `code` is the folder that its own code is named from where that is not its own. A text that is no TOML stays as
-    it is. Raises `PresetError` where the parent is missing, or has the name of the copy.
+    `code` is the folder that the names of the user's code are relative to, if not the preset's own. A text that is not
+    TOML is returned unchanged. Raises `PresetError` if the parent is missing, or has the name of the copy.
     """
     document = parse_document(text, path)
     if isinstance(document, Problem):
@@ -103,13 +102,13 @@ def moved_text(text: str, path: Path, target: Path, *, code: Path | None = None)
 
 
 def comes_with_rbp(path: Path) -> bool:
-    """Whether a preset is one of the bundled ones, which an update would write over; a checkout's own are not."""
+    """Whether a preset is a bundled one, which an update would overwrite; those of a checkout are not."""
     folder = os.path.realpath(path.parent)
     return folder == os.path.realpath(bundled_folder()) != os.path.realpath("presets")
 
 
 def draft_of(target: Path) -> Path:
-    """Where an edit of a preset is kept until it is good; lists of presets pass over it."""
+    """The file for an edit of a preset until it is valid; lists of presets ignore it."""
     return target.with_name(f".{target.stem}.draft.toml")
 
 
@@ -126,7 +125,7 @@ def _text(target: Path, base: LoadedPreset, changed: LoadedPreset, source: str |
     for setting in differences(changed.preset, base.preset):
         section, _, name = setting.key.partition(".")
         value = setting.here
-        if setting.key in changed.own_code:  # given from here, but read from where the preset lies
+        if setting.key in changed.own_code:  # given relative to here, but read relative to the preset
             value = f"{_relative(changed.own_code[setting.key].path, target)}:{value.rpartition(':')[2]}"
         sections.setdefault(section, tomlkit.table()).add(name, toml_item(value))
     for section, table in sections.items():
@@ -136,7 +135,7 @@ def _text(target: Path, base: LoadedPreset, changed: LoadedPreset, source: str |
 
 
 def _extends(target: Path, path: Path, source: str) -> str:
-    """How the new file names its parent: by name where that leads to the same file, else by path."""
+    """The new file's reference to its parent: its name if that resolves to the same file, else a path."""
     if not is_path(source):
         if source == target.stem:
             problem = Problem("", f"cannot extend {source}, a preset of its own name; choose another name")
@@ -150,5 +149,5 @@ def _extends(target: Path, path: Path, source: str) -> str:
 
 
 def _relative(path: Path, target: Path) -> str:
-    """A path as it is written in the file `target`."""
+    """A path relative to the file `target`."""
     return os.path.relpath(path.absolute(), target.absolute().parent)

@@ -1,4 +1,4 @@
-"""Settings that are each fine and do not go together."""
+"""Settings that are each valid but contradict each other."""
 
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -13,8 +13,8 @@ SEQUENTIAL_TIMESTEPS = 8
 def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     """Find the contradictions in settings given as plain tables, with every default filled in.
 
-    Values may be wrong in themselves: a check whose values have the wrong type is passed over, so that all
-    problems of a preset can be shown at once.
+    Values may also be invalid: a check whose values have the wrong type is skipped, so that all problems of a preset
+    can be shown at once.
     """
     return [
         *_surrogate_arguments(_table(sections, "neuron")),
@@ -58,7 +58,7 @@ def _arguments_of_own(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
 
 
 def _augmentation(data: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-    """Settings of one kind of data set given to another, which would have no effect."""
+    """Settings for another kind of data set, which would have no effect."""
     name = data.get("name")
     if not isinstance(name, str):
         return []

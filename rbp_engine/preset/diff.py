@@ -1,4 +1,4 @@
-"""In which settings two presets differ."""
+"""The settings in which two presets differ."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,13 +9,13 @@ from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-#: What a preset says about itself is no setting.
+#: What a preset says about itself is not a setting.
 ABOUT = ("title", "description", "paper")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting that is not the same in two presets; `role` is "result", "cost" or "place"."""
+    """A setting that differs between two presets; `role` is "result", "cost" or "place"."""
 
     key: str
     here: Any
@@ -24,7 +24,7 @@ class Setting:
 
 
 def differences(here: "Preset", there: "Preset") -> list[Setting]:
-    """Every setting that differs, in the order in which presets are written; defaults count as if they were written."""
+    """Every setting that differs, in the order of preset files; defaults count like written values."""
     ours, theirs = here.model_dump(), there.model_dump()
     found = []
     for info in fields():
@@ -40,7 +40,7 @@ def differences(here: "Preset", there: "Preset") -> list[Setting]:
 def against_parent(loaded: LoadedPreset, text: str | None = None) -> tuple[str, list[Setting]]:
     """The name of the preset that this one extends, "defaults" if none, and what differs.
 
-    `text` is what the preset was loaded from where that is not what its file holds. Raises `PresetError`.
+    `text` is the text that the preset was loaded from, if it is not that of its file. Raises `PresetError`.
     """
     parent = parent_of(loaded.path, text)
     there = load_text("", loaded.path) if parent is None else load_preset(str(parent))

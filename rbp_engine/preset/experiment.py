@@ -1,4 +1,4 @@
-"""The identity of an experiment: what its runs share, whatever their seed, device or name."""
+"""The identity of an experiment: what its runs have in common, whatever their seed, device or name."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None) -> str:
-    """The SHA-256 (hexadecimal) of the canonical JSON of every field with role "result", but the seed.
+    """The SHA-256 (hexadecimal) of the canonical JSON of every field with role "result", except the seed.
 
-    `own_code` has the hash of the user's own file for each field that names one.
+    `own_code` has the hash of the user's file for each field that names one.
     """
     values = preset.model_dump()
     chosen: dict[str, Any] = {}
@@ -30,7 +30,7 @@ def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None)
 
 
 def _canonical(value: Any) -> Any:
-    """Write 1 and 1.0, and 0.0 and -0.0, alike."""
+    """Make 1 equal 1.0, and -0.0 equal 0.0."""
     if isinstance(value, dict):
         return {key: _canonical(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class FieldInfo:
     """One field of a preset.
 
-    `key` is dotted (`optim.lr`; `paper.figures[].top1` for a field of each figure), `type` is in words,
-    `unit` is "" for none, `role` is "result", "cost" or "place", `constraints` is as ">= 0, < 1", and
-    `choices` is empty unless the field is a choice among words.
+    `key` is dotted (`optim.lr`; `paper.figures[].top1` for a field of each figure), `type` is in words, `unit` is ""
+    for none, `role` is "result", "cost" or "place", `constraints` is like ">= 0, < 1", and `choices` is empty unless
+    the field is a choice among words.
     """
 
     key: str
@@ -30,21 +30,21 @@ class FieldInfo:
 
     @property
     def takes_words(self) -> bool:
-        """Whether the value is a plain string, which an override takes as it is written."""
+        """Whether the value is a plain string, which an override takes literally."""
         return self.type in {"string", "choice"}
 
 
 def fields() -> list[FieldInfo]:
-    """Every field of a preset, in the order in which presets are written."""
+    """Every field of a preset, in the order of preset files."""
     from rbp_engine.preset.schema import Preset
 
     return list(_walk(Preset, ""))
 
 
 def choices(key: str) -> tuple[str, ...]:
-    """The words that a field may take, as `choices("model.name")`; empty for a field that is no choice.
+    """The words that a field may take, like `choices("model.name")`; empty if the field is not a choice.
 
-    Raises `KeyError` when there is no such field.
+    Raises `KeyError` if there is no such field.
     """
     for info in fields():
         if info.key == key:

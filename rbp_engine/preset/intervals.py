@@ -1,4 +1,4 @@
-"""The words of `train.checkpoint_every`."""
+"""Parse the value of `train.checkpoint_every`."""
 
 import re
 from typing import Literal
@@ -8,7 +8,7 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
 def parse_checkpoint_every(text: str) -> tuple[Literal["epochs", "seconds"], float]:
-    """Read how often a checkpoint is written: `"1 epoch"`, `"5 epochs"`, `"90s"`, `"10 min"`, `"1 h"`.
+    """Parse how often a checkpoint is written: `"1 epoch"`, `"5 epochs"`, `"90s"`, `"10 min"`, `"1 h"`.
 
     Returns the unit, epochs or seconds, and the amount. Raises `ValueError` for anything else.
     """

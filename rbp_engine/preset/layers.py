@@ -1,4 +1,4 @@
-"""A preset upon its parent, and who wrote each value."""
+"""A preset merged with its parents, and where each value was written."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from rbp_engine.settings.lines import KeyPath
 
 @dataclass(frozen=True)
 class Origin:
-    """Who wrote a value: a file, as messages show it, with a line, or an override word."""
+    """Where a value was written: in a line of a file, as messages show it, or in an override word."""
 
     file: str | None = None
     line: int | None = None
@@ -18,30 +18,30 @@ class Origin:
 
 @dataclass(frozen=True)
 class Layers:
-    """The values of a preset with those of its parents beneath, and the origin of each key."""
+    """The values of a preset merged with those of its parents, and the origin of each key."""
 
     values: dict[str, Any]
     origins: dict[KeyPath, Origin]
 
     def origin(self, path: KeyPath) -> Origin | None:
-        """The origin of a value, or of the nearest table or array around it that is a field or a section."""
+        """The origin of a value, or of the nearest enclosing table or array that is a field or a section."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
-                # A section is written in several places; it says nothing about a field nobody wrote in it.
+                # A section is written in several places, so it says nothing about a field that is not written in it.
                 return None if length == 1 and len(path) == 2 else self.origins[path[:length]]
         return None
 
     def written(self, path: KeyPath) -> Any:
-        """What stands at a path of keys; None for nothing."""
+        """The value at a path of keys; None if there is none."""
         value: Any = self.values
         for part in path:
             value = value.get(part) if isinstance(value, dict) else None
         return value
 
     def replace(self, path: KeyPath, value: Any, origins: dict[KeyPath, Origin]) -> None:
-        """Put a value at a path of keys, creating tables on the way, and forget whatever stood there.
+        """Set the value at a path of keys, creating tables on the way, and drop the origins of the old value.
 
-        What stands where a table is needed and is none stays, to be reported.
+        A value where a table is needed is kept, to be reported later.
         """
         *parents, last = path
         table = self.values
@@ -57,10 +57,10 @@ class Layers:
 
 
 def stack(documents: list[tuple[Document, str]]) -> Layers:
-    """Lay documents (with their names for messages) over each other, the child first in the list.
+    """Merge documents (with their names for messages); the child comes first in the list.
 
-    Sections merge field by field; a field is replaced whole, be it an array or a table. `title`,
-    `description` and `paper` describe one preset and are not inherited.
+    Sections merge field by field; a field is replaced as a whole, even an array or table. `title`, `description` and
+    `paper` describe one preset and are not inherited.
     """
     layers = Layers({}, {})
     for index, (document, name) in reversed(list(enumerate(documents))):
@@ -71,7 +71,7 @@ def stack(documents: list[tuple[Document, str]]) -> Layers:
         }
         for key, value in own.items():
             if isinstance(value, dict) and key != "paper":
-                # The section itself is kept, so that an empty or unknown one is still seen.
+                # Keep the section itself, so that an empty or unknown one is still reported.
                 layers.values.setdefault(key, {})
                 layers.origins.setdefault((key,), Origin(name, document.lines.get((key,))))
                 for field, inner in value.items():

@@ -1,4 +1,4 @@
-"""All presets that can be named."""
+"""List all presets that can be named."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from rbp_engine.settings.problems import PresetError, Problem
 
 @dataclass(frozen=True)
 class PresetEntry:
-    """A preset in the list: `group` is its data set ("" if unreadable); a broken one has problems."""
+    """A preset in the list; `group` is its data set ("" if unreadable), `problems` are those of a broken one."""
 
     name: str
     path: Path
@@ -21,15 +21,15 @@ class PresetEntry:
 
     @property
     def problem_count(self) -> int:
-        """How many problems the preset has; 0 means it can be trained."""
+        """The number of problems of the preset; 0 means that it can be trained."""
         return len(self.problems)
 
 
 def list_presets() -> list[PresetEntry]:
     """Every preset of the search order, by data set and name.
 
-    Of two presets of one name the one found first is listed, as it is the one the name means. A broken
-    preset is listed with its problems; nothing is raised.
+    Of two presets with the same name only the first is listed, since the name refers to it. A broken preset is listed
+    with its problems; nothing is raised.
     """
     first: dict[str, Path] = {}
     for folder in search_folders():
@@ -48,7 +48,7 @@ def _entry(path: Path) -> PresetEntry:
 
 
 def _guess(path: Path) -> tuple[str, str]:
-    """Title and data set of a broken preset, as far as they can be read."""
+    """Title and data set of a broken preset, if they can be read."""
     document = read_document(path)
     if not isinstance(document, Document):
         return "", ""

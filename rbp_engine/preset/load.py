@@ -1,4 +1,4 @@
-"""Loading a preset: the file, its parents, the overrides, the checks."""
+"""Load a preset: the file, its parents, the overrides, the checks."""
 
 import os
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedPreset:
-    """A checked preset and where it came from.
+    """A checked preset and its origin.
 
-    `label` is its name and the network or data that overrides put in the place of its own. `sources` maps every dotted
-    key to "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share.
-    `own_code` has the user's own files, by the field that names one.
+    `label` is its name, with the network or data set that an override has replaced. `sources` maps every dotted key to
+    "file:line", "override" or "default". `experiment` is the hash that runs of the same experiment share. `own_code`
+    has the user's own files, by the field that names one.
     """
 
     preset: "Preset"
@@ -40,18 +40,18 @@ class LoadedPreset:
 
 
 def load_preset(name: str, overrides: Sequence[str] = (), *, code: Path | None = None) -> LoadedPreset:
-    """Load a preset by path or name, with its parents beneath it and `key=value` words on top.
+    """Load a preset by path or name, merged with its parents and overridden by `key=value` words.
 
-    `code` is the folder that its own code lies in, where that is not the preset's.
+    `code` is the folder with the user's code, if that is not the preset's folder.
 
-    Raises `PresetError` with all problems: a preset that is not found or not readable, `extends` that leads
-    nowhere or back, and settings or overrides that are refused.
+    Raises `PresetError` with all problems: a preset that is not found or readable, an `extends` that is not found or
+    circular, and invalid settings or overrides.
     """
     return _load(_read(find_preset(name)), overrides, code)
 
 
 def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPreset:
-    """Load a preset from a text as if it stood in the file `path`: what editors check before it is written.
+    """Load a preset from a text as if it were in the file `path`, so that editors can check it before writing.
 
     Raises `PresetError` as `load_preset` does.
     """
@@ -59,7 +59,7 @@ def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPre
 
 
 def parent_of(path: Path, text: str | None = None) -> Path | None:
-    """The file that a preset extends, or would if it held `text`; None if it has no parent. Raises `PresetError`."""
+    """The file that a preset, with `text` instead if given, extends; None if it has no parent. Raises `PresetError`."""
     document = _read(path) if text is None else _parsed(text, path)
     return _parent([document]) if "extends" in document.values else None
 
@@ -91,7 +91,7 @@ def _load(document: Document, overrides: Sequence[str], code: Path | None = None
 
 
 def _label(name: str, preset: "Preset", own: dict[str, Any]) -> str:
-    """The name, and network and data where they are not those that the preset's files name."""
+    """The name, followed by the network and data set if they are not those in the preset's files."""
     others = [
         inside_a_run(getattr(preset, section).name)
         for section, written in own.items()
@@ -101,8 +101,8 @@ def _label(name: str, preset: "Preset", own: dict[str, Any]) -> str:
 
 
 def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) -> dict[str, OwnCode]:
-    """The user's own files by the field that names them, relative to the file that does or to `code`; an override to
-    here."""
+    """The user's own files by the field that names them. Names are relative to the file with the field or to `code`; in
+    an override, to the working directory."""
     found: dict[str, OwnCode] = {}
     problems: list[Problem] = []
     for key, value in (("model.name", preset.model.name), ("data.name", preset.data.name)):
@@ -136,7 +136,7 @@ def read_resolved(path: Path) -> "Preset":
 
     Raises `PresetError`; `extends` is refused.
     """
-    # A named pipe would be waited for. Not by the methods of Path: they raise where one may not look.
+    # Opening a named pipe would block. The methods of Path raise without permission, so they are not used here.
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
         raise PresetError(shown(path), [Problem("", "is no file")])
     document = _read(path)
@@ -169,7 +169,7 @@ def _with_parents(document: Document) -> list[Document]:
 
 
 def _with_own_problems(lost: PresetError, document: Document) -> PresetError:
-    """The error of a parent that cannot be had, with what is wrong in the document itself: all is told at once."""
+    """The error of a parent that cannot be loaded, with the document's own problems, to report all at once."""
     source = shown(document.path)
     own = problems_without_parents(stack([(document, source)]), source)
     if not own:
@@ -203,7 +203,7 @@ def _sources(layers: Layers) -> dict[str, str]:
     sources = {info.key: "default" for info in fields() if "[]" not in info.key}
     for path, origin in layers.origins.items():
         key = dotted(path)
-        # Fields as a whole, and the keys of those that are tables; sections and array elements have none.
+        # Fields as a whole, and the keys of tables; sections and array elements have no source.
         if key in sources or (len(path) == 3 and isinstance(path[2], str)):
             sources[key] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
     return sources

@@ -1,4 +1,4 @@
-"""What pydantic found, in the words of a preset's author."""
+"""Translate pydantic's errors for the author of a preset."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ _BOUNDS = {
 
 
 def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
-    """Turn one entry of `ValidationError.errors()` into a sentence: what was expected, given, and is near.
+    """Turn one entry of `ValidationError.errors()` into a sentence: what was expected and given, and the nearest name.
 
     `known` are the fields of a preset, for the nearest spelling.
     """
@@ -67,7 +67,7 @@ def _nearest_key(location: tuple[str | int, ...], known: Sequence[FieldInfo]) ->
 
 
 def _pattern(location: tuple[str | int, ...]) -> str:
-    """The beginning of the keys inside a table, as `FieldInfo.key` writes them: `paper.figures[].`."""
+    """The common prefix of the keys in a table, in the format of `FieldInfo.key`: `paper.figures[].`."""
     text = ""
     for part in location:
         text += "[]" if isinstance(part, int) else f".{part}" if text else part

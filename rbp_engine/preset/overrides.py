@@ -10,7 +10,7 @@ from rbp_engine.preset.fields import FieldInfo, fields
 from rbp_engine.settings.problems import Problem
 from rbp_engine.settings.spelling import did_you_mean, nearest
 
-#: Short names of common keys, the same in overrides, queries and sweeps.
+#: Short names of common keys in overrides, queries and sweeps.
 SHORT_NAMES: Final[dict[str, str]] = {
     "T": "method.timesteps",
     "method": "method.name",
@@ -25,7 +25,7 @@ SHORT_NAMES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Override:
-    """One setting given as a word: the full dotted key, its value, and the word as it was written."""
+    """One setting given as a word: the full dotted key, its value, and the original word."""
 
     key: str
     value: Any
@@ -33,10 +33,10 @@ class Override:
 
 
 def parse_overrides(words: Sequence[str]) -> tuple[list[Override], list[Problem]]:
-    """Read words `key=value`; of two for one key the later one wins when they are applied.
+    """Parse words `key=value`; of two for the same key the later one wins when they are applied.
 
-    The value is TOML where it parses and the field is not a plain string, else the text itself: `T=6` is a
-    number, `method=bptt` needs no quotes. Returns the overrides and a problem for each word that is none.
+    The value is TOML if it parses and the field is not a plain string, else the text itself: `T=6` is a number,
+    `method=bptt` needs no quotes. Returns the overrides and a problem for each invalid word.
     """
     known = {info.key: info for info in fields()}
     overrides: list[Override] = []
@@ -70,7 +70,7 @@ def _toml_value(text: str) -> Any:
         parsed = tomli.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    # A line break in the text must not smuggle in a second key.
+    # A line break in the text must not add a second key.
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 

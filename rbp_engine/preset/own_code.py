@@ -1,6 +1,6 @@
-"""A user's own network or data set: a Python file beside the preset, named as `nets.py:MyNet`.
+"""A user's own network or data set: a Python file beside the preset, named like `nets.py:MyNet`.
 
-The file is copied into every run that uses it, and its hash enters the experiment. Nothing is executed here.
+The file is copied into every run that uses it, and its hash is part of the experiment's. Nothing is executed here.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ FIELDS = ("model.name", "data.name")
 
 @dataclass(frozen=True)
 class OwnCode:
-    """The file that a field of a preset names, and what it held when the preset was loaded."""
+    """The file that a field of a preset names, and its contents when the preset was loaded."""
 
     path: Path
     source: bytes
@@ -28,7 +28,7 @@ class OwnCode:
 
 
 def own_file(value: str) -> str | None:
-    """The file of a name like `nets.py:MyNet`; None for a built-in one."""
+    """The file in a name like `nets.py:MyNet`; None for a built-in name."""
     match = OWN_CODE.fullmatch(value)
     return match["file"] if match else None
 
@@ -40,7 +40,7 @@ def read_own_code(value: str, folder: Path) -> OwnCode:
 
 
 def fault(value: str, own: OwnCode) -> str | None:
-    """Why the file cannot give what a value names, as far as that can be told without executing it."""
+    """Why the file cannot define what a value names, as far as is known without executing it; None if it can."""
     try:
         symbols = symtable.symtable(own.source, own.path.name, "exec").get_symbols()  # type: ignore[arg-type]  # or bytes
     except SyntaxError as error:
@@ -56,7 +56,7 @@ def fault(value: str, own: OwnCode) -> str | None:
 
 
 def inside_a_run(value: str) -> str:
-    """The name that the run's own copy of the file goes by: the file without its folders."""
+    """The name for the run's copy of the file: the same without folders."""
     match = OWN_CODE.fullmatch(value)
     return f"{Path(match['file']).name}:{match['name']}" if match else value
 

@@ -1,4 +1,4 @@
-"""A preset as complete TOML: every field written."""
+"""Write a preset as complete TOML, with every field."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,9 +7,9 @@ if TYPE_CHECKING:
 
 
 def resolved_toml(preset: "Preset") -> str:
-    """The complete TOML of a preset, every field written, parents and overrides resolved.
+    """The complete TOML of a preset, with every field, and parents and overrides resolved.
 
-    `read_resolved` gives back an equal preset.
+    `read_resolved` returns an equal preset.
     """
     import tomlkit
 
@@ -30,7 +30,7 @@ def resolved_toml(preset: "Preset") -> str:
 
 
 def toml_item(value: Any) -> Any:
-    """A value as tomlkit writes it in one place: tables inline, arrays of tables a line each."""
+    """A value as a tomlkit item: tables inline, arrays of tables with one line per table."""
     import tomlkit
 
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""What a preset may say. Imported only when a preset is read, because pydantic takes its time.
+"""The schema of presets. Imported only when a preset is read, because pydantic takes long to import.
 
-Every field has a default, a unit, a sentence, and a role: "result" changes what is learned, "cost" only
-time or memory, "place" only where the run lives or what it is called. The names of networks, methods, data sets and
-surrogates are in `rbp_engine/vocabulary.py`, so that an unknown one is refused without torch.
+Every field has a default, a unit, a description, and a role: "result" changes what is learned, "cost" only time or
+memory, "place" only where the run is or what it is called. The names of networks, methods, data sets and surrogates are
+in `rbp_engine/vocabulary.py`, so that an unknown one is refused without importing torch.
 """
 
 import math
@@ -46,14 +46,14 @@ Role = Literal["result", "cost", "place"]
 def field(default: Any, role: Role, unit: str, text: str, choices: Iterable[str] = (), **constraints: Any) -> Any:
     """A field with its default, role, unit ("" for none), one-sentence description and bounds.
 
-    `choices` are names of `rbp_engine/vocabulary.py`, one of which a string has to be; other choices are literals.
+    `choices` are the names from `rbp_engine/vocabulary.py` that a string may be; other choices are Literal types.
     """
     notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices)}
     return Field(default, description=text, json_schema_extra=notes, **constraints)
 
 
 def _known(choices: Collection[str]) -> Any:
-    """A string that is one of the choices."""
+    """A validator for a string that must be one of the choices."""
 
     def check(value: object) -> object:
         if not isinstance(value, str) or value not in choices:
@@ -64,7 +64,7 @@ def _known(choices: Collection[str]) -> Any:
 
 
 def _known_or_own(choices: Collection[str]) -> Any:
-    """A string that is one of the choices, or names a user's own code as `nets.py:MyNet`."""
+    """A validator for a string that must be one of the choices, or name a user's own code like `nets.py:MyNet`."""
 
     def check(value: str) -> str:
         if value not in choices and OWN_CODE.fullmatch(value) is None:
@@ -75,14 +75,14 @@ def _known_or_own(choices: Collection[str]) -> Any:
 
 
 def _free_text(value: str) -> str:
-    # Words of a command line that are not UTF-8 arrive as lone surrogates, which no file can hold.
+    # Words of a command line that are not UTF-8 arrive as lone surrogates, which cannot be written to a file.
     if any(unicodedata.category(character) == "Cs" for character in value):
         raise ValueError("must be text that UTF-8 can hold")
     return value
 
 
 def _plain_arguments(value: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of own code become JSON in the identity of the experiment."""
+    """Check that arguments for the user's code can be JSON, because they are part of the experiment's hash."""
     for key, argument in value.items():
         _check_argument(key, argument)
     return value
@@ -130,7 +130,7 @@ class Figure(_Section):
     @field_validator("top1", mode="wrap")
     @classmethod
     def _fraction(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        # A plain union would report each alternative as a problem of its own.
+        # A plain union would report each alternative as a separate problem.
         try:
             checked = handler(value)
         except ValidationError:

@@ -1,4 +1,4 @@
-"""Where presets are looked for, and in which order."""
+"""The folders that are searched for presets, and their order."""
 
 import os
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from rbp_engine.settings.spelling import did_you_mean
 
 @dataclass(frozen=True)
 class SearchFolder:
-    """A folder in which presets are looked for; `label` says in words which one it is."""
+    """A folder that is searched for presets; `label` describes it."""
 
     label: str
     path: Path
 
 
 def search_folders() -> list[SearchFolder]:
-    """The folders of the search order, first to last, whether or not they exist; none is named twice."""
+    """The folders of the search order, whether or not they exist, each once."""
     folders = [SearchFolder("./presets", Path("presets"))]
     chosen = os.environ.get("RBP_PRESETS")
     if chosen:
@@ -65,7 +65,7 @@ def find_by_name(name: str) -> Path | None:
 
 
 def missing_message(name: str) -> str:
-    """Say that no preset has this name, what is near, and where it was looked for."""
+    """A message that no preset has this name, with the nearest name and the searched folders."""
     places = ", ".join(f"{folder.label} ({folder.path})" for folder in search_folders())
     return f"no preset is called '{name}'.{did_you_mean(name, preset_names())} Searched: {places}"
 
@@ -76,7 +76,7 @@ def preset_names() -> list[str]:
 
 
 def preset_files(folder: Path) -> list[Path]:
-    """The preset files of one folder, by name; none when it cannot be read."""
+    """The preset files of one folder, sorted by name; none if it cannot be read."""
     try:
         found = sorted(folder.iterdir())
     except OSError:
@@ -85,13 +85,13 @@ def preset_files(folder: Path) -> list[Path]:
 
 
 def shown(path: Path) -> str:
-    """A path as a message shows it: relative when it lies under the current directory."""
-    # Unlike Path.resolve this follows no links: the user knows the file by the name given.
+    """A path as messages show it: relative if it is below the current directory."""
+    # Unlike Path.resolve, abspath follows no links: the user knows the file by the given name.
     absolute, here = Path(os.path.abspath(path)), Path.cwd()  # noqa: PTH100
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
 
 
 def reference(path: Path, name: str) -> str:
-    """How a command names a preset: by its name where that leads to the file, else by path."""
+    """The reference to a preset in a command: its name if that resolves to the file, else its path."""
     found = find_by_name(name)
     return name if found is not None and found.absolute() == path.absolute() else shown(path)

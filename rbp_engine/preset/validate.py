@@ -1,4 +1,4 @@
-"""From plain values to a checked preset, with every problem at the place where it was written."""
+"""Turn plain values into a checked preset, and report every problem with the place where it was written."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "P
 
 
 def problems_without_parents(layers: Layers, source: str) -> list[Problem]:
-    """What is wrong with single values, whatever those would be that they have not inherited; as in `validate`."""
+    """The problems of single values that do not depend on missing parents; arguments as in `validate`."""
     from pydantic import ValidationError
 
     from rbp_engine.preset.schema import Preset

@@ -1,4 +1,4 @@
-"""One row of the table for each experiment, with everything that a reader must know beside it."""
+"""One row of the table per experiment, with everything that a reader must know about it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from rbp_engine.report.paper import Published, departures, published
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, spread
 
-#: What a row shows in columns of its own.
+#: Settings that have their own columns.
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
 
 
@@ -20,8 +20,8 @@ SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
 class Cell:
     """The runs of one experiment. Accuracies are top-1 fractions on the test set.
 
-    `label` holds the settings in which the experiments of its data set and network differ besides method and T, by
-    dotted key; it is empty where they differ in nothing else. `difference` is our mean last minus the paper's figure.
+    `label` holds, by dotted key, the settings other than method and T in which the experiments of its data set and
+    network differ; empty if there are none. `difference` is our mean last accuracy minus the paper's figure.
     """
 
     data: str
@@ -43,13 +43,13 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """The cell in words, as `CIFAR-10, ResNet-18, rate_M, T = 4, optim.lr = 0.05`."""
+        """The cell in words, like `CIFAR-10, ResNet-18, rate_M, T = 4, optim.lr = 0.05`."""
         known = [names.data_set(self.data), names.network(self.network), names.method(self.method)]
         return ", ".join([*known, f"T = {self.timesteps}", *label_words(self.label)])
 
 
 def label_words(label: dict[str, Any]) -> list[str]:
-    """The settings of a label in words; an experiment without any has been recorded by another version."""
+    """The settings of a label in words; an experiment without any was recorded by another version."""
     return [names.setting(key, value) if key else f"recorded as {value}" for key, value in label.items()]
 
 
@@ -70,16 +70,16 @@ def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
 def distinguish(
     tables: Sequence[dict[str, Any]], experiments: Sequence[str], *, shown: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """For each of several tables of settings its values of the keys in which they differ, without those `shown` beside.
+    """For each of several tables of settings, its values of the keys in which any differ, without those in `shown`.
 
-    Of all that are compared with each other, not of those alone that nothing else tells apart: a method that was
-    trained for twice as long must not look better than another.
+    Not only the keys needed to tell ambiguous tables apart: a method that was trained for twice as long must not look
+    better than another without the reader noticing.
     """
     keys = differing(tables)
     places = [[table.get(key) for key in keys] for table in tables]
     return [
         {key: table.get(key) for key in keys if key not in shown}
-        # Another version of the software may have hashed the same settings differently.
+        # Another version of rbp may have hashed the same settings differently.
         | ({"": experiment[:8]} if places.count(place) > 1 else {})
         for table, place, experiment in zip(tables, places, experiments, strict=True)
     ]

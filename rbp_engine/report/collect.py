@@ -1,4 +1,4 @@
-"""The runs that count in a report, and a reason for each of the others."""
+"""The runs that count in a report, and the reason for each that does not."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ AnyRecorded = TypeVar("AnyRecorded", bound="Recorded")
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run with everything that stands in its folder about what it is.
+    """A run with everything in its folder that describes it.
 
-    `held_out` says that the best epoch was chosen on held-out data, not on the test set; `settings` are the result
-    fields of its preset but the seed, by dotted key; `identity` is its `run.json`.
+    `held_out`: the best epoch was chosen on held-out data, not on the test set. `settings` are the result fields of its
+    preset except the seed, by dotted key; `identity` is its `run.json`.
     """
 
     run: RunDirectory
@@ -42,7 +42,7 @@ class Recorded:
 
     @property
     def experiment(self) -> tuple[str, str]:
-        """What runs must share to be averaged: the recorded hash, and the settings in case somebody edited them."""
+        """What runs must share to be averaged: the recorded hash, and the settings in case they were edited."""
         return self.summary.experiment, repr(sorted(self.settings.items()))
 
 
@@ -56,7 +56,7 @@ class ReportedRun(Recorded):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that does not count, and why."""
+    """A run that does not count, and the reason."""
 
     id: str
     reason: str
@@ -65,10 +65,10 @@ class LeftOut:
 def collect(
     runs: Iterable[RunDirectory], *, include_unfinished: bool = False
 ) -> tuple[list[ReportedRun], list[LeftOut]]:
-    """The runs that count: completed, whole, and of equal (experiment, seed) the newest.
+    """The runs that count: completed, undamaged, and the newest for each (experiment, seed).
 
-    With `include_unfinished` a run that has not completed counts with the accuracy that it has reached, unless a
-    completed one of the same experiment and seed is there.
+    With `include_unfinished` a run that has not completed counts with the accuracy that it has reached, unless there is
+    a completed one of the same experiment and seed.
     """
     entries: list[ReportedRun] = []
     left_out: list[LeftOut] = []
@@ -83,7 +83,7 @@ def collect(
 
 
 def newest_by_seed(entries: Iterable[AnyRecorded]) -> tuple[list[AnyRecorded], list[LeftOut]]:
-    """Of equal (experiment, seed) only the newest, a completed one before the others; and why not the rest."""
+    """For each (experiment, seed) only the newest run, preferring completed ones; and the reason for each other one."""
     newest: dict[tuple[tuple[str, str], int], AnyRecorded] = {}
     left_out = []
     for entry in sorted(entries, key=lambda entry: (entry.completed, entry.summary.created, entry.run.id)):
@@ -95,7 +95,7 @@ def newest_by_seed(entries: Iterable[AnyRecorded]) -> tuple[list[AnyRecorded], l
 
 
 def read_recorded(run: RunDirectory) -> Recorded | LeftOut:
-    """What is on record of a run, whatever its status; where that cannot be read, why."""
+    """The records of a run, whatever its status; if they cannot be read, the reason."""
     summary = read_summary(run)
     if summary is None or not _is_sound(summary):
         return LeftOut(run.id, "summary.json is missing or damaged")
@@ -122,7 +122,7 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | LeftO
     summary, verdict = recorded.summary, recorded.verdict
     if verdict.status != "completed" and not include_unfinished:
         return LeftOut(run.id, f"{verdict.status}{f': {verdict.reason}' if verdict.reason else ''}")
-    # With a held-out split `last` and `best` of the summary are not of the test set; only `test` may be reported.
+    # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.
     last, best = (
         (summary.test.get("last"), summary.test.get("best"))
         if recorded.held_out
@@ -134,6 +134,6 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | LeftO
 
 
 def _is_sound(summary: Summary) -> bool:
-    """Whether the accuracies are fractions, which reading a summary does not look at."""
+    """Whether the accuracies are fractions, which reading a summary does not check."""
     known = (summary.last.get("top1"), summary.best.get("top1"), summary.test.get("last"), summary.test.get("best"))
     return all(value is None or 0 <= value <= 1 for value in known)

@@ -1,7 +1,7 @@
-"""Several runs beside each other: one line for each experiment, and what differs between them.
+"""Compare several runs: one line per experiment, and what differs between them.
 
-Other than a report, a comparison also takes runs that are not complete, and what they have reached on whatever data
-they are validated with: it is made while the work goes on.
+Unlike a report, a comparison also takes incomplete runs, with the accuracy that they have reached on their validation
+data, because it is made while the work is in progress.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,18 +16,18 @@ from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, spread
 from rbp_engine.run.files.layout import RunDirectory
 
-#: Settings that the title of an experiment shows in words of its own.
+#: Settings that the title of an experiment always shows.
 IN_TITLE = ("method.name", "method.timesteps")
 TITLE_SETTINGS = 3
 
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one experiment, one for each seed; or one of them, where each run stands for itself.
+    """The runs of one experiment, one per seed; or a single run, if each run is its own group.
 
-    `last` and `best` are top-1 fractions, of complete runs alone where there is one; the differences are those over the
-    seeds that the baseline has, too: this experiment minus the baseline. None where nothing is known. `epoch_s` and
-    `samples_per_s` count training alone; memory is bytes and the largest of the runs.
+    `last` and `best` are top-1 fractions, only of complete runs if there are any. The differences are this experiment
+    minus the baseline, over the seeds that both have. Unknown values are None. `epoch_s` and `samples_per_s` are of
+    training without evaluation; memory is in bytes, the largest of the runs.
     """
 
     title: str
@@ -45,15 +45,15 @@ class Group:
 
     @property
     def counting(self) -> list[Recorded]:
-        """The runs that accuracies are taken of."""
+        """The runs whose accuracies count."""
         return _counting(self.runs)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that is not the same in all experiments: its values, one for each group.
+    """A setting or condition that differs between experiments, with its value for each group.
 
-    `role` is that of the setting, "result" or "cost", or "conditions" for what no preset says, as host and device.
+    `role` is that of the setting, "result" or "cost", or "conditions" if it is not in a preset, like host and device.
     """
 
     key: str
@@ -63,7 +63,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The groups, the baseline first, else in the order in which runs were named; with `each_run` each is one run."""
+    """The groups, the baseline first, the others in the order of the given runs; with `each_run` each is one run."""
 
     groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
@@ -74,11 +74,11 @@ class Comparison:
 def compare(
     runs: Iterable[RunDirectory], baseline: RunDirectory | None = None, *, each_run: bool = False
 ) -> Comparison:
-    """Group runs by experiment; the baseline is the experiment of that run, else of the first one that is named.
+    """Group runs by experiment; the baseline is the experiment of the run `baseline`, by default of the first run.
 
-    Of several runs of one experiment and seed the newest counts, complete ones before others. With `each_run` every run
-    is a group of its own, and differs from the run of the baseline that has its seed. Reads summaries and presets and
-    the head of the events, so that it may be called again while the runs go on.
+    Of several runs of one experiment and seed the newest counts, preferring complete ones. With `each_run` every run is
+    its own group, compared with the baseline's run of the same seed. Reads only summaries, presets and the start of the
+    events, so that it is cheap to call again while the runs are in progress.
     """
     directories = list(dict.fromkeys([*([baseline] if baseline else []), *runs]))
     read = [read_recorded(run) for run in directories]
@@ -118,7 +118,7 @@ def _group(members: list[Recorded], title: str, baseline: list[Recorded]) -> Gro
 
 
 def _counting(members: Sequence[Recorded]) -> list[Recorded]:
-    """Beside complete runs, those that have not ended or ended before do not count."""
+    """The complete runs if there are any, else all."""
     return [one for one in members if one.completed] or list(members)
 
 
@@ -129,7 +129,7 @@ def _accuracies(members: Sequence[Recorded], which: str) -> dict[int, float]:
 
 
 def _paired(ours: dict[int, float], theirs: dict[int, float]) -> Spread | None:
-    """The differences by seed: what both seeds share, the order of the data say, is no part of their deviation."""
+    """The spread of the differences by seed: effects of the seed, such as the order of the data, cancel out."""
     return _spread([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
 
 
@@ -144,7 +144,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _epoch_s(one: Recorded) -> float | None:
-    """Seconds of training, without evaluations, that an epoch takes."""
+    """Seconds of training per epoch, without evaluations."""
     summary = one.summary
     if not (summary.step and summary.steps and summary.epochs):
         return None
@@ -158,7 +158,7 @@ def _samples_per_s(one: Recorded) -> float | None:
 
 
 def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]:
-    """Which seeds the differences are without, if they are not those of all."""
+    """A note on the seeds that the differences cover, unless they cover all."""
     shared = sorted(ours.keys() & theirs.keys())
     if shared and shared != sorted(ours):
         yield f"Δ over the seeds that the baseline has, too: {', '.join(map(str, shared))}"
@@ -167,7 +167,7 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
 
 
 def _titles(groups: Sequence[Sequence[Recorded]], *, each_run: bool) -> list[str]:
-    """Label, method and T of each experiment, and what else tells it from the others while that is little."""
+    """Label, method and T of each experiment, and other differing settings if they are few."""
     tables = [members[0].settings for members in groups]
     others = [key for key in differing(tables) if key not in IN_TITLE] if tables else []
     titles = []
@@ -180,7 +180,7 @@ def _titles(groups: Sequence[Sequence[Recorded]], *, each_run: bool) -> list[str
         if each_run:
             words.append(f"seed {first.seed}")
         titles.append(" · ".join(words))
-    # The same settings, but the user's own code or the software's version has changed; or the same run again.
+    # Equal titles: the user's own code or the version of rbp has changed, or runs are shown separately.
     return [
         f"{title} · {members[0].run.id if each_run else members[0].summary.experiment[:8]}"
         if titles.count(title) > 1
@@ -212,6 +212,6 @@ def _difference(key: str, role: str, tables: Sequence[dict[str, Any]]) -> Differ
 
 
 def _merged(tables: Sequence[dict[str, str]]) -> dict[str, str]:
-    """Everything that the runs of an experiment say, each value once."""
+    """The conditions of all runs of an experiment, each value once."""
     keys = dict.fromkeys(key for table in tables for key in table)
     return {key: ", ".join(dict.fromkeys(table[key] for table in tables if key in table)) for key in keys}

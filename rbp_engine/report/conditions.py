@@ -1,4 +1,4 @@
-"""Under what conditions a run took place: what its experiment does not fix, and readers may want to know."""
+"""The conditions of a run that its experiment does not fix, but readers may want to know."""
 
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
 
 PACKAGES = ("torch", "torchvision", "spikingjelly", "numpy")
-# The first event of an attempt; warnings about checkpoints may go before it.
+# The start of an attempt is among the first events; warnings about checkpoints may come before it.
 LINES_TO_LOOK_AT = 20
 
 
 def conditions(entry: Recorded) -> dict[str, str]:
-    """Host, device, versions, git state and settings of cost, in words; what is not on record is left out."""
+    """Host, device, versions, git state and cost settings, in words, as far as they are recorded."""
     identity = entry.identity
     start = run_start(entry.run)
     packages = identity.get("packages")
@@ -38,7 +38,7 @@ def conditions(entry: Recorded) -> dict[str, str]:
 
 
 def run_start(run: "RunDirectory") -> RunStart | None:
-    """The start of the run's first attempt; None if it is not on record. Reads only the head of the events."""
+    """The start of the run's first attempt; None if it is not recorded. Reads only the first events."""
     try:
         with open_regular(run.events()) as file:
             for line in islice(file, LINES_TO_LOOK_AT):
@@ -51,7 +51,7 @@ def run_start(run: "RunDirectory") -> RunStart | None:
 
 
 def device(start: RunStart | None) -> str | None:
-    """The model of the device: which of several equal cards it was makes no difference."""
+    """The model of the device, without the index: which of several equal cards it was makes no difference."""
     return None if start is None or start.device is None else str(start.device).partition(" (cuda:")[0]
 
 

@@ -1,4 +1,4 @@
-"""Curves of several experiments as one table for other programs: a line for each point."""
+"""Curves of several experiments as a CSV table for other programs: one line per point."""
 
 import csv
 import io
@@ -9,10 +9,10 @@ from rbp_engine.report.seed_statistics import MeanCurve
 
 
 def curves_csv(curves: Iterable[tuple[str, MeanCurve]], x: str, y: str) -> str:
-    """The curves with their titles; `x` and `y` name the columns of places and means.
+    """The curves with their titles; `x` and `y` name the columns of x values and means.
 
-    `runs` is how many are in the mean, `std` their sample standard deviation, empty for one alone. Units are those of
-    the curves: fractions, seconds, bytes. A gap has no line.
+    Column `runs` is the number of runs in the mean, `std` their sample standard deviation, empty for a single run.
+    Units are those of the curves: fractions, seconds, bytes. A gap has no line.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The course of a run as one table for other programs: a line for each measurement."""
+"""The history of a run as a CSV table for other programs: one line per measurement."""
 
 import csv
 import io
@@ -23,10 +23,10 @@ MEASURED = (
 
 
 def events_csv(run: RunDirectory) -> str:
-    """Metrics and validations in the order in which they were made, without what a resume has superseded.
+    """Metrics and validations in order, without those that a resume has superseded.
 
-    Units are those of the events: fractions, milliseconds, `t` in seconds since the epoch. What a kind does not have,
-    or was not finite, is empty.
+    Units are those of the events: fractions, milliseconds, `t` in seconds since the epoch. Values that a kind does not
+    have, or that were not finite, are empty.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, [*ENVELOPE, *MEASURED], lineterminator="\n")

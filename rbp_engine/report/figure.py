@@ -1,4 +1,4 @@
-"""Draw figures for a two-column paper. matplotlib is imported here, and only when something is drawn."""
+"""Draw figures for a two-column paper. Only this file imports matplotlib, and only to draw."""
 
 import io
 import math
@@ -23,7 +23,7 @@ SUFFIXES = (".pdf", ".png", ".svg")
 
 # Inches: the text width of a two-column page, one of its columns, and the height of a row of panels.
 PAGE, COLUMN, HEIGHT = 6.9, 3.35, 2.1
-# A line of a legend in characters, and in inches a character of it, what stands beside its text, and its height.
+# Legends: characters per line, and in inches the width of a character, the space beside the text, and a line's height.
 WRAP, CHARACTER, BESIDE, LINE = 46, 0.056, 0.5, 0.125
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -55,7 +55,7 @@ STYLE: dict[str, Any] = {
 def draw(kind: str, entries: Sequence[ReportedRun], path: Path) -> None:
     """Draw the figure `kind`, one of FIGURES, of these runs; the suffix of `path` is its format.
 
-    Raises RunError for another suffix, a path that cannot be written, and runs that have nothing to draw.
+    Raises RunError for an unknown suffix, a path that cannot be written, and runs without data to draw.
     """
     check_path(path)
     rows = FIGURES[kind](entries)
@@ -69,7 +69,7 @@ def draw(kind: str, entries: Sequence[ReportedRun], path: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Raise RunError where a figure could not be written to `path`, before any work is done."""
+    """Raise RunError, before any work is done, if a figure cannot be written to `path`."""
     if path.suffix.lower() not in SUFFIXES:
         raise RunError(f"cannot draw {path.name!r}: its name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if not path.parent.is_dir():
@@ -79,7 +79,7 @@ def check_path(path: Path) -> None:
 
 
 def render(rows: Sequence[Sequence[Panel]], suffix: str) -> bytes:
-    """The figure as a file of that format."""
+    """The contents of the figure's file in the format of `suffix`."""
     from matplotlib import style
 
     out = io.BytesIO()
@@ -90,7 +90,7 @@ def render(rows: Sequence[Sequence[Panel]], suffix: str) -> bytes:
 
 
 def compose(rows: Sequence[Sequence[Panel]]) -> "Figure":
-    """The figure: each row of panels with its legends below it, for which the row is made higher."""
+    """The figure: each row of panels, made higher by the legends below it."""
     from matplotlib.figure import Figure
 
     columns = max(len(panels) for panels in rows)
@@ -103,7 +103,7 @@ def compose(rows: Sequence[Sequence[Panel]]) -> "Figure":
         whole = len(row[0].panels) == columns
         parts = [place] if whole else place.subfigures(1, columns, squeeze=False)[0]
         for part, legend in zip(parts, row, strict=False):
-            # Axes keep their height where the legend beside is longer.
+            # Axes keep their height even if the neighbouring legend is longer.
             rest = max(1e-6, height - HEIGHT - legend.height)
             _draw_panels(part.subfigures(2, 1, height_ratios=[height - rest, rest])[0], legend)
     return figure
@@ -111,7 +111,7 @@ def compose(rows: Sequence[Sequence[Panel]]) -> "Figure":
 
 @dataclass(frozen=True)
 class _Legend:
-    """A legend in so many columns below these panels; its height is in inches."""
+    """A legend below these panels, with a number of columns and a height in inches."""
 
     panels: Sequence[Panel]
     columns: int
@@ -119,7 +119,7 @@ class _Legend:
 
 
 def _legends(panels: Sequence[Panel], width: float, columns: int) -> list[_Legend]:
-    """One legend for a row whose panels all show the same lines, else one for each panel."""
+    """One legend for a row if all its panels show the same lines, else one per panel."""
     shown = [[line.label for line in panel.lines] for panel in panels]
     if len(panels) == columns and all(labels == shown[0] for labels in shown):
         return [_legend(panels, shown[0], width)]
@@ -130,17 +130,17 @@ def _legend(panels: Sequence[Panel], labels: Sequence[str], width: float) -> _Le
     lines = [_wrapped(label) for label in labels]
     longest = max((len(line) for label in lines for line in label), default=0)
     columns = max(1, min(len(labels), int(width / (BESIDE + CHARACTER * longest))))
-    # As matplotlib fills its columns.
+    # Split as matplotlib fills columns.
     parts = np.array_split([len(label) + 0.4 for label in lines], columns)
     return _Legend(panels, columns, LINE * max(float(part.sum()) for part in parts) + 0.2)
 
 
 def _draw_panels(part: "SubFigure", legend: _Legend) -> None:
-    """Panels side by side, and below them what their lines are."""
+    """Draw panels side by side, and their legend below."""
     shown = part.subplots(1, len(legend.panels), squeeze=False)[0]
     for axes, panel in zip(shown, legend.panels, strict=True):
         _draw_panel(axes, panel)
-    # The panel with most lines: one of them may lack the points of a line.
+    # Take the entries of the panel with most lines: another may have no points for a line.
     fullest = max(shown, key=lambda axes: len(axes.get_legend_handles_labels()[0]))
     part.legend(*fullest.get_legend_handles_labels(), loc="outside lower left", ncols=legend.columns)
 
@@ -167,7 +167,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
 def _draw_points(axes: "Axes", line: PanelLine, scale: float, number: int) -> None:
     x = list(line.points)
     y = [scale * point.mean for point in line.points.values()]
-    # A single run has no deviation; matplotlib leaves out a bar that is not a number.
+    # A single run has no deviation; matplotlib omits a NaN bar.
     bars = [math.nan if point.std is None else scale * point.std for point in line.points.values()]
     axes.errorbar(
         x,
@@ -186,7 +186,7 @@ def _draw_band(axes: "Axes", line: PanelLine, scale: float, number: int) -> None
     x = list(line.points)
     y = [scale * point.mean for point in line.points.values()]
     dash = DASHES[line.number % len(DASHES)]
-    # A single epoch makes no line, so it is marked.
+    # A single epoch gives no line, so mark it.
     marker = MARKERS[number % len(MARKERS)] if len(x) == 1 else ""
     axes.plot(x, y, label=_label(line.label), color=line.colour, linestyle=dash, marker=marker)
     deviations = [scale * (point.std or 0.0) for point in line.points.values()]
@@ -197,7 +197,7 @@ def _draw_band(axes: "Axes", line: PanelLine, scale: float, number: int) -> None
 
 
 def _label(text: str) -> str:
-    """A label in lines of moderate length; rate_M with its index."""
+    """A label, wrapped, with the index of rate_M as a subscript."""
     lines = _escaped("\n".join(_wrapped(text)))
     for name in TRAINING_METHODS.values():
         base, index, mode = name.partition("_")
@@ -207,10 +207,10 @@ def _label(text: str) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Lines of moderate length, broken inside of a setting only where that is longer."""
+    """The text wrapped into lines, broken inside a setting only if that is too long."""
     return textwrap.wrap(text.replace(" = ", "\u00a0=\u00a0"), WRAP)
 
 
 def _escaped(text: str) -> str:
-    # Two dollar signs would begin a formula, and a bad formula ends the drawing.
+    # Two dollar signs would make a formula, and an invalid formula would make drawing fail.
     return text.replace("$", r"\$")

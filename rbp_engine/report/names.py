@@ -1,4 +1,4 @@
-"""Names as the paper writes them, and text that may stand anywhere."""
+"""Names as the paper writes them, and text that is safe to show anywhere."""
 
 from rbp_engine.vocabulary import DATA_SETS, NETWORKS, TRAINING_METHODS
 
@@ -16,18 +16,18 @@ def method(name: str) -> str:
 
 
 def method_rank(name: str) -> tuple[int, str]:
-    """Sorts methods as the paper lists them, unknown ones last."""
+    """A sort key for methods: in the order of the paper, unknown ones last."""
     known = list(TRAINING_METHODS)
     return (known.index(name) if name in known else len(known), name)
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks and control characters: names may come with a stranger's run."""
+    """The text without line breaks and control characters, which names in a run from elsewhere may contain."""
     return text if text.isprintable() else "".join(character if character.isprintable() else " " for character in text)
 
 
 def setting(key: str, value: object) -> str:
-    """A setting of a preset, as `optim.lr = 0.05`."""
+    """A setting of a preset, like `optim.lr = 0.05`."""
     return f"{one_line(key)} = {value_text(value)}"
 
 

@@ -1,4 +1,4 @@
-"""What the figures show, as plain numbers: which lines stand in which panel, how they are called and coloured."""
+"""The contents of the figures as plain numbers: the lines of each panel, their labels and colours."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ from rbp_engine.report.conditions import device, run_start
 from rbp_engine.report.seed_statistics import by_timesteps, cost, course, over_seeds
 from rbp_engine.report.spread import Spread
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; their yellow is too pale for a line on paper.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; their yellow is too pale for a line on paper.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
     "#0072B2",
     "#D55E00",
@@ -23,7 +23,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
     "#56B4E9",
     "#000000",
 )
-# One of Tol's, which can be told from all of these.
+# One of Tol's colours, distinguishable from all of these.
 WINE = "#882255"
 METHOD_COLOURS = {
     "rate_m": BLUE,
@@ -52,10 +52,10 @@ class PanelLine:
 
 @dataclass(frozen=True)
 class Panel:
-    """Axes with their labels; `scale` is what values are multiplied with to be in the unit of the label.
+    """Axes with their labels; values are multiplied by `scale` to get the unit of the label.
 
-    With `timesteps` the points are few and marked, and x has a tick for each; else the spread is a band. `from_zero`
-    is for what is compared by its ratio.
+    With `timesteps` the points are few and have markers, and x has a tick for each; else the spread is a band. Use
+    `from_zero` for quantities that readers compare as ratios.
     """
 
     xlabel: str
@@ -67,7 +67,7 @@ class Panel:
 
 
 def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
-    """Top-1 and training loss against epochs; a row of panels for each data set and network, a line for each cell."""
+    """Top-1 and training loss against epochs; a row of panels per data set and network, a line per cell."""
     panels = []
     for place, cells in _places(make_cells(entries)):
         courses = [[course(entry) for entry in cell.entries] for cell in cells]
@@ -89,7 +89,7 @@ def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
 
 
 def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
-    """Last top-1 against T; a panel for each data set and network, a line for each method."""
+    """Last top-1 against T; a panel per data set and network, a line per method."""
     panels = []
     for place, cells in _places(make_cells(entries)):
         families = _families(cells)
@@ -101,7 +101,7 @@ def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
 
 
 def costs(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
-    """Peak memory and time of a step against T; runs on different machines are never put into one line."""
+    """Peak memory and time of a step against T; runs on different machines are never joined into one line."""
     machines: defaultdict[str, list[ReportedRun]] = defaultdict(list)
     for entry in entries:
         machines[_machine(entry)].append(entry)
@@ -141,7 +141,7 @@ FIGURES: dict[str, Callable[[Sequence[ReportedRun]], list[list[Panel]]]] = {
 
 
 def _places(cells: Iterable[Cell], *, always: bool = False) -> list[tuple[str, list[Cell]]]:
-    """The cells by data set and network, with a line of text that names these, where there are several or always."""
+    """The cells by data set and network, with a title that names these if there are several, or with `always`."""
     groups = [list(group) for _, group in groupby(cells, key=lambda cell: (cell.data, cell.network))]
     named = always or len(groups) > 1
     return [
@@ -158,7 +158,7 @@ def _measured_on(cells: Sequence[Cell]) -> str:
 
 
 def _families(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells whose settings differ in T alone; two experiments of one T never come into one family."""
+    """Group cells whose settings differ only in T; two experiments with the same T are never in one family."""
     found: dict[tuple[str, int], list[Cell]] = {}
     for cell in cells:
         settings, number = repr(sorted(_but_timesteps(cell).items())), 0
@@ -169,7 +169,7 @@ def _families(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def _titles(families: Sequence[Sequence[Cell]], machines: Sequence[str] = ()) -> tuple[list[str], list[str]]:
-    """A title for each family, and its method; `machines` are those of the families, and no part of the title."""
+    """Titles and methods of the families; `machines`, one for each family, are not part of the titles."""
     firsts = [family[0] for family in families]
     methods = [cell.method for cell in firsts]
     places = machines or [""] * len(firsts)
@@ -194,7 +194,7 @@ def _machine(entry: ReportedRun) -> str:
 
 
 def _lines_by_method(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[PanelLine, ...]:
-    """A method has one colour in every figure; its lines differ in dash and marker."""
+    """Lines in which each method has the same colour in every figure; lines of a method differ in dash and marker."""
     others = [method for method in dict.fromkeys(methods) if method not in METHOD_COLOURS]
     colours = METHOD_COLOURS | {method: (ORANGE, BLACK)[number % 2] for number, method in enumerate(others)}
     return tuple(
@@ -204,7 +204,7 @@ def _lines_by_method(titles: Sequence[str], methods: Sequence[str], points: Sequ
 
 
 def _lines_by_colour(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[PanelLine, ...]:
-    """Each line has a colour of its own while there are any, the first of a method that method's."""
+    """Lines with different colours as long as there are any; the first line of a method has the method's colour."""
     firsts = {METHOD_COLOURS[method]: methods.index(method) for method in methods if method in METHOD_COLOURS}
     free = [colour for colour in COLOURS if colour not in firsts]
     lines: list[PanelLine] = []

@@ -1,4 +1,4 @@
-"""The paper's figures, as presets hold them, and the runs that would fill its cells."""
+"""The paper's accuracies, as given in presets, and the runs needed to reproduce them."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from rbp_engine.run.status.status import judge
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-#: A top-1 fraction, "not known" where the paper's figure is not at hand, None where the preset names no such cell.
+#: A top-1 fraction, "not known" if the paper's figure is not available, None if the preset names no such cell.
 Published: TypeAlias = float | Literal["not known"] | None
 
 SEEDS = (1, 2, 3)
@@ -25,7 +25,7 @@ SEEDS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Wanted:
-    """A run of one of the paper's cells of the data set `data` that has not completed; `live` is one under way."""
+    """A missing run for one of the paper's cells on data set `data`; `live` if it is in progress."""
 
     preset: str
     method: str
@@ -35,7 +35,7 @@ class Wanted:
     data: str
 
     def command(self, runs: Path | None = None) -> str:
-        """The line for a shell that trains it, in the runs directory `runs` where that is not the usual one."""
+        """The shell command that trains it; `runs` is a runs directory other than the default."""
         words = (f"method={self.method}", f"T={self.timesteps}", f"seed={self.seed}")
         return shlex.join(LaunchRequest(self.preset, words, runs).command)
 
@@ -49,9 +49,9 @@ def published(preset: "Preset") -> Published:
 
 
 def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
-    """Where the run's settings depart from the preset that it was started from: key to (the run's, the preset's).
+    """The settings in which the run differs from its preset: key to (the run's value, the preset's).
 
-    Empty where that preset cannot be read any more.
+    Empty if that preset can no longer be read.
     """
     source = entry.identity.get("source")
     here = isinstance(source, str) and Path(source).is_file()
@@ -65,10 +65,10 @@ def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
 
 
 def wanted(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> tuple[list[Wanted], list[str]]:
-    """Every run that the paper's cells of all presets, or of these, lack; sentences about cells that cannot be trained.
+    """Every missing run of the paper's cells in `presets` (default: all); messages on cells that cannot be trained.
 
-    A cell has the method and timesteps of one of the figures in the preset, its other settings are the preset's; it
-    is full with completed runs of the seeds 1 to 3.
+    A cell has the method and timesteps of one of the figures in the preset, and otherwise the preset's settings; it
+    is complete with completed runs of the seeds 1 to 3.
     """
     done: set[tuple[str, int]] = set()
     live: dict[tuple[str, int], str] = {}
@@ -105,7 +105,7 @@ def wanted(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> tuple[l
 
 
 def cells_of(name: str) -> dict[tuple[str, int], str | PresetError]:
-    """The experiment of every figure of a preset, or why there is none."""
+    """The experiment hash for every figure of a preset, or the error if there is none."""
     paper = load_preset(name).preset.paper
     cells: dict[tuple[str, int], str | PresetError] = {}
     for figure in paper.figures if paper else ():

@@ -1,4 +1,4 @@
-"""Curves and costs out of the events of runs, put together over the seeds of an experiment."""
+"""Curves and costs from the events of runs, aggregated over the seeds of an experiment."""
 
 import math
 import statistics
@@ -15,13 +15,13 @@ from rbp_engine.run.files.events import Metrics, RunStart, System, Validation, r
 
 Floats = NDArray[np.float64]
 
-#: Points that a mean of curves has at most where they have none in common.
+#: The largest number of points of a mean of curves that have no x in common.
 MEAN_POINTS = 5000
 
 
 @dataclass(frozen=True)
 class RunCourse:
-    """One run by completed epochs: validation top-1 (fraction) and training loss; NaN for what a power loss took."""
+    """One run by completed epochs: validation top-1 (fraction) and training loss; NaN for values that were lost."""
 
     top1: dict[int, float]
     loss: dict[int, float]
@@ -39,14 +39,14 @@ class MeanCurve:
 
 @dataclass(frozen=True)
 class RunCost:
-    """One run: peak memory in bytes and the median time of a step in milliseconds; None where not on record."""
+    """One run: peak memory in bytes and the median time of a step in milliseconds; None if not recorded."""
 
     mem_peak: float | None
     step_ms: float | None
 
 
 def course(entry: Recorded) -> RunCourse:
-    """The course of a run; the evaluations on the test set after training with a held-out split are no part of it."""
+    """The course of a run, without the evaluations on the test set after training with a held-out split."""
     split = "held-out" if entry.held_out else "test"
     top1: dict[int, float] = {}
     losses: defaultdict[int, list[float]] = defaultdict(list)
@@ -59,14 +59,14 @@ def course(entry: Recorded) -> RunCourse:
             if body.top1 is not None:
                 top1[body.epoch] = body.top1
         elif isinstance(body, Metrics) and body.loss is not None:
-            losses[body.epoch + 1].append(body.loss)  # metrics count the epochs that were complete before them
+            losses[body.epoch + 1].append(body.loss)  # metrics have the number of epochs complete before them
     return RunCourse(
         _with_gaps(top1, lost), _with_gaps({epoch: statistics.fmean(found) for epoch, found in losses.items()}, lost)
     )
 
 
 def _with_gaps(values: dict[int, float], lost: Sequence[RunStart]) -> dict[int, float]:
-    """The values by epoch, NaN for an epoch that lies in a gap and has none."""
+    """The values by epoch, with NaN for an epoch in a gap that has none."""
     missing = {
         epoch
         for start in lost
@@ -77,7 +77,7 @@ def _with_gaps(values: dict[int, float], lost: Sequence[RunStart]) -> dict[int, 
 
 
 def cost(entry: Recorded) -> RunCost:
-    """What a run has cost. The median passes over the slow first steps; the summary stands in for lost events."""
+    """The cost of a run. The median ignores the slow first steps; the summary replaces lost events."""
     times: list[float] = []
     peaks: list[float] = []
     for event in read_events(entry.run.events()):
@@ -93,9 +93,9 @@ def cost(entry: Recorded) -> RunCost:
 
 
 def over_seeds(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
-    """The spread at each epoch that every seed has, in order: a mean over fewer seeds would jump where one ends.
+    """The spread at each epoch that all seeds have, in order: a mean over fewer seeds would jump where one ends.
 
-    Where one of them has NaN, the mean is NaN.
+    If one of the values is NaN, the mean is NaN.
     """
     common = set.intersection(*(set(curve) for curve in curves)) if curves else set()
     values = {epoch: [curve[epoch] for curve in curves] for epoch in sorted(common)}
@@ -106,11 +106,11 @@ def over_seeds(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
 
 
 def mean_curve(curves: Iterable[tuple[Floats, Floats]]) -> MeanCurve | None:
-    """The mean of curves, each given as x and y, over the x that all of them reach; None where there is no such x.
+    """The mean of curves, each given as x and y, over the range of x that all of them cover; None if there is none.
 
-    Where they have their points at the same x, as evaluations have by epochs, those are taken; else, as by seconds, a
-    curve goes in a straight line from point to point. Values that are not finite are gaps: the mean is NaN where one of
-    the curves has one. Of points with one x all but the first are left out.
+    If their points have the same x, as evaluations by epoch do, these are used; otherwise, as by seconds, curves are
+    interpolated linearly. Values that are not finite are gaps: the mean is NaN where one of the curves has one. Of
+    points with the same x only the first is used.
     """
     known = [one for x, y in curves if np.isfinite((one := _ascending(x, y))[1]).any()]
     if not known:
@@ -131,7 +131,7 @@ def mean_curve(curves: Iterable[tuple[Floats, Floats]]) -> MeanCurve | None:
 
 
 def _ascending(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """The points in order, without those that have no x; of several with one x, the first that has a value."""
+    """The points sorted by x, without those that have no x; of several with the same x, the first that has a value."""
     placed = np.flatnonzero(np.isfinite(x))
     order = placed[np.lexsort((~np.isfinite(y[placed]), x[placed]))]
     places, first = np.unique(x[order], return_index=True)
@@ -139,7 +139,7 @@ def _ascending(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 
 def _along(places: Floats, x: Floats, y: Floats) -> Floats:
-    """The curve at these places, in straight lines from value to value; NaN where a gap lies between the two."""
+    """The curve at these places, interpolated linearly; NaN where a gap lies between the two neighbours."""
     known = np.isfinite(y)
     values = np.interp(places, x[known], y[known])
     behind = np.searchsorted(x[known], places)

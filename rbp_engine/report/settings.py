@@ -1,4 +1,4 @@
-"""The settings of a preset as one flat table, and in what several of them differ."""
+"""The settings of a preset as one flat table, and the keys in which several tables differ."""
 
 import functools
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def settings(preset: "Preset", role: str = "result") -> dict[str, Any]:
-    """The fields of one role by dotted key, without the seed; an empty table of fields is left as it is."""
+    """The fields of one role by dotted key, without the seed; a field that is a table stays one value."""
     values = preset.model_dump()
     return {key: _at(values, key) for key in _keys(role)}
 
 
 def differing(tables: Sequence[dict[str, Any]]) -> list[str]:
-    """The keys that have more than one value among the tables, or are missing from some, in order."""
+    """The keys that have different values in the tables, or are missing from some, in order."""
     keys = dict.fromkeys(key for table in tables for key in table)
     return [key for key in keys if any(table.get(key) != tables[0].get(key) for table in tables)]
 

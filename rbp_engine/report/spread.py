@@ -15,9 +15,9 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation, in the unit of the values. Raises ValueError where there are none."""
+    """Mean and sample standard deviation, in the unit of the values. Raises ValueError if there are none."""
     if not values:
         raise ValueError("a mean needs at least one value")
-    # Exact sums: the order of the seeds does not show, and equal values have a deviation of exactly 0.
+    # Exact sums: the result does not depend on the order of seeds, and equal values have a deviation of exactly 0.
     mean = float(statistics.mean(values))
     return Spread(mean, float(statistics.stdev(values)) if len(values) > 1 else None, len(values))

@@ -1,4 +1,4 @@
-"""The report as text: one table of words for screens, Markdown and LaTeX; CSV and JSON keep the numbers."""
+"""The report as text: one table of words for screens, Markdown and LaTeX; numbers in CSV and JSON."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from rbp_engine.report.collect import LeftOut
 from rbp_engine.report.spread import Spread
 from rbp_engine.vocabulary import TRAINING_METHODS
 
-#: Marks a best epoch that was chosen by the accuracy that is reported for it.
+#: Marks a best epoch that was chosen by the reported accuracy itself.
 CHOSEN_ON_TEST = "†"
 HELD_OUT = "best epoch chosen on held-out data; the test set was used once, with the last and the best weights"
 HEADS = ("data set", "network", "method", "T", "last %", "best %", "paper %", "diff", "runs")
@@ -24,14 +24,14 @@ LEFT_COLUMNS = 3
 
 @dataclass(frozen=True)
 class Row:
-    """The words of one row, in the order of HEADS, and the settings that tell it from its neighbours, "" for none."""
+    """The words of one row, in the order of HEADS, and the settings that distinguish it from others, "" for none."""
 
     words: tuple[str, ...]
     label: str
 
 
 def rows(cells: Sequence[Cell]) -> list[Row]:
-    """Accuracies are percentages with two decimals, the difference is in percentage points."""
+    """The rows; accuracies are percentages with two decimals, the difference is in percentage points."""
     return [
         Row(
             (
@@ -52,7 +52,7 @@ def rows(cells: Sequence[Cell]) -> list[Row]:
 
 
 def new_block(cells: Sequence[Cell]) -> list[bool]:
-    """For each cell whether another data set or network begins after it."""
+    """For each cell, whether a different data set or network begins after it."""
     changes = [(one.data, one.network) != (other.data, other.network) for one, other in pairwise(cells)]
     return [*changes, False]
 
@@ -65,7 +65,7 @@ def spread_text(values: Spread | None) -> str:
 
 
 def notes(cells: Sequence[Cell]) -> list[str]:
-    """What a reader must know beside the table: what the figures are, then what is particular to a row."""
+    """The notes below the table: first what the figures are, then remarks on single rows."""
     if not cells:
         return []
     found = [
@@ -111,7 +111,7 @@ def latex(cells: Sequence[Cell]) -> str:
 
 
 def csv_text(cells: Sequence[Cell]) -> str:
-    """One line for each cell; accuracies are fractions, and what is not there is empty."""
+    """One line per cell; accuracies are fractions, and missing values are empty."""
     out = io.StringIO()
     plain = [_plain(cell) for cell in cells]
     writer = csv.DictWriter(out, _CSV_FIELDS, lineterminator="\n")
@@ -177,7 +177,7 @@ def _plain(cell: Cell) -> dict[str, Any]:
 
 
 def latex_text(text: str) -> str:
-    """The text with what LaTeX would take for a command escaped, and our own signs as LaTeX writes them."""
+    """The text with LaTeX's special characters escaped, and our own signs as LaTeX commands."""
     if text in TRAINING_METHODS.values():
         base, underscore, index = text.partition("_")
         return f"{base}$_\\mathrm{{{index}}}$" if underscore else base
@@ -206,6 +206,6 @@ def _percent(fraction: float) -> str:
 
 
 def _signed(fraction: float) -> str:
-    # A proper minus, as wide as the plus; and no sign before what rounds to nothing.
+    # A proper minus, as wide as the plus, and no sign if the value rounds to 0.
     text = f"{100.0 * fraction:+.2f}"
     return "0.00" if text in {"+0.00", "-0.00"} else text.replace("-", "−")

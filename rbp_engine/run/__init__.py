@@ -1,1 +1,1 @@
-"""A run as files: where they are, what is in them, how to start, watch and end one. No torch, no front end."""
+"""A run as files: where they are, what they contain, how to start, watch and end a run. No torch, no front end."""

@@ -1,47 +1,47 @@
-"""Why an attempt of a run has ended: what retries, exit codes and advice follow from."""
+"""Why an attempt of a run has ended; retries, exit codes and advice follow from it."""
 
 from enum import StrEnum
 
 
 class Cause(StrEnum):
-    """One cause for each thing that is done differently after it; the status says the rest, as killed or preempted."""
+    """Causes that call for different reactions; the status distinguishes the rest, such as killed and preempted."""
 
-    # It has not ended, it has completed, or nobody knows: runs from before causes were written down.
+    # It has not ended, it has completed, or the cause is unknown: runs from before causes were recorded.
     UNKNOWN = ""
-    # Somebody asked for it: rbp stop, rbp kill, or a scheduler's signal. A resume goes on.
+    # It was asked for: rbp stop, rbp kill, or a scheduler's signal. A resume continues.
     REQUEST = "request"
-    # A process was killed from outside, is gone without a word, or lost its connection to the others. It may be gone
-    # when the run is started again, which is what retries are for.
+    # A process was killed from outside, died without a report, or lost its connection to the others. The fault may not
+    # return at the next start, which is what retries are for.
     LOST_PROCESS = "lost_process"
-    # Its process is still there and gives no sign of life: it has to be killed before a resume.
+    # Its process still exists but sends no heartbeat: it must be killed before a resume.
     UNRESPONSIVE = "unresponsive"
-    # Memory did not suffice for the settings. They are frozen in the run: another run can have others.
+    # The settings need more memory than there is. They are frozen in the run; a new run can change them.
     OUT_OF_MEMORY = "out_of_memory"
-    # The loss, a gradient or a weight was NaN or infinite. Another run can have a lower rate.
+    # The loss, a gradient or a weight was NaN or infinite. A new run can have a lower learning rate.
     NON_FINITE = "non_finite"
-    # The settings do not fit the data or the machine, as a batch larger than the data. Another run can have others.
+    # The settings do not fit the data or the machine, as a batch larger than the data set. A new run can change them.
     SETTINGS = "settings"
-    # The user's own network or data set raised it. The run has a copy of the code: a corrected file is another run.
+    # The user's own network or data set raised it. The run has a copy of that code: a corrected file needs a new run.
     OWN_CODE = "own_code"
-    # Data are missing, damaged or not finite. A resume goes on once they are in order.
+    # Data are missing, damaged or not finite. A resume continues once they are repaired.
     DATA = "data"
-    # The disk of the run is full or read-only. A resume goes on once it can be written.
+    # The disk of the run is full or read-only. A resume continues once it is writable.
     DISK = "disk"
-    # A checkpoint cannot be gone on from. A resume goes on once what the reason says is done.
+    # A checkpoint cannot be used. A resume continues once the user has done what the reason says.
     CHECKPOINT = "checkpoint"
-    # Any other exception, or the run could not be started. The log tells more.
+    # Any other exception, or the run could not be started. The log has the details.
     ERROR = "error"
 
     @classmethod
     def _missing_(cls, value: object) -> "Cause":
-        return cls.UNKNOWN  # of a newer version, or of a damaged file
+        return cls.UNKNOWN  # from a newer version, or a damaged file
 
     @property
     def may_pass(self) -> bool:
-        """Whether the run may be started again without anybody looking at it."""
+        """Whether the run may be restarted without a user's decision."""
         return self is Cause.LOST_PROCESS
 
     @property
     def wants_new_run(self) -> bool:
-        """Whether a resume meets the same again, because it lies in what is frozen in the run."""
+        """Whether a resume would fail the same way, because the cause lies in what is frozen in the run."""
         return self in (Cause.OUT_OF_MEMORY, Cause.NON_FINITE, Cause.SETTINGS, Cause.OWN_CODE)

@@ -1,4 +1,4 @@
-"""Ask a run to stop, or end it."""
+"""Ask a run to stop, or kill it."""
 
 import contextlib
 import signal
@@ -25,7 +25,7 @@ STRANGER = "another user's or not one of its own"
 def request_stop(run: RunDirectory) -> None:
     """Ask the worker to save at the next step boundary and end as `stopped`; returns at once.
 
-    A run that is queued leaves the queue, and has stopped. Raises RunError where its folders hold links.
+    A queued run leaves the queue and is then stopped. Raises RunError if the run's folders contain links.
     """
     refuse_links(run)
     if withdraw(run):
@@ -37,10 +37,10 @@ def request_stop(run: RunDirectory) -> None:
 
 
 def stop(run: RunDirectory, patience_s: float = 600.0, on_asked: Callable[[], None] = lambda: None) -> Verdict:
-    """Ask a run to stop, call `on_asked`, and wait until it has ended: one step, one checkpoint.
+    """Ask a run to stop, call `on_asked`, and wait until it has ended, which takes one step and one checkpoint.
 
-    If no step boundary comes within 30 s, one SIGTERM follows. Raises RunError if the run is not live, has not ended
-    within `patience_s`, or would have to be signalled where its process is not known to be its own.
+    If it has not ended within 30 s, one SIGTERM follows. Raises RunError if the run is not live, has not ended within
+    `patience_s`, or if its recorded process is not known to belong to it and so cannot be signalled.
     """
     verdict = judge(run)
     if not verdict.live:
@@ -63,9 +63,9 @@ def stop(run: RunDirectory, patience_s: float = 600.0, on_asked: Callable[[], No
 
 
 def kill(run: RunDirectory) -> Verdict:
-    """SIGKILL every process of the run and mark it `killed`. What was not in a checkpoint is lost.
+    """SIGKILL every process of the run and mark it `killed`. Anything since the last checkpoint is lost.
 
-    A run that is queued leaves the queue, and has stopped.
+    A queued run leaves the queue and is then stopped.
     """
     if withdraw(run):
         return judge(run)
@@ -76,7 +76,7 @@ def kill(run: RunDirectory) -> Verdict:
     elsewhere = sorted(set(hosts) - {socket.gethostname()})
     if verdict.live and hosts and len(elsewhere) == len(set(hosts)):
         raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
-    with contextlib.suppress(OSError, RunError):  # neither a full disk nor a link must keep a run alive
+    with contextlib.suppress(OSError, RunError):  # a full disk or a link must not prevent the kill
         refuse_links(run)
         run.kill_request.touch()
     try:
@@ -84,7 +84,7 @@ def kill(run: RunDirectory) -> Verdict:
     except TimeoutError as error:
         raise RunError(f"{run.id}: {error}") from error
     verdict = judge(run)
-    if verdict.status in ENDED - {"killed"}:  # it has just ended by itself
+    if verdict.status in ENDED - {"killed"}:  # it ended by itself just before
         return verdict
     left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if strangers := multinode.strangers_here(run):
@@ -97,7 +97,7 @@ def kill(run: RunDirectory) -> Verdict:
 def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
     """Send one signal to the worker, or to the launcher of several, if it is alive on this host.
 
-    Raises RunError where run.json names a process that is not known to be the run's, and sends that one nothing.
+    Raises RunError if run.json names a process that is not known to belong to the run, and does not signal that one.
     """
     for process in multinode.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
@@ -110,10 +110,10 @@ def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
 
 
 def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
-    """Send one signal to each process of a run that trains on this host.
+    """Send one signal to each training process of a run on this host.
 
-    They save and end together, and their launcher after them. To a launcher itself a signal means that it kills what
-    has not ended in time, and the next one that it does so at once.
+    They save and end together, and their launcher after them. The launcher itself is not signalled: it would kill
+    processes that do not end in time, and at a second signal kill them at once.
     """
     several = last_attempt(run).get("world_size", 1) > 1
     for started in multinode.started_here(run):

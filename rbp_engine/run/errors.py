@@ -1,4 +1,4 @@
-"""What goes wrong with runs, in words for the person who asked."""
+"""Errors about runs, with messages for the user."""
 
 from rbp_engine.errors import UserError
 
@@ -8,8 +8,8 @@ class RunError(UserError):
 
 
 class NothingToStart(RunError):
-    """A run is not started because it is complete, or because somebody else has started or queued it."""
+    """A run is not started because it is complete, or has already been started or queued."""
 
 
 class NoSuchRun(RunError):
-    """What was asked for by name is not there."""
+    """No run fits the given name."""

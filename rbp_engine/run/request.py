@@ -1,4 +1,4 @@
-"""What a launch asks for, whether it is typed in a shell or into a form, or repeats an earlier run."""
+"""A request to launch runs, whether typed in a shell, filled into a form, or repeating an earlier run."""
 
 import re
 from dataclasses import dataclass, replace
@@ -14,13 +14,12 @@ from rbp_engine.settings.machine import runs_directory
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """A preset, `key=value` words on top of it, and how its runs are started; None means as usual, or as last time.
+    """A preset, `key=value` overrides, and how to start its runs; None means the default, or as last time.
 
-    There is a run for each of the `seeds`; where none are given, one with the preset's own. Each takes `resources`.
-    With `seeds` or `gpus` ("auto", "none", or indices of cards) they wait in the queue for devices of their own.
-    `resume_or_start` goes on with the run `run_id` if there is one, and `inexact` lets it have another number of
-    processes. `typed` is the command that asks for all this, where it is not `command`. `original` is the run that is
-    repeated.
+    There is one run per seed in `seeds`, or one with the preset's seed if it is empty. Each takes `resources`. With
+    `seeds` or `gpus` ("auto", "none", or card indices) the runs wait in the queue until each can have its own devices.
+    `resume_or_start` resumes the run `run_id` if it exists, and `inexact` allows another number of processes. `typed`
+    is the command that the user typed, if it differs from `command`. `original` is the run to repeat.
     """
 
     preset: str
@@ -38,9 +37,9 @@ class LaunchRequest:
 
     @classmethod
     def like(cls, run: RunDirectory) -> "LaunchRequest":
-        """The same run again: its settings and its own code as they lie in it, and what it takes of a machine.
+        """A request to repeat a run, with the settings and the user's code saved in it, and the same resources.
 
-        Raises RunError where run.json is damaged.
+        Raises RunError if run.json is damaged.
         """
         dispatch, resources = read_dispatch(run), replace(read_resources(run), devices=())
         return cls(
@@ -53,18 +52,18 @@ class LaunchRequest:
         )
 
     def once(self) -> "LaunchRequest":
-        """One run with the same settings, of the first seed, that starts at once and under an id of its own."""
+        """A request for one run with the same settings and the first seed, which starts at once under a new id."""
         seed = [f"seed={number}" for number in self.seeds[:1]]
         return LaunchRequest(self.preset, (*self.overrides, *seed), self.runs_dir, original=self.original)
 
     def without(self, setting: str) -> "LaunchRequest":
-        """The same `once`, as the preset has this setting; it goes by its short name if it has one."""
+        """`once`, without the override of this setting, given by its full name or its short one."""
         names = (setting, SHORT_NAMES.get(setting))
         other = self.once()
         return replace(other, overrides=tuple(word for word in other.overrides if word.partition("=")[0] not in names))
 
     def changed(self, setting: str, value: str) -> "LaunchRequest":
-        """The same `once`, with another value of a setting."""
+        """`once`, with another value of a setting."""
         other = self.without(setting)
         return replace(other, overrides=(*other.overrides, f"{setting}={value}"))
 
@@ -75,22 +74,22 @@ class LaunchRequest:
 
     @property
     def code(self) -> Path | None:
-        """The folder of the preset's own code, where that is not the preset's."""
+        """The folder of the user's code if a run is repeated; None to take it from beside the preset."""
         return self.original.code if self.original else None
 
     @property
     def takes(self) -> Resources:
-        """What a new run takes of a machine."""
+        """The resources of a new run."""
         return self.resources or Resources()
 
     @property
     def queued(self) -> bool:
-        """Whether the runs wait in the queue until they can have devices of their own."""
+        """Whether the runs wait in the queue until each can have its own devices."""
         return bool(self.seeds) or self.gpus is not None
 
     @property
     def command(self) -> list[str]:
-        """What asks for the same in a shell."""
+        """The shell command that makes the same request."""
         options = {
             "--seeds": ",".join(map(str, self.seeds)),
             "--gpus": self.gpus,
@@ -102,11 +101,11 @@ class LaunchRequest:
         return ["rbp", "train", self.preset, *self.overrides, *words]
 
     def seeds_of(self, loaded: LoadedPreset) -> tuple[int, ...]:
-        """The seed of each of its runs, where `loaded` is its preset."""
+        """The seed of each run, where `loaded` is the preset of this request."""
         return self.seeds or (loaded.preset.run.seed,)
 
     def load(self) -> LoadedPreset:
-        """The preset with the settings on top. Raises UserError for what is wrong, or contradicts itself."""
+        """The preset with the overrides applied. Raises UserError for anything invalid or contradictory."""
         loaded = load_preset(self.preset, self.overrides, code=self.code)
         if self.original is not None:
             was = load_summary(self.original)

@@ -1,9 +1,9 @@
-"""Start runs: make them, put them into the queue or start them at once, go on with them, or say why not.
+"""Start runs: create them, queue them or start them at once, resume them, or report why that is impossible.
 
-Whatever starts a run comes through here: `rbp train`, the launch form, a resume, a job that is started again. Runs that
-share this machine's devices wait in the queue until each can have its own. A dispatcher, one process for this user on
-this host (`run/queue/dispatcher.py`), starts them and watches over them. It is there only while there is something for
-it to do, and whoever finds something calls it.
+Every start of a run goes through here: `rbp train`, the launch form, a resume, a job that a scheduler restarts. Runs
+that share this machine's devices wait in the queue until each can have its own. A dispatcher, one process per user and
+host (`run/queue/dispatcher.py`), starts and monitors them. It lives only while it has work; any process that queues a
+run or sees one waiting starts it.
 """
 
 import dataclasses
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
 
 DISPATCHER = "rbp_engine.run.queue.dispatcher"
-# How long a dispatcher may take to be done with a run that has ended, before that is started again.
+# How long a restart waits for the dispatcher to finish with the attempt that has ended.
 SETTLE_S = 15.0
-# Beyond the half minute after which a run without a sign of life is lost.
+# On top of the half minute after which a run without a heartbeat is lost.
 MARGIN_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Started:
-    """The runs of a request, and the worker of one that was started at once: None where they wait in the queue, or
-    where the one that was asked for is complete already."""
+    """The runs of a request, and the worker of one that was started at once: None if they wait in the queue, or if the
+    requested run is already complete."""
 
     runs: list[RunDirectory]
     worker: "subprocess.Popen[bytes] | None" = None
 
 
 def check(request: LaunchRequest) -> "LoadedPreset":
-    """The preset of a request that can be started here. Raises UserError with the reason where it cannot."""
+    """The preset of a request. Raises UserError with the reason if the request cannot be started on this machine."""
     loaded = request.load()
     require_data(loaded)
     if request.queued:
@@ -61,16 +61,16 @@ def check(request: LaunchRequest) -> "LoadedPreset":
 
 
 def require_data(loaded: "LoadedPreset") -> None:
-    """Raises DataMissing where the data of a preset are not here; the user's own are not looked for."""
+    """Raise DataMissing if the data of a preset are not on this machine; a user's own data set is not checked."""
     if "data.name" not in loaded.own_code:
         require(loaded.preset.data.name)
 
 
 def start_runs(request: LaunchRequest) -> Started:
-    """Do what a request asks for. Raises UserError where that cannot be done.
+    """Create and start, queue, or resume the runs of a request. Raises UserError if that is impossible.
 
-    It is NothingToStart where the run that it names is live in other hands. Its node may have died without a word, so
-    that is known only after half a minute.
+    Raises NothingToStart if the named run is already live. Its node may have died without a report, so this is known
+    only after half a minute.
     """
     loaded = request.load()
     require_data(loaded)
@@ -96,10 +96,7 @@ def start_runs(request: LaunchRequest) -> Started:
 
 
 def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirectory]:
-    """Make the runs of a request, all or none of them, and put them into the queue if they are to wait there.
-
-    Raises RunError.
-    """
+    """Create the runs of a request, all or none, and queue them if the request says so. Raises RunError."""
     resources, dispatch = request.takes, Dispatch(retries=request.retries or 0)
     pool: Pool | None = None
     _refuse_retries_on_nodes(resources, dispatch)
@@ -111,7 +108,7 @@ def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirec
         gpus = request.gpus or "auto"
         dispatch = dataclasses.replace(dispatch, gpus=gpus, device=loaded.preset.run.device)
         pool = pool_for(resources, gpus, dispatch.device)
-        host_directory()  # a state directory that cannot be written is met before anything is made
+        host_directory()  # fail on an unwritable state directory before anything is created
     made: list[RunDirectory] = []
     try:
         for seed in request.seeds_of(loaded):
@@ -139,9 +136,9 @@ def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirec
 
 
 def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list[RunDirectory], bool]:
-    """The run of the id that a request names, and whether it is new: of several nodes that ask at once, one makes it.
+    """The run with the id of a request, and whether it is new: of several nodes that ask at once, only one creates it.
 
-    Raises RunError where it is another experiment or another seed.
+    Raises RunError if the existing run is another experiment or has another seed.
     """
     run = directory_of(request, loaded)
     deadline = time.monotonic() + making.UNTOUCHED_S + 5.0
@@ -149,7 +146,7 @@ def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list
         try:
             return create_runs(request, loaded), True
         except RunError:
-            # Another node has just made it, or an earlier version may be making it.
+            # Another node has just created it, or an older version of rbp may be creating it.
             if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
@@ -158,12 +155,12 @@ def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list
 
 
 def directory_of(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirectory:
-    """The folder of the run of a request: that of its id, or one that a new run might have."""
+    """The folder of a request's run: that of its id, or one with a newly drawn id."""
     return RunDirectory(request.runs / (request.run_id or new_run_id(loaded.name, loaded.preset.method.name)))
 
 
 def worker_command(request: LaunchRequest, run: RunDirectory) -> list[str]:
-    """The command line of what would be started first: the worker, or the launcher of several."""
+    """The command line of the process that a start would launch: the worker, or the launcher of several."""
     return launch.command(run, request.takes)
 
 
@@ -189,10 +186,10 @@ def begin(
     inexact: bool = False,
     patience_s: float = 0.0,
 ) -> "subprocess.Popen[bytes] | None":
-    """Start the next attempt of a run at once, and give back its worker; or put it into the queue, if that is where it
-    came from or `gpus` says so, and give back None. Resources, `gpus` and `retries` are as last time, unless given.
+    """Start the next attempt of a run at once and return its worker; or queue it, if it was queued before or `gpus` is
+    given, and return None. Resources, `gpus` and `retries` are as last time unless given.
 
-    `inexact` and `patience_s` are as for `launch.start`, and it raises RunError as that does.
+    `inexact`, `patience_s` and the RunErrors are those of `launch.start`.
     """
     refuse_links(run)
     resources = resources or read_resources(run)
@@ -227,7 +224,7 @@ def _refuse_retries_on_nodes(resources: Resources, dispatch: Dispatch) -> None:
 def _start(
     run: RunDirectory, resources: Resources, retries: int, *, inexact: bool = False, patience_s: float = 0.0
 ) -> "subprocess.Popen[bytes]":
-    """Start the next attempt of a run at once, and have the dispatcher watch over it where it has something to do."""
+    """Start the next attempt of a run at once; the dispatcher monitors it if there are retries or hooks."""
     machine = read_machine()
     worker = launch.start(run, resources, inexact=inexact, patience_s=patience_s)
     _reap(worker)
@@ -239,11 +236,11 @@ def _start(
 
 
 def ensure_dispatcher() -> None:
-    """Start a dispatcher on this host, if there is something for it to do and none is alive."""
+    """Start a dispatcher on this host if it has work and none is alive."""
     if not entries():
         return
     with locked():
-        # One that is about to leave looks for entries under the lock: one that is there now will see these.
+        # A dispatcher looks for entries under this lock before it exits, so one that is alive now will see these.
         if dispatcher_pid() is not None:
             return
     with (host_directory() / "dispatcher.log").open("ab") as log:
@@ -259,12 +256,12 @@ def ensure_dispatcher() -> None:
 
 
 def _reap(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for its end in a thread, or it stays behind as a zombie of a dashboard when it ends."""
+    """Wait for the process in a thread; otherwise it would stay a zombie as long as a dashboard lives."""
     threading.Thread(target=process.wait, daemon=True).start()
 
 
 def dispatcher_pid() -> int | None:
-    """The process of this host's dispatcher, None if there is none."""
+    """The pid of this host's dispatcher, None if there is none."""
     told = read_json(host_directory() / "dispatcher.json")
     return told["pid"] if os_process.is_alive(told.get("pid"), told.get("pid_started")) else None
 
@@ -295,7 +292,7 @@ def _device_of(run: RunDirectory) -> str:
 
 
 def _wait_until_settled(run: RunDirectory) -> None:
-    """Let the dispatcher be done with an attempt that has just ended: its hooks, its devices."""
+    """Wait until the dispatcher has finished with an attempt that has just ended: its hooks, its devices."""
     deadline = time.monotonic() + SETTLE_S
     while entry_of(run) is not None and not judge(run).live:
         if time.monotonic() > deadline:
@@ -305,7 +302,7 @@ def _wait_until_settled(run: RunDirectory) -> None:
 
 
 def pool_for(resources: Resources, gpus: str, device: str) -> Pool:
-    """The devices that `gpus` means for a preset's `run.device`. Raises RunError where there are too few for a run."""
+    """The devices that `gpus` selects for a preset's `run.device`. Raises RunError if there are too few for a run."""
     pool = pool_of_this_machine(gpus, device)
     if resources.processes > len(pool.devices):
         there = ", ".join(map(str, pool.devices))
@@ -314,11 +311,11 @@ def pool_for(resources: Resources, gpus: str, device: str) -> Pool:
 
 
 def _changed(loaded: "LoadedPreset", **settings: Any) -> "LoadedPreset":
-    """The preset with other settings of its section `run`, none of which makes it another experiment."""
+    """The preset with settings of its section `run` replaced, none of which makes it another experiment."""
     run = loaded.preset.run.model_copy(update=settings)
     return dataclasses.replace(loaded, preset=loaded.preset.model_copy(update={"run": run}))
 
 
 def _describe(run: RunDirectory, **what: Any) -> None:
-    """Add to run.json; nobody else writes it before the run is started."""
+    """Update run.json; no other process writes it before the run is started."""
     write_json(run.run_json, read_json(run.run_json) | what)

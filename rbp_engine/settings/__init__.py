@@ -1,1 +1,1 @@
-"""What presets and machine.toml share: TOML documents with their lines, spelling, problems, places."""
+"""Shared by presets and machine.toml: TOML documents with line numbers, spelling, problems, locations."""

@@ -1,4 +1,4 @@
-"""Reading TOML files, with the line of every key."""
+"""Read TOML files, with the line of every key."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from rbp_engine.settings.problems import Problem
 
 @dataclass(frozen=True)
 class Document:
-    """The content of one TOML file and the line of each of its keys."""
+    """The contents of one TOML file and the line of each key."""
 
     path: Path
     values: dict[str, Any]
@@ -20,13 +20,13 @@ class Document:
 
 
 def read_document(path: Path) -> Document | Problem:
-    """Read a TOML file; a file that cannot be read, is not UTF-8 or is not TOML gives its problem instead."""
+    """Read a TOML file; returns a problem if it cannot be read, is not UTF-8 or is not TOML."""
     text = read_text(path)
     return text if isinstance(text, Problem) else parse_document(text, path)
 
 
 def read_text(path: Path) -> str | Problem:
-    """Read a text file as it is, line ends included; one that cannot be read or is not UTF-8 gives its problem."""
+    """Read a text file with its line ends unchanged; returns a problem if it cannot be read or is not UTF-8."""
     try:
         content = path.read_bytes()
     except IsADirectoryError:
@@ -44,7 +44,7 @@ def read_text(path: Path) -> str | Problem:
 
 
 def parse_document(text: str, path: Path) -> Document | Problem:
-    """Parse TOML text that came from `path`; a syntax error gives a problem with its line and column."""
+    """Parse TOML text from `path`; returns a problem with line and column for a syntax error."""
     try:
         return Document(path, tomli.loads(text), key_lines(text))
     except tomli.TOMLDecodeError as error:
@@ -52,5 +52,5 @@ def parse_document(text: str, path: Path) -> Document | Problem:
     except RecursionError:
         return Problem("", "is not usable: arrays or tables are nested too deeply")
     except ValueError as error:
-        # Python refuses integers of thousands of digits before tomli can say where they stand.
+        # Python refuses integers of thousands of digits before tomli can report their position.
         return Problem("", f"is not TOML: {error}")

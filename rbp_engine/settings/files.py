@@ -1,4 +1,4 @@
-"""Writing files of settings that people keep by hand."""
+"""Write settings files that users also edit by hand."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_settings(path: Path, content: bytes) -> None:
-    """Put new content in the place of a file, whole or not at all; its mode stays. Raises OSError."""
+    """Replace the contents of a file atomically, keeping its mode. Raises OSError."""
     # A link, as in a folder of dot files, stays a link.
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""On which line of a TOML text each key stands.
+"""The line of each key in a TOML text.
 
-tomli gives values without lines. This walks a text that tomli has accepted, so it checks nothing again.
+tomli returns values without lines. This walks a text that tomli has accepted, so it does not check the syntax again.
 """
 
 import re
@@ -16,7 +16,7 @@ _BARE_VALUE: Final = re.compile(r"[^,\]}#\n]+")
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE: Final = re.compile(r"[ \t]*")
 _ONE_LINE_STRING: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
-# Up to two quotes may stand directly before the closing three.
+# Up to two quotes may come directly before the closing three.
 _MANY_LINE_STRING: Final = re.compile(
     r'"""(?:[^\\]|\\.)*?"""(?:""|"(?!"))?|\'\'\'.*?\'\'\'(?:\'\'|\'(?!\'))?', re.DOTALL
 )
@@ -25,8 +25,8 @@ _MANY_LINE_STRING: Final = re.compile(
 def key_lines(text: str) -> dict[KeyPath, int]:
     """Map every key, table and array element of `text`, which tomli accepts, to its line (from 1).
 
-    A table that is only implied by its children has the line of the first of them. Raises `RecursionError`
-    for arrays nested some hundreds deep, as tomli does.
+    A table that is only implied by its children has the line of the first child. Raises `RecursionError` for arrays
+    nested hundreds deep, as tomli does.
     """
     scanner = _Scanner(text)
     scanner.document()
@@ -88,7 +88,7 @@ class _Scanner:
         return table
 
     def _resolve(self, parts: list[str], line: int) -> KeyPath:
-        """The path of a header; a name of an array of tables means its last table."""
+        """The path of a header; the name of an array of tables refers to its last table."""
         path: KeyPath = ()
         for part in parts:
             path = (*path, part)
@@ -134,7 +134,7 @@ class _Scanner:
             self._pair(path)
 
     def _closed_by(self, bracket: str) -> bool:
-        """Step to the next element, over a comma; if the closing bracket is next instead, step over it."""
+        """Skip to the next element, past a comma; returns whether the closing bracket was next, and skips that."""
         self._skip(_BLANK)
         if self._at(","):
             self.position += 1

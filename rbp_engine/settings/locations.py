@@ -1,4 +1,4 @@
-"""Where the settings of this user lie."""
+"""The location of the user's settings."""
 
 import os
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""What is particular to this machine: where runs, data and caches lie, and commands to run at a run's end.
+"""The settings of this machine: where runs, data and caches are, and commands to run at a run's end.
 
-Presets hold none of this. It stands in `machine.toml` in the user's configuration directory (`$RBP_CONFIG`).
+They are not in presets but in `machine.toml` in the user's configuration directory (`$RBP_CONFIG`).
 """
 
 import os
@@ -25,10 +25,10 @@ _HOOKS: Final = ("on_end", "on_failure")
 
 @dataclass(frozen=True)
 class Machine:
-    """The settings of this machine; what is not set is None or empty.
+    """The settings of this machine; unset ones are None or empty.
 
-    `data` maps the name of a data set to the folder that holds it. `on_end` and `on_failure` are shell
-    commands. `cpu_slots` is how many runs share the CPU at a time.
+    `data` maps the name of a data set to its folder. `on_end` and `on_failure` are shell commands. `cpu_slots` is how
+    many runs share the CPU at a time.
     """
 
     runs: Path | None = None
@@ -40,7 +40,7 @@ class Machine:
 
 
 class MachineError(UserError):
-    """A `machine.toml` that cannot be used; `problems` holds every problem found in the file `source`."""
+    """`machine.toml` cannot be used; `problems` has every problem found in the file `source`."""
 
     def __init__(self, source: Path, problems: Iterable[Problem]) -> None:
         self.source = source
@@ -52,12 +52,12 @@ class MachineError(UserError):
 
 
 def machine_file() -> Path:
-    """Where `machine.toml` stands, or would stand."""
+    """The path of `machine.toml`, which may not exist."""
     return configuration_directory() / "machine.toml"
 
 
 def read_machine() -> Machine:
-    """Read `machine.toml`; all defaults when there is none. Raises `MachineError` with all problems."""
+    """Read `machine.toml`; returns the defaults if it does not exist. Raises `MachineError` with all problems."""
     path = machine_file()
     if not os.path.lexists(path):
         return Machine()
@@ -68,7 +68,7 @@ def read_machine() -> Machine:
 
 
 def runs_directory(explicit: Path | None = None) -> Path:
-    """Where runs go, absolute: `explicit` (--runs-dir), `$RBP_RUNS`, `machine.toml` or `./runs`."""
+    """The runs directory, absolute: `explicit` (--runs-dir), `$RBP_RUNS`, `machine.toml` or `./runs`."""
     if explicit is not None:
         return explicit.absolute()
     chosen = os.environ.get("RBP_RUNS")
@@ -76,17 +76,17 @@ def runs_directory(explicit: Path | None = None) -> Path:
 
 
 def cache_directory() -> Path:
-    """Where downloads and converted data go: `cache` of `machine.toml`, else the user's cache directory."""
+    """The folder for downloads and converted data: `cache` of `machine.toml`, else the user's cache directory."""
     import platformdirs
 
     return read_machine().cache or Path(platformdirs.user_cache_dir("rbp"))
 
 
 def add_data_root(name: str, path: Path) -> Path:
-    """Write into `machine.toml` that data set `name` lies in the folder `path`; comments and the rest stay.
+    """Set the folder of data set `name` in `machine.toml` to `path`, keeping comments and everything else.
 
-    Returns the file written. Raises `MachineError` when the folder does not exist or the file is broken;
-    nothing is written then.
+    Returns the written file. Raises `MachineError` if the folder does not exist or the file is broken, and then writes
+    nothing.
     """
     import tomlkit
 
@@ -156,7 +156,7 @@ class _Check:
             self.refuse(path, f"expected the path of a folder as a string, got {describe_value(value)}")
             return None
         folder = Path(os.path.expanduser(value))  # noqa: PTH111  # pathlib raises for an unknown ~user
-        # A relative path would mean another folder in every directory rbp is started from.
+        # A relative path would mean a different folder in each working directory.
         if not folder.is_absolute():
             self.refuse(path, f"expected an absolute path, or one from ~, got {describe_value(value)}")
             return None

@@ -1,4 +1,4 @@
-"""What is wrong with a file of settings, all of it at once."""
+"""All problems of a settings file, reported at once."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,10 @@ from rbp_engine.errors import UserError
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem.
 
-    `key` is the dotted key, empty when the file as a whole is meant. `line` counts from 1. `source` is set
-    when the value does not come from the file named by the error: another file (a parent) or an override
-    word.
+    `key` is the dotted key, empty for the file as a whole. `line` counts from 1. `source` is set if the value does not
+    come from the file that the error names, but from another file (a parent) or an override word.
     """
 
     key: str
@@ -22,13 +21,13 @@ class Problem:
 
     @property
     def place(self) -> str:
-        """Where the value stands, as `line 7`, `base.toml line 7` or `lr=x`; empty if nobody wrote it."""
+        """Where the value is written, as `line 7`, `base.toml line 7` or `lr=x`; empty for a default."""
         line = "" if self.line is None else f"line {self.line}"
         return " ".join(part for part in (self.source, line) if part)
 
 
 def describe_problems(source: str, problems: Iterable[Problem]) -> str:
-    """Lay problems out under their source, one a line, messages aligned."""
+    """Format problems under their source, one per line, with messages aligned."""
     rows = [(_left_column(problem), problem.message) for problem in problems]
     width = max((len(left) for left, _ in rows), default=0)
     count = f"{len(rows)} problem" if len(rows) == 1 else f"{len(rows)} problems"
@@ -43,9 +42,9 @@ def _left_column(problem: Problem) -> str:
 
 
 class PresetError(UserError):
-    """A preset that cannot be used: not found, not readable, not TOML, or with settings that are refused.
+    """A preset cannot be used: not found, not readable, not TOML, or with invalid settings.
 
-    `source` is the file (or the name, when there is no file); `problems` holds every problem found.
+    `source` is the file (or the name, if there is no file); `problems` has every problem found.
     """
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:

@@ -1,10 +1,10 @@
-"""The values of TOML in words, for error messages."""
+"""Describe TOML values for error messages."""
 
 import json
 
 
 def describe_value(value: object) -> str:
-    """Name a TOML value by its type, with the value itself where that is short: `the string "4"`."""
+    """A TOML value in words: its type, and the value itself if that is short: `the string "4"`."""
     if isinstance(value, bool):
         return "the boolean true" if value else "the boolean false"
     if isinstance(value, int):

@@ -1,1 +1,1 @@
-"""Training: the worker process, the loop, and what it keeps."""
+"""Training: the worker process, the loop, checkpoints and records."""

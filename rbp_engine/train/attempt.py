@@ -1,4 +1,4 @@
-"""One attempt of a run: build everything, go on from the newest checkpoint if there is one, and train."""
+"""One attempt of a run: build everything, load the newest checkpoint if there is one, and train."""
 
 import os
 import socket
@@ -34,15 +34,15 @@ from rbp_engine.train.trainer import report_test, train
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# Set by whoever lets another number of processes go on with a checkpoint.
+# The environment variable that allows another number of processes than saved the checkpoint; the starter sets it.
 INEXACT = "RBP_INEXACT"
 
 
 def run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process
 ) -> tuple[str, Ranks]:
-    """Returns the status that training has ended with, and the ranks to take leave of."""
-    with ExitStack() as at_the_end:  # however that comes
+    """Run the attempt. Returns the status that training ended with, and the ranks, which the caller has to leave."""
+    with ExitStack() as at_the_end:  # also after an exception
         return _run_attempt(run, preset, journal, stop, process, at_the_end)
 
 
@@ -123,21 +123,21 @@ def _run_attempt(
 
 
 def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]:
-    """The checkpoint to go on from, and a warning for each newer one that is of no use."""
+    """The checkpoint to resume from, and a warning for each newer one that cannot be used."""
     checkpoint.remove_leftovers(run.checkpoints)
     found, skipped = checkpoint.find_newest(run.checkpoints)
     return found, [f"passed over a checkpoint: {sentence}" for sentence in skipped]
 
 
 def _heal_best(run: RunDirectory, journal: Journal) -> list[str]:
-    """A warning where `best/` was not what it should be: a kill, or a power loss, may have come while it was made."""
+    """Repair `best/`, which a kill or power loss may have left incomplete; returns a warning if that was necessary."""
     epoch = journal.summary.best.get("epoch")
     sentence = checkpoint.heal_best(run.checkpoints, epoch) if isinstance(epoch, int) else ""
     return [sentence] if sentence else []
 
 
 def _check_world_size(found: Checkpoint, ranks: Ranks) -> list[str]:
-    """A warning where another number of processes goes on; CheckpointError where that is not allowed."""
+    """A warning if the number of processes has changed. Raises CheckpointError if that is not allowed."""
     if found.world_size == ranks.size:
         return []
     if not os.environ.get(INEXACT):
@@ -149,7 +149,7 @@ def _check_world_size(found: Checkpoint, ranks: Ranks) -> list[str]:
 
 
 def _compare_devices(found: Checkpoint, device: torch.device) -> list[str]:
-    """A warning where another type of device goes on."""
+    """A warning if the type of the device has changed."""
     if _is_same_device(found, device):
         return []
     return [

@@ -26,7 +26,7 @@ def build_feed(
     rank: int = 0,
     world_size: int = 1,
 ) -> Feed:
-    """The data of a run; `timesteps` in the place of the preset's, for an evaluation at another T."""
+    """The data of a run; `timesteps` replaces the preset's T for an evaluation."""
     return open_feed(
         preset.data,
         timesteps=preset.method.timesteps if timesteps is None else timesteps,
@@ -40,7 +40,7 @@ def build_feed(
 
 
 def build_model(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device) -> nn.Module:
-    """The network of a run with freshly drawn weights, on the device."""
+    """The network of a run with newly drawn weights, on the device."""
     return create_model(
         preset.model.name,
         num_classes=feed.classes,

@@ -13,21 +13,21 @@ from rbp_engine.run.queue.gpus import has_card
 
 
 class DeviceError(SettingsError):
-    """The device that was asked for cannot be used; the message says why and how to mend it."""
+    """The requested device cannot be used; the message says why, and how to fix it."""
 
 
 def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
     """The device for `auto`, `cpu`, `cuda` or `cuda:N`; of several processes on a host, that of process `local_rank`.
 
-    `auto` takes the CPU only where there is no NVIDIA card: with one that torch cannot use, training for days on
-    the CPU by mistake is worse than an error. Raises DeviceError.
+    `auto` selects the CPU only if there is no NVIDIA card: if torch cannot use one, an error is better than training
+    for days on the CPU by mistake. Raises DeviceError.
     """
     if wanted == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda" if wanted == "auto" else wanted)
         card = _card_of(device) if local_rank is None else _card_of_process(local_rank, device)
-        torch.cuda.set_device(card)  # so that whatever is made without naming a card is made on this one
+        torch.cuda.set_device(card)  # for tensors that are created without naming a card
         return card
     if wanted == "auto" and not has_card():
         return torch.device("cpu")
@@ -73,10 +73,10 @@ def _why_not() -> str:
 
 
 def main() -> None:
-    """Write what torch makes of this machine on stdout, as one line of JSON.
+    """Print what torch finds on this machine, as one line of JSON.
 
-    `why_not` says why a card of this machine is not used, "" where all is well; `networks` is the error of loading
-    SpikingJelly and the networks, "" for none.
+    `why_not` is the reason why a card of this machine is not used, `networks` the error of importing SpikingJelly and
+    the networks; "" for none.
     """
     usable = torch.cuda.is_available()
     report = {
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def _try_card(index: int) -> dict[str, Any]:
-    """Compute something: a card that torch lists may be too old for its kernels, or taken by somebody else."""
+    """Compute something: a card that torch lists may be too old for its kernels, or in exclusive use."""
     card: dict[str, Any] = {"index": index, "name": f"cuda:{index}", "memory": None, "error": ""}
     try:
         properties = torch.cuda.get_device_properties(index)

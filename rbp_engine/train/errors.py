@@ -1,4 +1,4 @@
-"""What ends training, by type. Needs no torch, so that whoever explains an error knows the types without loading it."""
+"""Exceptions that end training. Without torch, so that code that explains errors can use them without importing it."""
 
 
 class NonFiniteLoss(Exception):
@@ -6,7 +6,7 @@ class NonFiniteLoss(Exception):
 
 
 class NonFiniteImages(NonFiniteLoss):
-    """NaN or infinity came in with the images; the message names the step and its batch."""
+    """The images contained NaN or infinity; the message names the step and its batch."""
 
 
 class CheckpointError(Exception):

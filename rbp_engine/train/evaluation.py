@@ -39,7 +39,7 @@ def evaluate_run(
     """Evaluate on the test set, once for each T of `timesteps` (the trained one if empty).
 
     `weights` is "last" or "best". Each result has top1, top5, loss (of the logits' time mean), samples, and
-    `top1_by_step`: accuracy if only the first t steps are averaged, t = 1 … T. Raises CheckpointError.
+    `top1_by_step`: the accuracy of the mean over the first t steps, t = 1 … T. Raises CheckpointError.
     """
     preset = read_resolved(run.preset_toml)
     where = choose_device(device)
@@ -66,7 +66,7 @@ def evaluate_by_step(
     shuffle: torch.Generator | None,
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
-    """Loss, top-1 and top-5 over all samples, and top-1 after each timestep; `shuffle` draws orders of time."""
+    """Loss, top-1 and top-5 over all samples, and top-1 after each timestep; `shuffle` draws the order of timesteps."""
     scores, right = Scores(), torch.zeros(timesteps, dtype=torch.float64)
     for images, labels in batches:
         carrier = _shuffled(shuffle) if shuffle else SequenceTensor
@@ -94,7 +94,7 @@ def _shuffled(generator: torch.Generator) -> Any:
 
 
 def main(words: Sequence[str]) -> int:
-    """Evaluate as the command line says; the exit code."""
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m rbp_engine.train.evaluation", description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--weights", choices=("last", "best"), default="last")
@@ -104,7 +104,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--device", default="auto")
     settings = vars(parser.parse_args(words))
     try:
-        # A network of the user's own may print.
+        # The user's own network may print.
         with contextlib.redirect_stdout(sys.stderr):
             results = evaluate_run(RunDirectory(settings.pop("run").resolve()), **settings)
     except Exception as error:

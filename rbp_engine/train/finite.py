@@ -1,21 +1,21 @@
-"""Keeps what is not finite away from the weights, without waiting for the device."""
+"""Keep NaN and infinity out of the weights, without waiting for the device."""
 
 import torch
 from torch import Tensor, nn
 
 
 class FiniteGuard:
-    """Steps an optimizer for as long as the gradients are finite, and never again after.
+    """Steps an optimizer as long as the gradients are finite, and never again after that.
 
-    The gradients are those that have been averaged over all ranks: a NaN of one is a NaN on all of them, so all stop at
-    the same step without asking each other. From then on weights, the optimizer's state stay those of the
-    last finite step, whatever is computed until somebody reads `skipped`, and the running statistics can be restored.
+    The gradients have been averaged over all ranks: a NaN of one is a NaN on all, so all stop at the same step without
+    communication. From then on the weights and the optimizer's state stay those of the last finite step, whatever is
+    computed until the caller reads `skipped`; the running statistics can be restored.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
         self._parameters = list(model.parameters())
-        # Running statistics, and the counts of batches that go with them: by type, so that joining converts nothing.
+        # Running statistics and their batch counts, by dtype, so that concatenating them converts nothing.
         self._statistics: dict[torch.dtype, list[Tensor]] = {}
         for buffer in model.buffers():
             if buffer.is_floating_point() or buffer.numel() == 1:
@@ -23,18 +23,18 @@ class FiniteGuard:
         self._kept: dict[torch.dtype, Tensor] = {}
         self._skipped = torch.zeros((), device=self._parameters[0].device)
         self._nan = torch.full_like(self._skipped, float("nan"))
-        # Fused optimizers look at a flag on the device by themselves; for the others it has to be fetched.
+        # Fused optimizers check a flag on the device themselves; for the others it has to be fetched.
         self._on_device = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
     @property
     def skipped(self) -> int:
-        """How many of the last steps have changed nothing; waits for the device."""
+        """How many of the last steps were skipped; waits for the device."""
         return int(self._skipped)
 
     def step(self, loss: Tensor) -> Tensor:
-        """Step, or skip; the loss to tell of, which is NaN where the step was skipped."""
+        """Step, or skip the step; returns the loss to record, which is NaN for a skipped step."""
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        # The norm that is fast on a CPU, too. Gradients whose squares overflow are of no use to Adam either.
+        # The 2-norm is fast on a CPU, too. It also rejects gradients whose squares overflow, which Adam cannot use.
         norms = torch.stack(torch._foreach_norm(gradients, 2))
         skip = ~torch.isfinite(norms).all() | (self._skipped > 0)
         self._skipped += skip
@@ -52,7 +52,7 @@ class FiniteGuard:
             self._kept[dtype] = torch.where(skip, self._kept[dtype], joined) if dtype in self._kept else joined
 
     def restore_statistics(self) -> None:
-        """Give the model the running statistics of the last finite step: those of the others have seen it go wrong."""
+        """Restore the running statistics of the last finite step: the skipped ones have updated them."""
         for dtype, kept in self._kept.items():
             statistics = self._statistics[dtype]
             parts = kept.split([statistic.numel() for statistic in statistics])

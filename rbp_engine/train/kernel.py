@@ -1,4 +1,4 @@
-"""Whether the loops of a run's neurons are compiled."""
+"""Decide whether the neuron loops of a run are compiled."""
 
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,15 @@ LONG_RUN = 1_000_000
 
 
 def is_long(preset: "Preset", steps_per_epoch: int) -> bool:
-    """Whether compiling is soon made up for."""
+    """Whether the run is long enough for compiling to save time."""
     images = preset.train.epochs * steps_per_epoch * preset.data.batch_size
     return images * preset.method.timesteps >= LONG_RUN
 
 
 def choose_kernel(preset: "Preset", steps_per_epoch: int, device: torch.device) -> tuple[Kernel, list[str]]:
-    """The kernel of `train.kernel`, and a warning where it would be compiled and that does not work here.
+    """The kernel for `train.kernel`, and a warning if it should be compiled but that does not work here.
 
-    `auto` compiles on a GPU, and on a CPU for a run that is long enough.
+    `auto` compiles on a GPU, and on a CPU if the run is long enough.
     """
     short = device.type == "cpu" and not is_long(preset, steps_per_epoch)
     if preset.train.kernel == "eager" or (preset.train.kernel == "auto" and short):

@@ -1,4 +1,4 @@
-"""Memory of the process and of its GPU, read at most every two seconds."""
+"""Memory of this process and its GPU, read at most every two seconds."""
 
 import contextlib
 import resource
@@ -17,7 +17,7 @@ READ_EVERY_S = 2.0
 class MemoryGauge:
     """Reads `System` figures of this process; on a CPU the peak is that of the resident set.
 
-    The kernel counts the peak apart from the resident set, and may be behind.
+    The kernel updates the peak separately from the resident set, so it may lag behind.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -28,7 +28,7 @@ class MemoryGauge:
         self._peak = 0
 
     def read(self) -> System | None:
-        """None if the last reading is younger than two seconds."""
+        """The figures; None if the last reading is less than two seconds old."""
         now = time.monotonic()
         if now - self._read < READ_EVERY_S:
             return None
@@ -52,7 +52,7 @@ def _nvml_handle(device: torch.device) -> Any:
     """The card by its UUID: NVML and CUDA may count in different orders."""
     if device.type != "cuda":
         return None
-    with contextlib.suppress(Exception):  # a machine without NVML has no figures, and training does not need them
+    with contextlib.suppress(Exception):  # without NVML there are no figures, and training does not need them
         import pynvml
 
         pynvml.nvmlInit()
@@ -74,7 +74,7 @@ def _load(card: Any) -> tuple[float | None, float | None]:
 
 
 def _asked(question: Callable[[], float]) -> float | None:
-    """None where the card does not tell: some do not know their power, some not their utilisation."""
+    """The answer; None if the card has none: some do not report their power, some not their utilisation."""
     with contextlib.suppress(Exception):
         return question()
     return None

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Optimizer = TypeVar("Optimizer", bound=torch.optim.Optimizer)
-# What torch wraps in a word to its compiler.
+# The methods that torch wraps to opt out of torch.compile.
 _WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
 
 
@@ -18,7 +18,7 @@ def create_optimizer(
 ) -> torch.optim.Optimizer:
     """SGD, Adam or AdamW; weights of convolutions and linear layers decay, batch norm and biases do not.
 
-    `momentum` is SGD's alone.
+    Only SGD uses `momentum`.
     """
     decaying: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
@@ -29,8 +29,7 @@ def create_optimizer(
     groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if name == "sgd":
-        # On a CPU the fused step first copies every gradient whose channels come last: one loop for each
-        # operation takes 0.6 of its time.
+        # On a CPU the fused step first copies every channels-last gradient; the unfused one takes 0.6 of its time.
         fused = (decaying + others)[0].device.type != "cpu"
         return _without_compiler(torch.optim.SGD)(groups, lr=lr, momentum=momentum, fused=fused)
     if name == "adam":
@@ -41,16 +40,16 @@ def create_optimizer(
 
 
 def _without_compiler(optimizer: type[Optimizer]) -> type[Optimizer]:
-    """The optimizer, whose methods do not first tell torch's compiler to let them be.
+    """The optimizer class without the wrappers by which its methods opt out of torch.compile.
 
-    To tell it so, they import it, which takes as long as the import of all the rest. Here no optimizer is compiled.
+    The wrappers import the compiler, which takes as long as all other imports. No optimizer is compiled here.
     """
     methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in _WRAPPED}
     return type(optimizer.__name__, (optimizer,), methods | {"step": torch.no_grad()(methods["step"])})
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Put a saved state back. Whether steps are fused stays as this optimizer was made: that is its device's choice."""
+    """Load a saved state, but keep this optimizer's choice of fused steps, which depends on its device."""
     fused = [group["fused"] for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, as_made in zip(optimizer.param_groups, fused, strict=True):
@@ -58,9 +57,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 
 
 def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
-    """Have SGD's momenta begin at 0 now, which changes no step.
+    """Initialise SGD's momenta to 0 now, which changes no step.
 
-    torch makes them in the first step, and leaves them uninitialised where that one is skipped, as fp16's may be.
+    torch creates them in the first step, and leaves them uninitialised if that step is skipped, as in fp16 it may be.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"] if group.get("momentum") else ():
@@ -68,9 +67,10 @@ def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
 
 
 def learning_rate(epoch: int, *, lr: float, epochs: int, schedule: str, warmup_epochs: int = 0) -> float:
-    """The learning rate of an epoch, counted from 0; a function of the epoch alone, so that nothing has to be saved.
+    """The learning rate of an epoch, counted from 0; a function of the epoch alone, so that there is no state to save.
 
-    "cosine" falls from `lr` to 0 over the epochs after the warm-up; "constant" stays. The warm-up rises linearly.
+    "cosine" falls from `lr` to 0 over the epochs after the warm-up; "constant" stays at `lr`. The warm-up rises
+    linearly.
     """
     if epoch < warmup_epochs:
         return lr * (epoch + 1) / (warmup_epochs + 1)

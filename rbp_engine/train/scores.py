@@ -1,4 +1,4 @@
-"""How good predictions are: loss, top-1 and top-5 over all batches of an evaluation."""
+"""The scores of an evaluation: loss, top-1 and top-5 over all batches."""
 
 import torch
 import torch.nn.functional as F
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 class Scores:
-    """Sums over batches; they stay on the device until somebody asks for them."""
+    """Sums over batches, which stay on the device until they are read."""
 
     def __init__(self) -> None:
         self.samples = 0
         self._sums: Tensor | None = None
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """A batch of logits [B, C] and labels [B]."""
+        """Add a batch of logits [B, C] and labels [B]."""
         right = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         batch = torch.stack([loss.double(), right[:, 0].sum().double(), right.sum().double()])
@@ -21,5 +21,5 @@ class Scores:
         self.samples += len(labels)
 
     def sums(self) -> list[float]:
-        """Of loss, top-1 and top-5 hits; waits for the device."""
+        """The sums of loss, top-1 hits and top-5 hits; waits for the device."""
         return [0.0, 0.0, 0.0] if self._sums is None else self._sums.tolist()

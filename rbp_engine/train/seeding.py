@@ -1,4 +1,4 @@
-"""Seeds of the global generators; order and augmentation of the data have seeds of their own."""
+"""Seed the global generators; order and augmentation of the data have their own seeds."""
 
 import random
 
@@ -14,6 +14,6 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_rank(seed: int, rank: int) -> None:
-    """Have each rank draw its own dropout: ranks draw the same weights, and from then on other numbers."""
+    """Give each rank its own dropout: ranks draw the same weights before this, and different numbers after it."""
     if rank:
         seed_everything(int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0] >> 1))

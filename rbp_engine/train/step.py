@@ -16,10 +16,10 @@ from rbp_engine.train.ranks.distributed import Ranks
 class OptimizerStep:
     """Trains on one global batch, of which this process has a share.
 
-    `accumulate` micro-batches, one after the other, hold the graph of a part only; batch norm sees each by itself.
-    Whatever the shares and the parts, the gradient is that of the mean loss over the global batch. `clip_norm` is the
-    largest Euclidean norm of all gradients together, 0 for no limit. Where the method computes in fp16, `scaler` keeps
-    small gradients from becoming 0; its state belongs to a checkpoint.
+    The share is processed in `accumulate` micro-batches, so that memory holds the graph of only one at a time; batch
+    norm sees each micro-batch separately. Whatever the split, the gradient is that of the mean loss over the global
+    batch. `clip_norm` is the largest Euclidean norm of all gradients together, 0 for no limit. If the method computes
+    in fp16, `scaler` keeps small gradients from becoming 0; its state belongs in a checkpoint.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class OptimizerStep:
     def __call__(self, images: Tensor, labels: Tensor, total: int) -> StepOutput:
         """Step on this process's images [B, C, H, W] or [T, B, C, H, W] and labels [B] of a batch of `total` samples.
 
-        The output is that of this process's share; its loss is NaN where the gradients, the same on all processes, were
-        not finite: then, and from then on, nothing is changed. In fp16 such a step is left out, the scale falls, and
-        training goes on.
+        The output is that of this process's share. Its loss is NaN if the gradients, the same on all processes, were
+        not finite; this step and all later ones then change nothing. In fp16 such a step is skipped, the scale falls,
+        and training continues.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        # The same number on every process, also where shares differ by one sample.
+        # The same number on every process, even if shares differ by one sample.
         parts = min(self.accumulate, total // self.ranks.size)
         micro_batches = list(zip(images.tensor_split(parts, images.ndim - 4), labels.tensor_split(parts), strict=True))
         outputs = []
         for number, (part, part_labels) in enumerate(micro_batches, start=1):
-            # Gradients are averaged over processes, so a sample of ours counts `size` times its share.
+            # Gradients are averaged over processes, so each sample of this one is weighted by `size`.
             weight = self._scaled(len(part_labels) * self.ranks.size / total, labels.device)
             with gradients_stay_local(self._parallel) if number < parts else nullcontext():
                 outputs.append(self.method.step(self._parallel, part, part_labels, weight))

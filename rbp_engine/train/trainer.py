@@ -31,8 +31,8 @@ def train(
 ) -> str:
     """Train from `at` to the end: step, record, validate, save, stop. Returns the status to end with.
 
-    All ranks end, save and write down at the same step, and with the same status. Raises NonFiniteLoss, and leaves a
-    checkpoint of the last step that was finite if the gradients have shown where that was.
+    All ranks end, save and record at the same step and with the same status. Raises NonFiniteLoss, after saving a
+    checkpoint of the last finite step if the gradients show which one that was.
     """
     ranks = step.ranks
     with checkpointer.last_finite_saved(step.guard):
@@ -73,7 +73,7 @@ def train(
 def report_test(
     model: nn.Module, method: Method, test: EvaluationSource, recorder: Recorder, best: Checkpoint | None
 ) -> None:
-    """After training with a held-out split: the test set once, with the last weights and with the best."""
+    """Evaluate the test set once with the last and once with the best weights, after training with a held-out split."""
     last = evaluate(model, method, test, None, recorder)
     results = {"last": last}
     if best is not None:
@@ -86,7 +86,7 @@ def report_test(
 def evaluate(
     model: nn.Module, method: Method, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
 ) -> dict[str, Any] | None:
-    """Loss, top-1 and top-5 over all of the batches, from the logits' time mean; None if asked to stop meanwhile.
+    """Loss, top-1 and top-5 over all batches, from the logits' time mean; None if asked to stop meanwhile.
 
     Each rank evaluates its share, with the running statistics of rank 0; all return the same.
     """

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 EXIT_CODES = {"completed": 0, "failed": 1, "stopped": 4, "preempted": 4}
-# Set by whoever starts an attempt.
+# The environment variable with the number of the attempt; the starter sets it.
 ATTEMPT = "RBP_ATTEMPT"
 
 
 def main(folder: str) -> int:
-    """Run one attempt of the run in `folder` and write down how it ended; the exit code says it once more."""
+    """Run one attempt of the run in `folder` and record how it ended; the exit code repeats that."""
     run = RunDirectory(Path(folder).resolve())
     process = Process.of(run)
     if process.world_size > 1:
@@ -44,8 +44,8 @@ def main(folder: str) -> int:
 
         preset = read_resolved(run.preset_toml)
 
-        # From here on torch: the journal beats while it loads. There is no garbage in what is loaded;
-        # looking for it would take a sixth of the time.
+        # torch is imported from here on, while the journal sends heartbeats. Imports leave no garbage;
+        # searching for it would take a sixth of the time.
         gc.disable()
         from rbp_engine.train.attempt import run_attempt
 
@@ -57,7 +57,7 @@ def main(folder: str) -> int:
         else:
             journal.end(status, f"{stop.reason(status)}, saved at step {summary.step}", Cause.REQUEST)
     except BaseException as error:
-        # torch's handler would raise once more, in the middle of the last words, for a loader worker that is gone.
+        # torch's handler would raise again while the end is being recorded if a loader process has died.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         failure = explain(error, preset, code=run.code, world_size=process.world_size)
         told = traceback.format_exc()
@@ -66,10 +66,10 @@ def main(folder: str) -> int:
                 _end_as_one_of_many(journal, error, failure, told)
             else:
                 journal.end("failed", failure.reason, failure.cause, told)
-        with contextlib.suppress(OSError):  # on a full disk there may be no room for both
+        with contextlib.suppress(OSError):  # a full disk may have no room for both
             sys.stderr.write(told)
         return EXIT_CODES["failed"]
-    with contextlib.suppress(RuntimeError):  # all is written down; a process that is gone by now does no harm
+    with contextlib.suppress(RuntimeError):  # everything is recorded; a process that has died by now does no harm
         ranks.leave()
     if process.world_size > 1:
         _tell_launcher(process, status, stop)
@@ -78,7 +78,7 @@ def main(folder: str) -> int:
 
 
 def _end_as_one_of_many(journal: Journal, error: BaseException, failure: Failure, told: str) -> None:
-    """Write down an error of this process's own; one that only tells of others is theirs to explain."""
+    """Record an error of this process; one about other processes they explain themselves."""
     if is_about_others(error):
         journal.leave(f"lost the other processes: {failure.reason.splitlines()[0]}", told)
         return
@@ -89,16 +89,16 @@ def _end_as_one_of_many(journal: Journal, error: BaseException, failure: Failure
 
 
 def _tell_launcher(process: Process, status: str, stop: StopFlag) -> None:
-    """Where only another node was signalled, this node's launcher would wait minutes for that one's."""
+    """Signal this node's launcher if only another node was: it would wait minutes for the other launcher."""
     if status == "preempted" and stop.signal is None and process.nodes > 1 and process.local_rank == 0:
         os.kill(os.getppid(), signal.SIGTERM)
 
 
 def leave(code: int) -> NoReturn:
-    """End this process at once.
+    """Exit at once.
 
-    All is written down. The interpreter's own end takes seconds on a busy machine, and would wait for communication
-    with processes that are gone.
+    Everything is on disk. The interpreter's normal exit takes seconds on a busy machine, and would wait for
+    communication with processes that have died.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):

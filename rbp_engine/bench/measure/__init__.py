@@ -1,1 +1,1 @@
-"""Measuring: time, memory, operations, of steps, epochs and loading, turn by turn."""
+"""Measure time, memory and operations of steps, epochs and loading, turn by turn."""

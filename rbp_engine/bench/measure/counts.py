@@ -1,4 +1,4 @@
-"""What a training step computes and keeps, counted and not timed: the same on every machine."""
+"""Count the operations and saved bytes of a training step, which are the same on every machine."""
 
 import weakref
 from collections import Counter
@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def saved_bytes(step: Callable[[], object], parameters: Iterable[Tensor]) -> int:
-    """The most bytes that are kept for the backward at once, weights not counted."""
+    """The peak number of bytes saved for the backward pass, without weights."""
     saved = _Saved(parameters)
     with torch.autograd.graph.saved_tensors_hooks(saved.keep, lambda kept: kept.tensor):
         step()
@@ -20,7 +20,7 @@ def saved_bytes(step: Callable[[], object], parameters: Iterable[Tensor]) -> int
 
 def weighted_operations(step: Callable[[], object]) -> int:
     """Floating point operations of convolutions and linear layers, forward and backward."""
-    # The counter cannot look into what is compiled, in which there is none of them.
+    # The counter cannot see into compiled code, which contains no convolution or linear layer.
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         step()
     return int(counter.get_total_flops())
@@ -32,7 +32,7 @@ class _Kept:
 
 
 class _Saved:
-    """Counts the storages that graphs hold on to, from when they are saved until the last graph lets them go."""
+    """Counts the storages that graphs keep alive, from when they are saved until the last graph releases them."""
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         self.live = self.peak = 0

@@ -1,4 +1,4 @@
-"""The parts of an epoch as the worker goes through them, timed: steps, an evaluation, and what comes at the end."""
+"""Time the parts of an epoch as in the worker: steps, an evaluation, and the end of the epoch."""
 
 import itertools
 import time
@@ -17,7 +17,7 @@ WARM_UP = 2
 
 
 class Epoch:
-    """Times the parts, with events, TensorBoard and checkpoints in the run's folder. The journal talks on stdout."""
+    """Times the parts, with events, TensorBoard and checkpoints in the run's folder. The journal prints to stdout."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
@@ -33,7 +33,7 @@ class Epoch:
         self.at = Progress()
 
     def training(self, seconds: float) -> dict[str, float]:
-        """Mean seconds of a step with fetching its batch, and of fetching alone, over some seconds of steps."""
+        """Mean seconds of a step including the fetch of its batch, and of the fetch alone, measured for `seconds`."""
         trial, recorder = self.trial, self.recorder
         batches = endless(trial.feed.train)
         for images, labels in itertools.islice(batches, WARM_UP):
@@ -54,7 +54,7 @@ class Epoch:
         return {"seconds": (trial.clock() - started) / steps, "data_seconds": fetching / steps, "steps": steps}
 
     def fetching_s(self, seconds: float) -> float:
-        """Mean seconds of fetching a batch, with nothing beside it."""
+        """Mean seconds of fetching a batch, without training."""
         batches = endless(self.trial.feed.train)
         next(batches)
         started, fetched = self.trial.clock(), 0
@@ -64,7 +64,7 @@ class Epoch:
         return (self.trial.clock() - started) / fetched
 
     def evaluation_s(self, batch: int, seconds: float) -> float:
-        """Mean seconds of evaluating a batch of the preset's size; `batch` images of it are taken."""
+        """Mean seconds of evaluating a batch of the preset's size, extrapolated from `batch` images."""
         trial = self.trial
         method = trial.steps[trial.preset.method.timesteps].method
         images, _ = next(iter(trial.feed.validation))
@@ -79,7 +79,7 @@ class Epoch:
         return (trial.clock() - started) / done * trial.preset.data.batch_size / batch
 
     def end_s(self) -> float:
-        """Seconds of writing down an evaluation and saving a checkpoint that is the best, the second time."""
+        """Seconds for recording an evaluation and saving a best checkpoint, measured the second time."""
         for number in (1, 2):
             started = self.trial.clock()
             self.recorder.drain()

@@ -1,6 +1,6 @@
-"""Several ways to train measured side by side: one process each, turn by turn, so that a busy machine is busy for all.
+"""Measure several ways to train, one process each, turn by turn, so that a busy machine affects all alike.
 
-Needs no torch itself.
+Without torch.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from rbp_engine.run.status import processes
 
 STEP = "rbp_engine.bench.measure.step"
 OURS = "ours"
-# A turn takes so many steps that it lasts this long; on a GPU, where every turn has a process of its own, so many
-# before them do not count.
+# A turn takes as many steps as fit in this time; on a GPU, where every turn has its own process, this many warm-up
+# steps come first and do not count.
 TURN_S, WARM_UP_ON_GPU = 0.2, 3
 MEMORY_PROCESSES = 3
 
@@ -37,9 +37,10 @@ class MeasuredSide:
 
 @dataclass(frozen=True)
 class Measured:
-    """Medians: seconds of a step, processor seconds of all threads, peak memory over the base in bytes.
+    """Medians: seconds of a step, processor seconds of all threads, peak memory above the base in bytes.
 
-    `saved` are bytes kept for the backward, `units` the operations in forward passes of the batch at one timestep.
+    `saved` are bytes kept for the backward pass, `units` the operations as a multiple of one forward pass of the batch
+    at one timestep.
     """
 
     device: str
@@ -51,7 +52,7 @@ class Measured:
 
 
 class MeasuredProcess:
-    """A process that takes training steps of one side when it is told to. Raises MeasurementError where it cannot."""
+    """A process that takes training steps of one side on request. Raises MeasurementError if it cannot."""
 
     def __init__(self, side: MeasuredSide, environment: Mapping[str, str]) -> None:
         self.child = subprocess.Popen(
@@ -60,7 +61,7 @@ class MeasuredProcess:
             stdout=subprocess.PIPE,
             text=True,
             env=dict(environment) | processes.marker(side.run),
-            start_new_session=True,  # Ctrl-C is for the process that measures, which ends this one
+            start_new_session=True,  # Ctrl-C goes only to the measuring process, which ends this one
         )
         try:
             self.device = str(self._answer()["device"])
@@ -69,22 +70,22 @@ class MeasuredProcess:
             raise
 
     def take(self, steps: int) -> dict[str, float]:
-        """Take so many steps; their means."""
+        """Take steps and return their means."""
         return self._ask(str(steps))
 
     def count(self) -> dict[str, float]:
-        """What a step keeps and computes."""
+        """The saved bytes and operations of a step."""
         return self._ask("count")
 
     def close(self) -> None:
         self.child.kill()
-        with contextlib.suppress(BrokenPipeError):  # of what it has not read any more
+        with contextlib.suppress(BrokenPipeError):  # from flushing lines that it has not read
             self.child.communicate()
         self.child.wait()
 
     def _ask(self, line: str) -> dict[str, Any]:
         assert self.child.stdin is not None
-        # Where it has been killed while it waited, what it has left says how it ended.
+        # If it was killed while waiting, its exit code and output say how it ended.
         with contextlib.suppress(BrokenPipeError):
             self.child.stdin.write(f"{line}\n")
             self.child.stdin.flush()
@@ -102,7 +103,7 @@ class MeasuredProcess:
 
 
 class _Record:
-    """What has been measured of a side so far; its process, where that waits for its next turn."""
+    """The measurements of a side so far, and its process if that is waiting for its next turn."""
 
     def __init__(self, side: MeasuredSide) -> None:
         self.side = side
@@ -115,7 +116,7 @@ class _Record:
         self.problem: MeasurementError | None = None
 
     def attempt(self, turn: Callable[["_Record"], None]) -> None:
-        """Take a turn, unless there has been a problem with this side."""
+        """Take a turn, unless this side has already failed."""
         if self.problem is None:
             try:
                 turn(self)
@@ -148,11 +149,11 @@ def measure(
     busy: bool = False,
     on_turn: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured | MeasurementError]:
-    """Medians over `rounds` turns of all sides; for a side that could not be measured, why.
+    """Medians over `rounds` turns of all sides, or the error of a side that could not be measured.
 
-    Ours run in the environment that the launcher gives a worker, baselines in this process's own; where `busy`, their
-    threads sleep while they wait, as ours do, since with other programs on the machine spinning makes them many times
-    slower. `on_turn` is told how many turns are done, of how many.
+    Ours run in the environment that the launcher gives a worker, baselines in that of this process. With `busy`, the
+    threads of baselines sleep while they wait, as ours do, because spinning makes them many times slower if other
+    programs use the machine. `on_turn` is called with the number of finished turns and their total.
     """
     records = [_Record(side) for side in sides]
     turns: list[Callable[[_Record], None]] = [partial(_take_turn, busy=busy)] * rounds + [_count]
@@ -175,7 +176,7 @@ def _take_turn(record: _Record, *, busy: bool) -> None:
 
 
 def _ready(record: _Record, *, busy: bool) -> MeasuredProcess:
-    """The process of a side after its warm-up; on a CPU it is the same in every turn."""
+    """The process of a side after its warm-up; on a CPU it is reused in every turn."""
     if record.process is None:
         defaults = worker_defaults()
         if record.side.name != OURS:
@@ -193,7 +194,7 @@ def _count(record: _Record) -> None:
 
 
 def _take_peak(record: _Record) -> None:
-    """On a CPU, in a process of its own whose C library gives back what it frees: tensors count, not its habits."""
+    """Measure the peak on a CPU, in a process whose C library returns freed memory, so that only tensors count."""
     if record.device != "cpu":
         return
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "LD_PRELOAD"))}

@@ -43,7 +43,7 @@ WHOLE = {"crop_padding": 4, "flip": True, "auto_augment": True, "cutout": 16}
 
 @dataclass(frozen=True)
 class Case:
-    """One way to load onto a device, batch after batch without end, by as many `workers` beside this process."""
+    """One way to load endless batches onto a device, with `workers` processes besides this one."""
 
     kind: str
     augmentation: str
@@ -54,7 +54,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Rate:
-    """Images per second, and per second of a core: of this process without workers, else of each worker."""
+    """Images per second, and per core second: of this process without workers, else of each worker."""
 
     kind: str
     augmentation: str
@@ -75,7 +75,7 @@ def measure(cases: Sequence[Case], rounds: int) -> list[Rate]:
 
 
 def _turn(case: Case) -> tuple[float, float]:
-    """The clock starts with the first batch: processes have started then."""
+    """One turn; the clock starts at the first batch, when the workers have started."""
     batches = case.batches()
     next(batches)
     wall, processor, images = clock(case.device), time.process_time(), 0
@@ -83,12 +83,12 @@ def _turn(case: Case) -> tuple[float, float]:
         _, labels = next(batches)
         images += len(labels)
     wall, processor = clock(case.device) - wall, time.process_time() - processor
-    batches.close()  # and its workers end
+    batches.close()  # ends the workers
     return images / wall, images / (wall * case.workers if case.workers else processor)
 
 
 def of_run(run: RunDirectory) -> list[Case]:
-    """Training and evaluation data of a run's preset, as it says."""
+    """Training and evaluation data of a run's preset."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
     feed = build_feed(run, preset, device)
@@ -100,7 +100,7 @@ def of_run(run: RunDirectory) -> list[Case]:
 
 
 def of_every_kind(folder: Path) -> list[Case]:
-    """Every kind of data set with every augmentation; files are made in `folder`."""
+    """Every kind of data set with every augmentation; creates files in `folder`."""
     return [*in_memory(), *event_frames(folder), *photographs(folder)]
 
 
@@ -130,7 +130,7 @@ def _small(kind: str, augmentation: str, args: dict[str, Any], **settings: Any) 
 
 
 def event_frames(folder: Path) -> list[Case]:
-    """Frames of 10 timesteps, two polarities and 48×48 pixels, mapped from a file as a cache is."""
+    """Frames of 10 timesteps, two polarities and 48×48 pixels, memory-mapped like a cache."""
     counts = np.random.default_rng(0).integers(0, 4, (512, 10, 2, 48, 48), dtype=np.uint8)
     np.save(folder / "counts.npy", counts)
     samples = Samples(np.load(folder / "counts.npy", mmap_mode="r"), np.zeros(512, np.int64))
@@ -147,7 +147,7 @@ def event_frames(folder: Path) -> list[Case]:
 
 
 def photographs(folder: Path) -> list[Case]:
-    """JPEG files as in ImageNet, to 224×224."""
+    """JPEG files as in ImageNet, cropped to 224×224."""
     write_photographs(folder / "photographs")
     cases = []
     for workers in WORKERS:
@@ -158,7 +158,7 @@ def photographs(folder: Path) -> list[Case]:
 
 
 def write_photographs(root: Path, different: int = 32, files: int = 1024) -> None:
-    """JPEGs of about 100 kB, the mean size in ImageNet: smooth shapes with some grain; files are links to a few."""
+    """Write JPEGs of about 100 kB, ImageNet's mean: smooth shapes with grain; `files` are links to `different` ones."""
     draw = np.random.default_rng(0)
     for side, label in itertools.product(("train", "val"), range(2)):
         (root / side / f"n{label:08}").mkdir(parents=True)
@@ -172,19 +172,19 @@ def write_photographs(root: Path, different: int = 32, files: int = 1024) -> Non
 
 
 def _again(source: EvaluationSource) -> Generator[Batch]:
-    """Evaluation after evaluation."""
+    """Endless evaluations."""
     while True:
         yield from source
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure; the exit code."""
+    """Measure; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m rbp_engine.bench.measure.loading", description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--own", action="store_true", help="the data of the run, not every kind")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args(words)
-    # The seconds of one core are what loaders compete for.
+    # One thread, because rates are per core second.
     torch.set_num_threads(1)
 
     def measured(run: RunDirectory) -> dict[str, Any]:

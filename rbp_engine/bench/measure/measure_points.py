@@ -1,6 +1,6 @@
-"""Small steps of a run's preset, on random images: `python -m rbp_engine.bench.measure.measure_points RUN`, as JSON.
+"""Measure small steps of a run's preset on random images: `python -m rbp_engine.bench.measure.measure_points RUN`.
 
-Through their memory and their time a plane can be put, which says what larger steps cost and which ones fit.
+Prints JSON. A plane through their memory and time predicts the cost of larger steps, and which ones fit.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from rbp_engine.train.device import choose_device, describe_device
 
 
 def measure(run: RunDirectory) -> dict[str, Any]:
-    """Up to the preset's batch and T; times are seconds, memory bytes."""
+    """Measure steps up to the preset's batch and T; times are seconds, memory bytes."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
     limit = memory.limit(device)
     trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
     base = memory.reset_peak(device)
     images, labels = next(iter(trial.feed.train.epoch(0)))
-    for _ in range(2):  # what a process does only once is behind it the second time
+    for _ in range(2):  # the first time includes one-time costs
         first = trial.point(images, labels, min(FIRST_BATCH, len(labels)), preset.method.timesteps)
     batch = min(affordable_batch(first, base, limit), len(labels))
     points = [dataclasses.asdict(point) for point in small_points(trial, images, labels, batch)]

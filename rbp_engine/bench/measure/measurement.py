@@ -1,4 +1,4 @@
-"""A measurement in a process of its own, in the environment in which the launcher starts a worker."""
+"""Run a measurement in a separate process, with the environment that the launcher gives a worker."""
 
 import contextlib
 import json
@@ -28,14 +28,14 @@ class MeasurementError(UserError):
 
 
 class Cancelled(MeasurementError):
-    """Whoever asked for a measurement no longer wants it."""
+    """The caller has cancelled the measurement."""
 
 
 @contextlib.contextmanager
 def temporary_run(loaded: "LoadedPreset") -> Iterator[RunDirectory]:
-    """The folder of a run, preset and own code in it, in no runs directory; at the end it goes, and its processes.
+    """A temporary run folder outside any runs directory, with preset and user's code; removed at the end.
 
-    Raises RunError where nothing can be written to the folder for temporary files.
+    Its processes are killed at the end, too. Raises RunError if the folder for temporary files cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="rbp-", ignore_cleanup_errors=True) as folder:
         run = launch.create(loaded, Path(folder))
@@ -46,12 +46,12 @@ def temporary_run(loaded: "LoadedPreset") -> Iterator[RunDirectory]:
 
 
 def environment(run: RunDirectory) -> dict[str, str]:
-    """That of a worker: its defaults, this process's own settings before them, and the run's marker."""
+    """The environment of a worker: its defaults, overridden by that of this process, and the run's marker."""
     return worker_defaults() | os.environ | processes.marker(run)
 
 
 def command(module: str, run: RunDirectory, *words: str) -> list[str]:
-    """The command line of a module that measures."""
+    """The command line of a measuring module."""
     return module_command(module, str(run.path.resolve()), *words)
 
 
@@ -62,10 +62,10 @@ def ask(
     cancelled: Callable[[], bool] = lambda: False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """What the module says on stdout, an object in JSON; its `problem`, if it has one, becomes a MeasurementError.
+    """The JSON object that the module prints on stdout; its `problem`, if there is one, becomes a MeasurementError.
 
-    `cancelled` is asked now and then whether to give up; then Cancelled is raised. With `quiet` nothing that the
-    process says besides reaches the terminal, on which there may be a picture.
+    `cancelled` is polled for whether to give up, which raises Cancelled. With `quiet` no other output of the process
+    reaches the terminal, which may be showing the dashboard.
     """
     child = subprocess.Popen(
         command(module, run, *words),
@@ -75,7 +75,7 @@ def ask(
         text=True,
         errors="replace",
         env=environment(run),
-        # Ctrl-C is for the process that asked, which ends this one.
+        # Ctrl-C goes only to the calling process, which ends this one.
         start_new_session=True,
     )
     try:
@@ -102,7 +102,7 @@ def _answer(out: str, code: int, said: str | None) -> dict[str, Any]:
 
 
 def how_it_ended(code: int, said: str | None = None) -> str:
-    """Why a process has not answered, from its exit code and from what it `said`; None where that is on stderr."""
+    """Why a process has not answered, from its exit code and its output `said`; None if that went to stderr."""
     if code == -9:
         return "the measurement was killed, probably because the memory was full: try a smaller batch"
     if said is None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 import torch
 
-# Of a GPU's free memory: the rest goes to fragments that no tensor fits into.
+# A fraction of a GPU's free memory; the rest is lost to fragmentation.
 USABLE = 0.95
 
 
 def reset_peak(device: torch.device) -> int:
-    """Give back what is free and forget the peak so far, where the system can (Linux); the bytes in use now."""
+    """Release free memory and reset the peak, if the system can (Linux); returns the bytes now in use."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -34,25 +34,25 @@ def peak(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
-        return _status("VmHWM")  # not `getrusage`, which may count that of the parent
+        return _status("VmHWM")  # not `getrusage`, which may include the parent's
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def limit(device: torch.device) -> int:
-    """The bytes that this process may come to use: what it has, and what is free."""
+    """The bytes that this process can use: what it already has, plus what is free."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(USABLE * (free + torch.cuda.memory_reserved(device)))
-    # A container or a scheduler's job may have less than the machine.
+    # A container or a scheduler's job may have less memory than the machine.
     free = min([psutil.virtual_memory().available, *free_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
     return psutil.Process().memory_info().rss + max(0, free)
 
 
 def free_in_groups(own: Path, root: Path) -> list[int]:
-    """What is left in this process's control group and in those around it that have a limit (version 2, on Linux).
+    """The free bytes in this process's control group and its parents that have a limit (version 2, on Linux).
 
-    Files that the system has read and nobody looks at count as used there, and are given up when memory is wanted.
+    The inactive file cache counts as used there, but is freed on demand, so here it counts as free.
     """
     with contextlib.suppress(OSError):
         places = [line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/")]
@@ -62,7 +62,7 @@ def free_in_groups(own: Path, root: Path) -> list[int]:
 
 
 def _free_in(group: Path) -> int | None:
-    """None where it has no limit, or is no control group."""
+    """The free bytes of a control group; None if it has no limit, or is not a control group."""
     try:
         statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         used = int((group / "memory.current").read_text()) - int(statistics["inactive_file"])

@@ -1,4 +1,4 @@
-"""Random images in the place of a data set: its shapes and sizes are in the catalogue, so that nothing need be here."""
+"""Replace a data set by random images: shapes and sizes are in the catalogue, so the data need not be here."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rbp_engine.vocabulary import EVENT_SETS
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import DataSection, Preset
 
-# Sets that are read batch by batch; all others lie in memory as a whole.
+# Sets that are read batch by batch; all others are in memory as a whole.
 READ_FROM_FILES = ("imagenet", "cifar10_dvs")
 
 
@@ -28,7 +28,7 @@ class DataShape:
 
 
 def known_shape(data: "DataSection") -> DataShape | None:
-    """What a preset's data looks like, without opening it; None for a data set of the user's own."""
+    """The shape of a preset's data, without opening it; None for a user's own data set."""
     if own_file(data.name) is not None:
         return None
     entry = CATALOG[data.name]
@@ -51,14 +51,14 @@ def known_shape(data: "DataSection") -> DataShape | None:
 
 
 def is_here(data: "DataSection") -> bool:
-    """Whether the data can be opened in a moment. CIFAR10-DVS may first have to be converted, which takes minutes."""
+    """Whether the data can be opened quickly. CIFAR10-DVS may first need a conversion, which takes minutes."""
     return own_file(data.name) is not None or (data.name != "cifar10_dvs" and presence(data.name).found)
 
 
 def with_stand_in(preset: "Preset", shape: DataShape | None) -> "Preset":
-    """The preset on a few batches of random images of that shape, augmented as its own would be.
+    """The preset with a few batches of random images of this shape, augmented like its own data.
 
-    Without a shape it stays on its own data.
+    Without a shape it keeps its own data.
     """
     if shape is None:
         return preset
@@ -66,7 +66,7 @@ def with_stand_in(preset: "Preset", shape: DataShape | None) -> "Preset":
     sizes: dict[str, Any] = {"shape": list(shape.image), "classes": shape.classes}
     sizes |= {"train_size": 4 * batch, "test_size": 2 * batch} | ({"frames": True} if shape.frames else {})
     data = preset.data.model_copy(update={"name": "fake", "size": 0, "args": sizes})
-    # Of random labels in so few images, not every class could be held out.
+    # With random labels on so few images, not every class could be held out.
     train = preset.train.model_copy(update={"validation_split": 0.0})
     if train.kernel == "auto" and is_long(preset, batches(preset, shape)[0]):
         train = train.model_copy(update={"kernel": "compiled"})  # as on the whole data set
@@ -74,7 +74,7 @@ def with_stand_in(preset: "Preset", shape: DataShape | None) -> "Preset":
 
 
 def batches(preset: "Preset", shape: DataShape) -> tuple[int, int]:
-    """Steps of an epoch, and batches of its evaluation, on the whole data set."""
+    """The numbers of steps in an epoch and of batches in an evaluation, on the whole data set."""
     held_out = math.ceil(preset.train.validation_split * shape.train_size)
     trained, size = shape.train_size - held_out, preset.data.batch_size
     steps = trained // size if preset.data.drop_last else math.ceil(trained / size)
@@ -82,7 +82,7 @@ def batches(preset: "Preset", shape: DataShape) -> tuple[int, int]:
 
 
 def bytes_in_memory(preset: "Preset", shape: DataShape) -> int:
-    """What the whole data set takes of the memory beyond its stand-in."""
+    """The memory that the whole data set takes beyond that of the random images."""
     if preset.data.name in READ_FROM_FILES:
         return 0
     samples = shape.train_size + shape.test_size - 6 * preset.data.batch_size

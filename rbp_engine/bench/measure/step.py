@@ -1,10 +1,9 @@
-"""One way to train, in a process of its own: `python -m rbp_engine.bench.measure.step RUN SIDE`.
+"""Take training steps in one way, in a separate process: `python -m rbp_engine.bench.measure.step RUN SIDE`.
 
-SIDE is "ours", the method of the run's preset, or one of `rbp_engine.bench.baselines`. A line of JSON is printed when
-it is ready, and one for every line on its stdin: for a number, so many training steps (their mean seconds, the
-processor seconds of all threads, and the peak memory over what it was before the first step, in bytes); for `count`,
-what a step keeps and computes. A step is all of it: gradients to None, forward, backward and the optimizer, on one
-batch.
+SIDE is "ours", the method of the run's preset, or one of `rbp_engine.bench.baselines`. It prints a line of JSON when it
+is ready, and one for every line on stdin: for a number, it takes that many training steps (mean seconds, processor
+seconds of all threads, and peak memory above that before the first step, in bytes); for `count`, the saved bytes and
+operations of a step. A step is everything: gradients to None, forward, backward and the optimizer, on one batch.
 """
 
 import json
@@ -34,7 +33,7 @@ Step = Callable[[Tensor, Tensor], object]
 
 
 class Side:
-    """A network and a way to take a training step with it, on one batch of the data's shape."""
+    """A network and a way to take a training step with it, on one batch in the shape of the data."""
 
     def __init__(self, run: RunDirectory, preset: "Preset", side: str, device: torch.device) -> None:
         self.trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
@@ -53,7 +52,7 @@ class Side:
         }
 
     def count(self, forward_operations: int) -> dict[str, float]:
-        """Bytes kept for the backward, and operations in units of one forward pass of the batch at one timestep."""
+        """Bytes saved for the backward pass, and operations in units of one forward pass at one timestep."""
         saved = counts.saved_bytes(self._step_again, self.trial.model.parameters())
         return {"saved": saved, "units": counts.weighted_operations(self._step_again) / forward_operations}
 
@@ -62,10 +61,10 @@ class Side:
 
 
 def _baseline_step(trial: Trial, preset: "Preset", name: str) -> Step:
-    # As others train: in torch's own order of dimensions.
+    # Baselines use torch's default memory format, as is usual.
     trial.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
     backward = BASELINES[name](trial.model, preset.method.timesteps)
-    # Its layers may hold parameters of their own; the trial's optimizer and its momenta go.
+    # A baseline's layers may have new parameters, so the trial's optimizer with its momenta is replaced.
     trial.steps.clear()
     trial.optimizer = optimizer = build_optimizer(preset, trial.model)
 
@@ -78,22 +77,22 @@ def _baseline_step(trial: Trial, preset: "Preset", name: str) -> Step:
 
 
 def forward_operations(run: RunDirectory, preset: "Preset", device: torch.device) -> int:
-    """Operations of one forward pass of the batch at one timestep."""
+    """The number of operations in one forward pass of the batch at one timestep."""
     ours = Side(run, preset, "ours", device)
     images = ours.images[:1] if ours.images.ndim == 5 else ours.images
     return counts.weighted_operations(lambda: predict(ours.trial.model, images, 1))
 
 
 def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
-    """An answer when ready, and one for every line on stdin."""
+    """Yield an answer when ready, and one for every line on stdin."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
-    # Compilers and the libraries' own tables belong to the base: a small step makes them.
+    # A small step first: the memory of compilers and of the libraries' tables belongs to the base.
     small = Side(run, preset, name, device)
     small.step(first_images(small.images, 2), small.labels[:2])
     del small
     side = Side(run, preset, name, device)
-    # Momenta are part of what training takes, whenever they are made.
+    # Momenta count as memory of training, whenever they are created.
     base = memory.reset_peak(device) - side.trial.optimizer_bytes()
     yield {"device": describe_device(device), "base": base}
     for line in sys.stdin:
@@ -104,14 +103,14 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
 
 
 def main(words: list[str]) -> int:
-    """Answer until stdin ends; the exit code."""
+    """Answer until stdin ends; returns the exit code."""
     run = RunDirectory(Path(words[0]))
     with answers_only() as out:
         try:
             for answer in serve(run, words[1]):
                 out.write(json.dumps(answer) + "\n")
                 out.flush()
-        except BrokenPipeError:  # whoever asked has gone
+        except BrokenPipeError:  # the calling process has exited
             return 1
         except Exception as error:
             out.write(json.dumps({"problem": explain(error, run.code)}) + "\n")

@@ -1,4 +1,4 @@
-"""What a worker trains with, to take steps of it and see what they cost: whole, or of fewer images and timesteps."""
+"""Build what a worker trains with and measure steps: whole, or with fewer images and timesteps."""
 
 import dataclasses
 import itertools
@@ -22,14 +22,14 @@ from rbp_engine.train.step import OptimizerStep
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# Seconds: about how long a small step takes.
+# The approximate duration of a small step, in seconds.
 SMALL_STEP_S = 2.0
 FIRST_BATCH = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A training step of `batch` images at `timesteps`: seconds, and the peak memory of the process in it, in bytes."""
+    """A training step of `batch` images at `timesteps`: seconds, and peak memory of the process in bytes."""
 
     batch: int
     timesteps: int
@@ -38,7 +38,7 @@ class Point:
 
 
 class Trial:
-    """What a worker trains with, and what a step of it costs. The learning rate is 0: no loss becomes infinite."""
+    """The objects that a worker trains with, and the cost of a step. The learning rate is 0, so no loss diverges."""
 
     def __init__(self, run: RunDirectory, preset: "Preset", device: torch.device) -> None:
         seed_everything(preset.run.seed)
@@ -50,7 +50,7 @@ class Trial:
         self.steps = {preset.method.timesteps: self._step_of(preset)}
 
     def step(self, images: Tensor, labels: Tensor, timesteps: int | None = None) -> StepOutput:
-        """One optimizer step, at another T than the preset's where that is given."""
+        """One optimizer step; `timesteps` replaces the preset's T."""
         asked = self.preset.method.timesteps if timesteps is None else timesteps
         if asked not in self.steps:
             method = self.preset.method.model_copy(update={"timesteps": asked})
@@ -68,7 +68,7 @@ class Trial:
         )
 
     def optimizer_bytes(self) -> int:
-        """What the optimizer holds for the parameters."""
+        """The bytes of the optimizer's state."""
         states = self.optimizer.state.values()
         return sum(value.nbytes for state in states for value in state.values() if isinstance(value, Tensor))
 
@@ -76,7 +76,7 @@ class Trial:
         return clock(self.device)
 
     def point(self, images: Tensor, labels: Tensor, batch: int, timesteps: int, steps: int = 2) -> Point:
-        """Mean of some steps after one to warm up, on the first images of a batch."""
+        """Mean of some steps on the first images of a batch, after a warm-up step."""
         part = first_images(images, batch)
         part = part[:timesteps] if images.ndim == 5 else part
         memory.reset_peak(self.device)
@@ -88,7 +88,7 @@ class Trial:
 
 
 def clock(device: torch.device) -> float:
-    """Seconds, when the device has done what it was told."""
+    """The time in seconds after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -100,18 +100,18 @@ def first_images(images: Tensor, batch: int) -> Tensor:
 
 
 def endless(source: TrainingSource) -> Generator[Batch]:
-    """Epoch after epoch."""
+    """The batches of endless epochs."""
     for epoch in itertools.count():
         yield from source.epoch(epoch)
 
 
 def small_points(trial: Trial, images: Tensor, labels: Tensor, batch: int) -> list[Point]:
-    """What a plane goes through: half of the batch, half of T, and all of both."""
+    """The points that determine a plane: half of the batch, half of T, and all of both."""
     timesteps = trial.preset.method.timesteps
     wanted = [(max(1, batch // 2), timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
     return [trial.point(images, labels, *each) for each in dict.fromkeys(wanted)]
 
 
 def affordable_batch(first: Point, base: int, limit: int) -> int:
-    """The batch whose step takes little time and less than half of the memory; `base` is what was in use before."""
+    """A batch whose step takes little time and less than half of the memory; `base` is the memory in use before."""
     return max(1, int(first.batch * min(SMALL_STEP_S / first.seconds, 0.4 * limit / max(1, first.peak - base))))

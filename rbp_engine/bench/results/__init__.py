@@ -1,1 +1,1 @@
-"""What was measured, put together for those who read it."""
+"""Put measurements together and report them."""

@@ -1,6 +1,6 @@
-"""How a measuring process answers: JSON on stdout, errors in words, a traceback only for what is a fault of ours.
+"""How a measuring process answers: JSON on stdout, errors as messages, and a traceback only for bugs of ours.
 
-What the user's own code prints goes nowhere; neither does torch's word that there is no Triton, which no CPU needs.
+Output of the user's own code is discarded, and so is torch's warning that there is no Triton, which no CPU needs.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
 def explain(error: Exception, own_code: Path) -> str:
-    """What is wrong, with file and line where it comes from the user's own code, which lies in `own_code`."""
+    """The message of an error, with file and line if it comes from the user's own code, in the folder `own_code`."""
     text = str(error).strip() or type(error).__name__
     frames = own_frames(error, own_code)
     if frames and not isinstance(error, UnsupportedOperation):
@@ -35,13 +35,13 @@ def explain(error: Exception, own_code: Path) -> str:
 
 @contextlib.contextmanager
 def answers_only() -> Iterator[TextIO]:
-    """The stdout on which answers go, while everybody else who prints finds it closed to them."""
+    """The stdout for answers; whatever else prints to stdout meanwhile is discarded."""
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield sys.__stdout__ or nowhere
 
 
 def answer(run: RunDirectory, measure: Callable[[RunDirectory], dict[str, Any]]) -> int:
-    """Print what `measure` finds, or the `problem`; the exit code."""
+    """Print the result of `measure`, or the `problem`; returns the exit code."""
     with answers_only() as out:
         try:
             told = measure(run)

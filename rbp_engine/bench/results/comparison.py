@@ -1,4 +1,4 @@
-"""Methods × timesteps × precision × kernel of one network and batch, measured against baselines. Needs no torch."""
+"""Methods × timesteps × precision × kernel of one network and batch, measured against baselines. Without torch."""
 
 import itertools
 import os
@@ -22,9 +22,8 @@ BASELINES = (BPTT, "two_pass", FLOOR)
 class ComparisonRow:
     """One way to train at one T; `precision` and `kernel` are "" for a baseline.
 
-    `measured` is None where it could not be measured, and `problem` says why. `time` and `memory` are ratios to
-    SpikingJelly's BPTT, `floor` is that of the time to the ANN's, all at the same T; None where there is nothing to
-    divide by.
+    `measured` is None if it could not be measured, and `problem` says why. `time` and `memory` are ratios to
+    SpikingJelly's BPTT, `floor` is the ratio of the time to the ANN's, all at the same T; None without a denominator.
     """
 
     method: str
@@ -49,7 +48,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to train that is to be measured."""
+    """A way to train that will be measured."""
 
     loaded: LoadedPreset
     baseline: str = ""
@@ -69,9 +68,9 @@ def candidates(
     kernels: Sequence[str] = (),
     against: Sequence[str] = BASELINES,
 ) -> list[Candidate]:
-    """All that is to be measured, baselines first at every T; no precisions or kernels mean the preset's own.
+    """All candidates, with baselines first at every T; without precisions or kernels, the preset's own are used.
 
-    Raises PresetError for a combination that is refused, before anything is measured.
+    Raises PresetError for an invalid combination, before anything is measured.
     """
     found = []
     choices = [[f"train.precision={name}" for name in precisions], [f"train.kernel={name}" for name in kernels]]
@@ -91,7 +90,7 @@ def compare(
     busy: bool = False,
     on_turn: Callable[[int, int, int], None] = lambda timesteps, done, total: None,
 ) -> list[ComparisonRow]:
-    """Measure all candidates, those of one T turn by turn. `on_turn` is told T and its turns done, of how many."""
+    """Measure all candidates, those of one T turn by turn. `on_turn` gets T, its finished turns and their total."""
     rows: list[ComparisonRow] = []
     for steps, group in itertools.groupby(wanted, key=lambda candidate: candidate.timesteps):
         alike = list(group)
@@ -133,7 +132,7 @@ def _row(
 
 
 def document(rows: Sequence[ComparisonRow], wanted: Sequence[Candidate]) -> dict[str, Any]:
-    """The rows with what is needed to repeat them: network, batch, machine and versions."""
+    """The rows with all that is needed to repeat them: network, batch, machine and versions."""
     loaded = wanted[0].loaded
     return {
         "preset": loaded.name,

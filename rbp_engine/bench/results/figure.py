@@ -1,4 +1,4 @@
-"""The figure of a comparison: peak memory and time of a step against T, as the paper's Fig. 4."""
+"""The figure of a comparison: peak memory and time of a step against T, like the paper's Fig. 4."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ COLOURS = METHOD_COLOURS | {"spikingjelly": BLACK, "two_pass": ORANGE, "ann": GR
 
 
 def title(row: ComparisonRow, separator: str = ", ") -> str:
-    """As legends show it: `rate_M, bf16, compiled`."""
+    """A row's title in legends, like `rate_M, bf16, compiled`."""
     name = TITLES.get(row.method) or names.method(row.method)
     return separator.join([name, *filter(None, (row.precision, row.kernel))])
 
@@ -32,7 +32,7 @@ def draw(rows: Sequence[ComparisonRow], path: Path) -> None:
 
 
 def panels(rows: Sequence[ComparisonRow]) -> list[Panel]:
-    """Memory and time; a line for each way to train, those of one method in one colour."""
+    """Panels of memory and time; a line per way to train, with the same colour for lines of one method."""
     largest = max((row.measured.peak for row in rows if row.measured), default=0)
     unit, scale = ("GiB", 1 / GIB) if largest >= GIB else ("MiB", 1 / MIB)
     memory = _lines(rows, lambda measured: measured.peak)

@@ -1,6 +1,6 @@
-"""Augmentation of a whole batch at once, on the device, from a generator of its own.
+"""Augmentation of a whole batch at once, on the device, with a given generator.
 
-Images may be the share of a larger batch: then numbers are drawn for all of it.
+Images may be the share of a larger batch: then numbers are drawn for the whole batch.
 """
 
 import torch
@@ -11,7 +11,7 @@ from rbp_engine.data.loading.shares import Share
 
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator, share: Share | None = None) -> Tensor:
-    """Each image [B, C, H, W] shifted by up to `padding` pixels, zeros coming in from outside."""
+    """Each image [B, C, H, W] shifted by up to `padding` pixels and filled with zeros."""
     share = share or Share.whole(len(images))
     batch, channels, height, width = images.shape
     padded = F.pad(images, [padding] * 4)
@@ -32,9 +32,9 @@ def random_flip(images: Tensor, generator: torch.Generator, share: Share | None 
 
 
 def cutout(images: Tensor, side: int, generator: torch.Generator, share: Share | None = None) -> Tensor:
-    """One square of `side` pixels of each image [B, C, H, W] set to zero; its centre is anywhere in the image.
+    """Set one square of `side` pixels in each image [B, C, H, W] to zero; its centre is anywhere in the image.
 
-    DeVries and Taylor, 2017: a square near the edge is cut off by it. Zero is the mean of normalised images.
+    DeVries and Taylor, 2017: a square near the edge is clipped. Zero is the mean of normalised images.
     """
     share = share or Share.whole(len(images))
     batch, _, height, width = images.shape

@@ -1,7 +1,7 @@
 """AutoAugment of a whole batch at once, on the device: one sub-policy drawn for each image.
 
-Cubuk et al., 2019 (arXiv 1805.09501), CIFAR-10 policy. Magnitudes, nearest-neighbour sampling and the black that
-comes in from outside are torchvision's.
+Cubuk et al., 2019 (arXiv 1805.09501), CIFAR-10 policy. Magnitudes, nearest-neighbour sampling and black filling are
+torchvision's.
 """
 
 import math
@@ -49,14 +49,14 @@ CIFAR10_POLICY: Final[tuple[tuple[Step, Step], ...]] = (
 
 @dataclass(frozen=True)
 class Choices:
-    """What is done to each image of a batch: its sub-policy [B], and for its two steps [B, 2] whether and which way."""
+    """The draws for each image: its sub-policy [B], and for its two steps [B, 2] whether and in which direction."""
 
     policy: Tensor
     applied: Tensor
     sign: Tensor
 
     def of(self, share: Share) -> "Choices":
-        """Those for a share of the batch."""
+        """The choices for a share of the batch."""
         return Choices(self.policy[share.places], self.applied[share.places], self.sign[share.places])
 
 
@@ -71,10 +71,10 @@ def draw_choices(count: int, generator: torch.Generator) -> Choices:
 
 
 def autoaugment_batched(images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
-    """The images, uint8 [B, 3, H, W], each under a sub-policy of its own; a new tensor.
+    """Apply its own sub-policy to each of the images, uint8 [B, 3, H, W]; returns a new tensor.
 
-    Of a larger batch they may be the `share`: then the choices are drawn for all of it. The images are grouped by
-    operation, so which groups there are must be known on the host: a generator on the CPU saves waiting for the device.
+    The images may be the `share` of a larger batch: then choices are drawn for the whole batch. The images are grouped
+    by operation, and the host must know the groups: a generator on the CPU avoids waiting for the device.
     """
     images = images.clone()
     height, width = images.shape[-2:]
@@ -97,7 +97,7 @@ def autoaugment_batched(images: Tensor, generator: torch.Generator, share: Share
 
 
 def magnitude(name: str, level: int, height: int, width: int) -> float:
-    """What a level of 0 to 9 means for an operation on images of height × width pixels.
+    """The magnitude of a level from 0 to 9 for an operation on images of height × width pixels.
 
     Degrees for a rotation, pixels for a translation, bits kept by a posterization, the threshold of a solarization, a
     slope for a shear; for the others how far the factor is from 1.
@@ -110,7 +110,7 @@ def magnitude(name: str, level: int, height: int, width: int) -> float:
     return largest.get(name, 0.9) * level / 9
 
 
-# The operations: images uint8 [B, C, H, W] and one magnitude for each [B] to images of the same shape and type.
+# The operations take images uint8 [B, C, H, W] and a magnitude for each [B], and return the same shape and type.
 
 
 def invert(images: Tensor, amount: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def solarize(images: Tensor, amount: Tensor) -> Tensor:
 
 
 def autocontrast(images: Tensor, amount: Tensor) -> Tensor:
-    """Stretch each channel to 0…255; one of a single value stays. The magnitude is not used."""
+    """Stretch each channel to 0…255; a constant channel stays. The magnitude is not used."""
     values = images.float()
     lowest, highest = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
     flat = lowest == highest
@@ -138,7 +138,7 @@ def autocontrast(images: Tensor, amount: Tensor) -> Tensor:
 
 
 def equalize(images: Tensor, amount: Tensor) -> Tensor:
-    """Even out the histogram of each channel as Pillow does; the magnitude is not used."""
+    """Equalize the histogram of each channel as Pillow does; the magnitude is not used."""
     values = images.flatten(2).flatten(0, 1).long()
     counts = torch.zeros(len(values), 256, dtype=torch.int64, device=images.device)
     counts.scatter_add_(1, values, torch.ones_like(values))
@@ -223,7 +223,7 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _away_from(origin: Tensor, images: Tensor, amount: Tensor) -> Tensor:
-    # In this order of rounding, a value that should be a whole grey level is torchvision's.
+    # With this order of rounding, results that should be whole grey levels equal torchvision's.
     kept = (1 + _each(amount).double()).float()
     return torch.addcmul(images * kept, origin, -_each(amount).float()).clamp(0, 255).to(torch.uint8)
 
@@ -238,7 +238,7 @@ def _affine(
     yy: Tensor | float = 1.0,
     y0: Tensor | float = 0.0,
 ) -> Tensor:
-    """The pixel at (x, y) from the one nearest to (xx·x + xy·y + x0, yx·x + yy·y + y0); black where there is none.
+    """Take pixel (x, y) from the one nearest to (xx·x + xy·y + x0, yx·x + yy·y + y0), black outside the image.
 
     Coordinates count pixels from the centre of the image, x to the right and y down; numbers per image are [B, 1, 1].
     """

@@ -1,6 +1,6 @@
 """The paper's training pipeline for CIFAR as published: torchvision's transforms, one Pillow image at a time.
 
-Slow; for parity with the paper. `WorkerTrainBatches` runs it in worker processes.
+Slow, for parity with the paper. `WorkerTrainBatches` runs it in worker processes.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ class PilImages:
     """Images in memory, augmented one by one: float32 [C, H, W], normalised.
 
     In this order: random crop after `crop_padding` pixels of black, flip, AutoAugment (CIFAR-10 policy), tensor,
-    normalise, a hole of `cutout` pixels. They need no further flip or normalisation in `WorkerTrainBatches`.
+    normalise, cutout of `cutout` pixels. `WorkerTrainBatches` must not flip or normalise them again.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PilImages:
 
     def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
         """The image for training."""
-        # torchvision draws from the global generator only.
+        # torchvision draws only from the global generator.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(draw.integers(2**63)))
             image = _apply(self.random_steps, self.pixels[index])

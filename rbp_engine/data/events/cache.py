@@ -1,4 +1,4 @@
-"""Converted frames on disk: a folder with one array and its labels per part, and a manifest that vouches for them."""
+"""Converted frames on disk: a folder with one array and its labels per part, and a manifest with their checksums."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _FILES: Final = tuple(f"{part}{kind}.npy" for part in PARTS for kind in ("", "_l
 
 @dataclass(frozen=True)
 class Samples:
-    """Frames `counts` [N, T, C, H, W], `labels` int64 [N]; a value is a count times `scale`."""
+    """Frames `counts` [N, T, C, H, W] and `labels` int64 [N]; a pixel's value is its count times `scale`."""
 
     counts: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
@@ -39,12 +39,12 @@ class Cache:
 
 
 def key_of(settings: dict[str, Any]) -> str:
-    """The name of the folder for these settings, the list of recordings among them."""
+    """The name of the folder for these settings, which include the list of recordings."""
     return "cifar10_dvs-" + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load(folder: Path) -> Cache | None:
-    """The cache in `folder`; None where it is absent, unfinished, or not what its manifest says."""
+    """The cache in `folder`; None if it is missing, incomplete, or does not match its manifest."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if manifest["finished"] is not True:
@@ -59,7 +59,7 @@ def load(folder: Path) -> Cache | None:
 
 
 def verify(folder: Path) -> list[str]:
-    """Read all of a cache; its problems, none when it is whole."""
+    """Read all of a cache and return its problems, none if it is intact."""
     cache = load(folder)
     if cache is None:
         return [f"{folder} is no finished conversion: delete it and convert again"]
@@ -71,7 +71,7 @@ def verify(folder: Path) -> list[str]:
 
 
 def seal(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest of complete arrays, last, when all of them are on the disk."""
+    """Write the manifest, last, when all arrays are complete and flushed to the disk."""
     files = {}
     for name in _FILES:
         sync(folder / name)

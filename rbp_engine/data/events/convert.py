@@ -27,7 +27,7 @@ from rbp_engine.data.events.recordings import PARTS, Recording, Split, list_reco
 from rbp_engine.data.events.slicing import SIDE
 from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
 
-# Recordings done, and how many there are.
+# Called with the number of finished recordings and their total number.
 Progress = Callable[[int, int], None]
 
 
@@ -45,11 +45,11 @@ def convert(
     wait: bool = False,
     progress: Progress | None = None,
 ) -> Cache:
-    """The cache of the recordings in `root` for these settings, built in the folder `cache` where it is not there yet.
+    """The cache of the recordings in `root` for these settings, built in the folder `cache` if it does not exist yet.
 
-    `timesteps` frames [2, size, size] for each recording, `layout` 0 takes the one that lies there, `wait` waits for
-    another process that builds the same. A process that dies leaves nothing that loads. Raises EventDataError, one
-    message that names a file and the remedy, and OSError.
+    It has `timesteps` frames [2, size, size] per recording. `layout` 0 takes the one found; `wait` waits for another
+    process that builds the same cache. A process that dies leaves nothing that loads. Raises EventDataError, which
+    names a file and the remedy, and OSError.
     """
     if timesteps < 1 or not 1 <= size <= SIDE:
         raise EventDataError(f"T = {timesteps} and size = {size}: expected T ≥ 1 and a size of 1 to {SIDE} pixels")
@@ -83,7 +83,7 @@ def convert(
             report = _beating(_lock_of(folder), progress)
             manifest = _build(building, found, chosen, settings, remarks, orientation == "canonical", report)
             seal(building, manifest)
-            # What is there did not load.
+            # An existing folder did not load.
             shutil.rmtree(folder, ignore_errors=True)
             building.rename(folder)
         finally:
@@ -95,7 +95,7 @@ def convert(
 
 
 def remove_leftovers(cache: Path) -> None:
-    """Delete what killed conversions have left in the folder `cache`; those still at work are left alone."""
+    """Delete the partial results of killed conversions in the folder `cache`, but not those of running ones."""
     for building in cache.glob("cifar10_dvs-*.building"):
         try:
             with lock(building.with_suffix(".lock"), wait=False):
@@ -113,7 +113,7 @@ def _build(
     canonical: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write the arrays of both parts; the manifest."""
+    """Write the arrays of both parts; returns the manifest."""
     done, total = 0, len(split.train) + len(split.test)
     types: dict[str, str] = {}
     remarks = list(remarks)
@@ -140,7 +140,7 @@ def _build(
 
 
 def _beating(path: Path, progress: Progress | None) -> Progress:
-    """Progress that keeps the lock `path` fresh too."""
+    """Wrap `progress` so that it also keeps the lock `path` fresh."""
 
     def report(done: int, total: int) -> None:
         beat(path)
@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Lines:
-    """Progress in lines on stderr, one a second and the last."""
+    """Prints progress to stderr, one line per second and the last one."""
 
     def __init__(self) -> None:
         self.next = 0.0
@@ -191,7 +191,7 @@ class _Lines:
 
 
 def main(words: Sequence[str]) -> int:
-    """Convert as the command line says; the exit code."""
+    """Run the command line; returns the exit code."""
     settings = vars(_parser().parse_args(words))
     try:
         cache = convert(settings.pop("root"), settings.pop("cache"), progress=_Lines(), **settings)

@@ -1,4 +1,4 @@
-"""One recording of any layout as frames [T, 2, 128, 128], in the orientation in which the layout stores it."""
+"""Decode one recording of any layout to frames [T, 2, 128, 128], in the orientation in which the layout stores it."""
 
 import zipfile
 import zlib
@@ -19,11 +19,10 @@ Array = npt.NDArray[Any]
 
 
 def decode(found: Found, path: Path, *, timesteps: int, frames_by: FramesBy) -> tuple[Array, Array | None]:
-    """Event counts of a recording, [T, 2, 128, 128], and the label where the file itself stores one (layout 4).
+    """Event counts of a recording, [T, 2, 128, 128], and the label if the file stores one (layout 4).
 
-    Layout 4 may hold fractions; they stay.
-
-    Raises EventDataError, which names the file, for one that is damaged, another kind, or has another T.
+    Layout 4 may hold fractions, which are kept. Raises EventDataError, which names the file, if it is damaged, of
+    another kind, or has another T.
     """
     if found.files == "tensors":
         frames, label = _read_tensors(path)
@@ -41,13 +40,13 @@ def decode(found: Found, path: Path, *, timesteps: int, frames_by: FramesBy) -> 
 
 
 def _read_tensors(path: Path) -> tuple[Array, Array]:
-    """Frames and the label as it is stored, of a file of layout 4; weights_only: its code is not run."""
+    """Frames and the stored label of a file of layout 4; loaded with weights_only, so that it cannot run code."""
     try:
         frames, label = torch.load(path, map_location="cpu", weights_only=True)
         return frames.numpy(), label.reshape(-1).numpy()
     except OSError:
         raise
-    except Exception as error:  # torch has no error of its own for a broken file
+    except Exception as error:  # torch has no specific error for a broken file
         raise EventDataError(
             f"{path} is damaged or not [frames, label] in tensors ({_first_line(error)}): convert or copy it again"
         ) from error

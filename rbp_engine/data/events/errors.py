@@ -1,7 +1,7 @@
-"""The one kind of error of this package."""
+"""The error of this package."""
 
 from rbp_engine.errors import DataError
 
 
 class EventDataError(DataError):
-    """Event data that cannot be used. The message names the file or folder, what is wrong with it, and the remedy."""
+    """Event data cannot be used. The message names the file or folder, what is wrong with it, and the remedy."""

@@ -1,4 +1,4 @@
-"""A .npy file written one sample after another, in the narrowest type that holds all of them."""
+"""A .npy file written sample by sample, in the narrowest type that holds all of them."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -6,15 +6,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-# float16 has every integer to 2048, and keeps a fraction to 5e-4 of itself; it ends at 65504.
+# float16 is exact for integers up to 2048 and for fractions within a relative 5e-4; its largest value is 65504.
 _TYPES: Final = ("uint8", "float16", "float32")
 
 
 class GrowingArray:
     """`samples` × `shape` numbers ≥ 0 in the file `path`: uint8 if that holds them all, else float16, else float32.
 
-    Integers are exact in each (to 2^24 in float32). Written through a file, not a memory map: a full disk is an
-    OSError then, not the death of the process.
+    Integers are exact in each (to 2^24 in float32). Written as a file, not a memory map: then a full disk is an
+    OSError, and does not kill the process.
     """
 
     def __init__(self, path: Path, samples: int, shape: tuple[int, ...]) -> None:

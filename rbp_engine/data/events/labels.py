@@ -1,4 +1,4 @@
-"""The labels stored in layout 4 against i mod 10, which they should be."""
+"""Check the labels stored in layout 4, which should be i mod 10."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from rbp_engine.data.events.recordings import Recording
 
 
 def check_labels(recordings: Sequence[Recording], stored: Sequence[npt.NDArray[Any]]) -> list[str]:
-    """A remark where the test labels are garbage, for which i mod 10 is used: the published script never writes them.
+    """A remark if the test labels are garbage and i mod 10 is used instead: the published script never writes them.
 
-    Raises EventDataError where the training labels differ, or test labels that look like real ones: the files then are
-    numbered in another way, and i mod 10 says nothing.
+    Raises EventDataError if the training labels differ from i mod 10, or test labels that look real do: the files are
+    then numbered in another way, and i mod 10 is wrong.
     """
     wrong = [place for place, one in enumerate(recordings) if not _is(stored[place], one.label)]
     if not wrong:
@@ -37,7 +37,7 @@ def _is(stored: npt.NDArray[Any], label: int) -> bool:
 
 
 def _look_real(stored: Sequence[npt.NDArray[Any]]) -> bool:
-    """Ten classes, each equally often: memory that nobody wrote does not look so."""
+    """Whether there are ten classes, each equally often, which uninitialised memory would not show."""
     if any(label.size != 1 for label in stored):
         return False
     values, counts = np.unique(np.concatenate(list(stored)), return_counts=True)

@@ -1,4 +1,4 @@
-"""Which layout of CIFAR10-DVS lies in a folder: a look at names, never at the contents of its files."""
+"""Detect the layout of CIFAR10-DVS in a folder by file names, never by contents."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ from rbp_engine.vocabulary import FramesBy
 
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PAGE: Final = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
-# The layout of `train/{i}.pt` stores this many timesteps.
+# The layout with `train/{i}.pt` stores this many timesteps.
 TENSOR_STEPS: Final = 10
 
 _FRAMES: Final = re.compile(r"frames_num(?:ber)?_(\d+)_split_by_(number|time)(?:_normalization_None)?")
@@ -20,7 +20,7 @@ _FRAMES: Final = re.compile(r"frames_num(?:ber)?_(\d+)_split_by_(number|time)(?:
 
 @dataclass(frozen=True)
 class Found:
-    """A layout (1, 3, 4 or 5), what its files hold, and the `folder` with the classes, or with train and test."""
+    """A layout (1, 3, 4 or 5), what its files contain, and the `folder` with the classes, or with train and test."""
 
     layout: int
     files: Literal["aedat", "events", "frames", "tensors"]
@@ -30,7 +30,7 @@ class Found:
 def detect(root: Path, *, timesteps: int, frames_by: FramesBy, layout: int = 0) -> Found:
     """The layout to read from `root`; of several the first whose frames or events give these timesteps.
 
-    `layout` asks for one, 0 takes any. Raises EventDataError that says what lies there instead and the remedy.
+    `layout` selects one, 0 takes any. Raises EventDataError, which says what was found instead, and the remedy.
     """
     root = _holder(root)
     if not root.is_dir():
@@ -50,7 +50,7 @@ def detect(root: Path, *, timesteps: int, frames_by: FramesBy, layout: int = 0) 
 
 
 def look(root: Path) -> tuple[list[int], str]:
-    """The layouts that lie in `root`, whatever their T, and ""; or none, and the message that says what to do."""
+    """The layouts in `root`, whatever their T, and ""; or none, and a message that says what to do."""
     root = _holder(root)
     if not root.is_dir():
         return [], _no_folder(root)
@@ -62,7 +62,7 @@ def look(root: Path) -> tuple[list[int], str]:
 
 
 def _holder(root: Path) -> Path:
-    """The folder of the set, where `root` names the frames or events in it."""
+    """The folder of the data set; its parent, if `root` is a folder of frames or events."""
     return root.parent if _FRAMES.fullmatch(root.name) or root.name == "events_np" else root
 
 
@@ -85,7 +85,7 @@ def _candidates(root: Path, timesteps: int, frames_by: FramesBy) -> list[Found]:
 
 
 def _explain(root: Path, timesteps: int, frames_by: FramesBy, layout: int) -> str:
-    """Why nothing in `root` can be read, and what to do; one message."""
+    """A message why nothing in `root` can be read, and what to do."""
     zips = [
         folder for folder in (root, root / "download") if any((folder / f"{name}.zip").exists() for name in CLASSES)
     ]
@@ -129,7 +129,7 @@ def _marker(folder: Path) -> Path:
 
 
 def _has(folder: Path, suffix: str) -> bool:
-    """Whether a class folder in it begins with such files."""
+    """Whether a class folder in `folder` has files with this suffix among its first entries."""
     return any(_begins_with(folder / name, suffix) for name in CLASSES)
 
 
@@ -137,5 +137,5 @@ def _begins_with(folder: Path, suffix: str) -> bool:
     if not folder.is_dir():
         return False
     with os.scandir(folder) as entries:
-        # A few names tell: a folder of ten thousand is not read for it.
+        # A few names are enough; a folder may have ten thousand.
         return any(entry.name.endswith(suffix) for entry in itertools.islice(entries, 20))

@@ -1,4 +1,4 @@
-"""One conversion of a cache at a time, across processes: a file made exclusively, which names its process."""
+"""Allow one conversion of a cache at a time, by an exclusively created file that names the process."""
 
 import fcntl
 import json
@@ -13,9 +13,9 @@ from typing import Final
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.os_process import is_alive, start_time
 
-# Between making the file and writing its one line a process does nothing else.
+# A process writes the line right after creating the file, so a file empty for longer than this is stale.
 _WRITING_S: Final = 2.0
-# Whether a process of another host lives cannot be seen; one that works shows it by `beat`.
+# Another host's processes cannot be inspected; a working one calls `beat`.
 _SILENT_S: Final = 600.0
 
 
@@ -25,9 +25,9 @@ class Locked(EventDataError):
 
 @contextmanager
 def lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the lock file `path`. One of a dead process is taken over: of this host at once, of another when silent.
+    """Hold the lock file `path`. Takes over the lock of a dead process: of this host at once, of another once silent.
 
-    Where a live process holds it, wait for it, or raise `Locked` with who it is.
+    If a live process holds it, wait, or raise `Locked` with the holder.
     """
     while not _take(path):
         if not wait:
@@ -40,7 +40,7 @@ def lock(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def beat(path: Path) -> None:
-    """Show other hosts that the holder of the lock file `path` is at work; due more often than every ten minutes."""
+    """Show other hosts that the holder of the lock `path` is working; call this more often than every ten minutes."""
     os.utime(path)
 
 
@@ -52,7 +52,7 @@ def _take(path: Path) -> bool:
     except FileNotFoundError:
         return _create(path)
     try:
-        # Two may find the same dead lock. The one that comes second sees that the file it opened is gone.
+        # Two processes may find the same stale lock. The second one sees that the file it opened was removed.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         opened = os.fstat(descriptor)
         try:

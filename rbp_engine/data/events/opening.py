@@ -35,9 +35,9 @@ def open_events(
 ) -> Feed:
     """The `batches` [T, B, C, H, W] of a run with `timesteps` T, see `event_feed`.
 
-    `root`, `cache` and what follows to `progress` are for cifar10_dvs alone: it is converted where the cache is not
-    there yet, which takes minutes, and of several processes one converts and the others wait. Raises EventDataError and
-    OSError for its files, ValueError for a setting that does not fit.
+    The parameters from `root` to `progress` are only for cifar10_dvs: it is converted if there is no cache yet, which
+    takes minutes; of several processes one converts and the others wait. Raises EventDataError and OSError for its
+    files, ValueError for a setting that does not fit.
     """
     if name == "cifar10_dvs":
         if root is None or cache is None:
@@ -79,7 +79,7 @@ def event_feed(
     rank: int = 0,
     world_size: int = 1,
 ) -> Feed:
-    """Batches of samples in memory or on disk; `held_out` is the share of the training samples to judge by."""
+    """Batches of samples in memory or on disk; `held_out` is the fraction of the training samples to validate on."""
     batches: dict[str, Any] = {"device": device, "batch_size": batch_size, "rank": rank, "world_size": world_size}
     kept, judged = np.arange(len(train)), np.arange(len(test))
     test_source = EventEvaluation(test, judged, **batches)

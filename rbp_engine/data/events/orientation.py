@@ -1,4 +1,4 @@
-"""How the layouts of CIFAR10-DVS are turned, and how to turn them alike.
+"""The orientations of the layouts of CIFAR10-DVS, and how to convert them to the same one.
 
 x and y are the two parts of the raw address in the AEDAT 2.0 file. A network trained on frames of one orientation
 is wrong on those of another.
@@ -31,7 +31,7 @@ def to_canonical(frames: npt.NDArray[Any], layout: int) -> npt.NDArray[Any]:
 
 
 def describe(layout: int, orientation: Orientation) -> str:
-    """The orientation that frames have and, where they were turned, the one they had."""
+    """The orientation of the frames and, if they were turned, their original one."""
     stored = STORED[layout]
     if orientation == "stored" or stored == CANONICAL:
         return f"{stored}, as stored"

@@ -21,7 +21,7 @@ _SUFFIX: Final = {"aedat": "aedat", "events": "npz", "frames": "npz"}
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording; `part` is "train" or "test" where the layout says it, else "". The label is a class number."""
+    """One recording; `part` is "train" or "test" if the layout gives it, else "". The label is a class index."""
 
     part: str
     label: int
@@ -31,7 +31,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Split:
-    """The recordings of each part, in order; `sha256` is that of their list, the same for every layout by classes."""
+    """The recordings of each part, in order; `sha256` is the hash of their list, equal for all layouts by class."""
 
     name: str
     train: tuple[Recording, ...]
@@ -40,9 +40,9 @@ class Split:
 
 
 def list_recordings(found: Found) -> tuple[list[Recording], list[str]]:
-    """All recordings, by class or part and number, and remarks on what is missing or does not belong there.
+    """All recordings, by class or part and number, and remarks on missing and unexpected files.
 
-    Raises EventDataError where a class is missing.
+    Raises EventDataError if a class is missing.
     """
     recordings: list[Recording] = []
     remarks: list[str] = []
@@ -80,8 +80,8 @@ def split_recordings(recordings: Sequence[Recording], split: SplitName, *, layou
     """Training and test recordings.
 
     By recording number in each class, "last100" tests on 900 and above, "first100" on 0 to 99; "random" tests on a
-    tenth of each class, the same always. Layout 4 comes split, which its name says. Raises EventDataError where a part
-    would be empty, or where layout 4 is asked for another split.
+    tenth of each class, always the same. The files of layout 4 are already split. Raises EventDataError if a part would
+    be empty, or if layout 4 is requested with another split.
     """
     if layout == 4 and split != "last100":
         raise EventDataError(
@@ -115,10 +115,10 @@ def _test_part(recordings: Sequence[Recording], split: SplitName) -> set[Recordi
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> tuple[list[tuple[int, Path]], list[str]]:
-    """Files by number (names are listed 0, 1, 10, 100, …), and a remark that names those of another kind."""
+    """Files sorted by number (not by name: 0, 1, 10, 100, …), and a remark that names other files."""
     numbers: list[tuple[int, Path]] = []
     stray: list[str] = []
-    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # ten thousand names, no Path of each is needed
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # ten thousand names need no Path each
         match = pattern.fullmatch(name)
         if match:
             numbers.append((int(match[1]), folder / name))

@@ -1,4 +1,4 @@
-"""Frames [T, 2, 128, 128] to a smaller side: as it should be, and as the published code does it."""
+"""Resize frames [T, 2, 128, 128] to a smaller side: correctly, and as the published code does it."""
 
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ LEGACY_SCALE: Final = 1 / 255
 
 
 def exact(frames: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """Frames [..., H, W] averaged down to [..., size, size] float32 (bilinear, antialiased), each channel by itself."""
+    """Frames [..., H, W] resized to [..., size, size] float32 (bilinear, antialiased), each channel separately."""
     counts = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32))
     if counts.shape[-1] == size:
         return counts.numpy()
@@ -20,10 +20,10 @@ def exact(frames: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
 
 
 def legacy_pil(frames: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """What the published code makes of frames [T, 2, H, W]: [T, 2, size, size] uint8, to be multiplied by LEGACY_SCALE.
+    """Frames [T, 2, H, W] as the published code resizes them: [T, 2, size, size] uint8, to be scaled by LEGACY_SCALE.
 
-    It turns each frame into an image of luminance and alpha. A count becomes the byte 255·count modulo 256, and
-    resizing weighs channel 0 by channel 1: where channel 1 is empty, channel 0 is lost.
+    It treats each frame as an image of luminance and alpha. A count becomes the byte 255·count modulo 256, and
+    resizing weights channel 0 by channel 1: where channel 1 is empty, channel 0 is lost.
     """
     from PIL import Image
 

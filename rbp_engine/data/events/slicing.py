@@ -1,4 +1,4 @@
-"""Events to frames: T slices of equal event count or of equal time, and how many events each pixel has in each."""
+"""Events to frames: T slices of equal event count or equal time, and the number of events per pixel in each."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ Integers = npt.NDArray[np.int64]
 
 
 def slice_by_number(events: int, timesteps: int) -> Integers:
-    """The slice [events] of each event: `events // timesteps` in each, the last one takes the remainder.
+    """The slice [events] of each event: `events // timesteps` events per slice, the last one takes the remainder.
 
     Raises ValueError for fewer events than slices.
     """
@@ -25,7 +25,7 @@ def slice_by_number(events: int, timesteps: int) -> Integers:
 
 
 def slice_by_time(times: npt.NDArray[Any], timesteps: int) -> Integers:
-    """The slice [events] of each event, from its time in µs; the last one takes what the whole division leaves.
+    """The slice [events] of each event, from its time in µs; the last one takes the remainder of the integer division.
 
     Raises ValueError for no events.
     """

@@ -19,8 +19,8 @@ Integers = npt.NDArray[np.int64]
 class EventTraining:
     """Shuffled batches of (frames float32 [T, B, C, H, W], labels [B]) on the device, from the samples at `index`.
 
-    `flip` mirrors a sample left to right with probability one half, `roll` shifts it by up to so many pixels down and
-    right, around the edge; all timesteps of a sample alike. `batch_size` counts samples over all processes: process
+    `flip` mirrors a sample left to right with probability one half; `roll` is the largest cyclic shift in pixels, down
+    and right; all timesteps of a sample are treated alike. `batch_size` counts samples over all processes: process
     `rank` of `world_size` gets its share of each batch. Raises ValueError for a batch that cannot be filled.
     """
 
@@ -54,7 +54,7 @@ class EventTraining:
         return self.batches.size(position)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from the one at position `start` on."""
+        """The batches of an epoch, from position `start` on."""
         order = self.index[_random(self.seed, epoch, 0).permutation(len(self.index))]
         for position in range(start, len(self)):
             frames, labels = read_batch(self.samples, order[self.batches.places(position)], self.device)
@@ -64,14 +64,14 @@ class EventTraining:
     def _augment(self, frames: Tensor, random: np.random.Generator, share: Share) -> Tensor:
         if not (self.flip or self.roll):
             return frames
-        # Drawn on the host: the same on every device.
+        # Drawn on the host, to be the same on every device.
         flipped = random.random(share.total)[share.places] < (0.5 if self.flip else 0.0)
         shifts = random.integers(-self.roll, self.roll + 1, (share.total, 2))[share.places]
         return mirror_and_roll(frames, torch.from_numpy(flipped), torch.from_numpy(shifts))
 
 
 class EventEvaluation:
-    """The samples at `index` in order, none twice, none left out; `split` is "test" or "held-out".
+    """The samples at `index` in order, each exactly once; `split` is "test" or "held-out".
 
     Process `rank` of `world_size` gets a contiguous share of them, and `batch_size` counts samples over all processes.
     """
@@ -99,8 +99,8 @@ class EventEvaluation:
 
 
 def read_batch(samples: Samples, index: Integers, device: torch.device) -> Batch:
-    """Frames float32 [T, B, C, H, W] and labels [B] of the samples at `index`, in its order, on the device."""
-    # Forward through the file, whatever the order of the batch.
+    """Frames float32 [T, B, C, H, W] and labels [B] of the samples at `index`, in that order, on the device."""
+    # Read the file forwards, whatever the order of the batch.
     order = np.argsort(index)
     counts = np.empty((len(index), *samples.counts.shape[1:]), samples.counts.dtype)
     counts[order] = samples.counts[index[order]]
@@ -110,9 +110,9 @@ def read_batch(samples: Samples, index: Integers, device: torch.device) -> Batch
 
 
 def mirror_and_roll(frames: Tensor, flipped: Tensor, shifts: Tensor) -> Tensor:
-    """Samples of frames [T, B, C, H, W]: mirrored left to right where `flipped` [B], then shifted around the edge.
+    """Mirror samples of frames [T, B, C, H, W] left to right where `flipped` [B], then shift them cyclically.
 
-    `shifts` [B, 2] is how many pixels down and right. In one gather.
+    `shifts` [B, 2] are pixels down and right. Done in one gather.
     """
     steps, batch, channels, height, width = frames.shape
     device = frames.device
@@ -130,5 +130,5 @@ def mirror_and_roll(frames: Tensor, flipped: Tensor, shifts: Tensor) -> Tensor:
 
 
 def _random(*parts: Any) -> np.random.Generator:
-    """A generator from several numbers; neighbours give unrelated ones."""
+    """A generator from several numbers; neighbouring numbers give unrelated generators."""
     return np.random.default_rng(np.random.SeedSequence(parts))

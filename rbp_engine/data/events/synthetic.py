@@ -1,6 +1,6 @@
-"""Synthetic events and sequences from the digits of scikit-learn: they need no files.
+"""Synthetic events and sequences from the digits of scikit-learn, which need no files.
 
-Neither comes from a sensor. Training and test parts are those of `digits`.
+Neither is recorded by a sensor. Training and test parts are those of `digits`.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.sets.digits import digits
 from rbp_engine.data.splits import Images
 
-# Pixels of a frame of `moving_digits`; the digit is 12×12 in it and moves on a circle around its middle.
+# Side of a frame of `moving_digits` in pixels; the digit is 12×12 and moves on a circle around the frame's centre.
 CANVAS: Final = 16
 _DIGIT: Final = 12
 _RADIUS: Final = 1.5
 _JITTER: Final = 0.5
-# Looks of the camera at the digit in one timestep, and the step of log intensity that makes an event.
+# Camera samples per timestep, and the change in log intensity that triggers an event.
 _LOOKS: Final = 4
 _THRESHOLD: Final = 0.3
 _DARK: Final = 0.1
@@ -30,9 +30,9 @@ _DARK: Final = 0.1
 def moving_digits(timesteps: int) -> tuple[Samples, Samples]:
     """Training and test samples, uint8 [N, T, 2, 16, 16]: channel 0 counts falls in intensity, channel 1 rises.
 
-    Each digit goes once around a circle, from a place and in a direction of its own, and a pixel makes an event
-    wherever its log intensity has changed by 0.3 since its last one. T slices of equal time. Sample i of each part,
-    counted through both, is always the same.
+    Each digit moves once around a circle, with its own start and direction, and a pixel emits an event whenever its log
+    intensity has changed by 0.3 since its last one. T slices of equal time. Sample i, numbered through both parts, is
+    always the same.
     """
     splits = digits()
     train = len(splits.train)
@@ -45,8 +45,8 @@ def moving_digits(timesteps: int) -> tuple[Samples, Samples]:
 def sequential_digits() -> tuple[Samples, Samples]:
     """Training and test samples, uint8 [N, 8, 1, 8, 8] with the scale 1/255: row t of the image at timestep t.
 
-    The row fills the frame, all its rows alike, so that 2-D convolutions and pooling accept it. The mean over time
-    keeps the sum of each column alone: what is left is in the order, which a firing rate does not carry.
+    The row is repeated to fill the frame, so that 2-D convolutions and pooling accept it. The mean over time keeps only
+    the sum of each column; the rest of the information is in the order, which a firing rate does not carry.
     """
     splits = digits()
     first, second = (
@@ -57,7 +57,7 @@ def sequential_digits() -> tuple[Samples, Samples]:
 
 
 def content_hash(train: Samples, test: Samples) -> str:
-    """sha256 of all samples and labels: says whether another scikit-learn or torch made the same."""
+    """sha256 of all samples and labels, to check that another scikit-learn or torch makes the same data."""
     digest = hashlib.sha256()
     for part in (train, test):
         digest.update(np.ascontiguousarray(part.counts).tobytes())
@@ -70,7 +70,7 @@ def _samples(counts: Tensor, part: Images, scale: float = 1.0) -> Samples:
 
 
 def _path(number: int, timesteps: int) -> npt.NDArray[Any]:
-    """Where the middle of the digit is at each look, [looks, 2] in pixels (right, down) from that of the canvas."""
+    """The digit's centre at each camera sample, [samples, 2] in pixels (right, down) from the canvas's centre."""
     random = np.random.default_rng([0, number])
     start, direction = random.random(), random.choice([-1.0, 1.0])
     angle = 2 * np.pi * (start + direction * np.linspace(0.0, 1.0, timesteps * _LOOKS + 1))
@@ -93,9 +93,9 @@ def _events(pixels: Tensor, paths: npt.NDArray[Any], timesteps: int) -> Tensor:
 
 
 def _log_intensity(canvas: Tensor, places: Tensor) -> Tensor:
-    """Of the canvas [N, 1, H, W] moved by `places` [N, 2] pixels: [N, H, W]."""
+    """The log intensity [N, H, W] of the canvas [N, 1, H, W] moved by `places` [N, 2] pixels."""
     turn = torch.eye(2).expand(len(canvas), 2, 2)
-    # The grid says where each pixel comes from, in halves of the canvas.
+    # The grid gives the source of each pixel, in units of half the canvas.
     moved = torch.cat([turn, -places.unsqueeze(2) * (2 / CANVAS)], dim=2)
     grid = F.affine_grid(moved, list(canvas.shape), align_corners=False)
     return torch.log(_DARK + F.grid_sample(canvas, grid, align_corners=False).squeeze(1))

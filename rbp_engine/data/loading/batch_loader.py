@@ -1,4 +1,4 @@
-"""Load batch after batch, in worker processes if there are any."""
+"""Load batches, in worker processes if there are any."""
 
 import os
 import signal
@@ -11,15 +11,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from rbp_engine.errors import DataError, LoaderLost
 
-# A scheduler's or torchrun's, for the rank to save and end.
+# Signals of a scheduler or torchrun that ask the rank to save and end.
 PREEMPTING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class BatchLoader:
-    """Loads the items of a data set that a plan names; an item is a whole batch, or a string that says what is wrong.
+    """Loads the items of a data set that a plan lists; an item is a whole batch, or a string with an error.
 
-    `workers` processes load them, 0 for none but this one. They live for one plan, or for all plans once `start` has
-    been called.
+    `workers` processes load them, or this process if 0. They live for one plan, or for all plans once `start` has been
+    called.
     """
 
     def __init__(self, dataset: Dataset[Any], workers: int, device: torch.device) -> None:
@@ -30,20 +30,20 @@ class BatchLoader:
         self._started: DataLoader[Any] | None = None
 
     def start(self) -> None:
-        """Fork the workers now, while this process is young.
+        """Fork the workers now, before this process has other threads.
 
-        Later, a thread of torch.distributed may hold a lock at that moment, and the worker would wait for it for ever.
+        Later, a thread of torch.distributed may hold a lock during the fork, for which the worker would wait for ever.
         """
         if self.workers and self._started is None:
             self._started = self._loader(self._plan)
             _with_workers(self._started)
 
     def stop(self) -> None:
-        """End them. By themselves they would, within seconds of the end of this process."""
+        """End the workers. Otherwise they end within seconds after this process."""
         self._started = None
 
     def load(self, plan: Iterable[Any]) -> Iterator[tuple[Tensor, ...]]:
-        """The items of a plan in its order. Raises DataError with what is wrong with one."""
+        """The items of a plan, in order. Raises DataError with the message of a faulty one."""
         loader = self._loader(plan) if self._started is None else self._started
         self._plan.keys = plan
         batches = _with_workers(loader)
@@ -55,13 +55,13 @@ class BatchLoader:
                     return
                 except (ConnectionError, EOFError) as error:
                     raise LoaderLost("a process that reads images was gone before its batch was fetched") from error
-                # An exception that crosses from a worker process would arrive wrapped in the worker's traceback.
+                # An exception from a worker process would arrive wrapped in the worker's traceback.
                 if isinstance(batch, str):
                     raise DataError(batch)
                 yield tuple(batch)
         finally:
-            # Its workers end with it. The traceback of an error would keep it, and they do not end by themselves when
-            # the collector finds it later: torch then waits ten seconds for each.
+            # The workers end with this iterator. The traceback of an error would keep it alive, and if the garbage
+            # collector deletes it later, torch waits ten seconds for each worker.
             del batches
 
     def _loader(self, plan: Iterable[Any]) -> DataLoader[Any]:
@@ -73,13 +73,13 @@ class BatchLoader:
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_start_worker,
             persistent_workers=plan is self._plan,
-            # Without one, starting an epoch would draw from torch's global generator.
+            # Without its own generator, starting an epoch would draw from torch's global one.
             generator=torch.Generator(),
         )
 
 
 class _Plan:
-    """The plan of workers that have one after the other."""
+    """The current plan of persistent workers."""
 
     def __init__(self) -> None:
         self.keys: Iterable[Any] = ()
@@ -89,7 +89,7 @@ class _Plan:
 
 
 def _with_workers(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The loader with its processes started, which never see these signals: one would end them before _start_worker."""
+    """Start the loader's processes with PREEMPTING blocked: a signal could kill them before `_start_worker` runs."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, PREEMPTING)
     try:
         return iter(loader)
@@ -98,8 +98,8 @@ def _with_workers(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def _start_worker(number: int) -> None:
-    # torchrun signals the process group of a rank, a scheduler every process of a job: workers that died of it would
-    # take the last checkpoint with them. The rank ends them itself, and they end when it is gone.
+    # torchrun signals the process group of a rank, a scheduler every process of a job: if that killed the workers, the
+    # rank could not save its last checkpoint. The rank ends the workers itself, and they end when it dies.
     os.setpgid(0, 0)
     for number_of_signal in PREEMPTING:
         signal.signal(number_of_signal, signal.SIG_IGN)

@@ -1,6 +1,6 @@
 """Batches of images in memory: their order and augmentation are functions of seed, epoch and position alone.
 
-Nothing has to be saved to go on in the middle of an epoch, and nothing is drawn from torch's global generator.
+A resume in the middle of an epoch needs no saved state, and nothing is drawn from torch's global generator.
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ class TrainBatches:
         return self.batches.size(position)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch, from the one at position `start` on."""
+        """The batches of an epoch, from position `start` on."""
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_mix(self.seed, epoch, 0)))
         order = order.to(self.images.labels.device)
         generator = torch.Generator(self.images.labels.device)
@@ -84,16 +84,16 @@ class TrainBatches:
         if self.flip:
             pixels = augmentation.random_flip(pixels, generator, share)
         if self.auto_augment:
-            # It groups images by operation on the host, so its draws belong there.
+            # It groups images by operation on the host, so it draws there.
             pixels = autoaugment_batched(pixels, torch.Generator().manual_seed(_mix(seed, 1)), share)
         images = self.normalise(pixels)
         return augmentation.cutout(images, self.cutout, generator, share) if self.cutout else images
 
 
 class EvaluationBatches:
-    """All images in order, none twice, none left out; process `rank` of `world_size` gets a contiguous share of them.
+    """All images in order, each exactly once; process `rank` of `world_size` gets a contiguous share of them.
 
-    `split` says which images they are, "test" or "held-out"; `batch_size` counts images over all processes.
+    `split` is "test" or "held-out"; `batch_size` counts images over all processes.
     """
 
     def __init__(
@@ -117,5 +117,5 @@ class EvaluationBatches:
 
 
 def _mix(*parts: int) -> int:
-    """A seed from several numbers; neighbours give unrelated ones."""
+    """A seed from several numbers; neighbouring numbers give unrelated seeds."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)

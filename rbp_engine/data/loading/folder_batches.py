@@ -1,7 +1,7 @@
 """Batches of images that worker processes read and augment one by one.
 
-Order and augmentation are functions of seed, epoch and place in the epoch alone: not of the number of workers or of
-processes, and nothing has to be saved to go on in the middle of an epoch.
+Order and augmentation are functions of seed, epoch and place in the epoch alone, not of the number of workers or
+processes, so that a resume in the middle of an epoch needs no saved state.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,24 +20,24 @@ from rbp_engine.data.protocol import Batch
 
 
 class ImageReader(Protocol):
-    """Reads one image at a time. A ValueError says what is wrong with one, in words for the user."""
+    """Reads one image at a time. Raises ValueError for a bad image, with a message for the user."""
 
     labels: NDArray[np.int64]
 
     def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
-        """The image for training, whatever is random about it from `draw`; all of one shape."""
+        """The image for training, with all random numbers from `draw`; all images have the same shape."""
         ...
 
     def plain(self, index: int) -> Tensor:
-        """The image for evaluation; all of one shape."""
+        """The image for evaluation; all images have the same shape."""
         ...
 
 
 class WorkerTrainBatches:
     """Shuffled, augmented batches of (images [B, C, H, W], labels [B]) on `device`.
 
-    `normalise` makes the images of a batch, on the device, what the network sees. `flip` mirrors with probability one
-    half. `workers` processes read, 0 for none but this one. `batch_size` counts images over all processes: process
+    `normalise` turns the images of a batch, on the device, into the network's input. `flip` mirrors with probability
+    one half. `workers` processes read, or this process if 0. `batch_size` counts images over all processes: process
     `rank` of `world_size` gets its contiguous share of each batch.
     """
 
@@ -71,14 +71,14 @@ class WorkerTrainBatches:
         return self.batches.size(position)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from the one at position `start` on; those before it are not read."""
+        """The batches of an epoch, from position `start` on; earlier ones are not read."""
         for pixels, labels, mirrored in on_device(self.loader.load(self._plan(epoch, start)), self.device):
             if self.flip:
                 pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
             yield self.normalise(pixels), labels
 
     def _plan(self, epoch: int, start: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-        """For each batch: the epoch, the place of its first image in the epoch, and the numbers of its images."""
+        """For each batch: the epoch, the place of its first image in the epoch, and the indices of its images."""
         order = np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.reader.labels))
         for position in range(start, len(self)):
             places = self.batches.places(position)
@@ -86,9 +86,9 @@ class WorkerTrainBatches:
 
 
 class WorkerEvaluationBatches:
-    """All images in order, none twice, none left out; process `rank` of `world_size` gets a contiguous share of them.
+    """All images in order, each exactly once; process `rank` of `world_size` gets a contiguous share of them.
 
-    `split` says which images they are, "test" or "held-out"; `batch_size` counts images over all processes.
+    `split` is "test" or "held-out"; `batch_size` counts images over all processes.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class WorkerEvaluationBatches:
             yield self.normalise(pixels), labels
 
 
-# An item of these data sets is a whole batch, or a string that says which file is damaged.
+# An item of these data sets is a whole batch, or an error message that names the damaged file.
 
 
 class _Augmented(Dataset[Any]):

@@ -1,4 +1,4 @@
-"""Load a data set by name, from wherever it lies on this machine."""
+"""Load a data set by name, from wherever it is on this machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ FOLDERS: dict[str, Callable[[Path], DataSplits]] = {
 def load(name: str) -> DataSplits:
     """The data set in memory.
 
-    Raises DataMissing where it is not on this machine, DataError for a damaged file, ValueError for an unknown name.
+    Raises DataMissing if it is not on this machine, DataError for a damaged file, ValueError for an unknown name.
     """
     if name not in PACKAGED and name not in FOLDERS:
         raise ValueError(f"unknown data set {name!r}: one of {', '.join([*PACKAGED, *FOLDERS])}")

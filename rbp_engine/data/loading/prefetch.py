@@ -1,4 +1,4 @@
-"""Batches on the device, the next one on its way while the device works on this one."""
+"""Move batches to the device; the next one is copied while the device works on the current one."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host on the device, without waiting until the device has done what it was told before."""
+    """Copy a tensor from the host to the device, without waiting for the device's pending work."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def on_device(batches: Iterable[tuple[Tensor, ...]], device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-    """The batches, moved to `device`. On a CUDA device they should come in pinned memory, and one is moved ahead."""
+    """The batches, moved to `device`. For a CUDA device they should be in pinned memory; one is copied ahead."""
     if device.type != "cuda":
         for batch in batches:
             yield tuple(tensor.to(device) for tensor in batch)
@@ -33,6 +33,6 @@ def _arrived(batch: tuple[Tensor, ...], copied: torch.cuda.Event, device: torch.
     stream = torch.cuda.current_stream(device)
     stream.wait_event(copied)
     for tensor in batch:
-        # The memory belongs to the copying stream: it may not be given away before this stream is done with it.
+        # The memory belongs to the copying stream, which must not reuse it before this stream has finished with it.
         tensor.record_stream(stream)
     return batch

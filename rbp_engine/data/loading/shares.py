@@ -9,8 +9,8 @@ from rbp_engine.errors import SettingsError
 class Share:
     """The part of a batch that one process works on: samples `first` to `end` of `total`.
 
-    Augmentation draws for all of the batch and uses what falls to the share, so that an image looks the same
-    whatever the number of processes.
+    Augmentation draws numbers for the whole batch and uses those of the share, so that an image looks the same for
+    any number of processes.
     """
 
     first: int
@@ -19,7 +19,7 @@ class Share:
 
     @classmethod
     def whole(cls, total: int) -> "Share":
-        """All of a batch."""
+        """The whole batch."""
         return cls(0, total, total)
 
     @classmethod
@@ -29,7 +29,7 @@ class Share:
 
     @property
     def places(self) -> slice:
-        """Where the samples stand in the batch."""
+        """The positions of the samples in the batch."""
         return slice(self.first, self.end)
 
 
@@ -37,7 +37,7 @@ class Share:
 class Batches:
     """`count` samples in batches of `batch_size`, which counts samples over all processes.
 
-    Raises SettingsError where there would be no batch, or one of fewer samples than processes.
+    Raises SettingsError if there would be no batch, or one with fewer samples than processes.
     """
 
     count: int
@@ -65,19 +65,19 @@ class Batches:
         return min(self.batch_size, self.count - position * self.batch_size)
 
     def share(self, position: int) -> Share:
-        """What of that batch this process works on."""
+        """This process's share of the batch at a position."""
         return Share.part(self.size(position), self.rank, self.world_size)
 
     def places(self, position: int) -> slice:
-        """Where the samples of this share stand in the order of the epoch."""
+        """The places of this share's samples in the order of the epoch."""
         start, share = position * self.batch_size, self.share(position)
         return slice(start + share.first, start + share.end)
 
 
 def evaluation_plan(count: int, batch_size: int, rank: int, world_size: int) -> list[slice]:
-    """The places of the samples that a process evaluates, batch by batch: a contiguous share of all, in order.
+    """The samples that a process evaluates, as slices for each batch: a contiguous share of all, in order.
 
-    `batch_size` counts samples over all processes. A process may have none.
+    `batch_size` counts samples over all processes. A process may have no samples.
     """
     share, size = Share.part(count, rank, world_size), max(1, batch_size // world_size)
     return [slice(first, min(first + size, share.end)) for first in range(share.first, share.end, size)]

@@ -1,1 +1,1 @@
-"""The data sets that are no events, each in its file."""
+"""The data sets other than event data, each in its own file."""

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from their Python batches, all of it in memory as uint8 (180 MB)."""
+"""CIFAR-10 and CIFAR-100 from their Python batches, all in memory as uint8 (180 MB)."""
 
 import io
 import math
@@ -44,7 +44,7 @@ def _images(files: list[Path], labels_key: bytes, classes: int) -> Images:
 
 
 def _read(file: Path, labels_key: bytes, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pixels and labels of one batch file. Raises ValueError, naming the file, where it is damaged or another."""
+    """Pixels and labels of one batch file. Raises ValueError, naming the file, if it is damaged or a different file."""
     written = file.read_bytes()
     try:
         batch = _ArraysOnly(io.BytesIO(written), encoding="bytes").load()
@@ -65,32 +65,32 @@ def _read(file: Path, labels_key: bytes, classes: int) -> tuple[NDArray[np.uint8
 
 
 class _StandIn:
-    """What a pickle is given in the place of numpy's names: it takes down what it is told, and makes nothing of it."""
+    """Replaces numpy's classes when unpickling: only records its arguments, and does nothing with them."""
 
     def __setstate__(self, state: Any) -> None:
-        """The only way in which a pickle can change an object, so that none of its own is left to it."""
+        """Ignore the state: without this method, a pickle could set attributes of the object."""
 
 
 class _Type(_StandIn):
-    """`numpy.dtype`: its name. What its state says besides, byte order say, means nothing for single bytes."""
+    """Replaces `numpy.dtype`, keeping its name. The rest of its state, such as byte order, is irrelevant for bytes."""
 
     def __init__(self, name: str | bytes, *flags: Any) -> None:
         self.name = name
 
 
 class _Array(_StandIn):
-    """An array of numpy, as a pickle describes it: its shape, type, order and bytes, which need not fit each other."""
+    """A numpy array as pickled: shape, type, order and bytes, which need not be consistent."""
 
     told: Any = None
 
     def __init__(self, *made_empty: Any) -> None:
-        """It is made empty, and its state comes after."""
+        """The pickle creates an empty array first, then sets its state."""
 
     def __setstate__(self, state: Any) -> None:
         self.told = state
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The array, made from its bytes. Raises ValueError where it is not one of unsigned bytes, or not all there."""
+        """The array, made from its bytes. Raises ValueError if it is not of unsigned bytes, or incomplete."""
         _, shape, kind, by_columns, content = self.told
         if not isinstance(kind, _Type) or kind.name not in ("u1", b"u1"):
             raise ValueError("data that are no unsigned bytes")
@@ -100,7 +100,7 @@ class _Array(_StandIn):
 
 
 class _Latin1(_StandIn):
-    """`_codecs.encode`, by which Python 3 writes bytes in the protocols of Python 2; other codecs take their time."""
+    """`_codecs.encode`, with which Python 3 writes bytes in Python 2's protocols; latin1 only: others may be slow."""
 
     def __new__(cls, text: str, codec: str | bytes) -> Any:
         if codec not in ("latin1", b"latin1"):
@@ -108,7 +108,7 @@ class _Latin1(_StandIn):
         return text.encode("latin1")
 
 
-# By the names that every numpy has written, and which no other file of these data sets needs.
+# By the names that all versions of numpy have written; files of these data sets need no others.
 _STAND_INS: dict[tuple[str, str], type[_StandIn]] = {
     ("numpy", "dtype"): _Type,
     ("numpy", "ndarray"): _Array,
@@ -119,10 +119,10 @@ _STAND_INS: dict[tuple[str, str], type[_StandIn]] = {
 
 
 class _ArraysOnly(pickle._Unpickler):
-    """Reads pickled arrays of bytes and refuses everything else: a data file must not execute code, nor end a process.
+    """Reads pickled arrays of bytes and refuses everything else: a data file must not execute code or end the process.
 
-    The one that is written in Python: that in C makes room for as many objects as a file numbers, and two bytes name
-    billions.
+    It derives from the unpickler written in Python: the one in C allocates memory for as many objects as the file
+    claims, and a few bytes can claim billions.
     """
 
     def find_class(self, module: str, name: str) -> type[_StandIn]:

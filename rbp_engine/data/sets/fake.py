@@ -1,4 +1,4 @@
-"""`fake`: random images of any shape, for benchmarks only: there is nothing to learn in them."""
+"""`fake`: random images of any shape, only for benchmarks: there is nothing to learn."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def fake_frames(
     seed: int = 0,
     **batches: Any,
 ) -> Feed:
-    """Random frames, one for each timestep, in `batches` as those of event data, see `event_feed`."""
+    """Random frames, one per timestep, in `batches` like those of event data, see `event_feed`."""
     channels, height, width = shape
     splits = fake(
         shape=(timesteps * channels, height, width),

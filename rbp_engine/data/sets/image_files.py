@@ -13,7 +13,7 @@ from rbp_engine.errors import DataError
 
 
 class FileImages:
-    """The images of a list as squares, uint8 [3, size, size]; `size` in pixels."""
+    """The images of a list, cropped to squares, uint8 [3, size, size]; `size` in pixels."""
 
     def __init__(self, images: ImageList, size: int) -> None:
         self.images = images
@@ -30,18 +30,18 @@ class FileImages:
         return square
 
     def plain(self, index: int) -> Tensor:
-        """The shorter side resized to 256 pixels for a size of 224, then the centre. Raises DataError as above."""
+        """The shorter side resized to 256 pixels (for `size` 224), then a centre crop. Raises DataError as above."""
         image = functional.resize(read_image(self.images.path(index)), [round(self.size * 256 / 224)], antialias=True)
         square: Tensor = functional.center_crop(image, [self.size, self.size])
         return square
 
 
 def read_image(path: str) -> Tensor:
-    """The image in a file as uint8 [3, H, W], RGB whatever the file holds. Raises DataError that names the file."""
+    """The image in a file, converted to RGB, as uint8 [3, H, W]. Raises DataError that names the file."""
     try:
         image: Tensor = decode_image(read_file(path), ImageReadMode.RGB)
     except RuntimeError as error:
-        # torchvision begins with the place in its source that raised it.
+        # torchvision's message begins with the line in its source that raised it.
         reason = re.sub(r"^.*\.cpp:\d+, ", "", str(error)).partition(". ")[0]
         raise DataError(
             f"{path} cannot be read as an image ({reason}): copy or unpack it again, or remove it"
@@ -50,9 +50,9 @@ def read_image(path: str) -> Tensor:
 
 
 def random_box(height: int, width: int, draw: np.random.Generator) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of a crop of 8 % to 100 % of the area, its sides in the ratio 3:4 to 4:3.
+    """(top, left, height, width) of a crop of 8 % to 100 % of the area, with an aspect ratio of 3:4 to 4:3.
 
-    The crop of Inception (Szegedy et al., 2015); where none of ten fits, the largest in the centre.
+    The crop of Inception (Szegedy et al., 2015); if none of ten draws fits, the largest centre crop.
     """
     for _ in range(10):
         area = height * width * draw.uniform(0.08, 1.0)

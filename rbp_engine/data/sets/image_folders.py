@@ -1,7 +1,7 @@
-"""Image files in folders, `<root>/{train,val}/<class>/<image>`, as ImageNet lies: what is there. Needs no torch.
+"""List image files in folders like ImageNet's, `<root>/{train,val}/<class>/<image>`. Without torch.
 
-Reading 1.3 million names takes minutes on a network disk, so the list is kept in the user's cache and holds as long as
-no folder has changed.
+Reading 1.3 million names takes minutes on a network disk, so the list is kept in the user's cache and is valid as long
+as no folder has changed.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ _PREPARE: Final = "https://github.com/pytorch/examples/tree/main/imagenet (extra
 
 @dataclass(frozen=True)
 class ImageList:
-    """The images of one side, by class and name: `names` bytes [N], and `labels` int64 [N], indices of `classes`.
+    """The images of train or val, by class and name: `names` bytes [N], and `labels` int64 [N], indices of `classes`.
 
-    Arrays, not lists of strings: worker processes share their memory with the process they are forked from.
+    Arrays, not lists of strings, so that worker processes share the memory of the process they are forked from.
     """
 
     folder: Path
@@ -44,18 +44,18 @@ class ImageList:
         return f"{self.folder}/{self.classes[self.labels[index]]}/{os.fsdecode(bytes(self.names[index]))}"
 
     def subset(self, index: NDArray[np.int64]) -> "ImageList":
-        """The images at `index`, in its order."""
+        """The images at `index`, in that order."""
         return ImageList(self.folder, self.classes, self.names[index], self.labels[index])
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that name these images in this order, wherever they lie."""
+        """Twelve hexadecimal digits that identify these images in this order, wherever the root is."""
         text = b"\n".join(self.names.tolist()) + "\n".join(self.classes).encode() + self.labels.tobytes()
         return hashlib.sha256(text).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class ImageFolders:
-    """What lies in a root: classes in the order of their names, which are the labels, and the images of both sides."""
+    """The contents of a root: classes sorted by name (labels are indices into them), and images of train and val."""
 
     classes: tuple[str, ...]
     train: ImageList
@@ -65,14 +65,14 @@ class ImageFolders:
 def list_image_folders(root: Path, cache: Path | None = None) -> ImageFolders:
     """The images in `root/train` and `root/val`; `cache` is the folder that keeps the list for the next start.
 
-    Raises DataError, naming the folder and the remedy, where a side is missing or has no class folders, where a class
-    is on one side only, or where one is without images.
+    Raises DataError, naming the folder and the remedy, if train or val is missing or has no class folders, or if a
+    class is missing or empty in one of them.
     """
     kept = _kept_list(root, cache)
     listing = _recall(root, kept) if kept is not None else None
     if listing is None:
         folders = _class_folders(root)
-        # Taken before the names are read: a change meanwhile makes the list stale, not wrong.
+        # Read before the names: a change in between makes the list stale, not wrong.
         changed = _times(root, folders)
         listing = {"classes": np.array(folders, dtype=np.str_), "changed": changed}
         for side in SIDES:
@@ -87,7 +87,7 @@ def list_image_folders(root: Path, cache: Path | None = None) -> ImageFolders:
 
 
 def check_image_folders(root: Path, expected_classes: int = 1000) -> list[str]:
-    """Problems of the folders in `root`, none when they are whole; looks at the first bytes of every file."""
+    """Problems of the folders in `root`, none if they are complete; reads the first bytes of every file."""
     try:
         folders = list_image_folders(root)
     except ValueError as error:
@@ -104,7 +104,7 @@ def check_image_folders(root: Path, expected_classes: int = 1000) -> list[str]:
 
 def _file_problem(path: str) -> str:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # a million times: no Path for each
+        with open(path, "rb") as file:  # noqa: PTH123  # a million files: a Path for each is slow
             start = file.read(4)
     except OSError as error:
         return f"{path}: cannot be read: {error.strerror}"
@@ -201,6 +201,6 @@ def _remember(kept: Path, listing: dict[str, Any]) -> None:
             np.savez(file, **listing)
         temporary.replace(kept)
     except OSError:
-        # A cache that cannot be written costs time at the next start and nothing else.
+        # Without a cache the next start only takes longer.
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -1,4 +1,4 @@
-"""ImageNet, and any other set of image files in class folders, for training."""
+"""ImageNet, or any other set of image files in class folders, for training."""
 
 from pathlib import Path
 
@@ -35,8 +35,8 @@ def imagenet(
 
     Training: a random crop resized to `size` × `size` pixels, mirrored with probability one half; evaluation: the
     centre. `batch_size` counts images over all processes, `held_out` is the fraction of each training class to validate
-    on (0: on the test set), `workers` are processes that read, for each rank. `cache` keeps the list of files. Raises
-    ValueError for folders that are not in order, and later for a damaged file.
+    on (0: on the test set), `workers` the number of reading processes per rank. `cache` keeps the list of files. Raises
+    ValueError for incomplete folders, and later for a damaged file.
     """
     folders = list_image_folders(root, cache)
     normalise = NormalisePixels(MEAN, DEVIATION, device)

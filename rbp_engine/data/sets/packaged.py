@@ -1,4 +1,4 @@
-"""Tables of numbers that Python packages carry, read without importing the packages, which takes a second."""
+"""Tables of numbers in Python packages, read without importing the packages, which takes a second."""
 
 import importlib.util
 from pathlib import Path
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def read_packaged(module: str, file: str) -> NDArray[np.uint8] | None:
-    """The rows of `file`, comma-separated numbers from 0 to 255, in the folder of `module`; None if it lies elsewhere.
+    """The rows of `file`, comma-separated numbers from 0 to 255, in the folder of `module`; None if it is not there.
 
     Raises ValueError for a damaged file.
     """

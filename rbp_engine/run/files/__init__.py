@@ -1,1 +1,1 @@
-"""The files of a run folder: where each lies, what is in it, how it is written and read."""
+"""The files of a run folder: where each one is, what it contains, how it is written and read."""

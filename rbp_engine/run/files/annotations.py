@@ -1,4 +1,4 @@
-"""What people write on a run after it was made: tags and a note, in a file that no worker touches."""
+"""Tags and a note that users add to a run after its creation, in a file that no worker touches."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import Summary
 
 LONGEST_TAG = 60
-SIGNS = ("", "+", "-")  # no tag begins with one of these, an empty one is none
+SIGNS = ("", "+", "-")  # no tag begins with a sign, and no tag is empty
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """`added` tags come to those of the preset, `removed` ones are taken from them; the note may have many lines."""
+    """Tags `added` to and `removed` from those of the preset, and a note of any number of lines."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Annotations:
 
 
 def read_annotations(run: RunDirectory) -> Annotations:
-    """Nothing annotated where the file is missing or damaged."""
+    """The annotations of a run; empty if the file is missing or damaged."""
     value = read_json(run.annotations_json)
     note = value.get("note")
     return Annotations(
@@ -37,16 +37,17 @@ def read_annotations(run: RunDirectory) -> Annotations:
 
 @dataclass(frozen=True)
 class TagWords:
-    """What is typed to change tags: `+word` is to be added, `-word` taken away; the others are `plain`."""
+    """Words typed to change tags: `+word` adds a tag, `-word` removes one; words without a sign are `plain`."""
 
     plain: tuple[str, ...]
     added: tuple[str, ...]
     removed: tuple[str, ...]
 
     def change(self, had: Iterable[str]) -> tuple[list[str], list[str]]:
-        """The tags to add and to remove where `had` was given to be changed: a word that is left out goes.
+        """The tags to add and to remove after a user has edited the list `had`.
 
-        Where nothing but words with a sign is given, the others stay.
+        Plain words replace the list: a tag that is not among them is removed. If all words have a sign, the other tags
+        stay.
         """
         before = list(had)
         kept = before if not self.plain and (self.added or self.removed) else self.plain
@@ -55,7 +56,7 @@ class TagWords:
 
 
 def tag_words(words: Iterable[str]) -> TagWords:
-    """Words by their sign."""
+    """Sort words by their sign."""
     said = list(words)
     plain = tuple(word for word in said if word[:1] not in ("+", "-"))
     added, removed = (tuple(word[1:] for word in said if word[:1] == sign) for sign in "+-")
@@ -63,7 +64,7 @@ def tag_words(words: Iterable[str]) -> TagWords:
 
 
 def change_tags(run: RunDirectory, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Annotations:
-    """Add and remove tags; to remove one that the run does not have changes nothing.
+    """Add and remove tags; removing a tag that the run does not have changes nothing.
 
     Raises RunError for a word that cannot be a tag, before anything is written.
     """
@@ -88,7 +89,7 @@ def change_tags(run: RunDirectory, add: Iterable[str] = (), remove: Iterable[str
 
 
 def set_note(run: RunDirectory, note: str) -> Annotations:
-    """Put a note in the place of the old one; an empty one removes it."""
+    """Replace the note; an empty one removes it."""
     old = read_annotations(run)
     return _write(run, Annotations(old.added, old.removed, note.strip()))
 

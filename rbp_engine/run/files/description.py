@@ -1,6 +1,6 @@
-"""What `run.json` says of attempts and faults, held against the types that it is written with.
+"""The attempts and faults in `run.json`, checked against the types that rbp writes.
 
-It may have been damaged, or written by somebody else; what does not fit is left out.
+The file may be damaged or come from elsewhere; entries and fields that do not fit are left out.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def attempts_in(described: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def faults_in(described: dict[str, Any]) -> list[dict[str, Any]]:
-    """The faults after which the run was started again: attempt, status, cause, reason, t."""
+    """The faults after which the run was restarted: attempt, status, cause, reason, t."""
     return _objects(described.get("faults"))
 
 
@@ -29,7 +29,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def fitting(entry: dict[str, Any]) -> dict[str, Any]:
-    """What fits of one of them."""
+    """The fields of an entry that have the expected type."""
     return {name: item for name, item in entry.items() if _fits(name, item)}
 
 

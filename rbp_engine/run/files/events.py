@@ -1,6 +1,6 @@
-"""The events of a run: typed kinds, one schema, written by the worker and read by everybody else.
+"""The events of a run: typed kinds, one schema. The worker writes them, everything else reads them.
 
-A line is one JSON object: `v` (version of the schema), `seq` (counts the lines of the file), `t` (seconds since the
+Each line is a JSON object: `v` (version of the schema), `seq` (line number in the file), `t` (seconds since the
 epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `step` (completed optimizer steps),
 `kind`, and the fields of the kind. Accuracy is a fraction in [0, 1], durations are milliseconds, memory is bytes, and
 a number that is not finite is null.
@@ -22,16 +22,16 @@ from rbp_engine.run.files.layout import json_text, open_regular
 
 VERSION = 1
 READ_AT_ONCE = 2**17
-LONGEST_LINE = 2**22  # what is longer is no event
+LONGEST_LINE = 2**22  # bytes; a longer line is not an event
 
 
 @dataclass(frozen=True)
 class RunStart:
-    """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later ones are superseded.
+    """An attempt begins; its `step` is the one that it resumes from, 0 for the first. Later steps are superseded.
 
-    `epoch` counts the epochs that are complete there, evaluation included. `exact` is false where another number of
-    processes, or another type of device, goes on than has saved. `logs` is the folder of this rank's stdout and stderr,
-    within the run's.
+    `epoch` counts the epochs complete at that step, evaluation included. `exact` is false if the number of processes or
+    the type of device has changed since the checkpoint. `logs` is the folder of this rank's stdout and stderr, relative
+    to the run's.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -49,7 +49,7 @@ class RunStart:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Training, over the `train.log_every` steps that end here; `step_ms` contains `data_ms`, both per step."""
+    """Training over the last `train.log_every` steps; `step_ms` contains `data_ms`, both per step."""
 
     kind: ClassVar[str] = "metrics"
     epoch: int
@@ -63,7 +63,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Validation:
-    """An evaluation after `epoch` completed epochs, on "test" or "held-out" data, with the weights "last" or "best"."""
+    """An evaluation after `epoch` completed epochs, on "test" or "held-out" data, with the "last" or "best" weights."""
 
     kind: ClassVar[str] = "validation"
     epoch: int
@@ -77,9 +77,9 @@ class Validation:
 
 @dataclass(frozen=True)
 class System:
-    """Memory of one rank, in bytes; utilisation as a fraction and power in watts of its GPU.
+    """Memory of one rank in bytes; utilisation (a fraction) and power (watts) of its GPU.
 
-    `step_ms` contains `data_ms`, the waiting for data; both per step, over the steps since the last of these events.
+    `step_ms` contains `data_ms`, the wait for data; both per step, over the steps since the rank's last `System` event.
     """
 
     kind: ClassVar[str] = "system"
@@ -95,7 +95,7 @@ class System:
 
 @dataclass(frozen=True)
 class Probe:
-    """A measurement of a probe, by name."""
+    """A measurement by the probe of this name."""
 
     kind: ClassVar[str] = "probe"
     name: str
@@ -121,9 +121,9 @@ class WarningRaised:
 
 @dataclass(frozen=True)
 class ErrorRaised:
-    """`about_others`: it only says that another process of the run is gone; that one's own word tells why.
+    """An exception; `cause` is a value of `run.cause.Cause`.
 
-    `cause` is a value of `run.cause.Cause`.
+    `about_others`: it only reports that another process of the run is gone; the reason is in that process's own events.
     """
 
     kind: ClassVar[str] = "error"
@@ -140,9 +140,9 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """The worker's own word on how the attempt ended; `last` and `best` are those of `summary.json`.
+    """How the attempt ended, as the worker reports it; `last` and `best` are those of `summary.json`.
 
-    `cause` is a value of `run.cause.Cause`, empty where the run has completed.
+    `cause` is a value of `run.cause.Cause`, empty if the run has completed.
     """
 
     kind: ClassVar[str] = "run_end"
@@ -194,14 +194,14 @@ class Event:
 
 
 def to_json(event: Event) -> str:
-    """The event as one line without its newline."""
+    """The event as one line, without the newline."""
     envelope: dict[str, Any] = {"v": VERSION, "seq": event.seq, "t": round(event.t, 3), "attempt": event.attempt}
     envelope |= {"rank": event.rank, "step": event.step, "kind": event.body.kind}
     return json_text(envelope | vars(event.body))
 
 
 def from_json(line: str | bytes) -> Event | None:
-    """The event in a line; None for what is no event, an unknown kind, or another version of the schema."""
+    """The event in a line; None if it is not an event, of an unknown kind, or of another version of the schema."""
     try:
         return _event(json.loads(line))
     except (ValueError, RecursionError):
@@ -223,7 +223,7 @@ def _event(value: Any) -> Event | None:
 
 
 def _events(lines: list[bytes]) -> list[Event]:
-    """The events among the lines. Read as one JSON array they take half the time, unless a line is no JSON."""
+    """The events among the lines, parsed as one JSON array, which takes half the time, unless a line is not JSON."""
     try:
         values = json.loads(b"[%b]" % b",".join(lines))
         if len(values) == len(lines):
@@ -234,9 +234,9 @@ def _events(lines: list[bytes]) -> list[Event]:
 
 
 class EventWriter:
-    """Appends the events of one rank, a line at a time, from any thread. A torn last line is cut off first.
+    """Appends the events of one rank, a line at a time, from any thread. First cuts off a torn last line.
 
-    Raises OSError when a line cannot be written whole, for instance on a full disk; nothing of it stays then.
+    Raises OSError if a line cannot be written whole, for instance on a full disk; no part of it is left in the file.
     """
 
     def __init__(self, path: Path, attempt: int, rank: int = 0) -> None:
@@ -264,7 +264,7 @@ class EventWriter:
             return event
 
     def sync(self) -> None:
-        """Force everything that was written onto the disk."""
+        """Flush everything written so far to the disk."""
         os.fsync(self._file)
 
     def close(self) -> None:
@@ -272,42 +272,42 @@ class EventWriter:
 
 
 class EventReader:
-    """Follows one events file by its byte offset; a line that has no end yet is held back.
+    """Follows one events file by its byte offset; an incomplete last line is left for a later call.
 
-    `behind` says that the last call has left something to read, `left_out` counts lines that were no events: damaged,
-    of another version, or too long.
+    `behind`: the last call left something to read. `left_out` counts the lines that were not events: damaged, of
+    another version, or too long.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.behind = False
         self.left_out = 0
-        self._offset = 0  # behind the last complete line: a resuming writer puts another in the place of a torn one
+        self._offset = 0  # after the last complete line: a resuming writer replaces a torn one
         self._in_long_line = False
 
     def poll(self) -> list[Event]:
-        """The events that have come since the last call; none where the file is not there (yet)."""
+        """The events written since the last call; none if the file does not exist (yet)."""
         events = self.poll_some()
         while self.behind:
             events += self.poll_some()
         return events
 
     def poll_some(self) -> list[Event]:
-        """The next events, as many as there are in READ_AT_ONCE bytes of the file."""
+        """The next events: those in the next READ_AT_ONCE bytes of the file."""
         lines = self.poll_some_lines()
         events = _events(lines)
         self.left_out += len(lines) - len(events)
         return events
 
     def poll_lines(self) -> list[bytes]:
-        """The complete lines that have come since the last call, as they stand in the file."""
+        """The complete lines written since the last call, unparsed."""
         lines = self.poll_some_lines()
         while self.behind:
             lines += self.poll_some_lines()
         return lines
 
     def poll_some_lines(self) -> list[bytes]:
-        """The next complete lines in READ_AT_ONCE bytes of the file; a line longer than LONGEST_LINE is passed over."""
+        """The complete lines in the next READ_AT_ONCE bytes of the file; skips a line longer than LONGEST_LINE."""
         self.behind = False
         try:
             with open_regular(self.path) as file:
@@ -337,7 +337,7 @@ class EventReader:
 
 
 def supersede(events: Iterable[Event]) -> list[Event]:
-    """Drop what a later attempt has done again: events of earlier attempts beyond the step that it resumed from."""
+    """Drop what a later attempt has repeated: events of earlier attempts beyond the step that it resumed from."""
     kept: list[Event] = []
     for event in events:
         if isinstance(event.body, RunStart):
@@ -347,27 +347,27 @@ def supersede(events: Iterable[Event]) -> list[Event]:
 
 
 def superseded(old: Event, event: Event, start: RunStart) -> bool:
-    """Whether the attempt that begins with this event, a `RunStart`, does again what an event before it tells."""
+    """Whether the attempt that begins with `event`, a `RunStart`, repeats what the `old` event reports."""
     epoch = old.body.epoch if isinstance(old.body, Validation) else None
     return bool(done_again(old.attempt, old.step, epoch, event, start))
 
 
 def done_again(attempt: Any, step: Any, validated_epoch: Any, event: Event, start: RunStart) -> Any:
-    """The same of the numbers of an event, or of arrays of them: the epoch is that of a validation, else None."""
+    """`superseded` for the numbers of an event, or arrays of them; the epoch is that of a validation, else None."""
     again = step > event.step
-    # A checkpoint made during an evaluation does not contain it, though no step lies between the two.
+    # A checkpoint made during an evaluation does not contain its result, though no step lies between the two.
     if validated_epoch is not None and start.epoch is not None:
         again = again | (validated_epoch > start.epoch)
     return (attempt < event.attempt) & again
 
 
 def read_events(path: Path) -> list[Event]:
-    """All events of a file that still count."""
+    """All events of a file, without those that a later attempt has superseded."""
     return supersede(EventReader(path).poll())
 
 
 def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
-    """The events in the last bytes of a file, at most `size`; none where it cannot be read."""
+    """The events in the last `size` bytes of a file; none if it cannot be read."""
     try:
         with open_regular(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
@@ -377,7 +377,7 @@ def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
 
 
 def _mend(file: int) -> int:
-    """Cut off a torn last line; the number of the next line."""
+    """Cut off a torn last line and return the number of the next line."""
     lines = size = whole = 0
     os.lseek(file, 0, os.SEEK_SET)
     while chunk := os.read(file, READ_AT_ONCE):

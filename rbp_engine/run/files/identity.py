@@ -1,4 +1,4 @@
-"""Where a run comes from: host, versions, git state. Written into `run.json` once, when the run is made."""
+"""Where a run comes from: host, versions, git state. Written to `run.json` once, when the run is created."""
 
 import importlib.metadata
 import platform
@@ -13,7 +13,7 @@ LARGEST_DIFF = 2**20
 
 
 def identity(command: Sequence[str]) -> dict[str, Any]:
-    """Host, interpreter, packages, the git state of the working directory, and the command that asked for the run."""
+    """Host, interpreter, packages, git state of the working directory, and the command that created the run."""
     return {
         "host": socket.gethostname(),
         "directory": str(Path.cwd()),
@@ -26,14 +26,14 @@ def identity(command: Sequence[str]) -> dict[str, Any]:
 
 
 def packages() -> dict[str, str]:
-    """Name and version of everything installed."""
+    """Name and version of every installed package."""
     return dict(
         sorted((dist.name, dist.version) for dist in importlib.metadata.distributions() if dist.name is not None)
     )
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit, branch and uncommitted diff of the repository around `folder`; None where there is none."""
+    """Commit, branch and uncommitted diff of the repository that contains `folder`; None if there is none."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None

@@ -1,4 +1,4 @@
-"""Values out of JSON that somebody else may have written, held against the types that a dataclass declares."""
+"""Values from untrusted JSON, checked against the types that a dataclass declares."""
 
 import functools
 from dataclasses import MISSING, fields
@@ -6,17 +6,17 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-# Whole numbers that an array of int64 can hold.
+# Integers below this fit an array of int64.
 LARGEST = 2**63
-# Seconds since the epoch that calendars can say: until the year 5138.
+# Seconds since the epoch that calendars can represent: until the year 5138.
 LATEST_T = 1e11
 
 
 def fields_of(kind: type[Any], value: Any) -> dict[str, Any]:
-    """The fields of the dataclass `kind` that the object has; what it has besides is left out.
+    """The fields of the dataclass `kind` that the object has, without any others.
 
-    A number that is not finite, or a whole one beyond 64 bits, is None. Raises ValueError where it is no object, or
-    with the field that is missing or of another type; what lists and objects contain is not looked at.
+    A number that is not finite, or an integer beyond 64 bits, becomes None. Raises ValueError if the value is not an
+    object, or names the field that is missing or of another type; the contents of lists and objects are not checked.
     """
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
@@ -39,7 +39,7 @@ def fields_of(kind: type[Any], value: Any) -> dict[str, Any]:
 
 @functools.cache
 def _declared(kind: Any) -> tuple[tuple[str, frozenset[type] | None, bool], ...]:
-    """Name, types of JSON (None: any) and whether it must be there, of each field."""
+    """For each field: its name, its JSON types (None: any), and whether it is required."""
     hints = get_type_hints(kind)
     return tuple(
         (field.name, _json_types(hints[field.name]), field.default is MISSING and field.default_factory is MISSING)

@@ -1,4 +1,4 @@
-"""Where everything of a run lies, how a run is named, and files that are there whole or not at all."""
+"""Where the files of a run are, how a run is named, and how files are written atomically."""
 
 import errno
 import itertools
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from rbp_engine.run.errors import RunError
 
-# A run's id is a folder's name: no separators, nothing hidden, nothing that a shell would trip over.
+# A run's id is a folder name: no separators, not hidden, no characters special to a shell.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 CHECKPOINT = re.compile(r"step-\d{8}")
 
@@ -42,21 +42,21 @@ class RunDirectory:
 
     @property
     def summary_json(self) -> Path:
-        """What lists read: status, progress, last and best."""
+        """What lists of runs read: status, progress, last and best scores."""
         return self.path / "summary.json"
 
     @property
     def annotations_json(self) -> Path:
-        """Tags and a note that were given to the run later; absent where there are none."""
+        """Tags and a note added to the run later; absent if there are none."""
         return self.path / "annotations.json"
 
     @property
     def code(self) -> Path:
-        """Copies of the user's own networks and data sets that the preset names; absent where it names none."""
+        """Copies of the user's own networks and data sets that the preset names; absent if it names none."""
         return self.path / "code"
 
     def events(self, rank: int = 0) -> Path:
-        """Events of one rank, one JSON object a line."""
+        """Events of one rank, one JSON object per line."""
         return self.path / "events" / f"rank{rank}.jsonl"
 
     def ranks_with_events(self) -> list[int]:
@@ -89,16 +89,16 @@ class RunDirectory:
         return self.path / "control"
 
     def claim(self, attempt: int) -> Path:
-        """The file whose creation decides who starts an attempt; nothing of the attempt is older."""
+        """The file whose creation decides which process starts an attempt; no file of the attempt is older."""
         return self.control / f"attempt-{attempt}"
 
     def claimed_attempts(self) -> list[int]:
-        """The attempts that somebody has claimed, in order."""
+        """The attempts that have been claimed, in order."""
         numbers = (re.fullmatch(r"attempt-(\d{1,9})", path.name) for path in self.control.glob("attempt-*"))
         return sorted(int(number[1]) for number in numbers if number)
 
     def reserve(self, rank: int = 0) -> Path:
-        """Room on the disk for the last word of a rank, which keeps it from its start until then."""
+        """Disk space that a rank reserves from its start, so that it can report its end on a full disk."""
         return self.control / ("reserve" if rank == 0 else f"reserve-rank{rank}")
 
     @property
@@ -108,7 +108,7 @@ class RunDirectory:
 
     @property
     def kill_request(self) -> Path:
-        """Its presence says that whoever ends the processes means to: no fault, nothing to start again."""
+        """Its presence says that the processes are killed on purpose: not a fault, nothing to retry."""
         return self.control / "kill"
 
     @property
@@ -122,9 +122,9 @@ class RunDirectory:
 
 
 def refuse_links(run: RunDirectory) -> None:
-    """Raise RunError where anything in the folders that a run writes into is a link, a named pipe or a device.
+    """Raise RunError if the folders that a run writes into contain a link, a named pipe or a device.
 
-    A run makes none. To write or delete through one that came with somebody else's run would harm what it leads to. The
+    A run creates none. Writing or deleting through one that came with another user's run would damage its target. The
     run's folder may itself be reached by a link, and the files beside these folders are replaced, never written into.
     """
     for folder in (run.control, run.checkpoints, run.events().parent, run.ranks, run.tensorboard):
@@ -133,21 +133,21 @@ def refuse_links(run: RunDirectory) -> None:
             try:
                 mode = path.lstat().st_mode
             except OSError:
-                continue  # it has just been removed, say
+                continue  # it may just have been removed
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
                 raise RunError(f"{run.id}: {path.relative_to(run.path)} is {what}, which no run makes: remove it first")
 
 
 def new_run_id(preset: str, method: str, now: float | None = None) -> str:
-    """An id like `20261124-140501-digits-rate_m-3f2a`: it sorts by time and ends in four characters to type."""
+    """An id like `20261124-140501-digits-rate_m-3f2a`: sorts by time and ends in four characters to type."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", preset).strip("-.")[:60] or "run"
     return f"{stamp}-{name}-{method}-{secrets.token_hex(2)}"
 
 
 def check_run_id(run_id: str) -> None:
-    """Raise RunError for an id that is no plain folder name; no path may leave the runs directory."""
+    """Raise RunError for an id that is not a plain folder name, so that no path can leave the runs directory."""
     if not ID.fullmatch(run_id):
         raise RunError(
             f"{run_id!r} cannot be the id of a run: use letters, digits, '.', '_' and '-', at most 120, "
@@ -156,7 +156,7 @@ def check_run_id(run_id: str) -> None:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a file that readers see whole or not at all: a temporary file beside it, then a rename."""
+    """Write a file that readers see whole or not at all: write a temporary file beside it, then rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -170,7 +170,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def finite(value: Any) -> Any:
-    """Numbers that JSON cannot say become null."""
+    """Replace numbers that JSON cannot represent by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -181,7 +181,7 @@ def finite(value: Any) -> Any:
 
 
 def json_text(value: dict[str, Any], indent: int | None = None) -> str:
-    """The object as JSON that UTF-8 can hold: what it cannot, as in a file name of another encoding, is escaped."""
+    """The object as JSON, with escapes for what UTF-8 cannot encode, as in a file name of another encoding."""
     text = json.dumps(finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
     return text.encode(errors="backslashreplace").decode()
 
@@ -193,8 +193,8 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 def open_regular(path: Path) -> BinaryIO:
     """Open a file of a run for reading, in bytes.
 
-    Raises FileNotFoundError where it is no regular file: a named pipe in its place would be waited for for ever. Other
-    OSErrors are those of `open`.
+    Raises FileNotFoundError if it is not a regular file, because opening a named pipe would block for ever, and
+    otherwise the OSErrors of `open`.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -213,7 +213,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_object(file: BinaryIO) -> dict[str, Any]:
-    """The object in an open file; empty if there is none. Raises OSError where it cannot be read."""
+    """The object in an open file; empty if there is none. Raises OSError if the file cannot be read."""
     try:
         value = json.loads(file.read())
     except (ValueError, RecursionError):

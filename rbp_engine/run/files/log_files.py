@@ -1,4 +1,4 @@
-"""Which files hold what the processes of a run have written."""
+"""The files with the stdout and stderr of a run's processes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +13,11 @@ STREAMS = ("stdout.log", "stderr.log")
 
 
 def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})) -> dict[str, tuple[Path, ...]]:
-    """stdout and stderr of the newest attempt, as far as they are there: by rank, "0", "1", …, and of the "launcher".
+    """The existing stdout and stderr files of the newest attempt, by rank, "0", "1", …, and of the "launcher".
 
     A single process has `ranks/0`. torchrun makes `ranks/<id>_<random>/attempt_0/<local rank>` on each node; `named`
-    are the folders, within the run's, that ranks have named at their start, see `named_folders`. On several nodes a
-    process that has named none goes by node and local rank, as "1.0".
+    holds the folders, relative to the run's, that ranks reported at their start, see `named_folders`. On several nodes
+    a process that reported none is listed by node and local rank, as "1.0".
     """
     attempt = last_attempt(run)
     folders = {str(rank): run.path / folder for rank, folder in sorted(named.items())}
@@ -32,7 +32,7 @@ def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})
 
 
 def named_folders(run: RunDirectory) -> dict[int, str]:
-    """The folders that the ranks of the newest attempt have named. Reads all events."""
+    """The log folders that the ranks of the newest attempt reported. Reads all events."""
     attempt, found = last_attempt(run).get("attempt"), {}
     for path in run.events().parent.glob("rank*.jsonl"):
         for event in read_events(path):
@@ -42,7 +42,7 @@ def named_folders(run: RunDirectory) -> dict[int, str]:
 
 
 def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Path]:
-    """The folders that torchrun has made since the attempt was started, or all of them."""
+    """The folders that torchrun has made since the attempt `started`, or all of them if that is None."""
     found: dict[str, Path] = {}
     try:
         made = sorted((path.stat().st_mtime, path) for path in run.ranks.glob("*/attempt_0") if path.is_dir())
@@ -51,13 +51,13 @@ def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Pat
             prefix = f"{number}." if len(nodes) > 1 else ""
             local = sorted((path for path in node.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
             found |= {f"{prefix}{path.name}": path for path in local}
-    except OSError:  # the run was removed at this moment
+    except OSError:  # the run has just been removed
         return {}
     return found
 
 
 def _streams(run: RunDirectory, folder: Path) -> tuple[Path, ...]:
-    """A folder that a stranger's run names must not lead out of the run."""
+    """The log files in a folder; none if it lies outside the run, as a run from elsewhere may claim."""
     if not folder.resolve().is_relative_to(run.ranks.resolve()):
         return ()
     return tuple(path for name in STREAMS if (path := folder / name).is_file())

@@ -1,7 +1,7 @@
-"""The record of an attempt in run.json: what was started for it. Whoever starts it writes that, once it has a pid.
+"""The record of an attempt in run.json: which process was started for it. The starter writes it once it knows the pid.
 
-Should that one be killed in the moment between, the worker that it has started finds what is to be written in the claim
-of the attempt, `control/attempt-<number>`, and writes it itself.
+If the starter is killed just before, the worker finds the contents of the record in the claim of the attempt,
+`control/attempt-<number>`, and writes it itself.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ from rbp_engine.run.status.status import last_attempt
 
 
 def leave_to_worker(run: RunDirectory, record: dict[str, Any]) -> None:
-    """Write into the claim what the record will be, but for the pid that is to come."""
+    """Write the record, still without the pid, into the claim."""
     claim = run.claim(record["attempt"])
     write_json(claim, read_json(claim) | {"record": record})
 
 
 def put_on_record(run: RunDirectory, record: dict[str, Any], pid: int) -> None:
-    """Write what was started for an attempt: the worker, or the launcher of several, has this pid."""
+    """Add the record to run.json; `pid` is that of the worker, or of the launcher of several."""
     described: dict[str, Any] = read_json(run.run_json)
     started = {"pid": pid, "pid_started": os_process.start_time(pid)}
     attempt = {name: value for name, value in record.items() if name != "resources"} | started
@@ -28,7 +28,7 @@ def put_on_record(run: RunDirectory, record: dict[str, Any], pid: int) -> None:
 
 
 def see_to_record(run: RunDirectory, attempt: int, pid: int) -> bool:
-    """Put an attempt on record whose starter is gone without having done so; False while that one may still do it."""
+    """Write the record of an attempt if its starter has died without doing so; False while it may still do it."""
     if last_attempt(run).get("attempt") == attempt:
         return True
     claim = read_json(run.claim(attempt))

@@ -1,4 +1,4 @@
-"""What a run takes of a machine: how many processes, on how many nodes, on which devices; and how it is given them."""
+"""The resources of a run (how many processes, on how many nodes, on which devices), and how it gets them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,7 +28,7 @@ class Resources:
 
 
 def read_resources(run: RunDirectory) -> Resources:
-    """The resources that run.json names; one process where it names none that can be understood."""
+    """The resources in run.json; one process if it has none that are valid."""
     named = read_json(run.run_json).get("resources")
     if not isinstance(named, dict):
         return Resources()
@@ -43,10 +43,10 @@ def read_resources(run: RunDirectory) -> Resources:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """How a run is started: from the queue, on devices of those that `gpus` means, or at once where that is None.
+    """How a run is started: from the queue, on the devices that `gpus` selects, or at once if that is None.
 
-    It is started again up to `retries` times. `device` is that of its preset, empty where nobody has looked, and
-    `inexact` lets another number of processes go on than has saved.
+    It is restarted up to `retries` times. `device` is that of its preset, empty if unknown, and `inexact` allows
+    another number of processes than saved the checkpoint.
     """
 
     gpus: str | None = None
@@ -59,7 +59,7 @@ class Dispatch:
 
 
 def read_dispatch(run: RunDirectory) -> Dispatch:
-    """What run.json says of it. Raises RunError where that cannot be understood: it may be damaged, or a stranger's."""
+    """The dispatch in run.json. Raises RunError if it is invalid: the file may be damaged or come from elsewhere."""
     named = read_json(run.run_json).get("dispatch")
     try:
         return Dispatch() if named is None else Dispatch(**fields_of(Dispatch, named))

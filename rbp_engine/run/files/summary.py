@@ -1,4 +1,4 @@
-"""`summary.json`: the little that lists of runs read."""
+"""`summary.json`: the few values that lists of runs read."""
 
 import json
 import sys
@@ -14,11 +14,11 @@ from rbp_engine.run.files.layout import RunDirectory, open_regular, write_json
 
 @dataclass
 class Summary:
-    """State of a run as its worker last wrote it; the true status is `run/status/status.py`'s to judge.
+    """State of a run as its worker last wrote it; `run/status/status.py` finds the true status.
 
     Accuracies are fractions, times seconds since the epoch, memory bytes. `progressed` is when the last step or
-    evaluation batch was done, `updated` the last sign of life. `label` is the preset, and the network or data that were
-    trained in the place of its own. `cause` is a value of `run.cause.Cause`: why the run has ended.
+    evaluation batch was done, `updated` the last sign of life. `label` is the preset, with the network or data set that
+    replaced its own. `cause`, a value of `run.cause.Cause`, is why the run has ended.
     """
 
     id: str
@@ -51,16 +51,16 @@ class Summary:
     updated: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        self.label = self.label or self.preset  # which is all that older runs say
+        self.label = self.label or self.preset  # older runs have no label
 
     @property
     def called(self) -> str:
-        """What lists call the run: the name that it was given, else its label."""
+        """The run's name in lists: the one that the user gave it, else its label."""
         return self.name or self.label
 
 
 def remaining_s(summary: Summary) -> float | None:
-    """Seconds of training that are left, from the time per step of all attempts together."""
+    """Seconds of training left, from the time per step over all attempts."""
     if not summary.step or not summary.steps:
         return None
     return summary.trained_s / summary.step * (summary.steps - summary.step)
@@ -75,9 +75,9 @@ def write_summary(run: RunDirectory, summary: Summary) -> None:
 def write_status(
     run: RunDirectory, status: str, reason: str = "", cause: Cause = Cause.UNKNOWN, **changes: Any
 ) -> None:
-    """Change the status in the summary, its reason and its cause, and other fields of it.
+    """Change status, reason, cause and other fields of the summary.
 
-    Raises RunError where it cannot be understood.
+    Raises RunError if the summary is invalid.
     """
     summary = read_summary(run)
     if summary is None:
@@ -86,7 +86,7 @@ def write_status(
 
 
 def read_summary(run: RunDirectory) -> Summary | None:
-    """None where there is none, or where it cannot be understood."""
+    """The summary; None if it is missing or invalid."""
     try:
         return load_summary(run)
     except RunError:
@@ -94,7 +94,7 @@ def read_summary(run: RunDirectory) -> Summary | None:
 
 
 def load_summary(run: RunDirectory) -> Summary:
-    """Raises RunError with what is the matter where there is none, or where it cannot be understood."""
+    """The summary. Raises RunError with the reason if it is missing or invalid."""
     try:
         with open_regular(run.summary_json) as file:
             value = json.loads(file.read())
@@ -109,7 +109,7 @@ def load_summary(run: RunDirectory) -> Summary:
 
 
 def _understood(value: Any) -> Summary:
-    """Raises ValueError with what is missing or cannot be."""
+    """The summary in a JSON value. Raises ValueError with what is missing or invalid."""
     summary = Summary(**fields_of(Summary, value))
     if not all(isinstance(tag, str) for tag in summary.tags):
         raise ValueError("tags are words")
@@ -125,5 +125,5 @@ def _understood(value: Any) -> Summary:
 
 
 def _as_float_can(number: float | None) -> float | None:
-    """The number if it is finite; JSON knows NaN, and whole numbers beyond any float."""
+    """The number if a finite float can hold it, else None; Python's JSON allows NaN and integers beyond any float."""
     return number if number is not None and abs(number) <= sys.float_info.max else None

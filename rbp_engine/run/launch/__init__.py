@@ -1,1 +1,1 @@
-"""Bringing a run into being: its folder, its environment, its processes."""
+"""Create a run and start it: its folder, its environment, its processes."""

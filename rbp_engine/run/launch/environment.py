@@ -1,6 +1,6 @@
-"""How a process of the engine is called: its command line, and its environment variables.
+"""The command line and the environment variables of the engine's processes.
 
-The variables are set for every worker where the user has not set them.
+Every worker gets these variables unless the user has set them.
 """
 
 import os
@@ -8,31 +8,31 @@ import sys
 
 from rbp_engine import compile_cache
 
-# More than any heap: nothing is given back before the process ends.
+# Larger than any heap: no memory is returned to the system before the process ends.
 _NEVER_TRIM = str(2**40)
 
-# Cards are counted as nvidia-smi counts them. By CUDA's own default, the fastest first, `--gpus 1`, the claim of a run
-# and `cuda:1` would be different cards where not all are alike.
+# Number cards as nvidia-smi does. CUDA's own default puts the fastest first, so with unequal cards `--gpus 1`, the
+# claim of a run and `cuda:1` would be different cards.
 CARD_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def module_command(module: str, *words: str) -> list[str]:
     """The command line that runs a module of the engine.
 
-    -P: a file of the working directory, random.py say, must not stand in for a module of it.
+    -P: a file in the working directory, such as random.py, must not shadow a module.
     """
     return [sys.executable, "-P", "-m", module, *words]
 
 
 def worker_defaults(processes: int = 1) -> dict[str, str]:
-    """The variables for each of `processes` workers on this machine; a user's own settings go before them.
+    """The variables for each of `processes` workers on this machine; the user's own settings take precedence.
 
-    One thread per core that a worker may use. Threads that wait for each other look a thousand times and then sleep:
-    sleeping at once makes a step of ResNet-18 7 % longer (T = 4, B = 32, bf16), while spinning on, as is the default,
-    doubles it where one other process keeps a core busy. The C library keeps freed memory: given back after every layer
-    and fetched again, page by page, it costs a quarter of a step of ResNet-18 (T = 4, B = 32), and keeping it takes 3
-    to 5 % more at the peak. Threads are not bound to cores, which saves no processor time with one worker; with several
-    it has not been measured.
+    One thread per core that a worker may use. Threads that wait for each other spin a thousand times and then sleep:
+    sleeping at once makes a step of ResNet-18 7 % longer (T = 4, B = 32, bf16); spinning without limit, the default,
+    doubles it if one other process keeps a core busy. The C library keeps freed memory: returning it after every layer
+    and fetching it again page by page costs a quarter of a step of ResNet-18 (T = 4, B = 32), while keeping it raises
+    the peak by 3 to 5 %. Threads are not bound to cores: that saves no processor time with one worker, and has not been
+    measured with several.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     return {

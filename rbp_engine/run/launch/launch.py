@@ -1,4 +1,4 @@
-"""Make a run and start it: a worker, or a launcher of several, in a session of its own that outlives its starter."""
+"""Create a run and start it: a worker, or a launcher of several, in its own session, so that it outlives its parent."""
 
 import json
 import os
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 WORKER = "rbp_engine.train.worker"
-# How long a manager may take to write its pid into its claim, and a process that has written its end to leave.
+# How long a starter may take to write its pid to its claim, and a process to exit after it has reported its end.
 CLAIM_S = 10.0
 LEAVE_S = 10.0
 
@@ -52,7 +52,7 @@ def create(
     resources: Resources | None = None,
     dispatch: Dispatch | None = None,
 ) -> RunDirectory:
-    """Make the folder of a new run: preset, identity and summary. Nothing is left behind where that fails.
+    """Create the folder of a new run: preset, identity and summary. Leaves nothing behind if that fails.
 
     Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
     """
@@ -61,7 +61,7 @@ def create(
     takes: dict[str, Any] = {"resources": (resources or Resources()).as_json(), "attempts": []}
     if dispatch and dispatch != Dispatch():
         takes["dispatch"] = dispatch.as_json()
-    for _ in range(100):  # two runs of the same second and name draw again
+    for _ in range(100):  # draw again if a run of the same second and name has the id
         run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
         if _make(loaded, run, command, takes):
             return run
@@ -71,7 +71,7 @@ def create(
 
 
 def _taken(run: RunDirectory) -> str:
-    """What is in the way of a new run of that id."""
+    """The reason why a new run cannot have this id."""
     if making.is_half_made(run):
         return f"{run.id} is being made by somebody else at this moment"
     if not run.run_json.is_file():
@@ -80,7 +80,7 @@ def _taken(run: RunDirectory) -> str:
 
 
 def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], takes: dict[str, Any]) -> bool:
-    """Make the folder of a run; False where its name is taken. Raises RunError."""
+    """Create the folder of a run; False if its name is taken. Raises RunError."""
     runs = run.path.parent
     try:
         if run.path.exists() and not making.is_half_made(run):
@@ -100,7 +100,7 @@ def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], tak
 def _write(
     loaded: "LoadedPreset", run: RunDirectory, run_id: str, command: Sequence[str], takes: dict[str, Any]
 ) -> None:
-    """Write preset, identity and summary of the run `run_id`, which `takes` so much, into a folder."""
+    """Write preset, identity and summary of the run `run_id` into a folder; `takes` are further fields of run.json."""
     from rbp_engine.preset import resolved_toml
 
     preset = loaded.preset
@@ -130,7 +130,7 @@ def _write(
 
 
 def _with_own_copies(preset: "Preset") -> "Preset":
-    """The preset as the worker reads it: the user's own code is named as it lies in the run."""
+    """The preset as the worker reads it: names of the user's own code are those of the copies in the run."""
     named = {
         section: getattr(preset, section).model_copy(update={"name": inside_a_run(getattr(preset, section).name)})
         for section in ("model", "data")
@@ -146,7 +146,7 @@ def command(run: RunDirectory, resources: Resources) -> list[str]:
 
 
 def environment(run: RunDirectory, resources: Resources, attempt: int, *, inexact: bool = False) -> dict[str, str]:
-    """The environment of the worker: this one's with the run's marker, over defaults for what the user has not set."""
+    """The environment of the worker: that of this process plus the run's marker, over defaults for what is not set."""
     ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt), "RBP_INEXACT": "1" if inexact else ""}
     return worker_defaults(resources.processes) | os.environ | processes.marker(run) | ours
 
@@ -156,12 +156,12 @@ def start(
 ) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run, the first or a resume from the newest checkpoint.
 
-    It takes what it was made with, or had last, unless other `resources` are given. Of several nodes, the first to
-    come starts the attempt and the others join it. `inexact` lets another number of processes go on than has saved.
-    `patience_s` is how long to wait where the run seems to be live: its node may have died without a word.
+    It has the same resources as last time unless `resources` is given. Of several nodes, the first to call this starts
+    the attempt and the others join it. `inexact` allows another number of processes than saved the checkpoint.
+    `patience_s` is how long to wait if the run seems to be live: its node may have died without a report.
 
-    Raises NothingToStart where the run is live, complete, or being started by somebody else at this moment, and
-    another RunError where it cannot be started, or its folders hold links.
+    Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
+    if it cannot be started, or its folders contain links.
     """
     refuse_links(run)
     resources = resources or read_resources(run)
@@ -193,7 +193,7 @@ def start(
         if node == 0:
             records.put_on_record(run, record, worker.pid)
     except BaseException as error:
-        if worker is not None:  # nobody would know of it
+        if worker is not None:  # it is recorded nowhere
             worker.kill()
         multinode.leave_seat(run, attempt, node)
         if node == 0:
@@ -205,7 +205,7 @@ def start(
 
 
 def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
-    """Refuse to go on with another number of processes than the newest checkpoint is of, unless that is allowed."""
+    """Raise RunError if the newest checkpoint was saved by another number of processes, unless `inexact`."""
     saved = sorted(path for path in run.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
     world_sizes = [size for path in saved if (size := read_json(path / "manifest.json").get("world_size"))]
     if world_sizes and world_sizes[-1] != resources.world_size and not inexact:
@@ -227,7 +227,7 @@ def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -
         try:
             attempt = _claim_attempt(run)
         except RunError:
-            # Another node may be about to gather the others.
+            # Another node may just be claiming the attempt that this one can join.
             if time.monotonic() > deadline or judge(run).status == "completed":
                 raise
             time.sleep(0.2)
@@ -238,14 +238,14 @@ def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -
 
 
 def _announce(run: RunDirectory, attempt: int) -> None:
-    """Have the summary say that an attempt is being started."""
+    """Remove old requests, and write to the summary that the attempt is starting."""
     run.stop_request.unlink(missing_ok=True)
     run.kill_request.unlink(missing_ok=True)
     write_status(run, "starting", attempt=attempt, progressed=time.time())
 
 
 def _claim_attempt(run: RunDirectory) -> int:
-    """The number of the next attempt, claimed by exclusive file creation so that only one manager starts it."""
+    """Claim the next attempt by exclusive file creation, so that only one process starts it, and return its number."""
     claims = run.claimed_attempts()
     attempt = 1 + claims[-1] if claims else 1
     if claims:
@@ -269,14 +269,14 @@ def _claim_attempt(run: RunDirectory) -> int:
         json.dump({"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())}, file)
         file.flush()
         os.fsync(file.fileno())
-    sync(run.control)  # a power loss must not take it from an attempt that has left anything
+    sync(run.control)  # after a power loss, no file of an attempt may exist without its claim
     return attempt
 
 
 def _claimant(claim: Path) -> str:
-    """Who is starting an attempt at this moment; empty if whoever claimed it is gone."""
+    """The process that is just starting an attempt, in words; empty if the one that claimed it has died."""
     claimant = read_json(claim)
-    # One of the future is from before the clock was set back, unless it is the clock of another host that is ahead.
+    # A time far in the future means that the clock was set back; one slightly ahead, that another host's clock is.
     if not claimant and abs(time.time() - claim.stat().st_mtime) < CLAIM_S:
         return "somebody else"
     alive = os_process.is_alive(claimant.get("pid"), claimant.get("pid_started"))
@@ -284,7 +284,7 @@ def _claimant(claim: Path) -> str:
 
 
 def _left_over(run: RunDirectory) -> list[Any]:
-    """Processes of the run that are still there; one that has just written its end gets a moment to leave."""
+    """Processes of the run that still exist, after a grace period for those that have just reported their end."""
     deadline = time.monotonic() + LEAVE_S
     while (left := processes.processes_of(run)) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,6 +1,6 @@
-"""The folder of a new run is made under a name that no reader takes for a run, and given its own when it is whole.
+"""Create the folder of a new run under a hidden name, which no reader takes for a run, and rename it when complete.
 
-A process that is killed in between leaves something that nobody sees, and that is removed an hour later.
+A process that is killed in between leaves a folder that readers do not see, and that is removed an hour later.
 """
 
 import contextlib
@@ -18,27 +18,27 @@ from rbp_engine.run.files.layout import RunDirectory
 
 PREFIX = ".new-"
 STALE_S = 3600.0
-# For so long after it was touched last, a run that is half-made may still be being made, by an older version.
+# For this long after the last change, an older version of rbp may still be creating a half-made run.
 UNTOUCHED_S = 10.0
-# What earlier versions made in place, and the temporary files of it.
+# The files and folders, and temporary files of these, that older versions created in place.
 _PARTS = re.compile(
     r"control|checkpoints|events|ranks|code|\.?(preset\.toml|summary\.json|run\.json)(\.\d+-[0-9a-f]+)?"
 )
 
 
 def make_hidden(runs: Path) -> Path:
-    """A folder for a run that is being made, in the runs directory, which is made where it is missing.
+    """Make a hidden folder for a new run in the runs directory, which is created if it is missing.
 
-    What has been left there for an hour is removed. Raises OSError.
+    Removes hidden folders that are older than an hour. Raises OSError.
     """
     missing = [path for path in (runs, *runs.parents) if not path.exists()]
     runs.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        with contextlib.suppress(OSError):  # a folder that may be written and not read
+        with contextlib.suppress(OSError):  # a folder may be writable but not readable
             sync(path.parent)
     hidden = runs / f"{PREFIX}{secrets.token_hex(6)}"
     hidden.mkdir()
-    now = hidden.stat().st_mtime  # by the clock of the disk: several hosts may share it
+    now = hidden.stat().st_mtime  # by the file system's clock: several hosts may share it
     for path in runs.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             if now - path.stat().st_mtime > STALE_S:
@@ -47,9 +47,9 @@ def make_hidden(runs: Path) -> Path:
 
 
 def give_name(hidden: Path, run: RunDirectory) -> bool:
-    """Force a run onto the disk and give it its name, in one step; False where that is taken. Raises OSError.
+    """Flush a run to the disk and rename it atomically; False if the name is taken. Raises OSError.
 
-    A half-made run of that name that nobody is making any more makes room.
+    Replaces an abandoned half-made run of that name.
     """
     for folder, _, files in os.walk(hidden):
         for path in (*(Path(folder) / name for name in files), Path(folder)):
@@ -70,7 +70,7 @@ def give_name(hidden: Path, run: RunDirectory) -> bool:
 
 
 def is_half_made(run: RunDirectory) -> bool:
-    """Whether a folder is that of a run whose making was cut short: something is missing, and nothing was begun."""
+    """Whether a folder is that of a run whose creation is incomplete: files are missing, and no attempt was made."""
     if not run.path.is_dir() or run.path.is_symlink():
         return False
     files = (run.run_json, run.summary_json, run.preset_toml)
@@ -82,25 +82,25 @@ def is_half_made(run: RunDirectory) -> bool:
 
 
 def is_left_half_made(run: RunDirectory, now: float) -> bool:
-    """Whether that is so, and whoever made it is gone, as the times of its files tell.
+    """Whether a folder is half-made and abandoned, judging by the times of its files.
 
-    `now` is by the clock of the disk. A time that lies in the future is from before the clock was set back.
+    `now` is by the file system's clock. A time in the future means that the clock was set back.
     """
     try:
         if not is_half_made(run):
             return False
         touched = max(path.stat().st_mtime for path in (run.path, *run.path.iterdir()))
-    except OSError:  # it is going away, or is none of ours to look into
+    except OSError:  # it is being removed, or this user may not read it
         return False
     return not 0.0 <= now - touched < UNTOUCHED_S
 
 
 @contextlib.contextmanager
 def _alone(runs: Path) -> Iterator[None]:
-    """Nobody else takes over a half-made run meanwhile: it could be this one's, which is whole by then."""
+    """Prevent others from replacing a half-made run meanwhile: theirs could be this one's, complete by then."""
     descriptor = os.open(runs, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a shared file system that has no such locks
+        with contextlib.suppress(OSError):  # some shared file systems have no such locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

@@ -1,6 +1,6 @@
-"""Several nodes that start one run with the same command: the first to come claims the attempt, the others join it.
+"""Several nodes start one run with the same command: the first to run it claims the attempt, the others join it.
 
-Every node takes a seat by exclusive file creation, `control/node-<attempt>-<number>`, and writes its launcher there.
+Each node takes a seat by exclusive creation of `control/node-<attempt>-<number>`, and records its launcher there.
 """
 
 import os
@@ -19,7 +19,7 @@ from rbp_engine.run.status.status import judge, last_attempt
 
 
 def gathering(run: RunDirectory) -> int | None:
-    """The attempt that waits for more nodes; None if there is none."""
+    """The attempt that is waiting for more nodes; None if there is none."""
     summary, attempt = read_summary(run), last_attempt(run)
     if summary is None or not attempt or attempt.get("attempt") != summary.attempt:
         return None
@@ -29,7 +29,7 @@ def gathering(run: RunDirectory) -> int | None:
 
 
 def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
-    """The number of this node in an attempt, from 0; None where all seats are taken."""
+    """Take a seat and return the number of this node in an attempt, from 0; None if all seats are taken."""
     for node in range(nodes):
         try:
             os.close(os.open(_seat(run, attempt, node), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
@@ -40,23 +40,23 @@ def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
 
 
 def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
-    """Let another have this node's seat: it could not start."""
+    """Give this node's seat up, because it could not start."""
     _seat(run, attempt, node).unlink(missing_ok=True)
 
 
 def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
-    """Put this node's launcher on record."""
+    """Record this node's launcher."""
     started = os_process.start_time(pid)
     write_json(_seat(run, attempt, node), {"pid": pid, "pid_started": started, "host": socket.gethostname()})
 
 
 def seats(run: RunDirectory, attempt: int) -> list[dict[str, Any]]:
-    """The nodes of an attempt that have come: pid, pid_started and host of the launcher, empty where it is starting."""
+    """The nodes that have joined an attempt: pid, pid_started and host of the launcher, empty while it is starting."""
     return [fitting(read_json(path)) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
 
 
 def seats_now(run: RunDirectory) -> list[dict[str, Any]]:
-    """Those of the newest attempt."""
+    """The nodes that have joined the newest attempt, see `seats`."""
     return seats(run, last_attempt(run).get("attempt", 0))
 
 
@@ -67,22 +67,22 @@ def number_of(run: RunDirectory, pid: int) -> int:
 
 
 def launchers(run: RunDirectory) -> list[dict[str, Any]]:
-    """What was started for the newest attempt, on every node: pid, pid_started and host of the launcher or worker."""
+    """The launcher or worker of the newest attempt on every node: pid, pid_started and host."""
     attempt = last_attempt(run)
     return [seat for seat in seats_now(run) if seat] or ([attempt] if attempt else [])
 
 
 def started_here(run: RunDirectory) -> list[psutil.Process]:
-    """The processes of those of them that are alive on this host, and are the run's by their mark.
+    """The `launchers` that are alive on this host and carry the run's marker.
 
-    Its files alone prove nothing: they may be a copy of another run's, or forged.
+    The run's files alone prove nothing: they may be a copy of another run's, or forged.
     """
     pids = [one.get("pid") for one in launchers(run) if one.get("host") == socket.gethostname()]
     return [process for process in processes.processes_of(run) if process.pid in pids]
 
 
 def strangers_here(run: RunDirectory) -> list[int]:
-    """The pids of those that are alive on this host, and are not known to be the run's: others', or another user's."""
+    """The pids of `launchers` alive on this host that are not known to be the run's: unrelated, or another user's."""
     known = [process.pid for process in started_here(run)]
     return [
         one["pid"]

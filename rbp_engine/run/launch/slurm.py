@@ -1,4 +1,4 @@
-"""A Slurm job file that trains a run and goes on with it after every requeue."""
+"""A Slurm job file that trains a run and resumes it after every requeue."""
 
 import shlex
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 
-# Seconds before the end of its time at which Slurm warns the job: a step and a save must fit in.
+# Slurm warns the job this many seconds before its time limit: a step and a save must fit in.
 WARNING_S = 300
-# Where the nodes of a job meet: the shell puts the first of them in.
+# The rendezvous of the job's nodes: the shell substitutes the first node.
 RENDEZVOUS = "$head:29400"
 
 

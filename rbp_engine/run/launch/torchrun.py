@@ -1,6 +1,6 @@
-"""The command that starts several processes of a run: torch.distributed.run, one on every node, as a subprocess.
+"""The command that starts several processes of a run: torch.distributed.run, once per node, as a subprocess.
 
-Its exit code says nothing of how the run ended, and in this process it would take over signals and load torch.
+In this process it would take over signals and load torch. Its exit code does not say how the run ended.
 """
 
 from pathlib import Path
@@ -9,14 +9,15 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch.environment import module_command
 
-# A save that a signal has asked for must be done within this, or torchrun kills the processes.
+# A save requested by a signal must be complete within this time, or torchrun kills the processes.
 SHUTDOWN_TIMEOUT_S = 120
-# SIGHUP and SIGQUIT are torchrun's own; a scheduler's warnings would end it, and its processes with it, unsaved.
+# SIGHUP and SIGQUIT are torchrun's defaults. Without SIGUSR1 and SIGUSR2, a scheduler's warning would end torchrun, and
+# its processes unsaved.
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
 
 
 def torchrun_command(run: RunDirectory, resources: Resources, worker: str) -> list[str]:
-    """The command line of the launcher on one node; the same on every one."""
+    """The command line of the launcher, the same on every node."""
     words = {
         "--nnodes": str(resources.nodes),
         "--nproc-per-node": str(resources.processes),
@@ -32,10 +33,10 @@ def torchrun_command(run: RunDirectory, resources: Resources, worker: str) -> li
 
 
 def torchrun_environment(run: RunDirectory, attempt: int, node: int) -> dict[str, str]:
-    """What a launcher reads from its environment."""
+    """The environment variables for a launcher."""
     return {
         "TORCHELASTIC_ERROR_FILE": str(launcher_log(run, attempt, node).with_suffix(".error.json").resolve()),
-        # These two as variables, because older versions of torch refuse options that they do not know.
+        # These two are variables because older versions of torch reject unknown options.
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_TIMEOUT_S),
         "PET_SIGNALS_TO_HANDLE": SIGNALS,
         "PYTHONSAFEPATH": "1",  # -P for the processes that it starts
@@ -43,5 +44,5 @@ def torchrun_environment(run: RunDirectory, attempt: int, node: int) -> dict[str
 
 
 def launcher_log(run: RunDirectory, attempt: int, node: int) -> Path:
-    """What the launcher on a node prints."""
+    """The file for the output of the launcher on a node."""
     return run.ranks / f"launcher-{attempt}-node{node}.log"

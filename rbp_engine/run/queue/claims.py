@@ -1,7 +1,7 @@
-"""Which run has which device: a claim is a file, made exclusively, that names the run and the process that made it.
+"""Which run has which device: a claim is an exclusively created file that names the run and the claiming process.
 
-Whoever calls a function here holds `host.locked()`: a claim whose run and maker are gone is released by the next who
-needs the device, and two that do so at once must not take it from each other.
+Callers must hold `host_lock.locked()`: a process that needs a device releases a claim whose run and process are gone,
+and two that do so at once must not take the device from each other.
 """
 
 import json
@@ -25,9 +25,9 @@ def claims_directory() -> Path:
 
 
 def take(run: RunDirectory, devices: Iterable[Device], count: int) -> list[str]:
-    """Claim `count` of the devices for a run and give back their keys; none where not so many can be had.
+    """Claim `count` of the devices for a run and return their keys; claims none if fewer are free.
 
-    A run that has claims keeps them: whoever made them may just be starting it.
+    A run that has claims keeps them: the process that made them may just be starting it.
     """
     if mine := claimed_by(run):
         return mine
@@ -49,7 +49,7 @@ def claimed_by(run: RunDirectory) -> list[str]:
 
 
 def release(run: RunDirectory) -> None:
-    """Give back every device of a run."""
+    """Release every device of a run."""
     for key in claimed_by(run):
         (claims_directory() / key).unlink(missing_ok=True)
 
@@ -62,9 +62,9 @@ def all_claims() -> dict[str, dict[str, Any]]:
 
 
 def is_stale(claim: dict[str, Any]) -> bool:
-    """Whether nothing stands behind a claim any more: its maker has gone, and of its run no process is there."""
+    """Whether a claim is abandoned: the claiming process is gone, and its run has no processes."""
     if not isinstance(claim.get("run"), str):
-        return True  # torn: its maker died over it, for nobody else is writing now
+        return True  # torn: its writer died, since no other process can be writing under the lock
     if os_process.is_alive(claim.get("pid"), claim.get("pid_started")):
         return False
     run = RunDirectory(Path(claim["run"]))
@@ -73,7 +73,7 @@ def is_stale(claim: dict[str, Any]) -> bool:
 
 
 def holder(key: str) -> str:
-    """The run that has a device, "" if none has."""
+    """The id of the run that has a device, "" if none has."""
     claim = read_json(claims_directory() / key)
     return Path(claim["run"]).name if isinstance(claim.get("run"), str) else ""
 

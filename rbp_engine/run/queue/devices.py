@@ -1,4 +1,4 @@
-"""The devices among which several runs are shared out: cards, or slots of the CPU where there are none."""
+"""The devices that runs are distributed over: cards, or slots of the CPU if there are none."""
 
 import os
 import re
@@ -14,7 +14,7 @@ CARD_NAMES = ("GPU-", "MIG-")
 
 @dataclass(frozen=True)
 class Device:
-    """`key` is its name among the claims; `name` is what CUDA_VISIBLE_DEVICES calls it, None for a slot of the CPU."""
+    """`key` names its claim file; `name` is its name in CUDA_VISIBLE_DEVICES, None for a slot of the CPU."""
 
     key: str
     name: int | str | None = None
@@ -25,7 +25,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Pool:
-    """Devices that a run may be given, and the CPU threads that go with each."""
+    """Devices that a run may get, and the number of CPU threads that go with each."""
 
     devices: tuple[Device, ...]
     threads: int
@@ -39,14 +39,14 @@ def pool_of_this_machine(gpus: str, device: str) -> Pool:
 
 
 def cpu_slots(cores: int) -> int:
-    """How many runs share the CPU at a time: `cpu_slots` of machine.toml, else one for every two cores."""
+    """How many runs share the CPU at a time: `cpu_slots` of machine.toml, else one per two cores."""
     return read_machine().cpu_slots or max(1, cores // 2)
 
 
 def choose_pool(gpus: str, device: str, cards: Sequence[Card], visible: str | None, slots: int, cores: int) -> Pool:
-    """The pool that `gpus` ("auto", "none", or indices as nvidia-smi counts them) means for a run on `device`.
+    """The pool that `gpus` ("auto", "none", or nvidia-smi's indices) selects for a run with `run.device` = `device`.
 
-    Raises RunError where that is no device at all, or where the two contradict each other.
+    Raises RunError if that leaves no device, or if the two contradict each other.
     """
     indices = None if gpus in ("auto", "none") else card_indices(gpus)
     if gpus == "none" or device == "cpu":
@@ -81,9 +81,9 @@ def card_indices(gpus: str) -> list[int]:
 
 
 def visible_devices(cards: Sequence[Card], visible: str | None) -> list[Device]:
-    """The devices that a process with this CUDA_VISIBLE_DEVICES sees, in its order; None where it is not set.
+    """The devices, in order, that a process with this CUDA_VISIBLE_DEVICES (None: not set) sees.
 
-    Slices of a card (MIG) are taken as they are named; the driver tells nothing of them here.
+    Slices of a card (MIG) are not checked, since `cards` does not list them.
     """
     if visible is None:
         return [_device(card) for card in cards]
@@ -94,14 +94,14 @@ def visible_devices(cards: Sequence[Card], visible: str | None) -> list[Device]:
             continue
         meant = [card for card in cards if name == str(card.index) or card.uuid.startswith(name)]
         if len(meant) != 1:
-            break  # CUDA, too, goes no further than the first card that is not there
+            break  # CUDA, too, ignores the list from the first missing card on
         found.append(_device(meant[0]))
     return found
 
 
 def visible_names(visible: str) -> list[str]:
-    """What a CUDA_VISIBLE_DEVICES names, read as CUDA does: the list ends at the first word that is no name, or one of
-    another kind; where a name comes twice, nothing is visible."""
+    """The names in a CUDA_VISIBLE_DEVICES, parsed as CUDA does: the list ends at the first word that is not a name, or
+    is one of another kind; if a name occurs twice, nothing is visible."""
     prefix = next((prefix for prefix in CARD_NAMES if visible.startswith(prefix)), "")
     names: list[str] = []
     for word in visible.split(","):

@@ -1,9 +1,8 @@
-"""The dispatcher: `python -m rbp_engine.run.queue.dispatcher`. One process for each user and host, while it has work.
+"""The dispatcher: `python -m rbp_engine.run.queue.dispatcher`. One process per user and host, as long as it has work.
 
-It starts queued runs when devices are free, in their order, and sees to the end of runs that it watches over: devices
-given back, hooks run, started again after a fault where that was asked for. All that it knows is in files
-(`run/queue/entries.py`, `run/queue/claims.py`, and the runs themselves), so that one that is killed can be replaced at
-any moment.
+It starts queued runs in order when devices are free. When a run ends, it releases the devices and runs the hooks, or
+restarts the run after a fault if retries are left. All its state is in files (`run/queue/entries.py`,
+`run/queue/claims.py`, and the runs themselves), so that a killed dispatcher can be replaced at any moment.
 """
 
 import os
@@ -28,18 +27,18 @@ from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.status import Verdict, judge
 
 POLL_S = 0.5
-# What was wrong with the machine should have a moment to pass.
+# A fault of the machine gets a moment to pass.
 RETRY_AFTER_S = 5.0
-# A starter that did not start its run (a full disk) is sent again.
+# A run whose starter failed (a full disk, say) gets another one after this time.
 START_AGAIN_S = 30.0
-# A runs directory that is gone may be on a disk that comes back.
+# A missing runs directory may be on a disk that is mounted again.
 GONE_FOR_GOOD_S = 60.0
 READ_CARDS_EVERY_S = 2.0
 LARGEST_LOG = 2**20
 
 
 class Dispatcher:
-    """What it remembers between two looks is only what it can do without."""
+    """Its attributes are only caches: a new dispatcher works without them."""
 
     def __init__(self) -> None:
         self._starters: dict[Path, subprocess.Popen[bytes]] = {}
@@ -51,9 +50,9 @@ class Dispatcher:
         self._busy_cards: set[str] = set()
 
     def look(self) -> None:
-        """Look after every entry once, in their order."""
+        """Handle every entry once, in order."""
         self._reap()
-        # Who comes later does not overtake: what an earlier run waits for, no later one may take.
+        # No overtaking: a later run may not take a device that an earlier one waits for.
         waited_for: set[str] = set()
         for entry in read_queue():
             if isinstance(entry, DamagedEntry):
@@ -65,7 +64,7 @@ class Dispatcher:
                 self._say(entry.path, entry.run.id, f"trouble: {error}")
 
     def _reap(self) -> None:
-        """Forget the processes that have ended, which would be zombies as long as this one lives."""
+        """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
         self._hooks = [hook for hook in self._hooks if hook.poll() is None]
         self._starters = {path: starter for path, starter in self._starters.items() if starter.poll() is None}
 
@@ -85,7 +84,7 @@ class Dispatcher:
             return
         elif entry.started:
             self._see_to_the_end(entry, verdict)
-        elif verdict.status == "lost":  # whoever was starting it is gone
+        elif verdict.status == "lost":  # the process that was starting it has died
             with locked():
                 if judge(run) == verdict:
                     put_off(run, WAITS)
@@ -94,7 +93,7 @@ class Dispatcher:
             self._drop(entry, f"is not started: {verdict.status} {verdict.reason}")
 
     def _start(self, entry: Entry, waited_for: set[str]) -> None:
-        """Claim devices for a queued run and send a starter, unless one is under way."""
+        """Claim devices for a queued run and launch its starter, unless one is already running."""
         keys = {device.key for device in entry.devices}
         if entry.path in self._starters or time.time() < entry.not_before:
             return
@@ -112,12 +111,12 @@ class Dispatcher:
         self._tried[entry.path] = time.monotonic()
         try:
             self._starters[entry.path] = _helper(entry, "rbp_engine.run.queue.start_queued")
-        except OSError as error:  # its environment has been removed, say
+        except OSError as error:  # its Python environment may have been removed
             with locked():
                 refuse(entry.run, f"it could not be started: {error}")
 
     def _busy(self, entry: Entry) -> set[str]:
-        """The cards on which somebody else computes, as read a moment ago."""
+        """The cards on which other processes compute, read at most every READ_CARDS_EVERY_S."""
         if not any(device.name is not None for device in entry.devices):
             return set()
         if time.monotonic() - self._cards_read > READ_CARDS_EVERY_S:
@@ -126,7 +125,7 @@ class Dispatcher:
         return self._busy_cards
 
     def _see_to_the_end(self, entry: Entry, verdict: Verdict) -> None:
-        """Start a run again after a fault that is not its own; else run its hooks and give its devices back."""
+        """Restart a run after a fault of the infrastructure; otherwise run its hooks and release its devices."""
         run = entry.run
         if entry.retried < entry.retries and is_infrastructure_fault(run, verdict):
             fault = {"attempt": attempts_of(run), "t": time.time()} | asdict(verdict)
@@ -154,7 +153,7 @@ class Dispatcher:
             drop(entry.run)
 
     def _say(self, path: Path, run_id: str, text: str) -> None:
-        """A line for the log about the run of an entry, once as long as nothing else happens to the run."""
+        """Log a line about a run, unless it is the same as the last one about that run."""
         if self._told.get(path) != text:
             self._told[path] = text
             sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {run_id}: {text}\n")
@@ -162,8 +161,8 @@ class Dispatcher:
 
 
 def _helper(entry: Entry, module: str, *words: str) -> "subprocess.Popen[bytes]":
-    """Do something with a run as whoever put it into the queue would, in a process that outlives this one."""
-    # Status and reason may be a stranger's words, and not every character can be passed to a process.
+    """Run a module on a run as the user who queued it would, in a process that outlives this one."""
+    # Status and reason may come from a file that rbp did not write; some characters cannot be passed to a process.
     code = sys.getfilesystemencoding()
     passed = [word.replace("\0", "").encode(code, "backslashreplace").decode(code) for word in words]
     return subprocess.Popen(
@@ -176,7 +175,7 @@ def _helper(entry: Entry, module: str, *words: str) -> "subprocess.Popen[bytes]"
 
 
 def main() -> None:
-    """Look after the entries until there are none; leave at once where another dispatcher does so already."""
+    """Handle the entries until there are none; exit at once if another dispatcher is running."""
     home = host_directory()
     lock = try_lock(home / "dispatcher.lock")
     if lock is None:
@@ -186,7 +185,7 @@ def main() -> None:
         os.truncate(log, 0)
     with locked():
         write_json(home / "dispatcher.json", {"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid())})
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # the log tells of any name and reason
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names and reasons may contain anything
     dispatcher = Dispatcher()
     while True:
         began = time.monotonic()
@@ -197,7 +196,7 @@ def main() -> None:
                 (home / "dispatcher.json").unlink()
                 os.close(lock)
                 return
-        time.sleep(max(POLL_S, 20.0 * took))  # hundreds of runs may wait, and the cores are for training
+        time.sleep(max(POLL_S, 20.0 * took))  # with hundreds of entries, still leave the cores to training
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the dispatcher of this host has to do: one file for each run that waits for a device or is watched over."""
+"""The work of this host's dispatcher: one file for each run that waits for a device or is being monitored."""
 
 import json
 import os
@@ -21,11 +21,11 @@ QUEUE = "queue"
 
 @dataclass(frozen=True)
 class Entry:
-    """A run, and how to start it as whoever put it here would: interpreter, working directory and environment.
+    """A run, and how to start it as the user who queued it would: interpreter, working directory and environment.
 
-    It `takes` so many of the `devices`, none where there are none, and `threads` of the CPU with each. `after` is the
-    newest attempt that does not count: the dispatcher starts the one after it. `retried` of `retries` have been used
-    up, and the next start comes not before the time `not_before`. `name` is that of its file.
+    The run `takes` this many of the `devices`, 0 if there are none, and `threads` CPU threads with each. `after` is the
+    newest attempt before this entry: the dispatcher starts the next one. `retried` of `retries` are used up; the next
+    start is not before the time `not_before` (seconds since the epoch). `name` is that of its file.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Entry:
 
     @property
     def started(self) -> bool:
-        """Whether the attempt that it asks for has begun."""
+        """Whether the requested attempt has begun."""
         return attempts_of(self.run) > self.after
 
     def again(self, delay_s: float) -> "Entry":
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class DamagedEntry:
-    """An entry that cannot be understood and `why`; `id` is that of its run, as the name of its file says."""
+    """An invalid entry and the reason `why`; `id` is that of its run, from the name of the file."""
 
     path: Path
     id: str
@@ -65,7 +65,7 @@ class DamagedEntry:
 
 
 def attempts_of(run: RunDirectory) -> int:
-    """The number of the newest attempt on record, 0 for none."""
+    """The number of the newest recorded attempt, 0 for none."""
     number = last_attempt(run).get("attempt")
     return number if isinstance(number, int) else 0
 
@@ -77,7 +77,7 @@ def queue_directory() -> Path:
 
 
 def new_entry(run: RunDirectory, *, after: int, retries: int, pool: Pool | None = None, takes: int = 0) -> Entry:
-    """An entry behind all others, with the interpreter, working directory and environment of this process."""
+    """An entry at the end of the queue, with the interpreter, working directory and environment of this process."""
     return Entry(
         name=f"{time.time_ns():020d}-{run.id}.json",
         run=RunDirectory(run.path.resolve()),
@@ -94,12 +94,12 @@ def new_entry(run: RunDirectory, *, after: int, retries: int, pool: Pool | None 
 def write_entry(entry: Entry) -> None:
     value = asdict(entry) | {"run": str(entry.run.path)}
     del value["name"]
-    # Not in UTF-8: names of files in an environment may be in any encoding, and come back only when escaped.
+    # ASCII with escapes, not UTF-8: file names in an environment may have any encoding, which only escapes preserve.
     write_atomic(queue_directory() / entry.name, json.dumps(value, indent=1) + "\n")
 
 
 def read_queue() -> list[Entry | DamagedEntry]:
-    """All of them, the first to start first."""
+    """All entries, the first to start first."""
     if not host_directory(make=False).is_dir():
         return []
     found = (_read(path) for path in sorted(queue_directory().glob("*.json")))
@@ -107,12 +107,12 @@ def read_queue() -> list[Entry | DamagedEntry]:
 
 
 def entries() -> list[Entry]:
-    """Those that can be understood, the first to start first."""
+    """The valid entries, the first to start first."""
     return [entry for entry in read_queue() if isinstance(entry, Entry)]
 
 
 def damaged_entries() -> list[DamagedEntry]:
-    """Those that cannot: nobody starts their runs, and nobody waits for them."""
+    """The invalid entries: their runs are not started, and no other run waits for them."""
     return [entry for entry in read_queue() if isinstance(entry, DamagedEntry)]
 
 
@@ -123,7 +123,7 @@ def entry_of(run: RunDirectory, among: Iterable[Entry] | None = None) -> Entry |
 
 
 def _read(path: Path) -> Entry | DamagedEntry | None:
-    """None where it has just been removed."""
+    """The entry in a file; None if the file has just been removed."""
     try:
         with open_regular(path) as file:
             return _understood(path.name, read_object(file))
@@ -137,7 +137,7 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
 
 
 def _understood(name: str, value: dict[str, Any]) -> Entry:
-    """Raises ValueError with what is missing or cannot be."""
+    """The entry in a JSON object. Raises ValueError with what is missing or invalid."""
     run, devices = value.get("run"), value.get("devices")
     if not isinstance(run, str) or not isinstance(devices, list):
         raise ValueError("it names no run, or no devices")
@@ -158,6 +158,6 @@ def _understood(name: str, value: dict[str, Any]) -> Entry:
 
 
 def _check_word(word: Any) -> None:
-    """Raise ValueError for what cannot be a path, an argument or a variable of a process."""
+    """Raise ValueError for a value that cannot be a path, an argument or an environment variable of a process."""
     if not isinstance(word, str) or b"\0" in os.fsencode(word):
         raise ValueError(f"{word!r:.40} is no path and no word")

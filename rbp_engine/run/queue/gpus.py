@@ -1,4 +1,4 @@
-"""The NVIDIA cards of this host and what is going on on them, as the driver tells it."""
+"""The NVIDIA cards of this host and their load, as the driver reports it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +7,16 @@ from typing import Any
 from rbp_engine.run.errors import RunError
 
 MIB = 2**20
-# A display server or the daemon of MPS may sit on a card that is free all the same. What computes in another container
-# is not listed among the processes, and only shows as memory.
+# A display server or the MPS daemon may use some memory of a card that is still free. Processes in other containers are
+# not listed and only show as used memory.
 LITTLE_OF_A_PROCESS = 100 * MIB
 LITTLE_OF_A_CARD = 1024 * MIB
 
 
 @dataclass(frozen=True)
 class Card:
-    """One card: `index` counts in PCI order from 0, as nvidia-smi does; `used` is memory in bytes; `processes` holds
-    the memory of each process that computes on it, None where the driver does not say how much."""
+    """One card: `index` in PCI order from 0, as in nvidia-smi; `used` memory in bytes; `processes` holds the memory of
+    each process that computes on it, None if the driver does not report how much."""
 
     index: int
     uuid: str
@@ -25,27 +25,27 @@ class Card:
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody computes on it."""
+        """Whether no process computes on it."""
         little = all(memory is not None and memory <= LITTLE_OF_A_PROCESS for memory in self.processes)
         return little and self.used <= LITTLE_OF_A_CARD
 
 
 def has_card(root: Path = Path("/")) -> bool:
-    """Whether this machine, whose file system begins at `root`, has an NVIDIA card, whatever NVML and torch make of it.
+    """Whether this machine, with its file system at `root`, has an NVIDIA card, even if NVML and torch cannot use it.
 
-    Linux itself lists its cards. Under WSL2 the driver is that of Windows, which puts its libraries there.
+    Linux itself lists its cards. Under WSL2 the driver is that of Windows, recognised by its libraries.
     """
     return any((root / "proc/driver/nvidia/gpus").glob("*")) or is_wsl_with_card(root)
 
 
 def is_wsl_with_card(root: Path = Path("/")) -> bool:
-    """Whether this is Linux under Windows (WSL2) on a machine with an NVIDIA card."""
+    """Whether this is Linux under Windows (WSL2), on a machine with an NVIDIA card."""
     return (root / "dev/dxg").exists() and (root / "usr/lib/wsl/lib/libcuda.so.1").exists()
 
 
 def read_cards() -> list[Card]:
-    """The cards of this host; none where there is no driver. Raises RunError where there is one that does not answer:
-    to train on the CPU then would be a mistake."""
+    """The cards of this host; none if there is no driver. Raises RunError if there is a driver that does not answer:
+    training on the CPU would then be a mistake."""
     import pynvml
 
     try:
@@ -70,7 +70,7 @@ def _read(index: int, handle: Any) -> Card:
     import pynvml
 
     try:
-        # The second version does not count what the driver keeps for itself.
+        # Version 2 does not count the memory that the driver reserves for itself.
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
     except pynvml.NVMLError:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)

@@ -1,7 +1,7 @@
-"""Run the commands that machine.toml has for the end of a run:
+"""Run the commands in machine.toml for the end of a run:
 `python -m rbp_engine.run.queue.hooks <run> <attempt> <status> <reason> <cause> <name of a hook>...`
 
-It is a process of its own, so that a command that fails or hangs harms neither the run nor the dispatcher.
+This is a separate process, so that a command that fails or hangs harms neither the run nor the dispatcher.
 """
 
 import os
@@ -24,10 +24,10 @@ PATIENCE_S = 600.0
 def run_hooks(
     run: RunDirectory, attempt: int, verdict: Verdict, names: Sequence[str], patience_s: float = PATIENCE_S
 ) -> None:
-    """Run the commands of these names for the end of an attempt: once, however often it is asked for.
+    """Run the hooks of these names for the end of an attempt: once, however often this is called.
 
-    They find the run's id, folder, status, reason and cause in RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS, RBP_REASON and
-    RBP_CAUSE. What they print is kept in control/hook-<attempt>. One that takes longer than `patience_s` is ended.
+    They get the run's id, folder, status, reason and cause as RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS, RBP_REASON and
+    RBP_CAUSE. Their output goes to control/hook-<attempt>. A hook that takes longer than `patience_s` is killed.
     """
     try:
         machine = read_machine()

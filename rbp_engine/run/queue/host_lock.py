@@ -1,6 +1,6 @@
-"""What this user's runs share on this host: a folder for the queue and the claims on devices, and one lock over both.
+"""State that this user's runs on this host share: a folder with the queue and the device claims, and a lock for both.
 
-A home may be on a disk that several hosts share, so the folder carries the host's name.
+Several hosts may share a home directory, so the folder has the host's name.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from rbp_engine.run.errors import RunError
 
 
 def host_directory(*, make: bool = True) -> Path:
-    """`hosts/<host name>` in the user's state directory; nobody else may read it. Raises RunError."""
+    """`hosts/<host name>` in the user's state directory; other users may not read it. Raises RunError."""
     import platformdirs
 
     path = Path(platformdirs.user_state_dir("rbp")) / "hosts" / socket.gethostname()
@@ -29,9 +29,9 @@ def host_directory(*, make: bool = True) -> Path:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Be the only process (and thread) of this user that looks at and changes queue and claims; not to be nested.
+    """Be the only process (and thread) of this user that reads and changes queue and claims. Must not be nested.
 
-    The kernel gives the lock back when its holder dies, however it dies.
+    The kernel releases the lock when the process dies, however it dies.
     """
     with (host_directory() / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

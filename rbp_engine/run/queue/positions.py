@@ -1,4 +1,4 @@
-"""The queue as people want to know it: who is where, and what each waits for."""
+"""The queue as shown to users: the position of each run, and what it waits for."""
 
 from dataclasses import dataclass, field
 
@@ -12,10 +12,11 @@ from rbp_engine.run.status.status import Verdict, judge
 
 @dataclass(frozen=True)
 class Place:
-    """A run that the dispatcher of this host knows of.
+    """A run in the queue of this host.
 
-    `position` counts those that wait from 1, and is 0 for one that has started. `devices` are those that it has. One
-    that waits `takes` so many; it is `behind` runs that come first, or `held` says who has the devices of its pool.
+    `position` numbers waiting runs from 1, and is 0 for a run that has started. `devices` are those that it has
+    claimed. It `takes` this many of the `pool` devices that it may use. `behind` names the runs ahead of a waiting one,
+    `held` the holder of each taken device of its pool.
     """
 
     run: RunDirectory
@@ -29,7 +30,7 @@ class Place:
 
 
 def places() -> list[Place]:
-    """Every run that waits or is watched over on this host, in the order of the queue."""
+    """Every run that is waiting or monitored on this host, in queue order."""
     known = entries()
     cards = any(device.name is not None for entry in known for device in entry.devices)
     busy = _busy_cards() if cards else {}
@@ -53,7 +54,7 @@ def places() -> list[Place]:
 
 
 def _busy_cards() -> dict[str, str]:
-    """Cards on which somebody else computes."""
+    """Cards on which other processes compute."""
     try:
         return {card.uuid: "somebody else" for card in read_cards() if not card.is_free}
     except RunError:

@@ -1,7 +1,7 @@
-"""Start a run that has waited in the queue: `python -m rbp_engine.run.queue.start_queued <run>`.
+"""Start a queued run: `python -m rbp_engine.run.queue.start_queued <run>`.
 
-The dispatcher calls it with the interpreter, working directory and environment of whoever queued the run, and has
-claimed the run's devices before.
+The dispatcher claims the run's devices and then runs this with the interpreter, working directory and environment of
+the process that queued the run.
 """
 
 import os
@@ -20,9 +20,9 @@ from rbp_engine.run.status.status import judge
 
 
 def start_queued(run: RunDirectory) -> bool:
-    """Start the run on the devices that are claimed for it; False if it is no longer queued or has no devices.
+    """Start the run on its claimed devices; False if it is no longer queued, has no devices, or cannot be started.
 
-    A run that cannot be started has failed, with the reason.
+    A run that cannot be started is marked `failed`, with the reason.
     """
     with locked():
         entry = entry_of(run)
@@ -39,7 +39,7 @@ def start_queued(run: RunDirectory) -> bool:
 
 
 def _show_only(run: RunDirectory, entry: Entry, claimed: list[str]) -> None:
-    """Let the worker see its own devices and no others, and keep on record which they were."""
+    """Make only the claimed devices visible to the worker, and record them in run.json."""
     names = [device.name for device in entry.devices if device.key in claimed and device.name is not None]
     if names:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"

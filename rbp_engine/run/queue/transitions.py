@@ -1,4 +1,4 @@
-"""What happens to a run in the queue: it waits, is put off, refused, taken out, forgotten."""
+"""State changes of a run in the queue: it waits, fails to start, is withdrawn, or is removed."""
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
@@ -12,7 +12,7 @@ WAITS = "waits for a free device"
 
 
 def discard(reference: str) -> list[str]:
-    """Remove the damaged entries of the queue whose run has this id or last four characters; the ids of their runs."""
+    """Remove damaged entries of the run with this id or last four characters; returns the ids of their runs."""
     with locked():
         found = [entry for entry in damaged_entries() if reference in (entry.id, entry.id[-4:])]
         for entry in found:
@@ -21,7 +21,7 @@ def discard(reference: str) -> list[str]:
 
 
 def withdraw(run: RunDirectory) -> bool:
-    """Take a run out of the queue, as stopped; False if it is not in it, or has just been started."""
+    """Take a run out of the queue and mark it `stopped`; False if it is not queued, or has just been started."""
     if judge(run).status != "queued":
         return False
     with locked():
@@ -34,17 +34,17 @@ def withdraw(run: RunDirectory) -> bool:
 
 
 def drop(run: RunDirectory) -> None:
-    """Forget a run: nobody watches over it, and its devices are free. The caller holds the lock of the host."""
+    """Remove a run's entry and release its devices. The caller must hold `locked()`."""
     claims.release(run)
     if entry := entry_of(run):
         entry.path.unlink(missing_ok=True)
 
 
 def put_off(run: RunDirectory, reason: str) -> None:
-    """Write down that a run is queued, and why. The caller holds the lock of the host."""
+    """Mark a run as queued, with the reason. The caller must hold `locked()`."""
     write_status(run, "queued", reason)
 
 
 def refuse(run: RunDirectory, reason: str) -> None:
-    """Write down that a run that was queued has failed to start. The caller holds the lock of the host."""
+    """Mark a queued run as failed to start. The caller must hold `locked()`."""
     write_status(run, "failed", reason, Cause.ERROR)

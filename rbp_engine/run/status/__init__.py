@@ -1,1 +1,1 @@
-"""How a run stands and why: processes, evidence, its past."""
+"""The status of a run and the reason for it: its processes, the evidence they left, its history."""

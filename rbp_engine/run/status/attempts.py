@@ -1,4 +1,4 @@
-"""The attempts of a run: how long it has been at work, and how long it still needs."""
+"""The attempts of a run: how long it has been working, and how long it still needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rbp_engine.run.files.events import Event, Metrics, RunStart
 from rbp_engine.run.files.summary import Summary
 
-# Until the steps of an attempt span this much, single steps are a better guide than their dates: events come in bursts.
+# Until an attempt's steps span this long, step durations predict better than event times: events come in bursts.
 PACED_AFTER_S = 5.0
 
 
@@ -20,9 +20,10 @@ class Mark:
 
 @dataclass
 class Attempt:
-    """What the events of one attempt tell of it: `begun` when its training could start, `seen` its newest sign of life.
+    """One attempt, from its events: `begun` is when training could start, `seen` the newest sign of life.
 
-    `first` and `newest` are its training metrics; None before the first. `resumed_from` names a checkpoint.
+    `first` and `newest` are its first and newest training metrics, None before there are any. `resumed_from` names a
+    checkpoint.
     """
 
     number: int
@@ -36,7 +37,7 @@ class Attempt:
     newest: Mark | None = None
 
     def hear(self, event: Event) -> None:
-        """Take in an event of this attempt."""
+        """Update from an event of this attempt."""
         self.seen = max(self.seen, event.t)
         if isinstance(event.body, Metrics) and event.rank == 0:
             self.newest = Mark(event.t, event.step)
@@ -57,7 +58,7 @@ def begin(event: Event, start: RunStart) -> Attempt:
 
 
 def elapsed_s(attempts: Sequence[Attempt], now: float | None = None) -> float:
-    """Seconds that the attempts have been at work, the time between them left out; the last until `now` if given."""
+    """Seconds that the attempts have worked, without the time between them; the last one until `now` if given."""
     total = sum(max(0.0, attempt.seen - attempt.begun.t) for attempt in attempts)
     if attempts and now is not None:
         total += max(0.0, now - max(attempts[-1].seen, attempts[-1].begun.t))
@@ -67,7 +68,7 @@ def elapsed_s(attempts: Sequence[Attempt], now: float | None = None) -> float:
 def attempt_remaining_s(attempts: Sequence[Attempt], summary: Summary) -> float | None:
     """Seconds to the last step at the pace of the newest attempt, evaluations and checkpoints included.
 
-    Earlier attempts do not count: they may have had another machine. None before its first metrics.
+    Earlier attempts do not count: they may have run on another machine. None before the attempt's first metrics.
     """
     if not attempts or attempts[-1].number != summary.attempt or not summary.steps:
         return None

@@ -1,4 +1,4 @@
-"""The curves of a run as arrays, put together from its events as they come."""
+"""The curves of a run as arrays, built from its events as they arrive."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MEMORY = ("memory", "mem_reserved", "mem_peak")
 
 @dataclass(frozen=True)
 class Curve:
-    """Values over steps, epochs and seconds of training (time between attempts left out), all [N]; gaps are NaN."""
+    """Values over steps, epochs and seconds of training (without the time between attempts), all [N]; gaps are NaN."""
 
     step: Floats
     epoch: Floats
@@ -50,7 +50,7 @@ class CurveBuilder:
         self._last_t: float | None = None
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in the next events; what a later attempt has superseded goes."""
+        """Add the next events and drop what a later attempt has superseded."""
         for event in events:
             body = event.body
             if isinstance(body, Metrics):
@@ -69,7 +69,7 @@ class CurveBuilder:
             self._last_t = event.t if self._last_t is None else max(self._last_t, event.t)
 
     def curves(self) -> dict[str, Curve]:
-        """All curves so far, by name; those without a value are left out. Those without news are the same objects."""
+        """All curves with a value so far, by name. A curve that has not changed is the same object as before."""
         return {name: curve for table in self._tables.values() for name, curve in table.curves().items()}
 
     def _begin_attempt(self, event: Event, body: RunStart) -> None:
@@ -85,7 +85,7 @@ class CurveBuilder:
             self._leave_gap(event, body)
 
     def _leave_gap(self, event: Event, start: RunStart) -> None:
-        """A row without values breaks a line where events were lost; evaluations may all be there."""
+        """Add a row without values, to break the lines where events were lost; no evaluation need be missing."""
         for names, table in self._tables.items():
             evaluated = names == VALIDATION
             if not evaluated or (start.epoch is not None and table.newest_epoch < start.epoch):
@@ -102,7 +102,7 @@ class CurveBuilder:
 
 
 class _Table:
-    """Rows of attempt, step, epoch, seconds and values; snapshots are views of its columns, never written again."""
+    """Rows of attempt, step, epoch, seconds and values; snapshots are views of its columns, never overwritten."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -126,12 +126,12 @@ class _Table:
 
     @property
     def newest_epoch(self) -> float:
-        """The last epoch that has a row; there must be one."""
+        """The epoch of the last row; there must be one."""
         self._take()
         return float(self._columns[2, self._count - 1]) if self._count else 0.0
 
     def drop(self, event: Event, start: RunStart) -> None:
-        """Leave out what the attempt that begins with this event does again."""
+        """Drop the rows that the attempt beginning with this event repeats."""
         self._take()
         attempt, step, epoch = self._columns[:3, : self._count]
         kept = ~done_again(attempt, step, epoch if self.names == VALIDATION else None, event, start)
@@ -140,7 +140,7 @@ class _Table:
         self._curves = None
 
     def _take(self) -> None:
-        """Put the rows that have come behind the others, in an array twice as long where they have no room."""
+        """Append the pending rows to the array, which doubles in length if they do not fit."""
         if not self._coming:
             return
         rows = np.array(self._coming, dtype=np.float64)  # None becomes NaN

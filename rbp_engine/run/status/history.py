@@ -1,4 +1,4 @@
-"""The course of a run, put together from its events as they come: what charts and live views draw."""
+"""The history of a run, built from its events as they arrive."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class History:
     end: RunEnd | None = None
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in the next events of a run."""
+        """Add the next events of a run."""
         kinds = {
             Metrics: self.metrics,
             Validation: self.validations,

@@ -1,10 +1,10 @@
-"""How an attempt ended whose processes are gone without having written it into the summary.
+"""Find out how an attempt ended whose processes died before they could write it to the summary.
 
-In this order: the word of rank 0; the error of the first rank that failed, from its events or from the error file of
-torch.distributed; a signal in the launcher's log; a traceback in it. The launcher's own exit code says nothing.
+The evidence, in this order: the `run_end` of rank 0; the error of the first rank that failed, from its events or from
+the error file of torch.distributed; a signal in the launcher's log; a traceback in it. The launcher's exit code says
+nothing.
 
-Who has a last word gives the cause with it. For the others it is found here: of what torchrun and a traceback in a log
-say, only text is left.
+Events name the cause. Of torchrun's report and of a traceback in a log only text is left, from which it is found here.
 """
 
 import os
@@ -44,7 +44,7 @@ def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str, Caus
 
 
 def _is_read_only(path: Path) -> bool:
-    """Whether nobody can have a last word there."""
+    """Whether the file system is read-only, so that no process could have reported its end."""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:
@@ -52,7 +52,7 @@ def _is_read_only(path: Path) -> bool:
 
 
 def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, Cause, bool]]:
-    """What the ranks have told of errors, the first that failed first: message, cause, whether it was about others."""
+    """The errors that the ranks reported, oldest first: message, cause, and whether it was about other processes."""
     ranks = run.ranks_with_events()
     told = [
         (event, event.body)
@@ -76,13 +76,13 @@ def _events(run: RunDirectory, rank: int, attempt: int) -> Iterator[Event]:
 
 
 def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, Cause]]:
-    """What torch.distributed's error files tell of errors of this attempt, the oldest first: message and cause.
+    """The errors of this attempt in torch.distributed's error files, oldest first: message and cause.
 
-    By their own time, whole seconds, and within a second by that of the file.
+    They are sorted by the time in the file, in whole seconds, and within a second by the file's own time.
     """
     found: list[tuple[float, float, str]] = []
     since = _begun(run, attempt)
-    one_of_many = attempt.get("world_size", 1) > 1 and attempt.get("nodes", 1) == 1  # a folder is of a local rank
+    one_of_many = attempt.get("world_size", 1) > 1 and attempt.get("nodes", 1) == 1  # folders are named by local rank
     for path in run.ranks.rglob("*error.json"):
         try:
             written = path.stat().st_mtime
@@ -98,9 +98,9 @@ def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, 
 
 
 def _cut_off(run: RunDirectory, attempt: dict[str, Any]) -> bool:
-    """Whether the worker was there and could not have its last word.
+    """Whether the worker had started and was killed before it could report its end.
 
-    A traceback is then not its own, but that of a process that reads images, and finds it gone.
+    A traceback is then not its own, but that of an image-reading process that lost its parent.
     """
     try:
         return run.reserve().stat().st_mtime >= _begun(run, attempt)
@@ -109,22 +109,22 @@ def _cut_off(run: RunDirectory, attempt: dict[str, Any]) -> bool:
 
 
 def _begun(run: RunDirectory, attempt: dict[str, Any]) -> float:
-    """When an attempt began, by the clock of the run's files: an error of the one before may be a moment older."""
+    """When an attempt began, by the file system's clock: the previous attempt's error may be only a moment older."""
     try:
         return run.claim(attempt["attempt"]).stat().st_mtime
     except (OSError, KeyError):
-        return float(attempt.get("t", 0.0)) - 1.0  # by this host's clock, which counts more finely than some of them
+        return float(attempt.get("t", 0.0)) - 1.0  # by this host's clock, finer than some file systems'
 
 
 def _told_time(message: Any, otherwise: float) -> float:
-    """The second that an error file names as that of its error."""
+    """The time of an error, in whole seconds, as its error file gives it."""
     try:
         return float(int(message["extraInfo"]["timestamp"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         return float(int(otherwise))
 
 
-# What torchrun reports of each process that has failed: the time at which it was found, and how it ended.
+# torchrun's report on each failed process: the time at which it noticed, and how the process ended.
 _FAILURE = re.compile(
     r"^ *time *: (?P<time>\S+)\n *host *:.*\n *rank *: (?P<rank>\d+) \(local_rank.*\n *exitcode *: -(?P<signal>\d+)\b",
     re.MULTILINE,
@@ -132,10 +132,10 @@ _FAILURE = re.compile(
 
 
 def _killed(log: str) -> str:
-    """Who was ended by which signal, as far as the launchers' logs tell; empty if nobody was.
+    """Which processes a signal has ended, and which signal, from the launchers' logs; empty if none were.
 
-    The "root cause" of torchrun's report is the lowest rank of those that it has found in the same second: it may be
-    one that has given up, or that torchrun itself has ended, because another one was gone.
+    The "root cause" in torchrun's report is the lowest rank of those that it found in the same second. That rank may
+    have given up, or been ended by torchrun itself, because another one was gone.
     """
     found = [match.groupdict() for match in _FAILURE.finditer(log)]
     if not found:
@@ -148,7 +148,7 @@ def _killed(log: str) -> str:
 
 
 def _order(failure: dict[str, str]) -> tuple[bool, str, bool]:
-    """The first cause first: torchrun's own SIGTERM is never one, and an abort comes of a process that was killed."""
+    """Sort the root cause first: torchrun's own SIGTERM is never one, and an abort follows from a killed process."""
     return failure["signal"] == "15", failure["time"], failure["signal"] != "9"
 
 
@@ -157,7 +157,7 @@ def _named(number: str) -> str:
 
 
 def _log(run: RunDirectory, attempt: dict[str, Any]) -> str:
-    """The last lines of what the launchers of all nodes have printed in this attempt, or the single worker's errors."""
+    """The end of what the launchers of all nodes printed in this attempt, or of a single worker's stderr."""
     if attempt.get("world_size", 1) == 1:
         return _tail(run.stderr(), attempt.get("stderr_from", 0))
     logs = sorted(run.ranks.glob(f"launcher-{attempt['attempt']}-node*.log"))

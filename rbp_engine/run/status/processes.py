@@ -1,4 +1,4 @@
-"""Which processes belong to a run: by the marker in their environment, never by name or by group."""
+"""Find the processes of a run by the marker in their environment, never by name or group."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ from rbp_engine.os_process import is_alive
 from rbp_engine.run.files.layout import RunDirectory
 
 MARKER = "RBP_RUN_ID"
-# Two runs directories may hold the same id, so the folder is part of the mark.
+# Two runs directories may contain the same id, so the folder is part of the marker.
 FOLDER = "RBP_RUN_DIR"
-# A hook knows the run by the same variables, and is none of its processes: it may well resume it, or train another.
+# A hook gets the same variables but is not a process of the run: it may resume the run, or train another.
 HOOK = "RBP_HOOK"
 MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON", "RBP_CAUSE")
 
@@ -26,12 +26,12 @@ def marker(run: RunDirectory) -> dict[str, str]:
 
 
 def without_marks(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for what belongs to no run, whoever starts it."""
+    """The environment without marks, for a process that belongs to no run."""
     return {name: value for name, value in environment.items() if name not in MARKS}
 
 
 def is_alive_of(run: RunDirectory, pid: Any, started: Any) -> bool:
-    """The same of a process of the run. Where the clock was set meanwhile, its mark tells it from a later one."""
+    """`is_alive` for a process of the run. If the clock was set, the marker tells it from a later one with its pid."""
     if is_alive(pid, started):
         return True
     try:
@@ -42,13 +42,13 @@ def is_alive_of(run: RunDirectory, pid: Any, started: Any) -> bool:
 
 
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
-    """All live processes of the run on this host, this one excepted."""
+    """All live processes of the run on this host, except this one."""
     mark = marker(run)
     return [process for process, environment in _others() if _has(environment, mark)]
 
 
 def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
-    """The live processes of all runs on this host, as far as they may be looked into, this one excepted."""
+    """The live processes of all runs on this host, except this one and those that this user may not inspect."""
     found: dict[RunDirectory, list[psutil.Process]] = {}
     for process, environment in _others():
         folder = environment.get(FOLDER)
@@ -65,7 +65,7 @@ def _others() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
 
 
 def _environment(process: psutil.Process) -> dict[str, str] | None:
-    """The environment of a process; None if it has ended or may not be looked into."""
+    """The environment of a process; None if it has ended or this user may not inspect it."""
     try:
         return None if process.status() == psutil.STATUS_ZOMBIE else process.environ()
     except (psutil.Error, OSError):
@@ -77,7 +77,7 @@ def _has(environment: Mapping[str, str], mark: Mapping[str, str]) -> bool:
 
 
 def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:
-    """SIGKILL every process of the run until none is left; how many there were. Raises TimeoutError if some stay."""
+    """SIGKILL processes of the run until none is left; returns how many. Raises TimeoutError if some remain."""
     killed: set[int] = set()
     deadline = time.monotonic() + patience_s
     while processes := processes_of(run):
@@ -88,6 +88,6 @@ def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:
             try:
                 process.send_signal(signal.SIGKILL)
             except psutil.Error:
-                continue  # it has just ended by itself
+                continue  # it has just ended
         psutil.wait_procs(processes, timeout=1.0)
     return len(killed)

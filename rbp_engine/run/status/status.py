@@ -1,8 +1,8 @@
-"""What is the matter with a run: from evidence, never from an exit code.
+"""The status of a run: from evidence, never from an exit code.
 
 The worker writes `starting`, `running` and its own end: `completed`, `stopped`, `preempted`, `failed`; `rbp kill`
-writes `killed`, the queue `queued`. `stopping`, `stalled` and `lost` are judged here, by whoever reads, and stored
-nowhere.
+writes `killed`, the queue `queued`. `stopping`, `stalled` and `lost` are found here whenever a reader asks, and are not
+stored.
 """
 
 import socket
@@ -32,7 +32,7 @@ STALLED_AFTER_STEPS = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """A status, a sentence that says why, and the cause of an end, which decides what can be done."""
+    """A status, a sentence with the reason, and the cause of an end, which decides what can be done."""
 
     status: str
     reason: str
@@ -49,7 +49,7 @@ class Verdict:
 
 
 def judge(run: RunDirectory, summary: Summary | None = None, now: float | None = None) -> Verdict:
-    """The status of a run. Reads little while the run is well; a dead worker's traces only when it is gone."""
+    """The status of a run. Reads little while the worker is alive, and the evidence it left only once it is gone."""
     summary = summary or read_summary(run)
     if summary is None:
         gone = not run.path.exists()
@@ -57,18 +57,18 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
     if summary.status in ENDED:
         cause = Cause(summary.cause) or cause_of_older(summary.status, summary.reason)
         return Verdict(summary.status, summary.reason, cause)
-    if summary.status == "queued":  # what waits gives no sign of life and needs none
+    if summary.status == "queued":  # a queued run sends no heartbeat
         return Verdict(summary.status, summary.reason)
     now = time.time() if now is None else now
     attempt = last_attempt(run)
     here = attempt.get("host") == socket.gethostname()
     if attempt and attempt.get("attempt") != summary.attempt:
-        attempt = {}  # a new attempt is being started, and its process is not on record yet
+        attempt = {}  # a new attempt is being started, and its process is not recorded yet
     silence = max(0.0, now - summary.updated)
     if attempt and here and not is_alive_of(run, attempt.get("pid"), attempt.get("pid_started")):
         verdict = Verdict(*find_out(run, attempt))
         if verdict.status in ("lost", "killed") and run.kill_request.exists():
-            return Verdict("killed", "killed by rbp kill", Cause.REQUEST)  # which is about to say so itself
+            return Verdict("killed", "killed by rbp kill", Cause.REQUEST)  # which is about to write that itself
         return verdict
     gathering = summary.status == "starting" and attempt.get("world_size", 1) > 1
     if silence > (GATHERING_S if gathering else LOST_AFTER_S):
@@ -77,7 +77,7 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
             return Verdict("lost", there, Cause.UNRESPONSIVE)
         where = f" on {attempt.get('host')}" if attempt else ": it was never started"
         return Verdict("lost", f"no heartbeat for {silence:.0f} s{where}", Cause.LOST_PROCESS)
-    if not attempt and summary.updated - now > LOST_AFTER_S:  # it would not fall silent for as long as that
+    if not attempt and summary.updated - now > LOST_AFTER_S:  # silence would stay 0 until the clock catches up
         return Verdict("lost", "it was never started, and the clock has been set back since", Cause.LOST_PROCESS)
     idle = max(0.0, now - summary.progressed)
     if summary.status == "running" and idle > stall_patience_s(summary):
@@ -88,12 +88,12 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
 
 
 def stall_patience_s(summary: Summary) -> float:
-    """For how long a run may go without a step: a minute, or 20 steps if they are long."""
+    """Seconds that a run may go without a step before it counts as stalled: a minute, or 20 steps if they are long."""
     return max(STALLED_AFTER_S, STALLED_AFTER_STEPS * (summary.step_ms or 0.0) / 1000.0)
 
 
-# Verdicts are asked for every second, and run.json may hold a megabyte of changes to the code: it is read when it is
-# another file. What is read is at least as new as the file that was looked at, and so nothing newer is missed.
+# Callers ask for verdicts every second, and run.json may hold a megabyte of uncommitted diff, so it is read again only
+# when its stat changes. The stat comes before the read, so the contents are at least as new and no change is missed.
 _ATTEMPTS_KEPT = 4096
 _attempts: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
 

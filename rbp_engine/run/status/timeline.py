@@ -1,4 +1,4 @@
-"""What has happened in a run beside its curves: attempts, checkpoints, its failure, probes, and its processes."""
+"""What has happened in a run apart from its curves: attempts, checkpoints, its failure, probes, and its processes."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -27,9 +27,9 @@ PROBED_KEPT = 500
 
 @dataclass
 class RankProgress:
-    """The newest of one rank: its step, when it was heard of (seconds since the epoch), its memory and its speed.
+    """The newest data of one rank: step, time of its last event (seconds since the epoch), memory and speed.
 
-    `logs` is the folder of its stdout and stderr, within the run's, where it has named one.
+    `logs` is the folder of its stdout and stderr, relative to the run's, if it reported one.
     """
 
     rank: int
@@ -41,16 +41,16 @@ class RankProgress:
 
     @property
     def step_ms(self) -> float | None:
-        """Milliseconds that a step takes."""
+        """Milliseconds per step."""
         return next((one.step_ms for one in (self.system, self.metrics) if one and one.step_ms is not None), None)
 
     @property
     def data_ms(self) -> float | None:
-        """Milliseconds of them that go into waiting for data."""
+        """Milliseconds per step spent waiting for data."""
         return next((one.data_ms for one in (self.system, self.metrics) if one and one.data_ms is not None), None)
 
     def hear(self, event: Event) -> None:
-        """Take in an event of this rank."""
+        """Update from an event of this rank."""
         self.step = event.step
         self.seen = max(self.seen, event.t)
         if isinstance(event.body, Metrics):
@@ -63,7 +63,7 @@ class RankProgress:
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe has measured: the steps and values that are kept, the newest last. Values are as the probe says."""
+    """The measurements of a probe that are kept, by step, the newest last. What the values are, the probe defines."""
 
     name: str
     steps: tuple[int, ...]
@@ -72,9 +72,9 @@ class Probed:
 
 @dataclass(frozen=True)
 class Course:
-    """A run as of a moment. `failure` is the first error of its newest attempt, over all ranks, by the clock; what a
-    rank says about others only counts where these have not spoken. `split` is what it is evaluated on, "test" or
-    "held-out"; empty before the first evaluation."""
+    """A snapshot of a run. `failure` is the earliest error of its newest attempt over all ranks; an error about other
+    ranks only counts if those have reported none. `split` is the data of its evaluations, "test" or "held-out"; empty
+    before the first evaluation."""
 
     attempts: tuple[Attempt, ...] = ()
     alerts: tuple[Event, ...] = ()
@@ -103,7 +103,7 @@ class CourseBuilder:
         self._split = ""
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in the next events."""
+        """Add the next events."""
         for event in events:
             body = event.body
             if isinstance(body, RunStart) and event.rank == 0:
@@ -146,7 +146,7 @@ class CourseBuilder:
             kept.clear()
             kept.extend(counting)
         self._attempts[event.attempt] = begin(event, start)
-        # An attempt that has fewer processes shows no more of them than it has.
+        # An attempt with fewer processes than the one before does not show the rest.
         self._processes = {rank: one for rank, one in self._processes.items() if rank < start.world_size}
         if self._failure is not None and self._failure.attempt < event.attempt:
             self._failure = None

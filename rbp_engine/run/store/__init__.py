@@ -1,1 +1,1 @@
-"""The runs directory: which runs are there, asked for, sorted, thrown away."""
+"""The runs directory: list, find, query, sort and remove runs."""

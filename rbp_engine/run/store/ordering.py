@@ -1,4 +1,4 @@
-"""Runs in the order of a field of queries."""
+"""Sort runs by a field of the query language."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,9 @@ from rbp_engine.run.store.store import RunRecord
 
 
 def in_order(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
-    """Sorted by a field, accuracies from the best; `-field` is the other way round; unknown values come last.
+    """Sort by a field, accuracies from the best; `-field` reverses the order; unknown values come last.
 
-    Raises ValueError for a field that there is not, with the nearest one.
+    Raises ValueError for an unknown field, and names the nearest one.
     """
     field = field_called(field_name.removeprefix("-"))
     known: list[tuple[Any, RunRecord]] = []
@@ -21,13 +21,13 @@ def in_order(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
             unknown.append(record)
         else:
             known.append((value if isinstance(value, (int, float)) else str(value).lower(), record))
-    # Numbers before texts: the table entries of a preset may be both.
+    # Numbers before texts: entries of a preset's tables may be either.
     known.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=descends(field_name))
     return [record for _, record in known] + unknown
 
 
 def descends(field_name: str) -> bool:
-    """Whether that order begins with the largest value. Raises ValueError for a field that there is not."""
+    """Whether the order begins with the largest value. Raises ValueError for an unknown field."""
     return field_name.startswith("-") is not (field_called(field_name.removeprefix("-")).kind == "accuracy")
 
 

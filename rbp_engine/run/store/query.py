@@ -1,13 +1,13 @@
 """The query language of lists: `acc>0.9 T=4 status:running method:rate_m tag:x not:digits`.
 
-Terms stand side by side and must all hold; `or` between them parts alternatives. A term is
+All terms side by side must hold; `or` separates alternatives. A term is
 
 * `FIELD OP VALUE` with one of = != < <= > >=, as `acc>90%`, `lr=0.1`, `age<3h`, `neuron.decay!=0.2`;
-* `FIELD:WORD`, where the word is a part of the text, in whatever case, as `method:rate`;
+* `FIELD:WORD`, where the word is a part of the text, ignoring case, as `method:rate`;
 * a bare word, which is a part of the id, preset, name, method or a tag;
 
-and `not:`, `not` or `-` before it turns it round. Quotes hold what has spaces or signs of its own. A value that is not
-known fits no comparison; what is turned round fits exactly the other runs.
+and a `not:`, `not` or `-` before a term negates it. Quote words with spaces or signs. An unknown value fits no
+comparison; a negated term fits exactly the runs that the term does not.
 """
 
 import re
@@ -32,7 +32,7 @@ _BARE = re.compile(_WORD)
 
 
 class QueryError(RunError):
-    """A query that cannot be read: which term of it, and where it begins (counted from 0)."""
+    """An invalid query: which term is wrong, and where it begins (counted from 0)."""
 
     def __init__(self, term: str, position: int, message: str) -> None:
         self.term = term
@@ -42,7 +42,7 @@ class QueryError(RunError):
 
 @dataclass(frozen=True)
 class Query:
-    """A query that was understood; called with the record of a run it says whether the run fits."""
+    """A parsed query; called with the record of a run, returns whether the run fits."""
 
     text: str
     alternatives: "tuple[tuple[Test, ...], ...]"
@@ -52,7 +52,7 @@ class Query:
 
 
 def parse_query(text: str) -> Query:
-    """Understand a query; the empty one fits every run. Raises QueryError, and nothing else."""
+    """Parse a query; the empty one fits every run. Raises QueryError and no other exception."""
     alternatives: list[list[Test]] = [[]]
     position = _skip_space(text, 0)
     while position < len(text):
@@ -72,7 +72,7 @@ def parse_query(text: str) -> Query:
 
 
 def _term(text: str, start: int) -> tuple[Test, int]:
-    """The test of the term that begins there, and where it ends."""
+    """Parse the term that begins at `start`; returns its test and its end."""
     position, negated = start, False
     while negation := _NEGATION.match(text, position):
         position, negated = negation.end(), not negated

@@ -1,4 +1,4 @@
-"""The fields of a query: where each is found in a run, and how it is compared."""
+"""The fields of a query: where each one is in a run, and how it is compared."""
 
 import functools
 import operator
@@ -31,13 +31,13 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-# Half of the last digit that screens show of a percentage.
+# Half of the last digit of a percentage on the screens.
 _SAME_ACCURACY = 5e-5
 
 
 @dataclass(frozen=True)
 class FieldComparison:
-    """A sign and what stands behind it, as it was written."""
+    """A sign and the text after it."""
 
     sign: str
     value: str
@@ -45,14 +45,14 @@ class FieldComparison:
 
 @dataclass(frozen=True)
 class Field:
-    """Something that runs can be chosen and sorted by; `kind` is one of those of `_TESTS`."""
+    """A field to select and sort runs by; `kind` is a key of `_TESTS`."""
 
     name: str
     kind: str
     get: Getter
 
     def test(self, comparison: FieldComparison) -> Test:
-        """Whether a run fits. Raises ValueError where the value cannot be compared with this field."""
+        """A test whether a run fits. Raises ValueError if the value cannot be compared with this field."""
         if comparison.sign == "!=":
             equal = self.test(FieldComparison("=", comparison.value))
             return lambda record: not equal(record)
@@ -60,7 +60,7 @@ class Field:
 
 
 def field_called(name: str) -> Field:
-    """A field by name, short name or dotted key of a preset. Raises ValueError with the nearest one."""
+    """A field by name, short name or dotted key of a preset. Raises ValueError, and names the nearest one."""
     found = _FIELDS.get(name) or next(
         (field for known, field in _FIELDS.items() if known.lower() == name.lower()), None
     )
@@ -78,7 +78,7 @@ def field_names() -> list[str]:
 
 
 def word_fits(word: str) -> Test:
-    """A bare word: part of the id, label, name, method or a tag, in whatever case."""
+    """The test of a bare word: part of the id, label, name, method or a tag, ignoring case."""
     wanted = word.lower()
 
     def test(record: "RunRecord") -> bool:
@@ -121,7 +121,7 @@ def _text_test(field: Field, comparison: FieldComparison) -> Test:
 
 
 def _time_test(field: Field, comparison: FieldComparison) -> Test:
-    """A moment; a span stands for the moment that long ago, so that `created>2d` is younger than two days."""
+    """The test of a time; a span means the time that long ago, so that `created>2d` is younger than two days."""
     order = _ORDER.get(comparison.sign)
     if values.is_span(comparison.value):
         if order is None:
@@ -131,14 +131,14 @@ def _time_test(field: Field, comparison: FieldComparison) -> Test:
     begin, end = values.moments(comparison.value)
     if order is None:
         return lambda record: _is_number(field.get(record)) and begin <= field.get(record) < end
-    # A day is all of it: after it begins with its end, up to it includes it.
+    # A day counts as a whole: `>` starts at its end, `<=` includes all of it.
     bound = end if comparison.sign in (">", "<=") else begin
     reached = comparison.sign in (">", ">=")
     return lambda record: _is_number(field.get(record)) and (field.get(record) >= bound) is reached
 
 
 def _any_test(field: Field, comparison: FieldComparison) -> Test:
-    """A value whose type is not known before: compared as numbers if both are, else as text."""
+    """The test of a value of unknown type: compared as numbers if both are numbers, else as text."""
     try:
         as_number = _number_test(values.number)(field, comparison)
     except ValueError:
@@ -179,10 +179,10 @@ def _of_summary(name: str, part: str | None = None) -> Getter:
 
 
 def _preset_field(name: str) -> Field | None:
-    """A field that stands in the run's preset, which is read only for a query that asks for it."""
+    """A field of the run's preset, which is read only for a query that uses one."""
     kinds = _preset_kinds()
     parent, _, inner = name.rpartition(".")
-    # The entries of a table, as neuron.surrogate_args.alpha, are what the user makes them.
+    # The entries of a table, such as neuron.surrogate_args.alpha, may have any type.
     kind = kinds.get(name) or ("any" if inner and kinds.get(parent) == "table" else None)
     return None if kind is None else Field(name, "any" if kind == "table" else kind, _of_preset(name))
 
@@ -215,10 +215,10 @@ def _changed(path: Path) -> int:
         return 0
 
 
-# A list asks about every run again and again while it is on the screen; the files behind do not change.
+# A list on the screen asks about every run again and again, but preset files do not change.
 @functools.lru_cache(maxsize=8192)
 def _preset_values(path: Path, _changed_at: int) -> dict[str, Any]:
-    # A named pipe would be waited for. Not by the method of Path: it raises where one may not look.
+    # Opening a named pipe would block. Path.is_file would raise for a path that this user may not access.
     document = read_document(path) if os.path.isfile(path) else None  # noqa: PTH113
     return document.values if isinstance(document, Document) else {}
 

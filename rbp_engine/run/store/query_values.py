@@ -1,4 +1,4 @@
-"""Values as queries write them: accuracies, sizes, spans of time, dates. Each reader raises ValueError in words."""
+"""Parse the values in queries: accuracies, sizes, spans of time, dates. ValueErrors have a message for the user."""
 
 import math
 import re
@@ -25,7 +25,7 @@ def number(text: str) -> float:
 
 
 def accuracy(text: str) -> float:
-    """A fraction from `0.9`, `90%` or `90`: what is greater than 1 can only be a percentage."""
+    """A fraction from `0.9`, `90%` or `90`: a number greater than 1 can only be a percentage."""
     percentage = text.endswith("%")
     value = number(text.removesuffix("%").strip())
     fraction = value / 100.0 if percentage or value > 1.0 else value
@@ -35,7 +35,7 @@ def accuracy(text: str) -> float:
 
 
 def size(text: str) -> float:
-    """Bytes from `8GiB`, `8G`, `500 MB` or a plain number; K, M and G alone are the binary ones that lists show."""
+    """Bytes from `8GiB`, `8G`, `500 MB` or a plain number; K, M and G alone are binary, as in lists."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"expected an amount of memory, as 8GiB, got '{text}'")

@@ -1,4 +1,4 @@
-"""Several runs at once, as commands take them: by reference or by query."""
+"""Select several runs for a command, by reference or by query."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from rbp_engine.run.store.store import find_run, list_runs
 
 
 def select_runs(runs: Path, words: Sequence[str]) -> list[RunDirectory]:
-    """The runs that the words mean, each once: a word with one of `:=<>` is a query, any other names one run.
+    """The selected runs, each once: a word with one of `:=<>` is a query, any other word names one run.
 
-    Raises RunError for a reference that means no run or several, and for a query that cannot be read or fits none.
+    Raises RunError for a reference that fits no run or several, and for a query that is invalid or fits none.
     """
     chosen: dict[RunDirectory, None] = {}
     for word in words:

@@ -1,4 +1,4 @@
-"""The runs of a runs directory: list them, find the one that is meant, remove one for good."""
+"""The runs of a runs directory: list them, find one by reference, remove one for good."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a list shows of a run."""
+    """The data of a run in a list."""
 
     run: RunDirectory
     summary: Summary
@@ -27,17 +27,17 @@ class RunRecord:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Those of its preset and those given to it later."""
+        """The tags of its preset and those added later."""
         return self.annotations.tags(self.summary)
 
     @property
     def readable(self) -> bool:
-        """Whether anything but the id and the verdict is known of the run."""
+        """Whether more than the id and the verdict of the run is known."""
         return self.verdict.status != UNREADABLE
 
 
 def run_directories(runs: Path) -> Iterator[RunDirectory]:
-    """The run folders, by id, which is by time for ids that were made here."""
+    """The run folders in order of their ids, which for generated ids is the order of creation."""
     for name in run_names(runs):
         run = RunDirectory(runs / name)
         if is_run(run):
@@ -45,9 +45,9 @@ def run_directories(runs: Path) -> Iterator[RunDirectory]:
 
 
 def run_names(runs: Path) -> list[str]:
-    """The names in a runs directory that may be ids of runs, in order; none where there is no such directory.
+    """The names in a runs directory that may be ids of runs, in order; none if the directory does not exist.
 
-    Raises RunError where it cannot be read.
+    Raises RunError if it cannot be read.
     """
     try:
         with os.scandir(runs) as entries:
@@ -59,7 +59,7 @@ def run_names(runs: Path) -> list[str]:
 
 
 def is_run(run: RunDirectory) -> bool:
-    """Whether the folder is that of a run; one that may not be looked into is taken for one."""
+    """Whether the folder is that of a run; a folder that this user may not read counts as one."""
     try:
         return run.run_json.is_file()
     except OSError:
@@ -67,7 +67,7 @@ def is_run(run: RunDirectory) -> bool:
 
 
 def record(run: RunDirectory) -> RunRecord:
-    """What is known of a run; one that cannot be read is `unreadable`, with the reason."""
+    """The record of a run; if it cannot be read, an `unreadable` one with the reason."""
     try:
         summary = load_summary(run)
         return RunRecord(run, summary, judge(run, summary), read_annotations(run))
@@ -76,7 +76,7 @@ def record(run: RunDirectory) -> RunRecord:
 
 
 def unreadable(run: RunDirectory, reason: str) -> RunRecord:
-    """The record of a run of which nothing is known but that it is there."""
+    """The record of a run of which nothing but its existence is known."""
     try:
         found = run.path.stat().st_mtime
     except OSError:
@@ -96,10 +96,10 @@ def in_order_of_creation(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirectory:
-    """The run meant by an id, a unique prefix, its last four characters, a name, or `last`.
+    """The run with this id, unique prefix, last four characters or name, or `last` for the newest.
 
-    Raises NoSuchRun if none fits, RunError with the candidates if several do; `listed_by` is the command that shows
-    them.
+    Raises NoSuchRun if none fits, RunError with the candidates if several do; the message names `listed_by` as the
+    command that lists runs.
     """
     if reference == "last":
         records = [entry for entry in list_runs(runs) if entry.readable]
@@ -123,7 +123,7 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
 
 
 def refuse_live(run: RunDirectory) -> None:
-    """Raise RunError where something may still be writing into the run's folder."""
+    """Raise RunError if a process may still be writing into the run's folder."""
     verdict = judge(run)
     if verdict.live:
         raise RunError(f"{run.id} is {verdict.status}: stop or kill it first")
@@ -132,7 +132,7 @@ def refuse_live(run: RunDirectory) -> None:
 
 
 def remove_run(run: RunDirectory) -> None:
-    """Remove the folder of a run that has ended; first out of sight by a rename, so that no half of it is listed."""
+    """Remove the folder of a run that has ended; renames it first, so that lists never show half of it."""
     refuse_live(run)
     hidden = run.path.with_name(f".removed-{run.id}")
     try:

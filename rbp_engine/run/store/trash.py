@@ -1,4 +1,4 @@
-"""The trash: runs that were removed and can come back, beside the runs directory, which holds runs and nothing else."""
+"""The trash: removed runs that can be restored. It lies beside the runs directory, which contains only runs."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from rbp_engine.run.store.store import find_run, refuse_live, run_directories
 
 @dataclass(frozen=True)
 class Trashed:
-    """A run in the trash; `id` is the one that it had, its folder may be called otherwise."""
+    """A run in the trash; `id` is its original id, from which the folder's name may differ."""
 
     run: RunDirectory
     id: str
@@ -31,13 +31,13 @@ def trash_directory(runs: Path) -> Path:
 
 
 def move_to_trash(run: RunDirectory) -> Trashed:
-    """Take a run that has ended out of the runs directory. Raises RunError if it is live or cannot be moved."""
+    """Move a run that has ended to the trash. Raises RunError if it is live or cannot be moved."""
     refuse_live(run)
     trash = trash_directory(run.path.parent)
     try:
         trash.mkdir(exist_ok=True)
         target = trash / run.id
-        while target.exists():  # another run of that id was removed before
+        while target.exists():  # another run with that id is already in the trash
             target = trash / f"{run.id[:110]}.{secrets.token_hex(2)}"
         run.path.rename(target)
         os.utime(target)  # the time of removal
@@ -50,15 +50,15 @@ def move_to_trash(run: RunDirectory) -> Trashed:
 
 
 def list_trash(runs: Path) -> list[Trashed]:
-    """What is in the trash, the longest removed first."""
+    """The runs in the trash, the earliest removed first."""
     found = [_trashed(run) for run in run_directories(trash_directory(runs))]
     return sorted(found, key=lambda entry: (entry.removed, entry.run.id))
 
 
 def restore(runs: Path, reference: str) -> RunDirectory:
-    """Put a run back: the one of that id that was removed last, `last`, or what a prefix, last four or name means.
+    """Restore a run, given by id (the last removed one), unique prefix, last four characters or name, or `last`.
 
-    Raises RunError where there is none, or where a run of its id exists by now.
+    Raises RunError if there is none, or if a run with its id exists by now.
     """
     entries = list_trash(runs)
     meant = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
@@ -75,10 +75,10 @@ def restore(runs: Path, reference: str) -> RunDirectory:
 
 
 def empty_trash(runs: Path) -> int:
-    """Delete everything in the trash for good; how many runs that were."""
+    """Delete everything in the trash for good; returns the number of runs."""
     trash = trash_directory(runs)
     count = len(list_trash(runs))
-    # First out of the way as a whole: what is removed meanwhile goes into a new trash and is kept.
+    # Rename the whole trash first: runs removed meanwhile go into a new one and are kept.
     doomed = trash.with_name(f".{trash.name}.{secrets.token_hex(3)}")
     try:
         trash.rename(doomed)

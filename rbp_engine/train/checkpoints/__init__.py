@@ -1,1 +1,1 @@
-"""Checkpoints: what is written, when, and which are kept."""
+"""Checkpoints: what they contain, when they are written, and which are kept."""

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder that exists only when its manifest does, and holds everything to go on from.
+"""Checkpoints: each is a folder that exists only with its manifest, and contains everything that a resume needs.
 
     step-00000123/
         model.safetensors     weights and running statistics
@@ -56,7 +56,7 @@ class Checkpoint:
     progress: Progress
     world_size: int
     experiment: str
-    device: str = ""  # the type of what it was trained on, "" where that is not known
+    device: str = ""  # the type of the device that it was trained on, "" if unknown
 
 
 def save(
@@ -72,11 +72,11 @@ def save(
     keep: int = KEPT,
     best_epoch: int | None = None,
 ) -> Checkpoint:
-    """Write a checkpoint below `folder` and prune old ones, never below the newest two.
+    """Write a checkpoint below `folder` and prune old ones, but keep at least the newest two.
 
-    Nor is the one of the end of `best_epoch` pruned while `best/` is not a whole copy of it.
-    `generators` has what `generator_state` gave on each rank, this process alone if empty; `extra` is anything of
-    numbers, strings, lists and tensors. Raises OSError on a full disk; what was there stays, and nothing half-made is
+    The checkpoint of the end of `best_epoch` is not pruned either until `best/` is a complete copy of it. `generators`
+    holds the `generator_state` of each rank, by default only that of this process; `extra` may be built of numbers,
+    strings, lists and tensors. Raises OSError on a full disk; existing checkpoints then stay, and no partial one is
     left.
     """
     generators = generators or [generator_state()]
@@ -84,7 +84,7 @@ def save(
     temporary, replaced = folder / f"{target.name}.tmp", folder / f"{target.name}.old.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        folder.mkdir(exist_ok=True)  # and not the run's, should somebody have removed it
+        folder.mkdir(exist_ok=True)  # without parents: do not recreate the folder of a run that was removed
         temporary.mkdir()
         weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
         _write(temporary / "model.safetensors", safetensors_bytes(weights))
@@ -112,13 +112,13 @@ def save(
 
 
 def keep_as_best(checkpoint: Checkpoint) -> None:
-    """Make `best/` a hard-linked copy of the checkpoint, which is on the disk before the one before it goes."""
+    """Make `best/` a hard-linked copy of the checkpoint; the old one is removed only once the new one is on disk."""
     folder = checkpoint.path.parent
     fresh, old, best = folder / "best.tmp", folder / "best.old", folder / "best"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(checkpoint.path, fresh, copy_function=_link)
     sync(fresh)
-    # A folder cannot replace another in one step; in between, `find_best` takes the old one.
+    # A folder cannot be replaced atomically; in between, `find_best` uses the old one.
     if best.exists():
         shutil.rmtree(old, ignore_errors=True)
         best.rename(old)
@@ -128,7 +128,7 @@ def keep_as_best(checkpoint: Checkpoint) -> None:
 
 
 def heal_best(folder: Path, epoch: int) -> str:
-    """See to it that `best/` is whole and of the end of `epoch`; a sentence where it was not, "" where all is well."""
+    """Make sure that `best/` is complete and of the end of `epoch`; returns a warning if it was not, else ""."""
     steps = sorted((path for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)), reverse=True)
     for path in (folder / "best", folder / "best.old", *steps):
         try:
@@ -146,7 +146,7 @@ def heal_best(folder: Path, epoch: int) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed save has left half-made, and put back what it was about to replace."""
+    """Remove the partial checkpoint of a killed save, and restore the one that it was about to replace."""
     for path in folder.glob("step-*.old.tmp"):
         target = path.with_name(path.name.removesuffix(".old.tmp"))
         if not target.exists():
@@ -156,7 +156,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def find_best(folder: Path) -> Checkpoint | None:
-    """The best checkpoint, whole or not at all."""
+    """The best checkpoint; None if there is no complete one."""
     for path in (folder / "best", folder / "best.old"):
         try:
             return verify(path)
@@ -166,7 +166,7 @@ def find_best(folder: Path) -> Checkpoint | None:
 
 
 def find_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest complete checkpoint, and a sentence for each newer one that had to be passed over."""
+    """The newest complete checkpoint, and a sentence for each newer one that was skipped."""
     skipped: list[str] = []
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     for name in sorted((name for name in names if CHECKPOINT.fullmatch(name)), reverse=True):
@@ -211,11 +211,10 @@ def load(
     rank: int = 0,
     scaler: torch.amp.GradScaler | None = None,
 ) -> dict[str, Any]:
-    """Put everything back: weights, optimizer, loss scale, the generators of this rank. Returns the saved `extra`.
+    """Restore weights, optimizer, loss scale and the generators of this rank. Returns the saved `extra`.
 
-    A rank that the checkpoint does not know keeps its generators.
-
-    Raises CheckpointError where the checkpoint belongs to another network or optimizer.
+    A rank that is not in the checkpoint keeps its generators. Raises CheckpointError if the checkpoint is of another
+    network or optimizer.
     """
     try:
         load_weights(checkpoint, model)
@@ -235,9 +234,9 @@ def load(
 
 
 def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
-    """Put the weights and running statistics of a checkpoint into a model.
+    """Load the weights and running statistics of a checkpoint into a model.
 
-    Raises CheckpointError where they are of another network or type, or not finite.
+    Raises CheckpointError if they are of another network or dtype, or not finite.
     """
     name = checkpoint.path.name
     try:
@@ -279,7 +278,7 @@ def generator_state() -> dict[str, Any]:
         "python": [version, list(words), gauss],
         "numpy": numpy_state | {"state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}},
         "torch": torch.get_rng_state(),
-        # Of the card that this process uses: how many others it sees may differ at the resume.
+        # Only of the card that this process uses: the number of visible cards may differ at the resume.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
     }
 
@@ -314,7 +313,7 @@ def _torch_bytes(value: Any) -> memoryview:
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file onto the disk. By hand, because safetensors and torch say in errors of their own that it is full."""
+    """Write a file and flush it to the disk. safetensors and torch would raise their own errors for a full disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -322,19 +321,19 @@ def _write(path: Path, content: bytes | memoryview) -> None:
 
 
 def _prune(folder: Path, keep: int, best_epoch: int | None, newest: str) -> None:
-    # Later steps than the newest are those of damaged checkpoints that a resume has passed over.
+    # Steps later than the newest belong to damaged checkpoints that a resume has skipped.
     names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.name <= newest)
     for name in names[: -max(keep, KEPT)]:
         if best_epoch is not None and _is_only_best(folder / name, best_epoch):
             continue
-        leftover = folder / f"{name}.pruned.tmp"  # half of it must not be taken for a checkpoint
+        leftover = folder / f"{name}.pruned.tmp"  # a half-removed folder must not look like a checkpoint
         with contextlib.suppress(OSError):
             (folder / name).rename(leftover)
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_only_best(path: Path, epoch: int) -> bool:
-    """Whether a checkpoint is of the end of the best epoch, and `best/` is no whole copy of it."""
+    """Whether a checkpoint is of the end of the best epoch, and `best/` is not a complete copy of it."""
     manifest = read_json(path / "manifest.json")
     if (manifest.get("epoch"), manifest.get("position")) != (epoch, 0):
         return False

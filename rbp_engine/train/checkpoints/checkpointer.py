@@ -1,4 +1,4 @@
-"""When a checkpoint is due, and what belongs to saving one."""
+"""When a checkpoint is due, and all the steps of saving one."""
 
 import contextlib
 import math
@@ -20,9 +20,9 @@ from rbp_engine.train.record.recorder import Recorder
 
 
 class Checkpointer:
-    """Saves by epoch or by time (`every` is ("epochs", n) or ("seconds", n)), and when `control/checkpoint` asks.
+    """Saves by epoch or by time (`every` is ("epochs", n) or ("seconds", n)), and when `control/checkpoint` exists.
 
-    Of several ranks, the first says when, all save together, and the first writes.
+    Of several ranks, rank 0 decides when; all save together, and rank 0 writes.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Checkpointer:
         self._saved: Progress | None = None
 
     def due(self, at: Progress) -> bool:
-        """Whether the interval has passed at this step boundary, or somebody has asked; said once."""
+        """Whether the interval has passed at this step boundary, or a checkpoint was requested; true only once."""
         if self.ranks.rank != 0:
             return False
         if self.unit == "epochs":
@@ -63,11 +63,10 @@ class Checkpointer:
         return passed or asked
 
     def save(self, at: Progress, *, best: bool = False) -> None:
-        """Write down all metrics, then the checkpoint, then the event that names it; not twice at the same place.
+        """Write all metrics, then the checkpoint, then its event, but not twice for the same `at`.
 
-        Each is on the disk before the next is begun: a power loss leaves no checkpoint without the metrics before it.
-
-        Raises NonFiniteLoss rather than save weights that cannot be trained on.
+        Each is on disk before the next begins, so that a power loss leaves no checkpoint without the metrics before it.
+        Raises NonFiniteLoss rather than save weights that cannot be trained further.
         """
         self.recorder.drain()
         self._save_at(at, best=best)
@@ -77,7 +76,7 @@ class Checkpointer:
     def _save_at(self, at: Progress, *, best: bool = False) -> None:
         if at != self._saved:
             self._check_weights(at)
-            self.recorder.journal.sync()  # on every rank, before the first writes that all is there up to this step
+            self.recorder.journal.sync()  # on every rank, before rank 0 writes a checkpoint of this step
             generators = self.ranks.collect(checkpoint.generator_state())
             recorded = self.recorder.state()
             if self.ranks.rank == 0:
@@ -86,7 +85,7 @@ class Checkpointer:
 
     @contextlib.contextmanager
     def last_finite_saved(self, guard: FiniteGuard) -> Iterator[None]:
-        """Training that ends with NonFiniteLoss leaves a checkpoint of the last step that was finite."""
+        """Save a checkpoint of the last finite step if training ends with NonFiniteLoss."""
         try:
             yield
         except NonFiniteLoss:
@@ -94,9 +93,9 @@ class Checkpointer:
             raise
 
     def _save_last_finite(self, guard: FiniteGuard) -> None:
-        """Save what the guard has kept, where it has kept anything that is not saved yet.
+        """Save the state that the guard has kept, if it has skipped steps.
 
-        A resume from there meets the same batch with other random numbers, and counts its losses from there on.
+        A resume from there sees the same batch with different random numbers; its mean loss starts at that step.
         """
         skipped, reached = guard.skipped, self.recorder.reached
         at = Progress(reached.step - skipped, reached.epoch, reached.position - skipped)
@@ -104,7 +103,7 @@ class Checkpointer:
             return
         guard.restore_statistics()
         self.recorder.forget_open_window()
-        with contextlib.suppress(NonFiniteLoss, OSError):  # what is wrong is being told already
+        with contextlib.suppress(NonFiniteLoss, OSError):  # the original error is already being reported
             self._save_at(at)
 
     def _write(self, at: Progress, generators: list[dict[str, Any]], recorded: dict[str, Any], *, best: bool) -> None:
@@ -127,7 +126,7 @@ class Checkpointer:
         self.recorder.journal.write(CheckpointSaved(saved.path.name, size, took, best))
 
     def _check_weights(self, at: Progress) -> None:
-        # The largest magnitudes; running statistics can go wrong before any weight does.
+        # The largest magnitudes, also of running statistics, which can become non-finite before any weight does.
         tensors = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
         norms = torch._foreach_norm(tensors, math.inf)
         bad = not bool(torch.isfinite(torch.stack(norms)).all())

@@ -1,8 +1,8 @@
-"""The processes that train one model together: how they find each other, agree and add up.
+"""The processes that train one model together: how they find each other, agree on decisions and sum results.
 
-`Ranks` is one process by itself, for which everything here is nothing. `ManyRanks` is one of several that torchrun has
-started: gradients go over NCCL between GPUs and over gloo between CPUs, agreements always over a gloo group of their
-own, so that they neither wait for a GPU nor get in the way of gradients.
+`Ranks` is a single process, for which all of this is trivial. `ManyRanks` is one of several started by torchrun:
+gradients go over NCCL between GPUs and over gloo between CPUs, agreements always over a separate gloo group, so that
+they neither wait for a GPU nor delay gradients.
 """
 
 import warnings
@@ -19,56 +19,57 @@ from rbp_engine.train.ranks.process import Process
 
 V = TypeVar("V")
 
-# How long a process waits for the others before it gives up. They may be saving, unpacking data or compiling; one that
-# is gone is noticed at once, by its connection or by the launcher. torch's own are 10 minutes on GPUs, 30 elsewhere.
+# How long a process waits for the others before it gives up. They may be saving, unpacking data or compiling; a process
+# that has died is noticed at once, by its connection or the launcher. torch's defaults are 10 minutes on GPUs, 30
+# elsewhere.
 PATIENCE = timedelta(hours=2)
 
 
 class Ranks:
-    """One process that trains by itself: rank 0 of 1."""
+    """A single process: rank 0 of 1."""
 
     rank = 0
     size = 1
 
     def parallel(self, model: nn.Module) -> nn.Module:
-        """The model to call in a training step, whose backward averages gradients over ranks."""
+        """The model to call in a training step; its backward pass averages gradients over ranks."""
         return model
 
     def synchronise_batch_norm(self, model: nn.Module) -> None:
-        """Have batch norm take its statistics over the batches of all ranks."""
+        """Make batch norm compute its statistics over the batches of all ranks."""
 
     def largest(self, *values: int) -> list[int]:
-        """The largest of each value over ranks."""
+        """The maximum of each value over ranks."""
         return list(values)
 
     def agree(self, *values: int) -> list[int]:
-        """The same, for every step boundary: several ranks get the values of the boundary before.
+        """`largest` for every step boundary, without a wait: several ranks get the result of the previous boundary.
 
-        What they say now travels while the next step is computed, and nobody waits for it.
+        The current values are exchanged while the next step is computed.
         """
         return list(values)
 
     def gather(self, values: Sequence[float]) -> Tensor:
-        """The numbers of all ranks, float64 [ranks, numbers] on the CPU."""
+        """The values of all ranks, float64 [ranks, values] on the CPU."""
         return torch.tensor([values], dtype=torch.float64)
 
     def collect(self, value: V) -> list[V]:
-        """The small objects of all ranks, in order."""
+        """The (small) objects of all ranks, in order."""
         return [value]
 
     def from_first(self, make: Callable[[], V]) -> V:
-        """The small object that rank 0 makes."""
+        """The (small) object that rank 0 makes, on all ranks."""
         return make()
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give every rank the running statistics of rank 0, which are those that are saved."""
+        """Copy the running statistics of rank 0, which are the ones that checkpoints contain, to every rank."""
 
     def leave(self) -> None:
-        """Part from the others in good order."""
+        """Shut the process groups down."""
 
 
 class ManyRanks(Ranks):
-    """One of several processes. `device` is the one that this process computes on."""
+    """One of several processes, which computes on `device`."""
 
     def __init__(self, device: torch.device) -> None:
         on_gpu = device.type == "cuda"
@@ -81,9 +82,9 @@ class ManyRanks(Ranks):
         self._said: tuple[Tensor, Any] | None = None
 
     def parallel(self, model: nn.Module) -> nn.Module:
-        # Buffers stay as they are in each step: in training nothing reads them, see share_buffers.
+        # Buffers are not broadcast in each step: training does not read them, see share_buffers.
         with warnings.catch_warnings():
-            # Newer versions of torch have another name for it, which older ones do not know.
+            # Newer versions of torch rename an argument; older ones do not know the new name.
             warnings.simplefilter("ignore", FutureWarning)
             return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
@@ -134,5 +135,5 @@ class ManyRanks(Ranks):
 
 
 def join(process: Process, device: torch.device) -> Ranks:
-    """Find the other processes of the run, if there are any; waits for them."""
+    """Connect to the other processes of the run, if there are any; waits for them."""
     return Ranks() if process.world_size == 1 else ManyRanks(device)

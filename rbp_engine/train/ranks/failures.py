@@ -1,4 +1,4 @@
-"""What ended a run: its cause, and one sentence for its user, with a way on where there is one."""
+"""Why a run failed: the cause, and a message for the user, with advice where there is any."""
 
 import errno
 import os
@@ -30,16 +30,16 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt has failed, and the sentence that says so."""
+    """The cause of a failed attempt, and the message for the user."""
 
     cause: Cause
     reason: str
 
 
 def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path, world_size: int = 1) -> Failure:
-    """The failure that an exception of a worker is.
+    """The failure that an exception of a worker means.
 
-    `preset` is that of the run, where it could be read; `code` is the folder of the user's own code in the run.
+    `preset` is the run's, if it could be read; `code` is the folder with the user's own code in the run.
     """
     name, text = type(error).__name__, str(error).strip()
     if isinstance(error, NonFiniteImages):
@@ -60,9 +60,9 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
             "resume, if need be after a new start with fewer data.workers"
         )
         return Failure(Cause.LOST_PROCESS, told)
-    if error_texts.was_raised_in_loader(text):  # wrapped into the traceback of that process, its own words last
+    if error_texts.was_raised_in_loader(text):  # the text is a traceback, with the original message last
         told = f"{text.splitlines()[-1]} (in a process that reads images)"
-    elif isinstance(error, tuple(kind for kind, _ in _CAUSES)):  # which speaks to the user
+    elif isinstance(error, tuple(kind for kind, _ in _CAUSES)):  # its message is already for the user
         told = text
     else:
         told = f"{name}: {text}" if text else name
@@ -70,15 +70,15 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
 
 
 def is_about_others(error: BaseException) -> bool:
-    """Whether an error only says that another process is gone; why, that one says, or the launcher's log."""
-    torch = sys.modules.get("torch")  # where it is not loaded, an error is not its own
+    """Whether an error only says that another process is gone; the reason is in that process's report or its log."""
+    torch = sys.modules.get("torch")  # if torch is not loaded, the error is not torch's
     if torch is not None and isinstance(error, torch.distributed.DistError):
         return not error_texts.is_own_nccl_fault(str(error))
     return isinstance(error, RuntimeError) and error_texts.is_of_gloo(str(error))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of this process or of its card."""
+    """Whether this process or its GPU ran out of memory."""
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
@@ -86,23 +86,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _cause(error: BaseException, code: Path, world_size: int) -> Cause:
-    """The cause of an error by its type, and of one of the user's own code by where it was raised."""
+    """The cause of an error by its type; for the user's own code, by where the error was raised."""
     for kind, cause in _CAUSES:
         if isinstance(error, kind):
             return cause
     if world_size > 1 and is_about_others(error):
         return Cause.LOST_PROCESS
     text = str(error)
-    # Of an exception in another process, only the traceback in its text tells where that was.
+    # Where an exception of a loader process was raised, only the traceback in its text shows.
     own = f'File "{code}{os.sep}' in text if error_texts.was_raised_in_loader(text) else is_from_own_code(error, code)
     if error_texts.is_of_cuda(text) or not own:
         return Cause.ERROR
-    # A file that the user's data set reads is not frozen with its code.
+    # The files that a user's data set reads are not frozen in the run, unlike its code.
     return Cause.DATA if isinstance(error, OSError) else Cause.OWN_CODE
 
 
 def _disk(error: BaseException) -> str:
-    """What keeps a disk from being written; empty where the error is about something else."""
+    """The reason why a disk cannot be written; empty if the error is about something else."""
     if not isinstance(error, OSError):
         return ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,4 +1,4 @@
-"""Which process of the run this is. Needs no torch: it is asked before torch is loaded."""
+"""The rank of this process in the run. Without torch, because it is needed before torch is loaded."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Process:
-    """Rank `rank` of `world_size`, number `local_rank` on this one of `nodes` hosts.
+    """Rank `rank` of `world_size`, with number `local_rank` on this host, which is one of `nodes`.
 
     `logs` is the folder of its stdout and stderr.
     """
@@ -30,7 +30,7 @@ class Process:
 
     @classmethod
     def of(cls, run: RunDirectory, environment: Mapping[str, str] = os.environ) -> "Process":
-        """This process of the run. Variables that a torchrun around it has left behind are not meant for it."""
+        """This process of the run. Ignores the variables of a torchrun that belongs to something else."""
         if environment.get("TORCHELASTIC_RUN_ID") != run.id:
             return cls(run.stdout().parent)
         return cls(
@@ -43,13 +43,13 @@ class Process:
 
 
 def end_with_parent(run: RunDirectory) -> None:
-    """Have the kernel kill this process when torchrun, its parent, is gone: it would train on as an orphan.
+    """Have the kernel kill this process when its parent, torchrun, dies: it would otherwise train on as an orphan.
 
-    Only for ranks under torchrun. The signal comes when the thread that started a process ends, so a single worker
-    would end with a thread of the dashboard.
+    Only for ranks under torchrun. The kernel sends the signal when the thread that started the process ends, so a
+    single worker would die with a thread of the dashboard.
     """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # It may have gone before; then the parent is init or another stranger, which does not carry the run's mark.
+    # torchrun may already have died; then the parent is init or another process without the run's marker.
     try:
         environment = psutil.Process(os.getppid()).environ()
     except (psutil.Error, OSError):

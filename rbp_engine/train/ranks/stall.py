@@ -1,4 +1,4 @@
-"""Notice that training stands still, and write down once where it stands."""
+"""Detect that training has stalled, and dump the stack of each thread once."""
 
 import faulthandler
 import os
@@ -9,7 +9,7 @@ STDERR = 2
 
 
 class StallWatch:
-    """Looked at with every heartbeat, from a thread of its own; `log` is the file that stderr goes into."""
+    """Checked with every heartbeat, from the heartbeat thread; `log` is the file that stderr goes to."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -17,14 +17,14 @@ class StallWatch:
         self._told = False
 
     def progress(self) -> None:
-        """A step has been done, or a batch of an evaluation."""
+        """Note that a step, or a batch of an evaluation, is done."""
         self._progressed = time.monotonic()
         self._told = False
 
     def look(self, patience_s: float) -> str | None:
-        """Write the Python stack of every thread into stderr if nothing has been done for longer than that.
+        """Write the Python stack of every thread to stderr if there was no progress for longer than `patience_s`.
 
-        Once for each stall: a sentence that says so, else None.
+        Returns a message, once per stall; None otherwise.
         """
         idle = time.monotonic() - self._progressed
         if self._told or idle <= patience_s:

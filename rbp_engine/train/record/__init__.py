@@ -1,1 +1,1 @@
-"""What a run leaves on record while it trains."""
+"""The records that a run writes while it trains."""

@@ -1,4 +1,4 @@
-"""What a worker writes about itself: events, the summary, and a heartbeat. Needs no torch, so it starts at once."""
+"""The worker's events, summary and heartbeat. Without torch, so that they start at once."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.stall import StallWatch
 
-# Given back when the disk is full, so that the end of the run can still be written down.
+# Reserved at the start and released at the end, so that the end of a run can be recorded on a full disk.
 RESERVE_BYTES = 256 * 1024
 
 
 class Journal:
-    """Events and summary of one attempt, from any thread of the worker.
+    """Writes events and summary of one attempt, from any thread of the worker.
 
-    Every rank writes events of its own; the summary on disk is that of rank 0.
+    Every rank writes its own events; only rank 0 writes the summary.
     """
 
     def __init__(self, run: RunDirectory, summary: Summary, attempt: int, process: Process | None = None) -> None:
@@ -38,38 +38,38 @@ class Journal:
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._started = False
-        # Of several nodes, each has its launcher on record by itself.
+        # With several nodes, each records its own launcher.
         self._on_record = process.rank != 0 or process.nodes > 1
         self._started_as = os.getppid() if process.world_size > 1 else os.getpid()
         self._reserve = run.reserve(self.rank)
         try:
             self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
-        except OSError:  # what room there is will do for the end; training meets the full disk and says so
+        except OSError:  # use what room there is; training will hit the full disk and report it
             self._reserve.unlink(missing_ok=True)
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
     def write(self, body: Body, step: int | None = None) -> None:
-        """Append an event, by default at the step that the summary stands at."""
+        """Append an event, by default at the step in the summary."""
         self._events.write(body, self.summary.step if step is None else step)
         self._started = self._started or isinstance(body, RunStart)
 
     def sync(self) -> None:
-        """Force the events so far onto the disk."""
+        """Flush the events so far to the disk."""
         self._events.sync()
 
     def say(self, text: str) -> None:
-        """A line for the log of this process."""
-        with contextlib.suppress(OSError):  # a full disk is met, and told, by what matters
+        """Write a line to the log of this process."""
+        with contextlib.suppress(OSError):  # more important writes will hit the full disk and report it
             sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
     def progress(self) -> None:
-        """A step has been done, or a batch of an evaluation: the run is not stalled."""
+        """Note that a step, or a batch of an evaluation, is done: the run is not stalled."""
         self.summary.progressed = time.time()
         self._watch.progress()
 
     def look_for_stall(self, patience_s: float) -> None:
-        """Warn, once, if there was no progress for longer than that, and say where each thread stands."""
+        """Warn once if there was no progress for longer than `patience_s`, and dump the stack of each thread."""
         if told := self._watch.look(patience_s):
             self.write(WarningRaised(told))
 
@@ -81,9 +81,9 @@ class Journal:
             self._write_summary()
 
     def end(self, status: str, reason: str, cause: Cause = Cause.UNKNOWN, traceback: str | None = None) -> None:
-        """Write the last word of this attempt, with what a full disk has been keeping back for it.
+        """Record the end of this attempt, on a full disk in the reserved space.
 
-        How the run has ended is for rank 0 to say; the others tell their own errors only.
+        Rank 0 records how the run has ended; the others only their own errors.
         """
         self._ended.set()
         with self._lock:
@@ -97,7 +97,7 @@ class Journal:
         self._leave()
 
     def leave(self, why: str, traceback: str) -> None:
-        """Go because another process is gone, without a word on how the run has ended: that one knows."""
+        """Record that another process is gone, but not how the run has ended: that process knows."""
         self._ended.set()
         with self._lock:
             self._give_reserve_back()
@@ -105,7 +105,7 @@ class Journal:
         self._leave()
 
     def _give_reserve_back(self) -> None:
-        with contextlib.suppress(OSError):  # where nothing can be removed, the events may still take a word
+        with contextlib.suppress(OSError):  # if it cannot be removed, writing events may still succeed
             self._reserve.unlink(missing_ok=True)
 
     def _leave(self) -> None:
@@ -118,10 +118,10 @@ class Journal:
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
-            # A heartbeat that cannot be written is a missing one; training itself meets the full disk and says so.
+            # If a heartbeat cannot be written, it is missing; training itself will hit the full disk and report it.
             with contextlib.suppress(OSError), self._lock:
                 self._on_record = self._on_record or see_to_record(self.run, self.attempt, self._started_as)
-                if self._started:  # `run_start` is the first event of an attempt; until then the summary tells
+                if self._started:  # `run_start` must be the first event; until then the summary is the heartbeat
                     self.write(Heartbeat())
                 self._write_summary()
                 if self.summary.status == "running":

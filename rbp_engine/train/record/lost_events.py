@@ -1,4 +1,4 @@
-"""Events that a checkpoint has outlived: a power loss takes what was written and had not reached the disk."""
+"""Find events that are lost although a later checkpoint exists: a power loss takes what had not reached the disk."""
 
 from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation, read_events, read_last_events
 from rbp_engine.run.files.layout import RunDirectory
@@ -6,7 +6,7 @@ from rbp_engine.train.checkpoints.checkpoint import Progress
 
 
 class Told:
-    """How far the events of a run tell of it up to a checkpoint: steps with metrics, and epochs with an evaluation."""
+    """How far the events of a run reach, up to a checkpoint: steps with metrics, and epochs with an evaluation."""
 
     def __init__(self, at: Progress) -> None:
         self.at = at
@@ -14,7 +14,7 @@ class Told:
         self._epochs = [0]
 
     def hear(self, event: Event) -> None:
-        """Take in an event; a later attempt takes back what it does again."""
+        """Update from an event; a later attempt drops what it repeats."""
         if isinstance(event.body, RunStart):
             self._steps = [step for step in self._steps if step <= event.step]
             self._epochs = [epoch for epoch in self._epochs if epoch <= (event.body.epoch or 0)]
@@ -29,14 +29,14 @@ class Told:
         return max(self._steps)
 
     def is_complete(self, window_steps: int) -> bool:
-        """Whether nothing is missing at the end, where metrics come once in so many steps."""
+        """Whether nothing is missing at the end, with metrics once every `window_steps` steps."""
         at = self.at
         return self.step >= at.step - at.step % window_steps and max(self._epochs) >= at.epoch
 
 
 def find_gap(run: RunDirectory, at: Progress, window_steps: int) -> int | None:
-    """The step after which the events of rank 0 miss something up to `at`; None where nothing is missing."""
-    for events in (read_last_events, read_events):  # what lies beyond `at` may fill the end of the file
+    """The step after which events of rank 0 up to `at` are missing; None if none are."""
+    for events in (read_last_events, read_events):  # events beyond `at` may fill the end of the file
         told = Told(at)
         for event in events(run.events()):
             told.hear(event)

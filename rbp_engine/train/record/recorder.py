@@ -1,4 +1,4 @@
-"""What training has to say: results of steps stay on the device and are fetched twice a second, in one transfer."""
+"""Record training: results of steps stay on the device and are fetched twice a second, in one transfer."""
 
 import math
 import time
@@ -22,9 +22,9 @@ DRAIN_EVERY_S = 0.5
 
 @dataclass
 class _Step:
-    """A step of this rank as it was taken; nobody has waited for what it computes.
+    """A step of this rank, whose results may still be being computed.
 
-    The sum of its images is finite where all of them are.
+    The sum of its images is finite if all of them are.
     """
 
     progress: Progress
@@ -60,7 +60,7 @@ class _Times:
 
 @dataclass
 class _Window:
-    """What a `metrics` event sums up of this rank; `times` and `samples_here` are those of this attempt."""
+    """The sums of this rank for one `metrics` event; `times` and `samples_here` are only of this attempt."""
 
     loss: float = 0.0
     correct: float = 0.0
@@ -77,19 +77,19 @@ class _Window:
         self.times.add(step)
 
     def sums(self) -> list[float]:
-        """What a checkpoint keeps."""
+        """The sums that a checkpoint keeps."""
         return [self.loss, self.correct, self.samples]
 
 
 class Recorder:
     """Turns steps and evaluations into events and the summary.
 
-    One `metrics` event covers `log_every` steps, whatever the clock; a run that has fewer has one of them all. `drain`
-    raises NonFiniteLoss when a step since the last call had a loss, or by it gradients, that are not finite, and
-    NonFiniteImages when its images were not; it is called before every checkpoint, so that the newest one is good.
+    One `metrics` event covers `log_every` steps, however long they take; a run with fewer has one for all steps.
+    `drain` raises NonFiniteLoss if a step since the last call had a loss or gradients that were not finite, and
+    NonFiniteImages if its images were not; it is called before every checkpoint, so that the newest one is good.
 
-    Of several ranks, all drain at the same step: their sums are added up, rank 0 writes metrics and evaluations, and a
-    loss that is not finite on one of them ends all. Each writes `system` events of its own.
+    All ranks drain at the same step: their sums are added, rank 0 writes metrics and evaluations, and a non-finite
+    loss on one of them ends all. Each rank writes its own `system` events.
     """
 
     def __init__(
@@ -114,15 +114,15 @@ class Recorder:
         self._begun = self._fetching = self._fetched = self._drained = time.perf_counter()
 
     def begin(self) -> None:
-        """Start the clock of the steps; what came before (evaluation, a checkpoint) is no part of them."""
+        """Start the clock of the steps; the time before (an evaluation, a checkpoint) does not count."""
         self._begun = self._fetching = time.perf_counter()
 
     def fetched(self) -> None:
-        """The batch of the next step has arrived."""
+        """Note that the batch of the next step has arrived."""
         self._fetched = time.perf_counter()
 
     def step(self, progress: Progress, out: StepOutput, images: Tensor, labels: Tensor, lr: float) -> None:
-        """Count a finished optimizer step, with images, labels and outputs of this rank; waits for no device."""
+        """Record an optimizer step with images, labels and outputs of this rank; does not wait for the device."""
         now = time.perf_counter()
         self.reached = progress
         images_sum = images.sum(dtype=out.loss.dtype)
@@ -134,7 +134,7 @@ class Recorder:
         self._begun = self._fetching = now
 
     def due(self) -> bool:
-        """Whether half a second has passed since the last drain, or since this was last so."""
+        """Whether half a second has passed since the last drain, or since this last returned true."""
         now = time.perf_counter()
         if now - self._drained < DRAIN_EVERY_S:
             return False
@@ -142,14 +142,14 @@ class Recorder:
         return True
 
     def alive(self) -> None:
-        """Something other than a step has been done, a batch of an evaluation: the run is not stalled."""
+        """Note that a batch of an evaluation is done: the run is not stalled."""
         self.journal.progress()
 
     def drain(self) -> None:
-        """Fetch what is pending in one transfer, write it down, and check that every loss was finite.
+        """Fetch pending results in one transfer, write them, and check that every loss was finite.
 
-        The wait for a device that is still computing is the time of the steps that are fetched. The next step begins
-        after it, and its data are fetched after all of this.
+        The wait for a device that is still computing counts as time of the fetched steps. The next step begins after
+        this wait, and the fetch of its data after `drain`.
         """
         self._drained = time.perf_counter()
         steps, self._steps = self._steps, []
@@ -165,7 +165,7 @@ class Recorder:
         bad_steps = [int(step) for step in by_rank[:, -4] if step]
         bad_images = [Progress(*map(int, place)) for place in by_rank[:, -3:].tolist() if place[0]]
         first = min(bad_images, key=lambda place: place.step, default=None)
-        # What is wrong with the images is wrong with the loss of the same step.
+        # Images that are not finite make the loss of the same step non-finite.
         if first is not None and first.step <= min(bad_steps, default=first.step):
             raise NonFiniteImages(
                 f"there is NaN or infinity in the images of step {first.step}: batch {first.position} of epoch "
@@ -175,7 +175,7 @@ class Recorder:
             raise NonFiniteLoss(f"the loss or its gradient is not finite at step {min(bad_steps)}")
 
     def _full_windows(self, steps: list[_Step]) -> list[tuple[_Step, _Window]]:
-        """Fetch what the steps have computed; windows that are full by it, each with its last step."""
+        """Fetch the results of the steps; returns the windows that are now full, each with its last step."""
         if not steps:
             return []
         losses = [step.out.loss for step in steps]
@@ -199,7 +199,7 @@ class Recorder:
         return full
 
     def _book(self, waited: float, steps: list[_Step]) -> None:
-        """Count the wait for the device as the time of the steps that it has been computing, in equal parts."""
+        """Add the wait for the device to the time of the steps that it was computing, in equal parts."""
         for step in steps:
             step.seconds += waited / len(steps)
         self.journal.summary.trained_s += waited
@@ -208,7 +208,7 @@ class Recorder:
     def _write_metrics(
         self, last: _Step, times: _Times, losses: float, correct: float, samples: float, samples_here: float
     ) -> None:
-        """Of a window: the times of this rank, the sums of all ranks."""
+        """Write the metrics of a window: the times of this rank, the sums of all ranks."""
         loss, top1 = losses / samples, correct / samples
         metrics = Metrics(
             epoch=last.progress.epoch,
@@ -237,7 +237,7 @@ class Recorder:
         self.journal.write(memory)
 
     def validation(self, progress: Progress, result: dict[str, Any]) -> bool:
-        """Write an evaluation after an epoch, which is the same on all ranks; whether it is the best so far."""
+        """Write the evaluation after an epoch, the same on all ranks; returns whether it is the best so far."""
         if not math.isfinite(result["loss"]):
             raise NonFiniteLoss(f"the validation loss is not finite after step {progress.step}")
         summary = self.journal.summary
@@ -251,13 +251,13 @@ class Recorder:
         return improved
 
     def test(self, results: dict[str, dict[str, Any]]) -> None:
-        """Write the evaluation on the test set after all epochs, by weights: "last" and "best"."""
+        """Write the evaluations on the test set after all epochs, by weights: "last" and "best"."""
         for weights, result in results.items():
             self._write_evaluation(self.journal.summary.epoch, None, result, weights)
         self.journal.update(test={weights: result["top1"] for weights, result in results.items()})
 
     def _write_evaluation(self, epoch: int, step: int | None, result: dict[str, Any], weights: str) -> None:
-        """Also for TensorBoard, where a step is given."""
+        """Write an evaluation as an event, and to TensorBoard if a step is given."""
         if self.ranks.rank != 0:
             return
         fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split")}
@@ -269,9 +269,9 @@ class Recorder:
             self.board.scalars(step, {"validation/loss": result["loss"], "validation/top1": result["top1"]})
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, so that the events after a resume are those of an uninterrupted run.
+        """The state for a checkpoint, with which the events after a resume are those of an uninterrupted run.
 
-        All ranks are asked together, after a drain.
+        All ranks must call this together, after a drain.
         """
         assert not self._steps
         summary = self.journal.summary
@@ -284,16 +284,16 @@ class Recorder:
         }
 
     def forget_open_window(self) -> None:
-        """Drop the sums of the steps that no `metrics` event has told of yet."""
+        """Drop the sums of the steps that are not in a `metrics` event yet."""
         self._steps, self._window = [], _Window()
 
     def reset(self) -> None:
-        """Start from nothing, also where an earlier attempt got somewhere but saved nothing."""
+        """Start from step 0, even if an earlier attempt made progress but saved no checkpoint."""
         self.journal.update(step=0, epoch=0, last={}, best={}, train={}, trained_s=0.0)
 
     def restore(self, state: dict[str, Any], progress: Progress) -> None:
-        """Go on from what `state` gave."""
-        if self.ranks.rank == 0:  # they are those of all ranks
+        """Continue from what `state` returned."""
+        if self.ranks.rank == 0:  # the sums are over all ranks
             self._window = _Window(*state["sums"].tolist())
         self.journal.update(
             step=progress.step,

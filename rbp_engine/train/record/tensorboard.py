@@ -1,4 +1,4 @@
-"""The same curves for TensorBoard, in the run's `tensorboard/`."""
+"""The training curves for TensorBoard, in the run's `tensorboard/`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,14 +8,14 @@ class Board:
     """Writes nothing: for ranks other than the first."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Values by tag at an optimizer step."""
+        """Write values by tag at an optimizer step."""
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Flush and close."""
 
 
 class TensorBoardLog(Board):
-    """Writes scalars by step; what an earlier attempt wrote from `purge_step` on is hidden by TensorBoard."""
+    """Writes scalars by step; TensorBoard hides what an earlier attempt wrote from `purge_step` on."""
 
     def __init__(self, folder: Path, purge_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
