@@ -99,10 +99,11 @@ def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
 
     Raises RunError if run.json names a process that is not known to belong to the run, and does not signal that one.
     """
+    strangers = multinode.strangers_here(run)  # before the signal: a process that is ending shows no marker
     for process in multinode.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
             process.send_signal(number)
-    if strangers := multinode.strangers_here(run):
+    if strangers:
         raise RunError(
             f"{run.id} was asked to stop and has not: process {strangers[0]}, which it names, is {STRANGER}, so no "
             f"signal was sent; it stops if it heeds the request: rbp watch {run.id}"
