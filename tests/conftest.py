@@ -28,7 +28,7 @@ os.environ |= compile_cache.variables()
 # What is installed stays as it is, and takes longer to read than all else that makes a run.
 identity.packages = functools.cache(identity.packages)
 
-# What torch and the tests consist of is never garbage; to look through it again and again took a tenth of the time.
+# Full collections look through all of torch; little of what tests leave behind needs them.
 gc.set_threshold(50_000, 20, 100)
 
 WriteRun = Callable[..., RunDirectory]
