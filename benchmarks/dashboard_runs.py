@@ -18,7 +18,6 @@ from pathlib import Path
 from rbp_engine.run.files.events import (
     Body,
     Event,
-    EventReader,
     EventWriter,
     Metrics,
     RunStart,
@@ -27,9 +26,8 @@ from rbp_engine.run.files.events import (
     to_json,
 )
 from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import Summary, write_summary
-from rbp_engine.run.status.curves import CurveBuilder
-from rbp_engine.run.status.timeline import CourseBuilder
+from rbp_engine.run.files.summary import Scores, Summary, write_summary
+from rbp_engine.run.status.history_reader import read_history
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.reading.run_list import RunListing
@@ -55,8 +53,8 @@ def make_run(runs: Path, number: int) -> RunDirectory:
     write_summary(
         run,
         Summary(run.id, "digits", f"{number // 3}", "rate_m", 4, number % 3 + 1, "completed", epoch=epochs,
-                epochs=epochs, last={"top1": 0.8, "loss": 0.5}, best={"top1": 0.8, "epoch": epochs},
-                train={"loss": 0.4}, samples_per_s=4812.0, mem_peak=2**30, trained_s=60.0, created=created),
+                epochs=epochs, last=Scores(top1=0.8, loss=0.5), best=Scores(top1=0.8, epoch=epochs),
+                train=Scores(loss=0.4), samples_per_s=4812.0, mem_peak=2**30, trained_s=60.0, created=created),
     )  # fmt: skip
     write_json(run.run_json, {"id": run.id, "host": "here", "attempts": []})
     return run
@@ -105,15 +103,7 @@ def tell(name: str, times: list[tuple[float, float]], budget: str = "") -> None:
 
 
 def open_events(run: RunDirectory) -> None:
-    reader, curves, course = EventReader(run.events()), CurveBuilder(), CourseBuilder()
-    while True:
-        events = reader.poll_some()
-        curves.add(events)
-        course.add(events)
-        if not reader.behind:
-            break
-    assert len(curves.curves()["train/loss"]) > EVENTS / 2
-    course.course()
+    assert len(read_history(run).curves["train/loss"]) > EVENTS / 2
 
 
 async def until(condition: Callable[[], object], watch: Stopwatch | None = None) -> tuple[float, float]:

@@ -8,16 +8,17 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rbp_engine import compile_cache, os_process
-from rbp_engine.run.files import identity
+from rbp_engine.run.files import run_json
 from rbp_engine.run.files.events import Body, EventWriter
 from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.files.summary import Scores, Summary, write_summary
 
 # `make test &` in a script ignores Ctrl-C, and so would the processes that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ |= compile_cache.variables()
 
 # What is installed stays as it is, and takes longer to read than all else that makes a run.
-identity.packages = functools.cache(identity.packages)
+run_json.packages = functools.cache(run_json.packages)
 
 # Full collections look through all of torch; little of what tests leave behind needs them.
 gc.set_threshold(50_000, 20, 100)
@@ -62,7 +63,7 @@ def write_run() -> WriteRun:
         updated = changes.get("updated", time.time())
         write_summary(run, summary)
         if "updated" in changes:  # write_summary says now
-            write_json(run.summary_json, vars(summary) | {"updated": updated})
+            write_json(run.summary_json, asdict(summary) | {"updated": updated})
         write_json(run.run_json, {"id": run_id, "host": "gpu2", "attempts": [{"attempt": 1, "t": updated} | here]})
         if bodies:
             writer = EventWriter(run.events(), 1)
@@ -85,7 +86,7 @@ def write_runs(write_run: WriteRun) -> Callable[[Path, int], None]:
                 top1 = 0.5 + (number * 37 % 100) / 250
                 write_run(
                     runs, f"20260101-{number:06}-digits-rate_m-{number:04x}", experiment=f"e{number // 3}",
-                    seed=number % 3 + 1, best={"top1": top1, "epoch": 12}, last={"top1": top1 - 0.01},
+                    seed=number % 3 + 1, best=Scores(top1=top1, epoch=12), last=Scores(top1=top1 - 0.01),
                     created=1.7e9 + number,
                 )  # fmt: skip
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.report.settings import settings
-from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict, judge
 
@@ -21,7 +22,7 @@ class Recorded:
     """A run with everything in its folder that describes it.
 
     `held_out`: the best epoch was chosen on held-out data, not on the test set. `settings` are the result fields of its
-    preset except the seed, by dotted key; `identity` is its `run.json`.
+    preset except the seed, by dotted key; `origin` is its `run.json`.
     """
 
     run: RunDirectory
@@ -29,7 +30,7 @@ class Recorded:
     verdict: Verdict
     preset: "Preset"
     settings: dict[str, Any]
-    identity: dict[str, Any]
+    origin: RunJson
     held_out: bool
 
     @property
@@ -110,7 +111,7 @@ def read_recorded(run: RunDirectory) -> Recorded | LeftOut:
         verdict=judge(run, summary),
         preset=preset,
         settings=settings(preset),
-        identity=read_json(run.run_json),
+        origin=read_run_json(run),
         held_out=preset.train.validation_split > 0,
     )
 
@@ -123,11 +124,7 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | LeftO
     if verdict.status != "completed" and not include_unfinished:
         return LeftOut(run.id, f"{verdict.status}{f': {verdict.reason}' if verdict.reason else ''}")
     # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.
-    last, best = (
-        (summary.test.get("last"), summary.test.get("best"))
-        if recorded.held_out
-        else (summary.last.get("top1"), summary.best.get("top1"))
-    )
+    last, best = (summary.test.last, summary.test.best) if recorded.held_out else (summary.last.top1, summary.best.top1)
     if last is None:
         return LeftOut(run.id, f"{verdict.status}, without an accuracy on the test set")
     return ReportedRun(**vars(recorded), last=last, best=best)
@@ -135,5 +132,5 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | LeftO
 
 def _is_sound(summary: Summary) -> bool:
     """Whether the accuracies are fractions, which reading a summary does not check."""
-    known = (summary.last.get("top1"), summary.best.get("top1"), summary.test.get("last"), summary.test.get("best"))
+    known = (summary.last.top1, summary.best.top1, summary.test.last, summary.test.best)
     return all(value is None or 0 <= value <= 1 for value in known)

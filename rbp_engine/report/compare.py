@@ -124,7 +124,7 @@ def _counting(members: Sequence[Recorded]) -> list[Recorded]:
 
 def _accuracies(members: Sequence[Recorded], which: str) -> dict[int, float]:
     """The top-1 of each seed that has one."""
-    found = {one.summary.seed: getattr(one.summary, which).get("top1") for one in _counting(members)}
+    found = {one.summary.seed: getattr(one.summary, which).top1 for one in _counting(members)}
     return {seed: top1 for seed, top1 in found.items() if top1 is not None}
 
 

@@ -8,7 +8,7 @@ from rbp_engine.report.names import one_line
 from rbp_engine.report.settings import settings
 from rbp_engine.run.files.events import RunStart, from_json
 from rbp_engine.run.files.layout import open_regular
-from rbp_engine.run.status.status import last_attempt
+from rbp_engine.run.files.run_json import GitState
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -20,19 +20,18 @@ LINES_TO_LOOK_AT = 20
 
 def conditions(entry: Recorded) -> dict[str, str]:
     """Host, device, versions, git state and cost settings, in words, as far as they are recorded."""
-    identity = entry.identity
+    origin = entry.origin
+    attempt = origin.last_attempt
     start = run_start(entry.run)
-    packages = identity.get("packages")
-    versions = packages if isinstance(packages, dict) else {}
     known: dict[str, Any] = {
         "preset": entry.summary.preset,
-        "host": last_attempt(entry.run).get("host") or identity.get("host"),
+        "host": (attempt.host if attempt else "") or origin.host or None,
         "device": device(start),
         "processes": start.world_size if start else None,
-        "git commit": _commit(identity.get("git")),
-        "python": identity.get("python"),
+        "git commit": _commit(origin.git),
+        "python": origin.python or None,
     }
-    known |= {name: versions.get(name) for name in PACKAGES}
+    known |= {name: origin.packages.get(name) for name in PACKAGES}
     known |= settings(entry.preset, "cost")
     return {name: one_line(str(value)) for name, value in known.items() if value is not None}
 
@@ -55,7 +54,5 @@ def device(start: RunStart | None) -> str | None:
     return None if start is None or start.device is None else str(start.device).partition(" (cuda:")[0]
 
 
-def _commit(git: object) -> str | None:
-    if not isinstance(git, dict) or not isinstance(git.get("commit"), str):
-        return None
-    return str(git["commit"])[:10] + (" with uncommitted changes" if git.get("diff") else "")
+def _commit(git: GitState | None) -> str | None:
+    return None if git is None else git.commit[:10] + (" with uncommitted changes" if git.changed else "")

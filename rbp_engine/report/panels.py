@@ -10,8 +10,9 @@ from rbp_engine.report import names
 from rbp_engine.report.cells import SHOWN, Cell, distinguish, label_words, make_cells
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import device, run_start
-from rbp_engine.report.seed_statistics import by_timesteps, cost, course, over_seeds
+from rbp_engine.report.seed_statistics import by_epoch, by_timesteps, cost, over_seeds
 from rbp_engine.report.spread import Spread
+from rbp_engine.run.status.history_reader import read_history
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; their yellow is too pale for a line on paper.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
@@ -70,13 +71,15 @@ def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     """Top-1 and training loss against epochs; a row of panels per data set and network, a line per cell."""
     panels = []
     for place, cells in _places(make_cells(entries)):
-        courses = [[course(entry) for entry in cell.entries] for cell in cells]
+        read = [[read_history(entry.run).curves for entry in cell.entries] for cell in cells]
         titles = [
             ", ".join([names.method(cell.method), f"T = {cell.timesteps}", *label_words(cell.label)]) for cell in cells
         ]
         methods = [cell.method for cell in cells]
-        top1 = [over_seeds([seed.top1 for seed in seeds]) for seeds in courses]
-        loss = [over_seeds([seed.loss for seed in seeds]) for seeds in courses]
+        top1, loss = (
+            [over_seeds([by_epoch(seed.get(name)) for seed in seeds]) for seeds in read]
+            for name in ("validation/top1", "train/loss")
+        )
         panels.append(
             [
                 Panel(
@@ -187,7 +190,7 @@ def _but_timesteps(cell: Cell) -> dict[str, Any]:
 
 def _machine(entry: ReportedRun) -> str:
     start = run_start(entry.run)
-    host = (start.host if start else None) or entry.identity.get("host") or "an unknown host"
+    host = (start.host if start else None) or entry.origin.host or "an unknown host"
     count = start.world_size if start and start.world_size != 1 else None
     words = [f"{device(start) or 'an unknown device'} on {host}", *([f"{count} processes"] if count else [])]
     return names.one_line(", ".join(words))

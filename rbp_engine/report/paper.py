@@ -53,11 +53,12 @@ def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
 
     Empty if that preset can no longer be read.
     """
-    source = entry.identity.get("source")
-    here = isinstance(source, str) and Path(source).is_file()
+    source = entry.origin.source
     method = entry.preset.method
     try:
-        loaded = load_preset(str(source) if here else entry.summary.preset, _words(method.name, method.timesteps))
+        loaded = load_preset(
+            source if source and Path(source).is_file() else entry.summary.preset, _words(method.name, method.timesteps)
+        )
     except PresetError:
         return {}
     there = settings(loaded.preset)

@@ -11,20 +11,13 @@ from numpy.typing import NDArray
 
 from rbp_engine.report.collect import Recorded
 from rbp_engine.report.spread import Spread, spread
-from rbp_engine.run.files.events import Metrics, RunStart, System, Validation, read_events
+from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.status.history_reader import read_history
 
 Floats = NDArray[np.float64]
 
 #: The largest number of points of a mean of curves that have no x in common.
 MEAN_POINTS = 5000
-
-
-@dataclass(frozen=True)
-class RunCourse:
-    """One run by completed epochs: validation top-1 (fraction) and training loss; NaN for values that were lost."""
-
-    top1: dict[int, float]
-    loss: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -45,50 +38,29 @@ class RunCost:
     step_ms: float | None
 
 
-def course(entry: Recorded) -> RunCourse:
-    """The course of a run, without the evaluations on the test set after training with a held-out split."""
-    split = "held-out" if entry.held_out else "test"
-    top1: dict[int, float] = {}
-    losses: defaultdict[int, list[float]] = defaultdict(list)
-    lost: list[RunStart] = []
-    for event in read_events(entry.run.events()):
-        body = event.body
-        if isinstance(body, RunStart) and body.gap_from is not None:
-            lost.append(body)
-        elif isinstance(body, Validation) and body.split == split and body.weights == "last":
-            if body.top1 is not None:
-                top1[body.epoch] = body.top1
-        elif isinstance(body, Metrics) and body.loss is not None:
-            losses[body.epoch + 1].append(body.loss)  # metrics have the number of epochs complete before them
-    return RunCourse(
-        _with_gaps(top1, lost), _with_gaps({epoch: statistics.fmean(found) for epoch, found in losses.items()}, lost)
-    )
-
-
-def _with_gaps(values: dict[int, float], lost: Sequence[RunStart]) -> dict[int, float]:
-    """The values by epoch, with NaN for an epoch in a gap that has none."""
-    missing = {
-        epoch
-        for start in lost
-        if start.gap_from is not None and start.steps_per_epoch
-        for epoch in range(1 + start.gap_from // start.steps_per_epoch, 1 + (start.epoch or 0))
-    }
-    return dict(sorted((dict.fromkeys(missing, math.nan) | values).items()))
+def by_epoch(curve: Curve | None) -> dict[int, float]:
+    """The mean of a curve in each epoch, counted from 1; NaN for an epoch whose values were lost."""
+    found: dict[int, list[float]] = {}
+    before = 0
+    for place, value in zip(curve.epoch.tolist(), curve.value.tolist(), strict=True) if curve else ():
+        if math.isnan(place):
+            continue
+        epoch = math.ceil(place)
+        if math.isnan(value):  # a gap, up to here
+            found |= {lost: [] for lost in range(before + 1, epoch + 1) if lost not in found}
+        else:
+            found.setdefault(epoch, []).append(value)
+        before = epoch
+    return {epoch: statistics.fmean(values) if values else math.nan for epoch, values in sorted(found.items())}
 
 
 def cost(entry: Recorded) -> RunCost:
     """The cost of a run. The median ignores the slow first steps; the summary replaces lost events."""
-    times: list[float] = []
-    peaks: list[float] = []
-    for event in read_events(entry.run.events()):
-        if isinstance(event.body, Metrics) and event.body.step_ms is not None:
-            times.append(event.body.step_ms)
-        elif isinstance(event.body, System) and event.body.mem_peak is not None:
-            peaks.append(event.body.mem_peak)
-    summary = entry.summary
+    curves, summary = read_history(entry.run).curves, entry.summary
+    peak, time = curves.get("mem_peak"), curves.get("step_ms")
     return RunCost(
-        max(peaks) if peaks else summary.mem_peak,
-        statistics.median(times) if times else summary.step_ms,
+        float(np.nanmax(peak.value)) if peak else summary.mem_peak,
+        float(np.nanmedian(time.value)) if time else summary.step_ms,
     )
 
 

@@ -11,11 +11,12 @@ import psutil
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
+from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import multinode
 from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import ENDED, Verdict, judge, last_attempt
+from rbp_engine.run.status.status import ENDED, Verdict, judge
 
 SIGNAL_AFTER_S = 30.0
 POLL_S = 0.1
@@ -72,7 +73,7 @@ def kill(run: RunDirectory) -> Verdict:
     verdict = judge(run)
     if verdict.status not in ("lost",) and not verdict.live:
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
-    hosts = [host for one in multinode.launchers(run) if (host := one.get("host"))]
+    hosts = [one.host for one in multinode.launchers(run) if one.host]
     elsewhere = sorted(set(hosts) - {socket.gethostname()})
     if verdict.live and hosts and len(elsewhere) == len(set(hosts)):
         raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
@@ -116,7 +117,8 @@ def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
     They save and end together, and their launcher after them. The launcher itself is not signalled: it would kill
     processes that do not end in time, and at a second signal kill them at once.
     """
-    several = last_attempt(run).get("world_size", 1) > 1
+    attempt = last_attempt(run)
+    several = attempt is not None and attempt.world_size > 1
     for started in multinode.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
             for process in started.children() if several else [started]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
-from rbp_engine.run.files.resources import Resources, read_dispatch, read_resources
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import read_dispatch, read_run_json
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.settings.machine import runs_directory
 
@@ -41,7 +42,7 @@ class LaunchRequest:
 
         Raises RunError if run.json is damaged.
         """
-        dispatch, resources = read_dispatch(run), replace(read_resources(run), devices=())
+        dispatch, resources = read_dispatch(run), replace(read_run_json(run).resources, devices=())
         return cls(
             str(run.preset_toml),
             runs_dir=run.path.parent,

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine import os_process
 from rbp_engine.data.catalog import require
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links, write_json
-from rbp_engine.run.files.resources import Dispatch, Resources, read_dispatch, read_resources
+from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links
+from rbp_engine.run.files.resources import Dispatch, Resources
+from rbp_engine.run.files.run_json import read_dispatch, read_run_json, update_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, making
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
-from rbp_engine.run.queue.entries import attempts_of, entries, entry_of, new_entry, write_entry
+from rbp_engine.run.queue.entries import entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, drop, put_off
 from rbp_engine.run.request import LaunchRequest
@@ -192,7 +193,7 @@ def begin(
     `inexact`, `patience_s` and the RunErrors are those of `launch.start`.
     """
     refuse_links(run)
-    resources = resources or read_resources(run)
+    resources = resources or read_run_json(run).resources
     asked = read_dispatch(run)
     dispatch = dataclasses.replace(
         asked,
@@ -207,12 +208,12 @@ def begin(
         _refuse_unless_ended(run, patience_s)
         pool = pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
         dispatch = dataclasses.replace(dispatch, inexact=inexact)
-        _describe(run, dispatch=dispatch.as_json(), resources=resources.as_json())
+        update_run_json(run, dispatch=dispatch.as_json(), resources=resources.as_json())
         _enqueue([run], pool, resources.processes, dispatch.retries)
         ensure_dispatcher()
         return None
     if dispatch != asked:
-        _describe(run, dispatch=dispatch.as_json())
+        update_run_json(run, dispatch=dispatch.as_json())
     return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
 
 
@@ -230,7 +231,7 @@ def _start(
     _reap(worker)
     if retries or machine.on_end or machine.on_failure:
         with locked():
-            write_entry(new_entry(run, after=attempts_of(run) - 1, retries=retries))
+            write_entry(new_entry(run, after=read_run_json(run).attempt - 1, retries=retries))
         ensure_dispatcher()
     return worker
 
@@ -271,7 +272,7 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int)
         for run in runs:
             if entry_of(run) is not None:
                 raise NothingToStart(f"{run.id} is queued already: rbp queue")
-            write_entry(new_entry(run, after=attempts_of(run), retries=retries, pool=pool, takes=takes))
+            write_entry(new_entry(run, after=read_run_json(run).attempt, retries=retries, pool=pool, takes=takes))
             put_off(run, WAITS)
 
 
@@ -314,8 +315,3 @@ def _changed(loaded: "LoadedPreset", **settings: Any) -> "LoadedPreset":
     """The preset with settings of its section `run` replaced, none of which makes it another experiment."""
     run = loaded.preset.run.model_copy(update=settings)
     return dataclasses.replace(loaded, preset=loaded.preset.model_copy(update={"run": run}))
-
-
-def _describe(run: RunDirectory, **what: Any) -> None:
-    """Update run.json; no other process writes it before the run is started."""
-    write_json(run.run_json, read_json(run.run_json) | what)

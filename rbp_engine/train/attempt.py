@@ -131,7 +131,7 @@ def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]
 
 def _heal_best(run: RunDirectory, journal: Journal) -> list[str]:
     """Repair `best/`, which a kill or power loss may have left incomplete; returns a warning if that was necessary."""
-    epoch = journal.summary.best.get("epoch")
+    epoch = journal.summary.best.epoch
     sentence = checkpoint.heal_best(run.checkpoints, epoch) if isinstance(epoch, int) else ""
     return [sentence] if sentence else []
 

@@ -61,7 +61,7 @@ def duration(seconds: float | None) -> str:
 
 def sparkline(values: Sequence[float | None], width: int, *, log: bool = False) -> str:
     """A curve in `width` characters: each shows the mean of its share, from lowest to highest."""
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and math.isfinite(value)]
     if log:
         known = [math.log(max(value, 1e-12)) for value in known]
     if not known or width < 1:

@@ -4,6 +4,7 @@ import csv
 import os
 import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from rbp_engine.run.files.events import (
     WarningRaised,
 )
 from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.files.summary import Summary, Top1ByWeights, write_summary
 from rbp_engine.run.store.store import record
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -145,14 +146,14 @@ async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboa
             written,
             reason=reasons.get(status, ""),
             alive=status != "lost",
-            test={"last": 0.95} if status == "completed" else {},
+            test=Top1ByWeights(0.95 if status == "completed" else None),
         )
     runs["stopping"].stop_request.touch()
     async with dashboard.run_test(size=(120, 40)) as pilot:
         for status, (title, why) in expected.items():
             summary, now = record(runs[status]).summary, time.time()
             updated, progressed = now - 20 * (status == "stale"), now - 500 * (status == "stalled")
-            write_json(runs[status].summary_json, vars(summary) | {"updated": updated, "progressed": progressed})
+            write_json(runs[status].summary_json, asdict(summary) | {"updated": updated, "progressed": progressed})
             await show(pilot, runs[status])
             await until(pilot, lambda title=title: title in said(dashboard, "#title"))
             await until(pilot, lambda why=why: why in said(dashboard, "#why"))
@@ -280,7 +281,7 @@ async def test_the_traceback_is_that_of_the_rank_that_failed_first(dashboard, sh
         writer.write(ErrorRaised(f"RuntimeError: {cause}", told), 40, time.time() + t)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
-        await until(pilot, lambda: dashboard.screen.seen.course.failure is not None)
+        await until(pilot, lambda: dashboard.screen.seen.history.failure is not None)
         await pilot.press("T")
         await until(pilot, lambda: "RuntimeError: out of memory" in screen_text(dashboard).split("\nlog", 1)[-1])
         pane = dashboard.screen.query_one(LogPane)

@@ -1,13 +1,14 @@
 """The Runs screen over runs as files: table, query, marks, and what is done with many at once."""
 
 import re
+from dataclasses import asdict
 
 import pytest
 from textual.widgets import Input, OptionList, Static
 
 from rbp_engine.run.files.annotations import change_tags
 from rbp_engine.run.files.layout import write_json
-from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.files.summary import Scores, read_summary
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import list_trash
 from rbp_tui.dashboard.app import Dashboard
@@ -31,7 +32,7 @@ def three(home, write_run):
     for number, run_id in enumerate(IDS):
         write_run(
             home / "runs", run_id, preset=run_id.split("-")[2], method=run_id.split("-")[3], created=1.7e9 + number,
-            experiment="ab"[number // 2], seed=number + 1, best={"top1": best[number], "epoch": 3},
+            experiment="ab"[number // 2], seed=number + 1, best=Scores(top1=best[number], epoch=3),
             status="completed" if number < 2 else "failed", reason="" if number < 2 else "CUDA out of memory",
         )  # fmt: skip
     return home / "runs"
@@ -344,7 +345,7 @@ async def test_what_happened_since_it_was_left_is_told_until_it_is_dismissed(hom
         await shows(app, pilot, until, 4)
         assert line(app, "#since") == ""
     # It ended by a clock that is behind ours.
-    write_json(run.summary_json, vars(read_summary(run)) | {"status": "failed", "reason": "a NaN", "updated": 1.7e9})
+    write_json(run.summary_json, asdict(read_summary(run)) | {"status": "failed", "reason": "a NaN", "updated": 1.7e9})
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "1 failed: a NaN" in line(app, "#since"))

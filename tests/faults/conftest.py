@@ -24,10 +24,11 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import Verdict, judge, last_attempt
+from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_tui.cli import app
 
@@ -113,7 +114,7 @@ class Job:
 
     def ranks(self) -> list[psutil.Process]:
         """The processes that train, in order of their ranks, as far as they are there."""
-        worker = psutil.Process(last_attempt(self.run)["pid"])
+        worker = psutil.Process(last_attempt(self.run).pid)
         if self.resources.processes == 1:
             return [worker]
         with contextlib.suppress(psutil.Error):

@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
-    EventReader,
     EventWriter,
     Metrics,
     Probe,
@@ -31,14 +31,13 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.log_files import log_files, named_folders
-from rbp_engine.run.files.resources import Resources, read_resources
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.status.curves import CurveBuilder
-from rbp_engine.run.status.history import History
+from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.status import judge
-from rbp_engine.run.status.timeline import CourseBuilder
 from rbp_engine.run.store.store import list_runs
 
 NUMBERS = (-1, 0, 2, 2**31, 2**63, -(2**63), 10**400, 1e308, -1e308, float("nan"), float("inf"))
@@ -89,7 +88,7 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
     assert summary is not None
     reached = {"status": "completed" if ended else "running", "epoch": 4, "epochs": 4, "step": 8, "steps": 8}
     scores = {"last": {"top1": 0.9, "loss": 0.3}, "best": {"top1": 0.9, "epoch": 2}, "train": {"loss": 0.1}}
-    write_json(run.summary_json, vars(summary) | reached | scores)
+    write_json(run.summary_json, asdict(summary) | reached | scores)
     return run
 
 
@@ -179,17 +178,14 @@ def read_everything(run: RunDirectory) -> None:
     list_runs(run.path.parent)
     is_infrastructure_fault(run, verdict)
     has_failed(run, verdict)
-    read_resources(run)
+    read_run_json(run)
     log_files(run, named_folders(run))
     for rank in run.ranks_with_events():
-        events = EventReader(run.events(rank)).poll()
         read_last_events(run.events(rank))
         read_events(run.events(rank))
-        builder, course, history = CurveBuilder(), CourseBuilder(), History()
-        builder.add(events)
-        builder.curves()
-        history.add(events)
-        course.add(events)
+    reader = HistoryReader(run)
+    reader.poll()
+    reader.history()
 
 
 def end_it(run: RunDirectory) -> None:

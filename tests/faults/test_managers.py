@@ -16,8 +16,9 @@ from idle import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.files.events import EventReader, RunStart
+from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import judge, last_attempt
+from rbp_engine.run.status.status import judge
 
 NewJob = Callable[..., Any]
 LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
@@ -44,10 +45,9 @@ except RunError as error:
 DIES_STARTING = """
 import os, signal, sys
 from pathlib import Path
-from rbp_engine.run.files import records
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
-records.put_on_record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+launch.record_attempt = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 launch.start(RunDirectory(Path(sys.argv[1])))
 """
 
@@ -195,7 +195,7 @@ def test_a_run_whose_starter_is_killed_before_it_is_on_record_puts_itself_there(
     job.wait_until(lambda: last_attempt(job.run))
     record = last_attempt(job.run)
     [root] = [one for one in processes.processes_of(job.run) if one.ppid() not in pids_of(job)]
-    assert (record["attempt"], record["pid"], record["world_size"]) == (1, root.pid, nproc)
+    assert (record.attempt, record.pid, record.world_size) == (1, root.pid, nproc)
     job.wait_for_start()
     assert len(job.ranks()) == nproc
     assert control.stop(job.run).status == "stopped"
@@ -204,10 +204,10 @@ def test_a_run_whose_starter_is_killed_before_it_is_on_record_puts_itself_there(
     assert job.saved_step > 0
     starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
     processes.kill_all(job.run)
-    assert last_attempt(job.run)["attempt"] == 1
+    assert last_attempt(job.run).attempt == 1
     job.start()
     job.wait_for_start()
-    assert last_attempt(job.run)["attempt"] == 3 and starts(job)[-1] == 3
+    assert last_attempt(job.run).attempt == 3 and starts(job)[-1] == 3
     assert control.stop(job.run).status == "stopped"
     job.check_end("stopped")
 

@@ -25,9 +25,9 @@ from safetensors.torch import load
 
 from rbp_engine.run.files.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.status.curves import CurveBuilder
-from rbp_engine.run.status.status import last_attempt
+from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.train.checkpoints import checkpoint
 
 MIB = 2**20
@@ -213,7 +213,7 @@ def record_attempt(
             ):
                 preempted = True
                 with contextlib.suppress(ProcessLookupError):  # it was faster
-                    os.kill(last_attempt(run)["pid"], signal.SIGTERM)
+                    os.kill(last_attempt(run).pid, signal.SIGTERM)
         time.sleep(0.002)
     code: int = warm.answer()["code"]
     return code
@@ -284,7 +284,7 @@ def broken_after_resume(recording: Recording, warm: Any, words: list[str], run: 
     if not all(torch.equal(ours[name], tensor) for name, tensor in recording.weights.items()):
         broken.append("the resumed run has other weights")
     best, summary = checkpoint.find_best(run.checkpoints), read_summary(run)
-    if best is None or summary is None or best.progress.epoch != summary.best["epoch"]:
+    if best is None or summary is None or best.progress.epoch != summary.best.epoch:
         broken.append("the resumed run has no best checkpoint, or another")
     starts = [event.attempt for event in EventReader(run.events()).poll() if isinstance(event.body, RunStart)]
     if len(set(starts)) < len(starts):
@@ -319,7 +319,7 @@ def test_a_resume_that_misses_events_and_the_best_says_so_shows_the_gap_and_make
     while not any(isinstance(event.body, Metrics) and event.step >= PREEMPTED_AT for event in events.poll()):
         assert not warm.has_answered()
         time.sleep(0.002)
-    os.kill(last_attempt(run)["pid"], signal.SIGTERM)
+    os.kill(last_attempt(run).pid, signal.SIGTERM)
     assert warm.answer()["code"] == 4
     stopped = checkpoint.find_newest(run.checkpoints)[0]
     assert stopped is not None
@@ -342,10 +342,8 @@ def test_a_resume_that_misses_events_and_the_best_says_so_shows_the_gap_and_make
     )
     assert f"made again from {source.name}" in ended["output"]
     best, summary = checkpoint.find_best(run.checkpoints), read_summary(run)
-    assert best is not None and summary is not None and best.progress.epoch == summary.best["epoch"]
-    builder = CurveBuilder()
-    builder.add(EventReader(run.events()).poll())
-    curve = builder.curves()["train/loss"]
+    assert best is not None and summary is not None and best.progress.epoch == summary.best.epoch
+    curve = read_history(run).curves["train/loss"]
     assert curve.step.tolist() == [1, 2, step, *range(step + 1, 25)]
     assert curve.step[np.isnan(curve.value)].tolist() == [step]
 

@@ -12,7 +12,7 @@ from typing import Any
 from rbp_engine.bench.measure.interleave import OURS, Measured, MeasuredSide, measure
 from rbp_engine.bench.measure.measurement import MeasurementError, temporary_run
 from rbp_engine.preset import LoadedPreset, load_preset
-from rbp_engine.run.files.identity import packages
+from rbp_engine.run.files.run_json import packages
 
 BPTT, FLOOR = "spikingjelly", "ann"
 BASELINES = (BPTT, "two_pass", FLOOR)

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -91,6 +91,11 @@ class System:
     power: float | None = None
     step_ms: float | None = None
     data_ms: float | None = None
+
+    @property
+    def used(self) -> int | None:
+        """The memory in use: allocated on the GPU, or resident if there is none."""
+        return self.rss if self.mem_allocated is None else self.mem_allocated
 
 
 @dataclass(frozen=True)
@@ -274,14 +279,15 @@ class EventWriter:
 class EventReader:
     """Follows one events file by its byte offset; an incomplete last line is left for a later call.
 
-    `behind`: the last call left something to read. `left_out` counts the lines that were not events: damaged, of
-    another version, or too long.
+    With `kinds`, lines of other kinds are not parsed. `behind`: the last call left something to read. `skipped` counts
+    the lines that were not events: damaged, of another version, or too long.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kinds: Collection[type[Body]] = ()) -> None:
         self.path = path
         self.behind = False
-        self.left_out = 0
+        self.skipped = 0
+        self._kinds = [f'"{kind.kind}"'.encode() for kind in kinds]
         self._offset = 0  # after the last complete line: a resuming writer replaces a torn one
         self._in_long_line = False
 
@@ -294,22 +300,26 @@ class EventReader:
 
     def poll_some(self) -> list[Event]:
         """The next events: those in the next READ_AT_ONCE bytes of the file."""
-        lines = self.poll_some_lines()
+        lines = self._next_lines()
+        if self._kinds:
+            lines = [line for line in lines if any(kind in line for kind in self._kinds)]
         events = _events(lines)
-        self.left_out += len(lines) - len(events)
+        self.skipped += len(lines) - len(events)
         return events
 
     def poll_lines(self) -> list[bytes]:
         """The complete lines written since the last call, unparsed."""
-        lines = self.poll_some_lines()
+        lines = self._next_lines()
         while self.behind:
-            lines += self.poll_some_lines()
+            lines += self._next_lines()
         return lines
 
-    def poll_some_lines(self) -> list[bytes]:
+    def _next_lines(self) -> list[bytes]:
         """The complete lines in the next READ_AT_ONCE bytes of the file; skips a line longer than LONGEST_LINE."""
         self.behind = False
         try:
+            if self.path.stat().st_size == self._offset:  # nothing new, as most times that a file is looked at
+                return []
             with open_regular(self.path) as file:
                 size = file.seek(0, os.SEEK_END)
                 if size < self._offset:  # a torn line was cut off
@@ -331,7 +341,7 @@ class EventReader:
         lines = chunk[: end - 1].split(b"\n")
         if self._in_long_line:
             del lines[0]
-            self.left_out += 1
+            self.skipped += 1
             self._in_long_line = False
         return lines
 
@@ -361,17 +371,17 @@ def done_again(attempt: Any, step: Any, validated_epoch: Any, event: Event, star
     return (attempt < event.attempt) & again
 
 
-def read_events(path: Path) -> list[Event]:
-    """All events of a file, without those that a later attempt has superseded."""
-    return supersede(EventReader(path).poll())
+def read_events(path: Path, kinds: Collection[type[Body]] = ()) -> list[Event]:
+    """All events of a file, or those of some kinds, without those that a later attempt has superseded."""
+    return supersede(EventReader(path, kinds).poll())
 
 
 def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
-    """The events in the last `size` bytes of a file; none if it cannot be read."""
+    """`read_events` of the last `size` bytes of a file; none if it cannot be read."""
     try:
         with open_regular(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-            return _events(file.read().split(b"\n"))
+            return supersede(_events(file.read().split(b"\n")))
     except OSError:
         return []
 

@@ -37,6 +37,19 @@ def fields_of(kind: type[Any], value: Any) -> dict[str, Any]:
     return found
 
 
+def fitting_fields(kind: type[Any], value: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the dataclass `kind` in the object that have the declared type; numbers from 0 to LATEST_T only."""
+    return {
+        name: value[name]
+        for name, types, _ in _declared(kind)  # type: ignore[arg-type]  # a class can be hashed
+        if name in value and (types is None or type(value[name]) in types) and _is_no_odd_number(value[name])
+    }
+
+
+def _is_no_odd_number(value: Any) -> bool:
+    return type(value) not in (int, float) or 0 <= value <= LATEST_T
+
+
 @functools.cache
 def _declared(kind: Any) -> tuple[tuple[str, frozenset[type] | None, bool], ...]:
     """For each field: its name, its JSON types (None: any), and whether it is required."""

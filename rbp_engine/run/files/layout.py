@@ -155,12 +155,12 @@ def check_run_id(run_id: str) -> None:
         )
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, contents: str | bytes) -> None:
     """Write a file that readers see whole or not at all: write a temporary file beside it, then rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(contents.encode() if isinstance(contents, str) else contents)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from rbp_engine.run.files.events import RunStart, read_events
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.status import last_attempt
+from rbp_engine.run.files.run_json import last_attempt, read_run_json
 
 LAUNCHER = "launcher"
 STREAMS = ("stdout.log", "stderr.log")
@@ -21,21 +21,21 @@ def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})
     """
     attempt = last_attempt(run)
     folders = {str(rank): run.path / folder for rank, folder in sorted(named.items())}
-    for name, path in _torchrun_folders(run, attempt.get("t")).items():
+    for name, path in _torchrun_folders(run, attempt.t if attempt else None).items():
         if path not in folders.values():
             folders.setdefault(name, path)
     if not folders:
         folders = {"0": run.stdout().parent}
     found = {name: files for name, folder in folders.items() if (files := _streams(run, folder))}
-    launchers = tuple(sorted(run.ranks.glob(f"launcher-{attempt.get('attempt')}-node*.log")))
+    launchers = tuple(sorted(run.ranks.glob(f"launcher-{attempt.attempt if attempt else 0}-node*.log")))
     return found | ({LAUNCHER: launchers} if launchers else {})
 
 
 def named_folders(run: RunDirectory) -> dict[int, str]:
-    """The log folders that the ranks of the newest attempt reported. Reads all events."""
-    attempt, found = last_attempt(run).get("attempt"), {}
+    """The log folders that the ranks of the newest attempt reported. Reads all events files."""
+    attempt, found = read_run_json(run).attempt, {}
     for path in run.events().parent.glob("rank*.jsonl"):
-        for event in read_events(path):
+        for event in read_events(path, [RunStart]):
             if isinstance(event.body, RunStart) and event.body.logs and event.attempt == attempt:
                 found[event.rank] = event.body.logs
     return found

@@ -3,10 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.json_fields import fields_of
-from rbp_engine.run.files.layout import RunDirectory, read_json
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -27,9 +23,9 @@ class Resources:
         return asdict(self)
 
 
-def read_resources(run: RunDirectory) -> Resources:
-    """The resources in run.json; one process if it has none that are valid."""
-    named = read_json(run.run_json).get("resources")
+def resources_in(described: dict[str, Any]) -> Resources:
+    """The resources in an object of run.json; one process if it has none that are valid."""
+    named = described.get("resources")
     if not isinstance(named, dict):
         return Resources()
     counts = {key: named[key] for key in ("processes", "nodes") if type(named.get(key)) is int and named[key] > 0}
@@ -56,15 +52,3 @@ class Dispatch:
 
     def as_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-def read_dispatch(run: RunDirectory) -> Dispatch:
-    """The dispatch in run.json. Raises RunError if it is invalid: the file may be damaged or come from elsewhere."""
-    named = read_json(run.run_json).get("dispatch")
-    try:
-        return Dispatch() if named is None else Dispatch(**fields_of(Dispatch, named))
-    except ValueError as error:
-        raise RunError(
-            f'{run.id} cannot be started as it was: "dispatch" in {run.run_json} is damaged ({error}); remove it, and '
-            "the run starts at once"
-        ) from None

@@ -3,13 +3,40 @@
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from copy import copy
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, BinaryIO
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.json_fields import LATEST_T, fields_of
-from rbp_engine.run.files.layout import RunDirectory, open_regular, write_json
+from rbp_engine.run.files.layout import RunDirectory, write_json
+
+LARGEST_FLOAT = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracies (fractions) and loss of training or of an evaluation, after `epoch` epochs; None where unknown."""
+
+    top1: float | None = None
+    top5: float | None = None
+    loss: float | None = None
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Top1ByWeights:
+    """The top-1 on the test set after training, by weights, where the epochs were evaluated on held-out data."""
+
+    last: float | None = None
+    best: float | None = None
+
+    @property
+    def known(self) -> dict[str, float]:
+        """The known ones by weights."""
+        return {name: top1 for name, top1 in (("last", self.last), ("best", self.best)) if top1 is not None}
 
 
 @dataclass
@@ -37,10 +64,10 @@ class Summary:
     epochs: int = 0
     step: int = 0
     steps: int = 0
-    last: dict[str, float | None] = field(default_factory=dict)
-    best: dict[str, float | None] = field(default_factory=dict)
-    test: dict[str, float | None] = field(default_factory=dict)
-    train: dict[str, float | None] = field(default_factory=dict)
+    last: Scores = field(default_factory=Scores)
+    best: Scores = field(default_factory=Scores)
+    test: Top1ByWeights = field(default_factory=Top1ByWeights)
+    train: Scores = field(default_factory=Scores)
     samples_per_s: float | None = None
     step_ms: float | None = None
     mem_peak: int | None = None
@@ -70,6 +97,7 @@ def write_summary(run: RunDirectory, summary: Summary) -> None:
     """Write it atomically, `updated` now."""
     summary.updated = time.time()
     write_json(run.summary_json, asdict(summary))
+    _memo.forget(run.summary_json)
 
 
 def write_status(
@@ -96,34 +124,49 @@ def read_summary(run: RunDirectory) -> Summary | None:
 def load_summary(run: RunDirectory) -> Summary:
     """The summary. Raises RunError with the reason if it is missing or invalid."""
     try:
-        with open_regular(run.summary_json) as file:
-            value = json.loads(file.read())
+        return copy(_memo.read(run.summary_json))
     except OSError as error:
         raise RunError(f"cannot read summary.json: {error.strerror}") from error
+
+
+def _parse(file: BinaryIO) -> Summary:
+    try:
+        value = json.loads(file.read())
     except (ValueError, RecursionError):
         raise RunError("summary.json is damaged: it is not JSON") from None
     try:
-        return _understood(value)
+        return _summary_in(value)
     except ValueError as error:
         raise RunError(f"summary.json is damaged, or of another version of rbp: {error}") from error
 
 
-def _understood(value: Any) -> Summary:
+def _summary_in(value: Any) -> Summary:
     """The summary in a JSON value. Raises ValueError with what is missing or invalid."""
-    summary = Summary(**fields_of(Summary, value))
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
+    kinds = {"last": Scores, "best": Scores, "train": Scores, "test": Top1ByWeights}
+    scores: dict[str, Any] = {name: _scores(kind, name, value[name]) for name, kind in kinds.items() if name in value}
+    known = fields_of(Summary, {name: item for name, item in value.items() if name not in scores})
+    summary = Summary(**known, **scores)
     if not all(isinstance(tag, str) for tag in summary.tags):
         raise ValueError("tags are words")
-    for name in ("last", "best", "test", "train"):
-        numbers = getattr(summary, name)
-        if not all(number is None or type(number) in (int, float) for number in numbers.values()):
-            raise ValueError(f"{name} has numbers and null")
-        setattr(summary, name, {key: _as_float_can(number) for key, number in numbers.items()})
     for name in ("created", "progressed", "updated"):
         if not 0 <= getattr(summary, name) <= LATEST_T:
             raise ValueError(f"{name} is no time")
     return summary
 
 
-def _as_float_can(number: float | None) -> float | None:
-    """The number if a finite float can hold it, else None; Python's JSON allows NaN and integers beyond any float."""
-    return number if number is not None and abs(number) <= sys.float_info.max else None
+def _scores(kind: type[Any], name: str, value: Any) -> Any:
+    """The scores in a JSON object; a number that no finite float can hold becomes None. Raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {value!r:.40}")
+    known = {one.name: value[one.name] for one in fields(kind) if one.name in value}
+    if not all(number is None or type(number) in (int, float) for number in known.values()):
+        raise ValueError(f"{name}: scores are numbers or null")
+    largest = sys.float_info.max
+    return kind(
+        **{key: None if number is None or not abs(number) <= largest else number for key, number in known.items()}
+    )
+
+
+_memo = FileMemo(_parse)

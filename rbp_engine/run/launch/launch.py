@@ -14,7 +14,6 @@ from rbp_engine import os_process
 from rbp_engine.disk import sync
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files import identity, records
 from rbp_engine.run.files.layout import (
     CHECKPOINT,
     RunDirectory,
@@ -23,15 +22,21 @@ from rbp_engine.run.files.layout import (
     read_json,
     refuse_links,
     write_atomic,
-    write_json,
 )
-from rbp_engine.run.files.resources import Dispatch, Resources, read_resources
+from rbp_engine.run.files.resources import Dispatch, Resources
+from rbp_engine.run.files.run_json import (
+    AttemptRecord,
+    create_run_json,
+    leave_to_worker,
+    read_run_json,
+    record_attempt,
+)
 from rbp_engine.run.files.summary import Summary, write_status, write_summary
 from rbp_engine.run.launch import making, multinode
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.launch.torchrun import launcher_log, torchrun_command, torchrun_environment
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import judge, last_attempt
+from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
     from rbp_engine.preset.load import LoadedPreset
@@ -58,7 +63,7 @@ def create(
     """
     if run_id is not None:
         check_run_id(run_id)
-    takes: dict[str, Any] = {"resources": (resources or Resources()).as_json(), "attempts": []}
+    takes: dict[str, Any] = {"resources": (resources or Resources()).as_json()}
     if dispatch and dispatch != Dispatch():
         takes["dispatch"] = dispatch.as_json()
     for _ in range(100):  # draw again if a run of the same second and name has the id
@@ -108,7 +113,7 @@ def _write(
         folder.mkdir(parents=True)
     for own in loaded.own_code.values():
         run.code.mkdir(exist_ok=True)
-        (run.code / own.path.name).write_bytes(own.source)
+        write_atomic(run.code / own.path.name, own.source)
     write_atomic(run.preset_toml, resolved_toml(_with_own_copies(preset)))
     write_summary(
         run,
@@ -125,8 +130,16 @@ def _write(
             tags=list(preset.run.tags),
         ),
     )
-    described = {"id": run_id, "preset": loaded.name, "source": str(loaded.path), "experiment": loaded.experiment}
-    write_json(run.run_json, described | {"created": time.time()} | identity.identity(command) | takes)
+    create_run_json(
+        run,
+        command,
+        id=run_id,
+        preset=loaded.name,
+        source=str(loaded.path),
+        experiment=loaded.experiment,
+        created=time.time(),
+        **takes,
+    )
 
 
 def _with_own_copies(preset: "Preset") -> "Preset":
@@ -164,7 +177,7 @@ def start(
     if it cannot be started, or its folders contain links.
     """
     refuse_links(run)
-    resources = resources or read_resources(run)
+    resources = resources or read_run_json(run).resources
     _check_world_size(run, resources, inexact=inexact)
     attempt, node = _claim_or_join(run, resources, patience_s)
     worker: subprocess.Popen[bytes] | None = None
@@ -179,7 +192,7 @@ def start(
         with out.open("ab") as stdout, err.open("ab") as stderr:
             record = _record(run, resources, attempt, stderr.tell())
             if resources.nodes == 1:
-                records.leave_to_worker(run, record)
+                leave_to_worker(run, record, resources)
             worker = subprocess.Popen(
                 command(run, resources),
                 stdin=subprocess.DEVNULL,
@@ -191,7 +204,7 @@ def start(
         if resources.nodes > 1:
             multinode.write_seat(run, attempt, node, worker.pid)
         if node == 0:
-            records.put_on_record(run, record, worker.pid)
+            record_attempt(run, record, resources, worker.pid)
     except BaseException as error:
         if worker is not None:  # it is recorded nowhere
             worker.kill()
@@ -249,7 +262,7 @@ def _claim_attempt(run: RunDirectory) -> int:
     claims = run.claimed_attempts()
     attempt = 1 + claims[-1] if claims else 1
     if claims:
-        recorded = last_attempt(run).get("attempt") == claims[-1]
+        recorded = read_run_json(run).attempt == claims[-1]
         if not recorded and (claimant := _claimant(run.claim(claims[-1]))):
             raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
@@ -291,14 +304,13 @@ def _left_over(run: RunDirectory) -> list[Any]:
     return left
 
 
-def _record(run: RunDirectory, resources: Resources, attempt: int, stderr_from: int) -> dict[str, Any]:
-    return {
-        "attempt": attempt,
-        "host": socket.gethostname(),
-        "t": time.time(),
-        "command": command(run, resources),
-        "world_size": resources.world_size,
-        "nodes": resources.nodes,
-        "stderr_from": stderr_from,
-        "resources": resources.as_json(),
-    }
+def _record(run: RunDirectory, resources: Resources, attempt: int, stderr_from: int) -> AttemptRecord:
+    return AttemptRecord(
+        attempt,
+        host=socket.gethostname(),
+        t=time.time(),
+        world_size=resources.world_size,
+        nodes=resources.nodes,
+        stderr_from=stderr_from,
+        command=command(run, resources),
+    )

@@ -51,9 +51,8 @@ def give_name(hidden: Path, run: RunDirectory) -> bool:
 
     Replaces an abandoned half-made run of that name.
     """
-    for folder, _, files in os.walk(hidden):
-        for path in (*(Path(folder) / name for name in files), Path(folder)):
-            sync(path)
+    for folder, _, _ in os.walk(hidden):  # the files were flushed when they were written
+        sync(Path(folder))
     with _alone(hidden.parent):
         if is_left_half_made(run, hidden.stat().st_mtime):
             aside = hidden.with_name(f"{PREFIX}{secrets.token_hex(6)}")

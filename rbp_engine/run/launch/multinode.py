@@ -5,25 +5,35 @@ Each node takes a seat by exclusive creation of `control/node-<attempt>-<number>
 
 import os
 import socket
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from rbp_engine import os_process
-from rbp_engine.run.files.description import fitting
+from rbp_engine.run.files.json_fields import fitting_fields
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.run_json import last_attempt, read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import judge, last_attempt
+from rbp_engine.run.status.status import judge
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """The launcher of one node, or the worker of a run that has only one: its process, and the host that it is on."""
+
+    host: str = ""
+    pid: int | None = None
+    pid_started: float | None = None
 
 
 def gathering(run: RunDirectory) -> int | None:
     """The attempt that is waiting for more nodes; None if there is none."""
     summary, attempt = read_summary(run), last_attempt(run)
-    if summary is None or not attempt or attempt.get("attempt") != summary.attempt:
+    if summary is None or attempt is None or attempt.attempt != summary.attempt:
         return None
-    if judge(run, summary).status != "starting" or attempt.get("nodes", 1) <= len(seats(run, summary.attempt)):
+    if judge(run, summary).status != "starting" or attempt.nodes <= len(seats(run, summary.attempt)):
         return None
     return summary.attempt
 
@@ -46,30 +56,30 @@ def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
 
 def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
     """Record this node's launcher."""
-    started = os_process.start_time(pid)
-    write_json(_seat(run, attempt, node), {"pid": pid, "pid_started": started, "host": socket.gethostname()})
+    launcher = Launcher(socket.gethostname(), pid, os_process.start_time(pid))
+    write_json(_seat(run, attempt, node), asdict(launcher))
 
 
-def seats(run: RunDirectory, attempt: int) -> list[dict[str, Any]]:
-    """The nodes that have joined an attempt: pid, pid_started and host of the launcher, empty while it is starting."""
-    return [fitting(read_json(path)) for path in sorted(run.control.glob(f"node-{attempt}-*"))]
-
-
-def seats_now(run: RunDirectory) -> list[dict[str, Any]]:
-    """The nodes that have joined the newest attempt, see `seats`."""
-    return seats(run, last_attempt(run).get("attempt", 0))
+def seats(run: RunDirectory, attempt: int) -> list[Launcher]:
+    """The nodes that have joined an attempt, in order; one that is still starting has no pid."""
+    records = (read_json(path) for path in sorted(run.control.glob(f"node-{attempt}-*")))
+    return [Launcher(**fitting_fields(Launcher, record)) for record in records]
 
 
 def number_of(run: RunDirectory, pid: int) -> int:
     """The number of the node whose launcher has this pid, 0 for a run on one node."""
     here = (pid, socket.gethostname())
-    return next((n for n, seat in enumerate(seats_now(run)) if (seat.get("pid"), seat.get("host")) == here), 0)
+    joined = seats(run, read_run_json(run).attempt)
+    return next((number for number, seat in enumerate(joined) if (seat.pid, seat.host) == here), 0)
 
 
-def launchers(run: RunDirectory) -> list[dict[str, Any]]:
-    """The launcher or worker of the newest attempt on every node: pid, pid_started and host."""
+def launchers(run: RunDirectory) -> list[Launcher]:
+    """The launcher or worker of the newest attempt on every node."""
     attempt = last_attempt(run)
-    return [seat for seat in seats_now(run) if seat] or ([attempt] if attempt else [])
+    if attempt is None:
+        return []
+    joined = [seat for seat in seats(run, attempt.attempt) if seat.pid is not None]
+    return joined or [Launcher(attempt.host, attempt.pid, attempt.pid_started)]
 
 
 def started_here(run: RunDirectory) -> list[psutil.Process]:
@@ -77,7 +87,7 @@ def started_here(run: RunDirectory) -> list[psutil.Process]:
 
     The run's files alone prove nothing: they may be a copy of another run's, or forged.
     """
-    pids = [one.get("pid") for one in launchers(run) if one.get("host") == socket.gethostname()]
+    pids = [one.pid for one in launchers(run) if one.host == socket.gethostname()]
     return [process for process in processes.processes_of(run) if process.pid in pids]
 
 
@@ -85,11 +95,12 @@ def strangers_here(run: RunDirectory) -> list[int]:
     """The pids of `launchers` alive on this host that are not known to be the run's: unrelated, or another user's."""
     known = [process.pid for process in started_here(run)]
     return [
-        one["pid"]
+        one.pid
         for one in launchers(run)
-        if one.get("host") == socket.gethostname()
-        and one.get("pid") not in known
-        and os_process.is_alive(one.get("pid"), one.get("pid_started"))
+        if one.pid is not None
+        and one.host == socket.gethostname()
+        and one.pid not in known
+        and os_process.is_alive(one.pid, one.pid_started)
     ]
 
 

@@ -9,16 +9,15 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from rbp_engine import os_process
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.description import faults_in
-from rbp_engine.run.files.layout import read_json, write_json
+from rbp_engine.run.files.layout import write_json
+from rbp_engine.run.files.run_json import FaultRecord, add_fault, read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue import claims
-from rbp_engine.run.queue.entries import DamagedEntry, Entry, attempts_of, entries, read_queue, write_entry
+from rbp_engine.run.queue.entries import DamagedEntry, Entry, entries, read_queue, write_entry
 from rbp_engine.run.queue.gpus import read_cards
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
 from rbp_engine.run.queue.transitions import WAITS, drop, put_off, refuse
@@ -128,12 +127,11 @@ class Dispatcher:
         """Restart a run after a fault of the infrastructure; otherwise run its hooks and release its devices."""
         run = entry.run
         if entry.retried < entry.retries and is_infrastructure_fault(run, verdict):
-            fault = {"attempt": attempts_of(run), "t": time.time()} | asdict(verdict)
+            fault = FaultRecord(read_run_json(run).attempt, verdict.status, verdict.cause, verdict.reason, time.time())
             with locked():
                 if not entry.path.exists() or judge(run) != verdict:
                     return
-                described = read_json(run.run_json)
-                write_json(run.run_json, described | {"faults": [*faults_in(described), fault]})
+                add_fault(run, fault)
                 put_off(run, f"starts again, {entry.retried + 1} of {entry.retries}, after: {verdict.reason}")
                 write_entry(entry.again(RETRY_AFTER_S))
             self._tried.pop(entry.path, None)
@@ -141,7 +139,7 @@ class Dispatcher:
             return
         names = ["on_end", "on_failure"] if has_failed(run, verdict) else ["on_end"]
         try:
-            words = [str(attempts_of(run)), verdict.status, verdict.reason, verdict.cause, *names]
+            words = [str(read_run_json(run).attempt), verdict.status, verdict.reason, verdict.cause, *names]
             self._hooks.append(_helper(entry, "rbp_engine.run.queue.hooks", *words))
         except OSError as error:
             self._say(entry.path, run.id, f"trouble with its hooks: {error}")

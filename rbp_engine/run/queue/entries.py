@@ -11,10 +11,10 @@ from typing import Any
 
 from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import RunDirectory, open_regular, read_object, write_atomic
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import last_attempt
 
 QUEUE = "queue"
 
@@ -48,11 +48,13 @@ class Entry:
     @property
     def started(self) -> bool:
         """Whether the requested attempt has begun."""
-        return attempts_of(self.run) > self.after
+        return read_run_json(self.run).attempt > self.after
 
     def again(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""
-        return replace(self, after=attempts_of(self.run), retried=self.retried + 1, not_before=time.time() + delay_s)
+        return replace(
+            self, after=read_run_json(self.run).attempt, retried=self.retried + 1, not_before=time.time() + delay_s
+        )
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,6 @@ class DamagedEntry:
     path: Path
     id: str
     why: str
-
-
-def attempts_of(run: RunDirectory) -> int:
-    """The number of the newest recorded attempt, 0 for none."""
-    number = last_attempt(run).get("attempt")
-    return number if isinstance(number, int) else 0
 
 
 def queue_directory() -> Path:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from rbp_engine.errors import UserError
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.resources import read_dispatch, read_resources
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import read_dispatch, read_run_json, update_run_json
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entry_of
@@ -44,9 +44,7 @@ def _show_only(run: RunDirectory, entry: Entry, claimed: list[str]) -> None:
     if names:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, names))
-        described = read_json(run.run_json)
-        described["resources"] = read_resources(run).as_json() | {"devices": names}
-        write_json(run.run_json, described)
+        update_run_json(run, resources=read_run_json(run).resources.as_json() | {"devices": names})
     if entry.threads:
         os.environ.setdefault("OMP_NUM_THREADS", str(entry.threads))
 

@@ -2,9 +2,10 @@
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import claims
-from rbp_engine.run.queue.entries import attempts_of, damaged_entries, entry_of
+from rbp_engine.run.queue.entries import damaged_entries, entry_of
 from rbp_engine.run.queue.host_lock import locked
 from rbp_engine.run.status.status import judge
 
@@ -27,7 +28,7 @@ def withdraw(run: RunDirectory) -> bool:
     with locked():
         if judge(run).status != "queued":
             return False
-        reason = "taken out of the queue" if attempts_of(run) else "never started: taken out of the queue"
+        reason = "taken out of the queue" if read_run_json(run).attempt else "never started: taken out of the queue"
         write_status(run, "stopped", reason, Cause.REQUEST)
         drop(run)
     return True

@@ -20,15 +20,15 @@ class Mark:
 
 @dataclass
 class Attempt:
-    """One attempt, from its events: `begun` is when training could start, `seen` the newest sign of life.
+    """One attempt, from its events: `start` is when training could begin, `last_seen` the newest sign of life.
 
     `first` and `newest` are its first and newest training metrics, None before there are any. `resumed_from` names a
     checkpoint.
     """
 
     number: int
-    begun: Mark
-    seen: float
+    start: Mark
+    last_seen: float
     resumed_from: str | None = None
     device: str = ""
     host: str = ""
@@ -36,9 +36,9 @@ class Attempt:
     first: Mark | None = None
     newest: Mark | None = None
 
-    def hear(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         """Update from an event of this attempt."""
-        self.seen = max(self.seen, event.t)
+        self.last_seen = max(self.last_seen, event.t)
         if isinstance(event.body, Metrics) and event.rank == 0:
             self.newest = Mark(event.t, event.step)
             self.first = self.first or self.newest
@@ -48,8 +48,8 @@ def begin(event: Event, start: RunStart) -> Attempt:
     """The attempt that begins with this event."""
     return Attempt(
         number=event.attempt,
-        begun=Mark(event.t, event.step),
-        seen=event.t,
+        start=Mark(event.t, event.step),
+        last_seen=event.t,
         resumed_from=start.resumed_from,
         device=start.device or "",
         host=start.host or "",
@@ -59,9 +59,9 @@ def begin(event: Event, start: RunStart) -> Attempt:
 
 def elapsed_s(attempts: Sequence[Attempt], now: float | None = None) -> float:
     """Seconds that the attempts have worked, without the time between them; the last one until `now` if given."""
-    total = sum(max(0.0, attempt.seen - attempt.begun.t) for attempt in attempts)
+    total = sum(max(0.0, attempt.last_seen - attempt.start.t) for attempt in attempts)
     if attempts and now is not None:
-        total += max(0.0, now - max(attempts[-1].seen, attempts[-1].begun.t))
+        total += max(0.0, now - max(attempts[-1].last_seen, attempts[-1].start.t))
     return total
 
 

@@ -1,6 +1,6 @@
 """The curves of a run as arrays, built from its events as they arrive."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,9 @@ class Curve:
 class CurveBuilder:
     """Collects events of one run; `curves()` is a snapshot that later events do not change.
 
+    `split` is the data on which epochs are evaluated. After training on held-out data there is one more evaluation, on
+    the test set, which is not part of a curve.
+
     Curves by name: "train/loss", "train/top1", "validation/loss", "validation/top1" (of the last weights), "speed"
     (samples/s), "step_ms", "data_ms", and in bytes "memory" (allocated on the GPU, resident on a CPU), "mem_reserved",
     "mem_peak". Of ranks other than 0 only memory is kept, as "memory/1" and so on.
@@ -44,29 +47,29 @@ class CurveBuilder:
     """
 
     def __init__(self) -> None:
+        self.split = ""
         self._tables: dict[tuple[str, ...], _Table] = {}
         self._steps_per_epoch = 0
         self._pause = 0.0
         self._last_t: float | None = None
 
-    def add(self, events: Iterable[Event]) -> None:
-        """Add the next events and drop what a later attempt has superseded."""
-        for event in events:
-            body = event.body
-            if isinstance(body, Metrics):
-                if event.rank == 0:
-                    values = (body.loss, body.top1, body.samples_per_s, body.step_ms, body.data_ms)
-                    self._row(TRAINING, event, values)
-            elif isinstance(body, System):
-                used = body.rss if body.mem_allocated is None else body.mem_allocated
-                names = tuple(f"{name}/{event.rank}" for name in MEMORY) if event.rank else MEMORY
-                self._row(names, event, (used, body.mem_reserved, body.mem_peak))
-            elif isinstance(body, Validation):
-                if body.weights == "last":
-                    self._row(VALIDATION, event, (body.loss, body.top1), body.epoch)
-            elif isinstance(body, RunStart) and event.rank == 0:
-                self._begin_attempt(event, body)
-            self._last_t = event.t if self._last_t is None else max(self._last_t, event.t)
+    def add(self, event: Event) -> None:
+        """Add the next event; the start of an attempt drops what it repeats."""
+        body = event.body
+        if isinstance(body, Metrics):
+            if event.rank == 0:
+                values = (body.loss, body.top1, body.samples_per_s, body.step_ms, body.data_ms)
+                self._row(TRAINING, event, values)
+        elif isinstance(body, System):
+            names = tuple(f"{name}/{event.rank}" for name in MEMORY) if event.rank else MEMORY
+            self._row(names, event, (body.used, body.mem_reserved, body.mem_peak))
+        elif isinstance(body, Validation):
+            self.split = self.split or body.split
+            if body.weights == "last" and body.split == self.split:
+                self._row(VALIDATION, event, (body.loss, body.top1), body.epoch)
+        elif isinstance(body, RunStart) and event.rank == 0:
+            self._begin_attempt(event, body)
+        self._last_t = event.t if self._last_t is None else max(self._last_t, event.t)
 
     def curves(self) -> dict[str, Curve]:
         """All curves with a value so far, by name. A curve that has not changed is the same object as before."""

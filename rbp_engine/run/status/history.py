@@ -1,51 +1,175 @@
-"""The history of a run, built from its events as they arrive."""
+"""What has happened in a run so far: curves, attempts, checkpoints, failure, probes, processes. Folded from its events.
 
+Everything that looks at the past of a run uses this: `rbp watch`, the dashboard, reports and figures. The files are
+read by `history_reader.py`.
+"""
+
+from collections import deque
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     Event,
     Metrics,
-    RunEnd,
+    Probe,
     RunStart,
     System,
-    Validation,
     WarningRaised,
     superseded,
 )
+from rbp_engine.run.status.attempts import Attempt, begin
+from rbp_engine.run.status.curves import Curve, CurveBuilder
+
+ALERTS_KEPT = 200
+CHECKPOINTS_KEPT = 100
+MEASUREMENTS_KEPT = 500
 
 
 @dataclass
-class History:
-    """Events by kind, in order, without what a later attempt has superseded; heartbeats are not kept."""
+class RankProgress:
+    """The newest data of one rank: step, time of its last event (seconds since the epoch), memory and speed.
 
-    starts: list[Event] = field(default_factory=list)
-    metrics: list[Event] = field(default_factory=list)
-    validations: list[Event] = field(default_factory=list)
-    system: list[Event] = field(default_factory=list)
-    checkpoints: list[Event] = field(default_factory=list)
-    alerts: list[Event] = field(default_factory=list)
-    end: RunEnd | None = None
+    `logs` is the folder of its stdout and stderr, relative to the run's, if it reported one.
+    """
+
+    rank: int
+    step: int = 0
+    seen: float = 0.0
+    system: System | None = None
+    metrics: Metrics | None = None
+    logs: str | None = None
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds per step."""
+        return next((one.step_ms for one in (self.system, self.metrics) if one and one.step_ms is not None), None)
+
+    @property
+    def data_ms(self) -> float | None:
+        """Milliseconds per step spent waiting for data."""
+        return next((one.data_ms for one in (self.system, self.metrics) if one and one.data_ms is not None), None)
+
+    def add(self, event: Event) -> None:
+        """Update from an event of this rank."""
+        self.step = event.step
+        self.seen = max(self.seen, event.t)
+        if isinstance(event.body, Metrics):
+            self.metrics = event.body
+        elif isinstance(event.body, System):
+            self.system = event.body
+        elif isinstance(event.body, RunStart):
+            self.logs = event.body.logs
+
+
+@dataclass(frozen=True)
+class ProbeSeries:
+    """The newest measurements of a probe, by step, the oldest first. The probe defines what the values are."""
+
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class History:
+    """A snapshot of a run's past; what a later attempt has repeated is not in it, except alerts.
+
+    `curves` are those of `CurveBuilder`, by name. `failure` is the earliest error of the newest attempt over all
+    ranks; an error about other ranks only counts if those have reported none. `split` is the data on which its epochs
+    were evaluated, "test" or "held-out"; empty before the first evaluation.
+    """
+
+    curves: dict[str, Curve] = field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
+    alerts: tuple[Event, ...] = ()
+    checkpoints: tuple[Event, ...] = ()
+    failure: Event | None = None
+    probes: tuple[ProbeSeries, ...] = ()
+    processes: tuple[RankProgress, ...] = ()
+    split: str = ""
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The newest attempt; None before the first has begun."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def newest_alert(self) -> Event | None:
+        """The newest warning or error of the newest attempt; None if there is none."""
+        newest = self.alerts[-1] if self.alerts else None
+        return newest if newest and (self.attempt is None or newest.attempt >= self.attempt.number) else None
+
+
+class HistoryBuilder:
+    """Folds the events of all ranks of one run, attempt by attempt; `history()` is a snapshot."""
+
+    def __init__(self) -> None:
+        self._curves = CurveBuilder()
+        self._attempts: dict[int, Attempt] = {}
+        self._alerts: deque[Event] = deque(maxlen=ALERTS_KEPT)
+        self._checkpoints: deque[Event] = deque(maxlen=CHECKPOINTS_KEPT)
+        self._failure: Event | None = None
+        self._probes: dict[str, deque[Event]] = {}
+        self._processes: dict[int, RankProgress] = {}
 
     def add(self, events: Iterable[Event]) -> None:
-        """Add the next events of a run."""
-        kinds = {
-            Metrics: self.metrics,
-            Validation: self.validations,
-            System: self.system,
-            CheckpointSaved: self.checkpoints,
-            WarningRaised: self.alerts,
-            ErrorRaised: self.alerts,
-        }
+        """Add the next events."""
         for event in events:
-            if isinstance(event.body, RunStart):
-                for kept in kinds.values():
-                    kept[:] = [old for old in kept if not superseded(old, event, event.body)]
-                self.starts.append(event)
-                self.end = None
-            elif isinstance(event.body, RunEnd):
-                self.end = event.body
-            elif type(event.body) in kinds:
-                kinds[type(event.body)].append(event)
+            body = event.body
+            self._curves.add(event)
+            if isinstance(body, RunStart) and event.rank == 0:
+                self._begin(event, body)
+            elif isinstance(body, CheckpointSaved):
+                self._checkpoints.append(event)
+            elif isinstance(body, Probe):
+                self._probes.setdefault(body.name, deque(maxlen=MEASUREMENTS_KEPT)).append(event)
+            elif isinstance(body, (WarningRaised, ErrorRaised)):
+                self._alerts.append(event)
+                self._fail(event)
+            process = self._processes.get(event.rank)
+            if process is None:
+                process = self._processes[event.rank] = RankProgress(event.rank)
+            process.add(event)
+            if attempt := self._attempts.get(event.attempt):
+                attempt.add(event)
+
+    def history(self) -> History:
+        """Everything so far."""
+        return History(
+            curves=self._curves.curves(),
+            attempts=tuple(copy(self._attempts[number]) for number in sorted(self._attempts)),
+            alerts=tuple(self._alerts),
+            checkpoints=tuple(self._checkpoints),
+            failure=self._failure,
+            probes=tuple(
+                ProbeSeries(name, tuple(event.step for event in kept), tuple(event.body.values for event in kept))  # type: ignore[union-attr]  # Probe
+                for name, kept in self._probes.items()
+                if kept
+            ),
+            processes=tuple(copy(self._processes[rank]) for rank in sorted(self._processes)),
+            split=self._curves.split,
+        )
+
+    def _begin(self, event: Event, start: RunStart) -> None:
+        for kept in (self._checkpoints, *self._probes.values()):
+            counting = [old for old in kept if not superseded(old, event, start)]
+            kept.clear()
+            kept.extend(counting)
+        self._attempts[event.attempt] = begin(event, start)
+        # An attempt with fewer processes than the one before does not show the rest.
+        self._processes = {rank: one for rank, one in self._processes.items() if rank < start.world_size}
+        if self._failure is not None and self._failure.attempt < event.attempt:
+            self._failure = None
+
+    def _fail(self, event: Event) -> None:
+        if isinstance(event.body, ErrorRaised):
+            known = [one for one in (self._failure, event) if one is not None]
+            self._failure = min(known, key=lambda one: (-one.attempt, _about_others(one), one.t))
+
+
+def _about_others(event: Event) -> bool:
+    return isinstance(event.body, ErrorRaised) and event.body.about_others

@@ -16,15 +16,16 @@ from typing import Any
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd, read_last_events
 from rbp_engine.run.files.layout import RunDirectory, open_regular, read_json
+from rbp_engine.run.files.run_json import AttemptRecord
 from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text, is_graceful_signal
 
 
-def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str, Cause]:
+def find_out(run: RunDirectory, attempt: AttemptRecord) -> tuple[str, str, Cause]:
     """Status, reason and cause, for the record of an attempt in run.json."""
-    for event in reversed(list(_events(run, 0, attempt["attempt"]))):
+    for event in reversed(list(_events(run, 0, attempt.attempt))):
         if isinstance(end := event.body, RunEnd):
             return end.status, end.reason, Cause(end.cause) or cause_of_older(end.status, end.reason)
-    errors = _errors(run, attempt["attempt"])
+    errors = _errors(run, attempt.attempt)
     own = [(told, cause) for told, cause, about_others in errors if not about_others]
     if own or (own := _error_files(run, attempt)):
         return "failed", *own[0]
@@ -75,14 +76,14 @@ def _events(run: RunDirectory, rank: int, attempt: int) -> Iterator[Event]:
     return (event for event in read_last_events(run.events(rank)) if event.attempt == attempt)
 
 
-def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, Cause]]:
+def _error_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[str, Cause]]:
     """The errors of this attempt in torch.distributed's error files, oldest first: message and cause.
 
     They are sorted by the time in the file, in whole seconds, and within a second by the file's own time.
     """
     found: list[tuple[float, float, str]] = []
-    since = _begun(run, attempt)
-    one_of_many = attempt.get("world_size", 1) > 1 and attempt.get("nodes", 1) == 1  # folders are named by local rank
+    since = _start_time(run, attempt)
+    one_of_many = attempt.world_size > 1 and attempt.nodes == 1  # folders are named by local rank
     for path in run.ranks.rglob("*error.json"):
         try:
             written = path.stat().st_mtime
@@ -97,23 +98,23 @@ def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, 
     return [(text, cause_of_text(text)) for *_, text in sorted(found)]
 
 
-def _cut_off(run: RunDirectory, attempt: dict[str, Any]) -> bool:
+def _cut_off(run: RunDirectory, attempt: AttemptRecord) -> bool:
     """Whether the worker had started and was killed before it could report its end.
 
     A traceback is then not its own, but that of an image-reading process that lost its parent.
     """
     try:
-        return run.reserve().stat().st_mtime >= _begun(run, attempt)
+        return run.reserve().stat().st_mtime >= _start_time(run, attempt)
     except OSError:
         return False
 
 
-def _begun(run: RunDirectory, attempt: dict[str, Any]) -> float:
+def _start_time(run: RunDirectory, attempt: AttemptRecord) -> float:
     """When an attempt began, by the file system's clock: the previous attempt's error may be only a moment older."""
     try:
-        return run.claim(attempt["attempt"]).stat().st_mtime
-    except (OSError, KeyError):
-        return float(attempt.get("t", 0.0)) - 1.0  # by this host's clock, finer than some file systems'
+        return run.claim(attempt.attempt).stat().st_mtime
+    except OSError:
+        return (attempt.t or 0.0) - 1.0  # by this host's clock, finer than some file systems'
 
 
 def _told_time(message: Any, otherwise: float) -> float:
@@ -156,11 +157,11 @@ def _named(number: str) -> str:
     return f"{number} (SIGKILL: probably out of memory)" if number == "9" else number
 
 
-def _log(run: RunDirectory, attempt: dict[str, Any]) -> str:
+def _log(run: RunDirectory, attempt: AttemptRecord) -> str:
     """The end of what the launchers of all nodes printed in this attempt, or of a single worker's stderr."""
-    if attempt.get("world_size", 1) == 1:
-        return _tail(run.stderr(), attempt.get("stderr_from", 0))
-    logs = sorted(run.ranks.glob(f"launcher-{attempt['attempt']}-node*.log"))
+    if attempt.world_size == 1:
+        return _tail(run.stderr(), attempt.stderr_from)
+    logs = sorted(run.ranks.glob(f"launcher-{attempt.attempt}-node*.log"))
     return "\n".join(_tail(path, 0) for path in logs)
 
 

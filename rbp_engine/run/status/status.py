@@ -8,12 +8,10 @@ stored.
 import socket
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.description import attempts_in
-from rbp_engine.run.files.layout import RunDirectory, open_regular, read_object
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.error_texts import cause_of_older
 from rbp_engine.run.status.post_mortem import find_out
@@ -61,21 +59,21 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
         return Verdict(summary.status, summary.reason)
     now = time.time() if now is None else now
     attempt = last_attempt(run)
-    here = attempt.get("host") == socket.gethostname()
-    if attempt and attempt.get("attempt") != summary.attempt:
-        attempt = {}  # a new attempt is being started, and its process is not recorded yet
+    here = attempt is not None and attempt.host == socket.gethostname()
+    if attempt is not None and attempt.attempt != summary.attempt:
+        attempt = None  # a new attempt is being started, and its process is not recorded yet
     silence = max(0.0, now - summary.updated)
-    if attempt and here and not is_alive_of(run, attempt.get("pid"), attempt.get("pid_started")):
+    if attempt and here and not is_alive_of(run, attempt.pid, attempt.pid_started):
         verdict = Verdict(*find_out(run, attempt))
         if verdict.status in ("lost", "killed") and run.kill_request.exists():
             return Verdict("killed", "killed by rbp kill", Cause.REQUEST)  # which is about to write that itself
         return verdict
-    gathering = summary.status == "starting" and attempt.get("world_size", 1) > 1
+    gathering = summary.status == "starting" and attempt is not None and attempt.world_size > 1
     if silence > (GATHERING_S if gathering else LOST_AFTER_S):
         if attempt and here:
-            there = f"no heartbeat for {silence:.0f} s, but process {attempt['pid']} is there"
+            there = f"no heartbeat for {silence:.0f} s, but process {attempt.pid} is there"
             return Verdict("lost", there, Cause.UNRESPONSIVE)
-        where = f" on {attempt.get('host')}" if attempt else ": it was never started"
+        where = f" on {attempt.host or 'another host'}" if attempt else ": it was never started"
         return Verdict("lost", f"no heartbeat for {silence:.0f} s{where}", Cause.LOST_PROCESS)
     if not attempt and summary.updated - now > LOST_AFTER_S:  # silence would stay 0 until the clock catches up
         return Verdict("lost", "it was never started, and the clock has been set back since", Cause.LOST_PROCESS)
@@ -90,27 +88,3 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
 def stall_patience_s(summary: Summary) -> float:
     """Seconds that a run may go without a step before it counts as stalled: a minute, or 20 steps if they are long."""
     return max(STALLED_AFTER_S, STALLED_AFTER_STEPS * (summary.step_ms or 0.0) / 1000.0)
-
-
-# Callers ask for verdicts every second, and run.json may hold a megabyte of uncommitted diff, so it is read again only
-# when its stat changes. The stat comes before the read, so the contents are at least as new and no change is missed.
-_ATTEMPTS_KEPT = 4096
-_attempts: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
-
-
-def last_attempt(run: RunDirectory) -> dict[str, Any]:
-    """The record of the newest attempt in `run.json`: attempt, pid, pid_started, host, t; empty if none started."""
-    try:
-        found = run.run_json.stat()
-        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-        known = _attempts.get(run.run_json)
-        if known is None or known[0] != stamp:
-            with open_regular(run.run_json) as file:
-                attempts = attempts_in(read_object(file))
-            known = (stamp, attempts[-1] if attempts else {})
-    except OSError:
-        return {}
-    if len(_attempts) >= _ATTEMPTS_KEPT:
-        _attempts.clear()
-    _attempts[run.run_json] = known
-    return dict(known[1])

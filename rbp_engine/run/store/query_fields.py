@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rbp_engine.preset import SHORT_NAMES, fields
-from rbp_engine.run.files.layout import read_json
-from rbp_engine.run.files.resources import read_resources
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import remaining_s
-from rbp_engine.run.status.status import last_attempt
 from rbp_engine.run.store import query_values as values
 from rbp_engine.settings.documents import Document, read_document
 from rbp_engine.settings.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.store.store import RunRecord
 
 Test: TypeAlias = "Callable[[RunRecord], bool]"
@@ -171,9 +168,7 @@ def _is_number(value: Any) -> bool:
 def _of_summary(name: str, part: str | None = None) -> Getter:
     def get(record: "RunRecord") -> Any:
         value = getattr(record.summary, name)
-        if part is None:
-            return value
-        return value.get(part) if isinstance(value, dict) else None
+        return value if part is None else getattr(value, part)
 
     return get
 
@@ -233,21 +228,13 @@ def _eta(record: "RunRecord") -> Any:
 
 
 def _host(record: "RunRecord") -> Any:
-    return _host_of(record.run, _changed(record.run.run_json))
+    described = read_run_json(record.run)
+    attempt = described.last_attempt
+    return attempt.host if attempt and attempt.host else described.host
 
 
-@functools.lru_cache(maxsize=8192)
-def _host_of(run: "RunDirectory", _changed_at: int) -> Any:
-    return last_attempt(run).get("host") or read_json(run.run_json).get("host")
-
-
-def _processes(record: "RunRecord") -> Any:
-    return _processes_of(record.run, _changed(record.run.run_json))
-
-
-@functools.lru_cache(maxsize=8192)
-def _processes_of(run: "RunDirectory", _changed_at: int) -> int:
-    return read_resources(run).world_size
+def _processes(record: "RunRecord") -> int:
+    return read_run_json(record.run).resources.world_size
 
 
 _FIELDS: dict[str, Field] = {

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import ID, RunDirectory, read_json
+from rbp_engine.run.files.layout import ID, RunDirectory
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.store.store import find_run, refuse_live, run_directories
 
@@ -91,6 +92,5 @@ def empty_trash(runs: Path) -> int:
 
 
 def _trashed(run: RunDirectory) -> Trashed:
-    recorded = read_json(run.run_json).get("id")
-    known = isinstance(recorded, str) and ID.fullmatch(recorded) is not None
-    return Trashed(run, str(recorded) if known else run.id, read_summary(run), run.path.stat().st_mtime)
+    recorded = read_run_json(run).id
+    return Trashed(run, recorded if ID.fullmatch(recorded) else run.id, read_summary(run), run.path.stat().st_mtime)

@@ -5,12 +5,13 @@ import os
 import sys
 import threading
 import time
+from dataclasses import asdict
 from typing import Any
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.records import see_to_record
+from rbp_engine.run.files.run_json import record_unless_started
 from rbp_engine.run.files.summary import Summary, write_summary
 from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.train.ranks.process import Process
@@ -39,7 +40,7 @@ class Journal:
         self._ended = threading.Event()
         self._started = False
         # With several nodes, each records its own launcher.
-        self._on_record = process.rank != 0 or process.nodes > 1
+        self._recorded = process.rank != 0 or process.nodes > 1
         self._started_as = os.getppid() if process.world_size > 1 else os.getpid()
         self._reserve = run.reserve(self.rank)
         try:
@@ -91,7 +92,7 @@ class Journal:
             if traceback is not None:
                 self.write(ErrorRaised(reason, traceback, cause=cause))
             if self.rank == 0:
-                self.write(RunEnd(status, reason, cause, self.summary.last, self.summary.best))
+                self.write(RunEnd(status, reason, cause, asdict(self.summary.last), asdict(self.summary.best)))
             self.update(status=status, reason=reason, cause=cause)
         self.say(f"{status} {reason}".rstrip())
         self._leave()
@@ -120,7 +121,7 @@ class Journal:
         while not self._ended.wait(HEARTBEAT_S):
             # If a heartbeat cannot be written, it is missing; training itself will hit the full disk and report it.
             with contextlib.suppress(OSError), self._lock:
-                self._on_record = self._on_record or see_to_record(self.run, self.attempt, self._started_as)
+                self._recorded = self._recorded or record_unless_started(self.run, self.attempt, self._started_as)
                 if self._started:  # `run_start` must be the first event; until then the summary is the heartbeat
                     self.write(Heartbeat())
                 self._write_summary()

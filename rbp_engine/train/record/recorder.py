@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rbp_engine.methods import StepOutput
 from rbp_engine.run.files.events import Metrics, Validation
+from rbp_engine.run.files.summary import Scores, Top1ByWeights
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
@@ -221,7 +222,7 @@ class Recorder:
         )
         summary = self.journal.summary
         summary.samples_per_s, summary.step_ms = metrics.samples_per_s, metrics.step_ms
-        summary.train = {"top1": top1, "loss": loss}
+        summary.train = Scores(top1, loss=loss)
         if self.ranks.rank == 0:
             self.journal.write(metrics, last.progress.step)
             self.board.scalars(last.progress.step, {"train/loss": loss, "train/top1": top1, "train/lr": last.lr})
@@ -242,11 +243,11 @@ class Recorder:
             raise NonFiniteLoss(f"the validation loss is not finite after step {progress.step}")
         summary = self.journal.summary
         self._write_evaluation(progress.epoch, progress.step, result, "last")
-        best = summary.best.get("top1")
+        best = summary.best.top1
         improved = best is None or result["top1"] > best
-        summary.last = {name: result[name] for name in ("top1", "top5", "loss")}
+        summary.last = Scores(result["top1"], result["top5"], result["loss"])
         if improved:
-            summary.best = {"top1": result["top1"], "epoch": progress.epoch}
+            summary.best = Scores(result["top1"], epoch=progress.epoch)
         self.journal.update(epoch=progress.epoch)
         return improved
 
@@ -254,7 +255,7 @@ class Recorder:
         """Write the evaluations on the test set after all epochs, by weights: "last" and "best"."""
         for weights, result in results.items():
             self._write_evaluation(self.journal.summary.epoch, None, result, weights)
-        self.journal.update(test={weights: result["top1"] for weights, result in results.items()})
+        self.journal.update(test=Top1ByWeights(**{weights: result["top1"] for weights, result in results.items()}))
 
     def _write_evaluation(self, epoch: int, step: int | None, result: dict[str, Any], weights: str) -> None:
         """Write an evaluation as an event, and to TensorBoard if a step is given."""
@@ -277,9 +278,9 @@ class Recorder:
         summary = self.journal.summary
         return {
             "sums": self.ranks.gather(self._window.sums()).sum(0),
-            "last": summary.last,
-            "best": summary.best,
-            "train": summary.train,
+            "last": asdict(summary.last),
+            "best": asdict(summary.best),
+            "train": asdict(summary.train),
             "trained_s": summary.trained_s,
         }
 
@@ -289,7 +290,7 @@ class Recorder:
 
     def reset(self) -> None:
         """Start from step 0, even if an earlier attempt made progress but saved no checkpoint."""
-        self.journal.update(step=0, epoch=0, last={}, best={}, train={}, trained_s=0.0)
+        self.journal.update(step=0, epoch=0, last=Scores(), best=Scores(), train=Scores(), trained_s=0.0)
 
     def restore(self, state: dict[str, Any], progress: Progress) -> None:
         """Continue from what `state` returned."""
@@ -298,8 +299,8 @@ class Recorder:
         self.journal.update(
             step=progress.step,
             epoch=progress.epoch,
-            last=state["last"],
-            best=state["best"],
-            train=state["train"],
+            last=Scores(**state["last"]),
+            best=Scores(**state["best"]),
+            train=Scores(**state["train"]),
             trained_s=state["trained_s"],
         )

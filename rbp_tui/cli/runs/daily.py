@@ -155,11 +155,11 @@ def resume(
     A run on several nodes is resumed as it was started, on each of them.
     """
     from rbp_engine.run import start
-    from rbp_engine.run.files.resources import read_resources
+    from rbp_engine.run.files.run_json import read_run_json
     from rbp_tui.cli.train.following import follow_started
 
     directory = find(run, runs_dir)
-    resources = None if nproc is None else replace(read_resources(directory), processes=nproc)
+    resources = None if nproc is None else replace(read_run_json(directory).resources, processes=nproc)
     worker = start.begin(directory, resources, gpus=gpus, retries=retries, inexact=inexact)
     raise typer.Exit(follow_started(start.Started([directory], worker), detach=detach, as_json=as_json))
 

@@ -1,7 +1,7 @@
 """`rbp runs show`: one run in full."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rbp_tui.cli.output import plain
 from rbp_tui.text import format as fmt
@@ -10,14 +10,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.files.run_json import RunJson
     from rbp_engine.run.store.store import RunRecord
 
 
-def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, Any]) -> "RenderableType":
+def describe_run(run: "RunDirectory", record: "RunRecord", origin: "RunJson") -> "RenderableType":
     """A table of what is known about a run; what is missing or damaged is said in its place."""
     from rich.table import Table
-
-    from rbp_engine.run.files.description import attempts_in, faults_in
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -26,15 +25,14 @@ def describe_run(run: "RunDirectory", record: "RunRecord", identity: dict[str, A
     for name, text in _state(record):
         table.add_row(name, text)
     table.add_row("folder", plain(str(run.path)))
-    for name, text in _origin(identity):
+    for name, text in _origin(origin):
         table.add_row(name, plain(text))
-    for attempt in attempts_in(identity):
-        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["t"])) if "t" in attempt else "–"
-        text = f"{started} on {attempt.get('host')}, process {attempt.get('pid')}"
-        table.add_row(f"attempt {attempt.get('attempt')}", plain(text))
-    for fault in faults_in(identity):
-        text = f"{fault.get('status')}: {fault.get('reason')}; started again"
-        table.add_row(f"after attempt {fault.get('attempt')}", plain(text))
+    for attempt in origin.attempts:
+        started = "–" if attempt.t is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.t))
+        table.add_row(f"attempt {attempt.attempt}", plain(f"{started} on {attempt.host}, process {attempt.pid}"))
+    for fault in origin.faults:
+        text = f"{fault.status}: {fault.reason}; started again"
+        table.add_row(f"after attempt {fault.attempt}", plain(text))
     table.add_row("preset", plain(str(run.preset_toml)))
     return table
 
@@ -51,7 +49,7 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
         return [status]
     steps = next_steps(record.run, summary, verdict) if verdict.resumable else []
     following = [("next", plain("  ·  ".join(steps)))] if steps else []
-    best_epoch = summary.best.get("epoch")
+    best_epoch = summary.best.epoch
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows = [
         status,
@@ -63,10 +61,10 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
         ),
         ("experiment", plain(summary.experiment[:16])),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),
-        ("last", f"{fmt.percent(summary.last.get('top1'))} % top-1, loss {fmt.number(summary.last.get('loss'))}"),
-        ("best", f"{fmt.percent(summary.best.get('top1'))} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
+        ("last", f"{fmt.percent(summary.last.top1)} % top-1, loss {fmt.number(summary.last.loss)}"),
+        ("best", f"{fmt.percent(summary.best.top1)} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
     ]
-    rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.items()]
+    rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.known.items()]
     rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
     if summary.name or record.tags:
         rows.append(("name, tags", plain(f"{summary.name} {' '.join(record.tags)}".strip())))
@@ -75,12 +73,12 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
     return rows
 
 
-def _origin(identity: dict[str, Any]) -> list[tuple[str, str]]:
-    git, packages = (value if isinstance(value := identity.get(key), dict) else {} for key in ("git", "packages"))
-    rows = [("command", str(identity.get("command") or "–")), ("host", str(identity.get("host") or "–"))]
-    if git:
-        dirty = ", with uncommitted changes" if git.get("diff") else ""
-        rows.append(("commit", f"{str(git.get('commit'))[:12]} ({git.get('branch')}{dirty})"))
-    versions = [f"{name} {packages[name]}" for name in ("rbp-tui", "torch", "spikingjelly") if name in packages]
-    rows.append(("versions", f"python {identity.get('python')}, {', '.join(versions)}"))
+def _origin(origin: "RunJson") -> list[tuple[str, str]]:
+    rows = [("command", origin.command or "–"), ("host", origin.host or "–")]
+    if origin.git:
+        dirty = ", with uncommitted changes" if origin.git.changed else ""
+        rows.append(("commit", f"{origin.git.commit[:12]} ({origin.git.branch}{dirty})"))
+    known = origin.packages
+    versions = [f"{name} {known[name]}" for name in ("rbp-tui", "torch", "spikingjelly") if name in known]
+    rows.append(("versions", f"python {origin.python or '–'}, {', '.join(versions)}"))
     return rows

@@ -41,17 +41,17 @@ def register(app: typer.Typer) -> None:
 def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Everything about a run: status and why, progress, last and best, attempts, where it came from."""
     from rbp_engine.run.files.layout import read_json
+    from rbp_engine.run.files.run_json import read_run_json
     from rbp_engine.run.store.store import record
     from rbp_tui.cli.runs.describe import describe_run
 
     directory = find(run, runs_dir)
     found = record(directory)
-    identity = read_json(directory.run_json)
     if as_json:
         summary = as_plain(found) if found.readable else None
-        print_json({"summary": summary, "run": identity, "path": str(directory.path)})
+        print_json({"summary": summary, "run": read_json(directory.run_json), "path": str(directory.path)})
         return
-    console().print(describe_run(directory, found, identity))
+    console().print(describe_run(directory, found, read_run_json(directory)))
 
 
 def compare(

@@ -88,7 +88,7 @@ def trash_table(entries: "Sequence[Trashed]") -> "Table":
             str(summary.timesteps),
             str(summary.seed),
             status_text(summary.status),
-            fmt.percent(summary.best.get("top1")),
+            fmt.percent(summary.best.top1),
         )  # fmt: skip
         named = "–" if summary is None else plain(summary.called)
         short = entry.run.id if summary is None or entry.run.id != entry.id else short_id(summary)
@@ -124,11 +124,11 @@ COLUMNS = (
     ListColumn("seed", lambda record: str(record.summary.seed)),
     ListColumn("status", lambda record: status_text(record.verdict.status), left=True, always=True),
     ListColumn("epoch", lambda record: f"{record.summary.epoch}/{record.summary.epochs}"),
-    ListColumn("last %", lambda record: fmt.percent(record.summary.last.get("top1"))),
-    ListColumn("best %", lambda record: fmt.percent(record.summary.best.get("top1"))),
+    ListColumn("last %", lambda record: fmt.percent(record.summary.last.top1)),
+    ListColumn("best %", lambda record: fmt.percent(record.summary.best.top1)),
     ListColumn("precision", lambda record: _field("precision", record), left=True, telling=True),
     ListColumn("processes", lambda record: _field("processes", record), telling=True),
-    ListColumn("train loss", lambda record: fmt.number(record.summary.train.get("loss"))),
+    ListColumn("train loss", lambda record: fmt.number(record.summary.train.loss)),
     ListColumn("samples/s", lambda record: fmt.thousands(record.summary.samples_per_s)),
     ListColumn("memory", lambda record: fmt.size(record.summary.mem_peak)),
     ListColumn("age", lambda record: fmt.duration(time.time() - record.summary.created)),

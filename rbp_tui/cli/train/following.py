@@ -139,13 +139,13 @@ def print_result(run: RunDirectory, verdict: Verdict, request: "LaunchRequest | 
     say(f"{status_text(verdict.status)} {plain(title(summary))} in {fmt.duration(summary.trained_s)}")
     if verdict.reason:
         say(f"  {plain(verdict.reason)}")
-    last, best = summary.last.get("top1"), summary.best.get("top1")
+    last, best = summary.last.top1, summary.best.top1
     if last is not None:
         say(
             f"  top-1 accuracy: last [bold]{fmt.percent(last)} %[/], best {fmt.percent(best)} % "
-            f"(epoch {summary.best.get('epoch')})"
+            f"(epoch {summary.best.epoch})"
         )
-    for weights, top1 in summary.test.items():
+    for weights, top1 in summary.test.known.items():
         say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
     if steps := next_steps(run, summary, verdict, request):
         say(f"  next: {plain('  ·  '.join(steps))}")
@@ -162,7 +162,7 @@ def print_results(
         summary = read_summary(run)
         if summary is None:
             continue
-        last, best = fmt.percent(summary.last.get("top1")), fmt.percent(summary.best.get("top1"))
+        last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
         reason = f": {plain(verdict.reason)}" if verdict.reason else f", top-1 last {last} %, best {best} %"
         say(f"{status_text(verdict.status)} {plain(title(summary))}{reason}")
     say("  next: rbp ls  ·  rbp report  ·  rbp runs compare RUN RUN")

@@ -20,7 +20,7 @@ from rbp_engine.run.files.events import (
     from_json,
 )
 from rbp_engine.run.files.summary import Summary, remaining_s
-from rbp_engine.run.status.history import History
+from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console, plain
 from rbp_tui.cli.runs.table import runs_table
@@ -30,6 +30,8 @@ from rbp_tui.text.run_text import STYLES, short_id, status_text, title
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
+
+SPARKLINE = 38  # characters
 
 
 class View(Protocol):
@@ -126,7 +128,7 @@ class LivePicture:
     def __init__(self, live: "Live", hint: str) -> None:
         self._live = live
         self._hint = hint
-        self._history = History()
+        self._history = HistoryBuilder()
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
         self._history.add(event for line in lines if (event := from_json(line)) is not None)
@@ -134,7 +136,7 @@ class LivePicture:
     def show(self, records: Sequence[RunRecord]) -> None:
         for record in records:
             if record.readable:
-                self._live.update(picture(record, self._history, self._hint), refresh=True)
+                self._live.update(picture(record, self._history.history(), self._hint), refresh=True)
 
 
 class LiveTable:
@@ -186,20 +188,15 @@ def picture(record: RunRecord, history: History, hint: str) -> "RenderableType":
     rows.add_column(style="dim", no_wrap=True, width=8)
     rows.add_column(no_wrap=True, width=27)
     rows.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
-    width = 38
-    losses = [event.body.loss for event in history.metrics if isinstance(event.body, Metrics)]
-    tops = [event.body.top1 for event in history.validations if isinstance(event.body, Validation)]
-    speeds = [event.body.samples_per_s for event in history.metrics if isinstance(event.body, Metrics)]
-    memory = [event.body for event in history.system if isinstance(event.body, System)]
-    used = [gauge.rss if gauge.mem_allocated is None else gauge.mem_allocated for gauge in memory]
-    rows.add_row("loss", _loss_text(summary), f"[cyan]{fmt.sparkline(losses, width, log=True)}[/]")
-    rows.add_row("top-1 %", _accuracy_text(summary), f"[green]{fmt.sparkline(tops, width)}[/]")
-    rows.add_row("memory", _memory_text(memory), f"[magenta]{fmt.sparkline(used, width)}[/]")
-    rows.add_row("speed", _speed_text(history.metrics), f"[yellow]{fmt.sparkline(speeds, width)}[/]")
+    first = history.processes[0] if history.processes else RankProgress(0)
+    rows.add_row("loss", _loss_text(summary), f"[cyan]{_sparkline(history, 'train/loss', log=True)}[/]")
+    rows.add_row("top-1 %", _accuracy_text(summary), f"[green]{_sparkline(history, 'validation/top1')}[/]")
+    rows.add_row("memory", _memory_text(first.system), f"[magenta]{_sparkline(history, 'memory')}[/]")
+    rows.add_row("speed", _speed_text(first.metrics), f"[yellow]{_sparkline(history, 'speed')}[/]")
 
     parts: list[RenderableType] = [head, bar, rows]
-    if history.alerts:
-        parts.append(Text(f"! {sentence(history.alerts[-1])}", style="yellow", no_wrap=True, overflow="ellipsis"))
+    if alert := history.newest_alert:
+        parts.append(Text(f"! {sentence(alert)}", style="yellow", no_wrap=True, overflow="ellipsis"))
     if verdict.reason and verdict.status != "completed":
         parts.append(Text(verdict.reason, style=STYLES.get(verdict.status, ""), overflow="fold"))
     if hint and verdict.live:
@@ -207,30 +204,31 @@ def picture(record: RunRecord, history: History, hint: str) -> "RenderableType":
     return Group(*parts)
 
 
+def _sparkline(history: History, name: str, *, log: bool = False) -> str:
+    curve = history.curves.get(name)
+    return "" if curve is None else fmt.sparkline(curve.value.tolist(), SPARKLINE, log=log)
+
+
 def _loss_text(summary: Summary) -> str:
-    return f"train {fmt.number(summary.train.get('loss'))} val {fmt.number(summary.last.get('loss'))}"
+    return f"train {fmt.number(summary.train.loss)} val {fmt.number(summary.last.loss)}"
 
 
 def _accuracy_text(summary: Summary) -> str:
-    last, best, epoch = summary.last.get("top1"), summary.best.get("top1"), summary.best.get("epoch")
+    last, best, epoch = summary.last.top1, summary.best.top1, summary.best.epoch
     where = f"@{epoch}" if epoch is not None else ""
     return f"last {fmt.percent(last)} best {fmt.percent(best)}{where}"
 
 
-def _memory_text(memory: list[System]) -> str:
-    if not memory:
+def _memory_text(system: System | None) -> str:
+    if system is None:
         return "–"
-    newest = memory[-1]
-    if newest.mem_allocated is None:
-        return f"{fmt.size(newest.rss)} peak {fmt.size(newest.mem_peak)}"
-    return f"{fmt.size(newest.mem_allocated)} peak {fmt.size(newest.mem_peak)} gpu"
+    return f"{fmt.size(system.used)} peak {fmt.size(system.mem_peak)}{'' if system.mem_allocated is None else ' gpu'}"
 
 
-def _speed_text(metrics: list[Event]) -> str:
-    if not metrics or not isinstance(metrics[-1].body, Metrics):
-        return "–"
-    newest = metrics[-1].body
-    return f"{fmt.thousands(newest.samples_per_s)}/s step {fmt.number(newest.step_ms, 1)} ms"
+def _speed_text(metrics: Metrics | None) -> str:
+    return (
+        "–" if metrics is None else f"{fmt.thousands(metrics.samples_per_s)}/s step {fmt.number(metrics.step_ms, 1)} ms"
+    )
 
 
 def counted(number: int | None, what: str) -> str:

@@ -77,7 +77,7 @@ class CompareActions(ChartScreen):
         """A curve of a group, as far as it has been read."""
         sights = self.session.sights
         return self.curves.curve(
-            group, name, self.axis, lambda run_id: sights[run_id].curves if run_id in sights else None
+            group, name, self.axis, lambda run_id: sights[run_id].history.curves if run_id in sights else None
         )
 
     def draw(self) -> None:

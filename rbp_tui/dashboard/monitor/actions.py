@@ -90,7 +90,7 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def processes(self) -> list[str]:
         """The ranks, and whatever else has a log, by name."""
-        ranks = [str(process.rank) for process in self.seen.course.processes] if self.seen else []
+        ranks = [str(process.rank) for process in self.seen.history.processes] if self.seen else []
         logs = [name for pane in self.query(LogPane) for name in pane.names]
         return list(dict.fromkeys([*ranks, *logs]))
 
@@ -105,7 +105,8 @@ class MonitorActions(RunControlScreen, ChartScreen):
             case "resume":
                 return bool(status) and self.seen is not None and self.seen.verdict.resumable
             case "traceback":
-                return status == "failed" or (bool(status) and self.seen is not None and bool(self.seen.course.failure))
+                failure = self.seen.history.failure if self.seen else None
+                return status == "failed" or bool(status and failure)
             case "rank":
                 return len(self.processes()) > 1
             case "seed":

@@ -7,35 +7,35 @@ from rich.text import Text
 
 from rbp_engine.report.names import one_line
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
-from rbp_engine.run.status.timeline import Course
+from rbp_engine.run.status.history import History
 from rbp_tui.text import format as fmt
 
 ALERTS_SHOWN = 50
 
 
-def alert_text(course: Course) -> Text:
+def alert_text(history: History) -> Text:
     """The newest alert in a row, and how many came before it; not the failure, which the head tells already."""
     # Of several ranks it is worth a row which one it was.
-    told = course.failure if len(course.processes) < 2 else None
-    alerts = [event for event in course.alerts if event is not told]
+    told = history.failure if len(history.processes) < 2 else None
+    alerts = [event for event in history.alerts if event is not told]
     if not alerts:
         return Text()
     before = f"   ({len(alerts) - 1} before it)" if len(alerts) > 1 else ""
     return Text.assemble((f" ! {_alert(alerts[-1])}", "yellow"), (before, "dim"))
 
 
-def happenings_text(course: Course, kept: Collection[str]) -> Text:
+def happenings_text(history: History, kept: Collection[str]) -> Text:
     """The alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
 
     Only the newest of those that were the best still is, and `best/` keeps it.
     """
     text = Text()
-    if course.alerts:
+    if history.alerts:
         text.append("alerts\n", style="dim")
-        for event in reversed(course.alerts[-ALERTS_SHOWN:]):
+        for event in reversed(history.alerts[-ALERTS_SHOWN:]):
             text.append(f"{_alert(event)}\n", style="red" if isinstance(event.body, ErrorRaised) else "yellow")
     text.append("checkpoints\n", style="dim")
-    saved = [(event, event.body) for event in reversed(course.checkpoints) if isinstance(event.body, CheckpointSaved)]
+    saved = [(event, event.body) for event in reversed(history.checkpoints) if isinstance(event.body, CheckpointSaved)]
     best = next((body for _, body in saved if body.best), None) if "best" in kept else None
     there = [(event, body) for event, body in saved if body.name in kept or body is best]
     for event, body in there:

@@ -9,7 +9,8 @@ from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.preset.diff import differences
 from rbp_engine.report.names import network, one_line, value_text
 from rbp_engine.run.files.annotations import read_annotations
-from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_tui.text import format as fmt
 
@@ -30,12 +31,12 @@ class CardFacts:
 
 def read_facts(run: RunDirectory, baseline: RunDirectory | None) -> CardFacts:
     """Read what the card shows; for a thread, since presets are slow to check. What cannot be read is said."""
-    identity = read_json(run.run_json)
+    origin = read_run_json(run)
     try:
         preset = read_resolved(run.preset_toml)
     except PresetError as error:
-        return CardFacts((("preset", one_line(str(error))), *_origin(run, identity)))
-    other, there = _other(run, identity, baseline)
+        return CardFacts((("preset", one_line(str(error))), *_origin(run, origin)))
+    other, there = _other(run, origin, baseline)
     differs: Rows = ()
     if there is not None:
         differs = tuple(
@@ -43,18 +44,16 @@ def read_facts(run: RunDirectory, baseline: RunDirectory | None) -> CardFacts:
             for one in differences(preset, there)
             if one.role != "place" and one.key != "run.seed"
         )
-    return CardFacts((*_settings(preset), *_origin(run, identity)), other, differs)
+    return CardFacts((*_settings(preset), *_origin(run, origin)), other, differs)
 
 
-def _other(
-    run: RunDirectory, identity: dict[str, object], baseline: RunDirectory | None
-) -> "tuple[str, Preset | None]":
+def _other(run: RunDirectory, origin: RunJson, baseline: RunDirectory | None) -> "tuple[str, Preset | None]":
     """What the run is held against: the pinned run, else the preset that it was made from."""
     try:
         if baseline is not None and baseline != run:
             return f"{baseline.id[-4:]}, the baseline", read_resolved(baseline.preset_toml)
-        source = str(identity.get("source") or identity.get("preset") or "")
-        return str(identity.get("preset") or source), load_preset(source).preset
+        source = origin.source or origin.preset
+        return origin.preset or source, load_preset(source).preset
     except PresetError:  # it has been moved or changed since
         return "", None
 
@@ -77,12 +76,11 @@ def _settings(preset: "Preset") -> Rows:
     )
 
 
-def _origin(run: RunDirectory, identity: dict[str, object]) -> Rows:
-    git = identity.get("git")
+def _origin(run: RunDirectory, origin: RunJson) -> Rows:
     rows = []
-    if isinstance(git, dict):
-        rows.append(("commit", f"{str(git.get('commit'))[:10]}{' + changes' if git.get('diff') else ''}"))
-    rows.append(("host", one_line(str(identity.get("host") or "–"))))
+    if origin.git:
+        rows.append(("commit", one_line(f"{origin.git.commit[:10]}{' + changes' if origin.git.changed else ''}")))
+    rows.append(("host", one_line(origin.host or "–")))
     annotations, summary = read_annotations(run), read_summary(run)
     if summary is not None and (tags := annotations.tags(summary)):
         rows.append(("tags", one_line(" ".join(tags))))

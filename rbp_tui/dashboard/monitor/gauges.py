@@ -8,7 +8,7 @@ from rich.text import Text
 from rbp_engine.report.names import one_line
 from rbp_engine.run.files.events import System
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.timeline import Probed, RankProgress
+from rbp_engine.run.status.history import ProbeSeries, RankProgress
 from rbp_tui.text import format as fmt
 
 LARGEST = 1e300
@@ -67,7 +67,7 @@ def speed_text(curves: dict[str, Curve], processes: Sequence[RankProgress], widt
     return line
 
 
-def probes_text(probes: Sequence[Probed], width: int, rows: int) -> Text:
+def probes_text(probes: Sequence[ProbeSeries], width: int, rows: int) -> Text:
     """A row for each probe, at most `rows` of them; empty without probes."""
     line = Text()
     for number, probed in enumerate(probes[:rows]):
@@ -79,12 +79,12 @@ def probes_text(probes: Sequence[Probed], width: int, rows: int) -> Text:
     return line
 
 
-def _measured(probed: Probed, width: int) -> str:
-    """A number with its course; the parts of a table by name; a list, by layer say, as a profile with its range."""
+def _measured(probed: ProbeSeries, width: int) -> str:
+    """A number with its sparkline; the parts of a table by name; a list, by layer say, as a profile with its range."""
     newest = probed.values[-1]
     if (number := _number(newest)) is not None:
-        course = [_number(value) for value in probed.values[-SPARKED:]]
-        return f"{fmt.sparkline(course, width)}  {fmt.number(number)}"
+        shown = [_number(value) for value in probed.values[-SPARKED:]]
+        return f"{fmt.sparkline(shown, width)}  {fmt.number(number)}"
     if isinstance(newest, dict):
         return "   ".join(f"{one_line(str(name))} {_short(value, width // 2)}" for name, value in newest.items())
     return _short(newest, width)

@@ -59,7 +59,7 @@ def title_text(sight: "Sight", stands: Standing, width: int) -> Text:
 
 
 def _place(sight: "Sight") -> str:
-    attempt = sight.course.attempt
+    attempt = sight.history.attempt
     if attempt is None:
         return ""
     several = f"{attempt.processes} × " if attempt.processes > 1 else ""
@@ -68,7 +68,7 @@ def _place(sight: "Sight") -> str:
 
 def progress_text(sight: "Sight", stands: Standing, now: float, width: int) -> Text:
     """Epoch, bar, share, time, time left, and the age of the newest checkpoint; what has no room goes from the end."""
-    summary, attempts = sight.summary, sight.course.attempts
+    summary, attempts = sight.summary, sight.history.attempts
     live = sight.verdict.live and stands.status != "gone"
     done = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
     left = Text(f" epoch {summary.epoch}/{summary.epochs} ")
@@ -77,9 +77,9 @@ def progress_text(sight: "Sight", stands: Standing, now: float, width: int) -> T
     if live and stands.status not in ("stale", "stalled"):
         remaining = attempt_remaining_s(attempts, summary)
         parts.append(f"ETA {fmt.duration(remaining)}{f' → {_clock(now + remaining, now)}' if remaining else ''}")
-    if sight.course.checkpoints:
-        age = now - sight.course.checkpoints[-1].t
-        parts.append(f"ckpt {fmt.duration(age)} ago" if live else f"ckpt step {sight.course.checkpoints[-1].step}")
+    if sight.history.checkpoints:
+        age = now - sight.history.checkpoints[-1].t
+        parts.append(f"ckpt {fmt.duration(age)} ago" if live else f"ckpt step {sight.history.checkpoints[-1].step}")
     if summary.attempt > 1:
         parts.append(f"attempt {summary.attempt}")
     for part in parts:

@@ -14,7 +14,7 @@ from textual.widgets import Input
 from rbp_engine.run.files.events import ErrorRaised, Event
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files
-from rbp_engine.run.status.timeline import Course
+from rbp_engine.run.status.history import History
 from rbp_tui.dashboard.monitor.log_lines import LogLines
 from rbp_tui.dashboard.monitor.log_tail import LogTail, readable
 from rbp_tui.dashboard.text_line import Line
@@ -77,11 +77,11 @@ class LogPane(Vertical):
             self._open(name)
             self._look()
 
-    def know(self, course: Course) -> None:
+    def know(self, history: History) -> None:
         """Where the processes write, and the error that the run ended with, for `show_traceback`."""
-        self._folders = {process.rank: process.logs for process in course.processes if process.logs}
-        if course.failure is not self._failure:
-            self._failure = course.failure
+        self._folders = {process.rank: process.logs for process in history.processes if process.logs}
+        if history.failure is not self._failure:
+            self._failure = history.failure
             if self.shown == TRACEBACK:
                 self._open("")
             self._show_head()

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from rbp_engine.run.status.history import RankProgress
 from rbp_engine.run.status.status import LOST_AFTER_S
-from rbp_engine.run.status.timeline import RankProgress
 from rbp_tui.text import format as fmt
 
 HEADING = f"{'rank':>4}{'step ms':>8}{'skew':>6}{'data':>6}{'memory':>9}{'peak':>9}{'gpu':>6}"
@@ -31,7 +31,7 @@ def _row(process: RankProgress, median: float | None) -> str:
     system, step_ms, data_ms = process.system, process.step_ms, process.data_ms
     skew = f"{100 * (step_ms / median - 1):+.0f} %" if step_ms and median else "–"
     data = f"{100 * data_ms / step_ms:.0f} %" if step_ms and data_ms is not None else "–"
-    used = None if system is None else system.rss if system.mem_allocated is None else system.mem_allocated
+    used = None if system is None else system.used
     busy = "–" if system is None or system.gpu_util is None else f"{100 * system.gpu_util:.0f} %"
     peak = None if system is None else system.mem_peak
     time = "–" if step_ms is None else f"{step_ms:.1f}"

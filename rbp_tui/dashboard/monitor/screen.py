@@ -131,7 +131,7 @@ class MonitorScreen(MonitorActions):
         if self.seen is not None:
             self._show_curves(self.seen, "#charts")
             self._show_lines(self.seen)
-            self.query_one(LogPane).know(self.seen.course)
+            self.query_one(LogPane).know(self.seen.history)
 
     def _show_rest(self) -> None:
         """What need not follow each event, and the head, since time passes without any."""
@@ -152,7 +152,7 @@ class MonitorScreen(MonitorActions):
         there = self.session.record_of(sight.run.id) is not None
         self.stands = self._standing(sight, there=there, now=now)
         head.show(sight, self.stands, now)
-        state = (sight.run, self.stands.status, sight.course.failure is None)
+        state = (sight.run, self.stands.status, sight.history.failure is None)
         if state != self._state:
             self._state = state
             self.refresh_bindings()
@@ -171,33 +171,33 @@ class MonitorScreen(MonitorActions):
     def _show_curves(self, sight: Sight, row: str) -> None:
         axis = self.session.state.x_axis if self.session.state.x_axis in AXES else "epoch"
         for chart in self.query_one(row).query(RunChart):
-            chart.show(sight.curves, axis, sight.course.split)
+            chart.show(sight.history.curves, axis, sight.history.split)
 
     def _show_lines(self, sight: Sight) -> None:
-        course = sight.course
-        # Where the charts of memory and speed have room they show the course, and the lines the numbers.
+        history = sight.history
+        # Where the charts of memory and speed have room they show the curves, and the lines the numbers.
         width = 0 if self.has_class("-tall") else max(8, min(60, self.size.width // 5))
         rank = int(self.process) if self.process.isdigit() else None
-        self.query_one("#memory", Line).say(memory_text(sight.curves, course.processes, rank, width))
-        self.query_one("#speed", Line).say(speed_text(sight.curves, course.processes, width))
+        self.query_one("#memory", Line).say(memory_text(history.curves, history.processes, rank, width))
+        self.query_one("#speed", Line).say(speed_text(history.curves, history.processes, width))
         probes = self.query_one("#probes", Line)
-        probes.display = bool(course.probes)
-        probes.say(probes_text(course.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
+        probes.display = bool(history.probes)
+        probes.say(probes_text(history.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
         alert = self.query_one("#alert", Line)
-        text = alert_text(course)
+        text = alert_text(history)
         alert.display = bool(text)
         alert.say(text)
 
     def _show_lists(self, sight: Sight) -> None:
-        course = sight.course
+        history = sight.history
         rank = int(self.process) if self.process.isdigit() else None
-        several = len(course.processes) > 1
+        several = len(history.processes) > 1
         if several != self.has_class("-several"):
             self.set_class(several, "-several")
             self.refresh_bindings()
         if several:
-            self.query_one("#ranks", TextPanel).say(ranks_text(course.processes, rank))
-        self.query_one("#happenings", TextPanel).say(happenings_text(course, sight.kept))
+            self.query_one("#ranks", TextPanel).say(ranks_text(history.processes, rank))
+        self.query_one("#happenings", TextPanel).say(happenings_text(history, sight.kept))
 
     def _read_card(self) -> None:
         """Read the card anew where the run, its annotations, or what it is held against is another."""

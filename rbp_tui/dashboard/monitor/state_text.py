@@ -41,7 +41,7 @@ def standing(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Sta
 
 def _usually(status: str, sight: Sight) -> str:
     """What a status means where it comes without a reason."""
-    test = ", ".join(f"{fmt.percent(top1)} % {name} weights" for name, top1 in sight.summary.test.items())
+    test = ", ".join(f"{fmt.percent(top1)} % {name} weights" for name, top1 in sight.summary.test.known.items())
     return {
         "queued": "waiting for its turn",
         "starting": "the worker loads torch and the data",
@@ -55,7 +55,7 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
         keys = _keys(key_of, ("traceback", "shows the traceback"), ("clone", "clones and edits"))
         return f"{keys} · {SAME_AGAIN[cause]}"
     if sight.verdict.resumable:
-        checkpoint = sight.course.checkpoints[-1].body if sight.course.checkpoints else None
+        checkpoint = sight.history.checkpoints[-1].body if sight.history.checkpoints else None
         resume = f"resumes from {checkpoint.name}" if checkpoint is not None else "starts it again"  # type: ignore[union-attr]
         condition = f" {BEFORE_RESUME[cause]}" if cause in BEFORE_RESUME else ""
         kill = [("kill", "kills it")] if cause is Cause.UNRESPONSIVE else []

@@ -19,7 +19,7 @@ def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | N
         top1
         for record in records
         if record.summary.experiment == experiment and record.verdict.status == "completed"
-        if (top1 := record.summary.last.get("top1")) is not None
+        if (top1 := record.summary.last.top1) is not None
     ]
     return spread(found) if found else None
 

@@ -36,8 +36,8 @@ def fill_runs(table: DataTable[Text], runs: Sequence[RunRecord], loaded: LoadedP
         cells = (
             Text(SIGNS.get(status, " "), style=STYLES.get(status, "")),
             Text(short_id(summary)),
-            Text(fmt.percent(summary.last.get("top1")), justify="right"),
-            Text(fmt.percent(summary.best.get("top1")), justify="right"),
+            Text(fmt.percent(summary.last.top1), justify="right"),
+            Text(fmt.percent(summary.best.top1), justify="right"),
             Text(fmt.method(summary.method)),
             Text(str(summary.timesteps), justify="right"),
             Text(str(summary.seed), justify="right"),

@@ -12,7 +12,7 @@ from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.names import one_line
 from rbp_engine.report.paper import published
-from rbp_engine.run.files.layout import read_json
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
 from rbp_tui.dashboard.presets.paper import last_accuracies
@@ -46,7 +46,7 @@ def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
         summary = record.summary
         if record.verdict.status != "completed" or not summary.epoch or not summary.trained_s:
             continue
-        if read_json(record.run.run_json).get("host") != socket.gethostname():
+        if read_run_json(record.run).host != socket.gethostname():
             continue
         per_epoch = summary.trained_s / summary.epoch
         shown = f"{per_epoch:.1f} s" if per_epoch < 10 else fmt.duration(per_epoch)
@@ -110,6 +110,6 @@ def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
     if last is None:
         return Text("no run yet", style="dim")
     done = [record.summary for record in of_experiment(loaded, records) if record.verdict.status == "completed"]
-    best = max((top1 for summary in done if (top1 := summary.best.get("top1")) is not None), default=None)
+    best = max((top1 for summary in done if (top1 := summary.best.top1) is not None), default=None)
     count = f"{last.count} run{'' if last.count == 1 else 's'}"
     return Text(f"last {spread_text(last)} %, best {fmt.percent(best)} %, {count}")

@@ -3,16 +3,15 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.errors import UserError
-from rbp_engine.run.files.events import Event, EventReader
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.curves import Curve, CurveBuilder
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.status.status import Verdict
-from rbp_engine.run.status.timeline import Course, CourseBuilder
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.run_list import RunListing
 from rbp_tui.dashboard.reading.sparklines import Trend, TrendReader
@@ -40,70 +39,48 @@ class Sight:
     run: RunDirectory
     summary: Summary
     verdict: Verdict
-    curves: dict[str, Curve]
-    course: Course
+    history: History
     problem: str = ""
     kept: frozenset[str] = frozenset()
 
 
-@dataclass
 class _Watched:
-    """What has been read of one run's events, those of all its ranks."""
+    """What has been read of one run's events, and what of it was handed over."""
 
-    run: RunDirectory
-    readers: dict[Path, EventReader] = field(default_factory=dict)
-    builder: CurveBuilder = field(default_factory=CurveBuilder)
-    course: CourseBuilder = field(default_factory=CourseBuilder)
-    problem: str = ""
-    handed: Sight | None = None
-    handed_at: float = float("-inf")
-    _fresh: bool = True
-    _waiting: list[Event] = field(default_factory=list)
-    _faults: list[Exception] = field(default_factory=list)
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.problem = ""
+        self.handed: Sight | None = None
+        self._handed_at = float("-inf")
+        self._events = HistoryReader(run)
+        self._fresh = True
 
     @property
     def behind(self) -> bool:
         """Whether there is more to read at once."""
-        return any(reader.behind for reader in self.readers.values())
+        return self._events.behind
 
     def poll(self) -> None:
-        """Take in what is new, or as much of it as one turn allows."""
-        until = time.monotonic() + TURN_S
-        self._faults = []
+        """Read what is new, or as much of it as one turn allows."""
         try:
-            for path in sorted(self.run.events().parent.glob("rank*.jsonl")):
-                self.readers.setdefault(path, EventReader(path))
-            self._take()
-            while self.behind and time.monotonic() < until:
-                self._take()
+            self._fresh = self._events.poll(TURN_S) or self._fresh
+            errors: list[Exception] = [*self._events.errors]
         except Exception as error:  # whatever stands in the files of this run, the others are read
-            self._faults.append(error)
-        self.problem = f"events cannot be read: {self._faults[0]}" if self._faults else self._left_out()
-
-    def _take(self) -> None:
-        events = self._read()
-        self.builder.add(events)
-        self.course.add(events)
-        self._fresh = self._fresh or bool(events)
+            errors = [error]
+        self.problem = f"events cannot be read: {errors[0]}" if errors else self._skipped()
 
     def sight(self, record: RunRecord, now: float) -> Sight | None:
         """The run as of now; None if that is nothing new, or if more of it is about to be read."""
         old = self.handed
-        if self.behind and now - self.handed_at < BEHIND_HAND_OVER_S:
+        if self.behind and now - self._handed_at < BEHIND_HAND_OVER_S:
             return None
         state = (record.summary, record.verdict, self.problem)
         if old is not None and not self._fresh and state == (old.summary, old.verdict, old.problem):
             return None
         self._fresh = False
-        self.handed_at = now
+        self._handed_at = now
         self.handed = Sight(
-            self.run,
-            record.summary,
-            record.verdict,
-            self.builder.curves(),
-            self.course.course(),
-            self.problem,
-            self._kept(),
+            self.run, record.summary, record.verdict, self._events.history(), self.problem, self._kept()
         )
         return self.handed
 
@@ -113,30 +90,8 @@ class _Watched:
         except OSError:  # a folder that is not there, or may not be looked into
             return frozenset()
 
-    def _read(self) -> list[Event]:
-        """The next events. What any rank tells of an attempt comes before the next attempt."""
-        newest = []
-        for reader in self.readers.values():
-            try:
-                events = reader.poll_some()
-            except OSError as error:
-                self._faults.append(error)
-                continue
-            self._waiting += events
-            if reader.behind and events:
-                newest.append(events[-1].attempt)
-        attempt = min(newest, default=None)
-        ready = self._waiting
-        self._waiting = []
-        if attempt is not None:
-            self._waiting = [event for event in ready if event.attempt > attempt]
-            ready = [event for event in ready if event.attempt <= attempt]
-        if len(self.readers) > 1:
-            ready.sort(key=lambda event: event.attempt)
-        return ready
-
-    def _left_out(self) -> str:
-        count = sum(reader.left_out for reader in self.readers.values())
+    def _skipped(self) -> str:
+        count = self._events.skipped
         if not count:
             return ""
         return f"{count} line{'s' if count > 1 else ''} of its events left out: damaged, or of another version of rbp"

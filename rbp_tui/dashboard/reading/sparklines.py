@@ -1,19 +1,20 @@
-"""The course of validation of runs that are only listed: what a sparkline shows, read without the other events."""
+"""The validations of runs that are only listed, for their sparklines, read without the other events."""
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from rbp_engine.run.files.events import EventReader, from_json
+from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.curves import CurveBuilder
+from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.status.history_reader import HistoryReader
 
 # The kinds that matter: validations, and the starts that supersede some of them.
-KINDS = (b'"validation"', b'"run_start"')
+KINDS = (Validation, RunStart)
 VALUES_KEPT = 60
 RUNS_KEPT = 500
 
@@ -22,28 +23,24 @@ Trend: TypeAlias = tuple[float, ...]
 
 @dataclass
 class _Followed:
-    reader: EventReader
-    builder: CurveBuilder = field(default_factory=CurveBuilder)
+    reader: HistoryReader
     trend: Trend = ()
 
-    def poll(self) -> bool:
+    def poll(self, turn_s: float) -> bool:
         """Read on; whether the trend is another now."""
-        lines = self.reader.poll_some_lines()
-        events = [from_json(line) for line in lines if any(kind in line for kind in KINDS)]
-        if not events:
+        if not self.reader.poll(turn_s):
             return False
-        self.builder.add(event for event in events if event is not None)
-        before, self.trend = self.trend, self._trend()
+        before, self.trend = self.trend, _trend(self.reader.history().curves)
         return self.trend != before
 
-    def _trend(self) -> Trend:
-        curves = self.builder.curves()
-        curve = curves.get("validation/top1") or curves.get("validation/loss")
-        if curve is None:
-            return ()
-        values = curve.value[np.isfinite(curve.value)]
-        kept = np.unique(np.linspace(0, len(values) - 1, min(VALUES_KEPT, len(values))).round().astype(int))
-        return tuple(values[kept].tolist())
+
+def _trend(curves: dict[str, Curve]) -> Trend:
+    curve = curves.get("validation/top1") or curves.get("validation/loss")
+    if curve is None:
+        return ()
+    values = curve.value[np.isfinite(curve.value)]
+    kept = np.unique(np.linspace(0, len(values) - 1, min(VALUES_KEPT, len(values))).round().astype(int))
+    return tuple(values[kept].tolist())
 
 
 class TrendReader:
@@ -63,13 +60,12 @@ class TrendReader:
                 return changed, True
             followed = self._followed.pop(run_id, None)
             if followed is None:
-                followed = _Followed(EventReader(RunDirectory(self.runs / run_id).events()))
+                run = RunDirectory(self.runs / run_id)
+                followed = _Followed(HistoryReader(run, first_rank=True, kinds=KINDS))
             self._followed[run_id] = followed  # to the end: the others are older
-            try:
-                if followed.poll():
-                    changed[run_id] = followed.trend
-            except OSError:  # not ours to tell: whoever opens the run is told
-                continue
+            # An error is not reported here: whoever opens the run sees it.
+            if followed.poll(until - time.monotonic()):
+                changed[run_id] = followed.trend
             more = more or followed.reader.behind
         while len(self._followed) > RUNS_KEPT:
             del self._followed[next(iter(self._followed))]

@@ -12,6 +12,7 @@ from rich.text import Text
 from rbp_engine.report.collect import Recorded, newest_by_seed
 from rbp_engine.report.names import one_line
 from rbp_engine.report.spread import spread
+from rbp_engine.run.files.run_json import RunJson
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store.query_fields import field_called
 from rbp_engine.run.store.store import RunRecord
@@ -73,8 +74,8 @@ class Placed:
 
 
 def _best(record: RunRecord, _: Trend) -> str:
-    epoch = record.summary.best.get("epoch")
-    return fmt.percent(record.summary.best.get("top1"), 1) + ("" if epoch is None else f"@{epoch:.0f}")
+    epoch = record.summary.best.epoch
+    return fmt.percent(record.summary.best.top1, 1) + ("" if epoch is None else f"@{epoch:.0f}")
 
 
 def _eta(record: RunRecord, _: Trend) -> str:
@@ -98,10 +99,10 @@ COLUMNS = (
     Column("epoch", "epochs done, and how many there are to be", 9,
            lambda record, _: f"{record.summary.epoch}/{record.summary.epochs}", "-epoch", least=9,
            right=True),
-    Column("loss", "training loss", 8, lambda record, _: fmt.number(record.summary.train.get("loss")), "loss",
+    Column("loss", "training loss", 8, lambda record, _: fmt.number(record.summary.train.loss), "loss",
            least=8, right=True),
     Column("last %", "newest accuracy on the test set, or on held-out data", 6,
-           lambda record, _: fmt.percent(record.summary.last.get("top1"), 1), "last", right=True),
+           lambda record, _: fmt.percent(record.summary.last.top1, 1), "last", right=True),
     Column("best %", "best accuracy on the same, and its epoch", 10, _best, "best", right=True),
     Column("curve", "accuracy of its evaluations so far", CURVE_WIDTH,
            lambda _, trend: fmt.sparkline(trend, CURVE_WIDTH), ""),
@@ -179,8 +180,8 @@ def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[T
         "method": fmt.method(first.method),
         "T": str(first.timesteps),
         "seed": f"×{len(seeds)}" if len(counting) == len(seeds) else f"×{len(counting)}/{len(seeds)}",
-        "last %": _mean([record.summary.last.get("top1") for record in counting]).partition("±")[0],
-        "best %": _mean([record.summary.best.get("top1") for record in counting]),
+        "last %": _mean([record.summary.last.top1 for record in counting]).partition("±")[0],
+        "best %": _mean([record.summary.best.top1 for record in counting]),
     }
     texts = [" ", "▾", *(_fitted(one_line(said.get(place.column.name, "")), place) for place in placed)]
     return tuple(TableCell(text, "bold") for text in texts)
@@ -192,7 +193,7 @@ def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:
         return list(group)
     # They are of one experiment, so that the choice needs nothing of their presets.
     read = [
-        Recorded(record.run, record.summary, record.verdict, cast("Preset", None), {}, {}, held_out=False)
+        Recorded(record.run, record.summary, record.verdict, cast("Preset", None), {}, RunJson(), held_out=False)
         for record in group
     ]
     chosen = {one.run for one in newest_by_seed(read)[0]}

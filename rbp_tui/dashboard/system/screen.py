@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Static
 
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.status import last_attempt
+from rbp_engine.run.files.run_json import last_attempt
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
@@ -115,7 +115,7 @@ class SystemScreen(DashboardScreen):
     @work(thread=True, group="machine")
     def _read_machine(self, live: list[RunDirectory]) -> None:
         machine = self._reader.read()
-        named = {run.id: host for run in live if (host := str(last_attempt(run).get("host") or ""))}
+        named = {run.id: attempt.host for run in live if (attempt := last_attempt(run)) and attempt.host}
         here = socket.gethostname()
         hosts = {run_id: "" if host == here else host for run_id, host in named.items()}
         with contextlib.suppress(RuntimeError):  # the app is closing

@@ -1,4 +1,4 @@
-"""How often `rbp train` reads what it has just written."""
+"""How often `rbp train` reads what it has just written, from its start until its worker is up."""
 
 import json
 import subprocess
@@ -6,38 +6,39 @@ import sys
 
 import pytest
 
-# Writes down how often each file of a run has been opened for reading when it waits for the worker for the first time.
+# Writes down how often each version of a file of a run has been opened for reading before the worker wrote an event.
 COUNTING = """
-import json, os, sys, time
+import atexit, json, os, sys
 from collections import Counter
 from pathlib import Path
 
-counts, runs, worker, sleep = Counter(), Path("runs").absolute(), [], time.sleep
+counts, run = Counter(), Path("runs").absolute() / "mine"
+events = run / "events" / "rank0.jsonl"
 
-def noted(event, args):
-    if event == "subprocess.Popen" and "rbp_engine.train.worker" in args[1]:
-        worker.append(args[1])
-    elif event == "open" and isinstance(args[0], (str, Path)) and not (args[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+def count(event, args):
+    if event == "open" and isinstance(args[0], (str, Path)) and not (args[2] or 0) & (os.O_WRONLY | os.O_RDWR):
         path = Path(args[0]).absolute()
-        if path.is_relative_to(runs / "mine") and path.is_file():
-            counts[str(path.relative_to(runs / "mine"))] += 1
+        up = events.is_file() and events.stat().st_size
+        if path.is_relative_to(run) and path.is_file() and not up:
+            counts[f"{path.relative_to(run)} {path.stat().st_mtime_ns}"] += 1
 
-def wait(seconds):
-    if worker and not Path("counts.json").exists():
-        Path("counts.json").write_text(json.dumps(counts))
-    sleep(seconds)
-
-time.sleep = wait
-sys.addaudithook(noted)
+sys.addaudithook(count)
+atexit.register(lambda: Path("counts.json").write_text(json.dumps(counts)))
 from rbp_tui.cli import main
 main()
 """
 
 
 @pytest.mark.parametrize("options", [(), ("--resume-or-start",)])
-def test_each_file_of_a_new_run_is_read_at_most_twice_before_its_worker_is_waited_for(rbp, options):
+def test_each_file_of_a_new_run_is_read_at_most_twice_before_its_worker_is_up(rbp, options):
     words = ("train", "digits", "T=1", "epochs=1", "batch=256", "--id", "mine", *options)
     subprocess.run([sys.executable, "-c", COUNTING, *words], cwd=rbp.folder, env=rbp.environment, check=True)
-    counts = json.loads((rbp.folder / "counts.json").read_text())
-    assert {"run.json", "summary.json"} <= counts.keys()
-    assert max(counts.values()) <= 2, counts
+    versions = json.loads((rbp.folder / "counts.json").read_text())
+    reads = {}
+    for version, count in versions.items():
+        reads.setdefault(version.split()[0], []).append(count)
+    assert sum(reads.pop("run.json")) <= 2
+    # A worker that takes more than five seconds to load torch writes a heartbeat, which is news and read once.
+    summaries = reads.pop("summary.json")
+    assert sum(summaries) <= max(2, len(summaries))
+    assert all(sum(counts) <= 2 for counts in reads.values()), reads

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: 
     reached = {"status": "completed", "epoch": 20, "step": 400, "steps": 400, "trained_s": 4.0, "mem_peak": 2**30}
     scores = {"last": {"top1": top1, "loss": 0.3}, "best": {"top1": top1 + 0.01, "epoch": 20}, "train": {"loss": 0.1}}
     speed = {"samples_per_s": 6400.0, "step_ms": 10.0}
-    write_json(run.summary_json, vars(summary) | reached | scores | speed | changes)
+    write_json(run.summary_json, asdict(summary) | reached | scores | speed | changes)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.files.summary import Scores, read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
@@ -30,7 +31,9 @@ def test_a_stop_saves_and_ends_the_run_and_a_resume_makes_it_the_uninterrupted_o
     verdict = control.stop(run, patience_s=120)  # it still starts: it will stop at the first step boundary
     assert (verdict.status, verdict.reason) == ("stopped", "asked to stop, saved at step 1")
     assert verdict.resumable
-    assert look.bodies(run, RunEnd) == [RunEnd("stopped", verdict.reason, "request", last={}, best={})]
+    assert look.bodies(run, RunEnd) == [
+        RunEnd("stopped", verdict.reason, "request", asdict(Scores()), asdict(Scores()))
+    ]
     saved, summary = look.newest(run), read_summary(run)
     assert summary is not None and summary.step == saved.progress.step == 1
 

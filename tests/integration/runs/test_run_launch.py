@@ -14,9 +14,10 @@ from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import judge, last_attempt
+from rbp_engine.run.status.status import judge
 
 NewRun = Callable[..., RunDirectory]
 
@@ -26,7 +27,7 @@ def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_marks(new
     thread = threading.Thread(target=launch.start, args=(run,))
     thread.start()
     thread.join()
-    pid = last_attempt(run)["pid"]
+    pid = last_attempt(run).pid
     look.first(run, Metrics)
     look.wait_until(lambda: judge(run).status == "running")
     worker = psutil.Process(pid)
@@ -34,7 +35,7 @@ def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_marks(new
     assert environment["RBP_RUN_ID"] == run.id and environment["RBP_RUN_DIR"] == str(run.path)
     assert [process.pid for process in processes.processes_of(run)] == [pid]
     assert os.getsid(pid) == pid != os.getsid(0)  # a session of its own: a hang-up here does not reach it
-    assert worker.create_time() == pytest.approx(last_attempt(run)["pid_started"], abs=1.0)
+    assert worker.create_time() == pytest.approx(last_attempt(run).pid_started, abs=1.0)
     assert Path(f"/proc/{pid}/fd/0").samefile(os.devnull)
     assert control.kill(run).status == "killed"
 
@@ -71,7 +72,7 @@ def test_a_worker_that_cannot_be_put_on_record_is_not_left_behind(new_run: NewRu
     look.wait_until(lambda: not processes.processes_of(run))
     shutil.rmtree(run.run_json)
     run.run_json.write_bytes(described)
-    assert launch.start(run).pid == last_attempt(run)["pid"]
+    assert launch.start(run).pid == last_attempt(run).pid
 
 
 def test_what_a_worker_prints_is_kept_by_attempt(new_run: NewRun, look: Any) -> None:
@@ -84,7 +85,7 @@ def test_what_a_worker_prints_is_kept_by_attempt(new_run: NewRun, look: Any) -> 
         assert look.end(run).status == "failed"
     log = run.stderr().read_text()
     assert log.count("Traceback (most recent call last)") == 2
-    assert log[last_attempt(run)["stderr_from"] :].count("Traceback") == 1
+    assert log[last_attempt(run).stderr_from :].count("Traceback") == 1
 
 
 def test_the_runs_directory_holds_run_folders_and_nothing_else(new_run: NewRun, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from rbp_engine.run.files.events import (
     read_events,
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.files.summary import Scores, Top1ByWeights, read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
@@ -60,12 +60,10 @@ def test_the_summary_of_a_completed_run_agrees_with_its_events(reference: RunDir
     best = max(validations, key=lambda body: (body.top1, -body.epoch))
     assert (summary.status, summary.reason) == ("completed", "")
     assert (summary.step, summary.steps, summary.epoch, summary.epochs, summary.attempt) == (36, 36, 3, 3, 1)
-    assert summary.last == {"top1": validations[-1].top1, "top5": validations[-1].top5, "loss": validations[-1].loss}
-    assert summary.best == {"top1": best.top1, "epoch": best.epoch}
-    assert summary.train == {
-        "top1": look.bodies(reference, Metrics)[-1].top1,
-        "loss": look.bodies(reference, Metrics)[-1].loss,
-    }
+    assert summary.last == Scores(validations[-1].top1, validations[-1].top5, validations[-1].loss)
+    assert summary.best == Scores(best.top1, epoch=best.epoch)
+    trained = look.bodies(reference, Metrics)[-1]
+    assert summary.train == Scores(trained.top1, loss=trained.loss)
     found = checkpoint.find_best(reference.checkpoints)
     assert found is not None and found.progress.step == 12 * best.epoch
     assert look.newest(reference).progress == checkpoint.Progress(36, 3, 0)
@@ -161,11 +159,11 @@ def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_bes
     summary = read_summary(run)
     assert summary is not None
     held_out = validations[:3]
-    assert summary.last["top1"] == held_out[-1].top1
-    assert summary.best["top1"] == max(body.top1 for body in held_out)
-    assert summary.test == {"last": validations[3].top1, "best": validations[4].top1}
+    assert summary.last.top1 == held_out[-1].top1
+    assert summary.best.top1 == max(body.top1 for body in held_out)
+    assert summary.test == Top1ByWeights(validations[3].top1, validations[4].top1)
     best = checkpoint.find_best(run.checkpoints)
-    assert best is not None and best.progress.epoch == summary.best["epoch"]
+    assert best is not None and best.progress.epoch == summary.best.epoch
     assert accuracy(look.newest(run)) == pytest.approx(validations[3].top1, abs=0.006)
     assert accuracy(best) == pytest.approx(validations[4].top1, abs=0.006)
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import asdict
 
 import pytest
 
@@ -25,7 +26,7 @@ def statuses(records):
 
 def beat(run, **changes):
     """What the worker writes, as of now by its own clock."""
-    write_json(run.summary_json, vars(read_summary(run)) | changes)
+    write_json(run.summary_json, asdict(read_summary(run)) | changes)
 
 
 def test_runs_are_listed_oldest_first_and_none_where_there_is_no_directory(runs, write_run):

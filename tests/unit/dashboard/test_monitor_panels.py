@@ -16,7 +16,7 @@ from rbp_engine.run.files.events import (
     System,
     WarningRaised,
 )
-from rbp_engine.run.status.timeline import Course, CourseBuilder, RankProgress
+from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
 from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
 from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text, worst_rank
 from rbp_tui.dashboard.monitor.ranks import ranks_text
@@ -32,11 +32,11 @@ def gpu(
     return RankProgress(rank, step=10, seen=seen, system=system)
 
 
-def course(*bodies: Body, ranks: tuple[int, ...] = (0,)) -> Course:
-    builder = CourseBuilder()
+def history(*bodies: Body, ranks: tuple[int, ...] = (0,)) -> History:
+    builder = HistoryBuilder()
     builder.add(Event(0, 0.0, 1, rank, 0, RunStart(world_size=len(ranks))) for rank in ranks)
     builder.add(Event(0, 1.0 + number, 1, ranks[-1], 5, body) for number, body in enumerate(bodies))
-    return builder.course()
+    return builder.history()
 
 
 def test_memory_of_a_gpu_is_that_of_the_rank_which_needs_most_unless_one_is_asked_for() -> None:
@@ -91,23 +91,23 @@ def test_a_rank_that_is_slow_or_has_fallen_silent_is_told_from_the_others() -> N
     ],
 )
 def test_whatever_a_probe_measures_is_shown_in_a_row(values: Any, shown: str) -> None:
-    (row,) = probes_text(course(Probe("p", values)).probes, 4, 3).plain.split("\n")
+    (row,) = probes_text(history(Probe("p", values)).probes, 4, 3).plain.split("\n")
     assert row.startswith(" p") and shown in row
 
 
 def test_the_failure_is_no_alert_beside_itself_but_of_several_ranks_it_says_which() -> None:
     failed = [WarningRaised("data stalled"), ErrorRaised("out of memory")]
-    assert "data stalled" in alert_text(course(*failed)).plain
-    assert "rank 1: out of memory   (1 before it)" in alert_text(course(*failed, ranks=(0, 1))).plain
-    assert alert_text(course()).plain == ""
+    assert "data stalled" in alert_text(history(*failed)).plain
+    assert "rank 1: out of memory   (1 before it)" in alert_text(history(*failed, ranks=(0, 1))).plain
+    assert alert_text(history()).plain == ""
 
 
-def rows_of(told: Course, kept: Collection[str]) -> list[str]:
+def rows_of(told: History, kept: Collection[str]) -> list[str]:
     return [row.split(maxsplit=1)[-1] for row in happenings_text(told, kept).plain.rstrip().split("\n")]
 
 
 def test_only_checkpoints_that_are_there_are_listed_and_one_of_them_is_the_best() -> None:
-    told = course(*(CheckpointSaved(f"step-0000000{step}", 2**20, best=step < 4) for step in range(1, 7)))
+    told = history(*(CheckpointSaved(f"step-0000000{step}", 2**20, best=step < 4) for step in range(1, 7)))
     kept = {"step-00000005", "step-00000006"}
     assert rows_of(told, kept) == ["checkpoints", "step-00000006  1 MiB", "step-00000005  1 MiB"]
     # best/ has a copy of the newest that was the best, also after its own folder was removed.
@@ -116,7 +116,7 @@ def test_only_checkpoints_that_are_there_are_listed_and_one_of_them_is_the_best(
 
 
 def test_alerts_and_checkpoints_are_listed_the_newest_first() -> None:
-    told = course(
+    told = history(
         WarningRaised("slow\x1b[2J"),
         ErrorRaised("out of memory"),
         CheckpointSaved("step-00000001", 44 * 2**20, 120.0),

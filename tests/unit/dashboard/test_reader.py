@@ -29,7 +29,7 @@ class Heard:
 
     def points(self, run, name="train/loss"):
         sight = self.sight_of(run)
-        return [] if sight is None or name not in sight.curves else sight.curves[name].step.tolist()
+        return [] if sight is None or name not in sight.history.curves else sight.history.curves[name].step.tolist()
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def test_a_long_file_is_read_in_turns_and_whole(heard, runs, write_run, monkeypa
     heard.reader.watch(["long", "short"])
     heard.until(lambda: heard.points(short) and len(heard.points(long)) == 2000)
     halfway = next(number for number, sight in enumerate(heard.sights) if sight.run == short)
-    assert len(heard.sights[halfway].curves["train/loss"]) == 1
-    before = [sight.curves.get("train/loss", ()) for sight in heard.sights[:halfway] if sight.run == long]
+    assert len(heard.sights[halfway].history.curves["train/loss"]) == 1
+    before = [sight.history.curves.get("train/loss", ()) for sight in heard.sights[:halfway] if sight.run == long]
     assert all(len(curve) < 2000 for curve in before)
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run.files.annotations import set_note
+from rbp_engine.run.files.summary import Scores
 from rbp_engine.run.store.query_fields import field_called
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.runs.columns import BY_NAME, BY_WEIGHT, COLUMNS, STRETCHING, place
@@ -19,7 +20,7 @@ def records(tmp_path_factory, write_run):
         [("a-0001", "bptt", 0.7), ("a-0002", "rate_m", 0.9), ("b-0003", "bptt", 0.8), ("b-0004", "rate_m", None)]
     ):
         run = write_run(
-            runs, run_id, method=method, experiment=method, best={"top1": top1, "epoch": 3}, last={"top1": top1},
+            runs, run_id, method=method, experiment=method, best=Scores(top1=top1, epoch=3), last=Scores(top1=top1),
             created=1.7e9 + number, seed=number, tags=["paper"] if number == 0 else [],
         )  # fmt: skip
     set_note(run, "first line\nsecond \x1b[2J line")
@@ -89,7 +90,13 @@ def test_a_seed_that_has_run_twice_counts_once_with_the_run_that_a_report_takes(
         [("a", 1, 0.1, "completed"), ("b", 1, 0.7, "completed"), ("c", 2, 0.8, "completed"), ("d", 2, 0.2, "failed")]
     ):
         write_run(
-            tmp_path, run_id, seed=seed, best={"top1": top1}, last={"top1": top1}, created=1.7e9 + number, status=status
+            tmp_path,
+            run_id,
+            seed=seed,
+            best=Scores(top1=top1),
+            last=Scores(top1=top1),
+            created=1.7e9 + number,
+            status=status,
         )
     made = rows(list_runs(tmp_path), grouped=True, columns=("run", "seed", "last %", "best %"))
     assert list(made.cells) == ["experiment:e", "d", "c", "b", "a"]
@@ -99,7 +106,7 @@ def test_a_seed_that_has_run_twice_counts_once_with_the_run_that_a_report_takes(
 @pytest.mark.parametrize(("last", "seed", "best"), [("completed", "×3", "60.0±26.5"), ("killed", "×2/3", "75.0±7.1")])
 def test_a_run_that_has_not_completed_is_not_in_the_mean_of_those_that_have(tmp_path, write_run, last, seed, best):
     for number, (top1, status) in enumerate([(0.7, "completed"), (0.8, "completed"), (0.3, last)]):
-        write_run(tmp_path, f"run-{number}", seed=number, best={"top1": top1}, last={"top1": top1}, status=status)
+        write_run(tmp_path, f"run-{number}", seed=number, best=Scores(top1=top1), last=Scores(top1=top1), status=status)
     made = rows(list_runs(tmp_path), grouped=True, columns=("seed", "best %"))
     assert texts(made, "experiment:e")[1:] == [seed, best]
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import EventWriter, Metrics, RunEnd, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.files.summary import Scores, Top1ByWeights, read_summary, write_summary
 from rbp_engine.run.launch import launch
 
 FinishRun = Callable[..., RunDirectory]
@@ -56,12 +57,12 @@ def finish_run(runs: Path) -> FinishRun:
         summary = read_summary(run)
         assert summary is not None
         summary.epoch, summary.step, summary.status = len(curve), step, status
-        summary.last = {"top1": curve[-1], "top5": 1.0, "loss": 1.0 - curve[-1]}
-        summary.best = {"top1": curve[best], "epoch": best + 1}
-        summary.test = dict(test or {})
+        summary.last = Scores(curve[-1], 1.0, 1.0 - curve[-1])
+        summary.best = Scores(curve[best], epoch=best + 1)
+        summary.test = Top1ByWeights(**(test or {}))
         summary.created = time.time() if created is None else created
         if status == "completed":
-            events.write(RunEnd(status, last=summary.last, best=summary.best), step)
+            events.write(RunEnd(status, last=asdict(summary.last), best=asdict(summary.best)), step)
         events.close()
         write_summary(run, summary)
         write_json(run.run_json, read_json(run.run_json) | {"host": host} | (identity or {}))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         updated = summary.updated
         write_summary(run, summary)
         if "updated" in changes:  # write_summary says now
-            write_json(run.summary_json, vars(summary) | {"updated": updated})
+            write_json(run.summary_json, asdict(summary) | {"updated": updated})
         here = {"attempt": 1, "pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "t": time.time()}
         attempts = [here | {"host": socket.gethostname(), "stderr_from": 0} | (attempt or {})]
         write_json(run.run_json, {"id": run_id, "attempts": [] if attempt == {} else attempts})

@@ -13,7 +13,7 @@ def attempt(number: int, begun: float, step: int, told: list[tuple[float, int]])
     start = RunStart()
     made = begin(Event(0, begun, number, 0, step, start), start)
     for t, at in told:
-        made.hear(Event(0, t, number, 0, at, Metrics(epoch=0, loss=1.0, top1=0.5, lr=0.1)))
+        made.add(Event(0, t, number, 0, at, Metrics(epoch=0, loss=1.0, top1=0.5, lr=0.1)))
     return made
 
 
@@ -53,10 +53,10 @@ def test_nothing_is_said_of_the_time_left_before_the_new_attempt_has_trained() -
 
 def test_only_rank_0_sets_the_pace_but_every_rank_is_a_sign_of_life() -> None:
     made = attempt(1, 0.0, 0, [(10.0, 10)])
-    made.hear(Event(0, 20.0, 1, 3, 20, Metrics(epoch=0, loss=None, top1=None, lr=0.1)))
-    made.hear(Event(0, 15.0, 1, 0, 12, Heartbeat()))
+    made.add(Event(0, 20.0, 1, 3, 20, Metrics(epoch=0, loss=None, top1=None, lr=0.1)))
+    made.add(Event(0, 15.0, 1, 0, 12, Heartbeat()))
     assert made.newest is not None and made.newest.step == 10
-    assert made.seen == 20.0
+    assert made.last_seen == 20.0
 
 
 times = st.floats(0, 1e9)

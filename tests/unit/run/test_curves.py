@@ -1,6 +1,7 @@
 """Curves that are put together as events come."""
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 from hypothesis import given
@@ -8,6 +9,11 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Validation, supersede
 from rbp_engine.run.status.curves import Curve, CurveBuilder
+
+
+def add(builder: CurveBuilder, events: Iterable[Event]) -> None:
+    for event in events:
+        builder.add(event)
 
 
 def metrics(step: int) -> Metrics:
@@ -37,7 +43,7 @@ def test_they_hold_what_still_counts_however_the_events_come(events: list[Event]
     builder = CurveBuilder()
     borders = sorted({0, len(events), *(cut for cut in cuts if cut < len(events))})
     for begin, end in itertools.pairwise(borders):
-        builder.add(events[begin:end])
+        add(builder, events[begin:end])
         builder.curves()
     curves, kept = builder.curves(), supersede(events)
     trained = [event.step for event in kept if isinstance(event.body, Metrics)]
@@ -50,9 +56,9 @@ def test_they_hold_what_still_counts_however_the_events_come(events: list[Event]
 @given(several_attempts(), st.integers(0, 200))
 def test_a_snapshot_stays_as_it_was(events: list[Event], cut: int) -> None:
     builder = CurveBuilder()
-    builder.add(events[:cut])
+    add(builder, events[:cut])
     taken = {name: (curve, curve.value.copy(), curve.step.copy()) for name, curve in builder.curves().items()}
-    builder.add(events[cut:])
+    add(builder, events[cut:])
     builder.curves()
     for curve, values, steps in taken.values():
         assert np.array_equal(curve.value, values) and np.array_equal(curve.step, steps)
@@ -60,9 +66,9 @@ def test_a_snapshot_stays_as_it_was(events: list[Event], cut: int) -> None:
 
 def test_a_curve_without_news_is_the_same_object() -> None:
     builder = CurveBuilder()
-    builder.add([Event(0, 1.0, 1, 0, 1, metrics(1)), Event(1, 1.0, 1, 0, 1, System(rss=1))])
+    add(builder, [Event(0, 1.0, 1, 0, 1, metrics(1)), Event(1, 1.0, 1, 0, 1, System(rss=1))])
     before = builder.curves()
-    builder.add([Event(2, 2.0, 1, 0, 2, metrics(2))])
+    add(builder, [Event(2, 2.0, 1, 0, 2, metrics(2))])
     after = builder.curves()
     assert after["memory"] is before["memory"]
     assert after["train/loss"] is not before["train/loss"]
@@ -71,7 +77,7 @@ def test_a_curve_without_news_is_the_same_object() -> None:
 def test_other_ranks_have_curves_of_memory_alone() -> None:
     builder = CurveBuilder()
     gpu = System(mem_allocated=5, mem_reserved=6, mem_peak=7)
-    builder.add([Event(0, 1.0, 1, 0, 1, metrics(1)), Event(0, 1.0, 1, 2, 1, metrics(1)), Event(1, 1.0, 1, 2, 1, gpu)])
+    add(builder, [Event(0, 1.0, 1, 0, 1, metrics(1)), Event(0, 1.0, 1, 2, 1, metrics(1)), Event(1, 1.0, 1, 2, 1, gpu)])
     curves = builder.curves()
     assert len(curves["train/loss"]) == 1
     assert {name: curve.value.tolist() for name, curve in curves.items() if name.endswith("/2")} == {
@@ -81,13 +87,14 @@ def test_other_ranks_have_curves_of_memory_alone() -> None:
 
 def test_time_between_attempts_is_left_out_of_the_time_axis() -> None:
     builder = CurveBuilder()
-    builder.add(
+    add(
+        builder,
         [
             Event(0, 100.0, 1, 0, 0, RunStart()),
             Event(1, 110.0, 1, 0, 1, metrics(1)),
             Event(2, 5000.0, 2, 0, 1, RunStart()),
             Event(3, 5010.0, 2, 0, 2, metrics(2)),
-        ]
+        ],
     )
     assert builder.curves()["train/loss"].seconds.tolist() == [10.0, 20.0]
 
@@ -100,7 +107,9 @@ def test_a_line_has_a_gap_where_events_were_lost_and_only_there() -> None:
 
     def told(*rows: tuple[int, int, Metrics | Validation | RunStart | System]) -> dict[str, Curve]:
         builder = CurveBuilder()
-        builder.add(Event(seq, 100.0 + seq, attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(rows))
+        add(
+            builder, [Event(seq, 100.0 + seq, attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(rows)]
+        )
         return builder.curves()
 
     first = [

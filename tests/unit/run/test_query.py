@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def make(runs: Path, run_id: str, *words: str, **changes: object) -> RunDirector
     run = launch.create(load_preset("digits", words), runs, run_id=run_id)
     summary = read_summary(run)
     assert summary is not None
-    write_json(run.summary_json, vars(summary) | {"status": "completed"} | changes)
+    write_json(run.summary_json, asdict(summary) | {"status": "completed"} | changes)
     return run
 
 

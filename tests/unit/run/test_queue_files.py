@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rbp_engine.run import start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.resources import Dispatch, read_dispatch
+from rbp_engine.run.files.resources import Dispatch
+from rbp_engine.run.files.run_json import read_dispatch
 from rbp_engine.run.queue import transitions
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import (

@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,8 @@ import pytest
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
-from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.torchrun import launcher_log
-from rbp_engine.run.status import status as run_status
 from rbp_engine.run.status.status import (
     ENDED,
     GATHERING_S,
@@ -21,7 +19,6 @@ from rbp_engine.run.status.status import (
     STALLED_AFTER_S,
     Verdict,
     judge,
-    last_attempt,
 )
 
 MakeRun = Callable[..., RunDirectory]
@@ -395,15 +392,3 @@ def test_processes_that_still_look_for_each_other_are_starting_for_as_long_as_to
     run = make_run(status="starting", attempt={"world_size": 2})
     assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "starting"
     assert judge(run, now=time.time() + GATHERING_S + 5).status == "lost"
-
-
-def test_a_record_that_has_not_changed_is_not_read_again(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_run()
-    read = []
-    monkeypatch.setattr(run_status, "read_object", lambda file: read.append(file) or json.loads(file.read()))
-    first = last_attempt(run)
-    first["host"] = "changed by whoever asked"
-    assert last_attempt(run)["host"] == socket.gethostname() and len(read) == 1
-    described = json.loads(run.run_json.read_text())
-    write_json(run.run_json, described | {"attempts": [*described["attempts"], {"attempt": 2, "pid": 1}]})
-    assert last_attempt(run) == {"attempt": 2, "pid": 1} and len(read) == 2

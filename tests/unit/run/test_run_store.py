@@ -83,7 +83,7 @@ def test_runs_are_listed_from_the_oldest_and_strangers_are_passed_over(runs: Pat
         ("[1]", "of another version of rbp: it is not an object"),
         ("{}", "of another version of rbp: id is missing"),
         ('"timesteps": "four"', "of another version of rbp: timesteps is 'four'"),
-        ('"best": {"top1": "x"}', "best has numbers and null"),
+        ('"best": {"top1": "x"}', "best: scores are numbers or null"),
         ('"created": 1e300', "created is no time"),
         ('"trained_s": NaN', "trained_s is nan"),
         ('"tags": [1]', "tags are words"),

@@ -1,5 +1,6 @@
 """What is missing of a run's events before its checkpoint."""
 
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -39,7 +40,11 @@ def test_a_gap_is_found_where_something_before_the_checkpoint_is_missing_and_now
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
         run.events().parent.mkdir()
-        lines = [to_json(Event(0, 1.0, 1, 0, step, body)) for step, body in [*kept, *filler]]
+        attempts = itertools.accumulate(isinstance(body, RunStart) for _, body in [*kept, *filler])
+        lines = [
+            to_json(Event(0, 1.0, attempt, 0, step, body))
+            for attempt, (step, body) in zip(attempts, [*kept, *filler], strict=True)
+        ]
         run.events().write_text("".join(f"{line}\n" for line in lines))
         gap = find_gap(run, Progress(saved, saved // STEPS, saved % STEPS), window)
 

@@ -1,0 +1,43 @@
+"""What files hold, read again only when they have changed.
+
+Parts of a command may then each ask for the same file, and loops that ask every second read only what is new.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeAlias, TypeVar
+
+from rbp_engine.run.files.layout import open_regular
+
+T = TypeVar("T")
+Stamp: TypeAlias = tuple[int, ...]
+
+FILES_KEPT = 8192
+
+
+class FileMemo(Generic[T]):
+    """Remembers what `parse` found in each file; a file counts as changed with its time, size or inode.
+
+    Files are expected to be replaced as a whole. The values are shared: callers must not change them.
+    """
+
+    def __init__(self, parse: Callable[[BinaryIO], T]) -> None:
+        self._parse = parse
+        self._known: dict[Path, tuple[Stamp, T]] = {}
+
+    def read(self, path: Path) -> T:
+        """The value of a file. Raises OSError if it cannot be read, and what `parse` raises."""
+        found = path.stat()  # before the read: the contents are then at least as new, and no change is missed
+        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        known = self._known.get(path)
+        if known is None or known[0] != stamp:
+            with open_regular(path) as file:
+                known = (stamp, self._parse(file))
+            if len(self._known) >= FILES_KEPT:
+                self._known.clear()
+            self._known[path] = known
+        return known[1]
+
+    def forget(self, path: Path) -> None:
+        """Read the file anew next time: this process has just written it, perhaps within one tick of its clock."""
+        self._known.pop(path, None)

@@ -1,0 +1,246 @@
+"""`run.json`: where a run comes from, how it is started, its attempts, and the faults that it was restarted after.
+
+Created with the run; each start adds an attempt. The file may be damaged or come from elsewhere: entries and fields
+that do not fit are left out when it is read, and stay in it when it is written again.
+"""
+
+import importlib.metadata
+import platform
+import shlex
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rbp_engine import os_process
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.file_memo import FileMemo
+from rbp_engine.run.files.json_fields import fields_of, fitting_fields
+from rbp_engine.run.files.layout import RunDirectory, read_json, read_object, write_json
+from rbp_engine.run.files.resources import Dispatch, Resources, resources_in
+
+LARGEST_DIFF = 2**20
+# Of the packages in the file, which are all that were installed, those that a reader asks for.
+VERSIONS_READ = ("rbp-tui", "torch", "torchvision", "spikingjelly", "numpy")
+
+
+@dataclass(frozen=True)
+class GitState:
+    """The state of the repository in which a run was created; `changed`: it had uncommitted changes."""
+
+    commit: str
+    branch: str = ""
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """The start of an attempt: its process (the launcher of several), on which host, and when (`t`, epoch seconds).
+
+    `stderr_from` is where its part of stderr begins, in bytes.
+    """
+
+    attempt: int
+    host: str = ""
+    pid: int | None = None
+    pid_started: float | None = None
+    t: float | None = None
+    world_size: int = 1
+    nodes: int = 1
+    stderr_from: int = 0
+    command: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FaultRecord:
+    """How an attempt ended after which the run was restarted."""
+
+    attempt: int
+    status: str = ""
+    cause: str = ""
+    reason: str = ""
+    t: float | None = None
+
+
+@dataclass(frozen=True)
+class RunJson:
+    """The contents of run.json. Empty values are unknown; `dispatch_problem` says what is wrong with its dispatch.
+
+    `packages` has the versions of VERSIONS_READ, `source` the path of the preset.
+    """
+
+    id: str = ""
+    preset: str = ""
+    source: str = ""
+    experiment: str = ""
+    host: str = ""
+    directory: str = ""
+    command: str = ""
+    python: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    git: GitState | None = None
+    resources: Resources = field(default_factory=Resources)
+    dispatch: Dispatch = field(default_factory=Dispatch)
+    dispatch_problem: str = ""
+    attempts: tuple[AttemptRecord, ...] = ()
+    faults: tuple[FaultRecord, ...] = ()
+
+    @property
+    def last_attempt(self) -> AttemptRecord | None:
+        """The newest attempt; None if none was started."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def attempt(self) -> int:
+        """The number of the newest attempt, 0 for none."""
+        return self.attempts[-1].attempt if self.attempts else 0
+
+
+def read_run_json(run: RunDirectory) -> RunJson:
+    """The contents of run.json; empty if it is missing or unreadable."""
+    try:
+        return _memo.read(run.run_json)
+    except OSError:
+        return RunJson()
+
+
+def last_attempt(run: RunDirectory) -> AttemptRecord | None:
+    """The newest attempt in run.json; None if none was started."""
+    return read_run_json(run).last_attempt
+
+
+def read_dispatch(run: RunDirectory) -> Dispatch:
+    """The dispatch in run.json. Raises RunError if it is invalid."""
+    known = read_run_json(run)
+    if known.dispatch_problem:
+        raise RunError(
+            f'{run.id} cannot be started as it was: "dispatch" in {run.run_json} is damaged '
+            f"({known.dispatch_problem}); remove it, and the run starts at once"
+        )
+    return known.dispatch
+
+
+def create_run_json(run: RunDirectory, command: Sequence[str], **fields: Any) -> None:
+    """Write the file of a new run: `fields`, host, interpreter, packages, and the git state of the working directory.
+
+    `command` is the one that created the run.
+    """
+    here = {
+        "host": socket.gethostname(),
+        "directory": str(Path.cwd()),
+        "command": shlex.join(command),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages(),
+        "git": git_state(Path.cwd()),
+    }
+    write_json(run.run_json, fields | here | {"attempts": []})
+
+
+def update_run_json(run: RunDirectory, **fields: Any) -> None:
+    """Replace fields of the file, and keep the others as they are."""
+    write_json(run.run_json, read_json(run.run_json) | fields)
+    _memo.forget(run.run_json)
+
+
+def add_fault(run: RunDirectory, fault: FaultRecord) -> None:
+    """Add the fault after which a run is restarted."""
+    _append(run, "faults", asdict(fault))
+
+
+def leave_to_worker(run: RunDirectory, attempt: AttemptRecord, resources: Resources) -> None:
+    """Write the record of an attempt into its claim, still without the pid.
+
+    If the starter is killed before it can write run.json, the worker does, see `record_unless_started`.
+    """
+    claim = run.claim(attempt.attempt)
+    write_json(claim, read_json(claim) | {"record": asdict(attempt) | {"resources": resources.as_json()}})
+
+
+def record_attempt(run: RunDirectory, attempt: AttemptRecord, resources: Resources, pid: int) -> None:
+    """Add an attempt with its resources to run.json; `pid` is that of the worker, or of the launcher of several."""
+    started = {"pid": pid, "pid_started": os_process.start_time(pid)}
+    _append(run, "attempts", asdict(attempt) | started, resources=resources.as_json())
+
+
+def record_unless_started(run: RunDirectory, number: int, pid: int) -> bool:
+    """Record an attempt if its starter has died without doing so; False while the starter may still do it."""
+    if read_run_json(run).attempt == number:
+        return True
+    claim = read_json(run.claim(number))
+    if os_process.is_alive(claim.get("pid"), claim.get("pid_started")):
+        return False
+    record = claim.get("record")
+    if isinstance(record, dict):
+        record_attempt(run, AttemptRecord(**fitting_fields(AttemptRecord, record)), resources_in(record), pid)
+    return True
+
+
+def packages() -> dict[str, str]:
+    """Name and version of every installed package."""
+    return dict(
+        sorted((dist.name, dist.version) for dist in importlib.metadata.distributions() if dist.name is not None)
+    )
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit, branch and uncommitted diff of the repository that contains `folder`; None if there is none."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    diff = _git(folder, "diff", "HEAD") or ""
+    return {
+        "commit": commit.strip(),
+        "branch": (_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+        "diff": diff if len(diff) <= LARGEST_DIFF else f"({len(diff)} characters, not kept)",
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, errors="replace", check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _append(run: RunDirectory, name: str, entry: dict[str, Any], **fields: Any) -> None:
+    """Append an entry to a list of the file, and replace other fields."""
+    described = read_json(run.run_json)
+    entries = found if isinstance(found := described.get(name), list) else []
+    write_json(run.run_json, described | fields | {name: [*entries, entry]})
+    _memo.forget(run.run_json)
+
+
+def _parse(file: BinaryIO) -> RunJson:
+    value = read_object(file)
+    git, installed = value.get("git"), value.get("packages")
+    known: dict[str, Any] = fitting_fields(RunJson, value)
+    known["git"] = None
+    if isinstance(git, dict) and isinstance(commit := git.get("commit"), str):
+        known["git"] = GitState(commit, str(git.get("branch") or ""), bool(git.get("diff")))
+    if isinstance(installed, dict):
+        versions = {name: installed.get(name) for name in VERSIONS_READ}
+        known["packages"] = {name: version for name, version in versions.items() if isinstance(version, str)}
+    known["resources"] = resources_in(value)
+    try:
+        known["dispatch"] = Dispatch(**fields_of(Dispatch, value.get("dispatch", {})))
+    except ValueError as error:
+        known["dispatch_problem"] = str(error)
+    known["attempts"] = tuple(_records(AttemptRecord, value.get("attempts")))
+    known["faults"] = tuple(_records(FaultRecord, value.get("faults")))
+    return RunJson(**known)
+
+
+def _records(kind: Any, value: Any) -> list[Any]:
+    """The entries of a list that have a number of an attempt, as records of this kind."""
+    entries = value if isinstance(value, list) else []
+    fitting = [fitting_fields(kind, entry) for entry in entries if isinstance(entry, dict)]
+    return [kind(**entry) for entry in fitting if "attempt" in entry]
+
+
+_memo = FileMemo(_parse)

@@ -1,0 +1,84 @@
+"""Reads the events of a run's ranks as they are written, and folds them into its history."""
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from rbp_engine.run.files.events import Body, Event, EventReader
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.history import History, HistoryBuilder
+
+
+class HistoryReader:
+    """Follows the events of one run: of all its ranks, or with `first_rank` of rank 0, and of some `kinds` or all.
+
+    What any rank reports of an attempt is folded before the next attempt. `errors` are those of the last call to
+    `poll`; one file that cannot be read does not keep the others from being read.
+    """
+
+    def __init__(self, run: RunDirectory, *, first_rank: bool = False, kinds: Collection[type[Body]] = ()) -> None:
+        self.run = run
+        self.errors: list[OSError] = []
+        self._first_rank = first_rank
+        self._kinds = kinds
+        self._readers: dict[Path, EventReader] = {}
+        self._waiting: list[Event] = []
+        self._builder = HistoryBuilder()
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to read at once."""
+        return any(reader.behind for reader in self._readers.values())
+
+    @property
+    def skipped(self) -> int:
+        """The lines so far that were not events: damaged, or of another version."""
+        return sum(reader.skipped for reader in self._readers.values())
+
+    def history(self) -> History:
+        """Everything so far."""
+        return self._builder.history()
+
+    def poll(self, turn_s: float = float("inf")) -> bool:
+        """Read what is new, or as much of it as fits into a turn; returns whether there were events."""
+        until = time.monotonic() + turn_s
+        self.errors = []
+        for path in self._files():
+            self._readers.setdefault(path, EventReader(path, self._kinds))
+        new = False
+        while True:
+            events = self._next()
+            self._builder.add(events)
+            new = new or bool(events)
+            if not self.behind or time.monotonic() > until:
+                return new
+
+    def _files(self) -> list[Path]:
+        first = self.run.events()
+        return [first] if self._first_rank else sorted(first.parent.glob("rank*.jsonl"))
+
+    def _next(self) -> list[Event]:
+        newest = []
+        for reader in self._readers.values():
+            try:
+                events = reader.poll_some()
+            except OSError as error:
+                self.errors.append(error)
+                continue
+            self._waiting += events
+            if reader.behind and events:
+                newest.append(events[-1].attempt)
+        ready, self._waiting = self._waiting, []
+        if newest:  # of a rank that is read further than another, later attempts have to wait
+            self._waiting = [event for event in ready if event.attempt > min(newest)]
+            ready = [event for event in ready if event.attempt <= min(newest)]
+        return sorted(ready, key=lambda event: event.attempt) if len(self._readers) > 1 else ready
+
+
+def read_history(run: RunDirectory) -> History:
+    """The history of a run so far, as rank 0 reports it. Raises OSError if its events cannot be read."""
+    reader = HistoryReader(run, first_rank=True)
+    reader.poll()
+    if reader.errors:
+        raise reader.errors[0]
+    return reader.history()

@@ -1,0 +1,83 @@
+"""run.json is read as typed records, whatever stands in the file."""
+
+import json
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.resources import Dispatch, Resources
+from rbp_engine.run.files.run_json import (
+    AttemptRecord,
+    FaultRecord,
+    GitState,
+    RunJson,
+    add_fault,
+    last_attempt,
+    read_dispatch,
+    read_run_json,
+    record_attempt,
+    update_run_json,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path)
+
+
+def test_what_fits_is_read_and_what_does_not_is_left_out(run: RunDirectory) -> None:
+    attempts = [{"attempt": 1, "pid": "7", "host": "lab", "t": 1e300}, {"pid": 3}, 7, {"attempt": 2, "pid": 8}]
+    git = {"commit": "0a1b", "branch": "main", "diff": "+ a line"}
+    write_json(run.run_json, {"id": 5, "host": "lab", "attempts": attempts, "faults": 7, "git": git, "packages": []})
+    found = read_run_json(run)
+    assert (found.id, found.host, found.git, found.packages) == ("", "lab", GitState("0a1b", "main", changed=True), {})
+    assert found.attempts == (AttemptRecord(1, "lab"), AttemptRecord(2, pid=8)) and found.faults == ()
+    assert (found.attempt, last_attempt(run)) == (2, AttemptRecord(2, pid=8))
+
+
+def test_without_a_file_nothing_is_known(run: RunDirectory) -> None:
+    assert read_run_json(run) == RunJson() and last_attempt(run) is None and read_run_json(run).attempt == 0
+
+
+def test_what_was_not_understood_stays_in_the_file(run: RunDirectory) -> None:
+    write_json(run.run_json, {"later": {"version": 2}, "attempts": [{"attempt": 1, "later": True}]})
+    record_attempt(run, AttemptRecord(2, socket.gethostname(), t=5.0), Resources(processes=2), pid=1)
+    add_fault(run, FaultRecord(2, "lost", "lost_process", "gone", 6.0))
+    update_run_json(run, dispatch=Dispatch(retries=3).as_json())
+    kept = read_json(run.run_json)
+    assert kept["later"] == {"version": 2} and kept["attempts"][0] == {"attempt": 1, "later": True}
+    found = read_run_json(run)
+    assert [attempt.attempt for attempt in found.attempts] == [1, 2] and found.attempts[1].pid == 1
+    assert found.resources == Resources(processes=2) and found.dispatch == Dispatch(retries=3)
+    assert found.faults == (FaultRecord(2, "lost", "lost_process", "gone", 6.0),)
+
+
+def test_a_damaged_dispatch_is_refused_with_the_way_out(run: RunDirectory) -> None:
+    write_json(run.run_json, {"dispatch": {"retries": "lots"}})
+    with pytest.raises(RunError, match=r"retries is 'lots'.*remove it, and the run starts at once"):
+        read_dispatch(run)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["attempt", "pid", "t", "commit"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["id", "git", "packages", "resources", "dispatch", "attempts", "faults"]), JSON))
+def test_any_object_is_read(described: dict[str, object]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(Path(folder))
+        run.run_json.write_text(json.dumps(described))
+        found = read_run_json(run)
+    assert all(type(attempt.attempt) is int for attempt in found.attempts)
+    assert isinstance(found.id, str) and found.resources.world_size >= 1
