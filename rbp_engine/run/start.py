@@ -26,7 +26,7 @@ from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import attempts_of, entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
-from rbp_engine.run.queue.transitions import WAITS, drop, put_off
+from rbp_engine.run.queue.transitions import WAITS, drop, mark_queued
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
@@ -272,7 +272,7 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int)
             if entry_of(run) is not None:
                 raise NothingToStart(f"{run.id} is queued already: rbp queue")
             write_entry(new_entry(run, after=attempts_of(run), retries=retries, pool=pool, takes=takes))
-            put_off(run, WAITS)
+            mark_queued(run, WAITS)
 
 
 def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:

@@ -50,7 +50,7 @@ class Entry:
         """Whether the requested attempt has begun."""
         return attempts_of(self.run) > self.after
 
-    def again(self, delay_s: float) -> "Entry":
+    def for_retry(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""
         return replace(self, after=attempts_of(self.run), retried=self.retried + 1, not_before=time.time() + delay_s)
 
