@@ -19,14 +19,14 @@ from rbp_engine.run.files.layout import RunDirectory, open_regular, read_json
 from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text, is_graceful_signal
 
 
-def find_out(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str, Cause]:
+def diagnose(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str, Cause]:
     """Status, reason and cause, for the record of an attempt in run.json."""
     for event in reversed(list(_events(run, 0, attempt["attempt"]))):
         if isinstance(end := event.body, RunEnd):
             return end.status, end.reason, Cause(end.cause) or cause_of_older(end.status, end.reason)
     errors = _errors(run, attempt["attempt"])
     own = [(told, cause) for told, cause, about_others in errors if not about_others]
-    if own or (own := _error_files(run, attempt)):
+    if own or (own := _errors_in_files(run, attempt)):
         return "failed", *own[0]
     log = _log(run, attempt)
     if killed := _killed(log):
@@ -75,13 +75,13 @@ def _events(run: RunDirectory, rank: int, attempt: int) -> Iterator[Event]:
     return (event for event in read_last_events(run.events(rank)) if event.attempt == attempt)
 
 
-def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, Cause]]:
+def _errors_in_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, Cause]]:
     """The errors of this attempt in torch.distributed's error files, oldest first: message and cause.
 
     They are sorted by the time in the file, in whole seconds, and within a second by the file's own time.
     """
     found: list[tuple[float, float, str]] = []
-    since = _begun(run, attempt)
+    since = _begin_time(run, attempt)
     one_of_many = attempt.get("world_size", 1) > 1 and attempt.get("nodes", 1) == 1  # folders are named by local rank
     for path in run.ranks.rglob("*error.json"):
         try:
@@ -93,7 +93,7 @@ def _error_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[str, 
         if isinstance(text, str) and not is_graceful_signal(text) and written >= since:
             rank = path.parent.name
             told = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
-            found.append((_told_time(message, otherwise=written), written, told))
+            found.append((_error_time(message, otherwise=written), written, told))
     return [(text, cause_of_text(text)) for *_, text in sorted(found)]
 
 
@@ -103,12 +103,12 @@ def _cut_off(run: RunDirectory, attempt: dict[str, Any]) -> bool:
     A traceback is then not its own, but that of an image-reading process that lost its parent.
     """
     try:
-        return run.reserve().stat().st_mtime >= _begun(run, attempt)
+        return run.reserve().stat().st_mtime >= _begin_time(run, attempt)
     except OSError:
         return False
 
 
-def _begun(run: RunDirectory, attempt: dict[str, Any]) -> float:
+def _begin_time(run: RunDirectory, attempt: dict[str, Any]) -> float:
     """When an attempt began, by the file system's clock: the previous attempt's error may be only a moment older."""
     try:
         return run.claim(attempt["attempt"]).stat().st_mtime
@@ -116,7 +116,7 @@ def _begun(run: RunDirectory, attempt: dict[str, Any]) -> float:
         return float(attempt.get("t", 0.0)) - 1.0  # by this host's clock, finer than some file systems'
 
 
-def _told_time(message: Any, otherwise: float) -> float:
+def _error_time(message: Any, otherwise: float) -> float:
     """The time of an error, in whole seconds, as its error file gives it."""
     try:
         return float(int(message["extraInfo"]["timestamp"]))
