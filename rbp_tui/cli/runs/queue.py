@@ -69,7 +69,7 @@ def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
 
 
 def as_plain(queued: "QueuedRun") -> dict[str, object]:
-    """A queued for JSON."""
+    """A run of the queue for JSON."""
     return {
         "id": queued.run.id,
         "path": str(queued.run.path),

@@ -60,11 +60,11 @@ def test_a_stall_is_told_once_with_the_stack_of_every_thread_and_again_after_pro
     run = RunDirectory(tmp_path)
     run.control.mkdir()
     journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, Process(tmp_path / "logs", 1, 1, 2))
-    journal.look_for_stall(3600.0)
+    journal.check_for_stall(3600.0)
     assert capfd.readouterr().err == ""
     for _ in range(2):
-        journal.look_for_stall(-1.0)
-        journal.look_for_stall(-1.0)
+        journal.check_for_stall(-1.0)
+        journal.check_for_stall(-1.0)
         stacks = capfd.readouterr().err
         assert stacks.count("no step for") == 1
         assert "test_a_stall_is_told_once" in stacks and "in _beat" in stacks  # this thread, and that of the heartbeat
