@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rbp_engine.bench.measure.measurement import MeasurementError, command, how_it_ended
+from rbp_engine.bench.measure.measurement import MeasurementError, command, describe_exit
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import CARD_ORDER, worker_defaults
 from rbp_engine.run.status import processes
@@ -95,7 +95,7 @@ class MeasuredProcess:
         assert self.child.stdout is not None
         line = self.child.stdout.readline()
         if not line:
-            raise MeasurementError(how_it_ended(self.child.wait()))
+            raise MeasurementError(describe_exit(self.child.wait()))
         answer: dict[str, Any] = json.loads(line)
         if problem := answer.get("problem"):
             raise MeasurementError(problem)

@@ -13,7 +13,7 @@ from rbp_tui.text.cost_text import cost_lines, of_one_process, what_fits
 GIB = 2**30
 
 
-def told(**changes: Any) -> dict[str, Any]:
+def figures(**changes: Any) -> dict[str, Any]:
     """What a whole measurement of digits could tell."""
     whole = {"seconds": 0.02, "data_seconds": 0.002, "steps": 50}
     return {
@@ -33,11 +33,11 @@ def in_parts(timesteps: int, limit: float, **changes: Any) -> tuple[Any, dict[st
     """A preset of 100 images, of which each takes 10 MB and 10 MB more at every timestep, over 1 GB."""
     preset = load_preset("digits", ["batch=100", f"T={timesteps}"]).preset
     measured = points(1e9, 1e7, 1e7, timesteps)
-    return preset, told(whole=None, points=measured, limit=limit, fetching_s=0.5, **changes)
+    return preset, figures(whole=None, points=measured, limit=limit, fetching_s=0.5, **changes)
 
 
 def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint() -> None:
-    cost = predict(load_preset("digits", ["epochs=10"]).preset, told())
+    cost = predict(load_preset("digits", ["epochs=10"]).preset, figures())
     assert cost.epoch_s == pytest.approx(23 * 0.02 + 6 * 0.01 + 0.04)
     assert cost.total_s == pytest.approx(2.0 + 10 * cost.epoch_s)
     assert (cost.memory, cost.fits, cost.largest_timesteps) == (GIB, True, 4)
@@ -100,6 +100,6 @@ def test_readers_work_while_the_step_before_goes_on(workers: int, data_s: float)
 
 def test_data_that_is_not_here_is_counted_and_said() -> None:
     preset = load_preset("cifar10-resnet18").preset
-    cost = predict(preset, told(data_is_here=False, data_bytes=GIB))
+    cost = predict(preset, figures(data_is_here=False, data_bytes=GIB))
     assert cost.memory == 2 * GIB
     assert cost.notes == ("cifar10 is not here: random images of its shape stand in for it",)
