@@ -55,7 +55,7 @@ class ReportedRun(Recorded):
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedRun:
     """A run that does not count, and the reason."""
 
     id: str
@@ -64,46 +64,48 @@ class LeftOut:
 
 def collect(
     runs: Iterable[RunDirectory], *, include_unfinished: bool = False
-) -> tuple[list[ReportedRun], list[LeftOut]]:
+) -> tuple[list[ReportedRun], list[ExcludedRun]]:
     """The runs that count: completed, undamaged, and the newest for each (experiment, seed).
 
     With `include_unfinished` a run that has not completed counts with the accuracy that it has reached, unless there is
     a completed one of the same experiment and seed.
     """
     entries: list[ReportedRun] = []
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedRun] = []
     for run in runs:
         read = _read(run, include_unfinished=include_unfinished)
         if isinstance(read, ReportedRun):
             entries.append(read)
         else:
-            left_out.append(read)
+            excluded.append(read)
     counting, older = newest_by_seed(entries)
-    return counting, sorted(left_out + older, key=lambda left: left.id)
+    return counting, sorted(excluded + older, key=lambda run: run.id)
 
 
-def newest_by_seed(entries: Iterable[AnyRecorded]) -> tuple[list[AnyRecorded], list[LeftOut]]:
+def newest_by_seed(entries: Iterable[AnyRecorded]) -> tuple[list[AnyRecorded], list[ExcludedRun]]:
     """For each (experiment, seed) only the newest run, preferring completed ones; and the reason for each other one."""
     newest: dict[tuple[tuple[str, str], int], AnyRecorded] = {}
-    left_out = []
+    excluded = []
     for entry in sorted(entries, key=lambda entry: (entry.completed, entry.summary.created, entry.run.id)):
         key = (entry.experiment, entry.summary.seed)
         if key in newest:
-            left_out.append(LeftOut(newest[key].run.id, f"same experiment and seed as {entry.run.id}, which counts"))
+            excluded.append(
+                ExcludedRun(newest[key].run.id, f"same experiment and seed as {entry.run.id}, which counts")
+            )
         newest[key] = entry
-    return list(newest.values()), left_out
+    return list(newest.values()), excluded
 
 
-def read_recorded(run: RunDirectory) -> Recorded | LeftOut:
+def read_recorded(run: RunDirectory) -> Recorded | ExcludedRun:
     """The records of a run, whatever its status; if they cannot be read, the reason."""
     summary = read_summary(run)
     if summary is None or not _is_sound(summary):
-        return LeftOut(run.id, "summary.json is missing or damaged")
+        return ExcludedRun(run.id, "summary.json is missing or damaged")
     try:
         preset = read_resolved(run.preset_toml)
     except PresetError as error:
         first = error.problems[0].message if error.problems else "not readable"
-        return LeftOut(run.id, f"preset.toml cannot be read: {first}")
+        return ExcludedRun(run.id, f"preset.toml cannot be read: {first}")
     return Recorded(
         run=run,
         summary=summary,
@@ -115,13 +117,13 @@ def read_recorded(run: RunDirectory) -> Recorded | LeftOut:
     )
 
 
-def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | LeftOut:
+def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | ExcludedRun:
     recorded = read_recorded(run)
-    if isinstance(recorded, LeftOut):
+    if isinstance(recorded, ExcludedRun):
         return recorded
     summary, verdict = recorded.summary, recorded.verdict
     if verdict.status != "completed" and not include_unfinished:
-        return LeftOut(run.id, f"{verdict.status}{f': {verdict.reason}' if verdict.reason else ''}")
+        return ExcludedRun(run.id, f"{verdict.status}{f': {verdict.reason}' if verdict.reason else ''}")
     # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.
     last, best = (
         (summary.test.get("last"), summary.test.get("best"))
@@ -129,7 +131,7 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | LeftO
         else (summary.last.get("top1"), summary.best.get("top1"))
     )
     if last is None:
-        return LeftOut(run.id, f"{verdict.status}, without an accuracy on the test set")
+        return ExcludedRun(run.id, f"{verdict.status}, without an accuracy on the test set")
     return ReportedRun(**vars(recorded), last=last, best=best)
 
 

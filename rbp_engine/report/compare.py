@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbp_engine.report.cells import label_words
-from rbp_engine.report.collect import LeftOut, Recorded, newest_by_seed, read_recorded
+from rbp_engine.report.collect import ExcludedRun, Recorded, newest_by_seed, read_recorded
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method, one_line
 from rbp_engine.report.settings import differing
@@ -67,7 +67,7 @@ class Comparison:
 
     groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[ExcludedRun, ...]
     each_run: bool = False
 
 
@@ -83,7 +83,7 @@ def compare(
     directories = list(dict.fromkeys([*([baseline] if baseline else []), *runs]))
     read = [read_recorded(run) for run in directories]
     known = [one for one in read if isinstance(one, Recorded)]
-    left_out = [one for one in read if isinstance(one, LeftOut)]
+    excluded = [one for one in read if isinstance(one, ExcludedRun)]
     counting, older = newest_by_seed(known)
     by_experiment: dict[tuple[str, str], list[Recorded]] = {one.experiment: [] for one in known}
     for one in known if each_run else counting:
@@ -94,7 +94,7 @@ def compare(
         groups = [[one] for members in groups for one in members]
     titles = _titles(groups, each_run=each_run)
     made = tuple(_group(members, title, baseline_runs) for members, title in zip(groups, titles, strict=True))
-    return Comparison(made, tuple(_differences(groups)), (*left_out, *([] if each_run else older)), each_run)
+    return Comparison(made, tuple(_differences(groups)), (*excluded, *([] if each_run else older)), each_run)
 
 
 def _group(members: list[Recorded], title: str, baseline: list[Recorded]) -> Group:
@@ -175,8 +175,8 @@ def _titles(groups: Sequence[Sequence[Recorded]], *, each_run: bool) -> list[str
         first = members[0].summary
         words = [one_line(first.label), method(first.method), f"T={first.timesteps}"]
         if len(others) <= TITLE_SETTINGS:
-            told = first.label.split(" · ")
-            words += label_words({key: value for key in others if (value := members[0].settings.get(key)) not in told})
+            shown = first.label.split(" · ")
+            words += label_words({key: value for key in others if (value := members[0].settings.get(key)) not in shown})
         if each_run:
             words.append(f"seed {first.seed}")
         titles.append(" · ".join(words))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rbp_engine.report.cells import Cell
-    from rbp_engine.report.collect import LeftOut
-    from rbp_engine.report.paper import Wanted
+    from rbp_engine.report.collect import ExcludedRun
+    from rbp_engine.report.paper import MissingRun
     from rbp_engine.run.files.layout import RunDirectory
 
 IncludeUnfinished = Annotated[
@@ -102,13 +102,13 @@ def report(
         return
     if preset:
         raise typer.BadParameter("--preset is for --missing: a report is of all runs")
-    entries, left_out = collect(run_directories(runs), include_unfinished=include_unfinished)
+    entries, excluded = collect(run_directories(runs), include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if not cells and form is not Format.JSON:
         say(f"no {'' if include_unfinished else 'completed '}runs in {plain(str(runs))} to report yet")
-    _print_cells(form, cells, left_out, runs)
+    _print_cells(form, cells, excluded, runs)
     if form is not Format.JSON:
-        _say_left_out(left_out)
+        _report_excluded(excluded)
 
 
 def curves(
@@ -162,26 +162,26 @@ def _draw(
     check_path(output)
     runs = runs_directory(runs_dir)
     chosen: Sequence[RunDirectory] = [find_run(runs, reference) for reference in dict.fromkeys(references)]
-    entries, left_out = collect(
+    entries, excluded = collect(
         dict.fromkeys(chosen or run_directories(runs)), include_unfinished=include_unfinished or bool(chosen)
     )
     if not as_json:
-        _say_left_out(left_out)
+        _report_excluded(excluded)
     if not entries:
         raise RunError(f"no {'' if include_unfinished else 'completed '}runs in {runs} to draw")
     draw(kind, entries, output)
     if as_json:
         ids = sorted(entry.run.id for entry in entries)
-        print_json({"figure": str(output), "runs": ids, "left_out": [vars(left) for left in left_out]})
+        print_json({"figure": str(output), "runs": ids, "left_out": [vars(run) for run in excluded]})
     else:
         say(f"drew {_count(len(entries))} into {plain(str(output))}")
 
 
-def _print_cells(form: Format, cells: "list[Cell]", left_out: "list[LeftOut]", runs: Path) -> None:
+def _print_cells(form: Format, cells: "list[Cell]", excluded: "list[ExcludedRun]", runs: Path) -> None:
     from rbp_engine.report import tables
 
     if form is Format.JSON:
-        print_json(tables.document(cells, left_out, runs))
+        print_json(tables.document(cells, excluded, runs))
     elif form is Format.CSV:
         sys.stdout.write(tables.csv_text(cells))
     elif cells and form is Format.TABLE:
@@ -223,31 +223,31 @@ def _letters(labels: Sequence[str]) -> dict[str, str]:
 
 def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *, as_json: bool) -> None:
     from rbp_engine.preset import list_presets
-    from rbp_engine.report.paper import wanted
+    from rbp_engine.report.paper import missing_runs
     from rbp_engine.run.store.store import run_directories
     from rbp_engine.settings.spelling import did_you_mean
 
     known = [entry.name for entry in list_presets()]
     if unknown := [name for name in presets if name not in known]:
         raise typer.BadParameter(f"no preset is called '{unknown[0]}'.{did_you_mean(unknown[0], known)}")
-    lacking, troubles = wanted(run_directories(runs), presets)
-    to_do = [one for one in lacking if one.live is None]
-    live = [one for one in lacking if one.live is not None]
+    missing, troubles = missing_runs(run_directories(runs), presets)
+    to_do = [one for one in missing if one.live is None]
+    live = [one for one in missing if one.live is not None]
     if as_json:
-        print_json([vars(one) | {"command": one.command(runs_dir)} for one in lacking])
+        print_json([vars(one) | {"command": one.command(runs_dir)} for one in missing])
     else:
         sys.stdout.write("".join(f"{one.command(runs_dir)}\n" for one in to_do))
         for one in live:
             say(f"[dim]under way as {plain(str(one.live))}: {plain(one.command(runs_dir))}[/]")
         if to_do:
-            say(_how_many(to_do))
-        if not lacking and not troubles:
+            say(_run_count(to_do))
+        if not missing and not troubles:
             say("no cell of the paper is empty")
     for trouble in troubles:
         say(f"[yellow]left out[/] {plain(trouble)}")
 
 
-def _how_many(to_do: "Sequence[Wanted]") -> str:
+def _run_count(to_do: "Sequence[MissingRun]") -> str:
     """How many runs there are to train, and how many of them cannot be trained as long as their data is missing."""
     from rbp_engine.data.catalog import CATALOG, presence
 
@@ -257,12 +257,12 @@ def _how_many(to_do: "Sequence[Wanted]") -> str:
     return f"[dim]{_count(len(to_do))} to train, {without} of them without data here{names}[/]"
 
 
-def _say_left_out(left_out: "list[LeftOut]") -> None:
-    if not left_out:
+def _report_excluded(excluded: "list[ExcludedRun]") -> None:
+    if not excluded:
         return
-    say(f"[yellow]left out {_count(len(left_out))}[/]")
-    for left in left_out:
-        say(f"  {plain(left.id)}  [dim]{plain(left.reason)}[/]")
+    say(f"[yellow]left out {_count(len(excluded))}[/]")
+    for run in excluded:
+        say(f"  {plain(run.id)}  [dim]{plain(run.reason)}[/]")
 
 
 def _count(runs: int) -> str:

@@ -108,7 +108,7 @@ def comparison_plain(comparison: Comparison) -> dict[str, Any]:
     return {
         "groups": [_group_plain(group) for group in comparison.groups],
         "differences": [asdict(difference) for difference in comparison.differences],
-        "left_out": [asdict(left) for left in comparison.left_out],
+        "left_out": [asdict(run) for run in comparison.excluded],
     }
 
 

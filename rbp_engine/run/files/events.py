@@ -274,14 +274,14 @@ class EventWriter:
 class EventReader:
     """Follows one events file by its byte offset; an incomplete last line is left for a later call.
 
-    `behind`: the last call left something to read. `left_out` counts the lines that were not events: damaged, of
+    `behind`: the last call left something to read. `skipped_lines` counts the lines that were not events: damaged, of
     another version, or too long.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.behind = False
-        self.left_out = 0
+        self.skipped_lines = 0
         self._offset = 0  # after the last complete line: a resuming writer replaces a torn one
         self._in_long_line = False
 
@@ -296,7 +296,7 @@ class EventReader:
         """The next events: those in the next READ_AT_ONCE bytes of the file."""
         lines = self.poll_some_lines()
         events = _events(lines)
-        self.left_out += len(lines) - len(events)
+        self.skipped_lines += len(lines) - len(events)
         return events
 
     def poll_lines(self) -> list[bytes]:
@@ -331,7 +331,7 @@ class EventReader:
         lines = chunk[: end - 1].split(b"\n")
         if self._in_long_line:
             del lines[0]
-            self.left_out += 1
+            self.skipped_lines += 1
             self._in_long_line = False
         return lines
 

@@ -203,7 +203,11 @@ def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
         number = f"[{sources.setdefault(source, len(sources) + 1)}]" if source else "–"
         heads = [(Text(cell, style="bold"), number), (Text(f"  {name}", style="dim"), "")]
         lines = [
-            (fmt.method(method), _in_a_row([str(one["timesteps"]) for one in same]), _in_a_row(_percents(same)))
+            (
+                fmt.method(method),
+                _comma_separated([str(one["timesteps"]) for one in same]),
+                _comma_separated(_percents(same)),
+            )
             for method, group in groupby(figures, key=lambda one: one["method"])
             for same in [list(group)]
         ]
@@ -219,7 +223,7 @@ def _percents(figures: list[dict[str, Any]]) -> list[str]:
     return [top1 if isinstance(top1 := figure["top1"], str) else fmt.percent(top1) for figure in figures]
 
 
-def _in_a_row(words: list[str]) -> str:
+def _comma_separated(words: list[str]) -> str:
     """Words after each other; one word where all are alike."""
     return ", ".join(words if len(set(words)) > 1 else words[:1])
 

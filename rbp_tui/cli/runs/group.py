@@ -83,8 +83,8 @@ def compare(
     if found.groups:
         out = console()
         out.print(comparison_text(found, out.width).whole, highlight=False)
-    for left in found.left_out:
-        say(f"[dim]left out {left.id}:[/] {plain(left.reason)}")
+    for run in found.excluded:
+        say(f"[dim]left out {run.id}:[/] {plain(run.reason)}")
 
 
 def tag(

@@ -168,7 +168,7 @@ class CompareScreen(CompareActions):
 
     def show_table(self) -> None:
         """The groups with their numbers, what differs, and what is left out."""
-        shown = bool(self.comparison and (self.groups or self.comparison.left_out))
+        shown = bool(self.comparison and (self.groups or self.comparison.excluded))
         for name in ("#about", "#notes", "#overlay", "#headings", "#groups"):
             self.query_one(name).display = shown
         empty = self.query_one("#empty", Static)
@@ -185,7 +185,7 @@ class CompareScreen(CompareActions):
         self.query_one("#headings", Line).say(text.headings)
         parts = [self._row(number, part) for number, part in enumerate(text.groups)]
         rest = [text.differences] if text.differences else []
-        rest += [Text(f"left out {left.id}: {left.reason}", style="dim") for left in self.comparison.left_out]
+        rest += [Text(f"left out {run.id}: {run.reason}", style="dim") for run in self.comparison.excluded]
         self.query_one("#table", Line).say(Text("\n").join([*parts, Text(), *rest] if rest else parts))
         self._tops = list(accumulate(map(_height, parts), initial=0))
 

@@ -78,7 +78,7 @@ class _Watched:
                 self._take()
         except Exception as error:  # whatever stands in the files of this run, the others are read
             self._faults.append(error)
-        self.problem = f"events cannot be read: {self._faults[0]}" if self._faults else self._left_out()
+        self.problem = f"events cannot be read: {self._faults[0]}" if self._faults else self._skipped_lines()
 
     def _take(self) -> None:
         events = self._read()
@@ -135,8 +135,8 @@ class _Watched:
             ready.sort(key=lambda event: event.attempt)
         return ready
 
-    def _left_out(self) -> str:
-        count = sum(reader.left_out for reader in self.readers.values())
+    def _skipped_lines(self) -> str:
+        count = sum(reader.skipped_lines for reader in self.readers.values())
         if not count:
             return ""
         return f"{count} line{'s' if count > 1 else ''} of its events left out: damaged, or of another version of rbp"
