@@ -262,8 +262,8 @@ def _reap(process: "subprocess.Popen[bytes]") -> None:
 
 def dispatcher_pid() -> int | None:
     """The pid of this host's dispatcher, None if there is none."""
-    told = read_json(host_directory() / "dispatcher.json")
-    return told["pid"] if os_process.is_alive(told.get("pid"), told.get("pid_started")) else None
+    record = read_json(host_directory() / "dispatcher.json")
+    return record["pid"] if os_process.is_alive(record.get("pid"), record.get("pid_started")) else None
 
 
 def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int) -> None:

@@ -103,12 +103,12 @@ def load_summary(run: RunDirectory) -> Summary:
     except (ValueError, RecursionError):
         raise RunError("summary.json is damaged: it is not JSON") from None
     try:
-        return _understood(value)
+        return _parse(value)
     except ValueError as error:
         raise RunError(f"summary.json is damaged, or of another version of rbp: {error}") from error
 
 
-def _understood(value: Any) -> Summary:
+def _parse(value: Any) -> Summary:
     """The summary in a JSON value. Raises ValueError with what is missing or invalid."""
     summary = Summary(**fields_of(Summary, value))
     if not all(isinstance(tag, str) for tag in summary.tags):
@@ -117,13 +117,13 @@ def _understood(value: Any) -> Summary:
         numbers = getattr(summary, name)
         if not all(number is None or type(number) in (int, float) for number in numbers.values()):
             raise ValueError(f"{name} has numbers and null")
-        setattr(summary, name, {key: _as_float_can(number) for key, number in numbers.items()})
+        setattr(summary, name, {key: _representable(number) for key, number in numbers.items()})
     for name in ("created", "progressed", "updated"):
         if not 0 <= getattr(summary, name) <= LATEST_T:
             raise ValueError(f"{name} is no time")
     return summary
 
 
-def _as_float_can(number: float | None) -> float | None:
+def _representable(number: float | None) -> float | None:
     """The number if a finite float can hold it, else None; Python's JSON allows NaN and integers beyond any float."""
     return number if number is not None and abs(number) <= sys.float_info.max else None

@@ -25,7 +25,7 @@ def diagnose(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str, Caus
         if isinstance(end := event.body, RunEnd):
             return end.status, end.reason, Cause(end.cause) or cause_of_older(end.status, end.reason)
     errors = _errors(run, attempt["attempt"])
-    own = [(told, cause) for told, cause, about_others in errors if not about_others]
+    own = [(text, cause) for text, cause, about_others in errors if not about_others]
     if own or (own := _errors_in_files(run, attempt)):
         return "failed", *own[0]
     log = _log(run, attempt)
@@ -54,20 +54,20 @@ def _is_read_only(path: Path) -> bool:
 def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, Cause, bool]]:
     """The errors that the ranks reported, oldest first: message, cause, and whether it was about other processes."""
     ranks = run.ranks_with_events()
-    told = [
+    reported = [
         (event, event.body)
         for rank in ranks
         for event in _events(run, rank, attempt)
         if isinstance(event.body, ErrorRaised)
     ]
-    told.sort(key=lambda pair: pair[0].t)
+    reported.sort(key=lambda pair: pair[0].t)
     return [
         (
             body.message if len(ranks) == 1 else f"process {event.rank}: {body.message}",
             Cause(body.cause) or cause_of_older("failed", body.message),
             body.about_others,
         )
-        for event, body in told
+        for event, body in reported
     ]
 
 
@@ -92,8 +92,8 @@ def _errors_in_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[s
         text = message.get("message") if isinstance(message, dict) else message
         if isinstance(text, str) and not is_graceful_signal(text) and written >= since:
             rank = path.parent.name
-            told = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
-            found.append((_error_time(message, otherwise=written), written, told))
+            reported = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
+            found.append((_error_time(message, otherwise=written), written, reported))
     return [(text, cause_of_text(text)) for *_, text in sorted(found)]
 
 

@@ -31,6 +31,6 @@ def descends(field_name: str) -> bool:
     return field_name.startswith("-") is not (field_called(field_name.removeprefix("-")).kind == "accuracy")
 
 
-def turned_round(field_name: str) -> str:
+def reversed_order(field_name: str) -> str:
     """The opposite order."""
     return field_name.removeprefix("-") if field_name.startswith("-") else f"-{field_name}"

@@ -89,7 +89,7 @@ def _term(text: str, start: int) -> tuple[Test, int]:
         test = _contained(word[0]) if comparison is None else _compared(comparison)
     except ValueError as error:
         raise QueryError(term, start, str(error)) from None
-    return _turned_round(test) if negated else test, end
+    return _negated(test) if negated else test, end
 
 
 def _contained(word: str) -> Test:
@@ -105,7 +105,7 @@ def _compared(comparison: re.Match[str]) -> Test:
     return field.test(FieldComparison(comparison["sign"].strip(), _unquoted(comparison["value"])))
 
 
-def _turned_round(test: Test) -> Test:
+def _negated(test: Test) -> Test:
     return lambda record: not test(record)
 
 

@@ -61,8 +61,8 @@ def restore(runs: Path, reference: str) -> RunDirectory:
     Raises RunError if there is none, or if a run with its id exists by now.
     """
     entries = list_trash(runs)
-    meant = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
-    entry = meant[-1] if meant else _trashed(find_run(trash_directory(runs), reference, "rbp runs trash"))
+    matching = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
+    entry = matching[-1] if matching else _trashed(find_run(trash_directory(runs), reference, "rbp runs trash"))
     target = runs.resolve() / entry.id
     if target.exists():
         raise RunError(f"a run {entry.id} exists in {runs}")

@@ -22,8 +22,8 @@ def measure_loading(loaded: "LoadedPreset | None", rounds: int) -> dict[str, Any
         working("measuring what the loader gives"),
         temporary_run(loaded or load_preset("digits")) as run,
     ):
-        told = ask(LOADING, run, "--rounds", str(rounds), *([] if loaded is None else ["--own"]))
-    return {"preset": None if loaded is None else loaded.name, "rates": told["rates"]}
+        answer = ask(LOADING, run, "--rounds", str(rounds), *([] if loaded is None else ["--own"]))
+    return {"preset": None if loaded is None else loaded.name, "rates": answer["rates"]}
 
 
 def print_rates(rates: Sequence[dict[str, Any]]) -> None:

@@ -110,13 +110,13 @@ def tag(
         return
     if unknown := [word for word in words if word.startswith("--")]:
         raise typer.BadParameter(f"no such option: {unknown[0]}")
-    told = tag_words(words)
-    if not told.plain:
+    tags = tag_words(words)
+    if not tags.plain:
         raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
     shown = {}
-    for directory in _tagged(words, told.plain, runs_dir):
-        if told.added or told.removed:
-            change_tags(directory, told.added, told.removed)
+    for directory in _tagged(words, tags.plain, runs_dir):
+        if tags.added or tags.removed:
+            change_tags(directory, tags.added, tags.removed)
         shown[directory.id] = list(record(directory).tags)
     if as_json:
         print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])

@@ -28,17 +28,17 @@ def print_dry_run(
 
     run = start.directory_of(request, loaded)
     command = start.worker_command(request, run)
-    told: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
+    output: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
     if slurm:
         words = [request.preset, *request.overrides]
-        told["job_file"] = job_file(words, run, request.takes, gpus=loaded.preset.run.device != "cpu")
+        output["job_file"] = job_file(words, run, request.takes, gpus=loaded.preset.run.device != "cpu")
     predicted = measure(loaded) if cost else None
     if predicted is not None:
-        told["cost"] = asdict(predicted)
+        output["cost"] = asdict(predicted)
     if as_json:
-        print_json(told)
+        print_json(output)
         return
-    sys.stdout.write(told["job_file"] if slurm else resolved_toml(loaded.preset))
+    sys.stdout.write(output["job_file"] if slurm else resolved_toml(loaded.preset))
     say(f"[dim]would run:[/] {shlex.join(command)}")
     if predicted is not None:
         print_cost(loaded, predicted, stderr=True)

@@ -105,11 +105,11 @@ class RunActions(RunControlScreen):
             return
 
         def answered(words: str | None) -> None:
-            told = tag_words((words or "").split())
-            added = [*told.plain, *told.added]
-            if added or told.removed:
+            tags = tag_words((words or "").split())
+            added = [*tags.plain, *tags.added]
+            if added or tags.removed:
                 self.act_on(
-                    _folders(meant), lambda run: change_tags(run, added, told.removed), lambda which: f"tagged {which}"
+                    _folders(meant), lambda run: change_tags(run, added, tags.removed), lambda which: f"tagged {which}"
                 )
 
         if meant:

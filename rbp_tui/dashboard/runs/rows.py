@@ -54,7 +54,7 @@ class RowMaker:
         self, records: Sequence[RunRecord], view: TableView, marked: AbstractSet[str], trends: Mapping[str, Trend]
     ) -> Rows:
         """The rows of all runs, given oldest first."""
-        query, problem = self._understood(view.query)
+        query, problem = self._parse_query(view.query)
         placed = place(self._longest(records), view.width, view.columns)
         if placed != self._placed:
             self._placed, self._runs, self._groups = placed, {}, {}
@@ -71,7 +71,7 @@ class RowMaker:
         ids = {name: tuple(record.run.id for record in group) for name, group in groups.items()}
         return Rows(placed, cells, tuple(fitting), ids, problem)
 
-    def _understood(self, text: str) -> tuple[Query, str]:
+    def _parse_query(self, text: str) -> tuple[Query, str]:
         try:
             self._query = parse_query(text)
         except QueryError as error:

@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.store.ordering import turned_round
+from rbp_engine.run.store.ordering import reversed_order
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_control import count
@@ -255,7 +255,7 @@ class RunsScreen(RunActions):
 
     def action_turn(self) -> None:
         """Turn the order of the table round."""
-        self._sort_by(turned_round(self.session.state.sort))
+        self._sort_by(reversed_order(self.session.state.sort))
 
     def action_sort_by_next(self, by: int) -> None:
         """Sort by the column beside the one that the table is sorted by."""
@@ -273,10 +273,10 @@ class RunsScreen(RunActions):
         """Sort by it; the other way round if that is so already."""
         if column.sort:
             now = self.session.state.sort
-            self._sort_by(turned_round(now) if self._sorted_by(column.sort) else column.sort)
+            self._sort_by(reversed_order(now) if self._sorted_by(column.sort) else column.sort)
 
     def _sorted_by(self, sort: str) -> bool:
-        return self.session.state.sort in (sort, turned_round(sort))
+        return self.session.state.sort in (sort, reversed_order(sort))
 
     def _sort_by(self, sort: str) -> None:
         self.session.state.sort = sort

@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
-from rbp_engine.run.store.ordering import descends, turned_round
+from rbp_engine.run.store.ordering import descends, reversed_order
 from rbp_tui.dashboard.runs.columns import Placed, TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
 
@@ -133,7 +133,7 @@ class RunTable(DataTable[TableCell]):
 
 def _heading(place: Placed, sort: str) -> Text:
     """The name of a column; an arrow in the gap before it says that the table is sorted by it, and which way."""
-    sorts = bool(place.column.sort) and place.column.sort in (sort, turned_round(sort))
+    sorts = bool(place.column.sort) and place.column.sort in (sort, reversed_order(sort))
     arrow = ("↓" if descends(sort) else "↑") if sorts else " "
     text = f"{arrow}{place.column.name}"
     text = text.rjust(place.width + place.gap) if place.column.right else " " * (place.gap - 1) + text
