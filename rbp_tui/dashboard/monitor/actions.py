@@ -165,10 +165,10 @@ class MonitorActions(RunControlScreen, ChartScreen):
     @work(thread=True, group="export")
     def _export(self, run: RunDirectory, picture: str) -> None:
         try:
-            told = f"monitor.svg and curves.csv are in {export_run(run, picture, Path.cwd())}"
+            message = f"monitor.svg and curves.csv are in {export_run(run, picture, Path.cwd())}"
         except UserError as error:
-            told = str(error)
-        self.app.call_from_thread(self.notify, told, timeout=10, markup=False)
+            message = str(error)
+        self.app.call_from_thread(self.notify, message, timeout=10, markup=False)
 
     def action_find(self) -> None:
         """Find something in the log."""

@@ -16,8 +16,8 @@ ALERTS_SHOWN = 50
 def alert_text(course: Course) -> Text:
     """The newest alert in a row, and how many came before it; not the failure, which the head tells already."""
     # Of several ranks it is worth a row which one it was.
-    told = course.failure if len(course.processes) < 2 else None
-    alerts = [event for event in course.alerts if event is not told]
+    in_head = course.failure if len(course.processes) < 2 else None
+    alerts = [event for event in course.alerts if event is not in_head]
     if not alerts:
         return Text()
     before = f"   ({len(alerts) - 1} before it)" if len(alerts) > 1 else ""

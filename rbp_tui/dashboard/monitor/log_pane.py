@@ -174,5 +174,5 @@ class LogPane(Vertical):
         self.query_one("#log_head", Line).say(head)
 
     def _tabs(self) -> Sequence[str]:
-        told = self._failure is not None and isinstance(self._failure.body, ErrorRaised)
-        return [*self.names, *([TRACEBACK] if told or self.shown == TRACEBACK else [])]
+        reported = self._failure is not None and isinstance(self._failure.body, ErrorRaised)
+        return [*self.names, *([TRACEBACK] if reported or self.shown == TRACEBACK else [])]

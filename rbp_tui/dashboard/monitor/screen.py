@@ -41,8 +41,10 @@ class MonitorScreen(MonitorActions):
         super().__init__(session)
         self._state: tuple[object, ...] = ()  # what decides which keys there are
         self._card: tuple[object, ...] = ()  # what the card was read for
-        self._told: tuple[RunDirectory, float] | None = None  # the run and the newest sign of life that it has given
-        self._heard_at = 0.0  # when that was, by the monotonic clock
+        self._last_sign: tuple[RunDirectory, float] | None = (
+            None  # the run and the newest sign of life that it has given
+        )
+        self._last_sign_at = 0.0  # when that was, by the monotonic clock
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -161,12 +163,12 @@ class MonitorScreen(MonitorActions):
 
     def _standing(self, sight: Sight, *, there: bool, now: float) -> Standing:
         """How the run stands. Once its files were seen to change, only the clock here says how long they have not."""
-        told = (sight.run, sight.summary.updated)
-        if told != self._told:
-            first = self._told is None or self._told[0] != sight.run
-            self._heard_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
-            self._told = told
-        return standing(sight, there=there, silence=time.monotonic() - self._heard_at, key_of=self.key_of)
+        sign = (sight.run, sight.summary.updated)
+        if sign != self._last_sign:
+            first = self._last_sign is None or self._last_sign[0] != sight.run
+            self._last_sign_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
+            self._last_sign = sign
+        return standing(sight, there=there, silence=time.monotonic() - self._last_sign_at, key_of=self.key_of)
 
     def _show_curves(self, sight: Sight, row: str) -> None:
         axis = self.session.state.x_axis if self.session.state.x_axis in AXES else "epoch"

@@ -46,7 +46,7 @@ class EditorScreen(Screen[Path]):
         self.begun_with = text
         self.problems: tuple[Problem, ...] = ()
         self._check_soon: Timer | None = None
-        self._told_no_draft = False
+        self._warned_no_draft = False
 
     def compose(self) -> ComposeResult:
         yield Static(id="editing")
@@ -81,8 +81,8 @@ class EditorScreen(Screen[Path]):
         try:
             self.edit.keep(self.area.text)
         except OSError as error:
-            if not self._told_no_draft:
-                self._told_no_draft = True
+            if not self._warned_no_draft:
+                self._warned_no_draft = True
                 self.notify(f"unsaved text cannot be kept as a draft: {error}", severity="warning", markup=False)
         if self._check_soon is not None:
             self._check_soon.stop()

@@ -68,7 +68,7 @@ class RunsScreen(RunActions):
         self._stale = False
         self._pause: Timer | None = None
         self._opened: str | None = None  # what the Monitor showed when this screen was shown last
-        self._sought_run: str | None = None  # where the cursor goes once it is in the table
+        self._row_to_select: str | None = None  # where the cursor goes once it is in the table
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -88,10 +88,10 @@ class RunsScreen(RunActions):
 
     def on_screen_resume(self) -> None:  # that of the class above is called, too
         if self.session.opened != self._opened:
-            self._opened = self._sought_run = self.session.opened
+            self._opened = self._row_to_select = self.session.opened
 
     def on_screen_suspend(self) -> None:
-        self._sought_run = None
+        self._row_to_select = None
         self.session.reader.follow_trends(())
 
     def on_resize(self) -> None:
@@ -106,7 +106,7 @@ class RunsScreen(RunActions):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        self._say("#since", Text(self.session.since))
+        self._show_line("#since", Text(self.session.since))
         self.marked &= {record.run.id for record in self.session.records}
         self._make_rows()
 
@@ -129,7 +129,7 @@ class RunsScreen(RunActions):
         self._making = False
         before, self.rows = self.rows, message.rows
         table = self.query_one(RunTable)
-        table.show(self.rows, self.session.state.sort, onto=self._sought())
+        table.show(self.rows, self.session.state.sort, onto=self._take_row_to_select())
         table.display = bool(self.rows.cells)
         empty = self.query_one("#empty", Static)
         empty.display = not self.rows.cells
@@ -139,23 +139,23 @@ class RunsScreen(RunActions):
                 self.set_focus(None)
         elif self.focused is None:
             table.focus()
-        self._say("#problem", Text(self.rows.problem))
-        self._say_counts()
-        self._say_detail()
+        self._show_line("#problem", Text(self.rows.problem))
+        self._show_counts()
+        self._show_detail()
         if bool(before.cells) is not bool(self.rows.cells):
             self.refresh_bindings()
         self._follow_trends()
         if self._stale:
             self._make_rows()
 
-    def _sought(self) -> str | None:
+    def _take_row_to_select(self) -> str | None:
         """The run that was opened since this screen was left, once it has a row: what keys do then, is meant for it."""
-        if self._sought_run not in self.rows.cells:
+        if self._row_to_select not in self.rows.cells:
             return None
-        found, self._sought_run = self._sought_run, None
+        found, self._row_to_select = self._row_to_select, None
         return found
 
-    def _say(self, line: str, text: Text) -> None:
+    def _show_line(self, line: str, text: Text) -> None:
         """A line that is there only while it says something."""
         widget = self.query_one(line, Line)
         widget.display = bool(text)
@@ -170,16 +170,16 @@ class RunsScreen(RunActions):
         how = "1 shows the presets; Enter launches one. Or in a shell: rbp train digits"
         return f"No runs in {session.runs} yet.\n\n{how}"
 
-    def _say_counts(self) -> None:
+    def _show_counts(self) -> None:
         shown, known = len(self.rows.records), len(self.session.records)
         text = Text(count(known) if shown == known else f"{shown} of {known}", style="dim")
         if self.marked:
             hidden = len(self.marked) - len(self.marked_shown)
             text.append(f"  {len(self.marked)} marked{f' ({hidden} hidden)' if hidden else ''}", style="bold yellow")
-        self._say("#counts", text)
+        self._show_line("#counts", text)
 
     @on(DataTable.RowHighlighted)
-    def _say_detail(self) -> None:
+    def _show_detail(self) -> None:
         """What there is to know of the run under the cursor beyond its row."""
         key = self.query_one(RunTable).current
         record = self.session.record_of(key)

@@ -54,12 +54,12 @@ class RunTable(DataTable[TableCell]):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        self._tell_seen()
+        self._post_shown_rows()
 
     def on_resize(self) -> None:
-        self._tell_seen()
+        self._post_shown_rows()
 
-    def _tell_seen(self) -> None:
+    def _post_shown_rows(self) -> None:
         if self._seen != self.visible_keys:
             self._seen = self.visible_keys
             self.post_message(self.ShownRows())
@@ -119,7 +119,7 @@ class RunTable(DataTable[TableCell]):
             position = {key: number for number, key in enumerate(order)}
             self.sort(KEY, key=lambda cell: position[cell.text])
             self._order = order
-        self._tell_seen()
+        self._post_shown_rows()
         if self._held in self._filled:
             row = self._order.index(self._held)
             if row != self.cursor_row:
