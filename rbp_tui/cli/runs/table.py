@@ -34,7 +34,7 @@ class ListColumn:
     def shown(self, record: "RunRecord") -> str:
         return self.text(record) if self.always or record.readable else "–"
 
-    def says_something(self, texts: Sequence[str]) -> bool:
+    def is_informative(self, texts: Sequence[str]) -> bool:
         """Whether the column is worth its room, by what it says of all runs."""
         return len(set(texts) - {"–", ""}) > 1 if self.telling else any(texts)
 
@@ -54,7 +54,7 @@ def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
         texts = [Text.from_markup(column.shown(record)) for record in records]
         wanted = max(cell_len(column.heading), *(text.cell_len for text in texts))
         least = wanted if column.shrinks is None else min(wanted, max(column.shrinks, cell_len(column.heading)))
-        if number >= ALWAYS and (least > free - GAP or not column.says_something([text.plain for text in texts])):
+        if number >= ALWAYS and (least > free - GAP or not column.is_informative([text.plain for text in texts])):
             continue
         columns.append((column, texts, least))
         free -= least + (GAP if number else 0)

@@ -15,7 +15,7 @@ from rbp_tui.dashboard.export import export_run
 from rbp_tui.dashboard.messages import CloneRun, CompareRuns
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.seeds import siblings
-from rbp_tui.dashboard.monitor.state_text import Standing
+from rbp_tui.dashboard.monitor.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.run_control import RunControlScreen
 from rbp_tui.dashboard.screen_base import ChartScreen
@@ -54,7 +54,7 @@ class MonitorActions(RunControlScreen, ChartScreen):
         super().__init__(session)
         self.watched: str | None = None
         self.seen: Sight | None = None
-        self.stands = Standing("")
+        self.run_state = RunState("")
         self.process = ""  # whose memory and log are shown: a rank, "launcher"; empty for the rank that needs most
 
     def seeds(self) -> list[RunRecord]:
@@ -64,7 +64,7 @@ class MonitorActions(RunControlScreen, ChartScreen):
     @property
     def live(self) -> bool:
         """Whether what is shown is the present of a run that goes on."""
-        return self.seen is not None and self.seen.verdict.live and self.stands.status not in ("gone", "stale")
+        return self.seen is not None and self.seen.verdict.live and self.run_state.status not in ("gone", "stale")
 
     def key_of(self, name: str) -> str:
         """The key of an action as the user has it; empty where it does nothing now."""
@@ -96,7 +96,7 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys are there where they do something."""
-        status = self.seen.verdict.status if self.seen and self.stands.status != "gone" else ""
+        status = self.seen.verdict.status if self.seen and self.run_state.status != "gone" else ""
         match action:
             case "stop":
                 return status in LIVE - {"stopping"}

@@ -77,7 +77,7 @@ class LogPane(Vertical):
             self._open(name)
             self._look()
 
-    def know(self, course: Course) -> None:
+    def set_course(self, course: Course) -> None:
         """Where the processes write, and the error that the run ended with, for `show_traceback`."""
         self._folders = {process.rank: process.logs for process in course.processes if process.logs}
         if course.failure is not self._failure:

@@ -21,7 +21,7 @@ from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
 from rbp_tui.dashboard.monitor.seeds import chips_text
-from rbp_tui.dashboard.monitor.state_text import Standing, standing
+from rbp_tui.dashboard.monitor.state_text import RunState, run_state
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
@@ -133,7 +133,7 @@ class MonitorScreen(MonitorActions):
         if self.seen is not None:
             self._show_curves(self.seen, "#charts")
             self._show_lines(self.seen)
-            self.query_one(LogPane).know(self.seen.course)
+            self.query_one(LogPane).set_course(self.seen.course)
 
     def _show_rest(self) -> None:
         """What need not follow each event, and the head, since time passes without any."""
@@ -152,23 +152,23 @@ class MonitorScreen(MonitorActions):
             return
         now = time.time()
         there = self.session.record_of(sight.run.id) is not None
-        self.stands = self._standing(sight, there=there, now=now)
-        head.show(sight, self.stands, now)
-        state = (sight.run, self.stands.status, sight.course.failure is None)
+        self.run_state = self._run_state(sight, there=there, now=now)
+        head.show(sight, self.run_state, now)
+        state = (sight.run, self.run_state.status, sight.course.failure is None)
         if state != self._state:
             self._state = state
             self.refresh_bindings()
             for chart in self.query(CurveChart):
                 chart.dimmed = not self.live
 
-    def _standing(self, sight: Sight, *, there: bool, now: float) -> Standing:
+    def _run_state(self, sight: Sight, *, there: bool, now: float) -> RunState:
         """How the run stands. Once its files were seen to change, only the clock here says how long they have not."""
         sign = (sight.run, sight.summary.updated)
         if sign != self._last_sign:
             first = self._last_sign is None or self._last_sign[0] != sight.run
             self._last_sign_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
             self._last_sign = sign
-        return standing(sight, there=there, silence=time.monotonic() - self._last_sign_at, key_of=self.key_of)
+        return run_state(sight, there=there, silence=time.monotonic() - self._last_sign_at, key_of=self.key_of)
 
     def _show_curves(self, sight: Sight, row: str) -> None:
         axis = self.session.state.x_axis if self.session.state.x_axis in AXES else "epoch"

@@ -18,7 +18,7 @@ KeyOf = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunState:
     """`status` is that of the run's verdict, or "stale" (no news of a live run), or "gone" (its folder is)."""
 
     status: str
@@ -26,17 +26,17 @@ class Standing:
     advice: str = ""
 
 
-def standing(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Standing:
+def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> RunState:
     """How a run stands now: `there` says whether its folder is, `silence` since how many seconds it tells nothing."""
     if not there:
-        return Standing(
+        return RunState(
             "gone", f"{sight.run.path} is no longer there", "what was read of it is shown; rbp runs trash may have it"
         )
     status, why = sight.verdict.status, one_line(sight.verdict.reason)
     if status in ("running", "starting", "stopping") and silence > STALE_AFTER_S:
         why = f"{status}, but no sign of life for {fmt.duration(silence)}; lost after {LOST_AFTER_S:.0f}s"
-        return Standing("stale", why, _keys(key_of, ("kill", "kills it")))
-    return Standing(status, why or _usually(status, sight), _advice(sight, key_of))
+        return RunState("stale", why, _keys(key_of, ("kill", "kills it")))
+    return RunState(status, why or _usually(status, sight), _advice(sight, key_of))
 
 
 def _usually(status: str, sight: Sight) -> str:

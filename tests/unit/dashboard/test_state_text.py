@@ -8,7 +8,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.status.timeline import Course
-from rbp_tui.dashboard.monitor.state_text import standing
+from rbp_tui.dashboard.monitor.state_text import run_state
 from rbp_tui.dashboard.reading.reader import Sight
 
 KEYS = {"monitor.traceback": "T", "monitor.resume": "r", "monitor.clone": "C", "monitor.kill": "k"}
@@ -18,7 +18,7 @@ def advice(tmp_path, status, cause):
     saved = Event(3, 1.7e9, 1, 0, 40, CheckpointSaved("step-00000040"))
     summary = Summary("a-run", "digits", "e", "rate_m", 4, 1)
     sight = Sight(RunDirectory(tmp_path), summary, Verdict(status, "why", cause), {}, Course(checkpoints=(saved,)))
-    return standing(sight, there=True, silence=0.0, key_of=lambda name: KEYS.get(name, "")).advice
+    return run_state(sight, there=True, silence=0.0, key_of=lambda name: KEYS.get(name, "")).advice
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
