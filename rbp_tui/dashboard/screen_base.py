@@ -24,7 +24,7 @@ class TopBar(Line):
             bar.append(f" {number} {name.capitalize()} ", style=style)
         if live:
             bar.append(f"   ● {live} live", style="bold")
-        self.say(bar)
+        self.show_text(bar)
 
 
 class DashboardScreen(Screen[None]):

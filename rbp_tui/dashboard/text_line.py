@@ -12,13 +12,13 @@ class Line(Static):
     def __init__(self, id: str | None = None, *, wraps: bool = False) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, markup=False)
         self.wraps = wraps
-        self.said = Text()
+        self.shown = Text()
 
-    def say(self, text: Text) -> None:
+    def show_text(self, text: Text) -> None:
         """Show this text. Laying out the screen takes long, and is only done where the height may change."""
-        if text != self.said:
-            layout = self.wraps and _shape(text) != _shape(self.said)
-            self.said = text
+        if text != self.shown:
+            layout = self.wraps and _shape(text) != _shape(self.shown)
+            self.shown = text
             text.no_wrap = not self.wraps
             self.update(text, layout=layout)
 
@@ -33,6 +33,6 @@ class TextPanel(VerticalScroll):
     def compose(self) -> ComposeResult:
         yield Line(wraps=True)
 
-    def say(self, text: Text) -> None:
+    def show_text(self, text: Text) -> None:
         """Show this text."""
-        self.query_one(Line).say(text)
+        self.query_one(Line).show_text(text)

@@ -89,7 +89,7 @@ def write_events(run, epochs, ranks, attempts, now):
 
 def said(app, selector):
     """What a line of the screen says."""
-    return app.screen.query_one(selector, Line).said.plain
+    return app.screen.query_one(selector, Line).shown.plain
 
 
 def screen_text(app):
@@ -222,7 +222,7 @@ async def test_the_card_says_how_the_run_differs_from_its_preset_or_from_the_pin
     other.preset_toml.write_text(preset_toml.replace("timesteps = 4", "timesteps = 6"))
 
     def card():
-        return dashboard.screen.query_one("#card", TextPanel).query_one(Line).said.plain
+        return dashboard.screen.query_one("#card", TextPanel).query_one(Line).shown.plain
 
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await show(pilot, other)
@@ -314,7 +314,7 @@ async def test_several_ranks_have_their_memory_their_log_and_a_table(dashboard, 
     async with dashboard.run_test(size=(200, 60)) as pilot:
         await show(pilot, run)
         assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
-        table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).said.plain
+        table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).shown.plain
         assert [row.split()[0] for row in table.strip().split("\n")] == ["rank", "0", "1", "2"]
         assert "+4 %" in table  # 28.6 ms beside a median of 27.6
         await until(pilot, lambda: "this is rank 0" in screen_text(dashboard))
@@ -372,7 +372,7 @@ async def test_tags_and_a_note_are_written_beside_the_run(dashboard, show, until
         await pilot.press(*"first", "enter", *"cutout", "ctrl+s")
         await until(pilot, lambda: read_annotations(run).note == "first\ncutout")
         card = dashboard.screen.query_one("#card", TextPanel)
-        await until(pilot, lambda: "paper good" in card.query_one(Line).said.plain)
+        await until(pilot, lambda: "paper good" in card.query_one(Line).shown.plain)
         await pilot.press("t")
         await pilot.press("escape")
         await pilot.pause()

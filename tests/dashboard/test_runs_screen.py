@@ -49,7 +49,7 @@ def order(app):
 
 def line(app, name):
     widget = app.screen.query_one(name, Line)
-    return str(widget.said) if widget.display else ""
+    return str(widget.shown) if widget.display else ""
 
 
 def headings(app):

@@ -176,17 +176,17 @@ class CompareScreen(CompareActions):
         if not shown or self.comparison is None:
             empty.update(self._why_empty())
             return
-        self.query_one("#about", Line).say(self._about(self.comparison))
+        self.query_one("#about", Line).show_text(self._about(self.comparison))
         notes = self.query_one("#notes", Line)
         notes.display = bool(self.compared.notes)
-        notes.say(Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis"))
+        notes.show_text(Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis"))
         width = max(1, self.size.width - TABLE_EDGE)
         text = comparison_text(self.comparison, width, [self._colour(group) for group in self.groups])
-        self.query_one("#headings", Line).say(text.headings)
+        self.query_one("#headings", Line).show_text(text.headings)
         parts = [self._row(number, part) for number, part in enumerate(text.groups)]
         rest = [text.differences] if text.differences else []
         rest += [Text(f"left out {run.id}: {run.reason}", style="dim") for run in self.comparison.excluded]
-        self.query_one("#table", Line).say(Text("\n").join([*parts, Text(), *rest] if rest else parts))
+        self.query_one("#table", Line).show_text(Text("\n").join([*parts, Text(), *rest] if rest else parts))
         self._tops = list(accumulate(map(_height, parts), initial=0))
 
     def _row(self, number: int, text: Text) -> Text:

@@ -27,7 +27,7 @@ class CostFound(Message):
     """A measurement has ended, with a cost or with a reason why there is none."""
 
     worker: Worker[None]
-    said: Text
+    text: Text
 
 
 class LaunchCost(Static):
@@ -46,7 +46,7 @@ class LaunchCost(Static):
         self._measurement = self._measure(typed)
         self._clock = self.set_interval(1.0, self._tick)
         self._tick()
-        self._come_into_view()
+        self._scroll_into_view()
 
     def forget(self) -> None:
         """Give up what is being measured, and show no cost."""
@@ -63,18 +63,18 @@ class LaunchCost(Static):
             request = typed.request()
             loaded = request.load()
             cost = predict_cost(loaded, cancelled=lambda: worker.is_cancelled, quiet=True)
-            said = cost_text(loaded, cost, request.takes.processes)
+            text = cost_text(loaded, cost, request.takes.processes)
         except UserError as error:
-            said = Text(str(error), style="red")
+            text = Text(str(error), style="red")
         with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(CostFound(worker, said))
+            self.post_message(CostFound(worker, text))
 
     @on(CostFound)
     def _found(self, message: CostFound) -> None:
         if message.worker is self._measurement:
             self._end()
-            self._show(message.said)
-            self._come_into_view()
+            self._show(message.text)
+            self._scroll_into_view()
 
     def _end(self) -> None:
         self._measurement = None
@@ -85,11 +85,11 @@ class LaunchCost(Static):
         passed = fmt.duration(time.monotonic() - self._begun)
         self._show(Text(f"{measuring(self._preset_name)}… {passed}", style="dim"))
 
-    def _show(self, said: Text) -> None:
-        self.display = bool(said)
-        self.update(said)
+    def _show(self, text: Text) -> None:
+        self.display = bool(text)
+        self.update(text)
 
-    def _come_into_view(self) -> None:
+    def _scroll_into_view(self) -> None:
         """Where there is no room for all of the form, what was asked for last is what one wants to see."""
         self.call_after_refresh(self.scroll_visible, animate=False)
 

@@ -67,26 +67,26 @@ class SettingsInput(Input):
 
 
 @dataclass
-class Checked(Message):
+class RequestChecked(Message):
     """What a launch would do, or why it would be refused."""
 
     typed: TypedRequest
-    said: Text
+    text: Text
 
 
 def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     """The exact command and what is worth knowing, or everything that is wrong."""
-    said = Text("\n")
+    text = Text("\n")
     try:
         request = typed.request()
         for warning in warnings(request, start.check(request), records):
-            said.append(f"⚠ {warning}\n", style="yellow")
-        said.append(shlex.join(request.typed), style="bold")
+            text.append(f"⚠ {warning}\n", style="yellow")
+        text.append(shlex.join(request.typed), style="bold")
     except DataMissing as error:
-        said.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
+        text.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
     except UserError as error:
-        said.append(str(error), style="red")
-    return said
+        text.append(str(error), style="red")
+    return text
 
 
 class LaunchForm(ModalScreen[list[str]]):
@@ -178,22 +178,22 @@ class LaunchForm(ModalScreen[list[str]]):
 
     def _check(self) -> None:
         """Say the exact command, or everything that is wrong."""
-        self._look_into(self.typed, self.session.records)
+        self._check_in_thread(self.typed, self.session.records)
 
     @work(thread=True, group="check", exclusive=True)
-    def _look_into(self, typed: TypedRequest, records: Sequence[RunRecord]) -> None:
+    def _check_in_thread(self, typed: TypedRequest, records: Sequence[RunRecord]) -> None:
         """In a thread: presets are read, and the driver of the GPUs is asked, which takes its time."""
-        said = verdict_text(typed, records)
+        text = verdict_text(typed, records)
         with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(Checked(typed, said))
+            self.post_message(RequestChecked(typed, text))
 
-    @on(Checked)
-    def _say_verdict(self, message: Checked) -> None:
+    @on(RequestChecked)
+    def _show_verdict(self, message: RequestChecked) -> None:
         if message.typed == self.typed and not self.launching:
-            self.query_one("#verdict", Static).update(message.said)
+            self.query_one("#verdict", Static).update(message.text)
 
     @on(Input.Changed, "#overrides, #device, #processes")
-    def _cost_is_another(self) -> None:
+    def _forget_cost(self) -> None:
         self.query_one(LaunchCost).forget()
 
     def _offer(self) -> None:

@@ -32,16 +32,16 @@ class Head(Vertical):
     def show(self, sight: "Sight", state: RunState, now: float) -> None:
         """Show a run as it stands."""
         width = self.size.width or self.app.size.width
-        self.query_one("#title", Line).say(title_text(sight, state, width))
-        self.query_one("#progress", Line).say(progress_text(sight, state, now, width))
+        self.query_one("#title", Line).show_text(title_text(sight, state, width))
+        self.query_one("#progress", Line).show_text(progress_text(sight, state, now, width))
         why = self.query_one("#why", Line)
         why.display = bool(state.why or state.advice)
-        why.say(why_text(state, width))
+        why.show_text(why_text(state, width))
 
     def show_nothing(self, text: str) -> None:
         """Say why there is no run to show."""
-        self.query_one("#title", Line).say(Text(f" {text}", style="dim"))
-        self.query_one("#progress", Line).say(Text())
+        self.query_one("#title", Line).show_text(Text(f" {text}", style="dim"))
+        self.query_one("#progress", Line).show_text(Text())
         self.query_one("#why").display = False
 
 

@@ -51,7 +51,7 @@ class LogPane(Vertical):
     def on_mount(self) -> None:
         self.query_one("#find").display = False
         self.set_interval(READ_EVERY_S, self._read)
-        self.set_interval(LOOK_EVERY_S, self._look)
+        self.set_interval(LOOK_EVERY_S, self._find_files)
 
     @property
     def lines(self) -> LogLines:
@@ -69,13 +69,13 @@ class LogPane(Vertical):
         if run != self.run:
             self.run, self._failure, self._folders = run, None, {}
             self._open("")
-            self._look()
+            self._find_files()
 
     def show_process(self, name: str) -> None:
         """Show what the process of this name has written, as `log_files` names it."""
         if name != self.shown:
             self._open(name)
-            self._look()
+            self._find_files()
 
     def set_course(self, course: Course) -> None:
         """Where the processes write, and the error that the run ended with, for `show_traceback`."""
@@ -109,7 +109,7 @@ class LogPane(Vertical):
         field.focus()
 
     @on(Input.Changed, "#find")
-    def _looked_for(self, event: Input.Changed) -> None:
+    def _search_changed(self, event: Input.Changed) -> None:
         self.lines.look_for(event.value)
         self.refresh_bindings()
         self._show_head()
@@ -139,7 +139,7 @@ class LogPane(Vertical):
         self._tails = []
         self.lines.empty()
 
-    def _look(self) -> None:
+    def _find_files(self) -> None:
         """Find the files: they are made late, and a resume may make others."""
         if self.run is None or self.shown == TRACEBACK:
             return
@@ -171,7 +171,7 @@ class LogPane(Vertical):
             head.append(f"   {self.lines.wanted!r} {self.lines.found()}", style="dim")
         elif self.run is not None and not self.lines.line_count:
             head.append("   nothing written yet", style="dim")
-        self.query_one("#log_head", Line).say(head)
+        self.query_one("#log_head", Line).show_text(head)
 
     def _tabs(self) -> Sequence[str]:
         reported = self._failure is not None and isinstance(self._failure.body, ErrorRaised)

@@ -103,7 +103,7 @@ class MonitorScreen(MonitorActions):
             self.watch_opened()
         self.query_one("#seeds", Line).display = len(self.seeds()) > 1
         keys = f"{self.key_of('monitor.seed_back')} {self.key_of('monitor.seed')} step through them"
-        self.query_one("#seeds", Line).say(chips_text(self.seeds(), self.session.opened or "", keys))
+        self.query_one("#seeds", Line).show_text(chips_text(self.seeds(), self.session.opened or "", keys))
         self._show_head()
         self._read_card()
 
@@ -123,7 +123,7 @@ class MonitorScreen(MonitorActions):
             for chart in self.query(RunChart):
                 chart.show({}, "epoch")
             for line in self.query("#memory, #speed, #probes, #alert, TextPanel Line").results(Line):
-                line.say(Text())
+                line.show_text(Text())
         self._show_news()
         self._show_rest()
 
@@ -180,15 +180,15 @@ class MonitorScreen(MonitorActions):
         # Where the charts of memory and speed have room they show the course, and the lines the numbers.
         width = 0 if self.has_class("-tall") else max(8, min(60, self.size.width // 5))
         rank = int(self.process) if self.process.isdigit() else None
-        self.query_one("#memory", Line).say(memory_text(sight.curves, course.processes, rank, width))
-        self.query_one("#speed", Line).say(speed_text(sight.curves, course.processes, width))
+        self.query_one("#memory", Line).show_text(memory_text(sight.curves, course.processes, rank, width))
+        self.query_one("#speed", Line).show_text(speed_text(sight.curves, course.processes, width))
         probes = self.query_one("#probes", Line)
         probes.display = bool(course.probes)
-        probes.say(probes_text(course.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
+        probes.show_text(probes_text(course.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
         alert = self.query_one("#alert", Line)
         text = alert_text(course)
         alert.display = bool(text)
-        alert.say(text)
+        alert.show_text(text)
 
     def _show_lists(self, sight: Sight) -> None:
         course = sight.course
@@ -198,8 +198,8 @@ class MonitorScreen(MonitorActions):
             self.set_class(several, "-several")
             self.refresh_bindings()
         if several:
-            self.query_one("#ranks", TextPanel).say(ranks_text(course.processes, rank))
-        self.query_one("#happenings", TextPanel).say(happenings_text(course, sight.kept))
+            self.query_one("#ranks", TextPanel).show_text(ranks_text(course.processes, rank))
+        self.query_one("#happenings", TextPanel).show_text(happenings_text(course, sight.kept))
 
     def _read_card(self) -> None:
         """Read the card anew where the run, its annotations, or what it is held against is another."""
@@ -218,4 +218,4 @@ class MonitorScreen(MonitorActions):
 
     def _show_card(self, run: RunDirectory, facts: CardFacts) -> None:
         if run.id == self.session.opened:
-            self.query_one("#card", TextPanel).say(card_text(facts))
+            self.query_one("#card", TextPanel).show_text(card_text(facts))

@@ -43,7 +43,7 @@ class EditorScreen(Screen[Path]):
     def __init__(self, edit: PresetEdit, text: str) -> None:
         super().__init__()
         self.edit = edit
-        self.begun_with = text
+        self.initial_text = text
         self.problems: tuple[Problem, ...] = ()
         self._check_soon: Timer | None = None
         self._warned_no_draft = False
@@ -51,7 +51,7 @@ class EditorScreen(Screen[Path]):
     def compose(self) -> ComposeResult:
         yield Static(id="editing")
         with Horizontal():
-            yield TomlArea(self.begun_with, id="area")
+            yield TomlArea(self.initial_text, id="area")
             with VerticalScroll(id="beside"):
                 yield Static(id="changes")
         yield Static(id="field")
@@ -60,7 +60,7 @@ class EditorScreen(Screen[Path]):
 
     def on_mount(self) -> None:
         self.area.focus()
-        self.set_interval(LOOK_EVERY_S, self._look)
+        self.set_interval(LOOK_EVERY_S, self._check_file)
         self._check()
 
     @property
@@ -108,7 +108,7 @@ class EditorScreen(Screen[Path]):
         """What the preset changes of its parent, as it is typed; where there is room."""
         self.query_one("#changes", Static).update(changes_of(loaded, "here", self.area.text)[1])
 
-    def _look(self) -> None:
+    def _check_file(self) -> None:
         """Take what somebody else has written, where nothing here would be lost by that; else say so."""
         if self.edit.changed_on_disk and not self.unsaved and os.path.lexists(self.edit.path):
             self._replace(self.edit.read_again())

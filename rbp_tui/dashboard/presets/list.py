@@ -48,7 +48,7 @@ class PresetList(OptionList):
         drafts = all_drafts()
         self._drafts = {draft.path for draft in drafts}
         found = list_presets()
-        self.entries = _in_groups([*found, *_lost(found, drafts)])
+        self.entries = _in_groups([*found, *_deleted(found, drafts)])
         self._here = {}
         self.look_for_data()
 
@@ -114,7 +114,7 @@ def _in_groups(entries: Sequence[PresetEntry]) -> list[PresetEntry]:
     return sorted(entries, key=lambda entry: (groups.index(group_of(entry)), entry.name))
 
 
-def _lost(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[PresetEntry]:
+def _deleted(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[PresetEntry]:
     """Presets whose file is gone, but not what was typed into it."""
     names = {entry.name for entry in known}
     problem = Problem("", "no such file; an unsaved text of it is kept")

@@ -35,10 +35,10 @@ class TomlArea(TextArea):
             self.register_theme(TextAreaTheme("css-light", syntax_styles=light.syntax_styles))
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, self._suit_theme)
-        self._suit_theme(self.app.current_theme)
+        self.app.theme_changed_signal.subscribe(self, self._apply_theme)
+        self._apply_theme(self.app.current_theme)
 
-    def _suit_theme(self, theme: Theme) -> None:
+    def _apply_theme(self, theme: Theme) -> None:
         self.theme = "css" if theme.dark else "css-light"
 
     def mark_lines(self, lines: Iterable[int]) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GAP = 1
 CURVE_WIDTH = 12
 
-Say: TypeAlias = Callable[[RunRecord, Trend], str]
+TextOf: TypeAlias = Callable[[RunRecord, Trend], str]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Column:
     name: str
     about: str
     width: int
-    say: Say
+    text_of: TextOf
     sort: str
     least: int | None = None
     right: bool = False
@@ -47,7 +47,7 @@ class Column:
 
     def text(self, record: RunRecord, trend: Trend) -> str:
         """What the column says of a run."""
-        return one_line(self.say(record, trend)) if self.always or record.readable else ""
+        return one_line(self.text_of(record, trend)) if self.always or record.readable else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class TableCell:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedColumn:
     """A column with the width that it has in the table, behind a gap."""
 
     column: Column
@@ -131,14 +131,14 @@ def lengths(record: RunRecord) -> tuple[int, ...]:
     return tuple(len(column.text(record, ())) for column in STRETCHING)
 
 
-def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) -> tuple[Placed, ...]:
+def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) -> tuple[PlacedColumn, ...]:
     """The columns for a table of that width: those that were chosen, else as many as there is room for.
 
     `longest` has the length of the longest text of the columns without a fixed width. Where nothing was chosen, those
     that say nothing of any run are left out.
     """
     if chosen:
-        return tuple(Placed(column, _natural(column, longest)) for column in COLUMNS if column.name in chosen)
+        return tuple(PlacedColumn(column, _natural(column, longest)) for column in COLUMNS if column.name in chosen)
     taken: dict[Column, int] = {}
     free = width
     for column in (BY_NAME[name] for name in BY_WEIGHT if longest.get(name, 1)):
@@ -153,12 +153,14 @@ def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) ->
     for column in (column for column in COLUMNS if column in taken):
         more = min(free, _natural(column, longest) - taken[column])
         free -= more
-        placed.append(Placed(column, taken[column] + more))
+        placed.append(PlacedColumn(column, taken[column] + more))
     gap = GAP + (free >= GAP * len(placed))
     return tuple(replace(one, gap=gap) for one in placed)
 
 
-def run_cells(record: RunRecord, trend: Trend, placed: Iterable[Placed], *, marked: bool) -> tuple[TableCell, ...]:
+def run_cells(
+    record: RunRecord, trend: Trend, placed: Iterable[PlacedColumn], *, marked: bool
+) -> tuple[TableCell, ...]:
     """One row of the table: mark, sign, then each column with the gap before it."""
     status = record.verdict.status
     mark = TableCell("●" if marked else " ", "bold yellow")
@@ -166,7 +168,7 @@ def run_cells(record: RunRecord, trend: Trend, placed: Iterable[Placed], *, mark
     return (mark, sign, *(TableCell(_fitted(place.column.text(record, trend), place)) for place in placed))
 
 
-def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[TableCell, ...]:
+def group_cells(group: Sequence[RunRecord], placed: Iterable[PlacedColumn]) -> tuple[TableCell, ...]:
     """The row above the runs of an experiment: what it is, how many seeds, mean and deviation of their accuracies.
 
     As in reports, runs that have not completed count only where none has; `×2/3` says that two of three seeds do.
@@ -208,7 +210,7 @@ def _mean(values: Iterable[float | None]) -> str:
     return f"{fmt.percent(found.mean, 1)}{deviation}"
 
 
-def _fitted(text: str, place: Placed) -> str:
+def _fitted(text: str, place: PlacedColumn) -> str:
     if cell_len(text) > place.width:
         text = f"{set_cell_size(text, place.width - 1)}…"
     room = place.width - cell_len(text) if place.column.right else 0

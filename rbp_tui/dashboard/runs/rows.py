@@ -9,7 +9,7 @@ from rbp_engine.run.store.ordering import in_order
 from rbp_engine.run.store.query import Query, QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Trend
-from rbp_tui.dashboard.runs.columns import STRETCHING, Placed, TableCell, group_cells, lengths, place, run_cells
+from rbp_tui.dashboard.runs.columns import STRETCHING, PlacedColumn, TableCell, group_cells, lengths, place, run_cells
 
 Cells: TypeAlias = tuple[TableCell, ...]
 NEWEST_FIRST = "-created"
@@ -33,7 +33,7 @@ class Rows:
     `problem` says what is wrong with the query; the rows are then those of the last one that was right.
     """
 
-    placed: tuple[Placed, ...] = ()
+    placed: tuple[PlacedColumn, ...] = ()
     cells: Mapping[str, Cells] = field(default_factory=dict)
     records: tuple[RunRecord, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class RowMaker:
     def __init__(self) -> None:
         self._query = parse_query("")
         self._lengths: dict[str, tuple[RunRecord, tuple[int, ...]]] = {}
-        self._placed: tuple[Placed, ...] = ()
+        self._placed: tuple[PlacedColumn, ...] = ()
         self._runs: dict[str, tuple[object, Cells]] = {}
         self._groups: dict[str, tuple[list[RunRecord], Cells]] = {}
 

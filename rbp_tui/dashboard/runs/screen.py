@@ -159,7 +159,7 @@ class RunsScreen(RunActions):
         """A line that is there only while it says something."""
         widget = self.query_one(line, Line)
         widget.display = bool(text)
-        widget.say(text)
+        widget.show_text(text)
 
     def _why_empty(self) -> str:
         session = self.session
@@ -191,7 +191,7 @@ class RunsScreen(RunActions):
                 text.append(f" · {one_line(part)}" if part else "")
         elif key is not None and key in self.rows.groups:
             text.append(f"{count(len(self.rows.groups[key]))} of one experiment: Enter compares them, Space marks them")
-        self.query_one("#detail", Line).say(text)
+        self.query_one("#detail", Line).show_text(text)
 
     @on(RunTable.ShownRows)
     def _follow_trends(self) -> None:

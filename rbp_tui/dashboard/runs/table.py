@@ -9,7 +9,7 @@ from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
 from rbp_engine.run.store.ordering import descends, reversed_order
-from rbp_tui.dashboard.runs.columns import Placed, TableCell
+from rbp_tui.dashboard.runs.columns import PlacedColumn, TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
 
 # Every frame takes forty milliseconds: first what may be seen is added, then the rest in a few steps.
@@ -34,7 +34,7 @@ class RunTable(DataTable[TableCell]):
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0)
         self._rows = Rows()
-        self._placed: tuple[Placed, ...] | None = None
+        self._placed: tuple[PlacedColumn, ...] | None = None
         self._sort = ""
         self._order: list[str] = []
         self._filled: dict[str, Cells] = {}
@@ -85,7 +85,7 @@ class RunTable(DataTable[TableCell]):
         self._filled = {key: rows.cells[key] for key in self._filled}
         self._fill(first=True)
 
-    def _take_columns(self, placed: tuple[Placed, ...], sort: str) -> None:
+    def _take_columns(self, placed: tuple[PlacedColumn, ...], sort: str) -> None:
         if placed != self._placed:
             self.clear(columns=True)
             self._placed, self._order, self._filled = placed, [], {}
@@ -131,7 +131,7 @@ class RunTable(DataTable[TableCell]):
             self._held = None
 
 
-def _heading(place: Placed, sort: str) -> Text:
+def _heading(place: PlacedColumn, sort: str) -> Text:
     """The name of a column; an arrow in the gap before it says that the table is sorted by it, and which way."""
     sorts = bool(place.column.sort) and place.column.sort in (sort, reversed_order(sort))
     arrow = ("↓" if descends(sort) else "↑") if sorts else " "

@@ -137,7 +137,7 @@ class SystemScreen(DashboardScreen):
             for use in machine.uses
             for pid in use.pids
         }
-        self.query_one("#machine", Line).say(machine_text(machine, names, str(session.runs)))
+        self.query_one("#machine", Line).show_text(machine_text(machine, names, str(session.runs)))
         rows = use_rows(machine, session.records, self._hosts)
         table, empty = self.query_one(UseTable), self.query_one("#empty", Static)
         table.show(rows)
