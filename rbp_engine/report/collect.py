@@ -13,11 +13,11 @@ from rbp_engine.run.status.status import Verdict, judge
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-AnyRecorded = TypeVar("AnyRecorded", bound="Recorded")
+AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRun:
     """A run with everything in its folder that describes it.
 
     `held_out`: the best epoch was chosen on held-out data, not on the test set. `settings` are the result fields of its
@@ -47,7 +47,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class ReportedRun(Recorded):
+class ReportedRun(RecordedRun):
     """A run that counts in a report. `last` and `best` are top-1 fractions, measured on the test set."""
 
     last: float
@@ -82,9 +82,9 @@ def collect(
     return counting, sorted(excluded + older, key=lambda run: run.id)
 
 
-def newest_by_seed(entries: Iterable[AnyRecorded]) -> tuple[list[AnyRecorded], list[ExcludedRun]]:
+def newest_by_seed(entries: Iterable[AnyRecordedRun]) -> tuple[list[AnyRecordedRun], list[ExcludedRun]]:
     """For each (experiment, seed) only the newest run, preferring completed ones; and the reason for each other one."""
-    newest: dict[tuple[tuple[str, str], int], AnyRecorded] = {}
+    newest: dict[tuple[tuple[str, str], int], AnyRecordedRun] = {}
     excluded = []
     for entry in sorted(entries, key=lambda entry: (entry.completed, entry.summary.created, entry.run.id)):
         key = (entry.experiment, entry.summary.seed)
@@ -96,7 +96,7 @@ def newest_by_seed(entries: Iterable[AnyRecorded]) -> tuple[list[AnyRecorded], l
     return list(newest.values()), excluded
 
 
-def read_recorded(run: RunDirectory) -> Recorded | ExcludedRun:
+def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
     """The records of a run, whatever its status; if they cannot be read, the reason."""
     summary = read_summary(run)
     if summary is None or not _is_sound(summary):
@@ -106,7 +106,7 @@ def read_recorded(run: RunDirectory) -> Recorded | ExcludedRun:
     except PresetError as error:
         first = error.problems[0].message if error.problems else "not readable"
         return ExcludedRun(run.id, f"preset.toml cannot be read: {first}")
-    return Recorded(
+    return RecordedRun(
         run=run,
         summary=summary,
         verdict=judge(run, summary),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.report.collect import Recorded
+from rbp_engine.report.collect import RecordedRun
 from rbp_engine.report.spread import Spread, spread
 from rbp_engine.run.files.events import Metrics, RunStart, System, Validation, read_events
 
@@ -45,7 +45,7 @@ class RunCost:
     step_ms: float | None
 
 
-def course(entry: Recorded) -> RunCourse:
+def course(entry: RecordedRun) -> RunCourse:
     """The course of a run, without the evaluations on the test set after training with a held-out split."""
     split = "held-out" if entry.held_out else "test"
     top1: dict[int, float] = {}
@@ -76,7 +76,7 @@ def _with_gaps(values: dict[int, float], lost: Sequence[RunStart]) -> dict[int, 
     return dict(sorted((dict.fromkeys(missing, math.nan) | values).items()))
 
 
-def cost(entry: Recorded) -> RunCost:
+def cost(entry: RecordedRun) -> RunCost:
     """The cost of a run. The median ignores the slow first steps; the summary replaces lost events."""
     times: list[float] = []
     peaks: list[float] = []

@@ -43,7 +43,7 @@ MARGIN_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Started:
+class StartResult:
     """The runs of a request, and the worker of one that was started at once: None if they wait in the queue, or if the
     requested run is already complete."""
 
@@ -66,7 +66,7 @@ def require_data(loaded: "LoadedPreset") -> None:
         require(loaded.preset.data.name)
 
 
-def start_runs(request: LaunchRequest) -> Started:
+def start_runs(request: LaunchRequest) -> StartResult:
     """Create and start, queue, or resume the runs of a request. Raises UserError if that is impossible.
 
     Raises NothingToStart if the named run is already live. Its node may have died without a report, so this is known
@@ -78,12 +78,12 @@ def start_runs(request: LaunchRequest) -> Started:
     runs, new = find_or_create(request, loaded) if may_be_there else (create_runs(request, loaded), True)
     patience_s = LOST_AFTER_S + MARGIN_S if may_be_there else 0.0
     if new:
-        return Started(
+        return StartResult(
             runs,
             None if request.queued else _start(runs[0], request.takes, request.retries or 0, patience_s=patience_s),
         )
     if judge(runs[0]).status in ("completed", "queued"):
-        return Started(runs)
+        return StartResult(runs)
     worker = begin(
         runs[0],
         request.resources,
@@ -92,7 +92,7 @@ def start_runs(request: LaunchRequest) -> Started:
         inexact=request.inexact,
         patience_s=patience_s,
     )
-    return Started(runs, worker)
+    return StartResult(runs, worker)
 
 
 def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirectory]:
@@ -193,11 +193,11 @@ def begin(
     """
     refuse_links(run)
     resources = resources or read_resources(run)
-    asked = read_dispatch(run)
+    last = read_dispatch(run)
     dispatch = dataclasses.replace(
-        asked,
-        gpus=asked.gpus if gpus is None else gpus,
-        retries=asked.retries if retries is None else retries,
+        last,
+        gpus=last.gpus if gpus is None else gpus,
+        retries=last.retries if retries is None else retries,
     )
     _refuse_retries_on_nodes(resources, dispatch)
     _wait_until_settled(run)
@@ -211,7 +211,7 @@ def begin(
         _enqueue([run], pool, resources.processes, dispatch.retries)
         ensure_dispatcher()
         return None
-    if dispatch != asked:
+    if dispatch != last:
         _describe(run, dispatch=dispatch.as_json())
     return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
 

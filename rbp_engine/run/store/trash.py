@@ -14,7 +14,7 @@ from rbp_engine.run.store.store import find_run, refuse_live, run_directories
 
 
 @dataclass(frozen=True)
-class Trashed:
+class TrashedRun:
     """A run in the trash; `id` is its original id, from which the folder's name may differ."""
 
     run: RunDirectory
@@ -30,7 +30,7 @@ def trash_directory(runs: Path) -> Path:
     return real.with_name(f"{real.name}.trash")
 
 
-def move_to_trash(run: RunDirectory) -> Trashed:
+def move_to_trash(run: RunDirectory) -> TrashedRun:
     """Move a run that has ended to the trash. Raises RunError if it is live or cannot be moved."""
     refuse_live(run)
     trash = trash_directory(run.path.parent)
@@ -49,7 +49,7 @@ def move_to_trash(run: RunDirectory) -> Trashed:
     return _trashed(RunDirectory(target))
 
 
-def list_trash(runs: Path) -> list[Trashed]:
+def list_trash(runs: Path) -> list[TrashedRun]:
     """The runs in the trash, the earliest removed first."""
     found = [_trashed(run) for run in run_directories(trash_directory(runs))]
     return sorted(found, key=lambda entry: (entry.removed, entry.run.id))
@@ -90,7 +90,7 @@ def empty_trash(runs: Path) -> int:
     return count
 
 
-def _trashed(run: RunDirectory) -> Trashed:
+def _trashed(run: RunDirectory) -> TrashedRun:
     recorded = read_json(run.run_json).get("id")
     known = isinstance(recorded, str) and ID.fullmatch(recorded) is not None
-    return Trashed(run, str(recorded) if known else run.id, read_summary(run), run.path.stat().st_mtime)
+    return TrashedRun(run, str(recorded) if known else run.id, read_summary(run), run.path.stat().st_mtime)

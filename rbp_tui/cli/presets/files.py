@@ -62,7 +62,9 @@ def edit(name: PresetName) -> None:
     target = _own_file(path)
     before = path.read_bytes()
     draft = draft_of(target)
-    if not (draft.exists() and _agreed(f"Go on with the draft {shown(draft)} (no: it is thrown away)?", default=True)):
+    if not (
+        draft.exists() and _confirmed(f"Go on with the draft {shown(draft)} (no: it is thrown away)?", default=True)
+    ):
         write_settings(draft, before)
     while True:
         _open(draft, before)
@@ -75,13 +77,13 @@ def edit(name: PresetName) -> None:
         if problem is None:
             break
         say(f"[red]✗[/] {plain(problem, lines=True)}")
-        if _agreed("Edit again?", default=True):
+        if _confirmed("Edit again?", default=True):
             continue
-        if _agreed(f"Write it to {shown(target)} as it is?", default=False):
+        if _confirmed(f"Write it to {shown(target)} as it is?", default=False):
             break
         _leave(draft, name)
     overwritten = target.exists() and target.read_bytes() != before
-    if overwritten and not _agreed(f"{shown(target)} has changed meanwhile. Write over it?", default=False):
+    if overwritten and not _confirmed(f"{shown(target)} has changed meanwhile. Write over it?", default=False):
         _leave(draft, name)
     write_settings(target, content)
     draft.unlink()
@@ -135,7 +137,7 @@ def _own_file(path: Path) -> Path:
     why = f"{path.stem} comes with rbp" if bundled else f"{shown(path)} cannot be written"
     if target.exists():
         raise PresetError(shown(path), [Problem("", f"{why}, and there is a {shown(target)} already: edit that one")])
-    if not _agreed(f"{why}. Edit a copy, {shown(target)}?", default=True):
+    if not _confirmed(f"{why}. Edit a copy, {shown(target)}?", default=True):
         raise typer.Exit(0)
     return target
 
@@ -171,5 +173,5 @@ def _leave(draft: Path, name: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _agreed(question: str, *, default: bool) -> bool:
+def _confirmed(question: str, *, default: bool) -> bool:
     return typer.confirm(question, default=default, err=True)

@@ -161,7 +161,7 @@ def resume(
     directory = find(run, runs_dir)
     resources = None if nproc is None else replace(read_resources(directory), processes=nproc)
     worker = start.begin(directory, resources, gpus=gpus, retries=retries, inexact=inexact)
-    raise typer.Exit(follow_started(start.Started([directory], worker), detach=detach, as_json=as_json))
+    raise typer.Exit(follow_started(start.StartResult([directory], worker), detach=detach, as_json=as_json))
 
 
 def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rbp_engine.run.store.store import RunRecord
-    from rbp_engine.run.store.trash import Trashed
+    from rbp_engine.run.store.trash import TrashedRun
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
     return table
 
 
-def trash_table(entries: "Sequence[Trashed]") -> "Table":
+def trash_table(entries: "Sequence[TrashedRun]") -> "Table":
     """The runs in the trash: what they were, and how long ago they were removed."""
     from rich.table import Table
 
@@ -96,7 +96,7 @@ def trash_table(entries: "Sequence[Trashed]") -> "Table":
     return table
 
 
-def trash_plain(entry: "Trashed") -> dict[str, Any]:
+def trash_plain(entry: "TrashedRun") -> dict[str, Any]:
     """An entry of the trash for JSON; `name` is what brings it back."""
     summary = None if entry.summary is None else asdict(entry.summary)
     return {"id": entry.id, "name": entry.run.id, "removed": entry.removed, "path": entry.run.path, "summary": summary}

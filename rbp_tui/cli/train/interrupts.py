@@ -30,7 +30,7 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-class Asked(Exception):
+class AskUser(Exception):
     """Ctrl-C at a terminal: the live picture makes room for a question."""
 
 
@@ -46,14 +46,14 @@ class Interrupts:
         self.runs = runs
         self.count = 0
         self.leaving = False
-        self.called = 0.0
+        self.dispatcher_called_at = 0.0
         self.asking = False
         signal.signal(signal.SIGINT, self._on_interrupt)
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, self._pass_on)
+            signal.signal(number, self._forward_signal)
 
     def tick(self) -> None:
-        """Called between looks at the runs; raises Asked to leave the picture."""
+        """Called between looks at the runs; raises AskUser to leave the picture."""
         from rbp_engine.errors import UserError
         from rbp_engine.run import start
         from rbp_engine.run.queue.transitions import withdraw
@@ -61,14 +61,14 @@ class Interrupts:
         if self.leaving:
             for run in self.runs:
                 withdraw(run)
-        if time.monotonic() - self.called > CALL_DISPATCHER_EVERY_S:
-            self.called = time.monotonic()
+        if time.monotonic() - self.dispatcher_called_at > CALL_DISPATCHER_EVERY_S:
+            self.dispatcher_called_at = time.monotonic()
             with contextlib.suppress(UserError):
                 start.ensure_dispatcher()
         if not self.count:
             return
         if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
-            raise Asked
+            raise AskUser
         self._stop()
 
     def ask(self) -> None:
@@ -123,7 +123,7 @@ class Interrupts:
         if self.asking:
             raise KeyboardInterrupt
 
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+    def _forward_signal(self, number: int, frame: FrameType | None) -> None:
         from rbp_engine.run.control import signal_ranks
 
         for run in self.runs:

@@ -19,7 +19,7 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.compare.actions import CompareActions
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
-from rbp_tui.dashboard.compare.selection import Compared, compared_runs
+from rbp_tui.dashboard.compare.selection import ComparedRuns, compared_runs
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
@@ -50,7 +50,7 @@ class CompareScreen(CompareActions):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.compared = Compared()
+        self.compared = ComparedRuns()
         self._colours = SeriesColours()
         self._making = False
         # What is to be made anew with the next tick.
@@ -83,7 +83,7 @@ class CompareScreen(CompareActions):
         self.session.state.compared_smoothing = smoothing
 
     def on_screen_resume(self) -> None:
-        self.compared = Compared()  # another screen has had others read meanwhile
+        self.compared = ComparedRuns()  # another screen has had others read meanwhile
         super().on_screen_resume()
 
     def on_screen_suspend(self) -> None:
@@ -128,7 +128,7 @@ class CompareScreen(CompareActions):
             self._compare(self.compared, self.each_run)
 
     @work(thread=True, group="compare")
-    def _compare(self, compared: Compared, each_run: bool) -> None:
+    def _compare(self, compared: ComparedRuns, each_run: bool) -> None:
         start = time.monotonic()
         runs = [record.run for record in compared.records]
         found = compare(runs, compared.baseline.run if compared.baseline else None, each_run=each_run)

@@ -10,7 +10,7 @@ NEWEST_EXPERIMENTS = 4
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedRuns:
     """The runs as they were last read, the baseline's first; `notes` say what of the choice is not shown, and why."""
 
     records: tuple[RunRecord, ...] = ()
@@ -18,7 +18,7 @@ class Compared:
     notes: tuple[str, ...] = ()
 
 
-def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: str | None) -> Compared:
+def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: str | None) -> ComparedRuns:
     """The runs to compare, `records` being all that are there, oldest first.
 
     A pinned baseline of an experiment that is not among the chosen brings all runs of its experiment with it.
@@ -42,7 +42,7 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
         found.sort(key=lambda record: record.summary.experiment != experiment)  # stable: its runs come first
     if len(found) > RUNS_AT_MOST:
         notes.append(f"{RUNS_AT_MOST} of {len(found)} runs")
-    return Compared(tuple(found[:RUNS_AT_MOST]), baseline, tuple(notes))
+    return ComparedRuns(tuple(found[:RUNS_AT_MOST]), baseline, tuple(notes))
 
 
 def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -22,7 +22,7 @@ from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, needs_copy
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.external_editor import edit_outside
-from rbp_tui.dashboard.presets.name_dialog import Named, NamePreset
+from rbp_tui.dashboard.presets.name_dialog import NamePreset, NewPreset
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import short_id
@@ -110,10 +110,10 @@ class PresetActions(DashboardScreen):
             return
         path = entry.path
         if why := needs_copy(path):
-            named = await self._ask_name(f"{why}. Edit a copy, called", f"my-{entry.name}")
-            if named is None or not self._written(lambda: copy_preset(named.path, entry.path)):
+            new_preset = await self._ask_name(f"{why}. Edit a copy, called", f"my-{entry.name}")
+            if new_preset is None or not self._written(lambda: copy_preset(new_preset.path, entry.path)):
                 return
-            path = named.path.absolute()
+            path = new_preset.path.absolute()
         edit_outside(self.app, path)
         self._show_preset(path)
         now = self.current
@@ -125,12 +125,12 @@ class PresetActions(DashboardScreen):
         """Write a new preset, from nothing or on top of this one, and edit it."""
         entry = self.current
         parent = entry if entry is not None and not entry.problem_count else None
-        named = await self._ask_name("A new preset, called", parent=parent.name if parent else None)
-        if named is None:
+        new_preset = await self._ask_name("A new preset, called", parent=parent.name if parent else None)
+        if new_preset is None:
             return
-        source = reference(parent.path, parent.name) if parent is not None and named.extends else None
-        if self._written(lambda: create_preset(named.path, source)):
-            await self.edit(named.path.absolute())
+        source = reference(parent.path, parent.name) if parent is not None and new_preset.extends else None
+        if self._written(lambda: create_preset(new_preset.path, source)):
+            await self.edit(new_preset.path.absolute())
 
     @work(exclusive=True, group="preset")
     async def action_clone(self) -> None:
@@ -138,11 +138,11 @@ class PresetActions(DashboardScreen):
         entry = self.current
         if entry is None:
             return
-        named = await self._ask_name(f"A copy of {entry.name}, called", f"my-{entry.name}")
-        if named is not None and self._written(lambda: copy_preset(named.path, entry.path)):
-            await self.edit(named.path.absolute())
+        new_preset = await self._ask_name(f"A copy of {entry.name}, called", f"my-{entry.name}")
+        if new_preset is not None and self._written(lambda: copy_preset(new_preset.path, entry.path)):
+            await self.edit(new_preset.path.absolute())
 
-    async def _ask_name(self, question: str, name: str = "", *, parent: str | None = None) -> Named | None:
+    async def _ask_name(self, question: str, name: str = "", *, parent: str | None = None) -> NewPreset | None:
         return await self.app.push_screen_wait(NamePreset(question, name, parent=parent))
 
     def _written(self, write: Callable[[], object]) -> bool:
@@ -168,8 +168,8 @@ async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
     """
     summary, run, again = record.summary, record.run, LaunchRequest.like(record.run)
     question = f"A preset with the settings of {run.id}, called"
-    named = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
-    if named is None:
+    new_preset = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
+    if new_preset is None:
         return None
-    copy_preset(named.path, Path(again.preset), code=again.code, note=f"The settings of the run {run.id}.")
-    return named.path.absolute()
+    copy_preset(new_preset.path, Path(again.preset), code=again.code, note=f"The settings of the run {run.id}.")
+    return new_preset.path.absolute()

@@ -19,14 +19,14 @@ from rbp_engine.preset.search import shown
 
 
 @dataclass(frozen=True)
-class Named:
+class NewPreset:
     """The file of a preset to be written, and whether it is to extend the one that was offered."""
 
     path: Path
     extends: bool
 
 
-class NamePreset(ModalScreen[Named | None]):
+class NamePreset(ModalScreen[NewPreset | None]):
     """Enter gives a file that does not exist yet, Escape none. Nothing is written here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", id="name.cancel")]
@@ -80,7 +80,7 @@ class NamePreset(ModalScreen[Named | None]):
             self.app.bell()
             return
         boxes = self.query("#extends").results(Checkbox)
-        self.dismiss(Named(path, any(box.value for box in boxes)))
+        self.dismiss(NewPreset(path, any(box.value for box in boxes)))
 
     def action_cancel(self) -> None:
         self.dismiss(None)

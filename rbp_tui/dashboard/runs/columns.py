@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from rbp_engine.report.collect import Recorded, newest_by_seed
+from rbp_engine.report.collect import RecordedRun, newest_by_seed
 from rbp_engine.report.names import one_line
 from rbp_engine.report.spread import spread
 from rbp_engine.run.files.summary import remaining_s
@@ -194,7 +194,7 @@ def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:
         return list(group)
     # They are of one experiment, so that the choice needs nothing of their presets.
     read = [
-        Recorded(record.run, record.summary, record.verdict, cast("Preset", None), {}, {}, held_out=False)
+        RecordedRun(record.run, record.summary, record.verdict, cast("Preset", None), {}, {}, held_out=False)
         for record in group
     ]
     chosen = {one.run for one in newest_by_seed(read)[0]}
