@@ -276,8 +276,8 @@ async def test_the_traceback_is_that_of_the_rank_that_failed_first(dashboard, sh
     for rank, cause, t in ((0, "lost its peer", 2.0), (1, "out of memory", 1.0)):
         writer = EventWriter(run.events(rank), 1, rank)
         lines = [f"  frame {number}" for number in range(40)]
-        told = "\n".join(["Traceback (most recent call last):", *lines, f"RuntimeError: {cause}"])
-        writer.write(ErrorRaised(f"RuntimeError: {cause}", told), 40, time.time() + t)
+        text = "\n".join(["Traceback (most recent call last):", *lines, f"RuntimeError: {cause}"])
+        writer.write(ErrorRaised(f"RuntimeError: {cause}", text), 40, time.time() + t)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
         await until(pilot, lambda: dashboard.screen.seen.course.failure is not None)
@@ -388,8 +388,8 @@ async def test_export_writes_the_screen_and_the_curves_where_rbp_was_started(
         await show(pilot, run)
         await pilot.press("e")
         await until(pilot, lambda: any("curves.csv are in" in note.message for note in dashboard._notifications))
-        (told,) = [note.message for note in dashboard._notifications if "curves.csv" in note.message]
-    folder = Path(told.rpartition(" in ")[2])
+        (notice,) = [note.message for note in dashboard._notifications if "curves.csv" in note.message]
+    folder = Path(notice.rpartition(" in ")[2])
     assert folder.parent == home / "rbp-export"
     assert "run-export" in (folder / "monitor.svg").read_text()
     with (folder / "curves.csv").open() as file:

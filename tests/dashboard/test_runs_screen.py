@@ -328,9 +328,9 @@ async def test_help_and_palette_say_what_a_key_does_in_words(home, three, until)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
         await until(pilot, lambda: app.screen.focused is table(app))
-        told = {command.title: command.help for command in app.get_system_commands(app.screen)}
-        assert told["Open"] == "key Enter" and told["List the keys of this screen"] == "key ?"
-        assert told["Show monitor"] == "key 3"
+        helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
+        assert helps["Open"] == "key Enter" and helps["List the keys of this screen"] == "key ?"
+        assert helps["Show monitor"] == "key 3"
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, Help))
         lines = str(app.screen.query_one(Static).content).splitlines()

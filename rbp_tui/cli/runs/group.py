@@ -110,13 +110,13 @@ def tag(
         return
     if unknown := [word for word in words if word.startswith("--")]:
         raise typer.BadParameter(f"no such option: {unknown[0]}")
-    tags = tag_words(words)
-    if not tags.plain:
+    given = tag_words(words)
+    if not given.plain:
         raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
     shown = {}
-    for directory in _tagged(words, tags.plain, runs_dir):
-        if tags.added or tags.removed:
-            change_tags(directory, tags.added, tags.removed)
+    for directory in _tagged(words, given.plain, runs_dir):
+        if given.added or given.removed:
+            change_tags(directory, given.added, given.removed)
         shown[directory.id] = list(record(directory).tags)
     if as_json:
         print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])

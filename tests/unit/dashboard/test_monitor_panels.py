@@ -102,27 +102,27 @@ def test_the_failure_is_no_alert_beside_itself_but_of_several_ranks_it_says_whic
     assert alert_text(course()).plain == ""
 
 
-def rows_of(told: Course, kept: Collection[str]) -> list[str]:
-    return [row.split(maxsplit=1)[-1] for row in happenings_text(told, kept).plain.rstrip().split("\n")]
+def rows_of(found: Course, kept: Collection[str]) -> list[str]:
+    return [row.split(maxsplit=1)[-1] for row in happenings_text(found, kept).plain.rstrip().split("\n")]
 
 
 def test_only_checkpoints_that_are_there_are_listed_and_one_of_them_is_the_best() -> None:
-    told = course(*(CheckpointSaved(f"step-0000000{step}", 2**20, best=step < 4) for step in range(1, 7)))
+    found = course(*(CheckpointSaved(f"step-0000000{step}", 2**20, best=step < 4) for step in range(1, 7)))
     kept = {"step-00000005", "step-00000006"}
-    assert rows_of(told, kept) == ["checkpoints", "step-00000006  1 MiB", "step-00000005  1 MiB"]
+    assert rows_of(found, kept) == ["checkpoints", "step-00000006  1 MiB", "step-00000005  1 MiB"]
     # best/ has a copy of the newest that was the best, also after its own folder was removed.
-    assert rows_of(told, kept | {"best"})[-1] == "step-00000003  1 MiB  best"
-    assert happenings_text(told, ()).plain == "checkpoints\nnone left\n"
+    assert rows_of(found, kept | {"best"})[-1] == "step-00000003  1 MiB  best"
+    assert happenings_text(found, ()).plain == "checkpoints\nnone left\n"
 
 
 def test_alerts_and_checkpoints_are_listed_the_newest_first() -> None:
-    told = course(
+    found = course(
         WarningRaised("slow\x1b[2J"),
         ErrorRaised("out of memory"),
         CheckpointSaved("step-00000001", 44 * 2**20, 120.0),
         CheckpointSaved("step-00000002", 44 * 2**20, 80.0, best=True),
     )
-    assert rows_of(told, {"best", "step-00000001", "step-00000002"}) == [
+    assert rows_of(found, {"best", "step-00000001", "step-00000002"}) == [
         "alerts",
         "out of memory",
         "slow [2J",

@@ -23,13 +23,13 @@ def advice(tmp_path, status, cause):
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
 def test_where_a_resume_meets_the_same_again_a_clone_is_offered_and_why(tmp_path, cause):
-    told = advice(tmp_path, "failed", cause)
-    assert told.startswith("T shows the traceback · C clones and edits · ")
-    assert "r resumes" not in told and "a resume" in told
+    text = advice(tmp_path, "failed", cause)
+    assert text.startswith("T shows the traceback · C clones and edits · ")
+    assert "r resumes" not in text and "a resume" in text
 
 
 @pytest.mark.parametrize(
-    ("status", "cause", "told"),
+    ("status", "cause", "text"),
     [
         ("stopped", Cause.REQUEST, "T shows the traceback · r resumes from step-00000040"),
         ("failed", Cause.DISK, "T shows the traceback · r resumes from step-00000040 once its disk can be written"),
@@ -40,5 +40,5 @@ def test_where_a_resume_meets_the_same_again_a_clone_is_offered_and_why(tmp_path
         ),
     ],
 )
-def test_a_resume_is_offered_with_what_has_to_be_so_before_it(tmp_path, status, cause, told):
-    assert advice(tmp_path, status, cause) == told
+def test_a_resume_is_offered_with_what_has_to_be_so_before_it(tmp_path, status, cause, text):
+    assert advice(tmp_path, status, cause) == text

@@ -335,8 +335,8 @@ def test_weights_that_are_not_finite_are_refused_by_name_with_a_way_on(tmp_path:
     forge_weights(saved, lambda weight: weight.fill_(value))
     model = network()
     before = weights(model)
-    told = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*remove its folder"
-    with pytest.raises(CheckpointError, match=told):
+    message = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*remove its folder"
+    with pytest.raises(CheckpointError, match=message):
         checkpoint.load(checkpoint.verify(saved.path), model, sgd(model))
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(model).items())
 
