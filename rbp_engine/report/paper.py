@@ -82,26 +82,26 @@ def missing_runs(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> t
             done.add(key)
         elif verdict.live:
             live[key] = run.id
-    lacking: list[MissingRun] = []
-    troubles: list[str] = []
+    missing: list[MissingRun] = []
+    problems: list[str] = []
     for entry in list_presets():
         if presets and entry.name not in presets:
             continue
         try:
             cells = cells_of(entry.name)
         except PresetError as error:
-            troubles.append(f"preset {entry.name}: {error}")
+            problems.append(f"preset {entry.name}: {error}")
             continue
         for (method, timesteps), experiment in cells.items():
             if isinstance(experiment, PresetError):
-                troubles.append(f"preset {entry.name}, {method}, T = {timesteps}: {experiment}")
+                problems.append(f"preset {entry.name}, {method}, T = {timesteps}: {experiment}")
                 continue
-            lacking += [
+            missing += [
                 MissingRun(entry.name, method, timesteps, seed, live.get((experiment, seed)), entry.group)
                 for seed in SEEDS
                 if (experiment, seed) not in done
             ]
-    return lacking, troubles
+    return missing, problems
 
 
 def cells_of(name: str) -> dict[tuple[str, int], str | PresetError]:

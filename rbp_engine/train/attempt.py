@@ -73,7 +73,7 @@ def _run_attempt(
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
         recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler), at)
-        warnings += _heal_best(run, journal) if first else []
+        warnings += _repair_best(run, journal) if first else []
     else:
         recorder.reset()
     steps = len(feed.train) * preset.train.epochs
@@ -129,10 +129,10 @@ def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]
     return found, [f"passed over a checkpoint: {sentence}" for sentence in skipped]
 
 
-def _heal_best(run: RunDirectory, journal: Journal) -> list[str]:
+def _repair_best(run: RunDirectory, journal: Journal) -> list[str]:
     """Repair `best/`, which a kill or power loss may have left incomplete; returns a warning if that was necessary."""
     epoch = journal.summary.best.get("epoch")
-    sentence = checkpoint.heal_best(run.checkpoints, epoch) if isinstance(epoch, int) else ""
+    sentence = checkpoint.repair_best(run.checkpoints, epoch) if isinstance(epoch, int) else ""
     return [sentence] if sentence else []
 
 

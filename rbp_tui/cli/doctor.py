@@ -27,7 +27,7 @@ def doctor(runs_dir: RunsDir = None, as_json: Json = False) -> None:
 
     Exit code 1: training does not work here; notes are worth reading but stop nothing.
     """
-    _write_whatever_the_encoding()
+    _write_any_text()
     findings = []
     for finding in _findings(runs_dir):
         findings.append(finding)
@@ -68,7 +68,7 @@ def terminal() -> "Finding":
     return Finding("terminal", "ok", text)
 
 
-def _write_whatever_the_encoding() -> None:
+def _write_any_text() -> None:
     """A terminal that cannot show a sign is one of the findings, and must not end the search for others."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

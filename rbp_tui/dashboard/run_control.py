@@ -11,7 +11,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.screen_base import DashboardScreen
 
-FAULTS_TOLD = 3
+FAULTS_SHOWN = 3
 
 
 class RunControlScreen(DashboardScreen):
@@ -76,8 +76,8 @@ class RunControlScreen(DashboardScreen):
         if well := len(runs) - len(faults):
             self.notify(done(runs[0].id if len(runs) == 1 else count(well)), markup=False)
         if faults:
-            more = f"\nand {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
-            self.notify("\n".join(faults[:FAULTS_TOLD]) + more, severity="error", timeout=8, markup=False)
+            more = f"\nand {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+            self.notify("\n".join(faults[:FAULTS_SHOWN]) + more, severity="error", timeout=8, markup=False)
 
 
 def named(runs: Sequence[RunDirectory]) -> str:

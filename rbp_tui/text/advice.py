@@ -3,14 +3,14 @@
 from rbp_engine.run.cause import Cause
 
 #: Why a resume meets the same again.
-SAME_AGAIN = {
+WHY_RESUME_FAILS = {
     Cause.OUT_OF_MEMORY: "a resume, with the same settings, takes as much",
     Cause.NON_FINITE: "a resume, with the same settings, ends the same",
     Cause.SETTINGS: "a resume, with the same settings, ends the same",
     Cause.OWN_CODE: "correct the file first; a resume runs the copy of it that the run keeps",
 }
 #: What has to be so before a resume can go on.
-BEFORE_RESUME = {
+RESUME_CONDITIONS = {
     Cause.DATA: "once the data are in order",
     Cause.DISK: "once its disk can be written",
     Cause.CHECKPOINT: "once what the reason says is done",

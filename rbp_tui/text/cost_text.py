@@ -47,7 +47,7 @@ def what_fits(cost: Cost) -> str:
     )
 
 
-def of_one_process(processes: int) -> str:
+def one_process_note(processes: int) -> str:
     """What a cost is of where several processes share every batch, which is not measured; empty where one has it."""
     return f"of one process with the whole batch, which {processes} would share" if processes > 1 else ""
 

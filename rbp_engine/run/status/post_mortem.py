@@ -34,7 +34,7 @@ def diagnose(run: RunDirectory, attempt: dict[str, Any]) -> tuple[str, str, Caus
     if errors:
         return "failed", errors[0][0], Cause.LOST_PROCESS
     read_only = _is_read_only(run.path)
-    if "Traceback (most recent call last)" in log and (read_only or not _cut_off(run, attempt)):
+    if "Traceback (most recent call last)" in log and (read_only or not _was_interrupted(run, attempt)):
         last = log.strip().splitlines()[-1]
         return "failed", last, cause_of_text(last)
     gone = "the process is gone without a word"
@@ -97,7 +97,7 @@ def _errors_in_files(run: RunDirectory, attempt: dict[str, Any]) -> list[tuple[s
     return [(text, cause_of_text(text)) for *_, text in sorted(found)]
 
 
-def _cut_off(run: RunDirectory, attempt: dict[str, Any]) -> bool:
+def _was_interrupted(run: RunDirectory, attempt: dict[str, Any]) -> bool:
     """Whether the worker had started and was killed before it could report its end.
 
     A traceback is then not its own, but that of an image-reading process that lost its parent.

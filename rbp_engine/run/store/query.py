@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.store.query_fields import FieldComparison, field_called, word_fits
+from rbp_engine.run.store.query_fields import FieldComparison, find_field, word_fits
 
 if TYPE_CHECKING:
     from rbp_engine.run.store.store import RunRecord
@@ -101,7 +101,7 @@ def _contained(word: str) -> Test:
 def _compared(comparison: re.Match[str]) -> Test:
     if comparison["value"] is None:
         raise ValueError(f"there is nothing behind the {comparison['sign'].strip()}")
-    field = field_called(comparison["field"])
+    field = find_field(comparison["field"])
     return field.test(FieldComparison(comparison["sign"].strip(), _unquoted(comparison["value"])))
 
 

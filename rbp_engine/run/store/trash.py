@@ -79,10 +79,10 @@ def empty_trash(runs: Path) -> int:
     trash = trash_directory(runs)
     count = len(list_trash(runs))
     # Rename the whole trash first: runs removed meanwhile go into a new one and are kept.
-    doomed = trash.with_name(f".{trash.name}.{secrets.token_hex(3)}")
+    removing = trash.with_name(f".{trash.name}.{secrets.token_hex(3)}")
     try:
-        trash.rename(doomed)
-        shutil.rmtree(doomed)
+        trash.rename(removing)
+        shutil.rmtree(removing)
     except FileNotFoundError:
         return 0
     except OSError as error:

@@ -78,13 +78,13 @@ def try_network(
         return own_network.preset_for(network, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
 
     loaded = preset()
-    with working(f"running {network}") as say_what:
+    with working(f"running {network}") as progress:
         found = own_network.inspect(loaded)
         costs = []
         if not found.missing:
             costs = own_network.costs(
                 lambda method: preset(f"method={method}"),
-                lambda method: say_what(f"measuring {method}"),
+                lambda method: progress(f"measuring {method}"),
             )
     if as_json:
         print_json(asdict(found) | {"methods": [asdict(cost) for cost in costs]})

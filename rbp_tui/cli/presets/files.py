@@ -127,10 +127,10 @@ def diff(
 def _own_file(path: Path) -> Path:
     """The file that an edit of a preset goes to: itself, or a new one in ./presets for one that is not the user's."""
     from rbp_engine.preset import PresetError, Problem
-    from rbp_engine.preset.author import comes_with_rbp, place_of
+    from rbp_engine.preset.author import is_bundled, place_of
     from rbp_engine.preset.search import shown
 
-    bundled = comes_with_rbp(path)
+    bundled = is_bundled(path)
     if not bundled and os.access(path, os.W_OK):
         return path
     target = place_of(path.stem)

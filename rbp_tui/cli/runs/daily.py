@@ -51,7 +51,7 @@ def ls(
     A word alone is looked for in the id, preset, name, method and tags.
     created>2d means younger than two days; "or" parts alternatives.
     """
-    from rbp_engine.run.store.ordering import in_order
+    from rbp_engine.run.store.ordering import sort_runs
     from rbp_engine.run.store.query import parse_query
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
@@ -61,7 +61,7 @@ def ls(
     runs = runs_directory(runs_dir)
     known = list_runs(runs)
     try:
-        records = in_order([record for record in known if fits(record)], sort)
+        records = sort_runs([record for record in known if fits(record)], sort)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--sort") from error
     if as_json:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.run.store.query_fields import field_called
+from rbp_engine.run.store.query_fields import find_field
 from rbp_tui.cli.output import plain
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import short_id, status_text
@@ -104,7 +104,7 @@ def trash_plain(entry: "TrashedRun") -> dict[str, Any]:
 
 def _field(name: str, record: "RunRecord") -> str:
     """What a field of queries says of a run; empty if that is nothing."""
-    value = field_called(name).get(record)
+    value = find_field(name).get(record)
     return "" if value is None else plain(str(value))
 
 

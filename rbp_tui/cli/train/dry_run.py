@@ -24,7 +24,7 @@ def print_dry_run(
     from rbp_engine.run import start
     from rbp_engine.run.launch.slurm import job_file
     from rbp_tui.cli.measure.cost import measure, print_cost
-    from rbp_tui.text.cost_text import of_one_process
+    from rbp_tui.text.cost_text import one_process_note
 
     run = start.directory_of(request, loaded)
     command = start.worker_command(request, run)
@@ -42,5 +42,5 @@ def print_dry_run(
     say(f"[dim]would run:[/] {shlex.join(command)}")
     if predicted is not None:
         print_cost(loaded, predicted, stderr=True)
-        if note := of_one_process(request.takes.world_size):
+        if note := one_process_note(request.takes.world_size):
             say(f"[dim]{note}[/]")

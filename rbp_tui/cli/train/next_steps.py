@@ -19,7 +19,7 @@ def next_steps(
 ) -> list[str]:
     """Commands, with a word on when or why where a resume alone does not do it; none while the run is live."""
     from rbp_engine.run.cause import Cause
-    from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
+    from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
     from rbp_tui.text.run_text import short_id
 
     reference, cause = short_id(summary), verdict.cause
@@ -31,8 +31,8 @@ def next_steps(
         return []
     logs = f"rbp logs {reference}"
     if cause.wants_new_run:
-        return [logs, f"{_new_run(run, cause, request)} ({SAME_AGAIN[cause]})"]
-    condition = f" ({BEFORE_RESUME[cause]})" if cause in BEFORE_RESUME else ""
+        return [logs, f"{_new_run(run, cause, request)} ({WHY_RESUME_FAILS[cause]})"]
+    condition = f" ({RESUME_CONDITIONS[cause]})" if cause in RESUME_CONDITIONS else ""
     resume = f"rbp resume {reference}{condition}"
     if cause is Cause.DATA:
         return [*_check_data(run), resume, logs]

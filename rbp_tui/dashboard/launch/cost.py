@@ -16,7 +16,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset
 from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.text import format as fmt
-from rbp_tui.text.cost_text import cost_lines, cost_title, measuring, of_one_process, what_fits
+from rbp_tui.text.cost_text import cost_lines, cost_title, measuring, one_process_note, what_fits
 
 # Which of the lines of a cost stand side by side, so that all of them fit on a small terminal.
 ROWS = (("memory", "step"), ("epoch",), ("in all", "measured"))
@@ -104,7 +104,7 @@ def cost_text(loaded: LoadedPreset, cost: Cost, processes: int = 1) -> Text:
             text.append("   " if place else "").append(f"{label} ", style="dim not bold").append(
                 lines[label], "not bold"
             )
-    if note := of_one_process(processes):
+    if note := one_process_note(processes):
         text.append(f"\n{note}", "dim not bold")
     if problem := what_fits(cost):
         text.append("\n✗ ", style="red").append(problem, style="not bold")

@@ -24,7 +24,7 @@ def alert_text(course: Course) -> Text:
     return Text.assemble((f" ! {_alert(alerts[-1])}", "yellow"), (before, "dim"))
 
 
-def happenings_text(course: Course, kept: Collection[str]) -> Text:
+def events_text(course: Course, kept: Collection[str]) -> Text:
     """The alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
 
     Only the newest of those that were the best still is, and `best/` keeps it.

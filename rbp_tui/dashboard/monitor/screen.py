@@ -13,7 +13,7 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
-from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
+from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
 from rbp_tui.dashboard.monitor.card import CardFacts, card_text, read_facts
 from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text
 from rbp_tui.dashboard.monitor.head import Head
@@ -70,11 +70,11 @@ class MonitorScreen(MonitorActions):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._take_up_view()
+        self._restore_view()
         self.query_one("#loss").focus()
         self.set_interval(CLOCK_S, self._show_rest)
 
-    def _take_up_view(self) -> None:
+    def _restore_view(self) -> None:
         """Show the main charts as they were left the last time, and remember how they are left now."""
         state = self.session.state
         loss, top1 = self.query_one("#loss", RunChart), self.query_one("#top1", RunChart)
@@ -199,7 +199,7 @@ class MonitorScreen(MonitorActions):
             self.refresh_bindings()
         if several:
             self.query_one("#ranks", TextPanel).show_text(ranks_text(course.processes, rank))
-        self.query_one("#happenings", TextPanel).show_text(happenings_text(course, sight.kept))
+        self.query_one("#happenings", TextPanel).show_text(events_text(course, sight.kept))
 
     def _read_card(self) -> None:
         """Read the card anew where the run, its annotations, or what it is held against is another."""

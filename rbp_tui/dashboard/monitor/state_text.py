@@ -8,7 +8,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
-from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
+from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
 
 # Two heartbeats and a little: what is older is no picture of the present.
 STALE_AFTER_S = 2.5 * HEARTBEAT_S
@@ -53,11 +53,11 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
     status, cause = sight.verdict.status, sight.verdict.cause
     if cause.wants_new_run:
         keys = _keys(key_of, ("traceback", "shows the traceback"), ("clone", "clones and edits"))
-        return f"{keys} · {SAME_AGAIN[cause]}"
+        return f"{keys} · {WHY_RESUME_FAILS[cause]}"
     if sight.verdict.resumable:
         checkpoint = sight.course.checkpoints[-1].body if sight.course.checkpoints else None
         resume = f"resumes from {checkpoint.name}" if checkpoint is not None else "starts it again"  # type: ignore[union-attr]
-        condition = f" {BEFORE_RESUME[cause]}" if cause in BEFORE_RESUME else ""
+        condition = f" {RESUME_CONDITIONS[cause]}" if cause in RESUME_CONDITIONS else ""
         kill = [("kill", "kills it")] if cause is Cause.UNRESPONSIVE else []
         return _keys(key_of, ("traceback", "shows the traceback"), *kill, ("resume", resume + condition))
     if status == "stalled":

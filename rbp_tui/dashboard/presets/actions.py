@@ -57,7 +57,7 @@ class PresetActions(DashboardScreen):
         """Open the launch form; nothing is created before it is confirmed."""
         entry = self.current
         if entry is not None and entry.problem_count:
-            self._complain(f"{entry.name} cannot be trained as it is; e edits it")
+            self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
             self.post_message(LaunchPreset(entry.path, entry.name))
 
@@ -80,7 +80,7 @@ class PresetActions(DashboardScreen):
         try:
             begun = await self._begin(path)
         except PresetError as error:
-            self._complain(f"{error}\nE opens it in $EDITOR")
+            self._warn(f"{error}\nE opens it in $EDITOR")
             return
         if begun is not None:
             self._show_preset(await self.app.push_screen_wait(EditorScreen(*begun)))
@@ -118,7 +118,7 @@ class PresetActions(DashboardScreen):
         self._show_preset(path)
         now = self.current
         if now is not None and now.path == path and now.problem_count:
-            self._complain("\n".join(f"{problem.place} {problem.key}: {problem.message}" for problem in now.problems))
+            self._warn("\n".join(f"{problem.place} {problem.key}: {problem.message}" for problem in now.problems))
 
     @work(exclusive=True, group="preset")
     async def action_new(self) -> None:
@@ -149,7 +149,7 @@ class PresetActions(DashboardScreen):
         try:
             write()
         except UserError as error:
-            self._complain(str(error))
+            self._warn(str(error))
             return False
         return True
 
@@ -157,7 +157,7 @@ class PresetActions(DashboardScreen):
         self.reload()
         self.choose(path.stem)
 
-    def _complain(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         self.notify(text, severity="error", timeout=8, markup=False)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.preset import LoadedPreset, PresetError, Problem, load_text
-from rbp_engine.preset.author import comes_with_rbp
+from rbp_engine.preset.author import is_bundled
 from rbp_engine.preset.search import shown
 from rbp_engine.settings.documents import read_text
 from rbp_engine.settings.files import write_settings
@@ -77,7 +77,7 @@ def lines_of(problems: Iterable[Problem]) -> list[int]:
 
 def needs_copy(path: Path) -> str:
     """Why an edit of a preset has to be saved as another file; empty if it need not."""
-    if comes_with_rbp(path):
+    if is_bundled(path):
         return f"{path.stem} comes with rbp"
     target = Path(os.path.realpath(path))
     if os.path.lexists(target) and not (os.access(target, os.W_OK) and os.access(target.parent, os.W_OK)):

@@ -13,7 +13,7 @@ from rbp_engine.report.collect import RecordedRun, newest_by_seed
 from rbp_engine.report.names import one_line
 from rbp_engine.report.spread import spread
 from rbp_engine.run.files.summary import remaining_s
-from rbp_engine.run.store.query_fields import field_called
+from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Trend
 from rbp_tui.text import format as fmt
@@ -228,7 +228,7 @@ def _named(record: RunRecord) -> str:
 
 
 def _host(record: RunRecord) -> str:
-    return str(field_called("host").get(record) or "")
+    return str(find_field("host").get(record) or "")
 
 
 def _moment(t: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from rbp_engine.run.store.ordering import in_order
+from rbp_engine.run.store.ordering import sort_runs
 from rbp_engine.run.store.query import Query, QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Trend
@@ -105,6 +105,6 @@ class RowMaker:
 
 def _sorted(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
     try:
-        return in_order(records, field_name)
+        return sort_runs(records, field_name)
     except ValueError:  # a remembered view of another version
-        return in_order(records, NEWEST_FIRST)
+        return sort_runs(records, NEWEST_FIRST)

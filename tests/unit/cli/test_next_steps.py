@@ -9,7 +9,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train.next_steps import USUAL_RATE, next_steps
-from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
+from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
 
 MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
 
@@ -89,6 +89,10 @@ def test_a_resume_is_advised_with_what_has_to_be_so_before_it(advised, status, c
 
 
 def test_what_is_said_of_a_cause_is_said_once():
-    assert set(SAME_AGAIN) == {cause for cause in Cause if cause.wants_new_run}
-    assert not set(SAME_AGAIN) & set(BEFORE_RESUME)
-    assert set(Cause) - set(SAME_AGAIN) - set(BEFORE_RESUME) == {Cause.UNKNOWN, Cause.REQUEST, Cause.LOST_PROCESS}
+    assert set(WHY_RESUME_FAILS) == {cause for cause in Cause if cause.wants_new_run}
+    assert not set(WHY_RESUME_FAILS) & set(RESUME_CONDITIONS)
+    assert set(Cause) - set(WHY_RESUME_FAILS) - set(RESUME_CONDITIONS) == {
+        Cause.UNKNOWN,
+        Cause.REQUEST,
+        Cause.LOST_PROCESS,
+    }

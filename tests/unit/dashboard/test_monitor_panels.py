@@ -17,7 +17,7 @@ from rbp_engine.run.files.events import (
     WarningRaised,
 )
 from rbp_engine.run.status.timeline import Course, CourseBuilder, RankProgress
-from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
+from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
 from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text, worst_rank
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 
@@ -103,7 +103,7 @@ def test_the_failure_is_no_alert_beside_itself_but_of_several_ranks_it_says_whic
 
 
 def rows_of(found: Course, kept: Collection[str]) -> list[str]:
-    return [row.split(maxsplit=1)[-1] for row in happenings_text(found, kept).plain.rstrip().split("\n")]
+    return [row.split(maxsplit=1)[-1] for row in events_text(found, kept).plain.rstrip().split("\n")]
 
 
 def test_only_checkpoints_that_are_there_are_listed_and_one_of_them_is_the_best() -> None:
@@ -112,7 +112,7 @@ def test_only_checkpoints_that_are_there_are_listed_and_one_of_them_is_the_best(
     assert rows_of(found, kept) == ["checkpoints", "step-00000006  1 MiB", "step-00000005  1 MiB"]
     # best/ has a copy of the newest that was the best, also after its own folder was removed.
     assert rows_of(found, kept | {"best"})[-1] == "step-00000003  1 MiB  best"
-    assert happenings_text(found, ()).plain == "checkpoints\nnone left\n"
+    assert events_text(found, ()).plain == "checkpoints\nnone left\n"
 
 
 def test_alerts_and_checkpoints_are_listed_the_newest_first() -> None:

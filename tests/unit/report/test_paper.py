@@ -31,7 +31,7 @@ def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def lacking(runs: Path, preset: str = "cell") -> list[MissingRun]:
+def missing(runs: Path, preset: str = "cell") -> list[MissingRun]:
     return [one for one in missing_runs(run_directories(runs))[0] if one.preset == preset]
 
 
@@ -51,11 +51,11 @@ def test_a_preset_without_a_paper_has_no_figure() -> None:
 
 @pytest.mark.usefixtures("presets")
 def test_every_cell_wants_three_seeds_and_a_completed_run_fills_one(finish_run: FinishRun, runs: Path) -> None:
-    assert [(one.method, one.timesteps, one.seed) for one in lacking(runs)] == [
+    assert [(one.method, one.timesteps, one.seed) for one in missing(runs)] == [
         (method, 2, seed) for method in ("bptt", "rate_m") for seed in (1, 2, 3)
     ]
     finish_run("cell", "method=bptt", "seed=2")
-    assert [(one.method, one.seed) for one in lacking(runs)][:3] == [("bptt", 1), ("bptt", 3), ("rate_m", 1)]
+    assert [(one.method, one.seed) for one in missing(runs)][:3] == [("bptt", 1), ("bptt", 3), ("rate_m", 1)]
 
 
 @pytest.mark.usefixtures("presets")
@@ -63,13 +63,13 @@ def test_other_settings_other_seeds_and_unfinished_runs_fill_no_cell(finish_run:
     finish_run("cell", "method=bptt", "seed=1", "lr=0.05")
     finish_run("cell", "method=bptt", "seed=4")
     finish_run("cell", "method=bptt", "seed=1", status="failed")
-    assert len(lacking(runs)) == 6
+    assert len(missing(runs)) == 6
 
 
 @pytest.mark.usefixtures("presets")
 def test_a_run_that_is_under_way_is_named(finish_run: FinishRun, runs: Path) -> None:
     run = finish_run("cell", "method=bptt", "seed=1", status="running")
-    assert [one.live for one in lacking(runs)][:2] == [run.id, None]
+    assert [one.live for one in missing(runs)][:2] == [run.id, None]
 
 
 @pytest.mark.usefixtures("presets")
