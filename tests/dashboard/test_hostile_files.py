@@ -209,7 +209,7 @@ class Listened(Dashboard):
         super().notify(message, **options)
 
 
-async def test_every_screen_goes_on_and_what_cannot_be_read_is_told_once(runs, until):
+async def test_every_screen_goes_on_and_what_cannot_be_read_is_reported_once(runs, until):
     app = Listened(runs)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         count = len(HOSTILE) + 1
@@ -278,7 +278,7 @@ async def test_a_run_that_is_removed_while_it_is_shown(home, write_run, until):
         assert "No runs" in str(app.screen.query_one("#empty").render())
 
 
-async def test_a_runs_directory_that_may_not_be_read_is_told_once_and_read_when_it_may(
+async def test_a_runs_directory_that_may_not_be_read_is_reported_once_and_read_when_it_may(
     home, write_run, until, without_privileges
 ):
     runs = home / "runs"

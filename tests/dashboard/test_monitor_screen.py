@@ -479,7 +479,7 @@ async def test_evaluations_are_called_after_the_data_that_they_are_made_on(dashb
         assert f"● train .025  ● {label} .400" in legends and f"● train 97.5  ● {label} 90.0" in legends
 
 
-async def test_tags_that_look_like_markup_are_told_as_they_are(dashboard, show, until, write_run):
+async def test_tags_that_look_like_markup_are_reported_as_they_are(dashboard, show, until, write_run):
     run = write_run("run-odd")
     async with dashboard.run_test(size=(120, 40), notifications=True) as pilot:
         await show(pilot, run)

@@ -291,7 +291,7 @@ async def test_several_runs_are_tagged_at_once_and_tags_given_elsewhere_show(hom
         await until(pilot, lambda: {record.tags for record in list_runs(three)} == {("paper",)})
 
 
-async def test_a_mark_that_the_filter_hides_is_told_and_not_acted_on(home, three, until):
+async def test_a_mark_that_the_filter_hides_is_reported_and_not_acted_on(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -337,7 +337,7 @@ async def test_help_and_palette_say_what_a_key_does_in_words(home, three, until)
         assert ["q", "leave the dashboard; runs go on", "leave"] in [re.split("  +", line.strip()) for line in lines]
 
 
-async def test_what_happened_since_it_was_left_is_told_until_it_is_dismissed(home, three, until, write_run):
+async def test_what_happened_since_it_was_left_is_reported_until_it_is_dismissed(home, three, until, write_run):
     run = write_run(three, "live", status="running")
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:

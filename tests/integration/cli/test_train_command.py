@@ -54,7 +54,7 @@ def test_what_to_type_next_repeats_what_was_given_with_another_method(rbp, write
     assert methods == {"rate_s", "bptt"}
 
 
-def test_a_run_of_one_epoch_and_one_step_is_told_in_the_singular(rbp):
+def test_a_run_of_one_epoch_and_one_step_is_reported_in_the_singular(rbp):
     done = rbp("train", "digits", "T=1", "epochs=1", "batch=1437")
     assert "1 epoch of 1 step\n" in done.stdout
 
@@ -157,7 +157,7 @@ def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is
     ("words", "meant"),
     [(("--epochs", "3"), "epochs=3"), (("--batch-size=32",), "data.batch_size=32"), (("--lr", "--json"), "lr=VALUE")],
 )
-def test_a_setting_that_is_given_as_an_option_is_told_as_the_word_that_it_is(rbp_here, words, meant):
+def test_a_setting_that_is_given_as_an_option_is_reported_as_the_word_that_it_is(rbp_here, words, meant):
     assert meant in " ".join(rbp_here("train", "digits", *words, code=2).stderr.split())
     assert not rbp_here.runs.exists()
 

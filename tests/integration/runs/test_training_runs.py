@@ -118,7 +118,7 @@ def test_a_killed_and_resumed_run_has_its_best_checkpoint_and_shows_every_step_i
     assert steps == training | validation
 
 
-def test_a_damaged_newest_checkpoint_is_told_and_so_is_that_the_one_before_it_is_of_another_type_of_device(
+def test_a_damaged_newest_checkpoint_is_reported_and_so_is_that_the_one_before_it_is_of_another_type_of_device(
     new_run: NewRun, look: Any
 ) -> None:
     run = new_run("epochs=500", *IDLE)

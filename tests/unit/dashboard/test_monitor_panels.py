@@ -66,7 +66,7 @@ def test_speed_tells_the_share_of_data_and_the_least_busy_gpu() -> None:
     assert any("yellow" in str(span.style) for span in text.spans if "data" in text.plain[span.start : span.end])
 
 
-def test_a_rank_that_is_slow_or_has_fallen_silent_is_told_from_the_others() -> None:
+def test_a_rank_that_is_slow_or_has_fallen_silent_is_distinguished_from_the_others() -> None:
     processes = [gpu(0, step_ms=20.0), gpu(1, step_ms=20.0), gpu(2, step_ms=30.0, seen=10.0)]
     _, first, _, last = ranks_text(processes, 2).plain.rstrip("\n").split("\n")
     assert first.split() == ["0", "20.0", "+0", "%", "5", "%", "7.6", "GiB", "9.5", "GiB", "97", "%"]

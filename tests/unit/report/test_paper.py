@@ -80,7 +80,7 @@ def test_only_figures_of_presets_are_wanted(runs: Path) -> None:
     assert troubles == []
 
 
-def test_broken_presets_and_cells_are_told_and_the_others_remain(presets: Path, runs: Path) -> None:
+def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets: Path, runs: Path) -> None:
     (presets / "broken.toml").write_text("[optim]\nlrr = 1\n")
     (presets / "odd.toml").write_text('[paper]\nfigures = [{ method = "magic", timesteps = 2 }]\n')
     found, troubles = missing_runs(run_directories(runs))

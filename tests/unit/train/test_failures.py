@@ -51,7 +51,7 @@ NCCL_OTHER_GONE = torch.distributed.DistBackendError(
     [torch_out_of_memory(), torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), NCCL_OUT_OF_MEMORY],
     ids=["CPU", "CUDA", "Python", "NCCL"],
 )
-def test_no_memory_is_told_with_what_takes_it_and_the_fields_to_change(error: BaseException) -> None:
+def test_no_memory_is_reported_with_what_takes_it_and_the_fields_to_change(error: BaseException) -> None:
     wide = preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256})
     failure = explain(error, wide, code=CODE, world_size=2)
     assert failure.cause is Cause.OUT_OF_MEMORY
@@ -69,7 +69,7 @@ def test_only_what_helps_is_proposed() -> None:
     assert "timesteps" not in one_step.reason
 
 
-def test_other_errors_are_told_as_they_are() -> None:
+def test_other_errors_are_reported_as_they_are() -> None:
     assert explain(ValueError("no such file"), preset(), code=CODE) == Failure(Cause.ERROR, "ValueError: no such file")
     assert explain(KeyboardInterrupt(), None, code=CODE) == Failure(Cause.ERROR, "KeyboardInterrupt")
     no_preset = explain(MemoryError(), None, code=CODE)  # which could not even be read
@@ -88,7 +88,7 @@ def test_a_disk_that_cannot_be_written_is_to_be_mended_before_a_resume(path: str
 @pytest.mark.parametrize(
     "error", [RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), LoaderLost("it was gone")]
 )
-def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on(error: BaseException) -> None:
+def test_a_process_that_reads_images_and_was_killed_is_reported_with_a_way_on(error: BaseException) -> None:
     failure = explain(error, preset(), code=CODE)
     assert failure.cause is Cause.LOST_PROCESS
     assert "out of memory" in failure.reason and "data.workers" in failure.reason

@@ -54,7 +54,7 @@ def test_before_the_run_has_started_the_heart_keeps_the_summary_fresh_and_run_st
     assert isinstance(read_events(run.events())[0].body, RunStart)
 
 
-def test_a_stall_is_told_once_with_the_stack_of_every_thread_and_again_after_progress(
+def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after_progress(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = RunDirectory(tmp_path)
@@ -67,7 +67,9 @@ def test_a_stall_is_told_once_with_the_stack_of_every_thread_and_again_after_pro
         journal.check_for_stall(-1.0)
         stacks = capfd.readouterr().err
         assert stacks.count("no step for") == 1
-        assert "test_a_stall_is_told_once" in stacks and "in _beat" in stacks  # this thread, and that of the heartbeat
+        assert (
+            "test_a_stall_is_reported_once" in stacks and "in _beat" in stacks
+        )  # this thread, and that of the heartbeat
         journal.progress()
     journal.end("failed", "")
     warnings = [event.body.message for event in read_events(run.events(1)) if isinstance(event.body, WarningRaised)]

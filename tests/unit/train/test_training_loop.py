@@ -301,7 +301,7 @@ def test_the_wait_for_the_device_is_the_time_of_the_steps_that_it_computes_and_n
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
-def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_told_once(
+def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_reported_once(
     run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], name: str
 ) -> None:
     """Then the second attempt is killed between the evaluation and the checkpoint that would contain it."""
@@ -389,7 +389,7 @@ def test_a_checkpoint_by_time_comes_between_steps(run: RunDirectory) -> None:
     assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 2, 3, 4]
 
 
-def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_told_as_null(run: RunDirectory) -> None:
+def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_reported_as_null(run: RunDirectory) -> None:
     attempt = Attempt(run, 1, every=("seconds", 3600.0))
     recorded = attempt.recorder.step
 
