@@ -54,7 +54,7 @@ def test_eight_timesteps_do_not_fit_six_do() -> None:
 
 def test_where_processes_share_the_batch_the_cost_is_said_to_be_of_one_with_all_of_it() -> None:
     assert one_process_note(1) == ""
-    assert one_process_note(4) == "of one process with the whole batch, which 4 would share"
+    assert one_process_note(4) == "for one process with the whole batch, which 4 would share"
 
 
 def test_what_has_filled_the_memory_does_not_fit_whatever_small_steps_promise() -> None:

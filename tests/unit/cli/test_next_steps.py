@@ -32,7 +32,7 @@ def test_after_a_loss_that_was_not_finite_a_rate_is_advised_that_one_would_take(
     run = launch.create(load_preset(words[0], words[1:]), tmp_path / "runs")
     verdict = Verdict("failed", "the loss is not finite at step 3", Cause.NON_FINITE)
     steps = next_steps(run, read_summary(run), verdict, LaunchRequest(words[0], words[1:]))
-    assert steps[-1] == f"{advised} (a resume, with the same settings, ends the same)"
+    assert steps[-1] == f"{advised} (a resume would fail the same way)"
 
 
 def test_every_optimizer_has_a_usual_rate():
@@ -75,7 +75,7 @@ def test_after_a_fault_in_ones_own_code_the_same_command_is_advised_once_the_fil
         ("lost", Cause.LOST_PROCESS, ["rbp resume here", "rbp logs here"]),
         ("failed", Cause.UNKNOWN, ["rbp resume here", "rbp logs here"]),  # of an older run
         ("lost", Cause.UNRESPONSIVE, ["rbp kill here", "rbp resume here (once it is killed)", "rbp logs here"]),
-        ("failed", Cause.DISK, ["rbp resume here (once its disk can be written)", "rbp logs here"]),
+        ("failed", Cause.DISK, ["rbp resume here (once its disk is writable)", "rbp logs here"]),
         (
             "failed",
             Cause.DATA,

@@ -32,7 +32,7 @@ def test_where_a_resume_meets_the_same_again_a_clone_is_offered_and_why(tmp_path
     ("status", "cause", "text"),
     [
         ("stopped", Cause.REQUEST, "T shows the traceback · r resumes from step-00000040"),
-        ("failed", Cause.DISK, "T shows the traceback · r resumes from step-00000040 once its disk can be written"),
+        ("failed", Cause.DISK, "T shows the traceback · r resumes from step-00000040 once its disk is writable"),
         (
             "lost",
             Cause.UNRESPONSIVE,
