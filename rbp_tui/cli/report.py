@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     form: Annotated[
-        Format | None, typer.Option("--format", help="How to print it; a table if not said.", show_default=False)
+        Format | None, typer.Option("--format", help="The output format; a table if left out.", show_default=False)
     ] = None,
     missing: Annotated[
         bool, typer.Option("--missing", help="Print the commands that would fill the paper's empty cells.")
@@ -82,9 +82,9 @@ def report(
 
     A row is one experiment; runs whose settings differ are never averaged.
 
-    Accuracies are those of the test set; the best is marked where its epoch was chosen on the test set, too.
+    Accuracies are on the test set; the best is marked if its epoch was chosen on the test set, too.
 
-    What was left out is said on stderr.
+    Runs that are left out are listed on stderr.
     """
     from rbp_engine.report.cells import make_cells
     from rbp_engine.report.collect import collect
@@ -101,7 +101,7 @@ def report(
         _print_missing(runs, runs_dir, preset or [], as_json=form is Format.JSON)
         return
     if preset:
-        raise typer.BadParameter("--preset is for --missing: a report is of all runs")
+        raise typer.BadParameter("--preset needs --missing: a report covers all runs")
     entries, excluded = collect(run_directories(runs), include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if not cells and form is not Format.JSON:
@@ -191,7 +191,7 @@ def _print_cells(form: Format, cells: "list[Cell]", excluded: "list[ExcludedRun]
 
 
 def _table(cells: "list[Cell]") -> "RenderableType":
-    """Settings that tell rows apart stand below the table by letter: they would not fit into 80 columns."""
+    """Settings that distinguish rows stand below the table by letter: they would not fit into 80 columns."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -203,7 +203,7 @@ def _table(cells: "list[Cell]") -> "RenderableType":
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for number, head in enumerate(tables.HEADS):
         left = number < tables.LEFT_COLUMNS
-        # A network of one's own may have a long name; figures are never cut.
+        # The user's own network may have a long name; figures are never cut.
         table.add_column(head, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     for row in rows:
         words = [Text(word) for word in row.words]
@@ -216,7 +216,7 @@ def _table(cells: "list[Cell]") -> "RenderableType":
 
 
 def _letters(labels: Sequence[str]) -> dict[str, str]:
-    """A letter for each label: a to z, then a number with a bracket, which nobody takes for a T."""
+    """A letter for each label: a to z, then `#27` and so on, which cannot be mistaken for a T."""
     distinct = [label for label in dict.fromkeys(labels) if label]
     return {label: chr(ord("a") + n) if n < 26 else f"#{n + 1}" for n, label in enumerate(distinct)}
 
@@ -248,7 +248,7 @@ def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *,
 
 
 def _run_count(to_do: "Sequence[MissingRun]") -> str:
-    """How many runs there are to train, and how many of them cannot be trained as long as their data is missing."""
+    """How many runs are left to train, and how many of them lack their data."""
     from rbp_engine.data.catalog import CATALOG, presence
 
     missing = {name for name in {one.data for one in to_do} if name in CATALOG and not presence(name).found}

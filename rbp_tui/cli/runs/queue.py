@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="queue",
-        help="Show what waits for a device of this host, and take runs out.",
+        help="Show which runs wait for a device of this host, and remove runs.",
         epilog="Examples:  rbp train digits --seeds 1,2,3 --detach   ·   rbp queue   ·   rbp queue rm 3f2a",
         invoke_without_command=True,
     )
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def queue(context: typer.Context, as_json: Json = False) -> None:
-    """Show what waits for a device of this host and why, and what runs on one."""
+    """Show which runs wait for a device of this host and why, and which run on one."""
     if context.invoked_subcommand is not None:
         return
     from rbp_engine.run.queue.entries import damaged_entries
@@ -42,11 +42,11 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
     elif runs or damaged:
         console().print(queue_table(runs, damaged))
     else:
-        say("nothing waits on this host; rbp train digits --seeds 1,2,3 would")
+        say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
 
 
 def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
-    """Take runs out of the queue that have not started, and damaged entries; rbp resume puts runs back."""
+    """Remove waiting runs and damaged entries from the queue; rbp resume puts runs back."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue.transitions import discard, withdraw
     from rbp_engine.run.status.status import judge
@@ -54,16 +54,16 @@ def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
     for word in runs:
         discarded = discard(word)
         for run_id in discarded:
-            say(f"the damaged entry of {plain(run_id)} has left the queue")
+            say(f"removed the damaged entry of {plain(run_id)} from the queue")
         try:
             chosen = select([word], runs_dir)
         except RunError:
             if not discarded:
                 raise
-            continue  # the run of a damaged entry may be gone, or anywhere
+            continue  # the run of a damaged entry may be gone, or in another folder
         for run in chosen:
             if withdraw(run):
-                say(f"{run.id} has left the queue")
+                say(f"removed {run.id} from the queue")
             elif not discarded:
                 raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")
 
@@ -83,7 +83,7 @@ def as_plain(queued: "QueuedRun") -> dict[str, object]:
 
 
 def damaged_as_plain(entry: "DamagedEntry") -> dict[str, object]:
-    """A damaged entry for JSON; what a run has besides is not known."""
+    """A damaged entry for JSON; the other values of its run are unknown."""
     return {
         "id": entry.id,
         "path": str(entry.path),
@@ -98,7 +98,7 @@ def damaged_as_plain(entry: "DamagedEntry") -> dict[str, object]:
 
 
 def queue_table(runs: "list[QueuedRun]", damaged: "list[DamagedEntry]") -> "Table":
-    """One line for each run: its position, or where it runs; and for each damaged entry what is the matter."""
+    """One row per run: its position, or where it runs; and per damaged entry: what is wrong with it."""
     from rich.table import Table
 
     from rbp_engine.run.files.summary import read_summary

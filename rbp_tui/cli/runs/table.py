@@ -1,4 +1,4 @@
-"""The table of `rbp ls`: what fits 80 columns, and more where there is more room."""
+"""The table of `rbp ls`: what fits into 80 columns, and more on a wider terminal."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ListColumn:
-    """A column of the table; its text may be Rich markup. `shrinks` to a width that is enough to know the run by.
+    """A column of the table; its text may be Rich markup. `shrinks` is the least width that still identifies a run.
 
-    `always` is there of a run that cannot be read, too; a `telling` column only where runs differ in it.
+    An `always` column is shown for unreadable runs, too; a `telling` one only if runs differ in it.
     """
 
     heading: str
@@ -35,12 +35,12 @@ class ListColumn:
         return self.text(record) if self.always or record.readable else "–"
 
     def is_informative(self, texts: Sequence[str]) -> bool:
-        """Whether the column is worth its room, by what it says of all runs."""
+        """Whether the column is worth its width, by its texts for all runs."""
         return len(set(texts) - {"–", ""}) > 1 if self.telling else any(texts)
 
 
 def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
-    """One line for each run, with as many of the columns as the screen has room for."""
+    """One row per run, with as many columns as fit."""
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
@@ -97,24 +97,24 @@ def trash_table(entries: "Sequence[TrashedRun]") -> "Table":
 
 
 def trash_plain(entry: "TrashedRun") -> dict[str, Any]:
-    """An entry of the trash for JSON; `name` is what brings it back."""
+    """An entry of the trash for JSON; `name` is the reference that restores it."""
     summary = None if entry.summary is None else asdict(entry.summary)
     return {"id": entry.id, "name": entry.run.id, "removed": entry.removed, "path": entry.run.path, "summary": summary}
 
 
 def _field(name: str, record: "RunRecord") -> str:
-    """What a field of queries says of a run; empty if that is nothing."""
+    """The value of a query field as text; empty if there is none."""
     value = find_field(name).get(record)
     return "" if value is None else plain(str(value))
 
 
 def _failure(record: "RunRecord") -> str:
-    """Why a run is not well; a run that ended as it should needs no words."""
+    """The reason of a run's status; empty for a completed run."""
     return "" if record.verdict.status == "completed" else plain(record.verdict.reason)
 
 
 GAP = 2
-#: The first of these columns are always there, the others as far as there is room and something to say.
+#: This many of the columns are always shown, the others if they fit and are informative.
 ALWAYS = 9
 COLUMNS = (
     ListColumn("run", lambda record: plain(record.summary.called), left=True, shrinks=18),
