@@ -1,4 +1,4 @@
-"""What one can do with runs on more than one screen: stop, kill, resume them, change their tags, write a note."""
+"""Actions on runs that several screens share: stop, kill, resume, tag, and write a note."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ FAULTS_SHOWN = 3
 
 
 class RunControlScreen(DashboardScreen):
-    """A screen on which runs are acted on."""
+    """A screen with actions on runs."""
 
     def stop_runs(self, runs: Sequence[RunDirectory]) -> None:
         """Ask the runs to save and end."""
@@ -66,7 +66,7 @@ class RunControlScreen(DashboardScreen):
     def act_on(
         self, runs: Sequence[RunDirectory], action: Callable[[RunDirectory], object], done: Callable[[str], str]
     ) -> None:
-        """Do something with each of the runs in a thread; `done` says so of the runs where it went well."""
+        """Run an action on each run in a thread; `done` words the message about the runs where it succeeded."""
         faults = []
         for run in runs:
             try:
@@ -81,7 +81,7 @@ class RunControlScreen(DashboardScreen):
 
 
 def named(runs: Sequence[RunDirectory]) -> str:
-    """One run by its id, several by their number."""
+    """One run by its id, several by their count."""
     return runs[0].id if len(runs) == 1 else count(len(runs))
 
 

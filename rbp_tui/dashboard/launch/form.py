@@ -1,4 +1,4 @@
-"""The launch form: settings on top of a preset, the exact command, and why it would be refused."""
+"""The launch form: settings for a preset, the exact command, and the errors that prevent a launch."""
 
 import contextlib
 import shlex
@@ -46,7 +46,7 @@ class SettingSuggester(Suggester):
 
 
 class SettingsInput(Input):
-    """Overrides; Tab takes the completion, and goes on to the next field where there is none."""
+    """Overrides; Tab accepts the completion, or moves to the next field if there is none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", "complete", id="launch.complete")]
 
@@ -68,14 +68,14 @@ class SettingsInput(Input):
 
 @dataclass
 class RequestChecked(Message):
-    """What a launch would do, or why it would be refused."""
+    """The check of a request has ended; `text` has its command or errors."""
 
     typed: TypedRequest
     text: Text
 
 
 def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
-    """The exact command and what is worth knowing, or everything that is wrong."""
+    """The exact command with warnings, or all errors."""
     text = Text("\n")
     try:
         request = typed.request()
@@ -90,7 +90,7 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
 
 
 class LaunchForm(ModalScreen[list[str]]):
-    """Enter launches, and gives back the ids of the runs; nothing is created before."""
+    """Enter launches and returns the ids of the runs; nothing is created before."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -149,7 +149,7 @@ class LaunchForm(ModalScreen[list[str]]):
             )
 
     def _usual(self) -> LoadedPreset | None:
-        """The preset without anything on top; None if it has become unreadable, which the verdict then says."""
+        """The preset without overrides; None if it has become unreadable, which the verdict then reports."""
         try:
             return load_preset(str(self.path))
         except PresetError:
@@ -177,12 +177,12 @@ class LaunchForm(ModalScreen[list[str]]):
             self._pause.stop()
 
     def _check(self) -> None:
-        """Say the exact command, or everything that is wrong."""
+        """Show the exact command, or all errors."""
         self._check_in_thread(self.typed, self.session.records)
 
     @work(thread=True, group="check", exclusive=True)
     def _check_in_thread(self, typed: TypedRequest, records: Sequence[RunRecord]) -> None:
-        """In a thread: presets are read, and the driver of the GPUs is asked, which takes its time."""
+        """Check in a thread, since reading presets and querying the GPU driver takes time."""
         text = verdict_text(typed, records)
         with contextlib.suppress(RuntimeError):  # the app is closing
             self.post_message(RequestChecked(typed, text))
@@ -197,7 +197,7 @@ class LaunchForm(ModalScreen[list[str]]):
         self.query_one(LaunchCost).forget()
 
     def _offer(self) -> None:
-        """What the word that is being typed may become, and what it means."""
+        """Show completions and the meaning of the word being typed."""
         settings = self.query_one(SettingsInput)
         word = last_word(settings.value)
         found = completions(word, settings.loaded.preset if settings.loaded else None) if word else []
@@ -227,7 +227,7 @@ class LaunchForm(ModalScreen[list[str]]):
         self.query_one("#verdict", Static).update(Text(f"\n{reason}", style="red"))
 
     def _launched(self, run_ids: list[str]) -> None:
-        self.dismiss(run_ids)  # not awaited: this screen's own thread waits until it is done
+        self.dismiss(run_ids)  # not awaited: this screen's own thread waits for it
 
     def action_cost(self) -> None:
         """Measure what one process with these settings takes, in memory and time."""

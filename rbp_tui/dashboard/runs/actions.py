@@ -1,4 +1,4 @@
-"""What one can do with several runs at once: mark, stop, kill, resume, compare, tag, move to the trash and back."""
+"""Actions on several runs at once: mark, stop, kill, resume, compare, tag, move to the trash and back."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -17,7 +17,7 @@ from rbp_tui.dashboard.session import Session
 
 
 class RunActions(RunControlScreen):
-    """The keys of the Runs screen that do something with the marked runs, else with those under the cursor."""
+    """The keys of the Runs screen that act on the marked runs, or on those under the cursor if none is marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "mark", id="runs.mark"),
@@ -39,16 +39,16 @@ class RunActions(RunControlScreen):
 
     @property
     def shown(self) -> Sequence[RunRecord]:
-        """The runs in the table, in its order."""
+        """The runs in the table, in order."""
         raise NotImplementedError
 
     @property
     def under_cursor(self) -> set[str]:
-        """The run under the cursor, or those of the group."""
+        """The run under the cursor, or the runs of the group there."""
         raise NotImplementedError
 
     def marks_changed(self) -> None:
-        """Others are marked now."""
+        """Called when the marks have changed."""
         raise NotImplementedError
 
     @property
@@ -58,7 +58,7 @@ class RunActions(RunControlScreen):
 
     @property
     def targets(self) -> list[RunRecord]:
-        """The runs that an action is for; never one that is not to be seen."""
+        """The runs that an action applies to; never a hidden one."""
         here = self.under_cursor
         return self.marked_shown or [record for record in self.shown if record.run.id in here]
 
@@ -148,7 +148,7 @@ class RunActions(RunControlScreen):
         self._trashed.append(move_to_trash(run).run)
 
     def _any(self, fitting: Sequence[RunRecord], verb: str) -> bool:
-        """Whether there is anything to do; where there is not, it is said why."""
+        """Whether there is anything to do; if not, notify the user why."""
         targets = self.targets
         if not fitting and targets:
             are = f"{targets[0].run.id} is" if len(targets) == 1 else f"all {len(targets)} runs are"

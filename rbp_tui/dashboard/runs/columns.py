@@ -1,4 +1,4 @@
-"""The columns of the table of runs: what they say, how wide they are, and which of them a screen has room for."""
+"""The columns of the table of runs: their texts, widths, and which of them fit on a screen."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,10 +30,9 @@ TextOf: TypeAlias = Callable[[RunRecord, Trend], str]
 
 @dataclass(frozen=True)
 class Column:
-    """`width` is fixed, or where `least` is given the most that the longest text gets; a narrow screen gives it that.
+    """`width` is fixed; with `least` it is the maximum, and a narrow screen may shrink the column to `least`.
 
-    `sort` is the order that its heading stands for, as a field of queries, if any. `always` also says something of a
-    run that cannot be read.
+    `sort` is the query field that its heading sorts by, if any. An `always` column has a text for unreadable runs, too.
     """
 
     name: str
@@ -46,14 +45,14 @@ class Column:
     always: bool = False
 
     def text(self, record: RunRecord, trend: Trend) -> str:
-        """What the column says of a run."""
+        """The text of the column for a run."""
         return one_line(self.text_of(record, trend)) if self.always or record.readable else ""
 
 
 @dataclass(frozen=True, slots=True)
 class TableCell:
-    """A text as wide as its column. Of Rich's protocol it leaves out `__rich_measure__`, which the table would ask all
-    of thousands of cells for, though it needs it of none.
+    """A text as wide as its column. It has no `__rich_measure__`, which the table would call for each of thousands of
+    cells without needing the result.
     """
 
     text: str
@@ -65,7 +64,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class PlacedColumn:
-    """A column with the width that it has in the table, behind a gap."""
+    """A column with its width in the table, after a gap."""
 
     column: Column
     width: int
@@ -120,22 +119,22 @@ COLUMNS = (
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 STRETCHING = tuple(column for column in COLUMNS if column.least is not None)
-#: Which columns a narrow screen keeps longest. `preset` and `name` are there by choice alone: `run` says the one or
-#: the other.
+#: The columns in the order in which a narrow screen keeps them. `preset` and `name` are shown only if chosen: `run`
+#: shows one of them.
 BY_WEIGHT = ("run", "id", "method", "T", "seed", "epoch", "last %", "best %", "ETA", "loss", "samples/s", "curve",
              "memory", "status", "reason", "tags", "elapsed", "made", "note", "host")  # fmt: skip
 
 
 def lengths(record: RunRecord) -> tuple[int, ...]:
-    """How long the texts of a run are in the columns that have no fixed width."""
+    """The lengths of a run's texts in the columns without a fixed width."""
     return tuple(len(column.text(record, ())) for column in STRETCHING)
 
 
 def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) -> tuple[PlacedColumn, ...]:
-    """The columns for a table of that width: those that were chosen, else as many as there is room for.
+    """The columns for a table of that width: those that the user chose, else as many as fit.
 
-    `longest` has the length of the longest text of the columns without a fixed width. Where nothing was chosen, those
-    that say nothing of any run are left out.
+    `longest` has the length of the longest text of the columns without a fixed width. If the user chose none, columns
+    that are empty for all runs are left out.
     """
     if chosen:
         return tuple(PlacedColumn(column, _natural(column, longest)) for column in COLUMNS if column.name in chosen)
@@ -146,7 +145,7 @@ def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) ->
         if column.least is not None:
             least = min(least, max(column.least, len(column.name)))
         if least + GAP > free:
-            break  # what is narrower, but matters less, gives its room to those that are there
+            break  # a narrower but less important column leaves its room to the others
         taken[column] = least
         free -= least + GAP
     placed = []
@@ -169,9 +168,9 @@ def run_cells(
 
 
 def group_cells(group: Sequence[RunRecord], placed: Iterable[PlacedColumn]) -> tuple[TableCell, ...]:
-    """The row above the runs of an experiment: what it is, how many seeds, mean and deviation of their accuracies.
+    """The row above the runs of an experiment: its title, the number of seeds, mean and deviation of their accuracies.
 
-    As in reports, runs that have not completed count only where none has; `×2/3` says that two of three seeds do.
+    As in reports, runs that have not completed count only if none has; `×2/3` means that two of three seeds count.
     """
     first, seeds = group[0].summary, _one_of_each_seed(group)
     counting = [record for record in seeds if record.verdict.status == "completed"] or seeds
@@ -189,10 +188,10 @@ def group_cells(group: Sequence[RunRecord], placed: Iterable[PlacedColumn]) -> t
 
 
 def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:
-    """For each seed the run that a report counts; of what cannot be read no seed is known."""
+    """For each seed the run that a report counts; the seeds of unreadable runs are unknown."""
     if not group[0].readable:
         return list(group)
-    # They are of one experiment, so that the choice needs nothing of their presets.
+    # They are of one experiment, so that their presets are not needed.
     read = [
         RecordedRun(record.run, record.summary, record.verdict, cast("Preset", None), {}, {}, held_out=False)
         for record in group

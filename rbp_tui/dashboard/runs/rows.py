@@ -1,4 +1,4 @@
-"""The rows of the table of runs: chosen by the query, in order, in groups, as text. Needs no screen."""
+"""The rows of the table of runs as text: filtered, sorted and grouped. Independent of the screen."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,7 +17,7 @@ NEWEST_FIRST = "-created"
 
 @dataclass(frozen=True)
 class TableView:
-    """How the table is to be: `columns` by name, none for as many as fit `width`; `sort` is a field of queries."""
+    """The settings of the table: `columns` by name, none for as many as fit `width`; `sort` is a query field."""
 
     query: str = ""
     sort: str = NEWEST_FIRST
@@ -30,7 +30,7 @@ class TableView:
 class Rows:
     """`cells` by row, in order; a row is a run by its id or a group by `experiment:…`, of which `groups` has the runs.
 
-    `problem` says what is wrong with the query; the rows are then those of the last one that was right.
+    `problem` describes an error in the query; the rows are then those of the last valid one.
     """
 
     placed: tuple[PlacedColumn, ...] = ()
@@ -41,7 +41,7 @@ class Rows:
 
 
 class RowMaker:
-    """Makes rows again and again; what has not changed is not made anew, but the same objects."""
+    """Makes rows repeatedly; unchanged ones are the same objects as before."""
 
     def __init__(self) -> None:
         self._query = parse_query("")
@@ -106,5 +106,5 @@ class RowMaker:
 def _sorted(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
     try:
         return sort_runs(records, field_name)
-    except ValueError:  # a remembered view of another version
+    except ValueError:  # a view state saved by another version
         return sort_runs(records, NEWEST_FIRST)
