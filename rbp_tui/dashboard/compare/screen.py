@@ -1,4 +1,4 @@
-"""Compare: experiments beside each other: their curves overlaid, the table of `rbp runs compare`, what differs."""
+"""Compare experiments: overlaid curves, the table of `rbp runs compare`, and the differences."""
 
 import time
 from bisect import bisect
@@ -25,25 +25,25 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.comparison_text import comparison_text, group_signs
 
-# Each of many runs has news many times a second: they are drawn together, with a tick, and very many less often.
+# Each of many runs has news many times a second: they are drawn together at each tick, and very many less often.
 TICK_S, RUNS_A_TICK = 0.25, 12
-# Runs that go on change every second. To read many of them takes long, and may not take more than a part of the time.
+# Live runs change every second. Reading many of them takes long, and may only take a share of the time.
 COMPARE_EVERY_S, READING_SHARE = 1.0, 0.1
 TABLE_EDGE = 3  # padding and scroll bar
-# Among many curves the stars hide more than they tell.
+# With many curves, stars hide more than they show.
 STARRED_AT_MOST = 8
 
 
 @dataclass
 class ComparisonMade(Message):
-    """What the runs have reached by now."""
+    """A new comparison of the runs."""
 
     comparison: Comparison
     took: float  # seconds
 
 
 class CompareScreen(CompareActions):
-    """Follows the runs that were chosen, also while they go on."""
+    """Follows the chosen runs, also while they are live."""
 
     AUTO_FOCUS = "#first"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual has it
@@ -53,11 +53,11 @@ class CompareScreen(CompareActions):
         self.compared = ComparedRuns()
         self._colours = SeriesColours()
         self._making = False
-        # What is to be made anew with the next tick.
+        # What the next tick must update.
         self._runs_stale = self._curves_stale = False
         self._made_at = self._drawn_at = float("-inf")
         self._making_took = 0.0
-        self._tops: list[int] = []  # the rows of the table at which each group begins, and the last one ends
+        self._tops: list[int] = []  # the rows of the table where each group begins, and where the last one ends
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -83,7 +83,7 @@ class CompareScreen(CompareActions):
         self.session.state.compared_smoothing = smoothing
 
     def on_screen_resume(self) -> None:
-        self.compared = ComparedRuns()  # another screen has had others read meanwhile
+        self.compared = ComparedRuns()  # another screen has had other runs read meanwhile
         super().on_screen_resume()
 
     def on_screen_suspend(self) -> None:
@@ -121,7 +121,7 @@ class CompareScreen(CompareActions):
             self.compare_again()
 
     def compare_again(self) -> None:
-        """Compare the runs as they are now, in a thread: it reads files of all of them."""
+        """Compare the runs again, in a thread: it reads files of all of them."""
         self._runs_stale = self._making
         if not self._making:
             self._making = True
@@ -143,10 +143,10 @@ class CompareScreen(CompareActions):
         self.draw()
         self.refresh_bindings()
         if self._runs_stale:
-            self._made_at = float("-inf")  # what was asked for meanwhile is another choice
+            self._made_at = float("-inf")  # the choice has changed meanwhile
 
     def draw(self) -> None:
-        """Draw the curves anew; the second chart, where there is room, has the next of them."""
+        """Redraw the curves; the second chart, if there is room, shows the next curve."""
         self._curves_stale, self._drawn_at = False, time.monotonic()
         names = list(CURVES)
         first = names.index(self.curve)
@@ -167,7 +167,7 @@ class CompareScreen(CompareActions):
             )
 
     def show_table(self) -> None:
-        """The groups with their numbers, what differs, and what is left out."""
+        """Show the groups with their numbers, the differences, and the runs left out."""
         shown = bool(self.comparison and (self.groups or self.comparison.excluded))
         for name in ("#about", "#notes", "#overlay", "#headings", "#groups"):
             self.query_one(name).display = shown
@@ -190,7 +190,7 @@ class CompareScreen(CompareActions):
         self._tops = list(accumulate(map(_height, parts), initial=0))
 
     def _row(self, number: int, text: Text) -> Text:
-        """A group in the table: the chosen one is marked, a hidden one dim."""
+        """A group in the table: the chosen one is marked, a hidden one dimmed."""
         group = self.groups[number]
         text = text.copy()
         if self.key_of(group) in self.hidden:
@@ -206,7 +206,7 @@ class CompareScreen(CompareActions):
         return self._colours.colour(self.key_of(group), dark=self.app.current_theme.dark)
 
     def _about(self, comparison: Comparison) -> Text:
-        """Over what is compared, how much, and against what."""
+        """The line about the comparison: the axis, the number of runs, and the baseline."""
         text = Text("x ", style="dim", overflow="ellipsis")
         for number, axis in enumerate(AXES):
             text.append("│" if number else "").append(axis, style="not dim bold" if axis == self.axis else "")
@@ -226,7 +226,7 @@ class CompareScreen(CompareActions):
         )
 
     def choose_row(self, number: int) -> None:
-        """Have the keys act on this group, and see that it is on the screen."""
+        """Make actions apply to this group, and scroll it into view."""
         super().choose_row(number)
         if 0 <= number < len(self.groups):
             top, end = self._tops[number : number + 2]

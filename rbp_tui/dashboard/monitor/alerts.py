@@ -14,8 +14,8 @@ ALERTS_SHOWN = 50
 
 
 def alert_text(course: Course) -> Text:
-    """The newest alert in a row, and how many came before it; not the failure, which the head tells already."""
-    # Of several ranks it is worth a row which one it was.
+    """The newest alert in one row, and how many came before it; without the failure, which the head shows."""
+    # With several ranks it is worth a row, which names the rank.
     in_head = course.failure if len(course.processes) < 2 else None
     alerts = [event for event in course.alerts if event is not in_head]
     if not alerts:
@@ -27,7 +27,7 @@ def alert_text(course: Course) -> Text:
 def events_text(course: Course, kept: Collection[str]) -> Text:
     """The alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
 
-    Only the newest of those that were the best still is, and `best/` keeps it.
+    Of those saved as best only the newest still is, and `best/` keeps it.
     """
     text = Text()
     if course.alerts:

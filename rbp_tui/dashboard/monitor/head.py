@@ -1,4 +1,4 @@
-"""The head of the Monitor: which run, how it stands and why, how far it is, and how long it still needs."""
+"""The head of the Monitor: the run, its status and reason, its progress, and the time left."""
 
 import time
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ SHORTEST_PLACE = 6
 
 
 class Head(Vertical):
-    """Two rows, and one more where there is something to say about the status."""
+    """Two rows, and a third if there is something to say about the status."""
 
     def compose(self) -> ComposeResult:
         yield Line(id="title")
@@ -30,7 +30,7 @@ class Head(Vertical):
         yield Line(id="why", wraps=True)
 
     def show(self, sight: "Sight", state: RunState, now: float) -> None:
-        """Show a run as it stands."""
+        """Show a run and its state."""
         width = self.size.width or self.app.size.width
         self.query_one("#title", Line).show_text(title_text(sight, state, width))
         self.query_one("#progress", Line).show_text(progress_text(sight, state, now, width))
@@ -39,14 +39,14 @@ class Head(Vertical):
         why.show_text(why_text(state, width))
 
     def show_nothing(self, text: str) -> None:
-        """Say why there is no run to show."""
+        """Show why there is no run to show."""
         self.query_one("#title", Line).show_text(Text(f" {text}", style="dim"))
         self.query_one("#progress", Line).show_text(Text())
         self.query_one("#why").display = False
 
 
 def title_text(sight: "Sight", state: RunState, width: int) -> Text:
-    """What is run, cut where there is no room, and at the right its status, device and host."""
+    """The title of the run, cut if space is short, and on the right its status, device and host."""
     status = f"{SIGNS.get(state.status, ' ')} {state.status.upper()}"
     left = Text.assemble((f" {one_line(title(sight.summary) if sight.summary.preset else sight.run.id)}", "bold"))
     left.truncate(max(1, width - len(status) - 3), overflow="ellipsis")
@@ -67,7 +67,7 @@ def _place(sight: "Sight") -> str:
 
 
 def progress_text(sight: "Sight", state: RunState, now: float, width: int) -> Text:
-    """Epoch, bar, share, time, time left, and the age of the newest checkpoint; what has no room goes from the end."""
+    """Epoch, bar, share, time, time left, and age of the newest checkpoint; cut from the end."""
     summary, attempts = sight.summary, sight.course.attempts
     live = sight.verdict.live and state.status != "gone"
     done = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
@@ -92,7 +92,7 @@ def progress_text(sight: "Sight", state: RunState, now: float, width: int) -> Te
 
 
 def why_text(state: RunState, width: int) -> Text:
-    """The reason, and what can be done, in a row where there is room, else below each other."""
+    """The reason and the advice, in one row if there is room, else below each other."""
     text = Text()
     if state.why:
         text.append(f" {state.why}", style="" if state.status == "completed" else STYLES.get(state.status, ""))
@@ -104,6 +104,6 @@ def why_text(state: RunState, width: int) -> Text:
 
 
 def _clock(moment: float, now: float) -> str:
-    """When that is: the time, with the day where it is not today."""
+    """A time of day, with the day unless it is today."""
     then, today = time.localtime(moment), time.localtime(now)
     return time.strftime("%H:%M" if then[:3] == today[:3] else "%a %d %b %H:%M", then)

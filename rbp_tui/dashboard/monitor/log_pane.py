@@ -1,4 +1,4 @@
-"""The log of a run: what its processes write, followed to the end, searched, and the traceback of its failure."""
+"""The log of a run: the output of its processes, followed and searched, and the traceback of its failure."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -20,12 +20,12 @@ from rbp_tui.dashboard.monitor.log_tail import LogTail, readable
 from rbp_tui.dashboard.text_line import Line
 
 READ_EVERY_S = 0.3
-LOOK_EVERY_S = 2.0  # for files that are not there yet
+LOOK_EVERY_S = 2.0  # for files that do not exist yet
 TRACEBACK = "traceback"
 
 
 class LogPane(Vertical):
-    """stdout and stderr of one process at a time. It follows the end unless it is scrolled up."""
+    """stdout and stderr of one process at a time. The view follows the end unless it is scrolled up."""
 
     ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,7 +58,7 @@ class LogPane(Vertical):
         return self.query_one(LogLines)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The keys of a search are there while something is looked for; the way out also while nothing is typed yet."""
+        """Offer the keys of a search while there is one; the key that leaves it also before anything is typed."""
         if action not in ("find_next", "leave_search"):
             return True
         asking = action == "leave_search" and any(field.display for field in self.query("#find"))
@@ -72,13 +72,13 @@ class LogPane(Vertical):
             self._find_files()
 
     def show_process(self, name: str) -> None:
-        """Show what the process of this name has written, as `log_files` names it."""
+        """Show the output of the process of this name, as `log_files` names it."""
         if name != self.shown:
             self._open(name)
             self._find_files()
 
     def set_course(self, course: Course) -> None:
-        """Where the processes write, and the error that the run ended with, for `show_traceback`."""
+        """Set where the processes write, and the error that ended the run, for `show_traceback`."""
         self._folders = {process.rank: process.logs for process in course.processes if process.logs}
         if course.failure is not self._failure:
             self._failure = course.failure
@@ -87,7 +87,7 @@ class LogPane(Vertical):
             self._show_head()
 
     def show_traceback(self) -> bool:
-        """Jump to the traceback: that of the error which the run has told, else the last one in a log."""
+        """Jump to the traceback of the error that the run recorded, else to the last one in a log."""
         self.lines.focus()
         body, before = self._failure.body if self._failure else None, self.shown
         if isinstance(body, ErrorRaised) and body.traceback:
@@ -103,7 +103,7 @@ class LogPane(Vertical):
         return False
 
     def search(self) -> None:
-        """Ask what to find."""
+        """Ask for the text to find."""
         field = self.query_one("#find", Input)
         field.display = True
         field.focus()
@@ -140,12 +140,12 @@ class LogPane(Vertical):
         self.lines.empty()
 
     def _find_files(self) -> None:
-        """Find the files: they are made late, and a resume may make others."""
+        """Find the files again: they are created late, and a resume may create others."""
         if self.run is None or self.shown == TRACEBACK:
             return
         try:
             files = log_files(self.run, self._folders)
-        except OSError:  # a folder that may not be looked into
+        except OSError:  # a folder that this user may not read
             files = {}
         self.names = list(files)
         if not self.shown and files:
@@ -156,12 +156,12 @@ class LogPane(Vertical):
         self._show_head()
 
     def _read(self) -> None:
-        """Take in what has been written."""
+        """Add newly written lines."""
         for tail in self._tails:
             self.lines.add(tail.poll())
 
     def _show_head(self) -> None:
-        """The processes, the shown one marked, and what is looked for."""
+        """Show the processes with the current one marked, and the search."""
         head = Text(" log ")
         for name in self._tabs():
             style = Style(reverse=name == self.shown, dim=name != self.shown, meta={"@click": f"screen.log('{name}')"})

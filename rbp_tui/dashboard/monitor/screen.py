@@ -1,4 +1,4 @@
-"""Monitor: one run, live: how it stands, its curves, memory, speed, probes, log, and the newest alert."""
+"""Monitor: one run, live: its state, curves, memory, speed, probes, log, and the newest alert."""
 
 import time
 
@@ -31,7 +31,7 @@ CLOCK_S = 1.0
 
 
 class MonitorScreen(MonitorActions):
-    """Follows the run that was opened last; a run that is stale, lost, failed or gone says why."""
+    """Follows the run opened last; shows why a run is stale, lost, failed or gone."""
 
     NAME = "monitor"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-very-wide")]  # noqa: RUF012  # as Textual has it
@@ -39,12 +39,10 @@ class MonitorScreen(MonitorActions):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._state: tuple[object, ...] = ()  # what decides which keys there are
-        self._card: tuple[object, ...] = ()  # what the card was read for
-        self._last_sign: tuple[RunDirectory, float] | None = (
-            None  # the run and the newest sign of life that it has given
-        )
-        self._last_sign_at = 0.0  # when that was, by the monotonic clock
+        self._state: tuple[object, ...] = ()  # what the available keys depend on
+        self._card: tuple[object, ...] = ()  # what the card was last read for
+        self._last_sign: tuple[RunDirectory, float] | None = None  # the run and its newest sign of life
+        self._last_sign_at = 0.0  # its time by the monotonic clock
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -75,7 +73,7 @@ class MonitorScreen(MonitorActions):
         self.set_interval(CLOCK_S, self._show_rest)
 
     def _restore_view(self) -> None:
-        """Show the main charts as they were left the last time, and remember how they are left now."""
+        """Restore the settings of the main charts, and keep them in the view state from now on."""
         state = self.session.state
         loss, top1 = self.query_one("#loss", RunChart), self.query_one("#top1", RunChart)
         loss.y_log, loss.smoothing, top1.smoothing = state.loss_log, state.loss_smoothing, state.top1_smoothing
@@ -118,7 +116,7 @@ class MonitorScreen(MonitorActions):
             self._show_news()
 
     def show_all(self) -> None:
-        """Draw everything that has changed; nothing of the run before while another is read."""
+        """Draw everything that has changed, and clear the previous run while another is read."""
         if self.seen is None:
             for chart in self.query(RunChart):
                 chart.show({}, "epoch")
@@ -128,7 +126,7 @@ class MonitorScreen(MonitorActions):
         self._show_rest()
 
     def _show_news(self) -> None:
-        """What each event may change: the head, loss and accuracy, and the lines."""
+        """Draw what each event may change: the head, loss and accuracy, and the lines."""
         self._show_head()
         if self.seen is not None:
             self._show_curves(self.seen, "#charts")
@@ -136,14 +134,14 @@ class MonitorScreen(MonitorActions):
             self.query_one(LogPane).set_course(self.seen.course)
 
     def _show_rest(self) -> None:
-        """What need not follow each event, and the head, since time passes without any."""
+        """Draw what need not follow each event, and the head, which also depends on the time."""
         self._show_head()
         if self.seen is not None:
             self._show_curves(self.seen, "#gauges")
             self._show_lists(self.seen)
 
     def _show_head(self) -> None:
-        """How the run stands now."""
+        """Draw the current state of the run."""
         head, sight = self.query_one(Head), self.seen
         if sight is None:
             there = self.session.record_of(self.session.opened) is not None
@@ -162,7 +160,7 @@ class MonitorScreen(MonitorActions):
                 chart.dimmed = not self.live
 
     def _run_state(self, sight: Sight, *, there: bool, now: float) -> RunState:
-        """How the run stands. Once its files were seen to change, only the clock here says how long they have not."""
+        """The state of the run. Once its files were seen to change, this host's clock alone measures their silence."""
         sign = (sight.run, sight.summary.updated)
         if sign != self._last_sign:
             first = self._last_sign is None or self._last_sign[0] != sight.run
@@ -177,7 +175,7 @@ class MonitorScreen(MonitorActions):
 
     def _show_lines(self, sight: Sight) -> None:
         course = sight.course
-        # Where the charts of memory and speed have room they show the course, and the lines the numbers.
+        # If the charts of memory and speed have room they show the history, and the lines only numbers.
         width = 0 if self.has_class("-tall") else max(8, min(60, self.size.width // 5))
         rank = int(self.process) if self.process.isdigit() else None
         self.query_one("#memory", Line).show_text(memory_text(sight.curves, course.processes, rank, width))
@@ -202,7 +200,7 @@ class MonitorScreen(MonitorActions):
         self.query_one("#happenings", TextPanel).show_text(events_text(course, sight.kept))
 
     def _read_card(self) -> None:
-        """Read the card anew where the run, its annotations, or what it is held against is another."""
+        """Read the card again if the run, its annotations, or what it is compared with has changed."""
         record = self.session.record_of(self.session.opened)
         if record is None:
             return

@@ -1,4 +1,4 @@
-"""How a run stands, in words: its status, why, and what one can do about it."""
+"""The state of a run as text: its status, the reason, and advice."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
 from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
 
-# Two heartbeats and a little: what is older is no picture of the present.
+# Two heartbeats and a little: older data do not show the present.
 STALE_AFTER_S = 2.5 * HEARTBEAT_S
 
-#: Gives the key that does an action, as the user has it; empty where it does nothing now.
+#: Returns the user's key for an action; empty if it does nothing now.
 KeyOf = Callable[[str], str]
 
 
@@ -27,7 +27,7 @@ class RunState:
 
 
 def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> RunState:
-    """How a run stands now: `there` says whether its folder is, `silence` since how many seconds it tells nothing."""
+    """The current state of a run: `there` is whether its folder exists, `silence` the seconds since its last news."""
     if not there:
         return RunState(
             "gone", f"{sight.run.path} is no longer there", "what was read of it is shown; rbp runs trash may have it"
@@ -40,7 +40,7 @@ def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Ru
 
 
 def _usually(status: str, sight: Sight) -> str:
-    """What a status means where it comes without a reason."""
+    """The text for a status without a reason."""
     test = ", ".join(f"{fmt.percent(top1)} % {name} weights" for name, top1 in sight.summary.test.items())
     return {
         "queued": "waiting for its turn",
@@ -68,5 +68,5 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
 
 
 def _keys(key_of: KeyOf, *offers: tuple[str, str]) -> str:
-    """`T shows the traceback · r resumes`, without what cannot be done now."""
+    """As `T shows the traceback · r resumes`, without keys that do nothing now."""
     return " · ".join(f"{key} {does}" for name, does in offers if (key := key_of(f"monitor.{name}")))

@@ -1,4 +1,4 @@
-"""What one can do with a preset: launch it, edit it, make another one of it."""
+"""Actions on a preset: launch it, edit it, make another one from it."""
 
 import shlex
 import time
@@ -29,7 +29,7 @@ from rbp_tui.text.run_text import short_id
 
 
 class PresetActions(DashboardScreen):
-    """The keys of the Presets screen that do something with the preset under the cursor."""
+    """The keys of the Presets screen that act on the preset under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "launch", "launch", id="presets.launch"),
@@ -75,7 +75,7 @@ class PresetActions(DashboardScreen):
             await self.edit(self.current.path)
 
     async def edit(self, path: Path) -> None:
-        """Show a preset and edit it, going on with unsaved text of an earlier time if that is wanted."""
+        """Show a preset and edit it, continuing an earlier draft if the user wants."""
         self._show_preset(path)
         try:
             begun = await self._begin(path)
@@ -86,7 +86,7 @@ class PresetActions(DashboardScreen):
             self._show_preset(await self.app.push_screen_wait(EditorScreen(*begun)))
 
     async def _begin(self, path: Path) -> tuple[PresetEdit, str] | None:
-        """What is edited, and the text to begin with; None where it is better left for now."""
+        """The edit session and its initial text; None if the user cancels."""
         edit, draft = begin_edit(path), read_draft(path)
         if draft is None or draft.text == edit.saved:
             return edit, edit.saved
@@ -162,7 +162,7 @@ class PresetActions(DashboardScreen):
 
 
 async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
-    """Ask for a name and write the settings of a run as a preset of that name; None where that is cancelled.
+    """Ask for a name and write the settings of a run as a preset of that name; None if the user cancels.
 
     Raises `PresetError`.
     """
