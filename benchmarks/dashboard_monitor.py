@@ -92,24 +92,24 @@ class Run:
         write_json(self.run.run_json, described)
         self.log = self.run.stdout().open("a")
         self.events.write(RunStart(device="cpu", host="here", steps_per_epoch=STEPS_PER_EPOCH, epochs=EPOCHS), 0)
-        self.told = 0
+        self.written = 0
         for _ in range(told_before):
             self.tell()
 
     def tell(self) -> str:
         """Write the next events; what the Monitor will show of them."""
-        self.told += 1
-        step, shown = self.told, 10_000 + self.told
+        self.written += 1
+        step, shown = self.written, 10_000 + self.written
         loss = 2.3 / (1 + step / 1000) + 0.1 * (step % 7) / 7
         self.events.write(Metrics(step // STEPS_PER_EPOCH, loss, 1 - loss / 3, 0.1, float(shown), 26.6, 0.8), step)
-        if self.told % (2 * EVENTS_PER_S) == 0:
+        if self.written % (2 * EVENTS_PER_S) == 0:
             self.events.write(System(rss=600_000_000 + 1000 * step, mem_peak=700_000_000 + 1000 * step), step)
-        if self.told % (5 * EVENTS_PER_S) == 0:
+        if self.written % (5 * EVENTS_PER_S) == 0:
             self.events.write(Validation(step // STEPS_PER_EPOCH, loss, 1 - loss / 3, 0.9, 360), step)
             self.log.write(f"epoch {step // STEPS_PER_EPOCH}: test loss {loss:.4f}\n")
             self.log.flush()
-        if self.told % (EVENTS_PER_S // 2) == 0:
-            self.summary.step = self.told
+        if self.written % (EVENTS_PER_S // 2) == 0:
+            self.summary.step = self.written
             self.summary.progressed = time.time()
             write_summary(self.run, self.summary)
         return f"{shown:,} samples/s".replace(",", "\u202f")

@@ -83,10 +83,10 @@ def tests(device: str, patience_s: float) -> Part:
         results.touch()
         command = [sys.executable, "-m", "pytest", "-q", str(ROOT / "tests" / "gpu")]
         ended = run(command, patience_s, RBP_TEST_DEVICE=device, RBP_TEST_RESULTS=str(results))
-        told = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
-    by_outcome = {outcome: [one for one in told if one["outcome"] == outcome] for outcome in OUTCOMES}
+        entries = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    by_outcome = {outcome: [one for one in entries if one["outcome"] == outcome] for outcome in OUTCOMES}
     lines = [", ".join(f"{len(some)} {outcome}" for outcome, some in by_outcome.items()) + "."]
-    complete = bool(told) and ended in ("", "exit code 1")
+    complete = bool(entries) and ended in ("", "exit code 1")
     lines += [] if complete else ["", f"These are not all: {ended or 'pytest has ended early'}."]
     failed, skipped = by_outcome["failed"], by_outcome["skipped"]
     lines += ["", "Failed:", ""] if failed else []

@@ -38,8 +38,8 @@ def prepare() -> None:
         path = Path(folder)
         if path.parent == own_folder():
             _make(path)
-        if told := problem(path):
-            raise CompileCacheError(f"{told}; or set {name} to a folder of your own")
+        if fault := problem(path):
+            raise CompileCacheError(f"{fault}; or set {name} to a folder of your own")
         os.environ[name] = folder
 
 

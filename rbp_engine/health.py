@@ -273,9 +273,9 @@ def threads() -> Finding:
 def compile_folders() -> Finding:
     """Are the compiled kernels, which torch.compile will execute again, safe from changes by other users?"""
     folders = {name: Path(folder) for name, folder in compile_cache.variables().items()}
-    told = [problem for folder in folders.values() if (problem := compile_cache.problem(folder))]
-    if told:
-        return Finding("compile cache", "problem", told[0], f"or set {' and '.join(folders)} to folders of your own")
+    faults = [problem for folder in folders.values() if (problem := compile_cache.problem(folder))]
+    if faults:
+        return Finding("compile cache", "problem", faults[0], f"or set {' and '.join(folders)} to folders of your own")
     return Finding("compile cache", "ok", ", ".join(map(str, folders.values())))
 
 

@@ -61,44 +61,44 @@ def predict_cost(
         return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled, quiet=quiet))
 
 
-def predict(preset: "Preset", told: dict[str, Any]) -> Cost:
+def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
     """The cost of a preset from the result of `rbp_engine.bench.measure_cost`."""
     batch, timesteps, epochs = preset.data.batch_size, preset.method.timesteps, preset.train.epochs
-    limit = told["limit"] - told["data_bytes"]
-    if whole := told["whole"]:
-        plane = Plane(told["peak"], 0.0, 0.0)
+    limit = figures["limit"] - figures["data_bytes"]
+    if whole := figures["whole"]:
+        plane = Plane(figures["peak"], 0.0, 0.0)
         step_s, data_s, measured = whole["seconds"], whole["data_seconds"], f"{whole['steps']} steps"
     else:
-        plane = plane_of(told["points"], "peak")
-        seconds, fetching = plane_of(told["points"], "seconds").at(batch, timesteps), told["fetching_s"]
+        plane = plane_of(figures["points"], "peak")
+        seconds, fetching = plane_of(figures["points"], "seconds").at(batch, timesteps), figures["fetching_s"]
         # Reading processes work during the previous step.
         data_s = max(0.0, fetching - seconds) if preset.data.workers else fetching
-        step_s, measured = seconds + data_s, _describe_points(told["points"])
+        step_s, measured = seconds + data_s, _describe_points(figures["points"])
     memory = plane.at(batch, timesteps)
-    if told["memory_was_full"]:
+    if figures["memory_was_full"]:
         limit = min(limit, int(0.99 * memory))
     fits = memory <= limit
-    evaluation_s = told["evaluation_s"] * told["evaluations"]
-    epoch_s = told["steps"] * step_s + evaluation_s + told["end_s"]
+    evaluation_s = figures["evaluation_s"] * figures["evaluations"]
+    epoch_s = figures["steps"] * step_s + evaluation_s + figures["end_s"]
     return Cost(
-        device=told["device"],
-        memory=int(memory) + told["data_bytes"],
-        memory_limit=told["limit"],
+        device=figures["device"],
+        memory=int(memory) + figures["data_bytes"],
+        memory_limit=figures["limit"],
         fits=fits,
         largest_timesteps=timesteps if fits else plane.largest_timesteps(batch, limit),
         largest_batch=batch if fits else plane.largest_batch(timesteps, limit),
         step_s=step_s,
         data_s=data_s,
         evaluation_s=evaluation_s,
-        end_s=told["end_s"],
+        end_s=figures["end_s"],
         epoch_s=epoch_s,
-        total_s=told["startup_s"] + epochs * epoch_s,
-        steps_per_epoch=told["steps"],
+        total_s=figures["startup_s"] + epochs * epoch_s,
+        steps_per_epoch=figures["steps"],
         epochs=epochs,
         batch=batch,
         timesteps=timesteps,
         measured=measured,
-        notes=tuple(_notes(preset, told)),
+        notes=tuple(_notes(preset, figures)),
     )
 
 
@@ -111,8 +111,8 @@ def _describe_points(points: list[dict[str, Any]]) -> str:
     )
 
 
-def _notes(preset: "Preset", told: dict[str, Any]) -> list[str]:
-    if told["data_is_here"]:
+def _notes(preset: "Preset", figures: dict[str, Any]) -> list[str]:
+    if figures["data_is_here"]:
         return []
     if preset.data.name == "cifar10_dvs":
         return ["random frames stand in for the recordings: reading them is not in the time"]

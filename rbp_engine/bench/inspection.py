@@ -57,7 +57,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
     images, labels = next(iter(feed.train.epoch(0)))
     images, labels = first_images(images, BATCH), labels[:BATCH]
     missing = survey(model, images, preset.method.timesteps)
-    told = {
+    result = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "neuron_layers": sum(isinstance(module, LIF) for module in model.modules()),
         "missing": [{"module": where, "operation": name, "why": why} for (where, name), why in missing.items()],
@@ -65,8 +65,8 @@ def look(run: RunDirectory) -> dict[str, Any]:
     }
     if not missing:
         _check_logits(model, images, preset.method.timesteps, feed.classes)
-        told["gradients"] = cosines(model, images, labels, preset)
-    return told
+        result["gradients"] = cosines(model, images, labels, preset)
+    return result
 
 
 def _built(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device) -> nn.Module:
@@ -125,7 +125,7 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
                 found[error.module, error.operation] = error.why
                 if RULES.get(error.operation) is not before.get(error.operation):
                     return found  # already allowed, and still refused
-                RULES[error.operation] = _let_through(before.get(error.operation), found)
+                RULES[error.operation] = _rule_or_per_step(before.get(error.operation), found)
             except Exception:
                 if found:  # the result of an operation without a rule may not suit the next one
                     return found
@@ -141,7 +141,7 @@ def _rates(images: Tensor, timesteps: int) -> RateTensor:
     return RateTensor(as_sequence(images, timesteps))
 
 
-def _let_through(rule: Any, found: Missing) -> Callable[..., Any]:
+def _rule_or_per_step(rule: Any, found: Missing) -> Callable[..., Any]:
     """The rule if it applies; otherwise the operation is added to `found` and applied to each timestep."""
 
     def apply(carrier: Any, function: Any, args: Any, kwargs: Any) -> Any:
@@ -183,13 +183,13 @@ def cosines(model: nn.Module, images: Tensor, labels: Tensor, preset: "Preset") 
             if parameter.grad is not None and parameter.ndim > 1
         }
 
-    told: dict[str, Any] = {"layers": {}, "all": {}}
+    result: dict[str, Any] = {"layers": {}, "all": {}}
     for method, reference in COMPARED.items():
         found, expected = gradient(method), gradient(reference)
-        told["all"][method] = _cosine(*(torch.cat(list(side.values())) for side in (found, expected)))
+        result["all"][method] = _cosine(*(torch.cat(list(side.values())) for side in (found, expected)))
         for name in expected:
-            told["layers"].setdefault(name.removesuffix(".weight"), {})[method] = _cosine(found[name], expected[name])
-    return told
+            result["layers"].setdefault(name.removesuffix(".weight"), {})[method] = _cosine(found[name], expected[name])
+    return result
 
 
 def _cosine(found: Tensor, expected: Tensor) -> float | None:

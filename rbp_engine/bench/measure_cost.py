@@ -41,22 +41,22 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
     device = choose_device(preset.run.device)
     limit = memory.limit(device)
     here, shape = stand_in.is_here(preset.data), stand_in.known_shape(preset.data)
-    asked = time.perf_counter()
-    told = _far_from_fitting(run, preset, device, limit, shape)
-    if told is None:
-        glance_s = time.perf_counter() - asked
-        told = _measured(run, preset, device, limit, None if here else shape, seconds)
-        told["startup_s"] -= glance_s  # a run does not have this part
+    begun = time.perf_counter()
+    figures = _much_too_large(run, preset, device, limit, shape)
+    if figures is None:
+        glance_s = time.perf_counter() - begun
+        figures = _measured(run, preset, device, limit, None if here else shape, seconds)
+        figures["startup_s"] -= glance_s  # a run does not have this part
     sizes = {
         "device": describe_device(device),
         "limit": limit,
         "data_is_here": here,
         "data_bytes": 0 if here or shape is None else stand_in.bytes_in_memory(preset, shape),
     }
-    return sizes | told
+    return sizes | figures
 
 
-def _far_from_fitting(
+def _much_too_large(
     run: RunDirectory, preset: "Preset", device: torch.device, limit: int, shape: stand_in.DataShape | None
 ) -> dict[str, Any] | None:
     """The figures from a few images for a preset that would need many times the memory; None for any other.

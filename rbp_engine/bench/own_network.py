@@ -90,12 +90,12 @@ def preset_for(
 def inspect(loaded: "LoadedPreset") -> Inspection:
     """Run the network once, and once with each method. Raises MeasurementError, which says what is wrong with it."""
     with temporary_run(loaded) as run:
-        told = ask(INSPECTION, run)
-    gradients: dict[str, Any] = told["gradients"] or {"layers": {}, "all": None}
+        answer = ask(INSPECTION, run)
+    gradients: dict[str, Any] = answer["gradients"] or {"layers": {}, "all": None}
     return Inspection(
-        told["parameters"],
-        told["neuron_layers"],
-        tuple(MissingRule(**missing) for missing in told["missing"]),
+        answer["parameters"],
+        answer["neuron_layers"],
+        tuple(MissingRule(**missing) for missing in answer["missing"]),
         tuple(Agreement(layer, **values) for layer, values in gradients["layers"].items()),
         None if gradients["all"] is None else Agreement("all layers", **gradients["all"]),
     )
@@ -110,16 +110,16 @@ def costs(
         on_method(method)
         loaded = network(method)
         with temporary_run(loaded) as run:
-            told = ask(POINTS, run)
-        found.append(_cost(method, loaded, told, found[0] if found else None))
+            answer = ask(POINTS, run)
+        found.append(_cost(method, loaded, answer, found[0] if found else None))
     return found
 
 
-def _cost(method: str, loaded: "LoadedPreset", told: dict[str, Any], bptt: MethodCost | None) -> MethodCost:
+def _cost(method: str, loaded: "LoadedPreset", answer: dict[str, Any], bptt: MethodCost | None) -> MethodCost:
     batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
-    plane, limit = plane_of(told["points"], "peak"), told["limit"]
-    seconds = plane_of(told["points"], "seconds").at(batch, timesteps)
-    memory = max(1.0, plane.at(batch, timesteps) - told["base"])
+    plane, limit = plane_of(answer["points"], "peak"), answer["limit"]
+    seconds = plane_of(answer["points"], "seconds").at(batch, timesteps)
+    memory = max(1.0, plane.at(batch, timesteps) - answer["base"])
     return MethodCost(
         method,
         seconds,

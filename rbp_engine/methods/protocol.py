@@ -64,11 +64,11 @@ def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     The compiler is imported only if it is in use: its import takes as long as that of torch itself.
     """
-    left_out = _disable_dynamo(function)
+    uncompiled = _disable_dynamo(function)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return (left_out if torch.compiler.is_compiling() else function)(*args, **kwargs)
+        return (uncompiled if torch.compiler.is_compiling() else function)(*args, **kwargs)
 
     return call
 

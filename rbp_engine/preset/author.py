@@ -101,7 +101,7 @@ def moved_text(text: str, path: Path, target: Path, *, code: Path | None = None)
     return tomlkit.dumps(content) if changed else text
 
 
-def comes_with_rbp(path: Path) -> bool:
+def is_bundled(path: Path) -> bool:
     """Whether a preset is a bundled one, which an update would overwrite; those of a checkout are not."""
     folder = os.path.realpath(path.parent)
     return folder == os.path.realpath(bundled_folder()) != os.path.realpath("presets")

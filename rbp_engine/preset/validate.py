@@ -30,7 +30,7 @@ def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "P
     try:
         preset = Preset.model_validate(layers.values)
     except ValidationError as error:
-        found = _each_by_itself(error) + contradictions(_with_defaults(layers.values))
+        found = _messages(error) + contradictions(_with_defaults(layers.values))
     problems = [*earlier, *sorted((_place(layers, source, *item) for item in found), key=_order)]
     if problems:
         raise PresetError(source, problems)
@@ -46,11 +46,11 @@ def problems_without_parents(layers: Layers, source: str) -> list[Problem]:
     try:
         Preset.model_validate(layers.values)
     except ValidationError as error:
-        return sorted((_place(layers, source, *item) for item in _each_by_itself(error)), key=_order)
+        return sorted((_place(layers, source, *item) for item in _messages(error)), key=_order)
     return []
 
 
-def _each_by_itself(error: "ValidationError") -> list[tuple[KeyPath, str]]:
+def _messages(error: "ValidationError") -> list[tuple[KeyPath, str]]:
     known = fields()
     return [(item["loc"], explain(item, known)) for item in error.errors() if item["type"] != "contradiction"]
 

@@ -14,11 +14,11 @@ from rbp_engine.run.status.status import Verdict, judge
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-AnyRecorded = TypeVar("AnyRecorded", bound="Recorded")
+AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRun:
     """A run with everything in its folder that describes it.
 
     `held_out`: the best epoch was chosen on held-out data, not on the test set. `settings` are the result fields of its
@@ -48,7 +48,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class ReportedRun(Recorded):
+class ReportedRun(RecordedRun):
     """A run that counts in a report. `last` and `best` are top-1 fractions, measured on the test set."""
 
     last: float
@@ -56,7 +56,7 @@ class ReportedRun(Recorded):
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedRun:
     """A run that does not count, and the reason."""
 
     id: str
@@ -65,47 +65,49 @@ class LeftOut:
 
 def collect(
     runs: Iterable[RunDirectory], *, include_unfinished: bool = False
-) -> tuple[list[ReportedRun], list[LeftOut]]:
+) -> tuple[list[ReportedRun], list[ExcludedRun]]:
     """The runs that count: completed, undamaged, and the newest for each (experiment, seed).
 
     With `include_unfinished` a run that has not completed counts with the accuracy that it has reached, unless there is
     a completed one of the same experiment and seed.
     """
     entries: list[ReportedRun] = []
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedRun] = []
     for run in runs:
         read = _read(run, include_unfinished=include_unfinished)
         if isinstance(read, ReportedRun):
             entries.append(read)
         else:
-            left_out.append(read)
+            excluded.append(read)
     counting, older = newest_by_seed(entries)
-    return counting, sorted(left_out + older, key=lambda left: left.id)
+    return counting, sorted(excluded + older, key=lambda run: run.id)
 
 
-def newest_by_seed(entries: Iterable[AnyRecorded]) -> tuple[list[AnyRecorded], list[LeftOut]]:
+def newest_by_seed(entries: Iterable[AnyRecordedRun]) -> tuple[list[AnyRecordedRun], list[ExcludedRun]]:
     """For each (experiment, seed) only the newest run, preferring completed ones; and the reason for each other one."""
-    newest: dict[tuple[tuple[str, str], int], AnyRecorded] = {}
-    left_out = []
+    newest: dict[tuple[tuple[str, str], int], AnyRecordedRun] = {}
+    excluded = []
     for entry in sorted(entries, key=lambda entry: (entry.completed, entry.summary.created, entry.run.id)):
         key = (entry.experiment, entry.summary.seed)
         if key in newest:
-            left_out.append(LeftOut(newest[key].run.id, f"same experiment and seed as {entry.run.id}, which counts"))
+            excluded.append(
+                ExcludedRun(newest[key].run.id, f"same experiment and seed as {entry.run.id}, which counts")
+            )
         newest[key] = entry
-    return list(newest.values()), left_out
+    return list(newest.values()), excluded
 
 
-def read_recorded(run: RunDirectory) -> Recorded | LeftOut:
+def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
     """The records of a run, whatever its status; if they cannot be read, the reason."""
     summary = read_summary(run)
     if summary is None or not _is_sound(summary):
-        return LeftOut(run.id, "summary.json is missing or damaged")
+        return ExcludedRun(run.id, "summary.json is missing or damaged")
     try:
         preset = read_resolved(run.preset_toml)
     except PresetError as error:
         first = error.problems[0].message if error.problems else "not readable"
-        return LeftOut(run.id, f"preset.toml cannot be read: {first}")
-    return Recorded(
+        return ExcludedRun(run.id, f"preset.toml cannot be read: {first}")
+    return RecordedRun(
         run=run,
         summary=summary,
         verdict=judge(run, summary),
@@ -116,17 +118,17 @@ def read_recorded(run: RunDirectory) -> Recorded | LeftOut:
     )
 
 
-def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | LeftOut:
+def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | ExcludedRun:
     recorded = read_recorded(run)
-    if isinstance(recorded, LeftOut):
+    if isinstance(recorded, ExcludedRun):
         return recorded
     summary, verdict = recorded.summary, recorded.verdict
     if verdict.status != "completed" and not include_unfinished:
-        return LeftOut(run.id, f"{verdict.status}{f': {verdict.reason}' if verdict.reason else ''}")
+        return ExcludedRun(run.id, f"{verdict.status}{f': {verdict.reason}' if verdict.reason else ''}")
     # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.
     last, best = (summary.test.last, summary.test.best) if recorded.held_out else (summary.last.top1, summary.best.top1)
     if last is None:
-        return LeftOut(run.id, f"{verdict.status}, without an accuracy on the test set")
+        return ExcludedRun(run.id, f"{verdict.status}, without an accuracy on the test set")
     return ReportedRun(**vars(recorded), last=last, best=best)
 
 

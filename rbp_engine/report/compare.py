@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbp_engine.report.cells import label_words
-from rbp_engine.report.collect import LeftOut, Recorded, newest_by_seed, read_recorded
+from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, read_recorded
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method, one_line
 from rbp_engine.report.settings import differing
@@ -33,7 +33,7 @@ class Group:
     title: str
     experiment: str
     is_baseline: bool
-    runs: tuple[Recorded, ...]
+    runs: tuple[RecordedRun, ...]
     last: Spread | None
     best: Spread | None
     last_difference: Spread | None
@@ -44,7 +44,7 @@ class Group:
     notes: tuple[str, ...]
 
     @property
-    def counting(self) -> list[Recorded]:
+    def counting(self) -> list[RecordedRun]:
         """The runs whose accuracies count."""
         return _counting(self.runs)
 
@@ -67,7 +67,7 @@ class Comparison:
 
     groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[ExcludedRun, ...]
     each_run: bool = False
 
 
@@ -82,10 +82,10 @@ def compare(
     """
     directories = list(dict.fromkeys([*([baseline] if baseline else []), *runs]))
     read = [read_recorded(run) for run in directories]
-    known = [one for one in read if isinstance(one, Recorded)]
-    left_out = [one for one in read if isinstance(one, LeftOut)]
+    known = [one for one in read if isinstance(one, RecordedRun)]
+    excluded = [one for one in read if isinstance(one, ExcludedRun)]
     counting, older = newest_by_seed(known)
-    by_experiment: dict[tuple[str, str], list[Recorded]] = {one.experiment: [] for one in known}
+    by_experiment: dict[tuple[str, str], list[RecordedRun]] = {one.experiment: [] for one in known}
     for one in known if each_run else counting:
         by_experiment[one.experiment].append(one)
     groups = [sorted(members, key=lambda one: one.summary.seed) for members in by_experiment.values()]
@@ -94,10 +94,10 @@ def compare(
         groups = [[one] for members in groups for one in members]
     titles = _titles(groups, each_run=each_run)
     made = tuple(_group(members, title, baseline_runs) for members, title in zip(groups, titles, strict=True))
-    return Comparison(made, tuple(_differences(groups)), (*left_out, *([] if each_run else older)), each_run)
+    return Comparison(made, tuple(_differences(groups)), (*excluded, *([] if each_run else older)), each_run)
 
 
-def _group(members: list[Recorded], title: str, baseline: list[Recorded]) -> Group:
+def _group(members: list[RecordedRun], title: str, baseline: list[RecordedRun]) -> Group:
     is_baseline = members[0].experiment == baseline[0].experiment
     last, best = _accuracies(members, "last"), _accuracies(members, "best")
     theirs = _accuracies(baseline, "last")
@@ -117,12 +117,12 @@ def _group(members: list[Recorded], title: str, baseline: list[Recorded]) -> Gro
     )
 
 
-def _counting(members: Sequence[Recorded]) -> list[Recorded]:
+def _counting(members: Sequence[RecordedRun]) -> list[RecordedRun]:
     """The complete runs if there are any, else all."""
     return [one for one in members if one.completed] or list(members)
 
 
-def _accuracies(members: Sequence[Recorded], which: str) -> dict[int, float]:
+def _accuracies(members: Sequence[RecordedRun], which: str) -> dict[int, float]:
     """The top-1 of each seed that has one."""
     found = {one.summary.seed: getattr(one.summary, which).top1 for one in _counting(members)}
     return {seed: top1 for seed, top1 in found.items() if top1 is not None}
@@ -143,7 +143,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return found.mean if found else None
 
 
-def _epoch_s(one: Recorded) -> float | None:
+def _epoch_s(one: RecordedRun) -> float | None:
     """Seconds of training per epoch, without evaluations."""
     summary = one.summary
     if not (summary.step and summary.steps and summary.epochs):
@@ -151,7 +151,7 @@ def _epoch_s(one: Recorded) -> float | None:
     return summary.trained_s / summary.step * summary.steps / summary.epochs
 
 
-def _samples_per_s(one: Recorded) -> float | None:
+def _samples_per_s(one: RecordedRun) -> float | None:
     if not (one.summary.step and one.summary.trained_s):
         return one.summary.samples_per_s
     return one.preset.data.batch_size * one.summary.step / one.summary.trained_s
@@ -166,7 +166,7 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
         yield "no Δ: no seed is the baseline's, too"
 
 
-def _titles(groups: Sequence[Sequence[Recorded]], *, each_run: bool) -> list[str]:
+def _titles(groups: Sequence[Sequence[RecordedRun]], *, each_run: bool) -> list[str]:
     """Label, method and T of each experiment, and other differing settings if they are few."""
     tables = [members[0].settings for members in groups]
     others = [key for key in differing(tables) if key not in IN_TITLE] if tables else []
@@ -175,8 +175,8 @@ def _titles(groups: Sequence[Sequence[Recorded]], *, each_run: bool) -> list[str
         first = members[0].summary
         words = [one_line(first.label), method(first.method), f"T={first.timesteps}"]
         if len(others) <= TITLE_SETTINGS:
-            told = first.label.split(" · ")
-            words += label_words({key: value for key in others if (value := members[0].settings.get(key)) not in told})
+            shown = first.label.split(" · ")
+            words += label_words({key: value for key in others if (value := members[0].settings.get(key)) not in shown})
         if each_run:
             words.append(f"seed {first.seed}")
         titles.append(" · ".join(words))
@@ -189,7 +189,7 @@ def _titles(groups: Sequence[Sequence[Recorded]], *, each_run: bool) -> list[str
     ]
 
 
-def _notes(members: Sequence[Recorded]) -> Iterable[str]:
+def _notes(members: Sequence[RecordedRun]) -> Iterable[str]:
     beside = ", not in the means" if any(one.completed for one in members) else ""
     for one in members:
         if not one.completed:
@@ -199,7 +199,7 @@ def _notes(members: Sequence[Recorded]) -> Iterable[str]:
         yield "accuracies are those of held-out data"
 
 
-def _differences(groups: Sequence[Sequence[Recorded]]) -> Iterable[Difference]:
+def _differences(groups: Sequence[Sequence[RecordedRun]]) -> Iterable[Difference]:
     settings = [members[0].settings for members in groups]
     yield from (_difference(key, "result", settings) for key in differing(settings)) if settings else ()
     merged = [_merged([conditions(one) for one in members]) for members in groups]

@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.report.collect import Recorded
+from rbp_engine.report.collect import RecordedRun
 from rbp_engine.report.names import one_line
 from rbp_engine.report.settings import settings
 from rbp_engine.run.files.events import RunStart, from_json
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "spikingjelly", "numpy")
 LINES_TO_LOOK_AT = 20
 
 
-def conditions(entry: Recorded) -> dict[str, str]:
+def conditions(entry: RecordedRun) -> dict[str, str]:
     """Host, device, versions, git state and cost settings, in words, as far as they are recorded."""
     origin = entry.origin
     attempt = origin.last_attempt

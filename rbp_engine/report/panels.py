@@ -164,7 +164,7 @@ def _families(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Group cells whose settings differ only in T; two experiments with the same T are never in one family."""
     found: dict[tuple[str, int], list[Cell]] = {}
     for cell in cells:
-        settings, number = repr(sorted(_but_timesteps(cell).items())), 0
+        settings, number = repr(sorted(_without_timesteps(cell).items())), 0
         while any(other.timesteps == cell.timesteps for other in found.get((settings, number), [])):
             number += 1
         found.setdefault((settings, number), []).append(cell)
@@ -176,7 +176,7 @@ def _titles(families: Sequence[Sequence[Cell]], machines: Sequence[str] = ()) ->
     firsts = [family[0] for family in families]
     methods = [cell.method for cell in firsts]
     places = machines or [""] * len(firsts)
-    tables = [_but_timesteps(cell) | {"machine": place} for cell, place in zip(firsts, places, strict=True)]
+    tables = [_without_timesteps(cell) | {"machine": place} for cell, place in zip(firsts, places, strict=True)]
     labels = distinguish(tables, [cell.experiment for cell in firsts], shown=(*SHOWN, "machine"))
     titles = [
         ", ".join([names.method(method), *label_words(label)]) for method, label in zip(methods, labels, strict=True)
@@ -184,7 +184,7 @@ def _titles(families: Sequence[Sequence[Cell]], machines: Sequence[str] = ()) ->
     return titles, methods
 
 
-def _but_timesteps(cell: Cell) -> dict[str, Any]:
+def _without_timesteps(cell: Cell) -> dict[str, Any]:
     return {key: value for key, value in cell.entries[0].settings.items() if key != "method.timesteps"}
 
 

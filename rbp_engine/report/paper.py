@@ -24,7 +24,7 @@ SEEDS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MissingRun:
     """A missing run for one of the paper's cells on data set `data`; `live` if it is in progress."""
 
     preset: str
@@ -65,7 +65,7 @@ def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
     return {key: (entry.settings.get(key), there.get(key)) for key in differing([entry.settings, there])}
 
 
-def wanted(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> tuple[list[Wanted], list[str]]:
+def missing_runs(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> tuple[list[MissingRun], list[str]]:
     """Every missing run of the paper's cells in `presets` (default: all); messages on cells that cannot be trained.
 
     A cell has the method and timesteps of one of the figures in the preset, and otherwise the preset's settings; it
@@ -83,26 +83,26 @@ def wanted(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> tuple[l
             done.add(key)
         elif verdict.live:
             live[key] = run.id
-    lacking: list[Wanted] = []
-    troubles: list[str] = []
+    missing: list[MissingRun] = []
+    problems: list[str] = []
     for entry in list_presets():
         if presets and entry.name not in presets:
             continue
         try:
             cells = cells_of(entry.name)
         except PresetError as error:
-            troubles.append(f"preset {entry.name}: {error}")
+            problems.append(f"preset {entry.name}: {error}")
             continue
         for (method, timesteps), experiment in cells.items():
             if isinstance(experiment, PresetError):
-                troubles.append(f"preset {entry.name}, {method}, T = {timesteps}: {experiment}")
+                problems.append(f"preset {entry.name}, {method}, T = {timesteps}: {experiment}")
                 continue
-            lacking += [
-                Wanted(entry.name, method, timesteps, seed, live.get((experiment, seed)), entry.group)
+            missing += [
+                MissingRun(entry.name, method, timesteps, seed, live.get((experiment, seed)), entry.group)
                 for seed in SEEDS
                 if (experiment, seed) not in done
             ]
-    return lacking, troubles
+    return missing, problems
 
 
 def cells_of(name: str) -> dict[tuple[str, int], str | PresetError]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.report.collect import Recorded
+from rbp_engine.report.collect import RecordedRun
 from rbp_engine.report.spread import Spread, spread
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history_reader import read_history
@@ -54,7 +54,7 @@ def by_epoch(curve: Curve | None) -> dict[int, float]:
     return {epoch: statistics.fmean(values) if values else math.nan for epoch, values in sorted(found.items())}
 
 
-def cost(entry: Recorded) -> RunCost:
+def cost(entry: RecordedRun) -> RunCost:
     """The cost of a run. The median ignores the slow first steps; the summary replaces lost events."""
     curves, summary = read_history(entry.run).curves, entry.summary
     peak, time = curves.get("mem_peak"), curves.get("step_ms")

@@ -11,7 +11,7 @@ from typing import Any
 
 from rbp_engine.report import names
 from rbp_engine.report.cells import Cell, label_words
-from rbp_engine.report.collect import LeftOut
+from rbp_engine.report.collect import ExcludedRun
 from rbp_engine.report.spread import Spread
 from rbp_engine.vocabulary import TRAINING_METHODS
 
@@ -127,12 +127,12 @@ def csv_text(cells: Sequence[Cell]) -> str:
     return out.getvalue()
 
 
-def document(cells: Sequence[Cell], left_out: Sequence[LeftOut], runs: Path) -> dict[str, Any]:
+def document(cells: Sequence[Cell], excluded: Sequence[ExcludedRun], runs: Path) -> dict[str, Any]:
     """The whole report for JSON; accuracies and their difference are fractions."""
     return {
         "runs_directory": str(runs),
         "rows": [_plain(cell) for cell in cells],
-        "left_out": [vars(left) for left in left_out],
+        "left_out": [vars(run) for run in excluded],
     }
 
 

@@ -37,7 +37,7 @@ class Cause(StrEnum):
         return cls.UNKNOWN  # from a newer version, or a damaged file
 
     @property
-    def may_pass(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the run may be restarted without a user's decision."""
         return self is Cause.LOST_PROCESS
 

@@ -20,7 +20,7 @@ from rbp_engine.run.status.status import ENDED, Verdict, judge
 
 SIGNAL_AFTER_S = 30.0
 POLL_S = 0.1
-STRANGER = "another user's or not one of its own"
+UNRELATED = "another user's or not one of its own"
 
 
 def request_stop(run: RunDirectory) -> None:
@@ -88,8 +88,8 @@ def kill(run: RunDirectory) -> Verdict:
     if verdict.status in ENDED - {"killed"}:  # it ended by itself just before
         return verdict
     left = f"; on {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
-    if strangers := multinode.strangers_here(run):
-        left += f"; process {strangers[0]}, which it names, is {STRANGER} and goes on"
+    if unrelated := multinode.unrelated_here(run):
+        left += f"; process {unrelated[0]}, which it names, is {UNRELATED} and goes on"
     reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
     write_status(run, "killed", reason, Cause.REQUEST)
     return Verdict("killed", reason, Cause.REQUEST)
@@ -100,13 +100,13 @@ def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
 
     Raises RunError if run.json names a process that is not known to belong to the run, and does not signal that one.
     """
-    strangers = multinode.strangers_here(run)  # before the signal: a process that is ending shows no marker
+    unrelated = multinode.unrelated_here(run)  # before the signal: a process that is ending shows no marker
     for process in multinode.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
             process.send_signal(number)
-    if strangers:
+    if unrelated:
         raise RunError(
-            f"{run.id} was asked to stop and has not: process {strangers[0]}, which it names, is {STRANGER}, so no "
+            f"{run.id} was asked to stop and has not: process {unrelated[0]}, which it names, is {UNRELATED}, so no "
             f"signal was sent; it stops if it heeds the request: rbp watch {run.id}"
         )
 

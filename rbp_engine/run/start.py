@@ -27,7 +27,7 @@ from rbp_engine.run.launch.environment import module_command
 from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
-from rbp_engine.run.queue.transitions import WAITS, drop, put_off
+from rbp_engine.run.queue.transitions import WAITS, drop, mark_queued
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
@@ -44,7 +44,7 @@ MARGIN_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Started:
+class StartResult:
     """The runs of a request, and the worker of one that was started at once: None if they wait in the queue, or if the
     requested run is already complete."""
 
@@ -67,7 +67,7 @@ def require_data(loaded: "LoadedPreset") -> None:
         require(loaded.preset.data.name)
 
 
-def start_runs(request: LaunchRequest) -> Started:
+def start_runs(request: LaunchRequest) -> StartResult:
     """Create and start, queue, or resume the runs of a request. Raises UserError if that is impossible.
 
     Raises NothingToStart if the named run is already live. Its node may have died without a report, so this is known
@@ -79,12 +79,12 @@ def start_runs(request: LaunchRequest) -> Started:
     runs, new = find_or_create(request, loaded) if may_be_there else (create_runs(request, loaded), True)
     patience_s = LOST_AFTER_S + MARGIN_S if may_be_there else 0.0
     if new:
-        return Started(
+        return StartResult(
             runs,
             None if request.queued else _start(runs[0], request.takes, request.retries or 0, patience_s=patience_s),
         )
     if judge(runs[0]).status in ("completed", "queued"):
-        return Started(runs)
+        return StartResult(runs)
     worker = begin(
         runs[0],
         request.resources,
@@ -93,7 +93,7 @@ def start_runs(request: LaunchRequest) -> Started:
         inexact=request.inexact,
         patience_s=patience_s,
     )
-    return Started(runs, worker)
+    return StartResult(runs, worker)
 
 
 def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirectory]:
@@ -194,11 +194,11 @@ def begin(
     """
     refuse_links(run)
     resources = resources or read_run_json(run).resources
-    asked = read_dispatch(run)
+    last = read_dispatch(run)
     dispatch = dataclasses.replace(
-        asked,
-        gpus=asked.gpus if gpus is None else gpus,
-        retries=asked.retries if retries is None else retries,
+        last,
+        gpus=last.gpus if gpus is None else gpus,
+        retries=last.retries if retries is None else retries,
     )
     _refuse_retries_on_nodes(resources, dispatch)
     _wait_until_settled(run)
@@ -212,7 +212,7 @@ def begin(
         _enqueue([run], pool, resources.processes, dispatch.retries)
         ensure_dispatcher()
         return None
-    if dispatch != asked:
+    if dispatch != last:
         update_run_json(run, dispatch=dispatch.as_json())
     return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
 
@@ -263,8 +263,8 @@ def _reap(process: "subprocess.Popen[bytes]") -> None:
 
 def dispatcher_pid() -> int | None:
     """The pid of this host's dispatcher, None if there is none."""
-    told = read_json(host_directory() / "dispatcher.json")
-    return told["pid"] if os_process.is_alive(told.get("pid"), told.get("pid_started")) else None
+    record = read_json(host_directory() / "dispatcher.json")
+    return record["pid"] if os_process.is_alive(record.get("pid"), record.get("pid_started")) else None
 
 
 def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int) -> None:
@@ -273,7 +273,7 @@ def _enqueue(runs: Sequence[RunDirectory], pool: Pool, takes: int, retries: int)
             if entry_of(run) is not None:
                 raise NothingToStart(f"{run.id} is queued already: rbp queue")
             write_entry(new_entry(run, after=read_run_json(run).attempt, retries=retries, pool=pool, takes=takes))
-            put_off(run, WAITS)
+            mark_queued(run, WAITS)
 
 
 def _refuse_unless_ended(run: RunDirectory, patience_s: float) -> None:

@@ -42,12 +42,12 @@ def run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process
 ) -> tuple[str, Ranks]:
     """Run the attempt. Returns the status that training ended with, and the ranks, which the caller has to leave."""
-    with ExitStack() as at_the_end:  # also after an exception
-        return _run_attempt(run, preset, journal, stop, process, at_the_end)
+    with ExitStack() as cleanup:  # also after an exception
+        return _run_attempt(run, preset, journal, stop, process, cleanup)
 
 
 def _run_attempt(
-    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process, at_the_end: ExitStack
+    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: Process, cleanup: ExitStack
 ) -> tuple[str, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)
@@ -68,12 +68,12 @@ def _run_attempt(
     warnings += choose_kernel(preset, len(feed.train), device)[1]
     first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
-    at_the_end.callback(board.close)
+    cleanup.callback(board.close)
     recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, ranks)
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
         recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler), at)
-        warnings += _heal_best(run, journal) if first else []
+        warnings += _repair_best(run, journal) if first else []
     else:
         recorder.reset()
     steps = len(feed.train) * preset.train.epochs
@@ -82,7 +82,7 @@ def _run_attempt(
         warnings.append(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
-    _tell_start(run, preset, journal, process, device, found, gap_from, steps_per_epoch=len(feed.train))
+    _write_start(run, preset, journal, process, device, found, gap_from, steps_per_epoch=len(feed.train))
     for warning in warnings if first else ():
         journal.write(WarningRaised(warning))
         journal.say(warning)
@@ -129,10 +129,10 @@ def _newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]
     return found, [f"passed over a checkpoint: {sentence}" for sentence in skipped]
 
 
-def _heal_best(run: RunDirectory, journal: Journal) -> list[str]:
+def _repair_best(run: RunDirectory, journal: Journal) -> list[str]:
     """Repair `best/`, which a kill or power loss may have left incomplete; returns a warning if that was necessary."""
     epoch = journal.summary.best.epoch
-    sentence = checkpoint.heal_best(run.checkpoints, epoch) if isinstance(epoch, int) else ""
+    sentence = checkpoint.repair_best(run.checkpoints, epoch) if isinstance(epoch, int) else ""
     return [sentence] if sentence else []
 
 
@@ -162,7 +162,7 @@ def _is_same_device(found: Checkpoint, device: torch.device) -> bool:
     return found.device in ("", device.type)
 
 
-def _tell_start(
+def _write_start(
     run: RunDirectory,
     preset: "Preset",
     journal: Journal,

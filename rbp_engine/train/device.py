@@ -31,7 +31,7 @@ def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
         return card
     if wanted == "auto" and not has_card():
         return torch.device("cpu")
-    raise DeviceError(f"{_why_not()}. rbp doctor looks further; run.device=cpu trains on the CPU all the same")
+    raise DeviceError(f"{_unusable_reason()}. rbp doctor looks further; run.device=cpu trains on the CPU all the same")
 
 
 def _card_of(wanted: torch.device) -> torch.device:
@@ -59,7 +59,7 @@ def describe_device(device: torch.device) -> str:
     return f"{torch.cuda.get_device_name(device)} ({device})"
 
 
-def _why_not() -> str:
+def _unusable_reason() -> str:
     if torch.version.cuda is None:
         return (
             f"this torch ({torch.__version__}) is a CPU build, and a GPU is wanted: install a CUDA build "
@@ -85,7 +85,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "has_card": has_card(),
         "devices": [_try_card(index) for index in range(torch.cuda.device_count())] if usable else [],
-        "why_not": _why_not() if has_card() and not usable else "",
+        "why_not": _unusable_reason() if has_card() and not usable else "",
         "networks": _loading_error("rbp_engine.models"),
     }
     sys.stdout.write(json.dumps(report) + "\n")

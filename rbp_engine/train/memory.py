@@ -68,13 +68,13 @@ def _load(card: Any) -> tuple[float | None, float | None]:
     import pynvml
 
     return (
-        _asked(lambda: pynvml.nvmlDeviceGetUtilizationRates(card).gpu / 100.0),
-        _asked(lambda: pynvml.nvmlDeviceGetPowerUsage(card) / 1000.0),
+        _query(lambda: pynvml.nvmlDeviceGetUtilizationRates(card).gpu / 100.0),
+        _query(lambda: pynvml.nvmlDeviceGetPowerUsage(card) / 1000.0),
     )
 
 
-def _asked(question: Callable[[], float]) -> float | None:
+def _query(read: Callable[[], float]) -> float | None:
     """The answer; None if the card has none: some do not report their power, some not their utilisation."""
     with contextlib.suppress(Exception):
-        return question()
+        return read()
     return None

@@ -60,35 +60,35 @@ def main(folder: str) -> int:
         # torch's handler would raise again while the end is being recorded if a loader process has died.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         failure = explain(error, preset, code=run.code, world_size=process.world_size)
-        told = traceback.format_exc()
+        trace = traceback.format_exc()
         with contextlib.suppress(OSError):
             if process.world_size > 1:
-                _end_as_one_of_many(journal, error, failure, told)
+                _end_rank(journal, error, failure, trace)
             else:
-                journal.end("failed", failure.reason, failure.cause, told)
+                journal.end("failed", failure.reason, failure.cause, trace)
         with contextlib.suppress(OSError):  # a full disk may have no room for both
-            sys.stderr.write(told)
+            sys.stderr.write(trace)
         return EXIT_CODES["failed"]
     with contextlib.suppress(RuntimeError):  # everything is recorded; a process that has died by now does no harm
         ranks.leave()
     if process.world_size > 1:
-        _tell_launcher(process, status, stop)
+        _signal_launcher(process, status, stop)
         return 0  # anything else is a failure to torchrun
     return EXIT_CODES[status]
 
 
-def _end_as_one_of_many(journal: Journal, error: BaseException, failure: Failure, told: str) -> None:
+def _end_rank(journal: Journal, error: BaseException, failure: Failure, trace: str) -> None:
     """Record an error of this process; one about other processes they explain themselves."""
     if is_about_others(error):
-        journal.leave(f"lost the other processes: {failure.reason.splitlines()[0]}", told)
+        journal.leave(f"lost the other processes: {failure.reason.splitlines()[0]}", trace)
         return
-    journal.end("failed", failure.reason, failure.cause, told)
+    journal.end("failed", failure.reason, failure.cause, trace)
     from torch.distributed.elastic.multiprocessing.errors import ErrorHandler
 
     ErrorHandler().record_exception(error)  # for the launcher's log
 
 
-def _tell_launcher(process: Process, status: str, stop: StopFlag) -> None:
+def _signal_launcher(process: Process, status: str, stop: StopFlag) -> None:
     """Signal this node's launcher if only another node was: it would wait minutes for the other launcher."""
     if status == "preempted" and stop.signal is None and process.nodes > 1 and process.local_rank == 0:
         os.kill(os.getppid(), signal.SIGTERM)

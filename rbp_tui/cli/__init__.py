@@ -18,7 +18,7 @@ from rbp_tui.cli.train import command
 
 
 class Commands(TyperGroup):
-    """All commands. Where an argument is missing, the message says what it is."""
+    """The commands; the message about a missing argument explains it."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -31,8 +31,8 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="rbp",
     cls=Commands,
-    help="Train deep spiking networks by rate-based backpropagation, and keep hold of the experiments.",
-    epilog="Begin with: rbp train digits   ·   what is here: rbp presets list   ·   is all well: rbp doctor",
+    help="Train deep spiking networks by rate-based backpropagation, and keep track of the experiments.",
+    epilog="Begin with: rbp train digits   ·   list presets: rbp presets list   ·   check this machine: rbp doctor",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,7 +54,7 @@ doctor.register(app)
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
     runs_dir: RunsDir = None,
 ) -> None:
     if version:
@@ -74,19 +74,19 @@ def root(
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one message and an exit code, only bugs are tracebacks.
+    """Run a command. Errors that the user can fix end with one message and an exit code; only bugs show a traceback.
 
     Exit codes: 0 done, 1 the run failed, 2 usage or preset, 3 data missing or damaged, 4 stopped before the end.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no ▶ shows a question mark instead
+            stream.reconfigure(errors="replace")  # a terminal without ▶ shows a question mark instead
     try:
         app(prog_name="rbp")
     except UserError as error:
         sys.exit(fail(str(error), error.exit_code))
     except BrokenPipeError:
-        # The reader of a pipe (`rbp ls | head`) has left; python must not complain about it when it flushes.
+        # The reader of a pipe (`rbp ls | head`) has left; Python must not report it again when it flushes.
         sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
         sys.exit(0)
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
-"""What a shell offers for the word that is being typed: presets, their settings, runs and data sets.
+"""Shell completion of presets, their settings, runs and data sets.
 
-A name that would have to be quoted is not offered. What cannot be read offers nothing: there is no room for a message.
+Names that need quotes are not offered. Files that cannot be read add nothing: there is no room for a message.
 """
 
 import re
@@ -21,7 +21,7 @@ NEEDS_NO_QUOTES = re.compile(r"[\w./+@%=-]+")
 
 
 def presets(incomplete: str) -> list[str]:
-    """Presets by name; once there is a letter also TOML files of the current directory, which may be anything."""
+    """Presets by name; after the first letter also TOML files of the current directory, which may not be presets."""
     from rbp_engine.preset.search import preset_files, preset_names
 
     files = [path.name for path in preset_files(Path())] if incomplete else []
@@ -29,7 +29,7 @@ def presets(incomplete: str) -> list[str]:
 
 
 def settings(context: typer.Context, incomplete: str) -> list[str]:
-    """Settings on top of the preset that is named before them: their names, then their values."""
+    """Settings for the preset named before them: names, then values."""
     from rbp_tui.text.setting_words import completions
 
     before = [str(word) for word in context.params.get("overrides") or context.params.get("words") or ()]
@@ -37,13 +37,13 @@ def settings(context: typer.Context, incomplete: str) -> list[str]:
     name = _name_apart(before, incomplete)
     offered = _fitting(completions(f"{name}{incomplete}", preset), f"{name}{incomplete}")
     if len(offered) == 1 and offered[0].endswith("="):
-        # A shell writes a space after its only offer, and the value would have to be typed before it.
+        # A shell adds a space after a single offer, but the value must follow without one.
         offered = _fitting(completions(offered[0], preset), offered[0]) or offered
     return [word.removeprefix(name) for word in offered]
 
 
 def preset_then_settings(context: typer.Context, incomplete: str) -> list[str]:
-    """A preset, and its settings once there is one."""
+    """A preset, then its settings."""
     return settings(context, incomplete) if context.params.get("words") else presets(incomplete)
 
 
@@ -63,7 +63,7 @@ def data_sets(incomplete: str) -> list[str]:
 
 
 def runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Runs, with what each of them is."""
+    """Runs with their descriptions."""
     return _references(context, incomplete, lambda record: True)
 
 
@@ -73,7 +73,7 @@ def live_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 def resumable_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Runs that can be gone on with."""
+    """Runs that can be resumed."""
     return _references(context, incomplete, lambda record: record.verdict.resumable)
 
 
@@ -95,7 +95,7 @@ def removed_runs(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _references(context: typer.Context, incomplete: str, fits: "Callable[[RunRecord], bool]") -> list[tuple[str, str]]:
-    """The runs that fit, each by the first of id, last four characters and name that begins as what is typed."""
+    """The runs that fit, each by the first of id, last four characters and name that begins with the typed text."""
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.output import plain
@@ -121,14 +121,14 @@ def _words_for(record: "RunRecord") -> Iterator[str]:
 
 
 def _fitting(words: Iterable[str], incomplete: str) -> list[str]:
-    """Those that begin with what is typed and need no quotes, each once."""
+    """The words that begin with the typed text and need no quotes, without duplicates."""
     return [word for word in dict.fromkeys(words) if word.startswith(incomplete) and NEEDS_NO_QUOTES.fullmatch(word)]
 
 
 def _name_apart(before: list[str], incomplete: str) -> str:
-    """The setting whose value is typed, with its "=", where bash took the name and the sign for words of their own.
+    """The setting whose value is being typed, with its "=", if bash split off name and sign as words of their own.
 
-    It does so by default; and of a sign with nothing behind it Typer makes an empty word.
+    Bash does so by default, and Typer passes an empty word for a sign with nothing behind it.
     """
     from rbp_engine.preset import SHORT_NAMES, fields
 

@@ -1,4 +1,4 @@
-"""`rbp data`: which data sets there are, whether they are here, whether they are whole."""
+"""`rbp data`: list, add, fetch, convert and check data sets."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ Name = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(name="data", help="See which data sets are here, and check them.", no_args_is_help=True)
+    group = typer.Typer(name="data", help="List, add, fetch, convert and check data sets.", no_args_is_help=True)
     group.command("list", epilog="Example:  rbp data list --json | jq '.[] | select(.found) | .name'")(listing)
     group.command(epilog="Example:  rbp data check digits cifar10")(check)
     group.command(epilog="Example:  rbp data add cifar10 ~/datasets")(add)
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def listing(as_json: Json = False) -> None:
-    """List every data set: what it is, whether it is here, and where, or what brings it."""
+    """List every data set: what it is, and where it is or how to get it."""
     from rbp_engine.data.catalog import CATALOG, presence
 
     found = {name: presence(name) for name in CATALOG}
@@ -59,9 +59,9 @@ def listing(as_json: Json = False) -> None:
 
 def add(
     name: Name,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds it.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that contains it.", show_default=False)],
 ) -> None:
-    """Say where a data set lies on this machine; written into machine.toml."""
+    """Record in machine.toml where a data set is on this machine."""
     from rbp_engine.data.catalog import CATALOG, presence
     from rbp_engine.settings.machine import add_data_root
 
@@ -73,13 +73,13 @@ def add(
     if not looked.found:
         raise typer.Exit(fail(f"{name} is not in {folder}: looked for {CATALOG[name].layout}", 3))
     written = add_data_root(name, folder.expanduser())
-    say(f"{name} is here; written into {written}")
+    say(f"{name} is here; recorded in {written}")
 
 
 def fetch(
     name: Name,
 ) -> None:
-    """Download a data set into the cache; nothing is ever downloaded without this."""
+    """Download a data set into the cache; no other command downloads anything."""
     from rbp_engine.data.catalog import CATALOG, presence
     from rbp_engine.settings.machine import cache_directory
 
@@ -100,7 +100,7 @@ def convert(
         str,
         typer.Argument(
             metavar="PRESET",
-            help="A preset on CIFAR10-DVS, which says how.",
+            help="A preset on CIFAR10-DVS, which has the settings.",
             show_default=False,
             autocompletion=completion.presets,
         ),
@@ -122,7 +122,7 @@ def convert(
     words += ["--orientation", data.orientation]
     command = module_command("rbp_engine.data.events.convert", *places, *words)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    answer = json.loads(done.stdout) if done.stdout else {"problem": "the conversion was ended"}
+    answer = json.loads(done.stdout) if done.stdout else {"problem": "the conversion was interrupted"}
     if done.returncode:
         raise typer.Exit(fail(answer["problem"], 1))
     say(f"converted into {answer['folder']}")
@@ -139,9 +139,9 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read data sets in full and compare them with what they should be.
+    """Read data sets in full and check that they are complete and undamaged.
 
-    Exit code 0: whole, 1: damaged, 2: no such data set, 3: one that was named is not here.
+    Exit code 0: undamaged, 1: damaged, 2: no such data set, 3: a named one is not here.
     """
     from rbp_engine.data.catalog import CATALOG, presence
 
@@ -167,7 +167,7 @@ def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
 
 
 def _describe(data_set: "DataSet", here: "Presence") -> str:
-    """Two lines: what it is; where it is, or what brings it."""
+    """Two lines: what it is; where it is, or how to get it."""
     from rbp_tui.text import format as fmt
 
     height, width = data_set.image_size
@@ -188,11 +188,11 @@ def _unknown(name: str) -> str:
 
 
 def _check_in_engine(names: list[str]) -> dict[str, list[str]]:
-    """The problems of each data set, found in a process of its own: reading some loads scikit-learn."""
+    """The problems of each data set, found in a separate process: reading some loads scikit-learn."""
     command = module_command("rbp_engine.data.check", *names)
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     if answer.returncode != 0:
-        raise typer.Exit(fail("the check itself failed, for the reason above; rbp doctor looks further", 1))
+        raise typer.Exit(fail("the check itself failed, see above; rbp doctor looks further", 1))
     problems: dict[str, list[str]] = json.loads(answer.stdout)
     return problems
 

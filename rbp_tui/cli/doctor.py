@@ -1,4 +1,4 @@
-"""`rbp doctor`: is this machine fit for training?"""
+"""`rbp doctor`: check this machine."""
 
 import sys
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """Look for what keeps this machine from training, or makes it slow, and say what to do.
+    """Check what prevents or slows training on this machine, and say what to do.
 
-    Exit code 1: training does not work here; notes are worth reading but stop nothing.
+    Exit code 1: training does not work here; notes do not prevent it.
     """
-    _write_whatever_the_encoding()
+    _write_any_text()
     findings = []
     for finding in _findings(runs_dir):
         findings.append(finding)
@@ -68,8 +68,8 @@ def terminal() -> "Finding":
     return Finding("terminal", "ok", text)
 
 
-def _write_whatever_the_encoding() -> None:
-    """A terminal that cannot show a sign is one of the findings, and must not end the search for others."""
+def _write_any_text() -> None:
+    """A terminal that cannot show a sign is one of the findings, and must not stop the search for others."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

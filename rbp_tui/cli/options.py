@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their values mean."""
+"""Options that several commands share."""
 
 import re
 from pathlib import Path
@@ -19,17 +19,17 @@ RunsDir = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Leave once it has started; print its id.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return once it has started; print its id.")]
 Seeds = Annotated[
     str | None,
-    typer.Option("--seeds", metavar="1,2,3", help="One run for each, on a device of its own.", show_default=False),
+    typer.Option("--seeds", metavar="1,2,3", help="One run per seed, each on its own device.", show_default=False),
 ]
 Gpus = Annotated[
     str | None,
     typer.Option(
         "--gpus",
         metavar="auto|none|0,1",
-        help="Wait for a device of these: free cards, slots of the CPU, or cards as nvidia-smi counts them.",
+        help="Wait for a free device: any card, a CPU slot, or one of these cards, as nvidia-smi numbers them.",
         show_default=False,
     ),
 ]
@@ -45,9 +45,7 @@ Retries = Annotated[
 ]
 Nproc = Annotated[
     int | None,
-    typer.Option(
-        "--nproc", metavar="N", min=1, help="Processes, on each node; they share every batch.", show_default=False
-    ),
+    typer.Option("--nproc", metavar="N", min=1, help="Processes per node; they share every batch.", show_default=False),
 ]
 Nnodes = Annotated[
     int | None,
@@ -56,16 +54,16 @@ Nnodes = Annotated[
 Rdzv = Annotated[
     str | None,
     typer.Option(
-        "--rdzv", metavar="HOST:PORT", help="Where the nodes meet: one of them, a free port.", show_default=False
+        "--rdzv", metavar="HOST:PORT", help="Where the nodes meet: one of them, and a free port.", show_default=False
     ),
 ]
 Inexact = Annotated[
-    bool, typer.Option("--inexact", help="Go on with another number of processes than has saved; not exactly the same.")
+    bool, typer.Option("--inexact", help="Resume with another number of processes; the result is not exactly the same.")
 ]
 
 
 def given_resources(nproc: int | None, nnodes: int | None, rdzv: str | None) -> "Resources | None":
-    """What the options ask for; None where they ask for nothing. Raises BadParameter."""
+    """The resources that the options request; None if they request none. Raises BadParameter."""
     from rbp_engine.run.files.resources import Resources
 
     if nproc is None and nnodes is None and rdzv is None:

@@ -1,4 +1,4 @@
-"""Where output goes: data to stdout, talk to stderr."""
+"""Output of commands: data on stdout, messages on stderr."""
 
 import contextlib
 import json
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def fail(message: str, code: int) -> int:
-    """Say on stderr what went wrong; gives back the exit code."""
+    """Print an error on stderr; returns the exit code."""
     say(f"[bold red]error[/] {plain(message, lines=True)}")
     return code
 
 
 def say(markup: str) -> None:
-    """Talk on stderr, in Rich markup; long words and paths are not broken."""
+    """Print a message in Rich markup on stderr, without breaking long words and paths."""
     console(stderr=True).print(markup, soft_wrap=True, highlight=False)
 
 
@@ -31,7 +31,7 @@ def console(*, stderr: bool = False) -> "Console":
 
 @contextlib.contextmanager
 def working(what: str) -> "Iterator[Callable[[str], None]]":
-    """Say on stderr what goes on, which what is given back can change: in place on a terminal, else a line for each."""
+    """Show a status on stderr; the yielded function changes it, in place on a terminal, else on a new line."""
     out = console(stderr=True)
     if not out.is_terminal:
         say(f"[dim]{plain(what)} …[/]")
@@ -42,12 +42,12 @@ def working(what: str) -> "Iterator[Callable[[str], None]]":
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def plain(text: str, *, lines: bool = False) -> str:
-    """A text as Rich markup that says just this: without control characters, and in one line unless it has `lines`."""
+    """Escape a text as Rich markup, without control characters, and on one line unless it has `lines`."""
     from rich.markup import escape
 
     from rbp_engine.report.names import one_line

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rbp_engine.report.cells import Cell
-    from rbp_engine.report.collect import LeftOut
-    from rbp_engine.report.paper import Wanted
+    from rbp_engine.report.collect import ExcludedRun
+    from rbp_engine.report.paper import MissingRun
     from rbp_engine.run.files.layout import RunDirectory
 
 IncludeUnfinished = Annotated[
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     form: Annotated[
-        Format | None, typer.Option("--format", help="How to print it; a table if not said.", show_default=False)
+        Format | None, typer.Option("--format", help="The output format; a table if left out.", show_default=False)
     ] = None,
     missing: Annotated[
         bool, typer.Option("--missing", help="Print the commands that would fill the paper's empty cells.")
@@ -82,9 +82,9 @@ def report(
 
     A row is one experiment; runs whose settings differ are never averaged.
 
-    Accuracies are those of the test set; the best is marked where its epoch was chosen on the test set, too.
+    Accuracies are on the test set; the best is marked if its epoch was chosen on the test set, too.
 
-    What was left out is said on stderr.
+    Runs that are left out are listed on stderr.
     """
     from rbp_engine.report.cells import make_cells
     from rbp_engine.report.collect import collect
@@ -101,14 +101,14 @@ def report(
         _print_missing(runs, runs_dir, preset or [], as_json=form is Format.JSON)
         return
     if preset:
-        raise typer.BadParameter("--preset is for --missing: a report is of all runs")
-    entries, left_out = collect(run_directories(runs), include_unfinished=include_unfinished)
+        raise typer.BadParameter("--preset needs --missing: a report covers all runs")
+    entries, excluded = collect(run_directories(runs), include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if not cells and form is not Format.JSON:
         say(f"no {'' if include_unfinished else 'completed '}runs in {plain(str(runs))} to report yet")
-    _print_cells(form, cells, left_out, runs)
+    _print_cells(form, cells, excluded, runs)
     if form is not Format.JSON:
-        _say_left_out(left_out)
+        _report_excluded(excluded)
 
 
 def curves(
@@ -162,26 +162,26 @@ def _draw(
     check_path(output)
     runs = runs_directory(runs_dir)
     chosen: Sequence[RunDirectory] = [find_run(runs, reference) for reference in dict.fromkeys(references)]
-    entries, left_out = collect(
+    entries, excluded = collect(
         dict.fromkeys(chosen or run_directories(runs)), include_unfinished=include_unfinished or bool(chosen)
     )
     if not as_json:
-        _say_left_out(left_out)
+        _report_excluded(excluded)
     if not entries:
         raise RunError(f"no {'' if include_unfinished else 'completed '}runs in {runs} to draw")
     draw(kind, entries, output)
     if as_json:
         ids = sorted(entry.run.id for entry in entries)
-        print_json({"figure": str(output), "runs": ids, "left_out": [vars(left) for left in left_out]})
+        print_json({"figure": str(output), "runs": ids, "left_out": [vars(run) for run in excluded]})
     else:
         say(f"drew {_count(len(entries))} into {plain(str(output))}")
 
 
-def _print_cells(form: Format, cells: "list[Cell]", left_out: "list[LeftOut]", runs: Path) -> None:
+def _print_cells(form: Format, cells: "list[Cell]", excluded: "list[ExcludedRun]", runs: Path) -> None:
     from rbp_engine.report import tables
 
     if form is Format.JSON:
-        print_json(tables.document(cells, left_out, runs))
+        print_json(tables.document(cells, excluded, runs))
     elif form is Format.CSV:
         sys.stdout.write(tables.csv_text(cells))
     elif cells and form is Format.TABLE:
@@ -191,7 +191,7 @@ def _print_cells(form: Format, cells: "list[Cell]", left_out: "list[LeftOut]", r
 
 
 def _table(cells: "list[Cell]") -> "RenderableType":
-    """Settings that tell rows apart stand below the table by letter: they would not fit into 80 columns."""
+    """Settings that distinguish rows stand below the table by letter: they would not fit into 80 columns."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -203,7 +203,7 @@ def _table(cells: "list[Cell]") -> "RenderableType":
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for number, head in enumerate(tables.HEADS):
         left = number < tables.LEFT_COLUMNS
-        # A network of one's own may have a long name; figures are never cut.
+        # The user's own network may have a long name; figures are never cut.
         table.add_column(head, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     for row in rows:
         words = [Text(word) for word in row.words]
@@ -216,39 +216,39 @@ def _table(cells: "list[Cell]") -> "RenderableType":
 
 
 def _letters(labels: Sequence[str]) -> dict[str, str]:
-    """A letter for each label: a to z, then a number with a bracket, which nobody takes for a T."""
+    """A letter for each label: a to z, then `#27` and so on, which cannot be mistaken for a T."""
     distinct = [label for label in dict.fromkeys(labels) if label]
     return {label: chr(ord("a") + n) if n < 26 else f"#{n + 1}" for n, label in enumerate(distinct)}
 
 
 def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *, as_json: bool) -> None:
     from rbp_engine.preset import list_presets
-    from rbp_engine.report.paper import wanted
+    from rbp_engine.report.paper import missing_runs
     from rbp_engine.run.store.store import run_directories
     from rbp_engine.settings.spelling import did_you_mean
 
     known = [entry.name for entry in list_presets()]
     if unknown := [name for name in presets if name not in known]:
         raise typer.BadParameter(f"no preset is called '{unknown[0]}'.{did_you_mean(unknown[0], known)}")
-    lacking, troubles = wanted(run_directories(runs), presets)
-    to_do = [one for one in lacking if one.live is None]
-    live = [one for one in lacking if one.live is not None]
+    missing, troubles = missing_runs(run_directories(runs), presets)
+    to_do = [one for one in missing if one.live is None]
+    live = [one for one in missing if one.live is not None]
     if as_json:
-        print_json([vars(one) | {"command": one.command(runs_dir)} for one in lacking])
+        print_json([vars(one) | {"command": one.command(runs_dir)} for one in missing])
     else:
         sys.stdout.write("".join(f"{one.command(runs_dir)}\n" for one in to_do))
         for one in live:
             say(f"[dim]under way as {plain(str(one.live))}: {plain(one.command(runs_dir))}[/]")
         if to_do:
-            say(_how_many(to_do))
-        if not lacking and not troubles:
+            say(_run_count(to_do))
+        if not missing and not troubles:
             say("no cell of the paper is empty")
     for trouble in troubles:
         say(f"[yellow]left out[/] {plain(trouble)}")
 
 
-def _how_many(to_do: "Sequence[Wanted]") -> str:
-    """How many runs there are to train, and how many of them cannot be trained as long as their data is missing."""
+def _run_count(to_do: "Sequence[MissingRun]") -> str:
+    """How many runs are left to train, and how many of them lack their data."""
     from rbp_engine.data.catalog import CATALOG, presence
 
     missing = {name for name in {one.data for one in to_do} if name in CATALOG and not presence(name).found}
@@ -257,12 +257,12 @@ def _how_many(to_do: "Sequence[Wanted]") -> str:
     return f"[dim]{_count(len(to_do))} to train, {without} of them without data here{names}[/]"
 
 
-def _say_left_out(left_out: "list[LeftOut]") -> None:
-    if not left_out:
+def _report_excluded(excluded: "list[ExcludedRun]") -> None:
+    if not excluded:
         return
-    say(f"[yellow]left out {_count(len(left_out))}[/]")
-    for left in left_out:
-        say(f"  {plain(left.id)}  [dim]{plain(left.reason)}[/]")
+    say(f"[yellow]left out {_count(len(excluded))}[/]")
+    for run in excluded:
+        say(f"  {plain(run.id)}  [dim]{plain(run.reason)}[/]")
 
 
 def _count(runs: int) -> str:

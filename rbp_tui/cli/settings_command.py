@@ -1,4 +1,4 @@
-"""Commands that take a preset and settings on top of it as words, `epochs=3`, and say so to who writes `--epochs 3`."""
+"""Commands that take a preset and settings as words, `epochs=3`, and explain this to users who type `--epochs 3`."""
 
 from itertools import pairwise
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="Settings on top: T=6 lr=0.05.",
+        help="Settings to change: T=6 lr=0.05.",
         show_default=False,
         autocompletion=completion.settings,
     ),
@@ -29,10 +29,10 @@ Settings = Annotated[
 
 
 class SettingsCommand(TyperCommand):
-    """A command with KEY=VALUE words. Raises BadParameter with the word that is meant for a setting given as option."""
+    """A command with KEY=VALUE words. For a setting given as an option raises BadParameter with the right word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if ctx.resilient_parsing:  # the shell asks what could follow: no time for reproaches
+        if ctx.resilient_parsing:  # the shell only asks for completions
             return super().parse_args(ctx, args)
         own = {option for parameter in self.params for option in parameter.opts}
         for word, following in pairwise([*args, ""]):
@@ -44,7 +44,7 @@ class SettingsCommand(TyperCommand):
 
 
 def _setting(name: str) -> str:
-    """The setting of that name as it is written in a command: `epochs`, or a dotted key; empty if there is none."""
+    """The setting of that name as written in a command: `epochs`, or a dotted key; empty if there is none."""
     from rbp_engine.preset import SHORT_NAMES, fields
 
     if name in SHORT_NAMES:

@@ -1,4 +1,4 @@
-"""The application: five screens as modes, news for the one that is shown, and the ways from one to another."""
+"""The application: five screens as modes, news for the current one, and navigation between them."""
 
 import asyncio
 import contextlib
@@ -72,8 +72,8 @@ class Dashboard(App[None]):
 
     def __init__(self, runs: Path) -> None:
         super().__init__()
-        # Python looks for cycles after every 700 new objects; a long run is hundreds of thousands of them, and the
-        # looking takes a quarter of the time that reading it does (benchmarks/dashboard_runs.py).
+        # Python collects cycles after every 700 new objects; a long run has hundreds of thousands of them, and the
+        # collections take a quarter of the time of reading it (benchmarks/dashboard_runs.py).
         gc.set_threshold(100_000, 20, 50)
         self.session = Session(runs, self._post)
         for name, screen in self.MODE_SCREENS.items():
@@ -81,7 +81,7 @@ class Dashboard(App[None]):
         self._clashes: list[list[str]] = []
 
     def _post(self, message: Message) -> None:
-        # The app may be closing while the reader's thread is still at work.
+        # The app may be closing while the reader's thread still works.
         with contextlib.suppress(RuntimeError):
             self.post_message(message)
 
@@ -91,14 +91,14 @@ class Dashboard(App[None]):
         self.theme = self.session.state.theme if self.session.state.theme in self.available_themes else default_theme()
         self._take_keys()
         self._leave_on_signals()
-        # With runs to look at it opens on them, else where a run is begun.
+        # Start with the runs if there are any, else where a run is launched.
         self.switch_mode("runs" if _has_runs(self.session.runs) else "presets")
         self.session.reader.start()
         self._call_dispatcher()
 
     @work(thread=True)
     def _call_dispatcher(self) -> None:
-        """Runs may have been left in the queue by a dispatcher that was killed."""
+        """Start a dispatcher if a killed one left runs in the queue."""
         with contextlib.suppress(UserError):
             start.ensure_dispatcher()
 
@@ -110,12 +110,12 @@ class Dashboard(App[None]):
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
         taken = sorted(binding.id or binding.action for binding in clashed_bindings)
-        if taken not in self._clashes:  # told once: Textual says so at every key
+        if taken not in self._clashes:  # reported once: Textual does so at every key
             self._clashes.append(taken)
             self.notify(f"{' and '.join(taken)} have the same key in {keys_file()}", severity="warning", markup=False)
 
     def _leave_on_signals(self) -> None:
-        """SIGTERM and SIGHUP leave like `q` does, so that the terminal is put back as it was."""
+        """Let SIGTERM and SIGHUP quit like `q`, so that the terminal is restored."""
         if threading.current_thread() is threading.main_thread():
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
@@ -124,7 +124,7 @@ class Dashboard(App[None]):
             self.set_interval(2.0, self._leave_without_a_terminal)
 
     def _leave_without_a_terminal(self) -> None:
-        """A terminal may vanish without SIGHUP, where it does not control the session: leave then, not spin."""
+        """Quit if the terminal has vanished without SIGHUP, as it may if it does not control the session."""
         try:
             termios.tcgetattr(sys.__stdin__.fileno() if sys.__stdin__ else 0)
         except (termios.error, OSError, ValueError):
@@ -160,8 +160,8 @@ class Dashboard(App[None]):
 
     @property
     def _shown(self) -> DashboardScreen | None:
-        """The screen that is told the news; None while there is none that can be, or a dialog is before it."""
-        # While the app is closing, screens lose what is in them; one that is being made hears all when it is shown.
+        """The screen that receives news; None while there is none, or a dialog covers it."""
+        # While the app is closing, screens lose their widgets; a new screen gets all news when it is shown.
         screen = self.screen if self.is_running and self.screen_stack else None
         return screen if isinstance(screen, DashboardScreen) and screen.is_mounted else None
 
@@ -177,7 +177,7 @@ class Dashboard(App[None]):
         """Show a run in the Monitor."""
         self.session.opened = run_id
         self.switch_mode("monitor")
-        if (screen := self._shown) is not None:  # where the Monitor is shown already
+        if (screen := self._shown) is not None:  # if the Monitor is shown already
             screen.runs_changed()
 
     @on(CompareRuns)
@@ -233,7 +233,7 @@ class Dashboard(App[None]):
                 yield SystemCommand(name[0].upper() + name[1:], f"key {key_name(self, binding)}", act)
         for record in reversed(self.session.records):
             run_id, status = record.run.id, record.verdict.status
-            # There may be thousands: they are found by their names, and not all listed before anything is typed.
+            # There may be thousands: they are found by name, not all listed before anything is typed.
             yield SystemCommand(f"Open run {run_id}", status, partial(self.open_run, run_id), discover=False)
         from rbp_engine.preset import list_presets
 
@@ -266,12 +266,12 @@ class Dashboard(App[None]):
 def _has_runs(runs: Path) -> bool:
     try:
         return bool(run_names(runs))
-    except UserError:  # the reader tells of it
+    except UserError:  # the reader reports it
         return True
 
 
 def main(runs: Path) -> int:
-    """Run the dashboard over a runs directory until it is left; returns the exit code."""
+    """Run the dashboard on a runs directory until the user quits; returns the exit code."""
     app = Dashboard(runs)
     app.run()
     return app.return_code or 0

@@ -1,4 +1,4 @@
-"""Small questions and the list of keys."""
+"""Small dialogs, and the list of keys."""
 
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file
 
 
 class Confirm(ModalScreen[bool]):
-    """A question that Enter answers with yes and Escape with no."""
+    """A yes-no question: Enter for yes, Escape for no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,y", "answer(True)", "yes", id="confirm.yes"),
@@ -37,7 +37,7 @@ class Confirm(ModalScreen[bool]):
 
 
 class Ask(ModalScreen[str | None]):
-    """Asks for a text: a line, which Enter gives, or several `lines`, which ctrl+s gives. Escape gives none."""
+    """Ask for a line of text, finished with Enter, or for several `lines`, finished with ctrl+s. Escape cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "give", "save", id="ask.give"),
@@ -70,7 +70,7 @@ class Ask(ModalScreen[str | None]):
 
 
 class Help(ModalScreen[None]):
-    """What the keys do on a screen, and everywhere."""
+    """The list of keys of a screen, and of those that work everywhere."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "close", "close", id="help.close")]
 
@@ -79,7 +79,7 @@ class Help(ModalScreen[None]):
         self.about = about
 
     def compose(self) -> ComposeResult:
-        # Our own first: how to move about in a list, which Textual's widgets tell, is what one tries anyway.
+        # Our own first: users try Textual's keys for moving in a list anyway.
         active = sorted(
             self.about.active_bindings.values(), key=lambda active: (not active.binding.id, not active.binding.show)
         )
@@ -88,7 +88,7 @@ class Help(ModalScreen[None]):
             for one in active
             if one.binding.description and not one.binding.system
         )
-        # A key may be a bracket, so this is no markup.
+        # Not markup, since a key may be a bracket.
         width = max((len(does) for _, does, _ in keys), default=0)
         lines = [Text(f"{'key':>12}  {'what it does':<{width}}  its name", style="dim")]
         lines += [
@@ -104,12 +104,12 @@ class Help(ModalScreen[None]):
 
 
 class Choice(ModalScreen[str | None]):
-    """A question with several answers: the arrows and Enter choose one, Escape none of them."""
+    """A question with several answers: the arrows and Enter choose one, Escape none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "none", "back", id="choice.back")]
 
     def __init__(self, question: str, answers: dict[str, str], back: str) -> None:
-        """`answers` has the text of each answer by the name that is returned; `back` says what Escape does."""
+        """`answers` maps each returned name to the answer's text; `back` describes what Escape does."""
         super().__init__()
         self.question = question
         self.answers = answers

@@ -1,4 +1,4 @@
-"""What screens give away: a picture of themselves, and their curves as CSV."""
+"""Export of a screen: its picture as SVG, and its curves as CSV."""
 
 import time
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ class ExportError(UserError):
 
 
 def export_run(run: RunDirectory, picture: str, folder: Path, now: float | None = None) -> Path:
-    """`export` of the SVG `picture` of the Monitor and of the curves of its run."""
+    """Export the SVG `picture` of the Monitor and the curves of its run."""
     return export(run.id, {"monitor.svg": picture, "curves.csv": events_csv(run)}, folder, now)
 
 
 def export(name: str, files: Mapping[str, str], folder: Path, now: float | None = None) -> Path:
-    """Write texts by the names of their files into a new folder below `folder/rbp-export`; that folder.
+    """Write `files`, texts by name, into a new folder below `folder/rbp-export`, and return that folder.
 
-    Raises ExportError where it cannot be written.
+    Raises ExportError.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     place = folder / FOLDER / f"{name}-at-{stamp}"

@@ -1,4 +1,4 @@
-"""Keys of the user's own, from `dashboard.toml` in the configuration directory.
+"""The user's own keys, from `dashboard.toml` in the configuration directory.
 
     [keys]
     runs.stop = "S"
@@ -24,25 +24,25 @@ from rbp_engine.settings.values import describe_value
 
 
 def key_name(app: App[Any], binding: Binding) -> str:
-    """The key of a binding in a word; the footer has only a sign for Enter."""
+    """The key of a binding as a word, where the footer shows a sign for Enter."""
     shown = app.get_key_display(binding)
     return "Enter" if shown == "⏎" else shown
 
 
 def key_meaning(binding: Binding) -> str:
-    """What a key does: in a sentence where the footer has only a word for it. Textual's own have long ones."""
+    """What a key does: a sentence for our own keys, whose footer text is one word; Textual's texts are long enough."""
     return binding.tooltip if binding.id and binding.tooltip else binding.description
 
 
 def keys_file() -> Path:
-    """Where the user's keys stand, or would stand."""
+    """The file of the user's keys, which may not exist."""
     return configuration_directory() / "dashboard.toml"
 
 
 def read_keys() -> tuple[dict[str, str], str]:
-    """The user's keys by the name of the action, and what is wrong with the file, in words; empty if nothing is.
+    """The user's keys by the name of the action, and a message about errors in the file, empty without any.
 
-    What is wrong is left out: a broken file costs its keys, never the start.
+    Keys with errors are ignored: a broken file must not prevent the start.
     """
     path = keys_file()
     if not os.path.lexists(path):
@@ -84,7 +84,7 @@ def names_of_keys() -> set[str]:
 
 
 def _flat(value: object, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
-    """The values of nested tables: `runs.stop = …` is a table `runs` to TOML."""
+    """The values of nested tables: TOML reads `runs.stop = …` as a table `runs`."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, (*place, key))

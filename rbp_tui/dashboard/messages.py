@@ -1,4 +1,4 @@
-"""What is posted to the app: news, by the reader's thread, and where to go, by the screens."""
+"""Messages to the app: news from the reader's thread, and requests for other screens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from rbp_tui.dashboard.reading.sparklines import Trend
 
 @dataclass
 class RunsListed(Message):
-    """All runs, oldest first; of several that wait, only the newest is handled."""
+    """All runs, oldest first. Of several pending messages only the newest is handled."""
 
     records: tuple[RunRecord, ...]
 
@@ -23,7 +23,7 @@ class RunsListed(Message):
 
 @dataclass
 class RunSeen(Message):
-    """New events or another state of a run that is on screen; of several of one run, only the newest is handled."""
+    """New events or a new state of a run on screen. Of several pending ones per run only the newest is handled."""
 
     sight: Sight
 
@@ -33,14 +33,14 @@ class RunSeen(Message):
 
 @dataclass
 class TrendsRead(Message):
-    """New validations of runs in the list; only of those where there are any."""
+    """New validations of those runs in the list that have some."""
 
     trends: dict[str, Trend]
 
 
 @dataclass
 class ProblemMet(Message):
-    """Something of the runs could not be read, in words; each is told once."""
+    """A message about something that could not be read; each is posted once."""
 
     problem: str
 
@@ -61,7 +61,7 @@ class CompareRuns(Message):
 
 @dataclass
 class CloneRun(Message):
-    """Write the settings of a run as a preset of the user's own, and edit that."""
+    """Write the settings of a run as a preset of the user's own, and edit it."""
 
     run_id: str
 

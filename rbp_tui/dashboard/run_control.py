@@ -1,4 +1,4 @@
-"""What one can do with runs on more than one screen: stop, kill, resume them, change their tags, write a note."""
+"""Actions on runs that several screens share: stop, kill, resume, tag, and write a note."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.screen_base import DashboardScreen
 
-FAULTS_TOLD = 3
+FAULTS_SHOWN = 3
 
 
 class RunControlScreen(DashboardScreen):
-    """A screen on which runs are acted on."""
+    """A screen with actions on runs."""
 
     def stop_runs(self, runs: Sequence[RunDirectory]) -> None:
         """Ask the runs to save and end."""
@@ -66,7 +66,7 @@ class RunControlScreen(DashboardScreen):
     def act_on(
         self, runs: Sequence[RunDirectory], action: Callable[[RunDirectory], object], done: Callable[[str], str]
     ) -> None:
-        """Do something with each of the runs in a thread; `done` says so of the runs where it went well."""
+        """Run an action on each run in a thread; `done` words the message about the runs where it succeeded."""
         faults = []
         for run in runs:
             try:
@@ -76,12 +76,12 @@ class RunControlScreen(DashboardScreen):
         if well := len(runs) - len(faults):
             self.notify(done(runs[0].id if len(runs) == 1 else count(well)), markup=False)
         if faults:
-            more = f"\nand {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
-            self.notify("\n".join(faults[:FAULTS_TOLD]) + more, severity="error", timeout=8, markup=False)
+            more = f"\nand {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+            self.notify("\n".join(faults[:FAULTS_SHOWN]) + more, severity="error", timeout=8, markup=False)
 
 
 def named(runs: Sequence[RunDirectory]) -> str:
-    """One run by its id, several by their number."""
+    """One run by its id, several by their count."""
     return runs[0].id if len(runs) == 1 else count(len(runs))
 
 

@@ -1,4 +1,4 @@
-"""What the five screens have in common: the session, the bar at the top, charts that move together."""
+"""Base classes of the five screens: the session, the bar at the top, charts that move together."""
 
 from rich.text import Text
 from textual import on
@@ -9,13 +9,13 @@ from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 
-# What is typed is understood when there is a pause: half a word means something else than the whole one.
+# Typed text is read after a pause: half a word means something else than the whole word.
 TYPING_PAUSE_S = 0.2
 SCREENS = ("presets", "runs", "monitor", "compare", "system")
 
 
 class TopBar(Line):
-    """The five screens, the current one marked, and how many runs are live."""
+    """The five screens with the current one marked, and the number of live runs."""
 
     def show(self, current: str, live: int) -> None:
         bar = Text.assemble((" rbp  ", "bold"))
@@ -24,7 +24,7 @@ class TopBar(Line):
             bar.append(f" {number} {name.capitalize()} ", style=style)
         if live:
             bar.append(f"   ● {live} live", style="bold")
-        self.say(bar)
+        self.show_text(bar)
 
 
 class DashboardScreen(Screen[None]):
@@ -41,7 +41,7 @@ class DashboardScreen(Screen[None]):
         self.sight_changed()
 
     def runs_changed(self) -> None:
-        """The list of runs, or the state of one of them, is another."""
+        """The list of runs, or the state of one of them, has changed."""
         for bar in self.query(TopBar):
             bar.show(self.NAME, len(self.session.live))
 

@@ -1,4 +1,4 @@
-"""What the screens share: the runs as last read, which are opened, compared and pinned, and what is remembered."""
+"""The state that the screens share: the runs as last read, those opened, compared and pinned, and the view state."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +13,15 @@ from rbp_tui.dashboard.view_state import ViewState, load_state, save_state
 
 
 class Session:
-    """The dashboard over one runs directory, from its start until it is left.
+    """The dashboard on one runs directory, from its start until the user quits.
 
-    `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have what was read of a run, by
+    `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have the data read of a run, by
     its id. `opened` is the run of the Monitor, `compared` are those of the Compare screen, `baseline` is the pinned
-    one, each by id. `since` says what happened since the last visit.
+    one, each by id. `since` is the message about the time since the last visit.
     """
 
     def __init__(self, runs: Path, post: Callable[[Message], None]) -> None:
-        """`post` is given the messages of the reader, in a thread of its own."""
+        """`post` receives the messages of the reader, in the reader's thread."""
         self.runs = runs
         self.state: ViewState = load_state()
         self.since = ""
@@ -41,14 +41,14 @@ class Session:
         )
 
     def take_records(self, records: tuple[RunRecord, ...]) -> None:
-        """Take in all runs as they are now; what was read of those that are gone goes."""
+        """Replace the list of runs, and forget what was read of those that are gone."""
         self.listed = True
         self.records = records
         there = {record.run.id for record in records}
         self.sights = {run_id: sight for run_id, sight in self.sights.items() if run_id in there}
 
     def take_sight(self, sight: Sight) -> None:
-        """Take in what is known now of a run that is being read."""
+        """Store the newest data of a run that is being read."""
         self.sights[sight.run.id] = sight
 
     def record_of(self, run_id: str | None) -> RunRecord | None:
@@ -56,7 +56,7 @@ class Session:
         return next((record for record in self.records if record.run.id == run_id), None)
 
     def sight_of(self, run_id: str | None) -> Sight | None:
-        """What is known of a run that is being read; None if it is not, or not yet."""
+        """The data of a run that is being read; None if it is not, or not yet."""
         return self.sights.get(run_id or "")
 
     @property
@@ -64,12 +64,12 @@ class Session:
         return [record for record in self.records if record.verdict.live]
 
     def pin(self, run_id: str) -> str:
-        """Hold other runs against this one; against none if it is the pinned one. Says which it is now."""
+        """Pin a run as the baseline, or unpin it if it is pinned already. Returns the message to show."""
         self.baseline = None if self.baseline == run_id else run_id
         return f"{run_id} is the baseline" if self.baseline else "no baseline"
 
     def leave(self, theme: str) -> None:
-        """Stop reading, and remember for the next visit how things were left; `theme` is empty for the default."""
+        """Stop reading and save the view state for the next visit; `theme` is empty for the default."""
         self.reader.stop()
         self.state.compared, self.state.baseline = self.compared, self.baseline or ""
         self.state.left_live = [record.run.id for record in self.live]

@@ -1,4 +1,4 @@
-"""A text that is drawn again only when it says something else."""
+"""Texts that are redrawn only when they change."""
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -7,18 +7,18 @@ from textual.widgets import Static
 
 
 class Line(Static):
-    """Text of one row, or of several with `wraps`. Nothing in it is markup."""
+    """Text of one row, or of several with `wraps`; never markup."""
 
     def __init__(self, id: str | None = None, *, wraps: bool = False) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, markup=False)
         self.wraps = wraps
-        self.said = Text()
+        self.shown = Text()
 
-    def say(self, text: Text) -> None:
-        """Show this text. Laying out the screen takes long, and is only done where the height may change."""
-        if text != self.said:
-            layout = self.wraps and _shape(text) != _shape(self.said)
-            self.said = text
+    def show_text(self, text: Text) -> None:
+        """Show this text. Laying out the screen is slow, so it is done only if the height may change."""
+        if text != self.shown:
+            layout = self.wraps and _shape(text) != _shape(self.shown)
+            self.shown = text
             text.no_wrap = not self.wraps
             self.update(text, layout=layout)
 
@@ -28,11 +28,11 @@ def _shape(text: Text) -> list[int]:
 
 
 class TextPanel(VerticalScroll):
-    """A text of many rows that can be scrolled."""
+    """A scrollable text of many rows."""
 
     def compose(self) -> ComposeResult:
         yield Line(wraps=True)
 
-    def say(self, text: Text) -> None:
+    def show_text(self, text: Text) -> None:
         """Show this text."""
-        self.query_one(Line).say(text)
+        self.query_one(Line).show_text(text)

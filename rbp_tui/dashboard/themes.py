@@ -1,4 +1,4 @@
-"""Two themes of our own. Colours carry no meaning alone: every status has a sign as well."""
+"""Our two themes. Colours never carry meaning alone: every status has a sign as well."""
 
 import os
 
@@ -38,6 +38,6 @@ PLAIN_TERMINALS = ("linux", "vt100", "vt220", "ansi", "xterm", "screen", "tmux")
 
 
 def default_theme() -> str:
-    """Ours; Textual's `ansi-dark` on a terminal that has sixteen colours and no others."""
+    """Our dark theme; Textual's `ansi-dark` on a terminal with only sixteen colours."""
     plain = os.environ.get("TERM", "") in PLAIN_TERMINALS and "COLORTERM" not in os.environ
     return "ansi-dark" if plain else "rbp-dark"

@@ -1,4 +1,4 @@
-"""What the dashboard remembers per user between two sessions. A broken or stale file never stops the start."""
+"""The state that the dashboard keeps per user between sessions. A broken or stale file never prevents the start."""
 
 import contextlib
 import time
@@ -10,7 +10,7 @@ from rbp_engine.run.files.layout import read_json, write_json
 
 @dataclass
 class ViewState:
-    """`left_at` is when the dashboard was last left, seconds since the epoch; 0 for never; `left_live` the ids of the
+    """`left_at` is when the user last quit, in seconds since the epoch, 0 for never; `left_live` has the ids of the
     runs that were live then. `theme` is empty until one is chosen. `query` to `columns` are of the Runs screen; without
     columns there are as many as fit. `loss_log` to `top1_smoothing` are of the charts of the Monitor, `compared` to
     `compared_smoothing` of the Compare screen; `baseline` is the pinned run.
@@ -41,7 +41,7 @@ def state_file() -> Path:
 
 
 def load_state() -> ViewState:
-    """The remembered state; what is missing or of another type has its default."""
+    """The saved state; missing values and those of a wrong type have their defaults."""
     saved = read_json(state_file())
     state = ViewState()
     for entry in fields(ViewState):
@@ -55,7 +55,7 @@ def load_state() -> ViewState:
 
 
 def save_state(state: ViewState) -> None:
-    """Remember it; that this fails (a full disk, no home) is nobody's concern."""
+    """Save the state; failures (a full disk, no home) are ignored, since only the view state is lost."""
     state.left_at = time.time()
     with contextlib.suppress(OSError):
         state_file().parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Words and numbers as the command line and the dashboard both show them."""
+"""Texts and number formats that the command line and the dashboard share."""

@@ -12,7 +12,7 @@ from rbp_engine.report.names import one_line, value_text
 from rbp_engine.report.spread import Spread
 from rbp_tui.text import format as fmt
 
-# Heading and width of the numbers; what fits 80 columns less the edges of a screen, and what comes with more room.
+# Headings and widths. Without WIDE they fit into 80 columns less the edges of a screen.
 COLUMNS = (
     ("n", 2),
     ("last %", 13),
@@ -31,7 +31,7 @@ INDENT = 4
 
 @dataclass(frozen=True)
 class ComparisonText:
-    """The headings, a text of one or more rows for each group, and what differs; no row is longer than the width."""
+    """The headings, one text of one or more rows per group, and the differences; no row exceeds the width."""
 
     headings: Text
     groups: tuple[Text, ...]
@@ -39,16 +39,16 @@ class ComparisonText:
 
     @property
     def whole(self) -> Text:
-        """All of it, one below the other."""
+        """All parts, one below the other."""
         parts = [self.headings, *self.groups, *([Text(), self.differences] if self.differences else [])]
         return Text("\n").join(parts)
 
 
 def comparison_text(comparison: Comparison, width: int, colours: Sequence[str] = ()) -> ComparisonText:
-    """The experiments with their numbers, then what differs; the star marks the baseline.
+    """The experiments with their numbers, then their differences; a star marks the baseline.
 
-    Titles stand in front of the numbers where the screen has the room, else on lines of their own. `colours` are those
-    of the groups' numbers.
+    Titles stand beside the numbers if they fit, otherwise on lines of their own. `colours` has one for each group's
+    sign.
     """
     columns = [column for column in COLUMNS if width >= WIDE_FROM or column[0] not in WIDE]
     taken = sum(length + 1 for _, length in columns)
@@ -58,7 +58,7 @@ def comparison_text(comparison: Comparison, width: int, colours: Sequence[str] =
     )
     beside = longest + taken <= width
     margin = longest if beside else min(INDENT, max(0, width - taken))
-    gap = " " if margin else ""  # before the first column; where nothing stands there, it needs none
+    gap = " " if margin else ""  # separates the margin, if any, from the numbers
     headings = Text(" " * margin + gap + _padded([heading for heading, _ in columns], columns), style="dim")
     groups = []
     for number, (sign, group) in enumerate(zip(signs, comparison.groups, strict=True)):
@@ -78,7 +78,7 @@ def comparison_text(comparison: Comparison, width: int, colours: Sequence[str] =
 
 
 def group_signs(comparison: Comparison) -> list[str]:
-    """What stands for each group where its title is too long: its number, and a star for the baseline."""
+    """The short name of each group: its number, with a star for the baseline."""
     length = len(str(len(comparison.groups)))
     return [
         f"{number:>{length}}{'★' if group.is_baseline else ' '}"
@@ -108,7 +108,7 @@ def comparison_plain(comparison: Comparison) -> dict[str, Any]:
     return {
         "groups": [_group_plain(group) for group in comparison.groups],
         "differences": [asdict(difference) for difference in comparison.differences],
-        "left_out": [asdict(left) for left in comparison.left_out],
+        "left_out": [asdict(run) for run in comparison.excluded],
     }
 
 
@@ -141,7 +141,7 @@ def spread_text(values: Spread | None, *, signed: bool = False) -> str:
 
 
 def _differences(comparison: Comparison, signs: Sequence[str], width: int) -> Text:
-    """Settings that make the groups different, then what else was not the same: each value and the groups with it."""
+    """The settings that make groups different experiments, then other differences: each value with its groups."""
     if len(comparison.groups) < 2:
         return Text()
     if not comparison.differences:
@@ -158,7 +158,7 @@ def _differences(comparison: Comparison, signs: Sequence[str], width: int) -> Te
 
 
 def _values(difference: Difference, signs: Sequence[str]) -> Iterable[str]:
-    """`0.1 (1★, 3)`: every value once."""
+    """Each value once with its groups, as `0.1 (1★, 3)`."""
     having: dict[str, list[str]] = {}
     for sign, value in zip(signs, difference.values, strict=True):
         having.setdefault(value_text(value), []).append(sign.strip())

@@ -6,19 +6,19 @@ from rbp_tui.text import format as fmt
 
 
 def measuring(name: str) -> str:
-    """What goes on until a cost is known."""
+    """The message while a cost is measured."""
     return f"measuring a few steps of {name}"
 
 
 def cost_title(loaded: LoadedPreset, cost: Cost) -> str:
-    """What the cost is of: `digits · convnet · rate_M · T=4 · B=64 · cpu`."""
+    """What was measured, as `digits · convnet · rate_M · T=4 · B=64 · cpu`."""
     preset = loaded.preset
     method = fmt.method(preset.method.name)
     return f"{loaded.name} · {preset.model.name} · {method} · T={cost.timesteps} · B={cost.batch} · {cost.device}"
 
 
 def cost_lines(cost: Cost) -> list[tuple[str, str]]:
-    """What to read, line by line: a label and its text."""
+    """The lines of a cost: label and text."""
     epoch = f"{cost.steps_per_epoch} steps, evaluation {span(cost.evaluation_s)}, checkpoint {span(cost.end_s)}"
     return [
         ("memory", f"{fmt.size(cost.memory)} of {fmt.size(cost.memory_limit)}"),
@@ -30,7 +30,7 @@ def cost_lines(cost: Cost) -> list[tuple[str, str]]:
 
 
 def what_fits(cost: Cost) -> str:
-    """As `T = 8 does not fit: 6 does, or a batch of 96`; empty where the preset fits."""
+    """What would fit, as `T = 8 does not fit: 6 does, or a batch of 96`; empty if the preset fits."""
     if cost.fits:
         return ""
     ways = [
@@ -47,13 +47,13 @@ def what_fits(cost: Cost) -> str:
     )
 
 
-def of_one_process(processes: int) -> str:
-    """What a cost is of where several processes share every batch, which is not measured; empty where one has it."""
-    return f"of one process with the whole batch, which {processes} would share" if processes > 1 else ""
+def one_process_note(processes: int) -> str:
+    """The note that sharing a batch between `processes` is not measured; empty for one process."""
+    return f"for one process with the whole batch, which {processes} would share" if processes > 1 else ""
 
 
 def span(seconds: float) -> str:
-    """A time of any size: `4.2 ms`, `310 ms`, `2.4 s`, `42s`, `3m07`."""
+    """A short or long time: `4.2 ms`, `310 ms`, `2.4 s`, `42s`, `3m07`."""
     if seconds < 0.01:
         return f"{1000 * seconds:.1f} ms"
     if seconds < 1:

@@ -1,4 +1,4 @@
-"""Fields of presets in words, for `rbp presets schema` and wherever one is typed in the dashboard."""
+"""Descriptions of preset fields, for `rbp presets schema` and the dashboard's editors."""
 
 from rbp_engine.preset import SHORT_NAMES, FieldInfo
 
@@ -9,7 +9,7 @@ def short_name(info: FieldInfo) -> str:
 
 
 def rule(info: FieldInfo) -> str:
-    """What a field takes and what it is for, in a line."""
+    """The values, unit, role and short name of a field, in one line."""
     kind = f"one of {', '.join(info.choices)}" if info.choices else f"{info.type} {info.constraints}".strip()
     notes = {"unit": info.unit, "role": info.role, "short": short_name(info)}
     return " · ".join([kind, *(f"{name}: {note}" for name, note in notes.items() if note)])

@@ -8,7 +8,7 @@ from rbp_engine.data.catalog import Presence
 
 
 def presence_text(found: Presence) -> Text:
-    """Whether a data set is here; the commands that bring it, and where it was looked for, a line each."""
+    """Whether a data set is here; if not, the commands that get it and the places searched, one per line."""
     if found.found:
         return Text("✓ here", style="green")
     text = Text.assemble(("✗ not here", "yellow"))

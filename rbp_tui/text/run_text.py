@@ -1,4 +1,4 @@
-"""How a run is named and marked wherever it is shown: commands, live view and dashboard."""
+"""Names and status signs of runs, shared by commands, live view and dashboard."""
 
 from rbp_engine.run.files.summary import Summary
 from rbp_tui.text import format as fmt
@@ -38,12 +38,12 @@ SIGNS = {
 
 
 def status_text(status: str) -> str:
-    """A status with its sign and colour, in Rich markup; the sign says it without colours too."""
+    """A status with its sign and colour, in Rich markup; the sign is enough without colours."""
     return f"[{STYLES.get(status, 'white')}]{SIGNS.get(status, ' ')} {status}[/]"
 
 
 def title(summary: Summary) -> str:
-    """What a run is, in a line: label, method, T, seed and the end of its id."""
+    """A run in one line: label, method, T, seed and the end of its id."""
     name = f" · {summary.name}" if summary.name else ""
     return (
         f"{summary.label} · {fmt.method(summary.method)} · T={summary.timesteps} · seed {summary.seed}"
@@ -52,10 +52,10 @@ def title(summary: Summary) -> str:
 
 
 def short_id(summary: Summary) -> str:
-    """The last four characters, which is enough to name a run; an id that was chosen is short already."""
+    """The last four characters, which identify a run; an id that the user chose stays as it is."""
     return short(summary.id)
 
 
 def short(run_id: str) -> str:
-    """The same, for the id alone."""
+    """`short_id` of an id."""
     return run_id[-4:] if run_id[-5:-4] == "-" else run_id

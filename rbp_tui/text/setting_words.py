@@ -1,4 +1,4 @@
-"""What a setting that is being typed may become, and what it means: overrides, and lines of a preset's TOML."""
+"""Complete and explain settings as they are typed: overrides, and lines of a preset's TOML."""
 
 import re
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ VALUE = re.compile(r'\s*([\w-]+)\s*=\s*("?)([\w./-]*)')
 
 
 def last_word(text: str) -> str:
-    """The word that is being typed at the end of a line of overrides."""
+    """The word being typed at the end of a line of overrides."""
     return re.split(r"\s", text)[-1]
 
 
 def completions(word: str, preset: "Preset | None") -> list[str]:
-    """What an override that begins as `word` may become: names with their "=", then values; the likeliest first.
+    """The completions of an override that begins with `word`: names with "=", then values; the likeliest first.
 
-    Where any number goes, the preset's own value is offered.
+    For a field without choices the preset's own value is offered.
     """
     name, equals, typed = word.partition("=")
     info = _field(SHORT_NAMES.get(name, name)) if equals else None
@@ -38,7 +38,7 @@ def completions(word: str, preset: "Preset | None") -> list[str]:
 
 
 def complete(text: str, preset: "Preset | None") -> str:
-    """A line of overrides with its last word completed; the line itself where nothing fits, or nothing is missing."""
+    """A line of overrides with its last word completed; the line itself if nothing fits or nothing is missing."""
     word = last_word(text)
     name, _, value = word.partition("=")
     info = _field(SHORT_NAMES.get(name, name))
@@ -48,18 +48,18 @@ def complete(text: str, preset: "Preset | None") -> str:
 
 
 def help_on_word(word: str) -> str:
-    """What the setting of an override means; empty for one that is not known."""
+    """The meaning of an override's setting; empty if it is unknown."""
     name = word.partition("=")[0]
     return _about(_field(SHORT_NAMES.get(name, name)))
 
 
 def help_on_line(lines: Sequence[str], row: int) -> str:
-    """What the setting in a row of a preset's TOML means; empty where there is none."""
+    """The meaning of the setting in a row of a preset's TOML; empty if there is none."""
     return _about(_field(_key_in(lines, row)))
 
 
 def line_completion(lines: Sequence[str], row: int) -> str:
-    """What is likely to follow at the end of a row of a preset's TOML; empty for nothing."""
+    """The likely rest of a row of a preset's TOML; empty if there is none."""
     line = lines[row]
     typed = re.fullmatch(r"\s*([a-z_]+)", line)
     if typed:

@@ -10,7 +10,7 @@ from rbp_engine.report.names import value_text
 
 
 def settings_table(settings: Iterable[Setting], here: str, there: str) -> Table:
-    """A line for each setting, its value here and there; what does not change the result is dimmed."""
+    """One row per setting with both values; settings that do not change the result are dimmed."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("setting", no_wrap=True)
     table.add_column(Text(here), overflow="fold")

@@ -61,7 +61,7 @@ def drawn(app):
 
 
 def shown(screen):
-    return f"{screen.query_one('#headings', Line).said.plain}\n{screen.query_one('#table', Line).said.plain}"
+    return f"{screen.query_one('#headings', Line).shown.plain}\n{screen.query_one('#table', Line).shown.plain}"
 
 
 @pytest.mark.asyncio
@@ -134,7 +134,7 @@ async def test_a_baseline_is_pinned_with_a_key_kept_for_the_next_time_and_let_go
         assert screen.groups[0].title.startswith("digits · rate_M")
         await pilot.press("down", "b")
         await until(pilot, lambda: screen.groups[0].title.startswith("digits · BPTT"))
-        assert "★ digits · BPTT · T=4 pinned" in screen.query_one("#about", Line).said.plain
+        assert "★ digits · BPTT · T=4 pinned" in screen.query_one("#about", Line).shown.plain
     assert load_state().baseline == "bptt-1" and load_state().compared == ["rate-1", "bptt-1"]
     again = Dashboard(made)
     async with again.run_test(size=(120, 30)) as pilot:
@@ -225,7 +225,7 @@ async def test_it_follows_runs_that_go_on_and_survives_those_that_go(home, until
         await until(pilot, lambda: "75.00" in shown(screen) and drawn(app)["1★"].y.tolist() == [50.0, 75.0])
         shutil.rmtree(leaving.path)
         await until(pilot, lambda: len(screen.groups) == 1)
-        assert "1 of the chosen runs is not there any more" in screen.query_one("#notes", Line).said.plain
+        assert "1 of the chosen runs is not there any more" in screen.query_one("#notes", Line).shown.plain
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")

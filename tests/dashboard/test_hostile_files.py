@@ -201,15 +201,15 @@ class Listened(Dashboard):
     CSS_PATH = Path(inspect.getfile(Dashboard)).with_name("dashboard.tcss")
 
     def __init__(self, runs):
-        self.told = []
+        self.messages = []
         super().__init__(runs)
 
     def notify(self, message, **options):
-        self.told.append(message)
+        self.messages.append(message)
         super().notify(message, **options)
 
 
-async def test_every_screen_goes_on_and_what_cannot_be_read_is_told_once(runs, until):
+async def test_every_screen_goes_on_and_what_cannot_be_read_is_reported_once(runs, until):
     app = Listened(runs)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         count = len(HOSTILE) + 1
@@ -223,7 +223,7 @@ async def test_every_screen_goes_on_and_what_cannot_be_read_is_told_once(runs, u
             await until(pilot, lambda name=name: app.session.sight_of(name) is not None)
             await pilot.press("x")
         await until(pilot, lambda: len(app.session.sight_of("good").curves["train/loss"]) == 4)
-        before = list(app.told)
+        before = list(app.messages)
         unreadable = [text for text in before if f"{len(UNREADABLE)} runs cannot be read" in text]
         assert len(unreadable) == 1 and "status:unreadable" in unreadable[0]
         for name in LINES_LEFT_OUT | {"events-may-not-be-read"}:
@@ -235,7 +235,7 @@ async def test_every_screen_goes_on_and_what_cannot_be_read_is_told_once(runs, u
             await pilot.pause(0.1)
         await pilot.press("2")
         await listed(app, pilot, until, count)
-        assert app.told == before
+        assert app.messages == before
 
 
 async def test_the_table_shows_sorts_groups_and_filters_whatever_stands_in_the_files(runs, until):
@@ -278,7 +278,7 @@ async def test_a_run_that_is_removed_while_it_is_shown(home, write_run, until):
         assert "No runs" in str(app.screen.query_one("#empty").render())
 
 
-async def test_a_runs_directory_that_may_not_be_read_is_told_once_and_read_when_it_may(
+async def test_a_runs_directory_that_may_not_be_read_is_reported_once_and_read_when_it_may(
     home, write_run, until, without_privileges
 ):
     runs = home / "runs"
@@ -287,9 +287,9 @@ async def test_a_runs_directory_that_may_not_be_read_is_told_once_and_read_when_
     app = Listened(runs)
     try:
         async with app.run_test(size=(80, 24)) as pilot:
-            await until(pilot, lambda: any("Permission denied" in text for text in app.told))
+            await until(pilot, lambda: any("Permission denied" in text for text in app.messages))
             await pilot.pause(1.2)
-            assert len(app.told) == 1
+            assert len(app.messages) == 1
             runs.chmod(0o755)
             await pilot.press("2")
             await listed(app, pilot, until, 1)

@@ -76,7 +76,7 @@ async def test_a_key_of_the_users_does_what_the_old_one_did(keys_toml, dashboard
 
 
 @pytest.mark.asyncio
-async def test_a_broken_file_is_told_and_the_dashboard_starts(keys_toml, dashboard):
+async def test_a_broken_file_is_reported_and_the_dashboard_starts(keys_toml, dashboard):
     keys_toml("[keys")
     async with dashboard.run_test() as pilot:
         await pilot.pause()
@@ -84,7 +84,7 @@ async def test_a_broken_file_is_told_and_the_dashboard_starts(keys_toml, dashboa
 
 
 @pytest.mark.asyncio
-async def test_two_actions_on_one_key_are_told_once(keys_toml, dashboard):
+async def test_two_actions_on_one_key_are_reported_once(keys_toml, dashboard):
     keys_toml('[keys]\nscreen.system = "f5"\nscreen.runs = "f5"\n')
     async with dashboard.run_test() as pilot:
         for _ in range(3):

@@ -77,7 +77,7 @@ async def test_memory_and_time_are_said_before_anything_is_launched(dashboard, u
         assert memory.startswith("memory ") and "   step " in memory
         assert epoch.startswith("epoch ") and "23 steps" in epoch
         assert in_all.startswith("in all ") and "for 3 epochs   measured " in in_all
-        assert processes == "of one process with the whole batch, which 2 would share"
+        assert processes == "for one process with the whole batch, which 2 would share"
         await pilot.pause()
         cost, keys = form.query_one(LaunchCost), form.query_one(".keys")
         assert cost.region.bottom <= keys.region.y and keys.region.bottom < 24

@@ -90,7 +90,7 @@ def write_events(run, epochs, ranks, attempts, now):
 
 def said(app, selector):
     """What a line of the screen says."""
-    return app.screen.query_one(selector, Line).said.plain
+    return app.screen.query_one(selector, Line).shown.plain
 
 
 def screen_text(app):
@@ -223,7 +223,7 @@ async def test_the_card_says_how_the_run_differs_from_its_preset_or_from_the_pin
     other.preset_toml.write_text(preset_toml.replace("timesteps = 4", "timesteps = 6"))
 
     def card():
-        return dashboard.screen.query_one("#card", TextPanel).query_one(Line).said.plain
+        return dashboard.screen.query_one("#card", TextPanel).query_one(Line).shown.plain
 
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await show(pilot, other)
@@ -277,8 +277,8 @@ async def test_the_traceback_is_that_of_the_rank_that_failed_first(dashboard, sh
     for rank, cause, t in ((0, "lost its peer", 2.0), (1, "out of memory", 1.0)):
         writer = EventWriter(run.events(rank), 1, rank)
         lines = [f"  frame {number}" for number in range(40)]
-        told = "\n".join(["Traceback (most recent call last):", *lines, f"RuntimeError: {cause}"])
-        writer.write(ErrorRaised(f"RuntimeError: {cause}", told), 40, time.time() + t)
+        text = "\n".join(["Traceback (most recent call last):", *lines, f"RuntimeError: {cause}"])
+        writer.write(ErrorRaised(f"RuntimeError: {cause}", text), 40, time.time() + t)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
         await until(pilot, lambda: dashboard.screen.seen.history.failure is not None)
@@ -315,7 +315,7 @@ async def test_several_ranks_have_their_memory_their_log_and_a_table(dashboard, 
     async with dashboard.run_test(size=(200, 60)) as pilot:
         await show(pilot, run)
         assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
-        table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).said.plain
+        table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).shown.plain
         assert [row.split()[0] for row in table.strip().split("\n")] == ["rank", "0", "1", "2"]
         assert "+4 %" in table  # 28.6 ms beside a median of 27.6
         await until(pilot, lambda: "this is rank 0" in screen_text(dashboard))
@@ -373,7 +373,7 @@ async def test_tags_and_a_note_are_written_beside_the_run(dashboard, show, until
         await pilot.press(*"first", "enter", *"cutout", "ctrl+s")
         await until(pilot, lambda: read_annotations(run).note == "first\ncutout")
         card = dashboard.screen.query_one("#card", TextPanel)
-        await until(pilot, lambda: "paper good" in card.query_one(Line).said.plain)
+        await until(pilot, lambda: "paper good" in card.query_one(Line).shown.plain)
         await pilot.press("t")
         await pilot.press("escape")
         await pilot.pause()
@@ -389,8 +389,8 @@ async def test_export_writes_the_screen_and_the_curves_where_rbp_was_started(
         await show(pilot, run)
         await pilot.press("e")
         await until(pilot, lambda: any("curves.csv are in" in note.message for note in dashboard._notifications))
-        (told,) = [note.message for note in dashboard._notifications if "curves.csv" in note.message]
-    folder = Path(told.rpartition(" in ")[2])
+        (notice,) = [note.message for note in dashboard._notifications if "curves.csv" in note.message]
+    folder = Path(notice.rpartition(" in ")[2])
     assert folder.parent == home / "rbp-export"
     assert "run-export" in (folder / "monitor.svg").read_text()
     with (folder / "curves.csv").open() as file:
@@ -480,7 +480,7 @@ async def test_evaluations_are_called_after_the_data_that_they_are_made_on(dashb
         assert f"● train .025  ● {label} .400" in legends and f"● train 97.5  ● {label} 90.0" in legends
 
 
-async def test_tags_that_look_like_markup_are_told_as_they_are(dashboard, show, until, write_run):
+async def test_tags_that_look_like_markup_are_reported_as_they_are(dashboard, show, until, write_run):
     run = write_run("run-odd")
     async with dashboard.run_test(size=(120, 40), notifications=True) as pilot:
         await show(pilot, run)

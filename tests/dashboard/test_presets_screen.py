@@ -125,7 +125,7 @@ async def test_the_filter_narrows_the_list_and_escape_takes_it_away(dashboard, m
         assert dashboard.screen.current.name == "cifar100-resnet19"
 
 
-async def test_missing_data_is_told_with_the_commands_that_bring_it(dashboard, mine, until):
+async def test_missing_data_is_reported_with_the_commands_that_bring_it(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "cifar10-resnet18")
         summary = text_of(dashboard, "#summary")

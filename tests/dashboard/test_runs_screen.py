@@ -50,7 +50,7 @@ def order(app):
 
 def line(app, name):
     widget = app.screen.query_one(name, Line)
-    return str(widget.said) if widget.display else ""
+    return str(widget.shown) if widget.display else ""
 
 
 def headings(app):
@@ -292,7 +292,7 @@ async def test_several_runs_are_tagged_at_once_and_tags_given_elsewhere_show(hom
         await until(pilot, lambda: {record.tags for record in list_runs(three)} == {("paper",)})
 
 
-async def test_a_mark_that_the_filter_hides_is_told_and_not_acted_on(home, three, until):
+async def test_a_mark_that_the_filter_hides_is_reported_and_not_acted_on(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -329,16 +329,16 @@ async def test_help_and_palette_say_what_a_key_does_in_words(home, three, until)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
         await until(pilot, lambda: app.screen.focused is table(app))
-        told = {command.title: command.help for command in app.get_system_commands(app.screen)}
-        assert told["Open"] == "key Enter" and told["List the keys of this screen"] == "key ?"
-        assert told["Show monitor"] == "key 3"
+        helps = {command.title: command.help for command in app.get_system_commands(app.screen)}
+        assert helps["Open"] == "key Enter" and helps["List the keys of this screen"] == "key ?"
+        assert helps["Show monitor"] == "key 3"
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, Help))
         lines = str(app.screen.query_one(Static).content).splitlines()
         assert ["q", "leave the dashboard; runs go on", "leave"] in [re.split("  +", line.strip()) for line in lines]
 
 
-async def test_what_happened_since_it_was_left_is_told_until_it_is_dismissed(home, three, until, write_run):
+async def test_what_happened_since_it_was_left_is_reported_until_it_is_dismissed(home, three, until, write_run):
     run = write_run(three, "live", status="running")
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:

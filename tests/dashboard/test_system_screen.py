@@ -75,7 +75,7 @@ async def test_it_tells_what_live_runs_use_where_they_are_and_that_a_process_has
         assert row_of(dashboard, here)[4].endswith("iB")
         await until(pilot, lambda: row_of(dashboard, bare)[-1:] == ["process gone"])
         await until(pilot, lambda: row_of(dashboard, away)[-1:] == ["on host node7"])
-        text = dashboard.screen.query_one("#machine", Line).said.plain
+        text = dashboard.screen.query_one("#machine", Line).shown.plain
         assert (
             f"of {os.cpu_count()} cores, load" in text and "GiB free of" in text and ("GPU" in text or "gpu0" in text)
         )

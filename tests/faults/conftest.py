@@ -169,8 +169,8 @@ class Job:
 
     def check_prefix(self, reference: "Job") -> None:
         """What has been learned so far is what the uninterrupted run has learned, to the last bit."""
-        told = self.story()
-        assert told == reference.story()[: len(told)]
+        own_story = self.story()
+        assert own_story == reference.story()[: len(own_story)]
 
     def check_same(self, reference: "Job") -> None:
         """The completed run is the uninterrupted one, to the last bit."""

@@ -147,25 +147,25 @@ def test_of_a_damaged_checkpoint_comes_a_message_or_the_one_before_and_no_foreig
         folder = tmp_path / str(trial) / "checkpoints"
         shutil.copytree(pristine, folder)
         damage, name = DAMAGES[trial % len(DAMAGES)], draw.choice(FILES)
-        told = f"trial {trial}: {damage.__name__} {name}"
+        case = f"trial {trial}: {damage.__name__} {name}"
         damage(folder / "step-00000020" / name, draw)
         if name != "manifest.json" and draw.random() < 0.5:
             match_manifest(folder / "step-00000020")
         found, skipped = checkpoint.find_newest(folder)
-        assert found is not None, told
+        assert found is not None, case
         if found.path.name == "step-00000010":
-            assert len(skipped) == 1 and "step-00000020" in skipped[0] and len(skipped[0]) < 300, (told, skipped)
+            assert len(skipped) == 1 and "step-00000020" in skipped[0] and len(skipped[0]) < 300, (case, skipped)
             passed_over += 1
         model = make_network()
         try:
             checkpoint.load(found, model, make_optimizer(model))
             harmless += found.path.name == "step-00000020"
         except CheckpointError as error:
-            assert found.path.name == "step-00000020" and "step-00000020" in str(error), told
+            assert found.path.name == "step-00000020" and "step-00000020" in str(error), case
             refused += 1
         except Exception as error:
-            raise AssertionError(f"{told}: {type(error).__name__}: {error}") from error
-        assert not (tmp_path / str(trial) / "boom").exists() and not (tmp_path / "boom").exists(), told
+            raise AssertionError(f"{case}: {type(error).__name__}: {error}") from error
+        assert not (tmp_path / str(trial) / "boom").exists() and not (tmp_path / "boom").exists(), case
         best = checkpoint.find_best(folder)
         assert best is None
     assert passed_over and refused

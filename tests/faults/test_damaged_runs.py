@@ -217,12 +217,12 @@ def test_of_a_damaged_run_comes_what_is_left_or_a_message(
         path = draw.choice(draw.choice([files(run), [run.run_json, run.summary_json, run.events(), run.events(1)]]))
         damage = DAMAGES[trial % len(DAMAGES)]
         damage(path, draw)
-        told = f"trial {trial}: {damage.__name__} {path.relative_to(runs)}"
+        case = f"trial {trial}: {damage.__name__} {path.relative_to(runs)}"
         acts: list[Callable[[], Any]] = [partial(read_everything, run), partial(end_it, run)]
         acts[1:1] = [partial(rbp, runs, *words) for words in draw.sample(commands(run.id), 3)]
         for act in acts:
             try:
                 act()
             except Exception as error:
-                raise AssertionError(f"{told}: {error!r}") from error
+                raise AssertionError(f"{case}: {error!r}") from error
     print(f"{4 * trials} damaged files of runs: each read, or refused in words")

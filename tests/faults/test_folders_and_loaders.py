@@ -114,7 +114,7 @@ def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJo
     remount(disk, "rw")
 
 
-def test_a_run_whose_folder_is_removed_is_told_of_by_the_command_that_follows_it(
+def test_a_run_whose_folder_is_removed_is_reported_by_the_command_that_follows_it(
     warm: Any, settings: Path, tmp_path: Path
 ) -> None:
     words = ["train", str(settings / "preset.toml"), "epochs=5000", *IDLE, "data.workers=0", "--id", "gone"]

@@ -151,5 +151,7 @@ def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupt
     job.start()
     job.check_end("completed")
     job.check_same(reference(nproc))
-    told = ", ".join(f"{number} {what}" for what, number in sorted(ends.items()))
-    print(f"{nproc} process(es), {count} kills: {told}; the last completed bit for bit; stop <= {slowest_stop_s:.2f} s")
+    ended = ", ".join(f"{number} {what}" for what, number in sorted(ends.items()))
+    print(
+        f"{nproc} process(es), {count} kills: {ended}; the last completed bit for bit; stop <= {slowest_stop_s:.2f} s"
+    )

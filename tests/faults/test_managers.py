@@ -82,9 +82,9 @@ def at_once(job: Any, *acts: str) -> list[str]:
     for manager in managers:
         assert manager.stdout is not None and manager.stdout.readline() == "ready\n"
     with ThreadPoolExecutor(len(acts)) as pool:
-        told = list(pool.map(lambda manager: manager.communicate("go\n", timeout=180), managers))
-    assert all(err == "" for _, err in told), told
-    return [out.strip() for out, _ in told]
+        output = list(pool.map(lambda manager: manager.communicate("go\n", timeout=180), managers))
+    assert all(err == "" for _, err in output), output
+    return [out.strip() for out, _ in output]
 
 
 def starts(job: Any) -> list[int]:
@@ -108,16 +108,16 @@ def test_a_run_of_two_is_stopped_watched_and_resumed_by_others_after_its_starter
     watcher = rbp(job, "watch", job.run.id)
     job.wait_until(job.run.stop_request.exists)
     assert judge(job.run).status in ("stopping", "stopped")
-    _, told = stopper.communicate(timeout=120)
+    _, output = stopper.communicate(timeout=120)
     took = time.time() - job.run.stop_request.stat().st_mtime
     assert job.saved_step == job.summary.step > 0, "the checkpoint is there when the command returns"
     job.check_stop_took(took)
-    assert stopper.returncode == 0 and "stopped" in told, told
+    assert stopper.returncode == 0 and "stopped" in output, output
     verdict = job.check_end("stopped")
     assert job.saved_step == job.summary.step > 0 and f"saved at step {job.saved_step}" in verdict.reason
     print(f"rbp stop returned {took:.2f} s after it had asked")
-    _, told = watcher.communicate(timeout=60)
-    assert watcher.returncode == 4 and f"rbp resume {job.run.id[-4:]}" in told, told
+    _, output = watcher.communicate(timeout=60)
+    assert watcher.returncode == 4 and f"rbp resume {job.run.id[-4:]}" in output, output
 
     resumed = rbp(job, "resume", job.run.id)
     resumed.communicate(timeout=180)
@@ -128,34 +128,34 @@ def test_a_run_of_two_is_stopped_watched_and_resumed_by_others_after_its_starter
 
 def test_two_who_resume_at_once_start_one_attempt_and_two_who_end_it_at_once_end_it_once(new_job: NewJob) -> None:
     job = new_job(1, *LONG)
-    told = at_once(job, "resume", "resume", "resume")
-    assert sorted(text.split()[0].rstrip(":") for text in told) == ["done", "refused", "refused"], told
-    assert all("already" in text or "being started" in text for text in told if text != "done")
+    output = at_once(job, "resume", "resume", "resume")
+    assert sorted(text.split()[0].rstrip(":") for text in output) == ["done", "refused", "refused"], output
+    assert all("already" in text or "being started" in text for text in output if text != "done")
     job.wait_for_start()
     assert starts(job) == [1]
-    told = at_once(job, "stop", "stop")
-    assert "done" in told, told
+    output = at_once(job, "stop", "stop")
+    assert "done" in output, output
     job.check_end("stopped")
 
     job.start()
     job.wait_for_start()
-    told = at_once(job, "stop", "kill", "kill")
+    output = at_once(job, "stop", "kill", "kill")
     verdict = job.check_end("stopped", "killed")
-    assert "done" in told and all(text == "done" or "is not running, it is" in text for text in told), told
+    assert "done" in output and all(text == "done" or "is not running, it is" in text for text in output), output
     if verdict.status == "killed":
         assert "killed by rbp kill" in verdict.reason
 
     job.start()
     job.wait_for_start()
     saved = job.saved_step
-    told = at_once(job, "resume", "kill")
-    assert told[1] == "done", told
+    output = at_once(job, "resume", "kill")
+    assert output[1] == "done", output
     # The resume has come first and was refused, or second and has started another attempt.
-    if told[0] == "done":
+    if output[0] == "done":
         job.wait_for_start()
         at_once(job, "kill")
     else:
-        assert "already" in told[0] or "still has process" in told[0], told
+        assert "already" in output[0] or "still has process" in output[0], output
     job.check_end("killed")
     assert job.saved_step >= saved and starts(job) == sorted(set(starts(job)))
 
@@ -180,8 +180,8 @@ def test_a_dashboard_that_is_killed_leaves_its_run_and_the_next_finds_it(new_job
     step = job.summary.step
     job.wait_until(lambda: job.summary.step > step)
     assert judge(job.run).status == "running"
-    told, _ = rbp(job, "stop", "last", "--json").communicate(timeout=120)
-    assert f'"id": "{job.run.id}"' in told and '"status": "stopped"' in told
+    output, _ = rbp(job, "stop", "last", "--json").communicate(timeout=120)
+    assert f'"id": "{job.run.id}"' in output and '"status": "stopped"' in output
     job.check_end("stopped")
 
 

@@ -82,14 +82,14 @@ class Announced:
 
 @dataclass
 class Recording:
-    """A whole run, with a stop and a resume, on a disk; `told` is what it had learned at its end."""
+    """A whole run, with a stop and a resume, on a disk; `events` are those that it had recorded at its end."""
 
     file_system: str
     disk: Disks
     name: str
     length: int = 0
     announced: list[Announced] = field(default_factory=list)
-    told: list[Any] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def known_at(self, at: int) -> Announced:
@@ -177,7 +177,7 @@ def record_run(
         while (code := record_attempt(recording, warm, request, run, events)) != 0:
             assert code == 4, "preempted, as asked"
         recording.length = disk.server.ask("length", name)
-        recording.told, recording.weights = story(run), weights(run)
+        recording.events, recording.weights = story(run), weights(run)
     return recording
 
 
@@ -262,12 +262,12 @@ def broken_promises(recording: Recording, known: Announced, run: RunDirectory) -
     best = checkpoint.find_best(run.checkpoints)
     if (best.progress.step if best else 0) < known.best:
         broken.append(f"the best checkpoint is {best and best.path.name}, and that of step {known.best} was announced")
-    told = [entry for entry in story(run) if entry[0] <= step and (entry[1] != "validation" or entry[2] <= epoch)]
+    events = [entry for entry in story(run) if entry[0] <= step and (entry[1] != "validation" or entry[2] <= epoch)]
     expected = [
-        entry for entry in recording.told if entry[0] <= step and (entry[1] != "validation" or entry[2] <= epoch)
+        entry for entry in recording.events if entry[0] <= step and (entry[1] != "validation" or entry[2] <= epoch)
     ]
-    if told != expected:
-        broken.append(f"{len(told)} of {len(expected)} metrics up to step {step} are there")
+    if events != expected:
+        broken.append(f"{len(events)} of {len(expected)} metrics up to step {step} are there")
     return broken
 
 
@@ -278,7 +278,7 @@ def broken_after_resume(recording: Recording, warm: Any, words: list[str], run: 
     if ended["code"]:
         return [f"--resume-or-start ended with {ended['code']}: {ended['output'][-600:]}"]
     broken = []
-    if story(run) != recording.told:
+    if story(run) != recording.events:
         broken.append("the resumed run has another story")
     ours = weights(run)
     if not all(torch.equal(ours[name], tensor) for name, tensor in recording.weights.items()):

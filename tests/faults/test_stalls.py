@@ -52,8 +52,8 @@ def test_a_hung_collective_is_seen_with_the_stack_of_who_waits_goes_on_if_it_can
     second.send_signal(signal.SIGSTOP)
     job.wait_until(lambda: judge(job.run).status == "stalled")
     assert "no step for" in judge(job.run).reason
-    [told] = job.wait_until(lambda: stalls(job))
-    stacks = Path(told.split(" is in ")[1]).read_text()
+    [warning] = job.wait_until(lambda: stalls(job))
+    stacks = Path(warning.split(" is in ")[1]).read_text()
     assert "most recent call first" in stacks and "trainer.py" in stacks
     hung = job.summary.step
 

@@ -78,18 +78,18 @@ def by_step(images: Tensor, timesteps: int) -> list[Tensor]:
 def differences(found: Outcome, expected: Outcome, factor: float = 1.0) -> list[str]:
     """What is not the same, in words; nothing where the two agree, to `factor` times the tolerance of float64."""
     largest = max((g.abs().max().item() for g in expected.gradients.values() if g is not None), default=0.0)
-    told = []
+    mismatches = []
     for name, gradient in expected.gradients.items():
         other = found.gradients[name]
         if other is None or gradient is None:
             some = gradient if other is None else other
             if some is not None and some.any():
-                told.append(f"gradient of {name}: {'none' if other is None else 'some'}")
+                mismatches.append(f"gradient of {name}: {'none' if other is None else 'some'}")
         else:
-            told += difference(f"gradient of {name}", other, gradient, factor, largest)
+            mismatches += difference(f"gradient of {name}", other, gradient, factor, largest)
     for name, value in (expected.values | expected.buffers).items():
-        told += difference(name, (found.values | found.buffers)[name], value, factor, 1.0)
-    return told
+        mismatches += difference(name, (found.values | found.buffers)[name], value, factor, 1.0)
+    return mismatches
 
 
 def difference(name: str, found: Tensor, expected: Tensor, factor: float, largest: float) -> list[str]:

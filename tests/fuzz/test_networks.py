@@ -30,17 +30,17 @@ def test_a_step_gives_what_the_oracle_gives(method, seeds):
             expected = by_oracle(problem_of(seed), method)
             wrong = differences(by_engine(problem_of(seed), method), expected)
         except Exception as error:
-            error.add_note(told(seed, method, []))
+            error.add_note(description(seed, method, []))
             raise
         if wrong and expected.depends_on_rounding():
             ties += 1
         elif wrong:
-            faults.append(told(seed, method, wrong))
+            faults.append(description(seed, method, wrong))
     assert not faults, f"{len(faults)} of {len(seeds)} networks differ\n\n" + "\n\n".join(faults[:3])
     assert ties <= (len(seeds) + 1) // 4, "so many differences that rounding may explain"
 
 
-def told(seed, method, wrong):
+def description(seed, method, wrong):
     """How to run a network again, what is wrong with it, and what it is."""
     replay = f"RBP_FUZZ_FIRST={seed} RBP_FUZZ_NETWORKS=1 python -m pytest tests/fuzz/test_networks.py -k {method}"
     return "\n".join([replay, *wrong[:8], str(problem_of(seed))])

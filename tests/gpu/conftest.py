@@ -35,11 +35,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     results = os.environ.get("RBP_TEST_RESULTS")
     if not results or (report.when != "call" and report.passed):
         return
-    told = ""
+    reason = ""
     if report.skipped and isinstance(report.longrepr, tuple):
-        told = report.longrepr[2].removeprefix("Skipped: ")
+        reason = report.longrepr[2].removeprefix("Skipped: ")
     elif report.failed:
-        told = getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr))
+        reason = getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr))
     with Path(results).open("a", encoding="utf-8") as file:
-        result = {"name": report.nodeid.rpartition("::")[2], "outcome": report.outcome, "told": told}
+        result = {"name": report.nodeid.rpartition("::")[2], "outcome": report.outcome, "told": reason}
         file.write(json.dumps(result) + "\n")

@@ -55,7 +55,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def told(run: RunDirectory, kind: type) -> list:
+def events_of(run: RunDirectory, kind: type) -> list:
     return [event for event in read_events(run.events()) if isinstance(event.body, kind)]
 
 
@@ -70,24 +70,24 @@ def test_a_run_learns_and_tells_its_device_memory_and_times(device: torch.device
     launch.start(run)
     verdict = end(run)
     assert verdict.status == "completed", (verdict, run.stderr().read_text()[-2000:])
-    [start] = told(run, RunStart)
+    [start] = events_of(run, RunStart)
     assert start.body.device == describe_device(device)
-    metrics = [event.body for event in told(run, Metrics)]
+    metrics = [event.body for event in events_of(run, Metrics)]
     assert metrics[-1].top1 > 0.8
     assert all(0.0 <= one.data_ms <= one.step_ms for one in metrics)
-    assert all(event.body.mem_peak > 0 for event in told(run, System))
+    assert all(event.body.mem_peak > 0 for event in events_of(run, System))
 
 
 def test_a_run_that_is_stopped_goes_on_where_it_was(device: torch.device, new_run: NewRun) -> None:
     run = new_run("digits", "epochs=400")
     launch.start(run)
-    wait_until(lambda: bool(told(run, Metrics)))
+    wait_until(lambda: bool(events_of(run, Metrics)))
     assert control.stop(run).status == "stopped"
     found, skipped = checkpoint.find_newest(run.checkpoints)
     assert found is not None and not skipped and found.device == device.type
     launch.start(run)
-    wait_until(lambda: len(told(run, RunStart)) == 2 and told(run, Metrics)[-1].step > found.progress.step)
-    start = told(run, RunStart)[-1]
+    wait_until(lambda: len(events_of(run, RunStart)) == 2 and events_of(run, Metrics)[-1].step > found.progress.step)
+    start = events_of(run, RunStart)[-1]
     assert (start.step, start.body.exact) == (found.progress.step, True)
     assert control.stop(run).status == "stopped"
 

@@ -110,7 +110,7 @@ def test_so_is_one_where_everybody_may_write_and_a_link_of_somebody_elses(
             compile_cache.prepare()
 
 
-def test_a_cache_that_cannot_be_made_is_told_with_the_way_out(home: Path) -> None:
+def test_a_cache_that_cannot_be_made_is_reported_with_the_way_out(home: Path) -> None:
     (home / "cache").write_text("")
     with pytest.raises(CompileCacheError, match=r"cannot be made .* set XDG_CACHE_HOME to a folder of your own"):
         compile_cache.prepare()

@@ -28,8 +28,8 @@ def test_none_is_used_that_the_list_lacks() -> None:
             assert (found[1] or found[2]) in listed, f"{path}: {found[0]}"
 
 
-def test_a_name_that_is_gone_is_told_with_its_reason() -> None:
+def test_a_name_that_is_gone_is_reported_with_its_reason() -> None:
     gone = (PrivateName("torch._C:_no_such", "x.py", "does this"), PrivateName("torch._no:_such", "x.py", "does that"))
-    with pytest.raises(ImportError, match=r"_C\._no_such \(does this\), torch\._no\._such \(does that\)") as told:
+    with pytest.raises(ImportError, match=r"_C\._no_such \(does this\), torch\._no\._such \(does that\)") as error:
         require((*gone, *TRAINING))
-    assert "_foreach_lerp_" not in str(told.value)
+    assert "_foreach_lerp_" not in str(error.value)

@@ -48,10 +48,10 @@ class _Saved:
                 self.live += storage.nbytes()
                 self.peak = max(self.peak, self.live)
             self._holders[place] += 1
-            weakref.finalize(kept, self._let_go, place, storage.nbytes())
+            weakref.finalize(kept, self._release, place, storage.nbytes())
         return kept
 
-    def _let_go(self, place: int, count: int) -> None:
+    def _release(self, place: int, count: int) -> None:
         self._holders[place] -= 1
         if not self._holders[place]:
             self.live -= count

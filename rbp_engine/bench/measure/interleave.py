@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rbp_engine.bench.measure.measurement import MeasurementError, command, how_it_ended
+from rbp_engine.bench.measure.measurement import MeasurementError, command, describe_exit
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import CARD_ORDER, worker_defaults
 from rbp_engine.run.status import processes
@@ -36,7 +36,7 @@ class MeasuredSide:
 
 
 @dataclass(frozen=True)
-class Measured:
+class StepMeasurement:
     """Medians: seconds of a step, processor seconds of all threads, peak memory above the base in bytes.
 
     `saved` are bytes kept for the backward pass, `units` the operations as a multiple of one forward pass of the batch
@@ -95,7 +95,7 @@ class MeasuredProcess:
         assert self.child.stdout is not None
         line = self.child.stdout.readline()
         if not line:
-            raise MeasurementError(how_it_ended(self.child.wait()))
+            raise MeasurementError(describe_exit(self.child.wait()))
         answer: dict[str, Any] = json.loads(line)
         if problem := answer.get("problem"):
             raise MeasurementError(problem)
@@ -124,10 +124,10 @@ class _Record:
                 self.problem = error
                 self.close()
 
-    def result(self) -> Measured | MeasurementError:
+    def result(self) -> StepMeasurement | MeasurementError:
         if self.problem is not None:
             return self.problem
-        return Measured(
+        return StepMeasurement(
             self.device,
             statistics.median(turn["seconds"] for turn in self.turns),
             statistics.median(turn["cpu_seconds"] for turn in self.turns),
@@ -148,7 +148,7 @@ def measure(
     rounds: int,
     busy: bool = False,
     on_turn: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Measured | MeasurementError]:
+) -> list[StepMeasurement | MeasurementError]:
     """Medians over `rounds` turns of all sides, or the error of a side that could not be measured.
 
     Ours run in the environment that the launcher gives a worker, baselines in that of this process. With `busy`, the

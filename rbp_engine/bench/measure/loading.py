@@ -87,7 +87,7 @@ def _turn(case: Case) -> tuple[float, float]:
     return images / wall, images / (wall * case.workers if case.workers else processor)
 
 
-def of_run(run: RunDirectory) -> list[Case]:
+def run_cases(run: RunDirectory) -> list[Case]:
     """Training and evaluation data of a run's preset."""
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
@@ -99,7 +99,7 @@ def of_run(run: RunDirectory) -> list[Case]:
     ]
 
 
-def of_every_kind(folder: Path) -> list[Case]:
+def all_cases(folder: Path) -> list[Case]:
     """Every kind of data set with every augmentation; creates files in `folder`."""
     return [*in_memory(), *event_frames(folder), *photographs(folder)]
 
@@ -189,7 +189,7 @@ def main(words: Sequence[str]) -> int:
 
     def measured(run: RunDirectory) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
-            rates = measure(of_run(run) if asked.own else of_every_kind(Path(folder)), asked.rounds)
+            rates = measure(run_cases(run) if asked.own else all_cases(Path(folder)), asked.rounds)
         return {"rates": [asdict(rate) for rate in rates]}
 
     return answer(RunDirectory(asked.run), measured)

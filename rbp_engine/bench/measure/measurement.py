@@ -81,31 +81,31 @@ def ask(
     try:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                out, said = child.communicate(timeout=LOOK_EVERY_S)
+                answer, output = child.communicate(timeout=LOOK_EVERY_S)
                 break
             if cancelled():
                 raise Cancelled("the measurement was given up")
     finally:
         child.kill()
         child.wait()
-    return _answer(out, child.returncode, said)
+    return _answer(answer, child.returncode, output)
 
 
-def _answer(out: str, code: int, said: str | None) -> dict[str, Any]:
+def _answer(printed: str, code: int, output: str | None) -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = json.loads(out)
+        answer: dict[str, Any] = json.loads(printed)
     except ValueError:
-        raise MeasurementError(how_it_ended(code, said)) from None
+        raise MeasurementError(describe_exit(code, output)) from None
     if problem := answer.get("problem"):
         raise MeasurementError(problem)
     return answer
 
 
-def how_it_ended(code: int, said: str | None = None) -> str:
-    """Why a process has not answered, from its exit code and its output `said`; None if that went to stderr."""
+def describe_exit(code: int, output: str | None = None) -> str:
+    """Why a process has not answered, from its exit code and its `output`; None if that went to stderr."""
     if code == -9:
         return "the measurement was killed, probably because the memory was full: try a smaller batch"
-    if said is None:
+    if output is None:
         return f"the measurement ended with exit code {code}; what it said stands above"
-    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it said nothing")
     return f"the measurement ended with exit code {code}: {last}"

@@ -44,8 +44,8 @@ def answer(run: RunDirectory, measure: Callable[[RunDirectory], dict[str, Any]])
     """Print the result of `measure`, or the `problem`; returns the exit code."""
     with answers_only() as out:
         try:
-            told = measure(run)
+            result = measure(run)
         except Exception as error:
-            told = {"problem": explain(error, run.code)}
-        out.write(json.dumps(told) + "\n")
-    return 1 if "problem" in told else 0
+            result = {"problem": explain(error, run.code)}
+        out.write(json.dumps(result) + "\n")
+    return 1 if "problem" in result else 0

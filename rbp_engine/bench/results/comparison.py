@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from rbp_engine.bench.measure.interleave import OURS, Measured, MeasuredSide, measure
+from rbp_engine.bench.measure.interleave import OURS, MeasuredSide, StepMeasurement, measure
 from rbp_engine.bench.measure.measurement import MeasurementError, temporary_run
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.run.files.run_json import packages
@@ -31,7 +31,7 @@ class ComparisonRow:
     precision: str
     kernel: str
     batch: int
-    measured: Measured | None
+    measured: StepMeasurement | None
     problem: str = ""
     time: float | None = None
     memory: float | None = None
@@ -104,19 +104,22 @@ def compare(
     return rows
 
 
-def rows_of(alike: Sequence[Candidate], results: Sequence[Measured | MeasurementError]) -> list[ComparisonRow]:
+def rows_of(alike: Sequence[Candidate], results: Sequence[StepMeasurement | MeasurementError]) -> list[ComparisonRow]:
     """The rows of candidates of one T, with their ratios."""
     pairs = list(zip(alike, results, strict=True))
-    found = {one.baseline: result for one, result in pairs if isinstance(result, Measured)}
+    found = {one.baseline: result for one, result in pairs if isinstance(result, StepMeasurement)}
     return [_row(candidate, result, found.get(BPTT), found.get(FLOOR)) for candidate, result in pairs]
 
 
 def _row(
-    candidate: Candidate, result: Measured | MeasurementError, bptt: Measured | None, floor: Measured | None
+    candidate: Candidate,
+    result: StepMeasurement | MeasurementError,
+    bptt: StepMeasurement | None,
+    floor: StepMeasurement | None,
 ) -> ComparisonRow:
     preset = candidate.loaded.preset
     settings = {} if candidate.baseline else preset.train.model_dump()
-    measured = result if isinstance(result, Measured) else None
+    measured = result if isinstance(result, StepMeasurement) else None
     return ComparisonRow(
         candidate.baseline or preset.method.name,
         candidate.timesteps,
@@ -124,7 +127,7 @@ def _row(
         settings.get("kernel", ""),
         preset.data.batch_size,
         measured,
-        problem="" if isinstance(result, Measured) else str(result),
+        problem="" if isinstance(result, StepMeasurement) else str(result),
         time=measured.seconds / bptt.seconds if measured and bptt else None,
         memory=measured.peak / bptt.peak if measured and bptt and bptt.peak else None,
         floor=measured.seconds / floor.seconds if measured and floor else None,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rbp_engine.bench.measure.interleave import Measured
+from rbp_engine.bench.measure.interleave import StepMeasurement
 from rbp_engine.bench.results.comparison import ComparisonRow
 from rbp_engine.report import figure, names
 from rbp_engine.report.panels import BLACK, GIB, METHOD_COLOURS, MIB, ORANGE, Panel, PanelLine
@@ -43,7 +43,7 @@ def panels(rows: Sequence[ComparisonRow]) -> list[Panel]:
     ]
 
 
-def _lines(rows: Sequence[ComparisonRow], value: Callable[[Measured], float]) -> tuple[PanelLine, ...]:
+def _lines(rows: Sequence[ComparisonRow], value: Callable[[StepMeasurement], float]) -> tuple[PanelLine, ...]:
     points: dict[str, dict[int, Spread]] = {}
     methods: dict[str, str] = {}
     for row in rows:

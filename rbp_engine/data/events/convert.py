@@ -20,8 +20,8 @@ from rbp_engine.data.events.decode import decode
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.growing_array import GrowingArray
 from rbp_engine.data.events.labels import check_labels
-from rbp_engine.data.events.layouts import Found, detect
-from rbp_engine.data.events.lock import Locked, beat, lock
+from rbp_engine.data.events.layouts import FoundLayout, detect
+from rbp_engine.data.events.lock import AlreadyLocked, beat, lock
 from rbp_engine.data.events.orientation import describe, to_canonical
 from rbp_engine.data.events.recordings import PARTS, Recording, Split, list_recordings, split_recordings
 from rbp_engine.data.events.slicing import SIDE
@@ -100,13 +100,13 @@ def remove_leftovers(cache: Path) -> None:
         try:
             with lock(building.with_suffix(".lock"), wait=False):
                 shutil.rmtree(building, ignore_errors=True)
-        except Locked:
+        except AlreadyLocked:
             continue
 
 
 def _build(
     folder: Path,
-    found: Found,
+    found: FoundLayout,
     split: Split,
     settings: dict[str, Any],
     remarks: list[str],

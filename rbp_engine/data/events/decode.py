@@ -11,14 +11,14 @@ import torch
 
 from rbp_engine.data.events.aedat import read_aedat
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.layouts import Found
+from rbp_engine.data.events.layouts import FoundLayout
 from rbp_engine.data.events.slicing import SIDE, integrate
 from rbp_engine.vocabulary import FramesBy
 
 Array = npt.NDArray[Any]
 
 
-def decode(found: Found, path: Path, *, timesteps: int, frames_by: FramesBy) -> tuple[Array, Array | None]:
+def decode(found: FoundLayout, path: Path, *, timesteps: int, frames_by: FramesBy) -> tuple[Array, Array | None]:
     """Event counts of a recording, [T, 2, 128, 128], and the label if the file stores one (layout 4).
 
     Layout 4 may hold fractions, which are kept. Raises EventDataError, which names the file, if it is damaged, of

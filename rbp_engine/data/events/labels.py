@@ -24,7 +24,7 @@ def check_labels(recordings: Sequence[Recording], stored: Sequence[npt.NDArray[A
     what = f"{first.path}: the label is {found}, not {first.label}, its number modulo 10"
     if len(wrong) > 1:
         what += f", and {len(wrong) - 1} more are wrong in this folder"
-    if first.part == "train" or _look_real(stored):
+    if first.part == "train" or _are_balanced(stored):
         raise EventDataError(
             f"{what}: the files are numbered in another way than the published script does, "
             "convert them again or use another layout"
@@ -36,7 +36,7 @@ def _is(stored: npt.NDArray[Any], label: int) -> bool:
     return stored.size == 1 and bool(stored[0] == label)
 
 
-def _look_real(stored: Sequence[npt.NDArray[Any]]) -> bool:
+def _are_balanced(stored: Sequence[npt.NDArray[Any]]) -> bool:
     """Whether there are ten classes, each equally often, which uninitialised memory would not show."""
     if any(label.size != 1 for label in stored):
         return False

@@ -19,7 +19,7 @@ _FRAMES: Final = re.compile(r"frames_num(?:ber)?_(\d+)_split_by_(number|time)(?:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundLayout:
     """A layout (1, 3, 4 or 5), what its files contain, and the `folder` with the classes, or with train and test."""
 
     layout: int
@@ -27,7 +27,7 @@ class Found:
     folder: Path
 
 
-def detect(root: Path, *, timesteps: int, frames_by: FramesBy, layout: int = 0) -> Found:
+def detect(root: Path, *, timesteps: int, frames_by: FramesBy, layout: int = 0) -> FoundLayout:
     """The layout to read from `root`; of several the first whose frames or events give these timesteps.
 
     `layout` selects one, 0 takes any. Raises EventDataError, which says what was found instead, and the remedy.
@@ -70,17 +70,17 @@ def _no_folder(root: Path) -> str:
     return f"{root} is no folder: name the one that holds CIFAR10-DVS ({PAGE} has the recordings)"
 
 
-def _candidates(root: Path, timesteps: int, frames_by: FramesBy) -> list[Found]:
+def _candidates(root: Path, timesteps: int, frames_by: FramesBy) -> list[FoundLayout]:
     frames = f"{timesteps}_split_by_{frames_by}"
     found = [
-        Found(3, "frames", root / f"frames_number_{frames}"),
-        Found(3, "events", root / "events_np"),
-        Found(5, "frames", root / f"frames_num_{frames}_normalization_None"),
+        FoundLayout(3, "frames", root / f"frames_number_{frames}"),
+        FoundLayout(3, "events", root / "events_np"),
+        FoundLayout(5, "frames", root / f"frames_num_{frames}_normalization_None"),
     ]
     found = [one for one in found if one.folder.is_dir()]
-    found += [Found(1, "aedat", folder) for folder in (root, root / "extract") if _has(folder, ".aedat")]
+    found += [FoundLayout(1, "aedat", folder) for folder in (root, root / "extract") if _has(folder, ".aedat")]
     if _begins_with(root / "train", ".pt") and (root / "test").is_dir():
-        found.append(Found(4, "tensors", root))
+        found.append(FoundLayout(4, "tensors", root))
     return found
 
 

@@ -19,7 +19,7 @@ _WRITING_S: Final = 2.0
 _SILENT_S: Final = 600.0
 
 
-class Locked(EventDataError):
+class AlreadyLocked(EventDataError):
     """Another process holds the lock."""
 
 
@@ -27,11 +27,11 @@ class Locked(EventDataError):
 def lock(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold the lock file `path`. Takes over the lock of a dead process: of this host at once, of another once silent.
 
-    If a live process holds it, wait, or raise `Locked` with the holder.
+    If a live process holds it, wait, or raise `AlreadyLocked` with the holder.
     """
     while not _take(path):
         if not wait:
-            raise Locked(f"{path} is held by {_holder(path)}, which is converting: wait for it or end it")
+            raise AlreadyLocked(f"{path} is held by {_holder(path)}, which is converting: wait for it or end it")
         time.sleep(0.2)
     try:
         yield

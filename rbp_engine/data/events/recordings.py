@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.layouts import CLASSES, Found
+from rbp_engine.data.events.layouts import CLASSES, FoundLayout
 from rbp_engine.vocabulary import SplitName
 
 PARTS: Final = ("train", "test")
@@ -39,7 +39,7 @@ class Split:
     sha256: str
 
 
-def list_recordings(found: Found) -> tuple[list[Recording], list[str]]:
+def list_recordings(found: FoundLayout) -> tuple[list[Recording], list[str]]:
     """All recordings, by class or part and number, and remarks on missing and unexpected files.
 
     Raises EventDataError if a class is missing.

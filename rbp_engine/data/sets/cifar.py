@@ -81,17 +81,17 @@ class _Type(_StandIn):
 class _Array(_StandIn):
     """A numpy array as pickled: shape, type, order and bytes, which need not be consistent."""
 
-    told: Any = None
+    state: Any = None
 
     def __init__(self, *made_empty: Any) -> None:
         """The pickle creates an empty array first, then sets its state."""
 
     def __setstate__(self, state: Any) -> None:
-        self.told = state
+        self.state = state
 
     def pixels(self) -> NDArray[np.uint8]:
         """The array, made from its bytes. Raises ValueError if it is not of unsigned bytes, or incomplete."""
-        _, shape, kind, by_columns, content = self.told
+        _, shape, kind, by_columns, content = self.state
         if not isinstance(kind, _Type) or kind.name not in ("u1", b"u1"):
             raise ValueError("data that are no unsigned bytes")
         if not all(type(size) is int and size >= 0 for size in shape) or len(content) != math.prod(shape):

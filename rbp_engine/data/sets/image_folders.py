@@ -69,7 +69,7 @@ def list_image_folders(root: Path, cache: Path | None = None) -> ImageFolders:
     class is missing or empty in one of them.
     """
     kept = _kept_list(root, cache)
-    listing = _recall(root, kept) if kept is not None else None
+    listing = _load_listing(root, kept) if kept is not None else None
     if listing is None:
         folders = _class_folders(root)
         # Read before the names: a change in between makes the list stale, not wrong.
@@ -78,7 +78,7 @@ def list_image_folders(root: Path, cache: Path | None = None) -> ImageFolders:
         for side in SIDES:
             listing |= _read_side(root / side, folders)
         if kept is not None:
-            _remember(kept, listing)
+            _save_listing(kept, listing)
     classes = tuple(listing["classes"].tolist())
     train, val = (
         ImageList(root / side, classes, listing[f"{side}_names"], listing[f"{side}_labels"]) for side in SIDES
@@ -180,7 +180,7 @@ def _kept_list(root: Path, cache: Path | None) -> Path | None:
     return cache / "listings" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.npz"
 
 
-def _recall(root: Path, kept: Path) -> dict[str, NDArray[Any]] | None:
+def _load_listing(root: Path, kept: Path) -> dict[str, NDArray[Any]] | None:
     try:
         with np.load(kept, allow_pickle=False) as file:
             listing = {name: file[name] for name in ("classes", "changed", *_arrays())}
@@ -193,7 +193,7 @@ def _arrays() -> list[str]:
     return [f"{side}_{what}" for side in SIDES for what in ("names", "labels")]
 
 
-def _remember(kept: Path, listing: dict[str, Any]) -> None:
+def _save_listing(kept: Path, listing: dict[str, Any]) -> None:
     temporary = kept.with_name(f".{kept.name}.{os.getpid()}")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)

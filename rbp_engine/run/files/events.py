@@ -279,14 +279,14 @@ class EventWriter:
 class EventReader:
     """Follows one events file by its byte offset; an incomplete last line is left for a later call.
 
-    With `kinds`, lines of other kinds are not parsed. `behind`: the last call left something to read. `skipped` counts
-    the lines that were not events: damaged, of another version, or too long.
+    With `kinds`, lines of other kinds are not parsed. `behind`: the last call left something to read. `skipped_lines`
+    counts the lines that were not events: damaged, of another version, or too long.
     """
 
     def __init__(self, path: Path, kinds: Collection[type[Body]] = ()) -> None:
         self.path = path
         self.behind = False
-        self.skipped = 0
+        self.skipped_lines = 0
         self._kinds = [f'"{kind.kind}"'.encode() for kind in kinds]
         self._offset = 0  # after the last complete line: a resuming writer replaces a torn one
         self._in_long_line = False
@@ -304,7 +304,7 @@ class EventReader:
         if self._kinds:
             lines = [line for line in lines if any(kind in line for kind in self._kinds)]
         events = _events(lines)
-        self.skipped += len(lines) - len(events)
+        self.skipped_lines += len(lines) - len(events)
         return events
 
     def poll_lines(self) -> list[bytes]:
@@ -341,7 +341,7 @@ class EventReader:
         lines = chunk[: end - 1].split(b"\n")
         if self._in_long_line:
             del lines[0]
-            self.skipped += 1
+            self.skipped_lines += 1
             self._in_long_line = False
         return lines
 

@@ -95,7 +95,7 @@ def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], tak
         raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
     try:
         _write(loaded, RunDirectory(hidden), run.id, command, takes)
-        return making.give_name(hidden, run)
+        return making.publish(hidden, run)
     except OSError as error:
         raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
     finally:
@@ -263,14 +263,14 @@ def _claim_attempt(run: RunDirectory) -> int:
     attempt = 1 + claims[-1] if claims else 1
     if claims:
         recorded = read_run_json(run).attempt == claims[-1]
-        if not recorded and (claimant := _claimant(run.claim(claims[-1]))):
+        if not recorded and (claimant := _starter_of(run.claim(claims[-1]))):
             raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
         verdict = judge(run)
         if recorded and verdict.live and verdict.status != "queued":
             raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
         if verdict.status == "completed":
             raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
-        if left := _left_over(run):
+        if left := _remaining_processes(run):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
         claim = os.open(run.claim(attempt), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -286,7 +286,7 @@ def _claim_attempt(run: RunDirectory) -> int:
     return attempt
 
 
-def _claimant(claim: Path) -> str:
+def _starter_of(claim: Path) -> str:
     """The process that is just starting an attempt, in words; empty if the one that claimed it has died."""
     claimant = read_json(claim)
     # A time far in the future means that the clock was set back; one slightly ahead, that another host's clock is.
@@ -296,7 +296,7 @@ def _claimant(claim: Path) -> str:
     return f"process {claimant['pid']}" if alive else ""
 
 
-def _left_over(run: RunDirectory) -> list[Any]:
+def _remaining_processes(run: RunDirectory) -> list[Any]:
     """Processes of the run that still exist, after a grace period for those that have just reported their end."""
     deadline = time.monotonic() + LEAVE_S
     while (left := processes.processes_of(run)) and time.monotonic() < deadline:

@@ -46,14 +46,14 @@ def make_hidden(runs: Path) -> Path:
     return hidden
 
 
-def give_name(hidden: Path, run: RunDirectory) -> bool:
+def publish(hidden: Path, run: RunDirectory) -> bool:
     """Flush a run to the disk and rename it atomically; False if the name is taken. Raises OSError.
 
     Replaces an abandoned half-made run of that name.
     """
     for folder, _, _ in os.walk(hidden):  # the files were flushed when they were written
         sync(Path(folder))
-    with _alone(hidden.parent):
+    with _exclusive(hidden.parent):
         if is_left_half_made(run, hidden.stat().st_mtime):
             aside = hidden.with_name(f"{PREFIX}{secrets.token_hex(6)}")
             run.path.rename(aside)
@@ -95,7 +95,7 @@ def is_left_half_made(run: RunDirectory, now: float) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(runs: Path) -> Iterator[None]:
+def _exclusive(runs: Path) -> Iterator[None]:
     """Prevent others from replacing a half-made run meanwhile: theirs could be this one's, complete by then."""
     descriptor = os.open(runs, os.O_RDONLY)
     try:

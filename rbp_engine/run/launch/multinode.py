@@ -91,7 +91,7 @@ def started_here(run: RunDirectory) -> list[psutil.Process]:
     return [process for process in processes.processes_of(run) if process.pid in pids]
 
 
-def strangers_here(run: RunDirectory) -> list[int]:
+def unrelated_here(run: RunDirectory) -> list[int]:
     """The pids of `launchers` alive on this host that are not known to be the run's: unrelated, or another user's."""
     known = [process.pid for process in started_here(run)]
     return [

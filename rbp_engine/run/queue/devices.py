@@ -92,10 +92,10 @@ def visible_devices(cards: Sequence[Card], visible: str | None) -> list[Device]:
         if name.startswith("MIG-"):
             found.append(Device(name.replace("/", "_"), name))
             continue
-        meant = [card for card in cards if name == str(card.index) or card.uuid.startswith(name)]
-        if len(meant) != 1:
+        matching = [card for card in cards if name == str(card.index) or card.uuid.startswith(name)]
+        if len(matching) != 1:
             break  # CUDA, too, ignores the list from the first missing card on
-        found.append(_device(meant[0]))
+        found.append(_device(matching[0]))
     return found
 
 

@@ -20,7 +20,7 @@ from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import DamagedEntry, Entry, entries, read_queue, write_entry
 from rbp_engine.run.queue.gpus import read_cards
 from rbp_engine.run.queue.host_lock import host_directory, locked, try_lock
-from rbp_engine.run.queue.transitions import WAITS, drop, put_off, refuse
+from rbp_engine.run.queue.transitions import WAITS, drop, mark_failed, mark_queued
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.retryable import has_failed, is_infrastructure_fault
 from rbp_engine.run.status.status import Verdict, judge
@@ -44,7 +44,7 @@ class Dispatcher:
         self._hooks: list[subprocess.Popen[bytes]] = []
         self._tried: dict[Path, float] = {}
         self._missing: dict[Path, float] = {}
-        self._told: dict[Path, str] = {}
+        self._logged: dict[Path, str] = {}
         self._cards_read = -READ_CARDS_EVERY_S
         self._busy_cards: set[str] = set()
 
@@ -55,19 +55,19 @@ class Dispatcher:
         waited_for: set[str] = set()
         for entry in read_queue():
             if isinstance(entry, DamagedEntry):
-                self._say(entry.path, entry.id, f"is passed over, its entry is damaged: {entry.why}")
+                self._log(entry.path, entry.id, f"is passed over, its entry is damaged: {entry.why}")
                 continue
             try:
-                self._look_after(entry, waited_for)
+                self._handle(entry, waited_for)
             except (OSError, RunError) as error:
-                self._say(entry.path, entry.run.id, f"trouble: {error}")
+                self._log(entry.path, entry.run.id, f"trouble: {error}")
 
     def _reap(self) -> None:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
         self._hooks = [hook for hook in self._hooks if hook.poll() is None]
         self._starters = {path: starter for path, starter in self._starters.items() if starter.poll() is None}
 
-    def _look_after(self, entry: Entry, waited_for: set[str]) -> None:
+    def _handle(self, entry: Entry, waited_for: set[str]) -> None:
         run = entry.run
         if read_summary(run) is None:
             removed = run.path.parent.is_dir() and not run.path.exists()
@@ -82,11 +82,11 @@ class Dispatcher:
         elif verdict.live or processes.processes_of(run):
             return
         elif entry.started:
-            self._see_to_the_end(entry, verdict)
+            self._handle_end(entry, verdict)
         elif verdict.status == "lost":  # the process that was starting it has died
             with locked():
                 if judge(run) == verdict:
-                    put_off(run, WAITS)
+                    mark_queued(run, WAITS)
             self._tried.pop(entry.path, None)
         else:
             self._drop(entry, f"is not started: {verdict.status} {verdict.reason}")
@@ -106,13 +106,13 @@ class Dispatcher:
         if len(taken) < entry.takes:
             waited_for |= keys
             return
-        self._say(entry.path, entry.run.id, f"starts on {', '.join(taken) or 'whatever it sees'}")
+        self._log(entry.path, entry.run.id, f"starts on {', '.join(taken) or 'whatever it sees'}")
         self._tried[entry.path] = time.monotonic()
         try:
             self._starters[entry.path] = _helper(entry, "rbp_engine.run.queue.start_queued")
         except OSError as error:  # its Python environment may have been removed
             with locked():
-                refuse(entry.run, f"it could not be started: {error}")
+                mark_failed(entry.run, f"it could not be started: {error}")
 
     def _busy(self, entry: Entry) -> set[str]:
         """The cards on which other processes compute, read at most every READ_CARDS_EVERY_S."""
@@ -123,7 +123,7 @@ class Dispatcher:
             self._cards_read = time.monotonic()
         return self._busy_cards
 
-    def _see_to_the_end(self, entry: Entry, verdict: Verdict) -> None:
+    def _handle_end(self, entry: Entry, verdict: Verdict) -> None:
         """Restart a run after a fault of the infrastructure; otherwise run its hooks and release its devices."""
         run = entry.run
         if entry.retried < entry.retries and is_infrastructure_fault(run, verdict):
@@ -132,28 +132,28 @@ class Dispatcher:
                 if not entry.path.exists() or judge(run) != verdict:
                     return
                 add_fault(run, fault)
-                put_off(run, f"starts again, {entry.retried + 1} of {entry.retries}, after: {verdict.reason}")
-                write_entry(entry.again(RETRY_AFTER_S))
+                mark_queued(run, f"starts again, {entry.retried + 1} of {entry.retries}, after: {verdict.reason}")
+                write_entry(entry.for_retry(RETRY_AFTER_S))
             self._tried.pop(entry.path, None)
-            self._say(entry.path, run.id, f"starts again: {verdict.status}, {verdict.reason}")
+            self._log(entry.path, run.id, f"starts again: {verdict.status}, {verdict.reason}")
             return
         names = ["on_end", "on_failure"] if has_failed(run, verdict) else ["on_end"]
         try:
             words = [str(read_run_json(run).attempt), verdict.status, verdict.reason, verdict.cause, *names]
             self._hooks.append(_helper(entry, "rbp_engine.run.queue.hooks", *words))
         except OSError as error:
-            self._say(entry.path, run.id, f"trouble with its hooks: {error}")
+            self._log(entry.path, run.id, f"trouble with its hooks: {error}")
         self._drop(entry, f"{verdict.status} {verdict.reason}".rstrip())
 
     def _drop(self, entry: Entry, why: str) -> None:
-        self._say(entry.path, entry.run.id, why)
+        self._log(entry.path, entry.run.id, why)
         with locked():
             drop(entry.run)
 
-    def _say(self, path: Path, run_id: str, text: str) -> None:
+    def _log(self, path: Path, run_id: str, text: str) -> None:
         """Log a line about a run, unless it is the same as the last one about that run."""
-        if self._told.get(path) != text:
-            self._told[path] = text
+        if self._logged.get(path) != text:
+            self._logged[path] = text
             sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {run_id}: {text}\n")
             sys.stdout.flush()
 

@@ -50,7 +50,7 @@ class Entry:
         """Whether the requested attempt has begun."""
         return read_run_json(self.run).attempt > self.after
 
-    def again(self, delay_s: float) -> "Entry":
+    def for_retry(self, delay_s: float) -> "Entry":
         """The entry for a restart after a fault."""
         return replace(
             self, after=read_run_json(self.run).attempt, retried=self.retried + 1, not_before=time.time() + delay_s
@@ -122,7 +122,7 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
     """The entry in a file; None if the file has just been removed."""
     try:
         with open_regular(path) as file:
-            return _understood(path.name, read_object(file))
+            return _parse(path.name, read_object(file))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -132,7 +132,7 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
     return DamagedEntry(path, path.stem.partition("-")[2], why)
 
 
-def _understood(name: str, value: dict[str, Any]) -> Entry:
+def _parse(name: str, value: dict[str, Any]) -> Entry:
     """The entry in a JSON object. Raises ValueError with what is missing or invalid."""
     run, devices = value.get("run"), value.get("devices")
     if not isinstance(run, str) or not isinstance(devices, list):

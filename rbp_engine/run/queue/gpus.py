@@ -9,8 +9,8 @@ from rbp_engine.run.errors import RunError
 MIB = 2**20
 # A display server or the MPS daemon may use some memory of a card that is still free. Processes in other containers are
 # not listed and only show as used memory.
-LITTLE_OF_A_PROCESS = 100 * MIB
-LITTLE_OF_A_CARD = 1024 * MIB
+IDLE_PROCESS_BYTES = 100 * MIB
+IDLE_CARD_BYTES = 1024 * MIB
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Card:
     @property
     def is_free(self) -> bool:
         """Whether no process computes on it."""
-        little = all(memory is not None and memory <= LITTLE_OF_A_PROCESS for memory in self.processes)
-        return little and self.used <= LITTLE_OF_A_CARD
+        little = all(memory is not None and memory <= IDLE_PROCESS_BYTES for memory in self.processes)
+        return little and self.used <= IDLE_CARD_BYTES
 
 
 def has_card(root: Path = Path("/")) -> bool:

@@ -11,7 +11,7 @@ from rbp_engine.run.status.status import Verdict, judge
 
 
 @dataclass(frozen=True)
-class Place:
+class QueuedRun:
     """A run in the queue of this host.
 
     `position` numbers waiting runs from 1, and is 0 for a run that has started. `devices` are those that it has
@@ -29,25 +29,25 @@ class Place:
     held: dict[str, str] = field(default_factory=dict)
 
 
-def places() -> list[Place]:
+def queued_runs() -> list[QueuedRun]:
     """Every run that is waiting or monitored on this host, in queue order."""
     known = entries()
     cards = any(device.name is not None for entry in known for device in entry.devices)
     busy = _busy_cards() if cards else {}
-    found: list[Place] = []
+    found: list[QueuedRun] = []
     first: dict[str, str] = {}
     position = 0
     for entry in known:
         verdict, claimed = judge(entry.run), claims.claimed_by(entry.run)
         devices = [str(device) for device in entry.devices if device.key in claimed]
         if verdict.status != "queued":
-            found.append(Place(entry.run, verdict, 0, devices, entry.takes, len(entry.devices)))
+            found.append(QueuedRun(entry.run, verdict, 0, devices, entry.takes, len(entry.devices)))
             continue
         position += 1
         behind = sorted({first[device.key] for device in entry.devices if device.key in first})
         holders = {str(device): claims.holder(device.key) or busy.get(device.key, "") for device in entry.devices}
         held = {device: holder for device, holder in holders.items() if holder}
-        found.append(Place(entry.run, verdict, position, devices, entry.takes, len(entry.devices), behind, held))
+        found.append(QueuedRun(entry.run, verdict, position, devices, entry.takes, len(entry.devices), behind, held))
         for device in entry.devices:
             first.setdefault(device.key, entry.run.id)
     return found

@@ -15,7 +15,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entry_of
 from rbp_engine.run.queue.host_lock import locked
-from rbp_engine.run.queue.transitions import refuse
+from rbp_engine.run.queue.transitions import mark_failed
 from rbp_engine.run.status.status import judge
 
 
@@ -33,7 +33,7 @@ def start_queued(run: RunDirectory) -> bool:
         try:
             launch.start(run, inexact=read_dispatch(run).inexact)
         except UserError as error:
-            refuse(run, f"it could not be started: {error}")
+            mark_failed(run, f"it could not be started: {error}")
             return False
     return True
 

@@ -41,11 +41,11 @@ def drop(run: RunDirectory) -> None:
         entry.path.unlink(missing_ok=True)
 
 
-def put_off(run: RunDirectory, reason: str) -> None:
+def mark_queued(run: RunDirectory, reason: str) -> None:
     """Mark a run as queued, with the reason. The caller must hold `locked()`."""
     write_status(run, "queued", reason)
 
 
-def refuse(run: RunDirectory, reason: str) -> None:
+def mark_failed(run: RunDirectory, reason: str) -> None:
     """Mark a queued run as failed to start. The caller must hold `locked()`."""
     write_status(run, "failed", reason, Cause.ERROR)

@@ -31,9 +31,9 @@ class HistoryReader:
         return any(reader.behind for reader in self._readers.values())
 
     @property
-    def skipped(self) -> int:
+    def skipped_lines(self) -> int:
         """The lines so far that were not events: damaged, or of another version."""
-        return sum(reader.skipped for reader in self._readers.values())
+        return sum(reader.skipped_lines for reader in self._readers.values())
 
     def history(self) -> History:
         """Everything so far."""

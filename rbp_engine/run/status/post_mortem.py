@@ -20,14 +20,14 @@ from rbp_engine.run.files.run_json import AttemptRecord
 from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text, is_graceful_signal
 
 
-def find_out(run: RunDirectory, attempt: AttemptRecord) -> tuple[str, str, Cause]:
+def diagnose(run: RunDirectory, attempt: AttemptRecord) -> tuple[str, str, Cause]:
     """Status, reason and cause, for the record of an attempt in run.json."""
     for event in reversed(list(_events(run, 0, attempt.attempt))):
         if isinstance(end := event.body, RunEnd):
             return end.status, end.reason, Cause(end.cause) or cause_of_older(end.status, end.reason)
     errors = _errors(run, attempt.attempt)
-    own = [(told, cause) for told, cause, about_others in errors if not about_others]
-    if own or (own := _error_files(run, attempt)):
+    own = [(text, cause) for text, cause, about_others in errors if not about_others]
+    if own or (own := _errors_in_files(run, attempt)):
         return "failed", *own[0]
     log = _log(run, attempt)
     if killed := _killed(log):
@@ -35,7 +35,7 @@ def find_out(run: RunDirectory, attempt: AttemptRecord) -> tuple[str, str, Cause
     if errors:
         return "failed", errors[0][0], Cause.LOST_PROCESS
     read_only = _is_read_only(run.path)
-    if "Traceback (most recent call last)" in log and (read_only or not _cut_off(run, attempt)):
+    if "Traceback (most recent call last)" in log and (read_only or not _was_interrupted(run, attempt)):
         last = log.strip().splitlines()[-1]
         return "failed", last, cause_of_text(last)
     gone = "the process is gone without a word"
@@ -55,20 +55,20 @@ def _is_read_only(path: Path) -> bool:
 def _errors(run: RunDirectory, attempt: int) -> list[tuple[str, Cause, bool]]:
     """The errors that the ranks reported, oldest first: message, cause, and whether it was about other processes."""
     ranks = run.ranks_with_events()
-    told = [
+    reported = [
         (event, event.body)
         for rank in ranks
         for event in _events(run, rank, attempt)
         if isinstance(event.body, ErrorRaised)
     ]
-    told.sort(key=lambda pair: pair[0].t)
+    reported.sort(key=lambda pair: pair[0].t)
     return [
         (
             body.message if len(ranks) == 1 else f"process {event.rank}: {body.message}",
             Cause(body.cause) or cause_of_older("failed", body.message),
             body.about_others,
         )
-        for event, body in told
+        for event, body in reported
     ]
 
 
@@ -76,7 +76,7 @@ def _events(run: RunDirectory, rank: int, attempt: int) -> Iterator[Event]:
     return (event for event in read_last_events(run.events(rank)) if event.attempt == attempt)
 
 
-def _error_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[str, Cause]]:
+def _errors_in_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[str, Cause]]:
     """The errors of this attempt in torch.distributed's error files, oldest first: message and cause.
 
     They are sorted by the time in the file, in whole seconds, and within a second by the file's own time.
@@ -93,12 +93,12 @@ def _error_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[str, C
         text = message.get("message") if isinstance(message, dict) else message
         if isinstance(text, str) and not is_graceful_signal(text) and written >= since:
             rank = path.parent.name
-            told = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
-            found.append((_told_time(message, otherwise=written), written, told))
+            reported = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
+            found.append((_error_time(message, otherwise=written), written, reported))
     return [(text, cause_of_text(text)) for *_, text in sorted(found)]
 
 
-def _cut_off(run: RunDirectory, attempt: AttemptRecord) -> bool:
+def _was_interrupted(run: RunDirectory, attempt: AttemptRecord) -> bool:
     """Whether the worker had started and was killed before it could report its end.
 
     A traceback is then not its own, but that of an image-reading process that lost its parent.
@@ -117,7 +117,7 @@ def _start_time(run: RunDirectory, attempt: AttemptRecord) -> float:
         return (attempt.t or 0.0) - 1.0  # by this host's clock, finer than some file systems'
 
 
-def _told_time(message: Any, otherwise: float) -> float:
+def _error_time(message: Any, otherwise: float) -> float:
     """The time of an error, in whole seconds, as its error file gives it."""
     try:
         return float(int(message["extraInfo"]["timestamp"]))

@@ -44,20 +44,20 @@ def is_alive_of(run: RunDirectory, pid: Any, started: Any) -> bool:
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
     """All live processes of the run on this host, except this one."""
     mark = marker(run)
-    return [process for process, environment in _others() if _has(environment, mark)]
+    return [process for process, environment in _live_processes() if _has(environment, mark)]
 
 
 def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
     """The live processes of all runs on this host, except this one and those that this user may not inspect."""
     found: dict[RunDirectory, list[psutil.Process]] = {}
-    for process, environment in _others():
+    for process, environment in _live_processes():
         folder = environment.get(FOLDER)
         if folder and environment.get(MARKER) and not environment.get(HOOK):
             found.setdefault(RunDirectory(Path(folder)), []).append(process)
     return found
 
 
-def _others() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+def _live_processes() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
     """Live processes with their environments."""
     for process in psutil.process_iter():
         if process.pid != os.getpid() and (environment := _environment(process)) is not None:

@@ -11,14 +11,14 @@ from rbp_engine.run.status.status import Verdict
 
 def is_infrastructure_fault(run: RunDirectory, verdict: Verdict) -> bool:
     """Whether a run that has ended with this verdict may be restarted without a user's decision."""
-    return verdict.cause.may_pass and not was_asked_for(run)
+    return verdict.cause.is_transient and not was_requested(run)
 
 
 def has_failed(run: RunDirectory, verdict: Verdict) -> bool:
     """Whether a run ended in a way that is neither its normal end nor what a user asked for."""
-    return verdict.status == "failed" or (verdict.status in ("lost", "killed") and not was_asked_for(run))
+    return verdict.status == "failed" or (verdict.status in ("lost", "killed") and not was_requested(run))
 
 
-def was_asked_for(run: RunDirectory) -> bool:
+def was_requested(run: RunDirectory) -> bool:
     """Whether a user asked this attempt to stop, or killed it; `launch.start` removes the requests of earlier ones."""
     return run.stop_request.exists() or run.kill_request.exists()

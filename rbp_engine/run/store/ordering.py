@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rbp_engine.run.store.query_fields import field_called
+from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord
 
 
-def in_order(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
+def sort_runs(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
     """Sort by a field, accuracies from the best; `-field` reverses the order; unknown values come last.
 
     Raises ValueError for an unknown field, and names the nearest one.
     """
-    field = field_called(field_name.removeprefix("-"))
+    field = find_field(field_name.removeprefix("-"))
     known: list[tuple[Any, RunRecord]] = []
     unknown = []
     for record in records:
@@ -28,9 +28,9 @@ def in_order(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
 
 def descends(field_name: str) -> bool:
     """Whether the order begins with the largest value. Raises ValueError for an unknown field."""
-    return field_name.startswith("-") is not (field_called(field_name.removeprefix("-")).kind == "accuracy")
+    return field_name.startswith("-") is not (find_field(field_name.removeprefix("-")).kind == "accuracy")
 
 
-def turned_round(field_name: str) -> str:
+def reversed_order(field_name: str) -> str:
     """The opposite order."""
     return field_name.removeprefix("-") if field_name.startswith("-") else f"-{field_name}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.store.query_fields import FieldComparison, field_called, word_fits
+from rbp_engine.run.store.query_fields import FieldComparison, find_field, word_fits
 
 if TYPE_CHECKING:
     from rbp_engine.run.store.store import RunRecord
@@ -89,7 +89,7 @@ def _term(text: str, start: int) -> tuple[Test, int]:
         test = _contained(word[0]) if comparison is None else _compared(comparison)
     except ValueError as error:
         raise QueryError(term, start, str(error)) from None
-    return _turned_round(test) if negated else test, end
+    return _negated(test) if negated else test, end
 
 
 def _contained(word: str) -> Test:
@@ -101,11 +101,11 @@ def _contained(word: str) -> Test:
 def _compared(comparison: re.Match[str]) -> Test:
     if comparison["value"] is None:
         raise ValueError(f"there is nothing behind the {comparison['sign'].strip()}")
-    field = field_called(comparison["field"])
+    field = find_field(comparison["field"])
     return field.test(FieldComparison(comparison["sign"].strip(), _unquoted(comparison["value"])))
 
 
-def _turned_round(test: Test) -> Test:
+def _negated(test: Test) -> Test:
     return lambda record: not test(record)
 
 

@@ -56,7 +56,7 @@ class Field:
         return _TESTS[self.kind](self, comparison)
 
 
-def field_called(name: str) -> Field:
+def find_field(name: str) -> Field:
     """A field by name, short name or dotted key of a preset. Raises ValueError, and names the nearest one."""
     found = _FIELDS.get(name) or next(
         (field for known, field in _FIELDS.items() if known.lower() == name.lower()), None

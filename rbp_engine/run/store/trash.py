@@ -15,7 +15,7 @@ from rbp_engine.run.store.store import find_run, refuse_live, run_directories
 
 
 @dataclass(frozen=True)
-class Trashed:
+class TrashedRun:
     """A run in the trash; `id` is its original id, from which the folder's name may differ."""
 
     run: RunDirectory
@@ -31,7 +31,7 @@ def trash_directory(runs: Path) -> Path:
     return real.with_name(f"{real.name}.trash")
 
 
-def move_to_trash(run: RunDirectory) -> Trashed:
+def move_to_trash(run: RunDirectory) -> TrashedRun:
     """Move a run that has ended to the trash. Raises RunError if it is live or cannot be moved."""
     refuse_live(run)
     trash = trash_directory(run.path.parent)
@@ -50,7 +50,7 @@ def move_to_trash(run: RunDirectory) -> Trashed:
     return _trashed(RunDirectory(target))
 
 
-def list_trash(runs: Path) -> list[Trashed]:
+def list_trash(runs: Path) -> list[TrashedRun]:
     """The runs in the trash, the earliest removed first."""
     found = [_trashed(run) for run in run_directories(trash_directory(runs))]
     return sorted(found, key=lambda entry: (entry.removed, entry.run.id))
@@ -62,8 +62,8 @@ def restore(runs: Path, reference: str) -> RunDirectory:
     Raises RunError if there is none, or if a run with its id exists by now.
     """
     entries = list_trash(runs)
-    meant = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
-    entry = meant[-1] if meant else _trashed(find_run(trash_directory(runs), reference, "rbp runs trash"))
+    matching = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
+    entry = matching[-1] if matching else _trashed(find_run(trash_directory(runs), reference, "rbp runs trash"))
     target = runs.resolve() / entry.id
     if target.exists():
         raise RunError(f"a run {entry.id} exists in {runs}")
@@ -80,10 +80,10 @@ def empty_trash(runs: Path) -> int:
     trash = trash_directory(runs)
     count = len(list_trash(runs))
     # Rename the whole trash first: runs removed meanwhile go into a new one and are kept.
-    doomed = trash.with_name(f".{trash.name}.{secrets.token_hex(3)}")
+    removing = trash.with_name(f".{trash.name}.{secrets.token_hex(3)}")
     try:
-        trash.rename(doomed)
-        shutil.rmtree(doomed)
+        trash.rename(removing)
+        shutil.rmtree(removing)
     except FileNotFoundError:
         return 0
     except OSError as error:
@@ -91,6 +91,6 @@ def empty_trash(runs: Path) -> int:
     return count
 
 
-def _trashed(run: RunDirectory) -> Trashed:
+def _trashed(run: RunDirectory) -> TrashedRun:
     recorded = read_run_json(run).id
-    return Trashed(run, recorded if ID.fullmatch(recorded) else run.id, read_summary(run), run.path.stat().st_mtime)
+    return TrashedRun(run, recorded if ID.fullmatch(recorded) else run.id, read_summary(run), run.path.stat().st_mtime)

@@ -36,15 +36,15 @@ class StepState:
         """The record of the current operation; the first pass makes it."""
         if self.step == 0:
             self._records.append(make())
-        return self._come_to(kind)
+        return self._next_record(kind)
 
     def take(self, kind: type[R]) -> R:
         """The record of the current operation, in the last pass: it is not kept any longer."""
-        found = self._come_to(kind)
+        found = self._next_record(kind)
         self._records[self._next - 1] = None
         return found
 
-    def _come_to(self, kind: type[R]) -> R:
+    def _next_record(self, kind: type[R]) -> R:
         found = self._records[self._next] if self._next < len(self._records) else None
         if not isinstance(found, kind):
             raise ValueError(

@@ -127,7 +127,7 @@ def keep_as_best(checkpoint: Checkpoint) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def heal_best(folder: Path, epoch: int) -> str:
+def repair_best(folder: Path, epoch: int) -> str:
     """Make sure that `best/` is complete and of the end of `epoch`; returns a warning if it was not, else ""."""
     steps = sorted((path for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)), reverse=True)
     for path in (folder / "best", folder / "best.old", *steps):

@@ -78,8 +78,8 @@ class ManyRanks(Ranks):
         )
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
-        self._words = distributed.new_group(timeout=PATIENCE, backend="gloo")
-        self._said: tuple[Tensor, Any] | None = None
+        self._cpu_group = distributed.new_group(timeout=PATIENCE, backend="gloo")
+        self._pending: tuple[Tensor, Any] | None = None
 
     def parallel(self, model: nn.Module) -> nn.Module:
         # Buffers are not broadcast in each step: training does not read them, see share_buffers.
@@ -92,36 +92,36 @@ class ManyRanks(Ranks):
         synchronise_batch_norm(model, distributed.group.WORLD)
 
     def largest(self, *values: int) -> list[int]:
-        return self._heard(self._say(values))
+        return self._wait_for(self._begin_largest(values))
 
     def agree(self, *values: int) -> list[int]:
-        before, self._said = self._said, self._say(values)
-        return [0] * len(values) if before is None else self._heard(before)
+        before, self._pending = self._pending, self._begin_largest(values)
+        return [0] * len(values) if before is None else self._wait_for(before)
 
-    def _say(self, values: Sequence[int]) -> tuple[Tensor, Any]:
-        said = torch.tensor(values, dtype=torch.int64)
-        return said, distributed.all_reduce(said, distributed.ReduceOp.MAX, self._words, async_op=True)
+    def _begin_largest(self, values: Sequence[int]) -> tuple[Tensor, Any]:
+        maxima = torch.tensor(values, dtype=torch.int64)
+        return maxima, distributed.all_reduce(maxima, distributed.ReduceOp.MAX, self._cpu_group, async_op=True)
 
-    def _heard(self, said: tuple[Tensor, Any]) -> list[int]:
-        values, work = said
+    def _wait_for(self, pending: tuple[Tensor, Any]) -> list[int]:
+        maxima, work = pending
         work.wait()
-        return [int(value) for value in values.tolist()]
+        return [int(value) for value in maxima.tolist()]
 
     def gather(self, values: Sequence[float]) -> Tensor:
         own = torch.tensor(values, dtype=torch.float64)
         gathered = [torch.empty_like(own) for _ in range(self.size)]
-        distributed.all_gather(gathered, own, self._words)
+        distributed.all_gather(gathered, own, self._cpu_group)
         return torch.stack(gathered)
 
     def collect(self, value: V) -> list[V]:
         collected: list[Any] = [None] * self.size
-        distributed.all_gather_object(collected, value, self._words)
+        distributed.all_gather_object(collected, value, self._cpu_group)
         return collected
 
     def from_first(self, make: Callable[[], V]) -> V:
-        told: list[Any] = [make() if self.rank == 0 else None]
-        distributed.broadcast_object_list(told, 0, self._words)
-        first: V = told[0]
+        box: list[Any] = [make() if self.rank == 0 else None]
+        distributed.broadcast_object_list(box, 0, self._cpu_group)
+        first: V = box[0]
         return first
 
     def share_buffers(self, model: nn.Module) -> None:
@@ -129,8 +129,8 @@ class ManyRanks(Ranks):
             distributed.broadcast(buffer, 0)
 
     def leave(self) -> None:
-        if self._said is not None:
-            self._heard(self._said)
+        if self._pending is not None:
+            self._wait_for(self._pending)
         distributed.destroy_process_group()
 
 

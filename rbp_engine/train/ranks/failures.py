@@ -49,24 +49,24 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     if isinstance(error, NonFiniteLoss):
         advice = "any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
         return Failure(Cause.NON_FINITE, f"{error}; {advice}")
-    if told := _disk(error):
-        return Failure(Cause.DISK, told)
+    if reason := _disk(error):
+        return Failure(Cause.DISK, reason)
     if is_out_of_memory(error):
-        told = _out_of_memory(preset, world_size) if preset is not None else f"{name}: {text}" if text else name
-        return Failure(Cause.OUT_OF_MEMORY, told)
+        reason = _out_of_memory(preset, world_size) if preset is not None else f"{name}: {text}" if text else name
+        return Failure(Cause.OUT_OF_MEMORY, reason)
     if isinstance(error, LoaderLost) or error_texts.has_lost_loader(text):
-        told = (
+        reason = (
             "a process that reads images was killed, or ended without a word (out of memory?); "
             "resume, if need be after a new start with fewer data.workers"
         )
-        return Failure(Cause.LOST_PROCESS, told)
+        return Failure(Cause.LOST_PROCESS, reason)
     if error_texts.was_raised_in_loader(text):  # the text is a traceback, with the original message last
-        told = f"{text.splitlines()[-1]} (in a process that reads images)"
+        reason = f"{text.splitlines()[-1]} (in a process that reads images)"
     elif isinstance(error, tuple(kind for kind, _ in _CAUSES)):  # its message is already for the user
-        told = text
+        reason = text
     else:
-        told = f"{name}: {text}" if text else name
-    return Failure(_cause(error, code, world_size), told)
+        reason = f"{name}: {text}" if text else name
+    return Failure(_cause(error, code, world_size), reason)
 
 
 def is_about_others(error: BaseException) -> bool:

@@ -69,10 +69,10 @@ class Journal:
         self.summary.progressed = time.time()
         self._watch.progress()
 
-    def look_for_stall(self, patience_s: float) -> None:
+    def check_for_stall(self, patience_s: float) -> None:
         """Warn once if there was no progress for longer than `patience_s`, and dump the stack of each thread."""
-        if told := self._watch.look(patience_s):
-            self.write(WarningRaised(told))
+        if stall := self._watch.check(patience_s):
+            self.write(WarningRaised(stall))
 
     def update(self, **changes: Any) -> None:
         """Change fields of the summary and write it."""
@@ -88,7 +88,7 @@ class Journal:
         """
         self._ended.set()
         with self._lock:
-            self._give_reserve_back()
+            self._release_reserve()
             if traceback is not None:
                 self.write(ErrorRaised(reason, traceback, cause=cause))
             if self.rank == 0:
@@ -101,11 +101,11 @@ class Journal:
         """Record that another process is gone, but not how the run has ended: that process knows."""
         self._ended.set()
         with self._lock:
-            self._give_reserve_back()
+            self._release_reserve()
             self.write(ErrorRaised(why, traceback, about_others=True, cause=Cause.LOST_PROCESS))
         self._leave()
 
-    def _give_reserve_back(self) -> None:
+    def _release_reserve(self) -> None:
         with contextlib.suppress(OSError):  # if it cannot be removed, writing events may still succeed
             self._reserve.unlink(missing_ok=True)
 
@@ -126,4 +126,4 @@ class Journal:
                     self.write(Heartbeat())
                 self._write_summary()
                 if self.summary.status == "running":
-                    self.look_for_stall(stall_patience_s(self.summary))
+                    self.check_for_stall(stall_patience_s(self.summary))

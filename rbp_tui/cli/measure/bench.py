@@ -1,4 +1,4 @@
-"""`rbp bench`: what training steps cost, method by method, or what the loader gives."""
+"""`rbp bench`: the cost of a training step by method, or the speed of the loader."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rbp_engine.bench.results.comparison import Candidate, ComparisonRow
 
-# The network and batch of the table in docs/bench.md, for those who name none.
+# The network and batch of the table in docs/bench.md, used if none is named.
 PRESET, BATCH = "cifar10-resnet18", 32
 HEADS = ("", "step", "images/s", "memory", "saved", "units", "time", "memory", "ANN")
 
@@ -47,12 +47,12 @@ def bench(
         str, typer.Option(metavar="K,K,…", help="Values of train.kernel; the preset's own if left out.")
     ] = "",
     against: Annotated[
-        str, typer.Option(metavar="B,B,…", help="Baselines; none for an empty word.")
+        str, typer.Option(metavar="B,B,…", help="Baselines; an empty text for none.")
     ] = "spikingjelly,two_pass,ann",
-    batch: Annotated[int | None, typer.Option(metavar="B", help="Images of a step.", show_default=False)] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of each; medians are shown.")] = 5,
+    batch: Annotated[int | None, typer.Option(metavar="B", help="Images per step.", show_default=False)] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are shown.")] = 5,
     busy: Annotated[
-        bool, typer.Option("--busy", help="Other programs run: let the threads of baselines sleep, not spin.")
+        bool, typer.Option("--busy", help="Other programs are running: let the baselines' threads sleep, not spin.")
     ] = False,
     data: Annotated[bool, typer.Option("--data", help="Measure loading and augmentation instead.")] = False,
     output: Annotated[
@@ -65,9 +65,9 @@ def bench(
 ) -> None:
     """Measure a training step: method by T by precision by kernel, against SpikingJelly's BPTT and an ANN.
 
-    Every way to train has a process of its own; they take turns. Data need not be here: random images do.
+    Each variant has its own process; they take turns. The data need not be here: random images do.
 
-    Exit codes: 0 measured, 1 something could not be, 2 a setting is wrong.
+    Exit codes: 0 measured, 1 something could not be measured, 2 a setting is wrong.
     """
     end_on_sigterm()
     named = [word for word in words or [] if "=" not in word]
@@ -146,11 +146,11 @@ def _check(path: Path, *, figures: bool) -> None:
     if path.suffix.lower() != ".json" and figures:
         check_path(path)
     elif path.suffix.lower() != ".json" or not path.parent.is_dir() or path.is_dir():
-        raise typer.BadParameter(f"cannot write {path}: a file that ends in .json, in a folder that exists")
+        raise typer.BadParameter(f"cannot write {path}: expected a .json file in an existing folder")
 
 
 def _say_if_busy(*, busy: bool) -> None:
-    """A word on stderr where other programs would be measured as well."""
+    """Warn on stderr if other programs would distort the measurement."""
     from rbp_engine.bench.measure.load import QUIET, busy_share
 
     if (share := busy_share()) > QUIET:
@@ -159,7 +159,7 @@ def _say_if_busy(*, busy: bool) -> None:
 
 
 def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[ComparisonRow]":
-    """Measure with a bar on stderr."""
+    """Measure, with a progress bar on stderr."""
     from rich.progress import Progress
 
     from rbp_engine.bench.results.comparison import compare
@@ -191,7 +191,7 @@ def _write_json(path: Path, document: Any) -> None:
 
 
 def _table(rows: "Sequence[ComparisonRow]") -> "Table":
-    """A line for each way to train, those of one T together; ratios to SpikingJelly's BPTT, and to the ANN."""
+    """One row per variant, grouped by T; ratios to SpikingJelly's BPTT, and to the ANN."""
     from itertools import groupby
 
     from rich.table import Table

@@ -24,12 +24,12 @@ def register(app: typer.Typer) -> None:
 def cost(
     preset: PresetName,
     overrides: Settings = None,
-    seconds: Annotated[float, typer.Option(min=0.0, metavar="S", help="How long to train for it.")] = 4.0,
+    seconds: Annotated[float, typer.Option(min=0.0, metavar="S", help="How long to measure.")] = 4.0,
     as_json: Json = False,
 ) -> None:
     """Predict memory and time of a preset on this machine, from a few seconds of its training.
 
-    Nothing is kept, and the data need not be here. Where the preset does not fit, it says what would.
+    Nothing is kept, and the data need not be here. If the preset does not fit, the output says what would.
     """
     from dataclasses import asdict
 
@@ -44,7 +44,7 @@ def cost(
 
 
 def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
-    """The predicted cost, with a word on stderr meanwhile."""
+    """Predict the cost, with a status on stderr meanwhile."""
     from rbp_engine.bench.cost import predict_cost
     from rbp_tui.text.cost_text import measuring
 
@@ -54,7 +54,7 @@ def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
 
 
 def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) -> None:
-    """The prediction on stdout, or on `stderr`; always there what would fit where it does not."""
+    """Print the prediction on stdout or `stderr`; if the preset does not fit, what would goes to stderr."""
     from rich.table import Table
 
     from rbp_tui.text.cost_text import cost_lines, cost_title, what_fits

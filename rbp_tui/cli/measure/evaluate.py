@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     run: Run,
-    weights: Annotated[Weights, typer.Option(help="Which weights: of the last epoch, or of the best.")] = Weights.LAST,
+    weights: Annotated[Weights, typer.Option(help="Weights of the last or of the best epoch.")] = Weights.LAST,
     timesteps: Annotated[
         str, typer.Option(metavar="T,T,…", help="Numbers of timesteps to test at; the trained one if left out.")
     ] = "",
@@ -54,7 +54,7 @@ def evaluate(
         check=False,
         env=worker_defaults() | os.environ,
     )
-    answer: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"problem": "the evaluation was ended"}
+    answer: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"problem": "the evaluation was interrupted"}
     if done.returncode:
         raise typer.Exit(fail(answer["problem"], 1))
     if as_json:

@@ -14,22 +14,22 @@ LOADING = "rbp_engine.bench.measure.loading"
 
 
 def measure_loading(loaded: "LoadedPreset | None", rounds: int) -> dict[str, Any]:
-    """The rates of a preset's data, or of every kind of data set; a document for `--json`."""
+    """The rates of a preset's data, or of every kind of data set, as a document for `--json`."""
     from rbp_engine.bench.measure.measurement import ask, temporary_run
     from rbp_engine.preset import load_preset
 
     with (
-        working("measuring what the loader gives"),
+        working("measuring the loader"),
         temporary_run(loaded or load_preset("digits")) as run,
     ):
-        told = ask(LOADING, run, "--rounds", str(rounds), *([] if loaded is None else ["--own"]))
-    return {"preset": None if loaded is None else loaded.name, "rates": told["rates"]}
+        answer = ask(LOADING, run, "--rounds", str(rounds), *([] if loaded is None else ["--own"]))
+    return {"preset": None if loaded is None else loaded.name, "rates": answer["rates"]}
 
 
 def print_rates(rates: Sequence[dict[str, Any]]) -> None:
-    """The table on stdout; what it means for training on stderr."""
+    """Print the table on stdout and its explanation on stderr."""
     console().print(_table(rates), highlight=False)
-    say("[dim]per core: by the processor seconds of the process, or by worker where there are workers[/]")
+    say("[dim]per core: per processor second of the process, or per worker if there are workers[/]")
 
 
 def _table(rates: Sequence[dict[str, Any]]) -> "Table":

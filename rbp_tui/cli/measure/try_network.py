@@ -1,4 +1,4 @@
-"""`rbp try`: a network of one's own, before there is a preset for it."""
+"""`rbp try`: try your own network before there is a preset for it."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
 
 LARGEST_SHOWN = 1000
-# What to do about the operations that networks most often come with.
+# What to do about the most common operations that have no rule.
 ADVICE = {
     "relu": "put a neuron there: neuron()",
     "relu_": "put a neuron there: neuron()",
@@ -53,13 +53,13 @@ def try_network(
     ] = None,
     image: Annotated[str, typer.Option("--input", metavar="C,H,W", help="Size of an image.")] = "3,32,32",
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
-    batch: Annotated[int, typer.Option(min=2, help="Images of a step.")] = 32,
-    frames: Annotated[bool, typer.Option("--frames", help="Other images at every timestep, as events have.")] = False,
+    batch: Annotated[int, typer.Option(min=2, help="Images per step.")] = 32,
+    frames: Annotated[bool, typer.Option("--frames", help="Another image at each timestep, as in event data.")] = False,
     as_json: Json = False,
 ) -> None:
     """See within a minute whether a network can be trained, and what it costs, on random images.
 
-    Says which operations have no rule, how near each gradient is to BPTT's, time and memory of each method, and the
+    Shows which operations have no rule, how close each gradient is to BPTT's, time and memory of each method, and the
     largest batch and T that fit.
 
     Exit codes: 0 it can be trained, 1 it cannot, 2 a setting is wrong.
@@ -78,13 +78,13 @@ def try_network(
         return own_network.preset_for(network, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
 
     loaded = preset()
-    with working(f"running {network}") as say_what:
+    with working(f"running {network}") as progress:
         found = own_network.inspect(loaded)
         costs = []
         if not found.missing:
             costs = own_network.costs(
                 lambda method: preset(f"method={method}"),
-                lambda method: say_what(f"measuring {method}"),
+                lambda method: progress(f"measuring {method}"),
             )
     if as_json:
         print_json(asdict(found) | {"methods": [asdict(cost) for cost in costs]})
@@ -109,11 +109,11 @@ def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]
     title = f"{preset.model.name} · {fmt.thousands(found.parameters)} parameters · {layers}"
     out.print(f"[bold]{plain(title)}[/]", highlight=False)
     if not found.neuron_layers:
-        say("[yellow]no neuron layers: call neuron() for each, or this is no spiking network[/]")
+        say("[yellow]no neuron layers: without neuron() this is not a spiking network[/]")
     if found.missing:
         out.print("[red]✗[/] these operations cannot be trained through:", highlight=False)
         out.print(_missing_table(found), highlight=False)
-        say("[dim]all that can be used: rbp_engine/spiking/rules.py, docs/own-network.md[/]")
+        say("[dim]all supported operations: rbp_engine/spiking/rules.py, docs/own-network.md[/]")
         return
     out.print("[green]✓[/] every operation has a rule\n", highlight=False)
     out.print(_agreement_table(found), highlight=False)
@@ -169,7 +169,7 @@ def _cost_table(loaded: "LoadedPreset", costs: "list[MethodCost]") -> "Table":
 
 
 def _at_most(value: int | None) -> str:
-    """What fits; beyond what anybody trains with, the figure would only be an extrapolation's."""
+    """What fits, up to LARGEST_SHOWN; a larger figure would be a mere extrapolation."""
     if value is None:
         return "any"
     return str(value) if value <= LARGEST_SHOWN else f"more than {LARGEST_SHOWN}"

@@ -59,7 +59,7 @@ def listing(
     if broken := [row["name"] for row in rows if row["problems"]]:
         say(f"[red]✗[/] what is wrong: rbp presets check {' '.join(broken)}")
     if any(row["data_here"] is False for row in rows):
-        say("[yellow]✗[/] what brings the data: rbp data list")
+        say("[yellow]✗[/] how to get the data: rbp data list")
 
 
 def show(
@@ -69,7 +69,7 @@ def show(
 ) -> None:
     """Show every setting of a preset, defaults too, and which file and line supplied it.
 
-    What is printed is a complete preset: written to a file, it is the same experiment.
+    The output is a complete preset: saved to a file, it is the same experiment.
     """
     from rbp_engine.preset import load_preset
     from rbp_tui.cli.presets.text import preset_text
@@ -102,11 +102,11 @@ def check(
 ) -> None:
     """Check presets and print every problem with its key and line.
 
-    Exit code 0: all are good, 2: one is bad.
+    Exit code 0: all are valid, 2: one is not.
     """
     from rbp_engine.preset import PresetError, list_presets, load_preset
 
-    # The path and not the name: a broken preset must be found where the list has found it.
+    # The path, not the name: a broken preset must be found where the list found it.
     chosen = [(name, name) for name in names or []] or [(entry.name, str(entry.path)) for entry in list_presets()]
     results = []
     for name, place in chosen:
@@ -128,7 +128,7 @@ def schema(
     key: Annotated[
         str | None,
         typer.Argument(
-            help="A field, a section, or a short name; all fields without.",
+            help="A field, a section, or a short name; all fields if left out.",
             show_default=False,
             autocompletion=completion.setting_names,
         ),
@@ -171,7 +171,7 @@ def _list_paper(*, as_json: bool) -> None:
 
 
 def _paper_figures(name: str, preset: "Preset") -> list[dict[str, Any]]:
-    """The published figures of a preset; where it has none, its own method and T, with None."""
+    """The published figures of a preset; if it has none, its own method and T with None."""
     paper = preset.paper
     assert paper is not None
     figures = [figure.model_dump() for figure in paper.figures]
@@ -181,7 +181,7 @@ def _paper_figures(name: str, preset: "Preset") -> list[dict[str, Any]]:
 
 
 def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
-    """A line for each method of a cell; sources stand below the table by number, they would not fit beside it."""
+    """One row per method of a cell; sources stand below the table by number, since they would not fit beside it."""
     from itertools import groupby
 
     from rich.console import Group
@@ -203,7 +203,11 @@ def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
         number = f"[{sources.setdefault(source, len(sources) + 1)}]" if source else "–"
         heads = [(Text(cell, style="bold"), number), (Text(f"  {name}", style="dim"), "")]
         lines = [
-            (fmt.method(method), _in_a_row([str(one["timesteps"]) for one in same]), _in_a_row(_percents(same)))
+            (
+                fmt.method(method),
+                _comma_separated([str(one["timesteps"]) for one in same]),
+                _comma_separated(_percents(same)),
+            )
             for method, group in groupby(figures, key=lambda one: one["method"])
             for same in [list(group)]
         ]
@@ -219,13 +223,13 @@ def _percents(figures: list[dict[str, Any]]) -> list[str]:
     return [top1 if isinstance(top1 := figure["top1"], str) else fmt.percent(top1) for figure in figures]
 
 
-def _in_a_row(words: list[str]) -> str:
-    """Words after each other; one word where all are alike."""
+def _comma_separated(words: list[str]) -> str:
+    """Join words with commas; just one if all are the same."""
     return ", ".join(words if len(set(words)) > 1 else words[:1])
 
 
 def _as_json(entry: "PresetEntry") -> dict[str, Any]:
-    """A preset of the list; what a broken one does not tell is None."""
+    """A preset as JSON; unknown values of a broken one are None."""
     from rbp_engine.data.catalog import CATALOG, presence
     from rbp_engine.preset import load_preset
     from rbp_engine.report.paper import published
@@ -273,7 +277,7 @@ def _list_table(rows: list[dict[str, Any]]) -> "Table":
 
 
 def _room_for_titles(rows: list[dict[str, Any]]) -> int:
-    """The columns that the other cells leave; names give way only where they are very long."""
+    """The width that the other cells leave; only very long names are shortened for titles."""
     name = max((len(row["name"]) + 2 for row in rows), default=0)
     network = max((len(row["network"] or "") for row in rows), default=0)
     others = min(name, 40) + max(network, len("✗ data not here")) + len(" rate_M 100 epochs paper % ") + 1
@@ -291,7 +295,7 @@ def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
     paper = row["paper_top1"]
     return [
         name,
-        # Where there is no room for all of it, the title gives way first.
+        # If space is short, the title is cut first.
         Text(row["title"], style="dim", no_wrap=True, overflow="ellipsis"),
         row["network"],
         fmt.method(row["method"]),
@@ -302,7 +306,7 @@ def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
 
 
 def _fields_called(word: str) -> "list[FieldInfo]":
-    """A section, a field, a short name or the last part of a key: the first of these that gives any."""
+    """The fields of a section, key, short name or last part of a key: the first of these that matches."""
     from rbp_engine.preset import SHORT_NAMES, fields
 
     known = fields()

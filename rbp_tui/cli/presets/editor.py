@@ -31,7 +31,7 @@ def edit_file(path: Path) -> None:
 
 
 def edit_text(text: str) -> str:
-    """A text as the editor leaves it."""
+    """Open a text in the editor and return the result."""
     with tempfile.TemporaryDirectory(prefix="rbp-") as folder:
         path = Path(folder) / "note.txt"
         path.write_text(text, encoding="utf-8")

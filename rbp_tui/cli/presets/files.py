@@ -1,4 +1,4 @@
-"""`rbp presets new`, `edit` and `diff`: presets of one's own, and how they differ from others."""
+"""`rbp presets new`, `edit` and `diff`: write your own presets and compare them."""
 
 import os
 from dataclasses import asdict
@@ -31,13 +31,13 @@ def new(
         typer.Option(
             "--from",
             metavar="PRESET",
-            help="What it extends; the defaults if not said.",
+            help="The preset that it extends; the defaults if left out.",
             show_default=False,
             autocompletion=completion.presets,
         ),
     ] = None,
     user: Annotated[
-        bool, typer.Option("--user", help="Among your own presets, found from every folder, and not in ./presets.")
+        bool, typer.Option("--user", help="Put it among your own presets, found from every folder, not in ./presets.")
     ] = False,
 ) -> None:
     """Write a new preset that holds only what differs from another one."""
@@ -50,9 +50,9 @@ def new(
 
 
 def edit(name: PresetName) -> None:
-    """Open a preset in $VISUAL or $EDITOR; the file is changed once what was written is a good preset.
+    """Edit a preset in $VISUAL or $EDITOR; its file changes once the new text is a valid preset.
 
-    Until then it is a draft, which stays and is taken up again. Of a preset that comes with rbp a copy is edited.
+    Until then it is a draft, which you can continue later. A preset that comes with rbp is edited as a copy.
     """
     from rbp_engine.preset.author import draft_of
     from rbp_engine.preset.search import find_preset, shown
@@ -62,7 +62,7 @@ def edit(name: PresetName) -> None:
     target = _own_file(path)
     before = path.read_bytes()
     draft = draft_of(target)
-    if not (draft.exists() and _agreed(f"Go on with the draft {shown(draft)} (no: it is thrown away)?", default=True)):
+    if not (draft.exists() and _confirmed(f"Continue the draft {shown(draft)} (no: discard it)?", default=True)):
         write_settings(draft, before)
     while True:
         _open(draft, before)
@@ -75,13 +75,13 @@ def edit(name: PresetName) -> None:
         if problem is None:
             break
         say(f"[red]✗[/] {plain(problem, lines=True)}")
-        if _agreed("Edit again?", default=True):
+        if _confirmed("Edit again?", default=True):
             continue
-        if _agreed(f"Write it to {shown(target)} as it is?", default=False):
+        if _confirmed(f"Write it to {shown(target)} as it is?", default=False):
             break
         _leave(draft, name)
     overwritten = target.exists() and target.read_bytes() != before
-    if overwritten and not _agreed(f"{shown(target)} has changed meanwhile. Write over it?", default=False):
+    if overwritten and not _confirmed(f"{shown(target)} has changed meanwhile. Write over it?", default=False):
         _leave(draft, name)
     write_settings(target, content)
     draft.unlink()
@@ -94,14 +94,14 @@ def diff(
         str | None,
         typer.Argument(
             metavar="PRESET",
-            help="The other one; its parent if not said.",
+            help="The other preset; its parent if left out.",
             show_default=False,
             autocompletion=completion.presets,
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """In which settings a preset differs from its parent, or from another preset.
+    """Show the settings in which a preset differs from its parent, or from another preset.
 
     Of the roles, "result" changes what is learned, "cost" only time or memory, "place" only where a run lives.
     """
@@ -123,25 +123,25 @@ def diff(
 
 
 def _own_file(path: Path) -> Path:
-    """The file that an edit of a preset goes to: itself, or a new one in ./presets for one that is not the user's."""
+    """The file that an edit writes: the preset itself, or a new one in ./presets if it is not the user's."""
     from rbp_engine.preset import PresetError, Problem
-    from rbp_engine.preset.author import comes_with_rbp, place_of
+    from rbp_engine.preset.author import is_bundled, place_of
     from rbp_engine.preset.search import shown
 
-    bundled = comes_with_rbp(path)
+    bundled = is_bundled(path)
     if not bundled and os.access(path, os.W_OK):
         return path
     target = place_of(path.stem)
     why = f"{path.stem} comes with rbp" if bundled else f"{shown(path)} cannot be written"
     if target.exists():
         raise PresetError(shown(path), [Problem("", f"{why}, and there is a {shown(target)} already: edit that one")])
-    if not _agreed(f"{why}. Edit a copy, {shown(target)}?", default=True):
+    if not _confirmed(f"{why}. Edit a copy, {shown(target)}?", default=True):
         raise typer.Exit(0)
     return target
 
 
 def _open(draft: Path, before: bytes) -> None:
-    """Run the editor; a draft in which nothing was written is not worth keeping where that fails."""
+    """Run the editor; if that fails, remove a draft in which nothing was written."""
     from rbp_tui.cli.presets.editor import EditorError, edit_file
 
     try:
@@ -167,9 +167,9 @@ def _problem(content: bytes, target: Path) -> str | None:
 def _leave(draft: Path, name: str) -> NoReturn:
     from rbp_engine.preset.search import shown
 
-    say(f"kept as the draft {plain(shown(draft))}; rbp presets edit {plain(name)} goes on with it")
+    say(f"kept as the draft {plain(shown(draft))}; rbp presets edit {plain(name)} continues it")
     raise typer.Exit(2)
 
 
-def _agreed(question: str, *, default: bool) -> bool:
+def _confirmed(question: str, *, default: bool) -> bool:
     return typer.confirm(question, default=default, err=True)

@@ -17,7 +17,7 @@ COLUMN = 34  # where comments begin, unless the value is longer
 def preset_text(loaded: "LoadedPreset") -> "Text":
     """The complete TOML of a preset, with the source of every value as a comment and defaults dimmed.
 
-    The paper's figures and the experiment come last, where they are seen on a small terminal.
+    The paper's figures and the experiment come last, where they are visible on a small terminal.
     """
     from rich.text import Text
 
@@ -49,7 +49,7 @@ def _file_names(loaded: "LoadedPreset") -> dict[str, str]:
 
 
 def _append_block(text: "Text", block: str, loaded: "LoadedPreset", names: dict[str, str]) -> None:
-    """One section, or the keys before the first."""
+    """Append one section, or the keys before the first."""
     header = re.match(r"\[(\w+)\]", block)
     section = f"{header[1]}." if header else ""
     values: dict[str, Any] = loaded.preset.model_dump()
@@ -68,7 +68,7 @@ def _append_block(text: "Text", block: str, loaded: "LoadedPreset", names: dict[
 
 
 def _origin(key: str, sources: dict[str, str], names: dict[str, str]) -> str:
-    """Who supplied a value, and the entries of a table that others supplied; "" for a default."""
+    """The source of a value, and of table entries that have another one; empty for a default."""
 
     def brief(source: str) -> str:
         file, colon, line = source.rpartition(":")

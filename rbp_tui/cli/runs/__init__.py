@@ -1,1 +1,1 @@
-"""Commands on runs that are there: watch, logs, stop, kill, resume, ls, queue, runs."""
+"""Commands on existing runs: watch, logs, stop, kill, resume, ls, queue, runs."""

@@ -1,4 +1,4 @@
-"""How commands are told which runs are meant, and how they tell about one in JSON."""
+"""Arguments that name runs, and a run as JSON."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _one(offers: Callable[..., object]) -> Any:
-    """The argument of a command on one run, for which a shell offers these."""
+    """The argument of a command on one run, which a shell completes with `offers`."""
     return typer.Argument(
         metavar="RUN",
         help="An id (rbp ls shows them), a unique prefix, its last four characters, a name, or 'last'.",
@@ -25,7 +25,7 @@ def _one(offers: Callable[..., object]) -> Any:
 
 
 def _several(offers: Callable[..., object]) -> Any:
-    """The argument of a command on several."""
+    """The argument of a command on several runs."""
     return typer.Argument(
         metavar="RUN",
         help="Runs (rbp ls shows them), or queries as 'status:failed age>7d'.",
@@ -42,7 +42,7 @@ QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
 
 
 def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
-    """The one run that is meant."""
+    """The run that a reference names."""
     from rbp_engine.run.store.store import find_run
     from rbp_engine.settings.machine import runs_directory
 
@@ -50,7 +50,7 @@ def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
 
 
 def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
-    """All runs that references and queries mean."""
+    """All runs that match the references and queries."""
     from rbp_engine.run.store.selection import select_runs
     from rbp_engine.settings.machine import runs_directory
 
@@ -58,6 +58,6 @@ def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
 
 
 def as_plain(record: "RunRecord") -> dict[str, Any]:
-    """The summary with the status as judged now, all tags, and the note."""
+    """The summary with the current status, all tags, and the note, for JSON."""
     now = asdict(record.verdict)
     return asdict(record.summary) | now | {"tags": list(record.tags), "note": record.annotations.note}

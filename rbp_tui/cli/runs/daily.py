@@ -37,21 +37,21 @@ def ls(
     ] = None,
     sort: Annotated[
         str,
-        typer.Option(metavar="FIELD", help="By what, as best, last, loss, created; -FIELD turns the order round."),
+        typer.Option(metavar="FIELD", help="Sort by a field, as best, last, loss, created; -FIELD reverses the order."),
     ] = "created",
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """List the runs, the newest last; sorted by an accuracy, the best first. More room shows more columns.
+    """List the runs, the newest last; sorted by an accuracy, the best first. A wide terminal shows more columns.
 
     Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch,
     arch, data, method, status, cause, preset, name, tag, note, host, age, created,
     speed, mem, precision, processes, and keys of presets, as optim.lr.
 
-    A word alone is looked for in the id, preset, name, method and tags.
-    created>2d means younger than two days; "or" parts alternatives.
+    A single word is searched in id, preset, name, method and tags.
+    created>2d means younger than two days; "or" separates alternatives.
     """
-    from rbp_engine.run.store.ordering import in_order
+    from rbp_engine.run.store.ordering import sort_runs
     from rbp_engine.run.store.query import parse_query
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
@@ -61,7 +61,7 @@ def ls(
     runs = runs_directory(runs_dir)
     known = list_runs(runs)
     try:
-        records = in_order([record for record in known if fits(record)], sort)
+        records = sort_runs([record for record in known if fits(record)], sort)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--sort") from error
     if as_json:
@@ -77,14 +77,14 @@ def ls(
 
 
 def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """Follow a run, live or from its beginning; Ctrl-C only leaves. The exit code is the run's."""
+    """Follow a run, live or from its beginning; Ctrl-C only stops watching. The exit code is the run's."""
     from rbp_tui.cli.train.following import exit_code, follow_live, print_result
 
     directory = find(run, runs_dir)
     try:
         (verdict,) = follow_live([directory], as_json=as_json, owner=False)
     except KeyboardInterrupt:
-        say("left; the run goes on")
+        say("stopped watching; the run goes on")
         raise typer.Exit(0) from None
     if not as_json:
         print_result(directory, verdict)
@@ -117,7 +117,7 @@ def logs(
 
 
 def stop(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """Let a run finish its step, save a checkpoint and end; waits until it has."""
+    """Let a run finish its step, save a checkpoint and end; waits for its end."""
     from rbp_engine.run import control
 
     directory = find(run, runs_dir)
@@ -149,10 +149,10 @@ def resume(
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with a run from its newest checkpoint, exactly where it was, and follow it.
+    """Resume a run from its newest checkpoint, exactly where it was, and follow it.
 
-    It takes as many processes as before; one that came from the queue goes back into it, and waits for a device again.
-    A run on several nodes is resumed as it was started, on each of them.
+    It uses as many processes as before; a run that came from the queue goes back into it and waits for a device.
+    Resume a run on several nodes as you started it, on each of them.
     """
     from rbp_engine.run import start
     from rbp_engine.run.files.run_json import read_run_json
@@ -161,7 +161,7 @@ def resume(
     directory = find(run, runs_dir)
     resources = None if nproc is None else replace(read_run_json(directory).resources, processes=nproc)
     worker = start.begin(directory, resources, gpus=gpus, retries=retries, inexact=inexact)
-    raise typer.Exit(follow_started(start.Started([directory], worker), detach=detach, as_json=as_json))
+    raise typer.Exit(follow_started(start.StartResult([directory], worker), detach=detach, as_json=as_json))
 
 
 def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:
@@ -174,7 +174,7 @@ def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:
 
 
 def _copy_from(path: Path, offset: int) -> int:
-    """Copy a file from an offset to stdout; the offset of its end."""
+    """Copy a file from an offset to stdout; returns the offset of its end."""
     from rbp_engine.run.files.layout import open_regular
 
     try:

@@ -83,8 +83,8 @@ def compare(
     if found.groups:
         out = console()
         out.print(comparison_text(found, out.width).whole, highlight=False)
-    for left in found.left_out:
-        say(f"[dim]left out {left.id}:[/] {plain(left.reason)}")
+    for run in found.excluded:
+        say(f"[dim]left out {run.id}:[/] {plain(run.reason)}")
 
 
 def tag(
@@ -110,13 +110,13 @@ def tag(
         return
     if unknown := [word for word in words if word.startswith("--")]:
         raise typer.BadParameter(f"no such option: {unknown[0]}")
-    told = tag_words(words)
-    if not told.plain:
+    given = tag_words(words)
+    if not given.plain:
         raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
     shown = {}
-    for directory in _tagged(words, told.plain, runs_dir):
-        if told.added or told.removed:
-            change_tags(directory, told.added, told.removed)
+    for directory in _tagged(words, given.plain, runs_dir):
+        if given.added or given.removed:
+            change_tags(directory, given.added, given.removed)
         shown[directory.id] = list(record(directory).tags)
     if as_json:
         print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])

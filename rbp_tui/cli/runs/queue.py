@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rbp_engine.run.queue.entries import DamagedEntry
-    from rbp_engine.run.queue.positions import Place
+    from rbp_engine.run.queue.positions import QueuedRun
 
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="queue",
-        help="Show what waits for a device of this host, and take runs out.",
+        help="Show which runs wait for a device of this host, and remove runs.",
         epilog="Examples:  rbp train digits --seeds 1,2,3 --detach   ·   rbp queue   ·   rbp queue rm 3f2a",
         invoke_without_command=True,
     )
@@ -28,25 +28,25 @@ def register(app: typer.Typer) -> None:
 
 
 def queue(context: typer.Context, as_json: Json = False) -> None:
-    """Show what waits for a device of this host and why, and what runs on one."""
+    """Show which runs wait for a device of this host and why, and which run on one."""
     if context.invoked_subcommand is not None:
         return
     from rbp_engine.run.queue.entries import damaged_entries
-    from rbp_engine.run.queue.positions import places
+    from rbp_engine.run.queue.positions import queued_runs
     from rbp_engine.run.start import ensure_dispatcher
 
     ensure_dispatcher()
-    known, damaged = places(), damaged_entries()
+    runs, damaged = queued_runs(), damaged_entries()
     if as_json:
-        print_json([as_plain(place) for place in known] + [damaged_as_plain(entry) for entry in damaged])
-    elif known or damaged:
-        console().print(queue_table(known, damaged))
+        print_json([as_plain(run) for run in runs] + [damaged_as_plain(entry) for entry in damaged])
+    elif runs or damaged:
+        console().print(queue_table(runs, damaged))
     else:
-        say("nothing waits on this host; rbp train digits --seeds 1,2,3 would")
+        say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
 
 
 def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
-    """Take runs out of the queue that have not started, and damaged entries; rbp resume puts runs back."""
+    """Remove waiting runs and damaged entries from the queue; rbp resume puts runs back."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue.transitions import discard, withdraw
     from rbp_engine.run.status.status import judge
@@ -54,36 +54,36 @@ def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
     for word in runs:
         discarded = discard(word)
         for run_id in discarded:
-            say(f"the damaged entry of {plain(run_id)} has left the queue")
+            say(f"removed the damaged entry of {plain(run_id)} from the queue")
         try:
             chosen = select([word], runs_dir)
         except RunError:
             if not discarded:
                 raise
-            continue  # the run of a damaged entry may be gone, or anywhere
+            continue  # the run of a damaged entry may be gone, or in another folder
         for run in chosen:
             if withdraw(run):
-                say(f"{run.id} has left the queue")
+                say(f"removed {run.id} from the queue")
             elif not discarded:
                 raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")
 
 
-def as_plain(place: "Place") -> dict[str, object]:
-    """A place for JSON."""
+def as_plain(queued: "QueuedRun") -> dict[str, object]:
+    """A run of the queue for JSON."""
     return {
-        "id": place.run.id,
-        "path": str(place.run.path),
-        "position": place.position or None,
-        "status": place.verdict.status,
-        "devices": place.devices,
-        "takes": place.takes,
-        "behind": place.behind,
-        "held": place.held,
+        "id": queued.run.id,
+        "path": str(queued.run.path),
+        "position": queued.position or None,
+        "status": queued.verdict.status,
+        "devices": queued.devices,
+        "takes": queued.takes,
+        "behind": queued.behind,
+        "held": queued.held,
     }
 
 
 def damaged_as_plain(entry: "DamagedEntry") -> dict[str, object]:
-    """A damaged entry for JSON; what a run has besides is not known."""
+    """A damaged entry for JSON; the other values of its run are unknown."""
     return {
         "id": entry.id,
         "path": str(entry.path),
@@ -97,8 +97,8 @@ def damaged_as_plain(entry: "DamagedEntry") -> dict[str, object]:
     }
 
 
-def queue_table(known: "list[Place]", damaged: "list[DamagedEntry]") -> "Table":
-    """One line for each run: its position, or where it runs; and for each damaged entry what is the matter."""
+def queue_table(runs: "list[QueuedRun]", damaged: "list[DamagedEntry]") -> "Table":
+    """One row per run: its position, or where it runs; and per damaged entry: what is wrong with it."""
     from rich.table import Table
 
     from rbp_engine.run.files.summary import read_summary
@@ -109,26 +109,28 @@ def queue_table(known: "list[Place]", damaged: "list[DamagedEntry]") -> "Table":
     table.add_column("run", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("", overflow="fold")
-    for place in known:
-        summary = read_summary(place.run)
-        named = title(summary) if summary else place.run.id
-        table.add_row(str(place.position or ""), plain(named), status_text(place.verdict.status), plain(_where(place)))
+    for queued in runs:
+        summary = read_summary(queued.run)
+        named = title(summary) if summary else queued.run.id
+        table.add_row(
+            str(queued.position or ""), plain(named), status_text(queued.verdict.status), plain(_where(queued))
+        )
     for entry in damaged:
         table.add_row("", plain(entry.id), status_text("damaged"), plain(f"{entry.why}: rbp queue rm {entry.id}"))
     return table
 
 
-def _where(place: "Place") -> str:
+def _where(queued: "QueuedRun") -> str:
     """Where it runs, or what it waits for."""
     from rbp_tui.text.run_text import short
 
-    if not place.position:
-        return f"on {', '.join(place.devices)}" if place.devices else ""
-    if place.devices:
-        return place.verdict.reason  # it keeps them until it starts again
-    if place.behind:
-        return f"behind {', '.join(map(short, place.behind))}"
-    if place.pool - len(place.held) >= place.takes:
+    if not queued.position:
+        return f"on {', '.join(queued.devices)}" if queued.devices else ""
+    if queued.devices:
+        return queued.verdict.reason  # it keeps them until it starts again
+    if queued.behind:
+        return f"behind {', '.join(map(short, queued.behind))}"
+    if queued.pool - len(queued.held) >= queued.takes:
         return "starts in a moment"
-    held = ", ".join(f"{short(run)} has {device}" for device, run in place.held.items())
-    return held if place.takes == 1 else f"needs {place.takes}; {held}"
+    held = ", ".join(f"{short(run)} has {device}" for device, run in queued.held.items())
+    return held if queued.takes == 1 else f"needs {queued.takes}; {held}"

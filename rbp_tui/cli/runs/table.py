@@ -1,11 +1,11 @@
-"""The table of `rbp ls`: what fits 80 columns, and more where there is more room."""
+"""The table of `rbp ls`: what fits into 80 columns, and more on a wider terminal."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.run.store.query_fields import field_called
+from rbp_engine.run.store.query_fields import find_field
 from rbp_tui.cli.output import plain
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import short_id, status_text
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rbp_engine.run.store.store import RunRecord
-    from rbp_engine.run.store.trash import Trashed
+    from rbp_engine.run.store.trash import TrashedRun
 
 
 @dataclass(frozen=True)
 class ListColumn:
-    """A column of the table; its text may be Rich markup. `shrinks` to a width that is enough to know the run by.
+    """A column of the table; its text may be Rich markup. `shrinks` is the least width that still identifies a run.
 
-    `always` is there of a run that cannot be read, too; a `telling` column only where runs differ in it.
+    An `always` column is shown for unreadable runs, too; a `telling` one only if runs differ in it.
     """
 
     heading: str
@@ -34,13 +34,13 @@ class ListColumn:
     def shown(self, record: "RunRecord") -> str:
         return self.text(record) if self.always or record.readable else "–"
 
-    def says_something(self, texts: Sequence[str]) -> bool:
-        """Whether the column is worth its room, by what it says of all runs."""
+    def is_informative(self, texts: Sequence[str]) -> bool:
+        """Whether the column is worth its width, by its texts for all runs."""
         return len(set(texts) - {"–", ""}) > 1 if self.telling else any(texts)
 
 
 def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
-    """One line for each run, with as many of the columns as the screen has room for."""
+    """One row per run, with as many columns as fit."""
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
@@ -54,7 +54,7 @@ def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
         texts = [Text.from_markup(column.shown(record)) for record in records]
         wanted = max(cell_len(column.heading), *(text.cell_len for text in texts))
         least = wanted if column.shrinks is None else min(wanted, max(column.shrinks, cell_len(column.heading)))
-        if number >= ALWAYS and (least > free - GAP or not column.says_something([text.plain for text in texts])):
+        if number >= ALWAYS and (least > free - GAP or not column.is_informative([text.plain for text in texts])):
             continue
         columns.append((column, texts, least))
         free -= least + (GAP if number else 0)
@@ -74,7 +74,7 @@ def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
     return table
 
 
-def trash_table(entries: "Sequence[Trashed]") -> "Table":
+def trash_table(entries: "Sequence[TrashedRun]") -> "Table":
     """The runs in the trash: what they were, and how long ago they were removed."""
     from rich.table import Table
 
@@ -96,25 +96,25 @@ def trash_table(entries: "Sequence[Trashed]") -> "Table":
     return table
 
 
-def trash_plain(entry: "Trashed") -> dict[str, Any]:
-    """An entry of the trash for JSON; `name` is what brings it back."""
+def trash_plain(entry: "TrashedRun") -> dict[str, Any]:
+    """An entry of the trash for JSON; `name` is the reference that restores it."""
     summary = None if entry.summary is None else asdict(entry.summary)
     return {"id": entry.id, "name": entry.run.id, "removed": entry.removed, "path": entry.run.path, "summary": summary}
 
 
 def _field(name: str, record: "RunRecord") -> str:
-    """What a field of queries says of a run; empty if that is nothing."""
-    value = field_called(name).get(record)
+    """The value of a query field as text; empty if there is none."""
+    value = find_field(name).get(record)
     return "" if value is None else plain(str(value))
 
 
 def _failure(record: "RunRecord") -> str:
-    """Why a run is not well; a run that ended as it should needs no words."""
+    """The reason of a run's status; empty for a completed run."""
     return "" if record.verdict.status == "completed" else plain(record.verdict.reason)
 
 
 GAP = 2
-#: The first of these columns are always there, the others as far as there is room and something to say.
+#: This many of the columns are always shown, the others if they fit and are informative.
 ALWAYS = 9
 COLUMNS = (
     ListColumn("run", lambda record: plain(record.summary.called), left=True, shrinks=18),

@@ -34,10 +34,10 @@ def train(
     preset: PresetName,
     overrides: Settings = None,
     run_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Name the run's folder yourself.", show_default=False)
+        str | None, typer.Option("--id", metavar="ID", help="Choose the id of the run.", show_default=False)
     ] = None,
     resume_or_start: Annotated[
-        bool, typer.Option("--resume-or-start", help="With --id: go on with that run, or start it.")
+        bool, typer.Option("--resume-or-start", help="With --id: resume that run, or start it.")
     ] = False,
     seeds: Seeds = None,
     gpus: Gpus = None,
@@ -49,7 +49,7 @@ def train(
     inexact: Inexact = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print preset and command.")] = False,
     cost: Annotated[
-        bool, typer.Option("--cost", help="With --dry-run: measure and say what a process would take, as rbp cost.")
+        bool, typer.Option("--cost", help="With --dry-run: also measure what a process would take, as rbp cost does.")
     ] = False,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Check everything, print a Slurm job file that trains this.")
@@ -59,9 +59,9 @@ def train(
 ) -> None:
     """Train a preset and follow it live.
 
-    The run goes on if the terminal goes away. Ctrl-C asks what to do.
+    The run goes on if the terminal closes. Ctrl-C asks what to do.
 
-    With --seeds or --gpus, runs wait in a queue until each can have a device of its own (rbp queue).
+    With --seeds or --gpus, runs wait in a queue until each has its own device (rbp queue).
 
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end.
     """
@@ -108,7 +108,7 @@ def train(
     except NothingToStart as why:
         if not resume_or_start:
             raise
-        say(escape(str(why)))  # somebody else was first, and it is being run
+        say(escape(str(why)))  # another process was first and is running it
         run = RunDirectory(request.runs / (run_id or ""))
         raise typer.Exit(report_start(run, as_json=as_json) if detach else 0) from None
     if started.worker is None and judge(started.runs[0]).status == "completed":

@@ -15,7 +15,7 @@ def print_dry_run(
 ) -> None:
     """Print preset and command of a request, or with `slurm` a job file.
 
-    `cost` adds what one process would take, which is measured and takes some seconds.
+    `cost` adds the cost of one process; measuring it takes some seconds.
     """
     import shlex
     from dataclasses import asdict
@@ -24,23 +24,23 @@ def print_dry_run(
     from rbp_engine.run import start
     from rbp_engine.run.launch.slurm import job_file
     from rbp_tui.cli.measure.cost import measure, print_cost
-    from rbp_tui.text.cost_text import of_one_process
+    from rbp_tui.text.cost_text import one_process_note
 
     run = start.directory_of(request, loaded)
     command = start.worker_command(request, run)
-    told: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
+    output: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
     if slurm:
         words = [request.preset, *request.overrides]
-        told["job_file"] = job_file(words, run, request.takes, gpus=loaded.preset.run.device != "cpu")
+        output["job_file"] = job_file(words, run, request.takes, gpus=loaded.preset.run.device != "cpu")
     predicted = measure(loaded) if cost else None
     if predicted is not None:
-        told["cost"] = asdict(predicted)
+        output["cost"] = asdict(predicted)
     if as_json:
-        print_json(told)
+        print_json(output)
         return
-    sys.stdout.write(told["job_file"] if slurm else resolved_toml(loaded.preset))
+    sys.stdout.write(output["job_file"] if slurm else resolved_toml(loaded.preset))
     say(f"[dim]would run:[/] {shlex.join(command)}")
     if predicted is not None:
         print_cost(loaded, predicted, stderr=True)
-        if note := of_one_process(request.takes.world_size):
+        if note := one_process_note(request.takes.world_size):
             say(f"[dim]{note}[/]")

@@ -11,11 +11,11 @@ from rbp_engine.run.files.events import EventReader
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import multinode
-from rbp_engine.run.start import Started
+from rbp_engine.run.start import StartResult
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.store import record
 from rbp_tui.cli.output import plain, print_json, say
-from rbp_tui.cli.train.interrupts import Asked, Interrupts
+from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.next_steps import next_steps
 from rbp_tui.cli.train.views import Silence, View, lines_view, live_view
 from rbp_tui.text import format as fmt
@@ -31,7 +31,7 @@ POLL_S = 0.2
 REMOVAL_S = 2.0
 
 
-def follow_started(started: Started, *, detach: bool, as_json: bool, request: "LaunchRequest | None" = None) -> int:
+def follow_started(started: StartResult, *, detach: bool, as_json: bool, request: "LaunchRequest | None" = None) -> int:
     """Follow runs that have been started or queued to the end of them all, unless `detach`; the worst exit code.
 
     What to type next is said after the `request`, where that is known.
@@ -74,7 +74,7 @@ def follow_live(runs: Sequence[RunDirectory], *, as_json: bool, owner: bool, sil
         try:
             with live_view(hint, several=several) as view:
                 return follow(runs, view, tick=tick)
-        except Asked:
+        except AskUser:
             if interrupts is not None:
                 interrupts.ask()
 

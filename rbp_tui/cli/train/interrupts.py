@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals to a command that follows runs of its own, or measures."""
+"""Ctrl-C and other signals to a command that follows its own runs, or measures."""
 
 import contextlib
 import select
@@ -21,7 +21,7 @@ ANSWERS = ("l", "s", "k", "")
 
 
 def end_on_sigterm() -> None:
-    """SIGTERM to a command that measures ends it as Ctrl-C does: its processes and its temporary folder go with it."""
+    """Let SIGTERM end a measuring command as Ctrl-C does, with its processes and its temporary folder."""
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)
@@ -30,30 +30,30 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-class Asked(Exception):
-    """Ctrl-C at a terminal: the live picture makes room for a question."""
+class AskUser(Exception):
+    """Ctrl-C was pressed at a terminal: close the live view and ask what to do."""
 
 
 class Interrupts:
-    """What signals to `rbp train` mean for its runs.
+    """Handle signals to `rbp train` for its runs.
 
-    At a terminal the first Ctrl-C asks and the second stops and saves; without one the first stops and saves.
-    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is passed on to the worker, which saves and ends as preempted; a run that
-    is queued leaves the queue.
+    At a terminal the first Ctrl-C asks, and the second stops the runs, which save; without a terminal the first does.
+    A scheduler's SIGTERM, SIGUSR1 or SIGUSR2 is forwarded to the worker, which saves and ends as preempted; a queued
+    run leaves the queue.
     """
 
     def __init__(self, runs: "Sequence[RunDirectory]") -> None:
         self.runs = runs
         self.count = 0
         self.leaving = False
-        self.called = 0.0
+        self.dispatcher_called_at = 0.0
         self.asking = False
         signal.signal(signal.SIGINT, self._on_interrupt)
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, self._pass_on)
+            signal.signal(number, self._forward_signal)
 
     def tick(self) -> None:
-        """Called between looks at the runs; raises Asked to leave the picture."""
+        """Act on signals, and keep the dispatcher running. Raises AskUser."""
         from rbp_engine.errors import UserError
         from rbp_engine.run import start
         from rbp_engine.run.queue.transitions import withdraw
@@ -61,23 +61,23 @@ class Interrupts:
         if self.leaving:
             for run in self.runs:
                 withdraw(run)
-        if time.monotonic() - self.called > CALL_DISPATCHER_EVERY_S:
-            self.called = time.monotonic()
+        if time.monotonic() - self.dispatcher_called_at > CALL_DISPATCHER_EVERY_S:
+            self.dispatcher_called_at = time.monotonic()
             with contextlib.suppress(UserError):
                 start.ensure_dispatcher()
         if not self.count:
             return
         if self.count == 1 and sys.stdin.isatty() and sys.stdout.isatty():
-            raise Asked
+            raise AskUser
         self._stop()
 
     def ask(self) -> None:
-        """Leave it running, stop and save, kill, or go on watching; anything else is asked again."""
+        """Ask what to do until the answer is valid: leave the runs running, stop and save, kill, or go on watching."""
         from rbp_engine.run.control import kill
         from rbp_engine.run.errors import RunError
 
         try:
-            # From here on Ctrl-C interrupts; one that came between the first and here has only been counted.
+            # From here on Ctrl-C interrupts; one between the first and this point has only been counted.
             self.asking = True
             if self.count > 1:
                 raise KeyboardInterrupt
@@ -100,7 +100,7 @@ class Interrupts:
             for run in self._live():
                 try:
                     kill(run)
-                except RunError as error:  # it has just ended, say; the others are meant all the same
+                except RunError as error:  # it may have just ended; go on with the others
                     say(f"[red]{plain(str(error))}[/]")
         elif answer == "s":
             self._stop()
@@ -123,7 +123,7 @@ class Interrupts:
         if self.asking:
             raise KeyboardInterrupt
 
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+    def _forward_signal(self, number: int, frame: FrameType | None) -> None:
         from rbp_engine.run.control import signal_ranks
 
         for run in self.runs:
@@ -132,9 +132,9 @@ class Interrupts:
 
 
 def _read_answer() -> str:
-    """A word typed at the terminal, "" for Enter alone.
+    """Read a word from the terminal, "" for Enter alone.
 
-    Not by `input`: a Ctrl-C in the moment between its start and its waiting is noticed when the next key is typed.
+    Without `input`, which notices a Ctrl-C between its start and its wait only when the next key is typed.
     """
     sys.stdout.write("> ")
     sys.stdout.flush()

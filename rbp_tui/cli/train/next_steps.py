@@ -1,4 +1,4 @@
-"""What to type when a run has ended."""
+"""Commands to suggest when a run has ended."""
 
 import shlex
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ USUAL_RATE = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
 def next_steps(
     run: "RunDirectory", summary: "Summary", verdict: "Verdict", request: "LaunchRequest | None" = None
 ) -> list[str]:
-    """Commands, with a word on when or why where a resume alone does not do it; none while the run is live."""
+    """Commands, with a condition or a reason if a resume alone does not help; none while the run is live."""
     from rbp_engine.run.cause import Cause
-    from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
+    from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
     from rbp_tui.text.run_text import short_id
 
     reference, cause = short_id(summary), verdict.cause
@@ -31,8 +31,8 @@ def next_steps(
         return []
     logs = f"rbp logs {reference}"
     if cause.wants_new_run:
-        return [logs, f"{_new_run(run, cause, request)} ({SAME_AGAIN[cause]})"]
-    condition = f" ({BEFORE_RESUME[cause]})" if cause in BEFORE_RESUME else ""
+        return [logs, f"{_new_run(run, cause, request)} ({WHY_RESUME_FAILS[cause]})"]
+    condition = f" ({RESUME_CONDITIONS[cause]})" if cause in RESUME_CONDITIONS else ""
     resume = f"rbp resume {reference}{condition}"
     if cause is Cause.DATA:
         return [*_check_data(run), resume, logs]
@@ -42,7 +42,7 @@ def next_steps(
 
 
 def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None") -> str:
-    """The command of a run that does not end the same, as far as it can be told."""
+    """The command of a new run that avoids the cause, as far as it is known."""
     from rbp_engine.run.cause import Cause
 
     if cause is Cause.NON_FINITE:
@@ -55,7 +55,7 @@ def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None
 
 
 def _smaller(run: "RunDirectory", request: "LaunchRequest | None") -> str:
-    """Start again with half of a batch at once."""
+    """The command of a new run that splits each batch into twice as many parts."""
     from rbp_engine.preset import PresetError, read_resolved
 
     try:
@@ -65,11 +65,11 @@ def _smaller(run: "RunDirectory", request: "LaunchRequest | None") -> str:
             return shlex.join(request.changed("train.accumulate", str(parts)).command)
     except PresetError:  # it has been changed or removed since
         pass
-    return "rbp train with settings that the reason names"
+    return "rbp train with the settings that the reason names"
 
 
 def _check_data(run: "RunDirectory") -> list[str]:
-    """The command that says what is wrong with the data of a run, unless they are the user's own."""
+    """The command that checks the data of a run; none if they are the user's own."""
     from rbp_engine.data.catalog import CATALOG
     from rbp_engine.preset import PresetError, read_resolved
 
@@ -81,7 +81,7 @@ def _check_data(run: "RunDirectory") -> list[str]:
 
 
 def _slower(run: "RunDirectory", request: "LaunchRequest | None") -> str:
-    """Start again with a lower learning rate."""
+    """The command of a new run with a lower learning rate."""
     from rbp_engine.preset import PresetError
 
     try:
@@ -93,7 +93,7 @@ def _slower(run: "RunDirectory", request: "LaunchRequest | None") -> str:
 
 
 def _lower_rate(run: "RunDirectory", request: "LaunchRequest") -> float:
-    """The preset's own rate where that is lower, else a tenth; of one that nobody trains with, what is usual."""
+    """The preset's own rate if that is lower, else a tenth of the run's, but at most the usual rate."""
     from rbp_engine.preset import read_resolved
 
     optim = read_resolved(run.preset_toml).optim

@@ -1,1 +1,1 @@
-"""The curve chart and what it is drawn with."""
+"""The curve chart and its parts."""

@@ -28,7 +28,7 @@ ZOOM, PAN = 0.8, 0.2  # of the length of the x axis, per key or turn of the whee
 
 @dataclass
 class _Drag:
-    """Where a drag began, and what was shown then."""
+    """Where a drag began, and the view at that time."""
 
     x: int
     axis: Axis
@@ -37,10 +37,10 @@ class _Drag:
 
 
 class CurveChart(Widget, can_focus=True):
-    """A chart of one or more curves. `set_series` gives it data; keys, mouse and attributes change how it shows them.
+    """A chart of one or more curves. `set_series` sets its data; keys, mouse and attributes change the view.
 
-    With `smoothing` above 0 each curve is an exponential average with the extremes of what it averages as a band, and
-    values read from it carry a `~`; its star stays at the best value itself.
+    With `smoothing` above 0 each curve is an exponential average, its band has the extremes of the averaged values, and
+    its values are shown with a `~`; the star stays at the best unsmoothed value.
     """
 
     ALLOW_SELECT = False
@@ -88,14 +88,14 @@ class CurveChart(Widget, can_focus=True):
         id: str | None = None,  # noqa: A002  Textual's name
         classes: str | None = None,
     ) -> None:
-        """`y_format` writes the values in the title row; charts that share `colours` agree on them."""
+        """`y_format` formats the values in the title row; charts that share `colours` use the same ones."""
         super().__init__(name=name, id=id, classes=classes)
         self.y_format = y_format
         self._colours = colours or SeriesColours()
         self._model = ChartModel()
         self._strips: list[Strip] = []
         self._layout: ChartLayout | None = None
-        # What `_strips` were drawn for; none when something has changed since.
+        # What `_strips` were drawn for; None if something has changed since.
         self._drawn: tuple[Size, Options, bool, bool] | None = None
         self._drag: _Drag | None = None
         self.set_reactive(CurveChart.title, title)
@@ -112,7 +112,7 @@ class CurveChart(Widget, can_focus=True):
             self._redraw()
 
     def set_cursor(self, x: float | None) -> None:
-        """Put the cursor at `x`, or take it away, without a message."""
+        """Put the cursor at `x`, or remove it, without a message."""
         if x != self._model.cursor:
             self._model.cursor = x
             self._redraw()
@@ -126,31 +126,29 @@ class CurveChart(Widget, can_focus=True):
 
     @property
     def cursor(self) -> float | None:
-        """Where the cursor is."""
+        """The x of the cursor; None without one."""
         return self._model.cursor
 
     @property
     def view(self) -> tuple[float, float] | None:
-        """The part of the x axis that was zoomed to; none while everything is shown."""
+        """The zoomed part of the x axis; None while everything is shown."""
         return self._model.view
 
     def watch_x_axis(self) -> None:
-        """Another unit: places of the old one mean nothing on it."""
+        """Reset the view: positions in the old unit mean nothing in the new one."""
         self._model.reset()
         self._redraw()
 
     def watch_x_log(self, log: bool) -> None:
-        """Another x scale."""
         self._model.x_log = log
         self._redraw()
 
     def watch_y_log(self, log: bool) -> None:
-        """Another y scale."""
         self._model.y_log = log
         self._redraw()
 
     def watch_y_locked(self, locked: bool) -> None:
-        """Hold the y axis, or let it follow the view."""
+        """Keep the y axis, or let it follow the view."""
         self._model.lock_y(locked)
         self._redraw()
 
@@ -159,7 +157,6 @@ class CurveChart(Widget, can_focus=True):
         return min(max(smoothing, 0.0), SMOOTHINGS[-1])
 
     def watch_smoothing(self, smoothing: float) -> None:
-        """Smooth all the data anew."""
         self._model.smooth(smoothing)
         self._redraw()
 
@@ -170,12 +167,12 @@ class CurveChart(Widget, can_focus=True):
         self.refresh()
 
     def notify_style_update(self) -> None:
-        """Draw anew with the styles and the theme that are there now."""
+        """Redraw with the current styles and theme."""
         super().notify_style_update()
         self._drawn = None
 
     def render_line(self, y: int) -> Strip:
-        """A row of the chart. All rows are drawn at once, when anything has changed."""
+        """A row of the chart. All rows are drawn together after any change."""
         options = Options(self.title, self.x_axis, self.smoothing, self.y_locked, self.y_format)
         state = (self.size, options, self.dimmed, self.ascii_only)
         if self._drawn != state:
@@ -185,7 +182,7 @@ class CurveChart(Widget, can_focus=True):
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
     def _glyphs(self) -> Glyphs:
-        # Textual writes to the terminal through Python's standard error; its console itself always says UTF-8.
+        # Textual writes to the terminal through Python's stderr; its own console always claims UTF-8.
         encodings = (self.app.console.encoding, getattr(sys.__stderr__, "encoding", None) or "utf-8")
         utf8 = all(encoding.lower().replace("-", "").startswith("utf8") for encoding in encodings)
         return UNICODE if utf8 and not self.ascii_only else ASCII
@@ -256,7 +253,7 @@ class CurveChart(Widget, can_focus=True):
         return 1.0 / max(1, self._layout.columns if self._layout else self.size.width)
 
     def _position(self, event: events.MouseEvent) -> float:
-        """Where on the x axis the pointer is, 0..1."""
+        """The position of the pointer on the x axis, 0..1."""
         gutter = self._layout.gutter if self._layout else 0
         cell = event.get_content_offset_capture(self).x - gutter
         return min(max((cell + 0.5) * self._cell(), 0.0), 1.0)
@@ -272,14 +269,14 @@ class CurveChart(Widget, can_focus=True):
         self._changed(view=self._model.zoom(1 / ZOOM, self._position(event)))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A drag may begin."""
+        """Start a drag."""
         axis = self._model.x_axis()
         if event.button == 1 and axis is not None:
             self._drag = _Drag(event.screen_x, axis)
             self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Pan by as much as the pointer has moved since the drag began."""
+        """Pan by the distance that the pointer has moved since the drag began."""
         drag = self._drag
         if drag is None or not drag.held or (event.screen_x == drag.x and not drag.moved):
             return
@@ -287,13 +284,13 @@ class CurveChart(Widget, can_focus=True):
         self._changed(view=self._model.pan((drag.x - event.screen_x) * self._cell(), drag.axis))
 
     def on_mouse_up(self) -> None:
-        """The drag is over; the click that follows has to know of it."""
+        """End the drag, but keep it for the click that follows."""
         self.release_mouse()
         if self._drag is not None:
             self._drag.held = False
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the pointer is; a double click shows everything."""
+        """Put the cursor at the pointer; a double click shows everything."""
         dragged = self._drag is not None and self._drag.moved
         self._drag = None
         if dragged:

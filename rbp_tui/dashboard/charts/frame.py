@@ -17,15 +17,15 @@ from rbp_tui.dashboard.charts.plot import CURSOR, NOBODY, STAR, Cells, Glyphs, p
 from rbp_tui.dashboard.charts.series import ChartCurve
 from rbp_tui.dashboard.charts.ticks import XUnit, place, tick_labels, ticks
 
-# Narrower or lower charts spend no room on labels.
+# Narrower or lower charts have no labels.
 _LABELLED_WIDTH, _LABELLED_HEIGHT = 16, 4
-_ROOMY_WIDTH = 36  # from here on, charts one above the other keep their plots in line
+_ROOMY_WIDTH = 36  # from this width on, the plots of stacked charts are aligned
 _ROOMY_LABEL = 5
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a chart says beside its curves, and how."""
+    """The texts of a chart, and their formats."""
 
     title: str
     x_unit: XUnit
@@ -49,7 +49,7 @@ class ChartLayout:
 def draw(
     model: ChartModel, options: Options, look: Look, glyphs: Glyphs, width: int, height: int
 ) -> tuple[ChartLayout, list[Strip]]:
-    """All rows of a chart of `width` × `height` cells, and how they are divided."""
+    """All rows of a chart of `width` × `height` cells, and its layout."""
     x_axis = model.x_axis()
     y_axis = model.y_axis(x_axis) if x_axis else None
     layout = arrange(width, height, y_axis, glyphs.cell[0])
@@ -94,7 +94,7 @@ def _title_strip(
 
 
 def _value(value: float, options: Options) -> str:
-    # What smoothing has made of a value is not the value.
+    # A smoothed value is not the value itself.
     return ("~" if options.smoothing else "") + options.y_format(value)
 
 
@@ -118,7 +118,7 @@ def _flags(model: ChartModel, options: Options) -> str:
 
 
 def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> ChartLayout:
-    """Divide `width` × `height` cells; without an axis, or where it is too narrow, no room goes to its labels."""
+    """Divide `width` × `height` cells; without an axis, or in a narrow chart, labels get no room."""
     x_labels = height >= _LABELLED_HEIGHT
     rows = max(0, height - 1 - x_labels)
     if y_axis is None or width < _LABELLED_WIDTH or not rows:
@@ -150,7 +150,7 @@ def _plot_strips(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) 
         return found
 
     strips = []
-    # A new segment starts wherever the owner or the band changes.
+    # A new segment starts where the owner or the band changes.
     changes = (np.diff(cells.owners, axis=1) != 0) | (np.diff(cells.bands, axis=1) != 0)
     for row in range(layout.rows):
         text = cells.glyphs[row].astype("<u4").tobytes().decode("utf-32-le")
@@ -171,7 +171,7 @@ def _axis_segments(row: int, layout: ChartLayout, look: Look, glyphs: Glyphs) ->
 
 
 def _x_label_strip(x_axis: Axis, unit: XUnit, layout: ChartLayout, look: Look, cell_columns: int) -> Strip:
-    """The last row: the unit under the y labels where it fits, and each tick's label centred under its place."""
+    """The last row: the unit under the y labels if it fits, and each tick's label centred under the tick."""
     row = [" "] * layout.width
     if layout.gutter > len(unit):
         row[layout.gutter - 1 - len(unit) : layout.gutter - 1] = unit
@@ -190,7 +190,7 @@ def _x_label_strip(x_axis: Axis, unit: XUnit, layout: ChartLayout, look: Look, c
 
 
 def _message_strips(text: str, layout: ChartLayout, look: Look) -> list[Strip]:
-    """The rows of the plot with a sentence in their middle."""
+    """The rows of an empty plot with a sentence in the middle."""
     blank = Strip([Segment(" " * layout.width, look.base)], layout.width)
     strips = [blank] * layout.rows
     if strips:

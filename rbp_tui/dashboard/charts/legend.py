@@ -1,4 +1,4 @@
-"""The first row of a chart: its title, what each curve reads, its best value, and what is switched on."""
+"""The first row of a chart: its title, each curve's value and best value, and the active options."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Segments = list[Segment]
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """What the legend says of one curve."""
+    """The legend of one curve."""
 
     key: str
     label: str
@@ -28,7 +28,7 @@ def legend_row(
 ) -> Segments:
     """The row in at most `width` cells: with the most detail that fits, then with fewer curves, then cut.
 
-    What goes first is the best values; then the values, unless a cursor asks for them, then the labels.
+    Best values are dropped first, then values, unless there is a cursor, then labels.
     """
     head = [part for part in (Segment(title, look.title), Segment(cursor, look.label)) if part.text]
     details = (

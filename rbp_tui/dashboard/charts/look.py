@@ -1,4 +1,4 @@
-"""How a chart looks: its part of the stylesheet, and the styles that it draws with."""
+"""The look of a chart: its part of the stylesheet, and its styles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ CurveChart {
 }
 """
 
-_DIMMED = 0.45  # of a colour that is left on stale data
-_BAND = 0.22  # of a curve's colour in the background of its band
+_DIMMED = 0.45  # share of a colour that remains on stale data
+_BAND = 0.22  # share of a curve's colour in the background of its band
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def look(chart: Widget, series: Sequence[Series], colours: SeriesColours, *, dim
         cursor=chart.get_component_rich_style("curve-chart--cursor"),
         star=label if dimmed else star,
         curves=[Style(color=ink.rich_color, bgcolor=base.bgcolor) for ink in inks],
-        # A terminal's own background has no known colour to mix with.
+        # The colour of a terminal's own background is unknown and cannot be mixed.
         bands=[
             None if background.ansi is not None else background.blend(ink, _BAND, alpha=1.0).rich_color for ink in inks
         ],

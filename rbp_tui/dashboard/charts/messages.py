@@ -1,4 +1,4 @@
-"""What a chart tells its screen, so that charts can move together."""
+"""Messages of a chart to its screen, so that charts can move together."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from textual.widget import Widget
 
 @dataclass
 class ChartMessage(Message):
-    """A message of a chart. Only its newest of a kind matters, so it takes the place of one that still waits."""
+    """A message of a chart. Only the newest of a kind matters, so it replaces a pending one."""
 
     chart: Widget
 
@@ -18,19 +18,19 @@ class ChartMessage(Message):
         return self.chart
 
     def can_replace(self, message: Message) -> bool:
-        """Whether `message` says the same of the same chart."""
+        """Whether `message` is of the same kind and chart."""
         return isinstance(message, ChartMessage) and type(message) is type(self) and message.chart is self.chart
 
 
 @dataclass
 class CursorMoved(ChartMessage, namespace="curve_chart"):
-    """The user has moved the cursor to `x`; none took it away."""
+    """The user has moved the cursor to `x`; None means removed."""
 
     x: float | None
 
 
 @dataclass
 class ViewChanged(ChartMessage, namespace="curve_chart"):
-    """The user has zoomed or panned to `x_range`; none shows everything."""
+    """The user has zoomed or panned to `x_range`; None shows everything."""
 
     x_range: tuple[float, float] | None

@@ -1,4 +1,4 @@
-"""What a chart shows of which curves: its view, its cursor and its scales, without a widget around them."""
+"""The state of a chart without its widget: curves, view, cursor and scales."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from rbp_tui.dashboard.charts.axis import Axis
 from rbp_tui.dashboard.charts.plot import y_extent
 from rbp_tui.dashboard.charts.series import ChartCurve, Series
 
-_ROUNDING = 1e-6  # of an axis, which no screen shows
+_ROUNDING = 1e-6  # share of an axis, too small to see
 
 
 class ChartModel:
-    """Curves and the state of their view. Scales may be set freely; the rest changes through methods."""
+    """Curves and the state of their view. Scales are plain attributes; the rest changes through methods."""
 
     def __init__(self) -> None:
         self.curves: list[ChartCurve] = []
@@ -25,7 +25,7 @@ class ChartModel:
         self._locked_range: tuple[float, float] | None = None
 
     def set_series(self, series: Sequence[Series]) -> bool:
-        """Replace the curves; whether anything differs. What stays the same is not computed again."""
+        """Replace the curves; returns whether any differ. Curves that stay the same are not computed again."""
         old = {curve.series.key: curve for curve in self.curves}
         curves = []
         for one in series:
@@ -41,26 +41,26 @@ class ChartModel:
         self.curves = [ChartCurve(curve.series, smoothing) for curve in self.curves]
 
     def lock_y(self, locked: bool) -> None:
-        """Keep the y axis as it is drawn now, or as it is drawn first, whatever the view; or let it follow again."""
+        """Keep the y axis as drawn now (or next, if nothing is drawn) in every view, or let it follow again."""
         self._y_locked = locked
         self._locked_range = None
 
     def all_x(self) -> Axis | None:
-        """The x axis that holds everything; none without data."""
+        """The x axis that shows everything; None without data."""
         spans = [span for curve in self.curves if (span := curve.span(log=self.x_log))]
         if not spans:
             return None
         return Axis.spanning(min(low for low, _ in spans), max(high for _, high in spans), log=self.x_log)
 
     def x_axis(self) -> Axis | None:
-        """The x axis that is shown; none without data."""
+        """The x axis that is shown; None without data."""
         whole = self.all_x()
         if whole is None or self.view is None or (self.x_log and self.view[0] <= 0):
             return whole
         return Axis(*self.view, log=self.x_log)
 
     def y_axis(self, x_axis: Axis) -> Axis | None:
-        """The y axis: what the view holds, or the range that is locked; none where there is nothing to show."""
+        """The y axis: the range of the view, or the locked one; None if there is nothing to show."""
         found = self._locked_range
         if found is None or (self.y_log and found[0] <= 0):
             found = y_extent(self.curves, x_axis, log=self.y_log)
@@ -69,9 +69,9 @@ class ChartModel:
         return None if found is None else Axis.spanning(*found, log=self.y_log)
 
     def zoom(self, factor: float, around: float | None = None) -> bool:
-        """Show `factor` times as much of x, the value at position `around` (0..1) kept in its place.
+        """Show `factor` times as much of x around the value at position `around` (0..1).
 
-        By default that is the cursor, or the middle. Whether the view has changed.
+        The default is the cursor, or the middle. Returns whether the view has changed.
         """
         axis = self.x_axis()
         if axis is None:
@@ -82,7 +82,7 @@ class ChartModel:
         return self._show(axis.zoomed(factor, around))
 
     def pan(self, share: float, origin: Axis | None = None) -> bool:
-        """Move the view, or `origin`, by a share of its length; whether the view has changed."""
+        """Move the view, or `origin`, by a share of its length; returns whether the view has changed."""
         axis, whole = origin or self.x_axis(), self.all_x()
         return axis is not None and whole is not None and self._show(axis.panned(share, whole))
 
@@ -97,13 +97,13 @@ class ChartModel:
         return self.view != before
 
     def reset(self) -> tuple[bool, bool]:
-        """Show everything and take the cursor away; whether the view and whether the cursor has changed."""
+        """Show everything and remove the cursor; returns whether the view and whether the cursor has changed."""
         changed = self.view is not None, self.cursor is not None
         self.view = self.cursor = None
         return changed
 
     def put_cursor(self, position: float) -> bool:
-        """Put the cursor on the point nearest to a position (0..1) of the view; whether it has moved."""
+        """Put the cursor on the point nearest to a position (0..1) of the view; returns whether it has moved."""
         axis = self.x_axis()
         places = self._places(axis)
         if axis is None or not len(places):
@@ -111,7 +111,7 @@ class ChartModel:
         return self._move_cursor(float(places[np.abs(axis.positions(places) - position).argmin()]))
 
     def step_cursor(self, direction: int, cell: float) -> bool:
-        """Move the cursor to the next point at least a cell (a share of the view) on; it starts at the newest."""
+        """Move the cursor to the next point at least one cell (a share of the view) away, from the newest at first."""
         axis = self.x_axis()
         places = self._places(axis)
         if axis is None or not len(places):
@@ -125,7 +125,7 @@ class ChartModel:
         return target > 0 and self._move_cursor(float(places[np.flatnonzero(on == target)[0]]))
 
     def _places(self, axis: Axis | None) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-        """Where the curves have points in the view."""
+        """The x of the curves' points in the view."""
         if axis is None or not self.curves:
             return np.empty(0)
         places = np.concatenate([curve.x[curve.known] for curve in self.curves])

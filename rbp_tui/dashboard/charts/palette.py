@@ -1,6 +1,6 @@
-"""Colours of series: Okabe and Ito's, adapted so that each is seen on a dark and on a light background.
+"""Colours of series: Okabe and Ito's, adapted to be visible on a dark and on a light background.
 
-Every one has a contrast of 3 or more with the background; with normal and with red- or green-blind eyes any two differ.
+Each has a contrast of 3 or more with the background; any two differ for normal, red-blind and green-blind eyes.
 """
 
 DARK = ("#41bcfe", "#e8a927", "#18b589", "#b867b9", "#f0e442", "#e2602a", "#8084fe", "#c8ced5")
@@ -8,7 +8,7 @@ LIGHT = ("#0075b5", "#b56e00", "#076b58", "#c13087", "#934605", "#840013", "#583
 
 
 class SeriesColours:
-    """Gives each key the next free colour and keeps it. Share one among charts that show the same series."""
+    """Assigns each key the next free colour for good. Charts that show the same series share one."""
 
     def __init__(self) -> None:
         self._indices: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Curves to characters: which glyph stands in each cell of a plot and whose colour it has. Knows no colours."""
+"""Turn curves into characters: the glyph of each cell of a plot, and which curve's colour it has."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from rbp_tui.dashboard.charts.raster import (
 )
 from rbp_tui.dashboard.charts.series import ChartCurve
 
-# Who owns a cell, beside the curves, which are numbered from 0.
+# The owners of a cell other than curves, which are numbered from 0.
 NOBODY, CURSOR, STAR = -1, -2, -3
 
 _BRAILLE = 0x2800
@@ -38,14 +38,14 @@ class Glyphs:
     cursor: str
     tick: str
     axis: str
-    key: str  # stands before a label of the legend; empty for the series' own character
-    band: str  # for cells that only a band covers; a space where the background shows it
+    key: str  # precedes a label of the legend; empty for the series' own character
+    band: str  # for cells that only a band covers; a space if the background shows it
     dash: str
     ellipsis: str
     cell: tuple[int, int]  # dots per cell: rows, columns
 
     def key_of(self, index: int) -> str:
-        """What marks a curve in the legend."""
+        """The mark of a curve in the legend."""
         return self.key or self.series[index % len(self.series)]
 
 
@@ -63,7 +63,7 @@ class Cells:
 
 
 def y_extent(curves: Sequence[ChartCurve], x_axis: Axis, *, log: bool) -> tuple[float, float] | None:
-    """The lowest and highest value that the view shows, bands included; none where it shows nothing."""
+    """The lowest and highest value in the view, bands included; None if it is empty."""
     found = []
     for curve in curves:
         spans = [(values, x_axis) for values in (curve.line, *(curve.band or ()))]
@@ -77,7 +77,7 @@ def y_extent(curves: Sequence[ChartCurve], x_axis: Axis, *, log: bool) -> tuple[
 
 
 def read(curve: ChartCurve, x: float, x_axis: Axis, columns: int) -> int | None:
-    """Index of the point that a cursor at `x` reads; none further than a cell beyond the curve's ends."""
+    """Index of the point that a cursor at `x` reads; None more than a cell beyond the curve's ends."""
     span, index = curve.span(log=x_axis.log), curve.nearest(x)
     if span is None or index is None:
         return None
@@ -104,7 +104,7 @@ def plot(
     for number, curve in enumerate(curves):
         lines, behind = _dots(curve, x_axis, y_axis, rows * height, columns * width)
         if behind is not None:
-            # Half of a cell has to be covered; a narrower band hides behind its own line.
+            # Half of a cell must be covered; a narrower band would hide behind its own line.
             bands[behind if ascii_dots else DOTS_LIT[braille(behind)] >= height * width / 2] = number
         patterns = lines.view(np.uint8) if ascii_dots else braille(lines)
         lit = patterns > 0
@@ -156,7 +156,7 @@ def _dots(curve: ChartCurve, x_axis: Axis, y_axis: Axis, rows: int, columns: int
         return line, band_dots(edges[0].low, edges[1].high, y_axis, rows)
     if curve.look_back:
         recent = recent_extremes(curve.x, curve.y, curve.look_back, x_axis, columns)
-        # The band goes as far as the line: not into gaps.
+        # Like the line, the band does not extend into gaps.
         low, high = (np.where(np.isnan(covered.low), np.nan, showable(edge, log=log)) for edge in recent)
         return line, band_dots(low, high, y_axis, rows)
     return line, None

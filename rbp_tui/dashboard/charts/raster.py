@@ -1,8 +1,7 @@
-"""Curves to dots: the extremes of each dot column, joined to those of the next.
+"""Turn curves into dots: the extremes of each dot column, joined to those of the next.
 
-A column shows everything from the lowest to the highest value that falls into it, so no spike is lost however many
-points share it. Only the few extremes are ever transformed, so a log axis costs nothing and a million points are two
-passes over memory.
+A column shows the whole range of the values in it, so no spike is lost however many points share it. Only the few
+extremes are transformed, so a log axis costs nothing and a million points take two passes over memory.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ Mask = NDArray[np.bool_]
 # Dots of a braille character, by row and column, as bits of its code point.
 BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 BRAILLE_ROWS, BRAILLE_COLUMNS = BRAILLE_BITS.shape
-# How many dots a pattern lights.
+# The number of dots in each pattern.
 DOTS_LIT = np.array([pattern.bit_count() for pattern in range(256)], dtype=np.uint8)
 
 _FAR = 1e6  # dot rows; beyond any screen, and still an exact integer
@@ -26,20 +25,20 @@ _FAR = 1e6  # dot rows; beyond any screen, and still an exact integer
 
 @dataclass(frozen=True)
 class Columns:
-    """What a curve covers in each dot column, in the values of the curve; NaN where it has nothing."""
+    """The range that a curve covers in each dot column, in its own values; NaN where it has none."""
 
     low: Floats
     high: Floats
-    linked: Mask  # [columns - 1]: the curve runs on from this column into the next
+    linked: Mask  # [columns - 1]: the curve continues from this column into the next
 
 
 def showable(values: Floats, *, log: bool) -> Floats:
-    """Values with NaN in place of what the axis cannot show."""
+    """The values, with NaN for those that the axis cannot show."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan) if log else values
 
 
 def _along(x: Floats, y: Floats, at: Floats, x_axis: Axis, *, log: bool) -> Floats:
-    """The curve's value at `at`, on the straight line that a reader sees; NaN in gaps and beyond the ends."""
+    """The curve's value at `at`, on the straight line that is drawn; NaN in gaps and beyond the ends."""
     after = np.searchsorted(x, at, side="left").clip(1, len(x) - 1)
     start, end = x_axis.positions(x[after - 1]), x_axis.positions(x[after])
     first, last = y[after - 1], y[after]
@@ -48,7 +47,7 @@ def _along(x: Floats, y: Floats, at: Floats, x_axis: Axis, *, log: bool) -> Floa
         share = np.where(end > start, (here - start) / (end - start), 0.0)
         inside = np.isfinite(share) & (share >= 0.0) & (share <= 1.0)
         values = np.exp(np.log(first) * (1 - share) + np.log(last) * share) if log else first + (last - first) * share
-    # Rounding must not carry a value past the two points it lies between.
+    # Rounding must not move a value past the two points around it.
     values = np.clip(values, np.minimum(first, last), np.maximum(first, last))
     return np.where(inside & np.isfinite(values), values, np.nan)
 
@@ -79,7 +78,7 @@ def extremes(x: Floats, y: Floats, x_axis: Axis, columns: int, *, log: bool = Fa
 
 
 def recent_extremes(x: Floats, y: Floats, back: float, x_axis: Axis, columns: int) -> tuple[Floats, Floats]:
-    """The lowest and highest of the values in each column and in the distance `back` before it; NaN where are none.
+    """The lowest and highest value in each column and the distance `back` before it; NaN if there is none.
 
     A column between two points reaches to the second, as the line that is drawn there does.
     """
@@ -89,7 +88,7 @@ def recent_extremes(x: Floats, y: Floats, back: float, x_axis: Axis, columns: in
     stop = np.minimum(np.searchsorted(x, edges[1:], side="left") + 1, len(x))
     low, high = np.full((2, columns), np.nan)
     found = start < stop
-    # Of ranges that overlap, `reduceat` gives each, and between them what lies from the end of one to the next start.
+    # For overlapping ranges, `reduceat` also returns the ranges between one's end and the next one's start.
     bounds = np.stack((start[found], stop[found]), axis=1).ravel()
     if len(bounds):
         padded = np.append(np.where(np.isfinite(y), y, np.nan), np.nan)
@@ -99,7 +98,7 @@ def recent_extremes(x: Floats, y: Floats, back: float, x_axis: Axis, columns: in
 
 
 def extent(x: Floats, y: Floats, x_axis: Axis, *, log: bool = False) -> tuple[float, float] | None:
-    """The lowest and highest value of the curve between the ends of `x_axis`; none where it has nothing there."""
+    """The lowest and highest value of the curve between the ends of `x_axis`; None if it has none there."""
     if not len(x):
         return None
     inside = y[np.searchsorted(x, x_axis.low, side="left") : np.searchsorted(x, x_axis.high, side="right")]
@@ -114,18 +113,18 @@ def extent(x: Floats, y: Floats, x_axis: Axis, *, log: bool = False) -> tuple[fl
 
 
 def _dot_rows(values: Floats, y_axis: Axis, rows: int) -> NDArray[np.int64]:
-    """Dot rows from the top; far outside for values far outside. NaN gives row 0, which the caller masks."""
+    """Dot rows from the top, also outside the plot for values outside. NaN gives row 0, which the caller masks."""
     places = (1.0 - y_axis.positions(values)) * (rows - 1)
     rows_down: NDArray[np.int64] = np.rint(np.nan_to_num(places, nan=0.0).clip(-_FAR, _FAR)).astype(np.int64)
     return rows_down
 
 
 def line_dots(columns: Columns, y_axis: Axis, rows: int) -> Mask:
-    """Dots [rows, columns] of a curve: each column's extremes filled, and joined where the curve runs on."""
+    """Dots [rows, columns] of a curve: each column filled between its extremes, and joined to those it continues in."""
     present = np.isfinite(columns.low)
     top, bottom = _dot_rows(columns.high, y_axis, rows), _dot_rows(columns.low, y_axis, rows)
     joined = columns.linked & present[:-1] & present[1:]
-    # A gap between neighbours is closed half way from either side, so that a slope is one dot thick.
+    # A gap between neighbours is closed half way from each side, so that a slope is one dot thick.
     falls = joined & (top[1:] > bottom[:-1] + 1)
     climbs = joined & (top[:-1] > bottom[1:] + 1)
     down, up = (bottom[:-1] + top[1:]) // 2, (bottom[1:] + top[:-1]) // 2

@@ -1,4 +1,4 @@
-"""A curve as callers give it, and as the chart draws it."""
+"""A curve as passed by callers, and as drawn by the chart."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,16 +14,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Values `y` over `x`. Arrays that were given to a chart must not be changed in place."""
+    """Values `y` over `x`. Do not change the arrays in place once a chart has them."""
 
-    key: str  # decides the colour
+    key: str  # selects the colour
     label: str
     x: Floats
     y: Floats
-    colour: str | None = None  # "#rrggbb" or a theme variable, "$accent"; none takes the key's own
+    colour: str | None = None  # "#rrggbb" or a theme variable, "$accent"; None for the key's own
     band: tuple[Floats, Floats] | None = None  # lower and upper edge, for instance over seeds
-    marker: Literal["lowest", "highest"] | None = None  # which value is best, and gets a star
-    points: bool = False  # a sign at each value in place of a line through them, which nothing smooths
+    marker: Literal["lowest", "highest"] | None = None  # which value is best and gets a star
+    points: bool = False  # draw a sign at each value instead of a line, and do not smooth
 
     def __post_init__(self) -> None:
         """Raise ValueError unless all arrays are one-dimensional and equally long."""
@@ -32,7 +32,7 @@ class Series:
             raise ValueError(f"series {self.key!r}: x, y and band need one equal length, not {sorted(lengths)}")
 
     def same(self, other: "Series") -> bool:
-        """Whether two series draw the same."""
+        """Whether two series look the same."""
         mine, theirs = (self.x, self.y, *(self.band or ())), (other.x, other.y, *(other.band or ()))
         return (
             (self.key, self.label, self.colour, self.marker, self.points)
@@ -50,7 +50,7 @@ class ChartCurve:
         self.smoothing = 0.0 if series.points else smoothing
         placed = np.isfinite(series.x)
         self._order: NDArray[np.intp] | None = None
-        # The usual case costs no copy: x is there and ascends already.
+        # The usual case needs no copy: x is finite and ascending already.
         if not placed.all() or (np.diff(series.x) < 0).any():
             kept = np.flatnonzero(placed)
             self._order = kept[np.argsort(series.x[kept], kind="stable")]
@@ -63,7 +63,7 @@ class ChartCurve:
 
     @cached_property
     def line(self) -> Floats:
-        """What is drawn: y, smoothed."""
+        """The smoothed y, as drawn."""
         return smoothed(self.x, self.y, self.smoothing)
 
     @cached_property
@@ -76,15 +76,15 @@ class ChartCurve:
 
     @cached_property
     def look_back(self) -> float:
-        """How far before a place the values lie whose extremes, hidden by smoothing, are its band; 0 for no such band.
+        """How far back the band at a point reaches, which shows the extremes that smoothing hides; 0 for no such band.
 
-        A series with a band of its own shows that one.
+        A series with its own band shows that one instead.
         """
         return 0.0 if self.series.band is not None else look_back(self.x, self.smoothing)
 
     @cached_property
     def best(self) -> int | None:
-        """Index of the best value before smoothing, the first of equals."""
+        """Index of the best unsmoothed value, the first of several."""
         known = np.flatnonzero(np.isfinite(self.y))
         if self.series.marker is None or not len(known):
             return None

@@ -1,6 +1,6 @@
-"""Exponential smoothing over x, and how far back it looks.
+"""Exponential smoothing over x, and how far back it reaches.
 
-Both depend on all the data, so what is drawn at a place does not depend on how far the reader has zoomed in.
+Both use all the data, so that zooming does not change what is drawn at a point.
 """
 
 import math
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_NEGLIGIBLE = 1e-17  # a weight that no float64 sum notices
-_EVEN = 1e-6  # of the usual distance, by which even spacing may be off
-_LOOKED_AT = 10_000  # distances; the median of more says the same and takes longer
+_NEGLIGIBLE = 1e-17  # a weight too small to change a float64 sum
+_EVEN = 1e-6  # tolerance of even spacing, as a share of the usual distance
+_LOOKED_AT = 10_000  # distances; the median of more is the same and takes longer
 
 
 def spacing(x: Floats) -> float:
@@ -34,7 +34,7 @@ def smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
     """The mean of each value and all before it, weighted by `smoothing` to the power of their distance.
 
     Distances are in units of the usual `spacing`, so evenly spaced points give the debiased exponential average with
-    that factor, and a hole in the data forgets what lies before it. Non-finite values stay and weigh nothing.
+    that factor, and values before a hole in the data lose their weight. Non-finite values stay and have no weight.
     """
     if smoothing <= 0.0 or len(x) < 2:
         return y
@@ -50,7 +50,7 @@ def smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
     fade = np.exp(distances * (math.log(smoothing) / unit))  # from the place `reach` before to this one
     reach = 1
     while len(fade) and fade.max() > _NEGLIGIBLE:
-        # The right-hand sides are computed whole before they are added: each reads the sums of the pass before.
+        # The right-hand sides are computed in full before they are added: each reads the previous pass's sums.
         total[reach:] += fade * total[:-reach]
         weight[reach:] += fade * weight[:-reach]
         fade = fade[reach:] * fade[:-reach]
@@ -59,13 +59,13 @@ def smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
 
 
 def _evenly_smoothed(y: Floats, smoothing: float) -> Floats:
-    """The same for points that are evenly spaced and all known: all fade alike, and their weights are known."""
+    """The same for evenly spaced finite points, whose weights all fade alike and are known."""
     total = y.copy()
     fade, reach = smoothing, 1
     while reach < len(y) and fade > _NEGLIGIBLE:
         total[reach:] += fade * total[:-reach]
         fade *= fade
         reach *= 2
-    # From `reach` on, what is missing before the first point weighs nothing.
+    # From `reach` on, the missing points before the first have no weight.
     total[:reach] /= 1.0 - smoothing ** np.arange(1, len(total[:reach]) + 1)
     return (1.0 - smoothing) * total

@@ -1,4 +1,4 @@
-"""Where an axis has its ticks and what they say."""
+"""The ticks of an axis and their labels."""
 
 import math
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ _TIME_STEPS = (
     *(_MINUTE * count for count in (1, 2, 5, 10, 15, 30)),
     *(_HOUR * count for count in (1, 2, 3, 6, 12)),
 )
-# Within a decade; the first set that is not too crowded is taken.
+# Ticks within a decade; the first set that is not too crowded is used.
 _LOG_SETS = ((1, 2, 5), (1, 3), (1,))
 
 
 def ticks(axis: Axis, most: int, unit: XUnit | None = None) -> list[float]:
-    """At most `most` (2 or more) ascending round values on the axis; its ends where it holds fewer than two."""
+    """At most `most` (2 or more) ascending round values on the axis; its ends if there are fewer than two."""
     if axis.log:
         found = _log_ticks(axis, most)
     elif unit == "time":
@@ -34,8 +34,8 @@ def ticks(axis: Axis, most: int, unit: XUnit | None = None) -> list[float]:
 
 
 def _multiples(axis: Axis, step: int, divisor: int, most: int) -> list[float] | None:
-    """The multiples of step / divisor on the axis; none where there are more than `most`."""
-    # Rounding may move a quotient across a whole number: look one further on either side. A whole number divided once
+    """The multiples of step / divisor on the axis; none if there are more than `most`."""
+    # Rounding may move a quotient across a whole number: check one more on each side. A whole number divided once
     # gives the float that people write, 0.3; 3 * 0.1 does not.
     first, last = math.floor(axis.low * divisor / step), math.ceil(axis.high * divisor / step)
     if last - first > most + 2:
@@ -72,7 +72,7 @@ def _log_ticks(axis: Axis, most: int) -> list[float]:
         values = (digit * 10.0**power for power in range(first, last + 1) for digit in digits)
         found = [value for value in values if axis.low <= value <= axis.high]
         if len(found) < 2:
-            # Less than a decade: round values on the linear scale say more than one power of ten.
+            # Within a decade, round values on the linear scale are more useful than a single power of ten.
             return _linear_ticks(axis, most)
         if len(found) <= most:
             return found
@@ -81,7 +81,7 @@ def _log_ticks(axis: Axis, most: int) -> list[float]:
 
 
 def tick_labels(values: Sequence[float], axis: Axis, unit: XUnit | None = None) -> list[str]:
-    """What ticks say: `.2`, `95`, `1.2k`, `1e-4`, `3h20`; on a linear axis with equal decimals."""
+    """The labels of ticks: `.2`, `95`, `1.2k`, `1e-4`, `3h20`; on a linear axis with equal decimals."""
     if unit == "time":
         return [_time(value) for value in values]
     if axis.log and all(math.isclose(value, float(f"{value:.1g}")) for value in values):
@@ -109,7 +109,7 @@ def _unit(values: Sequence[float], step: float) -> tuple[float, str, int]:
 
 
 def _decimals(values: Sequence[float], step: float) -> int:
-    """How many decimals tell values apart that lie `step` from each other."""
+    """How many decimals distinguish values at distance `step`."""
     return next((n for n in range(9) if all(abs(round(value, n) - value) <= 0.01 * step for value in values)), 9)
 
 
@@ -127,7 +127,7 @@ def short(value: float) -> str:
 
 
 def place(value: float, unit: XUnit) -> str:
-    """Where on the x axis: a step or an epoch in full, a time as `3h20`."""
+    """A position on the x axis as text: a step or an epoch in full, a time as `3h20`."""
     if unit == "time":
         return _time(value)
     if value == round(value) and abs(value) < _SCIENTIFIC:

@@ -1,4 +1,4 @@
-"""What one can do on the Compare screen: choose a group, hide it, pin it, open it; change what is drawn; export."""
+"""Actions of the Compare screen: choose a group, hide it, pin it, open it; change what is drawn; export."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ UNITS = {"epoch": "epoch", "step": "step", "time": "seconds", MEMORY: "mem_peak"
 
 
 class CompareActions(ChartScreen):
-    """The keys of the Compare screen. The chart has the focus, so its keys work beside these."""
+    """The keys of the Compare screen. The chart has the focus, so its keys work as well."""
 
     NAME = "compare"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,8 +45,8 @@ class CompareActions(ChartScreen):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.comparison: Comparison | None = None
-        self.each_run = False  # as it is asked for; the comparison follows
-        self.chosen = ""  # the key of the group that the keys are for
+        self.each_run = False  # as requested; the comparison follows
+        self.chosen = ""  # the key of the group that actions apply to
         self.hidden: set[str] = set()
         self.curves = ComparedCurves()
 
@@ -55,13 +55,13 @@ class CompareActions(ChartScreen):
         return self.comparison.groups if self.comparison else ()
 
     def key_of(self, group: Group) -> str:
-        """What a group is known by whatever comes and goes: its experiment, or its run."""
+        """The lasting key of a group: its experiment, or its run."""
         apart = self.comparison is not None and self.comparison.each_run
         return group.runs[0].run.id if apart else group.experiment
 
     @property
     def group(self) -> Group | None:
-        """The group that the keys are for."""
+        """The group that actions apply to."""
         chosen = (group for group in self.groups if self.key_of(group) == self.chosen)
         return next(chosen, self.groups[0] if self.groups else None)
 
@@ -74,23 +74,23 @@ class CompareActions(ChartScreen):
         return self.session.state.compared_curve if self.session.state.compared_curve in CURVES else next(iter(CURVES))
 
     def mean(self, group: Group, name: str) -> MeanCurve | None:
-        """A curve of a group, as far as it has been read."""
+        """The mean curve of a group, as far as it has been read."""
         sights = self.session.sights
         return self.curves.curve(
             group, name, self.axis, lambda run_id: sights[run_id].history.curves if run_id in sights else None
         )
 
     def draw(self) -> None:
-        """Draw the curves anew."""
+        """Redraw the curves."""
 
     def show_table(self) -> None:
-        """Show the table anew."""
+        """Redraw the table."""
 
     def compare_again(self) -> None:
-        """Compare the runs as they are now."""
+        """Compare the runs again in their current state."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys are there where they do something."""
+        """Offer a key only if it does something."""
         match action:
             case "choose" | "open" | "hide" | "pin" | "export" | "scroll_table" | "zoom_panel" | "curve" | "axis":
                 return bool(self.groups)
@@ -105,7 +105,7 @@ class CompareActions(ChartScreen):
         self.choose_row(min(max(at + by, 0), len(keys) - 1))
 
     def choose_row(self, number: int) -> None:
-        """Have the keys act on this group."""
+        """Make actions apply to this group."""
         if 0 <= number < len(self.groups):
             self.chosen = self.key_of(self.groups[number])
             self.show_table()

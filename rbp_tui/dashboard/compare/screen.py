@@ -1,4 +1,4 @@
-"""Compare: experiments beside each other: their curves overlaid, the table of `rbp runs compare`, what differs."""
+"""Compare experiments: overlaid curves, the table of `rbp runs compare`, and the differences."""
 
 import time
 from bisect import bisect
@@ -19,45 +19,45 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.compare.actions import CompareActions
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
-from rbp_tui.dashboard.compare.selection import Compared, compared_runs
+from rbp_tui.dashboard.compare.selection import ComparedRuns, compared_runs
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.comparison_text import comparison_text, group_signs
 
-# Each of many runs has news many times a second: they are drawn together, with a tick, and very many less often.
+# Each of many runs has news many times a second: they are drawn together at each tick, and very many less often.
 TICK_S, RUNS_A_TICK = 0.25, 12
-# Runs that go on change every second. To read many of them takes long, and may not take more than a part of the time.
+# Live runs change every second. Reading many of them takes long, and may only take a share of the time.
 COMPARE_EVERY_S, READING_SHARE = 1.0, 0.1
 TABLE_EDGE = 3  # padding and scroll bar
-# Among many curves the stars hide more than they tell.
+# With many curves, stars hide more than they show.
 STARRED_AT_MOST = 8
 
 
 @dataclass
 class ComparisonMade(Message):
-    """What the runs have reached by now."""
+    """A new comparison of the runs."""
 
     comparison: Comparison
     took: float  # seconds
 
 
 class CompareScreen(CompareActions):
-    """Follows the runs that were chosen, also while they go on."""
+    """Follows the chosen runs, also while they are live."""
 
     AUTO_FOCUS = "#first"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012  # as Textual has it
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.compared = Compared()
+        self.compared = ComparedRuns()
         self._colours = SeriesColours()
         self._making = False
-        # What is to be made anew with the next tick.
+        # What the next tick must update.
         self._runs_stale = self._curves_stale = False
         self._made_at = self._drawn_at = float("-inf")
         self._making_took = 0.0
-        self._tops: list[int] = []  # the rows of the table at which each group begins, and the last one ends
+        self._tops: list[int] = []  # the rows of the table where each group begins, and where the last one ends
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -83,7 +83,7 @@ class CompareScreen(CompareActions):
         self.session.state.compared_smoothing = smoothing
 
     def on_screen_resume(self) -> None:
-        self.compared = Compared()  # another screen has had others read meanwhile
+        self.compared = ComparedRuns()  # another screen has had other runs read meanwhile
         super().on_screen_resume()
 
     def on_screen_suspend(self) -> None:
@@ -121,14 +121,14 @@ class CompareScreen(CompareActions):
             self.compare_again()
 
     def compare_again(self) -> None:
-        """Compare the runs as they are now, in a thread: it reads files of all of them."""
+        """Compare the runs again, in a thread: it reads files of all of them."""
         self._runs_stale = self._making
         if not self._making:
             self._making = True
             self._compare(self.compared, self.each_run)
 
     @work(thread=True, group="compare")
-    def _compare(self, compared: Compared, each_run: bool) -> None:
+    def _compare(self, compared: ComparedRuns, each_run: bool) -> None:
         start = time.monotonic()
         runs = [record.run for record in compared.records]
         found = compare(runs, compared.baseline.run if compared.baseline else None, each_run=each_run)
@@ -143,10 +143,10 @@ class CompareScreen(CompareActions):
         self.draw()
         self.refresh_bindings()
         if self._runs_stale:
-            self._made_at = float("-inf")  # what was asked for meanwhile is another choice
+            self._made_at = float("-inf")  # the choice has changed meanwhile
 
     def draw(self) -> None:
-        """Draw the curves anew; the second chart, where there is room, has the next of them."""
+        """Redraw the curves; the second chart, if there is room, shows the next curve."""
         self._curves_stale, self._drawn_at = False, time.monotonic()
         names = list(CURVES)
         first = names.index(self.curve)
@@ -167,8 +167,8 @@ class CompareScreen(CompareActions):
             )
 
     def show_table(self) -> None:
-        """The groups with their numbers, what differs, and what is left out."""
-        shown = bool(self.comparison and (self.groups or self.comparison.left_out))
+        """Show the groups with their numbers, the differences, and the runs left out."""
+        shown = bool(self.comparison and (self.groups or self.comparison.excluded))
         for name in ("#about", "#notes", "#overlay", "#headings", "#groups"):
             self.query_one(name).display = shown
         empty = self.query_one("#empty", Static)
@@ -176,21 +176,21 @@ class CompareScreen(CompareActions):
         if not shown or self.comparison is None:
             empty.update(self._why_empty())
             return
-        self.query_one("#about", Line).say(self._about(self.comparison))
+        self.query_one("#about", Line).show_text(self._about(self.comparison))
         notes = self.query_one("#notes", Line)
         notes.display = bool(self.compared.notes)
-        notes.say(Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis"))
+        notes.show_text(Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis"))
         width = max(1, self.size.width - TABLE_EDGE)
         text = comparison_text(self.comparison, width, [self._colour(group) for group in self.groups])
-        self.query_one("#headings", Line).say(text.headings)
+        self.query_one("#headings", Line).show_text(text.headings)
         parts = [self._row(number, part) for number, part in enumerate(text.groups)]
         rest = [text.differences] if text.differences else []
-        rest += [Text(f"left out {left.id}: {left.reason}", style="dim") for left in self.comparison.left_out]
-        self.query_one("#table", Line).say(Text("\n").join([*parts, Text(), *rest] if rest else parts))
+        rest += [Text(f"left out {run.id}: {run.reason}", style="dim") for run in self.comparison.excluded]
+        self.query_one("#table", Line).show_text(Text("\n").join([*parts, Text(), *rest] if rest else parts))
         self._tops = list(accumulate(map(_height, parts), initial=0))
 
     def _row(self, number: int, text: Text) -> Text:
-        """A group in the table: the chosen one is marked, a hidden one dim."""
+        """A group in the table: the chosen one is marked, a hidden one dimmed."""
         group = self.groups[number]
         text = text.copy()
         if self.key_of(group) in self.hidden:
@@ -206,7 +206,7 @@ class CompareScreen(CompareActions):
         return self._colours.colour(self.key_of(group), dark=self.app.current_theme.dark)
 
     def _about(self, comparison: Comparison) -> Text:
-        """Over what is compared, how much, and against what."""
+        """The line about the comparison: the axis, the number of runs, and the baseline."""
         text = Text("x ", style="dim", overflow="ellipsis")
         for number, axis in enumerate(AXES):
             text.append("│" if number else "").append(axis, style="not dim bold" if axis == self.axis else "")
@@ -226,7 +226,7 @@ class CompareScreen(CompareActions):
         )
 
     def choose_row(self, number: int) -> None:
-        """Have the keys act on this group, and see that it is on the screen."""
+        """Make actions apply to this group, and scroll it into view."""
         super().choose_row(number)
         if 0 <= number < len(self.groups):
             top, end = self._tops[number : number + 2]

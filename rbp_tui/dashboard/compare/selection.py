@@ -1,4 +1,4 @@
-"""Which runs the Compare screen shows: those that were chosen, else the newest, and the pinned baseline beside them."""
+"""The runs on the Compare screen: the chosen ones, else the newest, and the pinned baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ NEWEST_EXPERIMENTS = 4
 
 
 @dataclass(frozen=True)
-class Compared:
-    """The runs as they were last read, the baseline's first; `notes` say what of the choice is not shown, and why."""
+class ComparedRuns:
+    """The runs as last read, the baseline's first; `notes` explain which chosen runs are not shown."""
 
     records: tuple[RunRecord, ...] = ()
     baseline: RunRecord | None = None
     notes: tuple[str, ...] = ()
 
 
-def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: str | None) -> Compared:
-    """The runs to compare, `records` being all that are there, oldest first.
+def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: str | None) -> ComparedRuns:
+    """The runs to compare, from `records`, which has all runs, oldest first.
 
-    A pinned baseline of an experiment that is not among the chosen brings all runs of its experiment with it.
+    A pinned baseline adds all runs of its experiment, unless the choice has some of them.
     """
     there = {record.run.id: record for record in records if record.readable}
     found = [record for record in there.values() if record.run.id in set(chosen)]
@@ -42,7 +42,7 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
         found.sort(key=lambda record: record.summary.experiment != experiment)  # stable: its runs come first
     if len(found) > RUNS_AT_MOST:
         notes.append(f"{RUNS_AT_MOST} of {len(found)} runs")
-    return Compared(tuple(found[:RUNS_AT_MOST]), baseline, tuple(notes))
+    return ComparedRuns(tuple(found[:RUNS_AT_MOST]), baseline, tuple(notes))
 
 
 def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -1,4 +1,4 @@
-"""The launch form: settings on top of a preset, the exact command, and why it would be refused."""
+"""The launch form: settings for a preset, the exact command, and the errors that prevent a launch."""
 
 import contextlib
 import shlex
@@ -46,7 +46,7 @@ class SettingSuggester(Suggester):
 
 
 class SettingsInput(Input):
-    """Overrides; Tab takes the completion, and goes on to the next field where there is none."""
+    """Overrides; Tab accepts the completion, or moves to the next field if there is none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", "complete", id="launch.complete")]
 
@@ -67,30 +67,30 @@ class SettingsInput(Input):
 
 
 @dataclass
-class Checked(Message):
-    """What a launch would do, or why it would be refused."""
+class RequestChecked(Message):
+    """The check of a request has ended; `text` has its command or errors."""
 
     typed: TypedRequest
-    said: Text
+    text: Text
 
 
 def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
-    """The exact command and what is worth knowing, or everything that is wrong."""
-    said = Text("\n")
+    """The exact command with warnings, or all errors."""
+    text = Text("\n")
     try:
         request = typed.request()
         for warning in warnings(request, start.check(request), records):
-            said.append(f"⚠ {warning}\n", style="yellow")
-        said.append(shlex.join(request.typed), style="bold")
+            text.append(f"⚠ {warning}\n", style="yellow")
+        text.append(shlex.join(request.typed), style="bold")
     except DataMissing as error:
-        said.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
+        text.append(f"{error.presence.name}  ").append_text(presence_text(error.presence))
     except UserError as error:
-        said.append(str(error), style="red")
-    return said
+        text.append(str(error), style="red")
+    return text
 
 
 class LaunchForm(ModalScreen[list[str]]):
-    """Enter launches, and gives back the ids of the runs; nothing is created before."""
+    """Enter launches and returns the ids of the runs; nothing is created before."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -149,7 +149,7 @@ class LaunchForm(ModalScreen[list[str]]):
             )
 
     def _usual(self) -> LoadedPreset | None:
-        """The preset without anything on top; None if it has become unreadable, which the verdict then says."""
+        """The preset without overrides; None if it has become unreadable, which the verdict then reports."""
         try:
             return load_preset(str(self.path))
         except PresetError:
@@ -177,27 +177,27 @@ class LaunchForm(ModalScreen[list[str]]):
             self._pause.stop()
 
     def _check(self) -> None:
-        """Say the exact command, or everything that is wrong."""
-        self._look_into(self.typed, self.session.records)
+        """Show the exact command, or all errors."""
+        self._check_in_thread(self.typed, self.session.records)
 
     @work(thread=True, group="check", exclusive=True)
-    def _look_into(self, typed: TypedRequest, records: Sequence[RunRecord]) -> None:
-        """In a thread: presets are read, and the driver of the GPUs is asked, which takes its time."""
-        said = verdict_text(typed, records)
+    def _check_in_thread(self, typed: TypedRequest, records: Sequence[RunRecord]) -> None:
+        """Check in a thread, since reading presets and querying the GPU driver takes time."""
+        text = verdict_text(typed, records)
         with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(Checked(typed, said))
+            self.post_message(RequestChecked(typed, text))
 
-    @on(Checked)
-    def _say_verdict(self, message: Checked) -> None:
+    @on(RequestChecked)
+    def _show_verdict(self, message: RequestChecked) -> None:
         if message.typed == self.typed and not self.launching:
-            self.query_one("#verdict", Static).update(message.said)
+            self.query_one("#verdict", Static).update(message.text)
 
     @on(Input.Changed, "#overrides, #device, #processes")
-    def _cost_is_another(self) -> None:
+    def _forget_cost(self) -> None:
         self.query_one(LaunchCost).forget()
 
     def _offer(self) -> None:
-        """What the word that is being typed may become, and what it means."""
+        """Show completions and the meaning of the word being typed."""
         settings = self.query_one(SettingsInput)
         word = last_word(settings.value)
         found = completions(word, settings.loaded.preset if settings.loaded else None) if word else []
@@ -227,7 +227,7 @@ class LaunchForm(ModalScreen[list[str]]):
         self.query_one("#verdict", Static).update(Text(f"\n{reason}", style="red"))
 
     def _launched(self, run_ids: list[str]) -> None:
-        self.dismiss(run_ids)  # not awaited: this screen's own thread waits until it is done
+        self.dismiss(run_ids)  # not awaited: this screen's own thread waits for it
 
     def action_cost(self) -> None:
         """Measure what one process with these settings takes, in memory and time."""

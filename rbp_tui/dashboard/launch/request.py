@@ -1,4 +1,4 @@
-"""What is typed into the launch form, as the request that it means, and what is worth knowing of that."""
+"""Parse the fields of the launch form into a request, and warn about it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from rbp_tui.text.run_text import short_id
 
 @dataclass(frozen=True)
 class TypedRequest:
-    """A preset and the fields of the form, in words as they are typed; what is empty is as in the preset."""
+    """A preset and the fields of the form as typed; empty fields keep the preset's values."""
 
     path: Path
     name: str
@@ -36,7 +36,7 @@ class TypedRequest:
     run_id: str = ""
 
     def request(self) -> LaunchRequest:
-        """What is meant. Raises UserError for words that mean nothing, or contradict each other."""
+        """Parse the fields. Raises UserError if they are invalid or contradict each other."""
         try:
             words = shlex.split(self.overrides)
         except ValueError:
@@ -71,7 +71,7 @@ class TypedRequest:
 
 
 def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[str]:
-    """What is worth knowing before the runs of a request are started, in sentences."""
+    """Warnings before the runs of a request are started, as sentences."""
     found = []
     method = loaded.preset.method
     usual = load_preset(request.preset).preset.method.timesteps

@@ -1,4 +1,4 @@
-"""What one can do with the run that the Monitor shows."""
+"""Actions on the run that the Monitor shows."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +15,7 @@ from rbp_tui.dashboard.export import export_run
 from rbp_tui.dashboard.messages import CloneRun, CompareRuns
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.seeds import siblings
-from rbp_tui.dashboard.monitor.state_text import Standing
+from rbp_tui.dashboard.monitor.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.run_control import RunControlScreen
 from rbp_tui.dashboard.screen_base import ChartScreen
@@ -26,7 +26,7 @@ NEED_A_RUN = ("clone", "find", "export", "compare", "pin", "tag", "note", "axis"
 
 
 class MonitorActions(RunControlScreen, ChartScreen):
-    """The keys of the Monitor. `seen` is the newest of the opened run, also once its folder is gone."""
+    """The keys of the Monitor. `seen` has the newest data of the opened run, even once its folder is gone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "stop", "stop", id="monitor.stop"),
@@ -54,8 +54,8 @@ class MonitorActions(RunControlScreen, ChartScreen):
         super().__init__(session)
         self.watched: str | None = None
         self.seen: Sight | None = None
-        self.stands = Standing("")
-        self.process = ""  # whose memory and log are shown: a rank, "launcher"; empty for the rank that needs most
+        self.run_state = RunState("")
+        self.process = ""  # shows its memory and log: a rank, "launcher", or empty for the fullest rank
 
     def seeds(self) -> list[RunRecord]:
         """The runs of the same experiment, by seed."""
@@ -63,25 +63,25 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     @property
     def live(self) -> bool:
-        """Whether what is shown is the present of a run that goes on."""
-        return self.seen is not None and self.seen.verdict.live and self.stands.status not in ("gone", "stale")
+        """Whether the screen shows the current state of a live run."""
+        return self.seen is not None and self.seen.verdict.live and self.run_state.status not in ("gone", "stale")
 
     def key_of(self, name: str) -> str:
-        """The key of an action as the user has it; empty where it does nothing now."""
+        """The user's key for an action; empty if it does nothing now."""
         for active in self.active_bindings.values():
             if active.binding.id == name and active.enabled:
                 return self.app.get_key_display(active.binding)
         return ""
 
     def watch_opened(self) -> None:
-        """Read the opened run in full; without one, the newest."""
+        """Have the opened run read in full, or the newest if none is opened."""
         session = self.session
         if session.opened is None and session.records:
             session.opened = session.records[-1].run.id
         if self.watched != session.opened:
             self.watched, self.seen, self.process = session.opened, None, ""
         session.reader.watch([session.opened] if session.opened else [])
-        # A run that was launched a moment ago is not in the list yet; its folder is known by its id.
+        # A run launched a moment ago is not in the list yet, but its id gives its folder.
         self.query_one(LogPane).follow(RunDirectory(session.runs / session.opened) if session.opened else None)
         self.show_all()
 
@@ -89,14 +89,14 @@ class MonitorActions(RunControlScreen, ChartScreen):
         """Draw what has changed."""
 
     def processes(self) -> list[str]:
-        """The ranks, and whatever else has a log, by name."""
+        """The names of the ranks, and of everything else that has a log."""
         ranks = [str(process.rank) for process in self.seen.history.processes] if self.seen else []
         logs = [name for pane in self.query(LogPane) for name in pane.names]
         return list(dict.fromkeys([*ranks, *logs]))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys are there where they do something."""
-        status = self.seen.verdict.status if self.seen and self.stands.status != "gone" else ""
+        """Offer a key only if it does something."""
+        status = self.seen.verdict.status if self.seen and self.run_state.status != "gone" else ""
         match action:
             case "stop":
                 return status in LIVE - {"stopping"}
@@ -166,10 +166,10 @@ class MonitorActions(RunControlScreen, ChartScreen):
     @work(thread=True, group="export")
     def _export(self, run: RunDirectory, picture: str) -> None:
         try:
-            told = f"monitor.svg and curves.csv are in {export_run(run, picture, Path.cwd())}"
+            message = f"monitor.svg and curves.csv are in {export_run(run, picture, Path.cwd())}"
         except UserError as error:
-            told = str(error)
-        self.app.call_from_thread(self.notify, told, timeout=10, markup=False)
+            message = str(error)
+        self.app.call_from_thread(self.notify, message, timeout=10, markup=False)
 
     def action_find(self) -> None:
         """Find something in the log."""

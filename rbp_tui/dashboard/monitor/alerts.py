@@ -14,20 +14,20 @@ ALERTS_SHOWN = 50
 
 
 def alert_text(history: History) -> Text:
-    """The newest alert in a row, and how many came before it; not the failure, which the head tells already."""
-    # Of several ranks it is worth a row which one it was.
-    told = history.failure if len(history.processes) < 2 else None
-    alerts = [event for event in history.alerts if event is not told]
+    """The newest alert in one row, and how many came before it; without the failure, which the head shows."""
+    # With several ranks it is worth a row, which names the rank.
+    in_head = history.failure if len(history.processes) < 2 else None
+    alerts = [event for event in history.alerts if event is not in_head]
     if not alerts:
         return Text()
     before = f"   ({len(alerts) - 1} before it)" if len(alerts) > 1 else ""
     return Text.assemble((f" ! {_alert(alerts[-1])}", "yellow"), (before, "dim"))
 
 
-def happenings_text(history: History, kept: Collection[str]) -> Text:
+def events_text(history: History, kept: Collection[str]) -> Text:
     """The alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
 
-    Only the newest of those that were the best still is, and `best/` keeps it.
+    Of those saved as best only the newest still is, and `best/` keeps it.
     """
     text = Text()
     if history.alerts:

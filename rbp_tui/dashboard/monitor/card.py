@@ -1,4 +1,4 @@
-"""The run card: the settings that matter, where the run comes from, and how it differs from another."""
+"""The run card: the important settings, the run's origin, and its differences from another run or its preset."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ Rows = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card says of a run: names and values; and what differs from `other`, a run's or a preset's name."""
+    """The contents of the card: names and values, and the differences from `other`, named by run or preset."""
 
     rows: Rows
     other: str = ""
@@ -30,7 +30,7 @@ class CardFacts:
 
 
 def read_facts(run: RunDirectory, baseline: RunDirectory | None) -> CardFacts:
-    """Read what the card shows; for a thread, since presets are slow to check. What cannot be read is said."""
+    """Read the contents of the card, in a thread, since presets are slow to check. Reports what cannot be read."""
     origin = read_run_json(run)
     try:
         preset = read_resolved(run.preset_toml)
@@ -48,7 +48,7 @@ def read_facts(run: RunDirectory, baseline: RunDirectory | None) -> CardFacts:
 
 
 def _other(run: RunDirectory, origin: RunJson, baseline: RunDirectory | None) -> "tuple[str, Preset | None]":
-    """What the run is held against: the pinned run, else the preset that it was made from."""
+    """What the run is compared with: the pinned run, else its preset."""
     try:
         if baseline is not None and baseline != run:
             return f"{baseline.id[-4:]}, the baseline", read_resolved(baseline.preset_toml)
@@ -90,7 +90,7 @@ def _origin(run: RunDirectory, origin: RunJson) -> Rows:
 
 
 def card_text(facts: CardFacts) -> Text:
-    """The card as two columns, and what differs below."""
+    """The card as two columns, with the differences below."""
     text = Text()
     for name, value in facts.rows:
         text.append(f"{name:<10}", style="dim").append(f"{value}\n")

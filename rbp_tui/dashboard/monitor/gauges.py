@@ -1,4 +1,4 @@
-"""One line each for memory, speed and probes: what a number and a sparkline can say."""
+"""Lines for memory, speed and probes: numbers and sparklines."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from rbp_engine.run.status.history import ProbeSeries, RankProgress
 from rbp_tui.text import format as fmt
 
 LARGEST = 1e300
-SPARKED = 200  # points that a sparkline is drawn from, the newest
+SPARKED = 200  # the newest points, drawn in a sparkline
 
 
 def worst_rank(processes: Iterable[RankProgress]) -> int:
-    """The rank that has needed the most memory; 0 where nothing is known."""
+    """The rank that has needed the most memory; 0 if unknown."""
     known = [process for process in processes if process.system is not None]
     return max(known, key=lambda process: _need(process.system), default=RankProgress(0)).rank
 
@@ -49,7 +49,7 @@ def memory_text(curves: dict[str, Curve], processes: Sequence[RankProgress], ran
 
 
 def speed_text(curves: dict[str, Curve], processes: Sequence[RankProgress], width: int) -> Text:
-    """Samples per second, time of a step, the share of it that waits for data, and the least busy GPU."""
+    """Samples per second, step time, the share of it spent waiting for data, and the least busy GPU."""
     line = Text(" speed ", style="")
     line.stylize("dim")
     metrics = next((process.metrics for process in processes if process.rank == 0), None)
@@ -59,7 +59,7 @@ def speed_text(curves: dict[str, Curve], processes: Sequence[RankProgress], widt
     line.append(f"  {fmt.thousands(metrics.samples_per_s)} samples/s   step {fmt.number(metrics.step_ms, 1)} ms")
     if metrics.step_ms and metrics.data_ms is not None:
         share = metrics.data_ms / metrics.step_ms
-        # A third of the time spent waiting is worth a look at the loader.
+        # From a third of the time spent waiting, the loader needs attention.
         line.append(f"   data {100 * share:.0f} %", style="bold yellow" if share > 1 / 3 else "")
     busy = [one.system.gpu_util for one in processes if one.system and one.system.gpu_util is not None]
     if busy:
@@ -80,7 +80,7 @@ def probes_text(probes: Sequence[ProbeSeries], width: int, rows: int) -> Text:
 
 
 def _measured(probed: ProbeSeries, width: int) -> str:
-    """A number with its sparkline; the parts of a table by name; a list, by layer say, as a profile with its range."""
+    """A number with its history; a table by name; a list, say by layer, as a profile with its range."""
     newest = probed.values[-1]
     if (number := _number(newest)) is not None:
         shown = [_number(value) for value in probed.values[-SPARKED:]]
@@ -103,7 +103,7 @@ def _short(value: Any, width: int) -> str:
 
 
 def _profile(value: Any) -> list[float | None] | None:
-    """Numbers in a list; of a table, layer by timestep say, the mean of each row. None for what is neither."""
+    """The numbers of a list, or the means of the rows of a table, say layer by timestep; None for anything else."""
     if not isinstance(value, list) or not value:
         return None
     if all(isinstance(row, list) for row in value):
@@ -118,7 +118,7 @@ def _mean(row: list[Any]) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Probes write what they like: numbers may be beyond all bounds, and JSON has whole ones of any length."""
+    """The value if it is a number of sensible size: probes may write anything, and JSON has integers of any length."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
         return None
     return float(value)

@@ -1,4 +1,4 @@
-"""Lines of a log with what is looked for marked."""
+"""Lines of a log, with search matches highlighted."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ CURRENT = Style(bold=True, underline=True)
 
 
 class _Marker(Highlighter):
-    """Marks a text wherever it stands, whatever its case."""
+    """Highlights every occurrence of a text, ignoring case."""
 
     def __init__(self, wanted: str) -> None:
         self.wanted = wanted.lower()
@@ -28,7 +28,7 @@ class _Marker(Highlighter):
 
 
 class LogLines(Log):
-    """The newest lines. `find` goes from place to place; it follows the end unless it is scrolled up."""
+    """The newest lines. `find` moves between matches; the view follows the end unless it is scrolled up."""
 
     def __init__(self, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, max_lines=LINES_KEPT, highlight=True)
@@ -38,13 +38,13 @@ class LogLines(Log):
         self._following = True
 
     def empty(self) -> None:
-        """Take all lines away."""
+        """Remove all lines."""
         self.current = None
         self.clear()
         self.refresh()
 
     def add(self, lines: Sequence[str]) -> None:
-        """Put lines at the end; the oldest go where there are too many."""
+        """Append lines; the oldest are dropped if there are too many."""
         if not lines:
             return
         gone = max(0, self.line_count + len(lines) - LINES_KEPT)
@@ -54,12 +54,12 @@ class LogLines(Log):
             self.current = self.current - gone if self.current >= gone else None
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Who scrolls up reads, and who scrolls to the end follows again."""
+        """Stop following when the user scrolls up, and follow again at the end."""
         super().watch_scroll_y(old_value, new_value)
         self._following = new_value >= self.max_scroll_y
 
     def on_resize(self) -> None:
-        """The end of the log stays at the end of the pane."""
+        """Keep the end of the log at the end of the pane."""
         self._follow()
 
     def _follow(self) -> None:
@@ -67,14 +67,14 @@ class LogLines(Log):
             self.scroll_end(animate=False, immediate=True, x_axis=False)
 
     def look_for(self, wanted: str) -> None:
-        """Mark a text; an empty one marks nothing."""
+        """Highlight a text; an empty one highlights nothing."""
         self.wanted = wanted
         self.current = None
         self.highlighter = _Marker(wanted)
         self.refresh()
 
     def find(self, wanted: str, direction: int) -> bool:
-        """Go to the next line (1) or the previous one (-1) that contains it, round the end; whether there is one."""
+        """Go to the next (1) or previous (-1) line that contains it, wrapping around; returns whether there is one."""
         places = self._places(wanted)
         if not places:
             return False
@@ -86,7 +86,7 @@ class LogLines(Log):
         return True
 
     def found(self) -> str:
-        """Which of how many lines the search stands at, `3/17`."""
+        """The position of the search among its matching lines, as `3/17`."""
         places = self._places(self.wanted)
         if not places:
             return "not found"

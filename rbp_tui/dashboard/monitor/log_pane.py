@@ -1,4 +1,4 @@
-"""The log of a run: what its processes write, followed to the end, searched, and the traceback of its failure."""
+"""The log of a run: the output of its processes, followed and searched, and the traceback of its failure."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -20,12 +20,12 @@ from rbp_tui.dashboard.monitor.log_tail import LogTail, readable
 from rbp_tui.dashboard.text_line import Line
 
 READ_EVERY_S = 0.3
-LOOK_EVERY_S = 2.0  # for files that are not there yet
+LOOK_EVERY_S = 2.0  # for files that do not exist yet
 TRACEBACK = "traceback"
 
 
 class LogPane(Vertical):
-    """stdout and stderr of one process at a time. It follows the end unless it is scrolled up."""
+    """stdout and stderr of one process at a time. The view follows the end unless it is scrolled up."""
 
     ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -51,14 +51,14 @@ class LogPane(Vertical):
     def on_mount(self) -> None:
         self.query_one("#find").display = False
         self.set_interval(READ_EVERY_S, self._read)
-        self.set_interval(LOOK_EVERY_S, self._look)
+        self.set_interval(LOOK_EVERY_S, self._find_files)
 
     @property
     def lines(self) -> LogLines:
         return self.query_one(LogLines)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The keys of a search are there while something is looked for; the way out also while nothing is typed yet."""
+        """Offer the keys of a search while there is one; the key that leaves it also before anything is typed."""
         if action not in ("find_next", "leave_search"):
             return True
         asking = action == "leave_search" and any(field.display for field in self.query("#find"))
@@ -69,16 +69,16 @@ class LogPane(Vertical):
         if run != self.run:
             self.run, self._failure, self._folders = run, None, {}
             self._open("")
-            self._look()
+            self._find_files()
 
     def show_process(self, name: str) -> None:
-        """Show what the process of this name has written, as `log_files` names it."""
+        """Show the output of the process of this name, as `log_files` names it."""
         if name != self.shown:
             self._open(name)
-            self._look()
+            self._find_files()
 
-    def know(self, history: History) -> None:
-        """Where the processes write, and the error that the run ended with, for `show_traceback`."""
+    def set_history(self, history: History) -> None:
+        """Set where the processes write, and the error that ended the run, for `show_traceback`."""
         self._folders = {process.rank: process.logs for process in history.processes if process.logs}
         if history.failure is not self._failure:
             self._failure = history.failure
@@ -87,7 +87,7 @@ class LogPane(Vertical):
             self._show_head()
 
     def show_traceback(self) -> bool:
-        """Jump to the traceback: that of the error which the run has told, else the last one in a log."""
+        """Jump to the traceback of the error that the run recorded, else to the last one in a log."""
         self.lines.focus()
         body, before = self._failure.body if self._failure else None, self.shown
         if isinstance(body, ErrorRaised) and body.traceback:
@@ -103,13 +103,13 @@ class LogPane(Vertical):
         return False
 
     def search(self) -> None:
-        """Ask what to find."""
+        """Ask for the text to find."""
         field = self.query_one("#find", Input)
         field.display = True
         field.focus()
 
     @on(Input.Changed, "#find")
-    def _looked_for(self, event: Input.Changed) -> None:
+    def _search_changed(self, event: Input.Changed) -> None:
         self.lines.look_for(event.value)
         self.refresh_bindings()
         self._show_head()
@@ -139,13 +139,13 @@ class LogPane(Vertical):
         self._tails = []
         self.lines.empty()
 
-    def _look(self) -> None:
-        """Find the files: they are made late, and a resume may make others."""
+    def _find_files(self) -> None:
+        """Find the files again: they are created late, and a resume may create others."""
         if self.run is None or self.shown == TRACEBACK:
             return
         try:
             files = log_files(self.run, self._folders)
-        except OSError:  # a folder that may not be looked into
+        except OSError:  # a folder that this user may not read
             files = {}
         self.names = list(files)
         if not self.shown and files:
@@ -156,12 +156,12 @@ class LogPane(Vertical):
         self._show_head()
 
     def _read(self) -> None:
-        """Take in what has been written."""
+        """Add newly written lines."""
         for tail in self._tails:
             self.lines.add(tail.poll())
 
     def _show_head(self) -> None:
-        """The processes, the shown one marked, and what is looked for."""
+        """Show the processes with the current one marked, and the search."""
         head = Text(" log ")
         for name in self._tabs():
             style = Style(reverse=name == self.shown, dim=name != self.shown, meta={"@click": f"screen.log('{name}')"})
@@ -171,8 +171,8 @@ class LogPane(Vertical):
             head.append(f"   {self.lines.wanted!r} {self.lines.found()}", style="dim")
         elif self.run is not None and not self.lines.line_count:
             head.append("   nothing written yet", style="dim")
-        self.query_one("#log_head", Line).say(head)
+        self.query_one("#log_head", Line).show_text(head)
 
     def _tabs(self) -> Sequence[str]:
-        told = self._failure is not None and isinstance(self._failure.body, ErrorRaised)
-        return [*self.names, *([TRACEBACK] if told or self.shown == TRACEBACK else [])]
+        reported = self._failure is not None and isinstance(self._failure.body, ErrorRaised)
+        return [*self.names, *([TRACEBACK] if reported or self.shown == TRACEBACK else [])]

@@ -1,4 +1,4 @@
-"""New lines of a file that grows, read by byte offset and never more than a little of it."""
+"""New lines of a growing file, read by byte offset and in small pieces."""
 
 import re
 from pathlib import Path
@@ -12,15 +12,15 @@ _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 
 
 class LogTail:
-    """Follows one file from its end. What is passed over, because it is too much or too long, is said in its place."""
+    """Follows one file from its end. A note replaces text that is skipped because it is too long."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offset = 0
-        self._in_long_line = False  # its beginning has been given out, the rest is passed over
+        self._in_long_line = False  # its beginning has been returned, the rest is skipped
 
     def poll(self) -> list[str]:
-        """The lines that have been completed since the last call; none where the file is not there."""
+        """The lines completed since the last call; none without a file."""
         try:
             with open_regular(self.path) as file:
                 size = file.seek(0, 2)
@@ -32,14 +32,14 @@ class LogTail:
         return lines + self._split(chunk)
 
     def _skip(self, size: int) -> list[str]:
-        """Go on near the end where more has come than is read at once."""
-        if size < self._offset:  # another file has taken its place
+        """Skip to near the end if there is more new text than is read at once."""
+        if size < self._offset:  # another file has replaced it
             self._offset, self._in_long_line = 0, False
         passed_over = size - AT_ONCE - self._offset
         if passed_over <= 0:
             return []
         self._offset += passed_over
-        self._in_long_line = True  # of the line that is cut here only the end would be seen
+        self._in_long_line = True  # the line cut here would only show its end
         return [f"… {_size(passed_over)} not shown …"]
 
     def _split(self, chunk: bytes) -> list[str]:
@@ -65,7 +65,7 @@ def _readable(line: bytes) -> str:
 
 
 def readable(line: str) -> str:
-    """A line as a terminal would leave it standing: of a progress bar, its last state."""
+    """A line as a terminal would finally show it: a progress bar in its last state."""
     text = _CONTROL.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]).expandtabs()
     if len(text) <= LONGEST_LINE:
         return text

@@ -1,4 +1,4 @@
-"""The processes of a run beside each other: who is slow, who is full, who has fallen silent."""
+"""The processes of a run side by side: which are slow, short of memory, or silent."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ HEADING = f"{'rank':>4}{'step ms':>8}{'skew':>6}{'data':>6}{'memory':>9}{'peak':
 
 
 def ranks_text(processes: Sequence[RankProgress], shown: int | None) -> Text:
-    """A row for each rank. `skew` is its time for a step over the median; silent is who was left by the others."""
+    """A row per rank. `skew` is its step time over the median; a silent rank has no news while others do."""
     times = [one.step_ms for one in processes if one.step_ms]
     median = statistics.median(times) if times else None
     newest = max(one.seen for one in processes)

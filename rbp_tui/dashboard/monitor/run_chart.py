@@ -1,4 +1,4 @@
-"""The charts of a run: which curves stand in which, and in which unit."""
+"""The charts of a run: their curves and units."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ Lines = list[tuple[str, str, bool]]
 
 
 class RunChart(CurveChart):
-    """Some curves of a run by name, handed to the chart only when one of them has news."""
+    """A chart of some curves of a run by name, updated only if one of them has changed."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class RunChart(CurveChart):
         self._given: tuple[object, ...] = ()
 
     def show(self, curves: dict[str, Curve], axis: str, split: str = "") -> None:
-        """Show the curves over "step", "epoch" or "time"; evaluations on the `split` "test" are called so."""
+        """Show the curves over "step", "epoch" or "time"; evaluations on the `split` "test" are labelled so."""
         lines = [
             (name, "test" if label == EVALUATED and split == "test" else label, best)
             for name, label, best in self._lines(curves)
@@ -51,12 +51,12 @@ class RunChart(CurveChart):
         )
 
     def _scale(self, curves: list[Curve]) -> float:
-        """What values are multiplied with; accuracies are shown in per cent."""
+        """The factor for values; accuracies are shown in per cent."""
         return 100.0 if self.title.endswith("%") else 1.0
 
 
 class MemoryChart(RunChart):
-    """Memory in MiB or GiB, whichever suits; the title says which."""
+    """Memory in MiB or GiB, depending on its size; the title names the unit."""
 
     def _scale(self, curves: list[Curve]) -> float:
         newest = max((float(curve.value[-1]) for curve in curves if len(curve)), default=0.0)
@@ -82,7 +82,7 @@ def step_time(curves: dict[str, Curve]) -> Lines:
 
 
 def memory(curves: dict[str, Curve]) -> Lines:
-    """By rank where there are several, else what is known of the one process."""
+    """Memory curves by rank if there are several, else every memory curve of the one process."""
     ranks = sorted(int(name.partition("/")[2]) for name in curves if name.startswith("memory/"))
     if ranks:
         return [("memory", "rank 0", False), *((f"memory/{rank}", f"rank {rank}", False) for rank in ranks)]

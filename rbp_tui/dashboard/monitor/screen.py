@@ -1,4 +1,4 @@
-"""Monitor: one run, live: how it stands, its curves, memory, speed, probes, log, and the newest alert."""
+"""Monitor: one run, live: its state, curves, memory, speed, probes, log, and the newest alert."""
 
 import time
 
@@ -13,7 +13,7 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
-from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
+from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
 from rbp_tui.dashboard.monitor.card import CardFacts, card_text, read_facts
 from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text
 from rbp_tui.dashboard.monitor.head import Head
@@ -21,7 +21,7 @@ from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
 from rbp_tui.dashboard.monitor.seeds import chips_text
-from rbp_tui.dashboard.monitor.state_text import Standing, standing
+from rbp_tui.dashboard.monitor.state_text import RunState, run_state
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
@@ -31,7 +31,7 @@ CLOCK_S = 1.0
 
 
 class MonitorScreen(MonitorActions):
-    """Follows the run that was opened last; a run that is stale, lost, failed or gone says why."""
+    """Follows the run opened last; shows why a run is stale, lost, failed or gone."""
 
     NAME = "monitor"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-very-wide")]  # noqa: RUF012  # as Textual has it
@@ -39,10 +39,10 @@ class MonitorScreen(MonitorActions):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._state: tuple[object, ...] = ()  # what decides which keys there are
-        self._card: tuple[object, ...] = ()  # what the card was read for
-        self._told: tuple[RunDirectory, float] | None = None  # the run and the newest sign of life that it has given
-        self._heard_at = 0.0  # when that was, by the monotonic clock
+        self._state: tuple[object, ...] = ()  # what the available keys depend on
+        self._card: tuple[object, ...] = ()  # what the card was last read for
+        self._last_sign: tuple[RunDirectory, float] | None = None  # the run and its newest sign of life
+        self._last_sign_at = 0.0  # its time by the monotonic clock
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -68,12 +68,12 @@ class MonitorScreen(MonitorActions):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._take_up_view()
+        self._restore_view()
         self.query_one("#loss").focus()
         self.set_interval(CLOCK_S, self._show_rest)
 
-    def _take_up_view(self) -> None:
-        """Show the main charts as they were left the last time, and remember how they are left now."""
+    def _restore_view(self) -> None:
+        """Restore the settings of the main charts, and keep them in the view state from now on."""
         state = self.session.state
         loss, top1 = self.query_one("#loss", RunChart), self.query_one("#top1", RunChart)
         loss.y_log, loss.smoothing, top1.smoothing = state.loss_log, state.loss_smoothing, state.top1_smoothing
@@ -101,7 +101,7 @@ class MonitorScreen(MonitorActions):
             self.watch_opened()
         self.query_one("#seeds", Line).display = len(self.seeds()) > 1
         keys = f"{self.key_of('monitor.seed_back')} {self.key_of('monitor.seed')} step through them"
-        self.query_one("#seeds", Line).say(chips_text(self.seeds(), self.session.opened or "", keys))
+        self.query_one("#seeds", Line).show_text(chips_text(self.seeds(), self.session.opened or "", keys))
         self._show_head()
         self._read_card()
 
@@ -116,32 +116,32 @@ class MonitorScreen(MonitorActions):
             self._show_news()
 
     def show_all(self) -> None:
-        """Draw everything that has changed; nothing of the run before while another is read."""
+        """Draw everything that has changed, and clear the previous run while another is read."""
         if self.seen is None:
             for chart in self.query(RunChart):
                 chart.show({}, "epoch")
             for line in self.query("#memory, #speed, #probes, #alert, TextPanel Line").results(Line):
-                line.say(Text())
+                line.show_text(Text())
         self._show_news()
         self._show_rest()
 
     def _show_news(self) -> None:
-        """What each event may change: the head, loss and accuracy, and the lines."""
+        """Draw what each event may change: the head, loss and accuracy, and the lines."""
         self._show_head()
         if self.seen is not None:
             self._show_curves(self.seen, "#charts")
             self._show_lines(self.seen)
-            self.query_one(LogPane).know(self.seen.history)
+            self.query_one(LogPane).set_history(self.seen.history)
 
     def _show_rest(self) -> None:
-        """What need not follow each event, and the head, since time passes without any."""
+        """Draw what need not follow each event, and the head, which also depends on the time."""
         self._show_head()
         if self.seen is not None:
             self._show_curves(self.seen, "#gauges")
             self._show_lists(self.seen)
 
     def _show_head(self) -> None:
-        """How the run stands now."""
+        """Draw the current state of the run."""
         head, sight = self.query_one(Head), self.seen
         if sight is None:
             there = self.session.record_of(self.session.opened) is not None
@@ -150,23 +150,23 @@ class MonitorScreen(MonitorActions):
             return
         now = time.time()
         there = self.session.record_of(sight.run.id) is not None
-        self.stands = self._standing(sight, there=there, now=now)
-        head.show(sight, self.stands, now)
-        state = (sight.run, self.stands.status, sight.history.failure is None)
+        self.run_state = self._run_state(sight, there=there, now=now)
+        head.show(sight, self.run_state, now)
+        state = (sight.run, self.run_state.status, sight.history.failure is None)
         if state != self._state:
             self._state = state
             self.refresh_bindings()
             for chart in self.query(CurveChart):
                 chart.dimmed = not self.live
 
-    def _standing(self, sight: Sight, *, there: bool, now: float) -> Standing:
-        """How the run stands. Once its files were seen to change, only the clock here says how long they have not."""
-        told = (sight.run, sight.summary.updated)
-        if told != self._told:
-            first = self._told is None or self._told[0] != sight.run
-            self._heard_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
-            self._told = told
-        return standing(sight, there=there, silence=time.monotonic() - self._heard_at, key_of=self.key_of)
+    def _run_state(self, sight: Sight, *, there: bool, now: float) -> RunState:
+        """The state of the run. Once its files were seen to change, this host's clock alone measures their silence."""
+        sign = (sight.run, sight.summary.updated)
+        if sign != self._last_sign:
+            first = self._last_sign is None or self._last_sign[0] != sight.run
+            self._last_sign_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
+            self._last_sign = sign
+        return run_state(sight, there=there, silence=time.monotonic() - self._last_sign_at, key_of=self.key_of)
 
     def _show_curves(self, sight: Sight, row: str) -> None:
         axis = self.session.state.x_axis if self.session.state.x_axis in AXES else "epoch"
@@ -175,18 +175,18 @@ class MonitorScreen(MonitorActions):
 
     def _show_lines(self, sight: Sight) -> None:
         history = sight.history
-        # Where the charts of memory and speed have room they show the curves, and the lines the numbers.
+        # If the charts of memory and speed have room they show the history, and the lines only numbers.
         width = 0 if self.has_class("-tall") else max(8, min(60, self.size.width // 5))
         rank = int(self.process) if self.process.isdigit() else None
-        self.query_one("#memory", Line).say(memory_text(history.curves, history.processes, rank, width))
-        self.query_one("#speed", Line).say(speed_text(history.curves, history.processes, width))
+        self.query_one("#memory", Line).show_text(memory_text(history.curves, history.processes, rank, width))
+        self.query_one("#speed", Line).show_text(speed_text(history.curves, history.processes, width))
         probes = self.query_one("#probes", Line)
         probes.display = bool(history.probes)
-        probes.say(probes_text(history.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
+        probes.show_text(probes_text(history.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
         alert = self.query_one("#alert", Line)
         text = alert_text(history)
         alert.display = bool(text)
-        alert.say(text)
+        alert.show_text(text)
 
     def _show_lists(self, sight: Sight) -> None:
         history = sight.history
@@ -196,11 +196,11 @@ class MonitorScreen(MonitorActions):
             self.set_class(several, "-several")
             self.refresh_bindings()
         if several:
-            self.query_one("#ranks", TextPanel).say(ranks_text(history.processes, rank))
-        self.query_one("#happenings", TextPanel).say(happenings_text(history, sight.kept))
+            self.query_one("#ranks", TextPanel).show_text(ranks_text(history.processes, rank))
+        self.query_one("#happenings", TextPanel).show_text(events_text(history, sight.kept))
 
     def _read_card(self) -> None:
-        """Read the card anew where the run, its annotations, or what it is held against is another."""
+        """Read the card again if the run, its annotations, or what it is compared with has changed."""
         record = self.session.record_of(self.session.opened)
         if record is None:
             return
@@ -216,4 +216,4 @@ class MonitorScreen(MonitorActions):
 
     def _show_card(self, run: RunDirectory, facts: CardFacts) -> None:
         if run.id == self.session.opened:
-            self.query_one("#card", TextPanel).say(card_text(facts))
+            self.query_one("#card", TextPanel).show_text(card_text(facts))

@@ -10,7 +10,7 @@ from rbp_tui.text.run_text import SIGNS, STYLES
 
 
 def siblings(records: Sequence[RunRecord], run_id: str) -> list[RunRecord]:
-    """The runs of the same experiment by seed: of each the newest, and the run itself; empty if it is not there."""
+    """The newest run of the same experiment for each seed, and the run itself; empty if the run is gone."""
     own = next((record for record in records if record.run.id == run_id), None)
     if own is None:
         return []
@@ -20,7 +20,7 @@ def siblings(records: Sequence[RunRecord], run_id: str) -> list[RunRecord]:
 
 
 def chips_text(records: Sequence[RunRecord], shown: str, keys: str) -> Text:
-    """A chip for each run, to click on, the shown one marked, and what `keys` do. Empty for one run."""
+    """A clickable chip for each run, the shown one marked, and the text `keys`. Empty for one run."""
     text = Text()
     if len(records) < 2:
         return text

@@ -1,4 +1,4 @@
-"""How a run stands, in words: its status, why, and what one can do about it."""
+"""The state of a run as text: its status, the reason, and advice."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
-from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
+from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
 
-# Two heartbeats and a little: what is older is no picture of the present.
+# Two heartbeats and a little: older data do not show the present.
 STALE_AFTER_S = 2.5 * HEARTBEAT_S
 
-#: Gives the key that does an action, as the user has it; empty where it does nothing now.
+#: Returns the user's key for an action; empty if it does nothing now.
 KeyOf = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunState:
     """`status` is that of the run's verdict, or "stale" (no news of a live run), or "gone" (its folder is)."""
 
     status: str
@@ -26,21 +26,21 @@ class Standing:
     advice: str = ""
 
 
-def standing(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Standing:
-    """How a run stands now: `there` says whether its folder is, `silence` since how many seconds it tells nothing."""
+def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> RunState:
+    """The current state of a run: `there` is whether its folder exists, `silence` the seconds since its last news."""
     if not there:
-        return Standing(
+        return RunState(
             "gone", f"{sight.run.path} is no longer there", "what was read of it is shown; rbp runs trash may have it"
         )
     status, why = sight.verdict.status, one_line(sight.verdict.reason)
     if status in ("running", "starting", "stopping") and silence > STALE_AFTER_S:
         why = f"{status}, but no sign of life for {fmt.duration(silence)}; lost after {LOST_AFTER_S:.0f}s"
-        return Standing("stale", why, _keys(key_of, ("kill", "kills it")))
-    return Standing(status, why or _usually(status, sight), _advice(sight, key_of))
+        return RunState("stale", why, _keys(key_of, ("kill", "kills it")))
+    return RunState(status, why or _usually(status, sight), _advice(sight, key_of))
 
 
 def _usually(status: str, sight: Sight) -> str:
-    """What a status means where it comes without a reason."""
+    """The text for a status without a reason."""
     test = ", ".join(f"{fmt.percent(top1)} % {name} weights" for name, top1 in sight.summary.test.known.items())
     return {
         "queued": "waiting for its turn",
@@ -53,11 +53,11 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
     status, cause = sight.verdict.status, sight.verdict.cause
     if cause.wants_new_run:
         keys = _keys(key_of, ("traceback", "shows the traceback"), ("clone", "clones and edits"))
-        return f"{keys} · {SAME_AGAIN[cause]}"
+        return f"{keys} · {WHY_RESUME_FAILS[cause]}"
     if sight.verdict.resumable:
         checkpoint = sight.history.checkpoints[-1].body if sight.history.checkpoints else None
         resume = f"resumes from {checkpoint.name}" if checkpoint is not None else "starts it again"  # type: ignore[union-attr]
-        condition = f" {BEFORE_RESUME[cause]}" if cause in BEFORE_RESUME else ""
+        condition = f" {RESUME_CONDITIONS[cause]}" if cause in RESUME_CONDITIONS else ""
         kill = [("kill", "kills it")] if cause is Cause.UNRESPONSIVE else []
         return _keys(key_of, ("traceback", "shows the traceback"), *kill, ("resume", resume + condition))
     if status == "stalled":
@@ -68,5 +68,5 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
 
 
 def _keys(key_of: KeyOf, *offers: tuple[str, str]) -> str:
-    """`T shows the traceback · r resumes`, without what cannot be done now."""
+    """As `T shows the traceback · r resumes`, without keys that do nothing now."""
     return " · ".join(f"{key} {does}" for name, does in offers if (key := key_of(f"monitor.{name}")))

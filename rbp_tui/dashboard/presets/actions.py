@@ -1,4 +1,4 @@
-"""What one can do with a preset: launch it, edit it, make another one of it."""
+"""Actions on a preset: launch it, edit it, make another one from it."""
 
 import shlex
 import time
@@ -22,14 +22,14 @@ from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, needs_copy
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.external_editor import edit_outside
-from rbp_tui.dashboard.presets.name_dialog import Named, NamePreset
+from rbp_tui.dashboard.presets.name_dialog import NamePreset, NewPreset
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import short_id
 
 
 class PresetActions(DashboardScreen):
-    """The keys of the Presets screen that do something with the preset under the cursor."""
+    """The keys of the Presets screen that act on the preset under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "launch", "launch", id="presets.launch"),
@@ -57,7 +57,7 @@ class PresetActions(DashboardScreen):
         """Open the launch form; nothing is created before it is confirmed."""
         entry = self.current
         if entry is not None and entry.problem_count:
-            self._complain(f"{entry.name} cannot be trained as it is; e edits it")
+            self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
             self.post_message(LaunchPreset(entry.path, entry.name))
 
@@ -75,18 +75,18 @@ class PresetActions(DashboardScreen):
             await self.edit(self.current.path)
 
     async def edit(self, path: Path) -> None:
-        """Show a preset and edit it, going on with unsaved text of an earlier time if that is wanted."""
+        """Show a preset and edit it, continuing an earlier draft if the user wants."""
         self._show_preset(path)
         try:
             begun = await self._begin(path)
         except PresetError as error:
-            self._complain(f"{error}\nE opens it in $EDITOR")
+            self._warn(f"{error}\nE opens it in $EDITOR")
             return
         if begun is not None:
             self._show_preset(await self.app.push_screen_wait(EditorScreen(*begun)))
 
     async def _begin(self, path: Path) -> tuple[PresetEdit, str] | None:
-        """What is edited, and the text to begin with; None where it is better left for now."""
+        """The edit session and its initial text; None if the user cancels."""
         edit, draft = begin_edit(path), read_draft(path)
         if draft is None or draft.text == edit.saved:
             return edit, edit.saved
@@ -110,27 +110,27 @@ class PresetActions(DashboardScreen):
             return
         path = entry.path
         if why := needs_copy(path):
-            named = await self._ask_name(f"{why}. Edit a copy, called", f"my-{entry.name}")
-            if named is None or not self._written(lambda: copy_preset(named.path, entry.path)):
+            new_preset = await self._ask_name(f"{why}. Edit a copy, called", f"my-{entry.name}")
+            if new_preset is None or not self._written(lambda: copy_preset(new_preset.path, entry.path)):
                 return
-            path = named.path.absolute()
+            path = new_preset.path.absolute()
         edit_outside(self.app, path)
         self._show_preset(path)
         now = self.current
         if now is not None and now.path == path and now.problem_count:
-            self._complain("\n".join(f"{problem.place} {problem.key}: {problem.message}" for problem in now.problems))
+            self._warn("\n".join(f"{problem.place} {problem.key}: {problem.message}" for problem in now.problems))
 
     @work(exclusive=True, group="preset")
     async def action_new(self) -> None:
         """Write a new preset, from nothing or on top of this one, and edit it."""
         entry = self.current
         parent = entry if entry is not None and not entry.problem_count else None
-        named = await self._ask_name("A new preset, called", parent=parent.name if parent else None)
-        if named is None:
+        new_preset = await self._ask_name("A new preset, called", parent=parent.name if parent else None)
+        if new_preset is None:
             return
-        source = reference(parent.path, parent.name) if parent is not None and named.extends else None
-        if self._written(lambda: create_preset(named.path, source)):
-            await self.edit(named.path.absolute())
+        source = reference(parent.path, parent.name) if parent is not None and new_preset.extends else None
+        if self._written(lambda: create_preset(new_preset.path, source)):
+            await self.edit(new_preset.path.absolute())
 
     @work(exclusive=True, group="preset")
     async def action_clone(self) -> None:
@@ -138,18 +138,18 @@ class PresetActions(DashboardScreen):
         entry = self.current
         if entry is None:
             return
-        named = await self._ask_name(f"A copy of {entry.name}, called", f"my-{entry.name}")
-        if named is not None and self._written(lambda: copy_preset(named.path, entry.path)):
-            await self.edit(named.path.absolute())
+        new_preset = await self._ask_name(f"A copy of {entry.name}, called", f"my-{entry.name}")
+        if new_preset is not None and self._written(lambda: copy_preset(new_preset.path, entry.path)):
+            await self.edit(new_preset.path.absolute())
 
-    async def _ask_name(self, question: str, name: str = "", *, parent: str | None = None) -> Named | None:
+    async def _ask_name(self, question: str, name: str = "", *, parent: str | None = None) -> NewPreset | None:
         return await self.app.push_screen_wait(NamePreset(question, name, parent=parent))
 
     def _written(self, write: Callable[[], object]) -> bool:
         try:
             write()
         except UserError as error:
-            self._complain(str(error))
+            self._warn(str(error))
             return False
         return True
 
@@ -157,19 +157,19 @@ class PresetActions(DashboardScreen):
         self.reload()
         self.choose(path.stem)
 
-    def _complain(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         self.notify(text, severity="error", timeout=8, markup=False)
 
 
 async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
-    """Ask for a name and write the settings of a run as a preset of that name; None where that is cancelled.
+    """Ask for a name and write the settings of a run as a preset of that name; None if the user cancels.
 
     Raises `PresetError`.
     """
     summary, run, again = record.summary, record.run, LaunchRequest.like(record.run)
     question = f"A preset with the settings of {run.id}, called"
-    named = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
-    if named is None:
+    new_preset = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
+    if new_preset is None:
         return None
-    copy_preset(named.path, Path(again.preset), code=again.code, note=f"The settings of the run {run.id}.")
-    return named.path.absolute()
+    copy_preset(new_preset.path, Path(again.preset), code=again.code, note=f"The settings of the run {run.id}.")
+    return new_preset.path.absolute()

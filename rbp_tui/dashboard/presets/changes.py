@@ -1,4 +1,4 @@
-"""What a preset changes of the one that it extends."""
+"""The differences between a preset and its parent."""
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -8,13 +8,13 @@ from rbp_tui.text.settings_table import settings_table
 
 
 def changes_of(loaded: LoadedPreset, heading: str, text: str | None = None) -> tuple[str, RenderableType]:
-    """The name of the parent, empty if it cannot be told, and a table of what differs, under `heading`.
+    """The name of the parent, empty if unknown, and a table of the differences, under `heading`.
 
-    `text` is what the preset was loaded from where its file holds another one.
+    `text` is the preset's text if it differs from its file.
     """
     try:
         parent, found = against_parent(loaded, text)
-    except PresetError as error:  # of the parent alone: what is wrong with it may be mended here
+    except PresetError as error:  # an error of the parent alone, which may be corrected here
         return "", Text(str(error), style="red")
     same = Text(f"the same settings as {parent}", style="dim")
     return parent, settings_table(found, heading, parent) if found else same

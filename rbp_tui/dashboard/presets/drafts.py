@@ -1,4 +1,4 @@
-"""Unsaved text of presets, kept in the user's state directory while it is typed, so that no crash loses it."""
+"""Unsaved text of presets, saved in the user's state directory while typing, so that no crash loses it."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ from rbp_tui.dashboard.view_state import state_file
 class Draft:
     """The text of an edit that was not saved.
 
-    `path` is the preset's file, `basis` what that held when the edit began, `written` the time of the last change in
+    `path` is the preset's file, `basis` its content when the edit began, `written` the time of the last change in
     seconds since the epoch.
     """
 
@@ -27,17 +27,17 @@ class Draft:
 
 
 def keep_draft(path: Path, text: str, basis: str) -> None:
-    """Put a text in the place of an earlier draft of the preset. Raises OSError."""
+    """Save a draft of the preset, and replace an earlier one. Raises OSError."""
     target = _draft_file(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(3)}")
-    # Without waiting for the disk, since it is done at every key: this outlives a crash of ours, not of the machine's.
+    # Without waiting for the disk, since it is done at every key: this survives our crash, not the machine's.
     temporary.write_text(json.dumps(asdict(Draft(_key(path), text, basis, time.time()))), encoding="utf-8")
     temporary.replace(target)
 
 
 def read_draft(path: Path) -> Draft | None:
-    """The draft of a preset; None if there is none, or none that can be read."""
+    """The draft of a preset; None if there is none, or it cannot be read."""
     return _read(_draft_file(path))
 
 

@@ -1,4 +1,4 @@
-"""The text of a preset that is being edited: read, checked, kept as a draft, written. No widgets."""
+"""The text of a preset being edited: read, check, keep as a draft, write. No widgets."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.preset import LoadedPreset, PresetError, Problem, load_text
-from rbp_engine.preset.author import comes_with_rbp
+from rbp_engine.preset.author import is_bundled
 from rbp_engine.preset.search import shown
 from rbp_engine.settings.documents import read_text
 from rbp_engine.settings.files import write_settings
@@ -18,25 +18,25 @@ LINE_END = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 @dataclass
 class PresetEdit:
-    """An edit of the file `path`; `saved` is the text that the file held when the edit began or was last saved."""
+    """An edit of the file `path`; `saved` is the file's text when the edit began or was last saved."""
 
     path: Path
     saved: str
 
     @property
     def changed_on_disk(self) -> bool:
-        """Whether the file holds another text by now, or is gone."""
+        """Whether the file has another text by now, or is gone."""
         return _on_disk(self.path) != self.saved
 
     def keep(self, text: str) -> None:
-        """Keep the text as a draft, or no draft where it is what was saved. Raises OSError."""
+        """Keep the text as a draft, or drop the draft if it equals the saved text. Raises OSError."""
         if text == self.saved:
             drop_draft(self.path)
         else:
             keep_draft(self.path, text, self.saved)
 
     def write(self, text: str) -> None:
-        """Put the text into the file, whole or not at all, and drop the draft. Raises OSError."""
+        """Write the text to the file atomically, and drop the draft. Raises OSError."""
         write_settings(self.path, text.encode())
         self.saved = text
         drop_draft(self.path)
@@ -46,12 +46,12 @@ class PresetEdit:
         drop_draft(self.path)
 
     def read_again(self) -> str:
-        """Begin anew with what is in the file."""
+        """Start again with the content of the file."""
         self.saved = _on_disk(self.path)
         return self.saved
 
     def check(self, text: str) -> tuple[LoadedPreset | None, tuple[Problem, ...]]:
-        """The preset that the text is, or all that is wrong with it."""
+        """The preset in the text, or all its problems."""
         try:
             return load_text(text, self.path), ()
         except PresetError as error:
@@ -59,7 +59,7 @@ class PresetEdit:
 
 
 def begin_edit(path: Path) -> PresetEdit:
-    """Read a preset to edit it; a file that is gone is empty. Raises `PresetError` for what cannot be edited here."""
+    """Read a preset to edit it; a missing file is empty. Raises `PresetError` if it cannot be edited here."""
     if not os.path.lexists(path):
         return PresetEdit(path, "")
     text = read_text(path)
@@ -76,8 +76,8 @@ def lines_of(problems: Iterable[Problem]) -> list[int]:
 
 
 def needs_copy(path: Path) -> str:
-    """Why an edit of a preset has to be saved as another file; empty if it need not."""
-    if comes_with_rbp(path):
+    """Why an edit of a preset must be saved as another file; empty if it need not be."""
+    if is_bundled(path):
         return f"{path.stem} comes with rbp"
     target = Path(os.path.realpath(path))
     if os.path.lexists(target) and not (os.access(target, os.W_OK) and os.access(target.parent, os.W_OK)):

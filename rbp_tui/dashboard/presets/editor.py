@@ -1,4 +1,4 @@
-"""The editor of a preset: checked while one types, kept as a draft until it is saved."""
+"""The editor of a preset: the text is checked while typing, and kept as a draft until it is saved."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ LOOK_EVERY_S = 1.0
 
 
 class EditorScreen(Screen[Path]):
-    """Ends with the file of the preset, which is another one than at first where a copy was saved."""
+    """Returns the file of the preset, which is a new one if a copy was saved."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,15 +43,15 @@ class EditorScreen(Screen[Path]):
     def __init__(self, edit: PresetEdit, text: str) -> None:
         super().__init__()
         self.edit = edit
-        self.begun_with = text
+        self.initial_text = text
         self.problems: tuple[Problem, ...] = ()
         self._check_soon: Timer | None = None
-        self._told_no_draft = False
+        self._warned_no_draft = False
 
     def compose(self) -> ComposeResult:
         yield Static(id="editing")
         with Horizontal():
-            yield TomlArea(self.begun_with, id="area")
+            yield TomlArea(self.initial_text, id="area")
             with VerticalScroll(id="beside"):
                 yield Static(id="changes")
         yield Static(id="field")
@@ -60,7 +60,7 @@ class EditorScreen(Screen[Path]):
 
     def on_mount(self) -> None:
         self.area.focus()
-        self.set_interval(LOOK_EVERY_S, self._look)
+        self.set_interval(LOOK_EVERY_S, self._check_file)
         self._check()
 
     @property
@@ -77,12 +77,12 @@ class EditorScreen(Screen[Path]):
 
     @on(TextArea.Changed, "#area")
     def _typed(self) -> None:
-        """Keep what is there at every key, and check it when no more keys come."""
+        """Keep the text as a draft at every key, and check it after a pause."""
         try:
             self.edit.keep(self.area.text)
         except OSError as error:
-            if not self._told_no_draft:
-                self._told_no_draft = True
+            if not self._warned_no_draft:
+                self._warned_no_draft = True
                 self.notify(f"unsaved text cannot be kept as a draft: {error}", severity="warning", markup=False)
         if self._check_soon is not None:
             self._check_soon.stop()
@@ -105,11 +105,11 @@ class EditorScreen(Screen[Path]):
         self._show_head()
 
     def _show_changes(self, loaded: LoadedPreset) -> None:
-        """What the preset changes of its parent, as it is typed; where there is room."""
+        """Show how the typed preset differs from its parent."""
         self.query_one("#changes", Static).update(changes_of(loaded, "here", self.area.text)[1])
 
-    def _look(self) -> None:
-        """Take what somebody else has written, where nothing here would be lost by that; else say so."""
+    def _check_file(self) -> None:
+        """Read the file again if it has changed, unless that would lose unsaved text; then show a note."""
         if self.edit.changed_on_disk and not self.unsaved and os.path.lexists(self.edit.path):
             self._replace(self.edit.read_again())
             self.notify(f"{shown(self.edit.path)} has changed and was read again", markup=False)
@@ -148,7 +148,7 @@ class EditorScreen(Screen[Path]):
         await self._save()
 
     async def _save(self) -> bool:
-        """Whether it was written; of a preset that is not the user's own, a copy is."""
+        """Save the text, as a copy if the preset is not the user's own; returns whether it was written."""
         edit, why = self.edit, needs_copy(self.edit.path)
         if not why and edit.changed_on_disk:
             answers = {"over": "Write over it", "copy": "Save this text under another name"}
@@ -203,7 +203,7 @@ class EditorScreen(Screen[Path]):
         self._replace(self.edit.read_again())
 
     def _replace(self, text: str) -> None:
-        """Take another text; an edit of its own, so that it can be undone."""
+        """Replace the text, in an edit that can be undone."""
         if text != self.area.text:
             self.area.replace(text, (0, 0), self.area.document.end)
         self._check()
@@ -212,7 +212,7 @@ class EditorScreen(Screen[Path]):
 def _moved(text: str, path: Path, target: Path) -> str:
     try:
         return moved_text(text, path, target)
-    except PresetError:  # a parent that is not there is a problem of the text, and told as one
+    except PresetError:  # a missing parent is a problem of the text, and reported as one
         return text
 
 

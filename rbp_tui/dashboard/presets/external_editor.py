@@ -1,4 +1,4 @@
-"""The user's own editor, with the dashboard out of its way."""
+"""The user's own editor, with the dashboard suspended."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from rbp_tui.cli.presets.editor import EditorError, edit_file
 
 
 def edit_outside(app: App[Any], path: Path) -> None:
-    """Open a file in $VISUAL or $EDITOR and wait until that has ended; says what went wrong."""
+    """Open a file in $VISUAL or $EDITOR and wait for its end; notifies the user of an error."""
     trouble = ""
     try:
         with app.suspend():

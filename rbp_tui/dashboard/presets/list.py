@@ -16,16 +16,16 @@ from rbp_engine.preset.search import bundled_folder, preset_files, search_folder
 from rbp_tui.dashboard.presets.drafts import Draft, all_drafts
 from rbp_tui.dashboard.presets.summary import data_here
 
-FIRST = ("digits", "mnist5k")  # what needs no download stands first
+FIRST = ("digits", "mnist5k")  # those without a download come first
 START, OTHER, UNREADABLE, MINE = "Start here", "Other data", "Unreadable", "Mine"
 
 Stamp = tuple[tuple[str, int], ...]
 
 
 class PresetList(OptionList):
-    """Options are presets, by name; the headings between them cannot be chosen."""
+    """The options are presets, by name; the headings between them cannot be selected."""
 
-    # With its own description, so that the footer says what Enter does.
+    # With its own description, so that the footer explains Enter.
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "launch", id="presets.launch")]
 
     def __init__(self) -> None:
@@ -48,19 +48,19 @@ class PresetList(OptionList):
         drafts = all_drafts()
         self._drafts = {draft.path for draft in drafts}
         found = list_presets()
-        self.entries = _in_groups([*found, *_lost(found, drafts)])
+        self.entries = _in_groups([*found, *_deleted(found, drafts)])
         self._here = {}
         self.look_for_data()
 
     def reload_if_changed(self) -> bool:
-        """Whether a file has come, gone or changed since; then they are read again."""
+        """Read the presets again if a file has appeared, gone or changed; returns whether."""
         if _stamp() == self._stamp:
             return False
         self.reload()
         return True
 
     def look_for_data(self) -> None:
-        """Mark what is here, where that has changed."""
+        """Update the marks of data sets that are here."""
         here = {name: data_here(name) for name in {entry.group for entry in self.entries}}
         if here != self._here:
             self._here = here
@@ -72,7 +72,7 @@ class PresetList(OptionList):
         self._fill()
 
     def choose(self, name: str) -> None:
-        """Move to a preset; a filter that hides it is taken away."""
+        """Move to a preset; a filter that hides it is removed."""
         if not any(option.id == name for option in self.options) and self.words:
             self.filter("")
         index = next((at for at, option in enumerate(self.options) if option.id == name), None)
@@ -99,7 +99,7 @@ class PresetList(OptionList):
 
 
 def group_of(entry: PresetEntry) -> str:
-    """The heading that a preset stands under."""
+    """The heading above a preset."""
     if os.path.realpath(entry.path.parent) != os.path.realpath(bundled_folder()):
         return MINE
     if entry.group in FIRST:
@@ -114,8 +114,8 @@ def _in_groups(entries: Sequence[PresetEntry]) -> list[PresetEntry]:
     return sorted(entries, key=lambda entry: (groups.index(group_of(entry)), entry.name))
 
 
-def _lost(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[PresetEntry]:
-    """Presets whose file is gone, but not what was typed into it."""
+def _deleted(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[PresetEntry]:
+    """Presets whose file is gone, but that have a draft."""
     names = {entry.name for entry in known}
     problem = Problem("", "no such file; an unsaved text of it is kept")
     gone = [path for draft in drafts if (path := Path(draft.path)).stem not in names and not os.path.lexists(path)]
@@ -138,7 +138,7 @@ def _searched(entry: PresetEntry) -> str:
 
 
 def _stamp() -> Stamp:
-    """Changes where a file of presets comes, goes or is written."""
+    """A value that changes if a preset file appears, goes or is written."""
     seen = []
     for folder in search_folders():
         for path in preset_files(folder.path):

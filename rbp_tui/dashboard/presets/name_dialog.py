@@ -1,4 +1,4 @@
-"""The question where a new preset goes: its name, and the folder."""
+"""The dialog for the name and folder of a new preset."""
 
 import os
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from rbp_engine.preset.search import shown
 
 
 @dataclass(frozen=True)
-class Named:
-    """The file of a preset to be written, and whether it is to extend the one that was offered."""
+class NewPreset:
+    """The file of a preset to write, and whether it extends the offered parent."""
 
     path: Path
     extends: bool
 
 
-class NamePreset(ModalScreen[Named | None]):
-    """Enter gives a file that does not exist yet, Escape none. Nothing is written here."""
+class NamePreset(ModalScreen[NewPreset | None]):
+    """Enter returns a file that does not exist yet, Escape None. Nothing is written here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", id="name.cancel")]
 
     def __init__(self, question: str, name: str = "", *, parent: str | None = None) -> None:
-        """`parent` is the name of a preset that the new one may extend; without one, that is not asked."""
+        """`parent` is the name of a preset that the new one may extend; None offers none."""
         super().__init__()
         self.question = question
         self.proposed = name
@@ -44,7 +44,7 @@ class NamePreset(ModalScreen[Named | None]):
             yield Input(self.proposed, placeholder="name", compact=True, id="name")
             if self.parent_preset is not None:
                 yield Checkbox(f"extends {escape(self.parent_preset)}", True, compact=True, id="extends")
-            # A folder of presets is not made in passing where somebody only looks around.
+            # Do not suggest a new ./presets folder to a user who only looks around.
             elsewhere = not Path("presets").is_dir()
             yield Checkbox("found from every folder", elsewhere, compact=True, id="everywhere")
             yield Static(id="verdict")
@@ -63,7 +63,7 @@ class NamePreset(ModalScreen[Named | None]):
         self.query_one("#verdict", Static).update(f"\n{words}")
 
     def _target(self) -> tuple[Path | None, str]:
-        """The file, and why it cannot be taken; neither while there is no name."""
+        """The file, and why it cannot be used; neither without a name."""
         name = self.query_one("#name", Input).value.strip()
         if not name:
             return None, ""
@@ -80,7 +80,7 @@ class NamePreset(ModalScreen[Named | None]):
             self.app.bell()
             return
         boxes = self.query("#extends").results(Checkbox)
-        self.dismiss(Named(path, any(box.value for box in boxes)))
+        self.dismiss(NewPreset(path, any(box.value for box in boxes)))
 
     def action_cancel(self) -> None:
         self.dismiss(None)

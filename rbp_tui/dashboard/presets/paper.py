@@ -1,4 +1,4 @@
-"""The paper's figures of a preset beside those of our own runs."""
+"""The paper's figures of a preset beside those of the user's runs."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from rbp_tui.text.comparison_text import spread_text
 
 
 def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:
-    """Last top-1 accuracy over the completed runs of an experiment; None where there is none."""
+    """Last top-1 accuracy over the completed runs of an experiment; None without any."""
     found = [
         top1
         for record in records
@@ -25,7 +25,7 @@ def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | N
 
 
 def paper_table(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Table | None:
-    """A line for each method and T that the paper has a figure for; None where it has none."""
+    """A row for each method and T with a figure in the paper; None without any."""
     paper = loaded.preset.paper
     if paper is None or not paper.figures:
         return None

@@ -15,7 +15,7 @@ NUMBERS = ("last %", "best %", "T", "seed", "epoch")
 
 
 def of_preset(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs that were started from a preset, and others with the same settings; the newest first."""
+    """The runs started from a preset, and others with the same settings; the newest first."""
     return [
         record
         for record in reversed(records)

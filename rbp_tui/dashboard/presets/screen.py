@@ -1,4 +1,4 @@
-"""Presets: browse them by data set, see what one is, and launch it."""
+"""Presets: browse them by data set, inspect one, and launch it."""
 
 from typing import ClassVar
 
@@ -36,7 +36,7 @@ LOOK_EVERY_S = 2.0
 
 
 class PresetsScreen(PresetActions):
-    """The list at the left; beside it a summary, and below that the TOML, the difference to the parent, the runs."""
+    """The list on the left; beside it a summary, above the TOML, the differences from the parent, and the runs."""
 
     NAME = "presets"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it
@@ -108,12 +108,12 @@ class PresetsScreen(PresetActions):
             self._hide_filter()
 
     def _look(self) -> None:
-        """Read the presets where some have been written, by whomever."""
+        """Read the presets again if any file has changed."""
         if self.is_current and self.presets.reload_if_changed():
             self._show_nothing()
 
     def _show_nothing(self) -> None:
-        """Where there is no preset to move to, nothing else tells that the list is another."""
+        """Clear the screen: an empty list sends no message about its cursor."""
         if self.current is None:
             self._show()
 
@@ -164,7 +164,7 @@ class PresetsScreen(PresetActions):
         self.query_one("#tabs", TabbedContent).get_tab("diff").label = f"Diff to {parent}" if parent else "Diff"
 
     def _show_runs(self) -> None:
-        """What is known from runs, where it has changed."""
+        """Show the runs and their figures, if they have changed."""
         if self.loaded is None:
             return
         runs = of_preset(self.loaded, self.session.records)

@@ -1,4 +1,4 @@
-"""What the Presets screen says of a preset: its settings, the paper's figure and ours, the data, what it costs here."""
+"""The summary of a preset: its settings, the paper's figure and the user's, the data, and the cost here."""
 
 import socket
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
-    """The settings that matter, and below them what is known of results, data and cost."""
+    """The important settings, and below them results, data and cost."""
     facts = _grid(2)
     if loaded.preset.paper is not None:
         facts.add_row("paper", _paper(loaded.preset))
@@ -36,12 +36,12 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
 
 
 def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs of the preset as it is now, oldest first."""
+    """The runs of the preset's current settings, oldest first."""
     return [record for record in records if record.summary.experiment == loaded.experiment]
 
 
 def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
-    """Memory and time that a run takes on this host, from the newest complete run of the same experiment here."""
+    """Memory and time of a run on this host, from the newest completed run of the same experiment here."""
     for record in reversed(of_experiment(loaded, records)):
         summary = record.summary
         if record.verdict.status != "completed" or not summary.epoch or not summary.trained_s:
@@ -56,7 +56,7 @@ def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
 
 
 def data_here(name: str) -> bool | None:
-    """Whether a data set is here, by a look at names; None for one that is not in the catalogue."""
+    """Whether a data set is here, judging by file names; None for one that is not in the catalogue."""
     try:
         return presence(name).found if name in CATALOG else None
     except MachineError:
@@ -64,7 +64,7 @@ def data_here(name: str) -> bool | None:
 
 
 def data_text(loaded: LoadedPreset) -> Text:
-    """The data set, whether it is here, and what brings it."""
+    """The data set, whether it is here, and how to get it."""
     name = loaded.preset.data.name
     if name not in CATALOG:
         return Text(one_line(name))
@@ -76,7 +76,7 @@ def data_text(loaded: LoadedPreset) -> Text:
 
 
 def _settings(preset: "Preset") -> Table:
-    """Two settings a line, so that all that matters fits on a small terminal."""
+    """Two settings per line, so that they fit on a small terminal."""
     neuron, optim, method = preset.neuron, preset.optim, preset.method
     scale = f"× {method.loss_scale}" if method.name.startswith("rate") else "–"
     warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""

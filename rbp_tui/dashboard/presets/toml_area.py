@@ -1,4 +1,4 @@
-"""A preset's TOML in an editor: highlighting, the lines of problems marked, names and choices completed."""
+"""A text area for a preset's TOML: highlighting, marked lines with problems, completion of names and choices."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -13,7 +13,7 @@ from rbp_tui.text.setting_words import line_completion
 
 
 class TomlArea(TextArea):
-    """Read only, keys that print go to the screen around it. Tab leaves it, the right arrow takes a completion."""
+    """If read only, printable keys go to the screen. Tab leaves it, the right arrow accepts a completion."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"toml-area--problem"}
 
@@ -35,14 +35,14 @@ class TomlArea(TextArea):
             self.register_theme(TextAreaTheme("css-light", syntax_styles=light.syntax_styles))
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, self._suit_theme)
-        self._suit_theme(self.app.current_theme)
+        self.app.theme_changed_signal.subscribe(self, self._apply_theme)
+        self._apply_theme(self.app.current_theme)
 
-    def _suit_theme(self, theme: Theme) -> None:
+    def _apply_theme(self, theme: Theme) -> None:
         self.theme = "css" if theme.dark else "css-light"
 
     def mark_lines(self, lines: Iterable[int]) -> None:
-        """Mark the lines that have problems; they count from 1."""
+        """Mark the lines with problems, counted from 1."""
         marked = frozenset(lines)
         if marked != self.problem_lines:
             self.problem_lines = marked
@@ -56,7 +56,7 @@ class TomlArea(TextArea):
         return line
 
     def go_to_line(self, line: int) -> None:
-        """Put the cursor on the first sign of a line, which counts from 1."""
+        """Put the cursor on the first character of a line, counted from 1."""
         row = min(line, self.document.line_count) - 1
         text = self.document.get_line(row)
         self.move_cursor((row, len(text) - len(text.lstrip())), center=True)

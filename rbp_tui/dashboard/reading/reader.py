@@ -67,7 +67,7 @@ class _Watched:
             errors: list[Exception] = [*self._events.errors]
         except Exception as error:  # whatever stands in the files of this run, the others are read
             errors = [error]
-        self.problem = f"events cannot be read: {errors[0]}" if errors else self._skipped()
+        self.problem = f"events cannot be read: {errors[0]}" if errors else self._skipped_lines()
 
     def sight(self, record: RunRecord, now: float) -> Sight | None:
         """The run as of now; None if that is nothing new, or if more of it is about to be read."""
@@ -90,8 +90,8 @@ class _Watched:
         except OSError:  # a folder that is not there, or may not be looked into
             return frozenset()
 
-    def _skipped(self) -> str:
-        count = self._events.skipped
+    def _skipped_lines(self) -> str:
+        count = self._events.skipped_lines
         if not count:
             return ""
         return f"{count} line{'s' if count > 1 else ''} of its events left out: damaged, or of another version of rbp"
@@ -125,7 +125,7 @@ class RunsReader:
         self._listed_at = self._handed_at = self._trends_at = float("-inf")
         self._listing_took = 0.0
         self._trends = TrendReader(runs)
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._ended = False
         self._wanted_else = threading.Event()  # wakes the thread
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
@@ -160,14 +160,14 @@ class RunsReader:
                 try:
                     more = look() or more
                 except UserError as error:
-                    self._tell(str(error))
+                    self._report(str(error))
                 except Exception as error:  # a thread that has died would leave the screens as they are, in silence
-                    self._tell(f"the reader of runs met a fault of its own: {type(error).__name__}: {error}")
+                    self._report(f"the reader of runs met a fault of its own: {type(error).__name__}: {error}")
 
-    def _tell(self, problem: str, about: str = "") -> None:
+    def _report(self, problem: str, about: str = "") -> None:
         """Hand over what is wrong, once for each run."""
-        if (about or problem) not in self._told:
-            self._told.add(about or problem)
+        if (about or problem) not in self._reported:
+            self._reported.add(about or problem)
             self._on_problem(problem)
 
     def _list(self) -> bool:
@@ -183,12 +183,12 @@ class RunsReader:
             self._listed = records
             self._handed_at = now
             self._on_list(records)
-            self._tell_unreadable(records)
+            self._report_unreadable(records)
         return False
 
-    def _tell_unreadable(self, records: Iterable[RunRecord]) -> None:
-        new = [record for record in records if not record.readable and record.run.id not in self._told]
-        self._told |= {record.run.id for record in new}
+    def _report_unreadable(self, records: Iterable[RunRecord]) -> None:
+        new = [record for record in records if not record.readable and record.run.id not in self._reported]
+        self._reported |= {record.run.id for record in new}
         if len(new) == 1:
             self._on_problem(f"{new[0].run.id} cannot be read: {new[0].verdict.reason}")
         elif new:
@@ -207,7 +207,7 @@ class RunsReader:
             elif (sight := watched.sight(record, time.monotonic())) is not None:
                 self._on_sight(sight)
                 if sight.problem:
-                    self._tell(f"{run_id}: {sight.problem}", about=run_id)
+                    self._report(f"{run_id}: {sight.problem}", about=run_id)
         return any(watched.behind for watched in self._watched.values())
 
     def _look_at_trends(self) -> bool:

@@ -1,4 +1,4 @@
-"""What one can do with several runs at once: mark, stop, kill, resume, compare, tag, move to the trash and back."""
+"""Actions on several runs at once: mark, stop, kill, resume, compare, tag, move to the trash and back."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -17,7 +17,7 @@ from rbp_tui.dashboard.session import Session
 
 
 class RunActions(RunControlScreen):
-    """The keys of the Runs screen that do something with the marked runs, else with those under the cursor."""
+    """The keys of the Runs screen that act on the marked runs, or on those under the cursor if none is marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "mark", id="runs.mark"),
@@ -39,16 +39,16 @@ class RunActions(RunControlScreen):
 
     @property
     def shown(self) -> Sequence[RunRecord]:
-        """The runs in the table, in its order."""
+        """The runs in the table, in order."""
         raise NotImplementedError
 
     @property
     def under_cursor(self) -> set[str]:
-        """The run under the cursor, or those of the group."""
+        """The run under the cursor, or the runs of the group there."""
         raise NotImplementedError
 
     def marks_changed(self) -> None:
-        """Others are marked now."""
+        """Called when the marks have changed."""
         raise NotImplementedError
 
     @property
@@ -57,78 +57,80 @@ class RunActions(RunControlScreen):
         return [record for record in self.shown if record.run.id in self.marked]
 
     @property
-    def meant(self) -> list[RunRecord]:
-        """The runs that an action is for; never one that is not to be seen."""
+    def targets(self) -> list[RunRecord]:
+        """The runs that an action applies to; never a hidden one."""
         here = self.under_cursor
         return self.marked_shown or [record for record in self.shown if record.run.id in here]
 
     def action_mark(self) -> None:
         """Mark the run, for what is then done to all that are marked."""
-        self._turn_marks(self.under_cursor)
+        self._toggle_marks(self.under_cursor)
         self.query_one(RunTable).action_cursor_down()
 
     def action_mark_all(self) -> None:
         """Mark all runs that are shown, or none of them."""
-        self._turn_marks({record.run.id for record in self.shown})
+        self._toggle_marks({record.run.id for record in self.shown})
 
-    def _turn_marks(self, runs: set[str]) -> None:
+    def _toggle_marks(self, runs: set[str]) -> None:
         self.marked = self.marked - runs if runs <= self.marked else self.marked | runs
         self.marks_changed()
 
     def action_compare(self) -> None:
         """Compare the runs."""
-        self.post_message(CompareRuns([record.run.id for record in self.meant]))
+        self.post_message(CompareRuns([record.run.id for record in self.targets]))
 
     def action_stop(self) -> None:
         """Let the runs save and end."""
-        live = [record for record in self.meant if record.verdict.live]
+        live = [record for record in self.targets if record.verdict.live]
         if self._any(live, "stop"):
             self.stop_runs(_folders(live))
 
     def action_kill(self) -> None:
         """End the runs at once."""
-        there = [record for record in self.meant if record.verdict.live or record.verdict.status == "lost"]
+        there = [record for record in self.targets if record.verdict.live or record.verdict.status == "lost"]
         if self._any(there, "kill"):
             self.kill_runs(_folders(there))
 
     def action_resume(self) -> None:
         """Go on with the runs from their newest checkpoints."""
-        resumable = [record for record in self.meant if record.verdict.resumable]
+        resumable = [record for record in self.targets if record.verdict.resumable]
         if self._any(resumable, "resume"):
             self.resume_runs(_folders(resumable))
 
     def action_tag(self) -> None:
         """Change the tags of the runs."""
-        meant = self.meant
-        if len(meant) == 1:
-            self.edit_tags(meant[0].run)
+        targets = self.targets
+        if len(targets) == 1:
+            self.edit_tags(targets[0].run)
             return
 
         def answered(words: str | None) -> None:
-            told = tag_words((words or "").split())
-            added = [*told.plain, *told.added]
-            if added or told.removed:
+            tags = tag_words((words or "").split())
+            added = [*tags.plain, *tags.added]
+            if added or tags.removed:
                 self.act_on(
-                    _folders(meant), lambda run: change_tags(run, added, told.removed), lambda which: f"tagged {which}"
+                    _folders(targets),
+                    lambda run: change_tags(run, added, tags.removed),
+                    lambda which: f"tagged {which}",
                 )
 
-        if meant:
+        if targets:
             self.app.push_screen(
-                Ask(f"Tags of {named(_folders(meant))}: +word is added, -word is taken away", ""), answered
+                Ask(f"Tags of {named(_folders(targets))}: +word is added, -word is taken away", ""), answered
             )
 
     def action_note(self) -> None:
         """Write a note on the run."""
-        if self.meant:
-            self.edit_note(self.meant[0].run)
+        if self.targets:
+            self.edit_note(self.targets[0].run)
 
     def action_trash(self) -> None:
         """Move the runs to the trash."""
-        meant = self.meant
-        ended = [record for record in meant if not record.verdict.live]
+        targets = self.targets
+        ended = [record for record in targets if not record.verdict.live]
         if self._any(ended, "move to the trash"):
             self._trashed = []
-            live = len(meant) - len(ended)
+            live = len(targets) - len(ended)
             stays = f"; {count(live)} still going, stop or kill first" if live else ""
             self.act_on(
                 _folders(ended), self._move_to_trash, lambda which: f"moved {which} to the trash, u undoes it{stays}"
@@ -146,11 +148,11 @@ class RunActions(RunControlScreen):
         self._trashed.append(move_to_trash(run).run)
 
     def _any(self, fitting: Sequence[RunRecord], verb: str) -> bool:
-        """Whether there is anything to do; where there is not, it is said why."""
-        meant = self.meant
-        if not fitting and meant:
-            are = f"{meant[0].run.id} is" if len(meant) == 1 else f"all {len(meant)} runs are"
-            statuses = ", ".join(sorted({record.verdict.status for record in meant}))
+        """Whether there is anything to do; if not, notify the user why."""
+        targets = self.targets
+        if not fitting and targets:
+            are = f"{targets[0].run.id} is" if len(targets) == 1 else f"all {len(targets)} runs are"
+            statuses = ", ".join(sorted({record.verdict.status for record in targets}))
             self.notify(f"nothing to {verb}: {are} {statuses}", severity="warning", markup=False)
         return bool(fitting)
 

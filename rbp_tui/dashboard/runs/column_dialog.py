@@ -1,4 +1,4 @@
-"""Which columns the table of runs has, and which of them it is sorted by."""
+"""The dialog for the columns of the table of runs, and the sort order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from rbp_tui.dashboard.runs.columns import COLUMNS, Column
 
 @dataclass(frozen=True)
 class ColumnChoice:
-    """The columns by name: empty for as many as fit, None if they stay as they are; and the one to sort by, if any."""
+    """The names of the columns: empty for as many as fit, None if unchanged; and the column to sort by, if any."""
 
     columns: tuple[str, ...] | None
     sort_by: str = ""
 
 
 class ColumnDialog(ModalScreen[ColumnChoice | None]):
-    """A list of all columns; those that the table has are ticked. Escape leaves all as it was."""
+    """A list of all columns, with those of the table ticked. Escape changes nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "tick", "in or out", id="columns.tick"),

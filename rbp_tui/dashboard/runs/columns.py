@@ -1,4 +1,4 @@
-"""The columns of the table of runs: what they say, how wide they are, and which of them a screen has room for."""
+"""The columns of the table of runs: their texts, widths, and which of them fit on a screen."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,12 +9,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from rbp_engine.report.collect import Recorded, newest_by_seed
+from rbp_engine.report.collect import RecordedRun, newest_by_seed
 from rbp_engine.report.names import one_line
 from rbp_engine.report.spread import spread
 from rbp_engine.run.files.run_json import RunJson
 from rbp_engine.run.files.summary import remaining_s
-from rbp_engine.run.store.query_fields import field_called
+from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Trend
 from rbp_tui.text import format as fmt
@@ -26,35 +26,34 @@ if TYPE_CHECKING:
 GAP = 1
 CURVE_WIDTH = 12
 
-Say: TypeAlias = Callable[[RunRecord, Trend], str]
+TextOf: TypeAlias = Callable[[RunRecord, Trend], str]
 
 
 @dataclass(frozen=True)
 class Column:
-    """`width` is fixed, or where `least` is given the most that the longest text gets; a narrow screen gives it that.
+    """`width` is fixed; with `least` it is the maximum, and a narrow screen may shrink the column to `least`.
 
-    `sort` is the order that its heading stands for, as a field of queries, if any. `always` also says something of a
-    run that cannot be read.
+    `sort` is the query field that its heading sorts by, if any. An `always` column has a text for unreadable runs, too.
     """
 
     name: str
     about: str
     width: int
-    say: Say
+    text_of: TextOf
     sort: str
     least: int | None = None
     right: bool = False
     always: bool = False
 
     def text(self, record: RunRecord, trend: Trend) -> str:
-        """What the column says of a run."""
-        return one_line(self.say(record, trend)) if self.always or record.readable else ""
+        """The text of the column for a run."""
+        return one_line(self.text_of(record, trend)) if self.always or record.readable else ""
 
 
 @dataclass(frozen=True, slots=True)
 class TableCell:
-    """A text as wide as its column. Of Rich's protocol it leaves out `__rich_measure__`, which the table would ask all
-    of thousands of cells for, though it needs it of none.
+    """A text as wide as its column. It has no `__rich_measure__`, which the table would call for each of thousands of
+    cells without needing the result.
     """
 
     text: str
@@ -65,8 +64,8 @@ class TableCell:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A column with the width that it has in the table, behind a gap."""
+class PlacedColumn:
+    """A column with its width in the table, after a gap."""
 
     column: Column
     width: int
@@ -121,25 +120,25 @@ COLUMNS = (
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 STRETCHING = tuple(column for column in COLUMNS if column.least is not None)
-#: Which columns a narrow screen keeps longest. `preset` and `name` are there by choice alone: `run` says the one or
-#: the other.
+#: The columns in the order in which a narrow screen keeps them. `preset` and `name` are shown only if chosen: `run`
+#: shows one of them.
 BY_WEIGHT = ("run", "id", "method", "T", "seed", "epoch", "last %", "best %", "ETA", "loss", "samples/s", "curve",
              "memory", "status", "reason", "tags", "elapsed", "made", "note", "host")  # fmt: skip
 
 
 def lengths(record: RunRecord) -> tuple[int, ...]:
-    """How long the texts of a run are in the columns that have no fixed width."""
+    """The lengths of a run's texts in the columns without a fixed width."""
     return tuple(len(column.text(record, ())) for column in STRETCHING)
 
 
-def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) -> tuple[Placed, ...]:
-    """The columns for a table of that width: those that were chosen, else as many as there is room for.
+def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) -> tuple[PlacedColumn, ...]:
+    """The columns for a table of that width: those that the user chose, else as many as fit.
 
-    `longest` has the length of the longest text of the columns without a fixed width. Where nothing was chosen, those
-    that say nothing of any run are left out.
+    `longest` has the length of the longest text of the columns without a fixed width. If the user chose none, columns
+    that are empty for all runs are left out.
     """
     if chosen:
-        return tuple(Placed(column, _natural(column, longest)) for column in COLUMNS if column.name in chosen)
+        return tuple(PlacedColumn(column, _natural(column, longest)) for column in COLUMNS if column.name in chosen)
     taken: dict[Column, int] = {}
     free = width
     for column in (BY_NAME[name] for name in BY_WEIGHT if longest.get(name, 1)):
@@ -147,19 +146,21 @@ def place(longest: Mapping[str, int], width: int, chosen: Sequence[str] = ()) ->
         if column.least is not None:
             least = min(least, max(column.least, len(column.name)))
         if least + GAP > free:
-            break  # what is narrower, but matters less, gives its room to those that are there
+            break  # a narrower but less important column leaves its room to the others
         taken[column] = least
         free -= least + GAP
     placed = []
     for column in (column for column in COLUMNS if column in taken):
         more = min(free, _natural(column, longest) - taken[column])
         free -= more
-        placed.append(Placed(column, taken[column] + more))
+        placed.append(PlacedColumn(column, taken[column] + more))
     gap = GAP + (free >= GAP * len(placed))
     return tuple(replace(one, gap=gap) for one in placed)
 
 
-def run_cells(record: RunRecord, trend: Trend, placed: Iterable[Placed], *, marked: bool) -> tuple[TableCell, ...]:
+def run_cells(
+    record: RunRecord, trend: Trend, placed: Iterable[PlacedColumn], *, marked: bool
+) -> tuple[TableCell, ...]:
     """One row of the table: mark, sign, then each column with the gap before it."""
     status = record.verdict.status
     mark = TableCell("●" if marked else " ", "bold yellow")
@@ -167,10 +168,10 @@ def run_cells(record: RunRecord, trend: Trend, placed: Iterable[Placed], *, mark
     return (mark, sign, *(TableCell(_fitted(place.column.text(record, trend), place)) for place in placed))
 
 
-def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[TableCell, ...]:
-    """The row above the runs of an experiment: what it is, how many seeds, mean and deviation of their accuracies.
+def group_cells(group: Sequence[RunRecord], placed: Iterable[PlacedColumn]) -> tuple[TableCell, ...]:
+    """The row above the runs of an experiment: its title, the number of seeds, mean and deviation of their accuracies.
 
-    As in reports, runs that have not completed count only where none has; `×2/3` says that two of three seeds do.
+    As in reports, runs that have not completed count only if none has; `×2/3` means that two of three seeds count.
     """
     first, seeds = group[0].summary, _one_of_each_seed(group)
     counting = [record for record in seeds if record.verdict.status == "completed"] or seeds
@@ -188,12 +189,12 @@ def group_cells(group: Sequence[RunRecord], placed: Iterable[Placed]) -> tuple[T
 
 
 def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:
-    """For each seed the run that a report counts; of what cannot be read no seed is known."""
+    """For each seed the run that a report counts; the seeds of unreadable runs are unknown."""
     if not group[0].readable:
         return list(group)
-    # They are of one experiment, so that the choice needs nothing of their presets.
+    # They are of one experiment, so that their presets are not needed.
     read = [
-        Recorded(record.run, record.summary, record.verdict, cast("Preset", None), {}, RunJson(), held_out=False)
+        RecordedRun(record.run, record.summary, record.verdict, cast("Preset", None), {}, RunJson(), held_out=False)
         for record in group
     ]
     chosen = {one.run for one in newest_by_seed(read)[0]}
@@ -209,7 +210,7 @@ def _mean(values: Iterable[float | None]) -> str:
     return f"{fmt.percent(found.mean, 1)}{deviation}"
 
 
-def _fitted(text: str, place: Placed) -> str:
+def _fitted(text: str, place: PlacedColumn) -> str:
     if cell_len(text) > place.width:
         text = f"{set_cell_size(text, place.width - 1)}…"
     room = place.width - cell_len(text) if place.column.right else 0
@@ -227,7 +228,7 @@ def _named(record: RunRecord) -> str:
 
 
 def _host(record: RunRecord) -> str:
-    return str(field_called("host").get(record) or "")
+    return str(find_field("host").get(record) or "")
 
 
 def _moment(t: float) -> str:

@@ -1,15 +1,15 @@
-"""The rows of the table of runs: chosen by the query, in order, in groups, as text. Needs no screen."""
+"""The rows of the table of runs as text: filtered, sorted and grouped. Independent of the screen."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from rbp_engine.run.store.ordering import in_order
+from rbp_engine.run.store.ordering import sort_runs
 from rbp_engine.run.store.query import Query, QueryError, parse_query
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Trend
-from rbp_tui.dashboard.runs.columns import STRETCHING, Placed, TableCell, group_cells, lengths, place, run_cells
+from rbp_tui.dashboard.runs.columns import STRETCHING, PlacedColumn, TableCell, group_cells, lengths, place, run_cells
 
 Cells: TypeAlias = tuple[TableCell, ...]
 NEWEST_FIRST = "-created"
@@ -17,7 +17,7 @@ NEWEST_FIRST = "-created"
 
 @dataclass(frozen=True)
 class TableView:
-    """How the table is to be: `columns` by name, none for as many as fit `width`; `sort` is a field of queries."""
+    """The settings of the table: `columns` by name, none for as many as fit `width`; `sort` is a query field."""
 
     query: str = ""
     sort: str = NEWEST_FIRST
@@ -30,10 +30,10 @@ class TableView:
 class Rows:
     """`cells` by row, in order; a row is a run by its id or a group by `experiment:…`, of which `groups` has the runs.
 
-    `problem` says what is wrong with the query; the rows are then those of the last one that was right.
+    `problem` describes an error in the query; the rows are then those of the last valid one.
     """
 
-    placed: tuple[Placed, ...] = ()
+    placed: tuple[PlacedColumn, ...] = ()
     cells: Mapping[str, Cells] = field(default_factory=dict)
     records: tuple[RunRecord, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -41,12 +41,12 @@ class Rows:
 
 
 class RowMaker:
-    """Makes rows again and again; what has not changed is not made anew, but the same objects."""
+    """Makes rows repeatedly; unchanged ones are the same objects as before."""
 
     def __init__(self) -> None:
         self._query = parse_query("")
         self._lengths: dict[str, tuple[RunRecord, tuple[int, ...]]] = {}
-        self._placed: tuple[Placed, ...] = ()
+        self._placed: tuple[PlacedColumn, ...] = ()
         self._runs: dict[str, tuple[object, Cells]] = {}
         self._groups: dict[str, tuple[list[RunRecord], Cells]] = {}
 
@@ -54,7 +54,7 @@ class RowMaker:
         self, records: Sequence[RunRecord], view: TableView, marked: AbstractSet[str], trends: Mapping[str, Trend]
     ) -> Rows:
         """The rows of all runs, given oldest first."""
-        query, problem = self._understood(view.query)
+        query, problem = self._parse_query(view.query)
         placed = place(self._longest(records), view.width, view.columns)
         if placed != self._placed:
             self._placed, self._runs, self._groups = placed, {}, {}
@@ -71,7 +71,7 @@ class RowMaker:
         ids = {name: tuple(record.run.id for record in group) for name, group in groups.items()}
         return Rows(placed, cells, tuple(fitting), ids, problem)
 
-    def _understood(self, text: str) -> tuple[Query, str]:
+    def _parse_query(self, text: str) -> tuple[Query, str]:
         try:
             self._query = parse_query(text)
         except QueryError as error:
@@ -105,6 +105,6 @@ class RowMaker:
 
 def _sorted(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
     try:
-        return in_order(records, field_name)
-    except ValueError:  # a remembered view of another version
-        return in_order(records, NEWEST_FIRST)
+        return sort_runs(records, field_name)
+    except ValueError:  # a view state saved by another version
+        return sort_runs(records, NEWEST_FIRST)

@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.report.names import one_line
-from rbp_engine.run.store.ordering import turned_round
+from rbp_engine.run.store.ordering import reversed_order
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_control import count
@@ -31,7 +31,7 @@ from rbp_tui.text.run_text import STYLES
 
 # Sign, mark and scroll bar beside the columns.
 EDGE = 3
-#: Actions that do nothing while no row is there, or while the query is being typed.
+#: Actions that do nothing without rows, or while the query is being typed.
 OF_ROWS = frozenset(
     {"compare", "stop", "kill", "resume", "tag", "note", "trash", "mark", "mark_all", "turn", "sort_by_next"}
 )
@@ -39,18 +39,18 @@ OF_ROWS = frozenset(
 
 @dataclass
 class RowsMade(Message):
-    """The rows of the table as they are to be now."""
+    """The new rows of the table."""
 
     rows: Rows
 
 
 class RunsScreen(RunActions):
-    """The table. Enter opens a run in the Monitor, and compares the runs of a group."""
+    """The table of runs. Enter opens a run in the Monitor, or compares the runs of a group."""
 
     NAME = "runs"
     AUTO_FOCUS = "RunTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        # With priority, or what is typed fast behind it would still be taken for keys of the table.
+        # With priority, or text typed quickly after it would still go to the keys of the table.
         Binding("slash", "query", "filter", id="runs.filter", key_display="/", show=False, priority=True),
         Binding("g", "group", "group", id="runs.group", show=False),
         Binding("o", "columns", "columns", id="runs.columns", show=False),
@@ -67,8 +67,8 @@ class RunsScreen(RunActions):
         self._making = False
         self._stale = False
         self._pause: Timer | None = None
-        self._opened: str | None = None  # what the Monitor showed when this screen was shown last
-        self._sought_run: str | None = None  # where the cursor goes once it is in the table
+        self._opened: str | None = None  # the Monitor's run when this screen was last shown
+        self._row_to_select: str | None = None  # gets the cursor once it is in the table
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -86,19 +86,19 @@ class RunsScreen(RunActions):
         self.query_one("#query", Input).value = self.session.state.query
         self.query_one(RunTable).display = False
 
-    def on_screen_resume(self) -> None:  # that of the class above is called, too
+    def on_screen_resume(self) -> None:  # Textual also calls the base class's
         if self.session.opened != self._opened:
-            self._opened = self._sought_run = self.session.opened
+            self._opened = self._row_to_select = self.session.opened
 
     def on_screen_suspend(self) -> None:
-        self._sought_run = None
+        self._row_to_select = None
         self.session.reader.follow_trends(())
 
     def on_resize(self) -> None:
         self._make_rows()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Footer and palette offer only what does something now."""
+        """Offer only actions that do something now in footer and palette."""
         typing = isinstance(self.focused, Input)
         if action in OF_ROWS:
             return bool(self.rows.cells) and not typing
@@ -106,7 +106,7 @@ class RunsScreen(RunActions):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        self._say("#since", Text(self.session.since))
+        self._show_line("#since", Text(self.session.since))
         self.marked &= {record.run.id for record in self.session.records}
         self._make_rows()
 
@@ -114,14 +114,14 @@ class RunsScreen(RunActions):
         self._make_rows()
 
     def _make_rows(self) -> None:
-        """Make the rows anew, in a thread: a query may have to read the presets of all runs."""
+        """Make the rows again, in a thread: a query may have to read the presets of all runs."""
         self._stale = self._making
         if not self._making:
             self._making = True
             session, state = self.session, self.session.state
             view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
             make = partial(self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends))
-            # Not by @work, which puts all it is given into words.
+            # Not by @work, which formats all its arguments as text.
             self.run_worker(lambda: self.post_message(RowsMade(make())), thread=True, group="rows")
 
     @on(RowsMade)
@@ -129,7 +129,7 @@ class RunsScreen(RunActions):
         self._making = False
         before, self.rows = self.rows, message.rows
         table = self.query_one(RunTable)
-        table.show(self.rows, self.session.state.sort, onto=self._sought())
+        table.show(self.rows, self.session.state.sort, onto=self._take_row_to_select())
         table.display = bool(self.rows.cells)
         empty = self.query_one("#empty", Static)
         empty.display = not self.rows.cells
@@ -139,27 +139,27 @@ class RunsScreen(RunActions):
                 self.set_focus(None)
         elif self.focused is None:
             table.focus()
-        self._say("#problem", Text(self.rows.problem))
-        self._say_counts()
-        self._say_detail()
+        self._show_line("#problem", Text(self.rows.problem))
+        self._show_counts()
+        self._show_detail()
         if bool(before.cells) is not bool(self.rows.cells):
             self.refresh_bindings()
         self._follow_trends()
         if self._stale:
             self._make_rows()
 
-    def _sought(self) -> str | None:
-        """The run that was opened since this screen was left, once it has a row: what keys do then, is meant for it."""
-        if self._sought_run not in self.rows.cells:
+    def _take_row_to_select(self) -> str | None:
+        """The run opened since this screen was left, once it has a row: the next keys should act on it."""
+        if self._row_to_select not in self.rows.cells:
             return None
-        found, self._sought_run = self._sought_run, None
+        found, self._row_to_select = self._row_to_select, None
         return found
 
-    def _say(self, line: str, text: Text) -> None:
-        """A line that is there only while it says something."""
+    def _show_line(self, line: str, text: Text) -> None:
+        """Show a text in a line, which is hidden while it is empty."""
         widget = self.query_one(line, Line)
         widget.display = bool(text)
-        widget.say(text)
+        widget.show_text(text)
 
     def _why_empty(self) -> str:
         session = self.session
@@ -170,17 +170,17 @@ class RunsScreen(RunActions):
         how = "1 shows the presets; Enter launches one. Or in a shell: rbp train digits"
         return f"No runs in {session.runs} yet.\n\n{how}"
 
-    def _say_counts(self) -> None:
+    def _show_counts(self) -> None:
         shown, known = len(self.rows.records), len(self.session.records)
         text = Text(count(known) if shown == known else f"{shown} of {known}", style="dim")
         if self.marked:
             hidden = len(self.marked) - len(self.marked_shown)
             text.append(f"  {len(self.marked)} marked{f' ({hidden} hidden)' if hidden else ''}", style="bold yellow")
-        self._say("#counts", text)
+        self._show_line("#counts", text)
 
     @on(DataTable.RowHighlighted)
-    def _say_detail(self) -> None:
-        """What there is to know of the run under the cursor beyond its row."""
+    def _show_detail(self) -> None:
+        """Show what the row of the run under the cursor leaves out."""
         key = self.query_one(RunTable).current
         record = self.session.record_of(key)
         text = Text(no_wrap=True, overflow="ellipsis")
@@ -191,11 +191,11 @@ class RunsScreen(RunActions):
                 text.append(f" · {one_line(part)}" if part else "")
         elif key is not None and key in self.rows.groups:
             text.append(f"{count(len(self.rows.groups[key]))} of one experiment: Enter compares them, Space marks them")
-        self.query_one("#detail", Line).say(text)
+        self.query_one("#detail", Line).show_text(text)
 
     @on(RunTable.ShownRows)
     def _follow_trends(self) -> None:
-        """Have the validations read of the runs on the screen, where they are shown."""
+        """Have the validations of the visible runs read, if the table shows them."""
         curves = any(place.column.name == "curve" for place in self.rows.placed)
         visible = self.query_one(RunTable).visible_keys if curves and self.is_current else []
         self.session.reader.follow_trends(key for key in visible if key not in self.rows.groups)
@@ -255,7 +255,7 @@ class RunsScreen(RunActions):
 
     def action_turn(self) -> None:
         """Turn the order of the table round."""
-        self._sort_by(turned_round(self.session.state.sort))
+        self._sort_by(reversed_order(self.session.state.sort))
 
     def action_sort_by_next(self, by: int) -> None:
         """Sort by the column beside the one that the table is sorted by."""
@@ -270,13 +270,13 @@ class RunsScreen(RunActions):
             self._sort_by_column(column)
 
     def _sort_by_column(self, column: Column) -> None:
-        """Sort by it; the other way round if that is so already."""
+        """Sort by a column; reverse the order if the table is sorted by it already."""
         if column.sort:
             now = self.session.state.sort
-            self._sort_by(turned_round(now) if self._sorted_by(column.sort) else column.sort)
+            self._sort_by(reversed_order(now) if self._sorted_by(column.sort) else column.sort)
 
     def _sorted_by(self, sort: str) -> bool:
-        return self.session.state.sort in (sort, turned_round(sort))
+        return self.session.state.sort in (sort, reversed_order(sort))
 
     def _sort_by(self, sort: str) -> None:
         self.session.state.sort = sort

@@ -1,4 +1,4 @@
-"""What has happened since the dashboard was left, in a line."""
+"""What has happened since the user last quit the dashboard, in one line."""
 
 import time
 from collections import Counter
@@ -14,7 +14,7 @@ WORDS = {"completed": "done"}
 def since_you_left(records: Iterable[RunRecord], left_at: float, left_live: Collection[str] = ()) -> str:
     """`Since you left (18:40): 2 done · 1 failed: out of memory`; empty if nothing ended, or on a first visit.
 
-    That is what has ended of the runs that were live when it was left (`left_live`), and of those that are newer.
+    It counts ended runs that were live when the user quit (`left_live`), or that are newer.
     """
     if not left_at:
         return ""
@@ -38,7 +38,7 @@ def since_you_left(records: Iterable[RunRecord], left_at: float, left_live: Coll
 def _when(moment: float) -> str:
     try:
         then = time.localtime(moment)
-    except (OverflowError, ValueError, OSError):  # a damaged state file
+    except (OverflowError, ValueError, OSError):  # the state file is damaged
         return "some time ago"
     now = time.localtime()
     clock = time.strftime("%H:%M", then)

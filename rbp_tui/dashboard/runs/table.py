@@ -1,4 +1,4 @@
-"""The table of runs: Textual's own, kept up to date row by row, with the cursor on its run whatever comes and goes."""
+"""The table of runs: Textual's own, updated row by row, with the cursor staying on its run."""
 
 from typing import ClassVar
 
@@ -8,19 +8,19 @@ from textual.message import Message
 from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
-from rbp_engine.run.store.ordering import descends, turned_round
-from rbp_tui.dashboard.runs.columns import Placed, TableCell
+from rbp_engine.run.store.ordering import descends, reversed_order
+from rbp_tui.dashboard.runs.columns import PlacedColumn, TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
 
-# Every frame takes forty milliseconds: first what may be seen is added, then the rest in a few steps.
+# A frame takes forty milliseconds: the visible rows are added first, then the rest in a few steps.
 FIRST_ROWS, ROWS_AT_ONCE = 100, 600
-# To take one row out takes a millisecond.
+# Removing one row takes a millisecond.
 REMOVED_AT_ONCE = 50
 MARK, SIGN, KEY = "mark", "sign", "key"
 
 
 class RunTable(DataTable[TableCell]):
-    """Shows `Rows`. A row is known by its key; a hidden column has it, so that the table can be put into any order."""
+    """Shows `Rows`. A hidden column has the key of each row, so that the table can be sorted in any order."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "select_cursor", "open", id="runs.open"),
@@ -29,16 +29,16 @@ class RunTable(DataTable[TableCell]):
     ]
 
     class ShownRows(Message):
-        """Other rows are on the screen now."""
+        """The visible rows have changed."""
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cell_padding=0)
         self._rows = Rows()
-        self._placed: tuple[Placed, ...] | None = None
+        self._placed: tuple[PlacedColumn, ...] | None = None
         self._sort = ""
         self._order: list[str] = []
         self._filled: dict[str, Cells] = {}
-        self._held: str | None = None  # the row that the cursor is to come back to
+        self._held: str | None = None  # the row that the cursor will return to
         self._seen: list[str] = []
 
     @property
@@ -48,18 +48,18 @@ class RunTable(DataTable[TableCell]):
 
     @property
     def visible_keys(self) -> list[str]:
-        """The rows that are on the screen."""
+        """The keys of the visible rows."""
         top = int(self.scroll_y)
         return self._order[top : top + max(0, self.size.height - self.header_height)]
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        self._tell_seen()
+        self._post_shown_rows()
 
     def on_resize(self) -> None:
-        self._tell_seen()
+        self._post_shown_rows()
 
-    def _tell_seen(self) -> None:
+    def _post_shown_rows(self) -> None:
         if self._seen != self.visible_keys:
             self._seen = self.visible_keys
             self.post_message(self.ShownRows())
@@ -67,7 +67,7 @@ class RunTable(DataTable[TableCell]):
     def show(self, rows: Rows, sort: str, onto: str | None = None) -> None:
         """Show these rows; `sort` is the field that they are sorted by, for the arrow in its heading.
 
-        The cursor goes to the row `onto` if one is named, else stays on its own.
+        The cursor goes to the row `onto` if given, and otherwise stays on its row.
         """
         self._held = onto or self._held or self.current
         self._rows = rows
@@ -85,7 +85,7 @@ class RunTable(DataTable[TableCell]):
         self._filled = {key: rows.cells[key] for key in self._filled}
         self._fill(first=True)
 
-    def _take_columns(self, placed: tuple[Placed, ...], sort: str) -> None:
+    def _take_columns(self, placed: tuple[PlacedColumn, ...], sort: str) -> None:
         if placed != self._placed:
             self.clear(columns=True)
             self._placed, self._order, self._filled = placed, [], {}
@@ -107,7 +107,7 @@ class RunTable(DataTable[TableCell]):
                     self.update_cell(key, name, after)
 
     def _fill(self, *, first: bool = False) -> None:
-        """Add the next rows that are not there yet, and put all into their order."""
+        """Add the next missing rows, and sort all."""
         missing = [key for key in self._rows.cells if key not in self._filled]
         coming = missing[: ROWS_AT_ONCE if self._filled else FIRST_ROWS]
         for key in coming:
@@ -119,7 +119,7 @@ class RunTable(DataTable[TableCell]):
             position = {key: number for number, key in enumerate(order)}
             self.sort(KEY, key=lambda cell: position[cell.text])
             self._order = order
-        self._tell_seen()
+        self._post_shown_rows()
         if self._held in self._filled:
             row = self._order.index(self._held)
             if row != self.cursor_row:
@@ -131,9 +131,9 @@ class RunTable(DataTable[TableCell]):
             self._held = None
 
 
-def _heading(place: Placed, sort: str) -> Text:
-    """The name of a column; an arrow in the gap before it says that the table is sorted by it, and which way."""
-    sorts = bool(place.column.sort) and place.column.sort in (sort, turned_round(sort))
+def _heading(place: PlacedColumn, sort: str) -> Text:
+    """The name of a column; if the table is sorted by it, an arrow in the gap before it shows the direction."""
+    sorts = bool(place.column.sort) and place.column.sort in (sort, reversed_order(sort))
     arrow = ("↓" if descends(sort) else "↑") if sorts else " "
     text = f"{arrow}{place.column.name}"
     text = text.rjust(place.width + place.gap) if place.column.right else " " * (place.gap - 1) + text

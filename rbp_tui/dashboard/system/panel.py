@@ -1,4 +1,4 @@
-"""Readings of the machine as text: a line for each GPU, the processor core by core, memory, disk; and rows of runs."""
+"""Readings of the machine as text: a line per GPU, the processor by core, memory, disk; and rows of runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,15 +13,15 @@ from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 COLUMNS = ("", "run", "id", "procs", "memory", "cores", "GPU")
 BAR = 10
 NAME, RUN = 16, 22
-CORES = 64  # on a line
+CORES = 64  # per line
 GIB = 2.0**30
-FULL = 0.9  # from this part on a bar asks for attention
+FULL = 0.9  # from this share on, a bar is highlighted
 
 Cells = tuple[Text, ...]
 
 
 def machine_text(machine: MachineReading, names: Mapping[int, str], runs: str) -> Text:
-    """Everything but the runs. `names` are those of runs by the pids of their processes, `runs` is their directory."""
+    """Everything but the runs. `names` maps pids to names of runs, `runs` is the runs directory."""
     lines = [_card_line(card, names) for card in machine.cards]
     if not machine.cards:
         lines.append(_line("GPU", Text(f"none: {machine.no_cards} (rbp doctor looks closer)", style="dim")))
@@ -40,10 +40,10 @@ def machine_text(machine: MachineReading, names: Mapping[int, str], runs: str) -
 
 
 def use_rows(machine: MachineReading, records: Sequence[RunRecord], hosts: Mapping[str, str]) -> dict[str, Cells]:
-    """A row for each live run, for each lost one whose processes are still there, and for runs of other directories.
+    """A row for each live run, for each lost one with remaining processes, and for runs of other directories.
 
-    `hosts` has by id the runs that were at work when the machine was read: the host of each, empty for this one.
-    Rows are known by the run's folder.
+    `hosts` maps the ids of the runs that were working when the machine was read to their hosts, empty for this one.
+    The keys of the rows are the runs' folders.
     """
     uses = {use.run.path.resolve(): use for use in machine.uses}
     rows = {}
@@ -86,7 +86,7 @@ def _numbers(use: Use, cards: Sequence[CardReading]) -> Cells:
 
 
 def _cut(name: str) -> str:
-    """The end of a name that is too long for its column, where ids differ."""
+    """The end of a name that is too long for its column: ids differ at their ends."""
     name = one_line(name)
     return name if len(name) <= RUN else f"…{name[1 - RUN :]}"
 

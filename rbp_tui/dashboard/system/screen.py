@@ -1,4 +1,4 @@
-"""System: GPUs where there are any, processor, memory and disk, and which run uses what."""
+"""System: GPUs if there are any, processor, memory and disk, and which run uses what."""
 
 import contextlib
 import socket
@@ -30,7 +30,7 @@ RIGHT = ("procs", "memory", "cores")
 
 @dataclass
 class MachineRead(Message):
-    """How the machine is, and by id on which hosts the runs were that were at work then; empty for this one."""
+    """A reading of the machine, and the hosts, by id, of the runs working at that time; empty for this host."""
 
     machine: MachineReading
     hosts: dict[str, str]
@@ -42,7 +42,7 @@ class UseTable(DataTable[Text]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "open", id="system.open")]
 
     def on_mount(self) -> None:
-        """Name the columns."""
+        """Create the columns."""
         for name in COLUMNS:
             self.add_column(Text(name, justify="right" if name in RIGHT else "left"), key=name)
 
@@ -69,7 +69,7 @@ class UseTable(DataTable[Text]):
 
 
 class SystemScreen(DashboardScreen):
-    """Read every two seconds while it is shown, and not else."""
+    """Reads the machine every two seconds, but only while it is shown."""
 
     NAME = "system"
     BINDINGS: ClassVar[list[BindingType]] = []
@@ -108,7 +108,7 @@ class SystemScreen(DashboardScreen):
         self._show()
 
     def _read(self) -> None:
-        if not self._reading:  # a machine under load may need longer
+        if not self._reading:  # a machine under load may take longer than the interval
             self._reading = True
             self._read_machine([record.run for record in self.session.live])
 
@@ -137,7 +137,7 @@ class SystemScreen(DashboardScreen):
             for use in machine.uses
             for pid in use.pids
         }
-        self.query_one("#machine", Line).say(machine_text(machine, names, str(session.runs)))
+        self.query_one("#machine", Line).show_text(machine_text(machine, names, str(session.runs)))
         rows = use_rows(machine, session.records, self._hosts)
         table, empty = self.query_one(UseTable), self.query_one("#empty", Static)
         table.show(rows)

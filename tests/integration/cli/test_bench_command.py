@@ -56,13 +56,13 @@ def test_a_busy_machine_is_said_to_give_wrong_times(rbp, write):
     words = ["digits", "arch=nets.py:net", "run.device=cpu", "--methods", "rate_m", "--timesteps", "1", "--against", ""]
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
     try:
-        told = rbp("bench", *words, code=1).stderr
+        error = rbp("bench", *words, code=1).stderr
         with_busy = rbp("bench", *words, "--busy", code=1).stderr
     finally:
         for process in spinning:
             process.kill()
             process.wait()
-    assert "of the cores busy: the times will be off; with --busy the baselines suffer less" in told
+    assert "of the cores busy: the times will be off; with --busy the baselines suffer less" in error
     assert "the times will be off\n" in with_busy
 
 

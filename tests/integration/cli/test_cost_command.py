@@ -22,7 +22,7 @@ def test_a_dry_run_says_the_cost_where_it_is_asked_to_also_of_data_that_is_not_h
     assert printed["cost"]["steps_per_epoch"] == 6250
 
 
-def test_what_is_far_from_fitting_is_told_after_a_few_images(rbp):
+def test_what_is_far_from_fitting_is_reported_after_a_few_images(rbp):
     started = time.monotonic()
     done = rbp("cost", "cifar10-resnet18", "T=32", "batch=100000", "method=bptt", "run.device=cpu", "arch=convnet")
     assert "does not fit" in done.stderr and "batch of" in done.stderr

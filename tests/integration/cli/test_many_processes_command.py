@@ -31,7 +31,7 @@ def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--nnodes", "2", "--id", "x"), "needs --rdzv"),
         (("--nnodes", "2", "--rdzv", "node1:29400"), "--nnodes needs --id"),
@@ -40,8 +40,8 @@ def test_for_several_nodes_a_dry_run_prints_a_job_file_that_a_requeue_continues(
         (("--nproc", "0"), "--nproc"),
     ],
 )
-def test_options_that_do_not_go_together_are_usage_errors(rbp_here, words, told):
-    assert told in rbp_here("train", "digits", *words, code=2).stderr
+def test_options_that_do_not_go_together_are_usage_errors(rbp_here, words, message):
+    assert message in rbp_here("train", "digits", *words, code=2).stderr
     assert not rbp_here.runs.exists()
 
 

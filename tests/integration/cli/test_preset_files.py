@@ -25,7 +25,7 @@ def presets(rbp) -> dict[str, str]:
     return {path.name: path.read_text() for path in (rbp.folder / "presets").glob("*")}
 
 
-def test_a_new_preset_is_written_trained_from_and_told_from_its_parent(rbp):
+def test_a_new_preset_is_written_trained_from_and_compared_with_its_parent(rbp):
     rbp("presets", "new", "mine", "--from", "digits", "T=2", "epochs=1")
     assert "timesteps = 2" in presets(rbp)["mine.toml"] and "momentum" not in presets(rbp)["mine.toml"]
     assert "exists already" in rbp("presets", "new", "mine", "T=3", code=2).stderr

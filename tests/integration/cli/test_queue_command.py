@@ -49,9 +49,9 @@ def test_a_run_for_each_seed_each_on_a_slot_of_its_own_with_all_their_events_on_
     for line in done.stdout.splitlines():
         event = json.loads(line)
         events[event.pop("run")].append(event)
-    for run_id, told in events.items():
-        assert told == [json.loads(line) for line in (rbp.runs / run_id / "events" / "rank0.jsonl").open()]
-    spans = sorted((told[0]["t"], told[-1]["t"]) for told in (events[run_id] for run_id in ids))
+    for run_id, recorded in events.items():
+        assert recorded == [json.loads(line) for line in (rbp.runs / run_id / "events" / "rank0.jsonl").open()]
+    spans = sorted((recorded[0]["t"], recorded[-1]["t"]) for recorded in (events[run_id] for run_id in ids))
     assert spans[2][0] > min(spans[0][1], spans[1][1])  # the third had to wait for one of the others
     wait_for(lambda: rbp.json("queue") == [])
 
@@ -72,11 +72,11 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
     assert known[0]["devices"] == ["cpu 0"]
     assert known[1]["held"] == {"cpu 0": first}
     assert known[2]["behind"] == [second]
-    told = [line.rstrip() for line in rbp("queue").stdout.splitlines()]
-    assert told[1].endswith("on cpu 0")
-    assert told[2].endswith(f"{first[-4:]} has cpu 0")
-    assert told[3].endswith(f"behind {second[-4:]}")
-    assert "it names no run, or no devices: rbp queue rm gone-0a1b" in " ".join(" ".join(told[4:]).split())
+    recorded = [line.rstrip() for line in rbp("queue").stdout.splitlines()]
+    assert recorded[1].endswith("on cpu 0")
+    assert recorded[2].endswith(f"{first[-4:]} has cpu 0")
+    assert recorded[3].endswith(f"behind {second[-4:]}")
+    assert "it names no run, or no devices: rbp queue rm gone-0a1b" in " ".join(" ".join(recorded[4:]).split())
     assert [record["status"] for record in rbp.json("ls")] == ["running", "queued", "queued"]
 
     assert rbp.json("stop", second) == {

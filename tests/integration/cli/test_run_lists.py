@@ -112,8 +112,8 @@ def test_precision_and_processes_are_columns_where_runs_differ_in_them_and_field
     run_json.write_text(json.dumps(json.loads(run_json.read_text()) | {"resources": {"processes": 2}}))
     head, *lines = rbp("ls").stdout.splitlines()
     assert "precision  processes  train loss" in head
-    told = {line.split()[1]: line.split()[10:12] for line in lines}
-    assert (told["rate-1"], told["low"]) == (["fp32", "2"], ["bf16", "1"])
+    columns = {line.split()[1]: line.split()[10:12] for line in lines}
+    assert (columns["rate-1"], columns["low"]) == (["fp32", "2"], ["bf16", "1"])
     assert ids(rbp, "precision:bf16") == ["low"] and ids(rbp, "processes=2") == ["rate-1"]
     rbp.environment["COLUMNS"] = "80"
     assert max(map(len, rbp("ls").stdout.splitlines())) <= 80

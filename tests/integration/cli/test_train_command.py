@@ -54,7 +54,7 @@ def test_what_to_type_next_repeats_what_was_given_with_another_method(rbp, write
     assert methods == {"rate_s", "bptt"}
 
 
-def test_a_run_of_one_epoch_and_one_step_is_told_in_the_singular(rbp):
+def test_a_run_of_one_epoch_and_one_step_is_reported_in_the_singular(rbp):
     done = rbp("train", "digits", "T=1", "epochs=1", "batch=1437")
     assert "1 epoch of 1 step\n" in done.stdout
 
@@ -157,7 +157,7 @@ def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is
     ("words", "meant"),
     [(("--epochs", "3"), "epochs=3"), (("--batch-size=32",), "data.batch_size=32"), (("--lr", "--json"), "lr=VALUE")],
 )
-def test_a_setting_that_is_given_as_an_option_is_told_as_the_word_that_it_is(rbp_here, words, meant):
+def test_a_setting_that_is_given_as_an_option_is_reported_as_the_word_that_it_is(rbp_here, words, meant):
     assert meant in " ".join(rbp_here("train", "digits", *words, code=2).stderr.split())
     assert not rbp_here.runs.exists()
 
@@ -186,7 +186,7 @@ def test_a_runs_directory_that_cannot_be_written_is_one_message(rbp_here, write)
 def test_a_run_that_fails_is_exit_code_1_and_the_reason_is_printed(rbp):
     done = rbp("train", "digits", "T=1", "lr=1e30", code=1)
     assert "not finite" in done.stdout + done.stderr
-    assert "rbp train digits T=1 lr=0.1 (a resume, with the same settings, ends the same)" in done.stderr
+    assert "rbp train digits T=1 lr=0.1 (a resume would fail the same way)" in done.stderr
     assert "rbp resume" not in done.stderr
     shown = " ".join(rbp("runs", "show", "last").stdout.split())
     assert "rbp train with a lower lr" in shown and "rbp resume" not in shown

@@ -20,7 +20,7 @@ from rbp_engine.data.events.cache import Cache, load, verify
 from rbp_engine.data.events.convert import convert
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.layouts import CLASSES
-from rbp_engine.data.events.lock import Locked, lock
+from rbp_engine.data.events.lock import AlreadyLocked, lock
 from rbp_engine.data.events.opening import open_events
 
 LAYOUTS = (1, 3, 4, 5)
@@ -262,7 +262,10 @@ def test_a_damaged_cache_does_not_load_and_is_built_again(sources: dict[int, Pat
 def test_a_conversion_under_way_is_waited_for_or_refused(sources: dict[int, Path], tmp_path: Path) -> None:
     done = convert(sources[1], tmp_path, timesteps=T)
     shutil.rmtree(done.folder)
-    with lock(done.folder.with_suffix(".lock"), wait=False), pytest.raises(Locked, match=f"process {os.getpid()}"):
+    with (
+        lock(done.folder.with_suffix(".lock"), wait=False),
+        pytest.raises(AlreadyLocked, match=f"process {os.getpid()}"),
+    ):
         convert(sources[1], tmp_path, timesteps=T)
 
 

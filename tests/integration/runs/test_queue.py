@@ -245,11 +245,11 @@ def test_the_hooks_of_the_machine_run_once_at_the_end_of_an_attempt_in_the_envir
     verdict = judge(run)
     log = run.control / "hook-1"
     wait_for(lambda: log.exists() and "failed\n" in log.read_text().splitlines(keepends=True))
-    told = log.read_text()
+    text = log.read_text()
     assert verdict.cause
-    assert f"on_end {run.id} failed {verdict.cause} mine\n{verdict.reason}\n{run.path.resolve()}\nexit code 3\n" in told
+    assert f"on_end {run.id} failed {verdict.cause} mine\n{verdict.reason}\n{run.path.resolve()}\nexit code 3\n" in text
     run_hooks(run, 1, verdict, ["on_end"])
-    assert log.read_text() == told
+    assert log.read_text() == text
 
     worker = start.begin(run)  # from the queue it came, to the queue it goes
     assert worker is None
@@ -280,9 +280,9 @@ def test_a_hook_that_hangs_is_ended_with_all_that_it_has_started(
     machine("[hooks]\non_end = 'sleep 1000 & echo $!; wait'\n")
     run = new_run()
     run_hooks(run, 1, Verdict("completed", ""), ["on_end"], patience_s=0.5)
-    told = (run.control / "hook-1").read_text()
-    assert "it took longer than" in told
-    pid = int(told.splitlines()[1])
+    output = (run.control / "hook-1").read_text()
+    assert "it took longer than" in output
+    pid = int(output.splitlines()[1])
     wait_for(lambda: os_process.start_time(pid) is None)
 
 

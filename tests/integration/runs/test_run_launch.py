@@ -52,10 +52,10 @@ def test_of_two_that_start_a_run_at_once_exactly_one_wins(new_run: NewRun) -> No
             return str(error)
 
     with ThreadPoolExecutor(2) as pool:
-        told = sorted(pool.map(start, range(2)))
-    started = [text for text in told if text.startswith("started")]
+        outcomes = sorted(pool.map(start, range(2)))
+    started = [text for text in outcomes if text.startswith("started")]
     assert len(started) == 1
-    assert any("being started" in text or "already" in text for text in told)
+    assert any("being started" in text or "already" in text for text in outcomes)
     assert [f"started {process.pid}" for process in processes.processes_of(run)] == started
     assert [attempt["attempt"] for attempt in read_json(run.run_json)["attempts"]] == [1]
     with pytest.raises(RunError, match="is starting already"):

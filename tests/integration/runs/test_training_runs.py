@@ -116,7 +116,7 @@ def test_a_killed_and_resumed_run_has_its_best_checkpoint_and_shows_every_step_i
     assert steps == training | validation
 
 
-def test_a_damaged_newest_checkpoint_is_told_and_so_is_that_the_one_before_it_is_of_another_type_of_device(
+def test_a_damaged_newest_checkpoint_is_reported_and_so_is_that_the_one_before_it_is_of_another_type_of_device(
     new_run: NewRun, look: Any
 ) -> None:
     run = new_run("epochs=500", *IDLE)
@@ -216,8 +216,8 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     [ended] = look.bodies(run, RunEnd)
     assert (ended.reason, ended.cause) == (verdict.reason, verdict.cause)
     shown = accumulator.EventAccumulator(str(run.tensorboard)).Reload().Scalars("train/loss")
-    told = [event.step for event in read_events(run.events()) if isinstance(event.body, Metrics)]
-    assert [entry.step for entry in shown] == told and told[-1] >= named
+    recorded = [event.step for event in read_events(run.events()) if isinstance(event.body, Metrics)]
+    assert [entry.step for entry in shown] == recorded and recorded[-1] >= named
 
 
 def test_missing_data_fail_the_run_with_what_was_looked_for_and_what_brings_it(

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from rbp_engine.bench.cost import Cost, predict
 from rbp_engine.preset import load_preset
-from rbp_tui.text.cost_text import cost_lines, of_one_process, what_fits
+from rbp_tui.text.cost_text import cost_lines, one_process_note, what_fits
 
 GIB = 2**30
 
 
-def told(**changes: Any) -> dict[str, Any]:
+def figures(**changes: Any) -> dict[str, Any]:
     """What a whole measurement of digits could tell."""
     whole = {"seconds": 0.02, "data_seconds": 0.002, "steps": 50}
     return {
@@ -33,11 +33,11 @@ def in_parts(timesteps: int, limit: float, **changes: Any) -> tuple[Any, dict[st
     """A preset of 100 images, of which each takes 10 MB and 10 MB more at every timestep, over 1 GB."""
     preset = load_preset("digits", ["batch=100", f"T={timesteps}"]).preset
     measured = points(1e9, 1e7, 1e7, timesteps)
-    return preset, told(whole=None, points=measured, limit=limit, fetching_s=0.5, **changes)
+    return preset, figures(whole=None, points=measured, limit=limit, fetching_s=0.5, **changes)
 
 
 def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint() -> None:
-    cost = predict(load_preset("digits", ["epochs=10"]).preset, told())
+    cost = predict(load_preset("digits", ["epochs=10"]).preset, figures())
     assert cost.epoch_s == pytest.approx(23 * 0.02 + 6 * 0.01 + 0.04)
     assert cost.total_s == pytest.approx(2.0 + 10 * cost.epoch_s)
     assert (cost.memory, cost.fits, cost.largest_timesteps) == (GIB, True, 4)
@@ -53,8 +53,8 @@ def test_eight_timesteps_do_not_fit_six_do() -> None:
 
 
 def test_where_processes_share_the_batch_the_cost_is_said_to_be_of_one_with_all_of_it() -> None:
-    assert of_one_process(1) == ""
-    assert of_one_process(4) == "of one process with the whole batch, which 4 would share"
+    assert one_process_note(1) == ""
+    assert one_process_note(4) == "for one process with the whole batch, which 4 would share"
 
 
 def test_what_has_filled_the_memory_does_not_fit_whatever_small_steps_promise() -> None:
@@ -100,6 +100,6 @@ def test_readers_work_while_the_step_before_goes_on(workers: int, data_s: float)
 
 def test_data_that_is_not_here_is_counted_and_said() -> None:
     preset = load_preset("cifar10-resnet18").preset
-    cost = predict(preset, told(data_is_here=False, data_bytes=GIB))
+    cost = predict(preset, figures(data_is_here=False, data_bytes=GIB))
     assert cost.memory == 2 * GIB
     assert cost.notes == ("cifar10 is not here: random images of its shape stand in for it",)

@@ -34,7 +34,7 @@ def test_what_a_network_of_ones_own_prints_is_no_answer(tmp_path: Path, monkeypa
         process.close()
 
 
-def test_a_process_that_was_killed_while_it_waited_is_told_as_killed() -> None:
+def test_a_process_that_was_killed_while_it_waited_is_reported_as_killed() -> None:
     with temporary_run(load_preset("digits", WORDS)) as run:
         process = MeasuredProcess(MeasuredSide(run), environment(run))
         process.child.kill()

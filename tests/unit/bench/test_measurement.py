@@ -7,7 +7,7 @@ from rbp_engine.bench.measure.measurement import MeasurementError, ask, temporar
 from rbp_engine.preset import load_preset
 
 
-def test_what_ends_without_an_answer_is_told_with_its_last_words_and_the_terminal_sees_none(
+def test_what_ends_without_an_answer_is_reported_with_its_last_words_and_the_terminal_sees_none(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with (

@@ -14,7 +14,7 @@ from rbp_tui.cli.train import following
 from rbp_tui.cli.train.views import Silence
 
 
-def test_a_folder_whose_files_go_before_it_does_is_told_of_as_gone(tmp_path: Path) -> None:
+def test_a_folder_whose_files_go_before_it_does_is_reported_as_gone(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()  # its summary is removed already
 

@@ -9,7 +9,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train.next_steps import USUAL_RATE, next_steps
-from rbp_tui.text.advice import BEFORE_RESUME, SAME_AGAIN
+from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
 
 MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
 
@@ -32,7 +32,7 @@ def test_after_a_loss_that_was_not_finite_a_rate_is_advised_that_one_would_take(
     run = launch.create(load_preset(words[0], words[1:]), tmp_path / "runs")
     verdict = Verdict("failed", "the loss is not finite at step 3", Cause.NON_FINITE)
     steps = next_steps(run, read_summary(run), verdict, LaunchRequest(words[0], words[1:]))
-    assert steps[-1] == f"{advised} (a resume, with the same settings, ends the same)"
+    assert steps[-1] == f"{advised} (a resume would fail the same way)"
 
 
 def test_every_optimizer_has_a_usual_rate():
@@ -75,7 +75,7 @@ def test_after_a_fault_in_ones_own_code_the_same_command_is_advised_once_the_fil
         ("lost", Cause.LOST_PROCESS, ["rbp resume here", "rbp logs here"]),
         ("failed", Cause.UNKNOWN, ["rbp resume here", "rbp logs here"]),  # of an older run
         ("lost", Cause.UNRESPONSIVE, ["rbp kill here", "rbp resume here (once it is killed)", "rbp logs here"]),
-        ("failed", Cause.DISK, ["rbp resume here (once its disk can be written)", "rbp logs here"]),
+        ("failed", Cause.DISK, ["rbp resume here (once its disk is writable)", "rbp logs here"]),
         (
             "failed",
             Cause.DATA,
@@ -89,6 +89,10 @@ def test_a_resume_is_advised_with_what_has_to_be_so_before_it(advised, status, c
 
 
 def test_what_is_said_of_a_cause_is_said_once():
-    assert set(SAME_AGAIN) == {cause for cause in Cause if cause.wants_new_run}
-    assert not set(SAME_AGAIN) & set(BEFORE_RESUME)
-    assert set(Cause) - set(SAME_AGAIN) - set(BEFORE_RESUME) == {Cause.UNKNOWN, Cause.REQUEST, Cause.LOST_PROCESS}
+    assert set(WHY_RESUME_FAILS) == {cause for cause in Cause if cause.wants_new_run}
+    assert not set(WHY_RESUME_FAILS) & set(RESUME_CONDITIONS)
+    assert set(Cause) - set(WHY_RESUME_FAILS) - set(RESUME_CONDITIONS) == {
+        Cause.UNKNOWN,
+        Cause.REQUEST,
+        Cause.LOST_PROCESS,
+    }

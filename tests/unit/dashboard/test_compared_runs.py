@@ -6,7 +6,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, unreadable
-from rbp_tui.dashboard.compare.selection import NEWEST_EXPERIMENTS, RUNS_AT_MOST, Compared, compared_runs
+from rbp_tui.dashboard.compare.selection import NEWEST_EXPERIMENTS, RUNS_AT_MOST, ComparedRuns, compared_runs
 
 
 def run(name: str, experiment: str) -> RunRecord:
@@ -17,7 +17,7 @@ def run(name: str, experiment: str) -> RunRecord:
 RECORDS = [run("a1", "a"), run("a2", "a"), run("b1", "b"), run("c1", "c")]
 
 
-def ids(compared: Compared) -> list[str]:
+def ids(compared: ComparedRuns) -> list[str]:
     return [record.run.id for record in compared.records]
 
 

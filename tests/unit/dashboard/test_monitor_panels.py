@@ -17,7 +17,7 @@ from rbp_engine.run.files.events import (
     WarningRaised,
 )
 from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
-from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
+from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
 from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text, worst_rank
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 
@@ -66,7 +66,7 @@ def test_speed_tells_the_share_of_data_and_the_least_busy_gpu() -> None:
     assert any("yellow" in str(span.style) for span in text.spans if "data" in text.plain[span.start : span.end])
 
 
-def test_a_rank_that_is_slow_or_has_fallen_silent_is_told_from_the_others() -> None:
+def test_a_rank_that_is_slow_or_has_fallen_silent_is_distinguished_from_the_others() -> None:
     processes = [gpu(0, step_ms=20.0), gpu(1, step_ms=20.0), gpu(2, step_ms=30.0, seen=10.0)]
     _, first, _, last = ranks_text(processes, 2).plain.rstrip("\n").split("\n")
     assert first.split() == ["0", "20.0", "+0", "%", "5", "%", "7.6", "GiB", "9.5", "GiB", "97", "%"]
@@ -102,27 +102,27 @@ def test_the_failure_is_no_alert_beside_itself_but_of_several_ranks_it_says_whic
     assert alert_text(history()).plain == ""
 
 
-def rows_of(told: History, kept: Collection[str]) -> list[str]:
-    return [row.split(maxsplit=1)[-1] for row in happenings_text(told, kept).plain.rstrip().split("\n")]
+def rows_of(found: History, kept: Collection[str]) -> list[str]:
+    return [row.split(maxsplit=1)[-1] for row in events_text(found, kept).plain.rstrip().split("\n")]
 
 
 def test_only_checkpoints_that_are_there_are_listed_and_one_of_them_is_the_best() -> None:
-    told = history(*(CheckpointSaved(f"step-0000000{step}", 2**20, best=step < 4) for step in range(1, 7)))
+    found = history(*(CheckpointSaved(f"step-0000000{step}", 2**20, best=step < 4) for step in range(1, 7)))
     kept = {"step-00000005", "step-00000006"}
-    assert rows_of(told, kept) == ["checkpoints", "step-00000006  1 MiB", "step-00000005  1 MiB"]
+    assert rows_of(found, kept) == ["checkpoints", "step-00000006  1 MiB", "step-00000005  1 MiB"]
     # best/ has a copy of the newest that was the best, also after its own folder was removed.
-    assert rows_of(told, kept | {"best"})[-1] == "step-00000003  1 MiB  best"
-    assert happenings_text(told, ()).plain == "checkpoints\nnone left\n"
+    assert rows_of(found, kept | {"best"})[-1] == "step-00000003  1 MiB  best"
+    assert events_text(found, ()).plain == "checkpoints\nnone left\n"
 
 
 def test_alerts_and_checkpoints_are_listed_the_newest_first() -> None:
-    told = history(
+    found = history(
         WarningRaised("slow\x1b[2J"),
         ErrorRaised("out of memory"),
         CheckpointSaved("step-00000001", 44 * 2**20, 120.0),
         CheckpointSaved("step-00000002", 44 * 2**20, 80.0, best=True),
     )
-    assert rows_of(told, {"best", "step-00000001", "step-00000002"}) == [
+    assert rows_of(found, {"best", "step-00000001", "step-00000002"}) == [
         "alerts",
         "out of memory",
         "slow [2J",

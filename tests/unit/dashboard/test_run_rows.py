@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.files.annotations import set_note
 from rbp_engine.run.files.summary import Scores
-from rbp_engine.run.store.query_fields import field_called
+from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.runs.columns import BY_NAME, BY_WEIGHT, COLUMNS, STRETCHING, place
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
@@ -123,7 +123,7 @@ def test_rows_are_made_anew_only_where_something_is_new(records):
 def test_every_column_but_the_curve_is_sorted_by_a_field_of_queries():
     for column in COLUMNS:
         if column.name != "curve":
-            field_called(column.sort.removeprefix("-"))
+            find_field(column.sort.removeprefix("-"))
     assert set(BY_WEIGHT) <= set(BY_NAME)
 
 

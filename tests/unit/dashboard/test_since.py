@@ -24,13 +24,13 @@ def test_on_a_first_visit_nothing_has_happened(records):
 
 
 def test_what_ended_meanwhile_is_counted_with_the_reason_of_a_failure(records):
-    told = since_you_left(records, NOW - 10)
-    assert told.endswith(": 1 done · 1 failed: CUDA out of memory at epoch 0")
+    text = since_you_left(records, NOW - 10)
+    assert text.endswith(": 1 done · 1 failed: CUDA out of memory at epoch 0")
 
 
 def test_a_run_that_was_live_counts_whatever_its_clock_says(records):
-    told = since_you_left(records, NOW - 10, ["old"])
-    assert told.endswith("1 done · 1 failed: CUDA out of memory at epoch 0 · 1 stopped")
+    text = since_you_left(records, NOW - 10, ["old"])
+    assert text.endswith("1 done · 1 failed: CUDA out of memory at epoch 0 · 1 stopped")
 
 
 def test_different_failures_are_counted_without_a_reason(records, tmp_path, write_run):

@@ -8,7 +8,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.dashboard.monitor.state_text import standing
+from rbp_tui.dashboard.monitor.state_text import run_state
 from rbp_tui.dashboard.reading.reader import Sight
 
 KEYS = {"monitor.traceback": "T", "monitor.resume": "r", "monitor.clone": "C", "monitor.kill": "k"}
@@ -18,21 +18,21 @@ def advice(tmp_path, status, cause):
     saved = Event(3, 1.7e9, 1, 0, 40, CheckpointSaved("step-00000040"))
     summary = Summary("a-run", "digits", "e", "rate_m", 4, 1)
     sight = Sight(RunDirectory(tmp_path), summary, Verdict(status, "why", cause), History(checkpoints=(saved,)))
-    return standing(sight, there=True, silence=0.0, key_of=lambda name: KEYS.get(name, "")).advice
+    return run_state(sight, there=True, silence=0.0, key_of=lambda name: KEYS.get(name, "")).advice
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
 def test_where_a_resume_meets_the_same_again_a_clone_is_offered_and_why(tmp_path, cause):
-    told = advice(tmp_path, "failed", cause)
-    assert told.startswith("T shows the traceback · C clones and edits · ")
-    assert "r resumes" not in told and "a resume" in told
+    text = advice(tmp_path, "failed", cause)
+    assert text.startswith("T shows the traceback · C clones and edits · ")
+    assert "r resumes" not in text and "a resume" in text
 
 
 @pytest.mark.parametrize(
-    ("status", "cause", "told"),
+    ("status", "cause", "text"),
     [
         ("stopped", Cause.REQUEST, "T shows the traceback · r resumes from step-00000040"),
-        ("failed", Cause.DISK, "T shows the traceback · r resumes from step-00000040 once its disk can be written"),
+        ("failed", Cause.DISK, "T shows the traceback · r resumes from step-00000040 once its disk is writable"),
         (
             "lost",
             Cause.UNRESPONSIVE,
@@ -40,5 +40,5 @@ def test_where_a_resume_meets_the_same_again_a_clone_is_offered_and_why(tmp_path
         ),
     ],
 )
-def test_a_resume_is_offered_with_what_has_to_be_so_before_it(tmp_path, status, cause, told):
-    assert advice(tmp_path, status, cause) == told
+def test_a_resume_is_offered_with_what_has_to_be_so_before_it(tmp_path, status, cause, text):
+    assert advice(tmp_path, status, cause) == text

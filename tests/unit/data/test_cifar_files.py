@@ -227,9 +227,9 @@ def test_a_hostile_file_takes_neither_the_process_nor_its_time_nor_its_memory(tm
         file.write_bytes(content())
     words = [sys.executable, "-c", READER, *map(str, files)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=180)
-    told = [line.split(" (")[0] for line in done.stdout.splitlines()]
+    outcomes = [line.split(" (")[0] for line in done.stdout.splitlines()]
     refused, read = list(files)[: len(HOSTILE)], list(files)[len(HOSTILE) :]
-    assert told == [f"{file} is damaged" for file in refused] + [f"read {file}" for file in read]
+    assert outcomes == [f"{file} is damaged" for file in refused] + [f"read {file}" for file in read]
     assert (done.returncode, done.stderr) == (0, "")
 
 

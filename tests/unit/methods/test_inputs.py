@@ -118,7 +118,7 @@ def test_numbers_of_numpy_scale_spikes_as_those_of_python_do(name, number):
 
 @pytest.mark.parametrize("register", ["register_full_backward_hook", "register_full_backward_pre_hook"])
 @pytest.mark.parametrize("name", METHODS)
-def test_backward_hooks_of_modules_are_told_to_be_silent_and_those_of_parameters_run(name, register):
+def test_backward_hooks_of_modules_are_announced_as_silent_and_those_of_parameters_run(name, register):
     model, calls = network(), []
     getattr(model[1], register)(lambda *args: calls.append("module"))
     model[0].weight.register_hook(lambda grad: calls.append("weight"))

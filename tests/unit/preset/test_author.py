@@ -6,7 +6,7 @@ import pytest
 import tomli
 
 from rbp_engine.preset import PresetError, differences, load_preset, load_text, parent_of
-from rbp_engine.preset.author import comes_with_rbp, copy_preset, create_preset, draft_of, place_of
+from rbp_engine.preset.author import copy_preset, create_preset, draft_of, is_bundled, place_of
 from rbp_engine.preset.search import bundled_folder, preset_files
 
 
@@ -134,9 +134,9 @@ def test_a_draft_is_no_preset_in_a_list() -> None:
 
 def test_only_bundled_presets_come_with_rbp(monkeypatch: pytest.MonkeyPatch) -> None:
     bundled = bundled_folder() / "digits.toml"
-    assert comes_with_rbp(bundled) and not comes_with_rbp(Path("presets/digits.toml"))
+    assert is_bundled(bundled) and not is_bundled(Path("presets/digits.toml"))
     monkeypatch.chdir(bundled_folder().parent)  # in a checkout they are the ones to work on
-    assert not comes_with_rbp(bundled)
+    assert not is_bundled(bundled)
 
 
 def test_presets_differ_in_settings_and_not_in_what_they_say_about_themselves() -> None:

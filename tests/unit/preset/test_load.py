@@ -46,7 +46,7 @@ def test_an_empty_preset_is_all_defaults() -> None:
         (("data=mnist5k",), "mine · mnist5k"),
     ],
 )
-def test_a_network_or_data_in_the_place_of_the_presets_own_is_told_in_its_label(
+def test_a_network_or_data_in_the_place_of_the_presets_own_is_reported_in_its_label(
     folder: Path, words: tuple[str, ...], label: str
 ) -> None:
     (folder / "code").mkdir()
@@ -275,7 +275,7 @@ def test_a_missing_parent_is_named_with_what_was_searched() -> None:
     assert "no such file: nets/base.toml" in refusal("extends = 'nets/base.toml'\n")
 
 
-def test_what_else_is_wrong_is_told_beside_a_parent_that_cannot_be_had() -> None:
+def test_what_else_is_wrong_is_reported_beside_a_parent_that_cannot_be_had() -> None:
     # Whether a v_reset is allowed is for the parent to say.
     title, parent, own = refusal("extends = 'digitz'\n[optim]\nlrr = 1\n[neuron]\nv_reset = 0.1\n").splitlines()
     assert title == "mine.toml: 2 problems" and parent.startswith("  extends (line 1)") and "optim.lrr (line 3)" in own

@@ -84,7 +84,7 @@ def test_runs_of_one_hash_with_edited_settings_are_not_averaged(finish_run: Fini
     assert [label_words(cell.label) for cell in cells_of(runs)] == [["optim.lr = 0.1"], ["optim.lr = 0.2"]]
 
 
-def test_equal_settings_under_two_hashes_are_told_apart(finish_run: FinishRun, runs: Path) -> None:
+def test_equal_settings_under_two_hashes_are_distinguished(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits", "seed=1")
     other = finish_run("digits", "seed=2")
     write_json(other.summary_json, read_json(other.summary_json) | {"experiment": "0123456789abcdef"})

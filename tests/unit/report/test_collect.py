@@ -14,17 +14,17 @@ FinishRun = Callable[..., RunDirectory]
 @pytest.mark.parametrize("status", ["stopped", "preempted", "failed", "killed"])
 def test_a_run_that_has_not_completed_is_left_out_by_name(finish_run: FinishRun, runs: Path, status: str) -> None:
     complete, other = finish_run("digits", "seed=1"), finish_run("digits", "seed=2", status=status)
-    entries, left_out = collect(run_directories(runs))
+    entries, excluded = collect(run_directories(runs))
     assert [entry.run for entry in entries] == [complete]
-    assert [(left.id, left.reason) for left in left_out] == [(other.id, status)]
+    assert [(run.id, run.reason) for run in excluded] == [(other.id, status)]
 
 
 def test_a_run_whose_worker_is_gone_is_left_out_as_lost(finish_run: FinishRun, runs: Path) -> None:
     run = finish_run(status="running")
     write_json(run.summary_json, read_json(run.summary_json) | {"updated": 1.0})
-    entries, (left,) = collect(run_directories(runs))
+    entries, (excluded,) = collect(run_directories(runs))
     assert entries == []
-    assert left.reason.startswith("lost: ")
+    assert excluded.reason.startswith("lost: ")
 
 
 @pytest.mark.parametrize(
@@ -44,16 +44,16 @@ def test_a_summary_with_values_of_another_kind_is_damaged(
 ) -> None:
     run = finish_run()
     write_json(run.summary_json, read_json(run.summary_json) | damage)
-    entries, (left,) = collect(run_directories(runs))
-    assert (entries, left.id, left.reason) == ([], run.id, "summary.json is missing or damaged")
+    entries, (excluded,) = collect(run_directories(runs))
+    assert (entries, excluded.id, excluded.reason) == ([], run.id, "summary.json is missing or damaged")
 
 
 def test_a_torn_summary_and_a_broken_preset_are_left_out_by_name(finish_run: FinishRun, runs: Path) -> None:
     torn, broken = finish_run("digits", "seed=1"), finish_run("digits", "seed=2")
     torn.summary_json.write_text('{"id": "')
     broken.preset_toml.write_text("[optim]\nlrr = 1\n")
-    entries, left_out = collect(run_directories(runs))
-    reasons = {left.id: left.reason for left in left_out}
+    entries, excluded = collect(run_directories(runs))
+    reasons = {run.id: run.reason for run in excluded}
     assert entries == []
     assert reasons[torn.id] == "summary.json is missing or damaged"
     assert reasons[broken.id].startswith("preset.toml cannot be read: unknown key")
@@ -63,10 +63,10 @@ def test_of_one_experiment_and_seed_the_newest_counts_and_the_others_are_named(
     finish_run: FinishRun, runs: Path
 ) -> None:
     old, newest, older = (finish_run(created=created) for created in (2.0, 3.0, 1.0))
-    entries, left_out = collect(run_directories(runs))
+    entries, excluded = collect(run_directories(runs))
     assert [entry.run for entry in entries] == [newest]
-    assert {left.id for left in left_out} == {old.id, older.id}
-    assert f"same experiment and seed as {newest.id}, which counts" in [left.reason for left in left_out]
+    assert {run.id for run in excluded} == {old.id, older.id}
+    assert f"same experiment and seed as {newest.id}, which counts" in [run.reason for run in excluded]
 
 
 def test_unfinished_runs_count_when_asked_for_but_never_before_a_complete_one(
@@ -75,15 +75,15 @@ def test_unfinished_runs_count_when_asked_for_but_never_before_a_complete_one(
     complete = finish_run("digits", "seed=1", created=1.0)
     repeated = finish_run("digits", "seed=1", created=2.0, status="stopped")
     unfinished = finish_run("digits", "seed=2", status="stopped")
-    entries, left_out = collect(run_directories(runs), include_unfinished=True)
+    entries, excluded = collect(run_directories(runs), include_unfinished=True)
     assert {entry.run.id for entry in entries} == {complete.id, unfinished.id}
-    assert [left.id for left in left_out] == [repeated.id]
+    assert [run.id for run in excluded] == [repeated.id]
 
 
 def test_with_a_held_out_split_only_the_test_set_is_reported(finish_run: FinishRun, runs: Path) -> None:
     words = ("train.validation_split=0.1",)
     finish_run("digits", *words, "seed=1", curve=(0.9, 0.99), test={"last": 0.91, "best": 0.92})
     untested = finish_run("digits", *words, "seed=2", curve=(0.9, 0.99), test={}, status="stopped")
-    entries, (left,) = collect(run_directories(runs), include_unfinished=True)
+    entries, (excluded,) = collect(run_directories(runs), include_unfinished=True)
     assert [(entry.last, entry.best, entry.held_out) for entry in entries] == [(0.91, 0.92, True)]
-    assert (left.id, left.reason) == (untested.id, "stopped, without an accuracy on the test set")
+    assert (excluded.id, excluded.reason) == (untested.id, "stopped, without an accuracy on the test set")

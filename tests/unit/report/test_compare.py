@@ -90,7 +90,7 @@ def test_of_equal_seeds_the_newest_counts_and_what_cannot_be_read_is_said(finish
     broken.preset_toml.write_text("x")
     found = compare([old, new, broken])
     assert [one.run for one in found.groups[0].runs] == [new]
-    assert {left.id for left in found.left_out} == {old.id, broken.id}
+    assert {run.id for run in found.excluded} == {old.id, broken.id}
 
 
 def test_speed_counts_training_alone(finish_run: FinishRun) -> None:
@@ -126,7 +126,7 @@ def test_every_run_may_stand_for_itself_against_the_seed_that_it_shares_with_the
     assert differences == [None, None, pytest.approx(-0.2), pytest.approx(-0.15), None]
     titles = [group.title for group in groups]
     assert titles[1] == "digits · BPTT · T=4 · seed 2" and len(set(titles)) == 5  # run again: its id tells it
-    assert compare([*bptt, *rate], each_run=True).left_out == ()
+    assert compare([*bptt, *rate], each_run=True).excluded == ()
     assert "no seed is the baseline's" in groups[-1].notes[0]
 
 

@@ -126,7 +126,7 @@ def test_cost_is_the_peak_and_the_median_step_by_machine(finish_run: FinishRun, 
     assert [means(line.points) for line in time.lines] == [{2: 1.0}, {2: 20.0, 4: 40.0}]
 
 
-def test_lines_of_one_panel_are_told_apart(finish_run: FinishRun, runs: Path) -> None:
+def test_lines_of_one_panel_are_distinguished(finish_run: FinishRun, runs: Path) -> None:
     for number in range(9):
         finish_run("digits", f"lr={(number + 1) / 100}", curve=(0.5,))
     ((top1, _),) = panels.curves(entries_of(runs))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.report.paper import Wanted, published, wanted
+from rbp_engine.report.paper import MissingRun, missing_runs, published
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_directories
 
@@ -31,8 +31,8 @@ def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def lacking(runs: Path, preset: str = "cell") -> list[Wanted]:
-    return [one for one in wanted(run_directories(runs))[0] if one.preset == preset]
+def missing(runs: Path, preset: str = "cell") -> list[MissingRun]:
+    return [one for one in missing_runs(run_directories(runs))[0] if one.preset == preset]
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_a_preset_without_a_paper_has_no_figure() -> None:
 
 @pytest.mark.usefixtures("presets")
 def test_every_cell_wants_three_seeds_and_a_completed_run_fills_one(finish_run: FinishRun, runs: Path) -> None:
-    assert [(one.method, one.timesteps, one.seed) for one in lacking(runs)] == [
+    assert [(one.method, one.timesteps, one.seed) for one in missing(runs)] == [
         (method, 2, seed) for method in ("bptt", "rate_m") for seed in (1, 2, 3)
     ]
     finish_run("cell", "method=bptt", "seed=2")
-    assert [(one.method, one.seed) for one in lacking(runs)][:3] == [("bptt", 1), ("bptt", 3), ("rate_m", 1)]
+    assert [(one.method, one.seed) for one in missing(runs)][:3] == [("bptt", 1), ("bptt", 3), ("rate_m", 1)]
 
 
 @pytest.mark.usefixtures("presets")
@@ -63,33 +63,33 @@ def test_other_settings_other_seeds_and_unfinished_runs_fill_no_cell(finish_run:
     finish_run("cell", "method=bptt", "seed=1", "lr=0.05")
     finish_run("cell", "method=bptt", "seed=4")
     finish_run("cell", "method=bptt", "seed=1", status="failed")
-    assert len(lacking(runs)) == 6
+    assert len(missing(runs)) == 6
 
 
 @pytest.mark.usefixtures("presets")
 def test_a_run_that_is_under_way_is_named(finish_run: FinishRun, runs: Path) -> None:
     run = finish_run("cell", "method=bptt", "seed=1", status="running")
-    assert [one.live for one in lacking(runs)][:2] == [run.id, None]
+    assert [one.live for one in missing(runs)][:2] == [run.id, None]
 
 
 @pytest.mark.usefixtures("presets")
 def test_only_figures_of_presets_are_wanted(runs: Path) -> None:
-    found, troubles = wanted(run_directories(runs))
+    found, troubles = missing_runs(run_directories(runs))
     assert "digits" not in {one.preset for one in found}
     assert {"cifar10-resnet18", "cifar100-resnet18"} <= {one.preset for one in found}
     assert troubles == []
 
 
-def test_broken_presets_and_cells_are_told_and_the_others_remain(presets: Path, runs: Path) -> None:
+def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets: Path, runs: Path) -> None:
     (presets / "broken.toml").write_text("[optim]\nlrr = 1\n")
     (presets / "odd.toml").write_text('[paper]\nfigures = [{ method = "magic", timesteps = 2 }]\n')
-    found, troubles = wanted(run_directories(runs))
+    found, troubles = missing_runs(run_directories(runs))
     assert len([one for one in found if one.preset == "cell"]) == 6
     assert [trouble.split(":")[0] for trouble in troubles] == ["preset broken", "preset odd, magic, T = 2"]
 
 
 def test_a_command_survives_the_shell() -> None:
-    words = shlex.split(Wanted("my preset", "rate_m", 4, 1, None, "digits").command(Path("/some where/runs")))
+    words = shlex.split(MissingRun("my preset", "rate_m", 4, 1, None, "digits").command(Path("/some where/runs")))
     assert words == [
         "rbp", "train", "my preset", "method=rate_m", "T=4", "seed=1", "--runs-dir", "/some where/runs",
     ]  # fmt: skip

@@ -152,13 +152,13 @@ def outcomes(runs: list[RunDirectory]) -> list[tuple[list[str], int]]:
     racers = [FORK.Process(target=race, args=(number, runs, start, taken)) for number in range(RACERS)]
     for racer in racers:
         racer.start()
-    told = [taken.get(timeout=60) for _ in range(TRIALS * RACERS)]
+    claimed = [taken.get(timeout=60) for _ in range(TRIALS * RACERS)]
     for racer in racers:
         racer.join(60)
         assert racer.exitcode == 0
     found = []
     for trial in range(TRIALS):
-        given = [keys for number, _, keys in told if number == trial]
+        given = [keys for number, _, keys in claimed if number == trial]
         found.append((sorted(key for keys in given for key in keys), given.count([])))
     return found
 
@@ -180,10 +180,10 @@ def test_of_managers_that_find_the_same_stale_claim_at_once_exactly_one_takes_it
         racers = [FORK.Process(target=race_once, args=(run, start, taken)) for run in runs]
         for racer in racers:
             racer.start()
-        told = sorted(taken.get(timeout=60) for _ in racers)
+        claimed = sorted(taken.get(timeout=60) for _ in racers)
         for racer in racers:
             racer.join(60)
-        assert told == [[], [], [], ["cpu-0"]]
+        assert claimed == [[], [], [], ["cpu-0"]]
         with locked():
             for run in runs:
                 claims.release(run)

@@ -70,8 +70,8 @@ def test_only_what_the_machine_did_is_started_again(
 
 
 def test_what_may_pass_by_itself_does_not_lie_in_what_is_frozen_in_the_run() -> None:
-    assert [cause for cause in Cause if cause.may_pass] == [Cause.LOST_PROCESS]
-    assert not any(cause.may_pass and cause.wants_new_run for cause in Cause)
+    assert [cause for cause in Cause if cause.is_transient] == [Cause.LOST_PROCESS]
+    assert not any(cause.is_transient and cause.wants_new_run for cause in Cause)
 
 
 @given(st.text())
@@ -99,7 +99,7 @@ def test_a_run_from_before_causes_is_understood_by_its_words(
 
 @given(st.sampled_from(sorted(ENDED)), st.text())
 def test_of_older_runs_only_those_are_started_again_that_were_before(status: str, reason: str) -> None:
-    assert not cause_of_older(status, reason).may_pass or status == "failed"
+    assert not cause_of_older(status, reason).is_transient or status == "failed"
 
 
 def test_a_run_that_somebody_killed_has_not_failed_and_is_not_started_again(make_run: MakeRun, sleeper: Any) -> None:

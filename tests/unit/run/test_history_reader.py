@@ -50,7 +50,7 @@ def test_of_some_kinds_only_these_are_parsed(tmp_path: Path) -> None:
     write(run, 1, 0, RunStart(), METRICS, Validation(1, 0.5, 0.9, 1.0, 10))
     reader = HistoryReader(run, first_rank=True, kinds=(Validation, RunStart))
     assert reader.poll() and reader.history().curves.keys() == {"validation/loss", "validation/top1"}
-    assert reader.skipped == 0
+    assert reader.skipped_lines == 0
 
 
 def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_read(tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ def test_of_the_launchers_of_all_nodes_those_on_this_host_are_found(
     seat(run, 0, "another.example", ended_pid)
     seat(run, 1, socket.gethostname(), launcher.pid)
     assert [process.pid for process in multinode.started_here(run)] == [launcher.pid]
-    assert multinode.strangers_here(run) == []
+    assert multinode.unrelated_here(run) == []
     seat(run, 1, socket.gethostname(), os.getpid())  # alive, and none of the run's
-    assert (multinode.started_here(run), multinode.strangers_here(run)) == ([], [os.getpid()])
+    assert (multinode.started_here(run), multinode.unrelated_here(run)) == ([], [os.getpid()])
     seat(run, 1, socket.gethostname(), ended_pid)
-    assert (multinode.started_here(run), multinode.strangers_here(run)) == ([], [])
+    assert (multinode.started_here(run), multinode.unrelated_here(run)) == ([], [])
 
 
 @pytest.mark.parametrize("forged", [{"host": ["x"]}, {"host": {}, "pid": "1"}, {"pid": 10**30, "host": 7}])

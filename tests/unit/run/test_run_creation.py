@@ -76,10 +76,10 @@ def test_of_many_that_make_a_run_of_the_same_id_exactly_one_wins(loaded: LoadedP
             return str(error)
 
     with ThreadPoolExecutor(6) as pool:
-        told = list(pool.map(make, range(6)))
-    assert told.count("job-1") == 1
-    assert sum("exists already" in text and "--resume-or-start" in text for text in told) == 5
-    assert read_json(tmp_path / "runs" / "job-1" / "run.json")["command"] == str(told.index("job-1"))
+        outcomes = list(pool.map(make, range(6)))
+    assert outcomes.count("job-1") == 1
+    assert sum("exists already" in text and "--resume-or-start" in text for text in outcomes) == 5
+    assert read_json(tmp_path / "runs" / "job-1" / "run.json")["command"] == str(outcomes.index("job-1"))
 
 
 def create_and_die(loaded: LoadedPreset, runs: Path, syncs: int) -> bool:

@@ -80,8 +80,8 @@ def test_a_process_that_a_runs_files_name_and_that_is_none_of_its_own_is_sent_no
             control.stop(run, patience_s=1.0)
         assert run.stop_request.exists()
     elif send == "kill":
-        told = f"(0 processes); process {stranger.pid}, which it names, is another user's or not one of its own"
-        assert told in control.kill(run).reason
+        message = f"(0 processes); process {stranger.pid}, which it names, is another user's or not one of its own"
+        assert message in control.kill(run).reason
     else:
         control.signal_ranks(run, signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):

@@ -258,7 +258,7 @@ def test_a_reader_that_takes_little_at_once_reads_the_same_and_leaves_out_what_i
         while reader.behind:
             found += reader.poll_some()
         assert found == expected
-        assert reader.skipped == len(lines) - len(expected)
+        assert reader.skipped_lines == len(lines) - len(expected)
 
 
 def test_a_line_of_100_mb_is_passed_over_and_never_held(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_a_line_of_100_mb_is_passed_over_and_never_held(tmp_path: Path) -> None:
     found = reader.poll()
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (len(found), reader.skipped) == (2, 1)
+    assert (len(found), reader.skipped_lines) == (2, 1)
     assert most < 20 * 2**20
 
 

@@ -39,11 +39,11 @@ def test_torchrun_understands_its_command_and_its_environment() -> None:
         print(config.run_id, config.shutdown_timeout, config.signals_to_handle, config.max_restarts, words[1:])
     """
     environment = os.environ | torchrun_environment(RUN, 1, 0) | {"OMP_NUM_THREADS": "1"}
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", "\n".join(line.strip() for line in script.splitlines())],
         env=environment, capture_output=True, text=True, timeout=120, check=True,
     ).stdout  # fmt: skip
-    assert told.strip() == (
+    assert output.strip() == (
         "job 120 SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 0 ['-m', 'rbp_engine.train.worker', '/runs/job']"
     )
 

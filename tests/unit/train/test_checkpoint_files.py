@@ -179,20 +179,20 @@ def test_a_best_that_is_missing_damaged_or_of_another_epoch_is_made_again_and_th
     ]
     for harm, source in zip(harms, ["step-00000010"] * 3 + ["best.old"], strict=True):
         harm()
-        assert checkpoint.heal_best(tmp_path, 1).endswith(f"made again from {source}")
+        assert checkpoint.repair_best(tmp_path, 1).endswith(f"made again from {source}")
         best = checkpoint.find_best(tmp_path)
         assert best is not None and best.path.name == "best" and best.progress.step == 10
         checkpoint.verify(first.path)
-        assert checkpoint.heal_best(tmp_path, 1) == ""
+        assert checkpoint.repair_best(tmp_path, 1) == ""
 
 
 def test_a_best_that_is_lost_is_said_to_be_lost_and_what_is_there_stays(tmp_path: Path) -> None:
     *_, second = save(tmp_path, 10, 20)
-    assert checkpoint.heal_best(tmp_path, 7) == (
+    assert checkpoint.repair_best(tmp_path, 7) == (
         "the weights of epoch 7, the best so far, are lost: best/ is missing or damaged"
     )
     checkpoint.keep_as_best(second)
-    assert checkpoint.heal_best(tmp_path, 7).endswith("are lost: best/ is of epoch 2")
+    assert checkpoint.repair_best(tmp_path, 7).endswith("are lost: best/ is of epoch 2")
     assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
 
 
@@ -208,7 +208,7 @@ def test_the_best_is_not_pruned_while_there_is_no_whole_copy_of_it(tmp_path: Pat
     checkpoint.keep_as_best(checkpoint.verify(tmp_path / "step-00000020"))
     save_best(40)
     assert names(tmp_path) == ["best", "step-00000010", "step-00000030", "step-00000040"]
-    checkpoint.heal_best(tmp_path, 1)
+    checkpoint.repair_best(tmp_path, 1)
     save_best(50)
     assert names(tmp_path) == ["best", "step-00000040", "step-00000050"]
 
@@ -335,8 +335,8 @@ def test_weights_that_are_not_finite_are_refused_by_name_with_a_way_on(tmp_path:
     forge_weights(saved, lambda weight: weight.fill_(value))
     model = network()
     before = weights(model)
-    told = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*remove its folder"
-    with pytest.raises(CheckpointError, match=told):
+    message = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*remove its folder"
+    with pytest.raises(CheckpointError, match=message):
         checkpoint.load(checkpoint.verify(saved.path), model, sgd(model))
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(model).items())
 

@@ -51,25 +51,25 @@ NCCL_OTHER_GONE = torch.distributed.DistBackendError(
     [torch_out_of_memory(), torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), NCCL_OUT_OF_MEMORY],
     ids=["CPU", "CUDA", "Python", "NCCL"],
 )
-def test_no_memory_is_told_with_what_takes_it_and_the_fields_to_change(error: BaseException) -> None:
+def test_no_memory_is_reported_with_what_takes_it_and_the_fields_to_change(error: BaseException) -> None:
     wide = preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256})
     failure = explain(error, wide, code=CODE, world_size=2)
     assert failure.cause is Cause.OUT_OF_MEMORY
-    told = failure.reason
-    assert told.startswith("out of memory with rate_m, T = 6, 256 images a step over 2 processes, precision fp32.")
+    text = failure.reason
+    assert text.startswith("out of memory with rate_m, T = 6, 256 images a step over 2 processes, precision fp32.")
     for field in ("train.accumulate = 2", "data.batch_size", "method.timesteps", "method.name = rate_s"):
-        assert field in told
+        assert field in text
 
 
 def test_only_what_helps_is_proposed() -> None:
-    told = explain(MemoryError(), preset(method={"name": "rate_s"}, train={"accumulate": 4}), code=CODE).reason
-    assert "in 4 parts" in told and "train.accumulate = 8" in told
-    assert "timesteps" not in told and "method.name" not in told and "processes" not in told
+    text = explain(MemoryError(), preset(method={"name": "rate_s"}, train={"accumulate": 4}), code=CODE).reason
+    assert "in 4 parts" in text and "train.accumulate = 8" in text
+    assert "timesteps" not in text and "method.name" not in text and "processes" not in text
     one_step = explain(MemoryError(), preset(method={"name": "bptt", "timesteps": 1}), code=CODE)
     assert "timesteps" not in one_step.reason
 
 
-def test_other_errors_are_told_as_they_are() -> None:
+def test_other_errors_are_reported_as_they_are() -> None:
     assert explain(ValueError("no such file"), preset(), code=CODE) == Failure(Cause.ERROR, "ValueError: no such file")
     assert explain(KeyboardInterrupt(), None, code=CODE) == Failure(Cause.ERROR, "KeyboardInterrupt")
     no_preset = explain(MemoryError(), None, code=CODE)  # which could not even be read
@@ -79,8 +79,8 @@ def test_other_errors_are_told_as_they_are() -> None:
 @pytest.mark.parametrize("path", ["/runs/a/summary.json", b"/runs/a/summary.json"])
 def test_a_disk_that_cannot_be_written_is_to_be_mended_before_a_resume(path: str | bytes) -> None:
     failure = explain(OSError(errno.EROFS, "Read-only file system", path), preset(), code=CODE)
-    told = "Read-only file system: /runs/a/summary.json; make it writable again, then resume"
-    assert failure == Failure(Cause.DISK, told)
+    text = "Read-only file system: /runs/a/summary.json; make it writable again, then resume"
+    assert failure == Failure(Cause.DISK, text)
     full = explain(OSError(errno.ENOSPC, "No space left on device"), preset(), code=CODE)
     assert full.cause is Cause.DISK and "make room, then resume" in full.reason
 
@@ -88,7 +88,7 @@ def test_a_disk_that_cannot_be_written_is_to_be_mended_before_a_resume(path: str
 @pytest.mark.parametrize(
     "error", [RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), LoaderLost("it was gone")]
 )
-def test_a_process_that_reads_images_and_was_killed_is_told_with_a_way_on(error: BaseException) -> None:
+def test_a_process_that_reads_images_and_was_killed_is_reported_with_a_way_on(error: BaseException) -> None:
     failure = explain(error, preset(), code=CODE)
     assert failure.cause is Cause.LOST_PROCESS
     assert "out of memory" in failure.reason and "data.workers" in failure.reason

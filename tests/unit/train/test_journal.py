@@ -54,20 +54,22 @@ def test_before_the_run_has_started_the_heart_keeps_the_summary_fresh_and_run_st
     assert isinstance(read_events(run.events())[0].body, RunStart)
 
 
-def test_a_stall_is_told_once_with_the_stack_of_every_thread_and_again_after_progress(
+def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after_progress(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
     journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, Process(tmp_path / "logs", 1, 1, 2))
-    journal.look_for_stall(3600.0)
+    journal.check_for_stall(3600.0)
     assert capfd.readouterr().err == ""
     for _ in range(2):
-        journal.look_for_stall(-1.0)
-        journal.look_for_stall(-1.0)
+        journal.check_for_stall(-1.0)
+        journal.check_for_stall(-1.0)
         stacks = capfd.readouterr().err
         assert stacks.count("no step for") == 1
-        assert "test_a_stall_is_told_once" in stacks and "in _beat" in stacks  # this thread, and that of the heartbeat
+        assert (
+            "test_a_stall_is_reported_once" in stacks and "in _beat" in stacks
+        )  # this thread, and that of the heartbeat
         journal.progress()
     journal.end("failed", "")
     warnings = [event.body.message for event in read_events(run.events(1)) if isinstance(event.body, WarningRaised)]

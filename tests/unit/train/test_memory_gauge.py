@@ -14,9 +14,9 @@ def test_the_peak_is_never_below_what_is_in_use_though_the_kernel_is_behind_with
 ) -> None:
     monkeypatch.setattr(memory, "READ_EVERY_S", 0.0)
     gauge = MemoryGauge(torch.device("cpu"))
-    told = gauge.read()
+    first = gauge.read()
     monkeypatch.setattr(memory.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=1))
     behind = gauge.read()
-    assert told is not None and behind is not None
+    assert first is not None and behind is not None
     assert behind.rss is not None and behind.mem_peak is not None
-    assert behind.mem_peak >= max(behind.rss, told.mem_peak or 0)
+    assert behind.mem_peak >= max(behind.rss, first.mem_peak or 0)

@@ -176,7 +176,7 @@ def signals_as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def told(run: RunDirectory, kind: type) -> list[Event]:
+def events_of(run: RunDirectory, kind: type) -> list[Event]:
     return [event for event in read_events(run.events()) if isinstance(event.body, kind)]
 
 
@@ -228,14 +228,14 @@ def test_events_are_on_the_disk_before_the_checkpoint_that_promises_them(
     assert notable == [done for save in saves for done in ("sync rank0.jsonl", save)]
 
 
-@pytest.mark.parametrize(("log_every", "told_at"), [(5, [5, 10]), (50, [12])])
+@pytest.mark.parametrize(("log_every", "steps"), [(5, [5, 10]), (50, [12])])
 def test_a_run_that_is_shorter_than_log_every_tells_of_all_its_steps(
-    run: RunDirectory, log_every: int, told_at: list[int]
+    run: RunDirectory, log_every: int, steps: list[int]
 ) -> None:
     attempt = Attempt(run, 1, log_every=log_every)
     attempt.journal.summary.steps = 3 * STEPS
     assert attempt.go() == "completed"
-    assert [event.step for event in told(run, Metrics)] == told_at
+    assert [event.step for event in events_of(run, Metrics)] == steps
 
 
 def test_system_events_tell_of_all_steps_since_the_last_one(run: RunDirectory) -> None:
@@ -251,7 +251,7 @@ def test_system_events_tell_of_all_steps_since_the_last_one(run: RunDirectory) -
             recorder.gauge._read = 0.0
         recorder.drain()
     recorder.journal.end("failed", "")
-    [event] = told(run, System)
+    [event] = events_of(run, System)
     assert event.body.step_ms >= 2 * 100.0 / 4
 
 
@@ -294,14 +294,14 @@ def test_the_wait_for_the_device_is_the_time_of_the_steps_that_it_computes_and_n
         if number in (2, 4):  # as twice a second, and at the end of an epoch
             recorder.drain()
     recorder.journal.end("failed", "")
-    [event] = told(run, Metrics)
+    [event] = events_of(run, Metrics)
     assert (event.body.step_ms, event.body.data_ms) == (1000.0 * (4 * 3 + 2 * 8) / 4, 1000.0)
     assert event.body.samples_per_s == 8 / (4 * 3 + 2 * 8)
     assert recorder.journal.summary.trained_s == 4 * 3 + 2 * 8
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
-def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_told_once(
+def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_reported_once(
     run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], name: str
 ) -> None:
     """Then the second attempt is killed between the evaluation and the checkpoint that would contain it."""
@@ -320,7 +320,7 @@ def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_told_onc
     run.stop_request.unlink(missing_ok=True)
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found is not None and found.progress == Progress(2 * STEPS, 1, STEPS)
-    assert [event.step for event in told(run, Validation)] == [STEPS]
+    assert [event.step for event in events_of(run, Validation)] == [STEPS]
 
     second = Attempt(run, 2)
 
@@ -330,7 +330,7 @@ def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_told_onc
     second.checkpointer.save = killed  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         second.go()
-    assert [event.step for event in told(run, Validation)] == [STEPS, 2 * STEPS]
+    assert [event.step for event in events_of(run, Validation)] == [STEPS, 2 * STEPS]
 
     third = Attempt(run, 3)
     assert third.go() == "completed"
@@ -356,7 +356,7 @@ def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
     assert second.go() == "completed"
     assert story(run) == whole[0]
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(second), whole[1], strict=True))
-    assert [event.step for event in told(run, RunStart)] == [0, step]
+    assert [event.step for event in events_of(run, RunStart)] == [0, step]
 
 
 def test_the_scale_of_the_loss_goes_on_where_it_was(run: RunDirectory, tmp_path: Path) -> None:
@@ -373,23 +373,23 @@ def test_the_scale_of_the_loss_goes_on_where_it_was(run: RunDirectory, tmp_path:
 def test_a_checkpoint_is_due_every_second_epoch_for_a_better_one_and_at_the_end(run: RunDirectory) -> None:
     attempt = Attempt(run, 1, epochs=7, every=("epochs", 3))
     assert attempt.go() == "completed"
-    validations = told(run, Validation)
+    validations = events_of(run, Validation)
     best, better = -1.0, []
     for event in validations:
         if event.body.top1 > best:  # type: ignore[union-attr]
             best = event.body.top1  # type: ignore[union-attr]
             better.append(event.step)
-    saved = told(run, CheckpointSaved)
+    saved = events_of(run, CheckpointSaved)
     assert [event.step for event in saved] == sorted({*better, 3 * STEPS, 6 * STEPS, 7 * STEPS})
     assert [event.step for event in saved if event.body.best] == better  # type: ignore[union-attr]
 
 
 def test_a_checkpoint_by_time_comes_between_steps(run: RunDirectory) -> None:
     assert Attempt(run, 1, epochs=1, every=("seconds", 1e-9)).go() == "completed"
-    assert [event.step for event in told(run, CheckpointSaved)] == [1, 2, 3, 4]
+    assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 2, 3, 4]
 
 
-def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_told_as_null(run: RunDirectory) -> None:
+def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_reported_as_null(run: RunDirectory) -> None:
     attempt = Attempt(run, 1, every=("seconds", 3600.0))
     recorded = attempt.recorder.step
 
@@ -401,7 +401,7 @@ def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_told_as_n
     attempt.recorder.step = spoil  # type: ignore[method-assign]
     with pytest.raises(NonFiniteLoss, match="the loss or its gradient is not finite at step 6"):
         attempt.go()
-    assert [event.body.loss is None for event in told(run, Metrics)] == [False, False, True, False]  # type: ignore[union-attr]
+    assert [event.body.loss is None for event in events_of(run, Metrics)] == [False, False, True, False]  # type: ignore[union-attr]
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found is not None and found.progress.step == STEPS
 
@@ -472,7 +472,7 @@ def test_a_request_for_a_checkpoint_is_heeded_once(run: RunDirectory) -> None:
     attempt = Attempt(run, 1, epochs=1, every=("seconds", 3600.0))
     run.checkpoint_request.touch()
     assert attempt.go() == "completed"
-    assert [event.step for event in told(run, CheckpointSaved)] == [1, 4]
+    assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 4]
     assert not run.checkpoint_request.exists()
 
 
@@ -531,8 +531,8 @@ def test_a_signal_that_one_rank_gets_ends_both_at_the_same_step_and_a_resume_giv
         assert story(run) == story(RunDirectory(tmp_path / "0"))
         assert all(torch.equal(mine, whole) for mine, whole in zip(trained, first[0][1], strict=True))
         if step:  # at the boundary after it, or before the evaluation
-            assert told(run, RunStart)[1].step == step + (step % STEPS > 0)
-    evaluations = told(RunDirectory(tmp_path / "0"), Validation)
+            assert events_of(run, RunStart)[1].step == step + (step % STEPS > 0)
+    evaluations = events_of(RunDirectory(tmp_path / "0"), Validation)
     assert [event.body.samples for event in evaluations] == [16] * 3  # type: ignore[union-attr]
 
 
@@ -547,7 +547,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_both_with_the_same_words(tmp
     assert ended == ["the loss or its gradient is not finite at step 6"] * 2
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found is not None and found.progress.step == STEPS
-    assert [event.body.loss is None for event in told(run, Metrics)][:3] == [False, False, True]  # type: ignore[union-attr]
+    assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("bad", [2, STEPS, STEPS + 1, STEPS + 2, 2 * STEPS])

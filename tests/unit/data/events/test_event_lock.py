@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.data.events.lock import Locked, beat, lock
+from rbp_engine.data.events.lock import AlreadyLocked, beat, lock
 
 
 def test_a_lock_that_is_held_is_refused_with_its_holder_and_free_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with lock(path, wait=False):
-        with pytest.raises(Locked, match=f"process {os.getpid()} on"), lock(path, wait=False):
+        with pytest.raises(AlreadyLocked, match=f"process {os.getpid()} on"), lock(path, wait=False):
             pass
         assert path.exists()
     assert not path.exists()
@@ -63,7 +63,7 @@ def test_a_lock_of_another_host_is_left_alone_while_it_gives_signs_of_life(tmp_p
     path.write_text(json.dumps({"pid": dead_pid(), "started": 1.0, "host": "another"}))
     os.utime(path, (time.time() - 700, time.time() - 700))
     beat(path)
-    with pytest.raises(Locked, match="on another"), lock(path, wait=False):
+    with pytest.raises(AlreadyLocked, match="on another"), lock(path, wait=False):
         pass
     os.utime(path, (time.time() - 700, time.time() - 700))
     with lock(path, wait=False):
@@ -73,7 +73,7 @@ def test_a_lock_of_another_host_is_left_alone_while_it_gives_signs_of_life(tmp_p
 def test_a_torn_lock_is_taken_once_its_writer_must_be_gone(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     path.touch()
-    with pytest.raises(Locked), lock(path, wait=False):
+    with pytest.raises(AlreadyLocked), lock(path, wait=False):
         pass
     os.utime(path, (time.time() - 60, time.time() - 60))
     with lock(path, wait=False):
