@@ -45,7 +45,7 @@ class LaunchRequest:
         dispatch, resources = read_dispatch(run), replace(read_run_json(run).resources, devices=())
         return cls(
             str(run.preset_toml),
-            runs_dir=run.path.parent,
+            runs_dir=None if run.path.parent == runs_directory(None) else run.path.parent,
             resources=resources,
             gpus=dispatch.gpus,
             retries=dispatch.retries,
@@ -55,7 +55,9 @@ class LaunchRequest:
     def once(self) -> "LaunchRequest":
         """A request for one run with the same settings and the first seed, which starts at once under a new id."""
         seed = [f"seed={number}" for number in self.seeds[:1]]
-        return LaunchRequest(self.preset, (*self.overrides, *seed), self.runs_dir, original=self.original)
+        return LaunchRequest(
+            self.preset, (*self.overrides, *seed), self.runs_dir, resources=self.resources, original=self.original
+        )
 
     def without(self, setting: str) -> "LaunchRequest":
         """`once`, without the override of this setting, given by its full name or its short one."""
@@ -99,7 +101,8 @@ class LaunchRequest:
             "--runs-dir": self.runs_dir,
         }
         words = [word for name, value in options.items() if value for word in (name, str(value))]
-        return ["rbp", "train", self.preset, *self.overrides, *words]
+        what = ["--like", self.original.id] if self.original else [self.preset]
+        return ["rbp", "train", *what, *self.overrides, *words]
 
     def seeds_of(self, loaded: LoadedPreset) -> tuple[int, ...]:
         """The seed of each run, where `loaded` is the preset of this request."""

@@ -8,15 +8,14 @@ from typer.core import TyperCommand
 
 from rbp_tui.cli import completion
 
-PresetName = Annotated[
-    str,
-    typer.Argument(
-        metavar="PRESET",
-        help="A preset's name (rbp presets list shows them), or the path of a TOML file.",
-        show_default=False,
-        autocompletion=completion.presets,
-    ),
-]
+_PRESET = typer.Argument(
+    metavar="PRESET",
+    help="A preset's name (rbp presets list shows them), or the path of a TOML file.",
+    show_default=False,
+    autocompletion=completion.presets,
+)
+PresetName = Annotated[str, _PRESET]
+OptionalPresetName = Annotated[str | None, _PRESET]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(

@@ -1,10 +1,12 @@
 """`rbp train`: start a run and follow it."""
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
+from rbp_tui.cli import completion
 from rbp_tui.cli.options import (
     Detach,
     Gpus,
@@ -19,7 +21,8 @@ from rbp_tui.cli.options import (
     given_resources,
 )
 from rbp_tui.cli.output import say
-from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
+from rbp_tui.cli.runs.choice import find
+from rbp_tui.cli.settings_command import OptionalPresetName, Settings, SettingsCommand
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +34,18 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    preset: PresetName,
+    preset: OptionalPresetName = None,
     overrides: Settings = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="RUN",
+            help="Instead of PRESET: the settings, own code and resources of that run.",
+            show_default=False,
+            autocompletion=completion.runs,
+        ),
+    ] = None,
     run_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Choose the id of the run.", show_default=False)
     ] = None,
@@ -61,6 +74,8 @@ def train(
 
     The run goes on if the terminal closes. Ctrl-C asks what to do.
 
+    With --like, an earlier run is repeated, with the changes that are given.
+
     With --seeds or --gpus, runs wait in a queue until each has its own device (rbp queue).
 
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end.
@@ -77,14 +92,24 @@ def train(
     from rbp_tui.cli.train.dry_run import print_dry_run
     from rbp_tui.cli.train.following import follow_started, report_start
 
-    request = LaunchRequest(
-        preset,
-        tuple(overrides or ()),
-        runs_dir,
+    words = tuple(overrides or ())
+    if like is not None:
+        if preset is not None and "=" not in preset:
+            raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
+        base = LaunchRequest.like(find(like, runs_dir))
+        words = (preset, *words) if preset else words
+    elif preset is None:
+        raise typer.BadParameter("Missing argument 'PRESET': a preset (rbp presets list), or --like RUN.")
+    else:
+        base = LaunchRequest(preset, runs_dir=runs_dir)
+    resources = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
+    request = replace(
+        base,
+        overrides=words,
         seeds=() if seeds is None else parse_seeds(seeds),
-        resources=given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None)),
-        gpus=gpus,
-        retries=retries,
+        resources=resources or base.resources,
+        gpus=base.gpus if gpus is None else gpus,
+        retries=base.retries if retries is None else retries,
         run_id=run_id,
         resume_or_start=resume_or_start,
         inexact=inexact,

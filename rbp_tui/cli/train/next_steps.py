@@ -17,7 +17,10 @@ USUAL_RATE = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
 def next_steps(
     run: "RunDirectory", summary: "Summary", verdict: "Verdict", request: "LaunchRequest | None" = None
 ) -> list[str]:
-    """Commands, with a condition or a reason if a resume alone does not help; none while the run is live."""
+    """Commands, with a condition or a reason if a resume alone does not help; none while the run is live.
+
+    Those of a new run change the `request` that started this one, or repeat the run if that is not known.
+    """
     from rbp_engine.run.cause import Cause
     from rbp_tui.text.advice import RESUME_CONDITIONS, WHY_RESUME_FAILS
     from rbp_tui.text.run_text import short_id
@@ -43,29 +46,34 @@ def next_steps(
 
 def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None") -> str:
     """The command of a new run that avoids the cause, as far as it is known."""
+    from rbp_engine.preset import PresetError
     from rbp_engine.run.cause import Cause
+    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.files.run_json import read_run_json
+    from rbp_engine.run.request import LaunchRequest
 
-    if cause is Cause.NON_FINITE:
-        return _slower(run, request)
-    if cause is Cause.OUT_OF_MEMORY:
-        return _smaller(run, request)
-    if cause is Cause.OWN_CODE and request is not None:
-        return shlex.join(request.command)
-    return "rbp train anew" if cause is Cause.OWN_CODE else "rbp train with other settings"
-
-
-def _smaller(run: "RunDirectory", request: "LaunchRequest | None") -> str:
-    """The command of a new run that splits each batch into twice as many parts."""
-    from rbp_engine.preset import PresetError, read_resolved
-
+    if cause is Cause.OWN_CODE:  # the run's own copy has the fault
+        typed = shlex.join(request.command) if request else read_run_json(run).command
+        return typed or "rbp train anew"
     try:
-        preset = read_resolved(run.preset_toml)
-        parts = 2 * preset.train.accumulate
-        if request is not None and parts <= preset.data.batch_size:
+        request = request or LaunchRequest.like(run)
+        if cause is Cause.NON_FINITE:
+            return shlex.join(request.changed("lr", f"{_lower_rate(run, request):g}").command)
+        if cause is Cause.OUT_OF_MEMORY and (parts := _more_parts(run)):
             return shlex.join(request.changed("train.accumulate", str(parts)).command)
-    except PresetError:  # it has been changed or removed since
+    except (PresetError, RunError):  # the preset has been changed or removed since, or run.json is damaged
         pass
-    return "rbp train with the settings that the reason names"
+    wanted = "a lower lr, or optim.warmup_epochs" if cause is Cause.NON_FINITE else "the settings that the reason names"
+    return f"rbp train --like {run.id} with {wanted}"
+
+
+def _more_parts(run: "RunDirectory") -> int | None:
+    """Twice as many parts of each batch; None if it cannot be split further."""
+    from rbp_engine.preset import read_resolved
+
+    preset = read_resolved(run.preset_toml)
+    parts = 2 * preset.train.accumulate
+    return parts if parts <= preset.data.batch_size else None
 
 
 def _check_data(run: "RunDirectory") -> list[str]:
@@ -78,18 +86,6 @@ def _check_data(run: "RunDirectory") -> list[str]:
     except PresetError:
         return []
     return [f"rbp data check {name}"] if name in CATALOG else []
-
-
-def _slower(run: "RunDirectory", request: "LaunchRequest | None") -> str:
-    """The command of a new run with a lower learning rate."""
-    from rbp_engine.preset import PresetError
-
-    try:
-        if request is not None:
-            return shlex.join(request.changed("lr", f"{_lower_rate(run, request):g}").command)
-    except PresetError:  # it has been changed or removed since
-        pass
-    return "rbp train with a lower lr, or optim.warmup_epochs"
 
 
 def _lower_rate(run: "RunDirectory", request: "LaunchRequest") -> float:

@@ -90,6 +90,16 @@ def test_a_dry_run_creates_nothing_and_prints_preset_and_command(rbp_here):
     assert not rbp_here.runs.exists()
 
 
+def test_a_run_is_repeated_by_its_name_with_the_changes_that_are_given(finished):
+    rbp, _ = finished
+    printed = rbp.json("train", "--like", "mine", "lr=0.05", "--nproc", "2", "--dry-run")
+    preset = printed["preset"]
+    assert (preset["optim"]["lr"], preset["train"]["epochs"], preset["method"]["timesteps"]) == (0.05, 2, 1)
+    assert "takes the place of" in rbp("train", "digits", "--like", "mine", code=2).stderr
+    assert "Missing argument 'PRESET'" in rbp("train", code=2).stderr
+    assert "no run 'other'" in rbp("train", "--like", "other", code=2).stderr
+
+
 def test_resume_or_start_starts_a_run_goes_on_with_it_and_leaves_a_complete_one_alone(rbp):
     job = ("train", "digits", "T=1", "epochs=8", "batch=256", *IDLE, "--id", "night-1", "--resume-or-start")
     first = rbp.start(*job)

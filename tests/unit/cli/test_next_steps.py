@@ -45,7 +45,12 @@ def test_every_optimizer_has_a_usual_rate():
 def advised(tmp_path, monkeypatch):
     """The commands after `rbp train digits lr=0.2` has ended so."""
     monkeypatch.chdir(tmp_path)
-    run = launch.create(load_preset("digits", ["lr=0.2"]), tmp_path / "runs", run_id="here")
+    run = launch.create(
+        load_preset("digits", ["lr=0.2"]),
+        tmp_path / "runs",
+        run_id="here",
+        command=["rbp", "train", "digits", "lr=0.2"],
+    )
 
     def after(status, cause, given=LaunchRequest("digits", ("lr=0.2",))):  # noqa: B008  # frozen
         return next_steps(run, read_summary(run), Verdict(status, "so it is", cause), given)
@@ -58,6 +63,19 @@ def advised(tmp_path, monkeypatch):
 def test_no_resume_is_advised_that_would_meet_the_same_again(advised, cause, given):
     logs, new_run = advised("failed", cause, given)
     assert logs == "rbp logs here" and new_run.startswith("rbp train ") and "a resume" in new_run
+
+
+@pytest.mark.parametrize(
+    ("cause", "command"),
+    [
+        (Cause.NON_FINITE, "rbp train --like here lr=0.02 ("),
+        (Cause.OUT_OF_MEMORY, "rbp train --like here train.accumulate=2 ("),
+        (Cause.SETTINGS, "rbp train --like here with the settings that the reason names ("),
+        (Cause.OWN_CODE, "rbp train digits lr=0.2 ("),
+    ],
+)
+def test_what_started_a_run_need_not_be_known_to_say_what_starts_it_again_changed(advised, cause, command):
+    assert advised("failed", cause, None)[-1].startswith(command)
 
 
 def test_after_memory_ran_out_the_same_run_in_smaller_parts_is_advised(advised):

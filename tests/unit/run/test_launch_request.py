@@ -55,7 +55,9 @@ def test_the_same_run_again_is_of_the_same_experiment_whatever_has_become_of_its
     assert read_json(again.run_json)["resources"] == read_json(run.run_json)["resources"]
     assert read_json(again.run_json)["dispatch"] == {"retries": 1, "device": "", "inexact": False}
 
-    changed = create(LaunchRequest.like(run).changed("lr", "0.5").changed("epochs", "2"))
+    request = LaunchRequest.like(run).changed("lr", "0.5").changed("epochs", "2")
+    assert shlex.join(request.command) == f"rbp train --like {run.id} lr=0.5 epochs=2 --nproc 2"
+    changed = create(request)
     optim, train = read_resolved(changed.preset_toml).optim, read_resolved(changed.preset_toml).train
     assert (optim.lr, train.epochs) == (0.5, 2)
 
@@ -77,10 +79,14 @@ def test_another_value_takes_the_place_of_the_one_that_was_given_by_either_name(
     assert shlex.join(request.command) == (
         "rbp train digits optim.lr=1 T=2 lr=3 --seeds 4 --gpus none --nproc 2 --id x --runs-dir 'a b'"
     )
-    assert shlex.join(request.once().command) == "rbp train digits optim.lr=1 T=2 lr=3 seed=4 --runs-dir 'a b'"
+    assert (
+        shlex.join(request.once().command) == "rbp train digits optim.lr=1 T=2 lr=3 seed=4 --nproc 2 --runs-dir 'a b'"
+    )
     other = request.changed("train.accumulate", "2").changed("train.accumulate", "4").changed("seed", "7")
     assert other.overrides == (*request.overrides, "train.accumulate=4", "seed=7")
-    assert shlex.join(request.changed("lr", "0.1").command) == "rbp train digits T=2 seed=4 lr=0.1 --runs-dir 'a b'"
+    assert shlex.join(request.changed("lr", "0.1").command) == (
+        "rbp train digits T=2 seed=4 lr=0.1 --nproc 2 --runs-dir 'a b'"
+    )
 
 
 @pytest.mark.parametrize("text", ["", ",", "1,1", "1,01", "1,two", "-1", "1.5", "9" * 19])
