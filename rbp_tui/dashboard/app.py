@@ -61,11 +61,11 @@ class Dashboard(App[None]):
         "system": SystemScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "show('presets')", "show presets", id="screen.presets", show=False),
-        Binding("2", "show('runs')", "show runs", id="screen.runs", show=False),
-        Binding("3", "show('monitor')", "show monitor", id="screen.monitor", show=False),
-        Binding("4", "show('compare')", "show compare", id="screen.compare", show=False),
-        Binding("5", "show('system')", "show system", id="screen.system", show=False),
+        Binding("1", "switch_mode('presets')", "show presets", id="screen.presets", show=False),
+        Binding("2", "switch_mode('runs')", "show runs", id="screen.runs", show=False),
+        Binding("3", "switch_mode('monitor')", "show monitor", id="screen.monitor", show=False),
+        Binding("4", "switch_mode('compare')", "show compare", id="screen.compare", show=False),
+        Binding("5", "switch_mode('system')", "show system", id="screen.system", show=False),
         Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="list the keys of this screen"),
         Binding("q", "leave", "leave", id="leave", tooltip="leave the dashboard; runs go on"),
     ]
@@ -164,10 +164,6 @@ class Dashboard(App[None]):
         # While the app is closing, screens lose what is in them; one that is being made hears all when it is shown.
         screen = self.screen if self.is_running and self.screen_stack else None
         return screen if isinstance(screen, DashboardScreen) and screen.is_mounted else None
-
-    def action_show(self, mode: str) -> None:
-        """Show one of the five screens."""
-        self.switch_mode(mode)
 
     @on(OpenRun)
     def _open_run(self, message: OpenRun) -> None:
