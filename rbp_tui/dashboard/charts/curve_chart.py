@@ -49,18 +49,18 @@ class CurveChart(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, description, show=False, id=f"chart.{name}")
         for name, key, action, description in (
-            ("zoom_in", "+,=", "zoom_in", "Zoom in"),
-            ("zoom_out", "-", "zoom_out", "Zoom out"),
-            ("pan_left", "shift+left", "pan_left", "Pan left"),
-            ("pan_right", "shift+right", "pan_right", "Pan right"),
+            ("zoom_in", "+,=", f"zoom({ZOOM})", "Zoom in"),
+            ("zoom_out", "-", f"zoom({1 / ZOOM})", "Zoom out"),
+            ("pan_left", "shift+left", f"pan({-PAN})", "Pan left"),
+            ("pan_right", "shift+right", f"pan({PAN})", "Pan right"),
             ("reset", "0", "reset_view", "Show all"),
-            ("log_y", "l", "toggle_log_y", "Log y"),
-            ("log_x", "L", "toggle_log_x", "Log x"),
+            ("log_y", "l", "toggle('y_log')", "Log y"),
+            ("log_x", "L", "toggle('x_log')", "Log x"),
             ("smooth_less", "[", "smooth_less", "Smooth less"),
             ("smooth_more", "]", "smooth_more", "Smooth more"),
-            ("lock_y", "y", "toggle_y_lock", "Lock y"),
-            ("cursor_left", "left", "cursor_left", "Cursor left"),
-            ("cursor_right", "right", "cursor_right", "Cursor right"),
+            ("lock_y", "y", "toggle('y_locked')", "Lock y"),
+            ("cursor_left", "left", "step_cursor(-1)", "Cursor left"),
+            ("cursor_right", "right", "step_cursor(1)", "Cursor right"),
         )
     ]
 
@@ -72,9 +72,6 @@ class CurveChart(Widget, can_focus=True):
     smoothing: reactive[float] = reactive(0.0, repaint=False)
     dimmed: reactive[bool] = reactive(False)
     ascii_only: reactive[bool] = reactive(False)
-
-    CursorMoved = CursorMoved
-    ViewChanged = ViewChanged
 
     def __init__(
         self,
@@ -194,44 +191,24 @@ class CurveChart(Widget, can_focus=True):
 
     def _changed(self, *, view: bool = False, cursor: bool = False) -> None:
         if view:
-            self.post_message(self.ViewChanged(self, self._model.view))
+            self.post_message(ViewChanged(self, self._model.view))
         if cursor:
-            self.post_message(self.CursorMoved(self, self._model.cursor))
+            self.post_message(CursorMoved(self, self._model.cursor))
         if view or cursor:
             self._redraw()
 
-    def action_zoom_in(self) -> None:
-        """Show less of x, around the cursor."""
-        self._changed(view=self._model.zoom(ZOOM))
+    def action_zoom(self, factor: float) -> None:
+        """Show `factor` times as much of x, around the cursor."""
+        self._changed(view=self._model.zoom(factor))
 
-    def action_zoom_out(self) -> None:
-        """Show more of x, around the cursor."""
-        self._changed(view=self._model.zoom(1 / ZOOM))
-
-    def action_pan_left(self) -> None:
-        """Show what comes before."""
-        self._changed(view=self._model.pan(-PAN))
-
-    def action_pan_right(self) -> None:
-        """Show what comes after."""
-        self._changed(view=self._model.pan(PAN))
+    def action_pan(self, share: float) -> None:
+        """Show what comes after, by a share of the view; below 0 what comes before."""
+        self._changed(view=self._model.pan(share))
 
     def action_reset_view(self) -> None:
         """Show everything and take the cursor away."""
         view, cursor = self._model.reset()
         self._changed(view=view, cursor=cursor)
-
-    def action_toggle_log_y(self) -> None:
-        """Logarithmic or linear y."""
-        self.y_log = not self.y_log
-
-    def action_toggle_log_x(self) -> None:
-        """Logarithmic or linear x."""
-        self.x_log = not self.x_log
-
-    def action_toggle_y_lock(self) -> None:
-        """Hold the y axis, or let it follow the view."""
-        self.y_locked = not self.y_locked
 
     def action_smooth_more(self) -> None:
         """The next stronger smoothing."""
@@ -241,13 +218,9 @@ class CurveChart(Widget, can_focus=True):
         """The next weaker smoothing."""
         self.smoothing = next((one for one in reversed(SMOOTHINGS) if one < self.smoothing), 0.0)
 
-    def action_cursor_left(self) -> None:
-        """The cursor to the point before."""
-        self._changed(cursor=self._model.step_cursor(-1, self._cell()))
-
-    def action_cursor_right(self) -> None:
-        """The cursor to the point after."""
-        self._changed(cursor=self._model.step_cursor(1, self._cell()))
+    def action_step_cursor(self, direction: int) -> None:
+        """The cursor to the point after (1) or before (-1)."""
+        self._changed(cursor=self._model.step_cursor(direction, self._cell()))
 
     # Mouse
 

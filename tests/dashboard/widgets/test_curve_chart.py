@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 
 from rbp_tui.dashboard.charts import curve_chart
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.series import Series
 
@@ -34,10 +35,10 @@ class Charts(App[None]):
             chart.set_series(self.series)
             yield chart
 
-    def on_curve_chart_cursor_moved(self, event: CurveChart.CursorMoved) -> None:
+    def on_curve_chart_cursor_moved(self, event: CursorMoved) -> None:
         self.cursors.append(event.x)
 
-    def on_curve_chart_view_changed(self, event: CurveChart.ViewChanged) -> None:
+    def on_curve_chart_view_changed(self, event: ViewChanged) -> None:
         self.views.append(event.x_range)
 
     @property
@@ -115,11 +116,11 @@ async def test_the_strangest_values_are_survived(log: bool) -> None:
             app.chart.focus()
             await press(pilot, "left", "shift+left", "y")
             for _ in range(200):
-                app.chart.action_zoom_in()
+                app.chart.action_zoom(0.8)
             assert len(app.rows[5]) == 60
             assert "┤" in "".join(app.rows)
             for _ in range(300):
-                app.chart.action_zoom_out()
+                app.chart.action_zoom(1.25)
             assert app.chart.view is None
 
 
