@@ -206,13 +206,6 @@ class MonitorActions(RunControlScreen, ChartScreen):
             chart.set_view(None, None)
         self.show_all()
 
-    def action_zoom_panel(self) -> None:
-        """The focused panel alone, or all of them."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None:
-            self.maximize(self.focused)
-
     def action_seed(self, by: int) -> None:
         """The next seed of the same experiment."""
         self._step([record.run.id for record in self.seeds()], by)
