@@ -22,6 +22,7 @@ from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, needs_copy
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.external_editor import edit_outside
+from rbp_tui.dashboard.presets.list import PresetList
 from rbp_tui.dashboard.presets.name_dialog import Named, NamePreset
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.text import format as fmt
@@ -41,9 +42,13 @@ class PresetActions(DashboardScreen):
     ]
 
     @property
+    def presets(self) -> PresetList:
+        return self.query_one(PresetList)
+
+    @property
     def current(self) -> PresetEntry | None:
         """The preset under the cursor."""
-        raise NotImplementedError
+        return self.presets.current
 
     def reload(self) -> None:
         """Read the presets again."""

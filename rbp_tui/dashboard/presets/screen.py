@@ -87,15 +87,6 @@ class PresetsScreen(PresetActions):
         self._look()
         self.presets.look_for_data()
 
-    @property
-    def presets(self) -> PresetList:
-        return self.query_one(PresetList)
-
-    @property
-    def current(self) -> PresetEntry | None:
-        """The preset under the cursor."""
-        return self.presets.current
-
     def reload(self) -> None:
         """Read the presets again."""
         self.presets.reload()

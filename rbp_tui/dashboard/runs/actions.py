@@ -12,6 +12,7 @@ from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.messages import CompareRuns
 from rbp_tui.dashboard.run_control import RunControlScreen, count, named
+from rbp_tui.dashboard.runs.rows import Rows
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.session import Session
 
@@ -34,21 +35,23 @@ class RunActions(RunControlScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self.rows = Rows()
         self.marked: set[str] = set()
         self._trashed: list[RunDirectory] = []
 
     @property
     def shown(self) -> Sequence[RunRecord]:
         """The runs in the table, in its order."""
-        raise NotImplementedError
+        return self.rows.records
 
     @property
     def under_cursor(self) -> set[str]:
         """The run under the cursor, or those of the group."""
-        raise NotImplementedError
+        key = self.query_one(RunTable).current
+        return set() if key is None else set(self.rows.groups.get(key, (key,)))
 
-    def marks_changed(self) -> None:
-        """Others are marked now."""
+    def make_rows(self) -> None:
+        """Make the rows of the table anew."""
         raise NotImplementedError
 
     @property
@@ -73,7 +76,7 @@ class RunActions(RunControlScreen):
 
     def _turn_marks(self, runs: set[str]) -> None:
         self.marked = self.marked - runs if runs <= self.marked else self.marked | runs
-        self.marks_changed()
+        self.make_rows()
 
     def action_compare(self) -> None:
         """Compare the runs."""

@@ -1,6 +1,5 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -16,7 +15,6 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.report.names import one_line
 from rbp_engine.run.store.ordering import turned_round
-from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
@@ -62,7 +60,6 @@ class RunsScreen(RunActions):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.rows = Rows()
         self._maker = RowMaker()
         self._making = False
         self._stale = False
@@ -95,7 +92,7 @@ class RunsScreen(RunActions):
         self.session.reader.follow_trends(())
 
     def on_resize(self) -> None:
-        self._make_rows()
+        self.make_rows()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Footer and palette offer only what does something now."""
@@ -108,12 +105,12 @@ class RunsScreen(RunActions):
         super().runs_changed()
         self._say("#since", Text(self.session.since))
         self.marked &= {record.run.id for record in self.session.records}
-        self._make_rows()
+        self.make_rows()
 
     def trends_changed(self) -> None:
-        self._make_rows()
+        self.make_rows()
 
-    def _make_rows(self) -> None:
+    def make_rows(self) -> None:
         """Make the rows anew, in a thread: a query may have to read the presets of all runs."""
         self._stale = self._making
         if not self._making:
@@ -146,7 +143,7 @@ class RunsScreen(RunActions):
             self.refresh_bindings()
         self._follow_trends()
         if self._stale:
-            self._make_rows()
+            self.make_rows()
 
     def _sought(self) -> str | None:
         """The run that was opened since this screen was left, once it has a row: what keys do then, is meant for it."""
@@ -200,18 +197,6 @@ class RunsScreen(RunActions):
         visible = self.query_one(RunTable).visible_keys if curves and self.is_current else []
         self.session.reader.follow_trends(key for key in visible if key not in self.rows.groups)
 
-    @property
-    def shown(self) -> Sequence[RunRecord]:
-        return self.rows.records
-
-    @property
-    def under_cursor(self) -> set[str]:
-        key = self.query_one(RunTable).current
-        return set() if key is None else set(self.rows.groups.get(key, (key,)))
-
-    def marks_changed(self) -> None:
-        self._make_rows()
-
     @on(DataTable.RowSelected)
     def _open(self) -> None:
         key = self.query_one(RunTable).current
@@ -229,7 +214,7 @@ class RunsScreen(RunActions):
         self.session.state.query = event.value
         if self._pause is not None:
             self._pause.stop()
-        self._pause = self.set_timer(TYPING_PAUSE_S, self._make_rows)
+        self._pause = self.set_timer(TYPING_PAUSE_S, self.make_rows)
 
     @on(Input.Submitted, "#query")
     def _query_done(self) -> None:
@@ -251,7 +236,7 @@ class RunsScreen(RunActions):
     def action_group(self) -> None:
         """Put the runs of an experiment together, or not."""
         self.session.state.grouped = not self.session.state.grouped
-        self._make_rows()
+        self.make_rows()
 
     def action_turn(self) -> None:
         """Turn the order of the table round."""
@@ -280,7 +265,7 @@ class RunsScreen(RunActions):
 
     def _sort_by(self, sort: str) -> None:
         self.session.state.sort = sort
-        self._make_rows()
+        self.make_rows()
 
     def action_columns(self) -> None:
         """Choose the columns, and which one to sort by."""
@@ -292,6 +277,6 @@ class RunsScreen(RunActions):
                 self.session.state.columns = list(choice.columns)
             if choice.sort_by:
                 self._sort_by_column(BY_NAME[choice.sort_by])
-            self._make_rows()
+            self.make_rows()
 
         self.app.push_screen(ColumnDialog([place.column.name for place in self.rows.placed]), answered)
