@@ -177,9 +177,8 @@ class CompareScreen(CompareActions):
             empty.update(self._why_empty())
             return
         self.query_one("#about", Line).say(self._about(self.comparison))
-        notes = self.query_one("#notes", Line)
-        notes.display = bool(self.compared.notes)
-        notes.say(Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis"))
+        notes = Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis")
+        self.query_one("#notes", Line).say_or_hide(notes)
         width = max(1, self.size.width - TABLE_EDGE)
         text = comparison_text(self.comparison, width, [self._colour(group) for group in self.groups])
         self.query_one("#headings", Line).say(text.headings)

@@ -34,15 +34,13 @@ class Head(Vertical):
         width = self.size.width or self.app.size.width
         self.query_one("#title", Line).say(title_text(sight, stands, width))
         self.query_one("#progress", Line).say(progress_text(sight, stands, now, width))
-        why = self.query_one("#why", Line)
-        why.display = bool(stands.why or stands.advice)
-        why.say(why_text(stands, width))
+        self.query_one("#why", Line).say_or_hide(why_text(stands, width))
 
     def show_nothing(self, text: str) -> None:
         """Say why there is no run to show."""
         self.query_one("#title", Line).say(Text(f" {text}", style="dim"))
         self.query_one("#progress", Line).say(Text())
-        self.query_one("#why").display = False
+        self.query_one("#why", Line).say_or_hide(Text())
 
 
 def title_text(sight: "Sight", stands: Standing, width: int) -> Text:

@@ -103,7 +103,7 @@ class RunsScreen(RunActions):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        self._say("#since", Text(self.session.since))
+        self.query_one("#since", Line).say_or_hide(Text(self.session.since))
         self.marked &= {record.run.id for record in self.session.records}
         self.make_rows()
 
@@ -136,7 +136,7 @@ class RunsScreen(RunActions):
                 self.set_focus(None)
         elif self.focused is None:
             table.focus()
-        self._say("#problem", Text(self.rows.problem))
+        self.query_one("#problem", Line).say_or_hide(Text(self.rows.problem))
         self._say_counts()
         self._say_detail()
         if bool(before.cells) is not bool(self.rows.cells):
@@ -151,12 +151,6 @@ class RunsScreen(RunActions):
             return None
         found, self._sought_run = self._sought_run, None
         return found
-
-    def _say(self, line: str, text: Text) -> None:
-        """A line that is there only while it says something."""
-        widget = self.query_one(line, Line)
-        widget.display = bool(text)
-        widget.say(text)
 
     def _why_empty(self) -> str:
         session = self.session
@@ -173,7 +167,7 @@ class RunsScreen(RunActions):
         if self.marked:
             hidden = len(self.marked) - len(self.marked_shown)
             text.append(f"  {len(self.marked)} marked{f' ({hidden} hidden)' if hidden else ''}", style="bold yellow")
-        self._say("#counts", text)
+        self.query_one("#counts", Line).say_or_hide(text)
 
     @on(DataTable.RowHighlighted)
     def _say_detail(self) -> None:
