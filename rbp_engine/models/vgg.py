@@ -1,12 +1,10 @@
 """VGG networks (paper, appendix): conv 3×3 with bias, batch norm and neuron, average pooling, one linear layer."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from torch import nn
 
-from rbp_engine.models.initial import initialise
-
-Neuron = Callable[[], nn.Module]
+from rbp_engine.models.initial import Neuron, initialised
 
 # Widths of the convolutions; "A" is a 2×2 average pool.
 VGG11 = (64, "A", 128, 256, "A", 512, 512, "A", 512, "A", 512, 512)
@@ -36,7 +34,7 @@ def vggsnn_dvs(*, num_classes: int, in_channels: int, neuron: Neuron, init: str 
 
 
 def _vgg(
-    widths: tuple[int | str, ...],
+    widths: Sequence[int | str],
     last_pool: list[nn.Module],
     features: int,
     num_classes: int,
@@ -44,15 +42,20 @@ def _vgg(
     neuron: Neuron,
     init: str,
 ) -> nn.Sequential:
+    layers = [*convolutions(widths, in_channels, neuron), *last_pool, nn.Flatten(), nn.Linear(features, num_classes)]
+    return initialised(nn.Sequential(*layers), init, normal_deviation=0.5)
+
+
+def convolutions(
+    widths: Sequence[int | str], in_channels: int, neuron: Neuron, *, bias: bool = True
+) -> list[nn.Module]:
+    """conv 3×3, batch norm and neuron for each width; for an "A" a 2×2 average pool."""
     layers: list[nn.Module] = []
     channels = in_channels
     for width in widths:
         if isinstance(width, str):
             layers.append(nn.AvgPool2d(2))
             continue
-        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), neuron()]
+        layers += [nn.Conv2d(channels, width, 3, padding=1, bias=bias), nn.BatchNorm2d(width), neuron()]
         channels = width
-    layers += [*last_pool, nn.Flatten(), nn.Linear(features, num_classes)]
-    model = nn.Sequential(*layers)
-    initialise(model, init, normal_deviation=0.5)
-    return model
+    return layers
