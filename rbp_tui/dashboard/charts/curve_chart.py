@@ -1,7 +1,7 @@
 """Curves over steps, epochs or time, read with keys and mouse."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from rbp_tui.dashboard.charts.model import ChartModel
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.plot import ASCII, UNICODE, Glyphs
 from rbp_tui.dashboard.charts.series import Series
-from rbp_tui.dashboard.charts.ticks import XUnit, short
+from rbp_tui.dashboard.charts.ticks import XUnit
 
 SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 ZOOM, PAN = 0.8, 0.2  # of the length of the x axis, per key or turn of the wheel
@@ -77,17 +77,11 @@ class CurveChart(Widget, can_focus=True):
         self,
         title: str = "",
         *,
-        x_axis: XUnit = "step",
-        y_format: Callable[[float], str] = short,
         colours: SeriesColours | None = None,
-        ascii_only: bool = False,
-        name: str | None = None,
         id: str | None = None,  # noqa: A002  Textual's name
-        classes: str | None = None,
     ) -> None:
-        """`y_format` writes the values in the title row; charts that share `colours` agree on them."""
-        super().__init__(name=name, id=id, classes=classes)
-        self.y_format = y_format
+        """Charts that share `colours` agree on them."""
+        super().__init__(id=id)
         self._colours = colours or SeriesColours()
         self._model = ChartModel()
         self._strips: list[Strip] = []
@@ -96,8 +90,6 @@ class CurveChart(Widget, can_focus=True):
         self._drawn: tuple[Size, Options, bool, bool] | None = None
         self._drag: _Drag | None = None
         self.set_reactive(CurveChart.title, title)
-        self.set_reactive(CurveChart.x_axis, x_axis)
-        self.set_reactive(CurveChart.ascii_only, ascii_only)
 
     # What the chart shows
 
@@ -173,7 +165,7 @@ class CurveChart(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """A row of the chart. All rows are drawn at once, when anything has changed."""
-        options = Options(self.title, self.x_axis, self.smoothing, self.y_locked, self.y_format)
+        options = Options(self.title, self.x_axis, self.smoothing, self.y_locked)
         state = (self.size, options, self.dimmed, self.ascii_only)
         if self._drawn != state:
             styles = look(self, [curve.series for curve in self._model.curves], self._colours, dimmed=self.dimmed)

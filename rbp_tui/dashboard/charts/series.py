@@ -20,7 +20,6 @@ class Series:
     label: str
     x: Floats
     y: Floats
-    colour: str | None = None  # "#rrggbb" or a theme variable, "$accent"; none takes the key's own
     band: tuple[Floats, Floats] | None = None  # lower and upper edge, for instance over seeds
     marker: Literal["lowest", "highest"] | None = None  # which value is best, and gets a star
     points: bool = False  # a sign at each value in place of a line through them, which nothing smooths
@@ -35,8 +34,7 @@ class Series:
         """Whether two series draw the same."""
         mine, theirs = (self.x, self.y, *(self.band or ())), (other.x, other.y, *(other.band or ()))
         return (
-            (self.key, self.label, self.colour, self.marker, self.points)
-            == (other.key, other.label, other.colour, other.marker, other.points)
+            (self.key, self.label, self.marker, self.points) == (other.key, other.label, other.marker, other.points)
             and len(mine) == len(theirs)
             and all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in zip(mine, theirs, strict=True))
         )

@@ -305,14 +305,3 @@ async def test_a_curve_keeps_its_colour_when_others_go() -> None:
         assert not set(light) & set(before)
         app.chart.dimmed = True
         assert not set(colours_of(app)) & set(light)
-
-
-async def test_a_series_may_bring_its_colour_or_name_one_of_the_theme() -> None:
-    app = Charts(
-        Series("a", "a", X, X, colour="#123456"),
-        Series("b", "b", X, X, colour="$accent"),
-        Series("c", "c", X, X, colour="$no"),
-    )
-    async with app.run_test(size=(80, 12)):
-        accent = app.theme_variables["accent"].lower()
-        assert colours_of(app)[:2] == ["#123456", accent]
