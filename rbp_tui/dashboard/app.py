@@ -186,15 +186,12 @@ class Dashboard(App[None]):
         self.switch_mode("compare")
 
     @on(LaunchPreset)
-    def _launch_preset(self, message: LaunchPreset) -> None:
-        def launched(run_ids: list[str] | None) -> None:
-            if not run_ids:
-                return
+    @work
+    async def _launch_preset(self, message: LaunchPreset) -> None:
+        if run_ids := await self.push_screen_wait(LaunchForm(message.path, message.name, self.session)):
             self.open_run(run_ids[0])
             if len(run_ids) > 1:
                 self.notify(f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5)
-
-        self.push_screen(LaunchForm(message.path, message.name, self.session), launched)
 
     def action_command_palette(self) -> None:
         """Find an action, a run or a preset by name."""
@@ -205,19 +202,14 @@ class Dashboard(App[None]):
         """List what the keys do here."""
         self.push_screen(Help(self.screen))
 
-    def action_leave(self) -> None:
+    @work
+    async def action_leave(self) -> None:
         """Leave the dashboard; runs go on. Asks where some are live."""
-        if not self.session.live:
-            self.exit()
-            return
-        count = len(self.session.live)
-        text = f"{count} run{' is' if count == 1 else 's are'} live and will go on. Leave the dashboard?"
-
-        def answered(leave: bool | None) -> None:
-            if leave:
-                self.exit()
-
-        self.push_screen(Confirm(text, "leave"), answered)
+        if count := len(self.session.live):
+            text = f"{count} run{' is' if count == 1 else 's are'} live and will go on. Leave the dashboard?"
+            if not await self.push_screen_wait(Confirm(text, "leave")):
+                return
+        self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import work
 from textual.binding import Binding, BindingType
 
 from rbp_engine.run.files.annotations import change_tags, tag_words
@@ -100,25 +101,19 @@ class RunActions(RunControlScreen):
         if self._any(resumable, "resume"):
             self.resume_runs(_folders(resumable))
 
-    def action_tag(self) -> None:
+    @work
+    async def action_tag(self) -> None:
         """Change the tags of the runs."""
-        meant = self.meant
-        if len(meant) == 1:
-            self.edit_tags(meant[0].run)
-            return
-
-        def answered(words: str | None) -> None:
+        runs = _folders(self.meant)
+        if len(runs) == 1:
+            self.edit_tags(runs[0])
+        elif runs:
+            question = f"Tags of {named(runs)}: +word is added, -word is taken away"
+            words = await self.app.push_screen_wait(Ask(question, ""))
             told = tag_words((words or "").split())
             added = [*told.plain, *told.added]
             if added or told.removed:
-                self.act_on(
-                    _folders(meant), lambda run: change_tags(run, added, told.removed), lambda which: f"tagged {which}"
-                )
-
-        if meant:
-            self.app.push_screen(
-                Ask(f"Tags of {named(_folders(meant))}: +word is added, -word is taken away", ""), answered
-            )
+                self.act_on(runs, lambda run: change_tags(run, added, told.removed), lambda which: f"tagged {which}")
 
     def action_note(self) -> None:
         """Write a note on the run."""

@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -18,7 +18,7 @@ from rbp_engine.run.store.ordering import turned_round
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
-from rbp_tui.dashboard.runs.column_dialog import ColumnChoice, ColumnDialog
+from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.columns import BY_NAME, Column
 from rbp_tui.dashboard.runs.rows import RowMaker, Rows, TableView
 from rbp_tui.dashboard.runs.table import RunTable
@@ -261,16 +261,13 @@ class RunsScreen(RunActions):
         self.session.state.sort = sort
         self.make_rows()
 
-    def action_columns(self) -> None:
+    @work
+    async def action_columns(self) -> None:
         """Choose the columns, and which one to sort by."""
-
-        def answered(choice: ColumnChoice | None) -> None:
-            if choice is None:
-                return
+        choice = await self.app.push_screen_wait(ColumnDialog([place.column.name for place in self.rows.placed]))
+        if choice is not None:
             if choice.columns is not None:
                 self.session.state.columns = list(choice.columns)
             if choice.sort_by:
                 self._sort_by_column(BY_NAME[choice.sort_by])
             self.make_rows()
-
-        self.app.push_screen(ColumnDialog([place.column.name for place in self.rows.placed]), answered)
