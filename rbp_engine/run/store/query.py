@@ -15,7 +15,6 @@ import re
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.store.query_fields import Test, field_called, word_fits
 
-_SPACE = re.compile(r"\s*")
 _WORD = r""""[^"]*"|'[^']*'|[^\s"']+"""
 _NEGATION = re.compile(r"-|not(?::\s*|\s+|$)", re.IGNORECASE)
 _OR = re.compile(r"or(?=\s|$)", re.IGNORECASE)
@@ -95,5 +94,4 @@ def _unquoted(word: str) -> str:
 
 
 def _skip_space(text: str, position: int) -> int:
-    found = _SPACE.match(text, position)
-    return found.end() if found else position
+    return len(text) - len(text[position:].lstrip())
