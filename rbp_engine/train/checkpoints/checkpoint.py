@@ -69,10 +69,9 @@ def save(
     experiment: str,
     generators: Sequence[dict[str, Any]] = (),
     scaler: torch.amp.GradScaler | None = None,
-    keep: int = KEPT,
     best_epoch: int | None = None,
 ) -> Checkpoint:
-    """Write a checkpoint below `folder` and prune old ones, but keep at least the newest two.
+    """Write a checkpoint below `folder` and prune all but the newest two.
 
     The checkpoint of the end of `best_epoch` is not pruned either until `best/` is a complete copy of it. `generators`
     holds the `generator_state` of each rank, by default only that of this process; `extra` may be built of numbers,
@@ -107,7 +106,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
-    _prune(folder, keep, best_epoch, newest=target.name)
+    _prune(folder, best_epoch, newest=target.name)
     return Checkpoint(target, progress, len(generators), experiment, device)
 
 
@@ -320,10 +319,10 @@ def _write(path: Path, content: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def _prune(folder: Path, keep: int, best_epoch: int | None, newest: str) -> None:
+def _prune(folder: Path, best_epoch: int | None, newest: str) -> None:
     # Steps later than the newest belong to damaged checkpoints that a resume has skipped.
     names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.name <= newest)
-    for name in names[: -max(keep, KEPT)]:
+    for name in names[:-KEPT]:
         if best_epoch is not None and _is_only_best(folder / name, best_epoch):
             continue
         leftover = folder / f"{name}.pruned.tmp"  # a half-removed folder must not look like a checkpoint

@@ -62,6 +62,12 @@ class MonitorActions(RunControlScreen, ChartScreen):
         return siblings(self.session.records, self.session.opened or "")
 
     @property
+    def run(self) -> RunDirectory:
+        """The run that the keys are for, which are there only while one is shown."""
+        assert self.seen is not None
+        return self.seen.run
+
+    @property
     def live(self) -> bool:
         """Whether what is shown is the present of a run that goes on."""
         return self.seen is not None and self.seen.verdict.live and self.stands.status not in ("gone", "stale")
@@ -116,23 +122,19 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def action_stop(self) -> None:
         """Let the run save and end."""
-        if self.seen is not None:
-            self.stop_runs([self.seen.run])
+        self.stop_runs([self.run])
 
     def action_kill(self) -> None:
         """End the run at once."""
-        if self.seen is not None:
-            self.kill_runs([self.seen.run])
+        self.kill_runs([self.run])
 
     def action_resume(self) -> None:
         """Go on with the run from its newest checkpoint."""
-        if self.seen is not None:
-            self.resume_runs([self.seen.run])
+        self.resume_runs([self.run])
 
     def action_clone(self) -> None:
         """Launch another run with its settings, changed."""
-        if self.seen is not None:
-            self.post_message(CloneRun(self.seen.run.id))
+        self.post_message(CloneRun(self.run.id))
 
     def action_tag(self) -> None:
         """Change the tags of the run."""
@@ -146,21 +148,18 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def action_pin(self) -> None:
         """Hold other runs against this one; again, no longer."""
-        if self.seen is not None:
-            self.notify(self.session.pin(self.seen.run.id), markup=False)
-            self.runs_changed()
+        self.notify(self.session.pin(self.run.id), markup=False)
+        self.runs_changed()
 
     def action_compare(self) -> None:
         """Show the run beside the baseline, or beside its other seeds."""
-        if self.seen is not None:
-            seeds = [record.run.id for record in self.seeds()]
-            others = [self.session.baseline] if self.session.baseline else seeds
-            self.post_message(CompareRuns(list(dict.fromkeys([*others, self.seen.run.id]))))
+        seeds = [record.run.id for record in self.seeds()]
+        others = [self.session.baseline] if self.session.baseline else seeds
+        self.post_message(CompareRuns(list(dict.fromkeys([*others, self.run.id]))))
 
     def action_export(self) -> None:
         """Write a picture of this screen and the curves as CSV."""
-        if self.seen is not None:
-            self._export(self.seen.run, self.app.export_screenshot(title=self.seen.run.id))
+        self._export(self.run, self.app.export_screenshot(title=self.run.id))
 
     @work(thread=True, group="export")
     def _export(self, run: RunDirectory, picture: str) -> None:
