@@ -144,7 +144,7 @@ class Dashboard(App[None]):
 
     @on(RunSeen)
     def _run_seen(self, message: RunSeen) -> None:
-        self.session.take_sight(message.sight)
+        self.session.sights[message.sight.run.id] = message.sight
         if (screen := self._shown) is not None:
             screen.sight_changed()
 

@@ -83,11 +83,10 @@ class ChartCurve:
     @cached_property
     def best(self) -> int | None:
         """Index of the best value before smoothing, the first of equals."""
-        known = np.flatnonzero(np.isfinite(self.y))
-        if self.series.marker is None or not len(known):
+        if self.series.marker is None or not len(self.known):
             return None
-        values = self.y[known]
-        return int(known[values.argmin() if self.series.marker == "lowest" else values.argmax()])
+        values = self.y[self.known]
+        return int(self.known[values.argmin() if self.series.marker == "lowest" else values.argmax()])
 
     @cached_property
     def known(self) -> NDArray[np.intp]:
@@ -98,11 +97,7 @@ class ChartCurve:
         """Index of the point with a value that is nearest to `x`."""
         if not len(self.known):
             return None
-        places = self.x[self.known]
-        after = int(np.searchsorted(places, x).clip(1, max(1, len(places) - 1)))
-        if len(places) == 1:
-            return int(self.known[0])
-        return int(self.known[after - 1 if x - places[after - 1] <= places[after] - x else after])
+        return int(self.known[np.abs(self.x[self.known] - x).argmin()])
 
     def span(self, *, log: bool) -> tuple[float, float] | None:
         """The first and last x that has a value; with `log`, of those above 0."""
