@@ -88,14 +88,15 @@ def ask(
     finally:
         child.kill()
         child.wait()
-    return _answer(out, child.returncode, said)
-
-
-def _answer(out: str, code: int, said: str | None) -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = json.loads(out)
+        return read_answer(out)
     except ValueError:
-        raise MeasurementError(how_it_ended(code, said)) from None
+        raise MeasurementError(how_it_ended(child.returncode, said)) from None
+
+
+def read_answer(text: str) -> dict[str, Any]:
+    """The JSON object that a process has printed. Raises MeasurementError for a `problem`, ValueError if it is none."""
+    answer: dict[str, Any] = json.loads(text)
     if problem := answer.get("problem"):
         raise MeasurementError(problem)
     return answer
