@@ -5,19 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rbp_engine.errors import UserError
-from rbp_engine.report.events_csv import events_csv
-from rbp_engine.run.files.layout import RunDirectory, write_atomic
+from rbp_engine.run.files.layout import write_atomic
 
 FOLDER = "rbp-export"
 
 
 class ExportError(UserError):
     """The files cannot be written."""
-
-
-def export_run(run: RunDirectory, picture: str, folder: Path, now: float | None = None) -> Path:
-    """`export` of the SVG `picture` of the Monitor and of the curves of its run."""
-    return export(run.id, {"monitor.svg": picture, "curves.csv": events_csv(run)}, folder, now)
 
 
 def export(name: str, files: Mapping[str, str], folder: Path, now: float | None = None) -> Path:

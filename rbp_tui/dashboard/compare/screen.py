@@ -186,7 +186,7 @@ class CompareScreen(CompareActions):
         rest = [text.differences] if text.differences else []
         rest += [Text(f"left out {left.id}: {left.reason}", style="dim") for left in self.comparison.left_out]
         self.query_one("#table", Line).say(Text("\n").join([*parts, Text(), *rest] if rest else parts))
-        self._tops = list(accumulate(map(_height, parts), initial=0))
+        self._tops = list(accumulate((part.plain.count("\n") + 1 for part in parts), initial=0))
 
     def _row(self, number: int, text: Text) -> Text:
         """A group in the table: the chosen one is marked, a hidden one dim."""
@@ -235,7 +235,3 @@ class CompareScreen(CompareActions):
     @on(Click, "#table")
     def _clicked(self, event: Click) -> None:
         self.choose_row(bisect(self._tops, event.y) - 1)
-
-
-def _height(text: Text) -> int:
-    return text.plain.count("\n") + 1
