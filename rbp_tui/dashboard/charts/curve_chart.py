@@ -65,7 +65,7 @@ class CurveChart(Widget, can_focus=True):
     ]
 
     title: reactive[str] = reactive("")
-    x_axis: reactive[XUnit] = reactive[XUnit]("step", repaint=False)
+    x_axis: reactive[XUnit] = reactive[XUnit]("step", repaint=False, init=False)
     x_log: reactive[bool] = reactive(False, repaint=False)
     y_log: reactive[bool] = reactive(False, repaint=False)
     y_locked: reactive[bool] = reactive(False, repaint=False)
