@@ -96,16 +96,10 @@ def save(
         manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "device": device}
         manifest |= {"t": time.time()}
         write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
-        sync(temporary)
-        if target.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-            target.rename(replaced)
-        temporary.rename(target)
-        sync(folder)
+        _put_in_place(temporary, target, replaced)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    shutil.rmtree(replaced, ignore_errors=True)
     _prune(folder, best_epoch, newest=target.name)
     return Checkpoint(target, progress, len(generators), experiment, device)
 
@@ -116,14 +110,8 @@ def keep_as_best(checkpoint: Checkpoint) -> None:
     fresh, old, best = folder / "best.tmp", folder / "best.old", folder / "best"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(checkpoint.path, fresh, copy_function=_link)
-    sync(fresh)
     # A folder cannot be replaced atomically; in between, `find_best` uses the old one.
-    if best.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        best.rename(old)
-    fresh.rename(best)
-    sync(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    _put_in_place(fresh, best, old)
 
 
 def heal_best(folder: Path, epoch: int) -> str:
@@ -290,6 +278,17 @@ def _restore_generators(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"][0])
+
+
+def _put_in_place(fresh: Path, target: Path, old: Path) -> None:
+    """Flush a folder to the disk and give it the name of another, which is called `old` until that is done."""
+    sync(fresh)
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+    fresh.rename(target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _link(source: str, target: str) -> None:
