@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.widgets import OptionList
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetEntry, PresetError
@@ -58,6 +59,7 @@ class PresetActions(DashboardScreen):
         """Move to a preset."""
         raise NotImplementedError
 
+    @on(OptionList.OptionSelected, "#presets")
     def action_launch(self) -> None:
         """Open the launch form; nothing is created before it is confirmed."""
         entry = self.current

@@ -170,10 +170,6 @@ class PresetsScreen(PresetActions):
     def _open(self, event: DataTable.RowSelected) -> None:
         self.post_message(OpenRun(str(event.row_key.value)))
 
-    @on(OptionList.OptionSelected, "#presets")
-    def _selected(self) -> None:
-        self.action_launch()
-
     def action_tab(self, name: str) -> None:
         """Show the TOML, the difference to the parent, or the runs; the TOML again, with everything resolved."""
         tabs = self.query_one("#tabs", TabbedContent)
