@@ -65,11 +65,11 @@ class CurveChart(Widget, can_focus=True):
     ]
 
     title: reactive[str] = reactive("")
-    x_axis: reactive[XUnit] = reactive[XUnit]("step", repaint=False, init=False)
-    x_log: reactive[bool] = reactive(False, repaint=False)
-    y_log: reactive[bool] = reactive(False, repaint=False)
-    y_locked: reactive[bool] = reactive(False, repaint=False)
-    smoothing: reactive[float] = reactive(0.0, repaint=False)
+    x_axis: reactive[XUnit] = reactive[XUnit]("step", init=False)
+    x_log: reactive[bool] = reactive(False)
+    y_log: reactive[bool] = reactive(False)
+    y_locked: reactive[bool] = reactive(False)
+    smoothing: reactive[float] = reactive(0.0)
     dimmed: reactive[bool] = reactive(False)
     ascii_only: reactive[bool] = reactive(False)
 
@@ -86,8 +86,8 @@ class CurveChart(Widget, can_focus=True):
         self._model = ChartModel()
         self._strips: list[Strip] = []
         self._layout: ChartLayout | None = None
-        # What `_strips` were drawn for; none when something has changed since.
-        self._drawn: tuple[Size, Options, bool, bool] | None = None
+        # What `_strips` were drawn for; none when something else has changed since.
+        self._drawn: tuple[Size, Options, bool, bool, bool, bool] | None = None
         self._drag: _Drag | None = None
         self.set_reactive(CurveChart.title, title)
 
@@ -126,22 +126,18 @@ class CurveChart(Widget, can_focus=True):
     def watch_x_axis(self) -> None:
         """Another unit: places of the old one mean nothing on it."""
         self._model.reset()
-        self._redraw()
 
     def watch_x_log(self, log: bool) -> None:
         """Another x scale."""
         self._model.x_log = log
-        self._redraw()
 
     def watch_y_log(self, log: bool) -> None:
         """Another y scale."""
         self._model.y_log = log
-        self._redraw()
 
     def watch_y_locked(self, locked: bool) -> None:
         """Hold the y axis, or let it follow the view."""
         self._model.lock_y(locked)
-        self._redraw()
 
     def validate_smoothing(self, smoothing: float) -> float:
         """From 0 to 0.99."""
@@ -150,7 +146,6 @@ class CurveChart(Widget, can_focus=True):
     def watch_smoothing(self, smoothing: float) -> None:
         """Smooth all the data anew."""
         self._model.smooth(smoothing)
-        self._redraw()
 
     # Drawing
 
@@ -166,7 +161,7 @@ class CurveChart(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """A row of the chart. All rows are drawn at once, when anything has changed."""
         options = Options(self.title, self.x_axis, self.smoothing, self.y_locked)
-        state = (self.size, options, self.dimmed, self.ascii_only)
+        state = (self.size, options, self.x_log, self.y_log, self.dimmed, self.ascii_only)
         if self._drawn != state:
             styles = look(self, [curve.series for curve in self._model.curves], self._colours, dimmed=self.dimmed)
             self._layout, self._strips = draw(self._model, options, styles, self._glyphs(), *self.size)
