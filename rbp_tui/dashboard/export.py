@@ -10,14 +10,10 @@ from rbp_engine.run.files.layout import write_atomic
 FOLDER = "rbp-export"
 
 
-class ExportError(UserError):
-    """The files cannot be written."""
-
-
 def export(name: str, files: Mapping[str, str], folder: Path, now: float | None = None) -> Path:
     """Write texts by the names of their files into a new folder below `folder/rbp-export`; that folder.
 
-    Raises ExportError where it cannot be written.
+    Raises UserError where it cannot be written.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     place = folder / FOLDER / f"{name}-at-{stamp}"
@@ -26,5 +22,5 @@ def export(name: str, files: Mapping[str, str], folder: Path, now: float | None 
         for file, text in files.items():
             write_atomic(place / file, text)
     except OSError as error:
-        raise ExportError(f"cannot export into {place}: {error.strerror}") from error
+        raise UserError(f"cannot export into {place}: {error.strerror}") from error
     return place

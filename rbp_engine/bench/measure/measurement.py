@@ -27,10 +27,6 @@ class MeasurementError(UserError):
     exit_code = 1
 
 
-class Cancelled(MeasurementError):
-    """The caller has cancelled the measurement."""
-
-
 @contextlib.contextmanager
 def temporary_run(loaded: "LoadedPreset") -> Iterator[RunDirectory]:
     """A temporary run folder outside any runs directory, with preset and user's code; removed at the end.
@@ -64,7 +60,7 @@ def ask(
 ) -> dict[str, Any]:
     """The JSON object that the module prints on stdout; its `problem`, if there is one, becomes a MeasurementError.
 
-    `cancelled` is polled for whether to give up, which raises Cancelled. With `quiet` no other output of the process
+    `cancelled` is polled for whether to give up, which raises one, too. With `quiet` no other output of the process
     reaches the terminal, which may be showing the dashboard.
     """
     child = subprocess.Popen(
@@ -84,7 +80,7 @@ def ask(
                 out, said = child.communicate(timeout=LOOK_EVERY_S)
                 break
             if cancelled():
-                raise Cancelled("the measurement was given up")
+                raise MeasurementError("the measurement was given up")
     finally:
         child.kill()
         child.wait()
