@@ -55,7 +55,7 @@ def predict_cost(
     """Train with a preset for some seconds, in a separate process like that of a run, and predict its cost.
 
     `cancelled` is polled for whether to give up; with `quiet` the process writes nothing to stderr. Raises
-    MeasurementError; Cancelled if it gave up.
+    MeasurementError, also if it gave up.
     """
     with temporary_run(loaded) as run:
         return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled, quiet=quiet))

@@ -1,13 +1,10 @@
 """SEW- and PreAct-ResNet-34 for ImageNet (paper, appendix): 7×7 stem, 3×3 max pool, convolutions with bias."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from rbp_engine.models.initial import initialise
-
-Neuron = Callable[[], nn.Module]
+from rbp_engine.models.initial import Neuron, initialised
 
 BLOCKS = (3, 4, 6, 3)
 WIDTHS = (64, 128, 256, 512)
@@ -83,7 +80,5 @@ def _resnet34(
             layers.append(block(channels, width, 2 if stage > 0 and number == 0 else 1, neuron))
             channels = width
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
-    model = nn.Sequential(*layers)
     # Here the paper's initial weights are Kaiming by fan-out, the same as "kaiming".
-    initialise(model, "kaiming" if init == "paper" else init)
-    return model
+    return initialised(nn.Sequential(*layers), "kaiming" if init == "paper" else init)

@@ -1,10 +1,16 @@
-"""Initial weights."""
+"""What the families share: how they are given neurons, and their initial weights."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 from torch import nn
 
+Model = TypeVar("Model", bound=nn.Module)
+Neuron = Callable[[], nn.Module]
 
-def initialise(model: nn.Module, init: str, *, normal_deviation: float | None = None) -> None:
-    """Set the initial weights in place.
+
+def initialised(model: Model, init: str, *, normal_deviation: float | None = None) -> Model:
+    """The model itself, with its initial weights set.
 
     "kaiming": He-normal by fan-out for convolutions, by fan-in for linear layers, zero biases.
     "paper": the initial weights of the paper's networks. The VGGs draw convolutions and linear layers from
@@ -24,3 +30,4 @@ def initialise(model: nn.Module, init: str, *, normal_deviation: float | None = 
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    return model

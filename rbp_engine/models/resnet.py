@@ -1,13 +1,11 @@
 """Post-activation spiking ResNets for 32×32 images (paper, appendix)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from rbp_engine.models.initial import initialise
-
-Neuron = Callable[[], nn.Module]
+from rbp_engine.models.initial import Neuron, initialised
 
 
 class BasicBlock(nn.Module):
@@ -65,14 +63,11 @@ class ResNet(nn.Module):
 
 def resnet18(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> ResNet:
     """[2, 2, 2, 2] blocks of widths 64–512, FC 512→C."""
-    model = ResNet([2, 2, 2, 2], [64, 128, 256, 512], in_channels, neuron, nn.Linear(512, num_classes))
-    initialise(model, init)
-    return model
+    head = nn.Linear(512, num_classes)
+    return initialised(ResNet([2, 2, 2, 2], [64, 128, 256, 512], in_channels, neuron, head), init)
 
 
 def resnet19(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> ResNet:
     """[3, 3, 2] blocks of widths 128/256/512, FC 512→256, neuron, FC 256→C."""
     head = nn.Sequential(nn.Linear(512, 256), neuron(), nn.Linear(256, num_classes))
-    model = ResNet([3, 3, 2], [128, 256, 512], in_channels, neuron, head)
-    initialise(model, init)
-    return model
+    return initialised(ResNet([3, 3, 2], [128, 256, 512], in_channels, neuron, head), init)

@@ -57,10 +57,15 @@ def draw(kind: str, entries: Sequence[ReportedRun], path: Path) -> None:
 
     Raises RunError for an unknown suffix, a path that cannot be written, and runs without data to draw.
     """
-    check_path(path)
     rows = FIGURES[kind](entries)
     if not any(line.points for panels in rows for panel in panels for line in panel.lines):
         raise RunError("these runs have no events to draw: nothing was written")
+    write(rows, path)
+
+
+def write(rows: Sequence[Sequence[Panel]], path: Path) -> None:
+    """Write the figure of these rows of panels. Raises RunError like `draw`."""
+    check_path(path)
     image = render(rows, path.suffix.lower())
     try:
         path.write_bytes(image)

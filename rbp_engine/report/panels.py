@@ -127,12 +127,16 @@ def _cost_panels(place: str, by_machine: Sequence[tuple[str, list[Cell]]]) -> li
         known = [(cell.timesteps, cost(entry)) for cell in family for entry in cell.entries]
         memory.append(by_timesteps((timesteps, value.mem_peak) for timesteps, value in known))
         times.append(by_timesteps((timesteps, value.step_ms) for timesteps, value in known))
-    largest = max((point.mean for line in memory for point in line.values()), default=0.0)
+    return memory_and_time(_lines_by_method(titles, methods, memory), _lines_by_method(titles, methods, times), place)
+
+
+def memory_and_time(memory: tuple[PanelLine, ...], times: tuple[PanelLine, ...], place: str = "") -> list[Panel]:
+    """Panels of lines in bytes and in milliseconds against T; `place` begins the label of the first."""
+    largest = max((point.mean for line in memory for point in line.points.values()), default=0.0)
     unit, scale = ("GiB", 1 / GIB) if largest >= GIB else ("MiB", 1 / MIB)
-    memory_label = f"{place}Peak memory ({unit})"
     return [
-        Panel("Timesteps T", memory_label, scale, True, _lines_by_method(titles, methods, memory), from_zero=True),
-        Panel("Timesteps T", "Time per step (ms)", 1.0, True, _lines_by_method(titles, methods, times), from_zero=True),
+        Panel("Timesteps T", f"{place}Peak memory ({unit})", scale, True, memory, from_zero=True),
+        Panel("Timesteps T", "Time per step (ms)", 1.0, True, times, from_zero=True),
     ]
 
 

@@ -13,6 +13,16 @@ from rbp_engine.spiking import rules
 from rbp_engine.spiking.carrier import Carrier, all_carriers
 
 
+def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method for an operator, which is looked up like torch's functions."""
+    return lambda *operands: _apply(function, *operands)
+
+
+def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a carrier at the right."""
+    return lambda self, other: _apply(function, other, self)
+
+
 class TensorLike(Carrier):
     """A carrier on which unmodified torch modules work; what each operation does is looked up in the rule table."""
 
@@ -51,35 +61,16 @@ class TensorLike(Carrier):
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: Any) -> Any:
-        return _apply(operator.getitem, self, index)
-
-    def __iter__(self) -> Any:
-        return _apply(iter, self)
-
-    def __add__(self, other: Any) -> Any:
-        return _apply(operator.add, self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return _apply(operator.add, other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return _apply(operator.sub, self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return _apply(operator.sub, other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return _apply(operator.mul, self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return _apply(operator.mul, other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return _apply(operator.truediv, self, other)
-
-    def __neg__(self) -> Any:
-        return _apply(operator.neg, self)
+    __getitem__ = _operator(operator.getitem)
+    __iter__ = _operator(iter)
+    __add__ = _operator(operator.add)
+    __radd__ = _reflected(operator.add)
+    __sub__ = _operator(operator.sub)
+    __rsub__ = _reflected(operator.sub)
+    __mul__ = _operator(operator.mul)
+    __rmul__ = _reflected(operator.mul)
+    __truediv__ = _operator(operator.truediv)
+    __neg__ = _operator(operator.neg)
 
 
 def _apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

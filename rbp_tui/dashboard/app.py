@@ -61,11 +61,11 @@ class Dashboard(App[None]):
         "system": SystemScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "show('presets')", "show presets", id="screen.presets", show=False),
-        Binding("2", "show('runs')", "show runs", id="screen.runs", show=False),
-        Binding("3", "show('monitor')", "show monitor", id="screen.monitor", show=False),
-        Binding("4", "show('compare')", "show compare", id="screen.compare", show=False),
-        Binding("5", "show('system')", "show system", id="screen.system", show=False),
+        Binding("1", "switch_mode('presets')", "show presets", id="screen.presets", show=False),
+        Binding("2", "switch_mode('runs')", "show runs", id="screen.runs", show=False),
+        Binding("3", "switch_mode('monitor')", "show monitor", id="screen.monitor", show=False),
+        Binding("4", "switch_mode('compare')", "show compare", id="screen.compare", show=False),
+        Binding("5", "switch_mode('system')", "show system", id="screen.system", show=False),
         Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="list the keys of this screen"),
         Binding("q", "leave", "leave", id="leave", tooltip="leave the dashboard; runs go on"),
     ]
@@ -144,7 +144,7 @@ class Dashboard(App[None]):
 
     @on(RunSeen)
     def _run_seen(self, message: RunSeen) -> None:
-        self.session.take_sight(message.sight)
+        self.session.sights[message.sight.run.id] = message.sight
         if (screen := self._shown) is not None:
             screen.sight_changed()
 
@@ -164,10 +164,6 @@ class Dashboard(App[None]):
         # While the app is closing, screens lose their widgets; a new screen gets all news when it is shown.
         screen = self.screen if self.is_running and self.screen_stack else None
         return screen if isinstance(screen, DashboardScreen) and screen.is_mounted else None
-
-    def action_show(self, mode: str) -> None:
-        """Show one of the five screens."""
-        self.switch_mode(mode)
 
     @on(OpenRun)
     def _open_run(self, message: OpenRun) -> None:
@@ -190,15 +186,12 @@ class Dashboard(App[None]):
         self.switch_mode("compare")
 
     @on(LaunchPreset)
-    def _launch_preset(self, message: LaunchPreset) -> None:
-        def launched(run_ids: list[str] | None) -> None:
-            if not run_ids:
-                return
+    @work
+    async def _launch_preset(self, message: LaunchPreset) -> None:
+        if run_ids := await self.push_screen_wait(LaunchForm(message.path, message.name, self.session)):
             self.open_run(run_ids[0])
             if len(run_ids) > 1:
                 self.notify(f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5)
-
-        self.push_screen(LaunchForm(message.path, message.name, self.session), launched)
 
     def action_command_palette(self) -> None:
         """Find an action, a run or a preset by name."""
@@ -209,19 +202,14 @@ class Dashboard(App[None]):
         """List what the keys do here."""
         self.push_screen(Help(self.screen))
 
-    def action_leave(self) -> None:
+    @work
+    async def action_leave(self) -> None:
         """Leave the dashboard; runs go on. Asks where some are live."""
-        if not self.session.live:
-            self.exit()
-            return
-        count = len(self.session.live)
-        text = f"{count} run{' is' if count == 1 else 's are'} live and will go on. Leave the dashboard?"
-
-        def answered(leave: bool | None) -> None:
-            if leave:
-                self.exit()
-
-        self.push_screen(Confirm(text, "leave"), answered)
+        if count := len(self.session.live):
+            text = f"{count} run{' is' if count == 1 else 's are'} live and will go on. Leave the dashboard?"
+            if not await self.push_screen_wait(Confirm(text, "leave")):
+                return
+        self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)

@@ -18,8 +18,8 @@ class Confirm(ModalScreen[bool]):
     """A yes-no question: Enter for yes, Escape for no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,y", "answer(True)", "yes", id="confirm.yes"),
-        Binding("escape,n,q", "answer(False)", "no", id="confirm.no"),
+        Binding("enter,y", "dismiss(True)", "yes", id="confirm.yes"),
+        Binding("escape,n,q", "dismiss(False)", "no", id="confirm.no"),
     ]
 
     def __init__(self, question: str, verb: str) -> None:
@@ -32,16 +32,13 @@ class Confirm(ModalScreen[bool]):
             yield Static(self.question, markup=False)
             yield Static(f"\n[b]Enter[/b] {self.verb}   [b]Esc[/b] no", classes="keys")
 
-    def action_answer(self, answer: bool) -> None:
-        self.dismiss(answer)
-
 
 class Ask(ModalScreen[str | None]):
     """Ask for a line of text, finished with Enter, or for several `lines`, finished with ctrl+s. Escape cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "give", "save", id="ask.give"),
-        Binding("escape", "cancel", "cancel", id="ask.cancel"),
+        Binding("escape", "dismiss", "cancel", id="ask.cancel"),
     ]
 
     def __init__(self, question: str, value: str, *, lines: bool = False) -> None:
@@ -65,14 +62,13 @@ class Ask(ModalScreen[str | None]):
         field = self.query_one("#answer")
         self.dismiss(field.text if isinstance(field, TextArea) else field.value if isinstance(field, Input) else None)
 
-    def action_cancel(self) -> None:
-        self.dismiss(None)
-
 
 class Help(ModalScreen[None]):
     """The list of keys of a screen, and of those that work everywhere."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "close", "close", id="help.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "dismiss", "close", id="help.close")
+    ]
 
     def __init__(self, about: Screen[object]) -> None:
         super().__init__()
@@ -99,14 +95,11 @@ class Help(ModalScreen[None]):
             yield Static("\n[b]ctrl+p[/b] every action, run and preset by name   [b]Esc[/b] close", classes="keys")
             yield Static(f"other keys: by their names under [keys] in {keys_file()}", classes="keys", markup=False)
 
-    def action_close(self) -> None:
-        self.dismiss(None)
-
 
 class Choice(ModalScreen[str | None]):
     """A question with several answers: the arrows and Enter choose one, Escape none."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "none", "back", id="choice.back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "back", id="choice.back")]
 
     def __init__(self, question: str, answers: dict[str, str], back: str) -> None:
         """`answers` maps each returned name to the answer's text; `back` describes what Escape does."""
@@ -126,6 +119,3 @@ class Choice(ModalScreen[str | None]):
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option.id)
-
-    def action_none(self) -> None:
-        self.dismiss(None)

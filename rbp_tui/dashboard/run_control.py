@@ -21,46 +21,39 @@ class RunControlScreen(DashboardScreen):
         """Ask the runs to save and end."""
         self.act_on(runs, control.request_stop, lambda which: f"asked {which} to stop")
 
-    def kill_runs(self, runs: Sequence[RunDirectory]) -> None:
+    @work
+    async def kill_runs(self, runs: Sequence[RunDirectory]) -> None:
         """End the runs at once, after a question."""
-
-        def answered(kill: bool | None) -> None:
-            if kill:
-                self.act_on(runs, control.kill, lambda which: f"killed {which}")
-
         whose = "its" if len(runs) == 1 else "the"
         text = f"Kill {named(runs)}? What came after {whose} last checkpoint is lost."
-        self.app.push_screen(Confirm(text, "kill"), answered)
+        if await self.app.push_screen_wait(Confirm(text, "kill")):
+            self.act_on(runs, control.kill, lambda which: f"killed {which}")
 
     def resume_runs(self, runs: Sequence[RunDirectory]) -> None:
         """Go on with the runs from their newest checkpoints."""
         self.act_on(runs, start.begin, lambda which: f"resuming {which}")
 
-    def edit_tags(self, run: RunDirectory) -> None:
+    @work
+    async def edit_tags(self, run: RunDirectory) -> None:
         """Ask for the tags of a run, as `TagWords.change` understands them."""
         record = self.session.record_of(run.id)
         had = () if record is None else read_annotations(run).tags(record.summary)
-
-        def answered(words: str | None) -> None:
-            if words is not None:
-                added, removed = tag_words(words.split()).change(had)
-                tags = [*(tag for tag in had if tag not in removed), *added]
-                self.act_on(
-                    [run], lambda run: change_tags(run, added, removed), lambda _: f"tags: {' '.join(tags) or 'none'}"
-                )
-
         question = f"Tags of {run.id}; a word that is left out goes, or +word adds and -word takes away"
-        self.app.push_screen(Ask(question, " ".join(had)), answered)
+        words = await self.app.push_screen_wait(Ask(question, " ".join(had)))
+        if words is not None:
+            added, removed = tag_words(words.split()).change(had)
+            tags = [*(tag for tag in had if tag not in removed), *added]
+            self.act_on(
+                [run], lambda run: change_tags(run, added, removed), lambda _: f"tags: {' '.join(tags) or 'none'}"
+            )
 
-    def edit_note(self, run: RunDirectory) -> None:
+    @work
+    async def edit_note(self, run: RunDirectory) -> None:
         """Ask for the note on a run."""
-
-        def answered(note: str | None) -> None:
-            if note is not None:
-                done = "note written" if note.strip() else "no note"
-                self.act_on([run], lambda run: set_note(run, note), lambda _: done)
-
-        self.app.push_screen(Ask(f"Note on {run.id}", read_annotations(run).note, lines=True), answered)
+        note = await self.app.push_screen_wait(Ask(f"Note on {run.id}", read_annotations(run).note, lines=True))
+        if note is not None:
+            done = "note written" if note.strip() else "no note"
+            self.act_on([run], lambda run: set_note(run, note), lambda _: done)
 
     @work(thread=True, group="runs")
     def act_on(

@@ -55,6 +55,13 @@ class DashboardScreen(Screen[None]):
 class ChartScreen(DashboardScreen):
     """A screen whose charts share one cursor and one view of the x axis."""
 
+    def action_zoom_panel(self) -> None:
+        """The focused panel alone, or all of them."""
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused)
+
     @on(CursorMoved)
     def _cursor_moved(self, message: CursorMoved) -> None:
         for chart in self.query(CurveChart):

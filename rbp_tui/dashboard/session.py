@@ -47,10 +47,6 @@ class Session:
         there = {record.run.id for record in records}
         self.sights = {run_id: sight for run_id, sight in self.sights.items() if run_id in there}
 
-    def take_sight(self, sight: Sight) -> None:
-        """Store the newest data of a run that is being read."""
-        self.sights[sight.run.id] = sight
-
     def record_of(self, run_id: str | None) -> RunRecord | None:
         """The record of a run as last read; None if it is gone."""
         return next((record for record in self.records if record.run.id == run_id), None)

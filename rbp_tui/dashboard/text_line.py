@@ -22,6 +22,11 @@ class Line(Static):
             text.no_wrap = not self.wraps
             self.update(text, layout=layout)
 
+    def show_or_hide(self, text: Text) -> None:
+        """Show this text, and take no room while it is empty."""
+        self.display = bool(text)
+        self.show_text(text)
+
 
 def _shape(text: Text) -> list[int]:
     return [len(row) for row in text.plain.split("\n")]

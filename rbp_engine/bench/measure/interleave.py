@@ -5,7 +5,6 @@ Without torch.
 
 import contextlib
 import itertools
-import json
 import os
 import statistics
 import subprocess
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rbp_engine.bench.measure.measurement import MeasurementError, command, describe_exit
+from rbp_engine.bench.measure.measurement import MeasurementError, command, describe_exit, read_answer
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import CARD_ORDER, worker_defaults
 from rbp_engine.run.status import processes
@@ -96,10 +95,7 @@ class MeasuredProcess:
         line = self.child.stdout.readline()
         if not line:
             raise MeasurementError(describe_exit(self.child.wait()))
-        answer: dict[str, Any] = json.loads(line)
-        if problem := answer.get("problem"):
-            raise MeasurementError(problem)
-        return answer
+        return read_answer(line)
 
 
 class _Record:

@@ -27,10 +27,6 @@ class MeasurementError(UserError):
     exit_code = 1
 
 
-class Cancelled(MeasurementError):
-    """The caller has cancelled the measurement."""
-
-
 @contextlib.contextmanager
 def temporary_run(loaded: "LoadedPreset") -> Iterator[RunDirectory]:
     """A temporary run folder outside any runs directory, with preset and user's code; removed at the end.
@@ -64,7 +60,7 @@ def ask(
 ) -> dict[str, Any]:
     """The JSON object that the module prints on stdout; its `problem`, if there is one, becomes a MeasurementError.
 
-    `cancelled` is polled for whether to give up, which raises Cancelled. With `quiet` no other output of the process
+    `cancelled` is polled for whether to give up, which raises one, too. With `quiet` no other output of the process
     reaches the terminal, which may be showing the dashboard.
     """
     child = subprocess.Popen(
@@ -84,18 +80,19 @@ def ask(
                 answer, output = child.communicate(timeout=LOOK_EVERY_S)
                 break
             if cancelled():
-                raise Cancelled("the measurement was given up")
+                raise MeasurementError("the measurement was given up")
     finally:
         child.kill()
         child.wait()
-    return _answer(answer, child.returncode, output)
-
-
-def _answer(printed: str, code: int, output: str | None) -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = json.loads(printed)
+        return read_answer(answer)
     except ValueError:
-        raise MeasurementError(describe_exit(code, output)) from None
+        raise MeasurementError(describe_exit(child.returncode, output)) from None
+
+
+def read_answer(text: str) -> dict[str, Any]:
+    """The JSON object that a process has printed. Raises MeasurementError for a `problem`, ValueError if it is none."""
+    answer: dict[str, Any] = json.loads(text)
     if problem := answer.get("problem"):
         raise MeasurementError(problem)
     return answer

@@ -6,9 +6,8 @@ from pathlib import Path
 from rbp_engine.bench.measure.interleave import StepMeasurement
 from rbp_engine.bench.results.comparison import ComparisonRow
 from rbp_engine.report import figure, names
-from rbp_engine.report.panels import BLACK, GIB, METHOD_COLOURS, MIB, ORANGE, Panel, PanelLine
+from rbp_engine.report.panels import BLACK, METHOD_COLOURS, ORANGE, Panel, PanelLine, memory_and_time
 from rbp_engine.report.spread import Spread
-from rbp_engine.run.errors import RunError
 
 TITLES = {"spikingjelly": "SpikingJelly", "two_pass": "rate_M, two passes", "ann": "ANN floor"}
 GREY = "#999999"
@@ -23,24 +22,14 @@ def title(row: ComparisonRow, separator: str = ", ") -> str:
 
 def draw(rows: Sequence[ComparisonRow], path: Path) -> None:
     """Draw the rows; the suffix of `path` is the format. Raises RunError for a path that cannot be written."""
-    figure.check_path(path)
-    image = figure.render([panels(rows)], path.suffix.lower())
-    try:
-        path.write_bytes(image)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    figure.write([panels(rows)], path)
 
 
 def panels(rows: Sequence[ComparisonRow]) -> list[Panel]:
     """Panels of memory and time; a line per way to train, with the same colour for lines of one method."""
-    largest = max((row.measured.peak for row in rows if row.measured), default=0)
-    unit, scale = ("GiB", 1 / GIB) if largest >= GIB else ("MiB", 1 / MIB)
     memory = _lines(rows, lambda measured: measured.peak)
     times = _lines(rows, lambda measured: 1000 * measured.seconds)
-    return [
-        Panel("Timesteps T", f"Peak memory ({unit})", scale, True, memory, from_zero=True),
-        Panel("Timesteps T", "Time per step (ms)", 1.0, True, times, from_zero=True),
-    ]
+    return memory_and_time(memory, times)
 
 
 def _lines(rows: Sequence[ComparisonRow], value: Callable[[StepMeasurement], float]) -> tuple[PanelLine, ...]:

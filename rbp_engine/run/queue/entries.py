@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,10 +111,10 @@ def damaged_entries() -> list[DamagedEntry]:
     return [entry for entry in read_queue() if isinstance(entry, DamagedEntry)]
 
 
-def entry_of(run: RunDirectory, among: Iterable[Entry] | None = None) -> Entry | None:
+def entry_of(run: RunDirectory) -> Entry | None:
     """The entry of a run, None if it has none."""
     path = run.path.resolve()
-    return next((entry for entry in (entries() if among is None else among) if entry.run.path == path), None)
+    return next((entry for entry in entries() if entry.run.path == path), None)
 
 
 def _read(path: Path) -> Entry | DamagedEntry | None:

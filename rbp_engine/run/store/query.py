@@ -11,19 +11,10 @@ comparison; a negated term fits exactly the runs that the term does not.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.store.query_fields import FieldComparison, find_field, word_fits
+from rbp_engine.run.store.query_fields import Test, find_field, word_fits
 
-if TYPE_CHECKING:
-    from rbp_engine.run.store.store import RunRecord
-
-Test: TypeAlias = "Callable[[RunRecord], bool]"
-
-_SPACE = re.compile(r"\s*")
 _WORD = r""""[^"]*"|'[^']*'|[^\s"']+"""
 _NEGATION = re.compile(r"-|not(?::\s*|\s+|$)", re.IGNORECASE)
 _OR = re.compile(r"or(?=\s|$)", re.IGNORECASE)
@@ -40,19 +31,8 @@ class QueryError(RunError):
         super().__init__(f"query, at character {position + 1}: {f'{term!r}: ' if term else ''}{message}")
 
 
-@dataclass(frozen=True)
-class Query:
-    """A parsed query; called with the record of a run, returns whether the run fits."""
-
-    text: str
-    alternatives: "tuple[tuple[Test, ...], ...]"
-
-    def __call__(self, record: "RunRecord") -> bool:
-        return any(all(test(record) for test in tests) for tests in self.alternatives)
-
-
-def parse_query(text: str) -> Query:
-    """Parse a query; the empty one fits every run. Raises QueryError and no other exception."""
+def parse_query(text: str) -> Test:
+    """The test whether a run fits a query; the empty one fits every run. Raises QueryError and no other exception."""
     alternatives: list[list[Test]] = [[]]
     position = _skip_space(text, 0)
     while position < len(text):
@@ -68,7 +48,7 @@ def parse_query(text: str) -> Query:
                 raise QueryError("or", position, "there is nothing behind it")
             position = separator.end()
         position = _skip_space(text, position)
-    return Query(text, tuple(map(tuple, alternatives)))
+    return lambda record: any(all(test(record) for test in tests) for tests in alternatives)
 
 
 def _term(text: str, start: int) -> tuple[Test, int]:
@@ -102,7 +82,7 @@ def _compared(comparison: re.Match[str]) -> Test:
     if comparison["value"] is None:
         raise ValueError(f"there is nothing behind the {comparison['sign'].strip()}")
     field = find_field(comparison["field"])
-    return field.test(FieldComparison(comparison["sign"].strip(), _unquoted(comparison["value"])))
+    return field.test(comparison["sign"].strip(), _unquoted(comparison["value"]))
 
 
 def _negated(test: Test) -> Test:
@@ -114,5 +94,4 @@ def _unquoted(word: str) -> str:
 
 
 def _skip_space(text: str, position: int) -> int:
-    found = _SPACE.match(text, position)
-    return found.end() if found else position
+    return len(text) - len(text[position:].lstrip())

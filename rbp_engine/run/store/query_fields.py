@@ -33,14 +33,6 @@ _SAME_ACCURACY = 5e-5
 
 
 @dataclass(frozen=True)
-class FieldComparison:
-    """A sign and the text after it."""
-
-    sign: str
-    value: str
-
-
-@dataclass(frozen=True)
 class Field:
     """A field to select and sort runs by; `kind` is a key of `_TESTS`."""
 
@@ -48,12 +40,12 @@ class Field:
     kind: str
     get: Getter
 
-    def test(self, comparison: FieldComparison) -> Test:
-        """A test whether a run fits. Raises ValueError if the value cannot be compared with this field."""
-        if comparison.sign == "!=":
-            equal = self.test(FieldComparison("=", comparison.value))
+    def test(self, sign: str, value: str) -> Test:
+        """A test whether a run fits the sign and the text after it. Raises ValueError if they cannot be compared."""
+        if sign == "!=":
+            equal = self.test("=", value)
             return lambda record: not equal(record)
-        return _TESTS[self.kind](self, comparison)
+        return _TESTS[self.kind](self, sign, value)
 
 
 def find_field(name: str) -> Field:
@@ -86,14 +78,14 @@ def word_fits(word: str) -> Test:
     return test
 
 
-def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Callable[[Field, FieldComparison], Test]":
-    def make(field: Field, comparison: FieldComparison) -> Test:
-        wanted = read(comparison.value)
-        order = _ORDER.get(comparison.sign)
+def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Callable[[Field, str, str], Test]":
+    def make(field: Field, sign: str, text: str) -> Test:
+        wanted = read(text)
+        order = _ORDER.get(sign)
 
         def test(record: "RunRecord") -> bool:
             value = field.get(record)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if not _is_number(value):
                 return False
             if order is None:
                 return bool(abs(value - wanted) <= max(tolerance, 1e-9 * abs(wanted)))
@@ -104,10 +96,10 @@ def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Calla
     return make
 
 
-def _text_test(field: Field, comparison: FieldComparison) -> Test:
-    if comparison.sign in _ORDER:
+def _text_test(field: Field, sign: str, value: str) -> Test:
+    if sign in _ORDER:
         raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
-    wanted, whole = comparison.value.lower(), comparison.sign == "="
+    wanted, whole = value.lower(), sign == "="
 
     def test(record: "RunRecord") -> bool:
         found = field.get(record)
@@ -117,36 +109,36 @@ def _text_test(field: Field, comparison: FieldComparison) -> Test:
     return test
 
 
-def _time_test(field: Field, comparison: FieldComparison) -> Test:
+def _time_test(field: Field, sign: str, value: str) -> Test:
     """The test of a time; a span means the time that long ago, so that `created>2d` is younger than two days."""
-    order = _ORDER.get(comparison.sign)
-    if values.is_span(comparison.value):
+    order = _ORDER.get(sign)
+    if values.is_span(value):
         if order is None:
-            raise ValueError(f"a moment is not equal to a span: use {field.name}>{comparison.value} for younger runs")
-        back = values.span(comparison.value)
+            raise ValueError(f"a moment is not equal to a span: use {field.name}>{value} for younger runs")
+        back = values.span(value)
         return lambda record: _is_number(field.get(record)) and order(field.get(record), time.time() - back)
-    begin, end = values.moments(comparison.value)
+    begin, end = values.moments(value)
     if order is None:
         return lambda record: _is_number(field.get(record)) and begin <= field.get(record) < end
     # A day counts as a whole: `>` starts at its end, `<=` includes all of it.
-    bound = end if comparison.sign in (">", "<=") else begin
-    reached = comparison.sign in (">", ">=")
+    bound = end if sign in (">", "<=") else begin
+    reached = sign in (">", ">=")
     return lambda record: _is_number(field.get(record)) and (field.get(record) >= bound) is reached
 
 
-def _any_test(field: Field, comparison: FieldComparison) -> Test:
+def _any_test(field: Field, sign: str, value: str) -> Test:
     """The test of a value of unknown type: compared as numbers if both are numbers, else as text."""
     try:
-        as_number = _number_test(values.number)(field, comparison)
+        as_number = _number_test(values.number)(field, sign, value)
     except ValueError:
-        return _text_test(field, comparison)
-    if comparison.sign in _ORDER:
+        return _text_test(field, sign, value)
+    if sign in _ORDER:
         return as_number
-    as_text = _text_test(field, comparison)
+    as_text = _text_test(field, sign, value)
     return lambda record: (as_number if _is_number(field.get(record)) else as_text)(record)
 
 
-_TESTS: dict[str, Callable[[Field, FieldComparison], Test]] = {
+_TESTS: dict[str, Callable[[Field, str, str], Test]] = {
     "accuracy": _number_test(values.accuracy, _SAME_ACCURACY),
     "number": _number_test(values.number),
     "size": _number_test(values.size),

@@ -69,10 +69,9 @@ def save(
     experiment: str,
     generators: Sequence[dict[str, Any]] = (),
     scaler: torch.amp.GradScaler | None = None,
-    keep: int = KEPT,
     best_epoch: int | None = None,
 ) -> Checkpoint:
-    """Write a checkpoint below `folder` and prune old ones, but keep at least the newest two.
+    """Write a checkpoint below `folder` and prune all but the newest two.
 
     The checkpoint of the end of `best_epoch` is not pruned either until `best/` is a complete copy of it. `generators`
     holds the `generator_state` of each rank, by default only that of this process; `extra` may be built of numbers,
@@ -97,17 +96,11 @@ def save(
         manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "device": device}
         manifest |= {"t": time.time()}
         write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
-        sync(temporary)
-        if target.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-            target.rename(replaced)
-        temporary.rename(target)
-        sync(folder)
+        _put_in_place(temporary, target, replaced)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    shutil.rmtree(replaced, ignore_errors=True)
-    _prune(folder, keep, best_epoch, newest=target.name)
+    _prune(folder, best_epoch, newest=target.name)
     return Checkpoint(target, progress, len(generators), experiment, device)
 
 
@@ -117,14 +110,8 @@ def keep_as_best(checkpoint: Checkpoint) -> None:
     fresh, old, best = folder / "best.tmp", folder / "best.old", folder / "best"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(checkpoint.path, fresh, copy_function=_link)
-    sync(fresh)
     # A folder cannot be replaced atomically; in between, `find_best` uses the old one.
-    if best.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        best.rename(old)
-    fresh.rename(best)
-    sync(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    _put_in_place(fresh, best, old)
 
 
 def repair_best(folder: Path, epoch: int) -> str:
@@ -293,6 +280,17 @@ def _restore_generators(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"][0])
 
 
+def _put_in_place(fresh: Path, target: Path, old: Path) -> None:
+    """Flush a folder to the disk and give it the name of another, which is called `old` until that is done."""
+    sync(fresh)
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+    fresh.rename(target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
@@ -320,10 +318,10 @@ def _write(path: Path, content: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def _prune(folder: Path, keep: int, best_epoch: int | None, newest: str) -> None:
+def _prune(folder: Path, best_epoch: int | None, newest: str) -> None:
     # Steps later than the newest belong to damaged checkpoints that a resume has skipped.
     names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.name <= newest)
-    for name in names[: -max(keep, KEPT)]:
+    for name in names[:-KEPT]:
         if best_epoch is not None and _is_only_best(folder / name, best_epoch):
             continue
         leftover = folder / f"{name}.pruned.tmp"  # a half-removed folder must not look like a checkpoint

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The network and batch of the table in docs/bench.md, used if none is named.
 PRESET, BATCH = "cifar10-resnet18", 32
-HEADS = ("", "step", "images/s", "memory", "saved", "units", "time", "memory", "ANN")
+HEADS = ("step", "images/s", "memory", "saved", "units", "time", "memory", "ANN")
 
 
 def register(app: typer.Typer) -> None:
@@ -194,13 +194,12 @@ def _table(rows: "Sequence[ComparisonRow]") -> "Table":
     """One row per variant, grouped by T; ratios to SpikingJelly's BPTT, and to the ANN."""
     from itertools import groupby
 
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from rbp_engine.bench.results.figure import title
 
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
-    for number, head in enumerate(HEADS):
-        table.add_column(head, justify="right" if number else "left", no_wrap=True)
+    columns = [Column(no_wrap=True), *(Column(head, justify="right", no_wrap=True) for head in HEADS)]
+    table = Table(*columns, box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for timesteps, group in groupby(rows, key=lambda row: row.timesteps):
         table.add_row(f"[bold]T = {timesteps}[/]")
         for row in group:
@@ -213,7 +212,7 @@ def _figures(row: "ComparisonRow") -> list[str]:
     from rbp_tui.text.cost_text import span
 
     if row.measured is None:
-        return ["–"] * (len(HEADS) - 1)
+        return ["–"] * len(HEADS)
     measured = row.measured
     ratios = ["–" if ratio is None else f"{ratio:.2f}" for ratio in (row.time, row.memory, row.floor)]
     memory = [fmt.size(measured.peak), fmt.size(measured.saved), f"{measured.units:.1f}"]

@@ -60,17 +60,16 @@ def evaluate(
     if as_json:
         print_json(answer["results"])
         return
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from rbp_tui.text import format as fmt
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("T", "top-1 %", "top-5 %", "loss", "top-1 % after each step"):
-        table.add_column(heading, justify="left" if heading.endswith("step") else "right")
+    numbers = [Column(heading, justify="right") for heading in ("T", "top-1 %", "top-5 %", "loss")]
+    table = Table(*numbers, "top-1 % after each step", box=None, pad_edge=False, header_style="dim")
     for result in answer["results"]:
         by_step = " ".join(fmt.percent(top1) for top1 in result["top1_by_step"])
-        numbers = [fmt.percent(result["top1"]), fmt.percent(result["top5"]), fmt.number(result["loss"])]
-        table.add_row(str(result["timesteps"]), *numbers, by_step)
+        accuracies = [fmt.percent(result["top1"]), fmt.percent(result["top5"])]
+        table.add_row(str(result["timesteps"]), *accuracies, fmt.number(result["loss"]), by_step)
     first = answer["results"][0]
     shuffled = ", every layer's inputs shuffled in time" if shuffle_time else ""
     console(stderr=True).print(

@@ -33,13 +33,12 @@ def print_rates(rates: Sequence[dict[str, Any]]) -> None:
 
 
 def _table(rates: Sequence[dict[str, Any]]) -> "Table":
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from rbp_tui.text import format as fmt
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for number, head in enumerate(("data", "augmentation", "workers", "images/s", "per core")):
-        table.add_column(head, justify="right" if number > 1 else "left")
+    numbers = [Column(head, justify="right") for head in ("workers", "images/s", "per core")]
+    table = Table("data", "augmentation", *numbers, box=None, pad_edge=False, header_style="dim")
     for rate in rates:
         figures = [fmt.thousands(rate[key]) for key in ("workers", "images_per_s", "per_core")]
         table.add_row(rate["kind"], rate["augmentation"], *figures)

@@ -8,6 +8,7 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import console, plain, print_json, say, working
 from rbp_tui.cli.train.interrupts import end_on_sigterm
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,8 +102,6 @@ def _sizes(text: str) -> list[int]:
 
 
 def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]") -> None:
-    from rbp_tui.text import format as fmt
-
     out = console()
     preset = loaded.preset
     layers = f"{found.neuron_layers} neuron {'layer' if found.neuron_layers == 1 else 'layers'}"
@@ -133,12 +132,10 @@ def _missing_table(found: "Inspection") -> "Table":
 
 
 def _agreement_table(found: "Inspection") -> "Table":
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("cosine to BPTT's gradient")
-    for head in ("rate_M", "rate_S"):
-        table.add_column(head, justify="right")
+    methods = [Column(head, justify="right") for head in ("rate_M", "rate_S")]
+    table = Table("cosine to BPTT's gradient", *methods, box=None, pad_edge=False, header_style="dim")
     for agreement in found.layers:
         table.add_row(agreement.layer, *_cosines(agreement))
     if found.overall is not None:
@@ -151,16 +148,14 @@ def _cosines(agreement: "Agreement") -> list[str]:
 
 
 def _cost_table(loaded: "LoadedPreset", costs: "list[MethodCost]") -> "Table":
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    from rbp_tui.text import format as fmt
     from rbp_tui.text.cost_text import span
 
     batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(f"B = {batch}, T = {timesteps}")
-    for head in ("step", "memory", "time", "memory", f"largest B, T = {timesteps}", f"largest T, B = {batch}"):
-        table.add_column(head, justify="right")
+    heads = ("step", "memory", "time", "memory", f"largest B, T = {timesteps}", f"largest T, B = {batch}")
+    numbers = [Column(head, justify="right") for head in heads]
+    table = Table(f"B = {batch}, T = {timesteps}", *numbers, box=None, pad_edge=False, header_style="dim")
     for cost in costs:
         ratios = [f"{cost.time_ratio:.2f}", f"{cost.memory_ratio:.2f}"]
         largest = [_at_most(value) for value in (cost.largest_batch, cost.largest_timesteps)]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import console, fail, plain, print_json, say
 from rbp_tui.cli.presets import files
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
+from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -182,20 +184,20 @@ def _paper_figures(name: str, preset: "Preset") -> list[dict[str, Any]]:
 
 def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
     """One row per method of a cell; sources stand below the table by number, since they would not fit beside it."""
-    from itertools import groupby
-
     from rich.console import Group
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    from rbp_tui.text import format as fmt
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("cell", overflow="fold")
-    table.add_column("method", no_wrap=True)
-    table.add_column("T")
-    table.add_column("paper %")
-    table.add_column("source", justify="right", no_wrap=True)
+    table = Table(
+        Column("cell", overflow="fold"),
+        Column("method", no_wrap=True),
+        "T",
+        "paper %",
+        Column("source", justify="right", no_wrap=True),
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
     sources: dict[str, int] = {}
     for name, preset in papers.items():
         figures = _paper_figures(name, preset)
@@ -218,8 +220,6 @@ def _paper_table(papers: "dict[str, Preset]") -> "RenderableType":
 
 
 def _percents(figures: list[dict[str, Any]]) -> list[str]:
-    from rbp_tui.text import format as fmt
-
     return [top1 if isinstance(top1 := figure["top1"], str) else fmt.percent(top1) for figure in figures]
 
 
@@ -255,18 +255,21 @@ def _as_json(entry: "PresetEntry") -> dict[str, Any]:
 
 
 def _list_table(rows: list[dict[str, Any]]) -> "Table":
-    from itertools import groupby
+    from rich.table import Column, Table
 
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
-    table.add_column("preset", overflow="fold")
-    table.add_column("", max_width=_room_for_titles(rows))
-    table.add_column("network", no_wrap=True)
-    table.add_column("method", no_wrap=True)
-    table.add_column("T", justify="right", no_wrap=True)
-    table.add_column("epochs", justify="right", no_wrap=True)
-    table.add_column("paper %", justify="right", no_wrap=True)
+    table = Table(
+        Column("preset", overflow="fold"),
+        Column(max_width=_room_for_titles(rows)),
+        Column("network", no_wrap=True),
+        Column("method", no_wrap=True),
+        Column("T", justify="right", no_wrap=True),
+        Column("epochs", justify="right", no_wrap=True),
+        Column("paper %", justify="right", no_wrap=True),
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="dim",
+    )
     for group, members in groupby(rows, key=lambda row: row["data"]):
         presets = list(members)
         here = {True: "[green]✓[/] data here", False: "[yellow]✗[/] data not here", None: ""}[presets[0]["data_here"]]
@@ -286,8 +289,6 @@ def _room_for_titles(rows: list[dict[str, Any]]) -> int:
 
 def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
     from rich.text import Text
-
-    from rbp_tui.text import format as fmt
 
     name = f"  {plain(row['name'])}"
     if count := len(row["problems"]):
@@ -331,14 +332,12 @@ def _last(info: "FieldInfo") -> str:
 
 
 def _schema_table(chosen: "list[FieldInfo]") -> "Table":
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from rbp_tui.text.field_text import rule
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("field", no_wrap=True)
-    table.add_column("default", no_wrap=True)
-    table.add_column("meaning")
+    names, defaults = Column("field", no_wrap=True), Column("default", no_wrap=True)
+    table = Table(names, defaults, "meaning", box=None, pad_edge=False, header_style="dim")
     for info in chosen:
         meaning = f"{plain(info.text)}\n[dim]{plain(rule(info))}[/]"
         table.add_row(plain(info.key), plain(json.dumps(info.default)), meaning)

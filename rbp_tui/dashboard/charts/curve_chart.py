@@ -1,7 +1,7 @@
 """Curves over steps, epochs or time, read with keys and mouse."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from rbp_tui.dashboard.charts.model import ChartModel
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.plot import ASCII, UNICODE, Glyphs
 from rbp_tui.dashboard.charts.series import Series
-from rbp_tui.dashboard.charts.ticks import XUnit, short
+from rbp_tui.dashboard.charts.ticks import XUnit
 
 SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 ZOOM, PAN = 0.8, 0.2  # of the length of the x axis, per key or turn of the wheel
@@ -49,58 +49,47 @@ class CurveChart(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, description, show=False, id=f"chart.{name}")
         for name, key, action, description in (
-            ("zoom_in", "+,=", "zoom_in", "Zoom in"),
-            ("zoom_out", "-", "zoom_out", "Zoom out"),
-            ("pan_left", "shift+left", "pan_left", "Pan left"),
-            ("pan_right", "shift+right", "pan_right", "Pan right"),
+            ("zoom_in", "+,=", f"zoom({ZOOM})", "Zoom in"),
+            ("zoom_out", "-", f"zoom({1 / ZOOM})", "Zoom out"),
+            ("pan_left", "shift+left", f"pan({-PAN})", "Pan left"),
+            ("pan_right", "shift+right", f"pan({PAN})", "Pan right"),
             ("reset", "0", "reset_view", "Show all"),
-            ("log_y", "l", "toggle_log_y", "Log y"),
-            ("log_x", "L", "toggle_log_x", "Log x"),
+            ("log_y", "l", "toggle('y_log')", "Log y"),
+            ("log_x", "L", "toggle('x_log')", "Log x"),
             ("smooth_less", "[", "smooth_less", "Smooth less"),
             ("smooth_more", "]", "smooth_more", "Smooth more"),
-            ("lock_y", "y", "toggle_y_lock", "Lock y"),
-            ("cursor_left", "left", "cursor_left", "Cursor left"),
-            ("cursor_right", "right", "cursor_right", "Cursor right"),
+            ("lock_y", "y", "toggle('y_locked')", "Lock y"),
+            ("cursor_left", "left", "step_cursor(-1)", "Cursor left"),
+            ("cursor_right", "right", "step_cursor(1)", "Cursor right"),
         )
     ]
 
     title: reactive[str] = reactive("")
-    x_axis: reactive[XUnit] = reactive[XUnit]("step", repaint=False)
-    x_log: reactive[bool] = reactive(False, repaint=False)
-    y_log: reactive[bool] = reactive(False, repaint=False)
-    y_locked: reactive[bool] = reactive(False, repaint=False)
-    smoothing: reactive[float] = reactive(0.0, repaint=False)
+    x_axis: reactive[XUnit] = reactive[XUnit]("step", init=False)
+    x_log: reactive[bool] = reactive(False)
+    y_log: reactive[bool] = reactive(False)
+    y_locked: reactive[bool] = reactive(False)
+    smoothing: reactive[float] = reactive(0.0)
     dimmed: reactive[bool] = reactive(False)
     ascii_only: reactive[bool] = reactive(False)
-
-    CursorMoved = CursorMoved
-    ViewChanged = ViewChanged
 
     def __init__(
         self,
         title: str = "",
         *,
-        x_axis: XUnit = "step",
-        y_format: Callable[[float], str] = short,
         colours: SeriesColours | None = None,
-        ascii_only: bool = False,
-        name: str | None = None,
         id: str | None = None,  # noqa: A002  Textual's name
-        classes: str | None = None,
     ) -> None:
-        """`y_format` formats the values in the title row; charts that share `colours` use the same ones."""
-        super().__init__(name=name, id=id, classes=classes)
-        self.y_format = y_format
+        """Charts that share `colours` use the same ones."""
+        super().__init__(id=id)
         self._colours = colours or SeriesColours()
         self._model = ChartModel()
         self._strips: list[Strip] = []
         self._layout: ChartLayout | None = None
-        # What `_strips` were drawn for; None if something has changed since.
-        self._drawn: tuple[Size, Options, bool, bool] | None = None
+        # What `_strips` were drawn for; None if something else has changed since.
+        self._drawn: tuple[Size, Options, bool, bool, bool, bool] | None = None
         self._drag: _Drag | None = None
         self.set_reactive(CurveChart.title, title)
-        self.set_reactive(CurveChart.x_axis, x_axis)
-        self.set_reactive(CurveChart.ascii_only, ascii_only)
 
     # What the chart shows
 
@@ -137,20 +126,16 @@ class CurveChart(Widget, can_focus=True):
     def watch_x_axis(self) -> None:
         """Reset the view: positions in the old unit mean nothing in the new one."""
         self._model.reset()
-        self._redraw()
 
     def watch_x_log(self, log: bool) -> None:
         self._model.x_log = log
-        self._redraw()
 
     def watch_y_log(self, log: bool) -> None:
         self._model.y_log = log
-        self._redraw()
 
     def watch_y_locked(self, locked: bool) -> None:
         """Keep the y axis, or let it follow the view."""
         self._model.lock_y(locked)
-        self._redraw()
 
     def validate_smoothing(self, smoothing: float) -> float:
         """From 0 to 0.99."""
@@ -158,7 +143,6 @@ class CurveChart(Widget, can_focus=True):
 
     def watch_smoothing(self, smoothing: float) -> None:
         self._model.smooth(smoothing)
-        self._redraw()
 
     # Drawing
 
@@ -173,8 +157,8 @@ class CurveChart(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """A row of the chart. All rows are drawn together after any change."""
-        options = Options(self.title, self.x_axis, self.smoothing, self.y_locked, self.y_format)
-        state = (self.size, options, self.dimmed, self.ascii_only)
+        options = Options(self.title, self.x_axis, self.smoothing, self.y_locked)
+        state = (self.size, options, self.x_log, self.y_log, self.dimmed, self.ascii_only)
         if self._drawn != state:
             styles = look(self, [curve.series for curve in self._model.curves], self._colours, dimmed=self.dimmed)
             self._layout, self._strips = draw(self._model, options, styles, self._glyphs(), *self.size)
@@ -191,44 +175,24 @@ class CurveChart(Widget, can_focus=True):
 
     def _changed(self, *, view: bool = False, cursor: bool = False) -> None:
         if view:
-            self.post_message(self.ViewChanged(self, self._model.view))
+            self.post_message(ViewChanged(self, self._model.view))
         if cursor:
-            self.post_message(self.CursorMoved(self, self._model.cursor))
+            self.post_message(CursorMoved(self, self._model.cursor))
         if view or cursor:
             self._redraw()
 
-    def action_zoom_in(self) -> None:
-        """Show less of x, around the cursor."""
-        self._changed(view=self._model.zoom(ZOOM))
+    def action_zoom(self, factor: float) -> None:
+        """Show `factor` times as much of x, around the cursor."""
+        self._changed(view=self._model.zoom(factor))
 
-    def action_zoom_out(self) -> None:
-        """Show more of x, around the cursor."""
-        self._changed(view=self._model.zoom(1 / ZOOM))
-
-    def action_pan_left(self) -> None:
-        """Show what comes before."""
-        self._changed(view=self._model.pan(-PAN))
-
-    def action_pan_right(self) -> None:
-        """Show what comes after."""
-        self._changed(view=self._model.pan(PAN))
+    def action_pan(self, share: float) -> None:
+        """Show what comes after, by a share of the view; below 0 what comes before."""
+        self._changed(view=self._model.pan(share))
 
     def action_reset_view(self) -> None:
         """Show everything and take the cursor away."""
         view, cursor = self._model.reset()
         self._changed(view=view, cursor=cursor)
-
-    def action_toggle_log_y(self) -> None:
-        """Logarithmic or linear y."""
-        self.y_log = not self.y_log
-
-    def action_toggle_log_x(self) -> None:
-        """Logarithmic or linear x."""
-        self.x_log = not self.x_log
-
-    def action_toggle_y_lock(self) -> None:
-        """Hold the y axis, or let it follow the view."""
-        self.y_locked = not self.y_locked
 
     def action_smooth_more(self) -> None:
         """The next stronger smoothing."""
@@ -238,13 +202,9 @@ class CurveChart(Widget, can_focus=True):
         """The next weaker smoothing."""
         self.smoothing = next((one for one in reversed(SMOOTHINGS) if one < self.smoothing), 0.0)
 
-    def action_cursor_left(self) -> None:
-        """The cursor to the point before."""
-        self._changed(cursor=self._model.step_cursor(-1, self._cell()))
-
-    def action_cursor_right(self) -> None:
-        """The cursor to the point after."""
-        self._changed(cursor=self._model.step_cursor(1, self._cell()))
+    def action_step_cursor(self, direction: int) -> None:
+        """The cursor to the point after (1) or before (-1)."""
+        self._changed(cursor=self._model.step_cursor(direction, self._cell()))
 
     # Mouse
 

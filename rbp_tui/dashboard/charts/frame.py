@@ -1,6 +1,5 @@
 """A chart as rows of styled text."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +14,7 @@ from rbp_tui.dashboard.charts.look import Look
 from rbp_tui.dashboard.charts.model import ChartModel
 from rbp_tui.dashboard.charts.plot import CURSOR, NOBODY, STAR, Cells, Glyphs, plot, read
 from rbp_tui.dashboard.charts.series import ChartCurve
-from rbp_tui.dashboard.charts.ticks import XUnit, place, tick_labels, ticks
+from rbp_tui.dashboard.charts.ticks import XUnit, place, short, tick_labels, ticks
 
 # Narrower or lower charts have no labels.
 _LABELLED_WIDTH, _LABELLED_HEIGHT = 16, 4
@@ -31,7 +30,6 @@ class Options:
     x_unit: XUnit
     smoothing: float
     y_locked: bool
-    y_format: Callable[[float], str]
 
 
 @dataclass(frozen=True)
@@ -95,14 +93,14 @@ def _title_strip(
 
 def _value(value: float, options: Options) -> str:
     # A smoothed value is not the value itself.
-    return ("~" if options.smoothing else "") + options.y_format(value)
+    return ("~" if options.smoothing else "") + short(value)
 
 
 def _best(curve: ChartCurve, options: Options, glyphs: Glyphs) -> str:
     if curve.best is None:
         return ""
     where = place(float(curve.x[curve.best]), options.x_unit)
-    return f"{glyphs.star}{options.y_format(float(curve.y[curve.best]))}@{where}"
+    return f"{glyphs.star}{short(float(curve.y[curve.best]))}@{where}"
 
 
 def _flags(model: ChartModel, options: Options) -> str:

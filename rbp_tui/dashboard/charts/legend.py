@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
@@ -80,7 +80,4 @@ def _length(row: Segments) -> int:
 def _cut(text: str, width: int, ellipsis: str) -> str:
     if cell_len(text) <= width:
         return text
-    room = max(0, width - len(ellipsis))
-    while cell_len(text) > room:
-        text = text[:-1]
-    return (text + ellipsis)[:width]
+    return (set_cell_size(text, max(0, width - len(ellipsis))) + ellipsis)[:width]

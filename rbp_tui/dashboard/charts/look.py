@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.color import Color as RichColor
 from rich.style import Style
-from textual.color import Color, ColorParseError
+from textual.color import Color
 from textual.widget import Widget
 
 from rbp_tui.dashboard.charts.palette import SeriesColours
@@ -54,7 +54,8 @@ class Look:
 def look(chart: Widget, series: Sequence[Series], colours: SeriesColours, *, dimmed: bool) -> Look:
     """The styles of a chart's parts, from its stylesheet, the theme and the colours of its series."""
     _, background = chart.background_colors
-    inks = [_ink(chart, one, colours) for one in series]
+    dark = chart.app.current_theme.dark
+    inks = [Color.parse(colours.colour(one.key, dark=dark)) for one in series]
     if dimmed:
         inks = [background.blend(ink, _DIMMED, alpha=1.0) for ink in inks]
     base = chart.rich_style
@@ -73,15 +74,3 @@ def look(chart: Widget, series: Sequence[Series], colours: SeriesColours, *, dim
             None if background.ansi is not None else background.blend(ink, _BAND, alpha=1.0).rich_color for ink in inks
         ],
     )
-
-
-def _ink(chart: Widget, series: Series, colours: SeriesColours) -> Color:
-    own = colours.colour(series.key, dark=chart.app.current_theme.dark)
-    if series.colour is None:
-        return Color.parse(own)
-    variables = chart.app.theme_variables
-    try:
-        return Color.parse(variables.get(series.colour.removeprefix("$"), series.colour))
-    except ColorParseError:
-        # A theme may lack a variable, or give it an automatic colour.
-        return Color.parse(own)

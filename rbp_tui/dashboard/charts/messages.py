@@ -12,11 +12,6 @@ class ChartMessage(Message):
 
     chart: Widget
 
-    @property
-    def control(self) -> Widget:
-        """The chart, for `@on` with a selector."""
-        return self.chart
-
     def can_replace(self, message: Message) -> bool:
         """Whether `message` is of the same kind and chart."""
         return isinstance(message, ChartMessage) and type(message) is type(self) and message.chart is self.chart

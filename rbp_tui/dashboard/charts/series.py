@@ -20,7 +20,6 @@ class Series:
     label: str
     x: Floats
     y: Floats
-    colour: str | None = None  # "#rrggbb" or a theme variable, "$accent"; None for the key's own
     band: tuple[Floats, Floats] | None = None  # lower and upper edge, for instance over seeds
     marker: Literal["lowest", "highest"] | None = None  # which value is best and gets a star
     points: bool = False  # draw a sign at each value instead of a line, and do not smooth
@@ -35,8 +34,7 @@ class Series:
         """Whether two series look the same."""
         mine, theirs = (self.x, self.y, *(self.band or ())), (other.x, other.y, *(other.band or ()))
         return (
-            (self.key, self.label, self.colour, self.marker, self.points)
-            == (other.key, other.label, other.colour, other.marker, other.points)
+            (self.key, self.label, self.marker, self.points) == (other.key, other.label, other.marker, other.points)
             and len(mine) == len(theirs)
             and all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in zip(mine, theirs, strict=True))
         )
@@ -85,11 +83,10 @@ class ChartCurve:
     @cached_property
     def best(self) -> int | None:
         """Index of the best unsmoothed value, the first of several."""
-        known = np.flatnonzero(np.isfinite(self.y))
-        if self.series.marker is None or not len(known):
+        if self.series.marker is None or not len(self.known):
             return None
-        values = self.y[known]
-        return int(known[values.argmin() if self.series.marker == "lowest" else values.argmax()])
+        values = self.y[self.known]
+        return int(self.known[values.argmin() if self.series.marker == "lowest" else values.argmax()])
 
     @cached_property
     def known(self) -> NDArray[np.intp]:
@@ -100,11 +97,7 @@ class ChartCurve:
         """Index of the point with a value that is nearest to `x`."""
         if not len(self.known):
             return None
-        places = self.x[self.known]
-        after = int(np.searchsorted(places, x).clip(1, max(1, len(places) - 1)))
-        if len(places) == 1:
-            return int(self.known[0])
-        return int(self.known[after - 1 if x - places[after - 1] <= places[after] - x else after])
+        return int(self.known[np.abs(self.x[self.known] - x).argmin()])
 
     def span(self, *, log: bool) -> tuple[float, float] | None:
         """The first and last x that has a value; with `log`, of those above 0."""

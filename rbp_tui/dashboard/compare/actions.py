@@ -12,7 +12,6 @@ from rbp_engine.errors import UserError
 from rbp_engine.report.compare import Comparison, Group
 from rbp_engine.report.curves_csv import curves_csv
 from rbp_engine.report.seed_statistics import MeanCurve
-from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, ComparedCurves
 from rbp_tui.dashboard.export import export
 from rbp_tui.dashboard.messages import OpenRun
@@ -151,13 +150,6 @@ class CompareActions(ChartScreen):
         self.session.state.compared_over = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
         self.show_table()
         self.draw()
-
-    def action_zoom_panel(self) -> None:
-        """The focused chart alone, or all there is."""
-        if self.maximized is not None:
-            self.minimize()
-        elif isinstance(self.focused, CurveChart):
-            self.maximize(self.focused)
 
     def action_export(self) -> None:
         """Write a picture of this screen, and the curves as CSV."""

@@ -177,9 +177,8 @@ class CompareScreen(CompareActions):
             empty.update(self._why_empty())
             return
         self.query_one("#about", Line).show_text(self._about(self.comparison))
-        notes = self.query_one("#notes", Line)
-        notes.display = bool(self.compared.notes)
-        notes.show_text(Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis"))
+        notes = Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis")
+        self.query_one("#notes", Line).show_or_hide(notes)
         width = max(1, self.size.width - TABLE_EDGE)
         text = comparison_text(self.comparison, width, [self._colour(group) for group in self.groups])
         self.query_one("#headings", Line).show_text(text.headings)
@@ -187,7 +186,7 @@ class CompareScreen(CompareActions):
         rest = [text.differences] if text.differences else []
         rest += [Text(f"left out {run.id}: {run.reason}", style="dim") for run in self.comparison.excluded]
         self.query_one("#table", Line).show_text(Text("\n").join([*parts, Text(), *rest] if rest else parts))
-        self._tops = list(accumulate(map(_height, parts), initial=0))
+        self._tops = list(accumulate((part.plain.count("\n") + 1 for part in parts), initial=0))
 
     def _row(self, number: int, text: Text) -> Text:
         """A group in the table: the chosen one is marked, a hidden one dimmed."""
@@ -236,7 +235,3 @@ class CompareScreen(CompareActions):
     @on(Click, "#table")
     def _clicked(self, event: Click) -> None:
         self.choose_row(bisect(self._tops, event.y) - 1)
-
-
-def _height(text: Text) -> int:
-    return text.plain.count("\n") + 1

@@ -90,11 +90,11 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
 
 
 class LaunchForm(ModalScreen[list[str]]):
-    """Enter launches and returns the ids of the runs; nothing is created before."""
+    """Enter launches and returns the ids of the runs; nothing is created before. Escape gives none."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "cancel", id="launch.cancel"),
+        Binding("escape", "dismiss", "cancel", id="launch.cancel"),
         Binding("ctrl+o", "cost", "measure the cost", id="launch.cost"),
         Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
     ]
@@ -242,7 +242,3 @@ class LaunchForm(ModalScreen[list[str]]):
             return
         self.app.copy_to_clipboard(command)
         self.notify("copied", timeout=2)
-
-    def action_cancel(self) -> None:
-        """Close the form; nothing has been created."""
-        self.dismiss([])

@@ -7,11 +7,12 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from rbp_engine.errors import UserError
+from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.export import export_run
+from rbp_tui.dashboard.export import export
 from rbp_tui.dashboard.messages import CloneRun, CompareRuns
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.seeds import siblings
@@ -60,6 +61,12 @@ class MonitorActions(RunControlScreen, ChartScreen):
     def seeds(self) -> list[RunRecord]:
         """The runs of the same experiment, by seed."""
         return siblings(self.session.records, self.session.opened or "")
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run that the keys are for, which are there only while one is shown."""
+        assert self.seen is not None
+        return self.seen.run
 
     @property
     def live(self) -> bool:
@@ -117,23 +124,19 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def action_stop(self) -> None:
         """Let the run save and end."""
-        if self.seen is not None:
-            self.stop_runs([self.seen.run])
+        self.stop_runs([self.run])
 
     def action_kill(self) -> None:
         """End the run at once."""
-        if self.seen is not None:
-            self.kill_runs([self.seen.run])
+        self.kill_runs([self.run])
 
     def action_resume(self) -> None:
         """Go on with the run from its newest checkpoint."""
-        if self.seen is not None:
-            self.resume_runs([self.seen.run])
+        self.resume_runs([self.run])
 
     def action_clone(self) -> None:
         """Launch another run with its settings, changed."""
-        if self.seen is not None:
-            self.post_message(CloneRun(self.seen.run.id))
+        self.post_message(CloneRun(self.run.id))
 
     def action_tag(self) -> None:
         """Change the tags of the run."""
@@ -147,26 +150,24 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def action_pin(self) -> None:
         """Hold other runs against this one; again, no longer."""
-        if self.seen is not None:
-            self.notify(self.session.pin(self.seen.run.id), markup=False)
-            self.runs_changed()
+        self.notify(self.session.pin(self.run.id), markup=False)
+        self.runs_changed()
 
     def action_compare(self) -> None:
         """Show the run beside the baseline, or beside its other seeds."""
-        if self.seen is not None:
-            seeds = [record.run.id for record in self.seeds()]
-            others = [self.session.baseline] if self.session.baseline else seeds
-            self.post_message(CompareRuns(list(dict.fromkeys([*others, self.seen.run.id]))))
+        seeds = [record.run.id for record in self.seeds()]
+        others = [self.session.baseline] if self.session.baseline else seeds
+        self.post_message(CompareRuns(list(dict.fromkeys([*others, self.run.id]))))
 
     def action_export(self) -> None:
         """Write a picture of this screen and the curves as CSV."""
-        if self.seen is not None:
-            self._export(self.seen.run, self.app.export_screenshot(title=self.seen.run.id))
+        self._export(self.run, self.app.export_screenshot(title=self.run.id))
 
     @work(thread=True, group="export")
     def _export(self, run: RunDirectory, picture: str) -> None:
         try:
-            message = f"monitor.svg and curves.csv are in {export_run(run, picture, Path.cwd())}"
+            place = export(run.id, {"monitor.svg": picture, "curves.csv": events_csv(run)}, Path.cwd())
+            message = f"monitor.svg and curves.csv are in {place}"
         except UserError as error:
             message = str(error)
         self.app.call_from_thread(self.notify, message, timeout=10, markup=False)
@@ -206,13 +207,6 @@ class MonitorActions(RunControlScreen, ChartScreen):
         for chart in self.query(CurveChart):
             chart.set_view(None, None)
         self.show_all()
-
-    def action_zoom_panel(self) -> None:
-        """The focused panel alone, or all of them."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None:
-            self.maximize(self.focused)
 
     def action_seed(self, by: int) -> None:
         """The next seed of the same experiment."""

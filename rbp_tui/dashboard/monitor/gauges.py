@@ -31,8 +31,7 @@ def memory_text(curves: dict[str, Curve], processes: Sequence[RankProgress], ran
     """Memory of a rank, or of the worst one: on a GPU allocated, reserved and peak; on a CPU resident and peak."""
     shown = worst_rank(processes) if rank is None else rank
     process = next((one for one in processes if one.rank == shown), None)
-    line = Text(" mem   ", style="")
-    line.stylize("dim")
+    line = Text.assemble((" mem   ", "dim"))
     if process is None or process.system is None:
         return line.append("–", style="dim")
     system = process.system
@@ -50,8 +49,7 @@ def memory_text(curves: dict[str, Curve], processes: Sequence[RankProgress], ran
 
 def speed_text(curves: dict[str, Curve], processes: Sequence[RankProgress], width: int) -> Text:
     """Samples per second, step time, the share of it spent waiting for data, and the least busy GPU."""
-    line = Text(" speed ", style="")
-    line.stylize("dim")
+    line = Text.assemble((" speed ", "dim"))
     metrics = next((process.metrics for process in processes if process.rank == 0), None)
     if metrics is None or metrics.samples_per_s is None:
         return line.append("–", style="dim")

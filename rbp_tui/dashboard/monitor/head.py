@@ -34,15 +34,13 @@ class Head(Vertical):
         width = self.size.width or self.app.size.width
         self.query_one("#title", Line).show_text(title_text(sight, state, width))
         self.query_one("#progress", Line).show_text(progress_text(sight, state, now, width))
-        why = self.query_one("#why", Line)
-        why.display = bool(state.why or state.advice)
-        why.show_text(why_text(state, width))
+        self.query_one("#why", Line).show_or_hide(why_text(state, width))
 
     def show_nothing(self, text: str) -> None:
         """Show why there is no run to show."""
         self.query_one("#title", Line).show_text(Text(f" {text}", style="dim"))
         self.query_one("#progress", Line).show_text(Text())
-        self.query_one("#why").display = False
+        self.query_one("#why", Line).show_or_hide(Text())
 
 
 def title_text(sight: "Sight", state: RunState, width: int) -> Text:

@@ -17,8 +17,7 @@ def ranks_text(processes: Sequence[RankProgress], shown: int | None) -> Text:
     times = [one.step_ms for one in processes if one.step_ms]
     median = statistics.median(times) if times else None
     newest = max(one.seen for one in processes)
-    text = Text(HEADING + "\n", style="")
-    text.stylize("dim")
+    text = Text.assemble((f"{HEADING}\n", "dim"))
     for process in processes:
         text.append(_row(process, median), style="bold" if process.rank == shown else "")
         if newest - process.seen > LOST_AFTER_S:

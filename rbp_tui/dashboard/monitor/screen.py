@@ -99,9 +99,8 @@ class MonitorScreen(MonitorActions):
         super().runs_changed()
         if self.session.opened is None or self.session.opened != self.watched:
             self.watch_opened()
-        self.query_one("#seeds", Line).display = len(self.seeds()) > 1
         keys = f"{self.key_of('monitor.seed_back')} {self.key_of('monitor.seed')} step through them"
-        self.query_one("#seeds", Line).show_text(chips_text(self.seeds(), self.session.opened or "", keys))
+        self.query_one("#seeds", Line).show_or_hide(chips_text(self.seeds(), self.session.opened or "", keys))
         self._show_head()
         self._read_card()
 
@@ -180,13 +179,9 @@ class MonitorScreen(MonitorActions):
         rank = int(self.process) if self.process.isdigit() else None
         self.query_one("#memory", Line).show_text(memory_text(history.curves, history.processes, rank, width))
         self.query_one("#speed", Line).show_text(speed_text(history.curves, history.processes, width))
-        probes = self.query_one("#probes", Line)
-        probes.display = bool(history.probes)
-        probes.show_text(probes_text(history.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1))
-        alert = self.query_one("#alert", Line)
-        text = alert_text(history)
-        alert.display = bool(text)
-        alert.show_text(text)
+        probes = probes_text(history.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1)
+        self.query_one("#probes", Line).show_or_hide(probes)
+        self.query_one("#alert", Line).show_or_hide(alert_text(history))
 
     def _show_lists(self, sight: Sight) -> None:
         history = sight.history

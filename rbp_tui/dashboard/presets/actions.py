@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.widgets import OptionList
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetEntry, PresetError
@@ -22,6 +23,7 @@ from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, needs_copy
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.external_editor import edit_outside
+from rbp_tui.dashboard.presets.list import PresetList
 from rbp_tui.dashboard.presets.name_dialog import NamePreset, NewPreset
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.text import format as fmt
@@ -41,9 +43,13 @@ class PresetActions(DashboardScreen):
     ]
 
     @property
+    def presets(self) -> PresetList:
+        return self.query_one(PresetList)
+
+    @property
     def current(self) -> PresetEntry | None:
         """The preset under the cursor."""
-        raise NotImplementedError
+        return self.presets.current
 
     def reload(self) -> None:
         """Read the presets again."""
@@ -53,6 +59,7 @@ class PresetActions(DashboardScreen):
         """Move to a preset."""
         raise NotImplementedError
 
+    @on(OptionList.OptionSelected, "#presets")
     def action_launch(self) -> None:
         """Open the launch form; nothing is created before it is confirmed."""
         entry = self.current

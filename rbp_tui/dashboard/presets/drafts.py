@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rbp_engine.run.files.json_fields import fields_of
 from rbp_tui.dashboard.view_state import state_file
 
 
@@ -70,9 +71,6 @@ def _draft_file(path: Path) -> Path:
 
 def _read(file: Path) -> Draft | None:
     try:
-        saved = json.loads(file.read_bytes())
-        draft = Draft(**saved)
-    except (OSError, ValueError, TypeError):
+        return Draft(**fields_of(Draft, json.loads(file.read_bytes())))
+    except (OSError, ValueError):
         return None
-    fits = all(isinstance(value, str) for value in (draft.path, draft.text, draft.basis))
-    return draft if fits and isinstance(draft.written, (int, float)) else None

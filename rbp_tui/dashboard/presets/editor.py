@@ -14,7 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from rbp_engine.preset import LoadedPreset, PresetError, Problem
+from rbp_engine.preset import PresetError, Problem
 from rbp_engine.preset.author import moved_text
 from rbp_engine.preset.search import shown
 from rbp_tui.dashboard.dialogs import Choice
@@ -96,17 +96,13 @@ class EditorScreen(Screen[Path]):
     def _check(self) -> None:
         loaded, self.problems = self.edit.check(self.area.text)
         if loaded is not None:
-            self._show_changes(loaded)
+            self.query_one("#changes", Static).update(changes_of(loaded, "here", self.area.text)[1])
         self.area.mark_lines(lines_of(self.problems))
         listed = self.query_one("#problems", OptionList)
         listed.set_options(Option(_in_words(problem)) for problem in self.problems)
         listed.highlighted = 0 if self.problems else None
         listed.display = bool(self.problems)
         self._show_head()
-
-    def _show_changes(self, loaded: LoadedPreset) -> None:
-        """Show how the typed preset differs from its parent."""
-        self.query_one("#changes", Static).update(changes_of(loaded, "here", self.area.text)[1])
 
     def _check_file(self) -> None:
         """Read the file again if it has changed, unless that would lose unsaved text; then show a note."""

@@ -29,7 +29,7 @@ class NewPreset:
 class NamePreset(ModalScreen[NewPreset | None]):
     """Enter returns a file that does not exist yet, Escape None. Nothing is written here."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", id="name.cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "cancel", id="name.cancel")]
 
     def __init__(self, question: str, name: str = "", *, parent: str | None = None) -> None:
         """`parent` is the name of a preset that the new one may extend; None offers none."""
@@ -81,6 +81,3 @@ class NamePreset(ModalScreen[NewPreset | None]):
             return
         boxes = self.query("#extends").results(Checkbox)
         self.dismiss(NewPreset(path, any(box.value for box in boxes)))
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)

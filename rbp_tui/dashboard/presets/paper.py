@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from rbp_engine.preset import LoadedPreset
@@ -29,10 +29,8 @@ def paper_table(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Table | N
     paper = loaded.preset.paper
     if paper is None or not paper.figures:
         return None
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("method")
-    for name in ("T", "paper %", "ours %", "runs"):
-        table.add_column(name, justify="right")
+    numbers = [Column(name, justify="right") for name in ("T", "paper %", "ours %", "runs")]
+    table = Table("method", *numbers, box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     cells = cells_of(str(loaded.path))
     for figure in paper.figures:
         experiment = cells[(figure.method, figure.timesteps)]

@@ -29,8 +29,7 @@ def fill_runs(table: DataTable[Text], runs: Sequence[RunRecord], loaded: LoadedP
     row = table.cursor_row
     at = str(table.ordered_rows[row].key.value) if 0 <= row < table.row_count else ""
     table.clear(columns=True)
-    for name in COLUMNS:
-        table.add_column(Text(name, justify="right" if name in NUMBERS else "left"))
+    table.add_columns(*(Text(name, justify="right" if name in NUMBERS else "left") for name in COLUMNS))
     for record in runs:
         summary, status = record.summary, record.verdict.status
         cells = (

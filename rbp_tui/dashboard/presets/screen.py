@@ -87,15 +87,6 @@ class PresetsScreen(PresetActions):
         self._look()
         self.presets.look_for_data()
 
-    @property
-    def presets(self) -> PresetList:
-        return self.query_one(PresetList)
-
-    @property
-    def current(self) -> PresetEntry | None:
-        """The preset under the cursor."""
-        return self.presets.current
-
     def reload(self) -> None:
         """Read the presets again."""
         self.presets.reload()
@@ -178,10 +169,6 @@ class PresetsScreen(PresetActions):
     @on(DataTable.RowSelected, "#preset_runs")
     def _open(self, event: DataTable.RowSelected) -> None:
         self.post_message(OpenRun(str(event.row_key.value)))
-
-    @on(OptionList.OptionSelected, "#presets")
-    def _selected(self) -> None:
-        self.action_launch()
 
     def action_tab(self, name: str) -> None:
         """Show the TOML, the difference to the parent, or the runs; the TOML again, with everything resolved."""

@@ -62,9 +62,6 @@ class TomlArea(TextArea):
         self.move_cursor((row, len(text) - len(text.lstrip())), center=True)
 
     @on(TextArea.SelectionChanged)
-    def _moved(self) -> None:
-        self.update_suggestion()
-
     def update_suggestion(self) -> None:
         row, column = self.cursor_location
         at_end = not self.read_only and self.selection.is_empty and column == len(self.document.get_line(row))

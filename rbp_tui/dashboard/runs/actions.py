@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import work
 from textual.binding import Binding, BindingType
 
 from rbp_engine.run.files.annotations import change_tags, tag_words
@@ -12,6 +13,7 @@ from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.messages import CompareRuns
 from rbp_tui.dashboard.run_control import RunControlScreen, count, named
+from rbp_tui.dashboard.runs.rows import Rows
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.session import Session
 
@@ -34,21 +36,23 @@ class RunActions(RunControlScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self.rows = Rows()
         self.marked: set[str] = set()
         self._trashed: list[RunDirectory] = []
 
     @property
     def shown(self) -> Sequence[RunRecord]:
         """The runs in the table, in order."""
-        raise NotImplementedError
+        return self.rows.records
 
     @property
     def under_cursor(self) -> set[str]:
         """The run under the cursor, or the runs of the group there."""
-        raise NotImplementedError
+        key = self.query_one(RunTable).current
+        return set() if key is None else set(self.rows.groups.get(key, (key,)))
 
-    def marks_changed(self) -> None:
-        """Called when the marks have changed."""
+    def make_rows(self) -> None:
+        """Make the rows of the table anew."""
         raise NotImplementedError
 
     @property
@@ -73,7 +77,7 @@ class RunActions(RunControlScreen):
 
     def _toggle_marks(self, runs: set[str]) -> None:
         self.marked = self.marked - runs if runs <= self.marked else self.marked | runs
-        self.marks_changed()
+        self.make_rows()
 
     def action_compare(self) -> None:
         """Compare the runs."""
@@ -97,27 +101,19 @@ class RunActions(RunControlScreen):
         if self._any(resumable, "resume"):
             self.resume_runs(_folders(resumable))
 
-    def action_tag(self) -> None:
+    @work
+    async def action_tag(self) -> None:
         """Change the tags of the runs."""
-        targets = self.targets
-        if len(targets) == 1:
-            self.edit_tags(targets[0].run)
-            return
-
-        def answered(words: str | None) -> None:
+        runs = _folders(self.targets)
+        if len(runs) == 1:
+            self.edit_tags(runs[0])
+        elif runs:
+            question = f"Tags of {named(runs)}: +word is added, -word is taken away"
+            words = await self.app.push_screen_wait(Ask(question, ""))
             tags = tag_words((words or "").split())
             added = [*tags.plain, *tags.added]
             if added or tags.removed:
-                self.act_on(
-                    _folders(targets),
-                    lambda run: change_tags(run, added, tags.removed),
-                    lambda which: f"tagged {which}",
-                )
-
-        if targets:
-            self.app.push_screen(
-                Ask(f"Tags of {named(_folders(targets))}: +word is added, -word is taken away", ""), answered
-            )
+                self.act_on(runs, lambda run: change_tags(run, added, tags.removed), lambda which: f"tagged {which}")
 
     def action_note(self) -> None:
         """Write a note on the run."""

@@ -30,7 +30,7 @@ class ColumnDialog(ModalScreen[ColumnChoice | None]):
         Binding("enter", "take", "done", id="columns.take", priority=True),
         Binding("s", "sort", "sort by it", id="columns.sort"),
         Binding("f", "fit", "as many as fit", id="columns.fit"),
-        Binding("escape", "cancel", "cancel", id="columns.cancel"),
+        Binding("escape", "dismiss", "cancel", id="columns.cancel"),
     ]
 
     def __init__(self, shown: Sequence[str]) -> None:
@@ -75,7 +75,3 @@ class ColumnDialog(ModalScreen[ColumnChoice | None]):
     def action_fit(self) -> None:
         """Show as many columns as there is room for."""
         self.dismiss(ColumnChoice(()))
-
-    def action_cancel(self) -> None:
-        """Leave the columns as they are."""
-        self.dismiss(None)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rbp_engine.run.store.ordering import sort_runs
-from rbp_engine.run.store.query import Query, QueryError, parse_query
+from rbp_engine.run.store.query import QueryError, parse_query
+from rbp_engine.run.store.query_fields import Test
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Trend
 from rbp_tui.dashboard.runs.columns import STRETCHING, PlacedColumn, TableCell, group_cells, lengths, place, run_cells
@@ -71,7 +72,7 @@ class RowMaker:
         ids = {name: tuple(record.run.id for record in group) for name, group in groups.items()}
         return Rows(placed, cells, tuple(fitting), ids, problem)
 
-    def _parse_query(self, text: str) -> tuple[Query, str]:
+    def _parse_query(self, text: str) -> tuple[Test, str]:
         try:
             self._query = parse_query(text)
         except QueryError as error:

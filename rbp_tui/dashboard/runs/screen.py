@@ -1,12 +1,11 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -16,11 +15,10 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.report.names import one_line
 from rbp_engine.run.store.ordering import reversed_order
-from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
-from rbp_tui.dashboard.runs.column_dialog import ColumnChoice, ColumnDialog
+from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.columns import BY_NAME, Column
 from rbp_tui.dashboard.runs.rows import RowMaker, Rows, TableView
 from rbp_tui.dashboard.runs.table import RunTable
@@ -62,7 +60,6 @@ class RunsScreen(RunActions):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.rows = Rows()
         self._maker = RowMaker()
         self._making = False
         self._stale = False
@@ -95,7 +92,7 @@ class RunsScreen(RunActions):
         self.session.reader.follow_trends(())
 
     def on_resize(self) -> None:
-        self._make_rows()
+        self.make_rows()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only actions that do something now in footer and palette."""
@@ -106,14 +103,14 @@ class RunsScreen(RunActions):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        self._show_line("#since", Text(self.session.since))
+        self.query_one("#since", Line).show_or_hide(Text(self.session.since))
         self.marked &= {record.run.id for record in self.session.records}
-        self._make_rows()
+        self.make_rows()
 
     def trends_changed(self) -> None:
-        self._make_rows()
+        self.make_rows()
 
-    def _make_rows(self) -> None:
+    def make_rows(self) -> None:
         """Make the rows again, in a thread: a query may have to read the presets of all runs."""
         self._stale = self._making
         if not self._making:
@@ -139,14 +136,14 @@ class RunsScreen(RunActions):
                 self.set_focus(None)
         elif self.focused is None:
             table.focus()
-        self._show_line("#problem", Text(self.rows.problem))
+        self.query_one("#problem", Line).show_or_hide(Text(self.rows.problem))
         self._show_counts()
         self._show_detail()
         if bool(before.cells) is not bool(self.rows.cells):
             self.refresh_bindings()
         self._follow_trends()
         if self._stale:
-            self._make_rows()
+            self.make_rows()
 
     def _take_row_to_select(self) -> str | None:
         """The run opened since this screen was left, once it has a row: the next keys should act on it."""
@@ -154,12 +151,6 @@ class RunsScreen(RunActions):
             return None
         found, self._row_to_select = self._row_to_select, None
         return found
-
-    def _show_line(self, line: str, text: Text) -> None:
-        """Show a text in a line, which is hidden while it is empty."""
-        widget = self.query_one(line, Line)
-        widget.display = bool(text)
-        widget.show_text(text)
 
     def _why_empty(self) -> str:
         session = self.session
@@ -176,7 +167,7 @@ class RunsScreen(RunActions):
         if self.marked:
             hidden = len(self.marked) - len(self.marked_shown)
             text.append(f"  {len(self.marked)} marked{f' ({hidden} hidden)' if hidden else ''}", style="bold yellow")
-        self._show_line("#counts", text)
+        self.query_one("#counts", Line).show_or_hide(text)
 
     @on(DataTable.RowHighlighted)
     def _show_detail(self) -> None:
@@ -200,18 +191,6 @@ class RunsScreen(RunActions):
         visible = self.query_one(RunTable).visible_keys if curves and self.is_current else []
         self.session.reader.follow_trends(key for key in visible if key not in self.rows.groups)
 
-    @property
-    def shown(self) -> Sequence[RunRecord]:
-        return self.rows.records
-
-    @property
-    def under_cursor(self) -> set[str]:
-        key = self.query_one(RunTable).current
-        return set() if key is None else set(self.rows.groups.get(key, (key,)))
-
-    def marks_changed(self) -> None:
-        self._make_rows()
-
     @on(DataTable.RowSelected)
     def _open(self) -> None:
         key = self.query_one(RunTable).current
@@ -229,7 +208,7 @@ class RunsScreen(RunActions):
         self.session.state.query = event.value
         if self._pause is not None:
             self._pause.stop()
-        self._pause = self.set_timer(TYPING_PAUSE_S, self._make_rows)
+        self._pause = self.set_timer(TYPING_PAUSE_S, self.make_rows)
 
     @on(Input.Submitted, "#query")
     def _query_done(self) -> None:
@@ -251,7 +230,7 @@ class RunsScreen(RunActions):
     def action_group(self) -> None:
         """Put the runs of an experiment together, or not."""
         self.session.state.grouped = not self.session.state.grouped
-        self._make_rows()
+        self.make_rows()
 
     def action_turn(self) -> None:
         """Turn the order of the table round."""
@@ -280,18 +259,15 @@ class RunsScreen(RunActions):
 
     def _sort_by(self, sort: str) -> None:
         self.session.state.sort = sort
-        self._make_rows()
+        self.make_rows()
 
-    def action_columns(self) -> None:
+    @work
+    async def action_columns(self) -> None:
         """Choose the columns, and which one to sort by."""
-
-        def answered(choice: ColumnChoice | None) -> None:
-            if choice is None:
-                return
+        choice = await self.app.push_screen_wait(ColumnDialog([place.column.name for place in self.rows.placed]))
+        if choice is not None:
             if choice.columns is not None:
                 self.session.state.columns = list(choice.columns)
             if choice.sort_by:
                 self._sort_by_column(BY_NAME[choice.sort_by])
-            self._make_rows()
-
-        self.app.push_screen(ColumnDialog([place.column.name for place in self.rows.placed]), answered)
+            self.make_rows()

@@ -43,8 +43,7 @@ class UseTable(DataTable[Text]):
 
     def on_mount(self) -> None:
         """Create the columns."""
-        for name in COLUMNS:
-            self.add_column(Text(name, justify="right" if name in RIGHT else "left"), key=name)
+        self.add_columns(*((Text(name, justify="right" if name in RIGHT else "left"), name) for name in COLUMNS))
 
     def show(self, rows: dict[str, Cells]) -> None:
         """Show these rows; the cursor stays on its run."""

@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 
 from rbp_tui.dashboard.charts import curve_chart
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.series import Series
 
@@ -34,10 +35,10 @@ class Charts(App[None]):
             chart.set_series(self.series)
             yield chart
 
-    def on_curve_chart_cursor_moved(self, event: CurveChart.CursorMoved) -> None:
+    def on_curve_chart_cursor_moved(self, event: CursorMoved) -> None:
         self.cursors.append(event.x)
 
-    def on_curve_chart_view_changed(self, event: CurveChart.ViewChanged) -> None:
+    def on_curve_chart_view_changed(self, event: ViewChanged) -> None:
         self.views.append(event.x_range)
 
     @property
@@ -115,11 +116,11 @@ async def test_the_strangest_values_are_survived(log: bool) -> None:
             app.chart.focus()
             await press(pilot, "left", "shift+left", "y")
             for _ in range(200):
-                app.chart.action_zoom_in()
+                app.chart.action_zoom(0.8)
             assert len(app.rows[5]) == 60
             assert "┤" in "".join(app.rows)
             for _ in range(300):
-                app.chart.action_zoom_out()
+                app.chart.action_zoom(1.25)
             assert app.chart.view is None
 
 
@@ -304,14 +305,3 @@ async def test_a_curve_keeps_its_colour_when_others_go() -> None:
         assert not set(light) & set(before)
         app.chart.dimmed = True
         assert not set(colours_of(app)) & set(light)
-
-
-async def test_a_series_may_bring_its_colour_or_name_one_of_the_theme() -> None:
-    app = Charts(
-        Series("a", "a", X, X, colour="#123456"),
-        Series("b", "b", X, X, colour="$accent"),
-        Series("c", "c", X, X, colour="$no"),
-    )
-    async with app.run_test(size=(80, 12)):
-        accent = app.theme_variables["accent"].lower()
-        assert colours_of(app)[:2] == ["#123456", accent]

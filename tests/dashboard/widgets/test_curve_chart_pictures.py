@@ -66,6 +66,7 @@ def test_empty(snap_compare: Comparison, size: tuple[int, int]) -> None:
 
 @SIZES
 def test_ascii(snap_compare: Comparison, size: tuple[int, int]) -> None:
-    chart = CurveChart("loss", ascii_only=True)
+    chart = CurveChart("loss")
+    chart.ascii_only = True
     chart.set_series(losses())
     assert snap_compare(Picture(chart), terminal_size=size)
