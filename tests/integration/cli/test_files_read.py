@@ -1,4 +1,4 @@
-"""How often `rbp train` reads what it has just written."""
+"""How often `rbp train` reads files that it has just written."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Writes down how often each file of a run has been opened for reading when it waits for the worker for the first time.
+# Records how often each file of a run has been opened for reading when rbp first waits for the worker.
 COUNTING = """
 import json, os, sys, time
 from collections import Counter
@@ -35,7 +35,7 @@ main()
 
 
 @pytest.mark.parametrize("options", [(), ("--resume-or-start",)])
-def test_each_file_of_a_new_run_is_read_at_most_twice_before_its_worker_is_waited_for(rbp, options):
+def test_each_file_of_a_new_run_is_read_at_most_twice_before_the_wait_for_its_worker(rbp, options):
     words = ("train", "digits", "T=1", "epochs=1", "batch=256", "--id", "mine", *options)
     subprocess.run([sys.executable, "-c", COUNTING, *words], cwd=rbp.folder, env=rbp.environment, check=True)
     counts = json.loads((rbp.folder / "counts.json").read_text())
