@@ -1,4 +1,4 @@
-"""What has happened in a run beside its curves."""
+"""The events of a run besides its curves."""
 
 from rbp_engine.run.files.events import (
     CheckpointSaved,
@@ -17,7 +17,7 @@ def event(t: float, body: object, *, attempt: int = 1, rank: int = 0, step: int 
     return Event(0, t, attempt, rank, step, body)  # type: ignore[arg-type]
 
 
-def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_whichever_rank_told_it() -> None:
+def test_the_failure_is_the_earliest_error_of_the_newest_attempt_on_any_rank() -> None:
     builder = CourseBuilder()
     builder.add([event(1.0, RunStart(world_size=2)), event(2.0, ErrorRaised("the first attempt's"))])
     builder.add([event(10.0, RunStart(world_size=2), attempt=2)])
@@ -29,7 +29,7 @@ def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_which
     assert [alert.body for alert in builder.course().alerts][-2:] == [follows.body, cause.body]
 
 
-def test_checkpoints_and_probes_of_steps_that_are_done_again_go() -> None:
+def test_checkpoints_and_probes_of_repeated_steps_are_dropped() -> None:
     builder = CourseBuilder()
     for step in (10, 20):
         builder.add(
@@ -41,7 +41,7 @@ def test_checkpoints_and_probes_of_steps_that_are_done_again_go() -> None:
     assert [(probed.name, probed.steps, probed.values) for probed in course.probes] == [("p", (10,), (10,))]
 
 
-def test_each_rank_is_known_by_its_newest_events() -> None:
+def test_each_rank_is_described_by_its_newest_events() -> None:
     builder = CourseBuilder()
     metrics = Metrics(epoch=0, loss=None, top1=None, lr=0.1, step_ms=30.0)
     builder.add(
@@ -57,14 +57,14 @@ def test_each_rank_is_known_by_its_newest_events() -> None:
     assert (second.step, second.seen, second.system, second.metrics) == (3, 2.0, System(rss=6), metrics)
 
 
-def test_an_attempt_of_fewer_processes_has_no_more_ranks_than_that() -> None:
+def test_an_attempt_of_fewer_processes_has_fewer_ranks() -> None:
     builder = CourseBuilder()
     builder.add([event(0.0, RunStart(world_size=2)), event(1.0, System(rss=5), rank=1)])
     builder.add([event(9.0, RunStart(world_size=1), attempt=2)])
     assert [process.rank for process in builder.course().processes] == [0]
 
 
-def test_a_snapshot_stays_as_it_was() -> None:
+def test_a_snapshot_does_not_change() -> None:
     builder = CourseBuilder()
     builder.add([event(0.0, RunStart()), event(1.0, WarningRaised("slow"))])
     before = builder.course()
@@ -74,7 +74,7 @@ def test_a_snapshot_stays_as_it_was() -> None:
     assert before.attempts[0].seen == 1.0
 
 
-def test_what_a_rank_says_of_others_is_no_failure_once_these_have_spoken() -> None:
+def test_an_error_about_other_ranks_gives_way_to_their_own_error() -> None:
     builder = CourseBuilder()
     builder.add([event(1.0, RunStart(world_size=2)), event(2.0, ErrorRaised("peer gone", about_others=True))])
     assert builder.course().failure is not None
@@ -83,7 +83,7 @@ def test_what_a_rank_says_of_others_is_no_failure_once_these_have_spoken() -> No
     assert builder.course().failure is cause
 
 
-def test_a_rank_tells_its_speed_and_its_logs_itself() -> None:
+def test_each_rank_reports_its_own_speed_and_logs() -> None:
     builder = CourseBuilder()
     builder.add([event(1.0, RunStart(world_size=2)), event(1.0, RunStart(world_size=2, logs="ranks/x/1"), rank=1)])
     builder.add([event(2.0, System(rss=1, step_ms=30.0, data_ms=3.0), rank=1)])

@@ -30,7 +30,7 @@ LISTS: dict[str, tuple[type, ...]] = {
 
 @st.composite
 def attempts(draw: st.DrawFn) -> list[Event]:
-    """What several attempts have written, each from a step of its own on."""
+    """The events of several attempts, each of which starts at its own step."""
     events: list[Event] = []
 
     def write(attempt: int, step: int, body: Any) -> None:
@@ -56,9 +56,7 @@ def attempts(draw: st.DrawFn) -> list[Event]:
 
 
 @given(attempts(), st.lists(st.integers(0, 12), max_size=6))
-def test_the_course_of_a_run_is_what_still_counts_of_its_events_however_they_come(
-    events: list[Event], cuts: list[int]
-) -> None:
+def test_the_history_has_the_events_that_still_count_in_any_portions(events: list[Event], cuts: list[int]) -> None:
     history = History()
     borders = sorted({0, len(events), *(cut for cut in cuts if cut < len(events))})
     for begin, end in itertools.pairwise(borders):
@@ -69,7 +67,7 @@ def test_the_course_of_a_run_is_what_still_counts_of_its_events_however_they_com
     assert [event.attempt for event in history.starts] == sorted({event.attempt for event in events})
 
 
-def test_the_end_of_an_attempt_is_no_end_once_the_next_has_begun() -> None:
+def test_the_end_of_an_attempt_is_dropped_once_the_next_has_begun() -> None:
     history = History()
     history.add([Event(0, 0.0, 1, 0, 0, RunStart()), Event(1, 1.0, 1, 0, 5, RunEnd("stopped"))])
     assert history.end == RunEnd("stopped")
