@@ -1,7 +1,7 @@
-"""Why memory of a CPU run exceeds its tensors: whether the C library puts a tensor where one of its size was.
+"""Why a CPU run takes more memory than its tensors: whether the C library reuses the space of a freed tensor.
 
-torch asks for memory aligned to 64 bytes. glibc serves that from a block with room to spare, so that a hole between two
-tensors in use is too small, by those bytes, for a tensor of the size that was there.
+torch asks for memory aligned to 64 bytes. glibc serves that from a block with room to spare, so a hole between two
+tensors in use is too small, by those bytes, for a new tensor of the same size.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ class Heap(ctypes.Structure):
 
 
 def in_use_and_free() -> tuple[float, float]:
-    """MiB of the heap that blocks take, and that lie free between them."""
+    """MiB of the heap in use, and MiB free between the blocks in use."""
     library = ctypes.CDLL(None)
     library.mallinfo2.restype = Heap
     heap = library.mallinfo2()
@@ -30,7 +30,7 @@ def in_use_and_free() -> tuple[float, float]:
 
 
 def main() -> None:
-    # Blocks of this size come from the heap once a larger one has been given back.
+    # Blocks of this size come from the heap once a larger one has been freed.
     torch.empty(24 * MIB, dtype=torch.uint8)
     tensors: list[torch.Tensor | None] = [torch.empty(SIZE, dtype=torch.uint8) for _ in range(COUNT)]
     tensors[::2] = [None] * len(tensors[::2])

@@ -1,7 +1,7 @@
 """Milliseconds to redraw a chart of 120×40 cells, from new data to rows of styled text; medians.
 
-Budgets: 4 series of 10 000 points in 8 ms, one of 1 000 000 points in 40 ms. It is the time of the one thread that
-draws, so that other work on the machine counts little.
+Budgets: 8 ms for 4 series of 10 000 points, 40 ms for one of 1 000 000 points. It measures the CPU time of the drawing
+thread, so other work on the machine matters little.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class OneChart(App[None]):
 
 
 def noisy(points: int, count: int) -> list[Series]:
-    """Falling curves with noise: every column holds many dots, which is the worst case."""
+    """Falling curves with noise, the worst case: every column has many dots."""
     draw = np.random.default_rng(0)
     steps = np.arange(points, dtype=np.float64)
     falling = np.exp(-4 * steps / points)
@@ -59,7 +59,7 @@ async def main() -> None:
         await pilot.pause()
         for points, count in ((10_000, 4), (1_000_000, 1)):
             whole = noisy(points, count)
-            # Arrays of their own, as when points have come since: nothing is taken from the last drawing.
+            # New arrays, as after new points have arrived, so that the chart cannot reuse its last drawing.
             versions = [[Series(s.key, s.label, s.x[:end], s.y[:end]) for s in whole] for end in (points, points - 1)]
 
             def new_data(number: int, versions: list[list[Series]] = versions) -> None:

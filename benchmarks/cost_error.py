@@ -1,9 +1,9 @@
-"""How far `rbp cost` is off: its prediction against short runs of the same preset, turn by turn; medians.
+"""How far `rbp cost` is off: its prediction against short runs of the same preset, interleaved; medians.
 
     python benchmarks/cost_error.py [--rounds 3] [PRESET …]
 
-At most 15 % is asked of an epoch (training, fetching, evaluation, checkpoint) and of the peak memory. The first epoch
-of a run is left out, since it warms up; "in all" is from the start of the process to its end.
+The budget is 15 % for an epoch (training, fetching, evaluation, checkpoint) and for the peak memory. The first epoch of
+a run is left out because it warms up; "in all" is from the start of the process to its end.
 """
 
 import argparse
@@ -30,7 +30,7 @@ FIGURES = ("epoch_s", "memory", "total_s")
 
 
 def actual(words: list[str]) -> dict[str, float]:
-    """Seconds of an epoch, peak memory and seconds in all of a real run."""
+    """Seconds per epoch, peak memory, and total seconds of a real run."""
     with temporary_run(load_preset(words[0], words[1:])) as run:
         started = time.perf_counter()
         launch.start(run).wait()

@@ -1,7 +1,7 @@
-"""What a live Monitor costs, and how fast it is: a real dashboard in a terminal of its own, a real run's files.
+"""What a live Monitor costs and how fast it is, with a real dashboard in its own terminal and the files of a real run.
 
-Budgets: 15 % of a core while the run tells 10 things a second; 250 ms from an event to the screen, median; the first
-frame 0.8 s after the start, median.
+Budgets: 15 % of a core while the run writes 10 events a second; 250 ms from an event to the screen, median; 0.8 s from
+the start to the first frame, median.
 """
 
 import contextlib
@@ -54,12 +54,12 @@ class Terminal:
         self.drawn = bytearray()
 
     def read(self, seconds: float) -> None:
-        """Take in what comes within that time, or the first of it."""
+        """Return as soon as the dashboard draws something, or after that time."""
         if select.select([self.master], [], [], max(0.0, seconds))[0]:
             self.drawn += os.read(self.master, 1 << 16)
 
     def read_until(self, text: str) -> float:
-        """Seconds since the start until the text has been drawn."""
+        """Seconds from the start until the text has been drawn."""
         while text.encode() not in self.drawn:
             self.read(1.0)
         return time.perf_counter() - self.started
@@ -69,7 +69,7 @@ class Terminal:
 
     def close(self) -> None:
         self.process.terminate()
-        with contextlib.suppress(OSError):  # nobody holds the other end any more
+        with contextlib.suppress(OSError):  # the process may have closed its end already
             while self.process.poll() is None:
                 self.read(0.1)
         self.process.wait()
@@ -77,7 +77,7 @@ class Terminal:
 
 
 class Run:
-    """A run that tells what a worker tells, as long as somebody calls `tell`."""
+    """A run that writes a worker's events whenever `tell` is called."""
 
     def __init__(self, runs: Path, told_before: int) -> None:
         self.run: RunDirectory = launch.create(load_preset("digits", [f"epochs={EPOCHS}"]), runs)
@@ -97,7 +97,7 @@ class Run:
             self.tell()
 
     def tell(self) -> str:
-        """Write the next events; what the Monitor will show of them."""
+        """Write the next events; returns the text that the Monitor will show for them."""
         self.written += 1
         step, shown = self.written, 10_000 + self.written
         loss = 2.3 / (1 + step / 1000) + 0.1 * (step % 7) / 7
@@ -137,7 +137,7 @@ def live(home: Path, told_before: int, columns: int, rows: int) -> None:
             waiting[run.tell()] = now
         terminal.read(due - time.perf_counter())
         seen = [text for text in waiting if text.encode() in terminal.drawn]
-        if seen:  # what came before it and was never drawn is older news
+        if seen:  # earlier events that were never drawn have been superseded
             names = list(waiting)
             drawn = time.perf_counter()
             latencies += [drawn - waiting.pop(text) for text in names[: names.index(seen[-1]) + 1]]

@@ -1,8 +1,9 @@
-"""How long the dashboard takes with many runs and with long ones, in milliseconds.
+"""How long the dashboard takes with many runs and with long runs, in milliseconds.
 
 Budgets: 2 000 runs are listed within 1 s, a run of 100 000 events is open within 1 s, an event is on the screen within
-250 ms. "on screen" is with the whole application in a terminal of 120×40 cells that draws into memory; `nothing new` is
-what half a second of the reader costs when no file has changed. On a machine with other work the CPU time says more.
+250 ms. "on screen" measures the whole application, drawing into memory as a terminal of 120×40 cells; `nothing new` is
+the cost of one half-second poll of the reader when no file has changed. On a busy machine the CPU time is more
+reliable.
 """
 
 import asyncio
@@ -65,7 +66,7 @@ def event(seq: int, t: float, step: int, body: Body) -> str:
 
 
 def write_long_events(run: RunDirectory) -> None:
-    """100 000 events as training writes them: mostly metrics, memory between them."""
+    """100 000 events as training writes them: mostly metrics, with memory events in between."""
     lines = [event(0, 1.7e9, 0, RunStart(steps_per_epoch=EVENTS_PER_EPOCH, epochs=EVENTS // EVENTS_PER_EPOCH))]
     for step in range(1, EVENTS):
         body: Body = Metrics(step // EVENTS_PER_EPOCH, 1 / step, 1 - 1 / step, 0.1, 4812.1, 26.61, 0.81)
@@ -79,7 +80,7 @@ def write_long_events(run: RunDirectory) -> None:
 
 @dataclass
 class Stopwatch:
-    """Seconds since its making: on the clock, and of CPU in all threads of this process."""
+    """Seconds since it was created: wall-clock time, and CPU time of all threads of this process."""
 
     clock: float = field(default_factory=time.perf_counter)
     cpu: float = field(default_factory=time.process_time)
@@ -107,7 +108,7 @@ def open_events(run: RunDirectory) -> None:
 
 
 async def until(condition: Callable[[], object], watch: Stopwatch | None = None) -> tuple[float, float]:
-    """Wait until it is so; how long that took, from the beginning of the watch or of the call."""
+    """Wait until the condition holds; the time since the watch was created, or since the call if there is none."""
     watch = watch or Stopwatch()
     while not condition():
         if watch.read()[0] > PATIENCE_S:
@@ -117,7 +118,7 @@ async def until(condition: Callable[[], object], watch: Stopwatch | None = None)
 
 
 async def with_the_screen(runs: Path, long_run: RunDirectory) -> dict[str, list[tuple[float, float]]]:
-    """What one visit takes: from the start to the first rows, to all of them, opening a long run, and new events."""
+    """The times of one visit: to the first rows, to all rows, to open a long run, and to show new events."""
     watch = Stopwatch()
     app = Dashboard(runs)
     async with app.run_test(size=SIZE) as pilot:

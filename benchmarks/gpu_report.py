@@ -1,10 +1,10 @@
-"""What this project does on the card of this machine, on one page: `make gpu`.
+"""What rbp does on this machine's GPU, on one page: `make gpu`.
 
-The tests that need a card (tests/gpu), then training steps of ResNet-18 against SpikingJelly's BPTT and an ANN. The
-page, `gpu-report.md` in the working directory, is written after each part, and the whole ends within ten minutes.
-Without a card it lists what was skipped. `--device cpu` does on a CPU what a CPU can do, with a small network.
+Runs the tests that need a GPU (tests/gpu), then training steps of ResNet-18 compared with SpikingJelly's BPTT and an
+ANN. The page, `gpu-report.md` in the working directory, is written after each part, and everything ends within ten
+minutes. Without a GPU the page lists what was skipped. `--device cpu` does what a CPU can do, with a small network.
 
-Exit code 1 where a test fails or something cannot be measured; 0 also without a card.
+The exit code is 1 if a test fails or a measurement cannot be made, else 0, also without a GPU.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from rbp_engine.train.device import DeviceError, choose_device, describe_device
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 600.0
-# So much is left for the measurements however long the tests take.
+# The tests are cut off after this, to leave time for the measurements.
 TESTS_S = 240.0
 LEAVE_S = 20.0
 LATE = "not done within"
@@ -36,7 +36,7 @@ RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the page; `sound` is false where something failed."""
+    """A part of the page; `sound` is false if something failed."""
 
     title: str
     lines: Sequence[str]
@@ -77,7 +77,7 @@ def commit() -> str:
 
 
 def tests(device: str, patience_s: float) -> Part:
-    """Run tests/gpu; what failed with the first line of why, what was skipped by reason."""
+    """Run tests/gpu; lists failures with the first line of their reason, and skipped tests by reason."""
     with TemporaryDirectory() as folder:
         results = Path(folder) / "results.jsonl"
         results.touch()
@@ -99,7 +99,7 @@ def tests(device: str, patience_s: float) -> Part:
 
 
 def bench(device: str, timesteps: int, patience_s: float) -> Part:
-    """Training steps of every method beside the baselines, as `rbp bench` measures them."""
+    """Training steps of every method and of the baselines, as `rbp bench` measures them."""
     title = f"Training steps, T = {timesteps}"
     preset, batch = ("cifar10-resnet18", 128) if device != "cpu" else ("digits", 8)
     with TemporaryDirectory() as folder:
@@ -127,12 +127,12 @@ def bench(device: str, timesteps: int, patience_s: float) -> Part:
 
 
 def run(command: Sequence[str], patience_s: float, **environment: str) -> str:
-    """Run a command whose output is for the terminal; "" when it has done its work, else how it ended."""
+    """Run a command whose output goes to the terminal; "" if it succeeded, else how it ended."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | environment)
     try:
         code = child.wait(max(1.0, patience_s))
     except subprocess.TimeoutExpired:
-        child.send_signal(signal.SIGINT)  # it writes down what is done, and ends those that it has started
+        child.send_signal(signal.SIGINT)  # it writes what it has finished, and ends its children
         try:
             child.wait(LEAVE_S)
         except subprocess.TimeoutExpired:
@@ -146,7 +146,7 @@ def first_line(text: str) -> str:
 
 
 def parts(wanted: str, device: torch.device | None, why_not: str) -> Iterator[Part]:
-    """All parts of the page, one after the other as they are done."""
+    """All parts of the page, each as soon as it is done."""
     begun = time.monotonic()
 
     def left() -> float:
@@ -162,7 +162,7 @@ def parts(wanted: str, device: torch.device | None, why_not: str) -> Iterator[Pa
 
 
 def write(path: Path, done: Sequence[Part]) -> None:
-    """The page so far."""
+    """Write the page so far."""
     sections = [f"## {part.title}\n\n" + "\n".join(part.lines) + "\n" for part in done]
     path.write_text("# rbp on this machine's card\n\n" + "\n".join(sections), encoding="utf-8")
 

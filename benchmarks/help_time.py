@@ -1,4 +1,4 @@
-"""How long `rbp --help` takes over `python -c "import typer, rich"`: interleaved, medians. Budget: 0.15 s."""
+"""How much longer `rbp --help` takes than `python -c "import typer, rich"`: interleaved, medians. Budget: 0.15 s."""
 
 import statistics
 import subprocess

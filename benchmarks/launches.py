@@ -1,11 +1,11 @@
-"""Operations that a training step dispatches and bytes that it allocates, counted by torch's profiler: no noise.
+"""Operations that a training step dispatches and bytes that it allocates, counted by torch's profiler, without noise.
 
     python benchmarks/launches.py [--json] [--networks vgg11,resnet18] [--methods rate_m,bptt] [--timesteps 4,8]
 
-For each network, method, T and kernel, on random images on the CPU; beside them an ANN, which is the network with ReLU:
-one pass forward and backward. An operation is the innermost that torch names, or a fused loop of a compiled kernel;
-views and empty tensors are none. The optimizer is left out: its operations depend on the weights alone. Bytes are all
-that is allocated, also what is given back at once.
+Counts are for each network, method, T and kernel, on random images on the CPU, and for an ANN, one forward and backward
+pass of the network with ReLU. An operation is the innermost that torch names, or a fused loop of a compiled kernel;
+views and empty tensors do not count. The optimizer is left out, because its operations depend on the weights alone.
+Bytes are everything allocated, including what is freed at once.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 
 METHODS = ("rate_m", "rate_s", "bptt", "bptt_s", "sltt", "ottt")
-# They compute nothing.
+# Operations that compute nothing.
 FREE = {
     "_has_compatible_shallow_copy_type", "_reshape_alias", "alias", "as_strided", "as_strided_", "detach",
     "detach_", "empty", "empty_like", "empty_strided", "expand", "is_floating_point", "lift_fresh", "permute",
@@ -46,7 +46,7 @@ class Count:
 
 
 def count(step: Callable[[], object]) -> tuple[int, int]:
-    """Operations dispatched and bytes allocated by the third step: the first compiles and makes tables."""
+    """Operations dispatched and bytes allocated by the third step; the first ones compile and build tables."""
     for _ in range(2):
         step()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
@@ -57,7 +57,7 @@ def count(step: Callable[[], object]) -> tuple[int, int]:
 
 
 def _operations(event: Any) -> int:
-    """The innermost operations that compute something, in what the profiler saw within an event and of the event."""
+    """The number of computing operations in a profiler event: those of its children, or itself if they have none."""
     within = sum(map(_operations, event.cpu_children))
     name = event.name.removeprefix("aten::")
     computes = name not in FREE if name != event.name else "_fused_" in name
@@ -70,7 +70,7 @@ def step_of(network: str, method: str, timesteps: int, kernel: str, batch: int) 
     images = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 10
     if method == "ann":
-        ann_step(model, 1)  # puts ReLU in place of neurons
+        ann_step(model, 1)  # replaces the neurons by ReLU
 
         def backward() -> object:
             return F.cross_entropy(model(images), labels).backward()

@@ -1,9 +1,10 @@
-"""What recording adds to a training step, by the clock around the recorder's calls; at most 1 % is asked.
+"""What recording adds to a training step, timed around the recorder's calls; the budget is 1 %.
 
     python benchmarks/recorder_cost.py [--seconds 10] [PRESET [KEY=VALUE …]]
 
-It is what every step leaves for later, a `metrics` event and the curves of TensorBoard at `train.log_every`, and drains
-as the trainer makes them. Turns with and without it differ by some per cent for other reasons, which would hide it.
+Covers the record of every step, a `metrics` event and the TensorBoard curves at `train.log_every`, and drains at the
+trainer's intervals. Comparing steps with and without recording would not do: they differ by some per cent for other
+reasons, which would hide the cost.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def main() -> None:
             recorder.step(at, out, images, labels, 0.1)
             recording += time.perf_counter() - called
             if recorder.due():
-                called = trial.clock()  # waiting for what the device still has to do is not the recorder's
+                called = trial.clock()  # waits for pending work of the device, which is not the recorder's cost
                 recorder.drain()
                 recording += time.perf_counter() - called
         training = trial.clock() - started - recording

@@ -2,8 +2,8 @@
 
     python benchmarks/same_weights.py OLD NEW [--presets digits,mnist5k,moving-digits] [--methods …] [--kernels …]
 
-In both, each preset is trained by each method, with eager and with compiled neurons, and the weights of the last
-checkpoint are compared. Exits with 1 where any differ. Both run with this Python and its packages.
+In both checkouts, each preset is trained by each method, with eager and with compiled neurons, and the weights of the
+last checkpoint are compared. Exits with 1 if any differ. Both run with this Python and its packages.
 """
 
 import argparse
@@ -14,13 +14,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Enough for weights to have passed through every part of a step many times.
+# Enough for the weights to pass through every part of a step many times.
 EPOCHS = {"digits": 20, "mnist5k": 2, "moving-digits": 1}
 METHODS = "rate_m,rate_s,bptt,bptt_s,sltt,ottt"
 
 
 def train(checkout: Path, runs: Path, preset: str, method: str, kernel: str) -> str:
-    """The hash of the weights at the end."""
+    """The hash of the final weights."""
     run = f"{preset}-{method}-{kernel}"
     settings = [f"method={method}", f"epochs={EPOCHS.get(preset, 1)}", f"train.kernel={kernel}", "run.device=cpu"]
     done = subprocess.run(

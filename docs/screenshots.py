@@ -1,6 +1,7 @@
-"""Make the pictures of the README anew: `make screenshots`.
+"""Make the README's pictures again: `make screenshots`.
 
-Trains real runs of the digits (a minute or two) into a folder of its own and takes pictures of the dashboard over them.
+Trains real runs of the digits (a minute or two) into a temporary folder and takes pictures of the dashboard showing
+them.
 """
 
 import asyncio
@@ -25,19 +26,19 @@ LIVE = ["method=rate_s", "seed=3", "epochs=200"]
 
 
 def train(*words: str) -> None:
-    """Train a run of the digits to its end; that one of them fails is meant."""
+    """Train a run of the digits to its end; one of them is expected to fail."""
     subprocess.run([RBP, "train", "digits", *words], check=False, capture_output=True)
 
 
 async def take_pictures(runs: Path) -> None:
-    """Walk through the screens and write each as SVG."""
+    """Go through the screens and write each as SVG."""
     from rbp_tui.dashboard.app import Dashboard
 
     app = Dashboard(runs)
     async with app.run_test(size=SIZE) as pilot:
 
         async def picture(name: str) -> None:
-            await asyncio.sleep(2)  # what is read in threads is on screen
+            await asyncio.sleep(2)  # until the data that threads read is on screen
             await pilot.pause()
             app.clear_notifications()
             await pilot.pause()
@@ -51,7 +52,7 @@ async def take_pictures(runs: Path) -> None:
         await pilot.press("2")
         await picture("runs")
         app.open_run(live)
-        await asyncio.sleep(8)  # some epochs to look at
+        await asyncio.sleep(8)  # until there are some epochs to see
         await picture("monitor")
         app.compare([record.run.id for record in app.session.records if record.verdict.status == "completed"])
         await picture("compare")

@@ -1,4 +1,4 @@
-"""Runs as files, for whoever reads them: what a worker leaves, written by the same code, without a worker."""
+"""Run folders for tests that read runs, written by the same code as a worker's, without a worker."""
 
 import ctypes
 import functools
@@ -20,23 +20,24 @@ from rbp_engine.run.files.events import Body, EventWriter
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Scores, Summary, write_summary
 
-# `make test &` in a script ignores Ctrl-C, and so would the processes that tests send it to.
+# The shell starts background jobs, such as `make test &` in a script, with Ctrl-C ignored. Our children would inherit
+# that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests that give a run a home of its own take kernels that others have compiled all the same.
+# Tests that give a run its own home still share the compiled kernels.
 os.environ |= compile_cache.variables()
 
-# What is installed stays as it is, and takes longer to read than all else that makes a run.
+# The installed packages do not change, and reading them takes longer than everything else in the creation of a run.
 run_json.packages = functools.cache(run_json.packages)
 
-# Full collections look through all of torch; little of what tests leave behind needs them.
+# Full collections scan all of torch, and little of what tests leave behind needs them.
 gc.set_threshold(50_000, 20, 100)
 
 WriteRun = Callable[..., RunDirectory]
 
 
 def pytest_collection_finish() -> None:
-    """Keep what has been imported out of garbage collection."""
+    """Exclude everything imported so far from garbage collection."""
     gc.collect()
     gc.freeze()
 
@@ -45,7 +46,7 @@ def pytest_collection_finish() -> None:
 def write_run() -> WriteRun:
     """Write the folder of a run into a runs directory; keywords change its summary.
 
-    `bodies` are its events, one a step and a second. The worker of a live run is this very process.
+    `bodies` are its events, one per step and second. A live run has the test process as its worker.
     """
     here = {"pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "host": socket.gethostname()}
 
@@ -62,7 +63,7 @@ def write_run() -> WriteRun:
         summary = Summary(**(values | changes))
         updated = changes.get("updated", time.time())
         write_summary(run, summary)
-        if "updated" in changes:  # write_summary says now
+        if "updated" in changes:  # write_summary sets it to now
             write_json(run.summary_json, asdict(summary) | {"updated": updated})
         write_json(run.run_json, {"id": run_id, "host": "gpu2", "attempts": [{"attempt": 1, "t": updated} | here]})
         if bodies:
@@ -77,7 +78,7 @@ def write_run() -> WriteRun:
 
 @pytest.fixture(scope="session")
 def write_runs(write_run: WriteRun) -> Callable[[Path, int], None]:
-    """Write many runs, the newest with the highest number, three seeds to an experiment, without syncing the disk."""
+    """Write many runs, newest last, three seeds per experiment, without syncing the disk."""
 
     def write(runs: Path, count: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -95,7 +96,7 @@ def write_runs(write_run: WriteRun) -> Callable[[Path, int], None]:
 
 @pytest.fixture
 def without_privileges() -> Iterator[None]:
-    """Permissions count for root too, of files and processes, in this thread and those that it starts: by capset(2)."""
+    """Make permissions apply to root too, for files and processes, in this thread and its children, by capset(2)."""
     if os.geteuid() != 0:
         yield
         return

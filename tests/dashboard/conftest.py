@@ -1,4 +1,4 @@
-"""The dashboard over a runs directory of its own, with real workers."""
+"""The dashboard over its own runs directory, with real workers."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from rbp_tui.dashboard.app import Dashboard
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A user with no settings; workers find the package and use one thread."""
+    """A user without settings; workers find the package and use one thread."""
     for name in list(os.environ):
         if name.startswith("RBP_"):
             monkeypatch.delenv(name)
@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def dashboard(home):
-    """A dashboard; whatever run it leaves alive is killed at the end."""
+    """A dashboard; the runs that it leaves alive are killed at the end."""
     app = Dashboard(home / "runs")
     yield app
     if app.session.runs.is_dir():
@@ -51,7 +51,7 @@ def dashboard(home):
 
 @pytest.fixture
 def until():
-    """Wait for something to become true while the app goes on."""
+    """Wait until a condition holds, while the app keeps running."""
 
     async def wait(pilot, condition, timeout=60.0):
         deadline = time.monotonic() + timeout
@@ -64,7 +64,7 @@ def until():
 
 
 class Terminal:
-    """A process in a terminal of 80×24 of its own."""
+    """A process in its own terminal of 80×24."""
 
     def __init__(self, command, environment):
         self.master, self.slave = pty.openpty()
@@ -121,7 +121,7 @@ def end_run():
     """Make a run that has ended."""
 
     def make(runs, run_id, *words, curve, step_s=0.1, peak=2**30):
-        """A run as `rbp train` makes it and its worker leaves it, with the top-1 after each epoch."""
+        """A run as `rbp train` and its worker would leave it, with these values of top-1 after each epoch."""
         run = launch.create(load_preset("digits", words), runs, run_id=run_id, command=["rbp", "train", "digits"])
         events = EventWriter(run.events(), attempt=1)
         events.write(RunStart(device="cpu", steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0), 0, 1000.0)

@@ -1,4 +1,4 @@
-"""The Compare screen over files that the real writers have written, without workers."""
+"""The Compare screen over files written by the real writers, without workers."""
 
 import csv
 import shutil
@@ -27,7 +27,7 @@ BPTT = {1: (0.85, 0.93), 2: (0.86, 0.94)}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, end_run):
-    """Two experiments: three seeds of rate_M, the last with another log_every, and two of BPTT, which take longer."""
+    """Two experiments: rate_M with three seeds, one with another log_every, and the slower BPTT with two seeds."""
     runs = tmp_path_factory.mktemp("compare") / "runs"
     for seed, curve in RATE.items():
         end_run(runs, f"rate-{seed}", f"seed={seed}", f"train.log_every={10 if seed < 3 else 5}", curve=curve)
@@ -43,7 +43,7 @@ def app(home, made):
 
 @pytest.fixture
 def compare(until):
-    """Compare runs, and wait for their table and curves."""
+    """Compare runs, and wait for the table and the curves."""
 
     async def show(app, pilot, *run_ids):
         await until(pilot, lambda: app.session.listed)
@@ -55,7 +55,7 @@ def compare(until):
 
 
 def drawn(app):
-    """The series of the first chart by their labels."""
+    """The series of the first chart by label."""
     chart = app.screen.query_one("#first", CurveChart)
     return {curve.series.label: curve.series for curve in chart._model.curves}
 
@@ -66,7 +66,7 @@ def shown(screen):
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("width", [80, 200])
-async def test_the_table_is_that_of_rbp_runs_compare(app, made, until, compare, width):
+async def test_the_table_equals_that_of_rbp_runs_compare(app, made, until, compare, width):
     async with app.run_test(size=(width, 40)) as pilot:
         screen = await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3")
         words = ["runs", "compare", "rate-1", "rate-2", "rate-3", "method:bptt", "--runs-dir", str(made)]
@@ -92,11 +92,11 @@ async def test_differences_are_paired_by_seed_and_settings_that_differ_are_liste
 
 
 @pytest.mark.asyncio
-async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_its_band(app, until, compare):
+async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_a_band(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
         values = 100 * np.array(list(RATE.values()))
-        # All seeds have been read: of the first and the last the mean is the same, but not the deviation.
+        # Wait until all seeds are read: the first and last seed alone have the same mean, but a larger deviation.
         await until(
             pilot, lambda: drawn(app)["1★"].band is not None and np.ptp(drawn(app)["1★"].band, axis=0).max() < 4.5
         )
@@ -108,7 +108,7 @@ async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_its_band(a
 
 
 @pytest.mark.asyncio
-async def test_the_x_axis_goes_over_epochs_steps_seconds_and_memory(app, until, compare):
+async def test_the_x_axis_switches_between_epochs_steps_seconds_and_memory(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")
         chart = screen.query_one("#first", CurveChart)
@@ -128,7 +128,7 @@ async def test_the_x_axis_goes_over_epochs_steps_seconds_and_memory(app, until, 
 
 
 @pytest.mark.asyncio
-async def test_a_baseline_is_pinned_with_a_key_kept_for_the_next_time_and_let_go(app, made, until, compare):
+async def test_a_key_pins_and_unpins_the_baseline_which_is_kept_between_visits(app, made, until, compare):
     async with app.run_test(size=(120, 30)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")
         assert screen.groups[0].title.startswith("digits · rate_M")
@@ -138,7 +138,7 @@ async def test_a_baseline_is_pinned_with_a_key_kept_for_the_next_time_and_let_go
     assert load_state().baseline == "bptt-1" and load_state().compared == ["rate-1", "bptt-1"]
     again = Dashboard(made)
     async with again.run_test(size=(120, 30)) as pilot:
-        # The pinned run brings its experiment with it.
+        # Comparing rate_M alone still shows the pinned run's experiment.
         screen = await compare(again, pilot, "rate-1", "rate-2")
         assert [len(group.runs) for group in screen.groups] == [2, 2] and screen.groups[0].is_baseline
         await pilot.press("up", "b")
@@ -146,7 +146,7 @@ async def test_a_baseline_is_pinned_with_a_key_kept_for_the_next_time_and_let_go
 
 
 @pytest.mark.asyncio
-async def test_runs_may_be_shown_in_place_of_experiments_and_curves_hidden(app, until, compare):
+async def test_single_runs_can_replace_experiments_and_curves_can_be_hidden(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
         await pilot.press("i")
@@ -197,7 +197,7 @@ async def test_the_picture_and_the_curves_are_exported(app, home, monkeypatch, u
 
 
 @pytest.mark.asyncio
-async def test_without_runs_it_says_how_to_come_by_some_and_offers_no_dead_keys(dashboard, until):
+async def test_without_runs_it_says_how_to_get_some_and_offers_no_useless_keys(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("4")
         await until(pilot, lambda: "Nothing to compare" in str(dashboard.screen.query_one("#empty", Static).render()))
@@ -206,7 +206,7 @@ async def test_without_runs_it_says_how_to_come_by_some_and_offers_no_dead_keys(
 
 
 @pytest.mark.asyncio
-async def test_it_follows_runs_that_go_on_and_survives_those_that_go(home, until, compare, end_run):
+async def test_it_follows_live_runs_and_survives_removed_ones(home, until, compare, end_run):
     runs = home / "runs"
     going, leaving = (
         end_run(runs, name, *words, curve=[0.5]) for name, words in (("on", ["seed=1"]), ("off", ["T=6"]))

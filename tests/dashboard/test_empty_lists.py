@@ -1,4 +1,4 @@
-"""Lists without a line to show: nothing is found, or nothing is drawn yet."""
+"""Lists without a line to show, because nothing was found or nothing is drawn yet."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ KEYS = ("pageup", "pagedown", "ctrl+home", "ctrl+end", "home", "end", "up", "dow
 
 
 class SlowProvider(Provider):
-    """Has one command at once and more to come for as long as anybody waits, as where there are thousands of runs."""
+    """Yields one command at once and more as long as it is asked, as with thousands of runs."""
 
     async def discover(self):
         for number in range(1000):
@@ -24,20 +24,20 @@ class SlowProvider(Provider):
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("key", ["pageup", "pagedown"])
-async def test_the_palette_survives_paging_through_commands_that_are_not_drawn_yet(dashboard, until, key):
+async def test_the_palette_survives_paging_before_its_commands_are_drawn(dashboard, until, key):
     dashboard.COMMANDS = {SlowProvider}
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+p")
         commands = dashboard.screen.query_one(CommandList)
         await until(pilot, lambda: commands.highlighted is not None)
-        assert not commands.scrollable_content_region  # the palette shows them once it has them all
+        assert not commands.scrollable_content_region  # the palette draws commands only once it has all
         await pilot.press(key)
         await pilot.pause()
         assert dashboard.is_running and dashboard.screen.query_one(CommandList) is commands
 
 
 @pytest.mark.asyncio
-async def test_the_palette_survives_every_key_where_nothing_is_found(dashboard, until):
+async def test_the_palette_survives_every_key_when_nothing_is_found(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+p", *"no such command")
         commands = dashboard.screen.query_one(CommandList)
@@ -50,7 +50,7 @@ async def test_the_palette_survives_every_key_where_nothing_is_found(dashboard, 
 
 
 @pytest.mark.asyncio
-async def test_the_presets_survive_every_key_where_the_filter_shows_none(dashboard):
+async def test_the_presets_survive_every_key_when_the_filter_hides_all(dashboard):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         presets = dashboard.screen.query_one("#presets", OptionList)
         presets.filter("no such preset")

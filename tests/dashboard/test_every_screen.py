@@ -1,4 +1,4 @@
-"""How every screen looks, at two sizes, with the clock stopped. Compare has its own pictures."""
+"""Pictures of every screen but Compare, which has its own, at two sizes, with the clock stopped."""
 
 import time
 from pathlib import Path
@@ -51,7 +51,7 @@ COST = Cost(
 
 @pytest.fixture
 def app(home, end_run, monkeypatch):
-    """A dashboard over three runs that have ended, on a machine and at a moment that are always the same."""
+    """A dashboard over three finished runs, with a fixed machine and time."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
@@ -71,7 +71,7 @@ def app(home, end_run, monkeypatch):
 
 @pytest.fixture
 def settled(until):
-    """A function for the snapshot: go to a screen, and wait until what is read in threads is there."""
+    """A function for the snapshot: go to a screen, and wait until the data read in threads has arrived."""
 
     def on(key, ready=lambda app: True):
         async def settle(pilot):
@@ -124,7 +124,7 @@ def test_launch_form_where_it_does_not_fit(app, settled, until, snap_compare, mo
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LaunchForm))
         for field in app.screen.query(Input):
-            field.cursor_blink = False  # the picture may come at any moment
+            field.cursor_blink = False  # so that the picture does not depend on its moment
         await pilot.press(*"T=8 batch=256 method=bptt", "tab")
         await until(pilot, lambda: "method=bptt" in str(app.screen.query_one("#verdict", Static).content))
         await pilot.press("ctrl+o")

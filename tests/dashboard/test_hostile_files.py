@@ -1,4 +1,4 @@
-"""Files that are damaged, foreign, enormous or gone: the dashboard goes on, and says so once."""
+"""Damaged, foreign, enormous and missing files: the dashboard keeps working and reports each once."""
 
 import inspect
 import json
@@ -179,7 +179,7 @@ LINES_LEFT_OUT = {"unknown-kinds", "another-version", "wrong-types", "a-line-of-
 
 @pytest.fixture
 def runs(home, write_run, without_privileges):
-    """A run for each of the above, and one that is as it should be."""
+    """One run for each kind of damage above, and a good one."""
     runs = home / "runs"
     write_run(runs, "good", bodies=USUAL, created=1.0)
     for number, damage in enumerate(HOSTILE):
@@ -196,7 +196,7 @@ async def listed(app, pilot, until, count):
 
 
 class Listened(Dashboard):
-    """A dashboard that keeps what it has told, though the notices go away by themselves."""
+    """A dashboard that records its notifications, which expire on screen."""
 
     CSS_PATH = Path(inspect.getfile(Dashboard)).with_name("dashboard.tcss")
 
@@ -209,7 +209,7 @@ class Listened(Dashboard):
         super().notify(message, **options)
 
 
-async def test_every_screen_goes_on_and_what_cannot_be_read_is_reported_once(runs, until):
+async def test_every_screen_keeps_working_and_unreadable_files_are_reported_once(runs, until):
     app = Listened(runs)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         count = len(HOSTILE) + 1
@@ -238,7 +238,7 @@ async def test_every_screen_goes_on_and_what_cannot_be_read_is_reported_once(run
         assert app.messages == before
 
 
-async def test_the_table_shows_sorts_groups_and_filters_whatever_stands_in_the_files(runs, until):
+async def test_the_table_shows_sorts_groups_and_filters_whatever_the_files_contain(runs, until):
     app = Dashboard(runs)
     app.session.state.columns = list(BY_NAME)
     async with app.run_test(size=(200, 60)) as pilot:
@@ -278,7 +278,7 @@ async def test_a_run_that_is_removed_while_it_is_shown(home, write_run, until):
         assert "No runs" in str(app.screen.query_one("#empty").render())
 
 
-async def test_a_runs_directory_that_may_not_be_read_is_reported_once_and_read_when_it_may(
+async def test_an_unreadable_runs_directory_is_reported_once_and_read_once_permitted(
     home, write_run, until, without_privileges
 ):
     runs = home / "runs"
@@ -302,7 +302,7 @@ async def test_a_runs_directory_that_may_not_be_read_is_reported_once_and_read_w
     ["", "{", "[]", '{"query": 3, "columns": [1], "sort": "mood", "left_at": 1e300}', '{"left_at": NaN}', "[" * 9999],
     ids=["empty", "cut off", "a list", "wrong values", "not finite", "deep"],
 )
-async def test_a_broken_state_file_never_stops_the_start(home, write_run, until, text):
+async def test_a_broken_state_file_never_prevents_the_start(home, write_run, until, text):
     state = home / "state" / "rbp" / "dashboard.json"
     state.parent.mkdir(parents=True)
     state.write_text(text)

@@ -1,4 +1,4 @@
-"""Keys of the user's own."""
+"""Keys that users choose."""
 
 import re
 
@@ -18,16 +18,16 @@ def keys_toml(home):
     return write
 
 
-def test_without_a_file_nothing_is_changed(home):
+def test_without_a_file_the_keys_are_unchanged(home):
     assert read_keys() == ({}, "")
 
 
-def test_names_may_be_dotted_or_quoted(keys_toml):
+def test_names_can_be_dotted_or_quoted(keys_toml):
     keys_toml('[keys]\nscreen.runs = "f2"\n"help" = "f1"\n')
     assert read_keys() == ({"screen.runs": "f2", "help": "f1"}, "")
 
 
-def test_what_is_wrong_is_said_with_its_line_and_the_rest_is_kept(keys_toml):
+def test_problems_are_reported_with_their_line_and_the_other_keys_work(keys_toml):
     keys_toml('colour = "red"\n[keys]\nscreen.rusn = "f2"\nhelp = 3\nleave = "Q"\n')
     keys, problem = read_keys()
     assert keys == {"leave": "Q"}
@@ -38,7 +38,7 @@ def test_what_is_wrong_is_said_with_its_line_and_the_rest_is_kept(keys_toml):
 
 
 @pytest.mark.parametrize("text", ["[keys", "keys = 3", "[keys]\nhelp = ''", "\x00", "[[keys]]\nhelp = 'x'"])
-def test_a_broken_file_is_a_problem_and_no_more(keys_toml, text):
+def test_a_broken_file_is_one_problem_and_changes_no_key(keys_toml, text):
     keys_toml(text)
     keys, problem = read_keys()
     assert keys == {}
@@ -64,7 +64,7 @@ def test_every_key_of_the_dashboard_has_a_name(home):
 
 
 @pytest.mark.asyncio
-async def test_a_key_of_the_users_does_what_the_old_one_did(keys_toml, dashboard):
+async def test_a_remapped_key_replaces_the_old_one(keys_toml, dashboard):
     keys_toml('[keys]\nscreen.system = "f5"\n')
     async with dashboard.run_test() as pilot:
         await pilot.press("5")
@@ -94,7 +94,7 @@ async def test_two_actions_on_one_key_are_reported_once(keys_toml, dashboard):
 
 
 @pytest.mark.asyncio
-async def test_help_names_every_key_brackets_too(dashboard):
+async def test_help_names_every_key_including_brackets(dashboard):
     async with dashboard.run_test(size=(100, 60)) as pilot:
         await pilot.press("3")
         await pilot.pause()

@@ -1,4 +1,4 @@
-"""The cost in the launch form, really measured: what it says, and that it is given up where nobody waits for it."""
+"""The cost in the launch form, really measured: what it shows, and that it ends once nobody needs it."""
 
 import asyncio
 import tempfile
@@ -20,7 +20,7 @@ DIGITS = bundled_folder() / "digits.toml"
 
 @pytest.fixture(autouse=True)
 def folder(home, monkeypatch):
-    """Where measurements have their files; each trains for a moment only."""
+    """The folder for files of the measurements, which train only for a moment."""
     monkeypatch.chdir(home)
     monkeypatch.setattr(cost, "predict_cost", partial(predict_cost, seconds=0.2))
     monkeypatch.setattr(tempfile, "tempdir", str(home / "tmp"))
@@ -33,7 +33,7 @@ def said(form):
 
 
 def measurements():
-    """The processes that measure."""
+    """The pids of the processes that measure."""
     found = []
     for child in psutil.Process().children():
         try:
@@ -45,7 +45,7 @@ def measurements():
 
 
 async def ended(folder):
-    """Nothing measures any more and no file of it is left; it looks five times a second whether it is still wanted."""
+    """Wait until no measurement runs and no file of it is left; it asks five times a second whether to go on."""
     deadline = time.monotonic() + 10.0
     while measurements() or list(folder.iterdir()):
         assert time.monotonic() < deadline
@@ -61,14 +61,14 @@ async def open_form(app, path=DIGITS, **typed):
 
 
 @pytest.mark.asyncio
-async def test_memory_and_time_are_said_before_anything_is_launched(dashboard, until, folder):
+async def test_memory_and_time_are_shown_before_anything_is_launched(dashboard, until, folder):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         form = await open_form(dashboard, overrides="epochs=3", processes="2")
         await pilot.pause()
         assert not form.query_one(LaunchCost).display
         await pilot.press("ctrl+o")
         assert said(form).startswith("measuring a few steps of digits… ")
-        # One goes on typing meanwhile, and what does not change the cost does not end it.
+        # The user can keep typing, and changes that do not affect the cost do not end the measurement.
         await pilot.press("tab", *"1,2")
         assert form.query_one("#seeds", Input).value == "1,2"
         await until(pilot, lambda: "measuring" not in said(form))
@@ -87,7 +87,7 @@ async def test_memory_and_time_are_said_before_anything_is_launched(dashboard, u
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("key", ["space", "escape", "ctrl+q"], ids=["another setting", "closed", "left"])
-async def test_a_measurement_is_given_up_when_its_settings_or_the_form_are_gone(dashboard, until, folder, key):
+async def test_a_measurement_ends_when_its_settings_change_or_the_form_closes(dashboard, until, folder, key):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         form = await open_form(dashboard)
         await pilot.press("ctrl+o")
@@ -101,7 +101,7 @@ async def test_a_measurement_is_given_up_when_its_settings_or_the_form_are_gone(
 
 
 @pytest.mark.asyncio
-async def test_asked_again_it_begins_anew(dashboard, until):
+async def test_asking_again_restarts_the_measurement(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         form = await open_form(dashboard)
         await pilot.press("ctrl+o")
@@ -114,7 +114,7 @@ async def test_asked_again_it_begins_anew(dashboard, until):
 
 
 @pytest.mark.asyncio
-async def test_a_cost_that_is_known_goes_with_its_settings(dashboard, until):
+async def test_a_measured_cost_disappears_when_its_settings_change(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         form = await open_form(dashboard)
         await pilot.press("ctrl+o")
@@ -124,7 +124,7 @@ async def test_a_cost_that_is_known_goes_with_its_settings(dashboard, until):
 
 
 @pytest.mark.asyncio
-async def test_what_cannot_be_measured_says_why(dashboard, until, home):
+async def test_a_failed_measurement_shows_the_reason(dashboard, until, home):
     (home / "nets.py").write_text("def net(**_):\n    raise OSError('no weights')\n")
     (home / "mine.toml").write_text('extends = "digits"\n[model]\nname = "nets.py:net"\n')
     async with dashboard.run_test(size=(80, 24)) as pilot:

@@ -1,4 +1,4 @@
-"""The launch form: the command it shows is the one it means, and nothing is created before Enter."""
+"""The launch form: the command that it shows is the one that it runs, and nothing is created before Enter."""
 
 import shlex
 import threading
@@ -25,7 +25,7 @@ DIGITS = bundled_folder() / "digits.toml"
 
 @pytest.fixture
 def request_for(home, monkeypatch):
-    """What is typed, over the runs directory that commands use, too."""
+    """A launch request from typed words, for the default runs directory."""
     monkeypatch.chdir(home)
 
     def make(path=DIGITS, name="digits", **typed):
@@ -48,7 +48,7 @@ def request_for(home, monkeypatch):
         ({"processes": "1", "gpus": "none"}, "--gpus none"),
     ],
 )
-def test_the_command_has_what_is_asked_for(request_for, typed, words):
+def test_the_command_contains_the_typed_settings(request_for, typed, words):
     request = request_for(**typed)
     assert shlex.join(request.typed) == " ".join(f"rbp train digits {words} --detach".split())
     assert start.check(request)
@@ -62,7 +62,7 @@ def test_the_settings_of_the_form_reach_the_preset(request_for):
     assert preset.run.tags == ["a", "b"]
 
 
-def test_a_preset_that_its_name_does_not_lead_to_is_named_by_path_and_so_is_another_runs_directory(home, request_for):
+def test_a_preset_not_found_by_name_and_another_runs_directory_are_given_by_path(home, request_for):
     path = home / "elsewhere" / "digits.toml"
     path.parent.mkdir()
     path.write_text("[train]\nepochs = 1\n")
@@ -95,7 +95,7 @@ def test_a_launch_is_refused_with_the_reason_and_nothing_is_created(request_for,
     assert not (home / "runs").exists()
 
 
-def test_what_is_worth_knowing_is_said(request_for, home):
+def test_warnings_name_the_gradient_scale_and_completed_seeds(request_for, home):
     request = request_for(overrides="T=6", seeds="1,2")
     run = launch.create(load_preset("digits", ["T=6", "seed=2"]), home / "runs")
     summary = read_summary(run)
@@ -124,7 +124,7 @@ def verdict(form):
 
 
 @pytest.mark.asyncio
-async def test_tab_completes_names_and_values_and_then_goes_on(dashboard, until, home, monkeypatch):
+async def test_tab_completes_names_and_values_and_then_moves_on(dashboard, until, home, monkeypatch):
     monkeypatch.chdir(home)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         form = await open_form(dashboard, pilot, until)
@@ -140,7 +140,7 @@ async def test_tab_completes_names_and_values_and_then_goes_on(dashboard, until,
 
 
 @pytest.mark.asyncio
-async def test_settings_are_looked_into_in_a_pause_of_typing_and_not_at_every_key(dashboard, until, home, monkeypatch):
+async def test_settings_are_checked_when_typing_pauses_not_at_every_key(dashboard, until, home, monkeypatch):
     monkeypatch.chdir(home)
     checked = []
     check = start.check
@@ -171,7 +171,7 @@ async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor
         assert sorted(read_summary(run).seed for run in runs) == [4, 5]
         assert read_summary(opened(dashboard)).seed == 4
         assert len({read_summary(run).experiment for run in runs}) == 1
-        # On so few cores they may have to take turns: the others wait for a slot.
+        # On few cores the runs have to take turns: the others wait for a slot.
         await until(
             pilot, lambda: read_summary(RunDirectory(dashboard.session.runs / dashboard.session.opened)).step > 0
         )

@@ -1,4 +1,4 @@
-"""The Monitor over files that the real writers have written, without workers."""
+"""The Monitor over files written by the real writers, without workers."""
 
 import csv
 import os
@@ -44,7 +44,7 @@ def preset_toml():
 
 @pytest.fixture
 def write_run(home, preset_toml):
-    """Write a run of some epochs as a worker leaves it; keywords change its summary. Its process is this very one."""
+    """Write a run of some epochs as a worker would leave it; keywords change its summary. Its process is the test's."""
 
     def write(run_id, status="running", *, epochs=4, ranks=1, alive=True, attempts=1, **changes):
         run = RunDirectory(home / "runs" / run_id)
@@ -68,7 +68,7 @@ def write_run(home, preset_toml):
 
 
 def write_events(run, epochs, ranks, attempts, now):
-    """Ten steps an epoch, a second a step in the last attempt and ten in those before."""
+    """Ten steps per epoch; a step takes one second in the last attempt, ten seconds in earlier ones."""
     for rank in range(ranks):
         for attempt in range(1, attempts + 1):
             writer = EventWriter(run.events(rank), attempt, rank)
@@ -89,23 +89,23 @@ def write_events(run, epochs, ranks, attempts, now):
 
 
 def said(app, selector):
-    """What a line of the screen says."""
+    """The text of a line of the screen."""
     return app.screen.query_one(selector, Line).shown.plain
 
 
 def screen_text(app):
-    """Everything that is on the screen, row by row."""
+    """All text on the screen, row by row."""
     return "\n".join("".join(part.text for part in row) for row in app.screen._compositor.render_strips())
 
 
 def bindings(app):
-    """What the keys of the footer do now."""
+    """The actions of the keys in the footer."""
     return {active.binding.action for active in app.screen.active_bindings.values() if active.binding.show}
 
 
 @pytest.fixture
 def show(dashboard, until):
-    """Open a run in the Monitor and wait until it is read."""
+    """Open a run in the Monitor and wait until it has been read."""
 
     async def open_run(pilot, run):
         await until(pilot, lambda: dashboard.session.record_of(run.id) is not None)
@@ -117,7 +117,7 @@ def show(dashboard, until):
     return open_run
 
 
-async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboard, show, until, write_run):
+async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(dashboard, show, until, write_run):
     expected = {
         "queued": ("… QUEUED", "waiting for its turn"),
         "starting": ("▷ STARTING", "the worker loads"),
@@ -166,7 +166,7 @@ async def test_every_status_looks_different_says_why_and_what_one_can_do(dashboa
             assert dashboard.screen.query_one("#loss", CurveChart).dimmed == (not live or status == "stale")
 
 
-async def test_a_run_whose_folder_goes_stays_in_sight_says_so_and_may_come_back(dashboard, show, until, write_run):
+async def test_a_run_whose_folder_disappears_stays_visible_and_can_come_back(dashboard, show, until, write_run):
     run = write_run("run-gone")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
@@ -190,7 +190,7 @@ async def test_a_run_whose_summary_is_damaged_says_so(dashboard, show, until, wr
 
 
 async def test_progress_and_the_time_left_are_right_after_a_resume(dashboard, show, write_run):
-    # Attempt 1 took 10 s a step to step 40, long ago; attempt 2 goes on from 20 at a second a step.
+    # Attempt 1 took 10 s per step to step 40, long ago; attempt 2 continues from step 20 at one second per step.
     run = write_run("run-resumed", attempts=2, trained_s=1e6)
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await show(pilot, run)
@@ -203,7 +203,7 @@ async def test_progress_and_the_time_left_are_right_after_a_resume(dashboard, sh
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_loss_accuracy_memory_and_speed_are_there_at_every_size(dashboard, show, write_run, size):
+async def test_loss_accuracy_memory_and_speed_are_shown_at_every_size(dashboard, show, write_run, size):
     run = write_run("run-sizes", reason="")
     async with dashboard.run_test(size=size) as pilot:
         await show(pilot, run)
@@ -216,7 +216,7 @@ async def test_loss_accuracy_memory_and_speed_are_there_at_every_size(dashboard,
     assert "? help" in text and "q leave" in text
 
 
-async def test_the_card_says_how_the_run_differs_from_its_preset_or_from_the_pinned_one(
+async def test_the_card_lists_differences_to_the_preset_or_to_the_pinned_run(
     dashboard, show, until, write_run, preset_toml
 ):
     run, other = write_run("run-card"), write_run("run-base", experiment="f")
@@ -253,7 +253,7 @@ async def test_the_log_is_searched_and_followed(dashboard, show, until, write_ru
         await find("epoch 1")
         assert pane.lines.current == 199
         await pilot.press("n")
-        assert pane.lines.current == 1  # round the end
+        assert pane.lines.current == 1  # wraps around the end
         await pilot.press("N", "N")
         assert pane.lines.current == 198
         assert "'epoch 1' 110/111" in said(dashboard, "#log_head")
@@ -266,13 +266,13 @@ async def test_the_log_is_searched_and_followed(dashboard, show, until, write_ru
             file.write("\x1b[31mnews\n")
         await until(pilot, lambda: "news" in screen_text(dashboard))
         assert not pane.lines.wanted
-        await pilot.press("slash", "escape")  # nothing is looked for
+        await pilot.press("slash", "escape")  # cancels the search
         assert not dashboard.screen.query_one("#find", Input).display
         await pilot.press("5")
         assert dashboard.current_mode == "system"
 
 
-async def test_the_traceback_is_that_of_the_rank_that_failed_first(dashboard, show, until, write_run):
+async def test_the_traceback_comes_from_the_rank_that_failed_first(dashboard, show, until, write_run):
     run = write_run("run-ranks", "failed", ranks=2, reason="RuntimeError: lost its peer")
     for rank, cause, t in ((0, "lost its peer", 2.0), (1, "out of memory", 1.0)):
         writer = EventWriter(run.events(rank), 1, rank)
@@ -290,7 +290,7 @@ async def test_the_traceback_is_that_of_the_rank_that_failed_first(dashboard, sh
         await until(pilot, lambda: "epoch 3: top-1" in "\n".join(pane.lines.lines))
 
 
-async def test_without_an_error_event_the_traceback_is_looked_for_in_the_logs(dashboard, show, until, write_run):
+async def test_without_an_error_event_the_traceback_is_found_in_the_logs(dashboard, show, until, write_run):
     run = write_run("run-dead", alive=False)
     run.stderr().write_text(
         "warning\n" * 50 + "Traceback (most recent call last):\n  x\nSyntaxError: no\n" + "end\n" * 50
@@ -305,7 +305,7 @@ async def test_without_an_error_event_the_traceback_is_looked_for_in_the_logs(da
         run.stdout().write_text("")
 
 
-async def test_several_ranks_have_their_memory_their_log_and_a_table(dashboard, show, until, write_run):
+async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(dashboard, show, until, write_run):
     run = write_run("run-many", ranks=3)
     for rank in range(3):
         folder = run.ranks / "run-many_x" / "attempt_0" / str(rank)
@@ -317,7 +317,7 @@ async def test_several_ranks_have_their_memory_their_log_and_a_table(dashboard, 
         assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
         table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).shown.plain
         assert [row.split()[0] for row in table.strip().split("\n")] == ["rank", "0", "1", "2"]
-        assert "+4 %" in table  # 28.6 ms beside a median of 27.6
+        assert "+4 %" in table  # 28.6 ms, with a median of 27.6
         await until(pilot, lambda: "this is rank 0" in screen_text(dashboard))
         await pilot.press("m", "m")
         await until(pilot, lambda: "this is rank 1" in screen_text(dashboard))
@@ -328,7 +328,7 @@ async def test_several_ranks_have_their_memory_their_log_and_a_table(dashboard, 
         assert "worst of 3" in said(dashboard, "#memory")
 
 
-async def test_probes_have_a_line_where_there_are_any_whatever_they_measure(dashboard, show, until, write_run):
+async def test_probes_of_any_kind_appear_in_a_line(dashboard, show, until, write_run):
     run = write_run("run-probes")
     writer = EventWriter(run.events(), 1)
     async with dashboard.run_test(size=(80, 24)) as pilot:
@@ -348,7 +348,7 @@ async def test_probes_have_a_line_where_there_are_any_whatever_they_measure(dash
         assert "\x1b" not in text
 
 
-async def test_an_alert_has_a_line(dashboard, show, until, write_run):
+async def test_an_alert_appears_in_a_line(dashboard, show, until, write_run):
     run = write_run("run-alert")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
@@ -358,7 +358,7 @@ async def test_an_alert_has_a_line(dashboard, show, until, write_run):
         assert dashboard.screen.query_one("#alert").display
 
 
-async def test_tags_and_a_note_are_written_beside_the_run(dashboard, show, until, write_run):
+async def test_tags_and_a_note_are_saved_with_the_run(dashboard, show, until, write_run):
     run = write_run("run-tagged", tags=["old"])
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await show(pilot, run)
@@ -399,7 +399,7 @@ async def test_export_writes_the_screen_and_the_curves_where_rbp_was_started(
     assert losses == [1 / step for step in range(1, 41)]
 
 
-async def test_an_export_that_cannot_be_written_says_where(dashboard, show, until, write_run, home, monkeypatch):
+async def test_a_failed_export_names_the_folder(dashboard, show, until, write_run, home, monkeypatch):
     (home / "rbp-export").write_text("in the way")
     monkeypatch.chdir(home)
     run = write_run("run-export", "completed")
@@ -409,7 +409,7 @@ async def test_an_export_that_cannot_be_written_says_where(dashboard, show, unti
         await until(pilot, lambda: any("cannot export into" in note.message for note in dashboard._notifications))
 
 
-async def test_seeds_of_an_experiment_are_chips_and_keys_go_from_one_to_the_next(dashboard, show, until, write_run):
+async def test_seeds_of_an_experiment_are_chips_that_keys_step_through(dashboard, show, until, write_run):
     now = time.time()
     first = write_run("run-s001", "completed", created=now - 3)
     write_run("run-s002", created=now - 2, seed=2)
@@ -445,7 +445,7 @@ async def test_the_cursor_is_the_same_in_all_charts(dashboard, show, write_run):
         assert dashboard.screen.maximized is None
 
 
-async def test_charts_are_shown_as_they_were_left(dashboard, show, write_run, home):
+async def test_charts_keep_their_view_between_visits(dashboard, show, write_run, home):
     run = write_run("run-view")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
@@ -469,7 +469,7 @@ async def test_without_a_run_it_says_what_to_do(dashboard, until):
 
 
 @pytest.mark.parametrize(("split", "label"), [("test", "test"), ("held-out", "validation")])
-async def test_evaluations_are_called_after_the_data_that_they_are_made_on(dashboard, show, write_run, split, label):
+async def test_evaluations_are_labelled_by_the_data_that_they_use(dashboard, show, write_run, split, label):
     run = write_run("run-split")
     writer = EventWriter(run.events(), 1)
     writer.write(Validation(4, 0.4, 0.9, None, 360, split), 40)
@@ -480,7 +480,7 @@ async def test_evaluations_are_called_after_the_data_that_they_are_made_on(dashb
         assert f"● train .025  ● {label} .400" in legends and f"● train 97.5  ● {label} 90.0" in legends
 
 
-async def test_tags_that_look_like_markup_are_reported_as_they_are(dashboard, show, until, write_run):
+async def test_tags_that_look_like_markup_are_shown_verbatim(dashboard, show, until, write_run):
     run = write_run("run-odd")
     async with dashboard.run_test(size=(120, 40), notifications=True) as pilot:
         await show(pilot, run)

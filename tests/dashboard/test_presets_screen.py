@@ -36,7 +36,7 @@ lr = 0.05   # half of it
 
 @pytest.fixture
 def mine(home, monkeypatch):
-    """A folder with a preset of the user's own."""
+    """A preset of the user's own, in the working directory."""
     folder = home / "work"
     (folder / "presets").mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -47,7 +47,7 @@ def mine(home, monkeypatch):
 
 @pytest.fixture
 def completed(home):
-    """A run that has completed here, as its files say."""
+    """A run of this folder that has completed, according to its files."""
 
     def make(preset, *words, top1=0.9):
         run = launch.create(load_preset(preset, words), home / "runs")
@@ -61,7 +61,7 @@ def completed(home):
 
 
 def text_of(app, name):
-    """What a Static says, as plain lines of 100 columns."""
+    """The text of a Static as plain lines of 100 columns."""
     with app.console.capture() as captured:
         app.console.print(app.screen.query_one(name, Static).content, width=100)
     return "\n".join(line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", captured.get()).splitlines())
@@ -101,7 +101,7 @@ async def give_name(app, pilot, until, name, *ticks):
     await until(pilot, lambda: not isinstance(app.screen, NamePreset))
 
 
-async def test_presets_are_grouped_by_data_set_and_ones_own_tell_their_problems(dashboard, mine, until):
+async def test_presets_are_grouped_by_data_set_and_the_users_own_show_their_problems(dashboard, mine, until):
     mine.with_name("broken.toml").write_text('[optim]\nlr = -1\nmomentun = 0.9\n[data]\nname = "digits"\n')
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "digits")
@@ -111,7 +111,7 @@ async def test_presets_are_grouped_by_data_set_and_ones_own_tell_their_problems(
         assert shown[shown.index("Mine") :] == ["Mine", " ✓ broken  2 problems", " ✓ mine"]
 
 
-async def test_the_filter_narrows_the_list_and_escape_takes_it_away(dashboard, mine, until):
+async def test_the_filter_narrows_the_list_and_escape_removes_it(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "digits")
         everything = options(dashboard)
@@ -125,7 +125,7 @@ async def test_the_filter_narrows_the_list_and_escape_takes_it_away(dashboard, m
         assert dashboard.screen.current.name == "cifar100-resnet19"
 
 
-async def test_missing_data_is_reported_with_the_commands_that_bring_it(dashboard, mine, until):
+async def test_missing_data_is_shown_with_the_commands_that_fetch_it(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "cifar10-resnet18")
         summary = text_of(dashboard, "#summary")
@@ -133,7 +133,7 @@ async def test_missing_data_is_reported_with_the_commands_that_bring_it(dashboar
         assert "95.61 % top-1" in summary and "no run yet to estimate from" in summary
 
 
-async def test_runs_of_a_preset_give_our_figure_and_an_estimate_and_open_in_the_monitor(
+async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate_and_open_in_the_monitor(
     dashboard, mine, until, completed
 ):
     completed("digits", "seed=1", top1=0.95)
@@ -164,7 +164,7 @@ async def test_the_difference_to_the_parent_is_shown(dashboard, mine, until):
         assert text_of(dashboard, "#differences").splitlines()[1].split() == ["optim.lr", "0.05", "0.1", "result"]
 
 
-async def test_digits_switch_screens_from_the_read_only_toml_and_not_from_the_editor(dashboard, mine, until):
+async def test_digits_switch_screens_in_the_read_only_toml_but_not_in_the_editor(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")
         dashboard.screen.query_one("#area").focus()
@@ -176,7 +176,7 @@ async def test_digits_switch_screens_from_the_read_only_toml_and_not_from_the_ed
         assert editor.area.text == "2" + MINE
 
 
-async def test_a_problem_is_shown_at_its_line_while_one_types_and_enter_goes_there(dashboard, mine, until):
+async def test_a_problem_is_shown_at_its_line_during_typing_and_enter_goes_there(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         editor = await edit(dashboard, pilot, until, "mine")
         editor.area.move_cursor((4, 5))
@@ -202,7 +202,7 @@ async def test_the_setting_under_the_cursor_is_explained_and_completed(dashboard
         assert "Momentum; used by sgd only." in text_of(dashboard, "#field")
 
 
-async def test_saving_keeps_the_text_as_it_is_typed(dashboard, mine, until):
+async def test_saving_writes_the_text_exactly_as_typed(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         editor = await edit(dashboard, pilot, until, "mine")
         editor.area.move_cursor((4, 5))
@@ -215,7 +215,7 @@ async def test_saving_keeps_the_text_as_it_is_typed(dashboard, mine, until):
         assert dashboard.screen.loaded.preset.optim.lr == 1.05
 
 
-async def test_of_a_preset_that_comes_with_rbp_a_copy_is_saved(dashboard, mine, until):
+async def test_editing_a_bundled_preset_saves_a_copy(dashboard, mine, until):
     bundled = bundled_folder() / "digits.toml"
     before = bundled.read_text()
     async with dashboard.run_test(size=(80, 24)) as pilot:
@@ -235,7 +235,7 @@ async def test_of_a_preset_that_comes_with_rbp_a_copy_is_saved(dashboard, mine, 
         assert dashboard.screen.current.name == "other"
 
 
-async def test_a_file_that_changes_meanwhile_is_read_again_or_asked_about(dashboard, mine, until):
+async def test_a_file_changed_by_another_program_is_read_again_or_asked_about(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         editor = await edit(dashboard, pilot, until, "mine")
         mine.write_text(MINE + "momentum = 0.5\n")
@@ -252,7 +252,7 @@ async def test_a_file_that_changes_meanwhile_is_read_again_or_asked_about(dashbo
         assert mine.read_text() == f"#{MINE}momentum = 0.5\n"
 
 
-async def test_unsaved_text_is_asked_about_and_kept_until_it_is_thrown_away(dashboard, mine, until):
+async def test_unsaved_text_is_asked_about_and_kept_until_discarded(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await edit(dashboard, pilot, until, "mine")
         await pilot.press("number_sign", "escape")
@@ -260,7 +260,7 @@ async def test_unsaved_text_is_asked_about_and_kept_until_it_is_thrown_away(dash
         await until(pilot, lambda: " ✓ mine  unsaved" in options(dashboard))
         assert mine.read_text() == MINE
         await pilot.press("e")
-        await answer(dashboard, pilot, until, Choice, "enter")  # go on with it
+        await answer(dashboard, pilot, until, Choice, "enter")  # continue with it
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         assert dashboard.screen.area.text == "#" + MINE
         await pilot.press("escape")
@@ -269,7 +269,7 @@ async def test_unsaved_text_is_asked_about_and_kept_until_it_is_thrown_away(dash
         assert (mine.read_text(), all_drafts()) == (MINE, [])
 
 
-async def test_ones_own_editor_is_used_and_unsaved_text_outlives_a_kill(home, mine, until, monkeypatch, open_terminal):
+async def test_the_users_editor_is_used_and_unsaved_text_survives_a_kill(home, mine, until, monkeypatch, open_terminal):
     script = home / "editor"
     script.write_text('#!/bin/sh\necho "momentum = 2.0" >> "$1"\n')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
@@ -305,7 +305,7 @@ async def test_ones_own_editor_is_used_and_unsaved_text_outlives_a_kill(home, mi
         assert app.screen.area.text == f"# half a thought{MINE}momentum = 2.0\n"
 
 
-async def test_unsaved_text_of_a_file_that_is_gone_is_still_offered(dashboard, mine, until):
+async def test_unsaved_text_of_a_deleted_file_is_still_offered(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await edit(dashboard, pilot, until, "mine")
         await pilot.press("number_sign", "escape")
@@ -317,12 +317,12 @@ async def test_unsaved_text_of_a_file_that_is_gone_is_still_offered(dashboard, m
         await answer(dashboard, pilot, until, Choice, "enter")
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         await pilot.press("ctrl+s")
-        await answer(dashboard, pilot, until, Choice, "enter")  # it has changed: it is gone
+        await answer(dashboard, pilot, until, Choice, "enter")  # saves although the file has gone
         await until(pilot, lambda: mine.exists())
         assert mine.read_text() == "#" + MINE
 
 
-async def test_a_text_that_the_editor_would_change_is_not_edited_here(dashboard, mine, until):
+async def test_a_file_whose_line_ends_the_editor_would_change_is_not_opened(dashboard, mine, until):
     mine.write_bytes(MINE.replace("\n", "\r\n", 1).encode())
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")
@@ -331,7 +331,7 @@ async def test_a_text_that_the_editor_would_change_is_not_edited_here(dashboard,
         assert isinstance(dashboard.screen, PresetsScreen)
 
 
-async def test_a_clone_keeps_comments_and_a_new_preset_extends_what_was_chosen(dashboard, mine, until):
+async def test_a_clone_keeps_comments_and_a_new_preset_extends_the_selected_one(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")
         await pilot.press("c")
@@ -346,7 +346,7 @@ async def test_a_clone_keeps_comments_and_a_new_preset_extends_what_was_chosen(d
         assert 'extends = "digits"' in mine.with_name("fresh.toml").read_text()
 
 
-async def test_a_parent_that_is_broken_alone_does_not_keep_one_from_editing(dashboard, mine, until):
+async def test_a_preset_with_a_broken_parent_can_still_be_edited(dashboard, mine, until):
     mine.with_name("base.toml").write_text("[optim]\nlr = -1\n")
     mine.write_text('extends = "base"\n[optim]\nlr = 0.1\n')
     async with dashboard.run_test(size=(200, 60)) as pilot:
@@ -356,7 +356,7 @@ async def test_a_parent_that_is_broken_alone_does_not_keep_one_from_editing(dash
         assert "must be more than 0" in text_of(dashboard, "#changes")
 
 
-async def test_the_settings_of_a_run_become_a_preset(dashboard, mine, until, completed, home):
+async def test_the_settings_of_a_run_can_become_a_preset(dashboard, mine, until, completed, home):
     (home / "work" / "nets.py").write_text("class MyNet: ...\n")
     run = completed("mine", "model.name=nets.py:MyNet", "T=2")
     async with dashboard.run_test(size=(80, 24)) as pilot:

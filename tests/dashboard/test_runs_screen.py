@@ -1,4 +1,4 @@
-"""The Runs screen over runs as files: table, query, marks, and what is done with many at once."""
+"""The Runs screen over run folders: table, query, marks, and actions on many runs."""
 
 import re
 from dataclasses import asdict
@@ -27,7 +27,7 @@ IDS = ["20260101-120000-digits-bptt-aaa1", "20260101-120001-digits-rate_m-bbb2",
 
 @pytest.fixture
 def three(home, write_run):
-    """Two seeds of digits and one failed mnist5k, the newest last."""
+    """Two seeds of digits and a failed mnist5k, newest last."""
     best = [0.95, 0.85, 0.75]
     for number, run_id in enumerate(IDS):
         write_run(
@@ -43,7 +43,7 @@ def table(app):
 
 
 def order(app):
-    """The rows as the table has them, not as they were meant to be."""
+    """The ids of the rows in the order in which the table shows them."""
     found = table(app)
     return [found.get_row_at(row)[-1].text for row in range(found.row_count)]
 
@@ -77,7 +77,7 @@ async def write(app, pilot, until, query):
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_without_runs_it_says_how_one_begins(dashboard, until, size):
+async def test_without_runs_it_says_how_to_start_one(dashboard, until, size):
     async with dashboard.run_test(size=size) as pilot:
         await pilot.press("2")
         await until(pilot, lambda: "rbp train digits" in str(dashboard.screen.query_one("#empty", Static).render()))
@@ -87,7 +87,7 @@ async def test_without_runs_it_says_how_one_begins(dashboard, until, size):
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_one_run_is_shown_with_as_many_columns_as_there_is_room_for(home, write_run, until, size):
+async def test_one_run_is_shown_with_as_many_columns_as_fit(home, write_run, until, size):
     write_run(home / "runs", "run")
     app = Dashboard(home / "runs")
     async with app.run_test(size=size) as pilot:
@@ -107,7 +107,7 @@ def two_thousand(tmp_path_factory, write_runs):
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_two_thousand_runs_are_shown_chosen_and_sorted(home, two_thousand, until, size):
+async def test_two_thousand_runs_are_shown_filtered_and_sorted(home, two_thousand, until, size):
     app = Dashboard(two_thousand)
     async with app.run_test(size=size) as pilot:
         await shows(app, pilot, until, 2000)
@@ -125,12 +125,12 @@ async def test_two_thousand_runs_are_shown_chosen_and_sorted(home, two_thousand,
         await shows(app, pilot, until, 2000)
 
 
-async def test_sorted_by_a_key_by_a_heading_and_the_other_way_round(home, three, until):
+async def test_a_key_or_a_click_on_a_heading_sorts_and_the_order_can_be_reversed(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(120, 40)) as pilot:
         await shows(app, pilot, until, 3)
         assert order(app) == IDS[::-1]
-        await until(pilot, lambda: table(app).max_scroll_x == 0)  # it is laid out
+        await until(pilot, lambda: table(app).max_scroll_x == 0)  # until it is laid out
         x = sum(column.width for column in table(app).ordered_columns[: headings(app).index("best %") + 2])
         await pilot.click(RunTable, offset=(x + 5, 0))
         await until_order(app, pilot, until, *IDS)
@@ -141,7 +141,7 @@ async def test_sorted_by_a_key_by_a_heading_and_the_other_way_round(home, three,
         await until(pilot, lambda: app.session.state.sort == "last")
 
 
-async def test_the_cursor_stays_on_its_run_whatever_comes_and_goes(home, three, until, write_run):
+async def test_the_cursor_stays_on_its_run_when_others_come_and_go(home, three, until, write_run):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -158,7 +158,7 @@ async def test_the_cursor_stays_on_its_run_whatever_comes_and_goes(home, three, 
         assert table(app).current == IDS[1]
 
 
-async def test_a_query_chooses_and_what_is_wrong_with_it_is_said_in_words(home, three, until):
+async def test_a_query_filters_and_a_wrong_one_is_explained(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -175,7 +175,7 @@ async def test_a_query_chooses_and_what_is_wrong_with_it_is_said_in_words(home, 
     assert Dashboard(three).session.state.query == ""
 
 
-async def test_what_is_typed_into_the_query_does_nothing_else(home, three, until):
+async def test_keys_typed_into_the_query_trigger_no_action(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -208,7 +208,7 @@ async def test_columns_are_chosen_and_remembered_with_order_and_query(home, thre
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "run" in headings(app))
 
 
-async def test_runs_of_an_experiment_are_put_together_marked_and_compared(home, three, until):
+async def test_runs_of_an_experiment_are_grouped_marked_and_compared(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -223,7 +223,7 @@ async def test_runs_of_an_experiment_are_put_together_marked_and_compared(home, 
         assert set(app.session.compared) == set(IDS[:2])
 
 
-async def test_the_run_under_the_cursor_says_why_and_opens(home, three, until):
+async def test_the_run_under_the_cursor_shows_its_reason_and_opens(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -248,7 +248,7 @@ async def test_runs_go_to_the_trash_and_come_back(home, three, until):
         await until(pilot, lambda: any("nothing to undo" in notice for notice in notices(app)))
 
 
-async def test_what_cannot_be_done_is_said_in_words(home, three, until, write_run):
+async def test_actions_that_do_not_apply_are_explained(home, three, until, write_run):
     write_run(three, "live", status="running")
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -263,7 +263,7 @@ async def test_what_cannot_be_done_is_said_in_words(home, three, until, write_ru
         await until(pilot, lambda: f"nothing to resume: {IDS[1]} is completed" in notices(app))
 
 
-async def test_several_runs_are_asked_to_stop_and_killing_asks_first(home, three, until, write_run):
+async def test_several_runs_stop_at_once_and_killing_them_asks_first(home, three, until, write_run):
     live = [write_run(three, name, status="running") for name in ("live-1", "live-2")]
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -279,7 +279,7 @@ async def test_several_runs_are_asked_to_stop_and_killing_asks_first(home, three
     assert [read_summary(run).status for run in live] == ["running", "running"]
 
 
-async def test_several_runs_are_tagged_at_once_and_tags_given_elsewhere_show(home, three, until):
+async def test_several_runs_are_tagged_at_once_and_tags_set_by_others_show(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(170, 40)) as pilot:
         await shows(app, pilot, until, 3)
@@ -292,7 +292,7 @@ async def test_several_runs_are_tagged_at_once_and_tags_given_elsewhere_show(hom
         await until(pilot, lambda: {record.tags for record in list_runs(three)} == {("paper",)})
 
 
-async def test_a_mark_that_the_filter_hides_is_reported_and_not_acted_on(home, three, until):
+async def test_marks_hidden_by_the_filter_are_counted_but_not_acted_on(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -304,9 +304,7 @@ async def test_a_mark_that_the_filter_hides_is_reported_and_not_acted_on(home, t
         await until(pilot, lambda: [entry.id for entry in list_trash(three)] == [IDS[0]])
 
 
-async def test_the_cursor_goes_to_the_run_that_was_opened_meanwhile_also_to_one_that_is_not_listed_yet(
-    home, three, until, write_run
-):
+async def test_the_cursor_goes_to_the_run_opened_elsewhere_even_before_it_is_listed(home, three, until, write_run):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -318,13 +316,13 @@ async def test_the_cursor_goes_to_the_run_that_was_opened_meanwhile_also_to_one_
         await pilot.press("2")
         write_run(three, "20260101-120003-digits-rate_m-ddd4", created=1.7e9 + 3)
         await until(pilot, lambda: app.screen.under_cursor == {"20260101-120003-digits-rate_m-ddd4"})
-        await pilot.press("down", "5", "2")  # from then on it is where it was left
+        await pilot.press("down", "5", "2")  # from now on the cursor stays where it was left
         await shows(app, pilot, until, 4)
         await pilot.pause(0.5)
         assert table(app).current == IDS[2]
 
 
-async def test_help_and_palette_say_what_a_key_does_in_words(home, three, until):
+async def test_help_and_palette_describe_what_each_key_does(home, three, until):
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
@@ -338,13 +336,13 @@ async def test_help_and_palette_say_what_a_key_does_in_words(home, three, until)
         assert ["q", "leave the dashboard; runs go on", "leave"] in [re.split("  +", line.strip()) for line in lines]
 
 
-async def test_what_happened_since_it_was_left_is_reported_until_it_is_dismissed(home, three, until, write_run):
+async def test_events_since_the_last_visit_are_shown_until_dismissed(home, three, until, write_run):
     run = write_run(three, "live", status="running")
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 4)
         assert line(app, "#since") == ""
-    # It ended by a clock that is behind ours.
+    # It ended, with a time stamp from before the last visit: the clock of its host is behind.
     write_json(run.summary_json, asdict(read_summary(run)) | {"status": "failed", "reason": "a NaN", "updated": 1.7e9})
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -371,7 +369,7 @@ async def test_every_action_is_in_the_palette(home, three, until):
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and len(app.screen.marked) == 3)
 
 
-async def test_the_validations_of_the_runs_on_the_screen_are_drawn(home, write_run, until):
+async def test_visible_runs_show_a_sparkline_of_their_validations(home, write_run, until):
     from rbp_engine.run.files.events import Validation
 
     bodies = tuple(Validation(epoch, 0.5, epoch / 10, None, 100) for epoch in range(1, 9))

@@ -1,4 +1,4 @@
-"""A whole visit, with real worker processes: launch, watch, stop, resume, leave, come back."""
+"""A whole visit with real workers: launch, watch, stop, resume, leave, come back."""
 
 import pytest
 from textual.widgets import DataTable, Input, OptionList, Static
@@ -33,7 +33,7 @@ async def launch(app, pilot, until, words):
     await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
 
 
-async def test_launch_watch_stop_resume_complete_and_compare(dashboard, until):
+async def test_a_run_is_launched_watched_stopped_resumed_completed_and_compared(dashboard, until):
     app = dashboard
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, PresetsScreen))
@@ -60,7 +60,7 @@ async def test_launch_watch_stop_resume_complete_and_compare(dashboard, until):
     assert judge(run).status == "completed"
 
 
-async def test_a_run_outlives_the_dashboard_and_is_found_again_by_the_next(dashboard, until, home):
+async def test_a_run_outlives_the_dashboard_and_the_next_one_finds_it(dashboard, until, home):
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await launch(dashboard, pilot, until, "T=1 epochs=400 batch=256")
         run = only_run(dashboard)
@@ -79,7 +79,7 @@ async def test_a_run_outlives_the_dashboard_and_is_found_again_by_the_next(dashb
         await until(pilot, lambda: judge(run).status == "killed")
 
 
-async def test_wrong_settings_are_refused_in_the_launch_form_and_nothing_is_created(dashboard, until):
+async def test_the_launch_form_refuses_wrong_settings_and_creates_nothing(dashboard, until):
     app = dashboard
     async with app.run_test(size=(80, 24)) as pilot:
         await until(
@@ -97,7 +97,7 @@ async def test_wrong_settings_are_refused_in_the_launch_form_and_nothing_is_crea
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_every_screen_shows_at_every_size_without_runs(dashboard, until, size):
+async def test_every_screen_works_at_every_size_without_runs(dashboard, until, size):
     async with dashboard.run_test(size=size) as pilot:
         for key, name in zip("12345", ("presets", "runs", "monitor", "compare", "system"), strict=True):
             await pilot.press(key)

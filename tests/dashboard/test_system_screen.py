@@ -1,4 +1,4 @@
-"""The System screen over real processes that carry the mark of a run."""
+"""The System screen over real processes that carry a run's marker."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture
 def live_run(home):
-    """Make a run that is live by its files; with `process` a process carries its mark."""
+    """Make a run that is live according to its files; with `process`, a process carries its marker."""
     started, made = [], []
 
     def make(seed, *, process=True, host=""):
@@ -60,9 +60,7 @@ def row_of(app, run):
     return [str(cell) for cell in table.get_row(key)] if key else []
 
 
-async def test_it_tells_what_live_runs_use_where_they_are_and_that_a_process_has_gone(
-    dashboard, until, live_run, monkeypatch
-):
+async def test_it_shows_usage_and_host_of_live_runs_and_missing_processes(dashboard, until, live_run, monkeypatch):
     monkeypatch.setattr(system, "REFRESH_S", 0.2)
     (here, process), (bare, _), (away, _) = (
         live_run(1),
@@ -81,11 +79,11 @@ async def test_it_tells_what_live_runs_use_where_they_are_and_that_a_process_has
         )
         process.kill()
         process.wait()
-        # The reader of runs finds out by itself that the run is lost; the row goes then.
+        # The reader of runs then notices that the run is lost, and the row disappears.
         await until(pilot, lambda: row_of(dashboard, here)[-1:] != ["–"])
 
 
-async def test_enter_opens_the_run_under_the_cursor_which_stays_on_it(dashboard, until, live_run):
+async def test_the_cursor_stays_on_its_run_and_enter_opens_it(dashboard, until, live_run):
     first, second = live_run(1, process=False)[0], live_run(2, process=False)[0]
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("5")
@@ -100,13 +98,13 @@ async def test_enter_opens_the_run_under_the_cursor_which_stays_on_it(dashboard,
         assert dashboard.session.opened == second.id
 
 
-async def test_without_runs_it_says_so_and_reads_only_while_it_is_shown(dashboard, until, monkeypatch):
+async def test_it_says_when_no_run_is_live_and_reads_only_while_shown(dashboard, until, monkeypatch):
     monkeypatch.setattr(system, "REFRESH_S", 0.05)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("5")
         await until(pilot, lambda: getattr(dashboard.screen, "machine", None) is not None)
         screen = dashboard.screen
-        if not screen.machine.uses:  # tests beside this one may have runs of their own
+        if not screen.machine.uses:  # tests running in parallel may have runs
             assert "No run is live" in str(screen.query_one("#empty", Static).render())
         before = screen.machine
         await until(pilot, lambda: screen.machine is not before)

@@ -1,4 +1,4 @@
-"""The dashboard in a real terminal: however it ends, the terminal is as it was."""
+"""The dashboard in a real terminal: however it ends, it restores the terminal."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def assert_clean(terminal):
         assert terminal.output.rfind(off) > terminal.output.rfind(on), (on, off)
 
 
-def test_left_by_its_key(open_terminal):
+def test_the_leave_key_restores_the_terminal(open_terminal):
     terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
     os.write(terminal.master, b"q")
     terminal.read_until(terminal.ended)
@@ -41,7 +41,7 @@ def test_left_by_its_key(open_terminal):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_ended_by_a_signal(open_terminal, number):
+def test_a_signal_restores_the_terminal(open_terminal, number):
     terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
     terminal.process.send_signal(number)
     terminal.read_until(terminal.ended)
@@ -50,13 +50,13 @@ def test_ended_by_a_signal(open_terminal, number):
     assert_clean(terminal)
 
 
-def test_a_terminal_that_vanishes_ends_it_too(open_terminal):
+def test_a_terminal_that_vanishes_ends_the_dashboard(open_terminal):
     terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
     os.close(terminal.master)
     assert terminal.process.wait(timeout=60) != 0
 
 
-def test_ended_by_a_fault_of_its_own(open_terminal, home):
+def test_an_internal_error_restores_the_terminal(open_terminal, home):
     terminal = open_terminal("-c", CRASH, str(home / "runs"))
     os.write(terminal.master, b"?")
     terminal.read_until(terminal.ended)

@@ -1,7 +1,7 @@
-"""A GPU that is not there: fake tensors on it, and an account of what a real one would be asked to do.
+"""A fake GPU: fake tensors on it, and an account of what a real one would have to do.
 
-Shapes are computed, values are not. What happens in cuDNN and NCCL, streams, pinned memory and speed are not seen.
-The library of `fake_device.cpp` has to be loaded before torch.
+Shapes are computed, values are not. It does not cover cuDNN, NCCL, streams, pinned memory or speed. The library built
+from `fake_device.cpp` has to be loaded before torch.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from torch.utils._pytree import tree_leaves
 CARD = torch.device("cuda", 0)
 ENGINE = Path(__file__).parents[2] / "rbp_engine"
 
-# Operations whose result, or whose shape, the host has to wait for.
+# Operations for which the host waits, because it needs their result or its shape.
 WAITS = {
     "_local_scalar_dense", "_unique2", "equal", "is_nonzero", "masked_select", "nonzero", "nonzero_numpy",
     "repeat_interleave", "unique_consecutive", "unique_dim",
 }  # fmt: skip
-# They launch nothing, and are no views by their schema.
+# Operations that launch nothing although their schema does not mark them as views.
 FREE = {
     "_reshape_alias", "_to_copy", "_unsafe_view", "device", "empty", "empty_like", "empty_permuted", "empty_strided",
     "is_pinned", "lift_fresh", "new_empty", "new_empty_strided", "record_stream", "set_",
@@ -32,7 +32,7 @@ FREE = {
 
 
 class Account(TorchDispatchMode):
-    """Counts launches, and notes each operation that makes the host wait with the line of the engine that asked."""
+    """Counts launches, and records each operation that makes the host wait, with the calling line of the engine."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,12 +84,12 @@ def _batch_norm_update_stats(values: Tensor, *args: Any) -> tuple[Tensor, Tensor
     return torch.empty(channels, device=CARD), torch.empty(channels, device=CARD)
 
 
-# Kernels that have no fake one.
+# Kernels without a fake implementation.
 _WITHOUT_FAKE = {"_fused_sgd_": _fused_sgd, "batch_norm_update_stats": _batch_norm_update_stats}
 
 
 def _caller() -> str:
-    """The line of the engine that is nearest to this operation."""
+    """The innermost line of the engine on the stack of this operation."""
     stack = traceback.extract_stack()
     ours = [frame for frame in stack if Path(frame.filename).is_relative_to(ENGINE)]
     frame = ours[-1] if ours else stack[0]
@@ -98,12 +98,12 @@ def _caller() -> str:
 
 @contextlib.contextmanager
 def accounted() -> Iterator[Account]:
-    """Within it tensors are fake ones, and all that is done with those on the card is counted."""
+    """Within this context tensors are fake, and every operation on those on the GPU is counted."""
     account = Account()
     new_tensor = Tensor.new_tensor
 
     def noted(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        # Autograd's thread does not tell the modes of it: values from the host's memory, for which it waits.
+        # Dispatch modes do not see autograd's thread. The values come from the host's memory, so the host waits.
         account.waits.append(f"new_tensor in {_caller()}")
         return torch.empty_like(tensor.new_empty((len(args[0]),)), **kwargs)
 
@@ -116,7 +116,7 @@ def accounted() -> Iterator[Account]:
 
 
 def put_on_card(model: nn.Module) -> None:
-    """Replace parameters and buffers by fake ones of the same shapes and layouts; within `accounted`."""
+    """Replace parameters and buffers by fake ones of the same shapes and layouts; call it within `accounted`."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:

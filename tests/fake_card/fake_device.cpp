@@ -1,5 +1,5 @@
-// A CUDA device that is not there: enough of one for a torch without CUDA to run autograd on fake tensors.
-// It is loaded before torch looks for the real thing.
+// A fake CUDA device, sufficient for a torch without CUDA to run autograd on fake tensors.
+// It is loaded before torch looks for a real one.
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 

@@ -1,6 +1,6 @@
-"""Steps and predictions on a card that is not there: `python sweep.py usual|whole`, a JSON object on stdout.
+"""Steps and predictions on a fake GPU: `python sweep.py usual|whole` prints a JSON object.
 
-`fake_device.cpp` has to be loaded already, by LD_PRELOAD.
+The library built from `fake_device.cpp` has to be loaded already, by LD_PRELOAD.
 """
 
 import copy
@@ -25,7 +25,7 @@ from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
 BATCH, CLASSES = 2, 10
-# Channels and size of the images; of the others 3 and 32.
+# Channels and size of the images; 3 and 32 for the other networks.
 IMAGES = {"convnet": (1, 8), "vggsnn_dvs": (2, 48), "sew_resnet34": (3, 32), "preact_resnet34": (3, 32)}
 
 
@@ -46,12 +46,12 @@ class Case:
     planted: str = ""
 
 
-# Each of the other networks takes steps of two methods, so that three networks between them take all.
+# Each of the other networks takes steps of two methods, so three networks cover all of them.
 PAIRS = (("bptt", "rate_s"), ("rate_m", "sltt"), ("bptt_s", "ottt"))
 
 
 def usual() -> Iterator[Case]:
-    """The small network in many ways, ResNet-18 as its launches are counted, the others by half of the methods each."""
+    """The small network in many variants, ResNet-18 as its launches are counted, the others with two methods each."""
     for method in METHODS:
         for precision, events in itertools.product(("fp32", "bf16", "fp16"), (False, True)):
             yield Case("convnet", method, precision=precision, events=events)
@@ -64,20 +64,20 @@ def usual() -> Iterator[Case]:
 
 
 def whole() -> Iterator[Case]:
-    """Every network by every method, precision and kind of input, too."""
+    """The usual cases, and every network with every method, precision and kind of input."""
     yield from usual()
     for network, method, precision in itertools.product(MODELS, METHODS, ("fp32", "bf16", "fp16")):
         yield from (Case(network, method, precision=precision, events=events) for events in (False, True))
 
 
 def planted() -> Iterator[Case]:
-    """Steps with a fault, which must be found."""
+    """Steps with a planted fault, which must be found."""
     for fault in Planted.faults:
         yield Case("convnet", "rate_m", planted=fault)
 
 
 class Planted(nn.Module):
-    """A network in whose steps something happens that should not."""
+    """A network that does something wrong in each step."""
 
     faults = ("item", "mask", "copy", "backward", "cpu tensor")
 
@@ -103,7 +103,7 @@ class Planted(nn.Module):
 
 
 def examine(case: Case, model: nn.Module) -> dict[str, Any]:
-    """What a step and a prediction ask of the card; `problem` where one of them does not work."""
+    """What a step and a prediction make the GPU do; `problem` if one of them fails."""
     account, problem, launches = Account(), "", {}
     try:
         with accounted() as account:
@@ -112,7 +112,7 @@ def examine(case: Case, model: nn.Module) -> dict[str, Any]:
             images, labels = _batch(case)
             step(images, labels, BATCH)
             launches["train"] = account.launches
-            if case.method == "rate_m":  # all methods predict alike
+            if case.method == "rate_m":  # all methods predict in the same way
                 step.method.predict(model, images)
                 launches["predict"] = account.launches - launches["train"]
     except Exception as error:
@@ -156,7 +156,7 @@ def main(which: str) -> None:
         key = (case.network, case.reset)
         if key not in models:
             channels, _ = IMAGES.get(case.network, (3, 32))
-            # The first values of the weights do not matter, and take seconds to draw.
+            # The initial weights do not matter, and drawing them takes seconds.
             with torch.device("meta"):
                 models[key] = create_model(case.network, num_classes=CLASSES, in_channels=channels, reset=case.reset)
         started = time.perf_counter()

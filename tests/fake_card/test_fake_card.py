@@ -1,4 +1,4 @@
-"""What training asks of a GPU, seen on a fake one: no mixed devices, no waiting for it, and how many launches."""
+"""What training makes a GPU do, checked on a fake one: no mixed devices, no waits, and the number of launches."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from rbp_engine.models import MODELS
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.xdist_group("fake card")
 
-# Launches of a training step, optimizer and all: ResNet-18, T = 4, eager. As torch 2.13 has them, and a few more;
-# one more in each neuron layer would be 17.
+# Launches of a training step with its optimizer: ResNet-18, T = 4, eager. These are the numbers with torch 2.13 and a
+# few more; one more in each neuron layer would be 17.
 BUDGET = {"bptt": 2260, "bptt_s": 1730, "rate_m": 1838, "rate_s": 2686, "sltt": 1660, "ottt": 1845}
 PREDICTION = 676
 
 
 def library(folder: Path) -> Path:
-    """The device that is not there, compiled against the torch that is installed; made once."""
+    """The fake device, compiled once for the installed version of torch."""
     import torch
 
     if torch.version.cuda is not None:
@@ -52,8 +52,8 @@ def library(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def results(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Of every case of `sweep.py`, in one process."""
-    cache = getattr(pytestconfig, "cache", None)  # which may be switched off
+    """The results of all cases of `sweep.py`, run in one process."""
+    cache = getattr(pytestconfig, "cache", None)  # the cache may be switched off
     folder = cache.mkdir("fake_device") if cache else tmp_path_factory.mktemp("fake_device")
     extent = "whole" if os.environ.get("RBP_EVERY_CASE") else "usual"
     done = subprocess.run(
@@ -70,11 +70,11 @@ def results(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def sound(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those in which no fault is planted."""
+    """The results of the cases without a planted fault."""
     return [result for result in results if not result["planted"]]
 
 
-def test_every_network_takes_a_step_and_predicts_and_so_does_every_method(sound: list[dict[str, Any]]) -> None:
+def test_every_network_and_every_method_takes_a_step_and_predicts(sound: list[dict[str, Any]]) -> None:
     assert [result for result in sound if result["problem"]] == []
     assert {result["network"] for result in sound} == set(MODELS)
     assert {result["method"] for result in sound} == set(METHODS)
@@ -93,7 +93,7 @@ def test_a_step_of_resnet18_launches_no_more_than_its_budget(sound: list[dict[st
 
 
 @pytest.mark.parametrize("fault", ["item", "mask", "copy", "backward"])
-def test_what_waits_for_the_card_is_found(results: list[dict[str, Any]], fault: str) -> None:
+def test_a_planted_wait_for_the_card_is_found(results: list[dict[str, Any]], fault: str) -> None:
     [found] = [result for result in results if result["planted"] == fault]
     assert found["waits"]
 

@@ -1,4 +1,4 @@
-"""Real runs of one and two processes with loader workers and augmentation, and what must be true however they end."""
+"""Real runs of one and two processes with loader workers and augmentation, and what must hold however they end."""
 
 import contextlib
 import json
@@ -33,7 +33,8 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_tui.cli import app
 
 PATIENCE_S = 120.0
-# `make faults` sets it to 50: so many kills and resumes, twice as many kills in saves, four times as many damages.
+# `make faults` sets it to 50: the number of kills and resumes; there are twice as many kills in saves, and four times
+# as many damaged files.
 TRIALS = int(os.environ.get("RBP_FAULT_TRIALS", "5"))
 PRESET = """
 [data]
@@ -63,7 +64,7 @@ def trials() -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of settings of its own, and one thread: steps are so small that a second only costs."""
+    """A separate settings folder, and one thread, because a second one only slows such small steps down."""
     folder = tmp_path_factory.mktemp("settings")
     (folder / "preset.toml").write_text(PRESET)
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +75,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class Job:
-    """A run of `nproc` processes, 8 epochs of 6 steps; further words change its preset."""
+    """A run of `nproc` processes, with 8 epochs of 6 steps; further words change its preset."""
 
     def __init__(self, settings: Path, runs: Path, nproc: int, *words: str) -> None:
         self.resources = Resources(processes=nproc)
@@ -87,7 +88,7 @@ class Job:
         self.process = launch.start(self.run)
 
     def wait_until(self, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-        """The first value of the condition that is true."""
+        """Wait for the condition and return its first true value."""
         deadline = time.monotonic() + patience_s
         while not (value := condition()):
             assert time.monotonic() < deadline, (judge(self.run), self.logs())
@@ -95,7 +96,7 @@ class Job:
         return value
 
     def wait_for_start(self) -> None:
-        """Until the newest attempt trains, or has ended."""
+        """Wait until the newest attempt trains or has ended."""
         self.wait_until(lambda: self.summary.attempt in self.attempts_begun() or not judge(self.run).live)
 
     def attempts_begun(self) -> set[int]:
@@ -113,7 +114,7 @@ class Job:
         return 0 if found is None else found.progress.step
 
     def ranks(self) -> list[psutil.Process]:
-        """The processes that train, in order of their ranks, as far as they are there."""
+        """The processes that train, in the order of their ranks, as far as they exist."""
         worker = psutil.Process(last_attempt(self.run).pid)
         if self.resources.processes == 1:
             return [worker]
@@ -122,18 +123,18 @@ class Job:
         return []
 
     def loaders(self) -> list[psutil.Process]:
-        """The processes that read images; each epoch has its own."""
+        """The processes that read images; each epoch starts new ones."""
         with contextlib.suppress(psutil.Error):
             return [child for rank in self.ranks() for child in rank.children()]
         return []
 
     def end(self) -> Verdict:
-        """The verdict, once the run has ended."""
+        """Wait for the end of the run and return the verdict."""
         self.wait_until(lambda: not judge(self.run).live)
         return judge(self.run)
 
     def check_end(self, *statuses: str) -> Verdict:
-        """The run ends with one of the statuses, and leaves nothing but what it should; see `check_left`."""
+        """Check that the run ends with one of the statuses and leaves only what it should; see `check_left`."""
         verdict = self.end()
         assert verdict.status in statuses, (verdict, self.logs())
         self.wait_until(lambda: not processes.processes_of(self.run), patience_s=30)
@@ -144,7 +145,7 @@ class Job:
         return verdict
 
     def check_stop_took(self, seconds: float) -> None:
-        """A stop that has taken so long has taken no more than a step, a save and 5 s."""
+        """Check that a stop, which took so many seconds, took no longer than a step, a save and 5 s."""
         self.stop_took_s = seconds
         saves = [
             event.body.save_ms for event in read_events(self.run.events()) if isinstance(event.body, CheckpointSaved)
@@ -153,7 +154,7 @@ class Job:
         assert seconds <= allowed_s, (seconds, allowed_s)
 
     def story(self) -> list[dict[str, Any]]:
-        """What the run has learned, step by step and epoch by epoch, without how long it took."""
+        """What the run learned, step by step and epoch by epoch, without timings."""
         timing = {"samples_per_s", "step_ms", "data_ms"}
         return [
             {"step": event.step, "kind": event.body.kind}
@@ -168,12 +169,12 @@ class Job:
         return load_file(found.path / "model.safetensors")
 
     def check_prefix(self, reference: "Job") -> None:
-        """What has been learned so far is what the uninterrupted run has learned, to the last bit."""
+        """Check that this run has so far learned the same as the uninterrupted one, bit for bit."""
         own_story = self.story()
         assert own_story == reference.story()[: len(own_story)]
 
     def check_same(self, reference: "Job") -> None:
-        """The completed run is the uninterrupted one, to the last bit."""
+        """Check that the completed run equals the uninterrupted one, bit for bit."""
         assert self.story() == reference.story()
         expected, found = reference.weights(), self.weights()
         assert found.keys() == expected.keys()
@@ -186,13 +187,13 @@ class Job:
         assert sequence == list(range(len(sequence)))
 
     def logs(self) -> str:
-        """The end of everything that the processes have printed, for the message of a failed test."""
+        """The end of the newest logs, for the message of a failed test."""
         paths = sorted(self.run.ranks.rglob("*.log"), key=lambda path: path.stat().st_mtime)
         return "\n".join(f"{path}:\n{path.read_text(errors='replace')[-1500:]}" for path in paths[-4:])
 
 
 def check_left(run: RunDirectory, verdict: Verdict) -> None:
-    """What is true of every run that has ended, however: whole checkpoints, and words that say why and what next."""
+    """Check what holds for every ended run: whole checkpoints, and a message with the reason and the next step."""
     _, skipped = checkpoint.find_newest(run.checkpoints)
     assert skipped == []
     for path in run.checkpoints.iterdir():
@@ -208,7 +209,7 @@ def check_left(run: RunDirectory, verdict: Verdict) -> None:
 
 
 def rbp(runs: Path, *words: str) -> Result:
-    """A command in this process; whatever ends it must be its own end or a message for the user."""
+    """Run a command in this process; it may only end normally or with a message for the user."""
     done = CliRunner().invoke(app, [*words, "--runs-dir", str(runs)], env={"COLUMNS": "200"})
     error = done.exception
     if error is not None and not isinstance(error, (SystemExit, UserError)):
@@ -224,7 +225,7 @@ def rbp_fixture() -> Callable[..., Result]:
 
 @pytest.fixture
 def new_job(settings: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """Make a job; whatever is left of it ends with the test."""
+    """Make a job; the test's end kills what is left of it."""
     made: list[Job] = []
 
     def make(nproc: int, *words: str, runs: Path = tmp_path / "runs") -> Job:
@@ -241,7 +242,7 @@ def new_job(settings: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
 @pytest.fixture(scope="session")
 def reference(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Job]:
-    """The job of so many processes that nobody has interrupted."""
+    """An uninterrupted job of this many processes."""
     made: dict[int, Job] = {}
 
     def get(nproc: int) -> Job:
@@ -256,12 +257,12 @@ def reference(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
 @pytest.fixture
 def draw(request: pytest.FixtureRequest) -> random.Random:
-    """The same numbers each time that a test is run."""
+    """Draws the same numbers each time that a test is run."""
     return random.Random(request.node.name)
 
 
 class Talk:
-    """A script beside this file that answers JSON with JSON, line by line."""
+    """A script in this folder that answers JSON with JSON, line by line."""
 
     def __init__(self, script: str, *words: str) -> None:
         command = [sys.executable, str(Path(__file__).with_name(script)), *words]
@@ -295,7 +296,7 @@ def talk_to() -> type[Talk]:
 
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Talk]:
-    """`rbp` in children of a process that has imported everything."""
+    """Runs `rbp` in children of a process that has imported everything."""
     started = Talk("warm_rbp.py")
     yield started
     started.close()

@@ -1,4 +1,4 @@
-"""The worker, which notices after two seconds, instead of a minute, that training stands still."""
+"""A worker that reports a stall after two seconds instead of a minute."""
 
 import sys
 

@@ -1,12 +1,12 @@
-"""Disks that remember every write and flush: `python recording_disk.py FOLDER` serves them as files, for loop devices.
+"""Disks that record every write and flush: `python recording_disk.py FOLDER` serves them as files, for loop devices.
 
 It is a small FUSE file system that speaks the kernel's protocol itself. Each line of stdin is a request as JSON, a list
-of its name and words, and each line of stdout the answer:
+of its name and arguments, and each line of stdout is the answer:
 
-    load NAME PATH                      a disk with the content of a file
+    load NAME PATH                      make a disk with the content of a file
     log NAME                            its writes as [offset, size], null for a flush
     length NAME                         how many of these there are
-    crash NAME BASE AT KEPT STATE       a disk STATE of what a power loss leaves, see `Image.crashed`
+    crash NAME BASE AT KEPT STATE       make the disk STATE, as a power loss leaves NAME, see `Image.crashed`
     remove NAME
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 
 BLOCK = 4096
 SECTOR = 512
-ROOT = 1  # the number of the folder; the files count from there
+ROOT = 1  # the number of the folder; files have higher ones
 LARGEST_WRITE = 2**20
 MNT_DETACH = 2
 
@@ -36,7 +36,7 @@ UNANSWERED = {FORGET, BATCH_FORGET, INTERRUPT}
 
 @dataclass
 class Image:
-    """The content of a disk, by blocks; what is not there is zeros. `log` has its writes, None for a flush."""
+    """The content of a disk, by blocks; missing ones are zeros. `log` has its writes, None for a flush."""
 
     size: int
     blocks: dict[int, bytes] = field(default_factory=dict)
@@ -44,14 +44,14 @@ class Image:
 
     @classmethod
     def load(cls, path: Path) -> "Image":
-        """The content of a sparse file."""
+        """Read a sparse file."""
         image = cls(path.stat().st_size)
         with path.open("rb") as file:
             at = 0
             while at < image.size:
                 try:
                     at = os.lseek(file.fileno(), at, os.SEEK_DATA)
-                except OSError:  # nothing but a hole is left
+                except OSError:  # the rest is a hole
                     break
                 end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
                 file.seek(at)
@@ -79,10 +79,10 @@ class Image:
         return joined[offset - first * BLOCK : end - first * BLOCK]
 
     def crashed(self, at: int, kept: Mapping[int, list[int] | None], base: "Image") -> "Image":
-        """What a power loss behind the first `at` entries of the log leaves of this disk, which began as `base`.
+        """The state of this disk, which began as `base`, after a power loss behind the first `at` entries of the log.
 
-        Everything before the last flush is there. Of what came after it only the entries that `kept` names are, and of
-        these only the sectors that it lists, all for None.
+        Everything before the last flush is there. Of the later entries, only those in `kept` are, and of these only the
+        listed sectors, None for all.
         """
         image = Image(self.size, dict(base.blocks))
         flushed = max((number for number in range(at) if self.log[number] is None), default=-1)
@@ -101,7 +101,7 @@ class Image:
 
 
 def serve(folder: str) -> None:
-    """Serve disks in a folder until it is unmounted, or whoever has started this is gone."""
+    """Serve disks in a folder until it is unmounted or stdin is closed."""
     try:
         device = _mount(folder)
     except OSError as error:
@@ -141,7 +141,7 @@ def _mount(folder: str) -> int:
 
 
 class _Server:
-    """The images by number, and what the kernel and the tests ask of them."""
+    """The images by number, and the answers to the kernel and the tests."""
 
     def __init__(self) -> None:
         self.images: dict[int, Image] = {}
@@ -149,7 +149,7 @@ class _Server:
         self._newest = ROOT
 
     def asked(self, what: str, name: str, *rest: Any) -> Any:
-        """An answer for the tests."""
+        """Answer a request of the tests."""
         if what == "load":
             return self._add(name, Image.load(Path(rest[0])))
         image = self.images[self.numbers[name]]
@@ -165,13 +165,13 @@ class _Server:
         return None
 
     def _add(self, name: str, image: Image) -> None:
-        # Never a number twice: the kernel remembers what it has read of one.
+        # Never reuse a number: the kernel caches what it has read from it.
         self._newest += 1
         self.numbers[name] = self._newest
         self.images[self._newest] = image
 
     def reply(self, request: bytes) -> bytes | None:
-        """The answer to a request of the kernel, None where it wants none."""
+        """The answer to a request of the kernel, None if it expects none."""
         _, opcode, unique, node = struct.unpack_from("<IIQQ", request)
         if opcode in UNANSWERED:
             return None
@@ -183,7 +183,7 @@ class _Server:
 
     def _do(self, opcode: int, node: int, body: bytes) -> bytes:
         if opcode == INIT:
-            # Version 7.31, large writes of so many pages, nothing else.
+            # Version 7.31 and large writes, without other features.
             return struct.pack("<IIIIHHIIHH", 7, 31, 2**17, 1 << 5 | 1 << 22, 12, 9, LARGEST_WRITE, 1, 256, 0) + bytes(
                 32
             )

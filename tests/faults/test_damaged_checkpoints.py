@@ -1,4 +1,4 @@
-"""Checkpoints that somebody or something has damaged, each in its own way."""
+"""Checkpoints that were damaged, by accident or on purpose, in many ways."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ ABSURD = (-1, 0, 2**31, 2**63, 10**400, 1e308, float("nan"), float("inf"), "7", 
 
 
 class Bomb:
-    """Unpickling it makes a folder."""
+    """Unpickling this creates a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +44,7 @@ def flip_bits(path: Path, draw: random.Random) -> None:
 
 
 def zero_a_block(path: Path, draw: random.Random) -> None:
-    """What some file systems leave after a power failure: the size is right."""
+    """What some file systems leave after a power failure: a file of the right size with zeros in it."""
     content = bytearray(path.read_bytes())
     start = draw.randrange(len(content))
     end = min(len(content), start + draw.choice([16, 512, 4096]))
@@ -79,7 +79,7 @@ def bomb(path: Path, draw: random.Random) -> None:
 
 
 def other_values(path: Path, draw: random.Random) -> None:
-    """What torch loads without complaint, and is not what was saved there."""
+    """Content that torch loads without complaint but that was not saved there."""
     if path.suffix == ".json":
         return absurd_manifest(path, draw)
     state = torch.load(path, weights_only=True) if path.suffix == ".pt" else {}
@@ -100,7 +100,7 @@ def absurd_manifest(path: Path, draw: random.Random) -> None:
 
 
 def match_manifest(path: Path) -> None:
-    """Whoever can send a checkpoint can compute a sha256."""
+    """Make the checksums right again: an attacker who can send a checkpoint can compute a sha256."""
     try:
         manifest = json.loads((path / "manifest.json").read_bytes())
         for name in manifest["files"]:
@@ -127,7 +127,7 @@ def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two checkpoints, of steps 10 and 20."""
+    """Two checkpoints, at steps 10 and 20."""
     folder = tmp_path_factory.mktemp("pristine")
     model = make_network()
     optimizer = make_optimizer(model)

@@ -1,4 +1,4 @@
-"""Files of runs that somebody or something has damaged, and everything that reads them."""
+"""Damaged files of runs, and everything that reads them."""
 
 import json
 import os
@@ -45,7 +45,7 @@ OTHERS = ("7", "", None, True, [], {}, [[1]], [None], {"a": [{}]}, ["x"] * 3, ".
 
 
 def commands(name: str) -> list[tuple[str, ...]]:
-    """What reads runs."""
+    """The commands that read runs."""
     return [    ("ls",), ("ls", "--json"), ("ls", "acc>0.5 age<1d host:x", "--sort", "best"), ("runs", "show", name),
     ("runs", "show", name, "--json"), ("runs", "compare", name, "two"), ("runs", "compare", name, "two", "--json"),
     ("runs", "csv", name), ("logs", name), ("logs", name, "--rank", "1"), ("report", "--include-unfinished"),
@@ -54,7 +54,7 @@ def commands(name: str) -> list[tuple[str, ...]]:
 
 
 def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
-    """A run of two processes, on this host, that are gone; `ended` with their own word on it or without."""
+    """A finished run of two processes on this host; if `ended`, it recorded its own end."""
     run = launch.create(load_preset("digits"), runs, run_id=name, resources=Resources(processes=2))
     for rank in (0, 1):
         events = EventWriter(run.events(rank), 1, rank)
@@ -81,7 +81,7 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
     attempt = {"attempt": 1, "world_size": 2, "nodes": 1, "stderr_from": 0, "command": ["python"]} | here
     fault = {"attempt": 1, "status": "lost", "reason": "r", "t": 1.7e9}
     described = {"attempts": [attempt], "faults": [fault], "dispatch": {"gpus": "auto", "retries": 1}}
-    # Not that of this checkout, whose uncommitted changes may well contain what no output should.
+    # A fixed state instead of that of this checkout, whose uncommitted changes may contain text that the test forbids.
     described["git"] = {"commit": "0" * 40, "branch": "main", "diff": "+ x"}
     write_json(run.run_json, read_json(run.run_json) | described)
     summary = read_summary(run)
@@ -98,7 +98,7 @@ def files(run: RunDirectory) -> list[Path]:
 
 
 def change_a_value(path: Path, draw: random.Random) -> None:
-    """Put something absurd somewhere into the JSON of a file, or of one of its lines."""
+    """Put an absurd value somewhere into the JSON of a file, or of one of its lines."""
     lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
     number = draw.randrange(len(lines))
     try:
@@ -172,7 +172,7 @@ DAMAGES = (
 
 
 def read_everything(run: RunDirectory) -> None:
-    """What the dashboard and the dispatcher read, without their screens and processes."""
+    """Read what the dashboard and the dispatcher read, without their screens and processes."""
     verdict = judge(run)
     assert verdict.status and (verdict.reason or verdict.status == "completed" or verdict.live)
     list_runs(run.path.parent)
@@ -189,7 +189,7 @@ def read_everything(run: RunDirectory) -> None:
 
 
 def end_it(run: RunDirectory) -> None:
-    """To kill it, or to start it again, is done or refused in words."""
+    """Kill it, stop it or start it again: each works, or is refused with a message."""
     for act in (lambda: control.kill(run), lambda: control.stop(run, 0.0), lambda: launch._claim_attempt(run)):
         try:
             act()
@@ -199,7 +199,7 @@ def end_it(run: RunDirectory) -> None:
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs that have ended with a word on it, and one without."""
+    """Two runs that recorded their end, and one that did not."""
     runs = tmp_path_factory.mktemp("pristine")
     for name in ("one", "two", "lost"):
         write_run(runs, name, ended=name != "lost")
@@ -209,7 +209,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_of_a_damaged_run_comes_what_is_left_or_a_message(
     pristine: Path, tmp_path: Path, draw: random.Random, trials: int, rbp: Callable[..., Any]
 ) -> None:
-    """Which of the commands are tried is drawn: all of them take a second."""
+    """Draws which commands to try, because all of them together take a second."""
     for trial in range(4 * trials):
         runs = tmp_path / str(trial)
         shutil.copytree(pristine, runs)

@@ -1,4 +1,4 @@
-"""Folders that can no longer be written or are gone, and loader workers that fail."""
+"""Folders that become read-only or disappear, and loader workers that fail."""
 
 import contextlib
 import shutil
@@ -21,7 +21,7 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
 NewJob = Callable[..., Any]
-# Images that a rank can read and a loader worker cannot, from the 41st on.
+# From the 41st image on, a loader worker fails to read it, and a rank does not.
 BROKEN_SET = """
 import os
 import torch
@@ -48,7 +48,7 @@ def broken():
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, in memory, that can be made read-only."""
+    """A separate file system in memory that can be made read-only."""
     folder = tmp_path / "disk"
     folder.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "rbp-test", str(folder)], capture_output=True)
@@ -66,7 +66,7 @@ def remount(disk: Path, how: str) -> None:
 
 @contextlib.contextmanager
 def read_only_for_who_opens(disk: Path) -> Iterator[None]:
-    """What is open already can be written, as a log is on some disks that have gone wrong."""
+    """Files that are already open stay writable, as a log may be on a failing disk."""
     subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
     remount(disk, "bind,ro")
     try:
@@ -75,8 +75,10 @@ def read_only_for_who_opens(disk: Path) -> Iterator[None]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_read_only_directory_refuses_new_runs_and_acts_in_words(new_job: NewJob, disk: Path, rbp: Any) -> None:
-    """Nothing can be begun or asked for there; what there is can be read. A live run ends, and says why."""
+def test_a_read_only_directory_refuses_new_runs_and_changes_with_a_message(
+    new_job: NewJob, disk: Path, rbp: Any
+) -> None:
+    """Nothing can be started or changed there, but existing runs can be read. A live run ends, and says why."""
     job = new_job(1, "epochs=5000", *IDLE, runs=disk)
     job.start()
     job.wait_for_start()
@@ -124,19 +126,19 @@ def test_a_run_whose_folder_is_removed_is_reported_by_the_command_that_follows_i
         assert not warm.has_answered()
         time.sleep(0.01)
     while run.path.exists():
-        shutil.rmtree(run.path, ignore_errors=True)  # something may be written at this moment
+        shutil.rmtree(run.path, ignore_errors=True)  # the run may be writing at this moment
     ended = warm.answer()
     assert ended["code"] == 1, ended["output"]
     assert f"lost gone: its folder {run.path} is gone" in " ".join(ended["output"].split())
 
 
-def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_come_back(new_job: NewJob, rbp: Any) -> None:
+def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_recreate_it(new_job: NewJob, rbp: Any) -> None:
     job = new_job(2, "epochs=5000", *IDLE)
     job.start()
     job.wait_for_start()
     runs = job.run.path.parent
     while runs.exists():
-        shutil.rmtree(runs, ignore_errors=True)  # something may be written at this moment
+        shutil.rmtree(runs, ignore_errors=True)  # the run may be writing at this moment
     job.wait_until(lambda: not processes.processes_of(job.run))
     job.process.wait(60)
     assert not runs.exists()
@@ -148,7 +150,7 @@ def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_come_back(
             act(job.run)
 
 
-def test_an_exception_in_a_loader_worker_fails_the_run_with_its_own_words(
+def test_an_exception_in_a_loader_worker_fails_the_run_with_its_message(
     new_job: NewJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sets.py").write_text(BROKEN_SET)

@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped and preempted again and again come out as the one that nobody has touched."""
+"""Runs that are killed, stopped and preempted again and again end up equal to an uninterrupted one."""
 
 import contextlib
 import random
@@ -19,7 +19,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.status.status import judge
 
 NewJob = Callable[..., Any]
-STEPS = 6  # of an epoch
+STEPS = 6  # per epoch
 
 
 def starting(job: Any, draw: random.Random) -> None:
@@ -32,7 +32,7 @@ def training(job: Any, draw: random.Random) -> None:
 
 
 def in_mid_epoch(job: Any, draw: random.Random) -> None:
-    """Somewhere behind a checkpoint that lies between the ends of an epoch, most likely."""
+    """Most likely after a checkpoint in the middle of an epoch."""
     job.wait_for_start()
     time.sleep(draw.uniform(0.0, 0.5))
     job.run.checkpoint_request.touch()
@@ -41,7 +41,7 @@ def in_mid_epoch(job: Any, draw: random.Random) -> None:
 
 
 def validating(job: Any, draw: random.Random) -> None:
-    """The summary is written when the last step of an epoch is done."""
+    """The run writes its summary after the last step of an epoch, before it validates."""
     job.wait_for_start()
     first = job.summary.step
     job.wait_until(lambda: not judge(job.run).live or (job.summary.step > first and job.summary.step % STEPS == 0))
@@ -54,12 +54,12 @@ def saving(job: Any, draw: random.Random) -> None:
     time.sleep(draw.uniform(0.0, 0.02))
 
 
-# Whom to kill, and the status and words that the run must end with.
+# The process to kill, and the status and words that the run must end with.
 Victim = tuple[psutil.Process, str, str]
 
 
 def worker(job: Any, draw: random.Random) -> Victim:
-    """The single process of a run, or the launcher of several."""
+    """The single process of a run, or the launcher if there are several."""
     return psutil.Process(job.process.pid), "lost", "gone without a word"
 
 
@@ -75,7 +75,7 @@ def loader(job: Any, draw: random.Random) -> Victim:
 
 
 def kill(job: Any, draw: random.Random, moment: Any, find: Callable[..., Victim]) -> str:
-    """SIGKILL; the status that it has come to. There may be nobody to kill at that moment: then a little later."""
+    """Send SIGKILL and return the run's status; tries again if there is no process to kill at that moment."""
     moment(job, draw)
     status = words = ""
     while judge(job.run).live and not status:
@@ -90,7 +90,7 @@ def kill(job: Any, draw: random.Random, moment: Any, find: Callable[..., Victim]
 
 
 def preempt(job: Any, draw: random.Random) -> str:
-    """As a scheduler does it: a signal to the worker, or to the launcher of several."""
+    """Send a signal to the worker, or to the launcher if there are several, as a scheduler does."""
     draw.choice([training, saving])(job, draw)
     job.process.send_signal(draw.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]))
     job.end()
@@ -98,7 +98,7 @@ def preempt(job: Any, draw: random.Random) -> str:
 
 
 def stop(job: Any, draw: random.Random) -> str:
-    """As `rbp stop` does it, while loader workers are at work: within a step, a save and 5 s."""
+    """Stop as `rbp stop` does, while loader workers are busy: within a step, a save and 5 s."""
     draw.choice([training, saving])(job, draw)
     asked = time.monotonic()
     if judge(job.run).live:
@@ -109,7 +109,7 @@ def stop(job: Any, draw: random.Random) -> str:
 
 
 def check_saved(job: Any, expected: str) -> str:
-    """The checkpoint is there as soon as the run says that it has ended."""
+    """Check that the checkpoint exists as soon as the run says that it has ended."""
     saved = job.saved_step
     status: str = job.check_end(expected, "completed").status
     assert status == "completed" or saved == job.saved_step == job.summary.step > 0
@@ -120,7 +120,7 @@ def check_saved(job: Any, expected: str) -> str:
 def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupted_one(
     nproc: int, reference: Any, new_job: NewJob, draw: random.Random, trials: int
 ) -> None:
-    """Three in five kills are of runs of one process. A run that is done before is checked, and another one taken."""
+    """Three in five kills hit runs of one process. A run that completes early is checked, and another one started."""
     kills = [
         partial(kill, moment=moment, find=victim)
         for moment in (starting, training, in_mid_epoch, validating, saving)

@@ -16,8 +16,8 @@ from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 
-# Imports torch once; then, for each folder that it reads, a child of it saves there until it is killed. What a
-# checkpoint holds follows from its step, so that a reader can tell whether it is that one.
+# Imports torch once; then, for each folder that it reads, forks a child that saves there until it is killed. The
+# content of a checkpoint follows from its step, so a reader can tell whether it belongs to it.
 SAVER = """
 import os, sys
 from pathlib import Path
@@ -60,7 +60,7 @@ def saver() -> Iterator["subprocess.Popen[str]"]:
 
 
 def save_until_killed(saver: "subprocess.Popen[str]", folder: Path, delay: float) -> None:
-    """Start saving, and kill `delay` seconds after the next checkpoint is there."""
+    """Start saving, and kill the process `delay` seconds after the next checkpoint appears."""
     assert saver.stdin is not None and saver.stdout is not None
     before = set(folder.glob("step-*"))
     saver.stdin.write(f"{folder}\n")
@@ -75,10 +75,10 @@ def save_until_killed(saver: "subprocess.Popen[str]", folder: Path, delay: float
     assert saver.stdout.readline() == "gone\n"
 
 
-def test_wherever_a_save_is_killed_there_is_a_whole_checkpoint_no_older_than_before(
+def test_after_a_kill_in_a_save_there_is_a_whole_checkpoint_no_older_than_before(
     saver: "subprocess.Popen[str]", tmp_path: Path, trials: int
 ) -> None:
-    """Again and again in the same folder, so that what one kill has left lies in the way of the next."""
+    """It always uses the same folder, so that each save meets what the last kill left."""
     draw = random.Random(5)
     previous = 0
     caught_in_a_save = 0
@@ -91,7 +91,7 @@ def test_wherever_a_save_is_killed_there_is_a_whole_checkpoint_no_older_than_bef
         assert found.progress.step > previous, trial
         for path in tmp_path.iterdir():
             if CHECKPOINT.fullmatch(path.name):
-                checkpoint.verify(path)  # none is half pruned
+                checkpoint.verify(path)  # none is partly pruned
         previous = found.progress.step
         model = torch.nn.Linear(100, 100)
         extra = checkpoint.load(found, model, torch.optim.SGD(model.parameters(), lr=0.1))

@@ -1,4 +1,4 @@
-"""Several people and programs at one run, and programs that die over it."""
+"""Several people and programs that manage one run, and programs that die while they do."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ from rbp_engine.run.status.status import judge
 NewJob = Callable[..., Any]
 LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
-# Waits until all of its kind are there, so that they act at the same moment.
+# Waits for a signal before it acts, so that several can act at the same moment.
 AT_ONCE = """
 import sys, time
 from pathlib import Path
@@ -41,7 +41,7 @@ except RunError as error:
     print("refused:", error)
 """
 
-# Ends as if the power of its terminal had failed, when the run's processes are there and not on record.
+# Dies as in a power failure, when the run's processes exist but are not yet recorded.
 DIES_STARTING = """
 import os, signal, sys
 from pathlib import Path
@@ -71,7 +71,7 @@ def rbp(job: Any, *words: str) -> "subprocess.Popen[str]":
 
 
 def at_once(job: Any, *acts: str) -> list[str]:
-    """What became of each of these acts on the run, begun at the same moment by processes of their own."""
+    """The outcome of each of these actions on the run, started at the same moment by separate processes."""
     command = [sys.executable, "-c", AT_ONCE, str(job.run.path)]
     managers = [
         subprocess.Popen(
@@ -88,23 +88,23 @@ def at_once(job: Any, *acts: str) -> list[str]:
 
 
 def starts(job: Any) -> list[int]:
-    """The attempts that have begun, as rank 0 tells it."""
+    """The attempts that have begun, according to rank 0."""
     return [event.attempt for event in EventReader(job.run.events()).poll() if isinstance(event.body, RunStart)]
 
 
-def test_a_run_of_two_is_stopped_watched_and_resumed_by_others_after_its_starter_was_killed(
+def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_of_two_processes(
     new_job: NewJob, reference: Any
 ) -> None:
-    """The stop returns within a step, a save and 5 s, the checkpoint written, while loader workers are at work."""
+    """The stop returns within a step, a save and 5 s, with the checkpoint written, while loader workers are busy."""
     job = new_job(2)
-    first = rbp(job, "resume", job.run.id)  # the first start of a run that is there already
+    first = rbp(job, "resume", job.run.id)  # the first start of a run that exists already
     job.wait_until(lambda: job.run.events().exists())
     job.wait_for_start()
     first.kill()
     first.communicate(timeout=60)
     assert judge(job.run).live
 
-    stopper = rbp(job, "stop", job.run.id)  # first: the run is short
+    stopper = rbp(job, "stop", job.run.id)  # before the watcher, because the run is short
     watcher = rbp(job, "watch", job.run.id)
     job.wait_until(job.run.stop_request.exists)
     assert judge(job.run).status in ("stopping", "stopped")
@@ -126,7 +126,7 @@ def test_a_run_of_two_is_stopped_watched_and_resumed_by_others_after_its_starter
     job.check_same(reference(2))
 
 
-def test_two_who_resume_at_once_start_one_attempt_and_two_who_end_it_at_once_end_it_once(new_job: NewJob) -> None:
+def test_simultaneous_resumes_start_one_attempt_and_simultaneous_stops_and_kills_end_it_once(new_job: NewJob) -> None:
     job = new_job(1, *LONG)
     output = at_once(job, "resume", "resume", "resume")
     assert sorted(text.split()[0].rstrip(":") for text in output) == ["done", "refused", "refused"], output
@@ -150,7 +150,7 @@ def test_two_who_resume_at_once_start_one_attempt_and_two_who_end_it_at_once_end
     saved = job.saved_step
     output = at_once(job, "resume", "kill")
     assert output[1] == "done", output
-    # The resume has come first and was refused, or second and has started another attempt.
+    # Either the resume came first and was refused, or it came second and started another attempt.
     if output[0] == "done":
         job.wait_for_start()
         at_once(job, "kill")
@@ -160,8 +160,8 @@ def test_two_who_resume_at_once_start_one_attempt_and_two_who_end_it_at_once_end
     assert job.saved_step >= saved and starts(job) == sorted(set(starts(job)))
 
 
-def test_a_dashboard_that_is_killed_leaves_its_run_and_the_next_finds_it(new_job: NewJob, tmp_path: Path) -> None:
-    """A thread of it has started the run, as its launch form does, and its terminal goes away with it."""
+def test_a_run_survives_the_kill_of_its_dashboard_and_can_be_found_again(new_job: NewJob, tmp_path: Path) -> None:
+    """A thread of the dashboard started the run, as its launch form does, and the terminal disappears with it."""
     job = new_job(1, *LONG)
     master, slave = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color", "HOME": str(tmp_path)}
@@ -186,8 +186,8 @@ def test_a_dashboard_that_is_killed_leaves_its_run_and_the_next_finds_it(new_job
 
 
 @pytest.mark.parametrize("nproc", [1, 2])
-def test_a_run_whose_starter_is_killed_before_it_is_on_record_puts_itself_there(new_job: NewJob, nproc: int) -> None:
-    """And is stopped and resumed as any other; then its worker is killed before it could, and it is resumed again."""
+def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_job: NewJob, nproc: int) -> None:
+    """It can then be stopped and resumed as usual, or resumed if its worker is killed before recording it."""
     job = new_job(nproc, "epochs=5000", *IDLE)
     starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
     assert starter.returncode == -signal.SIGKILL and not last_attempt(job.run)

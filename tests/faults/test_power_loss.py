@@ -1,8 +1,8 @@
 """What a power loss leaves of a run.
 
-A real run writes to a real file system on a disk that remembers every write and flush. Of what had not been flushed at
-a moment, a power loss leaves nothing, everything, any of the writes, or parts of them. Each such disk is mounted again,
-as a machine does that comes back, and what was announced before that moment must be there.
+A real run writes to a real file system on a disk that records every write and flush. Of the writes that were not
+flushed at a given moment, a power loss leaves none, all, some, or parts of some. Each such disk is mounted again, as at
+a reboot, and must contain everything that the run had announced before that moment.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ FILE_SYSTEMS = {
     "xfs": (320 * MIB, ["mkfs.xfs", "-q", "-K"]),
     "btrfs": (128 * MIB, ["mkfs.btrfs", "-q", "-K"]),
 }
-# A whole harness tries all of them; make test those of ext4, whose tools are on every machine.
+# `make faults` tries all file systems; `make test` only ext4, whose tools are on every machine.
 WHOLE = int(os.environ.get("RBP_FAULT_TRIALS", "0")) >= 50
 CONTROLS = [
     ("ext4", "rbp_engine.train.record.journal.Journal.sync", "metrics up to step"),
@@ -59,13 +59,13 @@ log_every = 1
 [run]
 device = "cpu"
 """
-PREEMPTED_AT = 5  # steps, in the second of six epochs of four
+PREEMPTED_AT = 5  # steps: in the second of six epochs of four steps
 RUN = "power"
 
 
 @dataclass(frozen=True)
 class Disks:
-    """Disks that remember what is written to them: files in a folder."""
+    """Disks that record their writes, as files in a folder."""
 
     server: Any
     folder: Path
@@ -73,16 +73,16 @@ class Disks:
 
 @dataclass(frozen=True)
 class Announced:
-    """What the run had said of its checkpoints when the disk had seen so many writes and flushes."""
+    """What the run had announced about its checkpoints when the disk had seen `at` writes and flushes."""
 
     at: int
     step: int
-    best: int  # the step of the best
+    best: int  # step of the best checkpoint
 
 
 @dataclass
 class Recording:
-    """A whole run, with a stop and a resume, on a disk; `events` are those that it had recorded at its end."""
+    """A whole run, with a stop and a resume, on a disk; `events` are its story at the end."""
 
     file_system: str
     disk: Disks
@@ -93,7 +93,7 @@ class Recording:
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def known_at(self, at: int) -> Announced:
-        """What had been announced then."""
+        """What had been announced by then."""
         return next((one for one in reversed(self.announced) if one.at <= at), Announced(0, 0, 0))
 
 
@@ -114,13 +114,13 @@ def mounted(image: Path, file_system: str, where: Path) -> Iterator[Path]:
         yield where
     finally:
         done = subprocess.run(["umount", str(where)], capture_output=True, text=True, timeout=60)
-        if done.returncode:  # whatever holds it is part of what has gone wrong, and must not hold it for ever
+        if done.returncode:  # a process that still uses the disk is part of the failure; do not let it block the others
             subprocess.run(["umount", "--lazy", str(where)], check=True, timeout=60)
     assert not done.returncode, done.stderr
 
 
 def story(run: RunDirectory) -> list[Any]:
-    """What the run has learned, step by step and epoch by epoch."""
+    """What the run learned, step by step and epoch by epoch."""
     return [
         (event.step, event.body.kind, event.body.epoch, event.body.loss, event.body.top1)
         for event in read_events(run.events())
@@ -136,7 +136,7 @@ def weights(run: RunDirectory) -> Mapping[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def disk(talk_to: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
-    """Disks that remember what is written, as files in a folder that they name."""
+    """Disks that record their writes, as files in a folder."""
     folder = tmp_path_factory.mktemp("disks")
     disks = talk_to("recording_disk.py", str(folder))
     if disks.greeting["problem"]:
@@ -147,7 +147,7 @@ def disk(talk_to: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dis
 
 @pytest.fixture(scope="module")
 def record(disk: Disks, warm: Any, settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Record a run on a file system, `without` some function of the engine; each once."""
+    """Record a run on a file system, `without` some function of the engine; each combination once."""
     made: dict[Any, Recording] = {}
 
     def get(file_system: str, *without: str) -> Recording:
@@ -198,7 +198,7 @@ def load_empty(disk: Disks, folder: Path, file_system: str, *names: str) -> None
 def record_attempt(
     recording: Recording, warm: Any, request: dict[str, Any], run: RunDirectory, events: EventReader
 ) -> int:
-    """Note what the run announces while the command is at work, which preempts its first attempt; the exit code."""
+    """Run the command, preempt its first attempt, and note the checkpoints that it announces; returns the exit code."""
     warm.tell(request)
     preempted = done = False
     while not done:
@@ -212,7 +212,7 @@ def record_attempt(
                 isinstance(event.body, Metrics) and event.attempt == 1 and event.step >= PREEMPTED_AT and not preempted
             ):
                 preempted = True
-                with contextlib.suppress(ProcessLookupError):  # it was faster
+                with contextlib.suppress(ProcessLookupError):  # it has already ended
                     os.kill(last_attempt(run).pid, signal.SIGTERM)
         time.sleep(0.002)
     code: int = warm.answer()["code"]
@@ -221,7 +221,7 @@ def record_attempt(
 
 @dataclass(frozen=True)
 class Loss:
-    """A power loss behind so many writes and flushes, and what it leaves of those that came after the last flush."""
+    """A power loss after `at` writes and flushes; `kept` says what remains of the writes after the last flush."""
 
     at: int
     how: str
@@ -246,7 +246,7 @@ def draw_loss(recording: Recording, log: list[Any], draw: random.Random, how: st
 
 
 def broken_promises(recording: Recording, known: Announced, run: RunDirectory) -> list[str]:
-    """What does not hold of the files that the power loss has left, in the words of the promise."""
+    """The broken promises in the files that the power loss left."""
     broken = []
     for path in run.path.rglob("*.json") if run.run_json.exists() else ():
         with contextlib.suppress(FileNotFoundError):
@@ -272,7 +272,7 @@ def broken_promises(recording: Recording, known: Announced, run: RunDirectory) -
 
 
 def broken_after_resume(recording: Recording, warm: Any, words: list[str], run: RunDirectory) -> list[str]:
-    """What does not hold after `--resume-or-start`."""
+    """The broken promises after `--resume-or-start`."""
     warm.tell({"words": words, "without": []})
     ended = warm.answer()
     if ended["code"]:
@@ -295,7 +295,7 @@ def broken_after_resume(recording: Recording, warm: Any, words: list[str], run: 
 def replay(
     recording: Recording, warm: Any, settings: Path, folder: Path, losses: Iterable[Loss], resume_every: int
 ) -> Iterator[str]:
-    """Which promises do not hold after these power losses."""
+    """The broken promises after these power losses."""
     server = recording.disk.server
     for number, loss in enumerate(losses):
         state = f"{recording.name}-{number}"
@@ -309,10 +309,10 @@ def replay(
         yield from (f"{loss.at} of {recording.length}, {loss.how}: {text}" for text in broken)
 
 
-def test_a_resume_that_misses_events_and_the_best_says_so_shows_the_gap_and_makes_the_best_again(
+def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_restores_the_best(
     warm: Any, settings: Path, tmp_path: Path
 ) -> None:
-    """As on a disk that had said it was done, and was not: the events of half an epoch are left."""
+    """As on a disk that reported writes as done before they were: the events of half an epoch are lost."""
     run, words = RunDirectory(tmp_path / RUN), train_words(settings, tmp_path)
     warm.tell({"words": words, "without": []})
     events = EventReader(run.events())
@@ -329,7 +329,7 @@ def test_a_resume_that_misses_events_and_the_best_says_so_shows_the_gap_and_make
     best = checkpoint.find_best(run.checkpoints)
     assert best is not None
     source = run.checkpoints / f"step-{best.progress.step:08}"
-    if not source.exists():  # pruned
+    if not source.exists():  # it was pruned
         shutil.copytree(best.path, source)
     (best.path / "optimizer.pt").unlink()
 
@@ -360,7 +360,7 @@ def draw_losses(recording: Recording, draw: random.Random, count: int) -> Iterat
 def test_after_a_power_loss_everything_announced_is_there_and_the_run_goes_on(
     file_system: str, record: Any, warm: Any, settings: Path, tmp_path: Path, draw: random.Random, trials: int
 ) -> None:
-    """Few trials go on with every fifth run only: that takes longer than all the rest."""
+    """With few trials only every fifth run is resumed, because resuming takes longer than everything else."""
     recording = record(file_system)
     losses = draw_losses(recording, draw, 2 * trials)
     broken = list(replay(recording, warm, settings, tmp_path, losses, resume_every=1 if WHOLE else 5))
@@ -381,7 +381,7 @@ def test_one_forgotten_sync_is_found(
     tmp_path: Path,
     draw: random.Random,
 ) -> None:
-    """The control: a replay that finds nothing shows nothing, unless it finds this."""
+    """The control: finding nothing means something only if the replay would find this."""
     recording = record(file_system, left_out)
     found = replay(recording, warm, settings, tmp_path, draw_losses(recording, draw, 100), resume_every=1)
     assert any(harm in text for text in found)

@@ -1,4 +1,4 @@
-"""Processes that stand still, and clocks that are wrong."""
+"""Processes that hang, and clocks that are wrong."""
 
 import os
 import signal
@@ -25,14 +25,14 @@ LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs stall after two seconds without a step, for their workers as for us."""
+    """Runs stall after two seconds without a step, for their workers and for the test."""
     monkeypatch.setattr(launch, "WORKER", "impatient_worker")
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(status, "STALLED_AFTER_S", 2.0)
 
 
 def stalls(job: Any) -> list[str]:
-    """What each rank has warned of."""
+    """The stall warnings of all ranks."""
     return [
         event.body.message
         for rank in job.run.ranks_with_events()
@@ -41,7 +41,7 @@ def stalls(job: Any) -> list[str]:
     ]
 
 
-def test_a_hung_collective_is_seen_with_the_stack_of_who_waits_goes_on_if_it_can_and_is_cleared_by_a_kill(
+def test_a_hung_collective_is_reported_with_the_waiting_stack_and_can_recover_or_be_killed(
     new_job: NewJob, impatient: None
 ) -> None:
     job = new_job(2, *LONG)
@@ -69,7 +69,7 @@ def test_a_hung_collective_is_seen_with_the_stack_of_who_waits_goes_on_if_it_can
     job.check_end("killed")
 
 
-def test_a_worker_that_is_stopped_is_lost_to_its_readers_until_it_goes_on_whatever_the_clock_says(
+def test_a_suspended_worker_looks_lost_until_it_continues_whatever_the_clock_says(
     new_job: NewJob,
 ) -> None:
     job = new_job(1, *LONG)
@@ -86,9 +86,9 @@ def test_a_worker_that_is_stopped_is_lost_to_its_readers_until_it_goes_on_whatev
     job.ranks()[0].send_signal(signal.SIGCONT)
     job.wait_until(lambda: job.summary.step > before)
 
-    for now in (time.time() - 86_400, 0.0):  # the clock of who looks is behind that of who writes
+    for now in (time.time() - 86_400, 0.0):  # the reader's clock is behind the writer's
         assert judge(job.run, now=now).status == "running"
-    # Where a clock is set, so are the start times of all processes, but not what has been written down of them.
+    # Setting the clock changes the start times of all processes, but not the recorded ones.
     described = read_json(job.run.run_json)
     described["attempts"][-1]["pid_started"] += 86_400
     write_json(job.run.run_json, described)

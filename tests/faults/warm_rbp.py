@@ -1,8 +1,8 @@
-"""`rbp` without the seconds that torch takes to import: each line of stdin is a command, run by a child of this.
+"""`rbp` without the seconds that it takes to import torch: each line of stdin is a command, run by a child process.
 
 A line is JSON: `words` of the command line, and `without`, what the command and its worker leave out: functions
-("module.name"), or calls of one with a path that has that name ("module.name best.tmp"). The exit code and what was
-printed come back as JSON. The worker is a fork, too, and else as `launch.start` makes it.
+("module.name"), or the calls of a function with a path of that name ("module.name best.tmp"). The exit code and the
+output come back as JSON. The worker is also a fork, but otherwise as `launch.start` makes it.
 """
 
 import json
@@ -23,7 +23,7 @@ from rbp_tui.cli.train import following  # noqa: F401
 
 
 class ForkedWorker:
-    """In place of `subprocess.Popen` for the worker of a run."""
+    """Replaces `subprocess.Popen` for the worker of a run."""
 
     def __init__(self, command: list[str], *, stdout: Any, stderr: Any, env: dict[str, str], **_: Any) -> None:
         self._ended: int | None = None
@@ -39,7 +39,7 @@ class ForkedWorker:
         worker.leave(worker.main(command[-1]))
 
     def wait(self) -> int:
-        with self._lock:  # more than one thread may wait
+        with self._lock:  # several threads may wait
             if self._ended is None:
                 self._ended = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             return self._ended

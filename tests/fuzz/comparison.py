@@ -13,15 +13,15 @@ from rbp_engine.methods import create_method
 from tests.fuzz.networks import Network, Problem
 from tests.fuzz.oracles import ORACLES, Doubt, MultiStep
 
-# Of a tensor's largest value, and of the largest gradient in the network, or 1 for what is no gradient: a bias in front
-# of a batch norm has a gradient of rounding alone.
+# Tolerances: relative to the tensor's largest value, and to the largest gradient in the network (1 for other values).
+# The second is needed because a bias in front of a batch norm has a gradient of rounding errors only.
 RELATIVE, OF_LARGEST = 1e-9, 1e-11
 RATE_METHODS = ("rate_m", "rate_s")
 
 
 @dataclass
 class Outcome:
-    """What the steps of a method on a problem's batches have given and left; `doubts` are the oracle's."""
+    """The results of a method's steps on the batches of a problem; `doubts` are the oracle's."""
 
     values: dict[str, Tensor] = field(default_factory=dict)
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def by_engine(problem: Problem, method: str, wrap: Callable[[Network], nn.Module] = lambda network: network) -> Outcome:
-    """`wrap` makes of the network what the engine is given, with the same parameters."""
+    """The engine's outcome; `wrap` makes the model for the engine from the network, with the same parameters."""
     network, outcome = copy.deepcopy(problem.network), Outcome()
     settings: dict[str, Any] = {"loss_scale": problem.loss_scale} if method in RATE_METHODS else {}
     engine, given = create_method(method, problem.timesteps, **settings), wrap(network)
@@ -76,7 +76,7 @@ def by_step(images: Tensor, timesteps: int) -> list[Tensor]:
 
 
 def differences(found: Outcome, expected: Outcome, factor: float = 1.0) -> list[str]:
-    """What is not the same, in words; nothing where the two agree, to `factor` times the tolerance of float64."""
+    """The differences in words; none if the two agree to `factor` times the tolerance of float64."""
     largest = max((g.abs().max().item() for g in expected.gradients.values() if g is not None), default=0.0)
     mismatches = []
     for name, gradient in expected.gradients.items():

@@ -1,7 +1,7 @@
 """Random networks from a seed, and the images that they are trained on.
 
-A network is a directed acyclic graph of the operations in the rule table, and neurons. A layer may be used more than
-once, as may what a layer gives; what nobody uses stays in it now and then.
+A network is a directed acyclic graph of neurons and of the operations in the rule table. Layers and their outputs may
+be used more than once, and unused outputs remain now and then.
 """
 
 import math
@@ -25,7 +25,7 @@ Shape = tuple[int, ...]  # without the batch: (C, H, W), (C, L) or (C,)
 
 @dataclass(frozen=True)
 class Node:
-    """One use of the layer with that number. Of its inputs, 0 is the image and n what the n-th node gives."""
+    """One use of the layer with this number. Input 0 is the image, input n the output of the n-th node."""
 
     operation: str
     layer: int
@@ -33,7 +33,7 @@ class Node:
 
 
 class Network(nn.Module):
-    """The nodes in the order in which they are computed; what the last gives are the logits."""
+    """The nodes in the order in which they are computed; the last one's output is the logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Network(nn.Module):
         return outputs[-1]
 
     def extend(self, outputs: list[Any], nodes: Sequence[Node]) -> None:
-        """Append what these nodes give to what those before them gave."""
+        """Append the outputs of these nodes to those of the nodes before."""
         for node in nodes:
             outputs.append(self.layers[node.layer](*(outputs[number] for number in node.inputs)))
 
@@ -77,7 +77,7 @@ class Apply(nn.Module):
 
 
 class Neuron(LIF):
-    """A LIF that remembers how it was made, for the description."""
+    """A LIF neuron that remembers its settings, for the description."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -87,7 +87,7 @@ class Neuron(LIF):
         return f"LIF({', '.join(f'{name}={value!r}' for name, value in self.made_with.items())})"
 
 
-# The expressions of an operation, for activations of any rank or by their rank without the batch.
+# The expressions of an operation, by the ranks of its activations without the batch; ANY is all ranks.
 ANY = (1, 2, 3)
 EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     "avg_pool1d": {(2,): ["F.avg_pool1d(x, 2)", "F.avg_pool1d(x, 3, 2, 1)"]},
@@ -175,7 +175,7 @@ def neuron(random: Random, shape: Shape) -> nn.Module:
     )
 
 
-# The layers of an operation: the ranks that it takes, and how one is made.
+# For each operation its ranks and a function that makes a layer.
 LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Random, Shape], nn.Module]]] = {
     "conv1d": ((2,), convolution),
     "conv2d": ((3,), convolution),
@@ -188,19 +188,19 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Random, Shape], nn.Module]]] 
 }
 OPERATIONS = sorted([*EXPRESSIONS, *LAYERS])
 OFTEN = {FIRE: 14, "conv1d": 6, "conv2d": 6, "linear": 4, "batch_norm": 6, "add": 3, "getitem": 2, "neg": 2}
-# Few activations have the rank of these.
+# Drawn more often, because few activations have the rank that these need.
 OFTEN |= dict.fromkeys(["avg_pool1d", "adaptive_avg_pool1d", "max_pool1d", "adaptive_max_pool1d", "dropout1d"], 4)
 OFTEN |= dict.fromkeys(["avg_pool2d", "max_pool2d", "dropout2d"], 2)
 
 
 class Drawing:
-    """A network that grows node by node; `shapes` are those of what its nodes give, the image's first."""
+    """A network that grows node by node; `shapes` has the image's shape, then those of the nodes' outputs."""
 
     def __init__(self, random: Random, image: Shape) -> None:
         self.random, self.network, self.shapes = random, Network(), [image]
 
     def grow(self) -> None:
-        """Add a random operation on what a random node gives, mostly a late one; nothing where it does not fit."""
+        """Apply a random operation to a random node's output, mostly a late one; does nothing if it does not fit."""
         newest = len(self.shapes) - 1
         number = self.random.choice([newest, max(newest - 1, 0), self.random.randint(0, newest)])
         if self.random.random() < 0.15:
@@ -210,7 +210,7 @@ class Drawing:
         fitting = [operation for operation in OPERATIONS if rank in ranks(operation)]
         [operation] = self.random.choices(fitting, [OFTEN.get(name, 1) for name in fitting])
         if "max_pool" in operation and not self._is_spikes(number):
-            # Equal values would leave it to rounding which of them is the largest.
+            # Among equal values, rounding would decide which is the largest.
             number = self.add("add", self.add_layer(Apply("x + w", self._parameter(self.shapes[number]))), number)
         layer = self._used_before(operation, self.shapes[number]) if self.random.random() < 0.25 else None
         if layer is None:
@@ -222,7 +222,7 @@ class Drawing:
             self.add(operation, layer, number)
 
     def _residual_block(self, number: int) -> None:
-        """A neuron behind the sum of a batch norm and something else, as in most networks that people train."""
+        """Add a neuron behind the sum of a batch norm and something else, as in most networks in practice."""
 
         def normalised() -> int:
             return self.add("batch_norm", self.add_layer(self._make("batch_norm", self.shapes[number])), number)
@@ -232,13 +232,13 @@ class Drawing:
         self.add(FIRE, self.add_layer(self._make(FIRE, self.shapes[total])), total)
 
     def add(self, operation: str, layer: int, *inputs: int) -> int:
-        """The number of a new node."""
+        """Add a node; returns its number."""
         self.network.nodes.append(Node(operation, layer, inputs))
         self.shapes.append(self._shape(self.network.layers[layer], *inputs))
         return len(self.network.nodes)
 
     def finish(self) -> None:
-        """A linear layer on every loose end, nearly; their sum; and sometimes a last operation."""
+        """Put a linear layer on nearly every loose end; add them up; and sometimes apply a last operation."""
         used = {number for node in self.network.nodes for number in node.inputs}
         ends = [number for number in range(len(self.shapes)) if number not in used]
         total, *rows = [self._to_classes(end) for end in ends if end == ends[-1] or self.random.random() < 0.85]
@@ -263,15 +263,15 @@ class Drawing:
         return Apply(expression, self._parameter(small) if re.search(r"\bw\b", expression) else None)
 
     def _parameter(self, shape: Shape) -> Tensor:
-        """Away from zero, since some divide by it."""
+        """Values away from zero, because some expressions divide by them."""
         size, negative = 0.5 + torch.rand(shape), torch.rand(shape) < 0.3
         return torch.where(negative, -size, size)
 
     def _second_input(self, layer: nn.Module, number: int) -> tuple[int, ...] | None:
-        """What the layer takes besides that node, if it takes more; None where nothing fits."""
+        """The further inputs of a layer that takes more than this node; None if nothing fits."""
         if not isinstance(layer, Apply) or not re.search(r"\by\b", layer.expression):
             return () if self._fits(layer, number) else None
-        # Not itself: x - x is 0, and each batch norm of that makes rounding 300 times larger.
+        # Not itself: x - x is 0, and each batch norm of that makes rounding errors 300 times larger.
         alike = [y for y, shape in enumerate(self.shapes) if y != number and len(shape) == len(self.shapes[number])]
         fitting = [y for y in alike if self._fits(layer, number, y)]
         return (self.random.choice(fitting),) if fitting else None
@@ -290,7 +290,7 @@ class Drawing:
             return tuple(layer(*(torch.zeros(2, *self.shapes[number]) for number in inputs)).shape[1:])
 
     def _used_before(self, operation: str, shape: Shape) -> int | None:
-        """A layer that stands in the network already and takes that shape."""
+        """A layer of the network for this operation and shape."""
         found = [
             node.layer
             for node in self.network.nodes
@@ -307,7 +307,7 @@ class Drawing:
 
 
 def ranks(operation: str) -> set[int]:
-    """Of the activations that it takes, without the batch."""
+    """The ranks of the activations that it takes, without the batch."""
     return (
         set(LAYERS[operation][0]) if operation in LAYERS else {rank for key in EXPRESSIONS[operation] for rank in key}
     )
@@ -315,7 +315,7 @@ def ranks(operation: str) -> set[int]:
 
 @dataclass(frozen=True)
 class Problem:
-    """A network, batches of images [B, C, H, W] or [T, B, C, H, W] with their labels, and settings of a method."""
+    """A network, batches of images [B, C, H, W] or [T, B, C, H, W] with their labels, and the settings of a method."""
 
     seed: int
     timesteps: int
@@ -334,7 +334,7 @@ class Problem:
 
 
 def draw(seed: int, most: int = 16) -> Problem:
-    """The problem of a seed, in float64; its network grows by so many operations at most, or blocks of them."""
+    """The problem of a seed, in float64; its network grows by at most this many operations or blocks of them."""
     random = Random(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -351,7 +351,7 @@ def draw(seed: int, most: int = 16) -> Problem:
             for parameter in network.parameters():
                 parameter.requires_grad_(random.random() < 0.7)
             next(network.layers[network.nodes[-1].layer].parameters(), torch.empty(0)).requires_grad_(True)
-        # torch's own convolution in float64 fails with a copy of weights of this layout for one channel.
+        # With one channel, torch's own convolution in float64 fails on copies of weights in this layout.
         if random.random() < 0.3 and all(getattr(layer, "out_channels", 2) > 1 for layer in network.layers):
             network.to(memory_format=torch.channels_last)
         timesteps, static = random.randint(1, 5), random.random() < 0.5
@@ -363,14 +363,14 @@ def draw(seed: int, most: int = 16) -> Problem:
 
 
 def images(timesteps: int, static: bool, size: int, shape: Shape) -> Tensor:
-    """Brighter from step to step, so that the statistics of one are not those of another."""
+    """Images that get brighter with each step, so that the steps have different statistics."""
     brightness = torch.linspace(0.5, 2.0, timesteps, dtype=torch.float64).reshape(-1, 1, 1, 1, 1)
     steps = 0.2 + torch.randn(timesteps, size, *shape, dtype=torch.float64) * brightness
     return steps[-1] if static else steps
 
 
 def fill(layer: nn.Module) -> None:
-    """Weights so large that neurons fire, and statistics that are not those of a fresh layer."""
+    """Give the layer weights so large that neurons fire, and statistics that differ from a new layer's."""
     if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
         nn.init.normal_(layer.weight, 0.1, 1.5 / math.sqrt(layer.weight[0].numel()))
         if layer.bias is not None:

@@ -1,12 +1,12 @@
-"""What each method computes, on plain tensors and by autograd alone.
+"""What each method computes, with plain tensors and autograd only.
 
-A network is walked node by node; the walks differ in what they do at neurons, batch norms, max pools, dropout and
-weights. Everything else is applied to each timestep by itself. Equations: docs/methods.md.
+A network is computed node by node; the walks differ in how they treat neurons, batch norms, max pools, dropout and
+weights. Everything else is applied to each timestep separately. Equations: docs/methods.md.
 
     bptt      MultiStep, with the graph of everything
     bptt_s    SingleStep, the same with the loop over time outside the network
-    sltt      SingleStep, whose membranes bring no gradient from the step before; a loss at every step
-    ottt      Traced, the same, and weights see the traces of the spikes instead of the spikes
+    sltt      SingleStep, without the gradient through the membrane of the step before; a loss at every step
+    ottt      Traced, the same, but weights see the traces of the spikes instead of the spikes
     rate_m    MultiStep without a graph, then Rates over the means
     rate_s    SingleStep without a graph, then Rates over the means
 """
@@ -23,15 +23,15 @@ from rbp_engine.spiking import LIF
 from tests.fuzz.networks import FIRE, Network
 
 Steps = Sequence[Tensor]  # T times [B, …]
-Doubt = Callable[[], bool]  # whether rounding decides what comes out in one place
+Doubt = Callable[[], bool]  # whether rounding decides the result in one place
 NEAR = 1e-9
 
 
 class Walk:
-    """Computes a network; what it calls values is the business of its subclasses.
+    """Computes a network; its subclasses decide what a value is.
 
-    `doubts` are there to be asked where the engine gives something else: they know of membranes at the threshold and of
-    pools with two largest values.
+    `doubts` are called only if the engine gives another result: they find membranes at the threshold and pools with two
+    largest values.
     """
 
     def __init__(self, network: Network) -> None:
@@ -40,7 +40,7 @@ class Walk:
         self.doubts: list[Doubt] = []
 
     def __call__(self, images: Any) -> list[Any]:
-        """What comes in, and what every node gives; the last are the logits."""
+        """The input and the output of every node; the last one is the logits."""
         outputs = [images]
         for place, node in enumerate(self.network.nodes, start=1):
             rule = getattr(self, kind_of(node.operation))
@@ -48,13 +48,13 @@ class Walk:
         return outputs
 
     def mask(self, place: int, layer: nn.Module, like: Tensor) -> Tensor:
-        """One mask [B, …] for all timesteps, drawn when the first comes."""
+        """One mask [B, …] for all timesteps, drawn at the first."""
         if place not in self.masks:
             self.masks[place] = layer(torch.ones_like(like.detach()))
         return self.masks[place]
 
     def routed(self, place: int, layer: nn.Module, x: Tensor) -> Tensor:
-        """A max pool."""
+        """Apply a max pool, and add a doubt for equal values unless its inputs are spikes."""
         [number] = self.network.nodes[place - 1].inputs
         is_spikes = number > 0 and self.network.nodes[number - 1].operation == FIRE
         if not is_spikes:
@@ -74,9 +74,9 @@ def kind_of(operation: str) -> str:
 
 
 class Membrane:
-    """A neuron from rest, step by step.
+    """A neuron that starts at rest, step by step.
 
-    u_t = v_rest + λ·(v_{t−1} − v_rest) + I_t        s_t = H(u_t − V_th), whose slope is the surrogate's
+    u_t = v_rest + λ·(v_{t−1} − v_rest) + I_t        s_t = H(u_t − V_th), with the surrogate's slope
     v_t = u_t − V_th·s_t                             soft reset, v_rest = 0
     v_t = (1 − s_t)·u_t + s_t·v_reset                hard reset, v_rest = v_reset
     """
@@ -102,7 +102,7 @@ class Membrane:
 
 
 class MultiStep(Walk):
-    """All timesteps of a layer before the next layer: values are its T steps. Batch norm sees T·B samples."""
+    """Computes all timesteps of a layer before the next layer: a value is the T steps. Batch norm sees T·B samples."""
 
     def neuron(self, place: int, layer: LIF, x: Steps) -> Steps:
         membrane = Membrane(layer, self.doubts)
@@ -124,7 +124,7 @@ class MultiStep(Walk):
 
 
 class SingleStep(Walk):
-    """All layers of a timestep before the next: it is called T times. Batch norm sees the B samples of that step."""
+    """Computes all layers for one timestep; called T times. Batch norm sees the B samples of that step."""
 
     def __init__(self, network: Network, through_time: bool = True) -> None:
         super().__init__(network)
@@ -155,10 +155,10 @@ Pair = tuple[Tensor, Tensor | None]
 
 
 class Traced(SingleStep):
-    """Values are (x_t, a_t), a_t = λ·a_{t−1} + s_t behind a neuron, with that neuron's λ.
+    """Values are (x_t, a_t), with a_t = λ·a_{t−1} + s_t behind a neuron with that λ.
 
-    What comes between a neuron and a weight acts on spikes and traces alike. There is no trace where anything else than
-    spikes has come in: at the image, behind weights and behind a batch norm that takes statistics.
+    Operations between a neuron and a weight act on spikes and traces alike. There is no trace if anything but spikes
+    came in: at the image, behind weights, and behind a batch norm that takes statistics.
     """
 
     def __init__(self, network: Network) -> None:
@@ -172,7 +172,7 @@ class Traced(SingleStep):
         return s, self.traces[place]
 
     def weighted(self, place: int, layer: nn.Module, x: Pair) -> Pair:
-        """The value of W·s + b; the gradient of s and b as there, that of W as in W·a."""
+        """Value and gradients for s and b as of W·s + b, but the gradient for W as of W·a."""
         spikes, trace = x
         if trace is None:
             return layer(spikes), None
@@ -202,7 +202,7 @@ class Traced(SingleStep):
 
 
 def takes_statistics(norm: nn.Module) -> bool:
-    """Or else it is an affine map, with its running statistics."""
+    """Whether the batch norm takes statistics; otherwise it is an affine map with its running statistics."""
     return norm.training or not norm.track_running_stats
 
 
@@ -210,10 +210,10 @@ Statistics = Callable[[nn.Module, Steps], tuple[Tensor, Tensor]]  # mean and 1/�
 
 
 class Rates(Walk):
-    """The second pass of the rate methods, [B, …] over the means of the T steps of a first pass.
+    """The second pass of the rate methods, [B, …], on the means over the T steps of a first pass.
 
-    Every value is the time mean of what the first pass gave there. Gradients are those of the operation at the mean r,
-    but for neurons, ∂r/∂c = g, and batch norm, which has the statistics of the first pass.
+    Every value is the time mean of the first pass at that node. Gradients are those of the operation at the mean r,
+    except for neurons, where ∂r/∂c = g, and for batch norm, which has the statistics of the first pass.
     """
 
     def __init__(self, first: Walk, steps: Sequence[Steps], statistics: Statistics) -> None:
@@ -230,7 +230,8 @@ class Rates(Walk):
             return layer(r)
         average, inverse = self.statistics(layer, self.steps[self.network.nodes[place - 1].inputs[0]])
         over = [dim for dim in range(r.ndim) if dim != 1]
-        # The statistics keep their values; their derivatives are those of the mean and the variance of r.
+        # The statistics keep the values of the first pass; their derivatives are those of the mean and the variance of
+        # r.
         moving_mean = with_value(r.mean(over), average)
         moving_variance = with_value(((r - channels(average, r)) ** 2).mean(over), inverse**-2)
         out = (r - channels(moving_mean, r)) / channels(moving_variance, r).sqrt()
@@ -251,7 +252,7 @@ class Rates(Walk):
 
 
 def eligibility(neuron: LIF, currents: Steps) -> Tensor:
-    """g = mean_t(σ'_t·ρ_t) [B, …]: how the firing rate answers to what is added to the current at every step."""
+    """g = mean_t(σ'_t·ρ_t) [B, …]: ∂(firing rate)/∂(a constant added to the current at every step)."""
     with torch.enable_grad():
         added = torch.zeros_like(currents[0]).requires_grad_()
         membrane = Membrane(neuron, [])
@@ -260,12 +261,12 @@ def eligibility(neuron: LIF, currents: Steps) -> Tensor:
 
 
 def over_all_steps(layer: nn.Module, x: Steps) -> tuple[Tensor, Tensor]:
-    """rate_m's: of all T·B samples."""
+    """rate_m: the statistics of all T·B samples."""
     return of_samples(layer, torch.cat(list(x)))
 
 
 def mean_over_steps(layer: nn.Module, x: Steps) -> tuple[Tensor, Tensor]:
-    """rate_s's: the mean over t of μ_t and of 1/√(var_t + ε)."""
+    """rate_s: the means over t of μ_t and of 1/√(var_t + ε)."""
     means, inverses = zip(*(of_samples(layer, x_t) for x_t in x), strict=True)
     return mean(means), mean(inverses)
 
@@ -280,24 +281,24 @@ def mean(steps: Steps) -> Tensor:
 
 
 def channels(numbers: Tensor, values: Tensor) -> Tensor:
-    """Numbers [C], to be used with values [B, C, …]."""
+    """Numbers [C], reshaped for values [B, C, …]."""
     return numbers.reshape(1, -1, *[1] * (values.ndim - 2))
 
 
 def with_value(graph: Tensor, value: Tensor) -> Tensor:
-    """The value of one with the gradient of the other."""
+    """A tensor with the value of `value` and the gradient of `graph`."""
     return value.detach() + (graph - graph.detach())
 
 
 def is_at_a_corner(neuron: LIF, distance: Tensor) -> bool:
-    """Whether a little less or more makes another spike, or another slope of a surrogate that has corners."""
+    """Whether a tiny change gives another spike, or another slope of a surrogate that has corners."""
     below, above = distance - NEAR, distance + NEAR
     jump = gradient(neuron.surrogate, above) - gradient(neuron.surrogate, below)
     return bool((jump.abs() > 1e-5).any() or (below >= 0).ne(above >= 0).any())
 
 
 def has_two_largest(pool: nn.Module, values: Tensor) -> bool:
-    """Whether a little less or more sends the gradient elsewhere."""
+    """Whether a tiny change sends the gradient elsewhere."""
     noise = torch.rand(values.shape, generator=torch.Generator().manual_seed(0), dtype=values.dtype)
     return not torch.equal(gradient(pool, values), gradient(pool, values + NEAR * noise))
 
@@ -308,7 +309,7 @@ def gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
         return torch.autograd.grad(function(x).sum(), x)[0]
 
 
-# The walk whose doubts count, the logits [B, C] and what is minimised, for images of T steps.
+# The walk whose doubts count, the logits [B, C] and the objective, for images of T steps.
 Result = tuple[Walk, Tensor, Tensor]
 
 

@@ -1,4 +1,4 @@
-"""Every method on random networks, against oracles that are written without carriers, in float64."""
+"""Every method on random networks, compared with oracles written without carriers, in float64."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import FIRE, OPERATIONS, draw
 from tests.fuzz.oracles import ORACLES
 
-# `make fuzz` sets it to 2000. The seeds of the networks are the numbers from RBP_FUZZ_FIRST on.
+# `make fuzz` sets it to 2000. The networks have consecutive seeds, starting from RBP_FUZZ_FIRST.
 NETWORKS = int(os.environ.get("RBP_FUZZ_NETWORKS", "60"))
 FIRST = int(os.environ.get("RBP_FUZZ_FIRST", "0"))
 CHUNK = 20
@@ -23,7 +23,7 @@ problem_of = functools.lru_cache(draw)
 @pytest.mark.parametrize("seeds", CHUNKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_gives_what_the_oracle_gives(method, seeds):
-    """Loss, logits, gradients of all parameters, running statistics, and the prediction afterwards."""
+    """Compares the loss, the logits, all gradients, the running statistics and the prediction after the step."""
     faults, ties = [], 0
     for seed in seeds:
         try:
@@ -41,7 +41,7 @@ def test_a_step_gives_what_the_oracle_gives(method, seeds):
 
 
 def description(seed, method, wrong):
-    """How to run a network again, what is wrong with it, and what it is."""
+    """The command that runs this network again, the differences, and the network."""
     replay = f"RBP_FUZZ_FIRST={seed} RBP_FUZZ_NETWORKS=1 python -m pytest tests/fuzz/test_networks.py -k {method}"
     return "\n".join([replay, *wrong[:8], str(problem_of(seed))])
 
@@ -55,7 +55,7 @@ def test_the_operations_are_those_of_the_rule_table():
 
 
 def test_sixty_networks_use_every_operation_in_more_than_one_network(monkeypatch):
-    """As the engine sees it, which looks up what is called by its name."""
+    """Counts what the engine sees: it looks operations up by their names."""
     found = {name: set() for name in rules.RULES}
 
     def counting(name, rule):

@@ -1,4 +1,4 @@
-"""The control: faults planted in the engine are found, each by networks on which the sound engine agrees."""
+"""The control: faults planted in the engine are found, by networks on which the correct engine agrees."""
 
 import functools
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ from rbp_engine.spiking.kernels import lif
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
-# A fault that shows in one network of eight escapes one time in three thousand.
+# With 60 networks, a fault that shows in one network of eight is missed one time in three thousand.
 NETWORKS = 60
 
 problem_of = functools.cache(draw)

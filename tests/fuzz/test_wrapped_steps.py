@@ -1,4 +1,4 @@
-"""Compiled, checkpointed or under autocast, a step gives what it gives without."""
+"""A step that is compiled, checkpointed or under autocast gives the same result as a plain one."""
 
 import copy
 import itertools
@@ -17,18 +17,18 @@ from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate
 from tests.fuzz.comparison import by_engine, differences
 from tests.fuzz.networks import FIRE, draw
 
-# `make fuzz` sets it to 200. Compiling a network takes seconds, so that none is compiled unless it is asked for.
+# `make fuzz` sets it to 200. Compiling a network takes seconds, so none is compiled by default.
 NETWORKS = int(os.environ.get("RBP_FUZZ_WRAPPED", "12"))
 COMPILED = NETWORKS if "RBP_FUZZ_WRAPPED" in os.environ else 0
 INDUCTOR = COMPILED // 20
-FEW = 5  # operations, that a network is compiled in seconds
-# The methods whose timesteps are computed together take activation checkpointing.
+FEW = 5  # operations, so that a network compiles in seconds
+# The methods that compute all timesteps of a layer together support activation checkpointing.
 TOGETHER = ("bptt", "rate_m")
 STEP_BY_STEP = [method for method in METHODS if method not in TOGETHER]
 
 
 class Checkpointed(nn.Module):
-    """A network whose nodes in the middle are computed again in the backward pass."""
+    """A network whose middle nodes are recomputed in the backward pass."""
 
     def __init__(self, network):
         super().__init__()
@@ -53,7 +53,7 @@ def method_of(seed):
 
 
 def has_time(problem):
-    """Whether its neurons can remember anything."""
+    """Whether its neurons can carry anything from one step to the next."""
     return problem.timesteps > 1 and any(node.operation == FIRE for node in problem.network.nodes)
 
 
@@ -64,15 +64,15 @@ def single(problem):
 
 
 @pytest.mark.parametrize("seed", range(NETWORKS))
-def test_checkpointed(seed):
+def test_a_checkpointed_step_gives_what_a_plain_one_gives(seed):
     problem, method = draw(seed), TOGETHER[seed % len(TOGETHER)]
     found = by_engine(problem, method, Checkpointed)
     assert not differences(found, by_engine(problem, method)), f"{method}, {problem}"
 
 
 @pytest.mark.parametrize("seed", range(NETWORKS // 3))
-def test_checkpointed_where_the_loop_over_time_is_outside_it_is_refused_or_exact(seed):
-    """Exact where nothing had to be computed again."""
+def test_checkpointed_inside_the_loop_over_time_is_refused_or_exact(seed):
+    """Exact if nothing had to be recomputed."""
     problem, method = draw(seed), STEP_BY_STEP[seed % len(STEP_BY_STEP)]
     try:
         found = by_engine(problem, method, Checkpointed)
@@ -83,7 +83,7 @@ def test_checkpointed_where_the_loop_over_time_is_outside_it_is_refused_or_exact
 
 
 @pytest.mark.parametrize("seed", range(NETWORKS))
-def test_under_autocast(seed):
+def test_a_step_under_autocast_gives_what_a_plain_one_gives(seed):
     problem, method = single(draw(seed)), method_of(seed)
     expected = by_engine(problem, method)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -93,7 +93,7 @@ def test_under_autocast(seed):
 
 @pytest.fixture
 def compiler():
-    """torch.compile starts from nothing, and keeps nothing for the next network."""
+    """Resets torch.compile before and after, so that networks do not influence each other."""
     if reason := compiled.problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()
@@ -105,7 +105,7 @@ def compiler():
 @pytest.mark.skipif(not COMPILED, reason="make fuzz")
 @pytest.mark.parametrize("seed", range(COMPILED))
 @pytest.mark.usefixtures("compiler")
-def test_under_torch_compile(seed):
+def test_a_step_under_torch_compile_gives_what_a_plain_one_gives(seed):
     problem, method = draw(seed, FEW), method_of(seed)
     backend = "inductor" if seed < INDUCTOR else "aot_eager"
     found = by_engine(problem, method, lambda network: torch.compile(network, backend=backend))
@@ -118,7 +118,7 @@ def test_under_torch_compile(seed):
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.usefixtures("compiler")
 def test_the_compiled_kernel_of_every_surrogate_gives_what_the_eager_one_gives(surrogate, method):
-    """In float32, to the last places of the slopes: spikes are the same bits."""
+    """In float32: the spikes are equal bit for bit, the slopes up to their last digits."""
     seeds = itertools.count(100 * list(SURROGATES).index(surrogate))
     problem = single(next(filter(has_time, (draw(seed, FEW) for seed in seeds))))
     outcomes = []

@@ -1,4 +1,4 @@
-"""Tests that need a card. `make gpu` runs them; with RBP_TEST_DEVICE=cpu those run that a CPU can take, too."""
+"""Tests that need a GPU. `make gpu` runs them; RBP_TEST_DEVICE=cpu runs those that also work on a CPU."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from rbp_engine.train.device import DeviceError, choose_device
 
 @pytest.fixture(scope="session")
 def device() -> torch.device:
-    """The device under test: that of RBP_TEST_DEVICE, `cuda` or `cpu`."""
+    """The device under test: RBP_TEST_DEVICE, `cuda` or `cpu`."""
     wanted = os.environ.get("RBP_TEST_DEVICE")
     if wanted is None:
         pytest.skip("make gpu runs this")
@@ -24,14 +24,14 @@ def device() -> torch.device:
 
 @pytest.fixture(scope="session")
 def card(device: torch.device) -> torch.device:
-    """A card, where a CPU will not do."""
+    """A GPU, for tests that do not work on a CPU."""
     if device.type != "cuda":
         pytest.skip("it is about a card, and RBP_TEST_DEVICE=cpu")
     return device
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Write down the result of a test at once, for benchmarks/gpu_report.py, which does not wait for ever."""
+    """Write the result of a test at once, because benchmarks/gpu_report.py stops waiting after a while."""
     results = os.environ.get("RBP_TEST_RESULTS")
     if not results or (report.when != "call" and report.passed):
         return

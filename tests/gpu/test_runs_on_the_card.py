@@ -1,4 +1,4 @@
-"""Real runs on the card, and what belongs to them: memory, NVML, out of memory, resume, several processes."""
+"""Real runs on the GPU, and what concerns them: memory, NVML, out of memory, resume, several processes."""
 
 import math
 import socket
@@ -35,7 +35,7 @@ NewRun = Callable[..., RunDirectory]
 
 @pytest.fixture
 def new_run(device: torch.device, tmp_path: Path) -> Iterator[NewRun]:
-    """Make a run on the device of a preset and words as on the command line; its processes end with the test."""
+    """Make a run of a preset and words as on the command line, on this device; the test's end kills its processes."""
     made: list[RunDirectory] = []
 
     def make(preset: str, *words: str) -> RunDirectory:
@@ -65,7 +65,9 @@ def end(run: RunDirectory) -> Verdict:
 
 
 @pytest.mark.parametrize("kernel", ["eager", "compiled"])
-def test_a_run_learns_and_tells_its_device_memory_and_times(device: torch.device, new_run: NewRun, kernel: str) -> None:
+def test_a_run_learns_and_records_its_device_memory_and_times(
+    device: torch.device, new_run: NewRun, kernel: str
+) -> None:
     run = new_run("digits", "epochs=8", f"train.kernel={kernel}")
     launch.start(run)
     verdict = end(run)
@@ -78,7 +80,7 @@ def test_a_run_learns_and_tells_its_device_memory_and_times(device: torch.device
     assert all(event.body.mem_peak > 0 for event in events_of(run, System))
 
 
-def test_a_run_that_is_stopped_goes_on_where_it_was(device: torch.device, new_run: NewRun) -> None:
+def test_a_stopped_run_continues_where_it_was(device: torch.device, new_run: NewRun) -> None:
     run = new_run("digits", "epochs=400")
     launch.start(run)
     wait_until(lambda: bool(events_of(run, Metrics)))
@@ -93,7 +95,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(device: torch.device, new_ru
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_checkpoint_of_a_cpu_goes_on_here(device: torch.device, tmp_path: Path, optimizer: str) -> None:
+def test_a_checkpoint_from_a_cpu_continues_on_this_device(device: torch.device, tmp_path: Path, optimizer: str) -> None:
     def trainer(where: torch.device) -> OptimizerStep:
         torch.manual_seed(0)
         model = create_model("convnet", num_classes=4, in_channels=1).to(where)
@@ -110,7 +112,7 @@ def test_a_checkpoint_of_a_cpu_goes_on_here(device: torch.device, tmp_path: Path
     assert math.isclose(*losses, rel_tol=1e-2)
 
 
-def test_a_network_that_does_not_fit_ends_with_what_would_help(card: torch.device, new_run: NewRun) -> None:
+def test_a_network_that_does_not_fit_fails_with_advice(card: torch.device, new_run: NewRun) -> None:
     run = new_run(
         "cifar10-resnet18", "method=bptt", "T=16", "batch=24576", "data.name=fake", "data.auto_augment=false",
         "data.cutout=0", "data.args.train_size=24576", "train.kernel=eager",
@@ -141,10 +143,10 @@ def test_nvml_knows_the_card_that_torch_uses(card: torch.device) -> None:
 
 
 @pytest.mark.parametrize("synchronised", [False, True], ids=["", "sync_bn"])
-def test_one_process_of_many_has_the_gradients_of_one_alone(
+def test_a_process_in_a_group_has_the_gradients_of_a_single_process(
     device: torch.device, monkeypatch: pytest.MonkeyPatch, synchronised: bool
 ) -> None:
-    """Over NCCL on a card."""
+    """Uses NCCL on a GPU."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

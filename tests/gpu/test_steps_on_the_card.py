@@ -1,4 +1,4 @@
-"""Training steps on the card: what they compute, in every way to compute it, and that they do not wait for it."""
+"""Training steps on the GPU: their results, with every kernel and precision, and that they do not wait for it."""
 
 import copy
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
 T, B, CLASSES = 4, 8, 10
-# Channels and size of the images; of the others 3 and 32.
+# Channels and size of the images; 3 and 32 for the other networks.
 IMAGES = {"convnet": (1, 16), "vggsnn_dvs": (2, 48), "sew_resnet34": (3, 64), "preact_resnet34": (3, 64)}
 
 
@@ -38,7 +38,7 @@ def gradients(model: nn.Module) -> Tensor:
 
 @contextmanager
 def no_waiting(device: torch.device) -> Iterator[None]:
-    """Within it torch raises where the host waits for the card."""
+    """Within this context torch raises an error if the host waits for the GPU."""
     if device.type != "cuda":
         yield
         return
@@ -54,7 +54,7 @@ def no_waiting(device: torch.device) -> Iterator[None]:
 @pytest.mark.parametrize("kernel", ["eager", "compiled"])
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_are_those_of_a_cpu(device: torch.device, method: str, kernel: str, events: bool) -> None:
-    """In float64, in which no spike falls on the other side of the threshold by rounding."""
+    """In float64, where rounding puts no spike on the other side of the threshold."""
     if kernel == "compiled" and (problem := compiled.problem(device.type)):
         pytest.skip(f"torch.compile does not work here: {problem}")
     images, labels = batch("convnet", events=events)
@@ -71,7 +71,7 @@ def test_gradients_are_those_of_a_cpu(device: torch.device, method: str, kernel:
 def test_in_every_precision_the_gradient_points_where_it_does_in_float64(
     device: torch.device, method: str, precision: str, kernel: str
 ) -> None:
-    """Spikes whose membrane is near the threshold differ, so that the gradients only resemble each other."""
+    """Spikes differ where the membrane is near the threshold, so the gradients are only similar."""
     if kernel == "compiled" and (problem := compiled.problem(device.type)):
         pytest.skip(f"torch.compile does not work here: {problem}")
     if precision == "fp16" and device.type == "cpu":
@@ -110,7 +110,7 @@ def test_optimizer_steps_do_not_wait_for_the_card(card: torch.device, method: st
         clip_norm=1.0,
     )
     before = copy.deepcopy(model.state_dict())
-    step(images, labels, B)  # what is made once may wait
+    step(images, labels, B)  # the first step may wait: it makes what later ones reuse
     with no_waiting(card):
         step(images, labels, B)
     assert any(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

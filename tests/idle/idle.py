@@ -1,4 +1,4 @@
-"""A tiny network of one's own that sleeps at each step: a long run with it leaves the cores to the other tests."""
+"""A tiny network that sleeps at each step: a long run with it leaves the cores to other tests."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 STEP_S = 0.05
-# What a long run says that is only there while a test looks: it sleeps, and compiles nothing.
+# Settings for a long run that only has to be alive while a test looks: it sleeps, and compiles nothing.
 IDLE = (f"arch={Path(__file__)}:net", "train.kernel=eager")
 
 
@@ -19,7 +19,7 @@ class Idle(nn.Sequential):
 
 
 def net(*, num_classes: int, in_channels: int, neuron: Callable[[], nn.Module]) -> nn.Module:
-    """Images of any size [B, C, H, W] to one logit for each class."""
+    """Images of any size [B, C, H, W] to one logit per class."""
     return Idle(
         nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * in_channels, 4), neuron(), nn.Linear(4, num_classes)
     )

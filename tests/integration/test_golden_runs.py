@@ -1,4 +1,4 @@
-"""Runs of every version that was ever written can be read, reported and resumed: tests/golden holds them."""
+"""Runs of every released version can be read, reported and resumed; tests/golden contains them."""
 
 import json
 import os
@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The runs of a version, in a folder of the test's own."""
+    """A copy of the runs of a version."""
     return Path(shutil.copytree(GOLDEN / request.param, tmp_path / "runs"))
 
 
@@ -37,7 +37,7 @@ def rbp(runs: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-def test_every_line_and_every_checkpoint_of_an_older_run_is_understood(runs: Path) -> None:
+def test_all_events_and_checkpoints_of_older_runs_can_be_read(runs: Path) -> None:
     for name in ("completed", "stopped"):
         run = RunDirectory(runs / name)
         assert judge(run, load_summary(run)).status == name
@@ -47,7 +47,7 @@ def test_every_line_and_every_checkpoint_of_an_older_run_is_understood(runs: Pat
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-def test_an_older_run_is_reported_and_a_stopped_one_goes_on_to_its_end(runs: Path) -> None:
+def test_older_runs_can_be_reported_and_resumed(runs: Path) -> None:
     rbp(runs, "resume", "stopped")
     resumed = load_summary(RunDirectory(runs / "stopped"))
     assert (resumed.status, resumed.epoch, resumed.attempt) == ("completed", 4, 2)

@@ -1,4 +1,4 @@
-"""`make gpu` where there is no card."""
+"""`make gpu` without a GPU."""
 
 import importlib.util
 from pathlib import Path

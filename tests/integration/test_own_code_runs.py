@@ -1,4 +1,4 @@
-"""A user's own network and data set in real runs, and the two how-tos as they stand in docs/."""
+"""A user's own network and data set in real runs, and the code of the two how-tos in docs/."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def rbp(folder: Path, environment: dict[str, str]) -> Iterator[Rbp]:
-    """`rbp` in that folder, and no run left alive at the end."""
+    """`rbp` in that folder; kills the runs that are still alive at the end."""
 
     def run(*words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
@@ -105,7 +105,7 @@ def summary(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def test_an_own_network_learns_an_own_data_set_and_the_run_keeps_copies(rbp: Rbp, mine: Path) -> None:
+def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp: Rbp, mine: Path) -> None:
     rbp("train", "mine.toml", "--id", "first", "epochs=4")
     run = mine / "runs" / "first"
     assert summary(mine, "first")["last"]["top1"] > 0.9
@@ -130,14 +130,14 @@ def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp: Rbp, min
 def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_compiler(
     rbp: Rbp, mine: Path, environment: dict[str, str]
 ) -> None:
-    environment["PYTHONPROFILEIMPORTTIME"] = "1"  # Python writes every import to stderr
+    environment["PYTHONPROFILEIMPORTTIME"] = "1"  # makes Python write every import to stderr
     rbp("train", "mine.toml", "--id", "eager")
     imports = (mine / "runs" / "eager" / "ranks" / "0" / "stderr.log").read_text()
     assert "torch.optim.sgd" in imports
     assert "torch._dynamo" not in imports
 
 
-def test_a_changed_file_is_another_experiment_and_a_moved_one_is_not(rbp: Rbp, mine: Path) -> None:
+def test_changing_a_file_changes_the_experiment_and_moving_it_does_not(rbp: Rbp, mine: Path) -> None:
     def experiment(*words: str) -> str:
         shown: str = json.loads(rbp("presets", "show", *words, "--json").stdout)["experiment"]
         return shown
@@ -171,7 +171,7 @@ def test_a_changed_file_is_another_experiment_and_a_moved_one_is_not(rbp: Rbp, m
         (["model.name=wrong.py:relu"], 1, "'relu' has no rule for spikes over time"),
     ],
 )
-def test_what_is_wrong_is_one_message(rbp: Rbp, mine: Path, words: list[str], code: int, message: str) -> None:
+def test_mistakes_in_own_code_give_one_message(rbp: Rbp, mine: Path, words: list[str], code: int, message: str) -> None:
     (mine / "wrong.py").write_text(
         "from torch import nn\n"
         "def number(**settings): return 3\n"
@@ -185,7 +185,7 @@ def test_what_is_wrong_is_one_message(rbp: Rbp, mine: Path, words: list[str], co
 
 
 @pytest.mark.parametrize("page", ["own-network.md", "own-data.md"])
-def test_the_how_to_runs_as_it_stands(page: str, folder: Path, environment: dict[str, str]) -> None:
+def test_the_how_to_works_as_written(page: str, folder: Path, environment: dict[str, str]) -> None:
     text = (CHECKOUT / "docs" / page).read_text()
     files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     assert len(files) >= 2

@@ -1,4 +1,4 @@
-"""What docs/how-it-works.md names in the code is there."""
+"""Files and classes that docs/how-it-works.md names exist."""
 
 import re
 from pathlib import Path
@@ -13,16 +13,16 @@ NAMES = sorted(set(re.findall(r"`([A-Z][A-Za-z]+)(?:\.[a-z_]+)?`", TEXT)))
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_file_that_the_page_names_is_there(path):
+def test_each_file_named_on_the_page_exists(path):
     assert any((folder / path).is_file() for folder in (ROOT, ENGINE, ENGINE / "spiking"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_class_that_the_page_names_is_defined_in_the_engine(name):
+def test_each_class_named_on_the_page_is_defined_in_the_engine(name):
     files = (ENGINE / "spiking").rglob("*.py")
     assert any(re.search(rf"^class {name}\b", path.read_text(), re.MULTILINE) for path in files)
 
 
-def test_the_page_names_many_of_both():
+def test_the_page_names_many_files_and_classes():
     assert len(PATHS) > 12
     assert len(NAMES) > 12

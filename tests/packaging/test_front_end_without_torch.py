@@ -1,4 +1,4 @@
-"""The front end stays light: no command that only reads may load torch, and help may not load pydantic either."""
+"""The front end stays light: no read-only command loads torch, and help does not load pydantic either."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def loaded_modules(command: str, tmp_path) -> set[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_that_only_reads_loads_no_torch(command, tmp_path):
+def test_a_read_only_command_loads_no_torch(command, tmp_path):
     modules = loaded_modules(command, tmp_path)
     assert "rbp_tui.cli" in modules
     assert not modules & set(HEAVY)

@@ -1,4 +1,4 @@
-"""No file imports itself through others, imports inside functions and for type checkers counted."""
+"""No file imports itself through others, counting imports inside functions and for type checkers."""
 
 import ast
 from collections.abc import Collection, Sequence
@@ -13,13 +13,13 @@ PACKAGES = ("rbp_engine", "rbp_tui")
 
 
 def modules(root: Path, packages: Sequence[str]) -> dict[str, Path]:
-    """The file of each module, by its dotted name; a package's is its `__init__.py`."""
+    """The file of each module by dotted name; a package's is its `__init__.py`."""
     files = (path for package in packages for path in (root / package).rglob("*.py"))
     return {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
 
 
 def imports(module: str, path: Path, known: Collection[str]) -> set[str]:
-    """The known modules that a file imports, wherever in it; `from a import b` means the module a.b if there is one."""
+    """The known modules that a file imports anywhere; `from a import b` means the module a.b if it exists."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -33,7 +33,7 @@ def imports(module: str, path: Path, known: Collection[str]) -> set[str]:
 
 
 def import_cycle(root: Path, packages: Sequence[str]) -> list[str]:
-    """Modules of which each is imported by the next, the first and the last the same; empty where there is no cycle."""
+    """A cycle of modules, each imported by the next, with the first repeated at the end; empty if there is none."""
     known = modules(root, packages)
     try:
         TopologicalSorter({module: imports(module, path, known) for module, path in known.items()}).prepare()
@@ -58,7 +58,7 @@ IMPORTS = {
 
 
 @pytest.mark.parametrize("kind", IMPORTS)
-def test_a_cycle_is_found_and_named_whatever_kind_of_import_closes_it(kind: str, tmp_path: Path) -> None:
+def test_a_cycle_closed_by_any_kind_of_import_is_found_and_named(kind: str, tmp_path: Path) -> None:
     for name in ("a", "c"):
         (tmp_path / "package" / name).mkdir(parents=True)
         (tmp_path / "package" / name / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""What lets a newcomer find things: small folders, and one name for one thing."""
+"""Rules that help newcomers find things: small folders, and one meaning per name."""
 
 import ast
 from collections import Counter, defaultdict
@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = [path for package in ("rbp_engine", "rbp_tui") for path in (ROOT / package).rglob("*.py")]
 
 
-def test_no_folder_holds_more_than_18_modules_beside_its_sub_folders() -> None:
+def test_no_folder_has_more_than_18_modules() -> None:
     modules = Counter(path.parent for path in MODULES if path.name != "__init__.py")
     assert {folder: count for folder, count in modules.items() if count > 18} == {}
 

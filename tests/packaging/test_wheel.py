@@ -1,4 +1,4 @@
-"""The wheel is what users install: it carries the presets and trains outside of the checkout."""
+"""The wheel is what users install: it contains the presets, and trains outside of the checkout."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """An environment with nothing of the checkout in it, the dependencies those of the running one."""
+    """An environment with the wheel, nothing from the checkout, and the dependencies of the running one."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"

@@ -1,4 +1,4 @@
-"""Compiled kernels are executed from where they lie: that place is the user's alone."""
+"""Compiled kernels are executed from their cache, so only the user may be able to write there."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ HEADERS = ("_HEADER_DIR", "_HEADER_LOCK_DIR")
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user who has chosen nothing, and has compiled nothing."""
+    """A user without settings and without compiled kernels."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in NAMES:
         monkeypatch.delenv(name)
@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Path:
-    """A folder of somebody else's."""
+    """A folder that belongs to another user."""
     if os.geteuid() != 0:
         return Path("/usr")
     folder = tmp_path / "theirs"
@@ -41,7 +41,7 @@ def foreign(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_a_neuron_compiles_lies_in_the_users_own_cache_for_nobody_else_to_see(home: Path) -> None:
+def test_compiled_kernels_are_in_the_users_own_cache_unreadable_to_others(home: Path) -> None:
     def never_compiled_before() -> None: ...
 
     compiled._jit(never_compiled_before)
@@ -53,19 +53,19 @@ def test_what_a_neuron_compiles_lies_in_the_users_own_cache_for_nobody_else_to_s
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (own, *own.iterdir())} == {0o700}
 
 
-def test_a_worker_and_all_that_it_starts_have_it_by_their_environment(home: Path) -> None:
+def test_a_worker_and_its_children_get_the_cache_from_their_environment(home: Path) -> None:
     assert {worker_defaults()[name] for name in NAMES} == set(compile_cache.variables().values())
     assert all(Path(folder).is_relative_to(home) for folder in compile_cache.variables().values())
 
 
-def test_a_folder_that_the_user_has_chosen_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_chosen_by_the_user_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(home / "mine"))
     compile_cache.prepare()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == worker_defaults()["TORCHINDUCTOR_CACHE_DIR"] == str(home / "mine")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_folder_of_somebody_elses_is_refused_by_its_name_and_owner(
+def test_a_folder_of_another_user_is_refused_with_its_name_and_owner(
     foreign: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def never_compiled_before() -> None: ...
@@ -79,8 +79,8 @@ def test_a_folder_of_somebody_elses_is_refused_by_its_name_and_owner(
 
 
 @pytest.mark.parametrize("level", ["", "rbp", "rbp/compiled", "rbp/compiled/inductor"])
-def test_so_is_the_usual_place_if_somebody_else_was_there_first(home: Path, level: str) -> None:
-    """All of it below the folder for caches, which may be a shared one; that itself may be anybody's."""
+def test_the_default_folder_is_refused_if_it_belongs_to_another_user(home: Path, level: str) -> None:
+    """This covers every folder below the cache directory, which may be shared and may belong to anybody."""
     if os.geteuid() != 0:
         pytest.skip("only root can give a folder away")
     folder = home / "cache" / level
@@ -93,7 +93,7 @@ def test_so_is_the_usual_place_if_somebody_else_was_there_first(home: Path, leve
         compile_cache.prepare()
 
 
-def test_so_is_one_where_everybody_may_write_and_a_link_of_somebody_elses(
+def test_a_world_writable_folder_and_a_link_of_another_user_are_refused(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "open").mkdir()
@@ -110,7 +110,7 @@ def test_so_is_one_where_everybody_may_write_and_a_link_of_somebody_elses(
             compile_cache.prepare()
 
 
-def test_a_cache_that_cannot_be_made_is_reported_with_the_way_out(home: Path) -> None:
+def test_a_cache_that_cannot_be_created_is_an_error_with_a_remedy(home: Path) -> None:
     (home / "cache").write_text("")
     with pytest.raises(CompileCacheError, match=r"cannot be made .* set XDG_CACHE_HOME to a folder of your own"):
         compile_cache.prepare()

@@ -19,7 +19,7 @@ from rbp_engine.settings.machine import (
 
 @pytest.fixture(autouse=True)
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's configuration directory, not there yet."""
+    """The user's configuration directory, which does not exist yet."""
     directory = tmp_path / "config"
     monkeypatch.setenv("RBP_CONFIG", str(directory))
     monkeypatch.delenv("RBP_RUNS", raising=False)
@@ -50,7 +50,7 @@ def test_all_settings_are_read() -> None:
     assert cache_directory() == Path.home() / "c"
 
 
-def test_the_runs_directory_is_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runs_directory_is_chosen_by_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write("runs = '/from/file'\n")
     assert runs_directory() == Path("/from/file")
     monkeypatch.setenv("RBP_RUNS", "from-variable")
@@ -78,7 +78,7 @@ def test_a_broken_file_shows_all_its_problems() -> None:
     ("text", "problem"),
     [("[data\n", "line 1  is not TOML"), ("data = 1\n", "data (line 1)  expected a table, got the integer 1")],
 )
-def test_a_file_that_is_no_machine_file_is_refused(text: str, problem: str) -> None:
+def test_a_file_that_is_not_a_machine_file_is_refused(text: str, problem: str) -> None:
     write(text)
     with pytest.raises(MachineError) as caught:
         read_machine()
@@ -105,7 +105,7 @@ def test_adding_data_writes_the_file_and_keeps_what_was_there(tmp_path: Path) ->
     assert [path.name for path in machine_file().parent.iterdir()] == ["machine.toml"]
 
 
-def test_adding_data_that_is_not_there_or_to_a_broken_file_writes_nothing(tmp_path: Path) -> None:
+def test_adding_missing_data_or_to_a_broken_file_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="no such folder"):
         add_data_root("cifar10", tmp_path / "absent")
     assert not machine_file().exists()

@@ -1,4 +1,4 @@
-"""A user's own network or data set from a file: found, called, and refused with one message."""
+"""A user's own network or data set from a file: found, called, or refused with one message."""
 
 from pathlib import Path
 
@@ -71,9 +71,7 @@ def test_anything_else_is_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["MyNet", "built"])
-def test_a_class_or_a_function_gives_the_network_with_the_presets_neurons_and_arguments(
-    folder: Path, name: str
-) -> None:
+def test_a_class_or_function_makes_the_network_with_the_presets_neurons_and_arguments(folder: Path, name: str) -> None:
     model = make(folder, name, args={"width": 6}, decay=0.5, threshold=2.0)
     (neuron,) = (module for module in model.modules() if isinstance(module, LIF))
     assert (neuron.decay, neuron.threshold) == (0.5, 2.0)

@@ -1,4 +1,4 @@
-"""Private names of torch: all that the engine uses are listed, and one that is gone is told of in words."""
+"""Private names of torch: all that the engine uses are listed, and a missing one gives a clear message."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ ENGINE = Path(__file__).parents[2] / "rbp_engine"
 PRIVATE = re.compile(r"\btorch(?:\.\w+)*\.(_[a-z]\w*)(?=\W)(?!\.\w)|from torch\S* import (_\w+)")
 
 
-def test_the_installed_torch_has_them_all() -> None:
+def test_the_installed_torch_has_all_of_them() -> None:
     require(TRAINING)
     require(COMPILING)
 
@@ -21,14 +21,14 @@ def test_each_is_used_where_the_list_says(name: PrivateName) -> None:
     assert re.search(rf"\b{re.split(r'[.:]', name.name)[-1]}\b", (ENGINE / name.used_in).read_text())
 
 
-def test_none_is_used_that_the_list_lacks() -> None:
+def test_no_unlisted_name_is_used() -> None:
     listed = {part for name in (*TRAINING, *COMPILING) for part in re.split(r"[.:]", name.name)}
     for path in ENGINE.rglob("*.py"):
         for found in PRIVATE.finditer(path.read_text()):
             assert (found[1] or found[2]) in listed, f"{path}: {found[0]}"
 
 
-def test_a_name_that_is_gone_is_reported_with_its_reason() -> None:
+def test_a_missing_name_is_reported_with_its_reason() -> None:
     gone = (PrivateName("torch._C:_no_such", "x.py", "does this"), PrivateName("torch._no:_such", "x.py", "does that"))
     with pytest.raises(ImportError, match=r"_C\._no_such \(does this\), torch\._no\._such \(does that\)") as error:
         require((*gone, *TRAINING))

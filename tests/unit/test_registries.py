@@ -1,4 +1,4 @@
-"""What a preset may name is what the engine has: the schema's choices and the registries are the same."""
+"""A preset can name exactly what the engine has: the schema's choices and the registries are the same."""
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.loading.loading import FOLDERS, PACKAGED

@@ -1,4 +1,4 @@
-"""Completing settings."""
+"""Completion of settings."""
 
 import pytest
 from hypothesis import given

@@ -20,7 +20,7 @@ FALLING = Series("b", "val", X, 100 - X, marker="lowest")
 
 
 class Charts(App[None]):
-    """One chart, or several of equal height, and the messages that came from them."""
+    """One chart, or several of equal height, and the messages that they sent."""
 
     def __init__(self, *series: Series, count: int = 1) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
     await pilot.pause()
 
 
-async def test_a_chart_says_its_title_the_last_values_and_the_best() -> None:
+async def test_a_chart_shows_its_title_last_values_and_best() -> None:
     app = Charts(RISING, FALLING)
     async with app.run_test(size=(80, 12)):
         assert app.rows[0].split() == ["loss", "●", "train", "100", "●", "val", "0", "★0@100"]
@@ -65,7 +65,7 @@ async def test_a_chart_says_its_title_the_last_values_and_the_best() -> None:
 
 
 @pytest.mark.parametrize(("ascii_only", "sign"), [(False, "●"), (True, "o")])
-async def test_points_have_a_sign_each_and_no_line_and_are_not_smoothed(ascii_only: bool, sign: str) -> None:
+async def test_points_are_drawn_one_by_one_without_line_or_smoothing(ascii_only: bool, sign: str) -> None:
     app = Charts(Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True))
     async with app.run_test(size=(80, 12)):
         app.chart.ascii_only, app.chart.smoothing = ascii_only, 0.9
@@ -105,7 +105,7 @@ async def test_every_row_fills_the_width_at_every_size(size: tuple[int, int], as
 
 
 @pytest.mark.parametrize("log", [False, True])
-async def test_the_strangest_values_are_survived(log: bool) -> None:
+async def test_extreme_values_are_survived(log: bool) -> None:
     strange = np.array([1.7e308, -1.7e308, 5e-324, np.inf, np.nan, 0.0, -0.0, 3.4e38])
     flat = np.full(8, 5e-324)
     for x, y in ((np.arange(8.0), strange), (strange, np.arange(8.0)), (np.arange(8.0), flat), (flat, flat)):
@@ -175,7 +175,7 @@ async def test_the_cursor_reads_the_nearest_point_of_every_curve() -> None:
         assert "train ~" in app.rows[0]
 
 
-async def test_keys_move_the_cursor_and_say_so() -> None:
+async def test_keys_move_the_cursor_and_post_a_message() -> None:
     app = Charts(RISING)
     async with app.run_test(size=(26, 10)) as pilot:
         app.chart.focus()
@@ -192,7 +192,7 @@ async def test_keys_move_the_cursor_and_say_so() -> None:
         assert app.cursors[-1] is None
 
 
-async def test_a_click_puts_the_cursor_and_a_double_click_shows_everything() -> None:
+async def test_a_click_sets_the_cursor_and_a_double_click_shows_everything() -> None:
     app = Charts(RISING)
     async with app.run_test(size=(107, 12)) as pilot:
         await pilot.click(CurveChart, offset=(6 + 50, 5))
@@ -205,7 +205,7 @@ async def test_a_click_puts_the_cursor_and_a_double_click_shows_everything() -> 
         assert app.chart.cursor is None
 
 
-async def test_a_drag_pans_and_puts_no_cursor() -> None:
+async def test_a_drag_pans_without_setting_the_cursor() -> None:
     app = Charts(RISING)
     async with app.run_test(size=(106, 12)) as pilot:
         app.chart.set_view(40, 60)
@@ -235,7 +235,7 @@ async def test_the_wheel_zooms_around_the_pointer() -> None:
         assert app.chart.view is None
 
 
-async def test_charts_that_are_moved_together_post_nothing() -> None:
+async def test_changes_from_the_program_post_no_messages() -> None:
     app = Charts(RISING, count=2)
     async with app.run_test(size=(80, 24)) as pilot:
         for chart in app.charts:
@@ -250,7 +250,7 @@ async def test_charts_that_are_moved_together_post_nothing() -> None:
         assert app.charts[1].view is None
 
 
-async def test_new_data_keeps_the_view_and_nothing_new_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_new_data_keeps_the_view_and_unchanged_data_is_not_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     real = curve_chart.draw
     monkeypatch.setattr(curve_chart, "draw", lambda *given: drawn.append(1) or real(*given))
@@ -268,7 +268,7 @@ async def test_new_data_keeps_the_view_and_nothing_new_draws_nothing(monkeypatch
         assert app.chart.view == (20, 40)
 
 
-async def test_another_unit_of_x_forgets_view_and_cursor() -> None:
+async def test_changing_the_x_axis_resets_view_and_cursor() -> None:
     app = Charts(RISING)
     async with app.run_test(size=(80, 12)):
         app.chart.set_view(20, 40)
@@ -278,7 +278,7 @@ async def test_another_unit_of_x_forgets_view_and_cursor() -> None:
         assert "1m00" in app.rows[-1]
 
 
-async def test_a_terminal_that_is_not_utf8_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminal_without_utf8_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curve_chart.sys, "__stderr__", SimpleNamespace(encoding="latin-1"))
     app = Charts(RISING, FALLING)
     async with app.run_test(size=(80, 12)):
@@ -287,12 +287,12 @@ async def test_a_terminal_that_is_not_utf8_gets_ascii(monkeypatch: pytest.Monkey
 
 
 def colours_of(app: Charts) -> Sequence[str]:
-    """The colours of the signs in the legend, in turn."""
+    """The colours of the signs in the legend, in order."""
     strip = app.chart.render_line(0)
     return [segment.style.color.name for segment in strip if segment.text == "●" and segment.style is not None]
 
 
-async def test_a_curve_keeps_its_colour_when_others_go() -> None:
+async def test_a_curve_keeps_its_colour_when_others_are_removed() -> None:
     app = Charts(RISING, FALLING, Series("c", "test", X, X))
     async with app.run_test(size=(100, 12)) as pilot:
         before = colours_of(app)

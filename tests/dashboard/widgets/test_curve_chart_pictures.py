@@ -1,4 +1,4 @@
-"""What charts look like. `pytest --snapshot-update` accepts a change after a look at it."""
+"""Pictures of charts. `pytest --snapshot-update` accepts a change; look at the new pictures first."""
 
 from collections.abc import Callable
 
@@ -30,9 +30,9 @@ class Picture(App[None]):
 
 
 def losses() -> list[Series]:
-    """A training loss with noise, every ten steps, and a validation loss per epoch that passes its best."""
+    """A noisy training loss every ten steps, and a validation loss per epoch that passes its minimum."""
     steps = np.arange(0.0, 4000.0, 10.0)
-    # Waves in place of random noise: the same in every version of numpy.
+    # Waves instead of random noise, because they are the same in every version of numpy.
     train = 2.2 * np.exp(-steps / 700) + 0.15 + 0.06 * np.sin(steps) * np.cos(steps / 7)
     epochs = np.arange(100.0, 4000.0, 100.0)
     val = 2.0 * np.exp(-epochs / 800) + 0.3 + 0.1 * (epochs / 4000) ** 2

@@ -1,4 +1,4 @@
-"""Commands as users run them: real processes, a home and a runs directory of their own."""
+"""Commands as users run them: real processes, with their own home and runs directory."""
 
 import io
 import json
@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 
 
 class Rbp:
-    """Runs `rbp` in a folder of its own, where ./runs is the runs directory."""
+    """Runs `rbp` in one folder, where ./runs is the runs directory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class Rbp:
 
 
 class RbpHere(Rbp):
-    """The same in this process, for commands that launch nothing: it spares the time of a new Python."""
+    """The same in this process, for commands that launch nothing: it saves the start of a new Python."""
 
     def __call__(self, *words: str, code: int | None = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         assert stdin is None, "nobody is asked here"
@@ -95,13 +95,13 @@ def rbp_here(tmp_path: Path) -> RbpHere:
 
 @pytest.fixture(scope="session")
 def rbp_in() -> type[Rbp]:
-    """`rbp` in a folder of one's own choice, for what several tests share."""
+    """`rbp` in a given folder, for files that several tests share."""
     return Rbp
 
 
 @pytest.fixture
 def rbp(tmp_path: Path) -> Iterator[Rbp]:
-    """`rbp`, and no run left alive at the end."""
+    """`rbp`; kills the runs that are still alive at the end."""
     command = Rbp(tmp_path)
     yield command
     if command.runs.is_dir():
@@ -112,7 +112,7 @@ def rbp(tmp_path: Path) -> Iterator[Rbp]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rbp, "subprocess.CompletedProcess[str]"]:
-    """A folder in which `mine`, a run of two epochs, has completed, and what `rbp train` printed. Nobody changes it."""
+    """A folder with `mine`, a completed run of two epochs, and the output of `rbp train`. Tests must not change it."""
     command = Rbp(tmp_path_factory.mktemp("finished"))
     return command, command("train", *QUICK, "--id", "mine")
 

@@ -1,4 +1,4 @@
-"""`rbp bench` as a user runs it: processes that take turns, a table, a document, a figure."""
+"""`rbp bench` as a user runs it: interleaved processes, a table, a document, a figure."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
     assert ours["saved"] < bptt["saved"] and 3 < ours["units"] <= 4 and ours["floor"] is None
 
 
-def test_what_cannot_be_measured_is_said_and_the_rest_is_shown(rbp, write):
+def test_a_failed_measurement_is_reported_and_the_rest_is_shown(rbp, write):
     write("nets.py", "def net(**_):\n    raise OSError('no weights')\n")
     words = [
         "digits",
@@ -44,14 +44,14 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_shown(rbp, write):
     assert json.loads(done.stdout)["rows"][0]["problem"] == "nets.py line 2: OSError: no weights"
 
 
-def test_wrong_words_are_refused_before_anything_is_measured(rbp_here):
+def test_wrong_arguments_are_refused_before_anything_is_measured(rbp_here):
     assert "method.name" in rbp_here("bench", "digits", "--methods", "rate_x", code=2).stderr
     assert "whole numbers" in rbp_here("bench", "--timesteps", "two", code=2).stderr
     assert "spikingjelly" in rbp_here("bench", "--against", "torch", code=2).stderr
     assert "must end in" in rbp_here("bench", "-o", "cost.gif", code=2).stderr
 
 
-def test_a_busy_machine_is_said_to_give_wrong_times(rbp, write):
+def test_a_busy_machine_gives_a_warning_about_the_times(rbp, write):
     write("nets.py", "def net(**_):\n    raise OSError('no weights')\n")
     words = ["digits", "arch=nets.py:net", "run.device=cpu", "--methods", "rate_m", "--timesteps", "1", "--against", ""]
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
@@ -88,7 +88,7 @@ def test_a_signal_leaves_no_process_behind(rbp, number, code):
     assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
-def test_what_the_loader_of_a_preset_gives(rbp):
+def test_the_rates_of_a_presets_loader_are_measured(rbp):
     document = rbp.json("bench", "--data", "digits", "data.crop_padding=1", "run.device=cpu", "--repeats", "1")
     training, evaluation = document["rates"]
     assert (training["kind"], training["augmentation"], evaluation["augmentation"]) == (

@@ -1,4 +1,4 @@
-"""Every command: with no argument, with a wrong one, and while it is being typed in a shell."""
+"""Every command: without arguments, with a wrong one, and during completion in a shell."""
 
 import shlex
 import signal
@@ -26,27 +26,27 @@ def walk(command: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
 
 TREE = dict(walk(get_command(app)))
 LEAVES = {path: command for path, command in TREE.items() if not isinstance(command, TyperGroup)}
-# They measure, or read whole data sets: minutes. Their own tests run them.
+# They measure, or read whole data sets, which takes minutes. They have their own tests.
 WORK_WITHOUT_ARGUMENTS = {("bench",), ("doctor",), ("data", "check")}
-# Where nearly every word is a good one.
+# Wrong words for commands that accept nearly every word.
 WRONG = {("ls",): "T>", ("presets", "new"): "no such name!"}
 
 
 def message(done: Done) -> str:
-    """What went wrong, in one line; there must be exactly one thing."""
+    """The error message in one line; there must be exactly one."""
     assert "Traceback" not in done.stderr
     if "─ Error ─" in done.stderr:
         box = done.stderr.partition("─ Error ─")[2].splitlines()[1:]
         assert box[-1].startswith("╰")
         return " ".join(line.strip("│ ") for line in box[:-1])
-    said = done.stderr or done.stdout  # what is wrong with presets is what `rbp presets check` prints
+    said = done.stderr or done.stdout  # `rbp presets check` prints the problems of presets on stdout
     assert done.stderr.count("error ") == (done.stderr != "")
     return " ".join(said.removeprefix("error ").split())
 
 
 @pytest.fixture(autouse=True)
 def sigterm_as_it_was() -> Iterator[None]:
-    """Commands that measure end on it, and they are in the process of the tests here."""
+    """Commands that measure change the handler of SIGTERM, and here they run in the process of the tests."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -54,7 +54,7 @@ def sigterm_as_it_was() -> Iterator[None]:
 
 @pytest.fixture
 def offered(rbp_here: Rbp) -> Callable[[str], list[str]]:
-    """What Bash is told to offer for the last word of a line, which it has parted at every "="."""
+    """What Bash gets as completions for the last word of a line, which it has split at every "="."""
     environment = rbp_here.environment
 
     def complete(line: str) -> list[str]:
@@ -70,7 +70,7 @@ def offered(rbp_here: Rbp) -> Callable[[str], list[str]]:
 
 
 @pytest.mark.parametrize("path", [path for path in LEAVES if path not in WORK_WITHOUT_ARGUMENTS], ids=" ".join)
-def test_without_an_argument_a_command_works_or_says_what_is_missing(rbp_here: Rbp, path: Path_) -> None:
+def test_without_arguments_a_command_works_or_names_what_is_missing(rbp_here: Rbp, path: Path_) -> None:
     needed = next((parameter for parameter in LEAVES[path].params if parameter.required), None)
     done = rbp_here(*path, code=0 if needed is None else 2)
     if needed is not None:
@@ -79,19 +79,19 @@ def test_without_an_argument_a_command_works_or_says_what_is_missing(rbp_here: R
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
-def test_a_wrong_argument_is_said_to_be_wrong(rbp_here: Rbp, path: Path_) -> None:
+def test_a_wrong_argument_is_named(rbp_here: Rbp, path: Path_) -> None:
     word = WRONG.get(path, "no-such-thing")
     said = message(rbp_here(*path, word, code=2))
     assert word in said or said.startswith("Missing ")
 
 
 @pytest.mark.parametrize("path", TREE, ids=" ".join)
-def test_an_option_that_does_not_exist_is_said_not_to(rbp_here: Rbp, path: Path_) -> None:
+def test_an_option_that_does_not_exist_is_named(rbp_here: Rbp, path: Path_) -> None:
     assert "--no-such-option" in message(rbp_here(*path, "--no-such-option", code=2))
 
 
 @pytest.mark.parametrize("path", [path for path in TREE if path not in LEAVES], ids=" ".join)
-def test_a_command_that_does_not_exist_is_said_not_to(rbp_here: Rbp, path: Path_) -> None:
+def test_a_command_that_does_not_exist_is_named(rbp_here: Rbp, path: Path_) -> None:
     assert message(rbp_here(*path, "no-such-thing", code=2)).startswith("No such command 'no-such-thing'")
 
 
@@ -121,7 +121,7 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
         ("rbp bench digits train.kernel=e", {"eager"}),
         ("rbp presets show digits data.flip=", {"true", "false"}),
         ("rbp try nets.py:Net neuron.reset=", {"hard", "soft"}),
-        # The only setting that fits comes with what it may be, or with the preset's own value.
+        # If only one setting matches, its possible values or the preset's own value are offered with it.
         ("rbp train digits train.kern", {"train.kernel=auto", "train.kernel=eager", "train.kernel=compiled"}),
         ("rbp train digits lr", {"lr=0.1"}),
         ("rbp presets schema lr", {"lr"}),
@@ -134,7 +134,7 @@ def test_presets_settings_and_data_are_offered(offered: Callable[[str], list[str
     assert set(offered(line)) == words
 
 
-def test_a_preset_file_of_the_current_directory_is_offered_once_it_has_begun(
+def test_a_preset_file_of_the_current_directory_is_offered_after_its_first_letter(
     offered: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
     (tmp_path / "mine.toml").touch()
@@ -143,7 +143,7 @@ def test_a_preset_file_of_the_current_directory_is_offered_once_it_has_begun(
     assert "mine.toml" not in offered("rbp train ")
 
 
-def test_runs_are_offered_to_the_commands_that_can_do_something_with_them(
+def test_each_command_is_offered_the_runs_that_it_applies_to(
     offered: Callable[[str], list[str]], rbp_here: Rbp, write_run: Callable[..., Any], tmp_path: Path
 ) -> None:
     ids = {}
@@ -164,7 +164,7 @@ def test_runs_are_offered_to_the_commands_that_can_do_something_with_them(
     assert offered("rbp runs restore ") == [ids["completed"]]
 
 
-def test_what_cannot_be_read_offers_nothing(offered: Callable[[str], list[str]], tmp_path: Path) -> None:
+def test_unreadable_files_offer_nothing(offered: Callable[[str], list[str]], tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
     (tmp_path / ".config" / "rbp").mkdir(parents=True)
     (tmp_path / ".config" / "rbp" / "machine.toml").write_text("[")

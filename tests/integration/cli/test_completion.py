@@ -1,4 +1,4 @@
-"""Completion as Bash does it: its own words, in a process that could not load torch if it tried."""
+"""Completion as Bash does it: with words split by Bash, in a process that cannot load torch."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ main()
         ("rbp watch 3f", "3f2a"),
     ],
 )
-def test_bash_completes_words_as_it_parts_them(tmp_path, write_run, words, offered):
+def test_bash_completes_words_as_it_splits_them(tmp_path, write_run, words, offered):
     write_run(tmp_path / "runs", "20261126-020000-digits-rate_m-3f2a", name="[/]")
     rbp = tmp_path / "rbp"
     rbp.write_text(RBP)
@@ -42,7 +42,7 @@ def test_bash_completes_words_as_it_parts_them(tmp_path, write_run, words, offer
     assert (done.stdout, done.stderr) == (f"{offered}\n", "")
 
 
-def test_a_shell_that_explains_its_offers_is_told_what_a_run_is(tmp_path, write_run):
+def test_a_shell_that_shows_descriptions_gets_one_for_each_run(tmp_path, write_run):
     write_run(tmp_path / "runs", "20261126-020000-digits-rate_m-3f2a", name="[/]")
     environment = {
         "PATH": os.environ["PATH"],

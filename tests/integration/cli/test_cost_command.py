@@ -14,7 +14,7 @@ def test_the_cost_of_a_preset_is_predicted_and_nothing_is_kept(rbp):
     assert not rbp.runs.exists()
 
 
-def test_a_dry_run_says_the_cost_where_it_is_asked_to_also_of_data_that_is_not_here(rbp):
+def test_a_dry_run_can_show_the_cost_even_without_the_data(rbp):
     words = ["cifar100-vgg11", "T=2", "arch=convnet", "data.auto_augment=false", "run.device=cpu", "batch=8"]
     printed = rbp.json("train", *words, "--dry-run", "--cost")
     assert printed["preset"]["data"]["name"] == "cifar100"
@@ -22,7 +22,7 @@ def test_a_dry_run_says_the_cost_where_it_is_asked_to_also_of_data_that_is_not_h
     assert printed["cost"]["steps_per_epoch"] == 6250
 
 
-def test_what_is_far_from_fitting_is_reported_after_a_few_images(rbp):
+def test_a_preset_far_too_large_is_reported_after_a_few_images(rbp):
     started = time.monotonic()
     done = rbp("cost", "cifar10-resnet18", "T=32", "batch=100000", "method=bptt", "run.device=cpu", "arch=convnet")
     assert "does not fit" in done.stderr and "batch of" in done.stderr

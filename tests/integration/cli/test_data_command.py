@@ -34,7 +34,7 @@ def rbp(tmp_path: Path) -> Rbp:
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """A CIFAR-100 whose files are there and wrong."""
+    """A CIFAR-100 whose files exist with wrong content."""
     folder = tmp_path / "sets" / CATALOG["cifar100"].folder
     folder.mkdir(parents=True)
     for name, _ in CATALOG["cifar100"].files:
@@ -42,7 +42,7 @@ def damaged(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_list_says_what_is_here_and_what_brings_the_rest(rbp: Rbp, damaged: Path) -> None:
+def test_the_list_shows_what_is_here_and_how_to_get_the_rest(rbp: Rbp, damaged: Path) -> None:
     done = rbp("list")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -65,7 +65,7 @@ def test_the_list_as_json(rbp: Rbp, damaged: Path, tmp_path: Path) -> None:
     assert str(tmp_path / "sets" / "cifar-10-batches-py") in sets["cifar10"]["looked"]
 
 
-def test_a_whole_set_is_said_to_be_whole(rbp: Rbp) -> None:
+def test_an_undamaged_set_passes_its_check(rbp: Rbp) -> None:
     done = rbp("check", "digits")
     assert (done.returncode, done.stdout) == (0, "✓ digits is whole\n")
 
@@ -107,7 +107,7 @@ def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path) -> None:
     assert "data.cifar10 (line 2)" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_check_that_cannot_be_made_says_why(rbp: Rbp, tmp_path: Path) -> None:
+def test_a_check_that_fails_to_run_says_why(rbp: Rbp, tmp_path: Path) -> None:
     other = tmp_path / "other" / "sklearn"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text("raise ImportError('another scikit-learn')")
@@ -116,7 +116,7 @@ def test_a_check_that_cannot_be_made_says_why(rbp: Rbp, tmp_path: Path) -> None:
     assert "another scikit-learn" in done.stderr and "the check itself failed" in done.stderr
 
 
-def test_a_file_of_the_working_directory_stands_in_for_no_module(rbp: Rbp, tmp_path: Path) -> None:
+def test_a_file_in_the_working_directory_shadows_no_module(rbp: Rbp, tmp_path: Path) -> None:
     (tmp_path / "sklearn.py").write_text("raise ImportError('another scikit-learn')")
     assert rbp("check", "digits").returncode == 0
 

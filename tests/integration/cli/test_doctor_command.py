@@ -1,4 +1,4 @@
-"""`rbp doctor` as a user runs it, and its single checks where the machine at hand cannot show them."""
+"""`rbp doctor` as a user runs it, and its single checks for machines unlike this one."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_notes_do_not_fail(rbp: Rbp, tmp_path: Path) -> None:
     assert findings["runs"]["text"].startswith(f"{tmp_path / 'runs'} (made by the first run), ")
 
 
-def test_what_keeps_it_from_training_gives_exit_code_1(rbp: Rbp, tmp_path: Path) -> None:
+def test_problems_that_prevent_training_give_exit_code_1(rbp: Rbp, tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "machine.toml").write_text("run = '/r'\n")
     (tmp_path / "broken").mkdir()
@@ -99,7 +99,7 @@ def test_what_keeps_it_from_training_gives_exit_code_1(rbp: Rbp, tmp_path: Path)
     assert "torch, machine.toml, runs" in done.stderr
 
 
-def test_a_terminal_that_cannot_show_the_signs_does_not_end_the_search(rbp: Rbp) -> None:
+def test_a_terminal_without_the_signs_does_not_end_the_checks(rbp: Rbp) -> None:
     done = rbp(PYTHONIOENCODING="ascii")
     assert "Traceback" not in done.stderr
     assert "its encoding is ascii" in done.stdout
@@ -150,7 +150,9 @@ def test_cards_that_compute_are_named_with_their_memory() -> None:
         (["", "busy"], "note", "run.device=cuda:0"),
     ],
 )
-def test_a_card_that_cannot_compute_is_a_problem_if_auto_takes_it(errors: list[str], status: str, remedy: str) -> None:
+def test_a_card_that_cannot_compute_is_a_problem_if_auto_would_choose_it(
+    errors: list[str], status: str, remedy: str
+) -> None:
     finding = judge_torch(REPORT | {"devices": [card(index, error) for index, error in enumerate(errors)]})
     assert (finding.status, finding.remedy) == (status, remedy)
     assert f"cannot compute: {max(errors)}" in finding.text
@@ -192,7 +194,7 @@ def test_the_last_setting_of_systemd_counts(tmp_path: Path, texts: list[str], ki
     assert kills_at_logout([tmp_path / "absent.conf", *files]) is kills
 
 
-def test_no_shared_memory_to_look_at_is_no_problem(tmp_path: Path) -> None:
+def test_missing_shared_memory_is_no_problem(tmp_path: Path) -> None:
     assert shared_memory(tmp_path / "absent").status == "ok"
     assert "GiB" in shared_memory(tmp_path).text
 
@@ -213,7 +215,7 @@ def test_a_runs_directory_that_cannot_be_written_is_a_problem(tmp_path: Path) ->
     assert "cannot be written" in finding.text
 
 
-def test_what_waits_in_vain_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_that_wait_in_vain_are_noted_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     (tmp_path / "config").mkdir()

@@ -1,4 +1,4 @@
-"""`rbp eval` on a run that was trained for real."""
+"""`rbp eval` on a really trained run."""
 
 import shutil
 
@@ -18,7 +18,7 @@ def result(trained):
     return result
 
 
-def test_the_last_weights_give_the_accuracy_of_the_run_and_a_value_after_every_step(trained, result):
+def test_the_last_weights_give_the_runs_accuracy_and_one_after_every_step(trained, result):
     assert result["top1"] == pytest.approx(trained.json("runs", "show", "mine")["summary"]["last"]["top1"])
     assert len(result["top1_by_step"]) == 3
     assert result["top1_by_step"][-1] == result["top1"]
@@ -32,14 +32,14 @@ def test_other_numbers_of_timesteps_begin_with_the_same_steps(trained):
     assert "top-1 %" in trained("eval", "mine", "--timesteps", "2").stdout
 
 
-def test_shuffled_in_time_the_steps_differ_and_the_accuracy_of_a_rate_code_stays_near(trained, result):
+def test_shuffling_time_changes_the_steps_but_hardly_the_accuracy(trained, result):
     (shuffled,) = trained.json("eval", "mine", "--shuffle-time")
     assert shuffled["shuffled"]
     assert shuffled["top1_by_step"] != result["top1_by_step"]
     assert shuffled["top1"] == pytest.approx(result["top1"], abs=0.1)
 
 
-def test_numbers_that_are_none_and_a_run_without_a_checkpoint_are_one_message(trained, rbp):
+def test_invalid_numbers_and_a_run_without_a_checkpoint_give_one_message(trained, rbp):
     assert "1,2,4" in trained("eval", "mine", "--timesteps", "x", code=2).stderr
     shutil.copytree(trained.runs, rbp.runs)
     for path in (rbp.runs / "mine" / "checkpoints").rglob("manifest.json"):

@@ -1,4 +1,4 @@
-"""How often `rbp train` reads what it has just written, from its start until its worker is up."""
+"""How often `rbp train` reads files that it has just written, from its start until its worker is up."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Writes down how often each version of a file of a run has been opened for reading before the worker wrote an event.
+# Records how often each version of a file of a run has been opened for reading before the worker wrote an event.
 COUNTING = """
 import atexit, json, os, sys
 from collections import Counter

@@ -1,4 +1,4 @@
-"""`--nproc` and `--nnodes`: what is started, and what is printed for a scheduler."""
+"""`--nproc` and `--nnodes`: what they start, and what they print for a scheduler."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from idle import IDLE
 NODES = ("--nproc", "4", "--nnodes", "2", "--rdzv", "node1:29400")
 
 
-def test_a_dry_run_shows_the_launcher_of_several_processes_and_makes_nothing(rbp_here):
+def test_a_dry_run_shows_the_launcher_of_several_processes_and_creates_nothing(rbp_here):
     printed = rbp_here.json("train", "digits", "--nproc", "2", "--dry-run")
     assert printed.keys() == {"preset", "command"}
     words = printed["command"]
@@ -45,7 +45,7 @@ def test_options_that_do_not_go_together_are_usage_errors(rbp_here, words, messa
     assert not rbp_here.runs.exists()
 
 
-def test_a_run_of_two_processes_is_started_looked_at_and_stopped_and_another_number_is_refused(rbp):
+def test_a_run_of_two_processes_starts_logs_and_stops_and_refuses_another_number(rbp):
     run_id = rbp("train", "digits", "T=1", "epochs=5000", "batch=256", *IDLE, "--nproc", "2", "--detach").stdout.strip()
     assert "started on cpu" in rbp("logs", run_id, "--rank", "1").stdout
     assert rbp.json("stop", run_id)["status"] == "stopped"

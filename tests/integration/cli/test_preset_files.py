@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def editor(rbp, tmp_path: Path) -> Callable[[str], None]:
-    """Let $EDITOR be a shell script; its first word is the file."""
+    """Set $EDITOR to a shell script; $1 is the file."""
 
     def use(script: str) -> None:
         path = tmp_path / "editor"
@@ -25,7 +25,7 @@ def presets(rbp) -> dict[str, str]:
     return {path.name: path.read_text() for path in (rbp.folder / "presets").glob("*")}
 
 
-def test_a_new_preset_is_written_trained_from_and_compared_with_its_parent(rbp):
+def test_a_new_preset_is_written_and_compared_with_its_parent(rbp):
     rbp("presets", "new", "mine", "--from", "digits", "T=2", "epochs=1")
     assert "timesteps = 2" in presets(rbp)["mine.toml"] and "momentum" not in presets(rbp)["mine.toml"]
     assert "exists already" in rbp("presets", "new", "mine", "T=3", code=2).stderr
@@ -56,7 +56,7 @@ def test_an_edit_reaches_the_file_and_leaves_no_draft(rbp, editor):
     assert list(presets(rbp)) == ["mine.toml"]
 
 
-def test_a_bad_edit_is_kept_as_a_draft_until_it_is_good(rbp, editor):
+def test_a_bad_edit_is_kept_as_a_draft_until_corrected(rbp, editor):
     rbp("presets", "new", "mine", "T=2")
     before = presets(rbp)["mine.toml"]
     editor("sed -i 's/timesteps = 2/timestep = 2/' $1")
@@ -64,24 +64,24 @@ def test_a_bad_edit_is_kept_as_a_draft_until_it_is_good(rbp, editor):
     assert "Did you mean 'timesteps'?" in refused.stderr and "presets/mine.toml: 1 problem" in refused.stderr
     assert presets(rbp)["mine.toml"] == before and "timestep = 2" in presets(rbp)[".mine.draft.toml"]
     assert "mine" in {entry["name"] for entry in rbp.json("presets", "list")}
-    rbp("presets", "edit", "mine", stdin="", code=1)  # nobody answers: the draft stays
+    rbp("presets", "edit", "mine", stdin="", code=1)  # no answer: the draft stays
     assert "timestep = 2" in presets(rbp)[".mine.draft.toml"]
     editor("sed -i 's/timestep = 2/timesteps = 5/' $1")
     rbp("presets", "edit", "mine", stdin="y\n")
     assert list(presets(rbp)) == ["mine.toml"] and "timesteps = 5" in presets(rbp)["mine.toml"]
     editor("echo 'x = 1' >> $1")
-    rbp("presets", "edit", "mine", stdin="n\ny\n")  # as it is
+    rbp("presets", "edit", "mine", stdin="n\ny\n")  # save it as it is
     assert list(presets(rbp)) == ["mine.toml"] and "x = 1" in presets(rbp)["mine.toml"]
 
 
-def test_what_another_has_written_meanwhile_is_not_lost(rbp, editor):
+def test_a_concurrent_change_by_another_program_is_not_lost(rbp, editor):
     rbp("presets", "new", "mine", "T=2")
     editor(f"echo '# mine' >> $1; echo '# theirs' >> {rbp.folder}/presets/mine.toml")
     assert "changed meanwhile" in rbp("presets", "edit", "mine", stdin="n\n", code=2).stderr
     assert "# theirs" in presets(rbp)["mine.toml"] and "# mine" in presets(rbp)[".mine.draft.toml"]
 
 
-def test_of_a_bundled_preset_a_copy_is_edited_after_a_question(rbp, editor):
+def test_editing_a_bundled_preset_offers_to_edit_a_copy(rbp, editor):
     editor("echo '# mine' >> $1")
     assert not (rbp.folder / "presets").exists()
     rbp("presets", "edit", "digits", stdin="n\n")

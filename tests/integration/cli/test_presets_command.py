@@ -69,7 +69,7 @@ def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp: Rbp) -> No
     assert set(by_name) == {row["name"] for row in json.loads(rbp("list", "--json").stdout)}
 
 
-def test_with_room_the_list_shows_whole_titles(rbp: Rbp) -> None:
+def test_a_wide_terminal_shows_whole_titles(rbp: Rbp) -> None:
     assert "cannot stand in a list on eighty columns" in rbp("list", COLUMNS="200").stdout
 
 
@@ -84,7 +84,7 @@ def test_the_list_as_json(rbp: Rbp) -> None:
     assert rows["digits"]["data_here"] is True
 
 
-def test_what_show_prints_is_a_complete_preset_of_the_same_experiment(rbp: Rbp, tmp_path: Path) -> None:
+def test_show_prints_a_complete_preset_of_the_same_experiment(rbp: Rbp, tmp_path: Path) -> None:
     words = ("child", "T=3", "neuron.surrogate_args.alpha=2", "run.tags=['a', 'b']")
     printed = rbp("show", *words)
     assert printed.returncode == 0 and printed.stderr == ""
@@ -108,7 +108,7 @@ def test_show_says_where_each_value_comes_from(rbp: Rbp) -> None:
     assert printed.startswith("# presets/child.toml\n# inherits from presets/base.toml\n")
 
 
-def test_show_gives_the_papers_figure_for_the_method_and_t_at_hand(rbp: Rbp) -> None:
+def test_show_gives_the_papers_figure_for_the_method_and_t(rbp: Rbp) -> None:
     assert "# paper: 90.00 % top-1 for BPTT, T=2" in rbp("show", "child", "T=2", "method=bptt").stdout
     assert "# paper: no figure for BPTT, T=5" in rbp("show", "child", "T=5", "method=bptt").stdout
     assert "# paper: no figure for rate_M, T=4" in rbp("show", "digits").stdout

@@ -1,4 +1,4 @@
-"""`rbp train --seeds` and `rbp queue`: several runs, one command, and what waits."""
+"""`rbp train --seeds` and `rbp queue`: several runs from one command, and the queue."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ LONG = ("digits", "T=1", "epochs=5000", "batch=256", "train.kernel=eager")
 
 @pytest.fixture
 def slots(rbp):
-    """Say how many runs may share the CPU."""
+    """Set how many runs may share the CPU."""
 
     def write(number):
         settings = rbp.folder / ".config" / "rbp"
@@ -24,7 +24,7 @@ def slots(rbp):
 
 
 def summaries(rbp):
-    """The summaries of the runs by their seeds."""
+    """The summaries of the runs by seed."""
     found = [json.loads(path.read_text()) for path in rbp.runs.glob("*/summary.json")]
     return {summary["seed"]: summary for summary in found}
 
@@ -36,7 +36,7 @@ def wait_for(condition, timeout=90):
         time.sleep(0.05)
 
 
-def test_a_run_for_each_seed_each_on_a_slot_of_its_own_with_all_their_events_on_stdout(rbp, slots):
+def test_each_seed_is_a_run_on_its_own_slot_and_all_events_go_to_stdout(rbp, slots):
     slots(2)
     done = rbp("train", *QUICK, "--seeds", "1,2,3", "--json")
     ids = {summary["id"]: seed for seed, summary in summaries(rbp).items()}
@@ -52,11 +52,11 @@ def test_a_run_for_each_seed_each_on_a_slot_of_its_own_with_all_their_events_on_
     for run_id, recorded in events.items():
         assert recorded == [json.loads(line) for line in (rbp.runs / run_id / "events" / "rank0.jsonl").open()]
     spans = sorted((recorded[0]["t"], recorded[-1]["t"]) for recorded in (events[run_id] for run_id in ids))
-    assert spans[2][0] > min(spans[0][1], spans[1][1])  # the third had to wait for one of the others
+    assert spans[2][0] > min(spans[0][1], spans[1][1])  # the third waited for one of the others
     wait_for(lambda: rbp.json("queue") == [])
 
 
-def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp, slots):
+def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rbp, slots):
     slots(1)
     first, second, third = rbp("train", *LONG, "--seeds", "1,2,3", "--detach").stdout.split()
     wait_for(lambda: summaries(rbp)[1]["step"] > 0)
@@ -87,7 +87,7 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
     }
     (entry,) = queue.glob(f"*-{third}.json")
     entry.write_text(json.dumps(json.loads(entry.read_text()) | {"retries": "lots"}))
-    rbp("queue", "rm", "0a1b", third)  # damaged both, the run of the first gone
+    rbp("queue", "rm", "0a1b", third)  # both entries are damaged, and the first one's run is gone
     assert [place["id"] for place in rbp.json("queue")] == [first]
     assert summaries(rbp)[3]["status"] == "stopped"
     assert "is not queued, it is running" in rbp("queue", "rm", first, code=2).stderr
@@ -99,7 +99,7 @@ def test_detached_it_prints_the_ids_and_what_waits_can_be_seen_and_taken_out(rbp
     wait_for(lambda: rbp.json("queue") == [])
 
 
-def test_a_schedulers_signal_ends_what_runs_as_preempted_and_takes_out_what_waits(rbp, slots):
+def test_a_schedulers_signal_preempts_running_runs_and_removes_waiting_ones(rbp, slots):
     slots(1)
     process = rbp.start("train", *LONG, "--seeds", "1,2")
     wait_for(lambda: len(summaries(rbp)) == 2 and summaries(rbp)[1]["step"] > 0)
@@ -111,7 +111,7 @@ def test_a_schedulers_signal_ends_what_runs_as_preempted_and_takes_out_what_wait
     assert "preempted" in talk and "never started" in talk
 
 
-def test_a_job_that_is_started_again_goes_on_with_its_run_through_the_queue(rbp, slots):
+def test_a_restarted_job_continues_its_run_through_the_queue(rbp, slots):
     slots(1)
     job = ("train", *LONG, "--id", "night-1", "--resume-or-start", "--gpus", "none", "--detach")
     assert rbp(*job).stdout == "night-1\n"
@@ -134,6 +134,6 @@ def test_a_job_that_is_started_again_goes_on_with_its_run_through_the_queue(rbp,
         (("--gpus", "some"), "expected auto, none, or cards"),
     ],
 )
-def test_what_cannot_be_shared_out_is_refused_and_nothing_is_made(rbp_here, words, message):
+def test_invalid_seeds_and_devices_are_refused_and_nothing_is_created(rbp_here, words, message):
     assert message in " ".join(rbp_here("train", *QUICK, *words, code=2).stderr.replace("│", " ").split())
     assert not rbp_here.runs.exists()

@@ -41,7 +41,7 @@ def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
 
 @pytest.fixture
 def modules(rbp_here: Any, rbp: Rbp) -> Callable[..., set[str]]:
-    """What a command, in a process of its own, has imported when it ends."""
+    """The modules that a command has imported when it ends, in a separate process."""
 
     def run(*words: str) -> set[str]:
         command = [sys.executable, "-c", SCRIPT, *words]
@@ -54,7 +54,7 @@ def modules(rbp_here: Any, rbp: Rbp) -> Callable[..., set[str]]:
 
 
 def finish(runs: Path, preset: str, *words: str, last: float, best: float, status: str = "completed") -> RunDirectory:
-    """A run as a worker leaves it, after two epochs."""
+    """A run of two epochs as a worker leaves it."""
     run = launch.create(load_preset(preset, words), runs)
     events = EventWriter(run.events(), attempt=1)
     events.write(RunStart(device="cpu", host="here", steps_per_epoch=10, epochs=2, epoch=0), 0)
@@ -72,7 +72,7 @@ def finish(runs: Path, preset: str, *words: str, last: float, best: float, statu
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Three seeds of a cell of the paper, one with another learning rate, one of another method, one stopped."""
+    """Three seeds of a cell of the paper, a run with another learning rate, and one of another method."""
     folder = tmp_path / "runs"
     for seed, last in ((1, 0.95), (2, 0.955), (3, 0.96)):
         finish(folder, "cifar10-resnet18", f"seed={seed}", last=last, best=0.96)
@@ -101,14 +101,14 @@ def test_the_table_fits_80_columns_without_breaking_a_cell(rbp: Rbp) -> None:
     assert "† the best epoch was chosen on the test set itself" in lines
 
 
-def test_what_was_left_out_is_said_on_stderr_whatever_the_format(rbp: Rbp, stopped: RunDirectory) -> None:
+def test_runs_left_out_are_named_on_stderr_in_every_format(rbp: Rbp, stopped: RunDirectory) -> None:
     for form in ("table", "markdown", "latex", "csv"):
         done = rbp("report", "--format", form)
         assert stopped.id in done.stderr and stopped.id not in done.stdout
         assert "left out 1 run" in done.stderr
 
 
-def test_json_is_one_document_with_what_was_left_out(rbp: Rbp, stopped: RunDirectory, runs: Path) -> None:
+def test_json_is_one_document_with_the_runs_left_out(rbp: Rbp, stopped: RunDirectory, runs: Path) -> None:
     done = rbp("report", "--json")
     document = json.loads(done.stdout)
     assert document["left_out"] == [{"id": stopped.id, "reason": "stopped"}]
@@ -118,7 +118,7 @@ def test_json_is_one_document_with_what_was_left_out(rbp: Rbp, stopped: RunDirec
     assert (done.stderr, rbp("report", "--format", "json").stdout) == ("", done.stdout)
 
 
-def test_unfinished_runs_count_when_asked_for_and_are_named(rbp: Rbp, stopped: RunDirectory) -> None:
+def test_unfinished_runs_count_on_request_and_are_named(rbp: Rbp, stopped: RunDirectory) -> None:
     done = rbp("report", "--include-unfinished", "--json")
     (row,) = [row for row in json.loads(done.stdout)["rows"] if row["ids"] == [stopped.id]]
     assert row["notes"] == ["seed 2 has not completed: stopped after 2 of 15 epochs"]
@@ -133,7 +133,7 @@ def test_csv_can_be_read_and_markdown_and_latex_are_tables(rbp: Rbp) -> None:
 
 
 @pytest.mark.usefixtures("stopped")
-def test_missing_prints_a_command_for_each_run_that_is_not_there(rbp: Rbp, runs: Path) -> None:
+def test_missing_prints_a_command_for_each_missing_run(rbp: Rbp, runs: Path) -> None:
     lines = rbp("report", "--missing").stdout.splitlines()
     assert all(line.startswith("rbp train ") for line in lines)
     assert "rbp train cifar10-resnet18 method=bptt T=4 seed=1" in lines
@@ -143,14 +143,14 @@ def test_missing_prints_a_command_for_each_run_that_is_not_there(rbp: Rbp, runs:
     assert len(rbp("report", "--missing").stdout.splitlines()) == len(lines) - 3
 
 
-def test_missing_commands_go_to_the_runs_directory_that_was_named(rbp: Rbp, tmp_path: Path) -> None:
+def test_missing_commands_use_the_given_runs_directory(rbp: Rbp, tmp_path: Path) -> None:
     done = rbp("report", "--missing", "--runs-dir", "other runs")
     assert done.stdout.splitlines()[0].endswith(" --runs-dir 'other runs'")
     (first, *_) = json.loads(rbp("report", "--missing", "--json").stdout)
     assert set(first) == {"preset", "method", "timesteps", "seed", "live", "data", "command"}
 
 
-def test_missing_says_how_many_runs_there_are_how_many_have_no_data_and_can_be_of_one_preset(rbp: Rbp) -> None:
+def test_missing_counts_runs_and_those_without_data_and_can_be_limited_to_a_preset(rbp: Rbp) -> None:
     done = rbp("report", "--missing", "--preset", "cifar10-resnet18")
     lines = done.stdout.splitlines()
     assert lines and all(line.startswith("rbp train cifar10-resnet18 ") for line in lines)
@@ -181,7 +181,7 @@ def test_a_figure_is_drawn_and_stdout_stays_empty(rbp: Rbp, stopped: RunDirector
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_named_runs_are_drawn_even_if_they_have_not_completed(rbp: Rbp, stopped: RunDirectory) -> None:
+def test_named_runs_are_drawn_even_if_incomplete(rbp: Rbp, stopped: RunDirectory) -> None:
     done = rbp("figure", "curves", stopped.id, stopped.id[-4:], "-o", "one.svg", "--json")
     assert json.loads(done.stdout) == {"figure": "one.svg", "runs": [stopped.id], "left_out": []}
 
@@ -198,7 +198,7 @@ def test_named_runs_are_drawn_even_if_they_have_not_completed(rbp: Rbp, stopped:
         (("cost", "-o", "figure.pdf", "--runs-dir", "empty"), "no completed runs in"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_message_and_exit_code_2(
+def test_a_failed_figure_gives_one_message_and_exit_code_2(
     rbp: Rbp, tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "full.pdf").symlink_to("/dev/full")

@@ -21,14 +21,14 @@ def wait_for_step(rbp, run_id):
     raise AssertionError("no step was made")
 
 
-def test_an_empty_runs_directory_is_said_with_what_to_type(rbp_here):
+def test_an_empty_runs_directory_is_reported_with_a_command_to_start(rbp_here):
     done = rbp_here("ls")
     assert done.stdout == ""
     assert "rbp train digits" in done.stderr
     assert rbp_here.json("ls") == []
 
 
-def test_a_run_is_stopped_resumed_watched_and_removed_by_others_and_one_beside_it_is_left_alone(rbp):
+def test_other_commands_stop_resume_watch_and_remove_a_run_and_leave_another_alone(rbp):
     run_id = start(rbp)
     wait_for_step(rbp, run_id)
     assert [entry["status"] for entry in rbp.json("ls")] == ["running"]
@@ -74,7 +74,7 @@ def test_an_ambiguous_reference_lists_the_candidates(rbp_here, write_run):
 
 @pytest.mark.parametrize("command", [("watch",), ("stop",), ("kill",), ("resume",), ("logs",), ("runs", "show")])
 @pytest.mark.parametrize("reference", ["nothing", "../x", "last"])
-def test_a_run_that_is_not_there_is_one_message_and_exit_code_2(rbp_here, command, reference):
+def test_a_missing_run_gives_one_message_and_exit_code_2(rbp_here, command, reference):
     message = rbp_here(*command, reference, code=2).stderr
     assert len(message.splitlines()) <= 2
 
@@ -85,7 +85,7 @@ def test_removing_for_good_without_a_terminal_needs_yes(rbp_here, write_run):
     assert (rbp_here.runs / "mine").is_dir()
 
 
-def test_the_exit_code_of_watch_is_the_runs(rbp_here, write_run):
+def test_watch_exits_with_the_code_of_the_run(rbp_here, write_run):
     write_run(rbp_here.runs, "good")
     write_run(rbp_here.runs, "bad", status="failed")
     rbp_here("watch", "good", code=0)

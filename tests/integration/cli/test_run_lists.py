@@ -1,4 +1,4 @@
-"""ls with queries, and what `rbp runs` does with runs that have ended."""
+"""`ls` with queries, and what `rbp runs` does with finished runs."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from rbp_engine.run.launch import launch
 
 
 def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: Any) -> None:
-    """A run as `rbp train` makes it, and as its worker leaves it."""
+    """A run as `rbp train` makes it and its worker leaves it."""
     run = launch.create(load_preset("digits", words), runs, run_id=run_id, command=["rbp", "train", "digits", *words])
     events = EventWriter(run.events(), attempt=1)
     events.write(RunStart(device="cpu", steps_per_epoch=20, epochs=20, epoch=0), 0)
@@ -49,7 +49,7 @@ def runs(rbp) -> Path:
     return rbp.runs
 
 
-def test_a_network_of_ones_own_is_not_called_by_the_name_of_the_preset_alone(rbp_here, monkeypatch):
+def test_a_users_network_is_shown_beside_the_name_of_the_preset(rbp_here, monkeypatch):
     (rbp_here.folder / "nets.py").write_text("def net():\n    pass\n")
     monkeypatch.chdir(rbp_here.folder)
     end_run(rbp_here.runs, "plain")
@@ -61,7 +61,7 @@ def test_a_network_of_ones_own_is_not_called_by_the_name_of_the_preset_alone(rbp
     assert ids(rbp_here, "preset=digits") == ["plain", "mine"]
 
 
-def test_tags_without_a_sign_are_taken_for_runs_and_one_sentence_says_so(rbp_here, write_run):
+def test_tags_without_a_sign_are_read_as_runs_and_the_error_says_so(rbp_here, write_run):
     write_run(rbp_here.runs, "one")
     assert rbp_here("runs", "tag", "one", "base", "+x", "paper", code=2).stderr == (
         "error no run is called 'base'; to add tags, write a + before each: rbp runs tag one +base +x +paper\n"
@@ -85,7 +85,7 @@ def test_ls_takes_a_query_and_sorts(rbp, runs):
     assert nothing.stdout == "" and "0 of 5 runs" in nothing.stderr
 
 
-def test_a_query_that_cannot_be_read_is_one_message_and_exit_code_2(rbp, runs):
+def test_an_invalid_query_gives_one_message_and_exit_code_2(rbp, runs):
     done = rbp("ls", "T=4 acz>0.9", code=2)
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
     assert "character 5" in done.stderr and "Did you mean 'acc'?" in done.stderr
@@ -93,7 +93,7 @@ def test_a_query_that_cannot_be_read_is_one_message_and_exit_code_2(rbp, runs):
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_the_list_fits_the_screen_and_shows_more_where_there_is_room(rbp, runs, width):
+def test_the_list_fits_the_terminal_and_shows_more_on_a_wide_one(rbp, runs, width):
     rbp.environment["COLUMNS"] = str(width)
     lines = rbp("ls").stdout.splitlines()
     assert max(map(len, lines)) <= width
@@ -104,7 +104,7 @@ def test_the_list_fits_the_screen_and_shows_more_where_there_is_room(rbp, runs, 
     assert ("paper" in " ".join(lines)) == (width == 200)
 
 
-def test_precision_and_processes_are_columns_where_runs_differ_in_them_and_fields_of_queries(rbp, runs):
+def test_precision_and_processes_are_columns_if_they_differ_and_query_fields(rbp, runs):
     rbp.environment["COLUMNS"] = "200"
     assert not {"precision", "processes"} & set(rbp("ls").stdout.split())
     end_run(rbp.runs, "low", "train.precision=bf16")

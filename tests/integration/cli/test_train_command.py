@@ -33,7 +33,7 @@ def is_running(rbp):
     return any(json.loads(path.read_text())["step"] > 0 for path in rbp.runs.glob("*/summary.json"))
 
 
-def test_without_a_terminal_it_prints_a_line_per_epoch_and_ends_with_accuracy_and_what_to_type_next(finished):
+def test_without_a_terminal_it_prints_a_line_per_epoch_the_accuracy_and_next_commands(finished):
     _, done = finished
     lines = done.stdout.splitlines()
     assert [line for line in lines if "epoch 1:" in line]
@@ -43,7 +43,7 @@ def test_without_a_terminal_it_prints_a_line_per_epoch_and_ends_with_accuracy_an
     assert "rbp ls" in done.stderr
 
 
-def test_what_to_type_next_repeats_what_was_given_with_another_method(rbp, write):
+def test_the_next_command_repeats_the_arguments_with_another_method(rbp, write):
     write("my wider.toml", 'extends = "digits"\n[train]\nepochs = 1\n')
     words = ("./my wider.toml", "T=1", "batch=256", "method=rate_s", "--runs-dir", "here")
     (hint,) = [line for line in rbp("train", *words).stderr.splitlines() if "next:" in line]
@@ -54,12 +54,12 @@ def test_what_to_type_next_repeats_what_was_given_with_another_method(rbp, write
     assert methods == {"rate_s", "bptt"}
 
 
-def test_a_run_of_one_epoch_and_one_step_is_reported_in_the_singular(rbp):
+def test_one_epoch_and_one_step_are_in_the_singular(rbp):
     done = rbp("train", "digits", "T=1", "epochs=1", "batch=1437")
     assert "1 epoch of 1 step\n" in done.stdout
 
 
-def test_with_json_stdout_is_the_events_of_the_run_and_nothing_else(rbp):
+def test_json_prints_the_events_of_the_run_and_nothing_else(rbp):
     done = rbp("train", *QUICK, "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     (file,) = rbp.runs.glob("*/events/rank0.jsonl")
@@ -69,7 +69,7 @@ def test_with_json_stdout_is_the_events_of_the_run_and_nothing_else(rbp):
     assert done.stderr == ""
 
 
-def test_detached_it_prints_the_id_once_the_run_has_started_and_the_run_goes_on(rbp):
+def test_detach_prints_the_id_once_the_run_has_started_and_leaves_it_running(rbp):
     done = rbp("train", *LONG, "--detach")
     run_id = done.stdout.strip()
     assert (rbp.runs / run_id).is_dir()
@@ -77,7 +77,7 @@ def test_detached_it_prints_the_id_once_the_run_has_started_and_the_run_goes_on(
     assert rbp.json("stop", run_id)["status"] == "stopped"
 
 
-def test_detached_with_json_it_prints_the_summary(rbp):
+def test_detach_with_json_prints_the_summary(rbp):
     printed = rbp.json("train", *LONG, "--detach")
     assert printed["status"] == "running"
     assert printed["preset"] == "digits"
@@ -100,7 +100,7 @@ def test_a_run_is_repeated_by_its_name_with_the_changes_that_are_given(finished)
     assert "no run 'other'" in rbp("train", "--like", "other", code=2).stderr
 
 
-def test_resume_or_start_starts_a_run_goes_on_with_it_and_leaves_a_complete_one_alone(rbp):
+def test_resume_or_start_starts_resumes_and_leaves_a_complete_run_alone(rbp):
     job = ("train", "digits", "T=1", "epochs=8", "batch=256", *IDLE, "--id", "night-1", "--resume-or-start")
     first = rbp.start(*job)
     wait_for(lambda: is_running(rbp))
@@ -135,14 +135,14 @@ def test_an_id_that_leaves_the_runs_directory_is_refused_and_nothing_is_created(
     assert not list(rbp_here.folder.rglob("run.json"))
 
 
-def test_a_missing_data_set_is_exit_code_3_and_nothing_is_created(rbp_here):
+def test_a_missing_data_set_gives_exit_code_3_and_nothing_is_created(rbp_here):
     done = rbp_here("train", "cifar10-resnet18", code=3)
     assert "cifar-10-batches-py" in done.stderr
     assert not rbp_here.runs.exists()
 
 
 @pytest.mark.parametrize("option", ["--dry-run", "--slurm"])
-def test_what_is_only_printed_says_that_the_data_set_is_missing_and_is_exit_code_0(rbp_here, option):
+def test_options_that_only_print_warn_about_missing_data_and_exit_with_0(rbp_here, option):
     done = rbp_here("train", "cifar10-resnet18", option)
     assert "cifar-10-batches-py" in done.stderr and "rbp data fetch cifar10" in done.stderr
     assert "cifar-10" not in done.stdout
@@ -167,12 +167,12 @@ def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is
     ("words", "meant"),
     [(("--epochs", "3"), "epochs=3"), (("--batch-size=32",), "data.batch_size=32"), (("--lr", "--json"), "lr=VALUE")],
 )
-def test_a_setting_that_is_given_as_an_option_is_reported_as_the_word_that_it_is(rbp_here, words, meant):
+def test_a_setting_given_as_an_option_is_corrected(rbp_here, words, meant):
     assert meant in " ".join(rbp_here("train", "digits", *words, code=2).stderr.split())
     assert not rbp_here.runs.exists()
 
 
-def test_a_preset_that_cannot_be_read_is_one_message(rbp_here, write):
+def test_an_unreadable_preset_gives_one_message(rbp_here, write):
     write("broken.toml", "[optim\nlr = 1")
     write("loop.toml", 'extends = "loop.toml"\n')
     for name, word in (
@@ -186,14 +186,14 @@ def test_a_preset_that_cannot_be_read_is_one_message(rbp_here, write):
         assert len(message.splitlines()) < 15
 
 
-def test_a_runs_directory_that_cannot_be_written_is_one_message(rbp_here, write):
+def test_an_unwritable_runs_directory_gives_one_message(rbp_here, write):
     write("file", "")
     done = rbp_here("train", *QUICK, "--runs-dir", "file", code=2)
     assert "cannot write" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_run_that_fails_is_exit_code_1_and_the_reason_is_printed(rbp):
+def test_a_failed_run_gives_exit_code_1_and_prints_the_reason(rbp):
     done = rbp("train", "digits", "T=1", "lr=1e30", code=1)
     assert "not finite" in done.stdout + done.stderr
     assert "rbp train digits T=1 lr=0.1 (a resume would fail the same way)" in done.stderr
@@ -212,7 +212,7 @@ def test_without_a_terminal_ctrl_c_stops_and_saves(rbp):
     assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
 
 
-def test_a_schedulers_sigterm_to_rbp_train_ends_the_run_as_preempted_with_a_checkpoint(rbp):
+def test_sigterm_to_rbp_train_preempts_the_run_with_a_checkpoint(rbp):
     process = rbp.start("train", *LONG)
     wait_for(lambda: is_running(rbp))
     process.send_signal(signal.SIGTERM)
@@ -221,7 +221,7 @@ def test_a_schedulers_sigterm_to_rbp_train_ends_the_run_as_preempted_with_a_chec
     assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
 
 
-def test_rbp_train_killed_outright_leaves_the_run_running(rbp):
+def test_a_run_survives_the_kill_of_rbp_train(rbp):
     process = rbp.start("train", *LONG, "train.kernel=auto")
     wait_for(lambda: is_running(rbp))
     process.kill()
@@ -232,7 +232,7 @@ def test_rbp_train_killed_outright_leaves_the_run_running(rbp):
 
 
 def at_a_terminal(rbp, *words, keys):
-    """Run `rbp` on a pseudo-terminal and type `keys`, a list of (text to wait for, what to type)."""
+    """Run `rbp` on a pseudo-terminal and type `keys`, a list of (text to wait for, text to type)."""
     control, terminal = pty.openpty()
     environment = rbp.environment | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     process = subprocess.Popen(
@@ -263,7 +263,7 @@ def at_a_terminal(rbp, *words, keys):
     return process.wait(60), seen
 
 
-def test_at_a_terminal_ctrl_c_asks_until_it_is_answered_l_leaves_the_run_and_ctrl_c_in_watch_only_leaves(rbp):
+def test_at_a_terminal_ctrl_c_asks_what_to_do_and_in_watch_only_leaves(rbp):
     keys = [("epoch 1", b"\x03"), ("then Enter", b"what\r"), ("leave it running", b"l\r")]
     code, _ = at_a_terminal(rbp, "train", *LONG, keys=keys)
     assert code == 0
@@ -275,7 +275,8 @@ def test_at_a_terminal_ctrl_c_asks_until_it_is_answered_l_leaves_the_run_and_ctr
 
 
 def test_at_a_terminal_a_second_ctrl_c_stops_and_saves(rbp):
-    # The hint under the picture has the other words of the question, too, and of two signals at once one is seen.
+    # Waits for words that only the question has: the hint below the chart has the others, and two signals at once count
+    # as one.
     code, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), ("go on watching", b"\x03")])
     assert code == 4
     assert summary(rbp)["status"] == "stopped"
@@ -287,7 +288,7 @@ def test_at_a_terminal_k_kills_the_run(rbp):
     assert summary(rbp)["status"] == "killed"
 
 
-def test_at_a_terminal_several_runs_are_a_table_and_l_leaves_them_all(rbp, write):
+def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, write):
     (rbp.folder / ".config" / "rbp").mkdir(parents=True)
     write(".config/rbp/machine.toml", "cpu_slots = 1\n")
     words = ("train", *LONG, "--seeds", "1,2,3")

@@ -1,4 +1,4 @@
-"""`rbp try` as a user runs it; what it finds out is tested beside `bench/inspection.py`."""
+"""`rbp try` as a user runs it; the tests of `bench/inspection.py` cover its findings."""
 
 NETS = """\
 import torch
@@ -20,7 +20,7 @@ class Net(nn.Module):
 TRY = ["try", "nets.py:Net", "--input", "1,8,8", "--classes", "3", "--batch", "4", "run.device=cpu"]
 
 
-def test_a_network_that_can_be_trained_is_told_what_it_costs(rbp, write):
+def test_the_costs_of_a_trainable_network_are_shown(rbp, write):
     write("nets.py", NETS)
     found = rbp.json(*TRY, "T=2")
     assert (found["missing"], found["neuron_layers"], found["parameters"]) == ([], 1, 55)
@@ -30,20 +30,20 @@ def test_a_network_that_can_be_trained_is_told_what_it_costs(rbp, write):
         assert method["seconds"] > 0 and method["largest_batch"] > 4 and method["largest_timesteps"] != 0
 
 
-def test_limits_that_nobody_reaches_are_not_counted(rbp, write):
+def test_very_large_limits_are_not_counted(rbp, write):
     write("nets.py", NETS)
     done = rbp(*TRY, "T=2")
     assert "more than 1000" in done.stdout
     assert "Triton" not in done.stderr
 
 
-def test_operations_without_a_rule_are_named_with_what_to_do(rbp, write):
+def test_operations_without_a_rule_are_named_with_a_remedy(rbp, write):
     write("nets.py", NETS)
     done = rbp(*TRY, "model.args.activation=relu", code=1)
     assert "the network (Net)" in done.stdout and "put a neuron there" in done.stdout
 
 
-def test_what_is_wrong_with_the_words_is_said(rbp, write):
+def test_wrong_arguments_are_explained(rbp, write):
     write("nets.py", NETS)
     assert rbp("try", "nots.py:Net", code=2).stderr == (
         "error rbp try nots.py:Net: 1 problem\n  model.name  cannot read nots.py: No such file or directory\n"

@@ -1,4 +1,4 @@
-"""CIFAR10-DVS from files in the bytes of each layout, with two short recordings of each class."""
+"""CIFAR10-DVS from files with the bytes of each layout, with two short recordings per class."""
 
 import json
 import os
@@ -31,7 +31,7 @@ MODULE = "rbp_engine.data.events.convert"
 
 @dataclass(frozen=True)
 class Raw:
-    """Events as the sensor gives them: time in µs, x, y, and the polarity 1 for on."""
+    """Events as the sensor records them: time in µs, x, y, and polarity, 1 for on."""
 
     t: np.ndarray
     x: np.ndarray
@@ -42,7 +42,7 @@ class Raw:
 def recording(label: int, number: int, events: int = 1234) -> Raw:
     random = np.random.default_rng([label, number])
     times = np.sort(random.integers(0, 1_000_000, events))
-    # Nothing about it is symmetric: each wrong turn gives other frames.
+    # Asymmetric on purpose: every wrong orientation gives different frames.
     x, y = random.integers(0, 90, events), random.integers(40, 128, events)
     return Raw(times, x, y, (random.random(events) < 0.3).astype(np.int64))
 
@@ -63,7 +63,7 @@ def write_aedat(path: Path, raw: Raw) -> None:
 
 
 def write(root: Path, layout: int, events: int = 1234, numbers: tuple[int, ...] = NUMBERS) -> Path:
-    """The recordings in a layout."""
+    """Write the recordings in a layout."""
     inside = {3: "events_np/", 5: f"frames_num_{T}_split_by_number_normalization_None/"}.get(layout, "")
     for label, name in enumerate(CLASSES):
         for number in numbers:
@@ -122,11 +122,11 @@ def test_the_frames_of_spikingjelly_are_the_same_as_its_events(sources: dict[int
     frames_too = convert(tmp_path / "set", tmp_path / "cache", timesteps=T)
     events = convert(sources[3], tmp_path / "cache", timesteps=T)
     assert np.array_equal(frames_too.train.counts, events.train.counts)
-    # Resized counts are fractions.
+    # Resizing makes the counts fractions.
     assert events.manifest["types"] == {"train": "float16", "test": "float16"}
 
 
-def test_without_turning_the_frames_stay_as_the_layout_has_them(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_with_orientation_stored_the_frames_stay_as_in_the_layout(sources: dict[int, Path], tmp_path: Path) -> None:
     done = convert(sources[4], tmp_path, timesteps=T, size=128, orientation="stored")
     raw = recording(3, 0)
     assert np.array_equal(done.train.counts[3], frames_of(raw, 127 - raw.x, raw.y))
@@ -191,13 +191,13 @@ def test_frames_of_another_number_of_steps_are_refused(sources: dict[int, Path],
         convert(root, tmp_path / "cache", timesteps=T)
 
 
-def test_garbage_test_labels_are_said_and_replaced_and_a_stray_file_is_ignored(
+def test_garbage_test_labels_are_reported_and_replaced_and_a_stray_file_is_ignored(
     sources: dict[int, Path], tmp_path: Path
 ) -> None:
     root = copied(sources, 4, tmp_path)
     for label in range(1, 10):
         frames, _ = torch.load(root / "test" / f"{label}.pt", weights_only=True)
-        # As torch.Tensor(label) leaves them: so many numbers that nobody wrote.
+        # As torch.Tensor(label) makes them: that many uninitialised numbers.
         torch.save([frames, torch.full((label,), 4.5e-41)], root / "test" / f"{label}.pt")
     (root / "test" / ".DS_Store").touch()
     done = convert(root, tmp_path / "cache", timesteps=T)
@@ -259,7 +259,7 @@ def test_a_damaged_cache_does_not_load_and_is_built_again(sources: dict[int, Pat
     assert "train.npy is damaged" in verify(again.folder)[0]
 
 
-def test_a_conversion_under_way_is_waited_for_or_refused(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_a_conversion_in_progress_refuses_another(sources: dict[int, Path], tmp_path: Path) -> None:
     done = convert(sources[1], tmp_path, timesteps=T)
     shutil.rmtree(done.folder)
     with (
@@ -269,7 +269,7 @@ def test_a_conversion_under_way_is_waited_for_or_refused(sources: dict[int, Path
         convert(sources[1], tmp_path, timesteps=T)
 
 
-def test_a_feed_has_batches_of_the_cache_and_says_what_they_are(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_a_feed_has_batches_from_the_cache_and_describes_them(sources: dict[int, Path], tmp_path: Path) -> None:
     feed = open_events(
         name="cifar10_dvs",
         root=sources[1],
@@ -292,7 +292,7 @@ def test_a_feed_has_batches_of_the_cache_and_says_what_they_are(sources: dict[in
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache]:
-    """A set that takes about a second, and what it must become."""
+    """A set whose conversion takes about a second, and the expected result."""
     folder = tmp_path_factory.mktemp("many")
     root = write(folder / "set", 1, events=60, numbers=(*range(9), *range(900, 903)))
     return root, convert(root, folder / "whole", timesteps=8, size=32)
@@ -322,7 +322,7 @@ def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(
     assert np.array_equal(built.train.counts, expected.train.counts)
 
 
-def test_what_a_killed_conversion_left_goes_with_the_next_one_of_other_settings(
+def test_leftovers_of_a_killed_conversion_are_removed_by_one_with_other_settings(
     many: tuple[Path, Cache], tmp_path: Path
 ) -> None:
     root, expected = many

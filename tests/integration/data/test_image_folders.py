@@ -64,7 +64,7 @@ def same(ours: Iterable[tuple[Tensor, Tensor]], theirs: Iterable[tuple[Tensor, T
     return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
 
 
-# What lies there
+# The folders
 
 
 def test_classes_are_the_folders_in_the_order_of_their_names(made: Path) -> None:
@@ -87,7 +87,7 @@ def test_other_files_and_hidden_folders_are_not_images(root: Path) -> None:
     assert after.val.fingerprint() == before.val.fingerprint() and after.classes == before.classes
 
 
-def test_the_fingerprint_names_the_images_wherever_they_lie(made: Path, root: Path) -> None:
+def test_the_fingerprint_depends_on_the_images_not_on_their_folder(made: Path, root: Path) -> None:
     here, there = list_image_folders(made).train, list_image_folders(root).train
     assert here.fingerprint() == there.fingerprint()
     assert here.subset(np.arange(5)).fingerprint() != here.fingerprint()
@@ -147,7 +147,7 @@ DISORDER = {
 
 
 @pytest.mark.parametrize("disorder", DISORDER)
-def test_folders_in_disorder_are_one_message_with_the_folder_and_the_remedy(root: Path, disorder: str) -> None:
+def test_wrong_folders_give_one_message_with_the_folder_and_the_remedy(root: Path, disorder: str) -> None:
     disturb, message = DISORDER[disorder]
     disturb(root)
     with pytest.raises(ValueError, match=message) as caught:
@@ -156,7 +156,7 @@ def test_folders_in_disorder_are_one_message_with_the_folder_and_the_remedy(root
     assert check_image_folders(root, expected_classes=3) == [str(caught.value)]
 
 
-def test_a_check_counts_the_classes_and_looks_into_every_file(root: Path) -> None:
+def test_a_check_counts_the_classes_and_opens_every_file(root: Path) -> None:
     assert check_image_folders(root, expected_classes=3) == []
     [problem] = check_image_folders(root)
     assert "has 3 classes, expected 1000" in problem
@@ -170,7 +170,7 @@ def test_a_check_counts_the_classes_and_looks_into_every_file(root: Path) -> Non
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P", "LA"])
-def test_whatever_a_file_holds_becomes_rgb(tmp_path: Path, mode: str) -> None:
+def test_images_of_every_mode_become_rgb(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(np.full((20, 30, 3), (200, 40, 90), np.uint8)).convert(mode)
     file = tmp_path / ("image.JPEG" if mode in ("RGB", "L", "CMYK") else "image.png")
     image.save(file)
@@ -180,7 +180,7 @@ def test_whatever_a_file_holds_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert int((pixels.int() - expected.int()).abs().max()) <= 2
 
 
-def test_a_png_that_is_named_jpeg_is_read(tmp_path: Path) -> None:
+def test_a_png_named_jpeg_is_read(tmp_path: Path) -> None:
     Image.new("RGB", (8, 9), (1, 2, 3)).save(tmp_path / "n02105855_2933.JPEG", format="PNG")
     assert read_image(str(tmp_path / "n02105855_2933.JPEG"))[:, 0, 0].tolist() == [1, 2, 3]
 
@@ -192,11 +192,11 @@ def test_evaluation_is_the_centre_of_the_resized_image(made: Path) -> None:
         ours = images.plain(index)
         expected = np.asarray(theirs(Image.open(images.images.path(index)))).transpose(2, 0, 1)
         assert ours.shape == (3, 56, 56)
-        # Pillow's decoder and resize round otherwise here and there.
+        # Pillow's decoder and resize round differently in places.
         assert float((ours.float() - torch.from_numpy(expected.astype(np.float32))).abs().mean()) < 1.0
 
 
-def test_a_random_crop_lies_inside_with_the_areas_and_shapes_of_inception() -> None:
+def test_random_crops_are_inside_the_image_with_inceptions_areas_and_ratios() -> None:
     draw = np.random.default_rng(0)
     boxes = np.array([random_box(375, 500, draw) for _ in range(4000)])
     top, left, height, width = boxes.T
@@ -227,7 +227,7 @@ def test_an_epoch_has_every_image_once_normalised_and_square(made: Path) -> None
     assert images.dtype == torch.float32 and float(pixels.min()) >= -1e-3 and float(pixels.max()) <= 255.001
 
 
-def test_an_epoch_is_the_same_whatever_the_workers_and_another_for_another_epoch_and_seed(made: Path) -> None:
+def test_an_epoch_depends_on_epoch_and_seed_but_not_on_the_workers(made: Path) -> None:
     first = epoch(feed(made))
     for workers in (0, 1, 2):
         assert same(first, epoch(feed(made, workers=workers)))
@@ -236,7 +236,7 @@ def test_an_epoch_is_the_same_whatever_the_workers_and_another_for_another_epoch
     assert same(epoch(feed(made), 1), epoch(feed(made, workers=2), 1))
 
 
-def test_an_image_is_augmented_otherwise_at_another_place() -> None:
+def test_the_same_image_is_augmented_differently_at_each_position() -> None:
     class Numbers:
         labels = np.zeros(64, dtype=np.int64)
 
@@ -254,7 +254,7 @@ def test_an_image_is_augmented_otherwise_at_another_place() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_from_a_position_on_it_is_the_tail_and_nothing_before_it_is_read(
+def test_an_epoch_from_a_position_is_the_tail_and_reads_nothing_before_it(
     made: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     whole = epoch(feed(made), 2)
@@ -269,7 +269,7 @@ def test_from_a_position_on_it_is_the_tail_and_nothing_before_it_is_read(
     assert len(read) == 3
 
 
-def test_the_last_smaller_batch_may_be_left_out(made: Path) -> None:
+def test_the_last_smaller_batch_can_be_dropped(made: Path) -> None:
     source = feed(made, drop_last=True)
     assert len(source.train) == len(epoch(source)) == 4
     with pytest.raises(ValueError, match=r"data\.batch_size = 28 is more than the 27 training samples"):
@@ -296,7 +296,7 @@ def test_a_last_batch_of_fewer_images_than_ranks_is_an_error_with_both_numbers(m
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", None])
-def test_a_damaged_or_vanished_image_is_one_message_that_names_it(root: Path, workers: int, damage: Any) -> None:
+def test_a_damaged_or_missing_image_gives_one_message_that_names_it(root: Path, workers: int, damage: Any) -> None:
     source = feed(root, workers=workers)
     file = root / "train" / CLASSES[1] / f"{CLASSES[1]}_0.JPEG"
     file.unlink() if damage is None else file.write_bytes(damage(file.read_bytes()))
@@ -366,7 +366,7 @@ def source(made: Path) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
 
 
 def start_both(source: Iterator[tuple[Tensor, Tensor]]) -> None:
-    # Workers take turns: after two batches, both are in full swing.
+    # Workers take turns: after two batches, both are running.
     next(source), next(source)
 
 
@@ -374,7 +374,7 @@ def children() -> set[int]:
     return {int(number) for number in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
 
 
-def test_workers_are_in_groups_of_their_own_and_go_when_the_epoch_is_left(
+def test_workers_have_their_own_process_groups_and_end_when_the_epoch_is_left(
     source: Iterator[tuple[Tensor, Tensor]],
 ) -> None:
     before = children()
@@ -386,8 +386,8 @@ def test_workers_are_in_groups_of_their_own_and_go_when_the_epoch_is_left(
     assert not children() & workers
 
 
-def test_workers_that_were_started_serve_all_epochs_and_evaluations_and_no_others_are_forked(made: Path) -> None:
-    """Also after an epoch that was left before its end."""
+def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others(made: Path) -> None:
+    """Also after an epoch that was left early."""
     before = children()
     started = feed(made, workers=2, held_out=1 / 3)
     started.start()
@@ -409,7 +409,7 @@ def test_workers_that_were_started_serve_all_epochs_and_evaluations_and_no_other
     assert not children() & workers
 
 
-def test_workers_outlive_a_signal_to_all_processes_of_the_job(source: Iterator[tuple[Tensor, Tensor]]) -> None:
+def test_workers_survive_a_signal_to_all_processes_of_the_job(source: Iterator[tuple[Tensor, Tensor]]) -> None:
     before = children()
     start_both(source)
     for worker in children() - before:

@@ -36,14 +36,14 @@ device = "cpu"
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Steps here are so small that a second thread only costs; and the settings of this machine stay out of it."""
+    """One thread, because a second one only slows such small steps down; and no settings of this machine."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
 
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """The run of 3 epochs of 12 steps that nobody has interrupted."""
+    """An uninterrupted run of 3 epochs of 12 steps."""
     folder = tmp_path_factory.mktemp("reference")
     (folder / "tiny.toml").write_text(TINY)
     with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +58,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 @pytest.fixture
 def new_run(tmp_path: Path) -> Iterator[Callable[..., RunDirectory]]:
-    """Make a run of 3 epochs of 12 steps, changed by words as on the command line; its worker ends with the test."""
+    """Make a run of 3 epochs of 12 steps, changed by words as on the command line; the test's end kills its worker."""
     made: list[RunDirectory] = []
     (tmp_path / "tiny.toml").write_text(TINY)
 
@@ -72,7 +72,7 @@ def new_run(tmp_path: Path) -> Iterator[Callable[..., RunDirectory]]:
 
 
 def wait_until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first value of the condition that is true."""
+    """Wait for the condition and return its first true value."""
     deadline = time.monotonic() + patience_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "what was waited for has not come"
@@ -81,11 +81,11 @@ def wait_until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> 
 
 
 class Look:
-    """What there is to see of a run."""
+    """Reads a run, and waits for it."""
 
     @staticmethod
     def end(run: RunDirectory) -> Verdict:
-        """The verdict, once it has ended."""
+        """Wait for the end of the run and return the verdict."""
 
         def ended() -> Verdict | None:
             verdict = judge(run)
@@ -96,7 +96,7 @@ class Look:
 
     @staticmethod
     def first(run: RunDirectory, kind: type, attempt: int = 1) -> Event:
-        """The first event of a kind that an attempt writes, once it is there. The run must not end before."""
+        """Wait for the first event of a kind in an attempt. The run must not end before."""
 
         def found() -> Event | None:
             for event in read_events(run.events()):
@@ -115,7 +115,7 @@ class Look:
 
     @staticmethod
     def story(run: RunDirectory) -> list[dict[str, Any]]:
-        """What the run has learned, step by step and epoch by epoch, without how long it took."""
+        """What the run learned, step by step and epoch by epoch, without timings."""
         timing = {"samples_per_s", "step_ms", "data_ms"}
         return [
             {"step": event.step, "kind": event.body.kind}

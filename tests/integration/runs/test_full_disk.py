@@ -28,7 +28,7 @@ def mount(*words: str) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, in memory."""
+    """A separate file system in memory."""
     folder = tmp_path / "disk"
     folder.mkdir()
     try:
@@ -38,7 +38,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     yield folder
     for run in folder.iterdir():
         processes.kill_all(RunDirectory(run))
-    # Lazily: a process that was killed may hold it for a moment longer.
+    # Lazily, because a killed process may use it for a moment longer.
     subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=60)
 
 
@@ -59,7 +59,7 @@ def check_failed_well(run: RunDirectory, look: Any) -> None:
     assert not list(run.path.rglob("*.tmp")) and not list(run.path.rglob(".*"))
 
 
-def test_a_disk_that_the_checkpoints_fill_fails_the_run_by_name_and_with_more_room_it_goes_on(
+def test_a_disk_filled_by_checkpoints_fails_the_run_which_continues_with_more_room(
     disk: Path, reference: RunDirectory, new_run: NewRun, look: Any
 ) -> None:
     mount("-o", f"remount,size={SMALL}", str(disk))
@@ -75,7 +75,7 @@ def test_a_disk_that_the_checkpoints_fill_fails_the_run_by_name_and_with_more_ro
     assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
 
 
-def test_a_disk_that_somebody_else_fills_fails_the_run_by_name(disk: Path, new_run: NewRun, look: Any) -> None:
+def test_a_disk_filled_by_others_fails_the_run_with_that_reason(disk: Path, new_run: NewRun, look: Any) -> None:
     run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", runs=disk)
     launch.start(run)
     look.first(run, CheckpointSaved)
@@ -86,7 +86,9 @@ def test_a_disk_that_somebody_else_fills_fails_the_run_by_name(disk: Path, new_r
     (disk / ".filler").unlink()
 
 
-def test_a_disk_with_room_for_the_start_alone_fails_the_run_by_name(disk: Path, new_run: NewRun, look: Any) -> None:
+def test_a_disk_with_room_only_for_the_start_fails_the_run_with_that_reason(
+    disk: Path, new_run: NewRun, look: Any
+) -> None:
     mount("-o", "remount,size=160k", str(disk))
     run = new_run(runs=disk)
     launch.start(run)
@@ -96,7 +98,7 @@ def test_a_disk_with_room_for_the_start_alone_fails_the_run_by_name(disk: Path, 
     assert list(run.checkpoints.iterdir()) == []
 
 
-def test_a_full_disk_refuses_a_new_run_and_nothing_is_left_of_it(disk: Path, new_run: NewRun) -> None:
+def test_a_full_disk_refuses_a_new_run_and_nothing_of_it_remains(disk: Path, new_run: NewRun) -> None:
     mount("-o", "remount,size=64k", str(disk))
     with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:
         while True:

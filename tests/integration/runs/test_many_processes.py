@@ -31,7 +31,7 @@ pytestmark = pytest.mark.xdist_group("two processes")  # they share runs
 
 @pytest.fixture(scope="session")
 def two_process_reference(reference: RunDirectory) -> RunDirectory:
-    """The reference run again, its batches shared by two processes."""
+    """The reference run again, with two processes that share every batch."""
     folder = reference.path.parent.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -43,7 +43,7 @@ def two_process_reference(reference: RunDirectory) -> RunDirectory:
 
 @pytest.fixture(scope="module", autouse=True)
 def failed_on_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
-    """A run whose second process fails. torchrun waits half a minute for the first: the other tests go on meanwhile."""
+    """A run whose second process fails. It starts first, because torchrun waits half a minute for the other process."""
     folder = tmp_path_factory.mktemp("failed")
     (folder / "sets.py").write_text(
         "import os\nfrom rbp_engine.data.sets.digits import digits\n"
@@ -54,7 +54,7 @@ def failed_on_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirec
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RBP_CONFIG", str(folder / "config"))
-        patch.chdir(folder)  # what a word of the command line names is relative to here
+        patch.chdir(folder)  # paths on the command line are relative to here
         run = launch.create(load_preset("digits", ["T=1", "data.name=sets.py:mine", "run.device=cpu"]), folder / "runs")
         launch.start(run, TWO)
     yield run
@@ -73,16 +73,15 @@ def test_two_processes_with_synchronised_batch_norm_train_as_one_does(
     assert verdict.status == "completed", (verdict, log_files(two_process_reference)["0"][1].read_text())
     ours, theirs = look.story(two_process_reference), look.story(reference)
     assert [(entry["kind"], entry["step"]) for entry in ours] == [(entry["kind"], entry["step"]) for entry in theirs]
-    # Sums in another order round otherwise, and a spike more or less makes more of it as training goes on.
+    # Another order of summation rounds differently, and as training goes on, a single changed spike has growing
+    # effects.
     first = [entry["loss"] for entry in ours if entry["step"] <= 12]
     torch.testing.assert_close(first, [entry["loss"] for entry in theirs if entry["step"] <= 12], rtol=1e-4, atol=0)
     assert abs(ours[-1]["top1"] - theirs[-1]["top1"]) < 0.06 and ours[-1]["samples"] == theirs[-1]["samples"] == 360
     assert look.newest(two_process_reference).world_size == 2
 
 
-def test_every_rank_tells_its_own_memory_and_step_time_and_names_its_log(
-    two_process_reference: RunDirectory, look: Any
-) -> None:
+def test_every_rank_records_its_own_memory_step_time_and_log(two_process_reference: RunDirectory, look: Any) -> None:
     look.end(two_process_reference)
     for rank in (0, 1):
         events = EventReader(two_process_reference.events(rank)).poll()
@@ -96,14 +95,12 @@ def test_every_rank_tells_its_own_memory_and_step_time_and_names_its_log(
     assert not [event for event in EventReader(two_process_reference.events(1)).poll() if event.body.kind == "metrics"]
 
 
-def test_a_stop_with_loader_workers_saves_and_leaves_nothing_and_another_number_of_processes_is_asked_about(
-    new_run: NewRun, look: Any
-) -> None:
+def test_a_stop_saves_and_ends_all_processes_and_another_number_needs_inexact(new_run: NewRun, look: Any) -> None:
     run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", "data.augment_backend=pil", "data.workers=1")
     launch.start(run, TWO)
     look.first(run, RunStart)
     look.wait_until(lambda: step_of(run) >= 3)
-    look.wait_until(lambda: len(processes.processes_of(run)) == 5)  # the launcher, two ranks, a worker of each
+    look.wait_until(lambda: len(processes.processes_of(run)) == 5)  # the launcher, two ranks, a loader worker each
     verdict = control.stop(run)
     saved = look.newest(run)
     assert (verdict.status, verdict.reason) == ("stopped", f"asked to stop, saved at step {saved.progress.step}")
@@ -119,10 +116,8 @@ def test_a_stop_with_loader_workers_saves_and_leaves_nothing_and_another_number_
     assert control.kill(run).status == "killed"
 
 
-def test_two_nodes_with_the_same_command_train_one_run_and_a_signal_to_one_preempts_it_on_both(
-    new_run: NewRun, look: Any
-) -> None:
-    """Both on this host; left to itself, the other launcher would wait five minutes for the first."""
+def test_two_nodes_train_one_run_and_a_signal_to_one_preempts_both(new_run: NewRun, look: Any) -> None:
+    """Both nodes are on this host. By itself, the other launcher would wait five minutes for the first."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -140,10 +135,8 @@ def test_two_nodes_with_the_same_command_train_one_run_and_a_signal_to_one_preem
     assert processes.processes_of(run) == []
 
 
-def test_the_error_of_the_process_that_failed_first_is_why_the_run_failed(
-    failed_on_one: RunDirectory, look: Any
-) -> None:
-    """The other one only sees that it is gone."""
+def test_the_reason_of_a_failed_run_is_the_first_processs_error(failed_on_one: RunDirectory, look: Any) -> None:
+    """The other process only reports that the first has gone."""
     verdict = look.end(failed_on_one)
     assert verdict == Verdict("failed", "process 1: ValueError: page 7 is missing", Cause.OWN_CODE)
     [error] = [event.body for event in read_events(failed_on_one.events(1)) if isinstance(event.body, ErrorRaised)]

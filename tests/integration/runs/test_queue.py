@@ -1,6 +1,6 @@
 """Runs that wait for devices, the dispatcher that starts them, hooks and retries, with real processes and files.
 
-Most workers here have a damaged preset: they are real, and end before they have loaded torch.
+Most workers here have a damaged preset: they are real, but end before they load torch.
 """
 
 import json
@@ -40,7 +40,7 @@ LONG = ("run.device=cpu", "T=1", "batch=256", "epochs=5000", "train.checkpoint_e
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Write a machine.toml, at first with one slot of the CPU. No dispatcher is left behind."""
+    """Write a machine.toml; it starts with one slot of the CPU. At the end, waits until no dispatcher is left."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "config").mkdir()
 
@@ -57,7 +57,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 @pytest.fixture
 def occupant(tmp_path: Path) -> RunDirectory:
-    """A run that has the only slot of this machine."""
+    """A run that occupies the only slot of this machine."""
     other = RunDirectory(tmp_path / "runs" / "other")
     with locked():
         assert claims.take(other, [Device("cpu-0")], 1) == ["cpu-0"]
@@ -71,7 +71,7 @@ def leave(occupant: RunDirectory) -> None:
 
 @pytest.fixture
 def submit(tmp_path: Path, occupant: RunDirectory) -> Iterator[Submit]:
-    """Queue runs of `digits` behind the occupant, such as fail at once unless other words are given."""
+    """Queue runs of `digits` behind the occupant; by default they fail at once."""
     made: list[RunDirectory] = []
 
     def make(*seeds: int, words: tuple[str, ...] = DAMAGED, retries: int = 0) -> list[RunDirectory]:
@@ -96,7 +96,7 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 
 
 def settled(*runs: RunDirectory) -> list[str]:
-    """How the runs have ended, once the dispatcher is done with them."""
+    """The statuses of the runs, once the dispatcher is done with them."""
     wait_for(lambda: all(entry_of(run) is None for run in runs))
     return [judge(run).status for run in runs]
 
@@ -108,14 +108,14 @@ def kill_dispatcher() -> None:
         wait_for(lambda: start.dispatcher_pid() is None)
 
 
-def test_runs_wait_as_queued_and_are_started_one_after_the_other_when_the_slot_is_free(
+def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(
     submit: Submit, occupant: RunDirectory
 ) -> None:
     runs = submit(1, 2, 3)
     wait_for(lambda: start.dispatcher_pid())
     time.sleep(1.2)  # long enough for a dispatcher that would start them
     assert [judge(run) for run in runs] == [Verdict("queued", transitions.WAITS)] * 3
-    assert [judge(run, now=time.time() + 1e6).live for run in runs] == [True] * 3  # waiting is never being lost
+    assert [judge(run, now=time.time() + 1e6).live for run in runs] == [True] * 3  # a waiting run is never lost
     assert [entry.run for entry in entries()] == runs
     leave(occupant)
     assert settled(*runs) == ["failed"] * 3
@@ -123,10 +123,10 @@ def test_runs_wait_as_queued_and_are_started_one_after_the_other_when_the_slot_i
     ended = [read_json(run.summary_json)["updated"] for run in runs]
     assert begun[0] < ended[0] < begun[1] < ended[1] < begun[2]
     assert claims.all_claims() == {}
-    wait_for(lambda: start.dispatcher_pid() is None)  # it leaves when there is nothing to do
+    wait_for(lambda: start.dispatcher_pid() is None)  # it exits when there is nothing to do
 
 
-def test_a_run_taken_out_of_the_queue_has_stopped_without_having_started_and_can_be_put_back(
+def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queued_again(
     submit: Submit, occupant: RunDirectory
 ) -> None:
     stopped, killed, asked, kept = submit(1, 2, 3, 4)
@@ -148,7 +148,7 @@ def test_a_run_taken_out_of_the_queue_has_stopped_without_having_started_and_can
     assert [attempts_of(run) for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
 
 
-def test_a_dispatcher_that_is_killed_again_and_again_loses_nothing_and_starts_nothing_twice(
+def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(
     submit: Submit, occupant: RunDirectory
 ) -> None:
     runs = submit(*range(8))
@@ -161,14 +161,12 @@ def test_a_dispatcher_that_is_killed_again_and_again_loses_nothing_and_starts_no
     assert [judge(run).status for run in runs] == ["failed"] * 8
     assert [len(read_json(run.run_json)["attempts"]) for run in runs] == [1] * 8
     assert claims.stale_claims() == list(claims.all_claims())
-    last = submit(9)  # takes over what the killed ones have left
+    last = submit(9)  # its dispatcher cleans up after the killed ones
     assert settled(*last) == ["failed"]
     assert claims.all_claims() == {}
 
 
-def test_of_dispatchers_started_at_once_one_stays_and_each_run_is_started_once(
-    submit: Submit, occupant: RunDirectory
-) -> None:
+def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Submit, occupant: RunDirectory) -> None:
     runs = submit(1, 2)
     kill_dispatcher()
     for _ in range(4):
@@ -179,24 +177,20 @@ def test_of_dispatchers_started_at_once_one_stays_and_each_run_is_started_once(
     assert [attempts_of(run) for run in runs] == [1, 1]
 
 
-def test_a_run_whose_folder_cannot_be_made_takes_the_others_with_it(
-    tmp_path: Path, submit: Submit, occupant: RunDirectory
-) -> None:
+def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit, occupant: RunDirectory) -> None:
     request = LaunchRequest("digits", DAMAGED, tmp_path / "runs", (1, 2), run_id="mine")
     with pytest.raises(RunError, match="exists already"):
         start.create_runs(request, load_preset("digits", DAMAGED))
     assert entries() == [] and not (tmp_path / "runs" / "mine").exists()
 
 
-def test_a_run_that_needs_more_devices_than_there_are_is_refused_and_not_made(tmp_path: Path) -> None:
+def test_a_run_that_needs_too_many_devices_is_refused_and_not_created(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"2 processes takes as many devices, and there is only: cpu 0"):
         start.start_runs(LaunchRequest("digits", DAMAGED, tmp_path / "runs", (1,), Resources(processes=2)))
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_process_that_has_started_a_run_does_not_stay_behind_as_a_zombie(
-    submit: Submit, occupant: RunDirectory
-) -> None:
+def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit: Submit, occupant: RunDirectory) -> None:
     run, _ = submit(1, 2, words=LONG)  # the second keeps the dispatcher waiting
     leave(occupant)
     wait_for(lambda: judge(run).status == "running")
@@ -204,7 +198,7 @@ def test_the_process_that_has_started_a_run_does_not_stay_behind_as_a_zombie(
     wait_for(lambda: not dispatcher.children())
 
 
-def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
+def test_damaged_and_hostile_runs_do_not_block_the_others(
     submit: Submit, occupant: RunDirectory, machine: Callable[[str], None]
 ) -> None:
     machine("[hooks]\non_end = 'true'\n")
@@ -214,7 +208,7 @@ def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
     write_json(entry.path, read_json(entry.path) | {"retries": "lots"})
     (good.control / "attempt-of-nobody").touch()
     for run, changes in ((faulty, {"status": "lost"}), (worded, {"status": "failed", "reason": "a\0b\ud800"})):
-        # They have had an attempt, of which nothing is left.
+        # They had an attempt, but nothing is left of it.
         described = read_json(run.run_json) | {"attempts": [{"attempt": 1, "host": "gone"}], "faults": 7}
         write_json(run.run_json, described)
         summary = read_json(run.summary_json) | {"attempt": 1, "updated": 0.0} | changes
@@ -225,7 +219,7 @@ def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
     assert settled(faulty, worded, good) == ["stopped", "failed", "failed"]
     assert attempts_of(good) == 1
     assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries is 'lots'")]
-    wait_for(lambda: start.dispatcher_pid() is None)  # which does not wait for it
+    wait_for(lambda: start.dispatcher_pid() is None)  # the dispatcher does not wait for the damaged entry
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
     assert transitions.discard(damaged.id) == [damaged.id]
 
@@ -233,7 +227,7 @@ def test_damaged_and_hostile_runs_do_not_keep_the_dispatcher_from_the_others(
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $RBP_CAUSE $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
 
 
-def test_the_hooks_of_the_machine_run_once_at_the_end_of_an_attempt_in_the_environment_of_the_user(
+def test_hooks_run_once_per_attempt_in_the_users_environment(
     submit: Submit, occupant: RunDirectory, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(f"[hooks]\non_end = '''{HOOK}'''\non_failure = 'echo failed'\n")
@@ -251,20 +245,20 @@ def test_the_hooks_of_the_machine_run_once_at_the_end_of_an_attempt_in_the_envir
     run_hooks(run, 1, verdict, ["on_end"])
     assert log.read_text() == text
 
-    worker = start.begin(run)  # from the queue it came, to the queue it goes
+    worker = start.begin(run)  # a run that came from the queue goes back to it
     assert worker is None
     settled(run)
     wait_for(lambda: (run.control / "hook-2").exists())
 
 
-def test_a_run_that_is_started_at_once_has_its_hooks_too(
+def test_a_run_started_without_waiting_has_its_hooks_too(
     tmp_path: Path, new_run: Callable[..., RunDirectory], machine: Callable[[str], None]
 ) -> None:
     run = new_run()
     run.preset_toml.write_text("[data\n")
     worker = start.begin(run)
     assert worker is not None and worker.wait(60) == 1
-    assert entries() == [] and start.dispatcher_pid() is None  # nothing to do, no dispatcher
+    assert entries() == [] and start.dispatcher_pid() is None  # without hooks there is no need for a dispatcher
 
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
     worker = start.begin(run)
@@ -274,7 +268,7 @@ def test_a_run_that_is_started_at_once_has_its_hooks_too(
     wait_for(lambda: log.exists() and "failed" in log.read_text().splitlines())
 
 
-def test_a_hook_that_hangs_is_ended_with_all_that_it_has_started(
+def test_a_hanging_hook_is_killed_with_all_its_processes(
     tmp_path: Path, new_run: Callable[..., RunDirectory], machine: Callable[[str], None]
 ) -> None:
     machine("[hooks]\non_end = 'sleep 1000 & echo $!; wait'\n")
@@ -286,7 +280,7 @@ def test_a_hook_that_hangs_is_ended_with_all_that_it_has_started(
     wait_for(lambda: os_process.start_time(pid) is None)
 
 
-def test_a_run_that_is_killed_from_outside_starts_again_from_its_checkpoint_as_often_as_was_asked_for(
+def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retries(
     submit: Submit, occupant: RunDirectory, machine: Callable[[str], None], look: Any
 ) -> None:
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
@@ -294,7 +288,7 @@ def test_a_run_that_is_killed_from_outside_starts_again_from_its_checkpoint_as_o
     leave(occupant)
     wait_for(lambda: attempts_of(run) == 1)
     look.first(run, CheckpointSaved)
-    kill_dispatcher()  # whoever comes next finds the run, and that it is to be started again
+    kill_dispatcher()  # the next dispatcher finds the run, and that it has to be started again
     os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
     start.ensure_dispatcher()
     wait_for(lambda: judge(run).status == "queued")
@@ -304,7 +298,7 @@ def test_a_run_that_is_killed_from_outside_starts_again_from_its_checkpoint_as_o
     (fault,) = read_json(run.run_json)["faults"]
     assert (fault["attempt"], fault["status"]) == (1, "lost")
     assert claims.holder("cpu-0") == run.id
-    assert not (run.control / "hook-1").exists()  # it goes on: nothing has ended
+    assert not (run.control / "hook-1").exists()  # the run continues, so its end has not come
 
     os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
     assert settled(run) == ["lost"]
@@ -313,9 +307,7 @@ def test_a_run_that_is_killed_from_outside_starts_again_from_its_checkpoint_as_o
     wait_for(lambda: log.exists() and "lost" in log.read_text().splitlines())
 
 
-def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_them_is_killed(
-    tmp_path: Path, look: Any
-) -> None:
+def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tmp_path: Path, look: Any) -> None:
     (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
     request = LaunchRequest("digits", LONG, tmp_path / "runs", (1,), Resources(processes=2), retries=1)
     (run,) = start.start_runs(request).runs
@@ -326,7 +318,8 @@ def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_the
         psutil.Process(launcher).children()[1].kill()
         wait_for(lambda: attempts_of(run) == 2)
         (fault,) = read_json(run.run_json)["faults"]
-        # Which one: torchrun kills the other at once, and its report tells who was first by whole seconds.
+        # The reason may name either process: torchrun kills the other at once, and its report orders them by whole
+        # seconds.
         assert "was ended by signal 9" in fault["reason"] and fault["cause"] == "lost_process"
         assert control.kill(run).status == "killed"
         assert settled(run) == ["killed"]
@@ -334,17 +327,17 @@ def test_a_run_of_two_processes_takes_two_slots_and_starts_again_when_one_of_the
         processes.kill_all(run)
 
 
-def test_a_run_that_fails_by_itself_is_not_started_again(submit: Submit, occupant: RunDirectory) -> None:
+def test_a_run_that_fails_by_itself_is_not_restarted(submit: Submit, occupant: RunDirectory) -> None:
     (run,) = submit(1, retries=3)
     leave(occupant)
     assert settled(run) == ["failed"]
     assert attempts_of(run) == 1
 
 
-def test_what_a_dispatcher_starts_belongs_to_no_other_run(
+def test_a_queued_run_does_not_inherit_the_markers_of_another_run(
     submit: Submit, occupant: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Submitted from a hook, say: the variables there name another run."""
+    """For instance, if it was submitted from a hook, whose environment has the marker of another run."""
     for name in processes.MARKS:
         monkeypatch.setenv(name, "x")
     (run,) = submit(1)

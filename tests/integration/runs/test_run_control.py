@@ -19,16 +19,16 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import remove_run
 
 NewRun = Callable[..., RunDirectory]
-# Long enough that it does not end by itself in between.
+# Long enough not to complete during a test.
 LONG = ("epochs=500", "train.checkpoint_every=1 h", *IDLE)
 
 
-def test_a_stop_saves_and_ends_the_run_and_a_resume_makes_it_the_uninterrupted_one(
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     reference: RunDirectory, new_run: NewRun, look: Any
 ) -> None:
     run = new_run()
     launch.start(run)
-    verdict = control.stop(run, patience_s=120)  # it still starts: it will stop at the first step boundary
+    verdict = control.stop(run, patience_s=120)  # it is still starting, and will stop at the first step boundary
     assert (verdict.status, verdict.reason) == ("stopped", "asked to stop, saved at step 1")
     assert verdict.resumable
     assert look.bodies(run, RunEnd) == [
@@ -37,7 +37,7 @@ def test_a_stop_saves_and_ends_the_run_and_a_resume_makes_it_the_uninterrupted_o
     saved, summary = look.newest(run), read_summary(run)
     assert summary is not None and summary.step == saved.progress.step == 1
 
-    launch.start(run)  # at once: the process may still be leaving
+    launch.start(run)  # at once: the process may still be exiting
     assert not run.stop_request.exists()
     with pytest.raises(RunError, match="stop or kill it first"):
         remove_run(run)
@@ -79,7 +79,7 @@ def test_a_signal_without_a_request_preempts_the_run_with_a_checkpoint(
     run = new_run(*LONG)
     worker = launch.start(run)
     look.first(run, Metrics)
-    os.kill(worker.pid, signal.SIGHUP)  # a terminal that goes away is no reason to end
+    os.kill(worker.pid, signal.SIGHUP)  # a terminal that disappears is no reason to end
     step = look.first(run, Metrics).step
     look.wait_until(lambda: (summary := read_summary(run)) is not None and summary.step > step + 5)
     assert judge(run).status == "running"
@@ -92,7 +92,7 @@ def test_a_signal_without_a_request_preempts_the_run_with_a_checkpoint(
     assert worker.wait(60) == 4
 
 
-def test_a_process_that_is_killed_from_outside_is_lost_and_can_be_resumed(new_run: NewRun, look: Any) -> None:
+def test_a_run_killed_from_outside_is_lost_and_can_be_resumed(new_run: NewRun, look: Any) -> None:
     run = new_run(*LONG)
     worker = launch.start(run)
     look.first(run, Metrics)

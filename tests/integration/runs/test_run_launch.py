@@ -22,7 +22,7 @@ from rbp_engine.run.status.status import judge
 NewRun = Callable[..., RunDirectory]
 
 
-def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_marks(new_run: NewRun, look: Any) -> None:
+def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_markers(new_run: NewRun, look: Any) -> None:
     run = new_run("epochs=500", *IDLE)
     thread = threading.Thread(target=launch.start, args=(run,))
     thread.start()
@@ -34,13 +34,13 @@ def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_marks(new
     environment = worker.environ()
     assert environment["RBP_RUN_ID"] == run.id and environment["RBP_RUN_DIR"] == str(run.path)
     assert [process.pid for process in processes.processes_of(run)] == [pid]
-    assert os.getsid(pid) == pid != os.getsid(0)  # a session of its own: a hang-up here does not reach it
+    assert os.getsid(pid) == pid != os.getsid(0)  # its own session, so that a hang-up here does not reach it
     assert worker.create_time() == pytest.approx(last_attempt(run).pid_started, abs=1.0)
     assert Path(f"/proc/{pid}/fd/0").samefile(os.devnull)
     assert control.kill(run).status == "killed"
 
 
-def test_of_two_that_start_a_run_at_once_exactly_one_wins(new_run: NewRun) -> None:
+def test_of_two_simultaneous_starts_exactly_one_wins(new_run: NewRun) -> None:
     run = new_run()
     barrier = threading.Barrier(2)
 
@@ -62,7 +62,7 @@ def test_of_two_that_start_a_run_at_once_exactly_one_wins(new_run: NewRun) -> No
         launch.start(run)
 
 
-def test_a_worker_that_cannot_be_put_on_record_is_not_left_behind(new_run: NewRun, look: Any) -> None:
+def test_a_worker_that_cannot_be_recorded_is_not_left_running(new_run: NewRun, look: Any) -> None:
     run = new_run()
     described = run.run_json.read_bytes()
     run.run_json.unlink()
@@ -76,7 +76,7 @@ def test_a_worker_that_cannot_be_put_on_record_is_not_left_behind(new_run: NewRu
 
 
 def test_what_a_worker_prints_is_kept_by_attempt(new_run: NewRun, look: Any) -> None:
-    """A damaged preset: the worker ends before it has loaded torch."""
+    """The preset is damaged, so the worker ends before it loads torch."""
     run = new_run()
     run.preset_toml.write_text("[data\n")
     for _ in range(2):

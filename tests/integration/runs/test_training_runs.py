@@ -34,7 +34,7 @@ from rbp_engine.train.checkpoints import checkpoint
 NewRun = Callable[..., RunDirectory]
 
 
-def test_a_run_tells_its_course_from_the_first_step_to_the_end(reference: RunDirectory, look: Any) -> None:
+def test_a_run_records_its_course_from_the_first_step_to_the_end(reference: RunDirectory, look: Any) -> None:
     start = look.first(reference, RunStart).body
     assert (start.steps_per_epoch, start.epochs, start.epoch, start.resumed_from) == (12, 3, 0, None)
     steps = [(entry["step"], entry["epoch"]) for entry in look.story(reference) if entry["kind"] == "metrics"]
@@ -89,11 +89,9 @@ def test_another_seed_gives_another_run(reference: RunDirectory, new_run: NewRun
     assert all(one != other for one, other in zip(ours, theirs, strict=True))
 
 
-def test_a_killed_and_resumed_run_has_its_best_checkpoint_and_shows_every_step_in_tensorboard_once(
-    new_run: NewRun, look: Any
-) -> None:
+def test_a_killed_and_resumed_run_keeps_its_best_and_each_step_once_in_tensorboard(new_run: NewRun, look: Any) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run = new_run("epochs=500", *IDLE, "train.log_every=1", "train.checkpoint_every=1 h")  # only better ones are saved
+    run = new_run("epochs=500", *IDLE, "train.log_every=1", "train.checkpoint_every=1 h")  # saves only when it improves
     worker = launch.start(run)
     look.first(run, CheckpointSaved)
     worker.kill()
@@ -116,9 +114,7 @@ def test_a_killed_and_resumed_run_has_its_best_checkpoint_and_shows_every_step_i
     assert steps == training | validation
 
 
-def test_a_damaged_newest_checkpoint_is_reported_and_so_is_that_the_one_before_it_is_of_another_type_of_device(
-    new_run: NewRun, look: Any
-) -> None:
+def test_a_resume_warns_of_a_damaged_checkpoint_and_of_another_type_of_device(new_run: NewRun, look: Any) -> None:
     run = new_run("epochs=500", *IDLE)
     for _ in range(2):
         launch.start(run)
@@ -169,7 +165,7 @@ def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_bes
 
 
 def accuracy(saved: checkpoint.Checkpoint) -> float:
-    """Of a checkpoint on the test set, in this process; two images may tip over with another number of threads."""
+    """The accuracy of a checkpoint on the test set; another number of threads may change the result for two images."""
     model = create_model("convnet", num_classes=10, in_channels=1)
     checkpoint.load_weights(saved, model)
     splits = load("digits")
@@ -180,11 +176,11 @@ def accuracy(saved: checkpoint.Checkpoint) -> float:
     return float((create_method("rate_m", 2).predict(model, images).mean(0).argmax(1) == labels).double().mean())
 
 
-def test_a_checkpoint_that_somebody_asks_for_is_made_and_the_request_removed(new_run: NewRun, look: Any) -> None:
+def test_a_requested_checkpoint_is_saved_and_the_request_removed(new_run: NewRun, look: Any) -> None:
     run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", "train.log_every=1")
     launch.start(run)
     look.first(run, Metrics)
-    seen = len(look.bodies(run, CheckpointSaved))  # of an epoch that was the best so far
+    seen = len(look.bodies(run, CheckpointSaved))  # after epochs that were the best so far
     run.checkpoint_request.touch()
     look.wait_until(lambda: not run.checkpoint_request.exists())
     look.wait_until(lambda: len(look.bodies(run, CheckpointSaved)) > seen)
@@ -196,10 +192,10 @@ def test_a_checkpoint_that_somebody_asks_for_is_made_and_the_request_removed(new
 
 
 def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(new_run: NewRun, look: Any) -> None:
-    """The curves for TensorBoard go as far as the events."""
+    """The TensorBoard curves reach as far as the events."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = new_run("optim.lr=1e30", "train.checkpoint_every=1s", "train.log_every=1")
-    run.checkpoint_request.touch()  # one after the first step, while everything is still finite
+    run.checkpoint_request.touch()  # requests one after the first step, while everything is still finite
     launch.start(run)
     verdict = look.end(run)
     assert (verdict.status, verdict.cause) == ("failed", Cause.NON_FINITE)
@@ -220,7 +216,7 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     assert [entry.step for entry in shown] == recorded and recorded[-1] >= named
 
 
-def test_missing_data_fail_the_run_with_what_was_looked_for_and_what_brings_it(
+def test_missing_data_fails_the_run_with_the_searched_folders_and_a_remedy(
     new_run: NewRun, look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RBP_DATA", str(tmp_path / "data"))

@@ -14,7 +14,7 @@ PAPER = {"decay": 0.5, "surrogate": "sigmoid", "surrogate_args": {"alpha": 4.0}}
 
 
 def gradients(name, images, labels, settings):
-    """Of a method or of a baseline, from the same weights."""
+    """The gradients of a method or baseline, from the same weights."""
     torch.manual_seed(0)
     model = create_model("convnet", num_classes=10, in_channels=2, **settings).train()
     step = BASELINES[name](model, T) if name in BASELINES else None
@@ -56,7 +56,7 @@ def test_a_baseline_has_the_gradient_of_our_method_for_the_same_neuron(baseline,
         ("spikingjelly", {"decay": 0.0}, "no neuron.decay = 0"),
     ],
 )
-def test_a_baseline_that_cannot_have_the_neuron_says_so(baseline, settings, message):
+def test_a_baseline_without_support_for_the_neuron_says_so(baseline, settings, message):
     model = create_model("convnet", num_classes=10, in_channels=2, **settings)
     with pytest.raises(ValueError, match=message):
         BASELINES[baseline](model, T)

@@ -1,4 +1,4 @@
-"""The prediction from what was measured, without measuring."""
+"""Predictions from given measurements, without measuring."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ GIB = 2**30
 
 
 def figures(**changes: Any) -> dict[str, Any]:
-    """What a whole measurement of digits could tell."""
+    """The answer of a complete measurement of digits."""
     whole = {"seconds": 0.02, "data_seconds": 0.002, "steps": 50}
     return {
         "device": "cpu", "limit": 8 * GIB, "data_is_here": True, "data_bytes": 0, "steps": 23, "evaluations": 6,
@@ -24,13 +24,13 @@ def figures(**changes: Any) -> dict[str, Any]:
 
 
 def points(fixed: float, image: float, step: float, timesteps: int) -> list[dict[str, float]]:
-    """Small steps, whose memory lies in a plane and which take a second."""
+    """Small steps of one second whose memory lies on a plane."""
     measured = [(2, timesteps), (4, timesteps // 2), (4, timesteps)]
     return [{"batch": b, "timesteps": t, "seconds": 1.0, "peak": fixed + b * (image + t * step)} for b, t in measured]
 
 
 def in_parts(timesteps: int, limit: float, **changes: Any) -> tuple[Any, dict[str, Any]]:
-    """A preset of 100 images, of which each takes 10 MB and 10 MB more at every timestep, over 1 GB."""
+    """A preset of 100 images, each of which takes 10 MB, and 10 MB more per timestep, on top of 1 GB."""
     preset = load_preset("digits", ["batch=100", f"T={timesteps}"]).preset
     measured = points(1e9, 1e7, 1e7, timesteps)
     return preset, figures(whole=None, points=measured, limit=limit, fetching_s=0.5, **changes)
@@ -52,24 +52,24 @@ def test_eight_timesteps_do_not_fit_six_do() -> None:
     assert what_fits(cost) == ("T = 8 with a batch of 100 does not fit into 7.9 GiB: T = 6 does, or a batch of 83 does")
 
 
-def test_where_processes_share_the_batch_the_cost_is_said_to_be_of_one_with_all_of_it() -> None:
+def test_with_several_processes_the_cost_is_that_of_one_with_the_whole_batch() -> None:
     assert one_process_note(1) == ""
     assert one_process_note(4) == "for one process with the whole batch, which 4 would share"
 
 
-def test_what_has_filled_the_memory_does_not_fit_whatever_small_steps_promise() -> None:
+def test_a_step_that_filled_the_memory_does_not_fit_whatever_small_steps_predict() -> None:
     cost = predict(*in_parts(8, limit=10.1e9, memory_was_full=True))
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 7, 98)
 
 
-def test_nothing_fits_where_the_network_alone_does_not() -> None:
+def test_nothing_fits_if_the_network_alone_does_not() -> None:
     cost = predict(*in_parts(8, limit=0.5e9))
     assert (cost.largest_timesteps, cost.largest_batch) == (0, 0)
     assert "not even one image" in what_fits(cost)
 
 
 @given(st.integers(2, 64), st.floats(1e8, 1e11))
-def test_what_is_said_to_fit_fits(timesteps: int, limit: float) -> None:
+def test_the_settings_reported_to_fit_do_fit(timesteps: int, limit: float) -> None:
     cost = predict(*in_parts(timesteps, limit))
     assert cost.fits == (cost.memory <= limit)
     for changed in (("T", cost.largest_timesteps), ("batch", cost.largest_batch)):
@@ -88,7 +88,7 @@ def _again(timesteps: int, limit: float, name: str, value: int) -> Cost:
 
 
 @pytest.mark.parametrize(("workers", "data_s"), [(0, 30.0), (2, 5.0)])
-def test_readers_work_while_the_step_before_goes_on(workers: int, data_s: float) -> None:
+def test_readers_overlap_with_the_previous_step(workers: int, data_s: float) -> None:
     preset, measured = in_parts(4, limit=1e12)
     for point in measured["points"]:
         point["seconds"] = 0.25 * point["batch"]
@@ -98,7 +98,7 @@ def test_readers_work_while_the_step_before_goes_on(workers: int, data_s: float)
     assert cost.measured == "extrapolated from B = 2 and 4, T = 2 and 4"
 
 
-def test_data_that_is_not_here_is_counted_and_said() -> None:
+def test_missing_data_is_counted_and_noted() -> None:
     preset = load_preset("cifar10-resnet18").preset
     cost = predict(preset, figures(data_is_here=False, data_bytes=GIB))
     assert cost.memory == 2 * GIB

@@ -1,4 +1,4 @@
-"""What a training step computes and keeps: the paper's claim, in numbers that no machine disturbs."""
+"""What a training step computes and keeps: the paper's claim, in numbers that do not depend on the machine."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ B = 4
 
 
 def step(name, timesteps):
-    """A step of a method or of a baseline, and the network it trains."""
+    """A step of a method or baseline, and the network that it trains."""
     torch.manual_seed(0)
     model = create_model("convnet", num_classes=10, in_channels=2).train()
     images, labels = torch.rand(timesteps, B, 2, 8, 8), torch.arange(B)
@@ -25,7 +25,7 @@ def step(name, timesteps):
 
 
 def units(name, timesteps):
-    """In forward passes of the batch at one timestep; the first layer has no input to send a gradient to."""
+    """In units of a forward pass of the batch at one timestep; the first layer sends no gradient to its input."""
     model = create_model("convnet", num_classes=10, in_channels=2)
     one = weighted_operations(lambda: predict(model, torch.rand(1, B, 2, 8, 8), 1))
     return weighted_operations(step(name, timesteps)[1]) / one
@@ -40,11 +40,11 @@ def test_operations_at_four_timesteps(name, expected):
 
 
 @pytest.mark.parametrize("name", ["rate_m", "rate_s"])
-def test_what_the_rate_methods_keep_does_not_grow_with_t(name):
+def test_the_tensors_saved_by_rate_methods_do_not_grow_with_t(name):
     assert kept(name, 8) == kept(name, 2)
 
 
-def test_what_bptt_keeps_grows_with_t():
+def test_the_tensors_saved_by_bptt_grow_with_t():
     assert kept("bptt", 8) > 3.5 * kept("bptt", 2)
 
 
@@ -53,7 +53,7 @@ def kept(name, timesteps):
     return saved_bytes(take, model.parameters())
 
 
-def test_saved_bytes_are_those_that_are_held_at_once():
+def test_saved_bytes_are_those_held_at_the_same_time():
     weight = torch.ones(10, requires_grad=True)
     x = torch.ones(5, 10)
 
@@ -61,5 +61,5 @@ def test_saved_bytes_are_those_that_are_held_at_once():
         for _ in range(2):
             ((weight * x).exp()).sum().backward()
 
-    # The product's input and the exponential's output; the weight is no tensor of the step.
+    # The input of the product and the output of the exponential; the weight does not count as a tensor of the step.
     assert saved_bytes(two_steps, [weight]) == 2 * 4 * 50

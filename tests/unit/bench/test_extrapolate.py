@@ -1,4 +1,4 @@
-"""The plane through small measurements, and what it says about a limit."""
+"""The plane through small measurements, and the largest settings that fit below a limit."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ MEASURED = st.tuples(BYTES, BYTES, BYTES)
 
 
 @given(PLANES, st.integers(1, 32), st.integers(1, 32), st.integers(2, 32), BATCHES, STEPS)
-def test_three_points_of_a_plane_give_it_back(
+def test_three_points_determine_the_plane(
     plane: Plane, batch: int, more: int, timesteps: int, asked_batch: int, asked_timesteps: int
 ) -> None:
     points = [(batch, timesteps), (batch + more, timesteps // 2), (batch + more, timesteps)]
@@ -25,7 +25,7 @@ def test_three_points_of_a_plane_give_it_back(
 
 
 @given(MEASURED, st.integers(1, 32), st.integers(1, 32), st.integers(2, 32))
-def test_whatever_is_measured_more_images_and_timesteps_never_cost_less(
+def test_more_images_and_timesteps_never_cost_less_whatever_is_measured(
     values: tuple[float, float, float], batch: int, more: int, timesteps: int
 ) -> None:
     points = [(batch, timesteps), (batch + more, timesteps // 2), (batch + more, timesteps)]
@@ -35,11 +35,11 @@ def test_whatever_is_measured_more_images_and_timesteps_never_cost_less(
     assert plane.at(batch + more, timesteps) >= values[2] * (1 - 1e-9)
 
 
-def test_at_one_timestep_two_points_do() -> None:
+def test_at_one_timestep_two_points_suffice() -> None:
     assert through({(2, 1): 30.0, (4, 1): 50.0}) == Plane(10.0, 10.0, 0.0)
 
 
-def test_at_a_batch_of_one_two_timesteps_do() -> None:
+def test_at_a_batch_of_one_two_timesteps_suffice() -> None:
     assert through({(1, 2): 30.0, (1, 4): 50.0}) == Plane(10.0, 0.0, 10.0)
 
 

@@ -1,4 +1,4 @@
-"""What `rbp try` finds out about a network, in this process."""
+"""The findings of `rbp try` about a network, in this process."""
 
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def test_at_one_timestep_the_rate_gradients_are_those_of_bptt(look: Any) -> None
         assert cosines == {"rate_m": pytest.approx(1.0), "rate_s": pytest.approx(1.0)}
 
 
-def test_every_operation_without_a_rule_is_found_in_one_run_and_the_table_of_rules_is_left_alone(look: Any) -> None:
+def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_unchanged(look: Any) -> None:
     before = dict(RULES)
     found = look("Gated")
     assert [(missing["module"], missing["operation"]) for missing in found["missing"]] == [
@@ -134,6 +134,6 @@ def test_every_operation_without_a_rule_is_found_in_one_run_and_the_table_of_rul
         ),
     ],
 )
-def test_a_network_that_does_not_keep_the_contract_is_refused_in_words(look: Any, name: str, message: str) -> None:
+def test_a_network_that_breaks_the_contract_is_refused_with_the_reason(look: Any, name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         look(name)

@@ -1,4 +1,4 @@
-"""Processes that take turns, and what becomes of one that ends."""
+"""Processes that take turns, and one that ends early."""
 
 from pathlib import Path
 
@@ -25,7 +25,9 @@ class Talks(nn.Sequential):
 WORDS = ["T=1", "batch=4", "run.device=cpu"]
 
 
-def test_what_a_network_of_ones_own_prints_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_a_users_network_is_not_taken_for_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text(TALKS)
     with temporary_run(load_preset("digits", [*WORDS, "arch=nets.py:Talks"])) as run:
@@ -34,7 +36,7 @@ def test_what_a_network_of_ones_own_prints_is_no_answer(tmp_path: Path, monkeypa
         process.close()
 
 
-def test_a_process_that_was_killed_while_it_waited_is_reported_as_killed() -> None:
+def test_a_process_killed_while_waiting_is_reported_as_killed() -> None:
     with temporary_run(load_preset("digits", WORDS)) as run:
         process = MeasuredProcess(MeasuredSide(run), environment(run))
         process.child.kill()

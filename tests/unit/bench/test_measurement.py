@@ -1,4 +1,4 @@
-"""Asking a process that measures."""
+"""Requests to a process that measures."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from rbp_engine.bench.measure.measurement import MeasurementError, ask, temporar
 from rbp_engine.preset import load_preset
 
 
-def test_what_ends_without_an_answer_is_reported_with_its_last_words_and_the_terminal_sees_none(
+def test_an_end_without_an_answer_is_reported_with_the_error_and_prints_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with (

@@ -1,4 +1,4 @@
-"""The shapes and sizes of data that need not be here."""
+"""The shapes and sizes of data sets that need not be present."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("name", ["digits", "moving-digits", "sequential-digits"])
 @pytest.mark.parametrize("held_out", [0.0, 0.2])
-def test_a_stand_in_has_the_shape_of_the_data_and_the_counts_are_those_of_the_whole(name: str, held_out: float) -> None:
+def test_a_stand_in_has_the_shape_and_the_counts_of_the_real_data(name: str, held_out: float) -> None:
     loaded = load_preset(name, [f"train.validation_split={held_out}"])
     shape = known_shape(loaded.preset.data)
     assert shape is not None
@@ -35,7 +35,7 @@ def test_every_preset_has_a_stand_in() -> None:
         assert shape is not None and all(size > 0 for size in shape.image)
 
 
-def test_of_somebody_elses_data_the_shape_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shape_of_a_users_data_set_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sets.py").write_text("def mine(): ...\n")
     assert known_shape(load_preset("digits", ["data=sets.py:mine"]).preset.data) is None

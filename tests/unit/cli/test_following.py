@@ -1,4 +1,4 @@
-"""How a run that is followed ends."""
+"""The end of a run that is being followed."""
 
 import shutil
 import threading
@@ -14,9 +14,9 @@ from rbp_tui.cli.train import following
 from rbp_tui.cli.train.views import Silence
 
 
-def test_a_folder_whose_files_go_before_it_does_is_reported_as_gone(tmp_path: Path) -> None:
+def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
-    run.path.mkdir()  # its summary is removed already
+    run.path.mkdir()  # its summary has been removed already
 
     def remove() -> None:
         time.sleep(0.3)

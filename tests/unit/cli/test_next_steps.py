@@ -1,4 +1,4 @@
-"""What is advised when a run has ended, by its cause."""
+"""The advice after the end of a run, by its cause."""
 
 import pytest
 
@@ -26,7 +26,7 @@ MINE = 'extends = "digits"\n[optim]\nlr = 1e20\n'
         (("./mine.toml", "optim.name=adam"), "rbp train ./mine.toml optim.name=adam lr=0.001"),
     ],
 )
-def test_after_a_loss_that_was_not_finite_a_rate_is_advised_that_one_would_take(tmp_path, monkeypatch, words, advised):
+def test_after_a_non_finite_loss_a_usual_learning_rate_is_advised(tmp_path, monkeypatch, words, advised):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(MINE)
     run = launch.create(load_preset(words[0], words[1:]), tmp_path / "runs")
@@ -43,7 +43,7 @@ def test_every_optimizer_has_a_usual_rate():
 
 @pytest.fixture
 def advised(tmp_path, monkeypatch):
-    """The commands after `rbp train digits lr=0.2` has ended so."""
+    """A function that returns the commands advised after `rbp train digits lr=0.2` has ended in a given way."""
     monkeypatch.chdir(tmp_path)
     run = launch.create(
         load_preset("digits", ["lr=0.2"]),
@@ -60,7 +60,7 @@ def advised(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
 @pytest.mark.parametrize("given", [LaunchRequest("digits", ("lr=0.2",)), None])
-def test_no_resume_is_advised_that_would_meet_the_same_again(advised, cause, given):
+def test_no_resume_is_advised_if_it_would_end_the_same_way(advised, cause, given):
     logs, new_run = advised("failed", cause, given)
     assert logs == "rbp logs here" and new_run.startswith("rbp train ") and "a resume" in new_run
 
@@ -78,11 +78,11 @@ def test_what_started_a_run_need_not_be_known_to_say_what_starts_it_again_change
     assert advised("failed", cause, None)[-1].startswith(command)
 
 
-def test_after_memory_ran_out_the_same_run_in_smaller_parts_is_advised(advised):
+def test_after_out_of_memory_the_same_run_in_smaller_parts_is_advised(advised):
     assert advised("failed", Cause.OUT_OF_MEMORY)[-1].startswith("rbp train digits lr=0.2 train.accumulate=2 (")
 
 
-def test_after_a_fault_in_ones_own_code_the_same_command_is_advised_once_the_file_is_corrected(advised):
+def test_after_an_error_in_own_code_the_same_command_with_a_corrected_file_is_advised(advised):
     assert advised("failed", Cause.OWN_CODE)[-1].startswith("rbp train digits lr=0.2 (correct the file first")
 
 
@@ -91,7 +91,7 @@ def test_after_a_fault_in_ones_own_code_the_same_command_is_advised_once_the_fil
     [
         ("stopped", Cause.REQUEST, ["rbp resume here", "rbp logs here"]),
         ("lost", Cause.LOST_PROCESS, ["rbp resume here", "rbp logs here"]),
-        ("failed", Cause.UNKNOWN, ["rbp resume here", "rbp logs here"]),  # of an older run
+        ("failed", Cause.UNKNOWN, ["rbp resume here", "rbp logs here"]),  # an older run
         ("lost", Cause.UNRESPONSIVE, ["rbp kill here", "rbp resume here (once it is killed)", "rbp logs here"]),
         ("failed", Cause.DISK, ["rbp resume here (once its disk is writable)", "rbp logs here"]),
         (
@@ -102,11 +102,11 @@ def test_after_a_fault_in_ones_own_code_the_same_command_is_advised_once_the_fil
         ("running", Cause.UNKNOWN, []),
     ],
 )
-def test_a_resume_is_advised_with_what_has_to_be_so_before_it(advised, status, cause, commands):
+def test_a_resume_is_advised_with_its_precondition(advised, status, cause, commands):
     assert advised(status, cause) == commands
 
 
-def test_what_is_said_of_a_cause_is_said_once():
+def test_each_cause_has_at_most_one_kind_of_advice():
     assert set(WHY_RESUME_FAILS) == {cause for cause in Cause if cause.wants_new_run}
     assert not set(WHY_RESUME_FAILS) & set(RESUME_CONDITIONS)
     assert set(Cause) - set(WHY_RESUME_FAILS) - set(RESUME_CONDITIONS) == {

@@ -1,4 +1,4 @@
-"""`rbp train --id … --resume-or-start` for a run that somebody else has just started, in this process."""
+"""`rbp train --id … --resume-or-start` for a run that another process has just started, in this process."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from rbp_tui.cli import app
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
-    """A run that is training; its worker is this process."""
+    """A run in training, with this process as its worker."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     run = launch.create(load_preset("digits"), tmp_path / "runs", run_id="night")
@@ -48,8 +48,8 @@ def train(run: RunDirectory, *words: str) -> Result:
     return CliRunner().invoke(app, ["train", "digits", "--id", "night", *words, "--runs-dir", str(run.path.parent)])
 
 
-def test_it_is_done_where_the_run_goes_on_in_other_hands(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rbp_engine.run.start.MARGIN_S", -LOST_AFTER_S)  # does not wait
+def test_it_succeeds_if_another_process_runs_the_run(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rbp_engine.run.start.MARGIN_S", -LOST_AFTER_S)  # so that it does not wait
     done = train(run, "--resume-or-start")
     assert done.exit_code == 0 and "night is running already" in done.stderr and done.stdout == ""
     detached = train(run, "--resume-or-start", "--detach")
@@ -57,13 +57,13 @@ def test_it_is_done_where_the_run_goes_on_in_other_hands(run: RunDirectory, monk
     assert [path.name for path in run.control.iterdir()] == ["attempt-1"]
 
 
-def test_it_is_done_where_the_run_completes_in_other_hands_meanwhile(run: RunDirectory) -> None:
+def test_it_succeeds_if_the_run_completes_in_another_process(run: RunDirectory) -> None:
     threading.Timer(0.5, end, (run, "completed")).start()
     done = train(run, "--resume-or-start")
     assert done.exit_code == 0 and "is complete; there is nothing to resume" in done.stderr
 
 
-def test_what_a_killed_start_of_an_earlier_version_has_left_is_made_anew(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_start_of_an_earlier_version_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "night"
     for part in (path / "control", path):
         part.mkdir(exist_ok=True, parents=True)

@@ -1,4 +1,4 @@
-"""Which runs the Compare screen shows."""
+"""The runs that the Compare screen shows."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def ids(compared: ComparedRuns) -> list[str]:
     return [record.run.id for record in compared.records]
 
 
-def test_the_chosen_runs_come_oldest_first_in_whatever_order_they_were_marked() -> None:
+def test_the_chosen_runs_are_sorted_oldest_first() -> None:
     found = compared_runs(RECORDS, ["c1", "a1"], None)
     assert ids(found) == ["a1", "c1"] and found.notes == ()
 
@@ -30,7 +30,7 @@ def test_runs_that_are_gone_are_counted() -> None:
     assert compared_runs(RECORDS, ["a1", "x", "y"], None).notes == ("2 of the chosen runs are not there any more",)
 
 
-def test_without_a_choice_the_newest_experiments_are_taken_whole_and_it_is_said_how_to_choose() -> None:
+def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint() -> None:
     records = [run(f"{letter}{seed}", letter) for letter in "abcdefg" for seed in (1, 2)]
     found = compared_runs(records, [], None)
     assert ids(found) == [record.run.id for record in records[-2 * NEWEST_EXPERIMENTS :]]
@@ -38,18 +38,18 @@ def test_without_a_choice_the_newest_experiments_are_taken_whole_and_it_is_said_
     assert ids(compared_runs(records, ["gone"], None)) == ids(found)
 
 
-def test_a_pinned_baseline_comes_first_and_brings_its_experiment_where_it_was_not_chosen() -> None:
+def test_a_pinned_baseline_comes_first_with_its_experiment_if_not_chosen() -> None:
     assert ids(compared_runs(RECORDS, ["b1", "c1"], "a1")) == ["a1", "a2", "b1", "c1"]
     assert ids(compared_runs(RECORDS, ["a1", "b1", "c1"], "c1")) == ["c1", "a1", "b1"]
     assert compared_runs(RECORDS, ["b1"], "a1").baseline is RECORDS[0]
 
 
-def test_a_pinned_baseline_that_is_gone_is_said() -> None:
+def test_a_missing_pinned_baseline_is_noted() -> None:
     found = compared_runs(RECORDS, ["b1"], "x1")
     assert found.baseline is None and found.notes == ("the pinned baseline x1 is not there",)
 
 
-def test_runs_that_cannot_be_read_are_not_compared_and_many_are_cut() -> None:
+def test_unreadable_runs_are_left_out_and_too_many_runs_are_cut() -> None:
     broken = unreadable(RunDirectory(Path("runs", "broken")), "damaged")
     assert ids(compared_runs([*RECORDS, broken], ["broken", "a1"], None)) == ["a1"]
     many = [run(f"r{number:03}", "e") for number in range(RUNS_AT_MOST + 5)]
@@ -57,5 +57,5 @@ def test_runs_that_cannot_be_read_are_not_compared_and_many_are_cut() -> None:
     assert len(found.records) == RUNS_AT_MOST and found.notes == (f"{RUNS_AT_MOST} of {len(many)} runs",)
 
 
-def test_without_runs_there_is_nothing() -> None:
+def test_without_runs_nothing_is_compared() -> None:
     assert compared_runs([], ["a1"], "a1").records == ()

@@ -25,11 +25,11 @@ def statuses(records):
 
 
 def beat(run, **changes):
-    """What the worker writes, as of now by its own clock."""
+    """Write the summary as the worker would."""
     write_json(run.summary_json, asdict(read_summary(run)) | changes)
 
 
-def test_runs_are_listed_oldest_first_and_none_where_there_is_no_directory(runs, write_run):
+def test_runs_are_listed_oldest_first_and_a_missing_directory_has_none(runs, write_run):
     assert RunListing(runs).all() == ()
     write_run(runs, "b", created=2.0)
     write_run(runs, "a", created=3.0)
@@ -39,7 +39,7 @@ def test_runs_are_listed_oldest_first_and_none_where_there_is_no_directory(runs,
     assert [record.run.id for record in RunListing(runs).all()] == ["c", "b", "a"]
 
 
-def test_where_nothing_has_changed_the_records_are_the_same_objects(runs, write_run):
+def test_unchanged_runs_keep_the_same_record_objects(runs, write_run):
     write_run(runs, "ended")
     write_run(runs, "live", status="running")
     listing = RunListing(runs)
@@ -47,7 +47,7 @@ def test_where_nothing_has_changed_the_records_are_the_same_objects(runs, write_
     assert listing.all() is records and listing.live() is records
 
 
-def test_what_begins_changes_and_goes_shows(runs, write_run):
+def test_new_changed_and_removed_runs_show_up(runs, write_run):
     write_run(runs, "first")
     run = write_run(runs, "second", status="running")
     listing = RunListing(runs)
@@ -61,7 +61,7 @@ def test_what_begins_changes_and_goes_shows(runs, write_run):
     assert statuses(listing.all()) == {"second": "completed", "third": "completed"}
 
 
-def test_a_run_that_has_ended_is_not_read_again_but_for_its_tags_and_note(runs, write_run):
+def test_an_ended_run_is_not_read_again_except_for_tags_and_note(runs, write_run):
     run = write_run(runs, "ended", tags=["paper"])
     listing = RunListing(runs)
     (before,) = listing.all()
@@ -72,19 +72,19 @@ def test_a_run_that_has_ended_is_not_read_again_but_for_its_tags_and_note(runs, 
     assert record.summary is before.summary
 
 
-def test_a_run_whose_process_has_gone_is_lost_though_its_files_do_not_change(runs, write_run, monkeypatch):
+def test_a_run_whose_process_is_gone_is_lost_without_a_change_of_its_summary(runs, write_run, monkeypatch):
     monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LIVE_EVERY_S", 0.0)
     run = write_run(runs, "live", status="running")
     listing = RunListing(runs)
     assert statuses(listing.all()) == {"live": "running"}
-    os.utime(run.summary_json, ns=(0, run.summary_json.stat().st_mtime_ns))  # run.json is another, summary.json is not
+    os.utime(run.summary_json, ns=(0, run.summary_json.stat().st_mtime_ns))  # run.json changes, summary.json does not
     identity = json.loads(run.run_json.read_text())
     identity["attempts"][-1]["pid_started"] -= 1000.0
     write_json(run.run_json, identity)
     assert statuses(listing.live()) == {"live": "lost"}
 
 
-def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_it_is_heard_of(runs, write_run):
+def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_its_next_heartbeat(runs, write_run):
     run = write_run(runs, "far", status="running", updated=time.time() - 3600, progressed=time.time() - 3600)
     identity = json.loads(run.run_json.read_text())
     identity["attempts"][-1]["host"] = "far away"
@@ -95,7 +95,7 @@ def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_it_is_heard_of(run
     assert statuses(listing.all()) == {"far": "running"}
 
 
-def test_a_run_on_a_host_with_a_fast_clock_is_lost_when_it_has_been_silent_here(runs, write_run, monkeypatch):
+def test_a_run_on_a_host_with_a_fast_clock_is_lost_after_silence_by_our_clock(runs, write_run, monkeypatch):
     monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LIVE_EVERY_S", 0.0)
     run = write_run(runs, "far", status="running", updated=time.time() + 3600, progressed=time.time() + 3600)
     identity = json.loads(run.run_json.read_text())
@@ -108,7 +108,7 @@ def test_a_run_on_a_host_with_a_fast_clock_is_lost_when_it_has_been_silent_here(
     assert statuses(listing.live()) == {"far": "lost"}
 
 
-def test_a_damaged_run_is_listed_with_the_reason_and_as_itself_once_it_is_mended(runs, write_run):
+def test_a_damaged_run_is_listed_with_the_reason_and_normally_once_repaired(runs, write_run):
     run = write_run(runs, "torn")
     whole = run.summary_json.read_text()
     run.summary_json.write_text(whole[:50])
@@ -121,7 +121,7 @@ def test_a_damaged_run_is_listed_with_the_reason_and_as_itself_once_it_is_mended
 
 
 @pytest.mark.parametrize("attempts", ["none", [None], [{"attempt": 1, "pid": "x", "t": "y"}], [{"attempt": 1}]])
-def test_whatever_stands_in_run_json_the_run_is_listed(runs, write_run, attempts):
+def test_a_run_is_listed_whatever_its_run_json_contains(runs, write_run, attempts):
     run = write_run(runs, "odd", status="running", updated=1.0)
     write_run(runs, "fine")
     (run.stderr()).write_text("Traceback (most recent call last)\nboom\n")
@@ -130,7 +130,7 @@ def test_whatever_stands_in_run_json_the_run_is_listed(runs, write_run, attempts
     assert listed["fine"] == "completed" and listed["odd"] in ("lost", "failed", "unreadable")
 
 
-def test_a_folder_that_may_not_be_looked_into_is_listed_as_unreadable(runs, write_run, without_privileges):
+def test_a_folder_without_permission_is_listed_as_unreadable(runs, write_run, without_privileges):
     write_run(runs, "open")
     run = write_run(runs, "closed")
     run.path.chmod(0)
@@ -140,7 +140,7 @@ def test_a_folder_that_may_not_be_looked_into_is_listed_as_unreadable(runs, writ
         run.path.chmod(0o755)
 
 
-def test_a_runs_directory_that_may_not_be_read_is_an_error_in_words(runs, write_run, without_privileges):
+def test_a_runs_directory_without_permission_is_an_error_with_the_reason(runs, write_run, without_privileges):
     write_run(runs, "run")
     runs.chmod(0)
     try:

@@ -1,4 +1,4 @@
-"""Following a log by byte offset, a bounded part at a time."""
+"""Following a log by byte offset, reading a bounded part at a time."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "stdout.log"
 
 
-def test_lines_come_once_and_whole(log: Path) -> None:
+def test_each_line_is_shown_once_and_complete(log: Path) -> None:
     tail = LogTail(log)
     assert tail.poll() == []
     log.write_text("one\ntwo\nthr")
@@ -25,7 +25,7 @@ def test_lines_come_once_and_whole(log: Path) -> None:
     assert tail.poll() == ["three"]
 
 
-def test_of_a_long_log_the_end_is_shown_and_it_says_how_much_is_not(log: Path) -> None:
+def test_only_the_end_of_a_long_log_is_shown_with_the_size_of_the_rest(log: Path) -> None:
     lines = [f"line {number}" for number in range(100_000)]
     log.write_text("\n".join(lines) + "\n")
     first, *shown = LogTail(log).poll()
@@ -37,7 +37,7 @@ def test_of_a_long_log_the_end_is_shown_and_it_says_how_much_is_not(log: Path) -
 def test_a_hundred_megabytes_in_one_line_are_not_read_and_not_shown(log: Path) -> None:
     with log.open("wb") as file:
         file.write(b"before\n")
-        file.truncate(100 * 2**20)  # a hole: zeros without a line's end
+        file.truncate(100 * 2**20)  # a hole: zeros without a line end
     tail = LogTail(log)
     assert tail.poll() == ["… 99.8 MiB not shown …"]
     assert tail.poll() == []
@@ -46,7 +46,7 @@ def test_a_hundred_megabytes_in_one_line_are_not_read_and_not_shown(log: Path) -
     assert tail.poll() == ["after"]
 
 
-def test_a_line_that_grows_without_end_is_cut_and_says_so(log: Path) -> None:
+def test_an_endless_line_is_cut_and_marked(log: Path) -> None:
     tail = LogTail(log)
     log.write_text("x" * (AT_ONCE - 10))
     (line,) = tail.poll()
@@ -56,24 +56,24 @@ def test_a_line_that_grows_without_end_is_cut_and_says_so(log: Path) -> None:
     assert tail.poll() == ["next"]
 
 
-def test_a_long_line_is_cut_and_says_how_long_it_is(log: Path) -> None:
+def test_a_long_line_is_cut_and_its_length_shown(log: Path) -> None:
     log.write_text("x" * 5000 + "\nnext\n")
     line, after = LogTail(log).poll()
     assert line == "x" * LONGEST_LINE + " … (5000 characters, cut)"
     assert after == "next"
 
 
-def test_nothing_that_steers_a_terminal_comes_through(log: Path) -> None:
+def test_terminal_control_sequences_are_removed(log: Path) -> None:
     log.write_text("\x1b[2J\x1b[31mred\x1b[0m\x1b]0;title\x07 \x07bell\tend\r\n\x9b31m\x1b(B\x1b\n")
     assert LogTail(log).poll() == ["red bell        end", "31m(B"]
 
 
-def test_of_a_progress_bar_the_last_state_is_shown(log: Path) -> None:
+def test_only_the_last_state_of_a_progress_bar_is_shown(log: Path) -> None:
     log.write_bytes(b"10 %\r50 %\r100 %\ndone\r\n")
     assert LogTail(log).poll() == ["100 %", "done"]
 
 
-def test_a_log_that_was_replaced_is_read_from_its_beginning(log: Path) -> None:
+def test_a_replaced_log_is_read_from_its_beginning(log: Path) -> None:
     tail = LogTail(log)
     log.write_text("old and long\n")
     tail.poll()
@@ -82,7 +82,7 @@ def test_a_log_that_was_replaced_is_read_from_its_beginning(log: Path) -> None:
 
 
 @given(st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"))), st.data())
-def test_however_a_log_is_written_its_lines_come_out(lines: list[str], data: st.DataObject) -> None:
+def test_lines_are_complete_however_the_log_is_written(lines: list[str], data: st.DataObject) -> None:
     whole = "".join(f"{line}\n" for line in lines).encode()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"

@@ -1,4 +1,4 @@
-"""Readings of a machine as text, those of cards that are not here included."""
+"""The state of a machine as text, including GPUs that are not here."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,17 +37,17 @@ def words(cells: tuple[object, ...]) -> list[str]:
     return [str(cell) for cell in cells]
 
 
-def test_a_card_tells_its_memory_its_load_and_whose_it_is() -> None:
+def test_a_card_shows_its_memory_load_and_users() -> None:
     machine = replace(MACHINE, cards=(H100, IDLE, BROKEN), no_cards="")
     first, second, third, *_ = machine_text(machine, {11: "a1b2", 12: "a1b2"}, "runs").plain.splitlines()
     assert first.split("━")[0].split() == ["gpu0", "H100", "80GB", "HBM3"]
     assert "41.0 of 80.0 GiB" in first and "97 % busy" in first and "312 W" in first and "61 °C" in first
     assert "a1b2 1 other" in first and "nobody" in second and "busy" not in second
     assert third.split() == ["gpu2", "GPU", "is", "lost"]
-    assert len(first.partition("  312 W")[0]) <= 78  # of 80 columns
+    assert len(first.partition("  312 W")[0]) <= 78  # of the 80 columns
 
 
-def test_without_a_card_it_is_said_why() -> None:
+def test_without_a_card_the_reason_is_shown() -> None:
     assert "none: NVML Shared Library Not Found" in machine_text(MACHINE, {}, "runs").plain
 
 
@@ -63,7 +63,7 @@ def test_many_cores_take_several_lines() -> None:
     assert [len(line.strip()) for line in lines] == [CORES, CORES, 3]
 
 
-def test_runs_are_listed_with_what_they_take_and_where() -> None:
+def test_runs_are_listed_with_their_usage_and_devices() -> None:
     one, other = run("a1b2", "running"), run("c3d4", "running")
     machine = replace(
         MACHINE, cards=(H100, replace(IDLE, processes=((12, 0),))), uses=(use(one, 11, 12), use(other, 13))
@@ -90,7 +90,7 @@ def test_a_live_run_without_a_process_here_says_why(status: str, host: str | Non
     assert words(cells)[-1] == said
 
 
-def test_a_run_that_is_lost_but_has_processes_and_one_of_another_directory_are_listed() -> None:
+def test_lost_runs_with_processes_and_runs_of_other_directories_are_listed() -> None:
     lost, elsewhere = run("a1b2", "lost"), Use(RunDirectory(Path("/home/other/runs/mine")), frozenset({5}), GIB, 0.0)
     rows = use_rows(replace(MACHINE, uses=(use(lost, 4), elsewhere)), [lost], {})
     assert [words(cells)[1:4] for cells in rows.values()] == [["digits", "a1b2", "1"], ["mine", "elsewhere", "1"]]

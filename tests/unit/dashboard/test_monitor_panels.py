@@ -1,4 +1,4 @@
-"""What the panels of the Monitor say, as plain text."""
+"""The panels of the Monitor as plain text."""
 
 from collections.abc import Collection
 from typing import Any
@@ -39,7 +39,7 @@ def history(*bodies: Body, ranks: tuple[int, ...] = (0,)) -> History:
     return builder.history()
 
 
-def test_memory_of_a_gpu_is_that_of_the_rank_which_needs_most_unless_one_is_asked_for() -> None:
+def test_gpu_memory_is_that_of_the_rank_with_most_unless_one_is_selected() -> None:
     processes = [gpu(0), gpu(1, peak_gib=12.0), gpu(2)]
     assert worst_rank(processes) == 1
     worst = memory_text({}, processes, None, 0).plain
@@ -47,18 +47,18 @@ def test_memory_of_a_gpu_is_that_of_the_rank_which_needs_most_unless_one_is_aske
     assert "9.5 GiB peak   rank 2" in memory_text({}, processes, 2, 0).plain
 
 
-def test_memory_of_a_cpu_is_the_hosts() -> None:
+def test_cpu_memory_is_host_memory() -> None:
     system = System(rss=600 * 2**20, mem_peak=700 * 2**20)
     assert "600 MiB   700 MiB peak   host memory" in memory_text({}, [RankProgress(0, system=system)], None, 0).plain
 
 
-def test_before_anything_is_measured_there_is_a_dash() -> None:
+def test_unmeasured_values_are_a_dash() -> None:
     assert memory_text({}, [], None, 20).plain.split() == ["mem", "–"]
     assert speed_text({}, [RankProgress(0)], 20).plain.split() == ["speed", "–"]
     assert probes_text([], 20, 3).plain == ""
 
 
-def test_speed_tells_the_share_of_data_and_the_least_busy_gpu() -> None:
+def test_speed_shows_the_share_of_data_and_the_least_busy_gpu() -> None:
     first, second = gpu(0, util=0.97), gpu(1, util=0.91)
     first.metrics = Metrics(0, 1.0, 0.5, 0.1, samples_per_s=4812.0, step_ms=26.6, data_ms=13.3)
     text = speed_text({}, [first, second], 0)
@@ -66,7 +66,7 @@ def test_speed_tells_the_share_of_data_and_the_least_busy_gpu() -> None:
     assert any("yellow" in str(span.style) for span in text.spans if "data" in text.plain[span.start : span.end])
 
 
-def test_a_rank_that_is_slow_or_has_fallen_silent_is_distinguished_from_the_others() -> None:
+def test_slow_and_silent_ranks_stand_out() -> None:
     processes = [gpu(0, step_ms=20.0), gpu(1, step_ms=20.0), gpu(2, step_ms=30.0, seen=10.0)]
     _, first, _, last = ranks_text(processes, 2).plain.rstrip("\n").split("\n")
     assert first.split() == ["0", "20.0", "+0", "%", "5", "%", "7.6", "GiB", "9.5", "GiB", "97", "%"]
@@ -90,12 +90,12 @@ def test_a_rank_that_is_slow_or_has_fallen_silent_is_distinguished_from_the_othe
         ({}, ""),
     ],
 )
-def test_whatever_a_probe_measures_is_shown_in_a_row(values: Any, shown: str) -> None:
+def test_probe_values_of_any_kind_fit_a_row(values: Any, shown: str) -> None:
     (row,) = probes_text(history(Probe("p", values)).probes, 4, 3).plain.split("\n")
     assert row.startswith(" p") and shown in row
 
 
-def test_the_failure_is_no_alert_beside_itself_but_of_several_ranks_it_says_which() -> None:
+def test_an_alert_does_not_repeat_the_failure_but_names_its_rank_if_there_are_several() -> None:
     failed = [WarningRaised("data stalled"), ErrorRaised("out of memory")]
     assert "data stalled" in alert_text(history(*failed)).plain
     assert "rank 1: out of memory   (1 before it)" in alert_text(history(*failed, ranks=(0, 1))).plain
@@ -106,16 +106,16 @@ def rows_of(found: History, kept: Collection[str]) -> list[str]:
     return [row.split(maxsplit=1)[-1] for row in events_text(found, kept).plain.rstrip().split("\n")]
 
 
-def test_only_checkpoints_that_are_there_are_listed_and_one_of_them_is_the_best() -> None:
+def test_only_existing_checkpoints_are_listed_and_the_best_is_marked() -> None:
     found = history(*(CheckpointSaved(f"step-0000000{step}", 2**20, best=step < 4) for step in range(1, 7)))
     kept = {"step-00000005", "step-00000006"}
     assert rows_of(found, kept) == ["checkpoints", "step-00000006  1 MiB", "step-00000005  1 MiB"]
-    # best/ has a copy of the newest that was the best, also after its own folder was removed.
+    # best/ has a copy of the newest best checkpoint, even after its own folder was removed.
     assert rows_of(found, kept | {"best"})[-1] == "step-00000003  1 MiB  best"
     assert events_text(found, ()).plain == "checkpoints\nnone left\n"
 
 
-def test_alerts_and_checkpoints_are_listed_the_newest_first() -> None:
+def test_alerts_and_checkpoints_are_listed_newest_first() -> None:
     found = history(
         WarningRaised("slow\x1b[2J"),
         ErrorRaised("out of memory"),

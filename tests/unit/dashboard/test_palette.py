@@ -8,7 +8,7 @@ from rbp_tui.dashboard.charts.smoothing import Floats
 from rbp_tui.dashboard.themes import DARK as DARK_THEME
 from rbp_tui.dashboard.themes import LIGHT as LIGHT_THEME
 
-# Full protanopia and deuteranopia on linear RGB (Machado, Oliveira and Fernandes 2009).
+# Complete protanopia and deuteranopia on linear RGB (Machado, Oliveira and Fernandes 2009).
 SIGHTS = {
     "normal": np.eye(3),
     "red-blind": np.array(
@@ -18,7 +18,7 @@ SIGHTS = {
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
     ),
 }
-# Linear RGB to Oklab, where equal distances look equally far.
+# Linear RGB to Oklab, where equal distances look equally large.
 TO_CONES = np.array(
     [[0.41222147, 0.53633254, 0.05144599], [0.2119035, 0.68069955, 0.10739696], [0.08830246, 0.28171884, 0.6299787]]
 )
@@ -42,7 +42,7 @@ def seen(colour: str, sight: Floats) -> Floats:
 
 @pytest.mark.parametrize("sight", SIGHTS)
 @pytest.mark.parametrize("colours", [DARK, LIGHT])
-def test_any_two_colours_differ_to_every_eye(colours: tuple[str, ...], sight: str) -> None:
+def test_any_two_colours_differ_also_for_colour_blind_eyes(colours: tuple[str, ...], sight: str) -> None:
     for one, other in combinations(colours, 2):
         assert np.linalg.norm(seen(one, SIGHTS[sight]) - seen(other, SIGHTS[sight])) > 0.08, (one, other)
 
@@ -56,7 +56,7 @@ def test_colours_stand_out_from_the_background(colours: tuple[str, ...], theme: 
             assert (high + 0.05) / (low + 0.05) >= 3, (colour, name)
 
 
-def test_a_key_keeps_its_colour_whatever_comes_and_goes() -> None:
+def test_a_key_keeps_its_colour_when_others_come_and_go() -> None:
     colours = SeriesColours()
     first = [colours.colour(key, dark=True) for key in ("a", "b", "c")]
     assert len(set(first)) == 3

@@ -16,7 +16,7 @@ from rbp_tui.dashboard.charts.raster import (
 )
 
 ROWS, COLUMNS = 40, 60
-MIDDLE_OF_A_DOT = 0.499  # points that lie this near to a dot's edge may round either way
+MIDDLE_OF_A_DOT = 0.499  # points close to a dot's edge may round either way
 
 values = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 points = st.lists(st.tuples(values, values), min_size=1, max_size=60)
@@ -33,7 +33,7 @@ def drawn(x: Floats, y: Floats, x_axis: Axis, y_axis: Axis) -> Mask:
 
 
 def expect_lit(dots: Mask, x: Floats, y: Floats, x_axis: Axis, y_axis: Axis) -> None:
-    """Every point in the view has its dot; computed point by point, as the raster does not."""
+    """Check, point by point, that every point in the view has its dot."""
     for one_x, one_y in zip(x, y, strict=True):
         if not (x_axis.low <= one_x <= x_axis.high and y_axis.low <= one_y <= y_axis.high):
             continue
@@ -81,7 +81,7 @@ def test_points_are_joined_without_a_hole(pairs: list[tuple[float, float]]) -> N
     dots = drawn(x, y, Axis.spanning(x[0], x[-1]), Axis.spanning(float(y.min()), float(y.max())))
     assert dots.any(axis=0).all()
     for before, after in zip(dots.T[:-1], dots.T[1:], strict=True):
-        # Each run of dots touches the next, corners included.
+        # Each column's dots touch those of the next, including at corners.
         wide = before | np.roll(before, 1) | np.roll(before, -1)
         assert (wide & after).any()
 
@@ -92,7 +92,7 @@ def test_a_slope_is_one_dot_thick() -> None:
     assert dots.sum() == COLUMNS
 
 
-def test_values_that_are_not_finite_leave_a_gap() -> None:
+def test_non_finite_values_leave_a_gap() -> None:
     x = np.arange(6, dtype=np.float64)
     for nothing in (np.nan, np.inf, -np.inf):
         y = np.array([0, 0, nothing, nothing, 1, 1])
@@ -104,7 +104,7 @@ def test_values_that_are_not_finite_leave_a_gap() -> None:
         assert dots[0, 48:].all()
 
 
-def test_a_log_axis_leaves_out_what_is_not_positive() -> None:
+def test_a_log_axis_leaves_out_values_that_are_not_positive() -> None:
     x = np.arange(5, dtype=np.float64)
     y = np.array([1.0, 0.0, -3.0, 10.0, 100.0])
     dots = drawn(x, y, Axis(0, 4), Axis(1, 100, log=True))
@@ -113,7 +113,7 @@ def test_a_log_axis_leaves_out_what_is_not_positive() -> None:
     assert dots[0, -1]
 
 
-def test_zoomed_between_two_points_their_line_is_still_there() -> None:
+def test_the_line_between_two_points_is_drawn_when_zoomed_between_them() -> None:
     x, y = np.array([0.0, 10.0]), np.array([0.0, 10.0])
     dots = drawn(x, y, Axis(4, 6), Axis(4, 6))
     assert dots.any(axis=0).all()
@@ -126,7 +126,7 @@ def test_a_line_between_two_points_is_straight_on_a_log_axis() -> None:
     assert np.isclose(columns.low[1], 100.0)
 
 
-def test_what_lies_above_and_below_the_view_is_not_drawn() -> None:
+def test_values_above_and_below_the_view_are_not_drawn() -> None:
     x = np.arange(COLUMNS, dtype=np.float64)
     dots = drawn(x, np.where(x < 30, -1e300, 1e300), Axis(0, COLUMNS - 1), Axis(0, 1))
     assert dots.any(axis=0).sum() <= 2
@@ -139,7 +139,7 @@ def test_a_band_fills_from_its_lower_to_its_upper_edge() -> None:
     assert (band_dots(low.low, high.high, Axis(0, 39), ROWS).sum(axis=0) == 11).all()
 
 
-def test_a_band_that_reaches_below_a_log_axis_is_drawn_down_to_its_end() -> None:
+def test_a_band_below_a_log_axis_is_drawn_to_the_edge() -> None:
     x = np.arange(COLUMNS, dtype=np.float64)
     axis = Axis(0, COLUMNS - 1)
     edges = (showable(np.full(COLUMNS, edge), log=True) for edge in (-1.0, 10.0))
@@ -148,7 +148,7 @@ def test_a_band_that_reaches_below_a_log_axis_is_drawn_down_to_its_end() -> None
 
 
 @given(points, values, values, st.floats(0, 1e6), st.booleans())
-def test_recent_extremes_are_those_of_the_values_in_a_column_and_before_it(
+def test_recent_extremes_cover_a_column_and_the_values_before_it(
     pairs: list[tuple[float, float]], one: float, other: float, back: float, x_log: bool
 ) -> None:
     x, y = sorted_points(pairs)
@@ -157,7 +157,7 @@ def test_recent_extremes_are_those_of_the_values_in_a_column_and_before_it(
     low, high = recent_extremes(x, y, back, axis, COLUMNS)
     edges = axis.values((np.arange(COLUMNS + 1) - 0.5) / (COLUMNS - 1))
     for column in range(COLUMNS):
-        # Up to the point at which the line through the column ends.
+        # Up to the point where the line through the column ends.
         stop = np.searchsorted(x, edges[column + 1]) + 1
         seen = y[:stop][x[:stop] >= edges[column] - back * (1 + 1e-9)]
         seen = seen[np.isfinite(seen)]
@@ -175,7 +175,7 @@ def test_no_points_draw_nothing() -> None:
     assert extent(np.arange(3.0), gaps, Axis(0, 2)) is None
 
 
-def test_dots_become_the_braille_characters_that_unicode_names_by_them() -> None:
+def test_dots_become_the_matching_braille_characters() -> None:
     dots = np.zeros((4, 4), dtype=np.bool_)
     dots[0, 0] = dots[3, 1] = dots[:, 2] = True
     assert [chr(0x2800 + code) for code in braille(dots)[0].tolist()] == ["⢁", "⡇"]

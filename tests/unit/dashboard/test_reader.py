@@ -1,4 +1,4 @@
-"""The thread that reads runs: what it hands over, and what it survives."""
+"""The thread that reads runs: what it hands over, and which damage it survives."""
 
 import shutil
 import time
@@ -12,7 +12,7 @@ from rbp_tui.dashboard.reading.reader import RunsReader
 
 
 class Heard:
-    """A reader, and everything that it has handed over."""
+    """A reader, with everything that it has handed over."""
 
     def __init__(self, runs):
         self.lists, self.sights, self.trends, self.problems = [], [], {}, []
@@ -58,11 +58,11 @@ def append(run, *bodies, rank=0, attempt=1, step=1000):
     writer.close()
 
 
-def test_an_empty_list_is_handed_over_too_so_that_screens_know(heard):
+def test_an_empty_list_is_handed_over_too(heard):
     heard.until(lambda: heard.lists == [()])
 
 
-def test_only_the_runs_that_are_watched_are_read_in_full(heard, runs, write_run):
+def test_only_watched_runs_are_read_in_full(heard, runs, write_run):
     seen = write_run(runs, "seen", bodies=(metrics(), metrics()))
     unseen = write_run(runs, "unseen", bodies=(metrics(),))
     heard.reader.watch(["seen"])
@@ -73,7 +73,7 @@ def test_only_the_runs_that_are_watched_are_read_in_full(heard, runs, write_run)
     heard.until(lambda: heard.points(unseen) == [0])
 
 
-def test_nothing_is_handed_over_where_nothing_has_changed(heard, runs, write_run):
+def test_without_changes_nothing_is_handed_over(heard, runs, write_run):
     run = write_run(runs, "run", bodies=(metrics(),))
     heard.reader.watch(["run"])
     heard.until(lambda: heard.points(run) and heard.lists)
@@ -83,7 +83,7 @@ def test_nothing_is_handed_over_where_nothing_has_changed(heard, runs, write_run
     assert (len(heard.sights), len(heard.lists)) == before
 
 
-def test_events_that_come_fast_are_handed_over_together(heard, runs, write_run):
+def test_events_in_quick_succession_are_handed_over_together(heard, runs, write_run):
     run = write_run(runs, "run")
     heard.reader.watch(["run"])
     heard.until(lambda: heard.sight_of(run))
@@ -97,7 +97,7 @@ def test_events_that_come_fast_are_handed_over_together(heard, runs, write_run):
     assert len(heard.sights) - before <= 2 + (time.monotonic() - begun) / 0.1
 
 
-def test_a_long_file_is_read_in_turns_and_whole(heard, runs, write_run, monkeypatch):
+def test_a_long_file_is_read_completely_but_in_turns_with_others(heard, runs, write_run, monkeypatch):
     monkeypatch.setattr("rbp_tui.dashboard.reading.reader.TURN_S", 0.0)
     monkeypatch.setattr(events, "READ_AT_ONCE", 4096)
     long = write_run(runs, "long", bodies=tuple(metrics() for _ in range(2000)))
@@ -111,13 +111,11 @@ def test_a_long_file_is_read_in_turns_and_whole(heard, runs, write_run, monkeypa
     assert all(len(curve) < 2000 for curve in before)
 
 
-def test_of_several_ranks_what_a_resume_supersedes_goes_whichever_file_is_read_first(
-    heard, runs, write_run, monkeypatch
-):
+def test_events_superseded_by_a_resume_go_for_all_ranks_in_any_reading_order(heard, runs, write_run, monkeypatch):
     run = write_run(runs, "run")
     memory = System(mem_allocated=1, mem_peak=2)
     for rank in (0, 1):
-        append(run, RunStart(), *(rank * 300 * [Heartbeat()]), rank=rank, step=0)  # that of rank 1 is far longer
+        append(run, RunStart(), *(rank * 300 * [Heartbeat()]), rank=rank, step=0)  # rank 1's file is far longer
         append(run, *(40 * [memory]), rank=rank, step=1)
         append(run, RunStart(), *(3 * [memory]), rank=rank, attempt=2, step=10)
     monkeypatch.setattr(events, "READ_AT_ONCE", 400)
@@ -126,14 +124,14 @@ def test_of_several_ranks_what_a_resume_supersedes_goes_whichever_file_is_read_f
     heard.until(lambda: heard.points(run, "memory") == expected and heard.points(run, "memory/1") == expected)
 
 
-def test_tags_that_are_given_elsewhere_show(heard, runs, write_run):
+def test_tags_set_by_others_show(heard, runs, write_run):
     run = write_run(runs, "run")
     heard.until(lambda: heard.lists and heard.lists[-1])
     change_tags(run, add=["paper"])
     heard.until(lambda: heard.lists[-1][0].tags == ("paper",))
 
 
-def test_lines_that_are_no_events_are_told_once_for_each_run(heard, runs, write_run):
+def test_lines_that_are_not_events_are_reported_once_per_run(heard, runs, write_run):
     run = write_run(runs, "run", bodies=(metrics(),))
     heard.reader.watch(["run"])
     for number in range(3):
@@ -144,7 +142,7 @@ def test_lines_that_are_no_events_are_told_once_for_each_run(heard, runs, write_
     assert heard.points(run) == [0]
 
 
-def test_runs_that_cannot_be_read_are_told_once(heard, runs, write_run):
+def test_unreadable_runs_are_reported_once(heard, runs, write_run):
     run = write_run(runs, "torn")
     run.summary_json.write_text("{")
     heard.until(lambda: heard.problems == ["torn cannot be read: summary.json is damaged: it is not JSON"])
@@ -157,10 +155,10 @@ def test_runs_that_cannot_be_read_are_told_once(heard, runs, write_run):
     assert 1 <= len(told) <= 2
 
 
-def test_events_that_may_not_be_read_are_told_and_the_other_runs_go_on(heard, runs, write_run):
+def test_unreadable_events_are_reported_and_do_not_block_other_runs(heard, runs, write_run):
     other = write_run(runs, "other", bodies=(metrics(),))
     run = write_run(runs, "run")
-    run.events().symlink_to(run.events())  # nobody may read it, root neither
+    run.events().symlink_to(run.events())  # even root cannot read it
     append(run, System(rss=1), rank=1)
     heard.reader.watch(["run", "other"])
     heard.until(lambda: heard.points(other) and heard.points(run, "memory/1") and heard.problems)
@@ -168,7 +166,7 @@ def test_events_that_may_not_be_read_are_told_and_the_other_runs_go_on(heard, ru
     assert problem.startswith("run: events cannot be read:") and "symbolic links" in problem
 
 
-def test_a_run_that_is_removed_while_it_is_watched_and_comes_back(heard, runs, write_run):
+def test_a_watched_run_can_be_removed_and_come_back(heard, runs, write_run):
     run = write_run(runs, "run", bodies=(metrics(),))
     heard.reader.watch(["run"])
     heard.until(lambda: heard.points(run) and heard.lists[-1])
@@ -180,7 +178,7 @@ def test_a_run_that_is_removed_while_it_is_watched_and_comes_back(heard, runs, w
     assert heard.problems == []
 
 
-def test_a_runs_directory_that_is_no_directory_is_told_once_and_read_when_it_is_one(heard, runs, write_run):
+def test_a_file_as_runs_directory_is_reported_once_and_a_directory_in_its_place_is_read(heard, runs, write_run):
     runs.write_text("not a directory")
     heard.until(lambda: heard.problems)
     time.sleep(0.7)
@@ -196,7 +194,7 @@ def validation(epoch, top1, loss=0.5):
     return Validation(epoch, loss, top1, None, 100)
 
 
-def test_the_trend_of_validations_is_read_of_the_runs_that_are_shown(heard, runs, write_run):
+def test_trends_of_validations_are_read_for_the_shown_runs(heard, runs, write_run):
     write_run(runs, "shown", bodies=(RunStart(), validation(1, 0.5), metrics(), validation(2, 0.6)))
     write_run(runs, "hidden", bodies=(validation(1, 0.1),))
     write_run(runs, "losses", bodies=(validation(1, None, 0.9), validation(2, None, 0.8)))
@@ -204,7 +202,7 @@ def test_the_trend_of_validations_is_read_of_the_runs_that_are_shown(heard, runs
     heard.until(lambda: heard.trends == {"shown": (0.5, 0.6), "losses": (0.9, 0.8)})
 
 
-def test_the_trend_goes_on_and_drops_what_a_resume_does_again(heard, runs, write_run):
+def test_the_trend_continues_and_drops_epochs_that_a_resume_repeats(heard, runs, write_run):
     run = write_run(runs, "run")
     append(run, RunStart(epoch=0), *(validation(epoch, epoch / 10) for epoch in (1, 2, 3)), step=0)
     heard.reader.follow_trends(["run"])

@@ -1,4 +1,4 @@
-"""The rows of the table of runs: which, in what order, with which columns."""
+"""The rows of the table of runs: which ones, in what order, with which columns."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory, write_run):
-    """Two experiments of two runs each; `odd` cannot be read."""
+    """Two experiments of two runs each, and the unreadable run `odd`."""
     runs = tmp_path_factory.mktemp("runs")
     for number, (run_id, method, top1) in enumerate(
         [("a-0001", "bptt", 0.7), ("a-0002", "rate_m", 0.9), ("b-0003", "bptt", 0.8), ("b-0004", "rate_m", None)]
@@ -36,7 +36,7 @@ def texts(made, key):
     return ["".join(cell.text for cell in made.cells[key][:2]), *(cell.text.strip() for cell in made.cells[key][2:])]
 
 
-def test_runs_are_called_by_what_was_trained_and_so_is_their_experiment(tmp_path, write_run):
+def test_runs_and_experiments_are_named_by_what_was_trained(tmp_path, write_run):
     for seed in (1, 2):
         write_run(tmp_path, f"a-000{seed}", label="digits · nets.py:Net", seed=seed)
     made = rows(list_runs(tmp_path), width=80, grouped=True)
@@ -53,11 +53,11 @@ def test_unknown_values_come_last_in_either_order(records, sort, first):
     assert order[0] == first and set(order[-2:]) == {"b-0004", "odd"}
 
 
-def test_an_order_that_a_later_version_has_remembered_is_no_hindrance(records):
+def test_a_saved_order_from_a_later_version_is_ignored(records):
     assert len(rows(records, sort="-mood").cells) == 5
 
 
-def test_a_query_chooses_and_one_that_is_wrong_keeps_the_rows_of_the_last(records):
+def test_a_query_filters_and_a_wrong_one_keeps_the_previous_rows(records):
     maker = RowMaker()
     right = maker.rows(records, TableView(query="method:rate"), set(), {})
     wrong = maker.rows(records, TableView(query="method:rate acc>much"), set(), {})
@@ -65,18 +65,18 @@ def test_a_query_chooses_and_one_that_is_wrong_keeps_the_rows_of_the_last(record
     assert right.problem == "" and "expected a number" in wrong.problem
 
 
-def test_marks_signs_and_what_is_not_known_show(records):
+def test_marks_signs_and_unknown_values_show(records):
     made = rows(records, marked=["b-0004"], columns=("run", "best %", "status"))
     assert texts(made, "b-0004") == ["●■", "digits", "completed", "–@3"]
     assert texts(made, "odd") == [" ⊘", "odd", "unreadable", ""]
 
 
-def test_control_characters_of_a_strangers_run_do_not_reach_the_terminal(records):
+def test_control_characters_in_a_run_do_not_reach_the_terminal(records):
     made = rows(records, columns=("note",), width=200)
     assert texts(made, "b-0004")[1] == "first line second  [2J line"
 
 
-def test_runs_of_an_experiment_stand_under_its_mean(records):
+def test_runs_of_an_experiment_are_listed_below_its_mean(records):
     made = rows(records, grouped=True, sort="best", columns=("run", "method", "seed", "best %"))
     assert list(made.cells) == [
         "experiment:rate_m", "a-0002", "b-0004", "experiment:bptt", "b-0003", "a-0001", "experiment:", "odd",
@@ -85,7 +85,7 @@ def test_runs_of_an_experiment_stand_under_its_mean(records):
     assert texts(made, "experiment:bptt") == [" ▾", "digits", "BPTT", "×2", "75.0±7.1"]
 
 
-def test_a_seed_that_has_run_twice_counts_once_with_the_run_that_a_report_takes(tmp_path, write_run):
+def test_a_seed_with_two_runs_counts_once_as_in_a_report(tmp_path, write_run):
     for number, (run_id, seed, top1, status) in enumerate(
         [("a", 1, 0.1, "completed"), ("b", 1, 0.7, "completed"), ("c", 2, 0.8, "completed"), ("d", 2, 0.2, "failed")]
     ):
@@ -104,14 +104,14 @@ def test_a_seed_that_has_run_twice_counts_once_with_the_run_that_a_report_takes(
 
 
 @pytest.mark.parametrize(("last", "seed", "best"), [("completed", "×3", "60.0±26.5"), ("killed", "×2/3", "75.0±7.1")])
-def test_a_run_that_has_not_completed_is_not_in_the_mean_of_those_that_have(tmp_path, write_run, last, seed, best):
+def test_an_incomplete_run_is_not_part_of_the_mean_of_complete_ones(tmp_path, write_run, last, seed, best):
     for number, (top1, status) in enumerate([(0.7, "completed"), (0.8, "completed"), (0.3, last)]):
         write_run(tmp_path, f"run-{number}", seed=number, best=Scores(top1=top1), last=Scores(top1=top1), status=status)
     made = rows(list_runs(tmp_path), grouped=True, columns=("seed", "best %"))
     assert texts(made, "experiment:e")[1:] == [seed, best]
 
 
-def test_rows_are_made_anew_only_where_something_is_new(records):
+def test_only_changed_rows_are_made_again(records):
     maker = RowMaker()
     view = TableView(width=120)
     before = maker.rows(records, view, set(), {}).cells
@@ -120,7 +120,7 @@ def test_rows_are_made_anew_only_where_something_is_new(records):
     assert "▁█" in "".join(texts(maker.rows(records, view, set(), {"a-0002": (0.1, 0.2)}), "a-0002"))
 
 
-def test_every_column_but_the_curve_is_sorted_by_a_field_of_queries():
+def test_every_column_except_the_curve_is_sorted_by_a_query_field():
     for column in COLUMNS:
         if column.name != "curve":
             find_field(column.sort.removeprefix("-"))
@@ -128,7 +128,7 @@ def test_every_column_but_the_curve_is_sorted_by_a_field_of_queries():
 
 
 @given(st.fixed_dictionaries({column.name: st.integers(0, 80) for column in STRETCHING}), st.integers(0, 300))
-def test_columns_fit_the_width_and_a_wider_screen_shows_no_less(longest, width):
+def test_columns_fit_the_width_and_a_wider_screen_shows_at_least_as_many(longest, width):
     placed, wider = place(longest, width), place(longest, width + 20)
     assert sum(one.width + one.gap for one in placed) <= width
     assert len(wider) >= len(placed)
@@ -136,11 +136,11 @@ def test_columns_fit_the_width_and_a_wider_screen_shows_no_less(longest, width):
 
 
 @given(st.lists(st.sampled_from([column.name for column in COLUMNS]), min_size=1, unique=True))
-def test_chosen_columns_are_shown_all_whatever_the_width(chosen):
+def test_all_chosen_columns_are_shown_at_any_width(chosen):
     assert {one.column.name for one in place({}, 10, chosen)} == set(chosen)
 
 
-def test_a_text_that_is_too_long_is_cut_and_fills_its_column(tmp_path, write_run):
+def test_a_text_too_long_for_its_column_is_cut(tmp_path, write_run):
     write_run(tmp_path, "run", name="长" * 40)
     made = rows(list_runs(tmp_path), columns=("run",))
     ((_, _, cell),) = made.cells.values()

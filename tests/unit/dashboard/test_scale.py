@@ -91,11 +91,11 @@ def test_labels_are_round_and_short(axis: Axis, unit: XUnit | None, labels: list
         (math.nan, "–"),
     ],
 )
-def test_a_value_is_read_in_three_digits(value: float, text: str) -> None:
+def test_a_value_is_shown_with_three_digits(value: float, text: str) -> None:
     assert short(value) == text
 
 
-def test_a_place_is_named_in_its_unit() -> None:
+def test_a_position_is_shown_in_its_unit() -> None:
     assert place(48_120.0, "step") == "48120"
     assert place(121.0, "epoch") == "121"
     assert place(12.25, "epoch") == "12.25"

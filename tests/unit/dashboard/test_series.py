@@ -28,20 +28,20 @@ def test_the_nearest_point_has_a_value() -> None:
     assert ChartCurve(Series("a", "a", np.arange(2.0), np.full(2, np.nan)), 0.0).nearest(1.0) is None
 
 
-def test_points_are_sorted_and_those_without_a_place_left_out() -> None:
+def test_points_are_sorted_and_those_without_x_left_out() -> None:
     curve = ChartCurve(Series("a", "a", np.array([3.0, np.nan, 1.0]), np.array([30.0, 20.0, 10.0])), 0.0)
     assert curve.x.tolist() == [1.0, 3.0]
     assert curve.y.tolist() == [10.0, 30.0]
 
 
-def test_the_best_value_is_that_of_the_data_however_smoothed() -> None:
+def test_the_best_value_is_that_of_the_unsmoothed_data() -> None:
     series = Series("a", "a", np.arange(5.0), np.array([3.0, 1.0, np.nan, 9.0, 1.0]), marker="lowest")
     assert ChartCurve(series, 0.9).best == 1
     assert ChartCurve(Series("a", "a", series.x, series.y, marker="highest"), 0.0).best == 3
     assert ChartCurve(Series("a", "a", series.x, series.y), 0.0).best is None
 
 
-def test_what_stays_the_same_is_not_computed_again() -> None:
+def test_unchanged_parts_are_not_computed_again() -> None:
     model = ChartModel()
     x = np.arange(5.0)
     model.set_series([Series("a", "a", x, x), Series("b", "b", x, x)])
@@ -85,7 +85,7 @@ def test_a_locked_y_axis_does_not_follow_the_view() -> None:
     assert (zoomed.low, zoomed.high) == (10.0, 20.0)
 
 
-def test_the_cursor_steps_to_the_next_point_that_is_a_cell_away() -> None:
+def test_the_cursor_steps_to_the_next_point_at_least_a_cell_away() -> None:
     model = ChartModel()
     x = np.array([0.0, 1.0, 2.0, 50.0, 100.0])
     model.set_series([Series("a", "a", x, x)])

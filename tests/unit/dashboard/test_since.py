@@ -1,4 +1,4 @@
-"""What has happened since the dashboard was left."""
+"""What has happened since the last visit to the dashboard."""
 
 import time
 
@@ -23,7 +23,7 @@ def test_on_a_first_visit_nothing_has_happened(records):
     assert since_you_left(records, 0.0) == ""
 
 
-def test_what_ended_meanwhile_is_counted_with_the_reason_of_a_failure(records):
+def test_runs_that_ended_since_then_are_counted_with_the_reason_of_a_failure(records):
     text = since_you_left(records, NOW - 10)
     assert text.endswith(": 1 done · 1 failed: CUDA out of memory at epoch 0")
 
@@ -40,5 +40,5 @@ def test_different_failures_are_counted_without_a_reason(records, tmp_path, writ
 
 
 @pytest.mark.parametrize("left_at", [1e300, float("inf")])
-def test_a_moment_that_no_calendar_knows_is_no_hindrance(records, left_at):
+def test_a_time_outside_the_calendar_is_ignored(records, left_at):
     assert since_you_left(records, left_at, ["done"]) == "Since you left (some time ago): 1 done"

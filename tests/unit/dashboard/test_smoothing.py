@@ -10,7 +10,7 @@ places = st.lists(st.floats(0, 1e4).map(lambda value: round(value, 2)), min_size
 
 
 def by_definition(x: Floats, y: Floats, factor: float) -> Floats:
-    """Each value's weighted mean, written out."""
+    """The weighted mean of each value, straight from the definition."""
     means = []
     for number in range(len(x)):
         weights = factor ** ((x[number] - x[: number + 1]) / spacing(x))
@@ -20,7 +20,7 @@ def by_definition(x: Floats, y: Floats, factor: float) -> Floats:
 
 
 @given(places, factors, st.integers(0, 2**32 - 1))
-def test_the_average_is_the_weighted_mean_that_it_is_defined_as(x: list[float], factor: float, seed: int) -> None:
+def test_the_average_equals_its_definition_as_a_weighted_mean(x: list[float], factor: float, seed: int) -> None:
     draw = np.random.default_rng(seed)
     y = draw.normal(size=len(x))
     y[draw.random(len(x)) < 0.2] = np.nan
@@ -42,13 +42,13 @@ def test_evenly_spaced_points_give_the_debiased_exponential_average() -> None:
     assert np.allclose(smoothed(np.arange(200) * 7.0, y, 0.9), expected)
 
 
-def test_a_hole_in_the_data_forgets_what_lies_before_it() -> None:
+def test_a_gap_in_the_data_restarts_the_average() -> None:
     x = np.concatenate((np.arange(50.0), 1000 + np.arange(50.0)))
     y = np.concatenate((np.zeros(50), np.ones(50)))
     assert np.allclose(smoothed(x, y, 0.9)[50:], 1.0)
 
 
-def test_points_to_come_do_not_change_the_average_before_them() -> None:
+def test_later_points_do_not_change_the_average() -> None:
     x, y = np.arange(1000.0), np.random.default_rng(0).normal(size=1000)
     assert np.allclose(smoothed(x, y, 0.95)[:600], smoothed(x[:600], y[:600], 0.95))
 
@@ -59,7 +59,9 @@ def test_a_long_series_neither_overflows_nor_underflows() -> None:
 
 
 @given(st.integers(2, 400), factors, st.floats(0.1, 100), st.floats(-1e3, 1e3))
-def test_even_spacing_is_a_shorter_way_to_the_same(count: int, factor: float, step: float, start: float) -> None:
+def test_the_shortcut_for_even_spacing_gives_the_same_result(
+    count: int, factor: float, step: float, start: float
+) -> None:
     x, y = start + step * np.arange(count), np.random.default_rng(count).normal(size=count)
     assert np.allclose(smoothed(x, y, factor), by_definition(x, y, factor))
 
@@ -71,7 +73,7 @@ def test_the_average_looks_back_by_the_mean_age_of_its_weights() -> None:
     assert look_back(x, 0.0) == 0.0
 
 
-def test_the_usual_distance_ignores_holes_and_points_at_one_place() -> None:
+def test_the_usual_distance_ignores_gaps_and_repeated_positions() -> None:
     x = np.concatenate((np.arange(30_000.0), [29_999.0] * 5, 1e9 + np.arange(3.0)))
     assert spacing(x) == 1.0
     assert spacing(np.zeros(3)) == 1.0

@@ -1,4 +1,4 @@
-"""What the Monitor advises about a run that has ended, by its cause."""
+"""The Monitor's advice about a run that has ended, by its cause."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def advice(tmp_path, status, cause):
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
-def test_where_a_resume_meets_the_same_again_a_clone_is_offered_and_why(tmp_path, cause):
+def test_if_a_resume_would_end_the_same_way_a_clone_is_offered_with_the_reason(tmp_path, cause):
     text = advice(tmp_path, "failed", cause)
     assert text.startswith("T shows the traceback · C clones and edits · ")
     assert "r resumes" not in text and "a resume" in text
@@ -40,5 +40,5 @@ def test_where_a_resume_meets_the_same_again_a_clone_is_offered_and_why(tmp_path
         ),
     ],
 )
-def test_a_resume_is_offered_with_what_has_to_be_so_before_it(tmp_path, status, cause, text):
+def test_a_resume_is_offered_with_its_precondition(tmp_path, status, cause, text):
     assert advice(tmp_path, status, cause) == text

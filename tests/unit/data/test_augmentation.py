@@ -9,7 +9,7 @@ SIDES, SEEDS = st.integers(1, 9), st.integers(0, 2**32)
 
 
 def numbered(batch: int, channels: int, height: int, width: int) -> Tensor:
-    """Images in which no two pixels are equal and none is zero."""
+    """Images in which all pixels are different and none is zero."""
     return torch.arange(1.0, batch * channels * height * width + 1).view(batch, channels, height, width)
 
 
@@ -18,7 +18,7 @@ def generator(seed: int) -> torch.Generator:
 
 
 def shifted(image: Tensor, down: int, right: int) -> Tensor:
-    """The image moved, zeros coming in."""
+    """The moved image, filled up with zeros."""
     _, height, width = image.shape
     moved = torch.zeros_like(image)
     for row in range(height):
@@ -40,15 +40,15 @@ def test_a_crop_of_padding_p_shifts_each_image_by_at_most_p_pixels(
         assert any(torch.equal(after, shifted(before, down, right)) for down in offsets for right in offsets)
 
 
-def test_every_shift_comes_up_about_equally_often() -> None:
+def test_every_shift_occurs_about_equally_often() -> None:
     images = numbered(1, 1, 3, 3).repeat(9000, 1, 1, 1)
     _, counts = random_crop(images, 1, generator(1)).unique(dim=0, return_counts=True)
     assert len(counts) == 9
-    assert int(counts.min()) > 850 and int(counts.max()) < 1150  # 1000 each, five deviations of 30
+    assert int(counts.min()) > 850 and int(counts.max()) < 1150  # 1000 each, within five standard deviations of 30
 
 
 @given(st.integers(1, 20), st.integers(1, 3), SIDES, SIDES, SEEDS)
-def test_a_flip_leaves_each_image_as_it_is_or_mirrors_it(
+def test_a_flip_mirrors_each_image_or_leaves_it_unchanged(
     batch: int, channels: int, height: int, width: int, seed: int
 ) -> None:
     images = numbered(batch, channels, height, width)
@@ -59,11 +59,11 @@ def test_a_flip_leaves_each_image_as_it_is_or_mirrors_it(
 def test_about_half_of_the_images_are_mirrored() -> None:
     images = numbered(1, 1, 1, 2).repeat(10_000, 1, 1, 1)
     mirrored = (random_flip(images, generator(1))[:, 0, 0, 0] == 2).sum()
-    assert 4750 < int(mirrored) < 5250  # 5000, five deviations of 50
+    assert 4750 < int(mirrored) < 5250  # 5000, within five standard deviations of 50
 
 
 @given(st.integers(1, 8), st.integers(1, 3), SIDES, SIDES, st.integers(1, 12), SEEDS)
-def test_a_hole_is_one_square_that_the_edge_may_cut_off_and_the_rest_stays(
+def test_a_hole_is_one_square_possibly_cut_by_the_edge_and_the_rest_is_unchanged(
     batch: int, channels: int, height: int, width: int, side: int, seed: int
 ) -> None:
     images = numbered(batch, channels, height, width)
@@ -71,7 +71,7 @@ def test_a_hole_is_one_square_that_the_edge_may_cut_off_and_the_rest_stays(
     for before, after in zip(images, erased, strict=True):
         hole = after == 0
         assert torch.equal(after[~hole], before[~hole])
-        assert bool((hole == hole[:1]).all())  # in all channels the same
+        assert bool((hole == hole[:1]).all())  # the same in all channels
         rows, columns = hole[0].any(1).nonzero().flatten(), hole[0].any(0).nonzero().flatten()
         assert int(hole[0].sum()) == len(rows) * len(columns) <= side**2
         for found, size in ((rows, height), (columns, width)):
@@ -80,7 +80,7 @@ def test_a_hole_is_one_square_that_the_edge_may_cut_off_and_the_rest_stays(
             assert len(found) == side or int(found[0]) == 0 or int(found[-1]) == size - 1
 
 
-def test_a_hole_may_be_centred_on_every_pixel_with_equal_chance() -> None:
+def test_a_hole_is_centred_on_every_pixel_with_equal_probability() -> None:
     erased = cutout(torch.ones(9000, 1, 3, 3), 1, generator(1))
     counts = (erased == 0).sum(0).flatten()
     assert int(counts.sum()) == 9000
@@ -88,7 +88,7 @@ def test_a_hole_may_be_centred_on_every_pixel_with_equal_chance() -> None:
 
 
 @given(SEEDS)
-def test_the_same_generator_gives_the_same_images_and_the_input_stays(seed: int) -> None:
+def test_the_same_generator_gives_the_same_images_and_the_input_is_unchanged(seed: int) -> None:
     images = numbered(4, 2, 5, 6)
     before = images.clone()
     for augment in (

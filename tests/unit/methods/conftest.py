@@ -1,4 +1,4 @@
-"""Tensors here are tiny: a second thread only costs."""
+"""Tensors here are tiny, so a second thread only slows things down."""
 
 import pytest
 import torch

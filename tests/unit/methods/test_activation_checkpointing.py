@@ -1,4 +1,4 @@
-"""torch.utils.checkpoint: exact with the methods whose timesteps are computed together, refused with the others."""
+"""torch.utils.checkpoint: exact with methods that compute all timesteps of a layer together, refused by the others."""
 
 import pytest
 import torch
@@ -14,8 +14,8 @@ T, B = 3, 4
 class Network(nn.Module):
     """A stem, residual blocks that may be checkpoints, one of them nested, and a head.
 
-    Two checkpoints begin with what a batch norm gives, which is carried out when somebody asks for it: one asks for it
-    itself, of the other somebody else asks later.
+    Two checkpoints begin with a deferred batch norm, which is computed when its value is needed: in one case by the
+    checkpoint itself, in the other by a later operation.
     """
 
     def __init__(self, momentum=0.1, **how):
@@ -71,14 +71,14 @@ def train(name, x, **how):
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
 @pytest.mark.parametrize("name", ["bptt", "rate_m"])
-def test_gradients_and_running_statistics_are_those_without_it(name, static, momentum):
+def test_checkpointing_changes_neither_gradients_nor_running_statistics(name, static, momentum):
     found = train(name, images(static), momentum=momentum, use_reentrant=False)
     for mine, plain in zip(found, train(name, images(static), momentum=momentum), strict=True):
         torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-12)
 
 
 class MembraneShortcuts(nn.Module):
-    """Batch norms and sums in checkpoints, of batch norms and sums that are carried out when somebody asks for them."""
+    """Batch norms and sums in checkpoints, whose inputs are deferred batch norms and sums."""
 
     def __init__(self, run):
         super().__init__()
@@ -98,7 +98,7 @@ class MembraneShortcuts(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["bptt", "rate_m"])
-def test_what_is_not_carried_out_yet_when_a_checkpoint_begins_gets_its_gradients(name):
+def test_operations_deferred_into_a_checkpoint_get_their_gradients(name):
     gradients = []
     for run in (lambda layer, x: layer(x), lambda layer, x: checkpoint(layer, x, use_reentrant=False)):
         torch.manual_seed(0)
@@ -109,19 +109,19 @@ def test_what_is_not_carried_out_yet_when_a_checkpoint_begins_gets_its_gradients
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"bptt", "rate_m"}))
-def test_methods_that_go_step_by_step_refuse_it_and_name_those_that_do_not(name):
+def test_single_step_methods_refuse_checkpointing_and_name_the_others(name):
     with pytest.raises(RuntimeError, match=r"gone on to later timesteps.* bptt and rate_m"):
         train(name, images(static=False), use_reentrant=False)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_reentrant_one_whose_gradients_would_be_missing_is_refused(name):
+def test_reentrant_checkpointing_which_would_lose_gradients_is_refused(name):
     with pytest.raises(RuntimeError, match=r"passes no gradient on.* use_reentrant=False"):
         train(name, images(static=True), use_reentrant=True)
 
 
 @pytest.mark.parametrize("name", ["bptt", "rate_m"])
-def test_a_backward_that_fails_leaves_the_counts_of_batches_as_they_are_without_it(name):
+def test_a_failing_backward_counts_each_batch_once(name):
     model = Network(use_reentrant=False).double()
 
     def fail(grad):

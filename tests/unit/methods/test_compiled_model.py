@@ -1,4 +1,4 @@
-"""A model that is given to torch.compile has the gradients that it has without."""
+"""Passing a model to torch.compile does not change its gradients."""
 
 import pytest
 import torch
@@ -40,19 +40,19 @@ def same(found, expected):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", METHODS)
-def test_gradients_and_predictions_are_those_of_the_model_as_it_is(name, way):
+def test_a_compiled_model_has_the_gradients_and_predictions_of_the_plain_one(name, way):
     assert same(two_steps(WAYS[way](network()), name), two_steps(network(), name))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_so_they_are_where_the_function_is_compiled_that_calls_the_method(name):
+def test_compiling_the_function_around_the_method_changes_nothing(name):
     model, expected = network(), two_steps(network(), name)
     assert same(torch.compile(lambda: two_steps(model, name), backend="aot_eager")(), expected)
 
 
 @pytest.mark.compiles
 @pytest.mark.parametrize("name", ["rate_m", "rate_s"])
-def test_so_they_are_with_compiled_kernels_which_stay_compiled(name):
+def test_a_compiled_model_with_compiled_kernels_keeps_both_compiled(name):
     if reason := compiled.problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()

@@ -32,7 +32,7 @@ def one_process(tmp_path_factory):
 @pytest.mark.parametrize("name", sorted(METHODS))
 @pytest.mark.usefixtures("one_process")
 def test_two_steps_through_ddp_give_the_gradients_and_statistics_of_the_bare_model(name, network):
-    """Two, because DDP finds out in the second forward that the first backward missed a parameter."""
+    """Two steps, because DDP notices only in the second forward that the first backward missed a parameter."""
     torch.manual_seed(0)
     bare = NETWORKS[network]()
     wrapped = DistributedDataParallel(copy.deepcopy(bare))

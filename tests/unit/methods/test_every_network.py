@@ -16,7 +16,7 @@ EVENTS = {"vggsnn_dvs": (2, 48)}
 
 
 def images(name, batch=B):
-    """[B, C, H, W], or for events frames that change, [T, B, 2, 48, 48]: counts, most of them zero."""
+    """[B, C, H, W], or for event networks varying frames [T, B, 2, 48, 48] of counts, most of them zero."""
     torch.manual_seed(1)
     if name in EVENTS:
         channels, size = EVENTS[name]
@@ -25,10 +25,10 @@ def images(name, batch=B):
     return torch.randn(batch, channels, size, size)
 
 
-# All tests of a network in one process, which takes its steps once.
+# Run all tests of a network in one process, so that its steps are taken only once.
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in MODELS])
 def steps(request):
-    """A network after one step of each method: outputs and gradients by method, and the model for what comes next."""
+    """A network after one step of each method: outputs and gradients by method, and the model for further use."""
     torch.manual_seed(0)
     inputs = images(request.param)
     model = create_model(request.param, num_classes=CLASSES, in_channels=inputs.shape[-3])
@@ -38,7 +38,7 @@ def steps(request):
         outputs[method] = create_method(method, T).step(model, inputs, LABELS)
         gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
         trouble[method] = [name for name, grad in gradients.items() if grad is None or not grad.isfinite().all()]
-        # The stem's weight is the furthest from the loss: it tells whether a gradient arrives.
+        # The weight of the stem is furthest from the loss: it shows whether gradients arrive.
         stem = next(iter(gradients))
         if not trouble[method] and not gradients[stem].abs().max() > 0:
             trouble[method] = [f"{stem} is all zero"]
@@ -56,8 +56,8 @@ def test_a_training_step_gives_finite_gradients_that_reach_the_stem(steps, metho
 
 
 @pytest.mark.parametrize(("method", "oracle"), [("rate_m", "bptt"), ("rate_s", "bptt_s")])
-def test_at_the_last_layer_the_gradient_is_bptts_over_t(steps, method, oracle):
-    """The mean of its input is all that the loss sees. bptt_s is the BPTT whose batch norm is by step, as rate_S's."""
+def test_the_gradient_of_the_last_layer_is_that_of_bptt_divided_by_t(steps, method, oracle):
+    """The loss depends only on the mean of this layer's input. Like rate_S, bptt_s takes batch norm by step."""
     for gradient, exact in zip(steps.last[method], steps.last[oracle], strict=True):
         size = exact.abs().max().item()
         assert size > 1e-3
@@ -71,7 +71,7 @@ def test_logits_are_those_of_bptt_with_the_same_batch_norm(steps, method, oracle
     torch.testing.assert_close(steps.outputs[method].logits, steps.outputs[oracle].logits, rtol=1e-4, atol=1e-5)
 
 
-def test_an_evaluation_step_gives_logits_by_step_and_every_neuron_gives_zeros_and_ones(steps):
+def test_an_evaluation_gives_logits_by_step_and_binary_spikes_at_every_neuron(steps):
     rates = []
 
     def binary(module, args, out):

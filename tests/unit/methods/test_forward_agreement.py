@@ -20,7 +20,7 @@ NEURONS = {
 
 
 def network(neuron):
-    """The convnet in float64 with running statistics that are not a fresh network's."""
+    """The convnet in float64, with running statistics that differ from a new network's."""
     torch.manual_seed(0)
     model = create_model("convnet", num_classes=3, in_channels=2, **NEURONS[neuron]).double()
     for module in model.modules():
@@ -53,7 +53,7 @@ def plain_forward(model, x):
 
 
 def plain_forward_by_step(model, x):
-    """The network on the plain tensors of one step after the other, neurons in step mode "s"."""
+    """The network on plain tensors, one step after the other, with neurons in step mode "s"."""
     spikes, logits = [], []
     for layer in model:
         if isinstance(layer, LIF):
@@ -71,7 +71,7 @@ def plain_forward_by_step(model, x):
 
 
 def recorded_spikes_by_step(model, run):
-    """What every neuron gave in the T steps, [T, B, …] each; rate_S's rate pass gives rates, not spikes."""
+    """The spikes of every neuron in the T steps, [T, B, …] each; rate_S's rate pass has rates, not spikes."""
     spikes = {layer: [] for layer in model if isinstance(layer, LIF)}
 
     def record(module, args, output):
@@ -86,7 +86,7 @@ def recorded_spikes_by_step(model, run):
 
 
 def recorded_spikes(model, run):
-    """What every neuron of the model gave while `run` was called, [T, B, …] each."""
+    """The spikes of every neuron while `run` was called, [T, B, …] each."""
     spikes = []
 
     def record(module, args, output):
@@ -110,7 +110,7 @@ def same_spikes(actual, expected):
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("method", ["bptt", "rate_m"])
-def test_a_training_step_sees_what_a_plain_training_forward_sees(method, neuron, static):
+def test_a_training_step_has_the_spikes_and_logits_of_a_plain_training_forward(method, neuron, static):
     model = network(neuron)
     plain, x = copy.deepcopy(model), images(static)
     expected_logits, expected_spikes = plain_forward(plain, x)
@@ -127,7 +127,7 @@ def test_a_training_step_sees_what_a_plain_training_forward_sees(method, neuron,
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("method", ["bptt_s", "rate_s", "sltt", "ottt"])
-def test_a_single_step_method_sees_what_a_plain_forward_step_by_step_sees(method, neuron, static):
+def test_a_single_step_method_has_the_spikes_and_logits_of_a_plain_forward_step_by_step(method, neuron, static):
     model = network(neuron)
     plain, x = copy.deepcopy(model), images(static)
     expected_logits, expected_spikes = plain_forward_by_step(plain, x)
@@ -167,7 +167,7 @@ def test_a_rate_tensor_in_evaluation_mode_has_the_mean_of_the_predicted_logits()
     torch.testing.assert_close(out.rate().detach(), logits.mean(0), rtol=1e-10, atol=1e-10)
 
 
-def test_predict_takes_another_number_of_timesteps_than_training():
+def test_predict_accepts_another_number_of_timesteps_than_training():
     model = network("soft")
     image = images(static=True)[0]
     method = create_method("rate_m", T)
@@ -186,8 +186,8 @@ def test_a_network_without_neurons_predicts_the_same_logits_at_every_step_of_a_s
 @pytest.mark.parametrize("momentum", [None, 0.3])
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_norm_that_stands_twice_gets_the_running_statistics_of_a_plain_forward(method, static, momentum):
-    """`momentum=None` is torch's cumulative average, whose steps become shorter."""
+def test_a_batch_norm_used_twice_gets_the_running_statistics_of_a_plain_forward(method, static, momentum):
+    """`momentum=None` is torch's cumulative average, in which each new batch has a smaller weight."""
     torch.manual_seed(0)
     early, late = (nn.BatchNorm2d(2, momentum=momentum) for _ in range(2))
     convs = [nn.Conv2d(2, 2, 3, padding=1) for _ in range(4)]

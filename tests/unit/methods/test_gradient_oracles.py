@@ -1,4 +1,4 @@
-"""Rate-based gradients against exact BPTT where the two must agree, and their size where they need not."""
+"""Rate-based gradients compared with exact BPTT: equal where they must be, of the right size elsewhere."""
 
 import copy
 
@@ -48,7 +48,7 @@ def spiking(**reset):
 
 
 def without_batch_norm(**neuron):
-    """Everything but batch norm; weights large enough that all layers fire."""
+    """Everything except batch norm, with weights large enough that all layers fire."""
     torch.manual_seed(3)
     return nn.Sequential(
         nn.Conv2d(2, 6, 3, padding=1), LIF(**neuron), nn.MaxPool2d(2),
@@ -73,7 +73,7 @@ def without_neurons(norm):
 
 
 def gradients(model, method, timesteps, inputs, **settings):
-    """Of a copy of the model, by parameter name; dropout draws the same masks every time."""
+    """The gradients of a copy of the model, by parameter name; dropout draws the same masks every time."""
     model = copy.deepcopy(model)
     torch.manual_seed(2)
     create_method(method, timesteps, **settings).step(model, inputs, LABELS)
@@ -119,8 +119,8 @@ def test_every_surrogate_gives_finite_gradients_and_those_of_bptt_with_one_times
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize(("method", "oracle"), [("rate_s", "rate_m"), ("bptt_s", "bptt")])
-def test_without_batch_norm_the_single_step_schedule_is_the_multi_step_one(method, oracle, reset, static):
-    """Only batch norm tells the two apart: by step, or over all steps."""
+def test_without_batch_norm_single_step_and_multi_step_schedules_agree(method, oracle, reset, static):
+    """Only batch norm distinguishes the two: its statistics are by step, or over all steps."""
     model, inputs = without_batch_norm(**RESETS[reset]), images(4, static)
     single, multi = gradients(model, method, 4, inputs), gradients(model, oracle, 4, inputs)
     assert all(gradient.abs().max() > 1e-5 for gradient in multi.values())
@@ -128,7 +128,7 @@ def test_without_batch_norm_the_single_step_schedule_is_the_multi_step_one(metho
 
 
 @pytest.mark.parametrize(("method", "oracle"), [("rate_s", "rate_m"), ("bptt_s", "bptt")])
-def test_with_batch_norm_in_evaluation_too(method, oracle):
+def test_with_batch_norm_in_evaluation_mode_the_schedules_agree(method, oracle):
     model, inputs = spiking(), images(4, static=False)
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -138,8 +138,8 @@ def test_with_batch_norm_in_evaluation_too(method, oracle):
     torch.testing.assert_close(single, multi, rtol=1e-12, atol=1e-12)
 
 
-def test_with_batch_norm_in_training_the_schedules_differ():
-    """Or the two tests above would prove nothing."""
+def test_with_batch_norm_in_training_mode_the_schedules_differ():
+    """Otherwise the two tests above would prove nothing."""
     model, inputs = spiking(), images(4, static=False)
     for single, multi in (("rate_s", "rate_m"), ("bptt_s", "bptt")):
         found, other = (gradients(model, method, 4, inputs)["0.weight"] for method in (single, multi))
@@ -157,9 +157,7 @@ def test_without_neurons_the_rate_methods_are_bptt_for_a_static_image(method, ti
 @pytest.mark.parametrize("timesteps", [2, 5])
 @pytest.mark.parametrize("norm", ["none", "evaluation"])
 @pytest.mark.parametrize("method", RATE)
-def test_without_neurons_the_rate_methods_are_bptt_for_a_varying_input_where_the_network_is_linear(
-    method, norm, timesteps
-):
+def test_without_neurons_and_training_batch_norm_the_rate_methods_are_bptt_for_a_varying_input(method, norm, timesteps):
     model = without_neurons(nn.Identity if norm == "none" else nn.BatchNorm2d)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -171,8 +169,8 @@ def test_without_neurons_the_rate_methods_are_bptt_for_a_varying_input_where_the
 
 
 @pytest.mark.parametrize("timesteps", [2, 5])
-def test_without_neurons_the_parameters_from_the_last_training_batch_norm_on_get_the_bptt_gradient(timesteps):
-    """Weights before it do not when the input varies: the backward of the statistics correlates with it in time."""
+def test_without_neurons_parameters_from_the_last_batch_norm_on_have_the_bptt_gradient(timesteps):
+    """Weights before it do not if the input varies, because the statistics' backward correlates with it over time."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3), nn.Flatten(), nn.Linear(96, 3))
     inputs = images(timesteps, static=False)
@@ -183,7 +181,7 @@ def test_without_neurons_the_parameters_from_the_last_training_batch_norm_on_get
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_static_image_gives_the_gradient_and_the_statistics_of_its_repetition(method):
+def test_a_static_image_has_the_gradients_and_statistics_of_its_repetition(method):
     model = spiking(detach_reset=False)
     image = images(1, static=True)
     once, repeated = copy.deepcopy(model), copy.deepcopy(model)
@@ -199,7 +197,7 @@ def test_a_static_image_gives_the_gradient_and_the_statistics_of_its_repetition(
 @pytest.mark.parametrize(("loss_scale", "expected"), [("1/T", 0.25), ("1", 1.0)])
 @pytest.mark.parametrize(("method", "oracle"), [("rate_m", "bptt"), ("rate_s", "bptt_s")])
 def test_the_gradient_has_the_size_that_the_loss_scale_promises(method, oracle, loss_scale, expected):
-    """He weights, so that the layers fire sensibly."""
+    """He weights, so that the layers have reasonable firing rates."""
     torch.manual_seed(0)
     model = create_model("convnet", num_classes=3, in_channels=2)
     inputs = torch.randn(5, 2, 8, 8)
@@ -226,7 +224,7 @@ def test_a_frozen_layer_gets_no_gradient_and_the_others_keep_theirs(method, froz
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_memory_layout_of_the_weights_changes_no_gradient(method):
+def test_gradients_do_not_depend_on_the_memory_layout_of_the_weights(method):
     model, inputs = spiking(), images(3, static=False)
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)
     agree(gradients(last, method, 3, inputs), gradients(model, method, 3, inputs))
@@ -234,9 +232,9 @@ def test_the_memory_layout_of_the_weights_changes_no_gradient(method):
 
 @pytest.mark.parametrize("brightness", ["steady", "flickering"])
 def test_on_events_rate_s_is_as_close_to_bptt_as_rate_m_is(brightness):
-    """Each against the BPTT with the same batch norm: by step, or over all steps. The frames differ from step to step.
+    """Each is compared with the BPTT that has the same batch norm: by step, or over all steps. Frames differ by step.
 
-    Those two BPTTs differ more from one another than from their rate methods once the frames' brightness varies.
+    These two BPTTs differ more from each other than from their rate methods once the brightness of the frames varies.
     """
     timesteps, batch = 6, 5
     torch.manual_seed(0)
@@ -258,7 +256,7 @@ def test_on_events_rate_s_is_as_close_to_bptt_as_rate_m_is(brightness):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("method", RATE)
-def test_at_one_timestep_layers_right_behind_neurons_have_the_gradients_of_bptt(method, dtype):
+def test_at_one_timestep_layers_directly_after_neurons_have_the_gradients_of_bptt(method, dtype):
     torch.manual_seed(3)
     model = nn.Sequential(
         nn.Conv2d(2, 6, 3), LIF(), nn.Conv2d(6, 6, 3, groups=2), LIF(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),

@@ -1,4 +1,4 @@
-"""What a method takes: types and sizes of images, T, and what stands around a step or hangs on the network."""
+"""What a method accepts: types and sizes of images, T, surrounding contexts, hooks and parametrised weights."""
 
 import warnings
 
@@ -39,20 +39,20 @@ def same(found, expected):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64], ids=str)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", METHODS)
-def test_images_that_are_not_floating_point_are_refused_with_what_to_do(name, precision, dtype, what):
+def test_images_that_are_not_floating_point_are_refused_with_a_remedy(name, precision, dtype, what):
     method, x = create_method(name, T, precision=precision), torch.ones(B, 2, 6, 6, dtype=dtype)
     with pytest.raises(TypeError, match=rf"floating point, got {dtype}; divide uint8 by 255"):
         getattr(method, what)(network(), *((x, LABELS) if what == "step" else (x,)))
 
 
-def test_images_that_are_no_tensor_are_refused():
+def test_images_that_are_not_a_tensor_are_refused():
     with pytest.raises(TypeError, match="images must be a tensor, got ndarray"):
         create_method("bptt", T).predict(network(), images().numpy())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 @pytest.mark.parametrize("name", METHODS)
-def test_under_fp32_images_of_another_type_count_as_the_same_numbers_in_float32(name, dtype):
+def test_under_fp32_images_of_another_type_are_converted_to_float32(name, dtype):
     x = images(dtype)
     assert same(step(name, network(), x), step(name, network(), x.float()))
     method = create_method(name, T)
@@ -68,7 +68,7 @@ def test_under_fp32_a_network_in_float64_stays_in_float64(name):
 
 @pytest.mark.parametrize("size", [(0, 2, 6, 6), (T, 0, 2, 6, 6), (B, 2, 0, 6)], ids=str)
 @pytest.mark.parametrize("name", METHODS)
-def test_an_empty_batch_is_a_value_error_that_says_so(name, size):
+def test_an_empty_batch_is_a_value_error(name, size):
     with pytest.raises(ValueError, match="the batch is empty"):
         create_method(name, T).step(network(), torch.ones(size), LABELS[:0])
     with pytest.raises(ValueError, match="the batch is empty"):
@@ -86,13 +86,13 @@ def test_a_number_of_timesteps_that_is_not_whole_is_a_type_error(timesteps):
             create_method("bptt", T).predict(network(), images(), timesteps=timesteps)
 
 
-def test_a_whole_number_of_numpy_is_a_number_of_timesteps():
+def test_a_numpy_integer_is_accepted_as_timesteps():
     assert create_method("bptt", numpy.int64(T)).predict(network(), images()).shape == (T, B, 3)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", METHODS)
-def test_autocast_around_a_step_changes_nothing_for_the_method_has_a_precision(name, precision):
+def test_autocast_around_a_step_changes_nothing(name, precision):
     expected = step(name, network(), images(), precision=precision)
     predicted = create_method(name, T, precision=precision).predict(network(), images())
     with torch.autocast("cpu", torch.bfloat16):
@@ -104,7 +104,7 @@ def test_autocast_around_a_step_changes_nothing_for_the_method_has_a_precision(n
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("number", [numpy.float64(2.5), numpy.float32(2.5), numpy.int64(2)], ids=repr)
-def test_numbers_of_numpy_scale_spikes_as_those_of_python_do(name, number):
+def test_numpy_numbers_scale_spikes_like_python_numbers(name, number):
     class Scaled(nn.Module):
         def __init__(self, by):
             super().__init__()
@@ -118,7 +118,7 @@ def test_numbers_of_numpy_scale_spikes_as_those_of_python_do(name, number):
 
 @pytest.mark.parametrize("register", ["register_full_backward_hook", "register_full_backward_pre_hook"])
 @pytest.mark.parametrize("name", METHODS)
-def test_backward_hooks_of_modules_are_announced_as_silent_and_those_of_parameters_run(name, register):
+def test_backward_hooks_of_modules_give_a_warning_and_those_of_parameters_run(name, register):
     model, calls = network(), []
     getattr(model[1], register)(lambda *args: calls.append("module"))
     model[0].weight.register_hook(lambda grad: calls.append("weight"))
@@ -137,7 +137,7 @@ def normalised(how):
 
 
 def test_spectral_norm_takes_one_power_iteration_in_a_step_of_rate_s():
-    """As in rate_m, whose gradient it is where no neuron and no batch norm stands in front of the layer."""
+    """As in rate_m, which has the same gradient if no neuron and no batch norm precedes the layer."""
     models = [nn.Sequential(nn.Flatten(), parametrizations.spectral_norm(nn.Linear(72, 3))) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
     found = [step(name, model, images()) for name, model in zip(("rate_s", "rate_m"), models, strict=True)]
@@ -145,13 +145,13 @@ def test_spectral_norm_takes_one_power_iteration_in_a_step_of_rate_s():
         torch.testing.assert_close(mine, other)
 
 
-def test_parametrised_weights_leave_the_gradients_of_other_layers_as_they_are_in_rate_s():
+def test_in_rate_s_parametrised_weights_do_not_change_the_gradients_of_other_layers():
     found, plain = (step("rate_s", model, images()) for model in (normalised(parametrizations.weight_norm), network()))
     for mine, other in zip(found[:5], plain[:5], strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
 
 
-def test_the_older_spectral_norm_is_refused_by_rate_s_alone():
+def test_only_rate_s_refuses_the_old_spectral_norm():
     for name in METHODS:
         model = normalised(spectral_norm)
         if name != "rate_s":

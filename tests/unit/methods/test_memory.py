@@ -1,4 +1,4 @@
-"""Peak memory of a training step: whether it grows with T, counted in bytes of live tensors."""
+"""Peak memory of a training step and its growth with T, counted in bytes of live tensors."""
 
 import weakref
 
@@ -15,7 +15,7 @@ B, SIZE = 2, 16
 
 
 class PeakMemory(TorchDispatchMode):
-    """Counts the storages of all tensors that torch's operations make, from when they appear until they are freed."""
+    """Counts the storages of all tensors that torch's operations create, from their creation until they are freed."""
 
     def __init__(self):
         super().__init__()
@@ -39,7 +39,7 @@ class PeakMemory(TorchDispatchMode):
 
 
 def network():
-    """Four convolutions, without pooling, so that the tensors over time outweigh the weights."""
+    """Four convolutions without pooling, so that the tensors over time outweigh the weights."""
     torch.manual_seed(0)
     layers, channels = [], 2
     for _ in range(4):
@@ -57,10 +57,10 @@ def peak(method, timesteps, static=True, **settings):
     return memory.peak
 
 
-def test_the_counter_counts_what_is_alive_at_once():
+def test_the_counter_counts_tensors_that_live_at_the_same_time():
     with PeakMemory() as memory:
         x = torch.ones(1000)
-        y = (x + 1).relu_()  # made once, changed in place
+        y = (x + 1).relu_()  # one new tensor, then changed in place
         view = y.view(10, 100)
         del x, y
         assert memory.live == 4000
@@ -69,16 +69,16 @@ def test_the_counter_counts_what_is_alive_at_once():
         assert memory.peak == 8000
 
 
-def test_the_counter_sees_what_a_graph_keeps():
+def test_the_counter_counts_tensors_saved_by_a_graph():
     x = torch.ones(1000, requires_grad=True)
     with PeakMemory() as memory:
         y = x.exp().exp().sum()
-        # Both results of exp are saved for the backward, the sum is one number.
+        # The backward needs both results of exp; the sum is one number.
         assert memory.live == 8004
         y.backward()
         assert memory.peak >= 12_004
         del y
-        # The gradient.
+        # Only the gradient is left.
         assert memory.live == 4000
 
 
@@ -89,7 +89,7 @@ def test_peak_memory_does_not_grow_with_t(method, static):
 
 
 @pytest.mark.parametrize("method", ["bptt", "bptt_s"])
-def test_peak_memory_of_bptt_does_or_the_test_above_could_not_fail(method):
+def test_peak_memory_of_bptt_grows_with_t(method):
     assert peak(method, 16) > 4 * peak(method, 2)
 
 

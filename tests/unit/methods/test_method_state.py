@@ -1,4 +1,4 @@
-"""A method keeps no state of its own: not after an error, not after a forward without backward, not in the modules."""
+"""A method keeps no state: not after an error, not after a forward without a backward, not in the modules."""
 
 import copy
 
@@ -58,7 +58,7 @@ def test_an_exception_in_the_middle_of_a_step_leaves_nothing_behind(name, place)
     elif place == "the backward":
         handle = model[0].weight.register_hook(fail)
     elif place == "the middle":
-        # The error comes out of torch, from inside the operation on the sequence.
+        # torch raises the error inside the operation on the sequence.
         second = layers(model, nn.Conv2d)[1]
         weight = second.weight
         second.weight = nn.Parameter(weight[:, :1])
@@ -94,7 +94,7 @@ def test_an_exception_at_a_later_step_or_in_the_rate_pass_leaves_nothing_behind(
         method.step(model, images(), LABELS)
     handle.remove()
     assert torch.is_grad_enabled()
-    # The T steps are what batch norm has counted, not the rate pass.
+    # Batch norm has counted the T steps, not the rate pass.
     assert layers(model, nn.BatchNorm2d)[0].num_batches_tracked == min(odd_pass + 1, T)
     model.zero_grad()
     method.step(model, images(), LABELS)
@@ -102,7 +102,7 @@ def test_an_exception_at_a_later_step_or_in_the_rate_pass_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_an_exception_in_predict_puts_the_modes_back_and_leaves_gradients_on(name):
+def test_an_exception_in_predict_restores_the_modes_and_leaves_gradients_enabled(name):
     model, method = network(), create_method(name, T)
     handle = model[-1].register_forward_hook(fail)
     with pytest.raises(RuntimeError, match="interrupted"):
@@ -123,7 +123,7 @@ def test_a_forward_without_a_backward_changes_nothing_for_the_next_step(name):
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_the_second_step_of_a_method_is_that_of_a_fresh_one(name):
+def test_the_second_step_of_a_method_equals_that_of_a_new_one(name):
     model, method = network(), create_method(name, T)
     method.step(model, images(static=True), LABELS)
     model.zero_grad()
@@ -132,14 +132,14 @@ def test_the_second_step_of_a_method_is_that_of_a_fresh_one(name):
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_smaller_batch_follows_a_larger_one(name):
+def test_a_smaller_batch_can_follow_a_larger_one(name):
     model, method = network(), create_method(name, T)
     method.step(model, images(), LABELS)
     assert method.step(model, images()[:, :2], LABELS[:2]).logits.shape == (2, 3)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_step_of_one_method_changes_nothing_for_the_next_of_another(name):
+def test_a_step_of_one_method_does_not_affect_the_next_step_of_another(name):
     model = network()
     for other in METHOD_NAMES:
         create_method(other, T).step(model, images(static=True), LABELS)
@@ -173,7 +173,7 @@ def test_a_step_changes_no_weight_and_no_training_flag(name):
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_frozen_batch_norm_is_left_frozen_by_a_step(name):
+def test_a_step_leaves_a_frozen_batch_norm_frozen(name):
     model = network()
     frozen, trained, _ = layers(model, nn.BatchNorm2d)
     frozen.eval()
@@ -184,7 +184,7 @@ def test_a_frozen_batch_norm_is_left_frozen_by_a_step(name):
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_predict_touches_neither_flags_nor_statistics_nor_gradients(name):
+def test_predict_changes_neither_flags_nor_statistics_nor_gradients(name):
     model = network()
     model.train()
     for norm in layers(model, nn.BatchNorm2d)[:2]:
@@ -211,7 +211,7 @@ def test_predict_between_two_steps_changes_nothing_for_the_second(name):
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_step_adds_to_the_gradients_that_are_there(name):
+def test_step_adds_to_existing_gradients(name):
     model = network()
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -264,7 +264,7 @@ def test_a_keyword_that_does_not_apply_to_the_method_is_a_type_error(name, setti
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_keyword_that_step_does_not_know_is_a_type_error(name):
+def test_an_unknown_keyword_of_step_is_a_type_error(name):
     with pytest.raises(TypeError, match="temperature"):
         create_method(name, T).step(network(), images(), LABELS, temperature=2.0)
 
@@ -297,7 +297,7 @@ def test_a_network_that_returns_no_carrier_is_a_type_error(name):
 
 
 class Branching(nn.Module):
-    """Goes through `odd` neurons in one of its passes, of the T steps and rate_S's rate pass, and else through two."""
+    """Goes through `odd` neurons in one pass, of the T steps and rate_S's rate pass, and through two in the others."""
 
     def __init__(self, odd_pass, odd):
         super().__init__()

@@ -1,4 +1,4 @@
-"""SLTT and OTTT against SpikingJelly's own nodes and layers, without batch norm."""
+"""SLTT and OTTT compared with SpikingJelly's own nodes and layers, without batch norm."""
 
 import copy
 
@@ -18,7 +18,7 @@ ALPHA = 2.5
 
 
 def network(decay, v_reset, pool=nn.AvgPool2d):
-    """Two convolutions and two linear layers; weights large enough that all neurons fire."""
+    """Two convolutions and two linear layers, with weights large enough that all neurons fire."""
     torch.manual_seed(2)
     settings = {"reset": "soft"} if v_reset is None else {"reset": "hard", "v_reset": v_reset}
 
@@ -36,7 +36,7 @@ def network(decay, v_reset, pool=nn.AvgPool2d):
 
 
 def spikingjellys(model, node):
-    """The same layers in SpikingJelly's container, with its nodes in place of our neurons."""
+    """The same layers in SpikingJelly's container, with its nodes instead of our neurons."""
 
     def twin(layer):
         if not isinstance(layer, LIF):
@@ -51,7 +51,7 @@ def spikingjellys(model, node):
 
 
 def oracle_step(model, steps):
-    """Forward and backward at every step; the gradients add up. Returns the mean logits."""
+    """Forward and backward at every step, adding up the gradients; returns the mean logits."""
     functional.reset_net(model)
     logits = []
     for x in steps:
@@ -78,7 +78,7 @@ NODES = {"sltt": neuron.SLTTLIFNode, "ottt": neuron.OTTTLIFNode}
 @pytest.mark.parametrize("decay", [0.2, 0.5, 0.9])
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
 @pytest.mark.parametrize("method", NODES)
-def test_gradients_are_those_of_spikingjellys_nodes_and_layers(method, static, decay, v_reset, pool):
+def test_gradients_equal_those_of_spikingjellys_nodes_and_layers(method, static, decay, v_reset, pool):
     model = network(decay, v_reset, pool)
     theirs, x = spikingjellys(model, NODES[method]), images(static)
     output = create_method(method, T).step(model, x, LABELS)
@@ -90,8 +90,8 @@ def test_gradients_are_those_of_spikingjellys_nodes_and_layers(method, static, d
     torch.testing.assert_close(gradients(model), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_the_two_methods_and_bptt_differ_but_at_the_stem_and_the_biases_of_the_last_layer():
-    """The trace reaches no weight that sees the image, and the bias of the last layer no weight at all."""
+def test_sltt_and_ottt_differ_except_at_the_stem_and_biases_and_both_differ_from_bptt():
+    """The trace reaches no weight that sees the image, and biases see no trace at all."""
     found = {}
     for method in ("sltt", "ottt", "bptt_s"):
         model = network(0.5, None)

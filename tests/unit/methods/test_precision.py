@@ -1,4 +1,4 @@
-"""Low precision: what is computed in it, what stays in float32, and how far the gradients are from float32's."""
+"""Low precision: what is computed in it, what stays in float32, and how far gradients are from float32's."""
 
 import pytest
 import torch
@@ -8,13 +8,13 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Membranes near the threshold fall on its other side, the more so the fewer bits a current has.
+# Membranes near the threshold end up on its other side, the more so the fewer bits a current has.
 LEAST_COSINE = {"bf16": 0.85, "fp16": 0.95}
 T, B = 3, 8
 
 
 def train_once(method, precision, weight=1.0):
-    """A step's output, the network after it, and the types of what its convolutions and linear layers were given."""
+    """A step's output, the network after it, and the types of the inputs of its convolutions and linear layers."""
     torch.manual_seed(0)
     model = create_model("convnet", num_classes=4, in_channels=2).train()
     seen = set()
@@ -22,7 +22,7 @@ def train_once(method, precision, weight=1.0):
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].dtype))
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0  # the statistics of this batch, for an evaluation in which neurons fire
+            module.momentum = 1.0  # uses the statistics of this batch, so that neurons fire in the evaluation
     images = torch.rand(B, 2, 12, 12, generator=torch.Generator().manual_seed(1))
     out = create_method(method, T, precision=precision).step(model, images, torch.arange(B) % 4, weight)
     return out, model, seen
@@ -30,7 +30,7 @@ def train_once(method, precision, weight=1.0):
 
 @pytest.mark.parametrize("precision", DTYPES)
 @pytest.mark.parametrize("method", METHODS)
-def test_layers_see_low_precision_and_all_that_is_learned_stays_in_float32(method, precision):
+def test_layers_get_low_precision_and_everything_learned_stays_in_float32(method, precision):
     out, model, seen = train_once(method, precision)
     assert seen == {DTYPES[precision]}
     assert {out.logits.dtype, out.loss.dtype} == {torch.float32}
@@ -42,7 +42,7 @@ def test_layers_see_low_precision_and_all_that_is_learned_stays_in_float32(metho
 
 @pytest.mark.parametrize("precision", DTYPES)
 @pytest.mark.parametrize("method", METHODS)
-def test_gradients_point_where_those_of_float32_do(method, precision):
+def test_gradients_point_in_nearly_the_same_direction_as_in_float32(method, precision):
     low, full = train_once(method, precision)[1], train_once(method, "fp32")[1]
     for (name, weight), exact in zip(low.named_parameters(), full.parameters(), strict=True):
         cosine = torch.cosine_similarity(weight.grad.flatten(), exact.grad.flatten(), dim=0)
@@ -63,7 +63,7 @@ def test_evaluation_gives_float32_scores_near_those_of_float32(method):
 
 
 def test_a_scaled_loss_keeps_gradients_that_fp16_would_lose():
-    """Gradients of the first layer below fp16's smallest number, 6e-8, are lost; with a scale they are not."""
+    """Gradients of the first layer below fp16's smallest number, 6e-8, are lost unless the loss is scaled."""
     lost, kept = train_once("rate_m", "fp16", weight=1e-7)[1], train_once("rate_m", "fp16", weight=1e-7 * 2**16)[1]
     first = next(iter(lost.parameters())).grad, next(iter(kept.parameters())).grad
     assert (first[0] == 0).float().mean() > (first[1] == 0).float().mean() + 0.2

@@ -1,4 +1,4 @@
-"""Which of SpikingJelly's own networks train unmodified with our neuron in place of theirs."""
+"""Which of SpikingJelly's own networks train unmodified with our neuron instead of theirs."""
 
 import copy
 
@@ -28,7 +28,7 @@ LABELS = torch.tensor([1, 7])
 
 
 def narrow_vgg():
-    """Its classifier has 120 million weights: 64 units instead of 4096, before they cost any time."""
+    """The classifier gets 64 units instead of 4096, because its 120 million weights would cost too much time."""
     with torch.device("meta"):
         model = spiking_vgg.spiking_vgg11_bn(spiking_neuron=LIF, num_classes=10, init_weights=False)
     for place, inputs, outputs in ((0, 512 * 49, 64), (3, 64, 64), (6, 64, 10)):
@@ -73,7 +73,7 @@ def test_a_step_gives_every_parameter_a_finite_gradient(network, name):
 
 
 OURS = {"spiking_neuron": LIF, "num_classes": 10}
-# The rest of the table in docs/own-network.md: [C, H, W] of an image, and which of rate_m and bptt take a step.
+# The rest of the table in docs/own-network.md: the network, [C, H, W] of an image, and which of rate_m and bptt work.
 OTHERS = {
     "SEW-ResNet AND": (lambda: sew_resnet.sew_resnet18(cnf="AND", **OURS), (3, 32, 32), {"bptt"}),
     "SEW-ResNet IAND": (lambda: sew_resnet.sew_resnet18(cnf="IAND", **OURS), (3, 32, 32), {"bptt"}),
@@ -86,7 +86,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_of_the_other_networks_some_train_with_bptt_alone_and_some_not_at_all(name):
+def test_some_of_the_other_networks_train_only_with_bptt_and_some_not_at_all(name):
     make, image, expected = OTHERS[name]
     model, taken = make(), set()
     for method in ("rate_m", "bptt"):
@@ -109,14 +109,14 @@ def test_of_the_other_networks_some_train_with_bptt_alone_and_some_not_at_all(na
         spike_driven_transformer.sdt_8_384,
     ],
 )
-def test_networks_that_are_of_one_step_mode_take_none_of_our_neurons(make):
+def test_networks_with_a_fixed_step_mode_do_not_accept_our_neurons(make):
     with pytest.raises(TypeError, match="step_mode"):
         make(T=T, **OURS)
 
 
 @pytest.mark.parametrize("model", ["sew_resnet18", "spiking_resnet18"])
 @pytest.mark.parametrize("training", [True, False])
-def test_logits_are_those_of_spikingjellys_own_multi_step_forward(model, training):
+def test_logits_equal_those_of_spikingjellys_own_multi_step_forward(model, training):
     torch.manual_seed(0)
     ours = NETWORKS[model]().train(training)
     theirs = copy.deepcopy(ours)
@@ -155,7 +155,7 @@ def test_spikingjellys_dropout_draws_a_new_mask_at_every_step_of_training(name):
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_spikingjellys_dropout_takes_a_smaller_last_batch(name):
+def test_spikingjellys_dropout_accepts_a_smaller_last_batch(name):
     model, method = with_dropout(), create_method(name, T)
     method.step(model, torch.randn(3, 3, 2, 2), torch.tensor([0, 1, 2]))
     assert method.step(model, torch.randn(B, 3, 2, 2), LABELS).logits.shape == (B, 10)

@@ -1,7 +1,7 @@
-"""The one-pass gradient against the published two-pass formula, written with plain autograd on a small network.
+"""The one-pass gradient compared with the published two-pass formula, written in plain autograd on a small network.
 
-The first pass runs the T·B batch without a graph and keeps each neuron's rate r̄ and eligibility g and each batch norm's
-statistics. The second runs the mean input [B, …] with r = r̄.detach() + (c·g) − (c·g).detach() for every neuron.
+The first pass runs the T·B batch without a graph and keeps each neuron's rate r̄ and eligibility g and each batch
+norm's statistics. The second runs the mean input [B, …] with r = r̄.detach() + (c·g) − (c·g).detach() for every neuron.
 """
 
 import pytest
@@ -22,7 +22,7 @@ RESETS = {
 
 
 class Small(nn.Module):
-    """conv-BN-LIF, a residual block, average pool, linear; the shortcut is the block's own input."""
+    """conv-BN-LIF, a residual block, average pool, linear; the shortcut is the block's input itself."""
 
     def __init__(self, reset, affine=True):
         super().__init__()
@@ -112,8 +112,8 @@ def second_pass(model, mean_input, statistics, neurons):
     def norm(number, r):
         mean, variance = statistics[number]
         layer = getattr(model, f"bn{number}")
-        # The statistics keep their values; their derivatives are those of the mean and variance of r, which makes the
-        # backward the ordinary one of batch norm: the mean over time of x has the mean of r.
+        # The statistics keep their values, and their derivatives are those of the mean and variance of r. This makes
+        # the backward the ordinary one of batch norm, because the mean over time of x has the mean of r.
         mean = channels(mean)
         mean_of_r = r.mean((0, 2, 3), keepdim=True)
         spread_of_r = ((r - mean) ** 2).mean((0, 2, 3), keepdim=True)
@@ -158,7 +158,7 @@ def test_one_pass_gradient_equals_the_two_pass_formula(reset, static, affine):
     torch.testing.assert_close(output.logits, logits.mean(0), rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(output.loss, loss.detach(), rtol=1e-10, atol=1e-10)
     for (name, gradient), expected in zip(one_pass.items(), two_pass, strict=True):
-        # A convolution's bias before batch norm has no gradient but rounding.
+        # The gradient of a convolution's bias before batch norm is only rounding.
         assert expected.abs().max() > 1e-6 or name in ("conv1.bias", "conv2.bias", "conv3.bias"), name
         torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
 

@@ -1,6 +1,6 @@
-"""rate_S against its formula, written with plain autograd: T steps by themselves, then one pass over their means.
+"""rate_S compared with its formula in plain autograd: T separate steps, then one pass over their means.
 
-The first phase runs the T steps one after the other without a graph. It keeps each neuron's rate r̄ and eligibility g,
+The first phase runs the T steps one after another without a graph. It keeps each neuron's rate r̄ and eligibility g,
 each batch norm's mean output, mean μ_t and mean 1/√(var_t + ε), and each max pool's mean output. The second runs the
 mean input [B, …] with r = r̄ + (c·g) − (c·g).detach() for every neuron.
 """
@@ -17,7 +17,7 @@ from rbp_engine.spiking import LIF
 
 T, B = 4, 6
 DECAY, ALPHA = 0.4, 3.0
-# So that the neurons fire behind either pool, and not all of them.
+# Thresholds at which some but not all neurons fire behind either pool.
 THRESHOLDS = {"average": 0.5, "max": 0.9}
 EPS = 1e-3
 RESETS = {
@@ -88,7 +88,7 @@ def affine_map(model, number, normalised):
 
 
 class Neuron:
-    """The equations of section 2, one step at a time."""
+    """The equations of a neuron, one step at a time."""
 
     def __init__(self, reset, threshold):
         self.threshold = threshold
@@ -151,7 +151,8 @@ def second_phase(model, mean_input, norms, neurons, pools, pooling):
 
     def norm(number, r):
         value, average, inverse = (mean(values) for values in zip(*norms[number], strict=True))
-        # The statistics have these values and the derivatives of the mean and variance of r: batch norm's backward.
+        # The statistics have these values and the derivatives of the mean and variance of r, as in batch norm's
+        # backward.
         average = channels(average, r)
         mean_of_r = r.mean(over(r), keepdim=True)
         spread_of_r = ((r - average) ** 2).mean(over(r), keepdim=True)
@@ -171,7 +172,7 @@ def second_phase(model, mean_input, norms, neurons, pools, pooling):
 def problem(reset, pool="average", affine=True, static=False):
     torch.manual_seed(0)
     model = Small(RESETS[reset], pool, affine).double()
-    # Steps of different size and mean, so that the statistics of one step are not those of another.
+    # Steps of different size and mean, so that each has different statistics.
     images = torch.randn(T, B, 2, 8, 8, dtype=torch.float64) * torch.linspace(0.5, 2.0, T).reshape(T, 1, 1, 1, 1)
     return model, images[0] if static else images
 
@@ -197,14 +198,14 @@ def test_rate_s_gradient_equals_the_two_phase_formula(reset, pool, static, affin
     torch.testing.assert_close(output.logits, mean(logits), rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(output.loss, loss.detach(), rtol=1e-10, atol=1e-10)
     for (name, gradient), wanted in zip(found.items(), expected, strict=True):
-        # A bias before batch norm has no gradient but rounding.
+        # The gradient of a bias before batch norm is only rounding.
         assert wanted.abs().max() > 1e-6 or name in ("conv1.bias", "conv2.bias", "conv3.bias", "head.bias"), name
         torch.testing.assert_close(gradient, wanted, rtol=1e-10, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("fault", ["the last step's statistics", "the mean variance", "the last frame"])
-def test_the_formulas_that_the_reference_gets_wrong_give_another_gradient(fault):
-    """So that the agreement above means something (method.md, section 4)."""
+def test_wrong_variants_of_the_formula_give_another_gradient(fault):
+    """Otherwise the agreement above would prove nothing."""
     model, images = problem("soft, detached")
     create_method("rate_s", T).step(model, images, LABELS)
     _, norms, neurons, pools = first_phase(model, images, "soft, detached", "average")
@@ -222,7 +223,7 @@ def test_the_formulas_that_the_reference_gets_wrong_give_another_gradient(fault)
 
 
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])
-def test_running_statistics_are_those_of_a_plain_forward_step_by_step(static):
+def test_running_statistics_equal_those_of_a_plain_forward_step_by_step(static):
     model, images = problem("soft, detached", static=static)
     plain = copy.deepcopy(model)
     create_method("rate_s", T).step(model, images, LABELS)
@@ -234,7 +235,7 @@ def test_running_statistics_are_those_of_a_plain_forward_step_by_step(static):
 
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("reset", RESETS)
-def test_a_static_image_gives_what_its_repetition_gives(reset, pool):
+def test_a_static_image_gives_the_same_as_its_repetition(reset, pool):
     model, image = problem(reset, pool, static=True)
     other = copy.deepcopy(model)
     found = create_method("rate_s", T).step(model, image, LABELS)

@@ -8,7 +8,7 @@ from rbp_engine.models import MODELS, create_model
 from rbp_engine.spiking import LIF, SequenceTensor
 from rbp_engine.spiking.lif_parameters import LIFParameters
 
-# As they stand in the paper: widths of 3×3 convolutions, A a 2×2 average pool, AA and AA3 adaptive ones to 1 and 3.
+# As in the paper: widths of 3×3 convolutions; A is a 2×2 average pool, AA and AA3 are adaptive ones to 1 and 3.
 PLAIN = {
     "convnet": "32-A-64-A-128-AA3",
     "vgg11": "64-A-128-256-A-512-512-A-512-A-512-512-AA",
@@ -49,7 +49,7 @@ NEURONS = {
     "sew_resnet34": 36,
     "preact_resnet34": 32,
 }
-# The first is the network's own.
+# The first size is the network's own.
 SIZES = {
     "convnet": (28, 8),
     "resnet18": (32, 28, 9),
@@ -70,12 +70,12 @@ def make(name, **settings):
 
 @pytest.fixture(scope="module", params=MODELS)
 def fresh(request):
-    """Each network once with its weights, for tests that change none."""
+    """Each network once with its weights, for tests that change nothing."""
     return request.param, make(request.param)
 
 
 def outline(name, **settings):
-    """The same network without weights, for what can be seen without them."""
+    """The same network without weights, for properties that do not need them."""
     with torch.device("meta"):
         return make(name, **settings)
 
@@ -133,7 +133,7 @@ def test_number_of_neuron_layers(name):
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_plain_network_has_the_papers_layers_in_the_papers_order(name):
+def test_a_plain_network_has_the_layers_of_the_paper_in_order(name):
     expected = []
     for layer in PLAIN[name].split("-"):
         if layer.isdigit():
@@ -190,7 +190,7 @@ def test_parameters_are_registered_in_the_order_of_execution(fresh):
 
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
-def test_classes_and_input_channels_are_free(name):
+def test_classes_and_input_channels_can_be_chosen(name):
     size = SIZES[name][-1]
     with torch.device("meta"):
         model = create_model(name, num_classes=7, in_channels=4)
@@ -202,7 +202,8 @@ def blocks(name, model):
     return model.stages if name.startswith("resnet") else [layer for layer in model if hasattr(layer, "shortcut")]
 
 
-# Blocks that change the shape, and the parameters of their shortcut: convolution (and bias) and batch norm.
+# The number of parameters in each block's shortcut: those of a convolution (with or without bias) and a batch norm if
+# the block changes the shape.
 SHORTCUTS = {
     "resnet18": [0, 0, 3, 0, 3, 0, 3, 0],
     "resnet19": [0, 0, 0, 3, 0, 0, 3, 0],
@@ -212,7 +213,7 @@ SHORTCUTS = {
 
 
 @pytest.mark.parametrize("name", SHORTCUTS)
-def test_the_shortcut_of_a_residual_block_stands_last_in_its_block(name):
+def test_the_shortcut_of_a_residual_block_comes_last_in_its_block(name):
     first_with_one = SHORTCUTS[name].index(max(SHORTCUTS[name]))
     block = blocks(name, outline(name))[first_with_one]
     names = [key for key, _ in block.named_parameters() if not key.endswith("conv1.bias") and key != "conv2.bias"]
@@ -252,9 +253,7 @@ def test_a_residual_network_halves_the_image_from_stage_to_stage(name):
         ("preact_resnet34", ["Conv2d", "BatchNorm2d", "MaxPool2d"], "PreActBlock"),
     ],
 )
-def test_an_imagenet_network_has_a_neuron_in_the_stem_only_if_it_is_a_sew_and_none_after_the_last_block(
-    name, stem, block
-):
+def test_only_sew_imagenet_networks_have_a_neuron_in_the_stem_and_none_has_one_after_the_last_block(name, stem, block):
     model = outline(name)
     assert [type(layer).__name__ for layer in model] == [*stem, *[block] * 16, "AdaptiveAvgPool2d", "Flatten", "Linear"]
     pool = model[len(stem) - 1]
@@ -275,7 +274,7 @@ def written_out(name, block, x):
 @pytest.mark.parametrize("place", ["same shape", "shape changes"])
 @pytest.mark.parametrize("name", SHORTCUTS)
 @torch.no_grad()
-def test_a_block_adds_before_its_neuron_or_after_as_its_family_does(name, place):
+def test_a_block_adds_before_or_after_its_neuron_according_to_its_family(name, place):
     torch.manual_seed(0)
     kind = type(blocks(name, outline(name))[0])
     block = kind(4, 4, 1, LIF) if place == "same shape" else kind(4, 6, 2, LIF)
@@ -297,18 +296,18 @@ def layers(model, kind):
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if name.startswith("vgg")])
-def test_paper_init_draws_the_vggs_convolutions_and_linear_layers_from_a_normal_of_deviation_one_half(name):
+def test_paper_init_of_vggs_is_normal_with_deviation_one_half(name):
     model = make(name, init="paper")
     for layer in layers(model, (nn.Conv2d, nn.Linear)):
         count = layer.weight.numel()
-        # Five standard errors of the mean and of the deviation.
+        # Within five standard errors of the mean and of the deviation.
         assert layer.weight.mean().item() == pytest.approx(0.0, abs=5 * 0.5 / count**0.5)
         assert layer.weight.std().item() == pytest.approx(0.5, abs=5 * 0.5 / (2 * count) ** 0.5)
         assert not layer.bias.any()
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet19", "convnet"])
-def test_paper_init_leaves_torchs_own_where_the_paper_gives_no_deviation(name):
+def test_paper_init_keeps_torchs_own_if_the_paper_gives_no_deviation(name):
     for layer in layers(make(name, init="paper"), (nn.Conv2d, nn.Linear)):
         fan_in = layer.weight[0].numel()
         # torch's default is uniform in ±1/√fan_in.
@@ -388,7 +387,7 @@ def test_a_bad_neuron_setting_is_a_value_error(name):
         outline(name, decay=2.0)
 
 
-def test_weights_of_convolutions_lie_with_the_channels_last_in_networks_of_ones_own_too(tmp_path):
+def test_weights_of_convolutions_are_channels_last_also_in_users_networks(tmp_path):
     (tmp_path / "nets.py").write_text(
         "from torch import nn\n"
         "def both(num_classes, in_channels, neuron):\n"

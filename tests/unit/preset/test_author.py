@@ -1,4 +1,4 @@
-"""New presets, and how presets differ."""
+"""New presets, and differences between presets."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RBP_PRESETS", raising=False)
 
 
-def test_a_new_preset_holds_only_what_differs_and_is_the_same_experiment() -> None:
+def test_a_new_preset_has_only_the_changed_settings_and_is_the_same_experiment() -> None:
     words = ["T=6", "lr=0.05", "epochs=20", "neuron.surrogate_args.alpha=2", "run.tags=['a']"]
     created = create_preset(place_of("mine"), "digits", words)
     text = Path("presets/mine.toml").read_text()
@@ -32,7 +32,7 @@ def test_a_new_preset_holds_only_what_differs_and_is_the_same_experiment() -> No
     assert created.experiment == load_preset("mine").experiment == load_preset("digits", words).experiment
 
 
-def test_without_a_source_the_defaults_are_behind_it() -> None:
+def test_a_new_preset_without_a_source_is_based_on_the_defaults() -> None:
     create_preset(place_of("mine", for_user=True), None, ["T=6"])
     assert tomli.loads(Path("config/presets/mine.toml").read_text()) == {"title": "mine", "method": {"timesteps": 6}}
     assert parent_of(Path("config/presets/mine.toml")) is None
@@ -46,8 +46,8 @@ def test_a_source_given_by_path_is_extended_by_path() -> None:
     assert load_preset("mine").experiment == created.experiment
 
 
-def test_a_preset_beside_the_new_one_does_not_come_between() -> None:
-    """`extends = "base"` would mean the file beside the user's own presets, not the one that the name means here."""
+def test_a_preset_next_to_the_new_one_is_not_taken_for_the_source() -> None:
+    """`extends = "base"` would mean the file next to the user's own presets, not the one that the name means here."""
     for folder, rate in (("presets", 0.3), ("config/presets", 0.7)):
         Path(folder).mkdir(parents=True)
         Path(folder, "base.toml").write_text(f"[optim]\nlr = {rate}\n")
@@ -55,20 +55,20 @@ def test_a_preset_beside_the_new_one_does_not_come_between() -> None:
     assert created.preset.optim.lr == 0.3
 
 
-def test_ones_own_code_is_named_from_where_the_preset_lies() -> None:
+def test_paths_of_own_code_are_relative_to_the_new_preset() -> None:
     Path("nets.py").write_text("class MyNet: ...\n")
     create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet"])
     assert load_preset("mine").own_code["model.name"].source == b"class MyNet: ...\n"
 
 
-def test_a_copy_keeps_every_character_where_its_names_lead_to_the_same_files() -> None:
+def test_a_copy_keeps_every_character_if_its_names_mean_the_same_files() -> None:
     text = '# mine\r\nextends = "digits"\r\n\r\n[optim]\r\nlr = 0.05   # half\r\n'
     Path("mine.toml").write_bytes(text.encode())
     copy_preset(place_of("other"), Path("mine.toml"))
     assert Path("presets/other.toml").read_bytes() == text.encode()
 
 
-def test_the_paths_of_a_copy_lead_where_they_did() -> None:
+def test_the_paths_in_a_copy_point_to_the_same_files() -> None:
     Path("lab").mkdir()
     Path("lab/nets.py").write_text("class MyNet: ...\n")
     Path("lab/base.toml").write_text("[optim]\nlr = 0.3\n")
@@ -80,7 +80,7 @@ def test_the_paths_of_a_copy_lead_where_they_did() -> None:
     assert load_preset("copy").experiment == load_preset("lab/mine.toml").experiment
 
 
-def test_a_copy_is_not_written_over_another_preset_nor_called_like_its_parent() -> None:
+def test_a_copy_neither_overwrites_a_preset_nor_takes_its_parents_name() -> None:
     Path("mine.toml").write_text('extends = "digits"\n')
     create_preset(place_of("taken"))
     for name, message in (("taken", "exists already"), ("digits", "of its own name")):
@@ -102,9 +102,7 @@ def test_a_copy_is_not_written_over_another_preset_nor_called_like_its_parent() 
         ("..", None, [], "cannot be the name"),
     ],
 )
-def test_where_anything_is_wrong_nothing_is_written(
-    name: str, source: str | None, words: list[str], message: str
-) -> None:
+def test_after_an_error_nothing_is_written(name: str, source: str | None, words: list[str], message: str) -> None:
     Path("presets").mkdir()
     Path("presets/taken.toml").write_text("# mine\n")
     with pytest.raises(PresetError, match=message):
@@ -113,7 +111,7 @@ def test_where_anything_is_wrong_nothing_is_written(
     assert Path("presets/taken.toml").read_text() == "# mine\n"
 
 
-def test_a_text_is_checked_as_if_it_stood_in_the_file() -> None:
+def test_a_text_is_checked_as_if_it_were_in_the_file() -> None:
     target = Path("presets/mine.toml")
     assert load_text('extends = "digits"\n[method]\ntimesteps = 9\n', target).preset.method.timesteps == 9
     with pytest.raises(PresetError) as caught:
@@ -125,7 +123,7 @@ def test_a_text_is_checked_as_if_it_stood_in_the_file() -> None:
         load_text('extends = "mine"\n', target)
 
 
-def test_a_draft_is_no_preset_in_a_list() -> None:
+def test_a_draft_is_not_listed_as_a_preset() -> None:
     target = place_of("mine")
     target.parent.mkdir()
     draft_of(target).write_text("")
@@ -135,11 +133,11 @@ def test_a_draft_is_no_preset_in_a_list() -> None:
 def test_only_bundled_presets_come_with_rbp(monkeypatch: pytest.MonkeyPatch) -> None:
     bundled = bundled_folder() / "digits.toml"
     assert is_bundled(bundled) and not is_bundled(Path("presets/digits.toml"))
-    monkeypatch.chdir(bundled_folder().parent)  # in a checkout they are the ones to work on
+    monkeypatch.chdir(bundled_folder().parent)  # in a checkout, these are the user's own presets to edit
     assert not is_bundled(bundled)
 
 
-def test_presets_differ_in_settings_and_not_in_what_they_say_about_themselves() -> None:
+def test_differences_cover_settings_but_not_titles_and_descriptions() -> None:
     here, there = load_preset("digits", ["T=6", "seed=3", "title=x", "train.log_every=7"]), load_preset("digits")
     found = [(one.key, one.here, one.there, one.role) for one in differences(here.preset, there.preset)]
     assert found == [

@@ -75,7 +75,7 @@ def _paths(value: Any, path: KeyPath = ()) -> set[KeyPath]:
 
 @settings(deadline=None, max_examples=400)
 @given(STATEMENTS, st.sampled_from(["\n", "\r\n"]))
-def test_every_key_that_tomli_reads_has_the_line_on_which_its_statement_starts_and_no_other_has_one(
+def test_exactly_the_keys_that_tomli_reads_have_the_line_where_their_statement_starts(
     statements: list[tuple[str, list[str], str, str]], newline: str
 ) -> None:
     text, starts = "", []
@@ -105,7 +105,7 @@ def test_elements_of_a_long_array_have_their_own_lines() -> None:
     assert lines[("run",)] == 7
 
 
-def test_tables_below_an_array_of_tables_belong_to_its_last_element() -> None:
+def test_tables_after_an_array_of_tables_belong_to_its_last_element() -> None:
     lines = key_lines("[[a]]\nx = 1\n[[a]]\n[a.b]\ny = 2\n[[a.c]]\n")
     assert lines[("a", 0, "x")] == 2
     assert lines[("a", 1, "b", "y")] == 5

@@ -42,11 +42,11 @@ def test_an_empty_preset_is_all_defaults() -> None:
         ((), "mine"),
         (("arch=code/nets.py:MyNet",), "mine · nets.py:MyNet"),
         (("data=code/nets.py:MyNet", "arch=resnet18"), "mine · resnet18 · nets.py:MyNet"),
-        (("arch=vgg11", "T=6"), "mine"),  # as the preset has it
+        (("arch=vgg11", "T=6"), "mine"),  # vgg11 is the preset's own network
         (("data=mnist5k",), "mine · mnist5k"),
     ],
 )
-def test_a_network_or_data_in_the_place_of_the_presets_own_is_reported_in_its_label(
+def test_a_label_names_a_network_or_data_set_other_than_the_presets_own(
     folder: Path, words: tuple[str, ...], label: str
 ) -> None:
     (folder / "code").mkdir()
@@ -55,7 +55,7 @@ def test_a_network_or_data_in_the_place_of_the_presets_own_is_reported_in_its_la
     assert (loaded.name, loaded.label) == ("mine", label)
 
 
-def test_a_preset_that_names_the_users_own_network_is_called_by_its_name_alone(folder: Path) -> None:
+def test_a_preset_with_a_users_network_has_its_plain_name_as_label(folder: Path) -> None:
     (folder / "nets.py").write_text(NETS)
     assert load('[model]\nname = "nets.py:MyNet"\n').label == "mine"
     assert load('extends = "digits"\n[model]\nname = "nets.py:MyNet"\n').label == "mine"
@@ -161,7 +161,7 @@ def test_settings_that_contradict_each_other_are_refused(text: str, problem: str
     assert problem in refusal(text)
 
 
-def test_contradictions_are_shown_beside_other_problems() -> None:
+def test_contradictions_are_shown_together_with_other_problems() -> None:
     message = refusal("[neuron]\nv_reset = 1\ndecay = 2\n[optim]\nwarmup_epochs = 9\nlr = 'x'\n[train]\nepochs = 3\n")
     assert message.startswith("mine.toml: 4 problems")
 
@@ -189,7 +189,7 @@ def test_a_good_setting_is_accepted(text: str) -> None:
     load(text)
 
 
-def test_files_that_cannot_be_read_become_preset_errors() -> None:
+def test_unreadable_files_become_preset_errors() -> None:
     Path("folder.toml").mkdir()
     Path("latin.toml").write_bytes(b"title = 'a'\ndescription = '\xe9'\n")
     Path("syntax.toml").write_text("title = 'a'\n\n[optim\n")
@@ -223,7 +223,7 @@ def test_a_file_without_permission_becomes_a_preset_error() -> None:
         load_preset("secret.toml")
 
 
-def test_a_child_lies_over_its_parent_field_by_field() -> None:
+def test_a_child_overrides_its_parent_field_by_field() -> None:
     Path("base.toml").write_text(
         "title = 'base'\ndescription = 'd'\n[optim]\nlr = 0.5\nmomentum = 0.5\n[neuron]\nsurrogate = 'leaky_k_relu'\n"
         "surrogate_args = { leak = 0.1 }\n[paper]\ncell = 'c'\n"
@@ -243,18 +243,18 @@ def test_a_problem_of_a_parent_names_the_parent() -> None:
     assert "optim.lr (base.toml line 2)  must be more than 0" in refusal("extends = 'base'\n")
 
 
-def test_a_parent_that_is_broken_names_itself() -> None:
+def test_a_broken_parent_is_named() -> None:
     Path("base.toml").write_text("[optim\n")
     assert refusal("extends = 'base'\n").startswith("base.toml: 1 problem\n  line 1  is not TOML")
 
 
 @pytest.mark.parametrize("bad", ["optim = 3\n", "extends = 'base'\n[optim]\nlr = 1\n"])
-def test_a_section_that_is_no_table_is_not_hidden_by_what_lies_over_it(bad: str) -> None:
+def test_a_section_that_is_not_a_table_is_reported_even_if_overridden(bad: str) -> None:
     Path("base.toml").write_text("optim = 3\n")
     assert "expected a table, got the integer 3" in refusal(bad, "lr=1")
 
 
-def test_a_parent_is_looked_for_beside_the_child_first() -> None:
+def test_a_parent_is_searched_first_in_the_childs_folder() -> None:
     Path("sub").mkdir()
     Path("sub/digits.toml").write_text("[train]\nepochs = 77\n")
     Path("sub/child.toml").write_text("extends = 'digits'\n")
@@ -262,21 +262,21 @@ def test_a_parent_is_looked_for_beside_the_child_first() -> None:
     assert load("extends = 'digits'\n").preset.data.name == "digits"
 
 
-def test_a_parent_may_be_a_path_from_the_child() -> None:
+def test_a_parent_can_be_a_path_relative_to_the_child() -> None:
     Path("sub").mkdir()
     Path("base.toml").write_text("[train]\nepochs = 5\n")
     Path("sub/child.toml").write_text("extends = '../base.toml'\n")
     assert load_preset("sub/child.toml").preset.train.epochs == 5
 
 
-def test_a_missing_parent_is_named_with_what_was_searched() -> None:
+def test_a_missing_parent_is_named_with_the_places_searched() -> None:
     message = refusal("\nextends = 'digitz'\n")
     assert "extends (line 2)  no preset is called 'digitz'. Did you mean 'digits'? Searched: ./presets" in message
     assert "no such file: nets/base.toml" in refusal("extends = 'nets/base.toml'\n")
 
 
-def test_what_else_is_wrong_is_reported_beside_a_parent_that_cannot_be_had() -> None:
-    # Whether a v_reset is allowed is for the parent to say.
+def test_other_problems_are_reported_together_with_a_missing_parent() -> None:
+    # Only the parent could say whether a v_reset is allowed.
     title, parent, own = refusal("extends = 'digitz'\n[optim]\nlrr = 1\n[neuron]\nv_reset = 0.1\n").splitlines()
     assert title == "mine.toml: 2 problems" and parent.startswith("  extends (line 1)") and "optim.lrr (line 3)" in own
     Path("base.toml").write_text("not toml")
@@ -293,7 +293,7 @@ def test_a_preset_that_extends_itself_is_refused_with_the_chain() -> None:
     assert "extends itself: mine.toml -> a.toml -> b.toml -> mine.toml" in refusal("extends = 'a'\n")
 
 
-def test_overrides_lie_over_the_file_and_are_named_in_problems() -> None:
+def test_overrides_replace_the_files_values_and_are_named_in_problems() -> None:
     loaded = load("[method]\ntimesteps = 2\n", "T=6", "neuron.surrogate_args.alpha=2")
     assert loaded.preset.method.timesteps == 6
     assert loaded.preset.neuron.surrogate_args == {"alpha": 2.0}
@@ -304,7 +304,7 @@ def test_overrides_lie_over_the_file_and_are_named_in_problems() -> None:
     assert message.startswith("mine.toml: 3 problems")
 
 
-def test_an_override_mends_a_bad_value_of_the_file() -> None:
+def test_an_override_replaces_a_bad_value_of_the_file() -> None:
     assert load("[method]\ntimesteps = '4'\n", "T=4").preset.method.timesteps == 4
 
 
@@ -340,7 +340,7 @@ def test_own_code_is_read_relative_to_the_file_that_names_it() -> None:
         ("x\0", "nets.py is not Python: "),
     ],
 )
-def test_own_code_that_cannot_be_used_is_one_problem_of_the_preset(source: str | None, problem: str) -> None:
+def test_unusable_own_code_is_one_problem_of_the_preset(source: str | None, problem: str) -> None:
     if source is not None:
         Path("nets.py").write_text(source)
     message = refusal("[model]\nname = 'nets.py:MyNet'\n")
@@ -357,12 +357,12 @@ def test_own_code_that_cannot_be_used_is_one_problem_of_the_preset(source: str |
         "if True:\n    def MyNet(): pass\n",
     ],
 )
-def test_own_code_may_have_its_name_from_anywhere_and_is_not_executed(source: str) -> None:
+def test_own_code_can_define_or_import_its_name_anywhere_and_is_not_executed(source: str) -> None:
     Path("nets.py").write_text(f"{source}raise SystemExit\n")
     load("[model]\nname = 'nets.py:MyNet'\n")
 
 
-def test_two_different_files_of_one_name_are_refused_and_one_file_for_both_is_fine() -> None:
+def test_two_different_files_with_the_same_name_are_refused_but_one_file_can_serve_both() -> None:
     Path("sub").mkdir()
     for folder in (Path(), Path("sub")):
         (folder / "mine.py").write_text("def net(): pass\ndef data(): pass\n")
@@ -372,7 +372,7 @@ def test_two_different_files_of_one_name_are_refused_and_one_file_for_both_is_fi
     assert "data.name  two different files are called mine.py" in refusal(text)
 
 
-def test_the_experiment_follows_the_content_of_own_code_and_not_its_place() -> None:
+def test_the_experiment_depends_on_the_content_of_own_code_not_on_its_path() -> None:
     Path("nets.py").write_text(NETS)
     text = "[model]\nname = 'nets.py:MyNet'\n"
     first = load(text).experiment
@@ -383,7 +383,7 @@ def test_the_experiment_follows_the_content_of_own_code_and_not_its_place() -> N
     assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first
 
 
-def test_arguments_may_be_given_as_words() -> None:
+def test_arguments_can_be_given_as_overrides() -> None:
     Path("nets.py").write_text(NETS)
     loaded = load("[model]\nname = 'nets.py:MyNet'\nargs = { width = 8 }\n", "model.args.depth=3", "model.args.act=x")
     assert loaded.preset.model.args == {"width": 8, "depth": 3, "act": "x"}

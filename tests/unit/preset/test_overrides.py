@@ -22,12 +22,12 @@ def problem_of(word: str) -> str:
     return problems[0].message
 
 
-def test_short_names_are_keys_of_presets() -> None:
+def test_short_names_stand_for_keys_of_presets() -> None:
     assert set(SHORT_NAMES) == {"T", "method", "lr", "batch", "epochs", "seed", "arch", "data"}
     assert set(SHORT_NAMES.values()) <= {info.key for info in fields()}
 
 
-def test_values_are_toml_where_the_field_is_no_plain_string() -> None:
+def test_values_are_toml_unless_the_field_is_a_plain_string() -> None:
     assert value_of("T=6") == 6
     assert value_of("optim.lr=1e-3") == 1e-3
     assert value_of("data.flip=true") is True
@@ -58,38 +58,38 @@ def test_strings_need_no_quotes_even_when_they_look_like_something_else() -> Non
         ("optim.lr.x=1", "unknown key"),
     ],
 )
-def test_a_word_that_is_no_setting_is_refused(word: str, message: str) -> None:
+def test_a_word_that_is_not_a_setting_is_refused(word: str, message: str) -> None:
     assert message in problem_of(word)
 
 
-def test_all_words_are_judged() -> None:
+def test_all_words_are_checked() -> None:
     overrides, problems = parse_overrides(["a", "T=1", "b=2"])
     assert len(overrides) == 1
     assert len(problems) == 2
 
 
-def test_a_value_cannot_bring_in_a_second_key() -> None:
+def test_a_value_cannot_add_a_second_key() -> None:
     assert value_of("T=1\n[run]\nseed=2") == "1\n[run]\nseed=2"
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_integers_come_back(number: int) -> None:
+def test_integers_are_read_back_unchanged(number: int) -> None:
     assert value_of(f"T={number}") == number
 
 
 @given(st.floats())
-def test_floats_come_back(number: float) -> None:
+def test_floats_are_read_back_unchanged(number: float) -> None:
     read = value_of(f"lr={number!r}")
     assert isinstance(read, float)
     assert read == number or (math.isnan(read) and math.isnan(number))
 
 
 @given(st.text())
-def test_plain_strings_come_back_without_the_space_around_them(text: str) -> None:
+def test_plain_strings_are_read_back_without_surrounding_space(text: str) -> None:
     assert value_of(f"run.name={text}") == text.strip()
 
 
 @given(st.text())
-def test_no_word_makes_the_reader_fail(word: str) -> None:
+def test_any_word_can_be_parsed(word: str) -> None:
     overrides, problems = parse_overrides([word, f"T={word}", f"optim.{word}"])
     assert len(overrides) + len(problems) == 3

@@ -18,7 +18,7 @@ figures = [{ method = "bptt", timesteps = 2, top1 = 0.5 }, { method = "bptt", ti
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A presets folder that stands first, with presets of the user."""
+    """A presets folder that is searched first, with the user's presets."""
     presets = tmp_path / "presets"
     presets.mkdir()
     (presets / "mine.toml").write_text(MINE)
@@ -48,7 +48,7 @@ def test_each_cell_has_its_figures_by_method_and_the_number_of_its_source() -> N
     assert source.startswith("the authors' own table")
 
 
-def test_it_fits_80_columns_and_leaves_out_presets_without_a_paper_and_broken_ones() -> None:
+def test_the_list_fits_80_columns_without_broken_presets_and_those_without_a_paper() -> None:
     text = listed().stdout
     assert max(map(len, text.splitlines())) <= 80
     words = text.split()
@@ -75,7 +75,7 @@ def test_json_has_an_object_for_each_figure() -> None:
     assert len(rows) == 10 * 9 + 3 * 2 + 3
 
 
-def test_without_any_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_preset_of_a_paper_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rbp_engine.preset.list_presets", list)
     done = listed()
     assert (done.stdout, "no preset says which cell" in done.stderr) == ("", True)

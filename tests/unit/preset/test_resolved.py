@@ -101,7 +101,7 @@ OTHER: dict[str, Any] = {
     "method.loss_scale": "1", "optim.name": "adam", "optim.schedule": "constant",
     "train.precision": "bf16",
 }  # fmt: skip
-# Fields that only some presets take, with what those say.
+# Fields that only some presets accept, with the other settings that they need.
 NEEDS: dict[str, dict[str, Any]] = {
     "data.args": {"data": {"name": "fake"}},
     "data.auto_augment": {"data": {"name": "cifar10"}},
@@ -137,7 +137,7 @@ def test_the_experiment_changes_with_nested_arguments_and_not_with_their_order()
     assert of(blocks) != of({**blocks, "blocks": [{"width": 64, "pool": True}, {"width": 129}]})
 
 
-def test_the_experiment_changes_with_the_own_file_and_not_with_its_folder() -> None:
+def test_the_experiment_depends_on_the_users_file_but_not_on_its_folder() -> None:
     def of(name: str, digest: str) -> str:
         return experiment_hash(Preset.model_validate({"model": {"name": name}}), {"model.name": digest})
 

@@ -15,7 +15,7 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.vocabulary import SURROGATE_ARGUMENTS
 
 
-def test_the_names_other_code_relies_on_are_all_there() -> None:
+def test_the_names_that_other_code_uses_exist() -> None:
     names: dict[str, str] = {
         "data": "name args batch_size crop_padding flip auto_augment augment_backend cutout size roll frames_by split "
         "resize orientation workers drop_last",
@@ -38,7 +38,7 @@ def test_every_field_has_a_role_and_one_sentence() -> None:
         assert info.type, info.key
 
 
-def test_result_fields_are_those_that_change_what_is_learned() -> None:
+def test_result_fields_are_exactly_those_that_change_the_result() -> None:
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
         "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
@@ -55,7 +55,7 @@ def test_a_preset_is_frozen() -> None:
         Preset().optim.lr = 1.0
 
 
-def test_choices_are_the_literals_and_an_unknown_key_is_an_error() -> None:
+def test_choices_are_the_literal_values_and_an_unknown_key_is_an_error() -> None:
     assert choices("model.name")[:3] == ("convnet", "resnet18", "resnet19")
     assert choices("optim.name") == ("sgd", "adam", "adamw")
     assert choices("optim.lr") == ()
@@ -76,7 +76,7 @@ def test_surrogates_and_their_arguments_are_those_of_spikingjelly() -> None:
     classes: dict[str, Any] = {}
     for name, candidate in inspect.getmembers(surrogate, inspect.isclass):
         parameters = tuple(inspect.signature(candidate.backward).parameters) if hasattr(candidate, "backward") else ()
-        # The two passes hand the gradient on unchanged: they are no surrogates of a spike.
+        # The two passes return the gradient unchanged, so they are no surrogates of a spike.
         if parameters[:2] == ("grad_output", "x") and name not in {"DeterministicPass", "PoissonPass"}:
             classes[name.lower()] = parameters[2:]
     assert classes == {name.replace("_", ""): taken for name, taken in SURROGATE_ARGUMENTS.items()}
@@ -92,7 +92,7 @@ def test_surrogates_and_their_arguments_are_those_of_spikingjelly() -> None:
         ("2h", ("seconds", 7200.0)),
     ],
 )
-def test_checkpoint_intervals_are_read(text: str, expected: tuple[str, float]) -> None:
+def test_checkpoint_intervals_are_parsed(text: str, expected: tuple[str, float]) -> None:
     assert parse_checkpoint_every(text) == expected
 
 

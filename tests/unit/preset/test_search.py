@@ -27,7 +27,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     return folders
 
 
-def test_all_nineteen_bundled_presets_are_good_and_of_different_experiments() -> None:
+def test_all_nineteen_bundled_presets_are_valid_and_different_experiments() -> None:
     files = list(bundled_folder().rglob("*.toml"))
     assert len(files) == 19
     loaded = [load_preset(str(path)) for path in files]
@@ -64,7 +64,7 @@ def test_the_presets_of_the_paper_have_its_settings() -> None:
     assert augmentation("cifar10-dvs-vggsnn") == (0, False, 0, 5, 48)
 
 
-def test_figures_of_the_paper_are_those_of_its_table_and_all_others_are_not_known() -> None:
+def test_the_papers_figures_equal_its_table_and_all_others_are_not_known() -> None:
     table: dict[str, dict[str, list[float]]] = {
         "cifar10-resnet18": {"bptt": [0.9493, 0.9564, 0.9603], "rate_m": [0.9475, 0.9561, 0.9590]},
         "cifar100-resnet18": {"bptt": [0.7709, 0.7793, 0.7835], "rate_m": [0.7597, 0.7826, 0.7902]},
@@ -84,14 +84,14 @@ def test_figures_of_the_paper_are_those_of_its_table_and_all_others_are_not_know
 
 
 @pytest.mark.parametrize("name", sorted(OF_THE_PAPER))
-def test_every_cell_of_the_paper_is_an_experiment_of_its_own(name: str) -> None:
+def test_every_cell_of_the_paper_is_a_different_experiment(name: str) -> None:
     paper = load_preset(name).preset.paper
     assert paper is not None
     words = [(f"method={figure.method}", f"T={figure.timesteps}") for figure in paper.figures]
     assert len({load_preset(name, pair).experiment for pair in words}) == len(words)
 
 
-def test_a_name_is_looked_for_in_order(places: dict[str, Path]) -> None:
+def test_a_name_is_searched_in_order(places: dict[str, Path]) -> None:
     assert load_preset("digits").path == (bundled_folder() / "digits.toml").absolute()
     for name in ("user", "chosen", "here"):
         (places[name] / "digits.toml").write_text(f"title = '{name}'\n")
@@ -107,7 +107,7 @@ def test_a_name_with_a_separator_or_ending_is_a_path(places: dict[str, Path]) ->
             load_preset(name)
 
 
-def test_a_missing_preset_lists_what_was_searched_and_what_is_near(places: dict[str, Path]) -> None:
+def test_a_missing_preset_lists_the_places_searched_and_similar_names(places: dict[str, Path]) -> None:
     with pytest.raises(PresetError) as caught:
         load_preset("Digit")
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""Finished runs as files: made as `rbp train` makes them, with what a worker writes, without training."""
+"""Finished runs as files: created like those of `rbp train`, with a worker's records, without training."""
 
 import math
 import time

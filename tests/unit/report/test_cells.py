@@ -51,7 +51,7 @@ def test_a_setting_that_differs_between_methods_or_timesteps_is_named_in_every_r
     ]
 
 
-def test_another_network_is_no_reason_to_name_a_setting(finish_run: FinishRun, runs: Path) -> None:
+def test_settings_that_differ_only_between_networks_are_not_named(finish_run: FinishRun, runs: Path) -> None:
     finish_run("cifar10-resnet18", "epochs=1")
     finish_run("cifar10-vgg11", "epochs=2")
     assert [cell.label for cell in cells_of(runs)] == [{}, {}]
@@ -92,7 +92,7 @@ def test_equal_settings_under_two_hashes_are_distinguished(finish_run: FinishRun
     assert len(words) == 2 and ["recorded as 01234567"] in words
 
 
-def test_what_an_experiment_does_not_fix_is_noted_with_the_seeds(finish_run: FinishRun, runs: Path) -> None:
+def test_differing_conditions_are_noted_with_the_seeds(finish_run: FinishRun, runs: Path) -> None:
     def identity(torch: str, diff: str) -> dict[str, object]:
         return {"packages": {"torch": torch}, "git": {"commit": "c" * 40, "diff": diff}}
 
@@ -122,7 +122,7 @@ def test_the_difference_is_our_mean_last_minus_the_papers_figure(finish_run: Fin
     assert cell.difference == pytest.approx(0.955 - 0.9561)
 
 
-def test_a_run_that_departs_from_its_preset_says_so_beside_the_papers_figure(finish_run: FinishRun, runs: Path) -> None:
+def test_a_note_beside_the_papers_figure_names_departures_from_the_preset(finish_run: FinishRun, runs: Path) -> None:
     finish_run("cifar10-resnet18", "epochs=3", "lr=0.05")
     (cell,) = cells_of(runs)
     assert cell.notes == (
@@ -139,7 +139,7 @@ def test_notes_say_where_the_best_epoch_was_chosen(finish_run: FinishRun, runs: 
     assert held_out.endswith("digits, convnet, rate_M, T = 4, train.validation_split = 0.1")
 
 
-def test_a_best_that_is_not_known_of_every_run_is_noted(finish_run: FinishRun, runs: Path) -> None:
+def test_a_best_that_is_unknown_for_some_runs_is_noted(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits", "seed=1", "train.validation_split=0.1", test={"last": 0.9, "best": 0.9})
     finish_run("digits", "seed=2", "train.validation_split=0.1", test={"last": 0.9})
     (cell,) = cells_of(runs)

@@ -12,7 +12,7 @@ FinishRun = Callable[..., RunDirectory]
 
 
 @pytest.mark.parametrize("status", ["stopped", "preempted", "failed", "killed"])
-def test_a_run_that_has_not_completed_is_left_out_by_name(finish_run: FinishRun, runs: Path, status: str) -> None:
+def test_an_incomplete_run_is_left_out_by_name(finish_run: FinishRun, runs: Path, status: str) -> None:
     complete, other = finish_run("digits", "seed=1"), finish_run("digits", "seed=2", status=status)
     entries, excluded = collect(run_directories(runs))
     assert [entry.run for entry in entries] == [complete]
@@ -39,7 +39,7 @@ def test_a_run_whose_worker_is_gone_is_left_out_as_lost(finish_run: FinishRun, r
         {"test": None},
     ],
 )
-def test_a_summary_with_values_of_another_kind_is_damaged(
+def test_a_summary_with_values_of_wrong_types_is_damaged(
     finish_run: FinishRun, runs: Path, damage: dict[str, Any]
 ) -> None:
     run = finish_run()
@@ -48,7 +48,7 @@ def test_a_summary_with_values_of_another_kind_is_damaged(
     assert (entries, excluded.id, excluded.reason) == ([], run.id, "summary.json is missing or damaged")
 
 
-def test_a_torn_summary_and_a_broken_preset_are_left_out_by_name(finish_run: FinishRun, runs: Path) -> None:
+def test_runs_with_a_damaged_summary_or_preset_are_left_out_by_name(finish_run: FinishRun, runs: Path) -> None:
     torn, broken = finish_run("digits", "seed=1"), finish_run("digits", "seed=2")
     torn.summary_json.write_text('{"id": "')
     broken.preset_toml.write_text("[optim]\nlrr = 1\n")
@@ -59,7 +59,7 @@ def test_a_torn_summary_and_a_broken_preset_are_left_out_by_name(finish_run: Fin
     assert reasons[broken.id].startswith("preset.toml cannot be read: unknown key")
 
 
-def test_of_one_experiment_and_seed_the_newest_counts_and_the_others_are_named(
+def test_the_newest_run_of_an_experiment_and_seed_counts_and_the_others_are_named(
     finish_run: FinishRun, runs: Path
 ) -> None:
     old, newest, older = (finish_run(created=created) for created in (2.0, 3.0, 1.0))
@@ -69,7 +69,7 @@ def test_of_one_experiment_and_seed_the_newest_counts_and_the_others_are_named(
     assert f"same experiment and seed as {newest.id}, which counts" in [run.reason for run in excluded]
 
 
-def test_unfinished_runs_count_when_asked_for_but_never_before_a_complete_one(
+def test_unfinished_runs_count_on_request_but_never_instead_of_a_complete_one(
     finish_run: FinishRun, runs: Path
 ) -> None:
     complete = finish_run("digits", "seed=1", created=1.0)

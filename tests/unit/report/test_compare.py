@@ -1,4 +1,4 @@
-"""Runs beside each other: grouped by experiment, paired by seed."""
+"""Comparing runs: grouped by experiment, paired by seed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 def with_cost(run: RunDirectory, *, seconds: float = 1.0, mem_peak: int = GIB) -> RunDirectory:
-    """The run, its summary as the worker leaves it."""
+    """The run, with a summary as its worker leaves it."""
     summary = read_summary(run)
     assert summary is not None
     summary.trained_s, summary.steps, summary.epochs = seconds, summary.step, summary.epoch
@@ -25,14 +25,14 @@ def with_cost(run: RunDirectory, *, seconds: float = 1.0, mem_peak: int = GIB) -
     return run
 
 
-def test_experiments_are_measured_against_the_baseline_by_the_seeds_that_both_have(finish_run: FinishRun) -> None:
+def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run: FinishRun) -> None:
     rate = [finish_run("digits", f"seed={seed}", curve=[0.9, top1]) for seed, top1 in ((1, 0.94), (2, 0.95), (3, 0.5))]
     bptt = [
         with_cost(finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1 + 0.01, top1]), mem_peak=seed * GIB)
         for seed, top1 in ((1, 0.95), (2, 0.97))
     ]
     found = compare([*rate, *bptt], baseline=bptt[0])
-    # The baseline alone was named first; its seeds are all there.
+    # Only one run of the baseline was given first, but all of its seeds count.
     theirs, ours = found.groups
     assert (theirs.is_baseline, ours.is_baseline) == (True, False)
     assert [group.title for group in found.groups] == ["digits · BPTT · T=4", "digits · rate_M · T=4"]
@@ -62,7 +62,7 @@ def test_without_a_common_seed_there_is_no_difference(finish_run: FinishRun) -> 
     assert found.groups[1].last_difference is None and found.groups[1].last is not None
 
 
-def test_a_title_tells_what_else_differs_while_that_is_little(finish_run: FinishRun) -> None:
+def test_a_title_names_other_differing_settings_if_they_are_few(finish_run: FinishRun) -> None:
     found = compare([finish_run("digits", "lr=0.05"), finish_run("digits", "lr=0.2")])
     assert [group.title.split(" · ")[-1] for group in found.groups] == ["optim.lr = 0.05", "optim.lr = 0.2"]
     other = compare([finish_run("digits"), finish_run("digits", "arch=resnet18")])
@@ -75,7 +75,7 @@ def test_a_title_tells_what_else_differs_while_that_is_little(finish_run: Finish
     assert {one.key for one in many.differences} >= {"optim.lr", "data.batch_size", "train.epochs", "optim.momentum"}
 
 
-def test_runs_that_go_on_count_and_those_that_ended_early_only_without_complete_ones(finish_run: FinishRun) -> None:
+def test_runs_that_ended_early_count_only_without_complete_ones(finish_run: FinishRun) -> None:
     early = finish_run("digits", "seed=2", curve=[0.3], status="stopped")
     (alone,) = compare([early]).groups
     assert alone.last is not None and alone.last.mean == 0.3 and "stopped at epoch 1" in alone.notes[0]
@@ -84,7 +84,7 @@ def test_runs_that_go_on_count_and_those_that_ended_early_only_without_complete_
     assert group.notes == ("seed 2 is stopped at epoch 1 of 20, not in the means",)
 
 
-def test_of_equal_seeds_the_newest_counts_and_what_cannot_be_read_is_said(finish_run: FinishRun) -> None:
+def test_the_newest_run_of_a_seed_counts_and_unreadable_ones_are_named(finish_run: FinishRun) -> None:
     old, new = (finish_run("digits", curve=[top1], created=created) for top1, created in ((0.1, 1.0), (0.9, 2.0)))
     broken = finish_run("digits", "seed=2")
     broken.preset_toml.write_text("x")
@@ -93,14 +93,14 @@ def test_of_equal_seeds_the_newest_counts_and_what_cannot_be_read_is_said(finish
     assert {run.id for run in found.excluded} == {old.id, broken.id}
 
 
-def test_speed_counts_training_alone(finish_run: FinishRun) -> None:
+def test_speed_counts_only_training(finish_run: FinishRun) -> None:
     run = with_cost(finish_run("digits", "batch=64", curve=[0.5, 0.6]), seconds=8.0)  # 40 steps in 2 epochs
     (group,) = compare([run]).groups
     assert group.samples_per_s == pytest.approx(64 * 40 / 8.0)
     assert group.epoch_s == pytest.approx(4.0)
 
 
-def test_device_and_settings_of_cost_are_listed_behind_the_others(finish_run: FinishRun) -> None:
+def test_device_and_cost_settings_are_listed_after_the_others(finish_run: FinishRun) -> None:
     runs = [
         finish_run("digits", "T=2", device="NVIDIA H100 (cuda:0)"),
         finish_run("digits", "T=6", "train.log_every=3", host="there"),
@@ -111,7 +111,7 @@ def test_device_and_settings_of_cost_are_listed_behind_the_others(finish_run: Fi
     assert next(iter(roles)) == "method.timesteps"
 
 
-def test_every_run_may_stand_for_itself_against_the_seed_that_it_shares_with_the_baseline(
+def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(
     finish_run: FinishRun,
 ) -> None:
     bptt = [finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1]) for seed, top1 in ((1, 0.9), (2, 0.8))]
@@ -125,12 +125,12 @@ def test_every_run_may_stand_for_itself_against_the_seed_that_it_shares_with_the
     differences = [group.last_difference.mean if group.last_difference else None for group in groups]
     assert differences == [None, None, pytest.approx(-0.2), pytest.approx(-0.15), None]
     titles = [group.title for group in groups]
-    assert titles[1] == "digits · BPTT · T=4 · seed 2" and len(set(titles)) == 5  # run again: its id tells it
+    assert titles[1] == "digits · BPTT · T=4 · seed 2" and len(set(titles)) == 5  # repeated: its id is in its title
     assert compare([*bptt, *rate], each_run=True).excluded == ()
     assert "no seed is the baseline's" in groups[-1].notes[0]
 
 
-def test_it_is_said_over_which_seeds_a_difference_is_if_not_over_all(finish_run: FinishRun) -> None:
+def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_run: FinishRun) -> None:
     runs = [finish_run("digits", "method=bptt", "seed=2"), *(finish_run("digits", f"seed={seed}") for seed in (1, 2))]
     assert compare(runs).groups[1].notes == ("Δ over the seeds that the baseline has, too: 2",)
     assert compare(runs[::2]).groups[1].notes == ()
@@ -140,9 +140,7 @@ def test_nothing_to_compare_is_no_error() -> None:
     assert compare([]).groups == ()
 
 
-def test_the_csv_has_a_line_for_each_measurement_and_none_that_a_resume_has_superseded(
-    finish_run: FinishRun, tmp_path: Path
-) -> None:
+def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run: FinishRun, tmp_path: Path) -> None:
     run = finish_run("digits", curve=[0.5, 0.8])
     header, *lines = events_csv(run).splitlines()
     assert header.startswith("run,kind,t,attempt,step,epoch,split,weights,samples,loss,top1")

@@ -1,4 +1,4 @@
-"""What is known of the conditions of a run, from files that may be anything."""
+"""The conditions of a run, read from files that may contain anything."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from rbp_engine.run.files.layout import RunDirectory
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_something_else_in_the_place_of_the_events_is_not_waited_for(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_pipe_or_folder_in_place_of_the_events_does_not_block(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     run = RunDirectory(tmp_path)
     run.events().parent.mkdir()
     make(run.events())

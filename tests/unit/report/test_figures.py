@@ -46,7 +46,7 @@ def test_curves_are_means_over_the_seeds_at_completed_epochs(finish_run: FinishR
     assert list(loss.lines[0].points) == [1, 2, 3]
 
 
-def test_the_curve_with_a_held_out_split_shows_no_test_accuracy(finish_run: FinishRun, runs: Path) -> None:
+def test_a_curve_with_a_held_out_split_shows_no_test_accuracy(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits", "train.validation_split=0.1", curve=(0.5, 0.6), test={"last": 0.1, "best": 0.1})
     ((top1, _),) = panels.curves(entries_of(runs))
     assert top1.ylabel == "Held-out top-1 (%)"
@@ -58,7 +58,7 @@ def test_a_mean_covers_only_epochs_that_every_seed_has() -> None:
     assert over_seeds([]) == {}
 
 
-def test_epochs_that_a_resume_has_done_again_count_once(finish_run: FinishRun, runs: Path) -> None:
+def test_epochs_repeated_by_a_resume_count_once(finish_run: FinishRun, runs: Path) -> None:
     run = finish_run("digits", curve=(0.5, 0.6))
     events = EventWriter(run.events(), attempt=2)
     events.write(RunStart(resumed_from="step-00000020", epoch=1), 20)
@@ -70,8 +70,8 @@ def test_epochs_that_a_resume_has_done_again_count_once(finish_run: FinishRun, r
     assert means(loss.lines[0].points)[2] == 9.0
 
 
-def test_a_curve_has_a_gap_where_a_power_loss_took_events(finish_run: FinishRun, runs: Path) -> None:
-    """Of epochs 3 and 4 nothing is left; the seed beside it has them all."""
+def test_a_curve_has_a_gap_where_a_power_loss_lost_events(finish_run: FinishRun, runs: Path) -> None:
+    """Epochs 3 and 4 of one seed are lost; the other seed has all of them."""
     run = finish_run("digits", "seed=1", curve=(0.5, 0.6))
     events = EventWriter(run.events(), attempt=2)
     events.write(RunStart(resumed_from="step-00000080", steps_per_epoch=20, epoch=4, gap_from=40), 80)
@@ -126,7 +126,7 @@ def test_cost_is_the_peak_and_the_median_step_by_machine(finish_run: FinishRun, 
     assert [means(line.points) for line in time.lines] == [{2: 1.0}, {2: 20.0, 4: 40.0}]
 
 
-def test_lines_of_one_panel_are_distinguished(finish_run: FinishRun, runs: Path) -> None:
+def test_lines_of_one_panel_look_different(finish_run: FinishRun, runs: Path) -> None:
     for number in range(9):
         finish_run("digits", f"lr={(number + 1) / 100}", curve=(0.5,))
     ((top1, _),) = panels.curves(entries_of(runs))
@@ -200,7 +200,7 @@ def test_many_long_labels_fit_below_axes_that_keep_their_size(
         assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes), kind
 
 
-def test_signs_of_formulas_in_names_are_drawn_as_they_stand(tmp_path: Path) -> None:
+def test_math_signs_in_names_are_drawn_literally(tmp_path: Path) -> None:
     from rbp_engine.report.figure import render
     from rbp_engine.report.panels import PanelLine
 

@@ -1,4 +1,4 @@
-"""Every method, data set and network has one name, wherever it is shown, and every method a colour of its own."""
+"""Every method, data set and network has the same name everywhere, and every method its own colour."""
 
 import pytest
 
@@ -11,11 +11,11 @@ from rbp_tui.text import format as fmt
 
 
 @pytest.mark.parametrize("method", TRAINING_METHODS)
-def test_every_method_has_a_name_that_is_the_same_everywhere(method: str) -> None:
+def test_every_method_has_the_same_name_everywhere(method: str) -> None:
     assert names.method(method) == TRAINING_METHODS[method] == fmt.method(method)
 
 
-def test_every_method_and_every_baseline_has_a_colour_of_its_own() -> None:
+def test_every_method_and_every_baseline_has_its_own_colour() -> None:
     assert METHOD_COLOURS.keys() == set(TRAINING_METHODS)
     assert len(set(COLOURS.values())) == len(TRAINING_METHODS) + 3
 

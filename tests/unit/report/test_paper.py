@@ -23,7 +23,7 @@ figures = [
 
 @pytest.fixture
 def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of presets that stands before the bundled ones; `cell` has two figures."""
+    """A folder of presets that is searched before the bundled ones; `cell` has two figures."""
     folder = tmp_path / "presets"
     folder.mkdir()
     (folder / "cell.toml").write_text(PRESET)
@@ -39,7 +39,7 @@ def missing(runs: Path, preset: str = "cell") -> list[MissingRun]:
     ("words", "figure"),
     [(("method=bptt",), 0.9), ((), "not known"), (("T=3",), None), (("method=bptt", "T=3"), None)],
 )
-def test_the_papers_figure_is_that_of_the_same_method_and_timesteps(
+def test_the_papers_figure_belongs_to_the_same_method_and_timesteps(
     presets: Path, words: tuple[str, ...], figure: object
 ) -> None:
     assert published(load_preset("cell", words).preset) == figure
@@ -67,7 +67,7 @@ def test_other_settings_other_seeds_and_unfinished_runs_fill_no_cell(finish_run:
 
 
 @pytest.mark.usefixtures("presets")
-def test_a_run_that_is_under_way_is_named(finish_run: FinishRun, runs: Path) -> None:
+def test_a_live_run_is_named(finish_run: FinishRun, runs: Path) -> None:
     run = finish_run("cell", "method=bptt", "seed=1", status="running")
     assert [one.live for one in missing(runs)][:2] == [run.id, None]
 

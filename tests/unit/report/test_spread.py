@@ -17,7 +17,7 @@ def test_mean_and_deviation_are_those_of_a_sample(values: list[float]) -> None:
 
 
 @given(fractions)
-def test_the_order_of_the_seeds_does_not_show(values: list[float]) -> None:
+def test_the_order_of_the_seeds_does_not_matter(values: list[float]) -> None:
     assert spread(values) == spread(values[::-1]) == spread(sorted(values))
 
 
@@ -27,7 +27,7 @@ def test_the_mean_lies_among_the_values(values: list[float]) -> None:
 
 
 @given(st.floats(0, 1), st.integers(2, 9))
-def test_equal_values_do_not_deviate(value: float, count: int) -> None:
+def test_equal_values_have_no_deviation(value: float, count: int) -> None:
     assert spread([value] * count).std == 0.0
 
 

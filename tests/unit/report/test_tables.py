@@ -75,7 +75,7 @@ def test_latex_text_is_escaped(text: str, escaped: str) -> None:
     assert tables.latex_text(text) == escaped
 
 
-def test_csv_keeps_fractions_and_leaves_empty_what_is_not_there(cells: list[Cell]) -> None:
+def test_csv_keeps_fractions_and_leaves_missing_values_empty(cells: list[Cell]) -> None:
     first, second = csv.DictReader(io.StringIO(tables.csv_text(cells)))
     assert float(first["last_mean"]) == pytest.approx(0.955) and float(first["last_std"]) == pytest.approx(
         0.00707, 1e-3
@@ -94,7 +94,7 @@ def test_json_keeps_fractions_and_names_every_run(cells: list[Cell], runs: Path)
     assert document["left_out"] == []
 
 
-def test_text_from_a_strangers_run_stays_on_its_line(finish_run: FinishRun, runs: Path) -> None:
+def test_text_with_line_breaks_stays_on_its_line(finish_run: FinishRun, runs: Path) -> None:
     finish_run("digits", "seed=1", host="evil\n\\input{x}\x1b[31m")
     finish_run("digits", "seed=2", host="here")
     text = tables.latex(make_cells(collect(run_directories(runs))[0]))

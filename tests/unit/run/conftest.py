@@ -1,4 +1,4 @@
-"""Runs as files: what a worker and its manager leave, written by the same code, without a worker."""
+"""Run folders as a worker and its manager leave them, written by the same code, without a worker."""
 
 import os
 import socket
@@ -30,7 +30,7 @@ def ended_pid() -> int:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Make the folder of a run in `runs/`, its worker by default this very process; keywords change the summary."""
+    """Make the folder of a run in `runs/`, by default with this process as its worker; keywords change the summary."""
 
     def make(
         run_id: str = "20260101-120000-digits-rate_m-0a1b", *, attempt: Any = None, **changes: Any
@@ -42,7 +42,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         summary = Summary(**(values | {"status": "running"} | changes))
         updated = summary.updated
         write_summary(run, summary)
-        if "updated" in changes:  # write_summary says now
+        if "updated" in changes:  # write_summary sets it to now
             write_json(run.summary_json, asdict(summary) | {"updated": updated})
         here = {"attempt": 1, "pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "t": time.time()}
         attempts = [here | {"host": socket.gethostname(), "stderr_from": 0} | (attempt or {})]
@@ -54,7 +54,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 @pytest.fixture
 def sleeper() -> Iterator[Callable[[RunDirectory], "subprocess.Popen[bytes]"]]:
-    """Start a process that carries a run's marker and does nothing."""
+    """Start a process that carries a run's marker and does nothing else."""
     started = []
 
     def start(run: RunDirectory) -> "subprocess.Popen[bytes]":
@@ -62,7 +62,7 @@ def sleeper() -> Iterator[Callable[[RunDirectory], "subprocess.Popen[bytes]"]]:
             subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=processes.marker(run))
         )
         deadline = time.monotonic() + 30
-        while not processes.processes_of(run):  # between fork and exec it carries our environment
+        while not processes.processes_of(run):  # between fork and exec it still has our environment
             assert time.monotonic() < deadline
             time.sleep(0.01)
         return started[-1]

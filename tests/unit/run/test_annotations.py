@@ -16,7 +16,7 @@ def tags(run: RunDirectory) -> tuple[str, ...]:
     return found.tags
 
 
-def test_tags_come_to_those_of_the_preset_and_are_taken_from_them(make_run: MakeRun) -> None:
+def test_tags_are_added_to_and_removed_from_those_of_the_preset(make_run: MakeRun) -> None:
     run = make_run(tags=["paper", "draft"])
     assert tags(run) == ("paper", "draft") and not run.annotations_json.exists()
     change_tags(run, add=["kept", "paper", "kept"], remove=["draft"])
@@ -25,7 +25,7 @@ def test_tags_come_to_those_of_the_preset_and_are_taken_from_them(make_run: Make
     assert tags(run) == ("paper", "draft")
 
 
-def test_a_note_and_tags_leave_each_other_alone(make_run: MakeRun) -> None:
+def test_a_note_and_tags_are_independent(make_run: MakeRun) -> None:
     run = make_run()
     set_note(run, "  two\nlines \n")
     change_tags(run, add=["kept"])
@@ -35,7 +35,7 @@ def test_a_note_and_tags_leave_each_other_alone(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("tag", ["", "two words", "a\tb", "x" * 61, "\x1b[31m", "+signed", "-signed"])
-def test_what_cannot_be_a_tag_is_refused_and_nothing_written(make_run: MakeRun, tag: str) -> None:
+def test_invalid_tags_are_refused_and_nothing_is_written(make_run: MakeRun, tag: str) -> None:
     run = make_run()
     with pytest.raises(RunError, match="cannot be a tag"):
         change_tags(run, add=["good", tag])
@@ -45,7 +45,7 @@ def test_what_cannot_be_a_tag_is_refused_and_nothing_written(make_run: MakeRun, 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"added": 3, "removed": [1, "x"], "note": null}'])
-def test_a_damaged_file_annotates_nothing_that_is_not_sound(make_run: MakeRun, text: str) -> None:
+def test_damaged_annotations_are_ignored(make_run: MakeRun, text: str) -> None:
     run = make_run(tags=["a"])
     run.annotations_json.write_text(text)
     assert tags(run) == ("a",) and read_annotations(run).note == ""
@@ -65,7 +65,7 @@ def test_a_damaged_file_annotates_nothing_that_is_not_sound(make_run: MakeRun, t
         ("+a -x", [], []),
     ],
 )
-def test_tags_that_are_edited_go_where_they_are_left_out_and_words_with_a_sign_change_only_themselves(
+def test_edited_tags_replace_the_old_ones_and_signed_words_only_add_or_remove(
     typed: str, added: list[str], removed: list[str]
 ) -> None:
     assert tag_words(typed.split()).change(("a", "b")) == (added, removed)

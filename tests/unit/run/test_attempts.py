@@ -1,4 +1,4 @@
-"""How long a run has been at work and how long it still needs."""
+"""How long a run has been at work, and how long it still needs."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from rbp_engine.run.status.attempts import Attempt, attempt_remaining_s, begin, 
 
 
 def attempt(number: int, begun: float, step: int, told: list[tuple[float, int]]) -> Attempt:
-    """An attempt that began then, and told its metrics at these times and steps."""
+    """An attempt that began then, with metrics at these times and steps."""
     start = RunStart()
     made = begin(Event(0, begun, number, 0, step, start), start)
     for t, at in told:
@@ -28,9 +28,9 @@ def test_the_time_between_attempts_does_not_count_as_elapsed() -> None:
     assert elapsed_s(attempts, now=90_040.0) == 60.0 + 40.0
 
 
-def test_after_a_resume_the_time_left_is_that_of_the_new_pace() -> None:
-    slow = attempt(1, 0.0, 0, [(10.0, 1), (1010.0, 101)])  # 10 s a step
-    fast = attempt(2, 50_000.0, 101, [(50_010.0, 110), (50_020.0, 130)])  # half a second a step
+def test_after_a_resume_the_time_left_follows_the_new_pace() -> None:
+    slow = attempt(1, 0.0, 0, [(10.0, 1), (1010.0, 101)])  # 10 s per step
+    fast = attempt(2, 50_000.0, 101, [(50_010.0, 110), (50_020.0, 130)])  # half a second per step
     assert attempt_remaining_s([slow, fast], summary(step=130, attempt=2, trained_s=1030.0)) == 870 * 0.5
 
 
@@ -39,12 +39,12 @@ def test_evaluations_are_part_of_the_pace() -> None:
     assert attempt_remaining_s([attempt(1, 0.0, 0, told)], summary(step=30)) == 970 * 32.0 / 20
 
 
-def test_a_burst_of_metrics_is_no_pace_so_that_the_time_of_a_step_is_taken() -> None:
+def test_after_a_burst_of_metrics_the_pace_is_the_step_time() -> None:
     burst = [(10.0, 10), (10.001, 20), (10.002, 30)]
     assert attempt_remaining_s([attempt(1, 0.0, 0, burst)], summary(step=30, step_ms=100.0)) == 97.0
 
 
-def test_nothing_is_said_of_the_time_left_before_the_new_attempt_has_trained() -> None:
+def test_the_time_left_is_unknown_before_a_new_attempt_has_trained() -> None:
     done = attempt(1, 0.0, 0, [(10.0, 10), (20.0, 20)])
     assert attempt_remaining_s([done], summary(step=20, attempt=2, step_ms=100.0)) is None
     assert attempt_remaining_s([done, attempt(2, 90.0, 20, [])], summary(step=20, attempt=2, step_ms=100.0)) is None
@@ -63,7 +63,9 @@ times = st.floats(0, 1e9)
 
 
 @given(st.lists(st.tuples(times, st.lists(st.tuples(times, st.integers(0, 10**6)), max_size=5)), max_size=4), times)
-def test_whatever_clocks_do_no_time_is_negative(told: list[tuple[float, list[tuple[float, int]]]], now: float) -> None:
+def test_no_time_is_negative_whatever_the_clocks_do(
+    told: list[tuple[float, list[tuple[float, int]]]], now: float
+) -> None:
     attempts = [attempt(number, begun, 0, marks) for number, (begun, marks) in enumerate(told, start=1)]
     assert elapsed_s(attempts) >= 0
     assert elapsed_s(attempts, now) >= elapsed_s(attempts)

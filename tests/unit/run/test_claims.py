@@ -1,4 +1,4 @@
-"""Claims on devices by real processes: never one device for two runs, and none lost for good."""
+"""Claims on devices by real processes: a device never belongs to two runs, and is never lost for good."""
 
 import json
 import multiprocessing
@@ -21,7 +21,7 @@ MakeRun = Callable[..., RunDirectory]
 DEVICES = [Device(f"cpu-{number}") for number in range(3)]
 RACERS = 4
 TRIALS = 60
-# fork: the racers are to be there at once, and inherit what a test has made.
+# fork, so that the racers start quickly and inherit what a test has made.
 FORK = multiprocessing.get_context("fork")
 
 
@@ -33,7 +33,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def gone(make_run: MakeRun, ended_pid: int) -> Iterator[Callable[[str], RunDirectory]]:
-    """Make a run of which no process is left."""
+    """Make a run without any process left."""
     return lambda name: make_run(name, attempt={"pid": ended_pid})  # type: ignore[return-value]
 
 
@@ -43,21 +43,21 @@ def take(run: RunDirectory, count: int = 1, devices: list[Device] = DEVICES) -> 
 
 
 def claim_and_die(run: RunDirectory, count: int = 1) -> None:
-    """Let another process claim devices and leave without a word, as a dispatcher that is killed does."""
+    """Let another process claim devices and die without releasing them, like a killed dispatcher."""
     process = FORK.Process(target=lambda: (take(run, count), os.kill(os.getpid(), signal.SIGKILL)))
     process.start()
     process.join(60)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"run": "'])
-def test_a_claim_that_a_power_loss_has_emptied_is_free(make_run: MakeRun, content: str) -> None:
+def test_a_claim_emptied_by_a_power_loss_is_free(make_run: MakeRun, content: str) -> None:
     (claims.claims_directory() / "cpu-0").write_text(content)
     os.utime(claims.claims_directory() / "cpu-0", (time.time() + 3600, time.time() + 3600))
     assert take(make_run("run")) == ["cpu-0"]
 
 
-def test_a_claim_for_a_run_that_was_being_started_when_the_clock_was_ahead_is_free(make_run: MakeRun) -> None:
-    """A power loss came before the run was on record, and the clock is an hour behind since."""
+def test_a_claim_of_a_lost_start_from_when_the_clock_was_ahead_is_free(make_run: MakeRun) -> None:
+    """The power loss came before the run was recorded, and since then the clock is an hour behind."""
     ahead = time.time() + 3600
     lost = make_run("lost", attempt={}, status="starting", created=ahead, progressed=ahead, updated=ahead)
     claim_and_die(lost)
@@ -65,10 +65,10 @@ def test_a_claim_for_a_run_that_was_being_started_when_the_clock_was_ahead_is_fr
     assert take(make_run("run")) == ["cpu-0"]
 
 
-def test_a_run_takes_what_it_needs_and_gives_it_back(make_run: MakeRun) -> None:
+def test_a_run_takes_the_devices_that_it_needs_and_releases_them(make_run: MakeRun) -> None:
     first, second = make_run("first"), make_run("second")
     assert take(first, 2) == ["cpu-0", "cpu-1"]
-    assert take(second, 2) == []  # and does not keep the one that it could have had
+    assert take(second, 2) == []  # and it does not keep the only free one
     assert take(second) == ["cpu-2"]
     with locked():
         claims.release(first)
@@ -76,7 +76,7 @@ def test_a_run_takes_what_it_needs_and_gives_it_back(make_run: MakeRun) -> None:
     assert take(make_run("third"), 2) == ["cpu-0", "cpu-1"]
 
 
-def test_a_run_that_asks_again_is_given_what_it_has(make_run: MakeRun) -> None:
+def test_a_run_that_asks_again_gets_the_same_devices(make_run: MakeRun) -> None:
     run = make_run("first")
     assert take(run, 2) == take(run, 2) == ["cpu-0", "cpu-1"]
 
@@ -86,7 +86,7 @@ def test_a_claim_outlives_its_maker_as_long_as_the_run_lives(make_run: MakeRun, 
     claim_and_die(live)
     assert take(make_run("other"), devices=DEVICES[:1]) == []
 
-    worker = sleeper(left := make_run("left", status="failed"))  # it has ended, but a process of it is still there
+    worker = sleeper(left := make_run("left", status="failed"))  # it has ended, but one of its processes still exists
     claim_and_die(left)
     assert claims.claimed_by(left) == ["cpu-1"]
     assert take(make_run("another"), devices=DEVICES[1:2]) == []
@@ -106,18 +106,18 @@ def test_a_claim_whose_run_and_maker_are_gone_is_taken_over(
     assert claims.holder("cpu-0") == other.id and claims.holder("cpu-2") == run.id
 
 
-def test_a_pid_that_is_used_again_is_not_the_maker(gone: Callable[[str], RunDirectory], make_run: MakeRun) -> None:
+def test_a_reused_pid_is_not_the_maker(gone: Callable[[str], RunDirectory], make_run: MakeRun) -> None:
     take(run := gone("gone"))
     path = claims.claims_directory() / "cpu-0"
     claim = json.loads(path.read_text())
     assert claim["run"] == str(run.path.resolve())
-    assert claims.stale_claims() == []  # made by this process, which lives
+    assert claims.stale_claims() == []  # this process made it and is alive
     path.write_text(json.dumps(claim | {"pid_started": time.time() - 7200}))
     assert claims.stale_claims() == ["cpu-0"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"run": 7}'])
-def test_a_torn_claim_is_taken_over(make_run: MakeRun, content: str) -> None:
+def test_a_damaged_claim_is_taken_over(make_run: MakeRun, content: str) -> None:
     (claims.claims_directory() / "cpu-0").write_text(content)
     assert claims.holder("cpu-0") == ""
     assert take(make_run("first")) == ["cpu-0"]
@@ -131,7 +131,7 @@ def test_a_claim_of_a_run_whose_folder_is_gone_is_taken_over(
 
 
 def race(number: int, runs: list[RunDirectory], start: Barrier, taken: Any) -> None:
-    """A manager: again and again it asks for a device at the same moment as the others, and says what it was given."""
+    """A manager: asks for a device many times, at the same moment as the others, and reports what it got."""
     for trial in range(TRIALS):
         start.wait(60)
         taken.put((trial, number, take(runs[number])))
@@ -140,14 +140,14 @@ def race(number: int, runs: list[RunDirectory], start: Barrier, taken: Any) -> N
             claims.release(runs[number])
 
 
-def test_managers_that_ask_at_once_are_never_given_the_same_device(make_run: MakeRun) -> None:
-    """Four ask for three devices, sixty times over, from clean."""
+def test_managers_that_ask_simultaneously_never_get_the_same_device(make_run: MakeRun) -> None:
+    """Four managers ask for three devices, sixty times, each time with all of them free."""
     runs = [make_run(f"run-{number}") for number in range(RACERS)]
     assert outcomes(runs) == [(sorted(["cpu-0", "cpu-1", "cpu-2"]), 1)] * TRIALS
 
 
 def outcomes(runs: list[RunDirectory]) -> list[tuple[list[str], int]]:
-    """For each trial the devices that were given, and how many went without."""
+    """For each trial, the devices that were given out, and the number of managers without one."""
     start, taken = FORK.Barrier(RACERS), FORK.Queue()
     racers = [FORK.Process(target=race, args=(number, runs, start, taken)) for number in range(RACERS)]
     for racer in racers:
@@ -166,10 +166,10 @@ def outcomes(runs: list[RunDirectory]) -> list[tuple[list[str], int]]:
 def race_once(run: RunDirectory, start: Barrier, taken: Any) -> None:
     start.wait(60)
     taken.put(take(run, devices=DEVICES[:1]))
-    start.wait(60)  # nobody leaves before all have asked: a claim of one that has left could be stale
+    start.wait(60)  # nobody exits before all have asked, because a claim of an exited process could be stale
 
 
-def test_of_managers_that_find_the_same_stale_claim_at_once_exactly_one_takes_it_over(
+def test_exactly_one_of_several_managers_takes_over_a_stale_claim(
     make_run: MakeRun, gone: Callable[[str], RunDirectory]
 ) -> None:
     old = gone("gone")

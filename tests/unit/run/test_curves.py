@@ -1,4 +1,4 @@
-"""Curves that are put together as events come."""
+"""Curves that are built as events arrive."""
 
 import itertools
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def metrics(step: int) -> Metrics:
 
 @st.composite
 def several_attempts(draw: st.DrawFn) -> list[Event]:
-    """What several attempts have written, each from a step of its own on."""
+    """The events of several attempts, each of which starts at its own step."""
     events: list[Event] = []
 
     def write(attempt: int, step: int, body: Metrics | Validation | RunStart) -> None:
@@ -39,7 +39,7 @@ def several_attempts(draw: st.DrawFn) -> list[Event]:
 
 
 @given(several_attempts(), st.lists(st.integers(0, 200), max_size=6))
-def test_they_hold_what_still_counts_however_the_events_come(events: list[Event], cuts: list[int]) -> None:
+def test_curves_have_the_events_that_still_count_in_any_portions(events: list[Event], cuts: list[int]) -> None:
     builder = CurveBuilder()
     borders = sorted({0, len(events), *(cut for cut in cuts if cut < len(events))})
     for begin, end in itertools.pairwise(borders):
@@ -54,7 +54,7 @@ def test_they_hold_what_still_counts_however_the_events_come(events: list[Event]
 
 
 @given(several_attempts(), st.integers(0, 200))
-def test_a_snapshot_stays_as_it_was(events: list[Event], cut: int) -> None:
+def test_a_snapshot_does_not_change(events: list[Event], cut: int) -> None:
     builder = CurveBuilder()
     add(builder, events[:cut])
     taken = {name: (curve, curve.value.copy(), curve.step.copy()) for name, curve in builder.curves().items()}
@@ -64,7 +64,7 @@ def test_a_snapshot_stays_as_it_was(events: list[Event], cut: int) -> None:
         assert np.array_equal(curve.value, values) and np.array_equal(curve.step, steps)
 
 
-def test_a_curve_without_news_is_the_same_object() -> None:
+def test_an_unchanged_curve_is_the_same_object() -> None:
     builder = CurveBuilder()
     add(builder, [Event(0, 1.0, 1, 0, 1, metrics(1)), Event(1, 1.0, 1, 0, 1, System(rss=1))])
     before = builder.curves()
@@ -74,7 +74,7 @@ def test_a_curve_without_news_is_the_same_object() -> None:
     assert after["train/loss"] is not before["train/loss"]
 
 
-def test_other_ranks_have_curves_of_memory_alone() -> None:
+def test_other_ranks_have_only_memory_curves() -> None:
     builder = CurveBuilder()
     gpu = System(mem_allocated=5, mem_reserved=6, mem_peak=7)
     add(builder, [Event(0, 1.0, 1, 0, 1, metrics(1)), Event(0, 1.0, 1, 2, 1, metrics(1)), Event(1, 1.0, 1, 2, 1, gpu)])
@@ -100,7 +100,7 @@ def test_time_between_attempts_is_left_out_of_the_time_axis() -> None:
 
 
 def test_a_line_has_a_gap_where_events_were_lost_and_only_there() -> None:
-    """Those of steps 3 and 4, and the evaluation after epoch 2; the one after epoch 1 came before."""
+    """The events of steps 3 and 4 and the evaluation after epoch 2 are lost; that after epoch 1 came before."""
 
     def validation(epoch: int) -> Validation:
         return Validation(epoch=epoch, loss=1.0, top1=epoch / 10, top5=None, samples=1)

@@ -1,4 +1,4 @@
-"""Which devices a run may be given: CUDA_VISIBLE_DEVICES, --gpus, and what the driver reads off the cards."""
+"""Devices that a run may get: CUDA_VISIBLE_DEVICES, --gpus, and what the driver reports about GPUs."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def keys(devices: list[Device]) -> list[str]:
 
 
 @given(st.lists(WORDS, max_size=5).map(",".join))
-def test_the_names_in_cuda_visible_devices_are_read_as_torch_reads_them(visible: str) -> None:
+def test_cuda_visible_devices_is_parsed_as_by_torch(visible: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", visible)
         expected = torch.cuda._parse_visible_devices()
@@ -30,7 +30,7 @@ def test_the_names_in_cuda_visible_devices_are_read_as_torch_reads_them(visible:
 
 
 @given(st.none() | st.lists(WORDS, max_size=5).map(",".join))
-def test_every_visible_device_is_one_of_the_cards_or_a_slice_and_none_comes_twice(visible: str | None) -> None:
+def test_every_visible_device_is_a_card_or_a_slice_and_unique(visible: str | None) -> None:
     seen = visible_devices(CARDS, visible)
     assert len(set(keys(seen))) == len(seen)
     assert all(device in visible_devices(CARDS, None) or device.key.startswith("MIG-") for device in seen)
@@ -42,10 +42,10 @@ def test_without_cuda_visible_devices_every_card_is_seen_and_named_by_its_index(
     ]
 
 
-def test_cards_are_known_again_by_index_and_by_the_beginning_of_their_uuid() -> None:
+def test_cards_are_found_by_index_and_by_the_beginning_of_their_uuid() -> None:
     assert keys(visible_devices(CARDS, "3,1")) == [CARDS[3].uuid, CARDS[1].uuid]
     assert keys(visible_devices(CARDS, "GPU-2a2b")) == [CARDS[2].uuid]
-    assert visible_devices(CARDS, "GPU-") == []  # it fits several, and CUDA takes none then
+    assert visible_devices(CARDS, "GPU-") == []  # it matches several, and then CUDA uses none
     assert keys(visible_devices(CARDS, "1,9,2")) == [CARDS[1].uuid]
     assert visible_devices(CARDS, "") == []
 
@@ -60,9 +60,9 @@ def test_a_slice_of_a_card_is_passed_on_under_its_own_name() -> None:
     [
         (0, (), True),
         (900 * MIB, (), True),
-        (2000 * MIB, (), False),  # of a container next door, whose processes are not listed
+        (2000 * MIB, (), False),  # used by another container, whose processes are not listed
         (0, (30 * MIB,), True),
-        (400 * MIB, (400 * MIB,), False),  # no more than a context, but somebody is about to compute
+        (400 * MIB, (400 * MIB,), False),  # only a context, but somebody is about to compute
         (0, (None,), False),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_card_is_free_unless_somebody_computes_on_it(
         ("auto", "auto", [], "", [None, None]),
     ],
 )
-def test_the_pool_is_the_cards_that_may_be_seen_or_slots_of_the_cpu(
+def test_the_pool_has_the_visible_cards_or_cpu_slots(
     gpus: str, device: str, cards: list[Card], visible: str | None, expected: list[int | None]
 ) -> None:
     pool = choose_pool(gpus, device, cards, visible, slots=2, cores=8)
@@ -94,7 +94,7 @@ def test_the_pool_is_the_cards_that_may_be_seen_or_slots_of_the_cpu(
 
 
 @pytest.mark.parametrize(("slots", "cores", "threads"), [(1, 2, 2), (4, 8, 2), (3, 8, 2), (4, 2, 1)])
-def test_the_cores_are_shared_out_evenly(slots: int, cores: int, threads: int) -> None:
+def test_the_cores_are_divided_evenly(slots: int, cores: int, threads: int) -> None:
     assert choose_pool("none", "auto", [], None, slots, cores).threads == threads
 
 
@@ -115,7 +115,7 @@ def test_the_cores_are_shared_out_evenly(slots: int, cores: int, threads: int) -
         ("auto", "cuda:1", CARDS, None, "run.device=cuda:1 names a card"),
     ],
 )
-def test_what_is_no_pool_is_refused_with_what_to_do(
+def test_an_impossible_pool_is_refused_with_a_remedy(
     gpus: str, device: str, cards: list[Card], visible: str | None, message: str
 ) -> None:
     with pytest.raises(RunError, match=message):
@@ -128,14 +128,12 @@ def test_what_is_no_pool_is_refused_with_what_to_do(
         (["proc/driver/nvidia/gpus/0000:01:00.0"], True),
         (["proc/driver/nvidia/version"], False),
         (["dev/dxg", "usr/lib/wsl/lib/libcuda.so.1"], True),  # Linux under Windows
-        (["dev/dxg", "usr/lib/wsl/lib/libdxcore.so"], False),  # with a card of another maker
+        (["dev/dxg", "usr/lib/wsl/lib/libdxcore.so"], False),  # with a GPU of another vendor
         (["usr/lib/wsl/lib/libcuda.so.1"], False),
         ([], False),
     ],
 )
-def test_a_card_is_known_by_what_the_kernel_or_windows_has_put_there(
-    tmp_path: Path, files: list[str], found: bool
-) -> None:
+def test_a_card_is_detected_by_files_of_the_kernel_or_windows(tmp_path: Path, files: list[str], found: bool) -> None:
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

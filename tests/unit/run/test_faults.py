@@ -1,4 +1,4 @@
-"""What is started again, and the cause of ends of which only words are left."""
+"""Which runs are restarted, and the cause of ends that are only known from a text."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ BROKEN_CONNECTIONS = [
 ]
 FAULTS_OF_ITS_OWN = [
     "ValueError: expected 3 channels, got 1",
-    "ConnectionResetError: [Errno 104] Connection reset by peer",  # of a data set of one's own
+    "ConnectionResetError: [Errno 104] Connection reset by peer",  # from a user's data set
     "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
     "no space left on the device of the runs directory; make room, then resume",
     "DistBackendError: NCCL error, invalid usage, ncclInvalidUsage: Duplicate GPU detected : rank 0 and rank 1",
@@ -37,12 +37,12 @@ FAULTS_OF_ITS_OWN = [
 
 
 @pytest.mark.parametrize("message", BROKEN_CONNECTIONS)
-def test_text_about_a_connection_that_breaks_tells_of_a_lost_process(message: str) -> None:
+def test_text_about_a_broken_connection_means_a_lost_process(message: str) -> None:
     assert cause_of_text(message) is cause_of_older("failed", message) is Cause.LOST_PROCESS
 
 
 @pytest.mark.parametrize("message", FAULTS_OF_ITS_OWN)
-def test_text_about_anything_else_does_not(message: str) -> None:
+def test_text_about_anything_else_does_not_mean_a_lost_process(message: str) -> None:
     assert cause_of_text(message) is Cause.ERROR
     assert cause_of_older("failed", message) is Cause.UNKNOWN
 
@@ -61,7 +61,7 @@ def test_text_about_anything_else_does_not(message: str) -> None:
         ("preempted", Cause.REQUEST, False, False),
     ],
 )
-def test_only_what_the_machine_did_is_started_again(
+def test_only_infrastructure_faults_are_restarted(
     make_run: MakeRun, status: str, cause: Cause, again: bool, failed: bool
 ) -> None:
     run, verdict = make_run(), Verdict(status, "so it is", cause)
@@ -69,13 +69,13 @@ def test_only_what_the_machine_did_is_started_again(
     assert has_failed(run, verdict) == failed
 
 
-def test_what_may_pass_by_itself_does_not_lie_in_what_is_frozen_in_the_run() -> None:
+def test_causes_that_may_pass_are_not_frozen_in_the_run() -> None:
     assert [cause for cause in Cause if cause.is_transient] == [Cause.LOST_PROCESS]
     assert not any(cause.is_transient and cause.wants_new_run for cause in Cause)
 
 
 @given(st.text())
-def test_a_cause_that_nobody_knows_is_unknown(text: str) -> None:
+def test_an_unrecognised_cause_is_unknown(text: str) -> None:
     assert Cause(text) in (text, Cause.UNKNOWN)
 
 
@@ -91,18 +91,18 @@ def test_a_cause_that_nobody_knows_is_unknown(text: str) -> None:
         ("completed", "", Cause.UNKNOWN),
     ],
 )
-def test_a_run_from_before_causes_is_understood_by_its_words(
+def test_the_cause_of_a_run_without_one_is_derived_from_its_reason(
     make_run: MakeRun, status: str, reason: str, cause: Cause
 ) -> None:
     assert judge(make_run(status=status, reason=reason)) == Verdict(status, reason, cause)
 
 
 @given(st.sampled_from(sorted(ENDED)), st.text())
-def test_of_older_runs_only_those_are_started_again_that_were_before(status: str, reason: str) -> None:
+def test_older_runs_are_restarted_only_after_a_failure(status: str, reason: str) -> None:
     assert not cause_of_older(status, reason).is_transient or status == "failed"
 
 
-def test_a_run_that_somebody_killed_has_not_failed_and_is_not_started_again(make_run: MakeRun, sleeper: Any) -> None:
+def test_a_run_killed_on_request_has_not_failed_and_is_not_restarted(make_run: MakeRun, sleeper: Any) -> None:
     run = make_run()
     sleeper(run)
     control.kill(run)
@@ -111,7 +111,7 @@ def test_a_run_that_somebody_killed_has_not_failed_and_is_not_started_again(make
     assert not is_infrastructure_fault(run, verdict) and not has_failed(run, verdict)
 
 
-def test_a_run_that_died_on_being_asked_to_stop_is_not_started_again(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_run_that_died_after_a_stop_request_is_not_restarted(make_run: MakeRun, ended_pid: int) -> None:
     run = make_run(attempt={"pid": ended_pid})
     assert is_infrastructure_fault(run, judge(run))
     control.request_stop(run)

@@ -1,4 +1,4 @@
-"""A request for a launch: what it means as a command, and the same run again."""
+"""Launch requests: their command line, and repeating a run."""
 
 import shlex
 import shutil
@@ -33,7 +33,7 @@ def create(request: LaunchRequest) -> RunDirectory:
     return run
 
 
-def test_the_same_run_again_is_of_the_same_experiment_whatever_has_become_of_its_preset_and_code(
+def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "nets.py").write_text(NETS)
@@ -62,7 +62,7 @@ def test_the_same_run_again_is_of_the_same_experiment_whatever_has_become_of_its
     assert (optim.lr, train.epochs) == (0.5, 2)
 
 
-def test_a_job_with_a_seed_of_its_own_goes_on_with_its_run_and_with_no_other(tmp_path: Path) -> None:
+def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path: Path) -> None:
     request = LaunchRequest("digits", (), tmp_path / "runs", (5,), run_id="job", resume_or_start=True)
     run = start.create_runs(replace(request, seeds=()), start.check(request))[0]
     with pytest.raises(RunError, match="has seed 1, not 5"):
@@ -72,7 +72,7 @@ def test_a_job_with_a_seed_of_its_own_goes_on_with_its_run_and_with_no_other(tmp
     assert start.find_or_create(request, request.load()) == ([run], False)
 
 
-def test_another_value_takes_the_place_of_the_one_that_was_given_by_either_name(tmp_path: Path) -> None:
+def test_a_changed_value_replaces_the_one_given_under_either_name(tmp_path: Path) -> None:
     request = LaunchRequest(
         "digits", ("optim.lr=1", "T=2", "lr=3"), Path("a b"), (4,), Resources(2), "none", run_id="x"
     )
@@ -90,7 +90,7 @@ def test_another_value_takes_the_place_of_the_one_that_was_given_by_either_name(
 
 
 @pytest.mark.parametrize("text", ["", ",", "1,1", "1,01", "1,two", "-1", "1.5", "9" * 19])
-def test_what_is_no_list_of_different_seeds_is_refused(text: str) -> None:
+def test_text_that_is_not_a_list_of_different_seeds_is_refused(text: str) -> None:
     with pytest.raises(RunError, match="expected different whole numbers, like 1,2,3"):
         parse_seeds(text)
     assert parse_seeds("1, 2 30") == (1, 2, 30)
@@ -108,7 +108,7 @@ def test_what_is_no_list_of_different_seeds_is_refused(text: str) -> None:
         (LaunchRequest("digits", retries=1, resources=Resources(1, 2, "a:1"), run_id="x"), RunError, "on one node"),
     ],
 )
-def test_what_cannot_be_started_is_refused_before_anything_is_made(
+def test_an_impossible_launch_is_refused_before_anything_is_created(
     tmp_path: Path, request_: LaunchRequest, error: type[UserError], message: str
 ) -> None:
     with pytest.raises(error, match=message):

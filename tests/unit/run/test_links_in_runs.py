@@ -1,4 +1,4 @@
-"""Runs of somebody else, with links in the place of what a run writes into: nothing is done through them."""
+"""Foreign runs with links in place of files that a run writes: nothing is done through them."""
 
 import os
 from collections.abc import Callable
@@ -22,7 +22,7 @@ STOP: Acts = (control.request_stop, lambda run: control.stop(run, patience_s=0.0
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What links lead to: a file whose last line is cut, and what looks like leftovers of a save."""
+    """Targets of links: a file whose last line is incomplete, and what looks like leftovers of a save."""
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     folder = tmp_path / "elsewhere"
     (folder / "step-00000001.tmp").mkdir(parents=True)
@@ -31,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tree(folder: Path) -> dict[str, bytes | str]:
-    """Everything below a folder: what links lead to, and what files hold."""
+    """Everything below a folder: targets of links, and contents of files."""
     paths = [Path(root, name) for root, folders, files in os.walk(folder) for name in (*folders, *files)]
     return {
         str(path): str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else ""
@@ -49,7 +49,7 @@ def link(run: RunDirectory, name: str, target: Path) -> None:
 
 @pytest.mark.parametrize("acts", [RESUME, STOP], ids=["resume", "stop"])
 @pytest.mark.parametrize("name", TO_FILES + TO_FOLDERS)
-def test_a_run_with_a_link_is_neither_resumed_nor_stopped_and_nothing_is_written_or_deleted(
+def test_a_run_with_a_link_is_not_resumed_or_stopped_and_nothing_is_written_or_deleted(
     make_run: MakeRun, elsewhere: Path, tmp_path: Path, ended_pid: int, name: str, acts: Acts
 ) -> None:
     run = make_run("job", status="failed", attempt={"pid": ended_pid}) if acts is RESUME else make_run("job")
@@ -61,7 +61,7 @@ def test_a_run_with_a_link_is_neither_resumed_nor_stopped_and_nothing_is_written
         assert tree(tmp_path) == before
 
 
-def test_a_stop_request_is_not_created_through_a_link_that_leads_to_nothing_nor_a_kill(
+def test_neither_stop_nor_kill_creates_a_file_through_a_dangling_link(
     make_run: MakeRun, elsewhere: Path, ended_pid: int
 ) -> None:
     run = make_run("job", status="running", attempt={"host": "another.example"})
@@ -74,15 +74,15 @@ def test_a_stop_request_is_not_created_through_a_link_that_leads_to_nothing_nor_
     assert not (elsewhere / "new").exists()
 
 
-def test_a_named_pipe_is_refused_as_a_link_is(make_run: MakeRun) -> None:
-    """It would be waited for for ever."""
+def test_a_named_pipe_is_refused_like_a_link(make_run: MakeRun) -> None:
+    """Opening it would block for ever."""
     run = make_run("job")
     os.mkfifo(run.stdout())
     with pytest.raises(RunError, match=r"ranks/0/stdout\.log is neither a file nor a folder"):
         control.request_stop(run)
 
 
-def test_a_run_may_be_reached_by_a_link_and_have_links_where_it_writes_nothing(
+def test_links_to_a_run_and_in_places_where_it_does_not_write_are_allowed(
     make_run: MakeRun, elsewhere: Path, tmp_path: Path
 ) -> None:
     run = make_run("job")

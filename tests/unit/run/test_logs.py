@@ -1,4 +1,4 @@
-"""Which files hold what the processes of a run have written."""
+"""Which files hold the output of a run's processes."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def torchrun_folder(run: RunDirectory, name: str, made: float, ranks: int = 2) -> Path:
-    """The logs that torchrun makes, made at that time."""
+    """The logs that torchrun creates, created at that time."""
     folder = run.ranks / name / "attempt_0"
     for rank in range(ranks):
         (folder / str(rank)).mkdir(parents=True)
@@ -34,7 +34,7 @@ def test_a_run_that_has_not_written_yet_has_none(run: RunDirectory) -> None:
     assert log_files(RunDirectory(Path("/nowhere"))) == {}
 
 
-def test_of_a_single_process_they_are_its_two_streams(run: RunDirectory) -> None:
+def test_a_single_process_has_its_two_streams(run: RunDirectory) -> None:
     run.stdout().touch()
     assert log_files(run) == {"0": (run.stdout(),)}
     run.stderr().touch()
@@ -42,11 +42,11 @@ def test_of_a_single_process_they_are_its_two_streams(run: RunDirectory) -> None
 
 
 def attempt_of(run: RunDirectory, number: int, t: float) -> None:
-    """The record of an attempt of many processes."""
+    """The record of an attempt with many processes."""
     run.run_json.write_text(json.dumps({"attempts": [{"attempt": number, "t": t, "world_size": 2}]}))
 
 
-def test_under_torchrun_ranks_and_the_launcher_have_their_own(run: RunDirectory) -> None:
+def test_under_torchrun_each_rank_and_the_launcher_have_logs(run: RunDirectory) -> None:
     attempt_of(run, 1, 99.5)
     folder = torchrun_folder(run, "r_x1", 100.0, ranks=11)
     launcher = run.ranks / "launcher-1-node0.log"
@@ -57,21 +57,21 @@ def test_under_torchrun_ranks_and_the_launcher_have_their_own(run: RunDirectory)
     assert found["launcher"] == (launcher,)
 
 
-def test_of_several_attempts_the_newest_counts(run: RunDirectory) -> None:
+def test_the_logs_are_those_of_the_newest_attempt(run: RunDirectory) -> None:
     torchrun_folder(run, "r_a", 100.0)
     newest = torchrun_folder(run, "r_b", 200.0)
     attempt_of(run, 2, 200.5)
     assert log_files(run)["0"][0].parent == newest / "0"
 
 
-def test_of_several_nodes_each_process_is_named_by_its_node(run: RunDirectory) -> None:
+def test_processes_of_several_nodes_are_named_by_node(run: RunDirectory) -> None:
     attempt_of(run, 1, 100.0)
     torchrun_folder(run, "r_a", 101.0)
     torchrun_folder(run, "r_b", 102.0)
     assert list(log_files(run)) == ["0.0", "0.1", "1.0", "1.1"]
 
 
-def test_a_rank_that_has_named_its_folder_is_found_there_but_never_outside_of_the_run(run: RunDirectory) -> None:
+def test_a_folder_named_by_a_rank_is_used_if_it_is_inside_the_run(run: RunDirectory) -> None:
     attempt_of(run, 1, 100.0)
     first, second = (torchrun_folder(run, name, 101.0, ranks=1) / "0" for name in ("r_a", "r_b"))
     outside = run.path.parent / "elsewhere"

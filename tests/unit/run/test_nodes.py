@@ -18,7 +18,7 @@ Sleeper = Callable[[RunDirectory], "subprocess.Popen[bytes]"]
 TWO_NODES = {"nodes": 2, "world_size": 2}
 
 
-def test_each_node_has_a_seat_of_its_own_and_there_are_no_more_than_nodes(make_run: MakeRun) -> None:
+def test_each_node_takes_its_own_seat_and_there_are_as_many_as_nodes(make_run: MakeRun) -> None:
     run = make_run(status="starting", attempt=TWO_NODES)
     assert multinode.gathering(run) == 1
     assert [multinode.take_seat(run, 1, 2) for _ in range(3)] == [0, 1, None]
@@ -33,11 +33,11 @@ def test_each_node_has_a_seat_of_its_own_and_there_are_no_more_than_nodes(make_r
     [
         ({"status": "running"}, TWO_NODES),
         ({"status": "preempted"}, TWO_NODES),
-        ({"status": "starting"}, {}),  # nobody has started it
-        ({"status": "starting", "attempt_number": 2}, TWO_NODES),  # the second is not on record yet
+        ({"status": "starting"}, {}),  # it was never started
+        ({"status": "starting", "attempt_number": 2}, TWO_NODES),  # the second attempt is not recorded yet
     ],
 )
-def test_nothing_but_an_attempt_that_is_starting_waits_for_nodes(
+def test_only_a_starting_attempt_waits_for_nodes(
     make_run: MakeRun, changes: dict[str, Any], attempt: dict[str, Any]
 ) -> None:
     number = changes.pop("attempt_number", 1)
@@ -50,30 +50,28 @@ def seat(run: RunDirectory, node: int, host: str, pid: int) -> None:
     write_json(run.control / f"node-1-{node}", {"pid": pid, "pid_started": os_process.start_time(pid), "host": host})
 
 
-def test_of_the_launchers_of_all_nodes_those_on_this_host_are_found(
-    make_run: MakeRun, sleeper: Sleeper, ended_pid: int
-) -> None:
+def test_launchers_on_this_host_are_found(make_run: MakeRun, sleeper: Sleeper, ended_pid: int) -> None:
     run = make_run(attempt=TWO_NODES | {"host": "another.example"})
     launcher = sleeper(run)
     seat(run, 0, "another.example", ended_pid)
     seat(run, 1, socket.gethostname(), launcher.pid)
     assert [process.pid for process in multinode.started_here(run)] == [launcher.pid]
     assert multinode.unrelated_here(run) == []
-    seat(run, 1, socket.gethostname(), os.getpid())  # alive, and none of the run's
+    seat(run, 1, socket.gethostname(), os.getpid())  # alive, but not a process of the run
     assert (multinode.started_here(run), multinode.unrelated_here(run)) == ([], [os.getpid()])
     seat(run, 1, socket.gethostname(), ended_pid)
     assert (multinode.started_here(run), multinode.unrelated_here(run)) == ([], [])
 
 
 @pytest.mark.parametrize("forged", [{"host": ["x"]}, {"host": {}, "pid": "1"}, {"pid": 10**30, "host": 7}])
-def test_a_seat_with_anything_in_it_is_read(make_run: MakeRun, ended_pid: int, forged: dict[str, Any]) -> None:
+def test_a_seat_with_any_content_can_be_read(make_run: MakeRun, ended_pid: int, forged: dict[str, Any]) -> None:
     run = make_run(attempt=TWO_NODES | {"pid": ended_pid})
     write_json(run.control / "node-1-0", {"pid_started": 1.0} | forged)
     assert multinode.started_here(run) == []
     assert control.kill(run).status in ("killed", "lost")
 
 
-def test_a_kill_ends_what_is_on_this_node_and_names_the_others(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_kill_ends_the_processes_on_this_node_and_names_the_other_nodes(make_run: MakeRun, ended_pid: int) -> None:
     run = make_run(attempt=TWO_NODES | {"host": "first.example"})
     seat(run, 0, "first.example", ended_pid)
     seat(run, 1, "second.example", ended_pid)

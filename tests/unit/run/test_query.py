@@ -32,7 +32,7 @@ def make(runs: Path, run_id: str, *words: str, **changes: object) -> RunDirector
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[RunRecord]:
-    """good (rate_M, T=4), other (BPTT, T=6, failed), young (nothing known yet)."""
+    """good (rate_M, T=4), other (BPTT, T=6, failed), young (no results yet)."""
     runs = tmp_path_factory.mktemp("runs")
     good = make(
         runs, "good", "run.name=the good one", "run.tags=['paper', 'main']", best={"top1": 0.9561, "epoch": 3},
@@ -120,7 +120,7 @@ def test_a_query_fits_the_runs_that_it_describes(fitting: Fitting, text: str, ex
         assert fitting(text) == expected.split()
 
 
-def test_a_day_is_all_of_that_day(fitting: Fitting, records: list[RunRecord]) -> None:
+def test_a_date_covers_the_whole_day(fitting: Fitting, records: list[RunRecord]) -> None:
     day = time.strftime("%Y-%m-%d", time.localtime(records[0].summary.created))
     assert fitting(f"created:{day}") == ["good"]
     assert fitting(f"created<={day}") == ["good"] and fitting(f"created<{day}") == []
@@ -128,7 +128,7 @@ def test_a_day_is_all_of_that_day(fitting: Fitting, records: list[RunRecord]) ->
     assert fitting(f"created>={day}") == ["good", "other", "young"]
 
 
-def test_the_host_is_that_of_the_run(fitting: Fitting, records: list[RunRecord]) -> None:
+def test_the_host_field_is_that_of_the_run(fitting: Fitting, records: list[RunRecord]) -> None:
     assert fitting("host:no-such-host") == []
     assert len(fitting("not host:no-such-host")) == len(records)
 
@@ -158,7 +158,9 @@ def test_the_host_is_that_of_the_run(fitting: Fitting, records: list[RunRecord])
         ("mem>much", "mem>much", 0, "as 8GiB"),
     ],
 )
-def test_an_error_names_the_term_its_place_and_what_is_near(text: str, term: str, position: int, words: str) -> None:
+def test_an_error_names_the_term_its_position_and_similar_names(
+    text: str, term: str, position: int, words: str
+) -> None:
     with pytest.raises(QueryError) as caught:
         parse_query(text)
     assert (caught.value.term, caught.value.position, caught.value.exit_code) == (term, position, 2)
@@ -169,7 +171,7 @@ def test_every_short_name_of_a_preset_is_a_field() -> None:
     assert set(SHORT_NAMES) <= set(field_names())
 
 
-def test_damaged_summaries_fit_no_comparison_and_break_none(tmp_path: Path) -> None:
+def test_damaged_values_fit_no_comparison_and_cause_no_error(tmp_path: Path) -> None:
     run = make(tmp_path, "broken", best={"top1": "x"}, last=[], created=1.0, timesteps=None, epoch=True)
     run.preset_toml.write_text("not toml")
     (record,) = list_runs(tmp_path)
@@ -191,7 +193,7 @@ TERM = st.one_of(
 
 
 @given(st.one_of(st.text(), st.lists(st.one_of(TERM, st.sampled_from(["or", "not", "-", "not:"]))).map(" ".join)))
-def test_reading_a_query_raises_nothing_but_its_own_error(text: str) -> None:
+def test_parsing_a_query_raises_only_query_errors(text: str) -> None:
     try:
         parse_query(text)
     except QueryError as error:

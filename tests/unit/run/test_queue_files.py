@@ -1,4 +1,4 @@
-"""What the queue reads and others may have written: its entries, and how run.json says that a run is started."""
+"""Files of the queue that others may have written: its entries, and the part of run.json about how a run is started."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def put(name: str = "good") -> Entry:
     return entry
 
 
-def test_an_entry_comes_back_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_is_read_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAME_IN_ANOTHER_ENCODING", os.fsdecode(b"\xe4"))
     first, second = put(), put("other")
     second = replace(second, not_before=1.5)
@@ -64,7 +64,7 @@ DAMAGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("field", DAMAGES)
-def test_an_entry_with_a_value_of_another_type_is_set_aside_with_the_reason_and_can_be_removed(field: str) -> None:
+def test_an_entry_with_a_value_of_a_wrong_type_is_set_aside_and_can_be_removed(field: str) -> None:
     damaged, good = put("20260101-120000-digits-rate_m-0a1b"), put()
     write_json(damaged.path, read_json(damaged.path) | {field: DAMAGES[field]})
     assert entries() == [good]
@@ -90,7 +90,7 @@ STORED = {
 @given(
     changes=st.dictionaries(st.sampled_from(sorted(STORED)), ANYTHING, max_size=3), cut=st.none() | st.integers(0, 200)
 )
-def test_of_an_entry_with_anything_in_it_comes_one_whose_values_fit_or_none(
+def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_damaged(
     changes: dict[str, Any], cut: int | None
 ) -> None:
     path = queue_directory() / "00000000001790000000-job.json"
@@ -119,7 +119,7 @@ def test_of_an_entry_with_anything_in_it_comes_one_whose_values_fit_or_none(
         ({"inexact": "no"}, "inexact is 'no'"),
     ],
 )
-def test_a_run_whose_run_json_is_wrong_about_how_it_is_started_is_not_put_into_the_queue(
+def test_a_run_with_damaged_dispatch_settings_is_not_queued(
     make_run: MakeRun, ended_pid: int, dispatch: Any, what: str
 ) -> None:
     run = make_run("job", status="failed", attempt={"pid": ended_pid})
@@ -129,7 +129,7 @@ def test_a_run_whose_run_json_is_wrong_about_how_it_is_started_is_not_put_into_t
     assert read_queue() == [] and judge(run).status == "failed"
 
 
-def test_how_a_run_is_started_comes_back_as_it_was_written(make_run: MakeRun) -> None:
+def test_dispatch_settings_are_read_back_unchanged(make_run: MakeRun) -> None:
     run = make_run("job")
     assert read_dispatch(run) == Dispatch()
     for dispatch in (Dispatch(retries=2), Dispatch("0,1", 1, "cuda", inexact=True)):

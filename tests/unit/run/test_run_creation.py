@@ -31,7 +31,7 @@ def loaded(tmp_path: Path) -> LoadedPreset:
     return load_preset(str(path), ["T=2"])
 
 
-def test_a_new_run_holds_preset_identity_and_summary_and_can_be_found(loaded: LoadedPreset, tmp_path: Path) -> None:
+def test_a_new_run_has_preset_identity_and_summary_and_can_be_found(loaded: LoadedPreset, tmp_path: Path) -> None:
     run = launch.create(loaded, tmp_path / "deep" / "runs", command=["rbp", "train", "a file.toml"])
     assert read_resolved(run.preset_toml) == loaded.preset
     identity = read_json(run.run_json)
@@ -49,7 +49,7 @@ def test_a_new_run_holds_preset_identity_and_summary_and_can_be_found(loaded: Lo
     assert [path.name for path in (tmp_path / "deep" / "runs").iterdir()] == [run.id]
 
 
-def test_runs_made_in_the_same_second_get_different_ids(loaded: LoadedPreset, tmp_path: Path) -> None:
+def test_runs_created_in_the_same_second_get_different_ids(loaded: LoadedPreset, tmp_path: Path) -> None:
     runs = [launch.create(loaded, tmp_path / "runs") for _ in range(4)]
     assert len({run.id for run in runs}) == 4
     assert len(list_runs(tmp_path / "runs")) == 4
@@ -57,7 +57,7 @@ def test_runs_made_in_the_same_second_get_different_ids(loaded: LoadedPreset, tm
 
 
 @pytest.mark.parametrize("run_id", ["../escape", "a/b", "", ".hidden", "x" * 121])
-def test_an_id_that_leaves_the_runs_directory_is_refused_before_anything_is_made(
+def test_an_id_that_leaves_the_runs_directory_is_refused_before_anything_is_created(
     loaded: LoadedPreset, tmp_path: Path, run_id: str
 ) -> None:
     with pytest.raises(RunError, match="cannot be the id"):
@@ -65,7 +65,7 @@ def test_an_id_that_leaves_the_runs_directory_is_refused_before_anything_is_made
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
 
 
-def test_of_many_that_make_a_run_of_the_same_id_exactly_one_wins(loaded: LoadedPreset, tmp_path: Path) -> None:
+def test_of_many_simultaneous_creations_of_one_id_exactly_one_wins(loaded: LoadedPreset, tmp_path: Path) -> None:
     barrier = threading.Barrier(6)
 
     def make(number: int) -> str:
@@ -83,7 +83,7 @@ def test_of_many_that_make_a_run_of_the_same_id_exactly_one_wins(loaded: LoadedP
 
 
 def create_and_die(loaded: LoadedPreset, runs: Path, syncs: int) -> bool:
-    """Make the run "job-1" in a process that is killed when it forces something to the disk; whether it was made."""
+    """Create the run "job-1" in a process that is killed at a given sync; returns whether it got through."""
     pid = os.fork()
     if pid == 0:
         left, fsync = [None] * syncs, os.fsync
@@ -102,10 +102,10 @@ def create_and_die(loaded: LoadedPreset, runs: Path, syncs: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_whenever_a_kill_comes_the_run_is_there_whole_or_not_at_all_and_can_be_made(
+def test_after_a_kill_at_any_point_the_run_is_complete_or_absent_and_can_be_created(
     loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_json, "git_state", lambda folder: None)  # takes a while
+    monkeypatch.setattr(run_json, "git_state", lambda folder: None)  # it takes a while
     for syncs in itertools.count():
         runs = tmp_path / str(syncs)
         if create_and_die(loaded, runs, syncs):
@@ -120,7 +120,7 @@ def test_whenever_a_kill_comes_the_run_is_there_whole_or_not_at_all_and_can_be_m
 
 
 def leave_half_made(path: Path, *names: str) -> None:
-    """What an earlier version has left that was killed a minute ago."""
+    """What an earlier version left when it was killed a minute ago."""
     for name in names:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text("") if "." in name else (path / name).mkdir()
@@ -138,7 +138,7 @@ def leave_half_made(path: Path, *names: str) -> None:
     ],
     ids=["empty", "folders", "half its files", "after a power loss"],
 )
-def test_what_an_earlier_version_has_left_half_made_makes_room(
+def test_leftovers_of_an_earlier_version_are_replaced(
     loaded: LoadedPreset, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     path = tmp_path / "runs" / "job-1"
@@ -150,7 +150,7 @@ def test_what_an_earlier_version_has_left_half_made_makes_room(
 
 
 @pytest.mark.parametrize("seconds", [0.0, 5.0])
-def test_what_somebody_may_be_making_at_this_moment_is_left_alone(
+def test_a_folder_that_may_be_under_construction_is_left_alone(
     loaded: LoadedPreset, tmp_path: Path, seconds: float
 ) -> None:
     path = tmp_path / "runs" / "job-1"
@@ -160,12 +160,12 @@ def test_what_somebody_may_be_making_at_this_moment_is_left_alone(
     with pytest.raises(RunError, match="is being made by somebody else"):
         launch.create(loaded, tmp_path / "runs", run_id="job-1")
     assert [entry.name for entry in path.iterdir()] == ["control"]
-    os.utime(path, (time.time() + 3600, time.time() + 3600))  # and then the clock was set back by an hour
+    os.utime(path, (time.time() + 3600, time.time() + 3600))  # then the clock was set back by an hour
     assert launch.create(loaded, tmp_path / "runs", run_id="job-1").run_json.is_file()
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "events/rank0.jsonl", "checkpoints/step-00000010", "control/attempt-1"])
-def test_a_folder_that_holds_anything_else_is_never_taken_over(loaded: LoadedPreset, tmp_path: Path, name: str) -> None:
+def test_a_folder_with_anything_else_in_it_is_never_replaced(loaded: LoadedPreset, tmp_path: Path, name: str) -> None:
     path = tmp_path / "runs" / "job-1"
     path.mkdir(parents=True)
     leave_half_made(path, "control", "checkpoints", "events", "ranks", name)
@@ -175,7 +175,7 @@ def test_a_folder_that_holds_anything_else_is_never_taken_over(loaded: LoadedPre
     assert sorted(path.rglob("*")) == before
 
 
-def test_what_a_kill_has_left_is_removed_after_an_hour(loaded: LoadedPreset, tmp_path: Path) -> None:
+def test_leftovers_of_a_kill_are_removed_after_an_hour(loaded: LoadedPreset, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for name, age_s in ((".new-old", 3700), (".new-young", 3500), (".removed-x", 9000)):
         (runs / name / "control").mkdir(parents=True)
@@ -185,7 +185,7 @@ def test_what_a_kill_has_left_is_removed_after_an_hour(loaded: LoadedPreset, tmp
 
 
 @pytest.mark.parametrize("below", [".", "runs"])
-def test_a_file_in_the_place_of_the_runs_directory_is_an_error_that_names_it(
+def test_a_file_in_place_of_the_runs_directory_is_an_error_that_names_it(
     loaded: LoadedPreset, tmp_path: Path, below: str
 ) -> None:
     (tmp_path / "file").write_text("mine")
@@ -199,7 +199,7 @@ def test_a_file_in_the_place_of_the_runs_directory_is_an_error_that_names_it(
 def test_a_run_that_cannot_be_written_leaves_nothing(
     loaded: LoadedPreset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The current directory, which the identity names, has been removed meanwhile."""
+    """The current directory, which is part of the identity, has been removed."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "here").rmdir()
@@ -208,8 +208,8 @@ def test_a_run_that_cannot_be_written_leaves_nothing(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_claim_that_is_not_written_yet_is_respected(make_run: MakeRun) -> None:
-    """Another manager has made the file, and has not got to writing its pid into it."""
+def test_an_empty_new_claim_is_respected(make_run: MakeRun) -> None:
+    """Another manager has created the file but not yet written its pid into it."""
     run = make_run(attempt={}, status="starting")
     (run.control / "attempt-1").touch()
     with pytest.raises(RunError, match="is being started"):
@@ -217,8 +217,8 @@ def test_a_claim_that_is_not_written_yet_is_respected(make_run: MakeRun) -> None
     assert [path.name for path in run.control.iterdir()] == ["attempt-1"]
 
 
-def test_an_empty_claim_that_lies_in_the_future_does_not_block(make_run: MakeRun) -> None:
-    """A power loss took what was in it, and the clock is behind since."""
+def test_an_empty_claim_from_the_future_does_not_block(make_run: MakeRun) -> None:
+    """A power loss emptied it, and since then the clock is behind."""
     run = make_run(attempt={}, status="starting")
     (run.control / "attempt-1").touch()
     os.utime(run.control / "attempt-1", (time.time() + 3600, time.time() + 3600))
@@ -239,7 +239,7 @@ def test_a_completed_run_is_not_started_again(make_run: MakeRun, ended_pid: int)
         launch.start(run)
 
 
-def test_a_start_that_fails_gives_its_claim_back(make_run: MakeRun) -> None:
+def test_a_failed_start_releases_its_claim(make_run: MakeRun) -> None:
     run = make_run(attempt={}, status="starting")
     run.summary_json.unlink()
     with pytest.raises(RunError, match=r"summary\.json is missing"):

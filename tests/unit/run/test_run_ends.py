@@ -28,13 +28,13 @@ def run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> RunDirectory:
     return run
 
 
-def test_a_killed_run_is_killed(run: RunDirectory) -> None:
+def test_killing_a_run_ends_its_processes_and_records_it(run: RunDirectory) -> None:
     assert control.kill(run) == judge(run) == Verdict("killed", "killed by rbp kill (1 process)", Cause.REQUEST)
     assert processes.processes_of(run) == []
 
 
-def test_a_kill_does_not_take_back_an_end_that_the_run_has_just_written(run: RunDirectory) -> None:
-    """The last event is there, the summary not yet, and the process still leaves."""
+def test_a_kill_does_not_override_an_end_that_the_run_has_just_recorded(run: RunDirectory) -> None:
+    """The last event is written, the summary is not yet, and the process is still exiting."""
     writer = EventWriter(run.events(), 1)
     writer.write(RunEnd("completed"), 48)
     writer.close()
@@ -42,17 +42,15 @@ def test_a_kill_does_not_take_back_an_end_that_the_run_has_just_written(run: Run
     assert processes.processes_of(run) == []
 
 
-def test_a_stop_that_nobody_heeds_in_time_says_what_to_do(run: RunDirectory) -> None:
+def test_a_stop_that_takes_too_long_says_what_to_do(run: RunDirectory) -> None:
     with pytest.raises(RunError, match="job has not stopped within 0 s: rbp kill job"):
         control.stop(run, patience_s=0.3)
     assert run.stop_request.exists()
 
 
-def test_a_run_that_does_not_heed_its_request_is_sent_one_signal(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_ignores_a_stop_request_gets_one_signal(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
-    assert control.stop(run, patience_s=60.0).status == "lost"  # it has had no last word
+    assert control.stop(run, patience_s=60.0).status == "lost"  # it died without recording an end
     assert processes.processes_of(run) == []
 
 
@@ -60,17 +58,17 @@ def test_a_run_that_does_not_heed_its_request_is_sent_one_signal(
 def stranger(
     request: pytest.FixtureRequest, tmp_path: Path, sleeper: Sleeper, without_privileges: None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that is none of `runs/job`'s."""
+    """A process that does not belong to `runs/job`."""
     if request.param == "of a copied run's":
         yield sleeper(RunDirectory(tmp_path / "elsewhere" / "job"))
         return
     user = 65534 if request.param == "of another user's" and os.geteuid() == 0 else None
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=user) as process:  # it leaves when that is closed
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=user) as process:  # it exits when its stdin is closed
         yield process
 
 
 @pytest.mark.parametrize("send", ["stop", "kill", "signal_ranks"])
-def test_a_process_that_a_runs_files_name_and_that_is_none_of_its_own_is_sent_nothing(
+def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(
     make_run: MakeRun, stranger: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, send: str
 ) -> None:
     monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
@@ -89,7 +87,7 @@ def test_a_process_that_a_runs_files_name_and_that_is_none_of_its_own_is_sent_no
 
 
 @pytest.mark.parametrize("act", [control.stop, control.kill])
-def test_a_run_that_has_ended_can_be_neither_stopped_nor_killed(
+def test_an_ended_run_can_be_neither_stopped_nor_killed(
     make_run: MakeRun, act: Callable[[RunDirectory], Verdict]
 ) -> None:
     run = make_run(status="completed")

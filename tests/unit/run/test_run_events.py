@@ -36,7 +36,7 @@ from rbp_engine.run.files.events import (
     to_json,
 )
 
-TEXT = st.text(max_size=20)  # hypothesis leaves lone surrogates out of text; they have a test of their own
+TEXT = st.text(max_size=20)  # hypothesis omits lone surrogates from text; they have their own test
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 COUNT = st.integers(0, 2**53)
 JSON = st.recursive(
@@ -56,7 +56,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def bodies(kind: type) -> st.SearchStrategy[Any]:
-    """Any body of a kind, from the types of its fields."""
+    """Any body of this kind, made from the types of its fields."""
     hints = get_type_hints(kind)
     values = {}
     for entry in fields(kind):
@@ -95,7 +95,7 @@ def test_an_event_of_every_kind_reads_back_equal(name: str) -> None:
 
 
 @given(st.sampled_from([math.nan, math.inf, -math.inf]))
-def test_a_number_that_is_not_finite_becomes_null_at_any_depth(value: float) -> None:
+def test_a_non_finite_number_becomes_null_at_any_depth(value: float) -> None:
     body = RunEnd("failed", last={"loss": value, "deep": [1.0, {"x": (value,)}]})
     line = to_json(Event(0, 1.0, 1, 0, 5, body))
     json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
@@ -103,8 +103,8 @@ def test_a_number_that_is_not_finite_becomes_null_at_any_depth(value: float) -> 
     assert again is not None and again.body == RunEnd("failed", last={"loss": None, "deep": [1.0, {"x": [None]}]})
 
 
-def test_text_that_utf8_cannot_hold_is_written_and_read_back(tmp_path: Path) -> None:
-    """A file name that is no UTF-8 arrives as lone surrogates, for instance in the message of an error."""
+def test_text_that_utf8_cannot_encode_is_written_and_read_back(tmp_path: Path) -> None:
+    """A file name that is not UTF-8 becomes text with lone surrogates, for instance in an error message."""
     body = WarningRaised("no such file: caf\udce9.toml")
     writer = EventWriter(tmp_path / "events", 1)
     writer.write(body, 0)
@@ -113,7 +113,7 @@ def test_text_that_utf8_cannot_hold_is_written_and_read_back(tmp_path: Path) -> 
 
 
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_a_line_that_is_no_event_is_skipped(line: bytes) -> None:
+def test_a_line_that_is_not_an_event_is_skipped(line: bytes) -> None:
     assert from_json(line) is None
 
 
@@ -140,28 +140,28 @@ METRICS = GOOD | {"kind": "metrics", "epoch": 0, "loss": 0.5, "top1": None, "lr"
     [{"loss": "0.5"}, {"epoch": None}, {"epoch": 0.5}, {"epoch": True}, {"top1": []}, {"epoch": 10**30}, {"lr": {}},
      {"t": -1}, {"t": 1e300}, {"step": -1}, {"step": 2**63}, {"seq": 1.0}, {"attempt": True}],
 )  # fmt: skip
-def test_a_value_of_another_type_or_beyond_all_bounds_is_no_event(change: dict[str, Any]) -> None:
+def test_a_value_of_a_wrong_type_or_out_of_range_is_skipped(change: dict[str, Any]) -> None:
     assert from_json(json.dumps(METRICS)) is not None
     assert from_json(json.dumps(METRICS | change)) is None
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_number_that_another_writer_has_left_not_finite_is_unknown(word: str) -> None:
+def test_a_non_finite_number_in_a_file_is_read_as_unknown(word: str) -> None:
     event = from_json(json.dumps(METRICS).replace("0.5", word))
     assert event is not None and isinstance(event.body, Metrics) and event.body.loss is None
 
 
-def test_a_field_that_a_later_version_adds_is_ignored() -> None:
+def test_a_field_of_a_later_version_is_ignored() -> None:
     assert from_json(json.dumps(GOOD | {"mood": "good"})) == from_json(json.dumps(GOOD))
 
 
-def test_garbage_between_good_lines_costs_only_itself(tmp_path: Path) -> None:
+def test_garbage_between_good_lines_does_not_affect_them(tmp_path: Path) -> None:
     lines = [to_json(Event(number, 1.0, 1, 0, number, Heartbeat())).encode() + b"\n" for number in range(3)]
     path = write_lines(tmp_path / "events", lines[0], b"\xff\x00 {\n", b"\n", lines[1], b'{"kind": "x"}\n', lines[2])
     assert [event.seq for event in read_events(path)] == [0, 1, 2]
 
 
-def test_a_torn_last_line_is_held_back_by_the_reader_until_it_ends(tmp_path: Path) -> None:
+def test_the_reader_waits_for_the_end_of_an_incomplete_last_line(tmp_path: Path) -> None:
     line = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode()
     path = write_lines(tmp_path / "events", line[:-7])
     reader = EventReader(path)
@@ -173,7 +173,7 @@ def test_a_torn_last_line_is_held_back_by_the_reader_until_it_ends(tmp_path: Pat
     assert reader.poll() == []
 
 
-def test_a_torn_last_line_is_cut_off_by_a_resuming_writer_and_numbering_goes_on(tmp_path: Path) -> None:
+def test_a_resuming_writer_cuts_off_an_incomplete_last_line_and_continues_numbering(tmp_path: Path) -> None:
     path = tmp_path / "events" / "rank0.jsonl"
     first = EventWriter(path, 1)
     for step in (1, 2):
@@ -189,8 +189,8 @@ def test_a_torn_last_line_is_cut_off_by_a_resuming_writer_and_numbering_goes_on(
     assert path.read_bytes().endswith(b"}\n")
 
 
-def test_a_reader_that_has_seen_a_torn_line_reads_what_the_resuming_writer_puts_in_its_place(tmp_path: Path) -> None:
-    """Between two looks of the reader, the torn line is cut off and more than its length is written."""
+def test_a_reader_reads_what_a_resuming_writer_puts_in_place_of_an_incomplete_line(tmp_path: Path) -> None:
+    """Between two polls of the reader, the torn line is cut off and more than its length is written."""
     path = tmp_path / "events"
     torn = to_json(Event(0, 1.0, 1, 0, 3, WarningRaised("of the killed attempt"))).encode()[:-9]
     reader = EventReader(write_lines(path, torn))
@@ -204,7 +204,7 @@ def test_a_reader_that_has_seen_a_torn_line_reads_what_the_resuming_writer_puts_
     assert reader.poll() == expected
 
 
-def test_a_file_that_becomes_shorter_under_the_reader_is_followed_from_its_new_end(tmp_path: Path) -> None:
+def test_a_file_that_becomes_shorter_is_followed_from_its_new_end(tmp_path: Path) -> None:
     lines = [to_json(Event(number, 1.0, 1, 0, number, Heartbeat())).encode() + b"\n" for number in range(4)]
     path = write_lines(tmp_path / "events", *lines[:3])
     reader = EventReader(path)
@@ -216,7 +216,7 @@ def test_a_file_that_becomes_shorter_under_the_reader_is_followed_from_its_new_e
     assert [event.seq for event in reader.poll()] == [3]
 
 
-def test_a_reader_waits_for_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_a_reader_waits_for_a_file_that_does_not_exist_yet(tmp_path: Path) -> None:
     reader = EventReader(tmp_path / "events" / "rank0.jsonl")
     assert reader.poll() == []
     writer = EventWriter(reader.path, 1)
@@ -243,7 +243,7 @@ def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written: list[Ev
 
 @settings(deadline=None)
 @given(st.lists(events() | st.binary(max_size=400), max_size=8), st.integers(1, 300))
-def test_a_reader_that_takes_little_at_once_reads_the_same_and_leaves_out_what_is_too_long(
+def test_a_reader_with_a_small_buffer_reads_the_same_and_leaves_out_long_lines(
     written: list[Event | bytes], at_once: int
 ) -> None:
     longest = at_once + 150
@@ -261,7 +261,7 @@ def test_a_reader_that_takes_little_at_once_reads_the_same_and_leaves_out_what_i
         assert reader.skipped_lines == len(lines) - len(expected)
 
 
-def test_a_line_of_100_mb_is_passed_over_and_never_held(tmp_path: Path) -> None:
+def test_a_line_of_100_mb_is_skipped_without_loading_it(tmp_path: Path) -> None:
     good = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode() + b"\n"
     path = write_lines(tmp_path / "events", good)
     os.truncate(path, 100 * 2**20)
@@ -276,7 +276,7 @@ def test_a_line_of_100_mb_is_passed_over_and_never_held(tmp_path: Path) -> None:
     assert most < 20 * 2**20
 
 
-def test_a_long_line_that_is_cut_off_by_a_resuming_writer_does_not_take_the_next_with_it(tmp_path: Path) -> None:
+def test_the_line_after_a_cut_off_long_line_is_read(tmp_path: Path) -> None:
     good = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode() + b"\n"
     path = write_lines(tmp_path / "events", good, b"x" * (run_events.LONGEST_LINE + 1))
     reader = EventReader(path)
@@ -296,7 +296,7 @@ def test_the_last_events_of_a_file_are_found_without_reading_the_rest(tmp_path: 
     assert len(read_last_events(path)) == 100
 
 
-def test_threads_write_whole_lines_with_every_number_once(tmp_path: Path) -> None:
+def test_threads_write_complete_lines_and_each_number_once(tmp_path: Path) -> None:
     writer = EventWriter(tmp_path / "events", 1)
     bodies = [WarningRaised(f"{thread}" * 500) for thread in range(8)]
     threads = [
@@ -332,8 +332,8 @@ print("then", writer.write(Heartbeat(), 3).seq)
 """
 
 
-def test_a_line_that_does_not_fit_is_an_error_and_leaves_nothing_of_itself(tmp_path: Path) -> None:
-    """The operating system takes the first 100 bytes of the line and no more, as on a disk that fills up."""
+def test_a_line_that_does_not_fit_on_the_disk_is_an_error_and_leaves_no_trace(tmp_path: Path) -> None:
+    """The operating system accepts only the first 100 bytes of the line, as on a disk that fills up."""
     done = subprocess.run(
         [sys.executable, "-c", LIMITED_WRITER, str(tmp_path / "events")], capture_output=True, text=True, timeout=60
     )
@@ -345,7 +345,7 @@ def history(*entries: tuple[int, int, Any]) -> list[Event]:
     return [Event(seq, float(seq), attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(entries)]
 
 
-def test_what_an_attempt_did_beyond_the_step_that_the_next_resumes_from_is_superseded() -> None:
+def test_events_after_the_step_that_the_next_attempt_resumes_from_are_superseded() -> None:
     kept = supersede(
         history(
             (1, 0, RunStart()),
@@ -366,10 +366,10 @@ def test_an_attempt_that_starts_from_nothing_supersedes_all_steps_before() -> No
 
 
 @pytest.mark.parametrize("redone", [True, False])
-def test_an_evaluation_that_the_checkpoint_does_not_contain_yet_counts_once(redone: bool) -> None:
-    """A stop during an evaluation saves before it, at the same step; the evaluation is then the next attempt's.
+def test_an_evaluation_that_is_not_yet_in_the_checkpoint_counts_once(redone: bool) -> None:
+    """A stop during an evaluation saves before it, at the same step; the next attempt then repeats the evaluation.
 
-    If that one is killed between the evaluation and the checkpoint after it, the evaluation is made a third time.
+    If that attempt is killed between the evaluation and the checkpoint after it, the evaluation runs a third time.
     """
     result = Validation(epoch=1, loss=1.0, top1=0.5, top5=0.9, samples=360)
     kept = supersede(
@@ -386,8 +386,8 @@ def test_an_evaluation_that_the_checkpoint_does_not_contain_yet_counts_once(redo
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6), st.booleans()), max_size=8))
-def test_however_often_a_run_is_resumed_each_step_is_told_once(attempts: list[tuple[int, int, bool]]) -> None:
-    """Each attempt resumes from a step that an earlier one has reached, or from nothing, and does some steps."""
+def test_each_step_counts_once_however_often_a_run_is_resumed(attempts: list[tuple[int, int, bool]]) -> None:
+    """Each attempt resumes from a step that an earlier one has reached, or from nothing, and takes some steps."""
     written: list[Event] = []
     reached = 0
     for number, (back, steps, from_nothing) in enumerate(attempts, 1):
@@ -400,13 +400,13 @@ def test_however_often_a_run_is_resumed_each_step_is_told_once(attempts: list[tu
     assert told == list(range(1, reached + 1))
 
 
-def test_a_named_pipe_in_place_of_the_events_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_in_place_of_the_events_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rank0.jsonl")
     assert EventReader(tmp_path / "rank0.jsonl").poll() == []
     assert read_last_events(tmp_path / "rank0.jsonl") == []
 
 
-def test_a_file_longer_than_what_is_read_at_once_is_mended_and_counted(
+def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_events, "READ_AT_ONCE", 7)

@@ -28,7 +28,7 @@ from rbp_engine.run.files.layout import (
     ["", ".", "..", "../x", "a/../b", "/etc", "a/b", "a\\b", ".hidden", "-option", "_x", "a b", "a\n", "a\0", "é",
      "x" * 121],
 )  # fmt: skip
-def test_an_id_that_is_no_plain_folder_name_is_refused(run_id: str) -> None:
+def test_an_id_that_is_not_a_plain_folder_name_is_refused(run_id: str) -> None:
     with pytest.raises(RunError, match="cannot be the id of a run"):
         check_run_id(run_id)
 
@@ -53,18 +53,18 @@ def test_the_id_made_for_a_preset_of_any_name_is_accepted(preset: str, method: s
     check_run_id(new_run_id(preset, method))
 
 
-def test_made_ids_sort_by_time_and_say_what_they_are() -> None:
+def test_generated_ids_sort_by_time_and_name_preset_and_method() -> None:
     now = time.time()
     first, second = (new_run_id("digits", "rate_m", moment) for moment in (now, now + 1))
     assert first < second
     assert first.startswith(time.strftime("%Y%m%d-%H%M%S-digits-rate_m-", time.localtime(now)))
 
 
-def test_ids_made_in_the_same_second_differ_almost_always() -> None:
+def test_ids_generated_in_the_same_second_almost_always_differ() -> None:
     assert len({new_run_id("digits", "rate_m", 0.0) for _ in range(20)}) > 15
 
 
-def test_what_only_looks_like_the_claim_of_an_attempt_is_none(tmp_path: Path) -> None:
+def test_files_that_only_look_like_claims_are_ignored(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
     for name in ("attempt-10", "attempt-9", "attempt-x", "attempt-", "attempt-1.old", f"attempt-{'9' * 200}"):
@@ -72,14 +72,14 @@ def test_what_only_looks_like_the_claim_of_an_attempt_is_none(tmp_path: Path) ->
     assert run.claimed_attempts() == [9, 10]
 
 
-def test_write_atomic_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_write_atomic_replaces_the_whole_file_and_leaves_no_other_file(tmp_path: Path) -> None:
     write_atomic(tmp_path / "file", "a long first text")
     write_atomic(tmp_path / "file", "short")
     assert (tmp_path / "file").read_text() == "short"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_write_atomic_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_failed_write_atomic_leaves_the_old_file_and_no_other_file(tmp_path: Path) -> None:
     write_atomic(tmp_path / "file", "old")
     with pytest.raises(UnicodeEncodeError):
         write_atomic(tmp_path / "file", "new \ud800")
@@ -90,7 +90,7 @@ def test_write_atomic_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_a_reader_of_a_json_file_that_is_rewritten_sees_the_old_or_the_new_one(tmp_path: Path) -> None:
+def test_a_reader_of_a_json_file_sees_the_old_or_the_new_version(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     write_json(path, {"words": ["0"] * 2000})
     ended = threading.Event()
@@ -110,13 +110,13 @@ def test_a_reader_of_a_json_file_that_is_rewritten_sees_the_old_or_the_new_one(t
     writer.join()
 
 
-def test_json_files_say_null_for_numbers_that_json_cannot_say(tmp_path: Path) -> None:
+def test_json_files_have_null_for_numbers_that_json_cannot_represent(tmp_path: Path) -> None:
     write_json(tmp_path / "file", {"nan": math.nan, "deep": [{"inf": -math.inf}], "one": 1.0})
     assert json.loads((tmp_path / "file").read_text()) == {"nan": None, "deep": [{"inf": None}], "one": 1.0}
 
 
-def test_json_files_hold_text_that_utf8_cannot_hold(tmp_path: Path) -> None:
-    """The reason of a failed run may quote a file name that is no UTF-8."""
+def test_json_files_can_contain_text_that_utf8_cannot_encode(tmp_path: Path) -> None:
+    """The reason of a failed run may quote a file name that is not UTF-8."""
     write_json(tmp_path / "file", {"reason": "caf\udce9, naïve"})
     assert read_json(tmp_path / "file") == {"reason": "caf\udce9, naïve"}
     assert "naïve" in (tmp_path / "file").read_text()
@@ -135,7 +135,7 @@ def test_a_file_of_deeply_nested_json_reads_as_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_anything_but_a_regular_file_is_refused_without_blocking(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "summary.json")
     with pytest.raises(FileNotFoundError, match="is no file"):
         open_regular(tmp_path / "summary.json")

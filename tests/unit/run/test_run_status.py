@@ -34,19 +34,19 @@ def tell(run: RunDirectory, *bodies: Any, attempt: int = 1) -> None:
 
 @pytest.fixture
 def gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
-    """A run whose summary says that it is running, and whose process is no more."""
+    """A run whose summary says that it is running, but whose process is gone."""
     return make_run(attempt={"pid": ended_pid})
 
 
 @pytest.mark.parametrize("status", ["starting", "running"])
-def test_a_run_whose_process_lives_is_what_it_says(make_run: MakeRun, status: str) -> None:
+def test_a_run_whose_process_lives_has_the_status_of_its_summary(make_run: MakeRun, status: str) -> None:
     verdict = judge(make_run(status=status, reason="so it is"))
     assert verdict == Verdict(status, "so it is")
     assert verdict.live and not verdict.resumable
 
 
 @pytest.mark.parametrize("status", sorted(ENDED))
-def test_an_end_that_is_written_in_the_summary_is_final(make_run: MakeRun, ended_pid: int, status: str) -> None:
+def test_an_end_in_the_summary_is_final(make_run: MakeRun, ended_pid: int, status: str) -> None:
     written = {"status": status, "reason": "so it was", "cause": "data"}
     verdict = judge(make_run(**written, updated=0.0, attempt={"pid": ended_pid}))
     assert verdict == Verdict(status, "so it was", Cause.DATA)
@@ -54,13 +54,13 @@ def test_an_end_that_is_written_in_the_summary_is_final(make_run: MakeRun, ended
 
 
 @pytest.mark.parametrize("status", ["completed", "stopped", "preempted", "failed"])
-def test_an_end_that_only_the_events_tell_counts_when_the_process_is_gone(gone: RunDirectory, status: str) -> None:
+def test_an_end_only_in_the_events_counts_once_the_process_is_gone(gone: RunDirectory, status: str) -> None:
     error = [ErrorRaised("some error")] if status == "failed" else []
     tell(gone, RunStart(), *error, RunEnd(status, f"{status} it is", "disk"))
     assert judge(gone) == Verdict(status, f"{status} it is", Cause.DISK)
 
 
-def test_the_end_of_an_earlier_attempt_says_nothing_about_this_one(make_run: MakeRun, ended_pid: int) -> None:
+def test_the_end_of_an_earlier_attempt_does_not_count(make_run: MakeRun, ended_pid: int) -> None:
     run = make_run(attempt={"pid": ended_pid, "attempt": 2}, status="running")
     run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
     tell(run, RunStart(), RunEnd("stopped", "asked to stop"))
@@ -74,7 +74,7 @@ def test_an_error_event_without_an_end_is_a_failure(gone: RunDirectory) -> None:
 
 
 def error_file(run: RunDirectory, message: Any) -> Path:
-    """Where torch.distributed lays it, under torchrun's log folder."""
+    """In the place where torch.distributed writes it, below torchrun's log folder."""
     path = run.ranks / f"{run.id}_x1y2" / "attempt_0" / "0" / "error.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"message": message}))
@@ -87,7 +87,7 @@ def test_an_error_file_of_torch_is_a_failure_with_its_message(gone: RunDirectory
     assert judge(gone) == Verdict("failed", "ValueError: no", Cause.ERROR)
 
 
-def test_the_record_of_a_graceful_signal_is_no_failure(gone: RunDirectory) -> None:
+def test_an_error_file_of_a_graceful_signal_is_not_a_failure(gone: RunDirectory) -> None:
     error_file(
         gone, {"message": "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"}
     )
@@ -95,19 +95,19 @@ def test_the_record_of_a_graceful_signal_is_no_failure(gone: RunDirectory) -> No
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"message": null}', '"x"'])
-def test_a_damaged_error_file_is_no_evidence(gone: RunDirectory, content: str) -> None:
+def test_a_damaged_error_file_is_ignored(gone: RunDirectory, content: str) -> None:
     error_file(gone, "x").write_text(content)
     assert judge(gone).status == "lost"
 
 
-def test_an_error_file_of_an_earlier_attempt_is_no_evidence(gone: RunDirectory) -> None:
+def test_an_error_file_of_an_earlier_attempt_is_ignored(gone: RunDirectory) -> None:
     path = error_file(gone, "ValueError: long ago")
     os.utime(path, (time.time() - 3600, time.time() - 3600))
     assert judge(gone).status == "lost"
 
 
-def test_an_error_file_of_the_attempt_before_is_no_evidence_even_if_that_ended_a_moment_ago(gone: RunDirectory) -> None:
-    """A run that is resumed at once: nothing of the new attempt is older than the claim to it."""
+def test_an_error_file_of_an_attempt_that_ended_a_moment_ago_is_ignored(gone: RunDirectory) -> None:
+    """When a run is resumed at once, nothing of the new attempt is older than its claim."""
     path = error_file(gone, "ValueError: a moment ago")
     gone.claim(1).touch()
     begun = gone.claim(1).stat().st_mtime
@@ -117,16 +117,14 @@ def test_an_error_file_of_the_attempt_before_is_no_evidence_even_if_that_ended_a
     assert judge(gone) == Verdict("failed", "ValueError: a moment ago", Cause.ERROR)
 
 
-def test_a_signal_in_the_log_of_the_launcher_is_killed_with_a_guess(gone: RunDirectory) -> None:
+def test_a_signal_in_the_launchers_log_means_killed_with_a_likely_reason(gone: RunDirectory) -> None:
     gone.stderr().write_text("torch.distributed: failed (exitcode: -9) local_rank: 0\n  exitcode  : -9 (pid: 7)\n")
     verdict = judge(gone)
     assert verdict.status == "killed"
     assert "signal 9" in verdict.reason and "out of memory" in verdict.reason
 
 
-def test_a_signal_in_the_log_of_an_earlier_attempt_says_nothing_about_this_one(
-    make_run: MakeRun, ended_pid: int
-) -> None:
+def test_a_signal_in_the_log_of_an_earlier_attempt_is_ignored(make_run: MakeRun, ended_pid: int) -> None:
     log = "exitcode : -9\n"
     run = make_run(attempt={"pid": ended_pid, "stderr_from": len(log)})
     run.stderr().write_text(log)
@@ -140,48 +138,48 @@ def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone: RunDirecto
     assert judge(gone) == Verdict("failed", "ImportError: no torch", Cause.ERROR)
 
 
-def test_a_traceback_of_a_process_that_reads_images_is_not_why_its_worker_was_killed(gone: RunDirectory) -> None:
-    """It finds the worker gone. That one keeps room for its last word from its start on, and gives it back with it."""
+def test_a_traceback_of_a_loader_process_is_not_the_reason_why_its_worker_was_killed(gone: RunDirectory) -> None:
+    """The loader reports that its worker is gone. The worker's reserve shows that it wrote no last event itself."""
     gone.claim(1).touch()
     gone.reserve().touch()
     gone.stderr().write_text("Traceback (most recent call last):\n  …\nConnectionResetError: reset by peer\n")
     assert judge(gone).status == "lost"
-    before = gone.claim(1).stat().st_mtime - 1.0  # that of an attempt that was killed before this one
+    before = gone.claim(1).stat().st_mtime - 1.0  # like the reserve of an attempt that was killed before this one
     os.utime(gone.reserve(), (before, before))
     assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer", Cause.ERROR)
     gone.reserve().unlink()
     assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer", Cause.ERROR)
 
 
-def test_a_process_that_is_gone_without_a_word_is_lost(gone: RunDirectory) -> None:
+def test_a_run_whose_process_is_gone_without_a_record_is_lost(gone: RunDirectory) -> None:
     tell(gone, RunStart(), Heartbeat())
     verdict = judge(gone)
     assert verdict.status == "lost" and "gone" in verdict.reason
     assert not verdict.live and verdict.resumable
 
 
-def test_a_process_that_is_gone_after_rbp_kill_was_killed_even_if_that_has_not_said_so_yet(gone: RunDirectory) -> None:
+def test_a_run_whose_process_is_gone_after_rbp_kill_is_killed_even_before_it_is_recorded(gone: RunDirectory) -> None:
     gone.kill_request.touch()
     assert judge(gone) == Verdict("killed", "killed by rbp kill", Cause.REQUEST)
 
 
-def test_a_run_that_waits_in_the_queue_is_never_lost(make_run: MakeRun) -> None:
+def test_a_queued_run_is_never_lost(make_run: MakeRun) -> None:
     for attempt in ({}, ELSEWHERE):
         run = make_run(f"run-{len(attempt)}", status="queued", attempt=attempt, updated=0.0, reason="waits")
         assert judge(run) == Verdict("queued", "waits")
         assert judge(run).live
 
 
-def test_a_pid_that_another_process_has_now_is_not_the_worker(make_run: MakeRun) -> None:
+def test_a_reused_pid_is_not_the_worker(make_run: MakeRun) -> None:
     assert judge(make_run(attempt={"pid_started": time.time() - 7200})).status == "lost"
 
 
 @pytest.mark.parametrize("pid", [None, "7", -1, 2**40])
-def test_a_record_without_a_usable_pid_is_a_process_that_is_gone(make_run: MakeRun, pid: Any) -> None:
+def test_a_record_without_a_usable_pid_counts_as_a_missing_process(make_run: MakeRun, pid: Any) -> None:
     assert judge(make_run(attempt={"pid": pid})).status == "lost"
 
 
-def test_a_run_of_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_run: MakeRun, ended_pid: int) -> None:
+def test_a_run_on_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_run: MakeRun, ended_pid: int) -> None:
     run = make_run(attempt={"pid": ended_pid} | ELSEWHERE)
     assert judge(run).status == "running"
     assert judge(run, now=time.time() + LOST_AFTER_S - 5).status == "running"
@@ -189,7 +187,7 @@ def test_a_run_of_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_ru
     assert verdict.status == "lost" and "another.example" in verdict.reason
 
 
-def test_a_process_that_lives_and_says_nothing_is_lost_and_named(make_run: MakeRun) -> None:
+def test_a_run_with_a_living_but_silent_process_is_lost_and_the_process_named(make_run: MakeRun) -> None:
     verdict = judge(make_run(), now=time.time() + LOST_AFTER_S + 5)
     assert verdict.status == "lost" and str(os.getpid()) in verdict.reason
 
@@ -208,7 +206,7 @@ def test_a_clock_that_is_behind_does_not_make_a_run_lost(make_run: MakeRun) -> N
         (60_000.0, 20 * 60 + 5, "stalled"),
     ],
 )
-def test_a_heartbeat_without_a_step_is_stalled_after_a_minute_or_twenty_steps(
+def test_a_run_without_steps_is_stalled_after_a_minute_or_twenty_step_times(
     make_run: MakeRun, step_ms: float | None, idle: float, expected: str
 ) -> None:
     verdict = judge(make_run(step_ms=step_ms, progressed=time.time() - idle))
@@ -216,9 +214,7 @@ def test_a_heartbeat_without_a_step_is_stalled_after_a_minute_or_twenty_steps(
     assert verdict.live
 
 
-def test_a_run_that_was_asked_to_stop_is_stopping_until_it_has_ended_or_is_seen_to_stand_still(
-    make_run: MakeRun, ended_pid: int
-) -> None:
+def test_a_run_asked_to_stop_is_stopping_until_it_ends_or_stalls(make_run: MakeRun, ended_pid: int) -> None:
     run = make_run("asked")
     run.stop_request.touch()
     verdict = judge(run)
@@ -231,21 +227,19 @@ def test_a_run_that_was_asked_to_stop_is_stopping_until_it_has_ended_or_is_seen_
     assert [judge(other).status for other in (long_ago, gone, ended)] == ["stalled", "lost", "stopped"]
 
 
-def test_a_run_that_still_starts_is_not_stalled(make_run: MakeRun) -> None:
+def test_a_starting_run_is_not_stalled(make_run: MakeRun) -> None:
     assert judge(make_run(status="starting", progressed=time.time() - 3600)).status == "starting"
 
 
-def test_a_new_attempt_that_is_being_started_is_not_judged_by_the_process_before_it(
-    make_run: MakeRun, ended_pid: int
-) -> None:
-    """The summary counts the second attempt already; the process on record is that of the first."""
+def test_a_new_attempt_is_not_judged_by_the_process_of_the_previous_one(make_run: MakeRun, ended_pid: int) -> None:
+    """The summary already counts the second attempt; the recorded process is that of the first."""
     run = make_run(attempt={"pid": ended_pid, "attempt": 1}, status="starting")
     run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
     assert judge(run).status == "starting"
     assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "lost"
 
 
-def test_a_run_that_nobody_has_started_is_lost_after_a_while(make_run: MakeRun) -> None:
+def test_a_run_that_was_never_started_is_lost_after_a_while(make_run: MakeRun) -> None:
     run = make_run(attempt={}, status="starting")
     assert judge(run).status == "starting"
     verdict = judge(run, now=time.time() + LOST_AFTER_S + 5)
@@ -253,7 +247,7 @@ def test_a_run_that_nobody_has_started_is_lost_after_a_while(make_run: MakeRun) 
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"id": "x"}'])
-def test_a_missing_or_damaged_summary_is_said(make_run: MakeRun, content: str | None) -> None:
+def test_a_missing_or_damaged_summary_is_reported(make_run: MakeRun, content: str | None) -> None:
     run = make_run()
     run.summary_json.unlink()
     if content is not None:
@@ -261,7 +255,7 @@ def test_a_missing_or_damaged_summary_is_said(make_run: MakeRun, content: str | 
     assert judge(run) == Verdict("lost", "summary.json is missing or damaged")
 
 
-def test_a_damaged_run_json_leaves_a_run_to_be_judged_by_its_heartbeat(make_run: MakeRun) -> None:
+def test_a_run_with_a_damaged_run_json_is_judged_by_its_heartbeat(make_run: MakeRun) -> None:
     run = make_run()
     run.run_json.write_text("{")
     assert judge(run).status == "running"
@@ -283,11 +277,11 @@ def tell_as(run: RunDirectory, rank: int, *errors: ErrorRaised, at: float) -> No
 
 @pytest.fixture
 def two_gone(make_run: MakeRun, ended_pid: int) -> RunDirectory:
-    """A run of two processes, which are no more."""
+    """A run of two processes, both gone."""
     return make_run(attempt={"pid": ended_pid, "world_size": 2})
 
 
-def test_the_first_error_of_a_processs_own_is_the_reason(two_gone: RunDirectory) -> None:
+def test_the_reason_is_the_earliest_error_that_is_a_processs_own(two_gone: RunDirectory) -> None:
     tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
     tell_as(two_gone, 2, ErrorRaised("second"), at=30.0)
     tell_as(two_gone, 1, ErrorRaised("first", cause="own_code"), at=20.0)
@@ -295,7 +289,7 @@ def test_the_first_error_of_a_processs_own_is_the_reason(two_gone: RunDirectory)
     assert judge(two_gone) == Verdict("failed", "process 1: first", Cause.OWN_CODE)
 
 
-def test_a_signal_goes_before_errors_that_only_tell_of_others(two_gone: RunDirectory) -> None:
+def test_a_signal_takes_precedence_over_errors_about_other_processes(two_gone: RunDirectory) -> None:
     tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:00", 3, KILLED)))
     assert judge(two_gone) == Verdict(
@@ -303,17 +297,15 @@ def test_a_signal_goes_before_errors_that_only_tell_of_others(two_gone: RunDirec
     )
 
 
-def test_an_error_that_tells_of_others_is_better_than_nothing(two_gone: RunDirectory) -> None:
+def test_an_error_about_other_processes_is_used_if_there_is_no_other(two_gone: RunDirectory) -> None:
     tell_as(two_gone, 0, ErrorRaised("lost the other processes", about_others=True), at=10.0)
     tell_as(two_gone, 1, at=20.0)
     assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes", Cause.LOST_PROCESS)
 
 
 @pytest.mark.parametrize("written", [("0", "1"), ("1", "0")])
-def test_of_several_error_files_the_one_that_tells_of_the_earliest_error_is_the_reason(
-    two_gone: RunDirectory, written: tuple[str, str]
-) -> None:
-    """Whichever was written first; within the same second, the older one. They tell whole seconds, as text."""
+def test_the_reason_is_the_error_file_with_the_earliest_error(two_gone: RunDirectory, written: tuple[str, str]) -> None:
+    """Whichever was written first; for equal times, the older file. The files have whole seconds, as text."""
     now = time.time()
     second = str(int(now) + 60)
     for rank, at in (("0", str(int(now) + 61)), ("1", second)):
@@ -333,9 +325,9 @@ def write_error_file(run: RunDirectory, rank: str, timestamp: str, written: floa
 
 
 def report(*failures: tuple[str, int, str], root: int = 0) -> str:
-    """The end of torchrun's log as torch 2.13 writes it: time, rank and exit code of each process that it has found.
+    """The end of torchrun's log as torch 2.13 writes it: time, rank and exit code of each failed process.
 
-    `root` is the place of the one that it takes for the first.
+    `root` is the index of the one that torchrun takes for the first.
     """
     blocks = [
         f"[{number}]:\n  time      : 2026-11-24_{at}\n  host      : localhost\n"
@@ -367,26 +359,28 @@ GAVE_UP, ABORTED = "1 (pid: 13376) ", "-6 (pid: 13376)  (SIGABRT)"
         (report(("22:31:03", 1, KILLED), ("22:31:03", 0, ENDED_BY_LAUNCHER)), "process 1 was"),
         (report(("22:31:00", 0, KILLED), ("22:31:00", 1, KILLED)), "processes 0, 1 were"),
         (report(("22:31:00", 1, KILLED)), "process 1 was"),
-        # The same shape: a communicator that aborts, and one that is killed a second after the first.
+        # In the same form: a communicator that aborts, and a process that is killed a second after the first.
         (report(("22:31:00", 0, ABORTED), ("22:31:00", 1, KILLED)), "process 1 was"),
         (report(("22:31:01", 0, KILLED), ("22:31:00", 1, KILLED), root=1), "process 1 was"),
         (report(("22:31:00", 0, ENDED_BY_LAUNCHER), ("22:31:00", 1, KILLED)), "process 1 was"),
     ],
 )
-def test_who_was_killed_is_told_and_not_who_went_because_of_it(two_gone: RunDirectory, log: str, who: str) -> None:
+def test_the_killed_process_is_named_and_not_the_one_that_ended_because_of_it(
+    two_gone: RunDirectory, log: str, who: str
+) -> None:
     launcher_log(two_gone, 1, 0).write_text(log)
     assert judge(two_gone) == Verdict(
         "killed", f"{who} ended by signal 9 (SIGKILL: probably out of memory)", Cause.LOST_PROCESS
     )
 
 
-def test_of_processes_that_were_killed_on_several_nodes_the_first_is_told(two_gone: RunDirectory) -> None:
+def test_the_first_of_the_processes_killed_on_several_nodes_is_named(two_gone: RunDirectory) -> None:
     launcher_log(two_gone, 1, 0).write_text(report(("22:31:05", 0, KILLED)))
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:02", 5, "-11 (pid: 7)  (SIGSEGV)")))
     assert judge(two_gone) == Verdict("killed", "process 5 was ended by signal 11", Cause.LOST_PROCESS)
 
 
-def test_processes_that_still_look_for_each_other_are_starting_for_as_long_as_torchrun_waits(
+def test_processes_waiting_for_each_other_are_starting_as_long_as_torchrun_waits(
     make_run: MakeRun,
 ) -> None:
     run = make_run(status="starting", attempt={"world_size": 2})

@@ -33,7 +33,7 @@ def test_a_run_is_found_by_id_prefix_last_four_name_or_last(runs: Path, referenc
     assert find_run(runs, reference).id == expected
 
 
-def test_an_id_that_is_the_beginning_of_another_means_itself(make_run: MakeRun, runs: Path) -> None:
+def test_an_id_that_is_a_prefix_of_another_means_itself(make_run: MakeRun, runs: Path) -> None:
     make_run("2026")
     assert find_run(runs, "2026").id == "2026"
 
@@ -49,24 +49,24 @@ def test_an_ambiguous_reference_lists_the_candidates(runs: Path, reference: str,
 @pytest.mark.parametrize(
     "reference", ["", "nothing", "aaa", "../runs", "..", ".", "/", f"../runs/{FIRST}", f"{FIRST}/"]
 )
-def test_what_fits_no_run_is_refused_and_no_path_leaves_the_folder(runs: Path, reference: str) -> None:
+def test_a_reference_to_no_run_or_with_a_path_is_refused(runs: Path, reference: str) -> None:
     with pytest.raises(RunError):
         find_run(runs, reference)
 
 
-def test_an_absolute_path_is_no_reference(runs: Path) -> None:
+def test_an_absolute_path_is_not_a_reference(runs: Path) -> None:
     with pytest.raises(RunError):
         find_run(runs, str(runs / FIRST))
 
 
 @pytest.mark.parametrize("reference", ["last", "x"])
-def test_a_runs_directory_that_is_not_there_has_no_runs(tmp_path: Path, reference: str) -> None:
+def test_a_missing_runs_directory_has_no_runs(tmp_path: Path, reference: str) -> None:
     assert list_runs(tmp_path / "nowhere") == []
     with pytest.raises(RunError, match="nowhere"):
         find_run(tmp_path / "nowhere", reference)
 
 
-def test_runs_are_listed_from_the_oldest_and_strangers_are_passed_over(runs: Path) -> None:
+def test_runs_are_listed_oldest_first_and_other_files_are_ignored(runs: Path) -> None:
     (runs / "notes.txt").write_text("mine")
     (runs / "folder").mkdir()
     (runs / ".removed-x").mkdir()
@@ -89,7 +89,7 @@ def test_runs_are_listed_from_the_oldest_and_strangers_are_passed_over(runs: Pat
         ('"tags": [1]', "tags are words"),
     ],
 )
-def test_a_run_that_cannot_be_read_is_listed_with_the_reason(runs: Path, text: str | None, reason: str) -> None:
+def test_an_unreadable_run_is_listed_with_the_reason(runs: Path, text: str | None, reason: str) -> None:
     path = runs / SECOND / "summary.json"
     if text is None:
         path.unlink()
@@ -101,7 +101,7 @@ def test_a_run_that_cannot_be_read_is_listed_with_the_reason(runs: Path, text: s
     assert find_run(runs, "last").id == THIRD
 
 
-def test_removing_a_run_leaves_nothing_of_it_and_the_others_alone(runs: Path) -> None:
+def test_removing_a_run_removes_everything_of_it_and_nothing_else(runs: Path) -> None:
     remove_run(RunDirectory(runs / SECOND))
     assert sorted(path.name for path in runs.iterdir()) == [FIRST, THIRD]
 
@@ -114,7 +114,7 @@ def test_a_live_run_is_not_removed(make_run: MakeRun, status: str) -> None:
     assert run.run_json.is_file() and run.summary_json.is_file()
 
 
-def test_a_silent_run_with_a_process_that_is_still_there_is_not_removed(make_run: MakeRun, sleeper: Sleeper) -> None:
+def test_a_silent_run_with_a_living_process_is_not_removed(make_run: MakeRun, sleeper: Sleeper) -> None:
     run = make_run(updated=time.time() - LOST_AFTER_S - 60)
     process = sleeper(run)
     with pytest.raises(RunError, match=f"process {process.pid}"):
@@ -122,8 +122,8 @@ def test_a_silent_run_with_a_process_that_is_still_there_is_not_removed(make_run
     assert run.summary_json.is_file()
 
 
-def test_only_processes_with_both_marks_belong_to_a_run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> None:
-    """The id alone may be that of a run in another runs directory."""
+def test_only_processes_with_both_markers_belong_to_a_run(make_run: MakeRun, sleeper: Sleeper, tmp_path: Path) -> None:
+    """The id alone could be that of a run in another runs directory."""
     run, other = make_run("job"), RunDirectory(tmp_path / "elsewhere" / "job")
     process, stranger = sleeper(run), sleeper(other)
     assert [found.pid for found in processes.processes_of(run)] == [process.pid]

@@ -16,11 +16,11 @@ def runs(make_run: Callable[..., RunDirectory], tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_references_and_queries_choose_each_run_once(runs: Path) -> None:
+def test_references_and_queries_select_each_run_once(runs: Path) -> None:
     assert [run.id for run in select_runs(runs, ["mine", "status:failed", "three"])] == ["two", "one", "three"]
 
 
 @pytest.mark.parametrize("word", ["four", "status:running", "nothing=1"])
-def test_a_word_that_means_no_run_is_refused(runs: Path, word: str) -> None:
+def test_a_word_that_matches_no_run_is_refused(runs: Path, word: str) -> None:
     with pytest.raises(RunError):
         select_runs(runs, ["one", word])

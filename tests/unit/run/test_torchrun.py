@@ -22,7 +22,7 @@ def test_one_process_is_the_worker_itself() -> None:
 @pytest.mark.parametrize(
     ("resources", "endpoint"), [(Resources(2), "localhost:0"), (Resources(4, 3, "head:29400"), "head:29400")]
 )
-def test_several_are_the_worker_under_torchrun(resources: Resources, endpoint: str) -> None:
+def test_several_processes_are_the_worker_under_torchrun(resources: Resources, endpoint: str) -> None:
     assert launch.command(RUN, resources) == shlex.split(
         f"{sys.executable} -P -m torch.distributed.run --nnodes {resources.nodes} "
         f"--nproc-per-node {resources.processes} --rdzv-backend c10d --rdzv-endpoint {endpoint} --rdzv-id job "
@@ -31,7 +31,7 @@ def test_several_are_the_worker_under_torchrun(resources: Resources, endpoint: s
 
 
 def test_torchrun_understands_its_command_and_its_environment() -> None:
-    """What has another name in another version of torch would do nothing, in silence."""
+    """A name that another version of torch has changed would be ignored silently."""
     words = launch.command(RUN, Resources(2))[4:]
     script = f"""
         from torch.distributed.run import config_from_args, parse_args
@@ -48,7 +48,7 @@ def test_torchrun_understands_its_command_and_its_environment() -> None:
     )
 
 
-def test_the_cores_are_shared_by_the_processes_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processes_share_the_cores_unless_the_user_sets_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = len(os.sched_getaffinity(0))
     assert launch.environment(RUN, Resources(), 1)["OMP_NUM_THREADS"] == str(cores)
@@ -58,7 +58,7 @@ def test_the_cores_are_shared_by_the_processes_unless_the_user_says_otherwise(mo
 
 
 @pytest.mark.parametrize(("resources", "gpus"), [(Resources(2), False), (Resources(8, 4, "x:1"), True)])
-def test_a_job_file_is_a_script_that_continues_the_run_of_its_id(resources: Resources, gpus: bool) -> None:
+def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources: Resources, gpus: bool) -> None:
     text = job_file(["mine.toml", "run.name=two words"], RUN, resources, gpus=gpus)
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
     assert f"#SBATCH --nodes={resources.nodes}\n" in text and "#SBATCH --signal=USR1@300\n" in text

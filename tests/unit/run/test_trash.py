@@ -21,7 +21,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_run_goes_to_the_trash_and_comes_back_as_it_was(make_run: MakeRun, runs: Path) -> None:
+def test_a_run_goes_to_the_trash_and_comes_back_unchanged(make_run: MakeRun, runs: Path) -> None:
     run = make_run("mine", status="completed")
     before = files(run.path)
     trashed = move_to_trash(run)
@@ -40,7 +40,7 @@ def test_a_live_run_stays_where_it_is(make_run: MakeRun, status: str) -> None:
     assert run.summary_json.is_file() and not trash_directory(run.path.parent).exists()
 
 
-def test_runs_of_one_id_lie_beside_each_other_and_the_last_removed_comes_back(make_run: MakeRun, runs: Path) -> None:
+def test_the_trash_can_have_runs_with_the_same_id_and_restores_the_last_removed(make_run: MakeRun, runs: Path) -> None:
     for seed in (1, 2):
         move_to_trash(make_run("job", status="stopped", seed=seed))
         time.sleep(0.01)
@@ -52,7 +52,7 @@ def test_runs_of_one_id_lie_beside_each_other_and_the_last_removed_comes_back(ma
     assert back.path.is_dir() and len(list_trash(runs)) == 1
 
 
-def test_the_run_that_was_removed_last_is_called_last(make_run: MakeRun, runs: Path) -> None:
+def test_last_means_the_run_removed_last(make_run: MakeRun, runs: Path) -> None:
     newer, older = make_run("newer", status="stopped", created=2.0), make_run("older", status="stopped", created=1.0)
     move_to_trash(newer)
     time.sleep(0.01)
@@ -67,14 +67,14 @@ def test_what_is_not_in_the_trash_cannot_be_restored(make_run: MakeRun, runs: Pa
         restore(runs, reference)
 
 
-def test_the_id_in_a_strangers_run_leads_nowhere_else(make_run: MakeRun, runs: Path) -> None:
+def test_the_id_in_run_json_cannot_redirect_a_restore(make_run: MakeRun, runs: Path) -> None:
     run = make_run("mine", status="completed")
     run.run_json.write_text('{"id": "../../elsewhere"}')
     move_to_trash(run)
     assert restore(runs, "mine").path == runs / "mine"
 
 
-def test_emptying_deletes_everything_and_says_how_much(make_run: MakeRun, runs: Path) -> None:
+def test_emptying_deletes_everything_and_returns_the_count(make_run: MakeRun, runs: Path) -> None:
     make_run("stays", status="completed")
     for name in ("a", "b"):
         move_to_trash(make_run(name, status="completed"))
@@ -83,7 +83,7 @@ def test_emptying_deletes_everything_and_says_how_much(make_run: MakeRun, runs: 
     assert [entry.run.id for entry in list_runs(runs)] == ["stays"]
 
 
-def test_the_trash_of_a_linked_runs_directory_lies_on_its_disk(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_trash_of_a_linked_runs_directory_is_next_to_its_target(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run("mine", status="completed")
     link = tmp_path / "elsewhere" / "link"
     link.parent.mkdir()
@@ -93,7 +93,9 @@ def test_the_trash_of_a_linked_runs_directory_lies_on_its_disk(make_run: MakeRun
     assert restore(link, "mine") == RunDirectory(link / "mine") and run.path.is_dir()
 
 
-def test_where_no_trash_can_be_made_the_run_stays_and_the_other_way_is_said(make_run: MakeRun, runs: Path) -> None:
+def test_without_a_trash_folder_the_run_stays_and_the_error_names_the_alternative(
+    make_run: MakeRun, runs: Path
+) -> None:
     run = make_run("mine", status="completed")
     runs.with_name("runs.trash").write_text("a file")
     with pytest.raises(RunError, match="rbp runs rm --now mine"):

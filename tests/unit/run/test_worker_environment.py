@@ -19,14 +19,14 @@ def test_the_cores_are_divided_among_the_workers_of_a_machine() -> None:
     assert worker_defaults(1000 * cores)["OMP_NUM_THREADS"] == "1"
 
 
-def test_the_users_own_settings_go_before_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_settings_take_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
     environment = launch.environment(RunDirectory(tmp_path), Resources(), 1)
     assert (environment["MALLOC_TRIM_THRESHOLD_"], environment["MALLOC_MMAP_MAX_"]) == ("131072", "0")
 
 
-def test_a_worker_counts_cards_as_nvidia_smi_does_unless_the_user_says_otherwise(
+def test_a_worker_numbers_cards_like_nvidia_smi_unless_the_user_sets_the_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)

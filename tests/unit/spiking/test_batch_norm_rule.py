@@ -1,4 +1,4 @@
-"""Batch norm over T·B samples: the sequence's statistics, batch norm's own backward at the rate."""
+"""Batch norm over T·B samples: the statistics of the sequence, and batch norm's own backward at the rate."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def random(*shape, seed=0):
 
 
 def module(dims, affine=True, **arguments):
-    """A batch norm whose weights and running statistics are not those of a fresh one."""
+    """A batch norm with weights and running statistics that differ from a new one's."""
     norm = {"1d": nn.BatchNorm1d, "1d with length": nn.BatchNorm1d, "2d": nn.BatchNorm2d}[dims](
         C, affine=affine, eps=1e-3, **arguments
     ).double()
@@ -31,7 +31,7 @@ def module(dims, affine=True, **arguments):
 
 
 def twin(norm):
-    """The same module again, to be used on plain tensors."""
+    """A copy of the module, for plain tensors."""
     other = type(norm)(
         C, eps=norm.eps, momentum=norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
     ).double()
@@ -159,7 +159,7 @@ def test_in_evaluation_the_rate_gradient_is_the_finite_difference_of_the_mean(di
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("dims", SHAPES)
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_a_static_input_gives_the_outputs_gradients_and_statistics_of_its_expanded_sequence(kind, dims, affine):
+def test_a_static_input_has_the_outputs_gradients_and_statistics_of_its_expansion(kind, dims, affine):
     image = random(*SHAPES[dims]).requires_grad_()
     once, expanded = SequenceTensor(image, T, static=True), SequenceTensor(image.expand(T, *image.shape), T)
     norm = module(dims, affine)
@@ -247,7 +247,7 @@ def test_a_frozen_parameter_leaves_the_other_gradients_as_they_are(frozen):
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_steps_that_differ_are_enough_for_statistics_though_each_has_a_single_value_per_channel(kind):
+def test_different_steps_suffice_for_statistics_even_with_one_value_per_channel(kind):
     norm = module("1d")
     x = random(T, 1, C)
     sequence = SequenceTensor(x, T)
@@ -257,7 +257,7 @@ def test_steps_that_differ_are_enough_for_statistics_though_each_has_a_single_va
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_a_single_value_per_channel_in_all_is_refused_like_torch_does_and_spoils_no_statistics(kind):
+def test_a_single_value_per_channel_is_refused_as_by_torch_and_leaves_the_statistics_unchanged(kind):
     norm = module("1d")
     sequence = SequenceTensor(random(1, 1, C), 1)
     with pytest.raises(ValueError, match="more than 1 value per channel"):

@@ -1,4 +1,4 @@
-"""Looking at a carrier changes nothing, and a deferred sum may be resolved wherever it is needed."""
+"""Inspecting a carrier changes nothing, and a deferred sum can be computed wherever it is needed."""
 
 from functools import cached_property
 
@@ -14,7 +14,7 @@ T, B = 3, 4
 
 
 class PreActivation(nn.Module):
-    """A sum of a batch norm and spikes that a batch norm, a convolution and another sum read."""
+    """A sum of a batch norm and spikes that is read by a batch norm, a convolution and another sum."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +38,7 @@ def step(model, name):
 
 
 def look_at(carrier):
-    """What a debugger does that shows an object: it reads every attribute and property."""
+    """Read every attribute and property, as a debugger does that shows an object."""
     for kind in type(carrier).__mro__:
         for name, attribute in vars(kind).items():
             if isinstance(attribute, (property, cached_property)):
@@ -50,7 +50,7 @@ def look_at(carrier):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_looking_at_every_carrier_changes_no_bit_of_a_step(name):
+def test_inspecting_every_carrier_changes_no_bit_of_a_step(name):
     watched, left_alone, seen = PreActivation(), PreActivation(), []
 
     def watch(module, args, out):
@@ -74,7 +74,7 @@ def a_group_of_one():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_synchronised_batch_norm_of_a_sum_that_others_read_is_that_of_one_process(name, a_group_of_one):
+def test_synchronised_batch_norm_of_a_shared_sum_equals_that_of_one_process(name, a_group_of_one):
     alone, synchronised = PreActivation(), PreActivation()
     synchronise_batch_norm(synchronised, a_group_of_one)
     for found, expected in zip(step(synchronised, name), step(alone, name), strict=True):

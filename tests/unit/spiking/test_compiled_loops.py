@@ -1,4 +1,4 @@
-"""The loops that torch.compile makes give the same bits as those that torch runs one operation after the other."""
+"""Loops compiled by torch.compile give the same bits as those that torch runs operation by operation."""
 
 import functools
 import itertools
@@ -18,9 +18,9 @@ from rbp_engine.spiking.kernels import compiled, lif
 from rbp_engine.spiking.kernels.neuron_input import Current, Term
 from rbp_engine.spiking.kernels.steps import Dense, Static
 
-# One process loads the compiler and keeps the kernels that tests share.
+# One process loads the compiler and keeps the kernels that the tests share.
 pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("compiler")]
-# The loops are unrolled: what a test compiles takes as long as T is.
+# The loops are unrolled, so compile time grows with T.
 T, B, C, SIZE = 3, 2, 16, 4
 
 NEURONS = {
@@ -58,7 +58,7 @@ def static_image():
 
 
 def currents():
-    """What neurons of a network are given: sequences, batch norms, and sums of them."""
+    """Inputs of neurons in networks: sequences, batch norms, and sums of them."""
     last = torch.channels_last
     image = (C, SIZE, SIZE)
     return {
@@ -86,13 +86,13 @@ CASES += [
 ]
 
 
-# Of these the code is read: membranes and slopes of the timesteps stay in registers.
+# The generated code of these is checked: membranes and slopes of the timesteps stay in registers.
 IN_ONE_PASS = ("a batch norm of images", "a residual sum")
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}, {case[1]}, {case[2]}")
 def case(request):
-    """A neuron by kernel, a function that makes its current anew, and one that compiles a loop and runs it."""
+    """A neuron by kernel, a function that makes its current again, and one that compiles and runs a loop."""
     neuron, name, dtype = request.param
     return (
         {kernel: LIF(**NEURONS[neuron], kernel=kernel).lif_parameters for kernel in ("eager", "compiled")},
@@ -102,11 +102,11 @@ def case(request):
 
 
 def in_one_pass(run, results):
-    """What a loop gives: only its results, so many tensors, go to memory. Where it is compiled already, it was read."""
+    """Run a loop and check that its new code, if any was compiled, writes only its results to memory."""
     written, graphs = [], counters["stats"]
     before = graphs["unique_graphs"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GraphLowering, "save_output_code", written.append)  # of what comes from the cache too
+        patch.setattr(GraphLowering, "save_output_code", written.append)  # also called for code from the cache
         found = run()
     assert len(written) == graphs["unique_graphs"] - before
     assert all(code.count("= empty_strided_cpu(") == results for code in written)
@@ -128,7 +128,7 @@ def test_spikes_without_a_graph(case):
 
 def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
     neuron, current, compile_and_run = case
-    # Spikes and counts go to memory; eligibility and means have their place before.
+    # Spikes and counts go to new memory; eligibility and means are written to existing memory.
     found = [
         lif.rate(current(), neuron["eager"]),
         compile_and_run(lambda: lif.rate(current(), neuron["compiled"]), T + 1),
@@ -161,7 +161,7 @@ def test_gradient_through_time(case):
 
 @pytest.mark.parametrize("dimensions", [(1, 2), (1, 3), (2, 3)])
 def test_currents_of_any_layout_in_memory(dimensions):
-    """As a transposed layer has them: views with few dimensions of its state would be copies."""
+    """As from a transposed layer: views of its state with few dimensions would be copies."""
     current = 0.6 + torch.randn(T, B, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     current = current.transpose(*(1 + dimension for dimension in dimensions))
     results = []
@@ -173,8 +173,8 @@ def test_currents_of_any_layout_in_memory(dimensions):
     same(*results)
 
 
-def test_sizes_that_do_not_fill_vectors_change_at_most_the_last_place_of_the_slope():
-    """torch's exponentials differ by it between whole vectors and the rest, in its own loops too."""
+def test_sizes_that_do_not_fill_vectors_change_only_the_last_digit_of_the_slope():
+    """torch's exponentials differ in that digit between whole vectors and the rest, in its own loops, too."""
     current = 0.4 + torch.randn(T, 3, 5, generator=torch.Generator().manual_seed(0))
     eager, by_compiler = (lif.rate(current, LIF(kernel=kernel).lif_parameters) for kernel in ("eager", "compiled"))
     same([*eager[0], eager[1]], [*by_compiler[0], by_compiler[1]])
@@ -182,14 +182,14 @@ def test_sizes_that_do_not_fill_vectors_change_at_most_the_last_place_of_the_slo
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_gradients_of_a_network_are_the_same_bits(name):
-    """Of batch sizes 3 and 2, as of the last batch of an epoch."""
+def test_gradients_of_a_network_are_equal_bit_for_bit(name):
+    """With batch sizes 3 and 2, as for the last batch of an epoch."""
     gradients = []
     for kernel in ("eager", "compiled"):
         torch.manual_seed(0)
-        # Every kind of sum that a neuron of a ResNet is given, and images of 2×2 and of one pixel.
+        # Has every kind of sum that a ResNet gives to a neuron, and images of 2×2 and of one pixel.
         model = ResNet((1, 1), (16, 32), 3, functools.partial(LIF, kernel=kernel), nn.Linear(32, 10)).train()
-        model.to(memory_format=torch.channels_last)  # as create_model has them
+        model.to(memory_format=torch.channels_last)  # as in create_model
         method = create_method(name, 2)
         for size in (3, 2):
             generator = torch.Generator().manual_seed(size)
@@ -199,7 +199,7 @@ def test_gradients_of_a_network_are_the_same_bits(name):
     same(*gradients)
 
 
-def test_beyond_the_limit_of_kernels_a_loop_goes_on_uncompiled(monkeypatch):
+def test_beyond_the_limit_of_kernels_a_loop_continues_uncompiled(monkeypatch):
     monkeypatch.setattr(compiled, "KERNELS", 1)
 
     def doubled(values, times):
@@ -219,17 +219,17 @@ def normalised_vectors(batch):
     return Current([Term(Dense(values), norm.statistics(values.flatten(0, 1)))], T)
 
 
-def test_sizes_that_are_equal_by_chance_make_no_kernel_of_their_own():
+def test_sizes_that_are_equal_by_chance_need_no_separate_kernel():
     graphs = counters["stats"]
     before = graphs["unique_graphs"]
     neuron = LIF(reset="hard", v_reset=-0.5, kernel="compiled").lif_parameters
-    for batch in (C, C - 3):  # as many samples as channels, and then the last batch
+    for batch in (C, C - 3):  # as many samples as channels, then a smaller last batch
         lif.spikes_only(normalised_vectors(batch), neuron)
     assert graphs["unique_graphs"] == before + 1
 
 
 def test_a_thread_with_torchs_own_settings_compiles_as_many_kernels_as_this_one():
-    """Autograd's is one: on a GPU the backward pass compiles there."""
+    """Autograd has such a thread: on a GPU the backward pass compiles there."""
 
     def fire(timesteps):
         current = torch.ones(timesteps, 2, 3, dtype=torch.float64)

@@ -46,7 +46,7 @@ def test_one_mask_serves_all_steps_and_the_rate(name, kind):
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_mask_is_the_one_that_torch_draws_for_the_batch_of_one_step(name, kind):
+def test_the_mask_is_the_one_that_torch_draws_for_one_steps_batch(name, kind):
     x = random(T, *SHAPES[name])
     torch.manual_seed(5)
     expected = x * getattr(F, name)(torch.ones(SHAPES[name], dtype=torch.float64), 0.4, True)
@@ -70,7 +70,7 @@ def test_the_fraction_of_zeros_is_the_probability():
     assert (out.rate() == 0).double().mean().item() == pytest.approx(0.3, abs=0.015)
 
 
-def test_the_mask_is_drawn_anew_at_every_forward():
+def test_each_forward_draws_a_new_mask():
     carrier = make("rate", random(T, *SHAPES["dropout"]))
     layer = nn.Dropout(0.5)
     assert not torch.equal(layer(carrier).rate(), layer(carrier).rate())
@@ -98,7 +98,7 @@ def test_a_static_image_is_masked_once(kind):
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_in_place_dropout_leaves_its_input_as_it_was(kind):
+def test_in_place_dropout_leaves_its_input_unchanged(kind):
     x = random(T, *SHAPES["dropout"])
     before = x.clone()
     out = nn.Dropout(0.5, inplace=True)(make(kind, x))
@@ -107,7 +107,7 @@ def test_in_place_dropout_leaves_its_input_as_it_was(kind):
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_torchs_own_function_with_arguments_by_position_is_the_same_rule(kind):
+def test_torch_dropout_with_positional_arguments_uses_the_same_rule(kind):
     x = random(T, *SHAPES["dropout"])
     torch.manual_seed(5)
     expected = steps_of(F.dropout(make(kind, x), 0.4))

@@ -1,4 +1,4 @@
-"""The gradient of a weight larger than its layer's output is formed when the rest of the backward pass is through."""
+"""The gradient of a weight larger than its layer's output is computed after the rest of the backward pass."""
 
 import gc
 import weakref
@@ -15,7 +15,7 @@ IMAGES, LABELS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed
 
 
 class Network(nn.Module):
-    """The second convolution's weight is larger than its output, those of the others are not."""
+    """The weight of the second convolution is larger than its output, those of the others are not."""
 
     def __init__(self):
         super().__init__()
@@ -37,7 +37,7 @@ def order_of_gradients(model, method):
 
 
 @pytest.mark.parametrize("name", ["rate_m", "rate_s"])
-def test_the_large_weights_gradient_comes_last_of_all(name):
+def test_the_gradient_of_the_large_weight_comes_last(name):
     arrived = order_of_gradients(Network(), METHODS[name](timesteps=2))
     assert sorted(arrived) == sorted(name for name, _ in Network().named_parameters())
     assert arrived[-1] == "large.weight"
@@ -64,7 +64,7 @@ def test_a_layer_used_twice_gets_the_sum_of_both_gradients(name):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["rate_m", "rate_s", "ottt"])
-def test_forming_it_late_changes_no_bit_of_any_gradient(name, precision, monkeypatch):
+def test_computing_it_late_changes_no_bit_of_any_gradient(name, precision, monkeypatch):
     gradients = []
     for late in (True, False):
         if not late:
@@ -75,8 +75,8 @@ def test_forming_it_late_changes_no_bit_of_any_gradient(name, precision, monkeyp
     assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
 
 
-def test_a_late_gradient_that_is_never_formed_is_freed():
-    """A backward pass that goes to the input alone never comes to the weight."""
+def test_a_late_gradient_that_is_never_computed_is_freed():
+    """A backward pass to the input alone never reaches the weight."""
     x, weight = torch.randn(2, 4, 3, 3, requires_grad=True), torch.randn(8, 4, 3, 3, requires_grad=True)
     seen = torch.randn(2, 4, 3, 3)
     out = weighted_gradient("conv2d", (weight,), {})(x, WeightInput(seen), torch.empty(2, 8, 1, 1))

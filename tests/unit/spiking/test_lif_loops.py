@@ -1,4 +1,4 @@
-"""The three loops of `spiking/kernels/lif.py` agree, and the eligibility is what backpropagation through time has."""
+"""The three loops of `spiking/kernels/lif.py` agree, and the eligibility is that of backpropagation through time."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ RESETS = {
 
 
 def by_autograd(current, parameters):
-    """Spikes [T, B, …] from rest, one timestep after the other, with the graph that autograd makes of it."""
+    """Spikes [T, B, …] from rest, one timestep after the other, with autograd's graph."""
     membrane, spikes = lif.at_rest(current[0], parameters.v_reset), []
     for current_t in current:
         fired, membrane = lif.step(membrane, current_t, parameters)
@@ -67,8 +67,8 @@ def test_all_loops_give_exactly_the_same_spikes_for_every_setting(cell, timestep
 
 @settings(max_examples=100, deadline=None)
 @given(cell=neurons(), timesteps=st.integers(1, 5), seed=st.integers(0, 10_000))
-def test_eligibility_is_the_bptt_gradient_of_the_rate_for_an_input_added_to_every_step(cell, timesteps, seed):
-    """∂u_t/∂c obeys the recursion of ρ_t, so that ∂(mean_t s_t)/∂c = mean_t σ'_t·ρ_t is exact, not an approximation."""
+def test_eligibility_is_the_bptt_gradient_of_the_rate_for_a_constant_added_input(cell, timesteps, seed):
+    """∂u_t/∂c obeys the recursion of ρ_t, so ∂(mean_t s_t)/∂c = mean_t σ'_t·ρ_t is exact, not an approximation."""
     check_eligibility(cell, currents(timesteps, 2, 7, seed=seed))
 
 
@@ -105,7 +105,7 @@ def test_a_static_input_is_expanded_without_changing_the_result():
     )
 
 
-def test_the_loops_leave_the_input_current_as_it_was():
+def test_the_loops_leave_the_input_current_unchanged():
     current = currents(4, 2, 5)
     before = current.clone()
     cell = LIF(reset="hard", v_reset=-0.3, detach_reset=False)
@@ -148,7 +148,7 @@ def test_spikes_equal_those_of_spikingjellys_lif_node_with_a_hard_reset_to_a_res
 
 
 @pytest.mark.parametrize("rule", RESETS)
-def test_plain_tensors_in_step_mode_s_and_m_fire_like_the_sequence(rule):
+def test_plain_tensors_in_step_modes_s_and_m_give_the_spikes_of_the_sequence(rule):
     cell, current = LIF(**RESETS[rule]), currents(4, 2, 6)
     expected = by_autograd(current, cell.lif_parameters)
     one_by_one = torch.stack([cell(current_t) for current_t in current])
@@ -159,7 +159,7 @@ def test_plain_tensors_in_step_mode_s_and_m_fire_like_the_sequence(rule):
     assert torch.equal(at_once, expected)
 
 
-def test_the_membrane_of_a_plain_tensor_is_carried_over_until_reset():
+def test_the_membrane_of_a_plain_tensor_persists_until_reset():
     cell, current = LIF(decay=1.0), torch.full((1, 1), 0.6, dtype=torch.float64)
     assert [cell(current).item() for _ in range(2)] == [0.0, 1.0]
     cell.reset()
@@ -169,7 +169,7 @@ def test_the_membrane_of_a_plain_tensor_is_carried_over_until_reset():
 @pytest.mark.parametrize("carrier", ["rate", "sequence"])
 def test_a_carrier_leaves_no_membrane_behind_and_starts_from_rest(carrier):
     cell, current = LIF(), currents(3, 2, 5)
-    cell(current[0])  # a membrane of a plain tensor, which a carrier neither reads nor writes
+    cell(current[0])  # leaves a membrane of a plain tensor, which a carrier must neither read nor write
     membrane = cell.v.clone()
     sequence = SequenceTensor(current, 3)
     carried = RateTensor(sequence, current.mean(0)) if carrier == "rate" else sequence

@@ -1,4 +1,4 @@
-"""One neuron over three steps, worked by hand from the equations, and the limits of its settings."""
+"""One neuron over three steps, calculated by hand from the equations, and the limits of its settings."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.kernels import lif
 
-# The surrogate of the hand-worked cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
+# The surrogate of these cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
 TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}
 
 BY_HAND = {
@@ -68,7 +68,7 @@ def column(values):
 
 
 @pytest.mark.parametrize("case", BY_HAND)
-def test_spikes_rate_and_eligibility_of_three_steps_are_those_worked_by_hand(case):
+def test_spikes_rate_and_eligibility_of_three_steps_equal_those_calculated_by_hand(case):
     settings, current, expected_spikes, expected_eligibility = BY_HAND[case]
     neuron = LIF(**TRIANGLE, **settings)
     spikes, count, eligibility, _ = lif.rate(column(current), neuron.lif_parameters)
@@ -88,7 +88,7 @@ def test_rate_tensor_passes_the_gradient_of_the_rate_times_the_eligibility(case)
     assert gradient.item() == pytest.approx(3.0 * expected_eligibility, abs=1e-12)
 
 
-def test_the_papers_neuron_is_the_default_decay_one_fifth_soft_detached_sigmoid_of_alpha_four():
+def test_the_default_neuron_is_the_papers():
     # u = 1.25, 0.2·0.25 + 0.7 = 0.75, 0.2·0.75 + 1 = 1.15    ρ = 1, 1.2, 1.24
     # 4·σ(4x)(1 − σ(4x)) at x = ±0.25: 4·0.196611933241; at x = 0.15: 4·0.228784240456
     spikes, count, eligibility, _ = lif.rate(column([1.25, 0.7, 1.0]), LIF().lif_parameters)

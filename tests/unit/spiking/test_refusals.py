@@ -1,4 +1,4 @@
-"""What has no rule is refused with the name of the operation and the path of the module that used it."""
+"""Operations without a rule are refused with the name of the operation and the path of the module that used it."""
 
 import operator
 
@@ -113,8 +113,8 @@ def test_an_operation_that_does_not_commute_with_the_time_mean_is_refused_for_a_
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_the_network_around_the_refused_layers_works_by_itself(kind):
-    """Otherwise the refusals could come from elsewhere."""
+def test_the_network_around_the_refused_layers_works_without_them(kind):
+    """Otherwise the refusals could have another cause."""
     assert Network(nn.Identity())(carrier(kind)).shape == (B, 64)
 
 
@@ -128,7 +128,7 @@ def test_sequences_of_different_length_are_a_value_error_that_names_both(operati
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
 @pytest.mark.parametrize("operation", [operator.add, operator.sub, lambda x, y: torch.cat([x, y], 1)])
-def test_static_sequences_of_different_length_are_a_value_error_too(operation, kind):
+def test_static_sequences_of_different_length_are_a_value_error(operation, kind):
     images = [SequenceTensor(torch.ones(B, 4), timesteps, static=True) for timesteps in (3, 5)]
     if kind == "rate":
         images = [RateTensor(image, image.values()) for image in images]
@@ -152,7 +152,7 @@ def test_outside_a_module_the_message_says_so():
         F.relu(carrier("sequence"))
 
 
-def test_a_network_that_is_itself_the_offender_is_called_the_network():
+def test_if_the_network_itself_is_the_module_it_is_called_the_network():
     with pytest.raises(UnsupportedOperation, match=r"the network \(ReLU\): 'relu'"):
         nn.ReLU()(carrier("rate"))
 
@@ -168,13 +168,13 @@ def test_adding_in_place_by_operator_makes_a_new_carrier(kind):
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
 @pytest.mark.parametrize("misuse", [lambda x: x[0], iter, lambda x: x @ x, float])
-def test_a_carrier_is_no_sequence_and_no_number(misuse, kind):
+def test_a_carrier_is_neither_a_sequence_nor_a_number(misuse, kind):
     with pytest.raises(TypeError):
         misuse(carrier(kind))
 
 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
-def test_what_a_tensor_does_not_have_either_is_an_attribute_error(kind):
+def test_an_attribute_that_tensors_lack_is_an_attribute_error(kind):
     with pytest.raises(AttributeError, match="no attribute 'spikes'"):
         carrier(kind).spikes  # noqa: B018
 

@@ -1,7 +1,7 @@
 """Every entry of the rule table, for both carriers: values step by step, gradients of the mean.
 
-A linear case is (input shapes without time, parameter shapes, operation of the inputs and the parameters). Its rate
-gradient must be the one of the operation applied to the plain mean; its values the mean of the operation's.
+A linear case is (input shapes without time, parameter shapes, operation of the inputs and the parameters). Its values
+must be the mean of the operation's, and its rate gradient that of the operation applied to the plain mean.
 """
 
 import pytest
@@ -39,7 +39,7 @@ LINEAR = {
         ([IMAGE], [(6, 4, 3, 5), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="same")),
         ([IMAGE], [(6, 4, 3, 3)], lambda x, w: F.conv2d(x, w, padding="same", dilation=2)),
         ([IMAGE], [(6, 4, 2, 4), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="valid")),
-        # Weights larger than what comes out: their gradients are formed last.
+        # Weights larger than the output: their gradients are computed last.
         ([(B, 4, 3, 3)], [(8, 4, 3, 3), (8,)], F.conv2d),
         ([(B, 4, 3, 3)], [(8, 2, 3, 3)], lambda x, w: F.conv2d(x, w, groups=2)),
     ],
@@ -157,7 +157,7 @@ def random(*shape, seed=0):
 
 
 def parameters(shapes):
-    """Away from zero, since some cases divide by them."""
+    """Values away from zero, because some cases divide by them."""
     tensors = [random(*shape, seed=100 + i) for i, shape in enumerate(shapes)]
     return [(t + torch.sign(t)).requires_grad_() for t in tensors]
 
@@ -175,7 +175,7 @@ def close(actual, expected):
 
 
 def gradients(value, *leaves):
-    """Of a fixed weighted sum of `value`."""
+    """The gradients of a fixed weighted sum of `value`."""
     return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
 
 
@@ -246,7 +246,7 @@ def test_rate_tensor_has_the_mean_value_and_the_gradient_of_the_operation_at_the
 
 @pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
 def test_the_rate_gradient_of_a_linear_rule_is_the_finite_difference_of_the_mean(shapes, weight_shapes, operation):
-    """Add ±h·d to every step of the inputs and to the weights: the change of the real mean output over 2h."""
+    """Compared with the change of the real mean output over 2h, when ±h·d is added to all inputs and weights."""
     inputs, weights = sequences(shapes), parameters(weight_shapes)
     rates = [x.mean(0).requires_grad_() for x in inputs]
     carriers = [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
@@ -267,7 +267,7 @@ def test_the_rate_gradient_of_a_linear_rule_is_the_finite_difference_of_the_mean
 
 
 @pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
-def test_a_static_input_gives_what_its_expanded_sequence_gives(shapes, weight_shapes, operation):
+def test_a_static_input_gives_the_same_as_its_expanded_sequence(shapes, weight_shapes, operation):
     images = [random(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
     weights = parameters(weight_shapes)
     expanded = [SequenceTensor(x.expand(T, *x.shape), T) for x in images]
@@ -288,7 +288,7 @@ def test_a_static_input_gives_what_its_expanded_sequence_gives(shapes, weight_sh
 
 
 @pytest.mark.parametrize("name", ["add", "sub", "cat"])
-def test_a_static_and_a_varying_sequence_meet_as_if_the_static_one_were_repeated(name):
+def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
     operation = LINEAR[name][0][2]
     image, varying = random(*IMAGE, seed=1), random(T, *IMAGE, seed=2)
     expected = step_by_step(operation, [image.expand(T, *IMAGE), varying], [])
@@ -314,7 +314,7 @@ def test_sequence_tensor_applies_a_max_pool_step_by_step_with_its_gradient(shape
 
 
 @pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
-def test_rate_tensor_max_pool_has_the_mean_of_the_maxima_and_routes_the_gradient_to_the_largest_rate(shape, operation):
+def test_rate_tensor_max_pool_has_the_mean_maxima_and_the_gradient_at_the_largest_rate(shape, operation):
     x = random(T, *shape)
     r = x.mean(0).requires_grad_()
     out = operation(RateTensor(SequenceTensor(x, T), r))
@@ -327,7 +327,7 @@ def test_rate_tensor_max_pool_has_the_mean_of_the_maxima_and_routes_the_gradient
 
 
 def test_max_pool_routes_the_whole_gradient_to_the_position_with_the_largest_rate():
-    # Means over time 0.5, 0.6 at the two positions; the maxima of the steps, 1.0 and 0.7, lie at different positions.
+    # The means over time are 0.5 and 0.6; the maxima of the steps, 1.0 and 0.7, are at different positions.
     x = torch.tensor([[[[1.0, 0.5]]], [[[0.0, 0.7]]]], dtype=torch.float64)
     r = x.mean(0).requires_grad_()
     out = F.max_pool1d(RateTensor(SequenceTensor(x, 2), r), 2)
@@ -352,7 +352,7 @@ def test_a_static_image_is_max_pooled_once(shape, operation):
 
 @pytest.mark.parametrize("name", TIMELESS)
 @pytest.mark.parametrize("static", [True, False])
-def test_a_constant_like_a_carrier_is_a_plain_tensor_of_the_batch_that_a_module_sees(name, static):
+def test_ones_like_and_zeros_like_give_a_plain_tensor_of_one_steps_shape(name, static):
     function, value = TIMELESS[name]
     x = random(*IMAGE) if static else random(T, *IMAGE)
     sequence = SequenceTensor(x.requires_grad_(), T, static=static)
@@ -366,7 +366,7 @@ def test_a_constant_like_a_carrier_is_a_plain_tensor_of_the_batch_that_a_module_
 
 
 def test_two_sequences_are_multiplied_step_by_step():
-    """SequenceTensor carries every step with its graph, so that the product that the mean refuses is fine there."""
+    """A SequenceTensor has the graph of every step, so it allows the product that the mean refuses."""
     x, y = (tensor.requires_grad_() for tensor in sequences([IMAGE, IMAGE]))
     out = SequenceTensor(x, T) * SequenceTensor(y, T)
     close(out.values(), x * y)
@@ -374,7 +374,7 @@ def test_two_sequences_are_multiplied_step_by_step():
 
 
 @pytest.mark.parametrize("static", [True, False])
-def test_a_carrier_shows_the_shape_type_and_device_of_one_steps_batch(static):
+def test_a_carrier_has_the_shape_type_and_device_of_one_steps_batch(static):
     x = random(*IMAGE) if static else random(T, *IMAGE)
     sequence = SequenceTensor(x, T, static=static)
     for carrier in (sequence, RateTensor(sequence, sequence.time_mean())):
@@ -400,7 +400,7 @@ def test_a_carrier_shows_the_shape_type_and_device_of_one_steps_batch(static):
     ],
     ids=["add-carriers", "add-tensor", "linear", "avg_pool2d", "flatten", "max_pool2d", "batch_norm", "dropout"],
 )
-def test_a_carrier_given_by_keyword_is_computed_right_or_refused(operation, kind):
+def test_a_carrier_passed_by_keyword_is_computed_correctly_or_refused(operation, kind):
     x = random(T, *IMAGE)
     sequence = SequenceTensor(x, T)
     try:

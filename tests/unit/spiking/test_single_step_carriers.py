@@ -25,7 +25,7 @@ def random(*shape):
 
 
 def run(model, x, carrier):
-    """The values of each step, [T, B, …], and the state; `x` [T, B, …]."""
+    """The values of each step, [T, B, …], and the state; `x` is [T, B, …]."""
     state, values = StepState(len(x)), []
     for x_t in x:
         state.next_pass()
@@ -51,7 +51,7 @@ def test_dropout_has_one_mask_for_all_steps_and_for_the_rate_pass(layer, carrier
         torch.testing.assert_close(second_phase(layer, x.mean(0), state), out.mean(0))
 
 
-def test_dropout_on_a_static_image_has_the_same_mask_too():
+def test_dropout_on_a_static_image_has_one_mask():
     image, state, layer, steps = random(B, 20, 5), StepState(T), nn.Dropout(0.4), []
     for _ in range(T):
         state.next_pass()
@@ -62,22 +62,22 @@ def test_dropout_on_a_static_image_has_the_same_mask_too():
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_the_mask_is_drawn_anew_for_another_training_step(carrier):
+def test_each_training_step_draws_a_new_mask(carrier):
     x = random(T, B, 20, 5)
     assert not torch.equal(run(nn.Dropout(0.5), x, carrier)[0], run(nn.Dropout(0.5), x, carrier)[0])
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_two_dropout_layers_have_masks_of_their_own(carrier):
+def test_two_dropout_layers_have_different_masks(carrier):
     x = torch.ones(T, B, 200)
     both, _ = run(nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5)), x, carrier)
-    # One mask twice would keep half, two keep a quarter; 600 draws have a standard deviation of 0.02.
+    # One mask applied twice would keep half, two masks keep a quarter; for 600 draws the standard deviation is 0.02.
     assert (both != 0).double().mean().item() == pytest.approx(0.25, abs=0.1)
 
 
 @pytest.mark.parametrize("settings", [{}, {"reset": "hard", "v_reset": -0.3}], ids=["soft", "hard"])
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_a_neuron_gives_the_spikes_that_it_gives_on_plain_tensors(carrier, settings):
+def test_a_neuron_gives_the_same_spikes_as_on_plain_tensors(carrier, settings):
     x = 2.0 * random(T, B, 50) - 1.0
     neuron = LIF(decay=0.5, **settings)
     expected = torch.stack([neuron(x_t) for x_t in x])
@@ -89,7 +89,7 @@ def test_a_neuron_gives_the_spikes_that_it_gives_on_plain_tensors(carrier, setti
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_a_neuron_module_that_stands_twice_has_two_membranes(carrier):
+def test_a_neuron_module_used_twice_has_two_membranes(carrier):
     x = 2.0 * random(T, B, 50)
     shared, first, second = LIF(), LIF(), LIF()
     twice, _ = run(nn.Sequential(shared, shared), x, carrier)
@@ -97,7 +97,7 @@ def test_a_neuron_module_that_stands_twice_has_two_membranes(carrier):
     assert torch.equal(twice, apart)
 
 
-def test_the_trace_decays_as_the_membrane_does_and_follows_what_moves_spikes():
+def test_the_trace_decays_like_the_membrane_and_passes_through_the_same_operations_as_spikes():
     x = 2.0 * random(T, B, 4, 6, 6) - 1.0
     neuron, pool = LIF(decay=0.5), nn.Sequential(nn.AvgPool2d(2), nn.Flatten())
     state, trace = StepState(T), torch.zeros(B, 4, 6, 6, dtype=x.dtype)
@@ -134,7 +134,7 @@ def test_before_the_first_neuron_a_static_image_is_computed_once():
 
 
 class Branching(nn.Module):
-    """Skips its second layer in the passes that are named."""
+    """Skips its second layer in the given passes."""
 
     def __init__(self, layer, passes):
         super().__init__()
@@ -155,7 +155,7 @@ def test_a_network_that_branches_in_time_is_a_value_error(carrier, passes, layer
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_another_kind_of_operation_in_the_same_place_is_a_value_error(carrier):
+def test_another_operation_at_the_same_position_is_a_value_error(carrier):
     class Alternating(nn.Module):
         count = 0
 
@@ -167,7 +167,7 @@ def test_another_kind_of_operation_in_the_same_place_is_a_value_error(carrier):
         run(Alternating(), random(T, B, 5), carrier)
 
 
-def test_the_state_gives_every_operation_its_own_record_back():
+def test_the_state_returns_each_operation_its_own_record():
     state = StepState(3)
     for step in range(3):
         state.next_pass()
@@ -188,7 +188,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("case", REFUSED)
-def test_an_operation_without_a_rule_is_refused_by_these_carriers_too(case, carrier):
+def test_single_step_carriers_refuse_an_operation_without_a_rule(case, carrier):
     layer, operation = REFUSED[case]
     with pytest.raises(UnsupportedOperation, match=rf"1 \({type(layer).__name__}\): '{operation}' "):
         run(nn.Sequential(nn.AvgPool2d(2), layer), random(T, B, 4, 8, 8), carrier)

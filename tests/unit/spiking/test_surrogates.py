@@ -1,4 +1,4 @@
-"""The slope taken without a graph is the one that autograd would take."""
+"""The slope computed without a graph equals autograd's."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, slope
 
 NAMES = sorted(SURROGATES)
 
-# Arguments other than SpikingJelly's defaults, one surrogate each.
+# Arguments other than SpikingJelly's defaults, one set per surrogate.
 ARGUMENTS = {
     "sigmoid": {"alpha": 2.5},
     "piecewise_quadratic": {"alpha": 0.7},
@@ -27,11 +27,11 @@ ARGUMENTS = {
 
 
 def distances():
-    """Membrane minus threshold on both sides, zero and the corners of the piecewise surrogates included."""
+    """Membrane minus threshold, on both sides, including zero and the corners of the piecewise surrogates."""
     return torch.cat([torch.linspace(-3.0, 3.0, 121, dtype=torch.float64), torch.tensor([0.0, -0.0, 1e-9, -1e-9])])
 
 
-def test_thirteen_surrogates_are_offered():
+def test_there_are_thirteen_surrogates():
     assert len(SURROGATES) == 13
     assert set(ARGUMENTS) == set(SURROGATES)
 
@@ -63,7 +63,7 @@ def test_slope_keeps_the_shape_and_the_type_of_the_distance():
     assert (result.shape, result.dtype) == ((2, 3, 4), torch.float32)
 
 
-def test_each_neuron_has_a_surrogate_of_its_own():
+def test_each_neuron_has_its_own_surrogate():
     assert LIF().surrogate is not LIF().surrogate
 
 

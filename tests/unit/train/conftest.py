@@ -1,4 +1,4 @@
-"""Tensors here are tiny: a second thread only costs."""
+"""Tensors here are tiny, so a second thread only slows things down."""
 
 import multiprocessing
 import os
@@ -26,10 +26,10 @@ PATIENCE_S = 120
 
 
 class TwoRanks:
-    """Runs a function in two processes that have found each other; forked, so that nothing is imported again."""
+    """Runs a function in two connected processes, which are forked so that they need not import everything again."""
 
     def __call__(self, work: Callable[[Ranks], Any]) -> list[Any]:
-        """What `work` returns on each rank, in order; it gets its `Ranks`."""
+        """The results of `work` on each rank, in order; it gets its `Ranks`."""
         context = multiprocessing.get_context("fork")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -76,7 +76,7 @@ def two_ranks() -> TwoRanks:
 
 @pytest.fixture
 def disk_order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is forced to the disk, renamed and removed, in order and by name, as it happens."""
+    """The names of files that are synced, renamed and removed, in the order in which it happens."""
     done: list[str] = []
     fsync, rename, rmdir = os.fsync, os.rename, os.rmdir
 

@@ -49,7 +49,7 @@ def weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save(folder: Path, *steps: int, model: nn.Module | None = None, extra: Any = None) -> list[Checkpoint]:
-    """Checkpoints at the steps, of a network that has just been made."""
+    """Save checkpoints of a new network at these steps."""
     model = model or network()
     return [
         checkpoint.save(folder, model, sgd(model), Progress(step, step // 10, step % 10), extra or {}, experiment="e")
@@ -67,13 +67,13 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("make_optimizer", [sgd, adam])
-def test_training_goes_on_from_a_checkpoint_exactly_as_it_did_without_one(
+def test_training_from_a_checkpoint_continues_exactly_as_without_it(
     tmp_path: Path, make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]
 ) -> None:
     random.seed(1)
     np.random.seed(2)
     torch.manual_seed(3)
-    np.random.standard_normal()  # leaves half of a pair behind in the generator
+    np.random.standard_normal()  # leaves half of a pair in the generator
     model = network()
     optimizer = make_optimizer(model)
     train_a_step(model, optimizer)
@@ -109,7 +109,7 @@ def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == ["step-00000015", "step-00000100"]
 
 
-def test_a_checkpoint_holds_weights_optimizer_generators_and_a_manifest_of_them(tmp_path: Path) -> None:
+def test_a_checkpoint_has_weights_optimizer_generators_and_a_manifest(tmp_path: Path) -> None:
     [saved] = save(tmp_path, 23)
     assert names(saved.path) == ["manifest.json", "model.safetensors", "optimizer.pt", "rng-rank0.pt"]
     manifest = manifest_of(saved.path)
@@ -118,7 +118,7 @@ def test_a_checkpoint_holds_weights_optimizer_generators_and_a_manifest_of_them(
     assert manifest["files"]["optimizer.pt"]["size"] == (saved.path / "optimizer.pt").stat().st_size
 
 
-def test_best_is_a_hard_linked_copy_with_its_manifest_that_pruning_does_not_touch(tmp_path: Path) -> None:
+def test_best_is_a_hard_linked_copy_that_pruning_does_not_touch(tmp_path: Path) -> None:
     model = network()
     [first] = save(tmp_path, 10, model=model)
     checkpoint.keep_as_best(first)
@@ -134,7 +134,7 @@ def test_best_is_a_hard_linked_copy_with_its_manifest_that_pruning_does_not_touc
     assert bool(model[0].weight.any())  # type: ignore[operator]
 
 
-def test_a_better_one_takes_the_place_of_best(tmp_path: Path) -> None:
+def test_a_better_checkpoint_replaces_the_best(tmp_path: Path) -> None:
     for saved in save(tmp_path, 10, 20):
         checkpoint.keep_as_best(saved)
     best = checkpoint.find_best(tmp_path)
@@ -142,8 +142,8 @@ def test_a_better_one_takes_the_place_of_best(tmp_path: Path) -> None:
     assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
 
 
-def test_there_is_a_best_throughout_its_replacement(tmp_path: Path) -> None:
-    """Killed between taking the old one away and putting the new one there, and killed again in the next attempt."""
+def test_there_is_always_a_best_during_its_replacement(tmp_path: Path) -> None:
+    """A kill came between removing the old one and putting the new one in place, and another in the next attempt."""
     first, second = save(tmp_path, 10, 20)
     checkpoint.keep_as_best(first)
     (tmp_path / "best").rename(tmp_path / "best.old")
@@ -156,7 +156,7 @@ def test_there_is_a_best_throughout_its_replacement(tmp_path: Path) -> None:
     assert found is not None and found.progress.step == 10
 
 
-def test_a_new_best_is_on_the_disk_before_it_takes_its_place_and_has_taken_it_there_before_the_old_one_goes(
+def test_a_new_best_is_synced_before_its_renaming_and_that_before_the_old_one_is_removed(
     tmp_path: Path, disk_order: list[str]
 ) -> None:
     first, second = save(tmp_path, 10, 20)
@@ -168,8 +168,8 @@ def test_a_new_best_is_on_the_disk_before_it_takes_its_place_and_has_taken_it_th
     ]  # fmt: skip
 
 
-def test_a_best_that_is_missing_damaged_or_of_another_epoch_is_made_again_and_that_is_said(tmp_path: Path) -> None:
-    """Epoch 1 is the best so far, and its checkpoint of step 10 is still there."""
+def test_a_best_that_is_missing_damaged_or_of_another_epoch_is_restored_with_a_message(tmp_path: Path) -> None:
+    """Epoch 1 is the best so far, and its checkpoint of step 10 still exists."""
     first, second = save(tmp_path, 10, 20)
     harms: list[Callable[[], object]] = [
         lambda: None,  # a kill came between the checkpoint and its copy
@@ -186,7 +186,7 @@ def test_a_best_that_is_missing_damaged_or_of_another_epoch_is_made_again_and_th
         assert checkpoint.repair_best(tmp_path, 1) == ""
 
 
-def test_a_best_that_is_lost_is_said_to_be_lost_and_what_is_there_stays(tmp_path: Path) -> None:
+def test_a_lost_best_is_reported_and_existing_files_stay(tmp_path: Path) -> None:
     *_, second = save(tmp_path, 10, 20)
     assert checkpoint.repair_best(tmp_path, 7) == (
         "the weights of epoch 7, the best so far, are lost: best/ is missing or damaged"
@@ -196,7 +196,7 @@ def test_a_best_that_is_lost_is_said_to_be_lost_and_what_is_there_stays(tmp_path
     assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
 
 
-def test_the_best_is_not_pruned_while_there_is_no_whole_copy_of_it(tmp_path: Path) -> None:
+def test_the_best_checkpoint_is_not_pruned_before_it_has_an_undamaged_copy(tmp_path: Path) -> None:
     model = network()
 
     def save_best(step: int) -> None:
@@ -213,7 +213,7 @@ def test_the_best_is_not_pruned_while_there_is_no_whole_copy_of_it(tmp_path: Pat
     assert names(tmp_path) == ["best", "step-00000040", "step-00000050"]
 
 
-def test_without_any_there_is_neither_a_newest_nor_a_best(tmp_path: Path) -> None:
+def test_without_checkpoints_there_is_neither_a_newest_nor_a_best(tmp_path: Path) -> None:
     assert checkpoint.find_newest(tmp_path / "nowhere") == (None, [])
     assert checkpoint.find_newest(tmp_path) == (None, [])
     assert checkpoint.find_best(tmp_path) is None
@@ -253,7 +253,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, damage: str) -> None:
     older, newer = save(tmp_path, 10, 20)
     DAMAGES[damage](newer.path)
     found, skipped = checkpoint.find_newest(tmp_path)
@@ -261,7 +261,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, damage: s
     assert len(skipped) == 1 and "step-00000020" in skipped[0]
 
 
-def test_with_all_of_them_damaged_each_is_named_and_none_is_taken(tmp_path: Path) -> None:
+def test_if_all_checkpoints_are_damaged_each_is_named_and_none_is_used(tmp_path: Path) -> None:
     for saved in save(tmp_path, 10, 20):
         truncate(saved.path)
     found, skipped = checkpoint.find_newest(tmp_path)
@@ -273,7 +273,7 @@ def test_with_all_of_them_damaged_each_is_named_and_none_is_taken(tmp_path: Path
 def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps(
     tmp_path: Path, damaged: list[int]
 ) -> None:
-    """After a resume from before the damaged ones, the steps begin again below theirs."""
+    """After a resume from before the damaged ones, the step numbers continue below theirs."""
     for step in damaged:
         [saved] = save(tmp_path / "elsewhere", step)
         truncate(saved.path)
@@ -286,7 +286,7 @@ def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps
     assert older == ["step-00000015"]
 
 
-def test_a_folder_that_is_not_finished_is_no_checkpoint_and_is_removed_at_the_next_start(tmp_path: Path) -> None:
+def test_an_unfinished_folder_is_not_a_checkpoint_and_is_removed_at_the_next_start(tmp_path: Path) -> None:
     [saved] = save(tmp_path, 10)
     shutil.copytree(saved.path, tmp_path / "step-00000020.tmp")
     shutil.copytree(saved.path, tmp_path / "step-20")
@@ -296,8 +296,8 @@ def test_a_folder_that_is_not_finished_is_no_checkpoint_and_is_removed_at_the_ne
     assert names(tmp_path) == ["step-00000010", "step-20"]
 
 
-def test_a_second_checkpoint_of_the_same_step_takes_the_place_of_the_first(tmp_path: Path) -> None:
-    """A stop during an evaluation saves before it; after the resume it is saved again behind it."""
+def test_a_second_checkpoint_of_the_same_step_replaces_the_first(tmp_path: Path) -> None:
+    """A stop during an evaluation saves before it; the resumed run saves the same step again after the evaluation."""
     model = network()
     for progress in (Progress(10, 0, 10), Progress(10, 1, 0)):
         checkpoint.save(tmp_path, model, sgd(model), progress, {}, experiment="e")
@@ -306,7 +306,7 @@ def test_a_second_checkpoint_of_the_same_step_takes_the_place_of_the_first(tmp_p
     assert found is not None and found.progress == Progress(10, 1, 0)
 
 
-def test_a_checkpoint_that_was_about_to_be_replaced_when_a_kill_came_is_put_back(tmp_path: Path) -> None:
+def test_a_checkpoint_whose_replacement_was_interrupted_by_a_kill_is_restored(tmp_path: Path) -> None:
     [saved] = save(tmp_path, 10)
     saved.path.rename(tmp_path / "step-00000010.old.tmp")
     checkpoint.remove_leftovers(tmp_path)
@@ -322,7 +322,7 @@ def test_weights_of_another_network_are_an_error_that_names_the_checkpoint(tmp_p
 
 
 def forge_weights(saved: Checkpoint, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Change the last layer's weights, with a manifest that matches: a checkpoint that only its content gives away."""
+    """Change the last layer's weights and make the manifest match, so that only the content reveals it."""
     path = saved.path / "model.safetensors"
     tensors = safetensors.torch.load(path.read_bytes())
     safetensors.torch.save_file(tensors | {"3.weight": change(tensors["3.weight"])}, path)
@@ -330,7 +330,7 @@ def forge_weights(saved: Checkpoint, change: Callable[[torch.Tensor], torch.Tens
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_by_name_with_a_way_on(tmp_path: Path, value: float) -> None:
+def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path: Path, value: float) -> None:
     [saved] = save(tmp_path, 10)
     forge_weights(saved, lambda weight: weight.fill_(value))
     model = network()
@@ -361,7 +361,7 @@ def test_another_optimizer_is_an_error_that_names_the_checkpoint(tmp_path: Path)
 
 
 class Bomb:
-    """Unpickling it makes a file."""
+    """Unpickling this creates a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -374,7 +374,7 @@ class Bomb:
 @pytest.mark.parametrize("name", ["optimizer.pt", "rng-rank0.pt", "model.safetensors"])
 @pytest.mark.parametrize("how", ["torch", "pickle"])
 def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path: Path, name: str, how: str) -> None:
-    """The manifest is made to match: whoever can send a run can compute a sha256."""
+    """The manifest matches: an attacker who can send a run can compute a sha256."""
     [saved] = save(tmp_path / "run", 10)
     content = {"optimizer": Bomb(tmp_path / "boom"), "extra": {}}
     if how == "torch":
@@ -429,8 +429,8 @@ for room, width in ((5_000, 100), (41_500, 100), (4_000, 2)):
 """
 
 
-def test_a_checkpoint_that_cannot_be_written_is_an_os_error_and_leaves_the_ones_before(tmp_path: Path) -> None:
-    """No file may become larger than so many bytes, as on a disk that fills up."""
+def test_a_failed_save_is_an_os_error_and_leaves_earlier_checkpoints_intact(tmp_path: Path) -> None:
+    """Files are limited to so many bytes, as on a disk that fills up."""
     command = [sys.executable, "-c", SAVE_WITH_LITTLE_ROOM, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.stdout == 3 * f"{errno.EFBIG} step-00000001\n", done.stderr

@@ -1,4 +1,4 @@
-"""The cause and the sentence that an exception of a worker is told with."""
+"""The cause and the message for an exception of a worker."""
 
 import errno
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def preset(**sections: dict[str, object]) -> Preset:
 
 
 def torch_out_of_memory() -> BaseException:
-    """What the CPU allocator really says."""
+    """The real exception of the CPU allocator."""
     try:
         torch.empty(2**58)
     except RuntimeError as error:
@@ -51,7 +51,7 @@ NCCL_OTHER_GONE = torch.distributed.DistBackendError(
     [torch_out_of_memory(), torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), NCCL_OUT_OF_MEMORY],
     ids=["CPU", "CUDA", "Python", "NCCL"],
 )
-def test_no_memory_is_reported_with_what_takes_it_and_the_fields_to_change(error: BaseException) -> None:
+def test_out_of_memory_is_explained_with_the_settings_that_need_it_and_remedies(error: BaseException) -> None:
     wide = preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256})
     failure = explain(error, wide, code=CODE, world_size=2)
     assert failure.cause is Cause.OUT_OF_MEMORY
@@ -61,7 +61,7 @@ def test_no_memory_is_reported_with_what_takes_it_and_the_fields_to_change(error
         assert field in text
 
 
-def test_only_what_helps_is_proposed() -> None:
+def test_only_remedies_that_help_are_proposed() -> None:
     text = explain(MemoryError(), preset(method={"name": "rate_s"}, train={"accumulate": 4}), code=CODE).reason
     assert "in 4 parts" in text and "train.accumulate = 8" in text
     assert "timesteps" not in text and "method.name" not in text and "processes" not in text
@@ -69,15 +69,15 @@ def test_only_what_helps_is_proposed() -> None:
     assert "timesteps" not in one_step.reason
 
 
-def test_other_errors_are_reported_as_they_are() -> None:
+def test_other_errors_keep_their_message() -> None:
     assert explain(ValueError("no such file"), preset(), code=CODE) == Failure(Cause.ERROR, "ValueError: no such file")
     assert explain(KeyboardInterrupt(), None, code=CODE) == Failure(Cause.ERROR, "KeyboardInterrupt")
-    no_preset = explain(MemoryError(), None, code=CODE)  # which could not even be read
+    no_preset = explain(MemoryError(), None, code=CODE)  # the preset could not even be read
     assert no_preset == Failure(Cause.OUT_OF_MEMORY, "MemoryError")
 
 
 @pytest.mark.parametrize("path", ["/runs/a/summary.json", b"/runs/a/summary.json"])
-def test_a_disk_that_cannot_be_written_is_to_be_mended_before_a_resume(path: str | bytes) -> None:
+def test_an_unwritable_disk_has_to_be_repaired_before_a_resume(path: str | bytes) -> None:
     failure = explain(OSError(errno.EROFS, "Read-only file system", path), preset(), code=CODE)
     text = "Read-only file system: /runs/a/summary.json; make it writable again, then resume"
     assert failure == Failure(Cause.DISK, text)
@@ -88,7 +88,7 @@ def test_a_disk_that_cannot_be_written_is_to_be_mended_before_a_resume(path: str
 @pytest.mark.parametrize(
     "error", [RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), LoaderLost("it was gone")]
 )
-def test_a_process_that_reads_images_and_was_killed_is_reported_with_a_way_on(error: BaseException) -> None:
+def test_a_killed_loader_process_is_explained_with_a_remedy(error: BaseException) -> None:
     failure = explain(error, preset(), code=CODE)
     assert failure.cause is Cause.LOST_PROCESS
     assert "out of memory" in failure.reason and "data.workers" in failure.reason
@@ -114,12 +114,12 @@ def test_the_type_of_an_error_decides_its_cause(error: BaseException, cause: Cau
     assert explain(error, preset(), code=CODE, world_size=2).cause is cause
 
 
-def test_a_run_of_one_process_has_none_to_lose() -> None:
+def test_a_run_of_one_process_cannot_lose_another() -> None:
     assert explain(RuntimeError("no gloo here"), preset(), code=CODE).cause is Cause.ERROR
 
 
 @given(st.sampled_from([ValueError, RuntimeError, KeyError, OSError, MemoryError, KeyboardInterrupt]), st.text())
-def test_whatever_is_raised_has_a_cause_and_a_sentence(kind: type[BaseException], text: str) -> None:
+def test_every_exception_has_a_cause_and_a_message(kind: type[BaseException], text: str) -> None:
     failure = explain(kind(text), preset(), code=CODE)
     assert failure.cause is not Cause.UNKNOWN and failure.reason
 
@@ -132,7 +132,7 @@ def raised(act: Callable[[], object]) -> BaseException:
     raise AssertionError
 
 
-def test_a_batch_that_cannot_be_filled_lies_in_the_settings() -> None:
+def test_a_batch_that_cannot_be_filled_is_a_settings_error() -> None:
     error = raised(lambda: Batches(10, 20, drop_last=True))
     assert explain(error, preset(), code=CODE).cause is Cause.SETTINGS
 
@@ -162,8 +162,8 @@ def no_network(**settings):
     ("name", "args", "cause"),
     [
         ("Raises", {"act": "shape"}, Cause.OWN_CODE),
-        ("Raises", {}, Cause.OWN_CODE),  # without a keyword that it needs: its own lines are never reached
-        ("Raises", {"act": ""}, Cause.ERROR),  # nothing is wrong with it but that it is used as no method can
+        ("Raises", {}, Cause.OWN_CODE),  # called without a required keyword, so its own lines are never reached
+        ("Raises", {"act": ""}, Cause.ERROR),  # nothing is wrong with the code itself
         ("no_network", {}, Cause.OWN_CODE),
         ("absent", {}, Cause.OWN_CODE),
         ("Raises", {"act": "file"}, Cause.DATA),
@@ -171,7 +171,7 @@ def no_network(**settings):
         ("Raises", {"act": "cuda"}, Cause.ERROR),
     ],
 )
-def test_what_ones_own_code_raises_is_its_own_unless_it_lacks_a_file_or_memory(
+def test_errors_in_own_code_have_that_cause_unless_a_file_or_memory_is_missing(
     tmp_path: Path, name: str, args: dict[str, str], cause: Cause
 ) -> None:
     (tmp_path / "nets.py").write_text(NETS)
@@ -183,7 +183,7 @@ def test_what_ones_own_code_raises_is_its_own_unless_it_lacks_a_file_or_memory(
     assert explain(raised(make_and_call), preset(), code=tmp_path).cause is cause
 
 
-def test_an_error_in_another_process_is_ones_own_where_its_traceback_names_the_file() -> None:
+def test_an_error_in_another_process_is_in_own_code_if_its_traceback_names_the_file() -> None:
     text = (
         "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
         '  File "{}/sets.py", line 15, in __getitem__\nRuntimeError: page 7 is missing'
@@ -193,7 +193,7 @@ def test_an_error_in_another_process_is_ones_own_where_its_traceback_names_the_f
     assert explain(RuntimeError(text.format("/torch")), preset(), code=CODE).cause is Cause.ERROR
 
 
-def test_images_of_ones_own_data_set_that_are_not_finite_lie_in_its_code() -> None:
+def test_non_finite_images_of_a_users_data_set_are_an_error_in_own_code() -> None:
     mine = preset(data={"name": "sets.py:mine"})
     assert explain(NonFiniteImages("there is NaN in the images"), mine, code=CODE).cause is Cause.OWN_CODE
 
@@ -210,7 +210,7 @@ def test_images_of_ones_own_data_set_that_are_not_finite_lie_in_its_code() -> No
         (ValueError("expected 3 channels"), False),
     ],
 )
-def test_an_error_is_the_others_only_where_the_process_itself_has_done_and_lacked_nothing(
+def test_an_error_is_about_other_processes_only_if_the_process_itself_has_no_fault(
     error: BaseException, about_others: bool
 ) -> None:
     assert is_about_others(error) == about_others

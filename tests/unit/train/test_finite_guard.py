@@ -21,7 +21,7 @@ def network() -> nn.Module:
 
 
 def take_step(network: nn.Module, guard: FiniteGuard, spoil: float = 1.0) -> Tensor:
-    """One step on random samples; the loss that the guard tells of."""
+    """One step on random samples; returns the loss that the guard reports."""
     guard.optimizer.zero_grad()
     loss = (network(torch.randn(16, 4)) * spoil).square().mean()
     loss.backward()
@@ -40,10 +40,10 @@ def same(ours: Any, theirs: Any) -> bool:
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 @pytest.mark.parametrize("spoil", [float("nan"), float("inf")])
-def test_after_a_gradient_that_is_not_finite_no_step_changes_weights_or_momenta(
+def test_after_a_non_finite_gradient_no_step_changes_weights_or_momenta(
     network: nn.Module, name: str, fused: bool, spoil: float
 ) -> None:
-    """Fused optimizers look at the flag on the device themselves, with others it is fetched."""
+    """Fused optimizers check the flag on the device themselves; for others it is fetched."""
     guard = FiniteGuard(network, OPTIMIZERS[name](network.parameters(), fused=fused))
     for _ in range(2):
         before = state(network, guard.optimizer)
@@ -69,6 +69,6 @@ def test_the_running_statistics_of_the_last_finite_step_can_be_restored(network:
     assert same(network.buffers(), before)
 
 
-def test_a_gradient_that_is_large_and_finite_is_stepped_on(network: nn.Module) -> None:
+def test_a_large_finite_gradient_is_applied(network: nn.Module) -> None:
     guard = FiniteGuard(network, torch.optim.SGD(network.parameters(), lr=1e-20))
     assert bool(take_step(network, guard, 1e7).isfinite()) and guard.skipped == 0

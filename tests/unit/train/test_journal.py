@@ -21,7 +21,7 @@ def a_quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "HEARTBEAT_S", HEARTBEAT_S)
 
 
-def test_the_heart_beats_while_nothing_else_is_written_and_keeps_the_summary_fresh(tmp_path: Path) -> None:
+def test_the_heartbeat_writes_events_and_updates_the_summary(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
     journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), attempt=1)
@@ -38,7 +38,7 @@ def test_the_heart_beats_while_nothing_else_is_written_and_keeps_the_summary_fre
     assert again.updated - written.updated > HEARTBEAT_S / 2
 
 
-def test_before_the_run_has_started_the_heart_keeps_the_summary_fresh_and_run_start_is_the_first_event(
+def test_before_run_start_the_heartbeat_only_updates_the_summary(
     tmp_path: Path,
 ) -> None:
     run = RunDirectory(tmp_path)
@@ -67,16 +67,14 @@ def test_a_stall_is_reported_once_with_the_stack_of_every_thread_and_again_after
         journal.check_for_stall(-1.0)
         stacks = capfd.readouterr().err
         assert stacks.count("no step for") == 1
-        assert (
-            "test_a_stall_is_reported_once" in stacks and "in _beat" in stacks
-        )  # this thread, and that of the heartbeat
+        assert "test_a_stall_is_reported_once" in stacks and "in _beat" in stacks  # this thread, and the heartbeat's
         journal.progress()
     journal.end("failed", "")
     warnings = [event.body.message for event in read_events(run.events(1)) if isinstance(event.body, WarningRaised)]
     assert warnings == [f"no step for 0 s; where each thread stands is in {tmp_path}/logs/stderr.log"] * 2
 
 
-def test_how_a_run_has_ended_and_its_summary_are_for_rank_0_to_write(tmp_path: Path) -> None:
+def test_only_rank_0_writes_the_end_of_the_run_and_the_summary(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.control.mkdir()
     journal = Journal(run, Summary("a", "digits", "x", "rate_m", 4, 1), 1, Process(tmp_path / "logs", 1, 1, 2))

@@ -1,4 +1,4 @@
-"""When the loops of neurons are compiled."""
+"""When the neurons' loops are compiled."""
 
 import pytest
 import torch
@@ -18,14 +18,14 @@ def test_a_short_run_on_a_cpu_is_not_compiled() -> None:
     assert chosen("T=4") == ("eager", [])
 
 
-def test_eager_stays_eager_however_long_the_run_is() -> None:
+def test_eager_stays_eager_for_runs_of_any_length() -> None:
     assert chosen("T=4", "train.kernel=eager", steps=10**6) == ("eager", [])
 
 
 @pytest.mark.parametrize(
     ("override", "steps"), [("train.kernel=compiled", 1), ("train.kernel=auto", 10**6)], ids=["asked", "long"]
 )
-def test_long_runs_and_those_that_ask_are_compiled_where_that_works(override: str, steps: int) -> None:
+def test_long_runs_and_those_that_ask_for_it_are_compiled_if_possible(override: str, steps: int) -> None:
     kernel, warnings = chosen(override, steps=steps)
     if compiled.problem("cpu"):
         assert kernel == "eager" and len(warnings) == 1

@@ -1,4 +1,4 @@
-"""fp16: the loss is scaled, and a step whose gradients overflow is left out."""
+"""fp16: the loss is scaled, and a step whose gradients overflow is skipped."""
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ def steps(precision: str, clip_norm: float = 0.0, accumulate: int = 1) -> tuple[
 
 
 def moved(precision: str, **settings: float) -> torch.Tensor:
-    """How a step moves all weights."""
+    """The change of all weights in a step."""
     model, step = steps(precision, **settings)  # type: ignore[arg-type]
     before = weights(model)
     step(IMAGES, LABELS, len(LABELS))
@@ -33,7 +33,7 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def test_the_scale_is_taken_out_again_before_the_weights_move() -> None:
+def test_gradients_are_unscaled_before_the_weights_change() -> None:
     for settings in ({}, {"clip_norm": 0.01}, {"accumulate": 2}):
         low, full = moved("fp16", **settings), moved("fp32", **settings)
         assert torch.cosine_similarity(low, full, dim=0) > 0.9, settings
@@ -44,7 +44,7 @@ def test_only_fp16_is_scaled() -> None:
     assert [steps(precision)[1].scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")] == [False, False, True]
 
 
-def test_a_step_that_overflows_leaves_the_weights_and_halves_the_scale() -> None:
+def test_an_overflowing_step_leaves_the_weights_unchanged_and_halves_the_scale() -> None:
     model, step = steps("fp16")
     step(IMAGES, LABELS, len(LABELS))
     before, scale = weights(model), step.scaler.get_scale()
@@ -53,11 +53,11 @@ def test_a_step_that_overflows_leaves_the_weights_and_halves_the_scale() -> None
     assert step.scaler.get_scale() == scale / 2
 
 
-def test_a_first_step_that_overflows_leaves_no_trace_in_the_momentum() -> None:
+def test_an_overflowing_first_step_leaves_no_trace_in_the_momentum() -> None:
     model, step = steps("fp16")
     step(IMAGES * 1e9, LABELS, len(LABELS))
     fresh, other = steps("fp16")
-    model.load_state_dict(fresh.state_dict())  # without what batch norm has seen of the images
+    model.load_state_dict(fresh.state_dict())  # removes the batch norm statistics of the overflowing images
     other.scaler.load_state_dict(step.scaler.state_dict())
     step(IMAGES, LABELS, len(LABELS))
     other(IMAGES, LABELS, len(LABELS))

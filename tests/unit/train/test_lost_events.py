@@ -1,4 +1,4 @@
-"""What is missing of a run's events before its checkpoint."""
+"""Missing events of a run before its checkpoint."""
 
 import itertools
 import tempfile
@@ -12,11 +12,11 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.record.lost_events import find_gap
 
-STEPS = 4  # of an epoch
+STEPS = 4  # per epoch
 
 
 def told(start: Progress, end: int, window: int) -> list[tuple[int, Body]]:
-    """What an attempt tells until a step."""
+    """The events that an attempt writes up to a step."""
     events: list[tuple[int, Body]] = [(start.step, RunStart(epoch=start.epoch))]
     for step in range(start.step + 1, end + 1):
         if step % window == 0:
@@ -28,10 +28,10 @@ def told(start: Progress, end: int, window: int) -> list[tuple[int, Body]]:
 
 @settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 14), st.integers(1, 14), st.booleans(), st.data())
-def test_a_gap_is_found_where_something_before_the_checkpoint_is_missing_and_nowhere_else(
+def test_a_gap_is_found_exactly_if_events_before_the_checkpoint_are_missing(
     window: int, saved: int, reached: int, long: bool, data: st.DataObject
 ) -> None:
-    """Whatever was told beyond the checkpoint, before and after an earlier resume, and behind all of it."""
+    """Whatever was recorded beyond the checkpoint, before and after an earlier resume, and at the end."""
     events = told(Progress(), reached, window)
     resumed = data.draw(st.integers(0, reached // STEPS))
     events += told(Progress(resumed * STEPS, resumed), max(saved, reached), window)

@@ -1,4 +1,4 @@
-"""Two processes over gloo against one with the joined batch."""
+"""Two processes over gloo compared with one that has the joined batch."""
 
 import copy
 from collections.abc import Callable
@@ -21,7 +21,7 @@ T, CLASSES = 3, 3
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "convnet": lambda: convnet(num_classes=CLASSES, in_channels=2, neuron=LIF),
     "resnet": lambda: ResNet([1, 1], [8, 16], 2, LIF, nn.Linear(16, CLASSES)),
-    # OTTT's: batch norm may not stand between a neuron and its weights.
+    # For OTTT, which allows no batch norm between a neuron and its weights.
     "plain": lambda: nn.Sequential(
         nn.Conv2d(2, 8, 3, bias=False), nn.BatchNorm2d(8), LIF(), nn.Flatten(), nn.Linear(288, CLASSES)
     ),
@@ -36,7 +36,7 @@ def batch(count: int, *, static: bool, seed: int = 0) -> Batch:
 
 
 def trained(network: nn.Module, method: str, batches: list[Batch], ranks: Ranks, **settings: Any) -> dict[str, Tensor]:
-    """Gradients of the last step and running statistics after steps on this rank's shares of the batches."""
+    """Gradients of the last step and running statistics, after steps on this rank's shares of the batches."""
     model = copy.deepcopy(network)
     if settings.pop("sync_bn", False):
         ranks.synchronise_batch_norm(model)
@@ -57,7 +57,7 @@ def check_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_with_sync_bn_the_gradient_is_that_of_one_process_on_the_joined_batch(two_ranks: Any, method: str) -> None:
+def test_with_sync_bn_the_gradients_equal_those_of_one_process_on_the_joined_batch(two_ranks: Any, method: str) -> None:
     """Shares of 4 and 3 samples, two steps, for static images and for events."""
     names = ["plain"] if method == "ottt" else ["convnet", "resnet"]
     cases = []
@@ -78,8 +78,8 @@ def test_with_sync_bn_the_gradient_is_that_of_one_process_on_the_joined_batch(tw
             assert name.endswith("tracked") or not torch.equal(buffer, found[0][name])
 
 
-def test_micro_batches_and_clipping_leave_the_gradient_of_the_joined_batch(two_ranks: Any) -> None:
-    """Without batch norm, which sees each part by itself. The last batch of 3 has fewer samples than parts to make."""
+def test_with_micro_batches_and_clipping_the_gradients_equal_those_of_the_joined_batch(two_ranks: Any) -> None:
+    """Without batch norm, which treats each part separately. The last batch of 3 has fewer samples than parts."""
     torch.manual_seed(2)
     network = nn.Sequential(nn.Conv2d(2, 8, 3), LIF(), nn.Flatten(), nn.Linear(288, CLASSES))
     batches = [batch(11, static=False), batch(3, static=False)]
@@ -115,7 +115,7 @@ def test_the_output_of_micro_batches_is_that_of_the_share(two_ranks: Any) -> Non
     torch.testing.assert_close(output.loss, nn.functional.cross_entropy(network(images), labels).detach())
 
 
-def test_ranks_wait_for_one_that_saves_or_compiles_longer_than_torch_would(two_ranks: Any) -> None:
+def test_ranks_wait_longer_than_torchs_default_for_one_that_saves_or_compiles(two_ranks: Any) -> None:
     def work(ranks: Ranks) -> list[timedelta]:
         groups = [distributed.group.WORLD, ranks._words]
         return [group._get_backend(torch.device("cpu")).options._timeout for group in groups]
@@ -123,7 +123,7 @@ def test_ranks_wait_for_one_that_saves_or_compiles_longer_than_torch_would(two_r
     assert two_ranks(work) == [[timedelta(hours=2)] * 2] * 2
 
 
-def test_ranks_hear_of_each_other_at_once_or_at_the_boundary_after(two_ranks: Any) -> None:
+def test_ranks_exchange_values_at_once_or_at_the_next_boundary(two_ranks: Any) -> None:
     def work(ranks: Ranks) -> Any:
         mine = ranks.rank + 1
         heard = [ranks.agree(mine * step, 5 - mine) for step in (1, 10, 100)]

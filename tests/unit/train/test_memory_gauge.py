@@ -1,4 +1,4 @@
-"""Memory of a process as its events tell it."""
+"""The memory of a process, as in its events."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from rbp_engine.train import memory
 from rbp_engine.train.memory import MemoryGauge
 
 
-def test_the_peak_is_never_below_what_is_in_use_though_the_kernel_is_behind_with_it(
+def test_the_peak_is_never_below_the_memory_in_use_even_if_the_kernel_reports_it_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(memory, "READ_EVERY_S", 0.0)

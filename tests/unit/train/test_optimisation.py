@@ -16,7 +16,7 @@ LR = st.floats(1e-6, 10.0)
 
 @pytest.mark.parametrize("network", ["convnet", "resnet18", "vgg11"])
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_weights_decay_and_batch_norm_and_biases_do_not(network: str, name: str) -> None:
+def test_weight_decay_applies_to_weights_but_not_to_batch_norm_and_biases(network: str, name: str) -> None:
     model = create_model(network, num_classes=10, in_channels=3)
     optimizer = create_optimizer(model, name, lr=0.1, weight_decay=5e-4)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
@@ -33,7 +33,7 @@ def test_weights_decay_and_batch_norm_and_biases_do_not(network: str, name: str)
     assert {0.0, 5e-4} == set(decay.values())
 
 
-def test_with_a_gradient_of_zero_only_decaying_parameters_move() -> None:
+def test_with_zero_gradients_only_decaying_parameters_change() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -46,18 +46,18 @@ def test_with_a_gradient_of_zero_only_decaying_parameters_move() -> None:
     assert values == {"0.weight": pytest.approx(0.95), "0.bias": 1.0, "1.weight": 1.0, "1.bias": 1.0}
 
 
-def test_momentum_is_sgds_alone() -> None:
+def test_only_sgd_uses_momentum() -> None:
     model = nn.Linear(1, 1)
     assert create_optimizer(model, "sgd", lr=0.1, momentum=0.7).param_groups[0]["momentum"] == 0.7
     assert isinstance(create_optimizer(model, "adam", lr=0.1, momentum=0.7), torch.optim.Adam)
     assert isinstance(create_optimizer(model, "adamw", lr=0.1), torch.optim.AdamW)
 
 
-def test_a_network_with_nothing_that_decays_has_an_optimizer_too() -> None:
+def test_a_network_without_decaying_parameters_has_an_optimizer() -> None:
     assert len(create_optimizer(nn.BatchNorm1d(2), "sgd", lr=0.1).param_groups) == 1
 
 
-def test_an_unknown_optimizer_or_schedule_is_refused_with_what_there_is() -> None:
+def test_an_unknown_optimizer_or_schedule_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'lion'.*sgd, adam, adamw"):
         create_optimizer(nn.Linear(1, 1), "lion", lr=0.1)
     with pytest.raises(ValueError, match=r"'step'.*cosine, constant"):
@@ -65,7 +65,7 @@ def test_an_unknown_optimizer_or_schedule_is_refused_with_what_there_is() -> Non
 
 
 @given(LR, st.integers(1, 60))
-def test_the_cosine_is_that_of_pytorchs_annealing(lr: float, epochs: int) -> None:
+def test_the_cosine_schedule_equals_pytorchs(lr: float, epochs: int) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=lr)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
     for epoch in range(epochs):
@@ -73,13 +73,13 @@ def test_the_cosine_is_that_of_pytorchs_annealing(lr: float, epochs: int) -> Non
         assert learning_rate(epoch, lr=lr, epochs=epochs, schedule="cosine") == pytest.approx(
             theirs, rel=1e-6, abs=1e-12
         )
-        with warnings.catch_warnings():  # there are no optimizer steps between those of the schedule
+        with warnings.catch_warnings():  # the schedule takes steps without optimizer steps in between
             warnings.simplefilter("ignore")
             scheduler.step()
 
 
 @given(LR, st.integers(2, 300), st.data())
-def test_the_cosine_begins_at_lr_falls_and_ends_at_zero_after_the_last_epoch(
+def test_the_cosine_schedule_falls_from_lr_to_zero_after_the_last_epoch(
     lr: float, epochs: int, data: st.DataObject
 ) -> None:
     warmup = data.draw(st.integers(0, epochs - 1))
@@ -104,7 +104,7 @@ def test_the_warm_up_rises_linearly_from_above_zero_to_lr(lr: float, warmup: int
 
 
 @given(LR, st.integers(0, 100))
-def test_the_constant_schedule_stays(lr: float, epoch: int) -> None:
+def test_the_constant_schedule_is_constant(lr: float, epoch: int) -> None:
     assert learning_rate(epoch, lr=lr, epochs=101, schedule="constant") == lr
 
 
@@ -115,10 +115,8 @@ def test_the_learning_rate_is_set_for_every_parameter() -> None:
 
 
 @pytest.mark.parametrize(("saved", "made"), [(False, True), (True, False)], ids=["CPU to GPU", "GPU to CPU"])
-def test_whether_steps_are_fused_stays_as_the_device_wants_it_when_a_state_of_another_is_loaded(
-    saved: bool, made: bool
-) -> None:
-    """The guard puts a flag into a fused optimizer that another one refuses."""
+def test_loading_a_state_from_another_device_keeps_the_fused_setting(saved: bool, made: bool) -> None:
+    """The guard puts a flag into fused optimizers that others refuse."""
     results = []
     for fused in (saved, made):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Which process of a run this is, and that it goes when torchrun is gone."""
+"""Which process of a run this is, and that it ends when torchrun is gone."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ UNDER_TORCHRUN = {
     "WORLD_SIZE": "4",
     "GROUP_WORLD_SIZE": "2",
 }
-# Tells its pid once it has asked to end with its parent.
+# Reports once it has asked to end with its parent.
 RANK = """
 import sys, time
 from pathlib import Path
@@ -30,7 +30,7 @@ end_with_parent(RunDirectory(Path(sys.argv[1])))
 print("here", flush=True)
 time.sleep(60)
 """
-# Starts a rank, tells its pid, and waits to be killed.
+# Starts a rank, reports its pid, and waits to be killed.
 LAUNCHER = f"""
 import subprocess, sys, time
 rank = subprocess.Popen([sys.executable, "-c", {RANK!r}, sys.argv[1]], stdout=subprocess.PIPE, text=True)
@@ -39,7 +39,7 @@ time.sleep(60)
 """
 
 
-def test_what_torchrun_says_is_meant_for_its_own_run_alone() -> None:
+def test_torchruns_environment_counts_only_for_its_own_run() -> None:
     expected = Process(Path("/runs/job/ranks/job_x/attempt_0/1"), rank=3, local_rank=1, world_size=4, nodes=2)
     assert Process.of(RunDirectory(Path("/runs/job")), UNDER_TORCHRUN) == expected
     alone = Process(Path("/runs/other/ranks/0"))
@@ -47,7 +47,7 @@ def test_what_torchrun_says_is_meant_for_its_own_run_alone() -> None:
     assert (alone.rank, alone.world_size) == (0, 1)
 
 
-def test_a_rank_is_killed_when_its_launcher_is(tmp_path: Path) -> None:
+def test_a_rank_is_killed_with_its_launcher(tmp_path: Path) -> None:
     environment = os.environ | marker(RunDirectory(tmp_path))
     launcher = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
@@ -63,7 +63,7 @@ def test_a_rank_is_killed_when_its_launcher_is(tmp_path: Path) -> None:
         rank.status()
 
 
-def test_a_rank_whose_launcher_has_gone_before_kills_itself(tmp_path: Path) -> None:
-    """Its parent, this process, does not carry the run's mark."""
+def test_a_rank_whose_launcher_is_already_gone_kills_itself(tmp_path: Path) -> None:
+    """Its parent, this process, does not carry the run's marker."""
     done = subprocess.run([sys.executable, "-c", RANK, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (-9, "")

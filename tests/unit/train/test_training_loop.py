@@ -1,4 +1,4 @@
-"""The loop in this process, on a few images, with the journal, recorder and checkpoints of a real run."""
+"""The training loop in this process, on a few images, with the journal, recorder and checkpoints of a real run."""
 
 import os
 import signal
@@ -47,11 +47,11 @@ from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.trainer import train
 
 CPU = torch.device("cpu")
-STEPS = 4  # of an epoch
+STEPS = 4  # per epoch
 
 
 class Interrupted(EvaluationBatches):
-    """Something happens before the last batch of the evaluation with this number, counted from 1."""
+    """Calls `happen` before the last batch of the evaluation with this number, counted from 1."""
 
     def __init__(self, data: DataSplits, number: int, happen: Callable[[], None]) -> None:
         super().__init__(data.test, NormalisePixels(data.mean, data.deviation, CPU), batch_size=6)
@@ -68,7 +68,7 @@ class Interrupted(EvaluationBatches):
 
 
 class Spoiled:
-    """A method whose images are NaN from one step on: so are loss, gradients and running statistics of this rank."""
+    """A method whose images become NaN at some step, and with them this rank's loss, gradients and statistics."""
 
     def __init__(self, method: Any, first: int) -> None:
         self.method = method
@@ -83,7 +83,7 @@ class Spoiled:
 
 
 class Attempt:
-    """One attempt of a run of 16 images in batches of 4, as the worker puts it together."""
+    """One attempt of a run of 16 images in batches of 4, as the worker sets it up."""
 
     def __init__(self, run: RunDirectory, number: int, ranks: Ranks | None = None, **settings: Any) -> None:
         settings = {
@@ -181,7 +181,7 @@ def events_of(run: RunDirectory, kind: type) -> list[Event]:
 
 
 def story(run: RunDirectory) -> list[tuple[Any, ...]]:
-    """Steps and evaluations without how long they took."""
+    """Steps and evaluations without timings."""
     found: list[tuple[Any, ...]] = []
     for event in read_events(run.events()):
         if isinstance(event.body, Metrics):
@@ -197,7 +197,7 @@ def weights(attempt: Attempt) -> list[Tensor]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Any, ...]], list[Tensor]]:
-    """Story and weights of a run that nobody interrupts."""
+    """Story and weights of an uninterrupted run."""
     run = RunDirectory(tmp_path_factory.mktemp("whole") / "job")
     run.control.mkdir(parents=True)
     attempt = Attempt(run, 1)
@@ -205,7 +205,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Any, ...
     return story(run), weights(attempt)
 
 
-def test_steps_evaluations_and_checkpoints_come_in_order(run: RunDirectory) -> None:
+def test_steps_evaluations_and_checkpoints_are_recorded_in_order(run: RunDirectory) -> None:
     assert Attempt(run, 1).go() == "completed"
     kinds = [
         (type(event.body).__name__, event.step)
@@ -219,9 +219,7 @@ def test_steps_evaluations_and_checkpoints_come_in_order(run: RunDirectory) -> N
     ]
 
 
-def test_events_are_on_the_disk_before_the_checkpoint_that_promises_them(
-    run: RunDirectory, disk_order: list[str]
-) -> None:
+def test_events_are_synced_before_the_checkpoint_that_relies_on_them(run: RunDirectory, disk_order: list[str]) -> None:
     assert Attempt(run, 1).go() == "completed"
     saves = [f"step-{step:08}.tmp -> step-{step:08}" for step in (4, 8, 12)]
     notable = [done for done in disk_order if done == "sync rank0.jsonl" or done in saves]
@@ -229,7 +227,7 @@ def test_events_are_on_the_disk_before_the_checkpoint_that_promises_them(
 
 
 @pytest.mark.parametrize(("log_every", "steps"), [(5, [5, 10]), (50, [12])])
-def test_a_run_that_is_shorter_than_log_every_tells_of_all_its_steps(
+def test_a_run_shorter_than_log_every_records_all_its_steps(
     run: RunDirectory, log_every: int, steps: list[int]
 ) -> None:
     attempt = Attempt(run, 1, log_every=log_every)
@@ -238,8 +236,8 @@ def test_a_run_that_is_shorter_than_log_every_tells_of_all_its_steps(
     assert [event.step for event in events_of(run, Metrics)] == steps
 
 
-def test_system_events_tell_of_all_steps_since_the_last_one(run: RunDirectory) -> None:
-    """The gauge answers at the fourth drain only. Of the steps before, two have slept for a tenth of a second."""
+def test_system_events_cover_all_steps_since_the_last_one(run: RunDirectory) -> None:
+    """The gauge only answers at the fourth drain. Two of the steps before have slept for a tenth of a second."""
     recorder = Attempt(run, 1).recorder
     out, labels = StepOutput(torch.tensor(1.0), torch.zeros(2, 4)), torch.zeros(2, dtype=torch.long)
     recorder.gauge._read = float("inf")
@@ -265,7 +263,7 @@ class Clock:
 
 
 class Computing(torch.Tensor):
-    """A result that a slow device is still computing: who wants to know it waits for 8 s."""
+    """A result that a slow device is still computing: reading it takes 8 s."""
 
     clock = Clock()
 
@@ -276,10 +274,10 @@ class Computing(torch.Tensor):
         return super().__torch_function__(func, types, args, kwargs)
 
 
-def test_the_wait_for_the_device_is_the_time_of_the_steps_that_it_computes_and_not_of_their_data(
+def test_waiting_for_the_device_counts_as_step_time_not_as_data_time(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of each step the data take 1 s, and to start its computation takes 2 s."""
+    """For each step, fetching the data takes 1 s, and starting its computation 2 s."""
     clock = Computing.clock = Clock()
     monkeypatch.setattr(recorder_module, "time", clock)
     recorder = Attempt(run, 1, log_every=4).recorder
@@ -301,17 +299,17 @@ def test_the_wait_for_the_device_is_the_time_of_the_steps_that_it_computes_and_n
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
-def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_made_and_reported_once(
+def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(
     run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], name: str
 ) -> None:
-    """Then the second attempt is killed between the evaluation and the checkpoint that would contain it."""
+    """The second attempt is then killed between the evaluation and the checkpoint that would contain it."""
     first = Attempt(run, 1)
     first.stop.install()
 
     def stop() -> None:
         if name == "control/stop":
             run.stop_request.touch()
-            time.sleep(0.3)  # the folder is looked at five times a second
+            time.sleep(0.3)  # stop requests are checked five times a second
         else:
             os.kill(os.getpid(), signal.Signals[name])
 
@@ -359,7 +357,7 @@ def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
     assert [event.step for event in events_of(run, RunStart)] == [0, step]
 
 
-def test_the_scale_of_the_loss_goes_on_where_it_was(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_resume_continues_with_the_same_loss_scale(run: RunDirectory, tmp_path: Path) -> None:
     first = Attempt(run, 1, epochs=1, precision="fp16")
     first.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
     first.checkpointer.scaler = first.step.scaler
@@ -370,7 +368,7 @@ def test_the_scale_of_the_loss_goes_on_where_it_was(run: RunDirectory, tmp_path:
     assert second.step.scaler.get_scale() == 128.0
 
 
-def test_a_checkpoint_is_due_every_second_epoch_for_a_better_one_and_at_the_end(run: RunDirectory) -> None:
+def test_checkpoints_are_saved_every_third_epoch_after_improvements_and_at_the_end(run: RunDirectory) -> None:
     attempt = Attempt(run, 1, epochs=7, every=("epochs", 3))
     assert attempt.go() == "completed"
     validations = events_of(run, Validation)
@@ -384,12 +382,12 @@ def test_a_checkpoint_is_due_every_second_epoch_for_a_better_one_and_at_the_end(
     assert [event.step for event in saved if event.body.best] == better  # type: ignore[union-attr]
 
 
-def test_a_checkpoint_by_time_comes_between_steps(run: RunDirectory) -> None:
+def test_a_checkpoint_by_time_is_saved_between_steps(run: RunDirectory) -> None:
     assert Attempt(run, 1, epochs=1, every=("seconds", 1e-9)).go() == "completed"
     assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 2, 3, 4]
 
 
-def test_a_loss_that_is_not_finite_ends_training_names_its_step_and_is_reported_as_null(run: RunDirectory) -> None:
+def test_a_non_finite_loss_ends_training_with_its_step_and_is_recorded_as_null(run: RunDirectory) -> None:
     attempt = Attempt(run, 1, every=("seconds", 3600.0))
     recorded = attempt.recorder.step
 
@@ -421,7 +419,7 @@ class SpoiledBatches(TrainBatches):
 
 
 def check_spoiled_images(run: RunDirectory, precision: str, value: float, ranks: Ranks) -> tuple[str, str]:
-    """What is said of it, to a programmer and to a user: on the last rank one pixel of a batch is not finite."""
+    """The messages for a programmer and for a user when, on the last rank, one pixel of a batch is not finite."""
     attempt = Attempt(run, 1, ranks, precision=precision, every=("seconds", 3600.0), lr=0.01)
     attempt.spoil_images = value if ranks.rank == ranks.size - 1 else None
     with pytest.raises(NonFiniteImages) as error:
@@ -431,7 +429,7 @@ def check_spoiled_images(run: RunDirectory, precision: str, value: float, ranks:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
-def test_images_that_are_not_finite_end_training_with_their_batch_and_blame_no_learning_rate(
+def test_non_finite_images_end_training_with_their_batch_without_blaming_the_learning_rate(
     run: RunDirectory, value: float, precision: str
 ) -> None:
     message, told_of = check_spoiled_images(run, precision, value, Ranks())
@@ -439,7 +437,7 @@ def test_images_that_are_not_finite_end_training_with_their_batch_and_blame_no_l
     assert "data set" in told_of and "lower optim.lr does not help" in told_of
 
 
-def test_images_that_are_not_finite_on_one_rank_end_both_with_the_same_words(tmp_path: Path, two_ranks: Any) -> None:
+def test_non_finite_images_on_one_rank_end_both_with_the_same_message(tmp_path: Path, two_ranks: Any) -> None:
     run = RunDirectory(tmp_path / "job")
     run.control.mkdir(parents=True)
     first, second = two_ranks(lambda ranks: check_spoiled_images(run, "fp32", float("nan"), ranks)[0])
@@ -448,7 +446,7 @@ def test_images_that_are_not_finite_on_one_rank_end_both_with_the_same_words(tmp
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["0.weight", "1.running_var", "1.running_mean"])
-def test_weights_and_statistics_that_are_not_finite_are_never_saved(run: RunDirectory, name: str, value: float) -> None:
+def test_non_finite_weights_and_statistics_are_never_saved(run: RunDirectory, name: str, value: float) -> None:
     attempt = Attempt(run, 1)
     attempt.checkpointer.save(Progress(1, 0, 1))
     with torch.no_grad():
@@ -459,16 +457,16 @@ def test_weights_and_statistics_that_are_not_finite_are_never_saved(run: RunDire
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"]
 
 
-def test_large_finite_weights_are_no_reason_to_fail(run: RunDirectory) -> None:
+def test_large_finite_weights_can_be_saved(run: RunDirectory) -> None:
     attempt = Attempt(run, 1)
     with torch.no_grad():
-        attempt.model.state_dict()["0.weight"].fill_(1e30)  # its square is none that a float32 can hold
+        attempt.model.state_dict()["0.weight"].fill_(1e30)  # its square overflows float32
     attempt.checkpointer.save(Progress(1, 0, 1))
     attempt.journal.end("failed", "")
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"]
 
 
-def test_a_request_for_a_checkpoint_is_heeded_once(run: RunDirectory) -> None:
+def test_a_request_for_a_checkpoint_is_served_once(run: RunDirectory) -> None:
     attempt = Attempt(run, 1, epochs=1, every=("seconds", 3600.0))
     run.checkpoint_request.touch()
     assert attempt.go() == "completed"
@@ -476,7 +474,7 @@ def test_a_request_for_a_checkpoint_is_heeded_once(run: RunDirectory) -> None:
     assert not run.checkpoint_request.exists()
 
 
-def test_the_reserve_for_the_last_word_is_given_back(run: RunDirectory) -> None:
+def test_the_space_reserved_for_the_last_event_is_released(run: RunDirectory) -> None:
     attempt = Attempt(run, 1)
     assert (run.control / "reserve").stat().st_size >= 2**17
     attempt.journal.write(Heartbeat())
@@ -488,8 +486,8 @@ def test_the_reserve_for_the_last_word_is_given_back(run: RunDirectory) -> None:
 
 
 def disturbed(run: RunDirectory, number: int, ranks: Ranks, step: int, happen: Callable[[Attempt, Any], None]) -> Any:
-    """An attempt on whose second rank something happens at a step; its status, and its weights."""
-    ranks.agree(0, 0, 0)  # these ranks have said something in the attempt before
+    """An attempt on whose second rank something happens at a step; returns its status and its weights."""
+    ranks.agree(0, 0, 0)  # as if these ranks had communicated before the attempt
     attempt = Attempt(run, number, ranks)
     recorded = attempt.recorder.step
 
@@ -505,7 +503,7 @@ def disturbed(run: RunDirectory, number: int, ranks: Ranks, step: int, happen: C
         return str(error), None
 
 
-def test_a_signal_that_one_rank_gets_ends_both_at_the_same_step_and_a_resume_gives_the_uninterrupted_run(
+def test_a_signal_to_one_rank_ends_both_at_the_same_step_and_a_resume_equals_no_interruption(
     tmp_path: Path, two_ranks: Any
 ) -> None:
     steps = [0, 1, STEPS - 1, STEPS, 2 * STEPS + 2]
@@ -536,7 +534,7 @@ def test_a_signal_that_one_rank_gets_ends_both_at_the_same_step_and_a_resume_giv
     assert [event.body.samples for event in evaluations] == [16] * 3  # type: ignore[union-attr]
 
 
-def test_a_loss_that_is_not_finite_on_one_rank_ends_both_with_the_same_words(tmp_path: Path, two_ranks: Any) -> None:
+def test_a_non_finite_loss_on_one_rank_ends_both_with_the_same_message(tmp_path: Path, two_ranks: Any) -> None:
     run = RunDirectory(tmp_path / "job")
     run.control.mkdir(parents=True)
 
@@ -551,14 +549,14 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_both_with_the_same_words(tmp
 
 
 @pytest.mark.parametrize("bad", [2, STEPS, STEPS + 1, STEPS + 2, 2 * STEPS])
-def test_of_a_gradient_that_is_not_finite_nothing_is_learned_and_what_was_before_it_is_saved(
+def test_a_non_finite_gradient_is_not_applied_and_the_state_before_it_is_saved(
     run: RunDirectory, tmp_path: Path, bad: int
 ) -> None:
-    """Weights, momentum, running statistics and place are those of the run that is stopped a step earlier."""
+    """Weights, momentum, running statistics and position are those of a run that was stopped a step earlier."""
     check_last_finite(run, tmp_path, bad, lambda work: [work(Ranks())])
 
 
-def test_a_gradient_that_is_not_finite_on_one_rank_ends_both_and_what_was_before_it_is_saved(
+def test_a_non_finite_gradient_on_one_rank_ends_both_and_the_state_before_it_is_saved(
     run: RunDirectory, tmp_path: Path, two_ranks: Any
 ) -> None:
     check_last_finite(run, tmp_path, STEPS + 2, two_ranks)

@@ -32,7 +32,9 @@ def test_the_fields_of_an_event_come_from_its_big_endian_words(tmp_path: Path) -
         (b"#!AER-DAT4.0\r\n....", r"is #!AER-DAT4\.0, not AEDAT 2\.0: put the original"),
     ],
 )
-def test_another_format_and_a_torn_file_are_named_with_the_remedy(tmp_path: Path, content: bytes, message: str) -> None:
+def test_another_format_and_a_truncated_file_are_named_with_the_remedy(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     path = tmp_path / "a.aedat"
     path.write_bytes(content)
     with pytest.raises(EventDataError, match=message) as caught:

@@ -12,7 +12,7 @@ import pytest
 from rbp_engine.data.events.lock import AlreadyLocked, beat, lock
 
 
-def test_a_lock_that_is_held_is_refused_with_its_holder_and_free_afterwards(tmp_path: Path) -> None:
+def test_a_held_lock_is_refused_with_its_holder_and_free_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with lock(path, wait=False):
         with pytest.raises(AlreadyLocked, match=f"process {os.getpid()} on"), lock(path, wait=False):
@@ -51,14 +51,14 @@ def test_a_lock_of_a_dead_process_is_taken_by_exactly_one_at_a_time(tmp_path: Pa
     assert (most, done) == (1, 8) and not path.exists()
 
 
-def test_a_pid_used_again_is_not_the_holder(tmp_path: Path) -> None:
+def test_a_reused_pid_is_not_the_holder(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     path.write_text(json.dumps({"pid": os.getpid(), "started": 1.0, "host": socket.gethostname()}))
     with lock(path, wait=False):
         pass
 
 
-def test_a_lock_of_another_host_is_left_alone_while_it_gives_signs_of_life(tmp_path: Path) -> None:
+def test_a_lock_of_another_host_is_respected_while_it_is_refreshed(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     path.write_text(json.dumps({"pid": dead_pid(), "started": 1.0, "host": "another"}))
     os.utime(path, (time.time() - 700, time.time() - 700))
@@ -70,7 +70,7 @@ def test_a_lock_of_another_host_is_left_alone_while_it_gives_signs_of_life(tmp_p
         pass
 
 
-def test_a_torn_lock_is_taken_once_its_writer_must_be_gone(tmp_path: Path) -> None:
+def test_a_damaged_lock_is_taken_once_its_writer_must_be_gone(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     path.touch()
     with pytest.raises(AlreadyLocked), lock(path, wait=False):

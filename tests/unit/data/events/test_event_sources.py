@@ -27,7 +27,7 @@ def labels(source: EventTraining, epoch: int, start: int = 0) -> list[int]:
     return [label for _, part in source.epoch(epoch, start) for label in part.tolist()]
 
 
-def test_a_batch_is_time_first_float_and_of_the_samples_of_its_labels() -> None:
+def test_a_batch_is_float_with_time_first_and_matches_its_labels() -> None:
     data = samples()
     for frames, chosen in training().epoch(0):
         assert frames.shape == (3, len(chosen), 2, 6, 5) and frames.dtype == torch.float32 and frames.is_contiguous()
@@ -42,7 +42,7 @@ def test_an_epoch_has_every_sample_once(count: int, batch_size: int, seed: int, 
     assert len(sizes) == len(source) and set(sizes[:-1]) <= {batch_size}
 
 
-def test_the_order_is_a_function_of_seed_and_epoch_and_of_nothing_else() -> None:
+def test_the_order_depends_only_on_seed_and_epoch() -> None:
     first = [labels(training(), epoch) for epoch in range(3)]
     np.random.seed(9)
     torch.manual_seed(9)
@@ -50,7 +50,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_and_of_nothing_else() -> None
     assert len({tuple(labels(training(seed=seed), epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 
-def test_from_a_position_on_the_batches_are_the_tail_of_the_whole_epoch() -> None:
+def test_batches_from_a_position_are_the_tail_of_the_epoch() -> None:
     settings = {"flip": True, "roll": 2}
     whole = list(training(**settings).epoch(3))
     for start in range(len(whole) + 1):
@@ -98,7 +98,7 @@ def test_evaluation_has_all_samples_in_order_and_applies_the_scale() -> None:
     assert torch.equal(torch.cat([frames for frames, _ in batches], 1)[:, 7], torch.from_numpy(data.counts[7]) * 0.5)
 
 
-def test_the_shares_of_the_processes_joined_are_the_augmented_batches_of_one() -> None:
+def test_the_joined_shares_of_several_processes_are_the_batches_of_one() -> None:
     settings = {"flip": True, "roll": 2}
     parts = [training(**settings, rank=rank, world_size=3).epoch(1) for rank in range(3)]
     for (frames, chosen), *shares in zip(training(**settings).epoch(1), *parts, strict=True):

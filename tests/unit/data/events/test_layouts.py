@@ -1,4 +1,4 @@
-"""Which layout lies in a folder, from names alone: the files here are empty."""
+"""How a folder's layout is recognised from names alone; the files here are empty."""
 
 from pathlib import Path
 
@@ -38,20 +38,20 @@ def test_each_layout_is_recognised(tmp_path: Path, names: list[str], layout: int
     assert look(tmp_path) == ([layout], "")
 
 
-def test_the_folder_of_the_frames_may_be_named_itself(tmp_path: Path) -> None:
+def test_the_folder_of_the_frames_can_be_given_directly(tmp_path: Path) -> None:
     touch(tmp_path, "frames_number_4_split_by_time/airplane/cifar10_airplane_0.npz")
     found = detect(tmp_path / "frames_number_4_split_by_time", timesteps=4, frames_by="time")
     assert found.folder == tmp_path / "frames_number_4_split_by_time"
 
 
-def test_a_look_finds_frames_of_any_number_of_steps_and_says_what_to_do_where_there_is_nothing(tmp_path: Path) -> None:
+def test_frames_of_any_number_of_steps_are_found_and_an_empty_folder_gives_a_remedy(tmp_path: Path) -> None:
     assert look(tmp_path)[0] == [] and "holds no CIFAR10-DVS: looked for" in look(tmp_path)[1]
     assert "is no folder" in look(tmp_path / "elsewhere")[1]
     touch(tmp_path, "frames_number_4_split_by_time/cat/cifar10_cat_0.npz", "train/0.pt", "test/0.pt")
     assert look(tmp_path) == ([3, 4], "")
 
 
-def test_of_several_layouts_one_can_be_asked_for(tmp_path: Path) -> None:
+def test_one_of_several_layouts_can_be_chosen(tmp_path: Path) -> None:
     touch(tmp_path, "train/0.pt", "test/0.pt", "events_np/cat/cifar10_cat_0.npz")
     assert detect(tmp_path, timesteps=10, frames_by="number").layout == 3
     assert detect(tmp_path, timesteps=10, frames_by="number", layout=4).layout == 4
@@ -76,13 +76,13 @@ def test_of_several_layouts_one_can_be_asked_for(tmp_path: Path) -> None:
         (["readme.txt"], r"holds no CIFAR10-DVS: looked for .*figshare"),
     ],
 )
-def test_what_cannot_be_read_is_one_message_with_a_remedy(tmp_path: Path, names: list[str], message: str) -> None:
+def test_an_unreadable_folder_gives_one_message_with_a_remedy(tmp_path: Path, names: list[str], message: str) -> None:
     with pytest.raises(EventDataError, match=message) as caught:
         detect(touch(tmp_path, *names), timesteps=10, frames_by="number")
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_reference_layout_refuses_what_it_does_not_store(tmp_path: Path) -> None:
+def test_the_reference_layout_refuses_settings_that_it_does_not_store(tmp_path: Path) -> None:
     touch(tmp_path, "train/0.pt", "test/0.pt")
     with pytest.raises(EventDataError, match=r"stores frames of T = 10, so T = 4 cannot be made"):
         detect(tmp_path, timesteps=4, frames_by="number")
@@ -92,7 +92,7 @@ def test_the_reference_layout_refuses_what_it_does_not_store(tmp_path: Path) -> 
         detect(tmp_path / "elsewhere", timesteps=10, frames_by="number")
 
 
-def test_splits_go_by_the_number_in_the_name(tmp_path: Path) -> None:
+def test_splits_follow_the_number_in_the_name(tmp_path: Path) -> None:
     touch(tmp_path, *by_class("", "aedat", range(1000)))
     recordings, remarks = list_recordings(detect(tmp_path, timesteps=10, frames_by="number"))
     assert (len(recordings), remarks) == (10_000, [])

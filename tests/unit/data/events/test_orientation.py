@@ -18,7 +18,7 @@ def test_every_layout_is_turned_to_row_127_minus_x_and_column_127_minus_y(layout
     assert np.array_equal(to_canonical(stored, layout), expected)
 
 
-def test_the_record_says_how_frames_are_turned_and_how_they_were() -> None:
+def test_the_record_names_the_orientation_before_and_after() -> None:
     assert describe(3, "canonical") == "row 127-x, column 127-y, as stored"
     assert describe(4, "canonical") == "row 127-x, column 127-y, turned from row 127-x, column y"
     assert describe(4, "stored") == "row 127-x, column y, as stored"

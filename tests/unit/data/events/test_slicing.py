@@ -20,7 +20,7 @@ def events(count: int, seed: int, side: int = 8) -> dict[str, Any]:
 
 
 @given(st.integers(1, 20), st.integers(0, 300), st.integers(0, 99), st.sampled_from(["number", "time"]))
-def test_slicing_loses_no_event_and_invents_none(timesteps: int, more: int, seed: int, frames_by: FramesBy) -> None:
+def test_slicing_neither_loses_nor_adds_events(timesteps: int, more: int, seed: int, frames_by: FramesBy) -> None:
     recording = events(timesteps + more, seed)
     frames = integrate(**recording, timesteps=timesteps, frames_by=frames_by, side=8)
     assert frames.shape == (timesteps, 2, 8, 8)

@@ -23,7 +23,7 @@ def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_t
     train, _ = moving_digits(10)
     assert (train.counts.sum((3, 4)) > 0).all()
     assert (train.counts[:, 0] != train.counts[:, 5]).any((1, 2, 3)).all()
-    # Once around: what grew bright grew dark again, but for changes below the threshold.
+    # After a full circle every pixel that got brighter got darker again, except for changes below the threshold.
     falls, rises = train.counts.sum((0, 1, 3, 4), dtype=np.int64)
     assert falls == pytest.approx(rises, rel=0.1)
 
@@ -41,7 +41,7 @@ def test_sequential_digits_need_a_step_for_each_row() -> None:
         open_events(name="sequential_digits", seed=0, held_out=0, device=CPU, batch_size=8, timesteps=4)
 
 
-def test_the_feed_says_that_it_is_synthetic_and_judges_by_held_out_samples() -> None:
+def test_the_feed_is_marked_as_synthetic_and_validates_on_held_out_samples() -> None:
     feed = open_events(
         name="moving_digits", seed=0, held_out=0.1, device=CPU, batch_size=64, timesteps=3, flip=False, roll=1
     )

@@ -1,4 +1,4 @@
-"""Every operation on a batch against torchvision's on single images, and the policies that are drawn."""
+"""Every operation on a batch compared with torchvision's on single images, and the drawn policies."""
 
 import math
 from collections.abc import Callable
@@ -42,7 +42,7 @@ TORCHVISION_NAMES = {"autocontrast": "AutoContrast", "shear_y": "ShearY"} | {
 
 
 def sample_images(size: tuple[int, int] = (32, 32)) -> Tensor:
-    """Noise, smooth images, one of a single colour, one with a channel of a single value, one with two values."""
+    """Noise, smooth images, one of a single colour, one with a constant channel, and one with two values."""
     draw = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (8, 3, *size), dtype=torch.uint8, generator=draw)
     coarse = torch.rand(11, 3, 4, 4, generator=draw) * 255
@@ -57,7 +57,7 @@ def torchvision_name(name: str) -> str:
     return TORCHVISION_NAMES.get(name, name.capitalize())
 
 
-def test_the_policy_is_torchvisions_table() -> None:
+def test_the_policy_equals_torchvisions_table() -> None:
     theirs = AutoAugment(AutoAugmentPolicy.CIFAR10).policies
     ours = [tuple((torchvision_name(name), chance, level) for name, chance, level in steps) for steps in CIFAR10_POLICY]
     assert ours == [tuple((name, chance, level or 0) for name, chance, level in steps) for steps in theirs]
@@ -65,7 +65,7 @@ def test_the_policy_is_torchvisions_table() -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 48)])
-def test_levels_mean_what_they_mean_in_torchvision(size: tuple[int, int]) -> None:
+def test_levels_have_torchvisions_meaning(size: tuple[int, int]) -> None:
     space = AutoAugment(AutoAugmentPolicy.CIFAR10)._augmentation_space(10, size)
     for name in OPERATIONS:
         theirs, signed = space[torchvision_name(name)]
@@ -77,7 +77,7 @@ def test_levels_mean_what_they_mean_in_torchvision(size: tuple[int, int]) -> Non
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 48)])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_on_a_batch_is_torchvisions_on_each_image(name: str, size: tuple[int, int]) -> None:
+def test_an_operation_on_a_batch_equals_torchvisions_on_each_image(name: str, size: tuple[int, int]) -> None:
     images = sample_images(size)
     levels = {level for steps in CIFAR10_POLICY for other, _, level in steps if other == name} | {0, 9}
     for level in levels:
@@ -100,7 +100,7 @@ def test_each_image_has_its_own_magnitude(name: str) -> None:
     assert torch.equal(together, torch.cat(alone))
 
 
-def test_a_batch_is_what_the_drawn_choices_make_of_each_image() -> None:
+def test_a_batch_has_the_drawn_choices_applied_to_each_image() -> None:
     images = sample_images().repeat(12, 1, 1, 1)
     before = images.clone()
     augmented = autoaugment_batched(images, torch.Generator().manual_seed(3))

@@ -1,4 +1,4 @@
-"""Downloads without a network: a stand-in for torchvision's, and the real one failing."""
+"""Downloads without a network: a stand-in for torchvision's, and the real one, which fails."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from rbp_engine.data.fetch import BY_HAND, DOWNLOADS, FetchError, NotFetchable, 
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException | None = None) -> list[bool]:
-    """Instead of torchvision's class: it writes a file, fails if asked to, and notes whether it was to download."""
+    """A stand-in for torchvision's class: writes a file, fails on request, and records whether it had to download."""
     calls: list[bool] = []
     class_name, folder = DOWNLOADS[name]
 
@@ -41,7 +41,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException 
 
 
 @pytest.mark.parametrize("name", DOWNLOADS)
-def test_a_data_set_appears_whole_in_the_root_and_without_its_archive(
+def test_a_data_set_appears_complete_in_the_root_without_its_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     calls = stand_in(monkeypatch, name)
@@ -58,7 +58,7 @@ def test_a_data_set_appears_whole_in_the_root_and_without_its_archive(
 @pytest.mark.parametrize(
     "failure", [URLError("no route to host"), RuntimeError("File not found or corrupted."), OSError(28, "disk full")]
 )
-def test_a_failure_is_one_message_and_leaves_nothing(
+def test_a_failed_download_gives_one_message_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failure: Exception
 ) -> None:
     stand_in(monkeypatch, "cifar10", failure)
@@ -87,7 +87,7 @@ def test_an_incomplete_folder_is_left_to_the_user(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_a_set_to_get_by_hand_is_said_with_its_page(
+def test_a_set_without_download_is_named_with_its_web_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     assert main([name, str(tmp_path)]) == 2

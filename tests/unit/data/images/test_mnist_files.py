@@ -32,7 +32,7 @@ def lay(folder: Path, packed: bool = False) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_files_packed_or_not_give_images_and_labels_in_their_order(tmp_path: Path, packed: bool) -> None:
+def test_compressed_and_plain_files_give_images_and_labels_in_order(tmp_path: Path, packed: bool) -> None:
     arrays = lay(tmp_path, packed)
     splits = mnist(tmp_path)
     for images, side in ((splits.train, "train"), (splits.test, "t10k")):
@@ -44,7 +44,7 @@ def test_files_packed_or_not_give_images_and_labels_in_their_order(tmp_path: Pat
     assert fashion_mnist(tmp_path).mean == (0.2860,)
 
 
-def test_they_are_the_files_that_torchvision_reads(tmp_path: Path) -> None:
+def test_torchvision_reads_the_same_files(tmp_path: Path) -> None:
     from torchvision.datasets import MNIST
 
     lay(tmp_path / "MNIST" / "raw")
@@ -81,7 +81,7 @@ def corrupt(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage", [lambda content: b"", lambda content: content[:-9], lambda content: b"<html>", corrupt]
 )
-def test_a_damaged_packed_file_is_an_error_that_names_it(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_compressed_file_is_an_error_that_names_it(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     lay(tmp_path, packed=True)
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.write_bytes(damage(file.read_bytes()))
@@ -91,7 +91,7 @@ def test_a_damaged_packed_file_is_an_error_that_names_it(tmp_path: Path, damage:
 
 
 @pytest.mark.parametrize("labels", [np.array([1, 2, 3]), np.array([0, 1, 2, 10])])
-def test_labels_that_do_not_fit_are_an_error_that_names_their_file(tmp_path: Path, labels: np.ndarray) -> None:
+def test_labels_that_do_not_match_are_an_error_that_names_their_file(tmp_path: Path, labels: np.ndarray) -> None:
     lay(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(labels))
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is damaged"):

@@ -1,4 +1,4 @@
-"""The paper's pipeline, image by image."""
+"""The paper's augmentation, image by image."""
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ def images_of(source: WorkerTrainBatches, epoch: int, start: int = 0) -> Tensor:
     return torch.cat([images for images, _ in source.epoch(epoch, start)])
 
 
-def test_without_augmentation_it_is_normalisation_and_no_more() -> None:
+def test_without_augmentation_images_are_only_normalised() -> None:
     plain = paper_images()
     expected = NormalisePixels(SPLITS.mean, SPLITS.deviation, CPU)(SPLITS.train.pixels[:4])
     for index in range(4):
@@ -43,7 +43,7 @@ def test_without_augmentation_it_is_normalisation_and_no_more() -> None:
             torch.testing.assert_close(image, expected[index], atol=1e-5, rtol=1e-5)
 
 
-def test_it_is_torchvisions_pipeline_under_the_seed_that_was_drawn() -> None:
+def test_it_equals_torchvisions_pipeline_with_the_drawn_seed() -> None:
     pipeline = transforms.Compose(
         [
             transforms.ToPILImage(),
@@ -62,7 +62,7 @@ def test_it_is_torchvisions_pipeline_under_the_seed_that_was_drawn() -> None:
         assert torch.equal(ours.augmented(index, np.random.default_rng(index)), expected)
 
 
-def test_an_epoch_is_reproducible_whatever_the_workers_and_another_for_another_epoch_and_seed() -> None:
+def test_an_epoch_is_reproducible_with_any_workers_and_varies_with_epoch_and_seed() -> None:
     first = images_of(batches(0), 0)
     assert first.shape == (24, 3, 32, 32)
     assert torch.equal(first, images_of(batches(2), 0))
@@ -71,7 +71,7 @@ def test_an_epoch_is_reproducible_whatever_the_workers_and_another_for_another_e
     assert not torch.equal(first, images_of(batches(0, seed=1), 0))
 
 
-def test_a_hole_is_cut_last_so_that_it_is_the_mean() -> None:
+def test_a_hole_is_cut_last_and_has_the_mean_value() -> None:
     image = paper_images(autoaugment=True, cutout=16).augmented(0, np.random.default_rng(0))
     assert int((image == 0).all(0).sum()) >= 64  # at least a quarter of the square is in the image
 
