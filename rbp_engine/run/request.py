@@ -91,6 +91,11 @@ class LaunchRequest:
         return bool(self.seeds) or self.gpus is not None
 
     @property
+    def words(self) -> list[str]:
+        """What is trained, as words of the command line: the preset or the run to repeat, and the overrides."""
+        return [*(["--like", self.original.id] if self.original else [self.preset]), *self.overrides]
+
+    @property
     def command(self) -> list[str]:
         """The shell command that makes the same request."""
         options = {
@@ -101,8 +106,7 @@ class LaunchRequest:
             "--runs-dir": self.runs_dir,
         }
         words = [word for name, value in options.items() if value for word in (name, str(value))]
-        what = ["--like", self.original.id] if self.original else [self.preset]
-        return ["rbp", "train", *what, *self.overrides, *words]
+        return ["rbp", "train", *self.words, *words]
 
     def seeds_of(self, loaded: LoadedPreset) -> tuple[int, ...]:
         """The seed of each run, where `loaded` is the preset of this request."""

@@ -38,7 +38,7 @@ def job_file(words: Sequence[str], run: RunDirectory, resources: Resources, *, g
         + (f'--nnodes {resources.nodes} --rdzv "{RENDEZVOUS}" ' if several else "")
         + f"--id {run.id} --resume-or-start {runs}",
         "code=$?",
-        "# Its time was over, or somebody more important came: it is saved, and goes on when its turn comes again.",
+        "# Out of time, or preempted: the run has saved a checkpoint, and continues when the job is scheduled again.",
         f'if rbp runs show {run.id} {runs} --json | grep -q \'"status": "preempted"\'; then',
         '    scontrol requeue "$SLURM_JOB_ID"',
         "fi",

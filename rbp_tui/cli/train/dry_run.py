@@ -30,8 +30,7 @@ def print_dry_run(
     command = start.worker_command(request, run)
     output: dict[str, Any] = {"preset": loaded.preset.model_dump(mode="json"), "command": command}
     if slurm:
-        words = [request.preset, *request.overrides]
-        output["job_file"] = job_file(words, run, request.takes, gpus=loaded.preset.run.device != "cpu")
+        output["job_file"] = job_file(request.words, run, request.takes, gpus=loaded.preset.run.device != "cpu")
     predicted = measure(loaded) if cost else None
     if predicted is not None:
         output["cost"] = asdict(predicted)
