@@ -93,7 +93,7 @@ class PresetsScreen(PresetActions):
         self._show_nothing()
 
     def choose(self, name: str) -> None:
-        """Move to a preset; a filter that hides it is taken away."""
+        """Move to a preset; a filter that hides it is removed."""
         self.presets.choose(name)
         if not self.presets.words:
             self._hide_filter()

@@ -117,7 +117,7 @@ def test_the_output_of_micro_batches_is_that_of_the_share(two_ranks: Any) -> Non
 
 def test_ranks_wait_longer_than_torchs_default_for_one_that_saves_or_compiles(two_ranks: Any) -> None:
     def work(ranks: Ranks) -> list[timedelta]:
-        groups = [distributed.group.WORLD, ranks._words]
+        groups = [distributed.group.WORLD, ranks._cpu_group]
         return [group._get_backend(torch.device("cpu")).options._timeout for group in groups]
 
     assert two_ranks(work) == [[timedelta(hours=2)] * 2] * 2
