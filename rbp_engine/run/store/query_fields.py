@@ -7,23 +7,20 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from rbp_engine.preset import SHORT_NAMES, fields
-from rbp_engine.run.files.layout import read_json
+from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.resources import read_resources
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.status.status import last_attempt
 from rbp_engine.run.store import query_values as values
+from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import Document, read_document
 from rbp_engine.settings.spelling import did_you_mean
 
-if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
-    from rbp_engine.run.store.store import RunRecord
-
-Test: TypeAlias = "Callable[[RunRecord], bool]"
-Getter: TypeAlias = "Callable[[RunRecord], Any]"
+Test: TypeAlias = Callable[[RunRecord], bool]
+Getter: TypeAlias = Callable[[RunRecord], Any]
 
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -73,7 +70,7 @@ def word_fits(word: str) -> Test:
     """The test of a bare word: part of the id, label, name, method or a tag, ignoring case."""
     wanted = word.lower()
 
-    def test(record: "RunRecord") -> bool:
+    def test(record: RunRecord) -> bool:
         summary = record.summary
         texts = (summary.id, summary.label, summary.name, summary.method, *record.tags)
         return any(wanted in str(text).lower() for text in texts)
@@ -81,12 +78,12 @@ def word_fits(word: str) -> Test:
     return test
 
 
-def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Callable[[Field, str, str], Test]":
+def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> Callable[[Field, str, str], Test]:
     def make(field: Field, sign: str, text: str) -> Test:
         wanted = read(text)
         order = _ORDER.get(sign)
 
-        def test(record: "RunRecord") -> bool:
+        def test(record: RunRecord) -> bool:
             value = field.get(record)
             if not _is_number(value):
                 return False
@@ -104,7 +101,7 @@ def _text_test(field: Field, sign: str, value: str) -> Test:
         raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
     wanted, whole = value.lower(), sign == "="
 
-    def test(record: "RunRecord") -> bool:
+    def test(record: RunRecord) -> bool:
         found = field.get(record)
         texts: Iterable[Any] = found if isinstance(found, (tuple, list)) else () if found is None else (found,)
         return any(wanted == text if whole else wanted in text for text in map(_as_text, texts))
@@ -161,7 +158,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _of_summary(name: str, part: str | None = None) -> Getter:
-    def get(record: "RunRecord") -> Any:
+    def get(record: RunRecord) -> Any:
         value = getattr(record.summary, name)
         if part is None:
             return value
@@ -190,7 +187,7 @@ def _preset_kinds() -> dict[str, str]:
 
 
 def _of_preset(key: str) -> Getter:
-    def get(record: "RunRecord") -> Any:
+    def get(record: RunRecord) -> Any:
         path = record.run.preset_toml
         value: Any = _preset_values(path, _changed(path))
         for part in key.split("."):
@@ -215,30 +212,30 @@ def _preset_values(path: Path, _changed_at: int) -> dict[str, Any]:
     return document.values if isinstance(document, Document) else {}
 
 
-def _age(record: "RunRecord") -> Any:
+def _age(record: RunRecord) -> Any:
     created = record.summary.created
     return time.time() - created if _is_number(created) else None
 
 
-def _eta(record: "RunRecord") -> Any:
+def _eta(record: RunRecord) -> Any:
     return remaining_s(record.summary) if record.verdict.live else None
 
 
-def _host(record: "RunRecord") -> Any:
+def _host(record: RunRecord) -> Any:
     return _host_of(record.run, _changed(record.run.run_json))
 
 
 @functools.lru_cache(maxsize=8192)
-def _host_of(run: "RunDirectory", _changed_at: int) -> Any:
+def _host_of(run: RunDirectory, _changed_at: int) -> Any:
     return last_attempt(run).get("host") or read_json(run.run_json).get("host")
 
 
-def _processes(record: "RunRecord") -> Any:
+def _processes(record: RunRecord) -> Any:
     return _processes_of(record.run, _changed(record.run.run_json))
 
 
 @functools.lru_cache(maxsize=8192)
-def _processes_of(run: "RunDirectory", _changed_at: int) -> int:
+def _processes_of(run: RunDirectory, _changed_at: int) -> int:
     return read_resources(run).world_size
 
 

@@ -1,7 +1,6 @@
 """The head of the Monitor: which run, how it stands and why, how far it is, and how long it still needs."""
 
 import time
-from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -10,12 +9,10 @@ from textual.containers import Vertical
 from rbp_engine.report.names import one_line
 from rbp_engine.run.status.attempts import attempt_remaining_s, elapsed_s
 from rbp_tui.dashboard.monitor.state_text import Standing
+from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import SIGNS, STYLES, title
-
-if TYPE_CHECKING:
-    from rbp_tui.dashboard.reading.reader import Sight
 
 SHORTEST_BAR, LONGEST_BAR = 6, 60
 SHORTEST_PLACE = 6
@@ -29,7 +26,7 @@ class Head(Vertical):
         yield Line(id="progress")
         yield Line(id="why", wraps=True)
 
-    def show(self, sight: "Sight", stands: Standing, now: float) -> None:
+    def show(self, sight: Sight, stands: Standing, now: float) -> None:
         """Show a run as it stands."""
         width = self.size.width or self.app.size.width
         self.query_one("#title", Line).say(title_text(sight, stands, width))
@@ -43,7 +40,7 @@ class Head(Vertical):
         self.query_one("#why", Line).say_or_hide(Text())
 
 
-def title_text(sight: "Sight", stands: Standing, width: int) -> Text:
+def title_text(sight: Sight, stands: Standing, width: int) -> Text:
     """What is run, cut where there is no room, and at the right its status, device and host."""
     status = f"{SIGNS.get(stands.status, ' ')} {stands.status.upper()}"
     left = Text.assemble((f" {one_line(title(sight.summary) if sight.summary.preset else sight.run.id)}", "bold"))
@@ -56,7 +53,7 @@ def title_text(sight: "Sight", stands: Standing, width: int) -> Text:
     return Text.assemble(left, " " * gap, right)
 
 
-def _place(sight: "Sight") -> str:
+def _place(sight: Sight) -> str:
     attempt = sight.course.attempt
     if attempt is None:
         return ""
@@ -64,7 +61,7 @@ def _place(sight: "Sight") -> str:
     return one_line(" · ".join(part for part in (f"{several}{attempt.device}", attempt.host) if part.strip()))
 
 
-def progress_text(sight: "Sight", stands: Standing, now: float, width: int) -> Text:
+def progress_text(sight: Sight, stands: Standing, now: float, width: int) -> Text:
     """Epoch, bar, share, time, time left, and the age of the newest checkpoint; what has no room goes from the end."""
     summary, attempts = sight.summary, sight.course.attempts
     live = sight.verdict.live and stands.status != "gone"
