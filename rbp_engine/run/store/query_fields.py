@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from rbp_engine.disk import changed_ns
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.resources import read_resources
@@ -189,19 +190,12 @@ def _preset_kinds() -> dict[str, str]:
 def _of_preset(key: str) -> Getter:
     def get(record: RunRecord) -> Any:
         path = record.run.preset_toml
-        value: Any = _preset_values(path, _changed(path))
+        value: Any = _preset_values(path, changed_ns(path))
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         return value
 
     return get
-
-
-def _changed(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 # A list on the screen asks about every run again and again, but preset files do not change.
@@ -222,7 +216,7 @@ def _eta(record: RunRecord) -> Any:
 
 
 def _host(record: RunRecord) -> Any:
-    return _host_of(record.run, _changed(record.run.run_json))
+    return _host_of(record.run, changed_ns(record.run.run_json))
 
 
 @functools.lru_cache(maxsize=8192)
@@ -231,7 +225,7 @@ def _host_of(run: RunDirectory, _changed_at: int) -> Any:
 
 
 def _processes(record: RunRecord) -> Any:
-    return _processes_of(record.run, _changed(record.run.run_json))
+    return _processes_of(record.run, changed_ns(record.run.run_json))
 
 
 @functools.lru_cache(maxsize=8192)
