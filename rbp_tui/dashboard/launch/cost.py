@@ -1,15 +1,13 @@
 """What a launch would cost, in the launch form: measured when it is asked for, in a thread, and given up with it."""
 
-import contextlib
+import asyncio
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from rich.text import Text
-from textual import on, work
-from textual.message import Message
-from textual.timer import Timer
+from textual import work
 from textual.widgets import Static
-from textual.worker import Worker, get_current_worker
 
 from rbp_engine.bench.cost import Cost, predict_cost
 from rbp_engine.errors import UserError
@@ -22,68 +20,32 @@ from rbp_tui.text.cost_text import cost_lines, cost_title, measuring, of_one_pro
 ROWS = (("memory", "step"), ("epoch",), ("in all", "measured"))
 
 
-@dataclass
-class CostFound(Message):
-    """A measurement has ended, with a cost or with a reason why there is none."""
-
-    worker: Worker[None]
-    said: Text
-
-
 class LaunchCost(Static):
     """The cost of the settings it was last asked for; nothing where they have changed."""
 
     def __init__(self) -> None:
         super().__init__(id="cost", markup=False)
-        self._measurement: Worker[None] | None = None
-        self._clock: Timer | None = None
 
-    def measure(self, typed: TypedRequest) -> None:
-        """Begin to measure one process of a launch; what was being measured is given up."""
-        self.forget()
-        self._begun = time.monotonic()
-        self._preset_name = typed.name
-        self._measurement = self._measure(typed)
-        self._clock = self.set_interval(1.0, self._tick)
-        self._tick()
+    @work(exclusive=True, group="cost")
+    async def measure(self, typed: TypedRequest) -> None:
+        """Measure one process of a launch; what was being measured is given up."""
+        begun, given_up = time.monotonic(), threading.Event()
+        found = asyncio.create_task(asyncio.to_thread(measured_cost, typed, given_up.is_set))
+        self._come_into_view()
+        try:
+            while not found.done():
+                passed = fmt.duration(time.monotonic() - begun)
+                self._show(Text(f"{measuring(typed.name)}… {passed}", style="dim"))
+                await asyncio.wait([found], timeout=1.0)
+        finally:
+            given_up.set()
+        self._show(found.result())
         self._come_into_view()
 
     def forget(self) -> None:
         """Give up what is being measured, and show no cost."""
-        if self._measurement is not None:
-            self._measurement.cancel()
-        self._end()
+        self.workers.cancel_group(self, "cost")
         self._show(Text())
-
-    @work(thread=True, group="cost")
-    def _measure(self, typed: TypedRequest) -> None:
-        worker = get_current_worker()
-        try:
-            # The data need not be here, and other runs do not matter: only the settings have to be right.
-            request = typed.request()
-            loaded = request.load()
-            cost = predict_cost(loaded, cancelled=lambda: worker.is_cancelled, quiet=True)
-            said = cost_text(loaded, cost, request.takes.processes)
-        except UserError as error:
-            said = Text(str(error), style="red")
-        with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(CostFound(worker, said))
-
-    @on(CostFound)
-    def _found(self, message: CostFound) -> None:
-        if message.worker is self._measurement:
-            self._end()
-            self._show(message.said)
-            self._come_into_view()
-
-    def _end(self) -> None:
-        self._measurement = None
-        if self._clock is not None:
-            self._clock.stop()
-
-    def _tick(self) -> None:
-        passed = fmt.duration(time.monotonic() - self._begun)
-        self._show(Text(f"{measuring(self._preset_name)}… {passed}", style="dim"))
 
     def _show(self, said: Text) -> None:
         self.display = bool(said)
@@ -92,6 +54,17 @@ class LaunchCost(Static):
     def _come_into_view(self) -> None:
         """Where there is no room for all of the form, what was asked for last is what one wants to see."""
         self.call_after_refresh(self.scroll_visible, animate=False)
+
+
+def measured_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
+    """The cost of a launch in words, or the reason why there is none; `given_up` is polled while it is measured."""
+    try:
+        # The data need not be here, and other runs do not matter: only the settings have to be right.
+        request = typed.request()
+        loaded = request.load()
+        return cost_text(loaded, predict_cost(loaded, cancelled=given_up, quiet=True), request.takes.processes)
+    except UserError as error:
+        return Text(str(error), style="red")
 
 
 def cost_text(loaded: LoadedPreset, cost: Cost, processes: int = 1) -> Text:

@@ -1,9 +1,8 @@
 """The launch form: settings on top of a preset, the exact command, and why it would be refused."""
 
-import contextlib
+import asyncio
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,10 +11,8 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.suggester import Suggester, SuggestFromList
-from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from rbp_engine.data.catalog import DataMissing
@@ -66,14 +63,6 @@ class SettingsInput(Input):
             self.cursor_position = len(longer)
 
 
-@dataclass
-class Checked(Message):
-    """What a launch would do, or why it would be refused."""
-
-    typed: TypedRequest
-    said: Text
-
-
 def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     """The exact command and what is worth knowing, or everything that is wrong."""
     said = Text("\n")
@@ -105,7 +94,6 @@ class LaunchForm(ModalScreen[list[str]]):
         self.path = path
         self.preset_name = name
         self.launching = False
-        self._pause: Timer | None = None
 
     def compose(self) -> ComposeResult:
         usual = self._usual()
@@ -169,28 +157,15 @@ class LaunchForm(ModalScreen[list[str]]):
     @on(Input.Changed)
     def _typed(self) -> None:
         self._offer()
-        self._stop_waiting()
-        self._pause = self.set_timer(TYPING_PAUSE_S, self._check)
+        self._check(TYPING_PAUSE_S)
 
-    def _stop_waiting(self) -> None:
-        if self._pause is not None:
-            self._pause.stop()
-
-    def _check(self) -> None:
-        """Say the exact command, or everything that is wrong."""
-        self._look_into(self.typed, self.session.records)
-
-    @work(thread=True, group="check", exclusive=True)
-    def _look_into(self, typed: TypedRequest, records: Sequence[RunRecord]) -> None:
-        """In a thread: presets are read, and the driver of the GPUs is asked, which takes its time."""
-        said = verdict_text(typed, records)
-        with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(Checked(typed, said))
-
-    @on(Checked)
-    def _say_verdict(self, message: Checked) -> None:
-        if message.typed == self.typed and not self.launching:
-            self.query_one("#verdict", Static).update(message.said)
+    @work(exclusive=True, group="check")
+    async def _check(self, pause_s: float = 0.0) -> None:
+        """Say the exact command, or everything that is wrong, unless something else is typed before."""
+        await asyncio.sleep(pause_s)
+        # In a thread: presets are read, and the driver of the GPUs is asked, which takes its time.
+        said = await asyncio.to_thread(verdict_text, self.typed, self.session.records)
+        self.query_one("#verdict", Static).update(said)
 
     @on(Input.Changed, "#overrides, #device, #processes")
     def _cost_is_another(self) -> None:
@@ -209,25 +184,19 @@ class LaunchForm(ModalScreen[list[str]]):
     def _submitted(self) -> None:
         if not self.launching:
             self.launching = True
-            self._stop_waiting()
+            self.workers.cancel_group(self, "check")
             self.query_one(LaunchCost).forget()  # the run needs the memory
             self._launch(self.typed)
 
-    @work(thread=True)
-    def _launch(self, typed: TypedRequest) -> None:
+    @work
+    async def _launch(self, typed: TypedRequest) -> None:
         try:
-            runs = start.start_runs(typed.request()).runs
+            started = await asyncio.to_thread(lambda: start.start_runs(typed.request()))
         except UserError as error:
-            self.app.call_from_thread(self._refused, str(error))
+            self.launching = False
+            self.query_one("#verdict", Static).update(Text(f"\n{error}", style="red"))
         else:
-            self.app.call_from_thread(self._launched, [run.id for run in runs])
-
-    def _refused(self, reason: str) -> None:
-        self.launching = False
-        self.query_one("#verdict", Static).update(Text(f"\n{reason}", style="red"))
-
-    def _launched(self, run_ids: list[str]) -> None:
-        self.dismiss(run_ids)  # not awaited: this screen's own thread waits until it is done
+            self.dismiss([run.id for run in started.runs])  # not awaited: it ends the screen that this runs for
 
     def action_cost(self) -> None:
         """Measure what one process with these settings takes, in memory and time."""
