@@ -162,10 +162,10 @@ class LaunchForm(ModalScreen[list[str]]):
     @work(exclusive=True, group="check")
     async def _check(self, pause_s: float = 0.0) -> None:
         """Say the exact command, or everything that is wrong, unless something else is typed before."""
+        typed, verdict = self.typed, self.query_one("#verdict", Static)  # afterwards the form may be closing
         await asyncio.sleep(pause_s)
         # In a thread: presets are read, and the driver of the GPUs is asked, which takes its time.
-        said = await asyncio.to_thread(verdict_text, self.typed, self.session.records)
-        self.query_one("#verdict", Static).update(said)
+        verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records))
 
     @on(Input.Changed, "#overrides, #device, #processes")
     def _cost_is_another(self) -> None:

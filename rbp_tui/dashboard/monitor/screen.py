@@ -1,5 +1,6 @@
 """Monitor: one run, live: how it stands, its curves, memory, speed, probes, log, and the newest alert."""
 
+import asyncio
 import time
 
 from rich.text import Text
@@ -14,7 +15,7 @@ from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
 from rbp_tui.dashboard.monitor.alerts import alert_text, happenings_text
-from rbp_tui.dashboard.monitor.card import CardFacts, card_text, read_facts
+from rbp_tui.dashboard.monitor.card import card_text, read_facts
 from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text
 from rbp_tui.dashboard.monitor.head import Head
 from rbp_tui.dashboard.monitor.log_pane import LogPane
@@ -205,10 +206,8 @@ class MonitorScreen(MonitorActions):
             baseline = self.session.record_of(self.session.baseline)
             self._load_card(record.run, baseline.run if baseline else None)
 
-    @work(thread=True, group="card")
-    def _load_card(self, run: RunDirectory, baseline: RunDirectory | None) -> None:
-        self.app.call_from_thread(self._show_card, run, read_facts(run, baseline))
-
-    def _show_card(self, run: RunDirectory, facts: CardFacts) -> None:
+    @work(group="card")
+    async def _load_card(self, run: RunDirectory, baseline: RunDirectory | None) -> None:
+        facts = await asyncio.to_thread(read_facts, run, baseline)
         if run.id == self.session.opened:
             self.query_one("#card", TextPanel).say(card_text(facts))

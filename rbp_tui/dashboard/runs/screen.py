@@ -1,6 +1,7 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
@@ -9,8 +10,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.message import Message
-from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.report.names import one_line
@@ -35,13 +34,6 @@ OF_ROWS = frozenset(
 )
 
 
-@dataclass
-class RowsMade(Message):
-    """The rows of the table as they are to be now."""
-
-    rows: Rows
-
-
 class RunsScreen(RunActions):
     """The table. Enter opens a run in the Monitor, and compares the runs of a group."""
 
@@ -63,7 +55,6 @@ class RunsScreen(RunActions):
         self._maker = RowMaker()
         self._making = False
         self._stale = False
-        self._pause: Timer | None = None
         self._opened: str | None = None  # what the Monitor showed when this screen was shown last
         self._sought_run: str | None = None  # where the cursor goes once it is in the table
 
@@ -119,12 +110,11 @@ class RunsScreen(RunActions):
             view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
             make = partial(self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends))
             # Not by @work, which puts all it is given into words.
-            self.run_worker(lambda: self.post_message(RowsMade(make())), thread=True, group="rows")
+            self.run_worker(partial(self._show, make), group="rows")
 
-    @on(RowsMade)
-    def _show(self, message: RowsMade) -> None:
+    async def _show(self, make: Callable[[], Rows]) -> None:
+        before, self.rows = self.rows, await asyncio.to_thread(make)
         self._making = False
-        before, self.rows = self.rows, message.rows
         table = self.query_one(RunTable)
         table.show(self.rows, self.session.state.sort, onto=self._sought())
         table.display = bool(self.rows.cells)
@@ -204,11 +194,11 @@ class RunsScreen(RunActions):
         self.set_focus(self.query_one("#query"))
 
     @on(Input.Changed, "#query")
-    def _query_changed(self, event: Input.Changed) -> None:
+    @work(exclusive=True, group="query")
+    async def _query_changed(self, event: Input.Changed) -> None:
         self.session.state.query = event.value
-        if self._pause is not None:
-            self._pause.stop()
-        self._pause = self.set_timer(TYPING_PAUSE_S, self.make_rows)
+        await asyncio.sleep(TYPING_PAUSE_S)
+        self.make_rows()
 
     @on(Input.Submitted, "#query")
     def _query_done(self) -> None:
