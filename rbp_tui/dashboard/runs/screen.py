@@ -1,8 +1,6 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -19,7 +17,7 @@ from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.columns import BY_NAME, Column
-from rbp_tui.dashboard.runs.rows import RowMaker, Rows, TableView
+from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
@@ -106,14 +104,15 @@ class RunsScreen(RunActions):
         self._stale = self._making
         if not self._making:
             self._making = True
-            session, state = self.session, self.session.state
-            view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
-            make = partial(self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends))
-            # Not by @work, which puts all it is given into words.
-            self.run_worker(partial(self._show, make), group="rows")
+            self._show()
 
-    async def _show(self, make: Callable[[], Rows]) -> None:
-        before, self.rows = self.rows, await asyncio.to_thread(make)
+    @work(group="rows")
+    async def _show(self) -> None:
+        session, state, before = self.session, self.session.state, self.rows
+        view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
+        self.rows = await asyncio.to_thread(
+            self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends)
+        )
         self._making = False
         table = self.query_one(RunTable)
         table.show(self.rows, self.session.state.sort, onto=self._sought())
