@@ -51,13 +51,13 @@ class MonitorScreen(MonitorActions):
         yield Head(id="head")
         curves, gauges = SeriesColours(), SeriesColours()
         with Horizontal(id="charts"):
-            yield RunChart("loss", run_chart.loss, colours=curves, id="loss")
-            yield RunChart("top-1 %", run_chart.top1, colours=curves, id="top1")
+            yield RunChart("loss", run_chart.LOSS, colours=curves, id="loss")
+            yield RunChart("top-1 %", run_chart.TOP1, colours=curves, id="top1")
             yield TextPanel(id="card")
         with Horizontal(id="gauges"):
-            yield MemoryChart("memory", run_chart.memory, colours=SeriesColours(), id="memory_chart")
-            yield RunChart("samples/s", run_chart.speed, colours=gauges, id="speed_chart")
-            yield RunChart("ms per step", run_chart.step_time, colours=gauges, id="step_chart")
+            yield MemoryChart("memory", colours=SeriesColours(), id="memory_chart")
+            yield RunChart("samples/s", run_chart.SPEED, colours=gauges, id="speed_chart")
+            yield RunChart("ms per step", run_chart.STEP_TIME, colours=gauges, id="step_chart")
         yield Line(id="memory")
         yield Line(id="speed")
         yield Line(id="probes", wraps=True)
