@@ -23,9 +23,6 @@ ROWS = (("memory", "step"), ("epoch",), ("in all", "measured"))
 class LaunchCost(Static):
     """The cost of the settings it was last asked for; nothing where they have changed."""
 
-    def __init__(self) -> None:
-        super().__init__(id="cost", markup=False)
-
     @work(exclusive=True, group="cost")
     async def measure(self, typed: TypedRequest) -> None:
         """Measure one process of a launch; what was being measured is given up."""

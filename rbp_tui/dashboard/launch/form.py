@@ -129,7 +129,7 @@ class LaunchForm(ModalScreen[list[str]]):
                     yield Label("id")
                     yield Input(id="run_id", compact=True, placeholder="one is made")
                 yield Static(id="verdict")
-                yield LaunchCost()
+                yield LaunchCost(id="cost", markup=False)
             yield Static(
                 "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+o[/b] cost   [b]ctrl+y[/b] copy"
                 "   [b]Esc[/b] cancel",

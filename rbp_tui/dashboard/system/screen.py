@@ -62,7 +62,6 @@ class SystemScreen(DashboardScreen):
     """Read every two seconds while it is shown, and not else."""
 
     NAME = "system"
-    BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
