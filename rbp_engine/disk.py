@@ -1,4 +1,4 @@
-"""Flush writes to the disk."""
+"""What the disk holds: flush writes to it, and when a file was changed."""
 
 import os
 from pathlib import Path
@@ -11,3 +11,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def changed_ns(path: Path) -> int:
+    """When a file was changed, to compare with another time; 0 for one that is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

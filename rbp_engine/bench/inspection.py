@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from spikingjelly.activation_based.neuron import BaseNode
@@ -21,6 +21,7 @@ from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried, check_images
 from rbp_engine.preset import read_resolved
+from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import LIF, RateTensor
 from rbp_engine.spiking.errors import UnsupportedOperation
@@ -29,9 +30,6 @@ from rbp_engine.train.build import build_feed, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.user_code import load_own, own_frames
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
 # The keywords that a user's own network is called with, besides those in `model.args`.
 KEYWORDS = ("num_classes", "in_channels", "neuron")
@@ -69,7 +67,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
     return result
 
 
-def _built(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device) -> nn.Module:
+def _built(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:
     try:
         return build_model(run, preset, feed, device)
     except TypeError as error:
@@ -78,7 +76,7 @@ def _built(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device
         raise ValueError(_keywords_refused(run, preset) or str(error)) from error
 
 
-def _keywords_refused(run: RunDirectory, preset: "Preset") -> str:
+def _keywords_refused(run: RunDirectory, preset: Preset) -> str:
     """A message if the user's class or function does not accept the keywords that it is called with, else ""."""
     keywords = dict.fromkeys([*KEYWORDS, *preset.model.args])
     signature = inspect.signature(load_own(preset.model.name, run.code))
@@ -167,7 +165,7 @@ def _check_logits(model: nn.Module, images: Tensor, timesteps: int, classes: int
         )
 
 
-def cosines(model: nn.Module, images: Tensor, labels: Tensor, preset: "Preset") -> dict[str, Any]:
+def cosines(model: nn.Module, images: Tensor, labels: Tensor, preset: Preset) -> dict[str, Any]:
     """By method, the cosine of its gradient with BPTT's, over all weights and for each layer; None if one is 0."""
     timesteps = preset.method.timesteps
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import torch
@@ -20,11 +20,9 @@ from rbp_engine.bench.measure.epoch import Epoch
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
 from rbp_engine.bench.results.answer import answer
 from rbp_engine.preset import read_resolved
+from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device, describe_device
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
 # A preset that needs this many times the memory does not fit, however inaccurate the estimate.
 FAR = 4
@@ -57,7 +55,7 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
 
 
 def _much_too_large(
-    run: RunDirectory, preset: "Preset", device: torch.device, limit: int, shape: stand_in.DataShape | None
+    run: RunDirectory, preset: Preset, device: torch.device, limit: int, shape: stand_in.DataShape | None
 ) -> dict[str, Any] | None:
     """The figures from a few images for a preset that would need many times the memory; None for any other.
 
@@ -93,7 +91,7 @@ def _much_too_large(
 
 def _measured(
     run: RunDirectory,
-    preset: "Preset",
+    preset: Preset,
     device: torch.device,
     limit: int,
     shape: stand_in.DataShape | None,

@@ -6,14 +6,11 @@ Without torch: the network runs in separate processes.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rbp_engine.bench.measure.measurement import ask, temporary_run
 from rbp_engine.bench.results.extrapolate import plane_of
-from rbp_engine.preset import PresetError, load_text
-
-if TYPE_CHECKING:
-    from rbp_engine.preset import LoadedPreset
+from rbp_engine.preset import LoadedPreset, PresetError, load_text
 
 INSPECTION, POINTS = "rbp_engine.bench.inspection", "rbp_engine.bench.measure.measure_points"
 REFERENCE = "bptt"
@@ -73,7 +70,7 @@ def preset_for(
     batch: int,
     frames: bool = False,
     overrides: Sequence[str] = (),
-) -> "LoadedPreset":
+) -> LoadedPreset:
     """A preset of a network on random images [C, H, W] (`frames`: new ones at every timestep). Raises PresetError."""
     import tomlkit
 
@@ -87,7 +84,7 @@ def preset_for(
         raise PresetError(f"rbp try {network}", [replace(one, line=None) for one in error.problems]) from None
 
 
-def inspect(loaded: "LoadedPreset") -> Inspection:
+def inspect(loaded: LoadedPreset) -> Inspection:
     """Run the network once, and once with each method. Raises MeasurementError, which says what is wrong with it."""
     with temporary_run(loaded) as run:
         answer = ask(INSPECTION, run)
@@ -102,7 +99,7 @@ def inspect(loaded: "LoadedPreset") -> Inspection:
 
 
 def costs(
-    network: Callable[[str], "LoadedPreset"], on_method: Callable[[str], None] = lambda method: None
+    network: Callable[[str], LoadedPreset], on_method: Callable[[str], None] = lambda method: None
 ) -> list[MethodCost]:
     """Time and memory of each method; `network` gives the preset with a method. Raises MeasurementError."""
     found: list[MethodCost] = []
@@ -115,7 +112,7 @@ def costs(
     return found
 
 
-def _cost(method: str, loaded: "LoadedPreset", answer: dict[str, Any], bptt: MethodCost | None) -> MethodCost:
+def _cost(method: str, loaded: LoadedPreset, answer: dict[str, Any], bptt: MethodCost | None) -> MethodCost:
     batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
     plane, limit = plane_of(answer["points"], "peak"), answer["limit"]
     seconds = plane_of(answer["points"], "seconds").at(batch, timesteps)

@@ -13,7 +13,7 @@ from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, 
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method, one_line
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread, spread
+from rbp_engine.report.spread import Spread, spread_of_known
 from rbp_engine.run.files.layout import RunDirectory
 
 #: Settings that the title of an experiment always shows.
@@ -106,8 +106,8 @@ def _group(members: list[RecordedRun], title: str, baseline: list[RecordedRun]) 
         experiment=members[0].summary.experiment,
         is_baseline=is_baseline,
         runs=tuple(members),
-        last=_spread(last.values()),
-        best=_spread(best.values()),
+        last=spread_of_known(last.values()),
+        best=spread_of_known(best.values()),
         last_difference=None if is_baseline else _paired(last, theirs),
         best_difference=None if is_baseline else _paired(best, _accuracies(baseline, "best")),
         epoch_s=_mean([_epoch_s(one) for one in members]),
@@ -130,16 +130,11 @@ def _accuracies(members: Sequence[RecordedRun], which: str) -> dict[int, float]:
 
 def _paired(ours: dict[int, float], theirs: dict[int, float]) -> Spread | None:
     """The spread of the differences by seed: effects of the seed, such as the order of the data, cancel out."""
-    return _spread([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
-
-
-def _spread(values: Iterable[float]) -> Spread | None:
-    known = list(values)
-    return spread(known) if known else None
+    return spread_of_known([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    found = _spread(value for value in values if value is not None)
+    found = spread_of_known(values)
     return found.mean if found else None
 
 

@@ -1,7 +1,7 @@
 """Mean and standard deviation over the seeds of an experiment."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -21,3 +21,9 @@ def spread(values: Sequence[float]) -> Spread:
     # Exact sums: the result does not depend on the order of seeds, and equal values have a deviation of exactly 0.
     mean = float(statistics.mean(values))
     return Spread(mean, float(statistics.stdev(values)) if len(values) > 1 else None, len(values))
+
+
+def spread_of_known(values: Iterable[float | None]) -> Spread | None:
+    """The spread of the values that are known; None if there are none."""
+    known = [value for value in values if value is not None]
+    return spread(known) if known else None

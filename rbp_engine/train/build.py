@@ -1,7 +1,5 @@
 """From a run's preset to the objects that train: data, network, method, optimizer."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
@@ -9,17 +7,15 @@ from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import Method, create_method
 from rbp_engine.models import create_model
+from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.optimisation import create_optimizer
 
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
-
 
 def build_feed(
     run: RunDirectory,
-    preset: "Preset",
+    preset: Preset,
     device: torch.device,
     timesteps: int | None = None,
     *,
@@ -39,7 +35,7 @@ def build_feed(
     )
 
 
-def build_model(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.device) -> nn.Module:
+def build_model(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:
     """The network of a run with newly drawn weights, on the device."""
     return create_model(
         preset.model.name,
@@ -53,13 +49,13 @@ def build_model(run: RunDirectory, preset: "Preset", feed: Feed, device: torch.d
     ).to(device)
 
 
-def build_method(preset: "Preset") -> Method:
+def build_method(preset: Preset) -> Method:
     """The training method of a run."""
     scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
     return create_method(preset.method.name, preset.method.timesteps, precision=preset.train.precision, **scale)
 
 
-def build_optimizer(preset: "Preset", model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of a run."""
     return create_optimizer(
         model,

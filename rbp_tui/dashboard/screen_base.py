@@ -1,11 +1,16 @@
 """Base classes of the five screens: the session, the bar at the top, charts that move together."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.screen import Screen
 
+from rbp_engine.errors import UserError
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
+from rbp_tui.dashboard.export import export
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 
@@ -61,6 +66,16 @@ class ChartScreen(DashboardScreen):
             self.minimize()
         elif self.focused is not None:
             self.maximize(self.focused)
+
+    @work(thread=True, group="export")
+    def write_files(self, name: str, picture: str, curves: Callable[[], str]) -> None:
+        """Write a picture of the screen and its `curves` as CSV, in a thread, and say where they are."""
+        try:
+            place = export(name, {f"{self.NAME}.svg": picture, "curves.csv": curves()}, Path.cwd())
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=10, markup=False)
+        else:
+            self.notify(f"{self.NAME}.svg and curves.csv are in {place}", timeout=10, markup=False)
 
     @on(CursorMoved)
     def _cursor_moved(self, message: CursorMoved) -> None:

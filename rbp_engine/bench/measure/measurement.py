@@ -7,16 +7,14 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rbp_engine.errors import UserError
+from rbp_engine.preset import LoadedPreset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.status import processes
-
-if TYPE_CHECKING:
-    from rbp_engine.preset import LoadedPreset
 
 LOOK_EVERY_S = 0.2
 
@@ -28,7 +26,7 @@ class MeasurementError(UserError):
 
 
 @contextlib.contextmanager
-def temporary_run(loaded: "LoadedPreset") -> Iterator[RunDirectory]:
+def temporary_run(loaded: LoadedPreset) -> Iterator[RunDirectory]:
     """A temporary run folder outside any runs directory, with preset and user's code; removed at the end.
 
     Its processes are killed at the end, too. Raises RunError if the folder for temporary files cannot be written.

@@ -2,15 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.preset.own_code import own_file
+from rbp_engine.preset.schema import DataSection, Preset
 from rbp_engine.train.kernel import is_long
 from rbp_engine.vocabulary import EVENT_SETS
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import DataSection, Preset
 
 # Sets that are read batch by batch; all others are in memory as a whole.
 READ_FROM_FILES = ("imagenet", "cifar10_dvs")
@@ -27,7 +25,7 @@ class DataShape:
     test_size: int
 
 
-def known_shape(data: "DataSection") -> DataShape | None:
+def known_shape(data: DataSection) -> DataShape | None:
     """The shape of a preset's data, without opening it; None for a user's own data set."""
     if own_file(data.name) is not None:
         return None
@@ -50,12 +48,12 @@ def known_shape(data: "DataSection") -> DataShape | None:
     )
 
 
-def is_here(data: "DataSection") -> bool:
+def is_here(data: DataSection) -> bool:
     """Whether the data can be opened quickly. CIFAR10-DVS may first need a conversion, which takes minutes."""
     return own_file(data.name) is not None or (data.name != "cifar10_dvs" and presence(data.name).found)
 
 
-def with_stand_in(preset: "Preset", shape: DataShape | None) -> "Preset":
+def with_stand_in(preset: Preset, shape: DataShape | None) -> Preset:
     """The preset with a few batches of random images of this shape, augmented like its own data.
 
     Without a shape it keeps its own data.
@@ -73,7 +71,7 @@ def with_stand_in(preset: "Preset", shape: DataShape | None) -> "Preset":
     return preset.model_copy(update={"data": data, "train": train})
 
 
-def batches(preset: "Preset", shape: DataShape) -> tuple[int, int]:
+def batches(preset: Preset, shape: DataShape) -> tuple[int, int]:
     """The numbers of steps in an epoch and of batches in an evaluation, on the whole data set."""
     held_out = math.ceil(preset.train.validation_split * shape.train_size)
     trained, size = shape.train_size - held_out, preset.data.batch_size
@@ -81,7 +79,7 @@ def batches(preset: "Preset", shape: DataShape) -> tuple[int, int]:
     return steps, math.ceil((held_out or shape.test_size) / size)
 
 
-def bytes_in_memory(preset: "Preset", shape: DataShape) -> int:
+def bytes_in_memory(preset: Preset, shape: DataShape) -> int:
     """The memory that the whole data set takes beyond that of the random images."""
     if preset.data.name in READ_FROM_FILES:
         return 0

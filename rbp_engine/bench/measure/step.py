@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,12 +22,10 @@ from rbp_engine.bench.measure.trial import Trial, first_images
 from rbp_engine.bench.results.answer import answers_only, explain
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
+from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_optimizer
 from rbp_engine.train.device import choose_device, describe_device
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
 Step = Callable[[Tensor, Tensor], object]
 
@@ -35,7 +33,7 @@ Step = Callable[[Tensor, Tensor], object]
 class Side:
     """A network and a way to take a training step with it, on one batch in the shape of the data."""
 
-    def __init__(self, run: RunDirectory, preset: "Preset", side: str, device: torch.device) -> None:
+    def __init__(self, run: RunDirectory, preset: Preset, side: str, device: torch.device) -> None:
         self.trial = Trial(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
         self.timesteps = preset.method.timesteps
         self.images, self.labels = next(iter(self.trial.feed.train.epoch(0)))
@@ -60,7 +58,7 @@ class Side:
         self.step(self.images, self.labels)
 
 
-def _baseline_step(trial: Trial, preset: "Preset", name: str) -> Step:
+def _baseline_step(trial: Trial, preset: Preset, name: str) -> Step:
     # Baselines use torch's default memory format, as is usual.
     trial.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in its types
     backward = BASELINES[name](trial.model, preset.method.timesteps)
@@ -76,7 +74,7 @@ def _baseline_step(trial: Trial, preset: "Preset", name: str) -> Step:
     return step
 
 
-def forward_operations(run: RunDirectory, preset: "Preset", device: torch.device) -> int:
+def forward_operations(run: RunDirectory, preset: Preset, device: torch.device) -> int:
     """The number of operations in one forward pass of the batch at one timestep."""
     ours = Side(run, preset, "ours", device)
     images = ours.images[:1] if ours.images.ndim == 5 else ours.images

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,15 +11,13 @@ from torch import Tensor
 from rbp_engine.bench.measure import memory
 from rbp_engine.data.protocol import Batch, TrainingSource
 from rbp_engine.methods import StepOutput
+from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.step import OptimizerStep
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
 # The approximate duration of a small step, in seconds.
 SMALL_STEP_S = 2.0
@@ -40,7 +37,7 @@ class Point:
 class Trial:
     """The objects that a worker trains with, and the cost of a step. The learning rate is 0, so no loss diverges."""
 
-    def __init__(self, run: RunDirectory, preset: "Preset", device: torch.device) -> None:
+    def __init__(self, run: RunDirectory, preset: Preset, device: torch.device) -> None:
         seed_everything(preset.run.seed)
         self.run, self.preset, self.device = run, preset, device
         self.feed = build_feed(run, preset, device)
@@ -57,7 +54,7 @@ class Trial:
             self.steps[asked] = self._step_of(self.preset.model_copy(update={"method": method}))
         return self.steps[asked](images, labels, len(labels))
 
-    def _step_of(self, preset: "Preset") -> OptimizerStep:
+    def _step_of(self, preset: Preset) -> OptimizerStep:
         return OptimizerStep(
             self.model,
             build_method(preset),

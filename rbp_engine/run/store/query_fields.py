@@ -7,20 +7,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from rbp_engine.disk import changed_ns
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store import query_values as values
+from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import Document, read_document
 from rbp_engine.settings.spelling import did_you_mean
 
-if TYPE_CHECKING:
-    from rbp_engine.run.store.store import RunRecord
-
-Test: TypeAlias = "Callable[[RunRecord], bool]"
-Getter: TypeAlias = "Callable[[RunRecord], Any]"
+Test: TypeAlias = Callable[[RunRecord], bool]
+Getter: TypeAlias = Callable[[RunRecord], Any]
 
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -70,7 +69,7 @@ def word_fits(word: str) -> Test:
     """The test of a bare word: part of the id, label, name, method or a tag, ignoring case."""
     wanted = word.lower()
 
-    def test(record: "RunRecord") -> bool:
+    def test(record: RunRecord) -> bool:
         summary = record.summary
         texts = (summary.id, summary.label, summary.name, summary.method, *record.tags)
         return any(wanted in str(text).lower() for text in texts)
@@ -78,12 +77,12 @@ def word_fits(word: str) -> Test:
     return test
 
 
-def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> "Callable[[Field, str, str], Test]":
+def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> Callable[[Field, str, str], Test]:
     def make(field: Field, sign: str, text: str) -> Test:
         wanted = read(text)
         order = _ORDER.get(sign)
 
-        def test(record: "RunRecord") -> bool:
+        def test(record: RunRecord) -> bool:
             value = field.get(record)
             if not _is_number(value):
                 return False
@@ -101,7 +100,7 @@ def _text_test(field: Field, sign: str, value: str) -> Test:
         raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
     wanted, whole = value.lower(), sign == "="
 
-    def test(record: "RunRecord") -> bool:
+    def test(record: RunRecord) -> bool:
         found = field.get(record)
         texts: Iterable[Any] = found if isinstance(found, (tuple, list)) else () if found is None else (found,)
         return any(wanted == text if whole else wanted in text for text in map(_as_text, texts))
@@ -158,7 +157,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _of_summary(name: str, part: str | None = None) -> Getter:
-    def get(record: "RunRecord") -> Any:
+    def get(record: RunRecord) -> Any:
         value = getattr(record.summary, name)
         return value if part is None else getattr(value, part)
 
@@ -185,21 +184,14 @@ def _preset_kinds() -> dict[str, str]:
 
 
 def _of_preset(key: str) -> Getter:
-    def get(record: "RunRecord") -> Any:
+    def get(record: RunRecord) -> Any:
         path = record.run.preset_toml
-        value: Any = _preset_values(path, _changed(path))
+        value: Any = _preset_values(path, changed_ns(path))
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         return value
 
     return get
-
-
-def _changed(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 # A list on the screen asks about every run again and again, but preset files do not change.
@@ -210,22 +202,22 @@ def _preset_values(path: Path, _changed_at: int) -> dict[str, Any]:
     return document.values if isinstance(document, Document) else {}
 
 
-def _age(record: "RunRecord") -> Any:
+def _age(record: RunRecord) -> Any:
     created = record.summary.created
     return time.time() - created if _is_number(created) else None
 
 
-def _eta(record: "RunRecord") -> Any:
+def _eta(record: RunRecord) -> Any:
     return remaining_s(record.summary) if record.verdict.live else None
 
 
-def _host(record: "RunRecord") -> Any:
+def _host(record: RunRecord) -> Any:
     described = read_run_json(record.run)
     attempt = described.last_attempt
     return attempt.host if attempt and attempt.host else described.host
 
 
-def _processes(record: "RunRecord") -> int:
+def _processes(record: RunRecord) -> int:
     return read_run_json(record.run).resources.world_size
 
 

@@ -1,19 +1,15 @@
 """Actions of the Compare screen: choose a group, hide it, pin it, open it; change what is drawn; export."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
-from textual import work
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
-from rbp_engine.errors import UserError
 from rbp_engine.report.compare import Comparison, Group
 from rbp_engine.report.curves_csv import curves_csv
 from rbp_engine.report.seed_statistics import MeanCurve
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, ComparedCurves
-from rbp_tui.dashboard.export import export
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
@@ -155,14 +151,5 @@ class CompareActions(ChartScreen):
         """Write a picture of this screen, and the curves as CSV."""
         shown = [group for group in self.groups if self.key_of(group) not in self.hidden]
         means = [(group.title, mean) for group in shown if (mean := self.mean(group, self.curve)) is not None]
-        self._export(self.app.export_screenshot(title="rbp compare"), means)
-
-    @work(thread=True, group="export")
-    def _export(self, picture: str, means: Sequence[tuple[str, MeanCurve]]) -> None:
-        table = curves_csv(means, UNITS[self.axis], self.curve)
-        try:
-            place = export("compare", {"compare.svg": picture, "curves.csv": table}, Path.cwd())
-        except UserError as error:
-            self.notify(str(error), severity="error", timeout=10, markup=False)
-        else:
-            self.notify(f"wrote compare.svg and curves.csv into {place}", timeout=10, markup=False)
+        picture, unit, curve = self.app.export_screenshot(title="rbp compare"), UNITS[self.axis], self.curve
+        self.write_files("compare", picture, lambda: curves_csv(means, unit, curve))

@@ -1,8 +1,8 @@
 """Compare experiments: overlaid curves, the table of `rbp runs compare`, and the differences."""
 
+import asyncio
 import time
 from bisect import bisect
-from dataclasses import dataclass
 from itertools import accumulate
 
 from rich.text import Text
@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.events import Click
 from textual.geometry import Region
-from textual.message import Message
 from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
@@ -32,14 +31,6 @@ COMPARE_EVERY_S, READING_SHARE = 1.0, 0.1
 TABLE_EDGE = 3  # padding and scroll bar
 # With many curves, stars hide more than they show.
 STARRED_AT_MOST = 8
-
-
-@dataclass
-class ComparisonMade(Message):
-    """A new comparison of the runs."""
-
-    comparison: Comparison
-    took: float  # seconds
 
 
 class CompareScreen(CompareActions):
@@ -127,17 +118,14 @@ class CompareScreen(CompareActions):
             self._making = True
             self._compare(self.compared, self.each_run)
 
-    @work(thread=True, group="compare")
-    def _compare(self, compared: ComparedRuns, each_run: bool) -> None:
+    @work(group="compare")
+    async def _compare(self, compared: ComparedRuns, each_run: bool) -> None:
         start = time.monotonic()
         runs = [record.run for record in compared.records]
-        found = compare(runs, compared.baseline.run if compared.baseline else None, each_run=each_run)
-        self.post_message(ComparisonMade(found, time.monotonic() - start))
-
-    @on(ComparisonMade)
-    def _compared(self, message: ComparisonMade) -> None:
-        self._making, self._making_took, self._made_at = False, message.took, time.monotonic()
-        self.comparison = message.comparison
+        baseline = compared.baseline.run if compared.baseline else None
+        self.comparison = await asyncio.to_thread(compare, runs, baseline, each_run=each_run)
+        self._making, self._made_at = False, time.monotonic()
+        self._making_took = self._made_at - start
         self.curves.forget(self.groups)
         self.show_table()
         self.draw()

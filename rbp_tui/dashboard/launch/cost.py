@@ -1,15 +1,13 @@
 """The cost of a launch, in the launch form: measured on request, in a thread, and cancelled with the form."""
 
-import contextlib
+import asyncio
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from rich.text import Text
-from textual import on, work
-from textual.message import Message
-from textual.timer import Timer
+from textual import work
 from textual.widgets import Static
-from textual.worker import Worker, get_current_worker
 
 from rbp_engine.bench.cost import Cost, predict_cost
 from rbp_engine.errors import UserError
@@ -22,68 +20,29 @@ from rbp_tui.text.cost_text import cost_lines, cost_title, measuring, one_proces
 ROWS = (("memory", "step"), ("epoch",), ("in all", "measured"))
 
 
-@dataclass
-class CostFound(Message):
-    """A measurement has ended, with a cost or an error."""
-
-    worker: Worker[None]
-    text: Text
-
-
 class LaunchCost(Static):
     """The cost of the settings last measured; empty once they have changed."""
 
-    def __init__(self) -> None:
-        super().__init__(id="cost", markup=False)
-        self._measurement: Worker[None] | None = None
-        self._clock: Timer | None = None
-
-    def measure(self, typed: TypedRequest) -> None:
-        """Start measuring one process of a launch, and cancel a running measurement."""
-        self.forget()
-        self._begun = time.monotonic()
-        self._preset_name = typed.name
-        self._measurement = self._measure(typed)
-        self._clock = self.set_interval(1.0, self._tick)
-        self._tick()
+    @work(exclusive=True, group="cost")
+    async def measure(self, typed: TypedRequest) -> None:
+        """Measure one process of a launch, and cancel a running measurement."""
+        begun, given_up = time.monotonic(), threading.Event()
+        found = asyncio.create_task(asyncio.to_thread(measured_cost, typed, given_up.is_set))
+        self._scroll_into_view()
+        try:
+            while not found.done():
+                passed = fmt.duration(time.monotonic() - begun)
+                self._show(Text(f"{measuring(typed.name)}… {passed}", style="dim"))
+                await asyncio.wait([found], timeout=1.0)
+        finally:
+            given_up.set()
+        self._show(found.result())
         self._scroll_into_view()
 
     def forget(self) -> None:
         """Cancel a running measurement, and show no cost."""
-        if self._measurement is not None:
-            self._measurement.cancel()
-        self._end()
+        self.workers.cancel_group(self, "cost")
         self._show(Text())
-
-    @work(thread=True, group="cost")
-    def _measure(self, typed: TypedRequest) -> None:
-        worker = get_current_worker()
-        try:
-            # The data need not be here, and other runs do not matter: only the settings must be valid.
-            request = typed.request()
-            loaded = request.load()
-            cost = predict_cost(loaded, cancelled=lambda: worker.is_cancelled, quiet=True)
-            text = cost_text(loaded, cost, request.takes.processes)
-        except UserError as error:
-            text = Text(str(error), style="red")
-        with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(CostFound(worker, text))
-
-    @on(CostFound)
-    def _found(self, message: CostFound) -> None:
-        if message.worker is self._measurement:
-            self._end()
-            self._show(message.text)
-            self._scroll_into_view()
-
-    def _end(self) -> None:
-        self._measurement = None
-        if self._clock is not None:
-            self._clock.stop()
-
-    def _tick(self) -> None:
-        passed = fmt.duration(time.monotonic() - self._begun)
-        self._show(Text(f"{measuring(self._preset_name)}… {passed}", style="dim"))
 
     def _show(self, text: Text) -> None:
         self.display = bool(text)
@@ -92,6 +51,17 @@ class LaunchCost(Static):
     def _scroll_into_view(self) -> None:
         """Scroll to the cost if the form does not fit on the screen, since the user has just asked for it."""
         self.call_after_refresh(self.scroll_visible, animate=False)
+
+
+def measured_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
+    """The cost of a launch in words, or the reason why there is none; `given_up` is polled while it is measured."""
+    try:
+        # The data need not be here, and other runs do not matter: only the settings must be valid.
+        request = typed.request()
+        loaded = request.load()
+        return cost_text(loaded, predict_cost(loaded, cancelled=given_up, quiet=True), request.takes.processes)
+    except UserError as error:
+        return Text(str(error), style="red")
 
 
 def cost_text(loaded: LoadedPreset, cost: Cost, processes: int = 1) -> Text:

@@ -1,9 +1,8 @@
 """The launch form: settings for a preset, the exact command, and the errors that prevent a launch."""
 
-import contextlib
+import asyncio
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,10 +11,8 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.suggester import Suggester, SuggestFromList
-from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from rbp_engine.data.catalog import DataMissing
@@ -66,14 +63,6 @@ class SettingsInput(Input):
             self.cursor_position = len(longer)
 
 
-@dataclass
-class RequestChecked(Message):
-    """The check of a request has ended; `text` has its command or errors."""
-
-    typed: TypedRequest
-    text: Text
-
-
 def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     """The exact command with warnings, or all errors."""
     text = Text("\n")
@@ -90,7 +79,7 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
 
 
 class LaunchForm(ModalScreen[list[str]]):
-    """Enter launches and returns the ids of the runs; nothing is created before. Escape gives none."""
+    """Enter launches and returns the ids of the runs; nothing is created before. Escape returns none."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,7 +94,6 @@ class LaunchForm(ModalScreen[list[str]]):
         self.path = path
         self.preset_name = name
         self.launching = False
-        self._pause: Timer | None = None
 
     def compose(self) -> ComposeResult:
         usual = self._usual()
@@ -141,7 +129,7 @@ class LaunchForm(ModalScreen[list[str]]):
                     yield Label("id")
                     yield Input(id="run_id", compact=True, placeholder="one is made")
                 yield Static(id="verdict")
-                yield LaunchCost()
+                yield LaunchCost(id="cost", markup=False)
             yield Static(
                 "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+o[/b] cost   [b]ctrl+y[/b] copy"
                 "   [b]Esc[/b] cancel",
@@ -169,28 +157,15 @@ class LaunchForm(ModalScreen[list[str]]):
     @on(Input.Changed)
     def _typed(self) -> None:
         self._offer()
-        self._stop_waiting()
-        self._pause = self.set_timer(TYPING_PAUSE_S, self._check)
+        self._check(TYPING_PAUSE_S)
 
-    def _stop_waiting(self) -> None:
-        if self._pause is not None:
-            self._pause.stop()
-
-    def _check(self) -> None:
-        """Show the exact command, or all errors."""
-        self._check_in_thread(self.typed, self.session.records)
-
-    @work(thread=True, group="check", exclusive=True)
-    def _check_in_thread(self, typed: TypedRequest, records: Sequence[RunRecord]) -> None:
-        """Check in a thread, since reading presets and querying the GPU driver takes time."""
-        text = verdict_text(typed, records)
-        with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(RequestChecked(typed, text))
-
-    @on(RequestChecked)
-    def _show_verdict(self, message: RequestChecked) -> None:
-        if message.typed == self.typed and not self.launching:
-            self.query_one("#verdict", Static).update(message.text)
+    @work(exclusive=True, group="check")
+    async def _check(self, pause_s: float = 0.0) -> None:
+        """Show the exact command, or all errors, unless something else is typed before."""
+        typed, verdict = self.typed, self.query_one("#verdict", Static)  # afterwards the form may be closing
+        await asyncio.sleep(pause_s)
+        # In a thread, since reading presets and querying the GPU driver takes time.
+        verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records))
 
     @on(Input.Changed, "#overrides, #device, #processes")
     def _forget_cost(self) -> None:
@@ -209,25 +184,19 @@ class LaunchForm(ModalScreen[list[str]]):
     def _submitted(self) -> None:
         if not self.launching:
             self.launching = True
-            self._stop_waiting()
+            self.workers.cancel_group(self, "check")
             self.query_one(LaunchCost).forget()  # the run needs the memory
             self._launch(self.typed)
 
-    @work(thread=True)
-    def _launch(self, typed: TypedRequest) -> None:
+    @work
+    async def _launch(self, typed: TypedRequest) -> None:
         try:
-            runs = start.start_runs(typed.request()).runs
+            started = await asyncio.to_thread(lambda: start.start_runs(typed.request()))
         except UserError as error:
-            self.app.call_from_thread(self._refused, str(error))
+            self.launching = False
+            self.query_one("#verdict", Static).update(Text(f"\n{error}", style="red"))
         else:
-            self.app.call_from_thread(self._launched, [run.id for run in runs])
-
-    def _refused(self, reason: str) -> None:
-        self.launching = False
-        self.query_one("#verdict", Static).update(Text(f"\n{reason}", style="red"))
-
-    def _launched(self, run_ids: list[str]) -> None:
-        self.dismiss(run_ids)  # not awaited: this screen's own thread waits for it
+            self.dismiss([run.id for run in started.runs])  # not awaited: it ends the screen that this runs for
 
     def action_cost(self) -> None:
         """Measure what one process with these settings takes, in memory and time."""

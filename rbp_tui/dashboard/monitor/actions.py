@@ -1,18 +1,14 @@
 """Actions on the run that the Monitor shows."""
 
-from pathlib import Path
 from typing import ClassVar
 
-from textual import work
 from textual.binding import Binding, BindingType
 
-from rbp_engine.errors import UserError
 from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.export import export
 from rbp_tui.dashboard.messages import CloneRun, CompareRuns
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.seeds import siblings
@@ -161,16 +157,8 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def action_export(self) -> None:
         """Write a picture of this screen and the curves as CSV."""
-        self._export(self.run, self.app.export_screenshot(title=self.run.id))
-
-    @work(thread=True, group="export")
-    def _export(self, run: RunDirectory, picture: str) -> None:
-        try:
-            place = export(run.id, {"monitor.svg": picture, "curves.csv": events_csv(run)}, Path.cwd())
-            message = f"monitor.svg and curves.csv are in {place}"
-        except UserError as error:
-            message = str(error)
-        self.app.call_from_thread(self.notify, message, timeout=10, markup=False)
+        run = self.run
+        self.write_files(run.id, self.app.export_screenshot(title=run.id), lambda: events_csv(run))
 
     def action_find(self) -> None:
         """Find something in the log."""

@@ -1,7 +1,6 @@
 """The head of the Monitor: the run, its status and reason, its progress, and the time left."""
 
 import time
-from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -10,12 +9,10 @@ from textual.containers import Vertical
 from rbp_engine.report.names import one_line
 from rbp_engine.run.status.attempts import attempt_remaining_s, elapsed_s
 from rbp_tui.dashboard.monitor.state_text import RunState
+from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import SIGNS, STYLES, title
-
-if TYPE_CHECKING:
-    from rbp_tui.dashboard.reading.reader import Sight
 
 SHORTEST_BAR, LONGEST_BAR = 6, 60
 SHORTEST_PLACE = 6
@@ -29,7 +26,7 @@ class Head(Vertical):
         yield Line(id="progress")
         yield Line(id="why", wraps=True)
 
-    def show(self, sight: "Sight", state: RunState, now: float) -> None:
+    def show(self, sight: Sight, state: RunState, now: float) -> None:
         """Show a run and its state."""
         width = self.size.width or self.app.size.width
         self.query_one("#title", Line).show_text(title_text(sight, state, width))
@@ -43,7 +40,7 @@ class Head(Vertical):
         self.query_one("#why", Line).show_or_hide(Text())
 
 
-def title_text(sight: "Sight", state: RunState, width: int) -> Text:
+def title_text(sight: Sight, state: RunState, width: int) -> Text:
     """The title of the run, cut if space is short, and on the right its status, device and host."""
     status = f"{SIGNS.get(state.status, ' ')} {state.status.upper()}"
     left = Text.assemble((f" {one_line(title(sight.summary) if sight.summary.preset else sight.run.id)}", "bold"))
@@ -56,7 +53,7 @@ def title_text(sight: "Sight", state: RunState, width: int) -> Text:
     return Text.assemble(left, " " * gap, right)
 
 
-def _place(sight: "Sight") -> str:
+def _place(sight: Sight) -> str:
     attempt = sight.history.attempt
     if attempt is None:
         return ""
@@ -64,7 +61,7 @@ def _place(sight: "Sight") -> str:
     return one_line(" · ".join(part for part in (f"{several}{attempt.device}", attempt.host) if part.strip()))
 
 
-def progress_text(sight: "Sight", state: RunState, now: float, width: int) -> Text:
+def progress_text(sight: Sight, state: RunState, now: float, width: int) -> Text:
     """Epoch, bar, share, time, time left, and age of the newest checkpoint; cut from the end."""
     summary, attempts = sight.summary, sight.history.attempts
     live = sight.verdict.live and state.status != "gone"

@@ -17,14 +17,11 @@ class _Marker(Highlighter):
     """Highlights every occurrence of a text, ignoring case."""
 
     def __init__(self, wanted: str) -> None:
-        self.wanted = wanted.lower()
+        self.wanted = wanted
 
     def highlight(self, text: Text) -> None:
-        plain = text.plain.lower()
-        start = plain.find(self.wanted) if self.wanted else -1
-        while start >= 0:
-            text.stylize(FOUND, start, start + len(self.wanted))
-            start = plain.find(self.wanted, start + len(self.wanted))
+        if self.wanted:
+            text.highlight_words([self.wanted], FOUND, case_sensitive=False)
 
 
 class LogLines(Log):

@@ -1,6 +1,6 @@
 """The charts of a run: their curves and units."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from rbp_engine.run.status.curves import Curve
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -11,7 +11,12 @@ MIB, GIB = 2.0**20, 2.0**30
 EVALUATED = "validation"
 
 #: A line of a chart: the name of its curve, its label, and whether its highest value gets a star.
-Lines = list[tuple[str, str, bool]]
+Lines = Sequence[tuple[str, str, bool]]
+
+LOSS = (("train/loss", "train", False), ("validation/loss", EVALUATED, False))
+TOP1 = (("train/top1", "train", False), ("validation/top1", EVALUATED, True))
+SPEED = (("speed", "samples/s", False),)
+STEP_TIME = (("step_ms", "step", False), ("data_ms", "of it data", False))
 
 
 class RunChart(CurveChart):
@@ -20,7 +25,7 @@ class RunChart(CurveChart):
     def __init__(
         self,
         title: str,
-        lines: Callable[[dict[str, Curve]], Lines],
+        lines: Lines = (),
         *,
         colours: SeriesColours,
         id: str,  # noqa: A002  # Textual's own name
@@ -33,7 +38,7 @@ class RunChart(CurveChart):
         """Show the curves over "step", "epoch" or "time"; evaluations on the `split` "test" are labelled so."""
         lines = [
             (name, "test" if label == EVALUATED and split == "test" else label, best)
-            for name, label, best in self._lines(curves)
+            for name, label, best in self._lines_of(curves)
             if name in curves
         ]
         given = (axis, split, *(curves[name] for name, _, _ in lines))
@@ -50,6 +55,10 @@ class RunChart(CurveChart):
             ]
         )
 
+    def _lines_of(self, curves: dict[str, Curve]) -> Lines:
+        """The lines of the chart where these curves are known."""
+        return self._lines
+
     def _scale(self, curves: list[Curve]) -> float:
         """The factor for values; accuracies are shown in per cent."""
         return 100.0 if self.title.endswith("%") else 1.0
@@ -58,33 +67,16 @@ class RunChart(CurveChart):
 class MemoryChart(RunChart):
     """Memory in MiB or GiB, depending on its size; the title names the unit."""
 
+    def _lines_of(self, curves: dict[str, Curve]) -> Lines:
+        """By rank where there are several, else what memory curve of the one process."""
+        ranks = sorted(int(name.partition("/")[2]) for name in curves if name.startswith("memory/"))
+        if ranks:
+            return [("memory", "rank 0", False), *((f"memory/{rank}", f"rank {rank}", False) for rank in ranks)]
+        used = "allocated" if "mem_reserved" in curves else "resident"
+        return [("memory", used, False), ("mem_reserved", "reserved", False), ("mem_peak", "peak", False)]
+
     def _scale(self, curves: list[Curve]) -> float:
         newest = max((float(curve.value[-1]) for curve in curves if len(curve)), default=0.0)
         unit, name = (GIB, "GiB") if newest >= GIB else (MIB, "MiB")
         self.title = f"memory {name}"
         return 1.0 / unit
-
-
-def loss(curves: dict[str, Curve]) -> Lines:
-    return [("train/loss", "train", False), ("validation/loss", EVALUATED, False)]
-
-
-def top1(curves: dict[str, Curve]) -> Lines:
-    return [("train/top1", "train", False), ("validation/top1", EVALUATED, True)]
-
-
-def speed(curves: dict[str, Curve]) -> Lines:
-    return [("speed", "samples/s", False)]
-
-
-def step_time(curves: dict[str, Curve]) -> Lines:
-    return [("step_ms", "step", False), ("data_ms", "of it data", False)]
-
-
-def memory(curves: dict[str, Curve]) -> Lines:
-    """Memory curves by rank if there are several, else every memory curve of the one process."""
-    ranks = sorted(int(name.partition("/")[2]) for name in curves if name.startswith("memory/"))
-    if ranks:
-        return [("memory", "rank 0", False), *((f"memory/{rank}", f"rank {rank}", False) for rank in ranks)]
-    used = "allocated" if "mem_reserved" in curves else "resident"
-    return [("memory", used, False), ("mem_reserved", "reserved", False), ("mem_peak", "peak", False)]

@@ -1,5 +1,6 @@
 """Monitor: one run, live: its state, curves, memory, speed, probes, log, and the newest alert."""
 
+import asyncio
 import time
 
 from rich.text import Text
@@ -14,7 +15,7 @@ from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
 from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
-from rbp_tui.dashboard.monitor.card import CardFacts, card_text, read_facts
+from rbp_tui.dashboard.monitor.card import card_text, read_facts
 from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text
 from rbp_tui.dashboard.monitor.head import Head
 from rbp_tui.dashboard.monitor.log_pane import LogPane
@@ -50,13 +51,13 @@ class MonitorScreen(MonitorActions):
         yield Head(id="head")
         curves, gauges = SeriesColours(), SeriesColours()
         with Horizontal(id="charts"):
-            yield RunChart("loss", run_chart.loss, colours=curves, id="loss")
-            yield RunChart("top-1 %", run_chart.top1, colours=curves, id="top1")
+            yield RunChart("loss", run_chart.LOSS, colours=curves, id="loss")
+            yield RunChart("top-1 %", run_chart.TOP1, colours=curves, id="top1")
             yield TextPanel(id="card")
         with Horizontal(id="gauges"):
-            yield MemoryChart("memory", run_chart.memory, colours=SeriesColours(), id="memory_chart")
-            yield RunChart("samples/s", run_chart.speed, colours=gauges, id="speed_chart")
-            yield RunChart("ms per step", run_chart.step_time, colours=gauges, id="step_chart")
+            yield MemoryChart("memory", colours=SeriesColours(), id="memory_chart")
+            yield RunChart("samples/s", run_chart.SPEED, colours=gauges, id="speed_chart")
+            yield RunChart("ms per step", run_chart.STEP_TIME, colours=gauges, id="step_chart")
         yield Line(id="memory")
         yield Line(id="speed")
         yield Line(id="probes", wraps=True)
@@ -205,10 +206,8 @@ class MonitorScreen(MonitorActions):
             baseline = self.session.record_of(self.session.baseline)
             self._load_card(record.run, baseline.run if baseline else None)
 
-    @work(thread=True, group="card")
-    def _load_card(self, run: RunDirectory, baseline: RunDirectory | None) -> None:
-        self.app.call_from_thread(self._show_card, run, read_facts(run, baseline))
-
-    def _show_card(self, run: RunDirectory, facts: CardFacts) -> None:
+    @work(group="card")
+    async def _load_card(self, run: RunDirectory, baseline: RunDirectory | None) -> None:
+        facts = await asyncio.to_thread(read_facts, run, baseline)
         if run.id == self.session.opened:
             self.query_one("#card", TextPanel).show_text(card_text(facts))

@@ -11,6 +11,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from rbp_engine.data.catalog import CATALOG
+from rbp_engine.disk import changed_ns
 from rbp_engine.preset import PresetEntry, Problem, list_presets
 from rbp_engine.preset.search import bundled_folder, preset_files, search_folders
 from rbp_tui.dashboard.presets.drafts import Draft, all_drafts
@@ -139,11 +140,5 @@ def _searched(entry: PresetEntry) -> str:
 
 def _stamp() -> Stamp:
     """A value that changes if a preset file appears, goes or is written."""
-    seen = []
-    for folder in search_folders():
-        for path in preset_files(folder.path):
-            try:
-                seen.append((str(path), path.stat().st_mtime_ns))
-            except OSError:
-                seen.append((str(path), 0))
-    return tuple(seen)
+    paths = [path for folder in search_folders() for path in preset_files(folder.path)]
+    return tuple((str(path), changed_ns(path)) for path in paths)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.report.paper import cells_of
-from rbp_engine.report.spread import Spread, spread
+from rbp_engine.report.spread import Spread, spread_of_known
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_text import spread_text
@@ -15,13 +15,11 @@ from rbp_tui.text.comparison_text import spread_text
 
 def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:
     """Last top-1 accuracy over the completed runs of an experiment; None without any."""
-    found = [
-        top1
+    return spread_of_known(
+        record.summary.last.top1
         for record in records
         if record.summary.experiment == experiment and record.verdict.status == "completed"
-        if (top1 := record.summary.last.top1) is not None
-    ]
-    return spread(found) if found else None
+    )
 
 
 def paper_table(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Table | None:

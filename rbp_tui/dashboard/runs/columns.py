@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rbp_engine.report.collect import RecordedRun, newest_by_seed
 from rbp_engine.report.names import one_line
-from rbp_engine.report.spread import spread
+from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.run_json import RunJson
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store.query_fields import find_field
@@ -202,10 +202,9 @@ def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def _mean(values: Iterable[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
+    found = spread_of_known(values)
+    if found is None:
         return "–"
-    found = spread(known)
     deviation = "" if found.std is None else f"±{fmt.percent(found.std, 1)}"
     return f"{fmt.percent(found.mean, 1)}{deviation}"
 

@@ -1,7 +1,6 @@
 """Runs: what happened since you left, and a live table of all runs."""
 
-from dataclasses import dataclass
-from functools import partial
+import asyncio
 from typing import ClassVar
 
 from rich.text import Text
@@ -9,8 +8,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.message import Message
-from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.report.names import one_line
@@ -20,7 +17,7 @@ from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.columns import BY_NAME, Column
-from rbp_tui.dashboard.runs.rows import RowMaker, Rows, TableView
+from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
@@ -33,13 +30,6 @@ EDGE = 3
 OF_ROWS = frozenset(
     {"compare", "stop", "kill", "resume", "tag", "note", "trash", "mark", "mark_all", "turn", "sort_by_next"}
 )
-
-
-@dataclass
-class RowsMade(Message):
-    """The new rows of the table."""
-
-    rows: Rows
 
 
 class RunsScreen(RunActions):
@@ -63,7 +53,6 @@ class RunsScreen(RunActions):
         self._maker = RowMaker()
         self._making = False
         self._stale = False
-        self._pause: Timer | None = None
         self._opened: str | None = None  # the Monitor's run when this screen was last shown
         self._row_to_select: str | None = None  # gets the cursor once it is in the table
 
@@ -115,16 +104,16 @@ class RunsScreen(RunActions):
         self._stale = self._making
         if not self._making:
             self._making = True
-            session, state = self.session, self.session.state
-            view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
-            make = partial(self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends))
-            # Not by @work, which formats all its arguments as text.
-            self.run_worker(lambda: self.post_message(RowsMade(make())), thread=True, group="rows")
+            self._show()
 
-    @on(RowsMade)
-    def _show(self, message: RowsMade) -> None:
+    @work(group="rows")
+    async def _show(self) -> None:
+        session, state, before = self.session, self.session.state, self.rows
+        view = TableView(state.query, state.sort, state.grouped, tuple(state.columns), self.size.width - EDGE)
+        self.rows = await asyncio.to_thread(
+            self._maker.rows, session.records, view, frozenset(self.marked), dict(session.trends)
+        )
         self._making = False
-        before, self.rows = self.rows, message.rows
         table = self.query_one(RunTable)
         table.show(self.rows, self.session.state.sort, onto=self._take_row_to_select())
         table.display = bool(self.rows.cells)
@@ -204,11 +193,11 @@ class RunsScreen(RunActions):
         self.set_focus(self.query_one("#query"))
 
     @on(Input.Changed, "#query")
-    def _query_changed(self, event: Input.Changed) -> None:
+    @work(exclusive=True, group="query")
+    async def _query_changed(self, event: Input.Changed) -> None:
         self.session.state.query = event.value
-        if self._pause is not None:
-            self._pause.stop()
-        self._pause = self.set_timer(TYPING_PAUSE_S, self.make_rows)
+        await asyncio.sleep(TYPING_PAUSE_S)
+        self.make_rows()
 
     @on(Input.Submitted, "#query")
     def _query_done(self) -> None:

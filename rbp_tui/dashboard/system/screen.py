@@ -1,8 +1,8 @@
 """System: GPUs if there are any, processor, memory and disk, and which run uses what."""
 
-import contextlib
+import asyncio
 import socket
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +10,6 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Static
 
@@ -26,14 +25,6 @@ from rbp_tui.text.run_text import short_id
 
 REFRESH_S = 2.0
 RIGHT = ("procs", "memory", "cores")
-
-
-@dataclass
-class MachineRead(Message):
-    """A reading of the machine, and the hosts, by id, of the runs working at that time; empty for this host."""
-
-    machine: MachineReading
-    hosts: dict[str, str]
 
 
 class UseTable(DataTable[Text]):
@@ -71,7 +62,6 @@ class SystemScreen(DashboardScreen):
     """Reads the machine every two seconds, but only while it is shown."""
 
     NAME = "system"
-    BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -106,25 +96,14 @@ class SystemScreen(DashboardScreen):
         super().runs_changed()
         self._show()
 
-    def _read(self) -> None:
+    @work(group="machine")
+    async def _read(self) -> None:
         if not self._reading:  # a machine under load may take longer than the interval
             self._reading = True
-            self._read_machine([record.run for record in self.session.live])
-
-    @work(thread=True, group="machine")
-    def _read_machine(self, live: list[RunDirectory]) -> None:
-        machine = self._reader.read()
-        named = {run.id: attempt.host for run in live if (attempt := last_attempt(run)) and attempt.host}
-        here = socket.gethostname()
-        hosts = {run_id: "" if host == here else host for run_id, host in named.items()}
-        with contextlib.suppress(RuntimeError):  # the app is closing
-            self.post_message(MachineRead(machine, hosts))
-
-    @on(MachineRead)
-    def _machine_read(self, message: MachineRead) -> None:
-        self._reading = False
-        self.machine, self._hosts = message.machine, message.hosts
-        self._show()
+            live = [record.run for record in self.session.live]
+            machine, hosts = await asyncio.to_thread(lambda: (self._reader.read(), hosts_of(live)))
+            self.machine, self._hosts, self._reading = machine, hosts, False
+            self._show()
 
     def _show(self) -> None:
         machine, session = self.machine, self.session
@@ -154,3 +133,10 @@ class SystemScreen(DashboardScreen):
             self.notify(f"{folder.name} is in another runs directory: {folder.parent}", timeout=10, markup=False)
         else:
             self.post_message(OpenRun(run_id))
+
+
+def hosts_of(runs: Iterable[RunDirectory]) -> dict[str, str]:
+    """The hosts of the runs, by id; empty for this one."""
+    named = {run.id: attempt.host for run in runs if (attempt := last_attempt(run)) and attempt.host}
+    here = socket.gethostname()
+    return {run_id: "" if host == here else host for run_id, host in named.items()}
