@@ -175,7 +175,7 @@ async def test_a_run_whose_folder_disappears_stays_visible_and_can_come_back(das
         await until(pilot, lambda: "GONE" in said(dashboard, "#title"))
         assert f"{run.path} is no longer there" in said(dashboard, "#why")
         assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "export"})
-        assert len(dashboard.screen.seen.curves["train/loss"]) == 40
+        assert len(dashboard.screen.seen.history.curves["train/loss"]) == 40
         elsewhere.rename(run.path)
         await until(pilot, lambda: "RUNNING" in said(dashboard, "#title"))
 
@@ -186,7 +186,7 @@ async def test_a_run_whose_summary_is_damaged_says_so(dashboard, show, until, wr
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
         assert "UNREADABLE" in said(dashboard, "#title") and "summary.json is damaged" in said(dashboard, "#why")
-        assert len(dashboard.screen.seen.curves["train/loss"]) == 40
+        assert len(dashboard.screen.seen.history.curves["train/loss"]) == 40
 
 
 async def test_progress_and_the_time_left_are_right_after_a_resume(dashboard, show, write_run):
@@ -471,6 +471,7 @@ async def test_without_a_run_it_says_what_to_do(dashboard, until):
 @pytest.mark.parametrize(("split", "label"), [("test", "test"), ("held-out", "validation")])
 async def test_evaluations_are_labelled_by_the_data_that_they_use(dashboard, show, write_run, split, label):
     run = write_run("run-split")
+    run.events().write_text(run.events().read_text().replace('"split": "test"', f'"split": "{split}"'))
     writer = EventWriter(run.events(), 1)
     writer.write(Validation(4, 0.4, 0.9, None, 360, split), 40)
     writer.close()

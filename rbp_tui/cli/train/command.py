@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,16 +25,25 @@ from rbp_tui.cli.runs.choice import find
 from rbp_tui.cli.settings_command import OptionalPresetName, Settings, SettingsCommand
 
 
+class TrainCommand(SettingsCommand):
+    """A preset is required, unless --like names a run to repeat."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        preset = next(parameter for parameter in self.params if parameter.name == "preset")
+        preset.required = not any(word.partition("=")[0] == "--like" for word in args)
+        return super().parse_args(ctx, args)
+
+
 def register(app: typer.Typer) -> None:
     app.command(
-        cls=SettingsCommand,
+        cls=TrainCommand,
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
         "rbp train mine.toml --seeds 1,2,3 --detach",
     )(train)
 
 
 def train(
-    preset: OptionalPresetName = None,
+    preset: OptionalPresetName,
     overrides: Settings = None,
     like: Annotated[
         str | None,
@@ -98,9 +107,8 @@ def train(
             raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
         base = LaunchRequest.like(find(like, runs_dir))
         words = (preset, *words) if preset else words
-    elif preset is None:
-        raise typer.BadParameter("Missing argument 'PRESET': a preset (rbp presets list), or --like RUN.")
     else:
+        assert preset is not None  # TrainCommand requires it
         base = LaunchRequest(preset, runs_dir=runs_dir)
     resources = given_resources(nproc, nnodes, rdzv or (RENDEZVOUS if slurm and (nnodes or 1) > 1 else None))
     request = replace(

@@ -24,9 +24,10 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.queue import claims, transitions
 from rbp_engine.run.queue.devices import Device
-from rbp_engine.run.queue.entries import attempts_of, damaged_entries, entries, entry_of
+from rbp_engine.run.queue.entries import damaged_entries, entries, entry_of
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import host_directory, locked
 from rbp_engine.run.request import LaunchRequest
@@ -145,7 +146,7 @@ def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queu
     assert [entry.run for entry in entries()] == [kept, stopped]
     leave(occupant)
     assert settled(kept, stopped) == ["failed"] * 2
-    assert [attempts_of(run) for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
+    assert [read_run_json(run).attempt for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
 
 
 def test_repeated_kills_of_the_dispatcher_lose_no_run_and_start_none_twice(
@@ -174,7 +175,7 @@ def test_of_several_dispatchers_one_remains_and_each_run_starts_once(submit: Sub
     wait_for(lambda: start.dispatcher_pid())
     leave(occupant)
     assert settled(*runs) == ["failed"] * 2
-    assert [attempts_of(run) for run in runs] == [1, 1]
+    assert [read_run_json(run).attempt for run in runs] == [1, 1]
 
 
 def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit, occupant: RunDirectory) -> None:
@@ -217,7 +218,7 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(
     wait_for(lambda: judge(faulty).reason.startswith("starts again, 1 of 1"))
     control.request_stop(faulty)
     assert settled(faulty, worded, good) == ["stopped", "failed", "failed"]
-    assert attempts_of(good) == 1
+    assert read_run_json(good).attempt == 1
     assert [(one.path, one.why) for one in damaged_entries()] == [(entry.path, "retries is 'lots'")]
     wait_for(lambda: start.dispatcher_pid() is None)  # the dispatcher does not wait for the damaged entry
     assert f"{damaged.id}: is passed over" in (host_directory() / "dispatcher.log").read_text()
@@ -286,7 +287,7 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
     (run,) = submit(1, words=LONG, retries=1)
     leave(occupant)
-    wait_for(lambda: attempts_of(run) == 1)
+    wait_for(lambda: read_run_json(run).attempt == 1)
     look.first(run, CheckpointSaved)
     kill_dispatcher()  # the next dispatcher finds the run, and that it has to be started again
     os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
@@ -302,7 +303,7 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
 
     os.kill(read_json(run.run_json)["attempts"][-1]["pid"], signal.SIGKILL)
     assert settled(run) == ["lost"]
-    assert attempts_of(run) == 2
+    assert read_run_json(run).attempt == 2
     log = run.control / "hook-2"
     wait_for(lambda: log.exists() and "lost" in log.read_text().splitlines())
 
@@ -316,7 +317,7 @@ def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tm
         assert [claims.holder(key) for key in ("cpu-0", "cpu-1")] == [run.id, run.id]
         launcher = read_json(run.run_json)["attempts"][-1]["pid"]
         psutil.Process(launcher).children()[1].kill()
-        wait_for(lambda: attempts_of(run) == 2)
+        wait_for(lambda: read_run_json(run).attempt == 2)
         (fault,) = read_json(run.run_json)["faults"]
         # The reason may name either process: torchrun kills the other at once, and its report orders them by whole
         # seconds.
@@ -331,7 +332,7 @@ def test_a_run_that_fails_by_itself_is_not_restarted(submit: Submit, occupant: R
     (run,) = submit(1, retries=3)
     leave(occupant)
     assert settled(run) == ["failed"]
-    assert attempts_of(run) == 1
+    assert read_run_json(run).attempt == 1
 
 
 def test_a_queued_run_does_not_inherit_the_markers_of_another_run(
