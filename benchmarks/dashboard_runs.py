@@ -143,7 +143,7 @@ async def with_the_screen(runs: Path, long_run: RunDirectory) -> dict[str, list[
 
 def points(app: Dashboard, run: RunDirectory) -> int:
     sight = app.session.sight_of(run.id)
-    curve = sight.curves.get("train/loss") if sight and isinstance(app.screen, MonitorScreen) else None
+    curve = sight.history.curves.get("train/loss") if sight and isinstance(app.screen, MonitorScreen) else None
     return 0 if curve is None else len(curve)
 
 

@@ -222,7 +222,7 @@ async def test_every_screen_keeps_working_and_unreadable_files_are_reported_once
             await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
             await until(pilot, lambda name=name: app.session.sight_of(name) is not None)
             await pilot.press("x")
-        await until(pilot, lambda: len(app.session.sight_of("good").curves["train/loss"]) == 4)
+        await until(pilot, lambda: len(app.session.sight_of("good").history.curves["train/loss"]) == 4)
         before = list(app.messages)
         unreadable = [text for text in before if f"{len(UNREADABLE)} runs cannot be read" in text]
         assert len(unreadable) == 1 and "status:unreadable" in unreadable[0]
