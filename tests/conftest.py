@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from rbp_engine import compile_cache, os_process
@@ -26,6 +27,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests that give a run its own home still share the compiled kernels.
 os.environ |= compile_cache.variables()
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("rbp", deadline=None)
+hypothesis.settings.load_profile("rbp")
 
 # The installed packages do not change, and reading them takes longer than everything else in the creation of a run.
 run_json.packages = functools.cache(run_json.packages)
