@@ -12,8 +12,10 @@ import stat
 from typing import Any, BinaryIO, Final
 
 MIB: Final = 2**20
-#: For a file that a person writes: a preset, settings, a network of one's own.
+#: For a file that a person writes, as a network of one's own.
 TEXT_LIMIT: Final = MIB
+#: For a preset or settings. Reading the worst of this size takes 0.1 s, and a preset may have thirty parents.
+TOML_LIMIT: Final = MIB // 4
 #: For a file that a program writes: a run's run.json, a summary. Parsing the worst of this size takes 200 MB.
 JSON_LIMIT: Final = 8 * MIB
 
@@ -112,7 +114,7 @@ def parse_json(content: bytes, limit: int = JSON_LIMIT) -> Any:
     return json.loads(text)
 
 
-def parse_toml(text: str, limit: int = TEXT_LIMIT) -> dict[str, Any]:
+def parse_toml(text: str, limit: int = TOML_LIMIT) -> dict[str, Any]:
     """The values of a TOML text.
 
     Raises `tomli.TOMLDecodeError` and other ValueErrors; TooComplex if it is long, has thousands of keys, tables and
@@ -158,7 +160,10 @@ def _too_large(path: str | os.PathLike[str], limit: int) -> TooLarge:
 
 
 def _size(limit: int) -> str:
-    return f"{limit // MIB} MiB" if limit % MIB == 0 else f"{limit} bytes"
+    for size, unit in ((MIB, "MiB"), (1024, "KiB")):
+        if limit % size == 0:
+            return f"{limit // size} {unit}"
+    return f"{limit} bytes"
 
 
 def _opening(text: str) -> int:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 
+MOST_IN_A_CHAIN = 32
+
+
 @dataclass(frozen=True)
 class LoadedPreset:
     """A checked preset and its origin.
@@ -47,7 +50,7 @@ def load_preset(name: str, overrides: Sequence[str] = (), *, code: Path | None =
     Raises `PresetError` with all problems: a preset that is not found or readable, an `extends` that is not found or
     circular, and invalid settings or overrides.
     """
-    return _load(_read(find_preset(name)), overrides, code)
+    return load_document(_read(find_preset(name)), overrides, code)
 
 
 def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPreset:
@@ -55,16 +58,17 @@ def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPre
 
     Raises `PresetError` as `load_preset` does.
     """
-    return _load(_parsed(text, path), overrides)
+    return load_document(_usable(parse_document(text, path), path), overrides)
 
 
 def parent_of(path: Path, text: str | None = None) -> Path | None:
     """The file that a preset, with `text` instead if given, extends; None if it has no parent. Raises `PresetError`."""
-    document = _read(path) if text is None else _parsed(text, path)
-    return _parent([document]) if "extends" in document.values else None
+    document = _read(path) if text is None else _usable(parse_document(text, path), path)
+    return _parent(document) if "extends" in document.values else None
 
 
-def _load(document: Document, overrides: Sequence[str], code: Path | None = None) -> LoadedPreset:
+def load_document(document: Document, overrides: Sequence[str] = (), code: Path | None = None) -> LoadedPreset:
+    """Load a preset from a file that has been read; otherwise as `load_preset`."""
     path = document.path
     source = shown(path)
     try:
@@ -76,7 +80,7 @@ def _load(document: Document, overrides: Sequence[str], code: Path | None = None
     words, problems = parse_overrides(overrides)
     for override in words:
         key = tuple(override.key.split("."))
-        layers.replace(key, override.value, {key: Origin(word=override.word)})
+        layers.override(key, override.value, override.word)
     preset = validate(layers, source, problems)
     own_code = _own_code(preset, layers, source, code)
     return LoadedPreset(
@@ -136,9 +140,6 @@ def read_resolved(path: Path) -> "Preset":
 
     Raises `PresetError`; `extends` is refused.
     """
-    # Opening a named pipe would block. The methods of Path raise without permission, so they are not used here.
-    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
-        raise PresetError(shown(path), [Problem("", "is no file")])
     document = _read(path)
     if "extends" in document.values:
         line = document.lines.get(("extends",))
@@ -150,10 +151,6 @@ def _read(path: Path) -> Document:
     return _usable(read_document(path), path)
 
 
-def _parsed(text: str, path: Path) -> Document:
-    return _usable(parse_document(text, path), path)
-
-
 def _usable(document: Document | Problem, path: Path) -> Document:
     if isinstance(document, Problem):
         raise PresetError(shown(path), [document])
@@ -163,8 +160,16 @@ def _usable(document: Document | Problem, path: Path) -> Document:
 def _with_parents(document: Document) -> list[Document]:
     """The document, its parent, the parent's parent, and so on."""
     documents = [document]
+    visited = {os.path.realpath(document.path)}
     while "extends" in documents[-1].values:
-        documents.append(_read(_parent(documents)))
+        path = _parent(documents[-1])
+        if (real := os.path.realpath(path)) in visited:
+            loop = " -> ".join([*(shown(earlier.path) for earlier in documents), shown(path)])
+            raise _bad_extends(documents[-1], f"extends itself: {loop}")
+        if len(documents) == MOST_IN_A_CHAIN:
+            raise _bad_extends(documents[-1], f"one too many: already {MOST_IN_A_CHAIN} presets extend one another")
+        visited.add(real)
+        documents.append(_read(path))
     return documents
 
 
@@ -178,32 +183,28 @@ def _with_own_problems(lost: PresetError, document: Document) -> PresetError:
     return PresetError(source, [*(replace(one, source=one.source or elsewhere) for one in lost.problems), *own])
 
 
-def _parent(chain: list[Document]) -> Path:
-    document = chain[-1]
-    name, line = document.values["extends"], document.lines.get(("extends",))
+def _parent(document: Document) -> Path:
+    name = document.values["extends"]
     if not isinstance(name, str) or not name:
-        raise PresetError(
-            shown(document.path), [Problem("extends", "expected the name of one preset, as a string", line)]
-        )
+        raise _bad_extends(document, "expected the name of one preset, as a string")
     beside = document.path.parent / (name if name.endswith(".toml") else f"{name}.toml")
     if is_path(name) and not name.endswith(".toml"):
         beside = document.path.parent / name
     found = beside if os.path.lexists(beside) else None if is_path(name) else find_by_name(name)
     if found is None:
         message = f"no such file: {shown(beside)}" if is_path(name) else missing_message(name)
-        raise PresetError(shown(document.path), [Problem("extends", message, line)])
-    visited = [os.path.realpath(earlier.path) for earlier in chain]
-    if os.path.realpath(found) in visited:
-        loop = [*(shown(earlier.path) for earlier in chain), shown(found)]
-        raise PresetError(shown(document.path), [Problem("extends", f"extends itself: {' -> '.join(loop)}", line)])
+        raise _bad_extends(document, message)
     return found
+
+
+def _bad_extends(document: Document, message: str) -> PresetError:
+    return PresetError(shown(document.path), [Problem("extends", message, document.lines.get(("extends",)))])
 
 
 def _sources(layers: Layers) -> dict[str, str]:
     sources = {info.key: "default" for info in fields() if "[]" not in info.key}
-    for path, origin in layers.origins.items():
-        key = dotted(path)
-        # Fields as a whole, and the keys of tables; sections and array elements have no source.
-        if key in sources or (len(path) == 3 and isinstance(path[2], str)):
-            sources[key] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
+    for path in layers.fields():
+        origin = layers.origin(path)
+        if origin is not None:
+            sources[dotted(path)] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
     return sources

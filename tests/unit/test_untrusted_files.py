@@ -107,8 +107,8 @@ def test_toml_is_parsed_unless_it_is_long_deep_or_has_thousands_of_keys() -> Non
     for text, reason in {
         "a = [" + "0," * 4001 + "]": "more than 4000 keys",
         "[[a]]\n" * 4001: "more than 4000 keys",
-        "".join(f"[a{number}]\n" for number in range(100_000)): "more than 4000 keys",
-        "".join(f"a{number}=0\n" for number in range(90_000)): "more than 4000 keys",
+        "".join(f"[a{number}]\n" for number in range(30_000)): "more than 4000 keys",
+        "".join(f"a{number}=0\n" for number in range(30_000)): "more than 4000 keys",
         f"{'a.' * 100_000}a = 0": "more than 4000 keys",
         "a = " + "[" * 3000 + "]" * 3000: "nested more than 32 deep",
         f"a = {'{a=' * 100}0{'}' * 100}": "nested more than 32 deep",
@@ -116,13 +116,13 @@ def test_toml_is_parsed_unless_it_is_long_deep_or_has_thousands_of_keys() -> Non
         f"{'a.' * 100}a = 0": "nested more than 32 deep",
         f"[{'a.' * 20}a]\nb = {{ {'b.' * 20}b = 0 }}": "nested more than 32 deep",
         'a = [ """x"""", ' + "[" * 40 + "]" * 40 + "]": "nested more than 32 deep",
-        "# " * 2**19 + "\n": "longer than 1 MiB",
+        "# " * 2**17 + "\n": "longer than 256 KiB",
     }.items():
         with pytest.raises(TooComplex, match=reason):
             parse_toml(text)
 
 
 def test_toml_that_is_damaged_is_a_value_error_in_little_time() -> None:
-    for text in ('a = "' + "\\" * 900_001, "a = " + "'''''" * 180_000 + "x", '"\\' * 450_000, "[" * 33):
+    for text in ('a = "' + "\\" * 250_001, "a = " + "'''''" * 50_000 + "x", '"\\' * 130_000, "[" * 33):
         with pytest.raises(ValueError):
             parse_toml(text)
