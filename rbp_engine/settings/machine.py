@@ -21,6 +21,8 @@ from rbp_engine.settings.values import describe_value
 
 _KEYS: Final = ("runs", "cache", "cpu_slots", "data", "hooks")
 _HOOKS: Final = ("on_end", "on_failure")
+# Each slot has a claim file, and a place in lists.
+_MOST_SLOTS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Machine:
     """The settings of this machine; unset ones are None or empty.
 
     `data` maps the name of a data set to its folder. `on_end` and `on_failure` are shell commands. `cpu_slots` is how
-    many runs share the CPU at a time.
+    many runs share the CPU at a time, at most 1024.
     """
 
     runs: Path | None = None
@@ -168,9 +170,9 @@ class _Check:
         return folder
 
     def count(self, path: KeyPath, value: object) -> int | None:
-        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SLOTS):
             return value
-        self.refuse(path, f"expected a whole number from 1 on, got {describe_value(value)}")
+        self.refuse(path, f"expected a whole number from 1 to {_MOST_SLOTS}, got {describe_value(value)}")
         return None
 
     def command(self, path: KeyPath, value: object) -> str:

@@ -175,10 +175,12 @@ def test_added_data_reads_back_whatever_the_file_looked_like(roots: dict[str, st
         assert written == {"cache": "/c", "data": {**roots, name: folder}}
 
 
-def test_the_number_of_cpu_slots_is_read_and_must_be_a_whole_number_from_one_on() -> None:
+def test_the_number_of_cpu_slots_is_a_whole_number_with_a_maximum() -> None:
     write("cpu_slots = 3\n")
     assert read_machine().cpu_slots == 3
-    for wrong in ("0", "true", "1.5", "'2'"):
+    write("cpu_slots = 1024\n")
+    assert read_machine().cpu_slots == 1024
+    for wrong in ("0", "true", "1.5", "'2'", "1025", "1000000000000"):
         write(f"cpu_slots = {wrong}\n")
-        with pytest.raises(MachineError, match="whole number from 1 on"):
+        with pytest.raises(MachineError, match="whole number from 1 to 1024"):
             read_machine()

@@ -50,7 +50,7 @@ def bench(
         str, typer.Option(metavar="B,B,…", help="Baselines; none for an empty word.")
     ] = "spikingjelly,two_pass,ann",
     batch: Annotated[int | None, typer.Option(metavar="B", help="Images of a step.", show_default=False)] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of each; medians are shown.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Turns of each; medians are shown.")] = 5,
     busy: Annotated[
         bool, typer.Option("--busy", help="Other programs run: let the threads of baselines sleep, not spin.")
     ] = False,
