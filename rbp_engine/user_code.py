@@ -32,12 +32,18 @@ def is_own(name: str) -> bool:
 def load_own(name: str, folder: Path) -> Callable[..., Any]:
     """Load the class or function that `name` refers to, from the file in `folder`.
 
-    Raises OwnCodeError if the file does not define it; exceptions of the file itself propagate.
+    Raises OwnCodeError if the file does not define it, is a link, or is not in the folder itself; exceptions of the
+    file itself propagate.
     """
     match = OWN_CODE.fullmatch(name)
     if match is None:
         raise ValueError(f"{name!r} is no name of own code, like nets.py:MyNet")
     path = folder / match["file"]
+    if path.name != match["file"]:
+        raise OwnCodeError(f"{name!r} leads out of {folder}, and a run executes only what is in it")
+    for part in (folder, path):
+        if part.is_symlink():
+            raise OwnCodeError(f"{part} is a link, which no run makes: remove it, or put the file itself there")
     module_name = f"own_{path.stem}"
     loader = _Loader(module_name, str(path))
     specification = importlib.util.spec_from_file_location(module_name, path, loader=loader)

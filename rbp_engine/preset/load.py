@@ -10,12 +10,22 @@ from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers, Origin, stack
 from rbp_engine.preset.overrides import parse_overrides
-from rbp_engine.preset.own_code import OwnCode, digests, fault, inside_a_run, own_file, read_own_code
+from rbp_engine.preset.own_code import (
+    OUTSIDE,
+    OwnCode,
+    digests,
+    fault,
+    inside_a_run,
+    leads_out_of_a_run,
+    own_file,
+    read_own_code,
+)
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.validate import problems_without_parents, validate
 from rbp_engine.settings.documents import Document, parse_document, read_document
 from rbp_engine.settings.lines import dotted
 from rbp_engine.settings.problems import PresetError, Problem
+from rbp_engine.settings.values import describe_value
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -45,7 +55,7 @@ class LoadedPreset:
 def load_preset(name: str, overrides: Sequence[str] = (), *, code: Path | None = None) -> LoadedPreset:
     """Load a preset by path or name, merged with its parents and overridden by `key=value` words.
 
-    `code` is the folder with the user's code, if that is not the preset's folder.
+    `code` is the folder with the user's code if the preset is a run's own, which has no parent and names no other code.
 
     Raises `PresetError` with all problems: a preset that is not found or readable, an `extends` that is not found or
     circular, and invalid settings or overrides.
@@ -71,6 +81,8 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
     """Load a preset from a file that has been read; otherwise as `load_preset`."""
     path = document.path
     source = shown(path)
+    if code is not None:
+        _refuse_parent(document)
     try:
         documents = _with_parents(document)
     except PresetError as error:
@@ -114,12 +126,15 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
             continue
         origin = layers.origin(tuple(key.split("."))) or Origin()
         folder = (code or Path(origin.file).parent) if origin.file else Path()
-        message = None
-        try:
-            found[key] = read_own_code(value, folder)
-            message = fault(value, found[key])
-        except OSError as error:
-            message = f"cannot read {folder / (own_file(value) or '')}: {error.strerror}"
+        message: str | None
+        if code is not None and origin.file and leads_out_of_a_run(value):
+            message = f"{OUTSIDE}, got {describe_value(value)}"
+        else:
+            try:
+                found[key] = read_own_code(value, folder)
+                message = fault(value, found[key])
+            except OSError as error:
+                message = f"cannot read {folder / (own_file(value) or '')}: {error.strerror}"
         if message:
             where = origin.word or (origin.file if origin.file != source else None)
             problems.append(Problem(key, message, origin.line, where))
@@ -136,15 +151,26 @@ def _clash(one: OwnCode, other: OwnCode) -> bool:
 
 
 def read_resolved(path: Path) -> "Preset":
-    """Read a complete preset, as `resolved_toml` writes it, from exactly this file.
+    """Read the complete preset of a run, as `resolved_toml` writes it, from exactly this file.
 
-    Raises `PresetError`; `extends` is refused.
+    Raises `PresetError`; `extends`, and code that is not in the run's folder of code, are refused.
     """
-    document = _read(path)
+    document, source = _read(path), shown(path)
+    _refuse_parent(document)
+    preset = validate(stack([(document, source)]), source)
+    outside = [
+        Problem(f"{section}.name", f"{OUTSIDE}, got {describe_value(value)}", document.lines.get((section, "name")))
+        for section, value in (("model", preset.model.name), ("data", preset.data.name))
+        if leads_out_of_a_run(value)
+    ]
+    if outside:
+        raise PresetError(source, outside)
+    return preset
+
+
+def _refuse_parent(document: Document) -> None:
     if "extends" in document.values:
-        line = document.lines.get(("extends",))
-        raise PresetError(shown(path), [Problem("extends", "a resolved preset has no parent", line)])
-    return validate(stack([(document, shown(path))]), shown(path))
+        raise _bad_extends(document, "a resolved preset has no parent")
 
 
 def _read(path: Path) -> Document:

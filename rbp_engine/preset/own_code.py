@@ -18,6 +18,7 @@ from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 from rbp_engine.vocabulary import OWN_CODE
 
 FIELDS = ("model.name", "data.name")
+OUTSIDE = "a run executes only what is in its own folder of code: expected a file's name without folders"
 # Bytes. Python's parser needs a second for a hostile file of this size, and time by the square of the size.
 _QUICKLY_PARSED: Final = 64 * 1024
 
@@ -38,6 +39,12 @@ def own_file(value: str) -> str | None:
     """The file in a name like `nets.py:MyNet`; None for a built-in name."""
     match = OWN_CODE.fullmatch(value)
     return match["file"] if match else None
+
+
+def leads_out_of_a_run(value: str) -> bool:
+    """Whether a name from a run's own preset leads to a file outside the run's folder of code, as no run writes it."""
+    file = own_file(value)
+    return file is not None and file != Path(file).name
 
 
 def read_own_code(value: str, folder: Path) -> OwnCode:

@@ -131,6 +131,18 @@ def test_the_file_itself_is_executed_and_not_a_compiled_one_beside_it(folder: Pa
     assert not compiled.exists()
 
 
+def test_a_file_elsewhere_or_behind_a_link_is_not_executed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("../nets.py:built", f"{folder}/nets.py:built", "~/nets.py:built"):
+        with pytest.raises(OwnCodeError, match="a run executes only what is in it"):
+            load_own(name, tmp_path / "code")
+    (tmp_path / "code" / "nets.py").symlink_to(folder / "nets.py")
+    (tmp_path / "link").symlink_to(folder)
+    for place in ("code", "link"):
+        with pytest.raises(OwnCodeError, match="is a link, which no run makes"):
+            load_own("nets.py:built", tmp_path / place)
+
+
 def test_a_pipe_in_the_place_of_the_file_is_refused(folder: Path) -> None:
     os.mkfifo(folder / "pipe.py")
     with pytest.raises(OSError, match=r"pipe\.py cannot be read: a named pipe, not a file"):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetError, list_presets, load_preset, read_resolved
+from rbp_engine.preset.author import copy_preset
 from rbp_tui.cli import app
 
 
@@ -130,6 +131,49 @@ def test_own_code_that_takes_long_to_parse_is_not_parsed(folder: Path, begin: st
         load_preset("odd")
     (folder / "slow.py").write_text(f"class Net: pass\n#{' ' * 65536}")
     assert load_preset("odd").own_code["model.name"].path.name == "slow.py"
+
+
+OUTSIDE = ["/abs/x.py:Y", "../../../x.py:Y", "sub/x.py:Y", "~/x.py:Y", "./x.py:Y"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("section", ["model", "data"])
+def test_a_runs_preset_names_only_code_in_the_runs_own_folder(
+    folder: Path, tmp_path: Path, section: str, name: str
+) -> None:
+    (tmp_path / "run" / "code").mkdir(parents=True)
+    path = tmp_path / "run" / "preset.toml"
+    path.write_text(f"[{section}]\nname = '{name}'\n")
+    for read in (
+        lambda: read_resolved(path),
+        lambda: load_preset(str(path), code=tmp_path / "run" / "code"),
+        lambda: copy_preset(folder / "copy.toml", path, code=tmp_path / "run" / "code"),
+    ):
+        with pytest.raises(PresetError) as caught:
+            read()
+        (problem,) = caught.value.problems
+        assert (problem.key, problem.line) == (f"{section}.name", 2)
+        assert problem.message == (
+            "a run executes only what is in its own folder of code: expected a file's name without folders, "
+            f'got the string "{name}"'
+        )
+    assert not (folder / "copy.toml").exists()
+
+
+def test_a_users_own_preset_and_overrides_of_a_run_may_name_code_anywhere(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text("class Net: pass\n")
+    (folder / "mine.toml").write_text("[model]\nname = '../nets.py:Net'\n")
+    assert load_preset("mine").own_code["model.name"].path == folder / "../nets.py"
+    (tmp_path / "code").mkdir()
+    (tmp_path / "preset.toml").touch()
+    again = load_preset("preset.toml", [f"arch={tmp_path}/nets.py:Net"], code=tmp_path / "code")
+    assert again.own_code["model.name"].path == tmp_path / "nets.py"
+
+
+def test_a_runs_preset_has_no_parent_when_it_is_repeated(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "preset.toml").write_text("extends = 'digits'\n")
+    with pytest.raises(PresetError, match="a resolved preset has no parent"):
+        load_preset("preset.toml", code=tmp_path)
 
 
 def test_warnings_of_python_do_not_quote_own_code(folder: Path) -> None:

@@ -41,7 +41,7 @@ def presets(draw: st.DrawFn) -> Preset:
                 "batch_size": draw(st.integers(1, 2**20)),
                 "flip": draw(st.booleans()),
             },
-            "model": {"name": "../my nets/nets.py:MyNet", "args": draw(ARGUMENTS)},
+            "model": {"name": "my nets.py:MyNet", "args": draw(ARGUMENTS)},
             "neuron": {
                 "reset": "hard",
                 "v_reset": draw(finite),
