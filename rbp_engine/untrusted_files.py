@@ -26,6 +26,13 @@ _MOST_CONTAINERS: Final = 200_000
 # What is done with the values of a TOML file takes up to a millisecond for each.
 _MOST_VALUES: Final = 4000
 
+_KINDS: Final = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
 _JSON_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+["\\]?', re.DOTALL)
 # Strings of many lines, strings of one line, comments. A quote or two may be inside the former, and before their end.
 _TOML_TEXT: Final = re.compile(
@@ -36,6 +43,8 @@ _TOML_TEXT: Final = re.compile(
     r"|#[^\n]*+",
     re.DOTALL,
 )
+# A key of more parts than the deepest nesting, in a text without strings. It is looked for only where a key can begin.
+_LONG_KEY: Final = re.compile(rf"(?<![A-Za-z0-9_ \t-])[ \t]*+(?:[A-Za-z0-9_-]*+[ \t]*+\.[ \t]*+){{{_DEEPEST + 1}}}")
 
 
 class NotAFile(OSError):
@@ -124,12 +133,12 @@ def parse_toml(text: str, limit: int = TOML_LIMIT) -> dict[str, Any]:
 
     if len(text) > limit:
         raise TooComplex(f"longer than {_size(limit)}")
-    # Each key, table, element and part of a dotted key has one of these signs. Most files have few, even in strings.
-    if sum(map(text.count, "=[{,.")) > _MOST_VALUES or _opening(text) > _DEEPEST:
+    # Each key, table and element has one of these signs. Most files have few of them, even in strings.
+    if sum(map(text.count, "=[{,")) > _MOST_VALUES or _opening(text) > _DEEPEST or text.count(".") > _DEEPEST:
         bare = _TOML_TEXT.sub("", text)
-        if sum(map(bare.count, "=[{,.")) > _MOST_VALUES:
+        if sum(map(bare.count, "=[{,")) > _MOST_VALUES:
             raise TooComplex(f"more than {_MOST_VALUES} keys, tables and array elements")
-        if _depth(bare) > _DEEPEST:
+        if _depth(bare) > _DEEPEST or _LONG_KEY.search(bare):
             raise TooComplex(f"arrays or tables nested more than {_DEEPEST} deep")
     try:
         values = tomli.loads(text)
@@ -140,17 +149,10 @@ def parse_toml(text: str, limit: int = TOML_LIMIT) -> dict[str, Any]:
 
 
 def _check(found: os.stat_result, path: str | os.PathLike[str], limit: int | None) -> None:
-    kinds = {
-        stat.S_IFIFO: "a named pipe",
-        stat.S_IFDIR: "a directory",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-        stat.S_IFSOCK: "a socket",
-    }
-    kind = stat.S_IFMT(found.st_mode)
-    if kind != stat.S_IFREG:
+    if not stat.S_ISREG(found.st_mode):
+        kind = stat.S_IFMT(found.st_mode)
         number = errno.EISDIR if kind == stat.S_IFDIR else errno.EINVAL
-        raise NotAFile(number, f"{kinds.get(kind, 'of an unknown kind')}, not a file", os.fspath(path))
+        raise NotAFile(number, f"{_KINDS.get(kind, 'of an unknown kind')}, not a file", os.fspath(path))
     if limit is not None and found.st_size > limit:
         raise _too_large(path, limit)
 

@@ -1,10 +1,15 @@
 """Files and texts that somebody else may have made: what is refused, with which words, and what is read."""
 
+import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tomli
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rbp_engine.untrusted_files import (
     NotAFile,
@@ -109,7 +114,9 @@ def test_toml_is_parsed_unless_it_is_long_deep_or_has_thousands_of_keys() -> Non
         "[[a]]\n" * 4001: "more than 4000 keys",
         "".join(f"[a{number}]\n" for number in range(30_000)): "more than 4000 keys",
         "".join(f"a{number}=0\n" for number in range(30_000)): "more than 4000 keys",
-        f"{'a.' * 100_000}a = 0": "more than 4000 keys",
+        f"{'a.' * 100_000}a = 0": "nested more than 32 deep",
+        f" {'a . ' * 33}a = 0": "nested more than 32 deep",
+        f"b = {{ {'_.' * 33}a = 0 }}": "nested more than 32 deep",
         "a = " + "[" * 3000 + "]" * 3000: "nested more than 32 deep",
         f"a = {'{a=' * 100}0{'}' * 100}": "nested more than 32 deep",
         f"{'a.' * 2000}a = 0": "nested more than 32 deep",
@@ -126,3 +133,31 @@ def test_toml_that_is_damaged_is_a_value_error_in_little_time() -> None:
     for text in ('a = "' + "\\" * 250_001, "a = " + "'''''" * 50_000 + "x", '"\\' * 130_000, "[" * 33):
         with pytest.raises(ValueError):
             parse_toml(text)
+
+
+SIGNS = st.text("ab\"'\\[{]},.=#\n ", max_size=12)
+VALUES = st.recursive(
+    SIGNS.map(json.dumps)
+    | SIGNS.map(lambda text: "'" + text.replace("'", "").replace("\n", "") + "'")
+    | SIGNS.map(lambda text: '"""' + json.dumps(text)[1:-1] + '"' * (len(text) % 3) + '"""')
+    | SIGNS.map(lambda text: "'''" + text.replace("'", "") + "'" * (len(text) % 3) + "'''"),
+    lambda inner: st.lists(inner, max_size=4).map(lambda values: "[" + ', # [[ "\n'.join(values) + "]"),
+    max_leaves=20,
+)
+
+
+def _depth(value: Any) -> int:
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
+
+
+@settings(deadline=None)
+@given(VALUES)
+def test_brackets_in_strings_and_comments_of_toml_do_not_count(value: str) -> None:
+    text = f"a = {value} # \"'[[\n"
+    values = tomli.loads(text)
+    depth = _depth(values["a"])
+    assert parse_toml(text) == values
+    full = "[" * (31 - depth) + value + "]" * (31 - depth)
+    parse_toml(f"b = 0 # {'[' * 40}\na = {full}")
+    with pytest.raises(TooComplex, match="nested more than 32 deep"):
+        parse_toml(f"b = 0 # {'[' * 40}\na = [[{full}]]")
