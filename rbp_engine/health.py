@@ -24,6 +24,7 @@ from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.queue.gpus import is_wsl_with_card
 from rbp_engine.run.start import dispatcher_pid
 from rbp_engine.settings.machine import MachineError, machine_file, read_machine, runs_directory
+from rbp_engine.untrusted_files import read_untrusted_text
 
 _GIB: Final = 2**30
 _LOAD_TIMEOUT_S: Final = 180.0
@@ -153,7 +154,8 @@ def machine_toml() -> Finding:
         read_machine()
     except MachineError as error:
         return Finding("machine.toml", "problem", str(error), "mend or remove the file")
-    return Finding("machine.toml", "ok", str(path) if path.exists() else f"none, defaults apply (would be {path})")
+    there = os.path.exists(path)  # noqa: PTH110  # pathlib raises without permission
+    return Finding("machine.toml", "ok", str(path) if there else f"none, defaults apply (would be {path})")
 
 
 def runs_folder(explicit: Path | None = None) -> Finding:
@@ -236,7 +238,7 @@ def kills_at_logout(files: Iterable[Path]) -> bool:
     value = "no"
     for path in files:
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = read_untrusted_text(path, errors="replace")
         except OSError:
             continue
         value = (re.findall(r"^[ \t]*KillUserProcesses[ \t]*=[ \t]*(\w+)", text, re.MULTILINE) or [value])[-1]

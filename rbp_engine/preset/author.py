@@ -8,12 +8,13 @@ from typing import Any
 
 from rbp_engine.preset.diff import differences
 from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of
-from rbp_engine.preset.own_code import own_file
+from rbp_engine.preset.own_code import OUTSIDE, leads_out_of_a_run, own_file
 from rbp_engine.preset.resolved import toml_item
 from rbp_engine.preset.search import bundled_folder, find_by_name, is_path, shown
 from rbp_engine.settings.documents import parse_document, read_text
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
+from rbp_engine.settings.values import describe_value
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -74,8 +75,9 @@ def copy_preset(target: Path, path: Path, *, code: Path | None = None, note: str
 def moved_text(text: str, path: Path, target: Path, *, code: Path | None = None) -> str:
     """The text of the preset `path` for the file `target`, with the same parent and the same user's code.
 
-    `code` is the folder that the names of the user's code are relative to, if not the preset's own. A text that is not
-    TOML is returned unchanged. Raises `PresetError` if the parent is missing, or has the name of the copy.
+    `code` is the folder that the names of the user's code are relative to, if the preset is a run's own. A text that is
+    not TOML is returned unchanged. Raises `PresetError` if the parent is missing, or has the name of the copy, and if a
+    run's own preset names code outside that folder.
     """
     document = parse_document(text, path)
     if isinstance(document, Problem):
@@ -88,7 +90,10 @@ def moved_text(text: str, path: Path, target: Path, *, code: Path | None = None)
         values = document.values.get(section)
         name = str(values.get("name", "")) if isinstance(values, dict) else ""
         file = own_file(name)
-        if file is not None and not Path(file).expanduser().is_absolute():
+        if code is not None and leads_out_of_a_run(name):
+            line = document.lines.get((section, "name"))
+            raise PresetError(shown(path), [Problem(f"{section}.name", f"{OUTSIDE}, got {describe_value(name)}", line)])
+        if file is not None and not os.path.isabs(os.path.expanduser(file)):  # noqa: PTH111, PTH117  # unknown ~user
             moved[(section, "name")] = _relative((code or path.parent) / file, target) + name.removeprefix(file)
     import tomlkit
 

@@ -10,15 +10,28 @@ from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import fields
 from rbp_engine.preset.layers import Layers, Origin, stack
 from rbp_engine.preset.overrides import parse_overrides
-from rbp_engine.preset.own_code import OwnCode, digests, fault, inside_a_run, own_file, read_own_code
+from rbp_engine.preset.own_code import (
+    OUTSIDE,
+    OwnCode,
+    digests,
+    fault,
+    inside_a_run,
+    leads_out_of_a_run,
+    own_file,
+    read_own_code,
+)
 from rbp_engine.preset.search import find_by_name, find_preset, is_path, missing_message, shown
 from rbp_engine.preset.validate import problems_without_parents, validate
 from rbp_engine.settings.documents import Document, parse_document, read_document
 from rbp_engine.settings.lines import dotted
 from rbp_engine.settings.problems import PresetError, Problem
+from rbp_engine.settings.values import describe_value
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
+
+
+MOST_IN_A_CHAIN = 32
 
 
 @dataclass(frozen=True)
@@ -42,12 +55,12 @@ class LoadedPreset:
 def load_preset(name: str, overrides: Sequence[str] = (), *, code: Path | None = None) -> LoadedPreset:
     """Load a preset by path or name, merged with its parents and overridden by `key=value` words.
 
-    `code` is the folder with the user's code, if that is not the preset's folder.
+    `code` is the folder with the user's code if the preset is a run's own, which has no parent and names no other code.
 
     Raises `PresetError` with all problems: a preset that is not found or readable, an `extends` that is not found or
     circular, and invalid settings or overrides.
     """
-    return _load(_read(find_preset(name)), overrides, code)
+    return load_document(_read(find_preset(name)), overrides, code)
 
 
 def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPreset:
@@ -55,18 +68,21 @@ def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPre
 
     Raises `PresetError` as `load_preset` does.
     """
-    return _load(_parsed(text, path), overrides)
+    return load_document(_usable(parse_document(text, path), path), overrides)
 
 
 def parent_of(path: Path, text: str | None = None) -> Path | None:
     """The file that a preset, with `text` instead if given, extends; None if it has no parent. Raises `PresetError`."""
-    document = _read(path) if text is None else _parsed(text, path)
-    return _parent([document]) if "extends" in document.values else None
+    document = _read(path) if text is None else _usable(parse_document(text, path), path)
+    return _parent(document) if "extends" in document.values else None
 
 
-def _load(document: Document, overrides: Sequence[str], code: Path | None = None) -> LoadedPreset:
+def load_document(document: Document, overrides: Sequence[str] = (), code: Path | None = None) -> LoadedPreset:
+    """Load a preset from a file that has been read; otherwise as `load_preset`."""
     path = document.path
     source = shown(path)
+    if code is not None:
+        _refuse_parent(document)
     try:
         documents = _with_parents(document)
     except PresetError as error:
@@ -76,7 +92,7 @@ def _load(document: Document, overrides: Sequence[str], code: Path | None = None
     words, problems = parse_overrides(overrides)
     for override in words:
         key = tuple(override.key.split("."))
-        layers.replace(key, override.value, {key: Origin(word=override.word)})
+        layers.override(key, override.value, override.word)
     preset = validate(layers, source, problems)
     own_code = _own_code(preset, layers, source, code)
     return LoadedPreset(
@@ -110,12 +126,15 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
             continue
         origin = layers.origin(tuple(key.split("."))) or Origin()
         folder = (code or Path(origin.file).parent) if origin.file else Path()
-        message = None
-        try:
-            found[key] = read_own_code(value, folder)
-            message = fault(value, found[key])
-        except OSError as error:
-            message = f"cannot read {folder / (own_file(value) or '')}: {error.strerror}"
+        message: str | None
+        if code is not None and origin.file and leads_out_of_a_run(value):
+            message = f"{OUTSIDE}, got {describe_value(value)}"
+        else:
+            try:
+                found[key] = read_own_code(value, folder)
+                message = fault(value, found[key])
+            except OSError as error:
+                message = f"cannot read {folder / (own_file(value) or '')}: {error.strerror}"
         if message:
             where = origin.word or (origin.file if origin.file != source else None)
             problems.append(Problem(key, message, origin.line, where))
@@ -132,26 +151,30 @@ def _clash(one: OwnCode, other: OwnCode) -> bool:
 
 
 def read_resolved(path: Path) -> "Preset":
-    """Read a complete preset, as `resolved_toml` writes it, from exactly this file.
+    """Read the complete preset of a run, as `resolved_toml` writes it, from exactly this file.
 
-    Raises `PresetError`; `extends` is refused.
+    Raises `PresetError`; `extends`, and code that is not in the run's folder of code, are refused.
     """
-    # Opening a named pipe would block. The methods of Path raise without permission, so they are not used here.
-    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
-        raise PresetError(shown(path), [Problem("", "is no file")])
-    document = _read(path)
+    document, source = _read(path), shown(path)
+    _refuse_parent(document)
+    preset = validate(stack([(document, source)]), source)
+    outside = [
+        Problem(f"{section}.name", f"{OUTSIDE}, got {describe_value(value)}", document.lines.get((section, "name")))
+        for section, value in (("model", preset.model.name), ("data", preset.data.name))
+        if leads_out_of_a_run(value)
+    ]
+    if outside:
+        raise PresetError(source, outside)
+    return preset
+
+
+def _refuse_parent(document: Document) -> None:
     if "extends" in document.values:
-        line = document.lines.get(("extends",))
-        raise PresetError(shown(path), [Problem("extends", "a resolved preset has no parent", line)])
-    return validate(stack([(document, shown(path))]), shown(path))
+        raise _bad_extends(document, "a resolved preset has no parent")
 
 
 def _read(path: Path) -> Document:
     return _usable(read_document(path), path)
-
-
-def _parsed(text: str, path: Path) -> Document:
-    return _usable(parse_document(text, path), path)
 
 
 def _usable(document: Document | Problem, path: Path) -> Document:
@@ -163,8 +186,16 @@ def _usable(document: Document | Problem, path: Path) -> Document:
 def _with_parents(document: Document) -> list[Document]:
     """The document, its parent, the parent's parent, and so on."""
     documents = [document]
+    visited = {os.path.realpath(document.path)}
     while "extends" in documents[-1].values:
-        documents.append(_read(_parent(documents)))
+        path = _parent(documents[-1])
+        if (real := os.path.realpath(path)) in visited:
+            loop = " -> ".join([*(shown(earlier.path) for earlier in documents), shown(path)])
+            raise _bad_extends(documents[-1], f"extends itself: {loop}")
+        if len(documents) == MOST_IN_A_CHAIN:
+            raise _bad_extends(documents[-1], f"one too many: already {MOST_IN_A_CHAIN} presets extend one another")
+        visited.add(real)
+        documents.append(_read(path))
     return documents
 
 
@@ -178,32 +209,28 @@ def _with_own_problems(lost: PresetError, document: Document) -> PresetError:
     return PresetError(source, [*(replace(one, source=one.source or elsewhere) for one in lost.problems), *own])
 
 
-def _parent(chain: list[Document]) -> Path:
-    document = chain[-1]
-    name, line = document.values["extends"], document.lines.get(("extends",))
+def _parent(document: Document) -> Path:
+    name = document.values["extends"]
     if not isinstance(name, str) or not name:
-        raise PresetError(
-            shown(document.path), [Problem("extends", "expected the name of one preset, as a string", line)]
-        )
+        raise _bad_extends(document, "expected the name of one preset, as a string")
     beside = document.path.parent / (name if name.endswith(".toml") else f"{name}.toml")
     if is_path(name) and not name.endswith(".toml"):
         beside = document.path.parent / name
     found = beside if os.path.lexists(beside) else None if is_path(name) else find_by_name(name)
     if found is None:
         message = f"no such file: {shown(beside)}" if is_path(name) else missing_message(name)
-        raise PresetError(shown(document.path), [Problem("extends", message, line)])
-    visited = [os.path.realpath(earlier.path) for earlier in chain]
-    if os.path.realpath(found) in visited:
-        loop = [*(shown(earlier.path) for earlier in chain), shown(found)]
-        raise PresetError(shown(document.path), [Problem("extends", f"extends itself: {' -> '.join(loop)}", line)])
+        raise _bad_extends(document, message)
     return found
+
+
+def _bad_extends(document: Document, message: str) -> PresetError:
+    return PresetError(shown(document.path), [Problem("extends", message, document.lines.get(("extends",)))])
 
 
 def _sources(layers: Layers) -> dict[str, str]:
     sources = {info.key: "default" for info in fields() if "[]" not in info.key}
-    for path, origin in layers.origins.items():
-        key = dotted(path)
-        # Fields as a whole, and the keys of tables; sections and array elements have no source.
-        if key in sources or (len(path) == 3 and isinstance(path[2], str)):
-            sources[key] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
+    for path in layers.fields():
+        origin = layers.origin(path)
+        if origin is not None:
+            sources[dotted(path)] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
     return sources

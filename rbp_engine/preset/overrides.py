@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import tomli
-
 from rbp_engine.preset.fields import FieldInfo, fields
 from rbp_engine.settings.problems import Problem
 from rbp_engine.settings.spelling import did_you_mean, nearest
+from rbp_engine.untrusted_files import parse_toml
 
 #: Short names of common keys in overrides, queries and sweeps.
 SHORT_NAMES: Final[dict[str, str]] = {
@@ -67,8 +66,8 @@ def _parse(word: str, known: dict[str, FieldInfo]) -> Override | Problem:
 
 def _toml_value(text: str) -> Any:
     try:
-        parsed = tomli.loads(f"value = {text}")
-    except (ValueError, RecursionError):
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     # A line break in the text must not add a second key.
     return parsed["value"] if parsed.keys() == {"value"} else text

@@ -4,15 +4,23 @@ The file is copied into every run that uses it, and its hash is part of the expe
 """
 
 import hashlib
+import os
+import re
 import symtable
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 from rbp_engine.vocabulary import OWN_CODE
 
 FIELDS = ("model.name", "data.name")
+OUTSIDE = "a run executes only what is in its own folder of code: expected a file's name without folders"
+# Bytes. Python's parser needs a second for a hostile file of this size, and time by the square of the size.
+_QUICKLY_PARSED: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -33,23 +41,43 @@ def own_file(value: str) -> str | None:
     return match["file"] if match else None
 
 
+def leads_out_of_a_run(value: str) -> bool:
+    """Whether a name from a run's own preset leads to a file outside the run's folder of code, as no run writes it."""
+    file = own_file(value)
+    return file is not None and file != Path(file).name
+
+
 def read_own_code(value: str, folder: Path) -> OwnCode:
     """Read the file that a value names, relative to `folder`. Raises OSError."""
-    path = folder / Path(own_file(value) or "").expanduser()
-    return OwnCode(path.absolute(), path.read_bytes())
+    path = folder / os.path.expanduser(own_file(value) or "")  # noqa: PTH111  # pathlib raises for an unknown ~user
+    return OwnCode(path.absolute(), read_untrusted(path, TEXT_LIMIT))
 
 
 def fault(value: str, own: OwnCode) -> str | None:
-    """Why the file cannot define what a value names, as far as is known without executing it; None if it can."""
+    """Why the file cannot define what a value names, as far as is known without executing it; None if it can.
+
+    The syntax of a long file is left to its execution.
+    """
+    name = value.rpartition(":")[2]
+    if len(own.source) > _QUICKLY_PARSED:
+        found = re.search(rb"\b%s\b" % name.encode(), own.source)
+        return _unless_there(name, [name] if found else [], own)
     try:
-        symbols = symtable.symtable(own.source, own.path.name, "exec").get_symbols()  # type: ignore[arg-type]  # or bytes
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the file, whose text must not reach the terminal
+            symbols = symtable.symtable(own.source, own.path.name, "exec").get_symbols()  # type: ignore[arg-type]  # or bytes
     except SyntaxError as error:
         line = "" if error.lineno is None else f" line {error.lineno}"
         return f"{own.path.name}{line} is not Python: {error.msg}"
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (RecursionError, MemoryError):
+        return f"{own.path.name} is not usable: nested too deeply"
+    except ValueError as error:
         return f"{own.path.name} is not Python: {error}"
-    name = value.rpartition(":")[2]
     there = {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+    return _unless_there(name, there, own)
+
+
+def _unless_there(name: str, there: Collection[str], own: OwnCode) -> str | None:
     if name in there or b"import *" in own.source:
         return None
     return f"{own.path.name} has no class or function called '{name}'.{did_you_mean(name, there)}"

@@ -1,8 +1,9 @@
 """The schema of presets. Imported only when a preset is read, because pydantic takes long to import.
 
 Every field has a default, a unit, a description, and a role: "result" changes what is learned, "cost" only time or
-memory, "place" only where the run is or what it is called. The names of networks, methods, data sets and surrogates are
-in `rbp_engine/vocabulary.py`, so that an unknown one is refused without importing torch.
+memory, "place" only where the run is or what it is called. Every number that sizes something has a maximum, far above
+what anybody trains with, since a preset may be somebody else's. The names of networks, methods, data sets and
+surrogates are in `rbp_engine/vocabulary.py`, so that an unknown one is refused without importing torch.
 """
 
 import math
@@ -41,6 +42,11 @@ from rbp_engine.vocabulary import (
 )
 
 Role = Literal["result", "cost", "place"]
+
+MOST_STEPS = 10_000
+MOST_IMAGES = 2**20
+MOST_PIXELS = 4096
+MOST_EPOCHS = 1_000_000
 
 
 def field(default: Any, role: Role, unit: str, text: str, choices: Iterable[str] = (), **constraints: Any) -> Any:
@@ -122,7 +128,7 @@ class Figure(_Section):
     """One accuracy that a paper prints."""
 
     method: FreeText = field("rate_m", "place", "", "Training method of this figure.")
-    timesteps: int = field(4, "place", "steps", "Number of timesteps of this figure.", ge=1)
+    timesteps: int = field(4, "place", "steps", "Number of timesteps of this figure.", ge=1, le=MOST_STEPS)
     top1: float | Literal["not known"] = field(
         "not known", "place", "fraction", 'Top-1 accuracy as a fraction in [0, 1], or "not known".'
     )
@@ -160,13 +166,16 @@ class DataSection(_Section):
         DATA_SETS,
     )
     args: Arguments = field({}, "result", "", "Keyword arguments of a data set of your own, or of fake.")
-    batch_size: int = field(64, "result", "images", "Images per optimizer step, over all processes.", ge=1)
+    batch_size: int = field(
+        64, "result", "images", "Images per optimizer step, over all processes.", ge=1, le=MOST_IMAGES
+    )
     crop_padding: int = field(
         0,
         "result",
         "pixels",
         "Zero padding on each side before a random crop to the first size; 0 is off.",
         ge=0,
+        le=MOST_PIXELS,
     )
     flip: bool = field(False, "result", "", "Mirror training images left to right with probability 0.5.")
     auto_augment: bool = field(False, "result", "", "AutoAugment of training images, CIFAR-10 policy; for 3 channels.")
@@ -176,15 +185,25 @@ class DataSection(_Section):
         "",
         "Augment whole batches on the device, or one PIL image at a time as the paper's pipeline does.",
     )
-    cutout: int = field(0, "result", "pixels", "Side of one square erased in training images; 0 is off.", ge=0)
+    cutout: int = field(
+        0, "result", "pixels", "Side of one square erased in training images; 0 is off.", ge=0, le=MOST_PIXELS
+    )
     size: int = field(
         0,
         "result",
         "pixels",
         "Side of the images of imagenet (0: 224), cifar10_dvs (0: 48) and fake (0: 32); other sets have their own.",
         ge=0,
+        le=MOST_PIXELS,
     )
-    roll: int = field(0, "result", "pixels", "Largest random shift of event frames, coming in on the other side.", ge=0)
+    roll: int = field(
+        0,
+        "result",
+        "pixels",
+        "Largest random shift of event frames, coming in on the other side.",
+        ge=0,
+        le=MOST_PIXELS,
+    )
     frames_by: FramesBy = field(
         "number", "result", "", "Cut a recording into T frames of equal event number, or of equal time."
     )
@@ -204,7 +223,7 @@ class DataSection(_Section):
         "canonical", "result", "", "Turn event frames of every layout alike, or leave them as stored."
     )
     workers: int = field(
-        0, "cost", "processes", "Processes that read images, for each rank; 0 reads in the worker.", ge=0
+        0, "cost", "processes", "Processes that read images, for each rank; 0 reads in the worker.", ge=0, le=256
     )
     drop_last: bool = field(False, "result", "", "Leave out the last, smaller batch of an epoch.")
 
@@ -251,7 +270,7 @@ class MethodSection(_Section):
     """How gradients are computed."""
 
     name: Annotated[str, _known(TRAINING_METHODS)] = field("rate_m", "result", "", "Training method.", TRAINING_METHODS)
-    timesteps: int = field(4, "result", "steps", "Number of timesteps T that each image is shown.", ge=1)
+    timesteps: int = field(4, "result", "steps", "Number of timesteps T that each image is shown.", ge=1, le=MOST_STEPS)
     loss_scale: Literal["1/T", "1"] = field(
         "1/T", "result", "", "Factor of the loss gradient at the mean output; rate methods only."
     )
@@ -268,7 +287,7 @@ class OptimSection(_Section):
         "cosine", "result", "", "Learning rate over the epochs: cosine to 0, or constant."
     )
     warmup_epochs: int = field(
-        0, "result", "epochs", "Epochs in which the learning rate rises linearly; 0 is off.", ge=0
+        0, "result", "epochs", "Epochs in which the learning rate rises linearly; 0 is off.", ge=0, le=MOST_EPOCHS
     )
     clip_norm: float = field(0.0, "result", "", "Largest norm of all gradients together; 0 is off.", ge=0)
 
@@ -276,7 +295,7 @@ class OptimSection(_Section):
 class TrainSection(_Section):
     """The training loop."""
 
-    epochs: int = field(10, "result", "epochs", "Passes over the training set.", ge=1)
+    epochs: int = field(10, "result", "epochs", "Passes over the training set.", ge=1, le=MOST_EPOCHS)
     precision: Literal["fp32", "bf16", "fp16"] = field(
         "fp32",
         "result",
@@ -295,6 +314,7 @@ class TrainSection(_Section):
         "parts",
         "Parts that a batch is worked on in, to save memory; batch norm sees each part by itself.",
         ge=1,
+        le=MOST_IMAGES,
     )
     sync_bn: bool = field(
         False,
@@ -302,12 +322,13 @@ class TrainSection(_Section):
         "",
         "Take batch norm's statistics, those of firing rates too, over the batches of all processes.",
     )
-    log_every: int = field(10, "cost", "steps", "Optimizer steps between two recorded metrics.", ge=1)
+    log_every: int = field(10, "cost", "steps", "Optimizer steps between two recorded metrics.", ge=1, le=1_000_000)
     checkpoint_every: str = field(
         "1 epoch",
         "cost",
         "",
-        'Time between checkpoints, as "1 epoch" or "10 min"; one is also written at a stop and at the end.',
+        'Time between checkpoints, as "1 epoch" or "10 min", at most a million of either; one is also written at a '
+        "stop and at the end.",
     )
     validation_split: float = field(
         0.0,
@@ -328,7 +349,9 @@ class TrainSection(_Section):
 class RunSection(_Section):
     """One run of the experiment."""
 
-    seed: int = field(1, "result", "", "Seed of all random numbers; runs that differ only here repeat.", ge=0)
+    seed: int = field(
+        1, "result", "", "Seed of all random numbers; runs that differ only here repeat.", ge=0, le=2**63 - 1
+    )
     device: str = field("auto", "place", "", "Where to compute: auto, cpu, cuda or cuda:<number>.")
     name: Label = field("", "place", "", "Name of the run, to find it by.")
     tags: list[Label] = field([], "place", "", "Words to find the run by.")
@@ -336,7 +359,7 @@ class RunSection(_Section):
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
-        if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value) is None:
+        if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value) is None:
             raise ValueError("expected auto, cpu, cuda or cuda:<number>")
         return value
 

@@ -12,6 +12,11 @@ from rbp_engine.run.files.run_json import read_dispatch, read_run_json
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.settings.machine import runs_directory
 
+MOST_SEEDS = 1000
+MOST_PROCESSES = 1024
+MOST_NODES = 1024
+MOST_RETRIES = 1000
+
 
 @dataclass(frozen=True)
 class LaunchRequest:
@@ -128,9 +133,11 @@ class LaunchRequest:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds in a text like `1,2,3`. Raises RunError."""
+    """The seeds in a text like `1,2,3`, at most a thousand. Raises RunError."""
     words = re.findall(r"[^,\s]+", text)
     seeds = tuple(int(word) for word in words if re.fullmatch("[0-9]{1,18}", word))
     if not words or len(set(seeds)) < len(words):
         raise RunError(f"--seeds {text}: expected different whole numbers, like 1,2,3")
+    if len(seeds) > MOST_SEEDS:
+        raise RunError(f"--seeds: at most {MOST_SEEDS} at a time, got {len(seeds)}")
     return seeds

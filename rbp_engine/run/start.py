@@ -28,7 +28,7 @@ from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries, entry_of, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, drop, mark_queued
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.settings.machine import read_machine
@@ -100,7 +100,7 @@ def create_runs(request: LaunchRequest, loaded: "LoadedPreset") -> list[RunDirec
     """Create the runs of a request, all or none, and queue them if the request says so. Raises RunError."""
     resources, dispatch = request.takes, Dispatch(retries=request.retries or 0)
     pool: Pool | None = None
-    _refuse_retries_on_nodes(resources, dispatch)
+    _refuse_counts(resources, dispatch)
     if request.queued:
         if resources.nodes > 1:
             raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
@@ -200,7 +200,7 @@ def begin(
         gpus=last.gpus if gpus is None else gpus,
         retries=last.retries if retries is None else retries,
     )
-    _refuse_retries_on_nodes(resources, dispatch)
+    _refuse_counts(resources, dispatch)
     _wait_until_settled(run)
     if judge(run).status == "queued":
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
@@ -217,7 +217,15 @@ def begin(
     return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
 
 
-def _refuse_retries_on_nodes(resources: Resources, dispatch: Dispatch) -> None:
+def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:
+    """Refuse more than anybody has: the numbers of a run that was copied here may be anything."""
+    for what, number, most in (
+        ("processes", resources.processes, MOST_PROCESSES),
+        ("nodes", resources.nodes, MOST_NODES),
+        ("retries", dispatch.retries, MOST_RETRIES),
+    ):
+        if number > most:
+            raise RunError(f"{number} {what} are more than rbp can start: at most {most}")
     if dispatch.retries and resources.nodes > 1:
         raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
 

@@ -8,6 +8,7 @@ import tomli
 
 from rbp_engine.settings.lines import KeyPath, key_lines
 from rbp_engine.settings.problems import Problem
+from rbp_engine.untrusted_files import TOML_LIMIT, TooComplex, parse_toml, read_untrusted
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,16 @@ def read_document(path: Path) -> Document | Problem:
 
 
 def read_text(path: Path) -> str | Problem:
-    """Read a text file with its line ends unchanged; returns a problem if it cannot be read or is not UTF-8."""
+    """Read the text of a TOML file with its line ends unchanged.
+
+    Returns a problem if it is no regular file, larger than any such file should be, or not UTF-8.
+    """
     try:
-        content = path.read_bytes()
-    except IsADirectoryError:
-        return Problem("", "is a directory, expected a TOML file")
+        content = read_untrusted(path, TOML_LIMIT)
     except FileNotFoundError:
         return Problem("", "no such file")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return Problem("", f"cannot be read: {reason}")
+    except OSError as error:
+        return Problem("", f"cannot be read: {error.strerror or error}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -46,11 +47,11 @@ def read_text(path: Path) -> str | Problem:
 def parse_document(text: str, path: Path) -> Document | Problem:
     """Parse TOML text from `path`; returns a problem with line and column for a syntax error."""
     try:
-        return Document(path, tomli.loads(text), key_lines(text))
+        return Document(path, parse_toml(text), key_lines(text))
     except tomli.TOMLDecodeError as error:
         return Problem("", f"is not TOML: {error.msg} (column {error.colno})", error.lineno)
-    except RecursionError:
-        return Problem("", "is not usable: arrays or tables are nested too deeply")
+    except TooComplex as error:
+        return Problem("", f"is not usable: {error}")
     except ValueError as error:
         # Python refuses integers of thousands of digits before tomli can report their position.
         return Problem("", f"is not TOML: {error}")

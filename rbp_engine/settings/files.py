@@ -1,6 +1,7 @@
 """Write settings files that users also edit by hand."""
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ def write_settings(path: Path, content: bytes) -> None:
     # A link, as in a folder of dot files, stays a link.
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    # A name that nobody can have foreseen, and never a file that is there: in a shared folder it could be a link.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -25,8 +25,8 @@ _MANY_LINE_STRING: Final = re.compile(
 def key_lines(text: str) -> dict[KeyPath, int]:
     """Map every key, table and array element of `text`, which tomli accepts, to its line (from 1).
 
-    A table that is only implied by its children has the line of the first child. Raises `RecursionError` for arrays
-    nested hundreds deep, as tomli does.
+    A table that is only implied by its children has the line of the first child. The text must not nest arrays hundreds
+    deep, which `parse_toml` refuses.
     """
     scanner = _Scanner(text)
     scanner.document()

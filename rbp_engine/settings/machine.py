@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from rbp_engine.errors import UserError
-from rbp_engine.settings.documents import Document, parse_document, read_document
+from rbp_engine.settings.documents import Document, parse_document, read_document, read_text
 from rbp_engine.settings.files import write_settings
 from rbp_engine.settings.lines import KeyPath, dotted
 from rbp_engine.settings.locations import configuration_directory
@@ -21,6 +21,8 @@ from rbp_engine.settings.values import describe_value
 
 _KEYS: Final = ("runs", "cache", "cpu_slots", "data", "hooks")
 _HOOKS: Final = ("on_end", "on_failure")
+# Each slot has a claim file, and a place in lists.
+_MOST_SLOTS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Machine:
     """The settings of this machine; unset ones are None or empty.
 
     `data` maps the name of a data set to its folder. `on_end` and `on_failure` are shell commands. `cpu_slots` is how
-    many runs share the CPU at a time.
+    many runs share the CPU at a time, at most 1024.
     """
 
     runs: Path | None = None
@@ -94,7 +96,9 @@ def add_data_root(name: str, path: Path) -> Path:
     target, root = machine_file(), path.absolute()
     if not root.is_dir():
         raise MachineError(target, [Problem(f"data.{name}", f"no such folder: {root}")])
-    old = target.read_bytes().decode("utf-8-sig") if target.exists() else ""
+    old = read_text(target) if os.path.lexists(target) else ""
+    if isinstance(old, Problem):
+        raise MachineError(target, [old])
     content = tomlkit.parse(old)
     if "data" not in content:
         content.add("data", tomlkit.table())
@@ -155,6 +159,9 @@ class _Check:
         if not isinstance(value, str):
             self.refuse(path, f"expected the path of a folder as a string, got {describe_value(value)}")
             return None
+        if "\0" in value:
+            self.refuse(path, f"no path has a NUL character, got {describe_value(value)}")
+            return None
         folder = Path(os.path.expanduser(value))  # noqa: PTH111  # pathlib raises for an unknown ~user
         # A relative path would mean a different folder in each working directory.
         if not folder.is_absolute():
@@ -163,13 +170,14 @@ class _Check:
         return folder
 
     def count(self, path: KeyPath, value: object) -> int | None:
-        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SLOTS):
             return value
-        self.refuse(path, f"expected a whole number from 1 on, got {describe_value(value)}")
+        self.refuse(path, f"expected a whole number from 1 to {_MOST_SLOTS}, got {describe_value(value)}")
         return None
 
     def command(self, path: KeyPath, value: object) -> str:
-        if isinstance(value, str):
+        if isinstance(value, str) and "\0" not in value:
             return value
-        self.refuse(path, f"expected a command as a string, got {describe_value(value)}")
+        expected = "no command has a NUL character" if isinstance(value, str) else "expected a command as a string"
+        self.refuse(path, f"{expected}, got {describe_value(value)}")
         return ""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from rbp_engine.errors import UserError
 
+_MOST_SHOWN = 50
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -27,12 +29,13 @@ class Problem:
 
 
 def describe_problems(source: str, problems: Iterable[Problem]) -> str:
-    """Format problems under their source, one per line, with messages aligned."""
+    """Format problems under their source, one per line, with messages aligned; of hundreds only the first."""
     rows = [(_left_column(problem), problem.message) for problem in problems]
-    width = max((len(left) for left, _ in rows), default=0)
+    width = max((len(left) for left, _ in rows[:_MOST_SHOWN]), default=0)
     count = f"{len(rows)} problem" if len(rows) == 1 else f"{len(rows)} problems"
-    lines = [f"  {left.ljust(width)}  {message}" if width else f"  {message}" for left, message in rows]
-    return "\n".join([f"{source}: {count}", *lines])
+    lines = [f"  {left.ljust(width)}  {message}" if width else f"  {message}" for left, message in rows[:_MOST_SHOWN]]
+    more = [f"  and {len(rows) - _MOST_SHOWN} more"] if len(rows) > _MOST_SHOWN else []
+    return "\n".join([f"{source}: {count}", *lines, *more])
 
 
 def _left_column(problem: Problem) -> str:

@@ -1,4 +1,6 @@
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,8 +89,36 @@ def test_a_file_that_is_not_a_machine_file_is_refused(text: str, problem: str) -
 
 def test_a_directory_in_its_place_is_refused(config: Path) -> None:
     (config / "machine.toml").mkdir(parents=True)
-    with pytest.raises(MachineError, match="is a directory"):
+    with pytest.raises(MachineError, match="cannot be read: a directory, not a file"):
         read_machine()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (os.mkfifo, "a named pipe, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device, not a file"),
+        (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
+        (lambda path: path.write_text("#" * 300_000), "larger than 256 KiB"),
+        (lambda path: path.write_text("[a]\n[b]\n" * 20_000), "more than 4000 keys"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_at_once(
+    config: Path, tmp_path: Path, make: Callable[[Path], object], reason: str
+) -> None:
+    config.mkdir()
+    make(machine_file())
+    for use in (read_machine, lambda: add_data_root("cifar10", tmp_path)):
+        with pytest.raises(MachineError, match=reason):
+            use()
+
+
+def test_a_nul_character_is_refused_where_a_path_or_a_command_is_expected() -> None:
+    write('runs = "/a\\u0000"\ncache = "/b\\u0000"\n[data]\ncifar10 = "/c\\u0000"\n[hooks]\non_end = "d\\u0000"\n')
+    with pytest.raises(MachineError) as caught:
+        read_machine()
+    assert [problem.key for problem in caught.value.problems] == ["runs", "cache", "data.cifar10", "hooks.on_end"]
+    assert str(caught.value).count("has a NUL character") == 4 and "\0" not in str(caught.value)
 
 
 def test_adding_data_writes_the_file_and_keeps_what_was_there(tmp_path: Path) -> None:
@@ -145,10 +175,12 @@ def test_added_data_reads_back_whatever_the_file_looked_like(roots: dict[str, st
         assert written == {"cache": "/c", "data": {**roots, name: folder}}
 
 
-def test_the_number_of_cpu_slots_is_read_and_must_be_a_whole_number_from_one_on() -> None:
+def test_the_number_of_cpu_slots_is_a_whole_number_with_a_maximum() -> None:
     write("cpu_slots = 3\n")
     assert read_machine().cpu_slots == 3
-    for wrong in ("0", "true", "1.5", "'2'"):
+    write("cpu_slots = 1024\n")
+    assert read_machine().cpu_slots == 1024
+    for wrong in ("0", "true", "1.5", "'2'", "1025", "1000000000000"):
         write(f"cpu_slots = {wrong}\n")
-        with pytest.raises(MachineError, match="whole number from 1 on"):
+        with pytest.raises(MachineError, match="whole number from 1 to 1024"):
             read_machine()

@@ -1,5 +1,7 @@
 """A user's own network or data set from a file: found, called, or refused with one message."""
 
+import os
+import py_compile
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import DataSection
 from rbp_engine.spiking import LIF
-from rbp_engine.user_code import is_own, load_own
+from rbp_engine.user_code import call_own, is_own, load_own
 
 NETS = """\
 from torch import nn
@@ -114,6 +116,35 @@ def test_what_is_not_a_data_set_is_refused(folder: Path) -> None:
             device=torch.device("cpu"),
             own_code=folder,
         )
+
+
+def test_the_file_itself_is_executed_and_not_a_compiled_one_beside_it(folder: Path) -> None:
+    source = folder / "mine.py"
+    source.write_text("def which(): return 'bad'\n")
+    compiled = Path(py_compile.compile(str(source), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH))
+    source.write_text("def which(): return 'good'\n")
+    assert call_own("mine.py:which", folder) == "good"
+    compiled.unlink()
+    assert call_own("mine.py:which", folder) == "good"
+    assert not compiled.exists()
+
+
+def test_a_file_elsewhere_or_behind_a_link_is_not_executed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("../nets.py:built", f"{folder}/nets.py:built", "~/nets.py:built"):
+        with pytest.raises(OwnCodeError, match="a run executes only what is in it"):
+            load_own(name, tmp_path / "code")
+    (tmp_path / "code" / "nets.py").symlink_to(folder / "nets.py")
+    (tmp_path / "link").symlink_to(folder)
+    for place in ("code", "link"):
+        with pytest.raises(OwnCodeError, match="is a link, which no run makes"):
+            load_own("nets.py:built", tmp_path / place)
+
+
+def test_a_pipe_in_the_place_of_the_file_is_refused(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.py")
+    with pytest.raises(OSError, match=r"pipe\.py cannot be read: a named pipe, not a file"):
+        call_own("pipe.py:net", folder)
 
 
 def test_a_file_with_a_dataclass_and_deferred_annotations_can_be_loaded(tmp_path: Path) -> None:

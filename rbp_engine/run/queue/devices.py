@@ -75,7 +75,7 @@ def choose_pool(gpus: str, device: str, cards: Sequence[Card], visible: str | No
 def card_indices(gpus: str) -> list[int]:
     """The cards that a list like `0,1` names. Raises RunError."""
     words = [word.strip() for word in gpus.split(",")]
-    if not all(re.fullmatch(r"[0-9]+", word) for word in words) or len(set(words)) < len(words):
+    if not all(re.fullmatch(r"[0-9]{1,4}", word) for word in words) or len(set(words)) < len(words):
         raise RunError(f"--gpus {gpus}: expected auto, none, or cards as nvidia-smi counts them, like 0,1")
     return [int(word) for word in words]
 

@@ -50,7 +50,7 @@ def bench(
         str, typer.Option(metavar="B,B,…", help="Baselines; an empty text for none.")
     ] = "spikingjelly,two_pass,ann",
     batch: Annotated[int | None, typer.Option(metavar="B", help="Images per step.", show_default=False)] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are shown.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; medians are shown.")] = 5,
     busy: Annotated[
         bool, typer.Option("--busy", help="Other programs are running: let the baselines' threads sleep, not spin.")
     ] = False,

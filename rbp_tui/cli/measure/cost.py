@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def cost(
     preset: PresetName,
     overrides: Settings = None,
-    seconds: Annotated[float, typer.Option(min=0.0, metavar="S", help="How long to measure.")] = 4.0,
+    seconds: Annotated[float, typer.Option(min=0.0, max=3600.0, metavar="S", help="How long to measure.")] = 4.0,
     as_json: Json = False,
 ) -> None:
     """Predict memory and time of a preset on this machine, from a few seconds of its training.

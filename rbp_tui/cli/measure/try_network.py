@@ -1,5 +1,6 @@
 """`rbp try`: try your own network before there is a preset for it."""
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,7 +54,7 @@ def try_network(
         ),
     ] = None,
     image: Annotated[str, typer.Option("--input", metavar="C,H,W", help="Size of an image.")] = "3,32,32",
-    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    classes: Annotated[int, typer.Option(min=2, max=100_000, help="Number of classes.")] = 10,
     batch: Annotated[int, typer.Option(min=2, help="Images per step.")] = 32,
     frames: Annotated[bool, typer.Option("--frames", help="Another image at each timestep, as in event data.")] = False,
     as_json: Json = False,
@@ -96,8 +97,8 @@ def try_network(
 
 def _sizes(text: str) -> list[int]:
     words = text.replace("x", ",").split(",")
-    if len(words) != 3 or not all(word.strip().isdigit() and int(word) > 0 for word in words):
-        raise typer.BadParameter(f"--input takes channels, height and width as 3,32,32, got '{text}'")
+    if len(words) != 3 or not all(re.fullmatch(r"\s*[0-9]{1,4}\s*", word) and 1 <= int(word) <= 4096 for word in words):
+        raise typer.BadParameter(f"--input takes channels, height and width as 3,32,32, at most 4096, got '{text}'")
     return [int(word) for word in words]
 
 

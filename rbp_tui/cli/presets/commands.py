@@ -1,6 +1,7 @@
 """`rbp presets`: list them, show one in full, check them, explain every field."""
 
 import json
+import shlex
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,7 +60,7 @@ def listing(
         return
     console().print(_list_table(rows))
     if broken := [row["name"] for row in rows if row["problems"]]:
-        say(f"[red]✗[/] what is wrong: rbp presets check {' '.join(broken)}")
+        say(f"[red]✗[/] what is wrong: rbp presets check {plain(shlex.join(broken))}")
     if any(row["data_here"] is False for row in rows):
         say("[yellow]✗[/] how to get the data: rbp data list")
 
@@ -156,13 +157,9 @@ def schema(
 
 def _list_paper(*, as_json: bool) -> None:
     """The cells of papers that presets reproduce."""
-    from rbp_engine.preset import list_presets, load_preset
+    from rbp_engine.preset import list_presets
 
-    papers = {
-        entry.name: preset
-        for entry in list_presets()
-        if not entry.problems and (preset := load_preset(str(entry.path)).preset).paper
-    }
+    papers = {entry.name: entry.preset for entry in list_presets() if entry.preset is not None and entry.preset.paper}
     if as_json:
         print_json([figure for name, preset in papers.items() for figure in _paper_figures(name, preset)])
         return
@@ -231,7 +228,6 @@ def _comma_separated(words: list[str]) -> str:
 def _as_json(entry: "PresetEntry") -> dict[str, Any]:
     """A preset as JSON; unknown values of a broken one are None."""
     from rbp_engine.data.catalog import CATALOG, presence
-    from rbp_engine.preset import load_preset
     from rbp_engine.report.paper import published
 
     row: dict[str, Any] = {
@@ -242,9 +238,9 @@ def _as_json(entry: "PresetEntry") -> dict[str, Any]:
         "data_here": presence(entry.group).found if entry.group in CATALOG else None,
         "problems": [asdict(problem) for problem in entry.problems],
     }
-    if entry.problems:
+    preset = entry.preset
+    if preset is None:
         return row | dict.fromkeys(("network", "method", "timesteps", "epochs", "paper_top1"))
-    preset = load_preset(str(entry.path)).preset
     return row | {
         "network": preset.model.name,
         "method": preset.method.name,

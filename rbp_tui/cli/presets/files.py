@@ -60,13 +60,13 @@ def edit(name: PresetName) -> None:
 
     path = find_preset(name)
     target = _own_file(path)
-    before = path.read_bytes()
+    before = _contents(path)
     draft = draft_of(target)
     if not (draft.exists() and _confirmed(f"Continue the draft {shown(draft)} (no: discard it)?", default=True)):
         write_settings(draft, before)
     while True:
         _open(draft, before)
-        content = draft.read_bytes()
+        content = _contents(draft)
         if content == before:
             draft.unlink()
             say("nothing was changed")
@@ -80,7 +80,7 @@ def edit(name: PresetName) -> None:
         if _confirmed(f"Write it to {shown(target)} as it is?", default=False):
             break
         _leave(draft, name)
-    overwritten = target.exists() and target.read_bytes() != before
+    overwritten = os.path.lexists(target) and _contents(target) != before
     if overwritten and not _confirmed(f"{shown(target)} has changed meanwhile. Write over it?", default=False):
         _leave(draft, name)
     write_settings(target, content)
@@ -122,6 +122,17 @@ def diff(
         say(f"{plain(here.name)} has the same settings as {plain(against)}")
 
 
+def _contents(path: Path) -> bytes:
+    from rbp_engine.preset import PresetError, Problem
+    from rbp_engine.preset.search import shown
+    from rbp_engine.untrusted_files import TOML_LIMIT, read_untrusted
+
+    try:
+        return read_untrusted(path, TOML_LIMIT)
+    except OSError as error:
+        raise PresetError(shown(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
+
+
 def _own_file(path: Path) -> Path:
     """The file that an edit writes: the preset itself, or a new one in ./presets if it is not the user's."""
     from rbp_engine.preset import PresetError, Problem
@@ -147,7 +158,7 @@ def _open(draft: Path, before: bytes) -> None:
     try:
         edit_file(draft)
     except EditorError:
-        if draft.read_bytes() == before:
+        if _contents(draft) == before:
             draft.unlink()
         raise
 

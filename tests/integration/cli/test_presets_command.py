@@ -185,7 +185,7 @@ def test_the_schema_as_json_has_every_field(rbp: Rbp) -> None:
         "unit": "steps",
         "role": "result",
         "text": "Number of timesteps T that each image is shown.",
-        "constraints": ">= 1",
+        "constraints": ">= 1, <= 10000",
         "choices": [],
         "short": "T",
     }
@@ -211,7 +211,7 @@ def test_the_schema_as_a_table_fits_80_columns(rbp: Rbp) -> None:
     assert max(map(len, lines)) <= 80
     shown = {line.split()[0] for line in lines}
     assert {info.key for info in fields()} <= shown
-    assert "integer >= 1 · unit: steps · role: result · short: T" in rbp("schema", "T").stdout
+    assert "integer >= 1, <= 10000 · unit: steps · role: result" in rbp("schema", "T").stdout
 
 
 def test_the_schema_of_an_unknown_field_suggests_the_nearest(rbp: Rbp) -> None:

@@ -21,7 +21,7 @@ ARGUMENT = st.recursive(
 )
 ARGUMENTS = st.dictionaries(WORDS, ARGUMENT, max_size=4)
 FIGURE = st.fixed_dictionaries(
-    {"method": WORDS, "timesteps": st.integers(1), "top1": st.one_of(st.floats(0, 1), st.just("not known"))}
+    {"method": WORDS, "timesteps": st.integers(1, 10_000), "top1": st.one_of(st.floats(0, 1), st.just("not known"))}
 )
 
 
@@ -38,10 +38,10 @@ def presets(draw: st.DrawFn) -> Preset:
             "data": {
                 "name": "sets.py:mine",
                 "args": draw(ARGUMENTS),
-                "batch_size": draw(st.integers(1, 2**40)),
+                "batch_size": draw(st.integers(1, 2**20)),
                 "flip": draw(st.booleans()),
             },
-            "model": {"name": "../my nets/nets.py:MyNet", "args": draw(ARGUMENTS)},
+            "model": {"name": "my nets.py:MyNet", "args": draw(ARGUMENTS)},
             "neuron": {
                 "reset": "hard",
                 "v_reset": draw(finite),
@@ -50,7 +50,7 @@ def presets(draw: st.DrawFn) -> Preset:
                 "surrogate_args": draw(arguments),
             },
             "optim": {"lr": draw(POSITIVE | st.integers(1, 9)), "name": draw(st.sampled_from(["sgd", "adam"]))},
-            "run": {"seed": draw(st.integers(0, 2**63)), "name": draw(LABEL), "tags": draw(st.lists(LABEL))},
+            "run": {"seed": draw(st.integers(0, 2**63 - 1)), "name": draw(LABEL), "tags": draw(st.lists(LABEL))},
         }
     )
 

@@ -2,6 +2,7 @@ import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rbp_engine.data.catalog import CATALOG
-from rbp_engine.preset import choices, fields, parse_checkpoint_every
+from rbp_engine.preset import PresetError, choices, fields, load_preset, parse_checkpoint_every
 from rbp_engine.preset.schema import Preset
 from rbp_engine.vocabulary import SURROGATE_ARGUMENTS
 
@@ -96,9 +97,11 @@ def test_checkpoint_intervals_are_parsed(text: str, expected: tuple[str, float])
     assert parse_checkpoint_every(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "1", "epoch", "0 epochs", "-1 s", "1.5 h", "1  h", "1 h ", "1 d", "१ h", "1 h\n"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "epoch", "0 epochs", "-1 s", "1.5 h", "1  h", "1 h ", "1 d", "१ h", "1 h\n", "1000001 h"]
+)
 def test_other_checkpoint_intervals_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="whole number from 1"):
+    with pytest.raises(ValueError, match="whole number from 1 to a million"):
         parse_checkpoint_every(text)
 
 
@@ -116,3 +119,29 @@ def test_importing_presets_loads_neither_pydantic_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_every_whole_number_has_a_maximum_which_is_told_with_the_field() -> None:
+    numbers = [info for info in fields() if info.type == "integer"]
+    assert len(numbers) == 13
+    for info in numbers:
+        assert re.search(r"<= (\d+)$", info.constraints), info.key
+
+
+def test_a_number_over_its_maximum_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "big.toml"
+    for info in fields():
+        if info.type != "integer" or "[]" in info.key:
+            continue
+        section, _, name = info.key.partition(".")
+        most = int(info.constraints.rpartition(" ")[2])
+        for number in (most + 1, 10**12 if most < 10**12 else 10**30):
+            path.write_text(f"[{section}]\n{name} = {number}\n")
+            with pytest.raises(PresetError, match=rf"{info.key} \(line 2\)  must be at most {most}, got "):
+                load_preset(str(path))
+
+
+def test_a_device_has_a_number_of_few_digits(tmp_path: Path) -> None:
+    (tmp_path / "big.toml").write_text(f"[run]\ndevice = 'cuda:{'9' * 30}'\n")
+    with pytest.raises(PresetError, match=r"run.device \(line 2\)  expected auto, cpu, cuda or cuda:<number>"):
+        load_preset(str(tmp_path / "big.toml"))

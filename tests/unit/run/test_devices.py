@@ -110,6 +110,7 @@ def test_the_cores_are_divided_evenly(slots: int, cores: int, threads: int) -> N
         ("first", "auto", CARDS, None, "expected auto, none, or cards"),
         ("", "auto", CARDS, None, "expected auto, none, or cards"),
         ("-1", "auto", CARDS, None, "expected auto, none, or cards"),
+        ("9" * 5000, "auto", CARDS, None, "expected auto, none, or cards"),
         ("0", "cpu", CARDS, None, "leave one of them out"),
         ("none", "cuda:1", CARDS, None, "leave one of them out"),
         ("auto", "cuda:1", CARDS, None, "run.device=cuda:1 names a card"),

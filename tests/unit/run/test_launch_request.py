@@ -4,6 +4,7 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,32 @@ def test_text_that_is_not_a_list_of_different_seeds_is_refused(text: str) -> Non
     with pytest.raises(RunError, match="expected different whole numbers, like 1,2,3"):
         parse_seeds(text)
     assert parse_seeds("1, 2 30") == (1, 2, 30)
+
+
+def test_a_thousand_seeds_are_the_most() -> None:
+    assert len(parse_seeds(",".join(map(str, range(1000))))) == 1000
+    with pytest.raises(RunError, match="at most 1000 at a time, got 1001"):
+        parse_seeds(",".join(map(str, range(1001))))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            {"resources": Resources(processes=10**12)},
+            "1000000000000 processes are more than rbp can start: at most 1024",
+        ),
+        ({"resources": Resources(nodes=1025, rendezvous="a:1")}, "1025 nodes are more"),
+        ({"retries": 1001}, "1001 retries are more"),
+    ],
+)
+def test_more_processes_nodes_or_retries_than_anybody_has_are_refused(
+    tmp_path: Path, words: dict[str, Any], told: str
+) -> None:
+    request = LaunchRequest("digits", runs_dir=tmp_path / "runs", **words)
+    with pytest.raises(RunError, match=told):
+        start.create_runs(request, request.load())
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
