@@ -163,7 +163,7 @@ def test_a_check_counts_the_classes_and_looks_into_every_file(root: Path) -> Non
     damaged = root / "train" / CLASSES[0] / f"{CLASSES[0]}_0.JPEG"
     damaged.write_bytes(b"<html>404</html>")
     [problem] = check_image_folders(root, expected_classes=3)
-    assert problem.startswith(f"{damaged}: is not a JPEG or PNG image")
+    assert problem.startswith(f"{damaged}: is no image that can be used (it is neither a JPEG nor a PNG image)")
 
 
 # One image
