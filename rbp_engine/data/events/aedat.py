@@ -1,13 +1,21 @@
 """AEDAT 2.0: an ASCII header, then big-endian pairs of 32 bits, address and time in µs."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.files import read_data
 
 Integers = npt.NDArray[np.int64]
+
+#: The most events of a recording: twenty times as many as one of CIFAR10-DVS has on average.
+MOST_EVENTS: Final = 2**22
+_MOST_HEADER: Final = 2**16
+_OTHER_VERSION: Final = re.compile(rb"#!(?:AER-DAT[34]|AEDAT-4)[\w.]*")
 
 
 def read_aedat(path: Path) -> tuple[Integers, Integers, Integers, Integers]:
@@ -15,13 +23,14 @@ def read_aedat(path: Path) -> tuple[Integers, Integers, Integers, Integers]:
 
     Raises EventDataError for another format and for a truncated file.
     """
-    content = path.read_bytes()
-    if content.startswith((b"#!AER-DAT3", b"#!AER-DAT4", b"#!AEDAT-4")):
-        version = content.splitlines()[0].decode("ascii", "replace")
-        raise EventDataError(f"{path} is {version}, not AEDAT 2.0: put the original AEDAT 2.0 file in its place")
+    content = read_data(path, _MOST_HEADER + 8 * MOST_EVENTS)
+    if version := _OTHER_VERSION.match(content):
+        raise EventDataError(
+            f"{path} is {version[0][:40].decode()}, not AEDAT 2.0: put the original AEDAT 2.0 file in its place"
+        )
     start = 0
     while content[start : start + 1] == b"#":
-        end = content.find(b"\n", start)
+        end = content.find(b"\n", start, _MOST_HEADER)
         if end < 0:
             raise EventDataError(f"{path} ends within its header: unpack or copy it again")
         start = end + 1

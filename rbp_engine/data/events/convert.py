@@ -25,6 +25,7 @@ from rbp_engine.data.events.lock import Locked, beat, lock
 from rbp_engine.data.events.orientation import describe, to_canonical
 from rbp_engine.data.events.recordings import PARTS, Recording, Split, list_recordings, split_recordings
 from rbp_engine.data.events.slicing import SIDE
+from rbp_engine.errors import DataError
 from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
 
 # Called with the number of finished recordings and their total number.
@@ -195,7 +196,7 @@ def main(words: Sequence[str]) -> int:
     settings = vars(_parser().parse_args(words))
     try:
         cache = convert(settings.pop("root"), settings.pop("cache"), progress=_Lines(), **settings)
-    except (EventDataError, OSError) as error:
+    except (DataError, OSError) as error:
         sys.stdout.write(json.dumps({"problem": str(error)}, ensure_ascii=False) + "\n")
         return 1
     sys.stdout.write(json.dumps(cache.manifest | {"folder": str(cache.folder)}, ensure_ascii=False) + "\n")

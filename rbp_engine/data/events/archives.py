@@ -1,0 +1,172 @@
+"""Arrays in zip archives, as numpy and torch write them: what one declares is held against what is there, then read.
+
+Neither library's own reader is used: they make room for what a file declares, whatever that is.
+"""
+
+import io
+import math
+import pickle
+import reprlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rbp_engine.data.files import read_data
+from rbp_engine.data.pickles import Call, Name, Persistent, unpickle
+from rbp_engine.untrusted_files import MIB
+
+Array = npt.NDArray[Any]
+
+#: Ways to store the bytes that numpy and torch use.
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Bytes of an archive and of each array: four of the largest recording's events as 64-bit numbers.
+_LARGEST: Final = 160 * MIB
+_MOST_MEMBERS: Final = 32
+_LARGEST_PICKLE: Final = MIB
+_HEADER: Final = 2048
+_REBUILD: Final = "torch._utils._rebuild_tensor_v2"
+_STORAGES: Final = {
+    "torch.DoubleStorage": "<f8", "torch.FloatStorage": "<f4", "torch.HalfStorage": "<f2",
+    "torch.LongStorage": "<i8", "torch.IntStorage": "<i4", "torch.ShortStorage": "<i2",
+    "torch.CharStorage": "i1", "torch.ByteStorage": "u1", "torch.BoolStorage": "?",
+}  # fmt: skip
+#: What an archive, its pickle or its compressed bytes may raise where they are damaged.
+ERRORS: Final = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, RecursionError, MemoryError,
+    NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
+)  # fmt: skip
+
+
+class NoArray(KeyError):
+    """An archive does not hold the array of this name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def read_npz(path: Path, names: Sequence[str]) -> dict[str, "Member"]:
+    """The arrays of these names in a .npz file, of which the headers are read.
+
+    Raises NoArray, others of ERRORS for a damaged file, and what `read_data` raises.
+    """
+    archive = _open(path)
+    if missing := [name for name in names if f"{name}.npy" not in archive.namelist()]:
+        raise NoArray(f"{missing[0]}.npy")
+    return {name: Member(archive, f"{name}.npy") for name in names}
+
+
+class Member:
+    """An array in an archive: its `shape` and type are known, its numbers are not read yet."""
+
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self.archive = archive
+        self.info = _member(archive, name)
+        with archive.open(self.info) as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError(f"{name} is in another version of numpy's format than 1.0")
+            shape, self.by_columns, self.type = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER)
+            self.start = file.tell()
+        if self.type.kind not in "biuf" or self.type.itemsize > 8:
+            raise ValueError(f"{name} holds no numbers but {reprlib.repr(str(self.type))}")
+        size = math.prod(shape) * self.type.itemsize
+        if any(length < 0 for length in shape) or self.start + size != self.info.file_size:
+            raise ValueError(f"{name} says to be of the shape {_short(shape)} in {self.info.file_size} bytes")
+        self.shape: tuple[int, ...] = shape
+        self.size = size
+
+    def read(self) -> Array:
+        """The array. Raises ValueError if it is not there in full."""
+        with self.archive.open(self.info) as file:
+            file.read(self.start)
+            # A copy, because torch does not take an array that cannot be written.
+            values = np.frombuffer(_exactly(file, self.size), self.type).copy()
+        return values.reshape(self.shape, order="F" if self.by_columns else "C")
+
+
+def read_tensors(path: Path, most_numbers: Sequence[int]) -> list[Array]:
+    """The tensors of a file that holds a list of as many, written by torch.save; each has at most so many numbers.
+
+    Raises as `read_npz` does.
+    """
+    archive = _open(path)
+    pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise ValueError("it was not written by torch.save of torch 1.6 or later")
+    folder = pickles[0].removesuffix("data.pkl")
+    if f"{folder}byteorder" in archive.namelist() and _read(archive, f"{folder}byteorder", 16) != b"little":
+        raise ValueError("its numbers are not in little-endian order")
+    names = (_REBUILD, "collections.OrderedDict", *_STORAGES)
+    recorded = unpickle(_read(archive, pickles[0], _LARGEST_PICKLE), names)
+    if type(recorded) not in (list, tuple) or len(recorded) != len(most_numbers):
+        raise ValueError(f"it does not hold {len(most_numbers)} tensors")
+    return [_tensor(archive, folder, one, most) for one, most in zip(recorded, most_numbers, strict=True)]
+
+
+def _tensor(archive: zipfile.ZipFile, folder: str, recorded: Any, most: int) -> Array:
+    match recorded:
+        case Call(
+            function,
+            (Persistent(("storage", Name(storage), str(key), str(), int(stored))), int(offset), shape, strides, *_),
+        ) if function == _REBUILD and storage in _STORAGES:
+            pass
+        case _:
+            raise ValueError("it does not hold tensors alone")
+    kind = np.dtype(_STORAGES[storage])
+    lengths = (*_lengths(shape), *_lengths(strides))
+    if len(shape) != len(strides) or min(lengths, default=0) < 0 or offset < 0 or not 0 <= stored * 8 <= _LARGEST:
+        raise ValueError(f"a tensor says to be of the shape {_short(shape)}")
+    last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    if math.prod(shape) > most or (math.prod(shape) and last >= stored):
+        raise ValueError(f"a tensor says to be of the shape {_short(shape)} in {stored} numbers")
+    values = np.frombuffer(_read(archive, f"{folder}data/{key}", stored * kind.itemsize, whole=True), kind)
+    steps = [stride * kind.itemsize for stride in strides]
+    view = np.lib.stride_tricks.as_strided(values[offset:], shape, steps, writeable=False)
+    return np.array(view)
+
+
+def _lengths(values: Any) -> tuple[int, ...]:
+    if type(values) is not tuple or len(values) > 8 or not all(type(one) is int for one in values):
+        raise ValueError("a tensor has no shape")
+    return values
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    content = read_data(path, _LARGEST)
+    # Python reads the whole list of members, of which a file of this size can have millions, each with this mark.
+    if content.count(b"PK\x01\x02") > _MOST_MEMBERS:
+        raise ValueError(f"it has more than {_MOST_MEMBERS} members")
+    return zipfile.ZipFile(io.BytesIO(content))
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    info = archive.getinfo(name)
+    if info.compress_type not in _METHODS or info.flag_bits & 1:
+        raise ValueError(f"{name[:80]} is packed in another way than numpy and torch do")
+    if info.file_size > _LARGEST:
+        raise ValueError(f"{name[:80]} is larger than {_LARGEST // MIB} MiB")
+    return info
+
+
+def _read(archive: zipfile.ZipFile, name: str, most: int, whole: bool = False) -> bytes:
+    info = _member(archive, name)
+    if info.file_size > most or (whole and info.file_size != most):
+        raise ValueError(f"{name[:80]} has {info.file_size} bytes, not {most}")
+    with archive.open(info) as file:
+        return _exactly(file, info.file_size)
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    content = file.read(size)
+    # The end is reached by reading, and the checksum is compared there.
+    if len(content) != size or file.read(1):
+        raise ValueError(f"{len(content)} bytes in place of {size}")
+    return content
+
+
+def _short(shape: Sequence[int]) -> str:
+    return reprlib.repr(list(shape))
