@@ -1,5 +1,6 @@
 """Open and read the files of data sets, which somebody else may have made."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rbp_engine.errors import DataError
-from rbp_engine.untrusted_files import NotAFile, TooLarge, open_untrusted
+from rbp_engine.untrusted_files import MIB, NotAFile, TooLarge, open_untrusted
 
 
 def open_data(path: str | Path, limit: int) -> BinaryIO:
@@ -30,6 +31,15 @@ def read_whole(file: BinaryIO) -> bytes:
     """The contents of a file just opened, as long as it was then; one that grows meanwhile is cut short."""
     # To be told of a number of bytes, however large, Python makes room for as many.
     return file.read(size_of(file))
+
+
+def checksum(path: str | Path, algorithm: str, limit: int | None = None) -> str:
+    """The hexadecimal digest of a regular file of at most `limit` bytes. Raises the OSErrors of `open_untrusted`."""
+    with open_untrusted(path, limit=limit) as file:
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        while part := file.read(MIB):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def size_of(file: BinaryIO) -> int:

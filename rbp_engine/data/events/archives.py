@@ -16,7 +16,8 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from rbp_engine.data.files import read_data
+from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.files import open_data, read_data
 from rbp_engine.data.pickles import Call, Name, Persistent, unpickle
 from rbp_engine.untrusted_files import MIB
 
@@ -105,6 +106,13 @@ def read_tensors(path: Path, most_numbers: Sequence[int]) -> list[Array]:
     if type(recorded) not in (list, tuple) or len(recorded) != len(most_numbers):
         raise ValueError(f"it does not hold {len(most_numbers)} tensors")
     return [_tensor(archive, folder, one, most) for one, most in zip(recorded, most_numbers, strict=True)]
+
+
+def check_archive(path: Path) -> None:
+    """Raise DataError for what is no file, too large, or does not begin as a zip archive; the rest is not read."""
+    with open_data(path, _LARGEST) as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise EventDataError(f"{path} is no zip archive, as numpy and torch write them: convert or copy it again")
 
 
 def _tensor(archive: zipfile.ZipFile, folder: str, recorded: Any, most: int) -> Array:

@@ -56,8 +56,8 @@ def convert(
         raise EventDataError(f"T = {timesteps} and size = {size}: expected T ≥ 1 and a size of 1 to {SIDE} pixels")
     root = root.resolve()
     found = detect(root, timesteps=timesteps, frames_by=frames_by, layout=layout)
-    recordings, remarks = list_recordings(found)
-    chosen = split_recordings(recordings, split, layout=found.layout)
+    listing = list_recordings(found)
+    chosen = split_recordings(listing.recordings, split, layout=found.layout)
     settings = {
         "source": str(found.folder),
         "layout": found.layout,
@@ -82,6 +82,7 @@ def convert(
         building.mkdir()
         try:
             report = _beating(_lock_of(folder), progress)
+            remarks = [*listing.strays, *listing.gaps]
             manifest = _build(building, found, chosen, settings, remarks, orientation == "canonical", report)
             seal(building, manifest)
             # An existing folder did not load.
