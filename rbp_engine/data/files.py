@@ -11,8 +11,8 @@ from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import MIB, NotAFile, TooLarge, open_untrusted
 
 
-def open_data(path: str | Path, limit: int) -> BinaryIO:
-    """Open a regular file of at most `limit` bytes.
+def open_data(path: str | Path, limit: int | None = None) -> BinaryIO:
+    """Open a regular file, of at most `limit` bytes.
 
     Raises DataError, naming the path, if it is something else, such as a named pipe, or larger; and the OSErrors of
     `open`.

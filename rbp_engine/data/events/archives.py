@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.files import open_data, read_data
+from rbp_engine.data.files import open_data, read_data, size_of
 from rbp_engine.data.pickles import Call, Name, Persistent, unpickle
 from rbp_engine.untrusted_files import MIB
 
@@ -68,12 +68,11 @@ class Member:
         self.archive = archive
         self.info = _member(archive, name)
         with archive.open(self.info) as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError(f"{name} is in another version of numpy's format than 1.0")
-            shape, self.by_columns, self.type = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER)
+            try:
+                shape, self.by_columns, self.type = read_header(file)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
             self.start = file.tell()
-        if self.type.kind not in "biuf" or self.type.itemsize > 8:
-            raise ValueError(f"{name} holds no numbers but {reprlib.repr(str(self.type))}")
         size = math.prod(shape) * self.type.itemsize
         if any(length < 0 for length in shape) or self.start + size != self.info.file_size:
             raise ValueError(f"{name} says to be of the shape {_short(shape)} in {self.info.file_size} bytes")
@@ -87,6 +86,26 @@ class Member:
             # A copy, because torch does not take an array that cannot be written.
             values = np.frombuffer(_exactly(file, self.size), self.type).copy()
         return values.reshape(self.shape, order="F" if self.by_columns else "C")
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of the array in a file of numpy's format. Raises one of ERRORS if it holds no numbers."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("it is in another version of numpy's format than 1.0")
+    shape, by_columns, kind = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER)
+    if kind.kind not in "biuf" or kind.itemsize > 8:
+        raise ValueError(f"it holds no numbers but {reprlib.repr(str(kind))}")
+    return shape, by_columns, kind
+
+
+def map_array(path: Path) -> Array:
+    """The array in a .npy file as a memory map. Raises one of ERRORS for a damaged file, and as `open_data` does."""
+    with open_data(path) as file:
+        shape, by_columns, kind = read_header(file)
+        start = file.tell()
+        if min(shape, default=0) < 0 or size_of(file) != start + math.prod(shape) * kind.itemsize:
+            raise ValueError(f"{path} says to be of the shape {_short(shape)} in {size_of(file)} bytes")
+        return np.memmap(file, kind, "r", start, shape, "F" if by_columns else "C")
 
 
 def read_tensors(path: Path, most_numbers: Sequence[int]) -> list[Array]:

@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from rbp_engine.data.events.archives import ERRORS, map_array
+from rbp_engine.data.events.layouts import CLASSES
 from rbp_engine.data.events.recordings import PARTS
 from rbp_engine.data.files import checksum, read_data
 from rbp_engine.disk import sync
@@ -55,7 +57,7 @@ def load(folder: Path) -> Cache | None:
             if (folder / name).stat().st_size != manifest["files"][name]["bytes"]:
                 return None
         train, test = (_samples(folder, part, manifest["scale"]) for part in PARTS)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *ERRORS):
         return None
     return Cache(folder, manifest, train, test)
 
@@ -85,5 +87,10 @@ def seal(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _samples(folder: Path, part: str, scale: float) -> Samples:
-    counts = np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False)
-    return Samples(counts, np.load(folder / f"{part}_labels.npy", allow_pickle=False), scale)
+    """Raises ValueError, among others, for what training could not use."""
+    counts, labels = map_array(folder / f"{part}.npy"), np.array(map_array(folder / f"{part}_labels.npy"))
+    if counts.ndim != 5 or labels.dtype != np.int64 or labels.shape != counts.shape[:1]:
+        raise ValueError(f"{folder} holds no frames with labels")
+    if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise ValueError(f"{folder} holds no labels, or others than 0 to {len(CLASSES) - 1}")
+    return Samples(counts, labels, float(scale))

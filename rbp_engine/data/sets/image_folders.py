@@ -192,7 +192,7 @@ def _kept_list(root: Path, cache: Path | None) -> Path | None:
 
 def _recall(root: Path, kept: Path) -> dict[str, NDArray[Any]] | None:
     try:
-        with np.load(kept, allow_pickle=False) as file:
+        with open_untrusted(kept) as opened, np.load(opened, allow_pickle=False) as file:
             listing = {name: file[name] for name in ("classes", "changed", *_arrays())}
         return listing if np.array_equal(_times(root, listing["classes"].tolist()), listing["changed"]) else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
