@@ -4,8 +4,10 @@ Neither library's own reader is used: they make room for what a file declares, w
 """
 
 import io
+import itertools
 import math
 import pickle
+import re
 import reprlib
 import zipfile
 import zlib
@@ -28,6 +30,7 @@ _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Bytes of an archive and of each array: four of the largest recording's events as 64-bit numbers.
 _LARGEST: Final = 160 * MIB
 _MOST_MEMBERS: Final = 32
+_ENTRY: Final = re.compile(rb"PK\x01\x02")
 _LARGEST_PICKLE: Final = MIB
 _HEADER: Final = 2048
 _REBUILD: Final = "torch._utils._rebuild_tensor_v2"
@@ -80,11 +83,9 @@ class Member:
         self.size = size
 
     def read(self) -> Array:
-        """The array. Raises ValueError if it is not there in full."""
-        with self.archive.open(self.info) as file:
-            file.read(self.start)
-            # A copy, because torch does not take an array that cannot be written.
-            values = np.frombuffer(_exactly(file, self.size), self.type).copy()
+        """The array, which cannot be written. Raises ValueError if it is not there in full."""
+        content = _read(self.archive, self.info.filename, self.start + self.size, whole=True)
+        values = np.frombuffer(content, self.type, offset=self.start)
         return values.reshape(self.shape, order="F" if self.by_columns else "C")
 
 
@@ -165,7 +166,7 @@ def _lengths(values: Any) -> tuple[int, ...]:
 def _open(path: Path) -> zipfile.ZipFile:
     content = read_data(path, _LARGEST)
     # Python reads the whole list of members, of which a file of this size can have millions, each with this mark.
-    if content.count(b"PK\x01\x02") > _MOST_MEMBERS:
+    if len(list(itertools.islice(_ENTRY.finditer(content), _MOST_MEMBERS + 1))) > _MOST_MEMBERS:
         raise ValueError(f"it has more than {_MOST_MEMBERS} members")
     return zipfile.ZipFile(io.BytesIO(content))
 

@@ -64,7 +64,8 @@ def _read_frames(path: Path, name: str, timesteps: int) -> Array:
     with _archive_errors(path, [name]):
         member = read_npz(path, [name])[name]
         _check_shape(path, member.shape, timesteps)
-        frames = member.read()
+        # A copy, because torch does not take an array that cannot be written.
+        frames = np.array(member.read())
     return _checked(path, frames, timesteps)
 
 
@@ -79,7 +80,7 @@ def _read_events(path: Path) -> list[Array]:
         if members["t"].shape[0] > MOST_EVENTS:
             raise ValueError(f"it has {members['t'].shape[0]} events, more than {MOST_EVENTS}")
         arrays = [members[name].read() for name in names]
-        if not all(np.isfinite(array).all() for array in arrays):
+        if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
             raise ValueError("it holds numbers that are not finite")
     return arrays
 
