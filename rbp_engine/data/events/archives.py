@@ -9,6 +9,7 @@ import math
 import pickle
 import re
 import reprlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -32,7 +33,12 @@ _LARGEST: Final = 160 * MIB
 _MOST_MEMBERS: Final = 32
 _ENTRY: Final = re.compile(rb"PK\x01\x02")
 _LARGEST_PICKLE: Final = MIB
-_HEADER: Final = 2048
+_LONGEST_HEADER: Final = 2048
+_HEADER: Final = re.compile(
+    rb"\{'descr': (?P<kind>.+), 'fortran_order': (?P<by_columns>True|False), "
+    rb"'shape': \((?P<shape>(?:-?\d++L?+(?:, ?+)?+)*+)\),? *\}\s*"
+)
+_NUMBERS: Final = re.compile(rb"'([<>|=]?(?:b1|[iu][1248]|f[248]))'")
 _REBUILD: Final = "torch._utils._rebuild_tensor_v2"
 _STORAGES: Final = {
     "torch.DoubleStorage": "<f8", "torch.FloatStorage": "<f4", "torch.HalfStorage": "<f2",
@@ -90,13 +96,21 @@ class Member:
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type of the array in a file of numpy's format. Raises one of ERRORS if it holds no numbers."""
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("it is in another version of numpy's format than 1.0")
-    shape, by_columns, kind = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER)
-    if kind.kind not in "biuf" or kind.itemsize > 8:
-        raise ValueError(f"it holds no numbers but {reprlib.repr(str(kind))}")
-    return shape, by_columns, kind
+    """Shape, order and type of the array in a file of numpy's format. Raises ValueError if it holds no numbers.
+
+    Numpy's own reader takes any Python literal, with what the compiler says of it, and any type.
+    """
+    magic, length = struct.unpack("<8sH", _exactly(file, 10))
+    if magic != b"\x93NUMPY\x01\x00" or length > _LONGEST_HEADER:
+        raise ValueError("it does not begin as an array of numpy's format 1.0")
+    header = _HEADER.fullmatch(_exactly(file, length))
+    if header is None:
+        raise ValueError("its header is none of an array")
+    kind = _NUMBERS.fullmatch(header["kind"])
+    if kind is None:
+        raise ValueError(f"it holds no numbers but {header['kind'][:40].decode('ascii', 'replace')}")
+    shape = tuple(int(length) for length in re.findall(rb"-?\d+", header["shape"]))
+    return shape, header["by_columns"] == b"True", np.dtype(kind[1].decode())
 
 
 def map_array(path: Path) -> Array:
@@ -185,13 +199,16 @@ def _read(archive: zipfile.ZipFile, name: str, most: int, whole: bool = False) -
     if info.file_size > most or (whole and info.file_size != most):
         raise ValueError(f"{name[:80]} has {info.file_size} bytes, not {most}")
     with archive.open(info) as file:
-        return _exactly(file, info.file_size)
+        content = _exactly(file, info.file_size)
+        # The end is reached by reading, and the checksum is compared there.
+        if file.read(1):
+            raise ValueError(f"{name[:80]} has more than {info.file_size} bytes")
+        return content
 
 
 def _exactly(file: IO[bytes], size: int) -> bytes:
     content = file.read(size)
-    # The end is reached by reading, and the checksum is compared there.
-    if len(content) != size or file.read(1):
+    if len(content) != size:
         raise ValueError(f"{len(content)} bytes in place of {size}")
     return content
 

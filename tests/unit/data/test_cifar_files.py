@@ -18,6 +18,7 @@ import torch
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.loading.loading import load
+from rbp_engine.data.sets.cifar import cifar100
 
 COUNT = 12
 LABELS = {"cifar10": "labels", "cifar100": "fine_labels"}
@@ -304,3 +305,16 @@ def test_a_damaged_file_is_an_error_that_names_it(root: Path, damage: str) -> No
     with pytest.raises(ValueError) as caught:
         load("cifar100")
     assert str(folder / "test") in str(caught.value) and "is damaged" in str(caught.value)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(root: Path) -> None:
+    folder, _ = lay(root, "cifar100")
+    for kind, make in (("a named pipe", os.mkfifo), ("a device", lambda path: path.symlink_to("/dev/zero"))):
+        (folder / "test").unlink()
+        make(folder / "test")
+        with pytest.raises(ValueError, match=f"{folder / 'test'} cannot be read: {kind}, not a file"):
+            cifar100(folder)
+    (folder / "test").unlink()
+    (folder / "test").symlink_to("test")
+    with pytest.raises(OSError, match="symbolic links"):
+        cifar100(folder)

@@ -83,6 +83,9 @@ EVENT_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "ten thousand dimensions": (lambda: saying("(" + "1," * 10_000 + ")"), "truncated or damaged"),
     "a deeply nested header": (lambda: saying("(" * 500 + ")" * 500), "truncated or damaged"),
     "a long chain in the header": (lambda: saying("-" * 1500 + "1"), "truncated or damaged"),
+    "digits without end": (lambda: saying("(" + "1" * 1800 + "x)"), "truncated or damaged"),
+    "what Python warns of": (lambda: saying("(9, 9()[0], )"), "truncated or damaged"),
+    "a text that does not end": (lambda: saying("(9,'''"), "truncated or damaged"),
     "objects": (lambda: saying("(9,)", "'|O'"), "holds no numbers"),
     "records": (lambda: saying("(9,)", "[('a', '|O')]"), "holds no numbers"),
     "arrays in an array": (lambda: saying("(9,)", "('<i8', (1,))"), "holds no numbers"),
@@ -259,7 +262,7 @@ def test_each_is_one_sentence_with_its_name_in_little_time_and_memory(tmp_path: 
             expected[f"{kind} {layout} {path}"] = f"{path} cannot be read: ", reason
     done = subprocess.run([sys.executable, "-c", READER, *expected], capture_output=True, text=True, timeout=60)
     lines = done.stdout.splitlines()
-    assert (done.returncode, len(lines)) == (0, len(expected)), done.stderr
+    assert (done.returncode, done.stderr, len(lines)) == (0, "", len(expected))
     for line, (beginning, reason) in zip(lines, expected.values(), strict=True):
         assert line.startswith(beginning) and reason in line
         assert len(line) < len(beginning) + 300
