@@ -140,7 +140,7 @@ def _subfolders(side: Path) -> list[str]:
         raise DataError(
             f"{side} cannot be read ({error.strerror}): the images belong in {side.parent}/{{train,val}}/<class>/"
         ) from None
-    folders = sorted(entry.name for entry in visible if entry.is_dir())
+    folders = sorted(entry.name for entry in visible if os.path.isdir(entry))  # noqa: PTH112  # a link to itself is none
     if folders:
         return folders
     images = sum(os.fsencode(entry.name).lower().endswith(_SUFFIXES) for entry in visible)

@@ -83,6 +83,8 @@ def test_other_files_and_hidden_folders_are_not_images(root: Path) -> None:
     (root / "val" / CLASSES[0] / "Thumbs.db").write_bytes(b"x")
     (root / "val" / CLASSES[0] / "._n01440764_0.JPEG").write_bytes(b"x")
     (root / "train" / f"{CLASSES[0]}.tar").write_bytes(b"x")
+    (root / "val" / "loop").symlink_to("loop")
+    os.mkfifo(root / "val" / "pipe")
     after = list_image_folders(root)
     assert after.val.fingerprint() == before.val.fingerprint() and after.classes == before.classes
 
