@@ -21,7 +21,7 @@ _ONE_PASS: Final = (0xC0, 0xC1, 0xC9)
 _SCAN: Final = 0xDA
 _END: Final = 0xD9
 # Encoders write a dozen; each costs the decoder a tenth of a second on the largest image, and the file 20 bytes.
-_MOST_SCANS: Final = 64
+_MOST_SCANS: Final = 32
 _MOST_SEGMENTS: Final = 1000
 
 
