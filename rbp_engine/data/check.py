@@ -3,47 +3,37 @@
 A separate process, because sets in packages load scikit-learn.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rbp_engine.data.catalog import CATALOG, DataMissing, DataSet, presence
+from rbp_engine.data.files import checksum
+from rbp_engine.errors import DataError
 from rbp_engine.settings.machine import cache_directory
+from rbp_engine.untrusted_files import MIB, described
+
+# The largest of the files with an md5 has 155 MB.
+_LARGEST: Final = 256 * MIB
 
 
 def check(name: str, roots: Sequence[Path] | None = None) -> list[str]:
     """Check the contents of a data set by reading all of it; returns its problems, none if it is complete.
 
-    Files are checked by md5; sets in packages are loaded and counted.
+    Files are checked by md5; sets in packages are loaded and counted. Of image files the heads are read, of recordings
+    of events the beginnings, of their caches all.
     """
     data_set, found = CATALOG[name], presence(name, roots)
     if not found.found:
         return [str(DataMissing(found))]
     if found.path is None:
         return _check_package(data_set)
-    if name == "imagenet":
-        from rbp_engine.data.sets.image_folders import check_image_folders
-
-        return check_image_folders(found.path)
-    if name == "cifar10_dvs":
-        return _check_caches(data_set)
-    problems: list[str] = []
-    for file_name, expected in data_set.files:
-        path = found.path / file_name
-        if not path.is_file() and path.suffix == ".gz":
-            problems += _check_unpacked(path.with_suffix(""))
-            continue
-        try:
-            with path.open("rb") as file:
-                actual = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        except OSError as error:
-            problems.append(f"{path}: cannot be read: {error.strerror}")
-            continue
-        if actual != expected:
-            problems.append(f"{path}: is damaged or another version (md5 {actual}, expected {expected})")
-    return problems
+    try:
+        return _check_folder(data_set, found.path)
+    except OSError as error:
+        return [described(error)]
 
 
 def main(names: Sequence[str]) -> None:
@@ -51,19 +41,54 @@ def main(names: Sequence[str]) -> None:
     sys.stdout.write(json.dumps({name: check(name) for name in names}) + "\n")
 
 
-def _check_unpacked(path: Path) -> list[str]:
-    """Problems of an IDX file without its archive, of which only the shape can be checked."""
-    from rbp_engine.data.sets.mnist import read_idx
+def _check_folder(data_set: DataSet, folder: Path) -> list[str]:
+    if data_set.name == "imagenet":
+        from rbp_engine.data.sets.image_folders import check_image_folders
 
+        return check_image_folders(folder)
+    if data_set.name == "cifar10_dvs":
+        from rbp_engine.data.events.inspection import check_recordings
+
+        return check_recordings(folder) + _check_caches(data_set)
+    if data_set.name in ("mnist", "fashion_mnist"):
+        return _check_idx(data_set, folder)
+    return [problem for name, md5 in data_set.files for problem in _check_file(folder / name, md5)]
+
+
+def _check_file(path: Path, expected: str) -> list[str]:
     try:
-        read_idx(path, 3 if "images" in path.name else 1)
-    except (OSError, ValueError) as error:
-        return [str(error)]
+        actual = checksum(path, "md5", _LARGEST)
+    except OSError as error:
+        return [f"{path}: cannot be read: {error.strerror}"]
+    if actual != expected:
+        return [f"{path}: is damaged or another version (md5 {actual}, expected {expected})"]
     return []
 
 
+def _check_idx(data_set: DataSet, folder: Path) -> list[str]:
+    """Problems of the files that training reads: packed ones by md5, others, which have none, by what is in them."""
+    from rbp_engine.data.sets.mnist import read_side, side_files
+
+    problems, expected = [], dict(data_set.files)
+    for side, count in (("train", data_set.train_size), ("t10k", data_set.test_size)):
+        files = side_files(folder, side)
+        problems += [
+            problem for file in files if file.name in expected for problem in _check_file(file, expected[file.name])
+        ]
+        if all(file.name in expected for file in files):
+            continue
+        try:
+            images = read_side(folder, side)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if len(images) != count:
+            problems.append(f"{files[0]}: has {len(images)} images, expected {count}: fetch or copy it again")
+    return problems
+
+
 def _check_caches(data_set: DataSet) -> list[str]:
-    """Problems of the converted arrays, by their manifests; the recordings themselves have no checksums."""
+    """Problems of the converted arrays, by their manifests."""
     from rbp_engine.data.events.cache import verify
 
     folders = sorted((cache_directory() / "events").glob(f"{data_set.name}-*"))

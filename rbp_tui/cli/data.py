@@ -107,7 +107,10 @@ def convert(
     ],
     overrides: Settings = None,
 ) -> None:
-    """Decode the recordings of CIFAR10-DVS into frames now, instead of at the start of the first run."""
+    """Decode the recordings of CIFAR10-DVS into frames now, instead of at the start of the first run.
+
+    All are tried. If some cannot be read, each is named with the reason, and none are kept: exit code 1.
+    """
     from rbp_engine.data.catalog import require
     from rbp_engine.preset import load_preset
     from rbp_engine.settings.machine import cache_directory
@@ -124,8 +127,10 @@ def convert(
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     answer = json.loads(done.stdout) if done.stdout else {"problem": "the conversion was interrupted"}
     if done.returncode:
+        for problem in answer.get("files", []):
+            say(f"[red]✗[/] {plain(problem)}")
         raise typer.Exit(fail(answer["problem"], 1))
-    say(f"converted into {answer['folder']}")
+    say(f"converted into {plain(answer['folder'])}")
 
 
 def check(
@@ -198,11 +203,9 @@ def _check_in_engine(names: list[str]) -> dict[str, list[str]]:
 
 
 def _print_result(name: str, problems: list[str]) -> None:
-    from rich.text import Text
-
     if not problems:
         console().print(f"[green]✓[/] {name} is whole", highlight=False)
         return
     console().print(f"[red]✗[/] {name}", highlight=False)
     for problem in problems:
-        console().print(Text(f"  {problem}"), soft_wrap=True)
+        console().print(f"  {plain(problem, lines=True)}", soft_wrap=True, highlight=False)

@@ -1,33 +1,55 @@
 """AEDAT 2.0: an ASCII header, then big-endian pairs of 32 bits, address and time in µs."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.files import open_data, read_data, size_of
 
 Integers = npt.NDArray[np.int64]
+
+#: The most events of a recording: twenty times as many as one of CIFAR10-DVS has on average.
+MOST_EVENTS: Final = 2**22
+_MOST_HEADER: Final = 2**16
+_LARGEST: Final = _MOST_HEADER + 8 * MOST_EVENTS
+_OTHER_VERSION: Final = re.compile(rb"#!(?:AER-DAT[34]|AEDAT-4)[\w.]*")
 
 
 def read_aedat(path: Path) -> tuple[Integers, Integers, Integers, Integers]:
     """Times (µs), x, y and polarity of all events of a DVS128, each int64 [events].
 
-    Raises EventDataError for another format and for a truncated file.
+    Raises EventDataError for another format and for a truncated file, DataError for what is no file or too large.
     """
-    content = path.read_bytes()
-    if content.startswith((b"#!AER-DAT3", b"#!AER-DAT4", b"#!AEDAT-4")):
-        version = content.splitlines()[0].decode("ascii", "replace")
-        raise EventDataError(f"{path} is {version}, not AEDAT 2.0: put the original AEDAT 2.0 file in its place")
-    start = 0
-    while content[start : start + 1] == b"#":
-        end = content.find(b"\n", start)
-        if end < 0:
-            raise EventDataError(f"{path} ends within its header: unpack or copy it again")
-        start = end + 1
-    if start == 0 or (len(content) - start) % 8 or len(content) == start:
-        what = "has no AEDAT header" if start == 0 else "is truncated"
-        raise EventDataError(f"{path} {what} ({len(content)} bytes): unpack or copy it again")
+    content = read_data(path, _LARGEST)
+    start = _first_event(path, content[:_MOST_HEADER], len(content))
     words = np.frombuffer(content, dtype=">u4", offset=start).reshape(-1, 2)
     address, time = words[:, 0].astype(np.int64), words[:, 1].astype(np.int64)
     return time, (address & 0xFE) >> 1, (address & 0x7F00) >> 8, 1 - (address & 1)
+
+
+def check_aedat(path: Path) -> None:
+    """Raise as `read_aedat` does, but for reading the events."""
+    with open_data(path, _LARGEST) as file:
+        _first_event(path, file.read(_MOST_HEADER), size_of(file))
+
+
+def _first_event(path: Path, head: bytes, size: int) -> int:
+    """Where the events begin in a file of `size` bytes that begins with `head`."""
+    if version := _OTHER_VERSION.match(head):
+        raise EventDataError(
+            f"{path} is {version[0][:40].decode()}, not AEDAT 2.0: put the original AEDAT 2.0 file in its place"
+        )
+    start = 0
+    while head[start : start + 1] == b"#":
+        end = head.find(b"\n", start)
+        if end < 0 or end + 1 >= _MOST_HEADER:
+            raise EventDataError(f"{path} ends within its header: unpack or copy it again")
+        start = end + 1
+    if start == 0 or (size - start) % 8 or size == start:
+        what = "has no AEDAT header" if start == 0 else "is truncated"
+        raise EventDataError(f"{path} {what} ({size} bytes): unpack or copy it again")
+    return start

@@ -9,8 +9,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from rbp_engine.data.events.archives import ERRORS, map_array
+from rbp_engine.data.events.layouts import CLASSES
 from rbp_engine.data.events.recordings import PARTS
+from rbp_engine.data.files import checksum, read_data
 from rbp_engine.disk import sync
+from rbp_engine.untrusted_files import JSON_LIMIT, parse_json
 
 MANIFEST: Final = "manifest.json"
 _FILES: Final = tuple(f"{part}{kind}.npy" for part in PARTS for kind in ("", "_labels"))
@@ -46,14 +50,14 @@ def key_of(settings: dict[str, Any]) -> str:
 def load(folder: Path) -> Cache | None:
     """The cache in `folder`; None if it is missing, incomplete, or does not match its manifest."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = parse_json(read_data(folder / MANIFEST, JSON_LIMIT))
         if manifest["finished"] is not True:
             return None
         for name in _FILES:
             if (folder / name).stat().st_size != manifest["files"][name]["bytes"]:
                 return None
         train, test = (_samples(folder, part, manifest["scale"]) for part in PARTS)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *ERRORS):
         return None
     return Cache(folder, manifest, train, test)
 
@@ -66,7 +70,7 @@ def verify(folder: Path) -> list[str]:
     return [
         f"{folder / name} is damaged: delete {folder} and convert again"
         for name in _FILES
-        if _sha256(folder / name) != cache.manifest["files"][name]["sha256"]
+        if checksum(folder / name, "sha256") != cache.manifest["files"][name]["sha256"]
     ]
 
 
@@ -75,7 +79,7 @@ def seal(folder: Path, manifest: dict[str, Any]) -> None:
     files = {}
     for name in _FILES:
         sync(folder / name)
-        files[name] = {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+        files[name] = {"bytes": (folder / name).stat().st_size, "sha256": checksum(folder / name, "sha256")}
     path = folder / MANIFEST
     path.write_text(json.dumps(manifest | {"files": files, "finished": True}, indent=1) + "\n", encoding="utf-8")
     sync(path)
@@ -83,10 +87,10 @@ def seal(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _samples(folder: Path, part: str, scale: float) -> Samples:
-    counts = np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False)
-    return Samples(counts, np.load(folder / f"{part}_labels.npy", allow_pickle=False), scale)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Raises ValueError, among others, for what training could not use."""
+    counts, labels = map_array(folder / f"{part}.npy"), np.array(map_array(folder / f"{part}_labels.npy"))
+    if counts.ndim != 5 or labels.dtype != np.int64 or labels.shape != counts.shape[:1]:
+        raise ValueError(f"{folder} holds no frames with labels")
+    if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise ValueError(f"{folder} holds no labels, or others than 0 to {len(CLASSES) - 1}")
+    return Samples(counts, labels, float(scale))

@@ -1,6 +1,7 @@
 """Decode CIFAR10-DVS once, into a cache of frames: `python -m rbp_engine.data.events.convert ROOT CACHE T`.
 
-It writes the manifest as JSON on stdout, or {"problem": message}, and its progress on stderr. Exit code 1: a problem.
+It writes the manifest as JSON on stdout, or {"problem": message, "files": [message…]} with one for each recording that
+cannot be read, and its progress on stderr. Exit code 1: a problem.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import numpy as np
 from rbp_engine.data.events import resize as resizing
 from rbp_engine.data.events.cache import Cache, key_of, load, seal
 from rbp_engine.data.events.decode import decode
-from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.errors import EventDataError, Unreadable
 from rbp_engine.data.events.growing_array import GrowingArray
 from rbp_engine.data.events.labels import check_labels
 from rbp_engine.data.events.layouts import FoundLayout, detect
@@ -25,6 +26,8 @@ from rbp_engine.data.events.lock import AlreadyLocked, beat, lock
 from rbp_engine.data.events.orientation import describe, to_canonical
 from rbp_engine.data.events.recordings import PARTS, Recording, Split, list_recordings, split_recordings
 from rbp_engine.data.events.slicing import SIDE
+from rbp_engine.errors import DataError
+from rbp_engine.untrusted_files import described
 from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
 
 # Called with the number of finished recordings and their total number.
@@ -49,14 +52,14 @@ def convert(
 
     It has `timesteps` frames [2, size, size] per recording. `layout` 0 takes the one found; `wait` waits for another
     process that builds the same cache. A process that dies leaves nothing that loads. Raises EventDataError, which
-    names a file and the remedy, and OSError.
+    names a file and the remedy, Unreadable with all files that cannot be read, and OSError.
     """
     if timesteps < 1 or not 1 <= size <= SIDE:
         raise EventDataError(f"T = {timesteps} and size = {size}: expected T ≥ 1 and a size of 1 to {SIDE} pixels")
     root = root.resolve()
     found = detect(root, timesteps=timesteps, frames_by=frames_by, layout=layout)
-    recordings, remarks = list_recordings(found)
-    chosen = split_recordings(recordings, split, layout=found.layout)
+    listing = list_recordings(found)
+    chosen = split_recordings(listing.recordings, split, layout=found.layout)
     settings = {
         "source": str(found.folder),
         "layout": found.layout,
@@ -81,6 +84,7 @@ def convert(
         building.mkdir()
         try:
             report = _beating(_lock_of(folder), progress)
+            remarks = [*listing.strays, *listing.gaps]
             manifest = _build(building, found, chosen, settings, remarks, orientation == "canonical", report)
             seal(building, manifest)
             # An existing folder did not load.
@@ -113,8 +117,12 @@ def _build(
     canonical: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write the arrays of both parts; returns the manifest."""
+    """Write the arrays of both parts; returns the manifest.
+
+    Raises Unreadable, with all recordings that cannot be read, after all have been tried.
+    """
     done, total = 0, len(split.train) + len(split.test)
+    problems: list[str] = []
     types: dict[str, str] = {}
     remarks = list(remarks)
     size, legacy = settings["size"], settings["resize"] == "legacy_pil"
@@ -123,18 +131,29 @@ def _build(
         shape = (settings["timesteps"], 2, size, size)
         with GrowingArray(folder / f"{part}.npy", len(recordings), shape) as array:
             for one in recordings:
-                frames, label = decode(
-                    found, one.path, timesteps=settings["timesteps"], frames_by=settings["frames_by"]
-                )
-                stored += [] if label is None else [label]
-                frames = to_canonical(frames, found.layout) if canonical else frames
-                array.append((resizing.legacy_pil if legacy else resizing.exact)(frames, size))
                 done += 1
+                try:
+                    frames, label = decode(
+                        found, one.path, timesteps=settings["timesteps"], frames_by=settings["frames_by"]
+                    )
+                except DataError as error:
+                    problems.append(str(error))
+                except OSError as error:
+                    problems.append(described(error))
+                # A set without some of its recordings would be another one, so the rest is only tried.
+                if not problems:
+                    stored += [] if label is None else [label]
+                    frames = to_canonical(frames, found.layout) if canonical else frames
+                    array.append((resizing.legacy_pil if legacy else resizing.exact)(frames, size))
                 progress(done, total)
+        if problems:
+            continue
         remarks += check_labels(recordings, stored) if stored else []
         types[part] = array.type
         _write_labels(folder / f"{part}_labels.npy", recordings)
     scale = resizing.LEGACY_SCALE if legacy else 1.0
+    if problems:
+        raise Unreadable(problems, total)
     samples = {"train": len(split.train), "test": len(split.test)}
     return settings | {"name": "cifar10_dvs", "samples": samples, "types": types, "scale": scale, "remarks": remarks}
 
@@ -195,10 +214,11 @@ def main(words: Sequence[str]) -> int:
     settings = vars(_parser().parse_args(words))
     try:
         cache = convert(settings.pop("root"), settings.pop("cache"), progress=_Lines(), **settings)
-    except (EventDataError, OSError) as error:
-        sys.stdout.write(json.dumps({"problem": str(error)}, ensure_ascii=False) + "\n")
+    except (DataError, OSError) as error:
+        each = error.problems if isinstance(error, Unreadable) else ()
+        sys.stdout.write(json.dumps({"problem": str(error), "files": each}) + "\n")
         return 1
-    sys.stdout.write(json.dumps(cache.manifest | {"folder": str(cache.folder)}, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(cache.manifest | {"folder": str(cache.folder)}) + "\n")
     return 0
 
 

@@ -51,14 +51,19 @@ def detect(root: Path, *, timesteps: int, frames_by: FramesBy, layout: int = 0) 
 
 def look(root: Path) -> tuple[list[int], str]:
     """The layouts in `root`, whatever their T, and ""; or none, and a message that says what to do."""
+    if not _holder(root).is_dir():
+        return [], _no_folder(_holder(root))
+    layouts = sorted({one.layout for one in all_layouts(root)})
+    return layouts, "" if layouts else _explain(_holder(root), TENSOR_STEPS, "number", 0)
+
+
+def all_layouts(root: Path) -> list[FoundLayout]:
+    """Each layout in the folder `root`, whatever its T, that is not still being made."""
     root = _holder(root)
-    if not root.is_dir():
-        return [], _no_folder(root)
     there = [(int(match[1]), match[2]) for name in os.listdir(root) if (match := _FRAMES.fullmatch(name))]  # noqa: PTH208  # only names
     settings = [(TENSOR_STEPS, "number"), *there]
     found = [one for steps, by in settings for one in _candidates(root, steps, "time" if by == "time" else "number")]
-    layouts = sorted({one.layout for one in found if not _marker(one.folder).exists()})
-    return layouts, "" if layouts else _explain(root, TENSOR_STEPS, "number", 0)
+    return [one for one in dict.fromkeys(found) if not _marker(one.folder).exists()]
 
 
 def _holder(root: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Final
 
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.os_process import is_alive, start_time
+from rbp_engine.untrusted_files import read_untrusted
 
 # A process writes the line right after creating the file, so a file empty for longer than this is stale.
 _WRITING_S: Final = 2.0
@@ -48,7 +49,7 @@ def _take(path: Path) -> bool:
     if _create(path):
         return True
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return _create(path)
     try:
@@ -90,7 +91,7 @@ def _is_stale(content: bytes, touched: float) -> bool:
 
 def _holder(path: Path) -> str:
     try:
-        owner = json.loads(path.read_bytes())
+        owner = json.loads(read_untrusted(path, 4096))
         return f"process {owner['pid']} on {owner['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "a process that has just begun or ended"

@@ -39,41 +39,47 @@ class Split:
     sha256: str
 
 
-def list_recordings(found: FoundLayout) -> tuple[list[Recording], list[str]]:
-    """All recordings, by class or part and number, and remarks on missing and unexpected files.
+@dataclass(frozen=True)
+class Listing:
+    """All recordings, by class or part and number, and remarks on files that are none, and on missing recordings."""
 
-    Raises EventDataError if a class is missing.
-    """
+    recordings: tuple[Recording, ...]
+    strays: tuple[str, ...]
+    gaps: tuple[str, ...]
+
+
+def list_recordings(found: FoundLayout) -> Listing:
+    """The recordings of a layout. Raises EventDataError if a class is missing."""
     recordings: list[Recording] = []
-    remarks: list[str] = []
+    strays: list[str] = []
+    gaps: list[str] = []
     if found.files == "tensors":
         for part in PARTS:
-            numbers, stray = _numbered(found.folder / part, re.compile(r"(\d+)\.pt"))
-            remarks += stray
+            numbers, stray = _numbered(found.folder / part, re.compile(r"(\d{1,9})\.pt"))
+            strays += stray
             # The published script writes one recording of each class in turn.
             recordings += [Recording(part, number % 10, number, path) for number, path in numbers]
-            remarks += _gaps(
-                found.folder / part, [number for number, _ in numbers], numbers[-1][0] + 1 if numbers else 0
-            )
+            gaps += _gaps(found.folder / part, [number for number, _ in numbers], numbers[-1][0] + 1 if numbers else 0)
             if missing := set(range(10)) - {number % 10 for number, _ in numbers}:
                 raise EventDataError(
                     f"{found.folder / part} has no file of class {CLASSES[min(missing)]} ({min(missing)}.pt, "
                     f"1{min(missing)}.pt, …): copy or convert it again"
                 )
-        return recordings, remarks
+        return Listing(tuple(recordings), tuple(strays), tuple(gaps))
     for label, name in enumerate(CLASSES):
         folder = found.folder / name
         if not folder.is_dir():
             packed = any((place / f"{name}.zip").exists() for place in (found.folder, found.folder.parent / "download"))
             remedy = f"{name}.zip is still zipped, unpack it" if packed else "unpack, copy or convert it again"
             raise EventDataError(f"{folder}: the class {name} is missing: {remedy}")
-        pattern = re.compile(rf"(?:cifar10_)?{name}_(\d+)\.{_SUFFIX[found.files]}")
+        pattern = re.compile(rf"(?:cifar10_)?{name}_(\d{{1,9}})\.{_SUFFIX[found.files]}")
         numbers, stray = _numbered(folder, pattern)
         if not numbers:
             raise EventDataError(f"{folder} has no cifar10_{name}_0.{_SUFFIX[found.files]} or other: copy it again")
-        remarks += stray + _gaps(folder, [number for number, _ in numbers], 1000)
+        strays += stray
+        gaps += _gaps(folder, [number for number, _ in numbers], 1000)
         recordings += [Recording("", label, number, path) for number, path in numbers]
-    return recordings, remarks
+    return Listing(tuple(recordings), tuple(strays), tuple(gaps))
 
 
 def split_recordings(recordings: Sequence[Recording], split: SplitName, *, layout: int) -> Split:
@@ -130,7 +136,10 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> tuple[list[tuple[int, P
 
 
 def _gaps(folder: Path, numbers: Sequence[int], expected: int) -> list[str]:
-    missing = sorted(set(range(expected)) - set(numbers))
+    there = set(numbers)
+    # A single file may have any number: those before it are counted, not listed.
+    missing = expected - sum(number < expected for number in there)
     if not missing:
         return []
-    return [f"{folder}: {len(missing)} of {expected} recordings are missing, the first is number {missing[0]}"]
+    first = next(number for number in range(expected) if number not in there)
+    return [f"{folder}: {missing} of {expected} recordings are missing, the first is number {first}"]

@@ -4,12 +4,16 @@ import math
 import re
 
 import numpy as np
+import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional
 
+from rbp_engine.data.files import read_whole
 from rbp_engine.data.sets.image_folders import ImageList
+from rbp_engine.data.sets.image_headers import LARGEST_IMAGE, check_image
 from rbp_engine.errors import DataError
+from rbp_engine.untrusted_files import open_untrusted
 
 
 class FileImages:
@@ -39,14 +43,22 @@ class FileImages:
 def read_image(path: str) -> Tensor:
     """The image in a file, converted to RGB, as uint8 [3, H, W]. Raises DataError that names the file."""
     try:
-        image: Tensor = decode_image(read_file(path), ImageReadMode.RGB)
-    except RuntimeError as error:
-        # torchvision's message begins with the line in its source that raised it.
-        reason = re.sub(r"^.*\.cpp:\d+, ", "", str(error)).partition(". ")[0]
+        with open_untrusted(path, limit=LARGEST_IMAGE) as file:
+            content = read_whole(file)
+        check_image(content)
+        image: Tensor = decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
+    except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"{path} cannot be read as an image ({reason}): copy or unpack it again, or remove it"
+            f"{path} cannot be read as an image ({_reason(error)}): copy or unpack it again, or remove it"
         ) from None
     return image
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    # torchvision's message begins with the line in its source that raised it.
+    return re.sub(r"^.*\.cpp:\d+, ", "", str(error)).partition(". ")[0]
 
 
 def random_box(height: int, width: int, draw: np.random.Generator) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.events.layouts import CLASSES
 
 Rbp = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -97,6 +98,25 @@ def test_an_unknown_set_is_refused_with_the_nearest_name(rbp: Rbp) -> None:
     done = rbp("check", "digits", "cifar1O")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Did you mean 'cifar10'?" in done.stderr
+
+
+def test_a_conversion_names_each_recording_that_cannot_be_read_and_sums_up(rbp: Rbp, tmp_path: Path) -> None:
+    root = tmp_path / "sets" / "cifar10_dvs"
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+        for number in (0, 900):
+            (root / name / f"cifar10_{name}_{number}.aedat").write_bytes(b"#!AER-DAT2.0\r\n" + bytes(80))
+    bad = root / "cat" / "cifar10_cat_0.aedat", root / "dog" / "cifar10_dog_900.aedat"
+    bad[0].write_bytes(b"#!AER-DAT2.0\r\n" + bytes(79))
+    bad[1].unlink()
+    os.mkfifo(bad[1])
+    done = rbp("convert", "cifar10-dvs-vggsnn")
+    lines = [line for line in done.stderr.splitlines() if "/20 recordings" not in line]
+    assert done.returncode == 1
+    assert lines[0].startswith(f"✗ {bad[0]} is truncated")
+    assert lines[1].startswith(f"✗ {bad[1]} cannot be read: a named pipe")
+    assert lines[2].startswith("error 2 of 20 recordings cannot be read, so none were converted: the first is ")
+    assert len(lines) == 3 and "20/20 recordings" in done.stderr
 
 
 def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path) -> None:

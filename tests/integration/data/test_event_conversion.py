@@ -18,7 +18,7 @@ import torch
 
 from rbp_engine.data.events.cache import Cache, load, verify
 from rbp_engine.data.events.convert import convert
-from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.data.events.errors import EventDataError, Unreadable
 from rbp_engine.data.events.layouts import CLASSES
 from rbp_engine.data.events.lock import AlreadyLocked, lock
 from rbp_engine.data.events.opening import open_events
@@ -180,6 +180,29 @@ def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(
         convert(root, tmp_path / "cache", timesteps=T)
     assert str(root / file) in str(caught.value) and "\n" not in str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("layout", [1, 4])
+def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_been_tried(
+    sources: dict[int, Path], tmp_path: Path, layout: int
+) -> None:
+    root = copied(sources, layout, tmp_path)
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    bad = {files[3]: "a named pipe", files[7]: "Too many levels", files[12]: "a device", files[15]: "again"}
+    for file in bad:
+        file.unlink()
+    os.mkfifo(files[3])
+    files[7].symlink_to(files[7].name)
+    files[12].symlink_to("/dev/zero")
+    files[15].write_bytes(b"#!AER-DAT2.0\nPK")
+    tried: list[tuple[int, int]] = []
+    with pytest.raises(Unreadable, match=r"^4 of 20 recordings cannot be read, so none were converted: ") as caught:
+        convert(root, tmp_path / "cache", timesteps=T, progress=lambda done, total: tried.append((done, total)))
+    assert tried == [(done, 20) for done in range(1, 21)]
+    told = {next(file for file in bad if str(file) in problem): problem for problem in caught.value.problems}
+    assert len(caught.value.problems) == len(told) == 4
+    assert all(reason in told[file] and "\n" not in told[file] for file, reason in bad.items())
+    assert "\n" not in str(caught.value) and list((tmp_path / "cache").iterdir()) == []
 
 
 def test_frames_of_another_number_of_steps_are_refused(sources: dict[int, Path], tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def test_other_files_and_hidden_folders_are_not_images(root: Path) -> None:
     (root / "val" / CLASSES[0] / "Thumbs.db").write_bytes(b"x")
     (root / "val" / CLASSES[0] / "._n01440764_0.JPEG").write_bytes(b"x")
     (root / "train" / f"{CLASSES[0]}.tar").write_bytes(b"x")
+    (root / "val" / "loop").symlink_to("loop")
+    os.mkfifo(root / "val" / "pipe")
     after = list_image_folders(root)
     assert after.val.fingerprint() == before.val.fingerprint() and after.classes == before.classes
 
@@ -163,7 +165,7 @@ def test_a_check_counts_the_classes_and_opens_every_file(root: Path) -> None:
     damaged = root / "train" / CLASSES[0] / f"{CLASSES[0]}_0.JPEG"
     damaged.write_bytes(b"<html>404</html>")
     [problem] = check_image_folders(root, expected_classes=3)
-    assert problem.startswith(f"{damaged}: is not a JPEG or PNG image")
+    assert problem.startswith(f"{damaged}: is no image that can be used (it is neither a JPEG nor a PNG image)")
 
 
 # One image

@@ -94,8 +94,9 @@ def test_the_reference_layout_refuses_settings_that_it_does_not_store(tmp_path: 
 
 def test_splits_follow_the_number_in_the_name(tmp_path: Path) -> None:
     touch(tmp_path, *by_class("", "aedat", range(1000)))
-    recordings, remarks = list_recordings(detect(tmp_path, timesteps=10, frames_by="number"))
-    assert (len(recordings), remarks) == (10_000, [])
+    listing = list_recordings(detect(tmp_path, timesteps=10, frames_by="number"))
+    recordings = listing.recordings
+    assert (len(recordings), listing.strays, listing.gaps) == (10_000, (), ())
     last = split_recordings(recordings, "last100", layout=1)
     first = split_recordings(recordings, "first100", layout=1)
     drawn = split_recordings(recordings, "random", layout=1)
@@ -112,7 +113,7 @@ def test_the_hash_of_a_split_does_not_depend_on_the_layout(tmp_path: Path) -> No
     aedat = touch(tmp_path / "a", *by_class("", "aedat", range(890, 910)))
     npz = touch(tmp_path / "b", *by_class("events_np/", "npz", range(890, 910)))
     hashes = {
-        split_recordings(list_recordings(found)[0], "last100", layout=found.layout).sha256
+        split_recordings(list_recordings(found).recordings, "last100", layout=found.layout).sha256
         for found in (detect(root, timesteps=6, frames_by="time") for root in (aedat, npz))
     }
     assert len(hashes) == 1
@@ -121,9 +122,9 @@ def test_the_hash_of_a_split_does_not_depend_on_the_layout(tmp_path: Path) -> No
 def test_a_missing_class_and_stray_and_missing_files_are_named(tmp_path: Path) -> None:
     touch(tmp_path, *by_class("", "aedat", range(898, 903)), "cat/notes.txt")
     found = detect(tmp_path, timesteps=10, frames_by="number")
-    _, remarks = list_recordings(found)
-    assert f"{tmp_path}/cat: ignored notes.txt, no recording; delete or move it" in remarks
-    assert f"{tmp_path}/bird: 995 of 1000 recordings are missing, the first is number 0" in remarks
+    listing = list_recordings(found)
+    assert listing.strays == (f"{tmp_path}/cat: ignored notes.txt, no recording; delete or move it",)
+    assert f"{tmp_path}/bird: 995 of 1000 recordings are missing, the first is number 0" in listing.gaps
     for file in (tmp_path / "bird").iterdir():
         file.unlink()
     with pytest.raises(EventDataError, match=r"bird has no cifar10_bird_0\.aedat"):
@@ -138,6 +139,6 @@ def test_a_missing_class_and_stray_and_missing_files_are_named(tmp_path: Path) -
 
 def test_an_empty_part_of_a_split_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, *by_class("", "aedat", range(5)))
-    recordings, _ = list_recordings(detect(tmp_path, timesteps=10, frames_by="number"))
+    recordings = list_recordings(detect(tmp_path, timesteps=10, frames_by="number")).recordings
     with pytest.raises(EventDataError, match="no recording for the test part of the split last100"):
         split_recordings(recordings, "last100", layout=1)

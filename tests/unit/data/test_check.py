@@ -1,0 +1,160 @@
+"""`data check` finds what training would refuse, in the files that training reads."""
+
+import gzip
+import hashlib
+import os
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rbp_engine.data import check as checking
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.check import check
+from rbp_engine.data.events.layouts import CLASSES
+
+SIZES = {"train": 7, "t10k": 5}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "machine.toml").write_text(f"cache = '{tmp_path / 'cache'}'\n")
+    return tmp_path
+
+
+def idx(*shape: int, value: int = 0) -> bytes:
+    header = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+    return header + bytes([value]) * int(np.prod(shape))
+
+
+@pytest.fixture
+def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """MNIST of twelve images, packed, which the catalogue knows as the whole one."""
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    files = []
+    for side, count in SIZES.items():
+        for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+            path = folder / f"{side}-{kind}-ubyte.gz"
+            path.write_bytes(gzip.compress(idx(*shape)))
+            files.append((path.name, hashlib.md5(path.read_bytes()).hexdigest()))
+    entry = replace(CATALOG["mnist"], files=tuple(files), train_size=SIZES["train"], test_size=SIZES["t10k"])
+    monkeypatch.setattr(checking, "CATALOG", {**CATALOG, "mnist": entry})
+    return folder
+
+
+def test_packed_files_unpacked_ones_and_both_are_whole(mnist: Path) -> None:
+    assert check("mnist", [mnist.parent.parent]) == []
+    for path in mnist.glob("t10k*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    assert check("mnist", [mnist.parent.parent]) == []
+    for path in mnist.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert check("mnist", [mnist.parent.parent]) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"t10k-labels-idx1-ubyte": idx(5, value=255)}, "the label 255 is not one of 10 classes"),
+        ({"t10k-images-idx3-ubyte": idx(0, 28, 28), "t10k-labels-idx1-ubyte": idx(0)}, "0 labels for the 0 images"),
+        ({"t10k-images-idx3-ubyte": idx(5, 1, 1)}, "images of 1 × 1 pixels, expected 28 × 28"),
+        ({"t10k-images-idx3-ubyte": idx(4, 28, 28)}, "5 labels for the 4 images"),
+        ({"t10k-images-idx3-ubyte": b"<html>404</html>"}, "does not begin as an IDX file"),
+        ({"t10k-images-idx3-ubyte": idx(4, 28, 28), "t10k-labels-idx1-ubyte": idx(4)}, "has 4 images, expected 5"),
+    ],
+)
+def test_an_unpacked_file_that_training_reads_is_looked_into_beside_its_whole_archive(
+    mnist: Path, files: dict[str, bytes], problem: str
+) -> None:
+    for name, content in files.items():
+        (mnist / name).write_bytes(content)
+    [found] = check("mnist", [mnist.parent.parent])
+    assert problem in found and str(mnist / "t10k-") in found
+
+
+def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path, mnist: Path) -> None:
+    os.mkfifo(mnist / "t10k-labels-idx1-ubyte")
+    (mnist / "train-images-idx3-ubyte").symlink_to("/dev/zero")
+    pipe, device = sorted(check("mnist", [mnist.parent.parent]))
+    assert pipe.startswith(f"{mnist / 't10k-labels-idx1-ubyte'} cannot be read: a named pipe")
+    assert device.startswith(f"{mnist / 'train-images-idx3-ubyte'} cannot be read: a device")
+    folder = tmp_path / CATALOG["cifar100"].folder
+    folder.mkdir()
+    for name in ("train", "test", "meta"):
+        with (folder / name).open("wb") as file:
+            file.truncate(2**40)
+    assert [problem.partition(": ")[2] for problem in check("cifar100", [folder])] == [
+        "cannot be read: larger than 256 MiB"
+    ] * 3
+
+
+def event_file(layout: int) -> bytes:
+    return b"#!AER-DAT2.0\r\n" + bytes(80) if layout == 1 else b"PK\3\4"
+
+
+@pytest.fixture(params=[1, 3, 4])
+def recordings(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[Path]]:
+    """A set of events in a layout: its root, and its files."""
+    layout, root = request.param, tmp_path / "cifar10_dvs"
+    inside, suffix = {1: (root, "aedat"), 3: (root / "events_np", "npz"), 4: (root, "pt")}[layout]
+    if layout == 4:
+        files = [root / part / f"{number}.pt" for part in ("train", "test") for number in range(10)]
+    else:
+        files = [inside / name / f"cifar10_{name}_{number}.{suffix}" for name in CLASSES for number in (0, 1, 900)]
+    for folder in {file.parent for file in files}:
+        folder.mkdir(parents=True)
+    files[0].write_bytes(event_file(layout))
+    for file in files[1:]:
+        file.hardlink_to(files[0])
+    return root, files
+
+
+def but_for_gaps(problems: list[str]) -> list[str]:
+    return [problem for problem in problems if "of 1000 recordings are missing" not in problem]
+
+
+def test_a_set_of_events_is_whole_where_each_file_begins_as_a_recording(recordings: tuple[Path, list[Path]]) -> None:
+    root, _ = recordings
+    (root / "train").mkdir(exist_ok=True)
+    (root / "train" / ".DS_Store").touch()
+    assert but_for_gaps(check("cifar10_dvs", [root])) == []
+
+
+def test_recordings_that_are_missing_or_are_none_are_named(recordings: tuple[Path, list[Path]]) -> None:
+    root, files = recordings
+    whole = files[3].read_bytes()
+    for file, content in ((files[3], b""), (files[4], whole[:-1]), (files[5], b"<html>404</html>")):
+        file.unlink()
+        file.write_bytes(content)
+    files[6].unlink()
+    os.mkfifo(files[6])
+    files[7].unlink()
+    files[7].symlink_to(files[7].name)
+    problems = check("cifar10_dvs", [root])
+    gaps = len(problems) - len(but_for_gaps(problems))
+    assert gaps == (0 if files[0].suffix == ".pt" else len(CLASSES))
+    problems = but_for_gaps(problems)
+    assert [str(file) in problem for file, problem in zip(files[3:8], problems, strict=True)] == [True] * 5
+    assert "a named pipe" in problems[3] and "symbolic links" in problems[4]
+    for file in files:
+        if file.parent == files[-1].parent:
+            file.unlink()
+    [problem] = check("cifar10_dvs", [root])
+    assert str(files[-1].parent) in problem and ("has no" in problem or "holds no" in problem)
+
+
+def test_a_number_beyond_all_others_costs_nothing(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / "cifar10_dvs" / part).mkdir(parents=True)
+        for number in range(10):
+            (tmp_path / "cifar10_dvs" / part / f"{number}.pt").write_bytes(b"PK\3\4")
+    (tmp_path / "cifar10_dvs" / "train" / "999999999.pt").write_bytes(b"PK\3\4")
+    (tmp_path / "cifar10_dvs" / "train" / f"{'9' * 200}.pt").write_bytes(b"PK\3\4")
+    [problem] = check("cifar10_dvs", [tmp_path / "cifar10_dvs"])
+    assert "999999989 of 1000000000 recordings are missing, the first is number 10" in problem
