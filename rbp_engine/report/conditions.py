@@ -7,8 +7,8 @@ from rbp_engine.report.collect import RecordedRun
 from rbp_engine.report.names import one_line
 from rbp_engine.report.settings import settings
 from rbp_engine.run.files.events import RunStart, from_json
-from rbp_engine.run.files.layout import open_regular
 from rbp_engine.run.files.run_json import GitState
+from rbp_engine.untrusted_files import open_untrusted
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -39,7 +39,7 @@ def conditions(entry: RecordedRun) -> dict[str, str]:
 def run_start(run: "RunDirectory") -> RunStart | None:
     """The start of the run's first attempt; None if it is not recorded. Reads only the first events."""
     try:
-        with open_regular(run.events()) as file:
+        with open_untrusted(run.events()) as file:
             for line in islice(file, LINES_TO_LOOK_AT):
                 event = from_json(line)
                 if event is not None and isinstance(event.body, RunStart):

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, TypeAlias
 
 from rbp_engine.disk import sync
 from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
-from rbp_engine.run.files.layout import json_text, open_regular
+from rbp_engine.run.files.layout import json_text
+from rbp_engine.untrusted_files import NotAFile, open_untrusted
 
 VERSION = 1
 READ_AT_ONCE = 2**17
@@ -320,7 +321,7 @@ class EventReader:
         try:
             if self.path.stat().st_size == self._offset:  # nothing new, as most times that a file is looked at
                 return []
-            with open_regular(self.path) as file:
+            with open_untrusted(self.path) as file:
                 size = file.seek(0, os.SEEK_END)
                 if size < self._offset:  # a torn line was cut off
                     self._offset, self._in_long_line = size, False
@@ -328,7 +329,7 @@ class EventReader:
                 chunk = file.read(READ_AT_ONCE)
                 if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
                     chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotAFile):
             return []
         self.behind = self._offset + len(chunk) < size
         end = chunk.rfind(b"\n") + 1
@@ -379,7 +380,7 @@ def read_events(path: Path, kinds: Collection[type[Body]] = ()) -> list[Event]:
 def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
     """`read_events` of the last `size` bytes of a file; none if it cannot be read."""
     try:
-        with open_regular(path) as file:
+        with open_untrusted(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return supersede(_events(file.read().split(b"\n")))
     except OSError:

@@ -5,9 +5,9 @@ Parts of a command may then each ask for the same file, and loops that ask every
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-from rbp_engine.run.files.layout import open_regular
+from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 T = TypeVar("T")
 Stamp: TypeAlias = tuple[int, ...]
@@ -21,7 +21,7 @@ class FileMemo(Generic[T]):
     Files are expected to be replaced as a whole. The values are shared: callers must not change them.
     """
 
-    def __init__(self, parse: Callable[[BinaryIO], T]) -> None:
+    def __init__(self, parse: Callable[[bytes], T]) -> None:
         self._parse = parse
         self._known: dict[Path, tuple[Stamp, T]] = {}
 
@@ -31,8 +31,7 @@ class FileMemo(Generic[T]):
         stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         known = self._known.get(path)
         if known is None or known[0] != stamp:
-            with open_regular(path) as file:
-                known = (stamp, self._parse(file))
+            known = (stamp, self._parse(read_untrusted(path, JSON_LIMIT)))
             if len(self._known) >= FILES_KEPT:
                 self._known.clear()
             self._known[path] = known

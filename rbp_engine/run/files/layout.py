@@ -1,6 +1,5 @@
 """Where the files of a run are, how a run is named, and how files are written atomically."""
 
-import errno
 import itertools
 import json
 import math
@@ -11,9 +10,10 @@ import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rbp_engine.run.errors import RunError
+from rbp_engine.untrusted_files import JSON_LIMIT, parse_json, read_untrusted
 
 # A run's id is a folder name: no separators, not hidden, no characters special to a shell.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
@@ -190,32 +190,18 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_atomic(path, json_text(value, indent=1) + "\n")
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file of a run for reading, in bytes.
-
-    Raises FileNotFoundError if it is not a regular file, because opening a named pipe would block for ever, and
-    otherwise the OSErrors of `open`.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError(errno.ENOENT, "is no file", str(path))
-    return os.fdopen(descriptor, "rb")
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in the file; empty if it is missing, unreadable or not an object."""
+    """The object in the file; empty if it is missing, unreadable, too large or not an object."""
     try:
-        with open_regular(path) as file:
-            return read_object(file)
+        return object_in(read_untrusted(path, JSON_LIMIT))
     except OSError:
         return {}
 
 
-def read_object(file: BinaryIO) -> dict[str, Any]:
-    """The object in an open file; empty if there is none. Raises OSError if the file cannot be read."""
+def object_in(content: bytes) -> dict[str, Any]:
+    """The object in a JSON text; empty if there is none."""
     try:
-        value = json.loads(file.read())
-    except (ValueError, RecursionError):
+        value = parse_json(content)
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

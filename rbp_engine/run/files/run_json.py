@@ -12,13 +12,13 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rbp_engine import os_process
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.json_fields import fields_of, fitting_fields
-from rbp_engine.run.files.layout import RunDirectory, read_json, read_object, write_json
+from rbp_engine.run.files.layout import RunDirectory, object_in, read_json, write_json
 from rbp_engine.run.files.resources import Dispatch, Resources, resources_in
 
 LARGEST_DIFF = 2**20
@@ -216,8 +216,8 @@ def _append(run: RunDirectory, name: str, entry: dict[str, Any], **fields: Any) 
     _memo.forget(run.run_json)
 
 
-def _parse(file: BinaryIO) -> RunJson:
-    value = read_object(file)
+def _parse(content: bytes) -> RunJson:
+    value = object_in(content)
     git, installed = value.get("git"), value.get("packages")
     known: dict[str, Any] = fitting_fields(RunJson, value)
     known["git"] = None

@@ -1,17 +1,17 @@
 """`summary.json`: the few values that lists of runs read."""
 
-import json
 import sys
 import time
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.json_fields import LATEST_T, fields_of
 from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.untrusted_files import TooComplex, parse_json
 
 LARGEST_FLOAT = sys.float_info.max
 
@@ -129,10 +129,12 @@ def load_summary(run: RunDirectory) -> Summary:
         raise RunError(f"cannot read summary.json: {error.strerror}") from error
 
 
-def _parse(file: BinaryIO) -> Summary:
+def _parse(content: bytes) -> Summary:
     try:
-        value = json.loads(file.read())
-    except (ValueError, RecursionError):
+        value = parse_json(content)
+    except TooComplex as error:
+        raise RunError(f"summary.json is damaged: {error}") from None
+    except ValueError:
         raise RunError("summary.json is damaged: it is not JSON") from None
     try:
         return _summary_in(value)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.run.files.json_fields import fields_of
-from rbp_engine.run.files.layout import RunDirectory, open_regular, read_object, write_atomic
+from rbp_engine.run.files.layout import RunDirectory, object_in, write_atomic
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.status import processes
+from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 QUEUE = "queue"
 
@@ -120,8 +121,7 @@ def entry_of(run: RunDirectory) -> Entry | None:
 def _read(path: Path) -> Entry | DamagedEntry | None:
     """The entry in a file; None if the file has just been removed."""
     try:
-        with open_regular(path) as file:
-            return _parse(path.name, read_object(file))
+        return _parse(path.name, object_in(read_untrusted(path, JSON_LIMIT)))
     except FileNotFoundError:
         return None
     except OSError as error:

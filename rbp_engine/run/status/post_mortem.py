@@ -15,9 +15,10 @@ from typing import Any
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd, read_last_events
-from rbp_engine.run.files.layout import RunDirectory, open_regular, read_json
+from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import AttemptRecord
 from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text, is_graceful_signal
+from rbp_engine.untrusted_files import open_untrusted
 
 
 def diagnose(run: RunDirectory, attempt: AttemptRecord) -> tuple[str, str, Cause]:
@@ -167,7 +168,7 @@ def _log(run: RunDirectory, attempt: AttemptRecord) -> str:
 
 def _tail(path: Path, start: int, size: int = 64 * 1024) -> str:
     try:
-        with open_regular(path) as file:
+        with open_untrusted(path) as file:
             file.seek(max(start, file.seek(0, 2) - size))
             return file.read().decode(errors="replace")
     except OSError:

@@ -175,14 +175,14 @@ def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:
 
 def _copy_from(path: Path, offset: int) -> int:
     """Copy a file from an offset to stdout; returns the offset of its end."""
-    from rbp_engine.run.files.layout import open_regular
+    from rbp_engine.untrusted_files import NotAFile, open_untrusted
 
     try:
-        with open_regular(path) as file:
+        with open_untrusted(path) as file:
             file.seek(offset)
             while chunk := file.read(1 << 20):
                 sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
             return file.tell()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotAFile):
         return offset

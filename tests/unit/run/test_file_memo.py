@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -13,8 +12,8 @@ from rbp_engine.run.files.layout import write_atomic
 def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     read: list[bytes] = []
 
-    def parse(file: BinaryIO) -> bytes:
-        read.append(file.read())
+    def parse(content: bytes) -> bytes:
+        read.append(content)
         return read[-1]
 
     memo, path = FileMemo(parse), tmp_path / "run.json"
@@ -30,7 +29,7 @@ def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
 
 
 def test_a_file_that_this_process_has_just_written_is_read_again(tmp_path: Path) -> None:
-    memo, path = FileMemo(lambda file: file.read()), tmp_path / "run.json"
+    memo, path = FileMemo(lambda content: content), tmp_path / "run.json"
     write_atomic(path, "old")
     assert memo.read(path) == b"old"
     before = path.stat()

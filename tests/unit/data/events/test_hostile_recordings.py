@@ -20,7 +20,7 @@ import torch
 from rbp_engine.data.events.aedat import MOST_EVENTS
 from rbp_engine.data.events.decode import decode
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.events.layouts import Found
+from rbp_engine.data.events.layouts import FoundLayout
 
 T = 2
 FRAMES = np.arange(T * 2 * 128 * 128).reshape(T, 2, 128, 128) % 7
@@ -230,7 +230,7 @@ READER = """
 import resource, sys
 from pathlib import Path
 from rbp_engine.data.events.decode import decode
-from rbp_engine.data.events.layouts import Found
+from rbp_engine.data.events.layouts import FoundLayout
 
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, -1))
@@ -239,7 +239,7 @@ for line in sys.argv[1:]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 5, -1))
     try:
-        print(decode(Found(int(layout), kind, Path()), Path(path), timesteps=2, frames_by="number")[0].shape)
+        print(decode(FoundLayout(int(layout), kind, Path()), Path(path), timesteps=2, frames_by="number")[0].shape)
     except ValueError as error:
         print(error)
 """
@@ -270,7 +270,7 @@ def test_each_is_one_sentence_with_its_name_in_little_time_and_memory(tmp_path: 
 
 def decoded(tmp_path: Path, content: bytes, kind: Any, layout: int) -> Any:
     (tmp_path / "file").write_bytes(content)
-    return decode(Found(layout, kind, tmp_path), tmp_path / "file", timesteps=T, frames_by="number")
+    return decode(FoundLayout(layout, kind, tmp_path), tmp_path / "file", timesteps=T, frames_by="number")
 
 
 def test_what_is_whole_is_read_however_it_was_written(tmp_path: Path) -> None:
