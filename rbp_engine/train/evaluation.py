@@ -24,7 +24,7 @@ from rbp_engine.train.build import build_feed, build_model
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.errors import CheckpointError
-from rbp_engine.train.scores import Scores
+from rbp_engine.train.score_sums import ScoreSums
 
 
 def evaluate_run(
@@ -67,7 +67,7 @@ def evaluate_by_step(
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
     """Loss, top-1 and top-5 over all samples, and top-1 after each timestep; `shuffle` draws the order of timesteps."""
-    scores, right = Scores(), torch.zeros(timesteps, dtype=torch.float64)
+    scores, right = ScoreSums(), torch.zeros(timesteps, dtype=torch.float64)
     for images, labels in batches:
         carrier = _shuffled(shuffle) if shuffle else SequenceTensor
         logits = predict(model, images, timesteps, precision, carrier)

@@ -13,7 +13,7 @@ from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.signals import ENDS, StopFlag
 from rbp_engine.train.record.recorder import Recorder
-from rbp_engine.train.scores import Scores
+from rbp_engine.train.score_sums import ScoreSums
 from rbp_engine.train.step import OptimizerStep
 
 
@@ -91,7 +91,7 @@ def evaluate(
     Each rank evaluates its share, with the running statistics of rank 0; all return the same.
     """
     recorder.ranks.share_buffers(model)
-    scores, left = Scores(), False
+    scores, left = ScoreSums(), False
     for images, labels in batches:
         if stop is not None and stop.level:
             left = True

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Scores:
+class ScoreSums:
     """Sums over batches, which stay on the device until they are read."""
 
     def __init__(self) -> None:
