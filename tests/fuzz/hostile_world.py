@@ -1,0 +1,333 @@
+"""Everything that rbp reads, in a folder that a stranger may have written to, and watchers of what rbp promises.
+
+The promise (docs/security.md): whatever such a file holds, it is read in bounded time and memory, executes nothing,
+changes nothing outside, signals no process but the run's own, and no byte of it controls the terminal.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import tomlkit
+from PIL import Image
+from typer.testing import CliRunner
+
+from rbp_engine.errors import UserError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_tui.cli import app
+from tests.damaged_files import DAMAGES, write_run
+
+# On a busy machine a command may have to wait for its turn, but not to compute for longer.
+CPU_S, WALL_S = 5.0, 30.0
+MEMORY_BYTES = 2**30
+#: In every kind of text: the clipboard, a cleared screen, an 8-bit control, a reversed line, markup, a formula, DEL.
+HOSTILE = "=1\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\u202e[/][link=https://x]\x7f"
+RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+#: A process that is not the run's, whose number a forged run names.
+INNOCENT = os.getppid()
+
+
+@dataclass(frozen=True)
+class World:
+    """The working directory of a user: `runs`, `presets`, `data`, settings; `outside`, beside it, must not change."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def outside(self) -> Path:
+        return self.root.with_name(f"{self.root.name}-outside")
+
+    def files(self) -> list[Path]:
+        """Every file that a stranger may have written."""
+        return sorted(path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def build(root: Path) -> World:
+    """A sound world: two runs, one of own code that was lost; a preset that extends another; data; settings."""
+    world = World(root)
+    (root / "presets").mkdir(parents=True)
+    (root / "presets" / "base.toml").write_text('extends = "digits"\ntitle = "base"\n[train]\nepochs = 3\n')
+    (root / "presets" / "mine.toml").write_text('extends = "base"\ntitle = "mine"\n[run]\nname = "mine"\n')
+    folders = "".join(f"{name} = '{root}/data/{name}'\n" for name in ("mnist", "cifar10"))
+    (root / "machine.toml").write_text(f"cpu_slots = 2\n[data]\n{folders}")
+    for name in ("one", "lost"):
+        write_run(world.runs, name, ended=name == "one")
+    code = RunDirectory(world.runs / "lost").code
+    code.mkdir()
+    (code / "nets.py").write_text(f"open({str(world.outside / 'executed')!r}, 'w').close()\n")
+    _write_data(root / "data")
+    world.outside.mkdir()
+    (world.outside / "precious.txt").write_text("kept\n")
+    (world.outside / "step-00000001").mkdir()
+    return world
+
+
+def _write_data(folder: Path) -> None:
+    """Small files of every format that is read."""
+    for name in ("mnist", "cifar10", "images", "events"):
+        (folder / name).mkdir(parents=True)
+    header = b"\0\0\x08\x03" + b"".join(size.to_bytes(4, "big") for size in (2, 28, 28))
+    (folder / "mnist" / "train-images-idx3-ubyte").write_bytes(header + bytes(2 * 28 * 28))
+    (folder / "mnist" / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x02\x01\x02")
+    Image.new("RGB", (8, 8)).save(folder / "images" / "a.png")
+    np.savez(folder / "events" / "0.npz", t=np.arange(4), x=np.arange(4), y=np.arange(4), p=np.ones(4, bool))
+
+
+def copy(world: World, root: Path) -> World:
+    """The same world in another place."""
+    shutil.copytree(world.root, root)
+    shutil.copytree(world.outside, World(root).outside)
+    return World(root)
+
+
+def commands(world: World) -> list[tuple[str, ...]]:
+    """The commands that read files of others, or act on runs."""
+    runs = ("--runs-dir", str(world.runs))
+    of_runs = [
+        ("ls",), ("ls", "--json"), ("ls", "acc>0.5 host:x lr>0", "--sort", "best"), ("runs", "show", "lost"),
+        ("runs", "show", "one", "--json"), ("runs", "compare", "one", "lost"), ("runs", "csv", "lost"),
+        ("logs", "one"), ("logs", "lost", "--rank", "1"), ("report", "--include-unfinished"), ("report", "--json"),
+        ("report", "--format", "csv"), ("watch", "one"), ("watch", "one", "--json"), ("runs", "tag", "one", "+a"),
+        ("runs", "note", "lost", "a note"), ("queue",), ("stop", "lost"), ("kill", "lost"),
+        ("runs", "rm", "one", "--yes"), ("runs", "trash"), ("train", "--like", "one", "--dry-run"),
+    ]  # fmt: skip
+    others = [
+        ("presets", "list"), ("presets", "list", "--json"), ("presets", "show", "mine"), ("presets", "check"),
+        ("presets", "diff", "mine", "base"), ("train", "mine", "--dry-run"),
+        ("train", "./presets/mine.toml", "--dry-run"),
+        ("doctor",), ("data", "list"), ("data", "check", "mnist"), ("report", "--missing"),
+    ]  # fmt: skip
+    return [*((*words, *runs) for words in of_runs), *others]
+
+
+# --- what a stranger does -----------------------------------------------------------------------------------------
+
+
+def put_fifo(path: Path, world: World, draw: random.Random) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def put_link_outside(path: Path, world: World, draw: random.Random) -> None:
+    """To a file outside, or to the folder of it in the place of this one's folder."""
+    if draw.random() < 0.5 and path.parent != world.root:
+        shutil.rmtree(path.parent)
+        path.parent.symlink_to(world.outside)
+    else:
+        path.unlink()
+        path.symlink_to(world.outside / "precious.txt")
+
+
+def put_link_to_itself(path: Path, world: World, draw: random.Random) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def put_endless_device(path: Path, world: World, draw: random.Random) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def write_hostile_text(path: Path, world: World, draw: random.Random) -> None:
+    """Into every text of a JSON or TOML file; at the end of others."""
+    try:
+        if path.suffix == ".jsonl":
+            lines = [json.dumps(_hostile(json.loads(line))) for line in path.read_text().splitlines()]
+            path.write_text("\n".join(lines) + "\n")
+        elif path.suffix == ".json":
+            path.write_text(json.dumps(_hostile(json.loads(path.read_text()))))
+        elif path.suffix == ".toml":
+            path.write_text(tomlkit.dumps(_hostile(tomllib.loads(path.read_text()))))
+        else:
+            with path.open("a") as file:
+                file.write(HOSTILE + "\n")
+    except (ValueError, OSError):
+        path.write_text(HOSTILE)
+
+
+def _hostile(value: object) -> object:
+    """The value with hostile text after every text that does not decide what the file is."""
+    if isinstance(value, dict):
+        kept = ("kind", "status", "extends", "method", "experiment", "id")
+        return {key: item if key in kept else _hostile(item) for key, item in value.items()} | {f"k{HOSTILE}": HOSTILE}
+    if isinstance(value, list):
+        return [_hostile(item) for item in value]
+    return value + HOSTILE if isinstance(value, str) else value
+
+
+def write_huge_numbers(path: Path, world: World, draw: random.Random) -> None:
+    text = path.read_text(errors="replace")
+    huge = draw.choice(["9" * 30, "1e308", "-1", "99999999999", "1" + "0" * 5000])
+    path.write_text(re.sub(r"(?<=[:=] )\d+(\.\d+)?", huge, text))
+
+
+def name_an_innocent_process(path: Path, world: World, draw: random.Random) -> None:
+    """In run.json and the claims of a run that says that it is running."""
+    run = RunDirectory(world.runs / "lost")
+    described = json.loads(run.run_json.read_text())
+    started = psutil.Process(INNOCENT).create_time()
+    described["attempts"][-1] |= {"pid": INNOCENT, "pid_started": started, "world_size": 1}
+    run.run_json.write_text(json.dumps(described))
+    summary = json.loads(run.summary_json.read_text())
+    run.summary_json.write_text(json.dumps(summary | {"updated": time.time(), "progressed": time.time()}))
+
+
+def make_enormous(path: Path, world: World, draw: random.Random) -> None:
+    """Sparse, of 4 GB: reading it whole would fill the memory."""
+    with path.open("r+b") as file:
+        file.truncate(4 * 2**30)
+
+
+def nest_tables(path: Path, world: World, draw: random.Random) -> None:
+    text = "".join(f"[a{number}]\n" for number in range(100_000)) if path.suffix == ".toml" else "[" * 100_000
+    path.write_text(text)
+
+
+def _damage(change: Callable[[Path, random.Random], None]) -> "Mischief":
+    def apply(path: Path, world: World, draw: random.Random) -> None:
+        change(path, draw)
+
+    apply.__name__ = change.__name__
+    return apply
+
+
+Mischief = Callable[[Path, World, random.Random], None]
+MISCHIEF: tuple[Mischief, ...] = (
+    put_fifo,
+    put_link_outside,
+    put_link_to_itself,
+    put_endless_device,
+    write_hostile_text,
+    write_hostile_text,
+    write_huge_numbers,
+    name_an_innocent_process,
+    make_enormous,
+    nest_tables,
+    *map(_damage, DAMAGES),
+)
+
+
+# --- what rbp promises --------------------------------------------------------------------------------------------
+
+_signals: list[tuple[int, int]] = []
+_watching = False
+
+
+def _note_signals(event: str, args: tuple[object, ...]) -> None:
+    if event in ("os.kill", "os.killpg"):
+        _signals.append((int(str(args[0])), int(str(args[1]))))
+
+
+def watch_signals() -> None:
+    """Note every signal that this process sends from now on; a hook of the interpreter cannot be taken away again."""
+    global _watching
+    if not _watching:
+        sys.addaudithook(_note_signals)
+        _watching = True
+
+
+@contextlib.contextmanager
+def time_limit(computing: float, waiting: float) -> Iterator[None]:
+    """Raise TimeoutError after that many seconds of computing or of waiting, out of a blocking call as well."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError(f"not done: it {'waits' if number == signal.SIGALRM else 'computes'} for ever")
+
+    timers = ((signal.ITIMER_PROF, signal.SIGPROF, computing), (signal.ITIMER_REAL, signal.SIGALRM, waiting))
+    before = {number: signal.signal(number, give_up) for _, number, _ in timers}
+    for timer, _, seconds in timers:
+        signal.setitimer(timer, seconds)
+    try:
+        yield
+    finally:
+        for timer, number, _ in timers:
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """What must not change: names, inodes, times and contents."""
+    return {
+        str(path.relative_to(folder)): (
+            path.lstat().st_ino,
+            path.lstat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
+    """What a command does that it must not; empty if it keeps every promise."""
+    before, peak = snapshot(world.outside), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _signals.clear()
+    broken: list[str] = []
+    environment = {
+        "COLUMNS": "200", "HOME": str(world.root.parent / "home"), "RBP_CONFIG": str(world.root),
+        "XDG_STATE_HOME": str(world.root.parent / "home" / "state"), "RBP_PRESETS": None, "RBP_DATA": None,
+    }  # fmt: skip
+    here = Path.cwd()
+    os.chdir(world.root)
+    try:
+        with time_limit(CPU_S, WALL_S):
+            done = CliRunner().invoke(app, list(words), env=environment)
+    except TimeoutError as error:
+        return [str(error)]
+    finally:
+        os.chdir(here)
+    if done.exception is not None and not isinstance(done.exception, (SystemExit, UserError)):
+        broken.append(f"{type(done.exception).__name__}: {done.exception}")
+    if "Traceback (most recent call last)" in done.output:
+        broken.append("it prints a traceback")
+    if found := RAW.search(done.output):
+        around = done.output[max(0, found.start() - 40) : found.end() + 20]
+        broken.append(f"it prints {found[0]!r} raw: {around!r}")
+    if snapshot(world.outside) != before:
+        broken.append("it changes a file outside")
+    if strangers := [pid for pid, number in _signals if number and pid == INNOCENT]:
+        broken.append(f"it signals process {strangers[0]}, which is not the run's")
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024
+    if grown > MEMORY_BYTES:
+        broken.append(f"it takes {grown / 2**30:.1f} GiB")
+    return broken
+
+
+def draw_case(pristine: World, root: Path, draw: random.Random) -> tuple[World, str]:
+    """A world in which a stranger has been at one or two files, and what he did."""
+    world, did = copy(pristine, root), []
+    for _ in range(draw.choice([1, 1, 2])):
+        candidates = world.files()
+        if draw.random() < 0.6:  # most files of a run are logs; these matter most
+            named = (
+                "run.json",
+                "summary.json",
+                "preset.toml",
+                "annotations.json",
+                "rank0.jsonl",
+                "mine.toml",
+                "base.toml",
+                "machine.toml",
+            )
+            candidates = [path for path in candidates if path.name in named] or candidates
+        path, mischief = draw.choice(candidates), draw.choice(MISCHIEF)
+        if path.exists() and not path.is_symlink():
+            mischief(path, world, draw)
+            did.append(f"{mischief.__name__} {path.relative_to(world.root)}")
+    return world, ", ".join(did)
