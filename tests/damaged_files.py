@@ -75,7 +75,8 @@ def files(run: RunDirectory) -> list[Path]:
 
 def change_a_value(path: Path, draw: random.Random) -> None:
     """Put an absurd value somewhere into the JSON of a file, or of one of its lines."""
-    lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+    text = path.read_text(errors="replace")
+    lines = text.splitlines() if path.suffix == ".jsonl" else [text]
     number = draw.randrange(len(lines))
     try:
         value = json.loads(lines[number])

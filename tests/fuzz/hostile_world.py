@@ -294,10 +294,11 @@ def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
         os.chdir(here)
     if done.exception is not None and not isinstance(done.exception, (SystemExit, UserError)):
         broken.append(f"{type(done.exception).__name__}: {done.exception}")
-    if "Traceback (most recent call last)" in done.output:
+    text = done.output_bytes.decode(errors="replace")
+    if "Traceback (most recent call last)" in text:
         broken.append("it prints a traceback")
-    if found := RAW.search(done.output):
-        around = done.output[max(0, found.start() - 40) : found.end() + 20]
+    if found := RAW.search(text):
+        around = text[max(0, found.start() - 40) : found.end() + 20]
         broken.append(f"it prints {found[0]!r} raw: {around!r}")
     if snapshot(world.outside) != before:
         broken.append("it changes a file outside")

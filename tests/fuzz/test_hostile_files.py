@@ -46,27 +46,3 @@ def test_in_a_sound_world_every_command_keeps_every_promise(pristine: World, tmp
 def test_whatever_files_of_others_hold_every_promise_is_kept(pristine: World, tmp_path: Path) -> None:
     found = search(pristine, tmp_path, 1, CASES)
     assert not found, f"{len(found)} broken promises\n" + "\n".join(found[:40])
-
-
-def text_as_it_is(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(output, "plain", lambda text, **options: str(text))
-
-
-def files_opened_as_they_come(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(layout, "open_regular", lambda path: path.open("rb"))
-
-
-def links_followed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(annotations, "write_json", lambda path, value: path.write_text(json.dumps(value)))
-
-
-def any_process_signalled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(multinode, "started_here", lambda run: [psutil.Process(one.pid) for one in multinode.launchers(run)])
-
-
-def errors_let_through(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(json_fields, "fitting_fields", lambda kind, value: {name: value[name] for name in value})
-
-
-def files_read_whole(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(EventReader, "_next_lines", lambda self: self.path.read_bytes().split(b"\n"))
