@@ -10,6 +10,7 @@ import psutil
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
 from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import write_status
@@ -32,7 +33,7 @@ def request_stop(run: RunDirectory) -> None:
     if withdraw(run):
         return
     try:
-        run.stop_request.touch()
+        inside.touch(run.stop_request, run.path)
     except OSError as error:
         raise RunError(f"cannot write {run.stop_request}: {error.strerror}") from error
 
@@ -79,7 +80,7 @@ def kill(run: RunDirectory) -> Verdict:
         raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
     with contextlib.suppress(OSError, RunError):  # a full disk or a link must not prevent the kill
         refuse_links(run)
-        run.kill_request.touch()
+        inside.touch(run.kill_request, run.path)
     try:
         count = processes.kill_all(run)
     except TimeoutError as error:

@@ -8,12 +8,13 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rbp_engine import os_process
 from rbp_engine.disk import sync
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import (
     CHECKPOINT,
     RunDirectory,
@@ -189,8 +190,8 @@ def start(
             extra = torchrun_environment(run, attempt, node)
         else:
             out, err, extra = run.stdout(), run.stderr(), {}
-        with out.open("ab") as stdout, err.open("ab") as stderr:
-            record = _record(run, resources, attempt, stderr.tell())
+        with _appending(run, out) as stdout, _appending(run, err) as stderr:
+            record = _record(run, resources, attempt, os.fstat(stderr.fileno()).st_size)
             if resources.nodes == 1:
                 leave_to_worker(run, record, resources)
             worker = subprocess.Popen(
@@ -210,11 +211,15 @@ def start(
             worker.kill()
         multinode.leave_seat(run, attempt, node)
         if node == 0:
-            run.claim(attempt).unlink(missing_ok=True)
+            inside.unlink(run.claim(attempt), run.path)
         if isinstance(error, OSError):
             raise RunError(f"cannot start {run.id}: {error}") from error
         raise
     return worker
+
+
+def _appending(run: RunDirectory, log: Path) -> BinaryIO:
+    return os.fdopen(inside.open_file(log, run.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
 def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
@@ -252,8 +257,8 @@ def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -
 
 def _announce(run: RunDirectory, attempt: int) -> None:
     """Remove old requests, and write to the summary that the attempt is starting."""
-    run.stop_request.unlink(missing_ok=True)
-    run.kill_request.unlink(missing_ok=True)
+    inside.unlink(run.stop_request, run.path)
+    inside.unlink(run.kill_request, run.path)
     write_status(run, "starting", attempt=attempt, progressed=time.time())
 
 
@@ -273,7 +278,7 @@ def _claim_attempt(run: RunDirectory) -> int:
         if left := _remaining_processes(run):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
-        claim = os.open(run.claim(attempt), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        claim = inside.open_file(run.claim(attempt), run.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         raise NothingToStart(f"{run.id} is being started by somebody else at this moment") from None
     except OSError as error:

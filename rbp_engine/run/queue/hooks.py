@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
@@ -38,7 +39,8 @@ def run_hooks(
     if not trouble and not any(commands[name] for name in names):
         return
     try:
-        log = (run.control / f"hook-{attempt}").open("xb", buffering=0)
+        made = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        log = os.fdopen(inside.open_file(run.control / f"hook-{attempt}", run.path, made), "wb", buffering=0)
     except FileExistsError:
         return
     with log:
