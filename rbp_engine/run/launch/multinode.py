@@ -84,12 +84,12 @@ def launchers(run: RunDirectory) -> list[Launcher]:
 
 
 def started_here(run: RunDirectory) -> list[psutil.Process]:
-    """The `launchers` that are alive on this host and carry the run's marker.
+    """The `launchers` that are alive on this host, carry the run's marker and belong to this user.
 
     The run's files alone prove nothing: they may be a copy of another run's, or forged.
     """
     pids = [one.pid for one in launchers(run) if one.host == socket.gethostname()]
-    return [process for process in processes.processes_of(run) if process.pid in pids]
+    return [one for one in processes.processes_of(run) if one.pid in pids and processes.may_signal(run, one)]
 
 
 def unrelated_here(run: RunDirectory) -> list[int]:
