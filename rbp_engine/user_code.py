@@ -19,11 +19,14 @@ def is_own(name: str) -> bool:
 def load_own(name: str, folder: Path) -> Callable[..., Any]:
     """Load the class or function that `name` refers to, from the file in `folder`.
 
-    Raises OwnCodeError if the file does not define it; exceptions of the file itself propagate.
+    Raises OwnCodeError if the file is not directly in the folder, or does not define it; exceptions of the file itself
+    propagate.
     """
     match = OWN_CODE.fullmatch(name)
     if match is None:
         raise ValueError(f"{name!r} is no name of own code, like nets.py:MyNet")
+    if "/" in match["file"]:
+        raise OwnCodeError(f"{name!r} names a file outside {folder}, where the run's copy of its code is")
     path = folder / match["file"]
     module_name = f"own_{path.stem}"
     specification = importlib.util.spec_from_file_location(module_name, path)

@@ -111,6 +111,10 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
         origin = layers.origin(tuple(key.split("."))) or Origin()
         folder = (code or Path(origin.file).parent) if origin.file else Path()
         message = None
+        if code is not None and origin.file and "/" in value:
+            message = f"names a file outside {shown(code)}, where the run's copy of its code is"
+            problems.append(Problem(key, message, origin.line))
+            continue
         try:
             found[key] = read_own_code(value, folder)
             message = fault(value, found[key])

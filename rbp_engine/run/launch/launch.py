@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from rbp_engine import os_process
 from rbp_engine.disk import sync
 from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import (
@@ -64,12 +65,9 @@ def create(
     """
     if run_id is not None:
         check_run_id(run_id)
-    takes: dict[str, Any] = {"resources": (resources or Resources()).as_json()}
-    if dispatch and dispatch != Dispatch():
-        takes["dispatch"] = dispatch.as_json()
     for _ in range(100):  # draw again if a run of the same second and name has the id
         run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
-        if _make(loaded, run, command, takes):
+        if _make(loaded, run, command, resources or Resources(), dispatch or Dispatch()):
             return run
         if run_id is not None:
             raise RunError(_taken(run))
@@ -85,9 +83,12 @@ def _taken(run: RunDirectory) -> str:
     return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
 
 
-def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], takes: dict[str, Any]) -> bool:
+def _make(
+    loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], resources: Resources, dispatch: Dispatch
+) -> bool:
     """Create the folder of a run; False if its name is taken. Raises RunError."""
     runs = run.path.parent
+    trust.require_place(runs)
     try:
         if run.path.exists() and not making.is_half_made(run):
             return False
@@ -95,7 +96,7 @@ def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], tak
     except OSError as error:
         raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
     try:
-        _write(loaded, RunDirectory(hidden), run.id, command, takes)
+        _write(loaded, RunDirectory(hidden), run.id, command, resources, dispatch)
         return making.publish(hidden, run)
     except OSError as error:
         raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
@@ -104,9 +105,14 @@ def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], tak
 
 
 def _write(
-    loaded: "LoadedPreset", run: RunDirectory, run_id: str, command: Sequence[str], takes: dict[str, Any]
+    loaded: "LoadedPreset",
+    run: RunDirectory,
+    run_id: str,
+    command: Sequence[str],
+    resources: Resources,
+    dispatch: Dispatch,
 ) -> None:
-    """Write preset, identity and summary of the run `run_id` into a folder; `takes` are further fields of run.json."""
+    """Write preset, identity and summary of the run `run_id` into a folder."""
     from rbp_engine.preset import resolved_toml
 
     preset = loaded.preset
@@ -131,6 +137,9 @@ def _write(
             tags=list(preset.run.tags),
         ),
     )
+    takes: dict[str, Any] = {"resources": resources.as_json()}
+    if dispatch != Dispatch():
+        takes["dispatch"] = dispatch.as_json()
     create_run_json(
         run,
         command,
@@ -141,6 +150,7 @@ def _write(
         created=time.time(),
         **takes,
     )
+    trust.remember(run, resources)
 
 
 def _with_own_copies(preset: "Preset") -> "Preset":
@@ -175,10 +185,15 @@ def start(
     `patience_s` is how long to wait if the run seems to be live: its node may have died without a report.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
-    if it cannot be started, or its folders contain links.
+    if it cannot be started, its folders contain links, or it is not trusted.
     """
     refuse_links(run)
-    resources = resources or read_run_json(run).resources
+    if resources is None:
+        resources = read_run_json(run).resources
+        trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
+    else:
+        trust.require_launch(run)
+        trust.remember_rendezvous(resources)
     _check_world_size(run, resources, inexact=inexact)
     attempt, node = _claim_or_join(run, resources, patience_s)
     worker: subprocess.Popen[bytes] | None = None

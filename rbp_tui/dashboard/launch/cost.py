@@ -62,6 +62,7 @@ class LaunchCost(Static):
             # The data need not be here, and other runs do not matter: only the settings must be valid.
             request = typed.request()
             loaded = request.load()
+            request.require_trust(loaded)
             cost = predict_cost(loaded, cancelled=lambda: worker.is_cancelled, quiet=True)
             text = cost_text(loaded, cost, request.takes.processes)
         except UserError as error:
