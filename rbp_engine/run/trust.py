@@ -55,8 +55,9 @@ def require_place(folder: Path) -> None:
 
 def require_own(run: RunDirectory) -> None:
     """Raise Untrusted if a run is another user's, before it is stopped, killed or removed."""
-    if owners := _other_owners(run):
-        _require(run.id, _belongs(owners), _key(run, owners))
+    owners = _other_owners(run)
+    if owners and not _is_known(run, owners):
+        raise Untrusted(run.id, _belongs(owners), _owner_key(run, owners))
 
 
 def require_code(run: RunDirectory) -> None:
@@ -108,7 +109,7 @@ def is_own(run: RunDirectory) -> bool:
     """Whether a run is this user's, or one of another user's that this one has agreed to use."""
     try:
         owners = _other_owners(run)
-        return not owners or _key(run, owners) in _trusted()
+        return not owners or _is_known(run, owners)
     except RunError:  # what is in it is no run's
         return False
 
@@ -163,6 +164,16 @@ def _names(run: RunDirectory) -> list[str]:
 def _code(run: RunDirectory) -> dict[str, str]:
     """The files of code and their hashes. Raises RunError for what is no file, or too large."""
     return {f"code/{name}": _hash_of_file(run, run.code / name) for name in _names(run)}
+
+
+def _is_known(run: RunDirectory, owners: dict[str, int]) -> bool:
+    """Whether the user has agreed to change this run of another user's, or even to execute what is in it."""
+    return not _trusted().isdisjoint((_owner_key(run, owners), _key(run, owners)))
+
+
+def _owner_key(run: RunDirectory, owners: dict[str, int]) -> str:
+    """To stop or remove a run does not mean to execute its code."""
+    return _hash(["owner", os.path.realpath(run.path), sorted(owners.items())])
 
 
 def _key(run: RunDirectory, owners: dict[str, int], code: dict[str, str] | None = None) -> str:

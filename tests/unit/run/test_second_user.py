@@ -231,6 +231,22 @@ def test_alice_agrees_once_per_content_and_owner(shared: Shared) -> None:
     assert THEIRS in shared.refused(lambda: trust.require_launch(run))
 
 
+def test_to_remove_a_run_alice_need_not_trust_its_code(shared: Shared) -> None:
+    run = shared.create("stoppable", MALLORY)
+    (run.code / "nets.py").write_text("# new\n")
+
+    def agree_to_stop() -> None:
+        try:
+            trust.require_own(run)
+        except Untrusted as untrusted:
+            untrusted.agree()
+        trust.require_own(run)
+
+    shared.act(ALICE, agree_to_stop)
+    assert "would execute code/nets.py" in shared.refused(lambda: trust.require_launch(run))
+    assert "cannot write" in shared.refused(lambda: control.request_stop(run))  # it is mallory's folder: one sentence
+
+
 def test_code_that_alice_has_launched_is_not_trusted_in_mallory_s_hands(shared: Shared) -> None:
     """Mallory could exchange it between the look and the start."""
     mine = shared.create("mine", ALICE)

@@ -15,7 +15,9 @@ from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import update_run_json
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.torchrun import torchrun_command
+from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.trust import Untrusted
 
 CODE = "class Net:\n    pass\n"
@@ -140,6 +142,23 @@ def test_a_rendezvous_of_another_s_run_is_asked_for(make_run: MakeRun) -> None:
 
 def test_a_run_on_one_node_meets_nobody_else(make_run: MakeRun) -> None:
     assert "localhost:0" in torchrun_command(make_run("one"), Resources(2, 1, "evil.example:29400"), "worker")
+
+
+@pytest.mark.parametrize("odd", [".git", "json.py", "json"])
+def test_a_hook_does_not_run_where_it_could_execute_what_came_with_a_run(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """Python imports modules from the folder where it starts, and git obeys the configuration there."""
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "machine.toml").write_text("[hooks]\non_end = 'pwd'\n")
+    run = make_run("job")
+    (run.path / "notes.txt").touch()
+    run_hooks(run, 1, Verdict("completed", ""), ["on_end"])
+    assert (run.control / "hook-1").read_text() == f"on_end: pwd\n{run.path}\n"
+    (run.path / odd).mkdir()
+    run_hooks(run, 2, Verdict("completed", ""), ["on_end"])
+    assert (run.control / "hook-2").read_text().endswith(f"programs may execute it\n{tmp_path}\n")
 
 
 @pytest.mark.parametrize("mode", [0o622, 0o666])
