@@ -3,12 +3,14 @@
 torch's default is a folder in the shared temporary directory, with a name that other users can guess.
 """
 
+import contextlib
 import os
 import stat
 from pathlib import Path
 from typing import Final
 
 from rbp_engine.errors import UserError
+from rbp_engine.owners import make_private, name_of
 
 _FOLDERS: Final = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 
@@ -40,6 +42,10 @@ def prepare() -> None:
             _make(path)
         if fault := problem(path):
             raise CompileCacheError(f"{fault}; or set {name} to a folder of your own")
+        if path.parent == own_folder():
+            for place in (own_folder().parent, own_folder(), path):
+                with contextlib.suppress(OSError):  # others may still only read it
+                    make_private(place)
         os.environ[name] = folder
 
 
@@ -58,7 +64,7 @@ def _danger(path: Path) -> str:
         found.append(path.stat())
     others = [status.st_uid for status in found if status.st_uid != os.geteuid()]
     if others:
-        why = f"which belongs to {_name(others[0])}"
+        why = f"which belongs to {name_of(others[0])}"
     elif len(found) == 2 and found[1].st_mode & stat.S_IWOTH:
         why = "where everybody may write"
     else:
@@ -76,12 +82,3 @@ def _make(folder: Path) -> None:
             f"{error.filename or folder} cannot be made for what torch.compile compiles ({error.strerror}): set "
             "XDG_CACHE_HOME to a folder of your own"
         ) from error
-
-
-def _name(user: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"user {user}"

@@ -14,7 +14,7 @@ from rbp_engine.data.protocol import Feed, TrainingSource
 from rbp_engine.data.sets.fake import fake, fake_frames
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
 from rbp_engine.errors import OwnCodeError
-from rbp_engine.settings.machine import cache_directory
+from rbp_engine.settings.machine import made_cache_directory
 from rbp_engine.user_code import call_own, is_own
 from rbp_engine.vocabulary import EVENT_SETS
 
@@ -52,7 +52,7 @@ def open_feed(
 
         return imagenet(
             require(data.name).path or Path(),
-            cache=cache_directory(),
+            cache=made_cache_directory(),
             size=data.size or 224,
             flip=data.flip,
             drop_last=data.drop_last,
@@ -64,7 +64,7 @@ def open_feed(
             name=data.name,
             timesteps=timesteps,
             root=require(data.name).path,
-            cache=cache_directory() / "events",
+            cache=made_cache_directory() / "events",
             frames_by=data.frames_by,
             split=data.split,
             resize=data.resize,

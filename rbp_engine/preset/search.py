@@ -1,9 +1,11 @@
 """The folders that are searched for presets, and their order."""
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbp_engine.owners import writers_problem
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
 from rbp_engine.settings.spelling import did_you_mean
@@ -36,6 +38,28 @@ def bundled_folder() -> Path:
     package = Path(__file__).parent
     packed = package / "bundled"
     return packed if packed.is_dir() else package.parents[1] / "presets"
+
+
+def shared_presets_problem(name: str) -> str:
+    """A warning if a preset is one of `./presets`, and others may write there; "" if not, or there is no such preset.
+
+    The current folder may be anybody's, and `./presets` is searched first.
+    """
+    here = SearchFolder("./presets", Path("presets"))
+    try:
+        path = find_preset(name)
+    except PresetError:
+        return ""
+    if path.absolute().parent != here.path.absolute():
+        return ""
+    working = Path.cwd()
+    # Where the sticky bit is set, others cannot exchange a folder that is ours.
+    above = [] if working.stat().st_mode & stat.S_ISVTX else [working]
+    for place in (*above, here.path, path):
+        if problem := writers_problem(place):
+            where = here.label if place == here.path else shown(place)
+            return f"the preset {shown(path)} is used, and {where} {problem}: make sure that it is what you mean"
+    return ""
 
 
 def is_path(name: str) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import psutil
 
+from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory, refuse_links
 from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import write_status
@@ -26,13 +28,15 @@ UNRELATED = "another user's or not one of its own"
 def request_stop(run: RunDirectory) -> None:
     """Ask the worker to save at the next step boundary and end as `stopped`; returns at once.
 
-    A queued run leaves the queue and is then stopped. Raises RunError if the run's folders contain links.
+    A queued run leaves the queue and is then stopped. Raises RunError if the run's folders contain links,
+    Untrusted if it is another user's.
     """
+    trust.require_own(run)
     refuse_links(run)
     if withdraw(run):
         return
     try:
-        run.stop_request.touch()
+        inside.touch(run.stop_request, run.path)
     except OSError as error:
         raise RunError(f"cannot write {run.stop_request}: {error.strerror}") from error
 
@@ -66,8 +70,9 @@ def stop(run: RunDirectory, patience_s: float = 600.0, on_asked: Callable[[], No
 def kill(run: RunDirectory) -> Verdict:
     """SIGKILL every process of the run and mark it `killed`. Anything since the last checkpoint is lost.
 
-    A queued run leaves the queue and is then stopped.
+    A queued run leaves the queue and is then stopped. Raises Untrusted for another user's run.
     """
+    trust.require_own(run)
     if withdraw(run):
         return judge(run)
     verdict = judge(run)
@@ -79,7 +84,7 @@ def kill(run: RunDirectory) -> Verdict:
         raise RunError(f"{run.id} runs on {', '.join(elsewhere)}: kill it there, or stop it with rbp stop {run.id}")
     with contextlib.suppress(OSError, RunError):  # a full disk or a link must not prevent the kill
         refuse_links(run)
-        run.kill_request.touch()
+        inside.touch(run.kill_request, run.path)
     try:
         count = processes.kill_all(run)
     except TimeoutError as error:
@@ -102,8 +107,7 @@ def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
     """
     unrelated = multinode.unrelated_here(run)  # before the signal: a process that is ending shows no marker
     for process in multinode.started_here(run):
-        with contextlib.suppress(psutil.Error):  # it has just ended by itself
-            process.send_signal(number)
+        processes.send_signal(run, process, number)
     if unrelated:
         raise RunError(
             f"{run.id} was asked to stop and has not: process {unrelated[0]}, which it names, is {UNRELATED}, so no "
@@ -122,4 +126,4 @@ def signal_ranks(run: RunDirectory, number: signal.Signals) -> None:
     for started in multinode.started_here(run):
         with contextlib.suppress(psutil.Error):  # it has just ended by itself
             for process in started.children() if several else [started]:
-                process.send_signal(number)
+                processes.send_signal(run, process, number)

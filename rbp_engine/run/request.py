@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
+from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
@@ -112,6 +113,19 @@ class LaunchRequest:
         }
         words = [word for name, value in options.items() if value for word in (name, str(value))]
         return ["rbp", "train", *self.words, *words]
+
+    def require_trust(self, loaded: LoadedPreset) -> None:
+        """Raise Untrusted if a run is to be repeated with code, or at a rendezvous, that this user has not agreed to.
+
+        Call this before anything of the preset is executed.
+        """
+        if self.original is None:
+            return
+        if loaded.own_code:
+            trust.require_code(self.original)
+        copied = trust.rendezvous_of(read_run_json(self.original).resources)
+        if copied and copied == trust.rendezvous_of(self.resources):
+            trust.require_rendezvous(self.original, copied)
 
     def seeds_of(self, loaded: LoadedPreset) -> tuple[int, ...]:
         """The seed of each run, where `loaded` is the preset of this request."""

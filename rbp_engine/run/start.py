@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine import os_process
 from rbp_engine.data.catalog import require
+from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, read_json, refuse_links
 from rbp_engine.run.files.resources import Dispatch, Resources
@@ -74,6 +75,7 @@ def start_runs(request: LaunchRequest) -> StartResult:
     only after half a minute.
     """
     loaded = request.load()
+    request.require_trust(loaded)
     require_data(loaded)
     may_be_there = request.resume_or_start or request.takes.nodes > 1
     runs, new = find_or_create(request, loaded) if may_be_there else (create_runs(request, loaded), True)
@@ -151,6 +153,7 @@ def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list
             if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
+    trust.require_launch(run)
     _check_same(run, loaded, *request.seeds_of(loaded))
     return [run], False
 
@@ -190,10 +193,16 @@ def begin(
     """Start the next attempt of a run at once and return its worker; or queue it, if it was queued before or `gpus` is
     given, and return None. Resources, `gpus` and `retries` are as last time unless given.
 
-    `inexact`, `patience_s` and the RunErrors are those of `launch.start`.
+    Raises Untrusted if the run, or where it is, is not this user's. `inexact`, `patience_s` and the other RunErrors are
+    those of `launch.start`.
     """
     refuse_links(run)
-    resources = resources or read_run_json(run).resources
+    trust.require_place(run.path.parent)
+    if resources is None:
+        resources = read_run_json(run).resources
+        trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
+    else:
+        trust.require_launch(run)
     last = read_dispatch(run)
     dispatch = dataclasses.replace(
         last,

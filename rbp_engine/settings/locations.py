@@ -1,4 +1,4 @@
-"""The location of the user's settings."""
+"""The locations of the user's settings and state."""
 
 import os
 from pathlib import Path
@@ -12,3 +12,10 @@ def configuration_directory() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("rbp"))
+
+
+def state_directory() -> Path:
+    """The folder for what rbp remembers for this user: the queue, what is trusted. It may not exist."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("rbp"))

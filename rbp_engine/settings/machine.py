@@ -3,6 +3,7 @@
 They are not in presets but in `machine.toml` in the user's configuration directory (`$RBP_CONFIG`).
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from rbp_engine.errors import UserError
+from rbp_engine.owners import make_private
 from rbp_engine.settings.documents import Document, parse_document, read_document, read_text
 from rbp_engine.settings.files import write_settings
 from rbp_engine.settings.lines import KeyPath, dotted
@@ -79,9 +81,22 @@ def runs_directory(explicit: Path | None = None) -> Path:
 
 def cache_directory() -> Path:
     """The folder for downloads and converted data: `cache` of `machine.toml`, else the user's cache directory."""
+    return read_machine().cache or _users_cache()
+
+
+def made_cache_directory() -> Path:
+    """`cache_directory`, to write into. The user's is made private; one of `machine.toml` may be for several users."""
+    path = cache_directory()
+    if path == _users_cache():
+        with contextlib.suppress(OSError):  # what is there already may be read all the same
+            make_private(path)
+    return path
+
+
+def _users_cache() -> Path:
     import platformdirs
 
-    return read_machine().cache or Path(platformdirs.user_cache_dir("rbp"))
+    return Path(platformdirs.user_cache_dir("rbp"))
 
 
 def add_data_root(name: str, path: Path) -> Path:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from rbp_engine.data.protocol import EvaluationSource
 from rbp_engine.methods.protocol import Precision, predict
 from rbp_engine.preset import read_resolved
+from rbp_engine.run import trust
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.carriers.sequence import SequenceTensor, ShuffledTensor
 from rbp_engine.train.build import build_feed, build_model
@@ -25,6 +26,7 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.score_sums import ScoreSums
+from rbp_engine.user_code import is_own
 
 
 def evaluate_run(
@@ -39,9 +41,12 @@ def evaluate_run(
     """Evaluate on the test set, once for each T of `timesteps` (the trained one if empty).
 
     `weights` is "last" or "best". Each result has top1, top5, loss (of the logits' time mean), samples, and
-    `top1_by_step`: the accuracy of the mean over the first t steps, t = 1 … T. Raises CheckpointError.
+    `top1_by_step`: the accuracy of the mean over the first t steps, t = 1 … T. Raises CheckpointError, and
+    Untrusted for code that this user has not launched.
     """
     preset = read_resolved(run.preset_toml)
+    if is_own(preset.model.name) or is_own(preset.data.name):
+        trust.require_launch(run)
     where = choose_device(device)
     found = checkpoint.find_best(run.checkpoints) if weights == "best" else checkpoint.find_newest(run.checkpoints)[0]
     if found is None:

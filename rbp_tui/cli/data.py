@@ -81,14 +81,14 @@ def fetch(
 ) -> None:
     """Download a data set into the cache; no other command downloads anything."""
     from rbp_engine.data.catalog import CATALOG, presence
-    from rbp_engine.settings.machine import cache_directory
+    from rbp_engine.settings.machine import made_cache_directory
 
     if name not in CATALOG:
         raise typer.Exit(fail(_unknown(name), 2))
     if presence(name).found:
         say(f"{name} is here already: {presence(name).path or CATALOG[name].origin}")
         return
-    command = module_command("rbp_engine.data.fetch", name, str(cache_directory() / "data"))
+    command = module_command("rbp_engine.data.fetch", name, str(made_cache_directory() / "data"))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
@@ -113,7 +113,7 @@ def convert(
     """
     from rbp_engine.data.catalog import require
     from rbp_engine.preset import load_preset
-    from rbp_engine.settings.machine import cache_directory
+    from rbp_engine.settings.machine import made_cache_directory
 
     loaded = load_preset(preset, overrides or [])
     data = loaded.preset.data
@@ -121,7 +121,7 @@ def convert(
         raise typer.BadParameter(f"{loaded.name} is on {data.name}, which needs no conversion")
     options = {"frames-by": data.frames_by, "split": data.split, "resize": data.resize, "size": data.size or 48}
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    places = [str(require(data.name).path), str(cache_directory() / "events"), str(loaded.preset.method.timesteps)]
+    places = [str(require(data.name).path), str(made_cache_directory() / "events"), str(loaded.preset.method.timesteps)]
     words += ["--orientation", data.orientation]
     command = module_command("rbp_engine.data.events.convert", *places, *words)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

@@ -16,7 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-from rbp_engine.disk import sync
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
 from rbp_engine.run.files.layout import json_text
 from rbp_engine.untrusted_files import NotAFile, open_untrusted
@@ -242,17 +242,19 @@ def _events(lines: list[bytes]) -> list[Event]:
 class EventWriter:
     """Appends the events of one rank, a line at a time, from any thread. First cuts off a torn last line.
 
+    Neither the file nor its folder may be a link.
+
     Raises OSError if a line cannot be written whole, for instance on a full disk; no part of it is left in the file.
     """
 
     def __init__(self, path: Path, attempt: int, rank: int = 0) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.attempt = attempt
         self.rank = rank
         self._lock = threading.Lock()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._seq = _mend(self._file)
-        sync(path.parent)
+        with inside.folder(path.parent, path.parents[1], make=True) as folder:
+            self._file = folder.open(path.name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            self._seq = _mend(self._file)
+            folder.sync()
 
     def write(self, body: Body, step: int, now: float | None = None) -> Event:
         with self._lock:

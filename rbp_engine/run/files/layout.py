@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json, read_untrusted
 
 # A run's id is a folder name: no separators, not hidden, no characters special to a shell.
@@ -155,18 +156,13 @@ def check_run_id(run_id: str) -> None:
         )
 
 
-def write_atomic(path: Path, contents: str | bytes) -> None:
-    """Write a file that readers see whole or not at all: write a temporary file beside it, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(contents.encode() if isinstance(contents, str) else contents)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def write_atomic(path: Path, contents: str | bytes, below: Path | None = None) -> None:
+    """Write a file that readers see whole or not at all.
+
+    From `below` on, by default the folder of the file, no link is followed.
+    """
+    with inside.folder(path.parent, below or path.parent) as folder:
+        folder.replace(path.name, contents)
 
 
 def finite(value: Any) -> Any:
@@ -186,8 +182,9 @@ def json_text(value: dict[str, Any], indent: int | None = None) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    write_atomic(path, json_text(value, indent=1) + "\n")
+def write_json(path: Path, value: dict[str, Any], below: Path | None = None) -> None:
+    """Write an object as `write_atomic` does."""
+    write_atomic(path, json_text(value, indent=1) + "\n", below)
 
 
 def read_json(path: Path) -> dict[str, Any]:

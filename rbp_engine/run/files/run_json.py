@@ -156,7 +156,8 @@ def leave_to_worker(run: RunDirectory, attempt: AttemptRecord, resources: Resour
     If the starter is killed before it can write run.json, the worker does, see `record_unless_started`.
     """
     claim = run.claim(attempt.attempt)
-    write_json(claim, read_json(claim) | {"record": asdict(attempt) | {"resources": resources.as_json()}})
+    record = asdict(attempt) | {"resources": resources.as_json()}
+    write_json(claim, read_json(claim) | {"record": record}, below=run.path)
 
 
 def record_attempt(run: RunDirectory, attempt: AttemptRecord, resources: Resources, pid: int) -> None:

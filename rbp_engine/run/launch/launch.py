@@ -8,12 +8,14 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rbp_engine import os_process
 from rbp_engine.disk import sync
 from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import (
     CHECKPOINT,
     RunDirectory,
@@ -63,12 +65,9 @@ def create(
     """
     if run_id is not None:
         check_run_id(run_id)
-    takes: dict[str, Any] = {"resources": (resources or Resources()).as_json()}
-    if dispatch and dispatch != Dispatch():
-        takes["dispatch"] = dispatch.as_json()
     for _ in range(100):  # draw again if a run of the same second and name has the id
         run = RunDirectory(runs / (run_id or new_run_id(loaded.name, loaded.preset.method.name)))
-        if _make(loaded, run, command, takes):
+        if _make(loaded, run, command, resources or Resources(), dispatch or Dispatch()):
             return run
         if run_id is not None:
             raise RunError(_taken(run))
@@ -84,9 +83,12 @@ def _taken(run: RunDirectory) -> str:
     return f"the run {run.id} exists already in {run.path.parent}: rbp resume {run.id}, or --resume-or-start"
 
 
-def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], takes: dict[str, Any]) -> bool:
+def _make(
+    loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], resources: Resources, dispatch: Dispatch
+) -> bool:
     """Create the folder of a run; False if its name is taken. Raises RunError."""
     runs = run.path.parent
+    trust.require_place(runs)
     try:
         if run.path.exists() and not making.is_half_made(run):
             return False
@@ -94,7 +96,7 @@ def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], tak
     except OSError as error:
         raise RunError(f"cannot write to the runs directory {runs}: {error.strerror}") from error
     try:
-        _write(loaded, RunDirectory(hidden), run.id, command, takes)
+        _write(loaded, RunDirectory(hidden), run.id, command, resources, dispatch)
         return making.publish(hidden, run)
     except OSError as error:
         raise RunError(f"cannot write the run into {runs}: {error.strerror}") from error
@@ -103,9 +105,14 @@ def _make(loaded: "LoadedPreset", run: RunDirectory, command: Sequence[str], tak
 
 
 def _write(
-    loaded: "LoadedPreset", run: RunDirectory, run_id: str, command: Sequence[str], takes: dict[str, Any]
+    loaded: "LoadedPreset",
+    run: RunDirectory,
+    run_id: str,
+    command: Sequence[str],
+    resources: Resources,
+    dispatch: Dispatch,
 ) -> None:
-    """Write preset, identity and summary of the run `run_id` into a folder; `takes` are further fields of run.json."""
+    """Write preset, identity and summary of the run `run_id` into a folder."""
     from rbp_engine.preset import resolved_toml
 
     preset = loaded.preset
@@ -130,6 +137,9 @@ def _write(
             tags=list(preset.run.tags),
         ),
     )
+    takes: dict[str, Any] = {"resources": resources.as_json()}
+    if dispatch != Dispatch():
+        takes["dispatch"] = dispatch.as_json()
     create_run_json(
         run,
         command,
@@ -140,6 +150,7 @@ def _write(
         created=time.time(),
         **takes,
     )
+    trust.remember(run, resources)
 
 
 def _with_own_copies(preset: "Preset") -> "Preset":
@@ -174,10 +185,15 @@ def start(
     `patience_s` is how long to wait if the run seems to be live: its node may have died without a report.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
-    if it cannot be started, or its folders contain links.
+    if it cannot be started, its folders contain links, or it is not trusted.
     """
     refuse_links(run)
-    resources = resources or read_run_json(run).resources
+    if resources is None:
+        resources = read_run_json(run).resources
+        trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
+    else:
+        trust.require_launch(run)
+        trust.remember_rendezvous(resources)
     _check_world_size(run, resources, inexact=inexact)
     attempt, node = _claim_or_join(run, resources, patience_s)
     worker: subprocess.Popen[bytes] | None = None
@@ -189,8 +205,8 @@ def start(
             extra = torchrun_environment(run, attempt, node)
         else:
             out, err, extra = run.stdout(), run.stderr(), {}
-        with out.open("ab") as stdout, err.open("ab") as stderr:
-            record = _record(run, resources, attempt, stderr.tell())
+        with _appending(run, out) as stdout, _appending(run, err) as stderr:
+            record = _record(run, resources, attempt, os.fstat(stderr.fileno()).st_size)
             if resources.nodes == 1:
                 leave_to_worker(run, record, resources)
             worker = subprocess.Popen(
@@ -210,11 +226,15 @@ def start(
             worker.kill()
         multinode.leave_seat(run, attempt, node)
         if node == 0:
-            run.claim(attempt).unlink(missing_ok=True)
+            inside.unlink(run.claim(attempt), run.path)
         if isinstance(error, OSError):
             raise RunError(f"cannot start {run.id}: {error}") from error
         raise
     return worker
+
+
+def _appending(run: RunDirectory, log: Path) -> BinaryIO:
+    return os.fdopen(inside.open_file(log, run.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
 def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
@@ -252,8 +272,8 @@ def _claim_or_join(run: RunDirectory, resources: Resources, patience_s: float) -
 
 def _announce(run: RunDirectory, attempt: int) -> None:
     """Remove old requests, and write to the summary that the attempt is starting."""
-    run.stop_request.unlink(missing_ok=True)
-    run.kill_request.unlink(missing_ok=True)
+    inside.unlink(run.stop_request, run.path)
+    inside.unlink(run.kill_request, run.path)
     write_status(run, "starting", attempt=attempt, progressed=time.time())
 
 
@@ -273,7 +293,7 @@ def _claim_attempt(run: RunDirectory) -> int:
         if left := _remaining_processes(run):
             raise RunError(f"{run.id} still has process {left[0].pid}: rbp kill {run.id} first")
     try:
-        claim = os.open(run.claim(attempt), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        claim = inside.open_file(run.claim(attempt), run.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         raise NothingToStart(f"{run.id} is being started by somebody else at this moment") from None
     except OSError as error:

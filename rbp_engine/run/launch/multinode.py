@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from rbp_engine import os_process
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.json_fields import fitting_fields
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import last_attempt, read_run_json
@@ -42,7 +43,7 @@ def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
     """Take a seat and return the number of this node in an attempt, from 0; None if all seats are taken."""
     for node in range(nodes):
         try:
-            os.close(os.open(_seat(run, attempt, node), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            os.close(inside.open_file(_seat(run, attempt, node), run.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             continue
         return node
@@ -51,13 +52,13 @@ def take_seat(run: RunDirectory, attempt: int, nodes: int) -> int | None:
 
 def leave_seat(run: RunDirectory, attempt: int, node: int) -> None:
     """Give this node's seat up, because it could not start."""
-    _seat(run, attempt, node).unlink(missing_ok=True)
+    inside.unlink(_seat(run, attempt, node), run.path)
 
 
 def write_seat(run: RunDirectory, attempt: int, node: int, pid: int) -> None:
     """Record this node's launcher."""
     launcher = Launcher(socket.gethostname(), pid, os_process.start_time(pid))
-    write_json(_seat(run, attempt, node), asdict(launcher))
+    write_json(_seat(run, attempt, node), asdict(launcher), below=run.path)
 
 
 def seats(run: RunDirectory, attempt: int) -> list[Launcher]:
@@ -83,12 +84,12 @@ def launchers(run: RunDirectory) -> list[Launcher]:
 
 
 def started_here(run: RunDirectory) -> list[psutil.Process]:
-    """The `launchers` that are alive on this host and carry the run's marker.
+    """The `launchers` that are alive on this host, carry the run's marker and belong to this user.
 
     The run's files alone prove nothing: they may be a copy of another run's, or forged.
     """
     pids = [one.pid for one in launchers(run) if one.host == socket.gethostname()]
-    return [process for process in processes.processes_of(run) if process.pid in pids]
+    return [one for one in processes.processes_of(run) if one.pid in pids and processes.may_signal(run, one)]
 
 
 def unrelated_here(run: RunDirectory) -> list[int]:

@@ -5,6 +5,7 @@ In this process it would take over signals and load torch. Its exit code does no
 
 from pathlib import Path
 
+from rbp_engine.run import trust
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.launch.environment import module_command
@@ -22,7 +23,7 @@ def torchrun_command(run: RunDirectory, resources: Resources, worker: str) -> li
         "--nnodes": str(resources.nodes),
         "--nproc-per-node": str(resources.processes),
         "--rdzv-backend": "c10d",
-        "--rdzv-endpoint": resources.rendezvous or "localhost:0",
+        "--rdzv-endpoint": trust.rendezvous_of(resources) or "localhost:0",
         "--rdzv-id": run.id,
         "--max-restarts": "0",
         "--log-dir": str(run.ranks.resolve()),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine import os_process
+from rbp_engine.owners import make_private
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.host_lock import host_directory
@@ -19,9 +20,7 @@ from rbp_engine.run.status.status import judge
 
 
 def claims_directory() -> Path:
-    path = host_directory() / "claims"
-    path.mkdir(exist_ok=True)
-    return path
+    return make_private(host_directory() / "claims")
 
 
 def take(run: RunDirectory, devices: Iterable[Device], count: int) -> list[str]:

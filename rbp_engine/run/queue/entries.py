@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.owners import make_private
 from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import RunDirectory, object_in, write_atomic
 from rbp_engine.run.files.run_json import read_run_json
@@ -67,9 +68,7 @@ class DamagedEntry:
 
 
 def queue_directory() -> Path:
-    path = host_directory() / QUEUE
-    path.mkdir(exist_ok=True)
-    return path
+    return make_private(host_directory() / QUEUE)
 
 
 def new_entry(run: RunDirectory, *, after: int, retries: int, pool: Pool | None = None, takes: int = 0) -> Entry:

@@ -5,6 +5,7 @@ This is a separate process, so that a command that fails or hangs harms neither 
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +14,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.settings.machine import MachineError, read_machine
 
 PATIENCE_S = 600.0
+# The folders of a run, and the temporary files that it replaces others by.
+PARTS = ("checkpoints", "code", "control", "events", "ranks", "tensorboard")
+TEMPORARY = re.compile(r"\.(run|summary|annotations)\.json\.\d+-[0-9a-f]+")
 
 
 def run_hooks(
@@ -38,7 +43,8 @@ def run_hooks(
     if not trouble and not any(commands[name] for name in names):
         return
     try:
-        log = (run.control / f"hook-{attempt}").open("xb", buffering=0)
+        made = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        log = os.fdopen(inside.open_file(run.control / f"hook-{attempt}", run.path, made), "wb", buffering=0)
     except FileExistsError:
         return
     with log:
@@ -51,9 +57,13 @@ def run_hooks(
 def _run(run: RunDirectory, verdict: Verdict, name: str, command: str, log: BinaryIO, patience_s: float) -> None:
     about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason, "RBP_CAUSE": verdict.cause}
     log.write(f"{name}: {command}\n".encode(errors="surrogateescape"))
+    folder = run.path
+    if odd := _read_by_programs(run):
+        folder = Path.home()
+        log.write(f"in {folder}, since {odd!r} lies in the run's folder, and programs may execute it\n".encode())
     process = subprocess.Popen(
         ["/bin/sh", "-c", command],
-        cwd=run.path,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -69,6 +79,18 @@ def _run(run: RunDirectory, verdict: Verdict, name: str, command: str, log: Bina
     else:
         if code:
             log.write(f"exit code {code}\n".encode())
+
+
+def _read_by_programs(run: RunDirectory) -> str:
+    """What lies in a run's folder that no run makes, and that Python, git and others execute or obey where they start.
+
+    It may have come with an archive; "" if there is nothing.
+    """
+    for name in sorted(os.listdir(run.path)):  # noqa: PTH208  # names are all that is needed
+        made = name in PARTS or TEMPORARY.fullmatch(name)
+        if not made and (name.startswith(".") or name.endswith((".py", ".pyc", ".so")) or (run.path / name).is_dir()):
+            return name
+    return ""
 
 
 if __name__ == "__main__":

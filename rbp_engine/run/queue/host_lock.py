@@ -10,20 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rbp_engine.owners import make_private
 from rbp_engine.run.errors import RunError
+from rbp_engine.settings.locations import state_directory
 
 
 def host_directory(*, make: bool = True) -> Path:
     """`hosts/<host name>` in the user's state directory; other users may not read it. Raises RunError."""
-    import platformdirs
-
-    path = Path(platformdirs.user_state_dir("rbp")) / "hosts" / socket.gethostname()
+    state = state_directory()
+    path = state / "hosts" / socket.gethostname()
     if not make:
         return path
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # What lies there is executed, and has the environments of what was queued.
+        for folder in (state, path.parent, path):
+            make_private(folder)
     except OSError as error:
-        raise RunError(f"cannot make {path}, where runs of this host wait for devices: {error.strerror}") from error
+        raise RunError(
+            f"cannot use {error.filename or path}, where runs of this host wait for devices: {error.strerror}; "
+            "XDG_STATE_HOME may name another folder"
+        ) from error
     return path
 
 

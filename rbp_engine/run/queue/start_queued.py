@@ -15,14 +15,14 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import claims
 from rbp_engine.run.queue.entries import Entry, entry_of
 from rbp_engine.run.queue.host_lock import locked
-from rbp_engine.run.queue.transitions import mark_failed
+from rbp_engine.run.queue.transitions import drop, mark_failed
 from rbp_engine.run.status.status import judge
 
 
 def start_queued(run: RunDirectory) -> bool:
     """Start the run on its claimed devices; False if it is no longer queued, has no devices, or cannot be started.
 
-    A run that cannot be started is marked `failed`, with the reason.
+    A run that cannot be started is marked `failed`, with the reason, or leaves the queue if that cannot be written.
     """
     with locked():
         entry = entry_of(run)
@@ -33,7 +33,10 @@ def start_queued(run: RunDirectory) -> bool:
         try:
             launch.start(run, inexact=read_dispatch(run).inexact)
         except UserError as error:
-            mark_failed(run, f"it could not be started: {error}")
+            try:
+                mark_failed(run, f"it could not be started: {error}")
+            except OSError:  # it is another user's by now
+                drop(run)
             return False
     return True
 

@@ -1,4 +1,4 @@
-"""Find the processes of a run by the marker in their environment, never by name or group."""
+"""Find the processes of a run by the marker in their environment, never by name or group, and signal them."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from rbp_engine.os_process import is_alive
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 
 MARKER = "RBP_RUN_ID"
@@ -47,6 +48,36 @@ def processes_of(run: RunDirectory) -> list[psutil.Process]:
     return [process for process, environment in _live_processes() if _has(environment, mark)]
 
 
+def may_signal(run: RunDirectory, process: psutil.Process) -> bool:
+    """Whether a process carries the run's marker and belongs to this user; asked before every signal to one of a run.
+
+    Root may read all environments, and another user may put any marker into that of their own process.
+    """
+    try:
+        owners = process.uids()
+    except psutil.Error:
+        return False
+    environment = _environment(process)
+    me = os.geteuid()
+    return owners.real == owners.effective == me and environment is not None and _has(environment, marker(run))
+
+
+def send_signal(run: RunDirectory, process: psutil.Process, number: signal.Signals) -> bool:
+    """Signal a process if it is the run's and this user's; False if it is not, or has ended.
+
+    Raises RunError if the system does not allow it.
+    """
+    if not may_signal(run, process):
+        return False
+    try:
+        process.send_signal(number)
+    except psutil.AccessDenied as error:
+        raise RunError(f"{run.id}: this user may not signal its process {process.pid}") from error
+    except psutil.Error:  # it has just ended
+        return False
+    return True
+
+
 def processes_by_run() -> dict[RunDirectory, list[psutil.Process]]:
     """The live processes of all runs on this host, except this one and those that this user may not inspect."""
     found: dict[RunDirectory, list[psutil.Process]] = {}
@@ -77,17 +108,17 @@ def _has(environment: Mapping[str, str], mark: Mapping[str, str]) -> bool:
 
 
 def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:
-    """SIGKILL processes of the run until none is left; returns how many. Raises TimeoutError if some remain."""
+    """SIGKILL processes of the run until none is left; returns how many.
+
+    Raises TimeoutError if some remain, RunError if one may not be signalled.
+    """
     killed: set[int] = set()
     deadline = time.monotonic() + patience_s
-    while processes := processes_of(run):
+    while processes := [process for process in processes_of(run) if may_signal(run, process)]:
         if time.monotonic() > deadline:
             raise TimeoutError(f"still alive after SIGKILL: {sorted(process.pid for process in processes)}")
         for process in processes:
             killed.add(process.pid)
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.Error:
-                continue  # it has just ended
+            send_signal(run, process, signal.SIGKILL)
         psutil.wait_procs(processes, timeout=1.0)
     return len(killed)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbp_engine.run import trust
 from rbp_engine.run.errors import NoSuchRun, RunError
 from rbp_engine.run.files.annotations import Annotations, read_annotations
 from rbp_engine.run.files.layout import ID, RunDirectory
@@ -96,16 +97,17 @@ def in_order_of_creation(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirectory:
-    """The run with this id, unique prefix, last four characters or name, or `last` for the newest.
+    """The run with this id, unique prefix, last four characters or name, or `last` for the user's newest.
 
     Raises NoSuchRun if none fits, RunError with the candidates if several do; the message names `listed_by` as the
     command that lists runs.
     """
     if reference == "last":
         records = [entry for entry in list_runs(runs) if entry.readable]
-        if not records:
-            raise RunError(f"there are no runs in {runs}")
-        return records[-1].run
+        newest = next((entry.run for entry in reversed(records) if trust.is_own(entry.run)), None)
+        if newest is None:
+            raise RunError(f"there are no runs{' of yours' if records else ''} in {runs}")
+        return newest
     if ID.fullmatch(reference) and (runs / reference / "run.json").is_file():
         return RunDirectory(runs / reference)
     known = list(run_directories(runs)) if reference else []
@@ -131,9 +133,18 @@ def refuse_live(run: RunDirectory) -> None:
         raise RunError(f"{run.id} is {verdict.status}, but process {left[0].pid} is still there: kill it first")
 
 
+def require_removable(run: RunDirectory) -> None:
+    """Raise RunError if a run is live or a link, Untrusted if it is another user's or in another user's folder."""
+    refuse_live(run)
+    if run.path.is_symlink():
+        raise RunError(f"{run.path} is a link to {run.path.readlink()}: remove the link, or the run where it is")
+    trust.require_place(run.path.parent)
+    trust.require_own(run)
+
+
 def remove_run(run: RunDirectory) -> None:
     """Remove the folder of a run that has ended; renames it first, so that lists never show half of it."""
-    refuse_live(run)
+    require_removable(run)
     hidden = run.path.with_name(f".removed-{run.id}")
     try:
         shutil.rmtree(hidden, ignore_errors=True)

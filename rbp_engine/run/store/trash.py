@@ -7,11 +7,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import ID, RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
-from rbp_engine.run.store.store import find_run, refuse_live, run_directories
+from rbp_engine.run.store.store import find_run, require_removable, run_directories
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ def trash_directory(runs: Path) -> Path:
 
 def move_to_trash(run: RunDirectory) -> TrashedRun:
     """Move a run that has ended to the trash. Raises RunError if it is live or cannot be moved."""
-    refuse_live(run)
+    require_removable(run)
     trash = trash_directory(run.path.parent)
+    trust.require_place(trash)
     try:
         trash.mkdir(exist_ok=True)
         target = trash / run.id
@@ -64,6 +66,8 @@ def restore(runs: Path, reference: str) -> RunDirectory:
     entries = list_trash(runs)
     matching = entries if reference == "last" else [entry for entry in entries if entry.id == reference]
     entry = matching[-1] if matching else _trashed(find_run(trash_directory(runs), reference, "rbp runs trash"))
+    trust.require_place(runs)
+    trust.require_place(trash_directory(runs))
     target = runs.resolve() / entry.id
     if target.exists():
         raise RunError(f"a run {entry.id} exists in {runs}")
@@ -77,12 +81,16 @@ def restore(runs: Path, reference: str) -> RunDirectory:
 
 def empty_trash(runs: Path) -> int:
     """Delete everything in the trash for good; returns the number of runs."""
-    trash = trash_directory(runs)
+    named = trash_directory(runs)
+    trash = named.resolve()  # the user may have put it on another disk
+    trust.require_place(named)
     count = len(list_trash(runs))
     # Rename the whole trash first: runs removed meanwhile go into a new one and are kept.
     removing = trash.with_name(f".{trash.name}.{secrets.token_hex(3)}")
     try:
         trash.rename(removing)
+        if named.is_symlink():
+            trash.mkdir(exist_ok=True)
         shutil.rmtree(removing)
     except FileNotFoundError:
         return 0

@@ -14,9 +14,8 @@ import hashlib
 import io
 import os
 import random
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,10 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from rbp_engine.disk import sync
+from rbp_engine.run.files import inside
+from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.json_fields import LARGEST
-from rbp_engine.run.files.layout import CHECKPOINT, read_json, write_json
+from rbp_engine.run.files.layout import CHECKPOINT, json_text, read_json
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.optimisation import load_optimizer
 
@@ -79,39 +79,44 @@ def save(
     left.
     """
     generators = generators or [generator_state()]
-    target = folder / _name(progress.step)
-    temporary, replaced = folder / f"{target.name}.tmp", folder / f"{target.name}.old.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        folder.mkdir(exist_ok=True)  # without parents: do not recreate the folder of a run that was removed
-        temporary.mkdir()
-        weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-        _write(temporary / "model.safetensors", safetensors_bytes(weights))
-        state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else {}, "extra": extra}
-        _write(temporary / "optimizer.pt", _torch_bytes(state))
-        for rank, generator in enumerate(generators):
-            _write(temporary / _generator_file(rank), _torch_bytes(generator))
-        files = {path.name: _describe(path) for path in sorted(temporary.iterdir())}
-        device = next((weight.device.type for weight in model.parameters()), "")
-        manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "device": device}
-        manifest |= {"t": time.time()}
-        write_json(temporary / "manifest.json", manifest | vars(progress) | {"files": files})
-        _put_in_place(temporary, target, replaced)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _prune(folder, best_epoch, newest=target.name)
-    return Checkpoint(target, progress, len(generators), experiment, device)
+    name = _name(progress.step)
+    temporary = f"{name}.tmp"
+    device = next((weight.device.type for weight in model.parameters()), "")
+    with _opened(folder) as here:
+        here.remove(temporary)
+        try:
+            here.make(temporary)
+            with here.folder(temporary) as fresh:
+                weights = {key: tensor.detach().contiguous() for key, tensor in model.state_dict().items()}
+                # From bytes, since safetensors and torch would raise their own errors for a full disk.
+                fresh.write("model.safetensors", safetensors_bytes(weights))
+                scale = scaler.state_dict() if scaler else {}
+                state = {"optimizer": optimizer.state_dict(), "scaler": scale, "extra": extra}
+                fresh.write("optimizer.pt", _torch_bytes(state))
+                for rank, generator in enumerate(generators):
+                    fresh.write(_generator_file(rank), _torch_bytes(generator))
+                files = {file: _describe(fresh.by_descriptor / file) for file in sorted(fresh.names())}
+                manifest = {"schema": SCHEMA, "experiment": experiment, "world_size": len(generators), "device": device}
+                manifest |= {"t": time.time()} | vars(progress) | {"files": files}
+                fresh.replace("manifest.json", json_text(manifest, indent=1) + "\n")
+            _put_in_place(here, temporary, name, f"{name}.old.tmp")
+        except BaseException:
+            here.remove(temporary)
+            raise
+        _prune(here, best_epoch, newest=name)
+    return Checkpoint(folder / name, progress, len(generators), experiment, device)
 
 
 def keep_as_best(checkpoint: Checkpoint) -> None:
     """Make `best/` a hard-linked copy of the checkpoint; the old one is removed only once the new one is on disk."""
-    folder = checkpoint.path.parent
-    fresh, old, best = folder / "best.tmp", folder / "best.old", folder / "best"
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(checkpoint.path, fresh, copy_function=_link)
-    # A folder cannot be replaced atomically; in between, `find_best` uses the old one.
-    _put_in_place(fresh, best, old)
+    with _opened(checkpoint.path.parent) as here:
+        here.remove("best.tmp")
+        here.make("best.tmp")
+        with here.folder(checkpoint.path.name) as source, here.folder("best.tmp") as fresh:
+            for name in source.names():
+                source.link(name, fresh)
+        # A folder cannot be replaced atomically; in between, `find_best` uses the old one.
+        _put_in_place(here, "best.tmp", "best", "best.old")
 
 
 def repair_best(folder: Path, epoch: int) -> str:
@@ -134,12 +139,17 @@ def repair_best(folder: Path, epoch: int) -> str:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the partial checkpoint of a killed save, and restore the one that it was about to replace."""
-    for path in folder.glob("step-*.old.tmp"):
-        target = path.with_name(path.name.removesuffix(".old.tmp"))
-        if not target.exists():
-            path.rename(target)
-    for path in folder.glob("*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
+    if not os.path.lexists(folder):
+        return
+    with _opened(folder) as here:
+        names = set(here.names())
+        for name in sorted(names):
+            target = name.removesuffix(".old.tmp")
+            if name.startswith("step-") and target != name and target not in names:
+                here.rename(name, target)
+        for name in here.names():
+            if name.endswith(".tmp"):
+                here.remove(name)
 
 
 def find_best(folder: Path) -> Checkpoint | None:
@@ -280,23 +290,26 @@ def _restore_generators(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"][0])
 
 
-def _put_in_place(fresh: Path, target: Path, old: Path) -> None:
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[Folder]:
+    """Open the folder of a run's checkpoints, which is made if it is missing, and must not be a link.
+
+    The run's own is not made: it may have been removed.
+    """
+    with inside.folder(folder, folder.parent, make=True) as here:
+        yield here
+
+
+def _put_in_place(here: Folder, fresh: str, target: str, old: str) -> None:
     """Flush a folder to the disk and give it the name of another, which is called `old` until that is done."""
-    sync(fresh)
-    if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-    fresh.rename(target)
-    sync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target)
-        sync(Path(target))
+    with here.folder(fresh) as made:
+        made.sync()
+    if target in here.names():
+        here.remove(old)
+        here.rename(target, old)
+    here.rename(fresh, target)
+    here.sync()
+    here.remove(old)
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -310,24 +323,16 @@ def _torch_bytes(value: Any) -> memoryview:
     return buffer.getbuffer()
 
 
-def _write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file and flush it to the disk. safetensors and torch would raise their own errors for a full disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _prune(folder: Path, best_epoch: int | None, newest: str) -> None:
+def _prune(here: Folder, best_epoch: int | None, newest: str) -> None:
     # Steps later than the newest belong to damaged checkpoints that a resume has skipped.
-    names = sorted(path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.name <= newest)
+    names = sorted(name for name in here.names() if CHECKPOINT.fullmatch(name) and name <= newest)
     for name in names[:-KEPT]:
-        if best_epoch is not None and _is_only_best(folder / name, best_epoch):
+        if best_epoch is not None and _is_only_best(here.path / name, best_epoch):
             continue
-        leftover = folder / f"{name}.pruned.tmp"  # a half-removed folder must not look like a checkpoint
+        leftover = f"{name}.pruned.tmp"  # a half-removed folder must not look like a checkpoint
         with contextlib.suppress(OSError):
-            (folder / name).rename(leftover)
-        shutil.rmtree(leftover, ignore_errors=True)
+            here.rename(name, leftover)
+        here.remove(leftover)
 
 
 def _is_only_best(path: Path, epoch: int) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import CheckpointSaved
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints import checkpoint
@@ -59,7 +60,7 @@ class Checkpointer:
         asked = self.run.checkpoint_request.exists()
         if passed or asked:
             self._due_since = time.monotonic()
-            self.run.checkpoint_request.unlink(missing_ok=True)
+            inside.unlink(self.run.checkpoint_request, self.run.path)
         return passed or asked
 
     def save(self, at: Progress, *, best: bool = False) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import record_unless_started
@@ -44,9 +45,11 @@ class Journal:
         self._started_as = os.getppid() if process.world_size > 1 else os.getpid()
         self._reserve = run.reserve(self.rank)
         try:
-            self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
+            reserve = inside.open_file(self._reserve, run.path, os.O_WRONLY | os.O_CREAT)
+            with os.fdopen(reserve, "wb") as file:
+                file.write(b"\0" * RESERVE_BYTES)
         except OSError:  # use what room there is; training will hit the full disk and report it
-            self._reserve.unlink(missing_ok=True)
+            self._release_reserve()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
@@ -107,7 +110,7 @@ class Journal:
 
     def _release_reserve(self) -> None:
         with contextlib.suppress(OSError):  # if it cannot be removed, writing events may still succeed
-            self._reserve.unlink(missing_ok=True)
+            inside.unlink(self._reserve, self.run.path)
 
     def _leave(self) -> None:
         self._heart.join()

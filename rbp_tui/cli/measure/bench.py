@@ -10,6 +10,7 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import console, fail, print_json, say
 from rbp_tui.cli.train.interrupts import end_on_sigterm
+from rbp_tui.cli.trust import warn_of_shared_presets
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,6 +75,8 @@ def bench(
     overrides = [word for word in words or [] if "=" in word] + ([] if batch is None else [f"batch={batch}"])
     if len(named) > 1:
         raise typer.BadParameter(f"one preset, then KEY=VALUE words; got {' and '.join(named)}")
+    for name in named:
+        warn_of_shared_presets(name)
     for path in output or []:
         _check(path, figures=not data)
     if data:

@@ -8,6 +8,7 @@ from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import console, plain, print_json, say, working
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 from rbp_tui.cli.train.interrupts import end_on_sigterm
+from rbp_tui.cli.trust import warn_of_shared_presets
 
 if TYPE_CHECKING:
     from rbp_engine.bench.cost import Cost
@@ -35,6 +36,7 @@ def cost(
 
     from rbp_engine.preset import load_preset
 
+    warn_of_shared_presets(preset)
     loaded = load_preset(preset, overrides or [])
     predicted = measure(loaded, seconds)
     if as_json:

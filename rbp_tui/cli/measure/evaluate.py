@@ -11,6 +11,7 @@ import typer
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import console, fail, print_json
 from rbp_tui.cli.runs.choice import Run
+from rbp_tui.cli.trust import Trust, once_trusted
 
 
 class Weights(StrEnum):
@@ -34,15 +35,18 @@ def evaluate(
         bool, typer.Option("--shuffle-time", help="Shuffle the inputs of every layer in time; a rate code survives it.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate the weights of a run on the test set: at every t up to T, at other T, or shuffled in time."""
     from rbp_engine.run.launch.environment import module_command, worker_defaults
     from rbp_engine.run.store.store import find_run
+    from rbp_engine.run.trust import require_code
     from rbp_engine.settings.machine import runs_directory
 
     directory = find_run(runs_directory(runs_dir), run)
+    once_trusted(lambda: require_code(directory), trust=trust)
     words = [str(directory.path), "--weights", weights.value, "--device", device]
     words += ["--shuffle-time"] if shuffle_time else []
     if timesteps:

@@ -11,6 +11,7 @@ import typer
 from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
 from rbp_tui.cli.output import console, plain, print_json, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
+from rbp_tui.cli.trust import Trust, once_trusted
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -116,7 +117,7 @@ def logs(
         time.sleep(0.2)
 
 
-def stop(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
+def stop(run: LiveRun, trust: Trust = False, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Let a run finish its step, save a checkpoint and end; waits for its end."""
     from rbp_engine.run import control
 
@@ -126,16 +127,16 @@ def stop(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
         if not as_json:
             say(f"[dim]asked {plain(directory.id)} to stop[/]")
 
-    verdict = control.stop(directory, on_asked=asked)
+    verdict = once_trusted(lambda: control.stop(directory, on_asked=asked), trust=trust)
     _report(directory, verdict, as_json=as_json)
 
 
-def kill(run: LiveRun, runs_dir: RunsDir = None, as_json: Json = False) -> None:
+def kill(run: LiveRun, trust: Trust = False, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """End every process of a run at once; what came after the last checkpoint is lost."""
     from rbp_engine.run import control
 
     directory = find(run, runs_dir)
-    verdict = control.kill(directory)
+    verdict = once_trusted(lambda: control.kill(directory), trust=trust)
     _report(directory, verdict, as_json=as_json)
 
 
@@ -146,6 +147,7 @@ def resume(
     detach: Detach = False,
     nproc: Nproc = None,
     inexact: Inexact = False,
+    trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -160,7 +162,9 @@ def resume(
 
     directory = find(run, runs_dir)
     resources = None if nproc is None else replace(read_run_json(directory).resources, processes=nproc)
-    worker = start.begin(directory, resources, gpus=gpus, retries=retries, inexact=inexact)
+    worker = once_trusted(
+        lambda: start.begin(directory, resources, gpus=gpus, retries=retries, inexact=inexact), trust=trust
+    )
     raise typer.Exit(follow_started(start.StartResult([directory], worker), detach=detach, as_json=as_json))
 
 

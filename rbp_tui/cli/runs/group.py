@@ -1,5 +1,6 @@
 """`rbp runs`: look at runs, compare, annotate, export and remove them."""
 
+import functools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import console, plain, print_json, say
 from rbp_tui.cli.runs.choice import Run, Runs, as_plain, find, select
+from rbp_tui.cli.trust import Trust, once_trusted
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -168,6 +170,7 @@ def rm(
     runs: Runs,
     now: Annotated[bool, typer.Option("--now", help="Delete for good, without the trash.")] = False,
     yes: Yes = False,
+    trust: Trust = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Move runs that have ended to the trash, from where rbp runs restore brings them back."""
@@ -183,10 +186,10 @@ def rm(
         _ask([directory.id for directory in directories], yes=yes)
     for directory in directories:
         if now:
-            remove_run(directory)
+            once_trusted(functools.partial(remove_run, directory), trust=trust)
             say(f"removed {directory.id}")
         else:
-            trashed = move_to_trash(directory)
+            trashed = once_trusted(functools.partial(move_to_trash, directory), trust=trust)
             say(f"moved {directory.id} to the trash; rbp runs restore {trashed.run.id} brings it back")
 
 
@@ -200,6 +203,7 @@ def restore(
             autocompletion=completion.removed_runs,
         ),
     ],
+    trust: Trust = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Bring runs back from the trash."""
@@ -207,13 +211,14 @@ def restore(
     from rbp_engine.settings.machine import runs_directory
 
     for reference in runs:
-        directory = bin_.restore(runs_directory(runs_dir), reference)
+        directory = once_trusted(functools.partial(bin_.restore, runs_directory(runs_dir), reference), trust=trust)
         say(f"restored {directory.id}")
 
 
 def trash(
     empty: Annotated[bool, typer.Option("--empty", help="Delete everything in it for good.")] = False,
     yes: Yes = False,
+    trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -227,7 +232,7 @@ def trash(
     if empty:
         if entries:
             _ask([entry.run.id for entry in entries], yes=yes)
-        count = empty_trash(directory)
+        count = once_trusted(lambda: empty_trash(directory), trust=trust)
         say(f"deleted {count} run{'' if count == 1 else 's'}")
     elif as_json:
         print_json([trash_plain(entry) for entry in entries])

@@ -23,6 +23,7 @@ from rbp_tui.cli.options import (
 from rbp_tui.cli.output import say
 from rbp_tui.cli.runs.choice import find
 from rbp_tui.cli.settings_command import OptionalPresetName, Settings, SettingsCommand
+from rbp_tui.cli.trust import Trust, once_trusted, warn_of_shared_presets
 
 
 class TrainCommand(SettingsCommand):
@@ -76,6 +77,7 @@ def train(
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Check everything, print a Slurm job file that trains this.")
     ] = False,
+    trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -126,8 +128,12 @@ def train(
     many_nodes = request.takes.nodes > 1
     if run_id is None and (resume_or_start or (many_nodes and not dry_run and not slurm)):
         raise typer.BadParameter(f"{'--resume-or-start' if resume_or_start else '--nnodes'} needs --id")
+    if like is None:
+        warn_of_shared_presets(request.preset)
     if dry_run or slurm:
         loaded = request.load()
+        if cost:
+            once_trusted(lambda: request.require_trust(loaded), trust=trust)
         print_dry_run(request, loaded, slurm=slurm or many_nodes, cost=cost, as_json=as_json)
         if request.seeds:
             say(f"[dim]once for each of the seeds {', '.join(map(str, request.seeds))}, each on a device of its own[/]")
@@ -137,7 +143,7 @@ def train(
             say(f"[yellow]here it would not run:[/] {escape(str(missing))}")
         return
     try:
-        started = start.start_runs(request)
+        started = once_trusted(lambda: start.start_runs(request), trust=trust)
     except NothingToStart as why:
         if not resume_or_start:
             raise

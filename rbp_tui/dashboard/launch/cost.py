@@ -59,6 +59,7 @@ def measured_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
         # The data need not be here, and other runs do not matter: only the settings must be valid.
         request = typed.request()
         loaded = request.load()
+        request.require_trust(loaded)
         return cost_text(loaded, predict_cost(loaded, cancelled=given_up, quiet=True), request.takes.processes)
     except UserError as error:
         return Text(str(error), style="red")

@@ -18,6 +18,7 @@ from textual.widgets import Input, Label, Static
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
+from rbp_engine.preset.search import shared_presets_problem
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.cost import LaunchCost
@@ -147,6 +148,8 @@ class LaunchForm(ModalScreen[list[str]]):
         self.query_one("#overrides").focus()
         self._offer()
         self._check()
+        if problem := shared_presets_problem(str(self.path)):
+            self.notify(problem, severity="warning", markup=False)
 
     @property
     def typed(self) -> TypedRequest:

@@ -15,6 +15,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetEntry, PresetError
 from rbp_engine.preset.author import copy_preset, create_preset
 from rbp_engine.preset.search import reference, shown
+from rbp_engine.run import trust
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.dialogs import Choice
@@ -171,9 +172,10 @@ class PresetActions(DashboardScreen):
 async def preset_of_run(app: App[Any], record: RunRecord) -> Path | None:
     """Ask for a name and write the settings of a run as a preset of that name; None if the user cancels.
 
-    Raises `PresetError`.
+    Raises `PresetError`, and Untrusted for code that the user has not launched.
     """
     summary, run, again = record.summary, record.run, LaunchRequest.like(record.run)
+    trust.require_code(run)  # it is copied beside the preset, as the user's own
     question = f"A preset with the settings of {run.id}, called"
     new_preset = await app.push_screen_wait(NamePreset(question, f"{summary.preset}-{short_id(summary)}"))
     if new_preset is None:

@@ -1,0 +1,222 @@
+"""Whose run is it? A run of another user, or with code that this user has not launched, is read and not used.
+
+Using is to execute, resume, stop or change it. What the user has launched or agreed to is remembered, once per content,
+as a line of the file `trusted` in the user's state directory: the hash of the run's preset and code and of who owns
+them. What would execute somebody else's code is
+
+* the run's `code/`, its author's own network or data set;
+* on several nodes, what answers at the run's rendezvous, since torchrun unpickles what it is sent from there.
+
+Weights, optimizer and random states are loaded as plain data, so a run without these needs no trust if its files are
+the user's own.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+from rbp_engine.owners import is_ours, make_private, name_of, owner_problem
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import inside
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.settings.locations import state_directory
+
+TRUSTED = "trusted"
+LARGEST_FILE = 2**20  # bytes, of a preset or a file of code
+MOST_FILES = 100
+
+
+class Untrusted(RunError):
+    """Something is another user's or has not been launched by this one; the message says how to use it all the same."""
+
+    def __init__(self, subject: str, why: str, key: str) -> None:
+        self.why = f"{subject} {why}"
+        self.key = key
+        super().__init__(f"{self.why}; if you trust it, add --trust")
+
+    def agree(self) -> None:
+        """Remember that the user trusts this. Raises RunError if it cannot be written down."""
+        try:
+            _remember(self.key)
+        except OSError as error:
+            raise RunError(f"cannot note in {_file()} that you trust it: {error.strerror}") from error
+
+
+def require_place(folder: Path) -> None:
+    """Raise Untrusted if a folder of runs, or the trash of one, is another user's, or a link that is."""
+    if problem := owner_problem(folder):
+        real = os.path.realpath(folder)
+        _require(str(folder), problem, _hash(["place", real, problem]))
+
+
+def require_own(run: RunDirectory) -> None:
+    """Raise Untrusted if a run is another user's, before it is stopped, killed or removed."""
+    owners = _other_owners(run)
+    if owners and not _is_known(run, owners):
+        raise Untrusted(run.id, _belongs(owners), _owner_key(run, owners))
+
+
+def require_code(run: RunDirectory) -> None:
+    """Raise Untrusted if a run has code that this user has neither launched nor agreed to, before that is executed."""
+    if os.path.lexists(run.code):
+        require_launch(run)
+
+
+def require_launch(run: RunDirectory, *, rendezvous: str = "") -> None:
+    """Raise Untrusted if a run is another user's, or would execute what this user has not agreed to.
+
+    `rendezvous` is that of the run's own files, empty if there is none or the user has given another.
+    """
+    owners, code = _other_owners(run), _code(run)
+    if owners or code:
+        would = f"would execute {', '.join(code)}, which you have not launched here" if code else ""
+        _require(run.id, " and ".join(filter(None, [_belongs(owners), would])), _key(run, owners, code))
+    if rendezvous:
+        require_rendezvous(run, rendezvous)
+
+
+def require_rendezvous(run: RunDirectory, rendezvous: str) -> None:
+    """Raise Untrusted if this user has not agreed to meet other processes there."""
+    _require(run.id, f"would meet other processes at {rendezvous}", _hash(["rendezvous", rendezvous]))
+
+
+def remember(run: RunDirectory, resources: Resources) -> None:
+    """Remember that this user launches a run with this code, and with the rendezvous of `resources`."""
+    owners, code = _other_owners(run), _code(run)
+    with contextlib.suppress(OSError):  # it can be trained all the same; a resume will ask
+        if owners or code:
+            _remember(_key(run, owners, code))
+    remember_rendezvous(resources)
+
+
+def remember_rendezvous(resources: Resources) -> None:
+    """Remember that this user meets other processes at the rendezvous of `resources`, if there is one."""
+    with contextlib.suppress(OSError):
+        if rendezvous := rendezvous_of(resources):
+            _remember(_hash(["rendezvous", rendezvous]))
+
+
+def rendezvous_of(resources: Resources | None) -> str:
+    """Where processes of other nodes are met; empty on one node."""
+    return resources.rendezvous if resources is not None and resources.nodes > 1 else ""
+
+
+def is_own(run: RunDirectory) -> bool:
+    """Whether a run is this user's, or one of another user's that this one has agreed to use."""
+    try:
+        owners = _other_owners(run)
+        return not owners or _is_known(run, owners)
+    except RunError:  # what is in it is no run's
+        return False
+
+
+def _require(subject: str, why: str, key: str) -> None:
+    if key not in _trusted():
+        raise Untrusted(subject, why, key)
+
+
+def _belongs(owners: dict[str, int]) -> str:
+    """Whose the run is; "" if it is this user's."""
+    if not owners:
+        return ""
+    name, user = next(iter(owners.items()))
+    return f"belongs to {name_of(user)}" if name == "." else f"has a {name} that belongs to {name_of(user)}"
+
+
+def _other_owners(run: RunDirectory) -> dict[str, int]:
+    """What in a run belongs to another user: its folder, or the link to that, its identity, preset and code."""
+    paths = [run.path, run.run_json, run.preset_toml, run.code]
+    if run.code.is_dir() and not run.code.is_symlink():
+        paths += [run.code / name for name in _names(run)]
+    found: dict[str, int] = {}
+    for path in paths:
+        for follow in (False, True):
+            try:
+                status = os.stat(path, follow_symlinks=follow)  # noqa: PTH116
+            except OSError:
+                break
+            if not is_ours(status):
+                found.setdefault(str(path.relative_to(run.path)), status.st_uid)
+            if not stat.S_ISLNK(status.st_mode):
+                break
+    return found
+
+
+def _names(run: RunDirectory) -> list[str]:
+    """The names of the files of code. Raises RunError if there are too many."""
+    try:
+        with inside.folder(run.code, run.path) as code:
+            # Python may have put compiled files there; rbp executes none.
+            names = sorted(name for name in code.names() if name != "__pycache__")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{run.id}: cannot read {error.filename}: {error.strerror}") from error
+    if len(names) > MOST_FILES:
+        raise RunError(f"{run.id}: there are {len(names)} files in {run.code}, and no run has more than {MOST_FILES}")
+    return names
+
+
+def _code(run: RunDirectory) -> dict[str, str]:
+    """The files of code and their hashes. Raises RunError for what is no file, or too large."""
+    return {f"code/{name}": _hash_of_file(run, run.code / name) for name in _names(run)}
+
+
+def _is_known(run: RunDirectory, owners: dict[str, int]) -> bool:
+    """Whether the user has agreed to change this run of another user's, or even to execute what is in it."""
+    return not _trusted().isdisjoint((_owner_key(run, owners), _key(run, owners)))
+
+
+def _owner_key(run: RunDirectory, owners: dict[str, int]) -> str:
+    """To stop or remove a run does not mean to execute its code."""
+    return _hash(["owner", os.path.realpath(run.path), sorted(owners.items())])
+
+
+def _key(run: RunDirectory, owners: dict[str, int], code: dict[str, str] | None = None) -> str:
+    preset = _hash_of_file(run, run.preset_toml) if os.path.lexists(run.preset_toml) else ""
+    return _hash(["run", preset, sorted((_code(run) if code is None else code).items()), sorted(owners.items())])
+
+
+def _hash_of_file(run: RunDirectory, path: Path) -> str:
+    try:
+        with os.fdopen(inside.open_file(path, run.path, os.O_RDONLY), "rb") as file:
+            contents = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise RunError(f"{run.id}: cannot read {error.filename}: {error.strerror}") from error
+    if len(contents) > LARGEST_FILE:
+        raise RunError(f"{run.id}: {path} is larger than {LARGEST_FILE} bytes")
+    return hashlib.sha256(contents).hexdigest()
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _file() -> Path:
+    return state_directory() / TRUSTED
+
+
+def _trusted() -> frozenset[str]:
+    """The hashes of what is trusted; none if the file is missing, or could have been written by another user."""
+    try:
+        descriptor = os.open(_file(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return frozenset()
+    with os.fdopen(descriptor) as file:
+        found = os.fstat(descriptor)
+        if not (stat.S_ISREG(found.st_mode) and is_ours(found)) or found.st_mode & 0o022:
+            return frozenset()
+        return frozenset(file.read().split())
+
+
+def _remember(key: str) -> None:
+    if key in _trusted():
+        return
+    path = make_private(state_directory()) / TRUSTED
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(f"{key}\n".encode())

@@ -1,0 +1,58 @@
+"""`--trust`, and the question at a terminal, before code of a run is executed that was not launched here."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run.launch import launch
+
+REFUSED = "own would execute code/nets.py, which you have not launched here"
+
+
+@pytest.fixture
+def unpacked(rbp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run with code, made by somebody else, without a checkpoint; its code leaves a file when it is executed."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
+    (tmp_path / "nets.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\nclass Net:\n    pass\n")
+    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
+    return launch.create(load_preset(str(tmp_path / "own.toml")), rbp.runs, run_id="own").path
+
+
+def answered(rbp, answer: str, *words: str) -> tuple[int, str]:
+    """The exit code and the output of `rbp` at a terminal, where `answer` is typed."""
+    control, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words],
+        cwd=rbp.folder, env=rbp.environment | {"TERM": "dumb"}, stdin=terminal, stdout=terminal, stderr=terminal,
+    )  # fmt: skip
+    os.close(terminal)
+    os.write(control, f"{answer}\n".encode())
+    seen = b""
+    while True:
+        try:
+            seen += os.read(control, 65536)
+        except OSError:  # the process has ended
+            break
+    os.close(control)
+    return process.wait(60), " ".join(seen.decode().split())
+
+
+def test_without_a_terminal_it_is_refused_and_at_one_the_user_is_asked(rbp, unpacked: Path) -> None:
+    done = rbp("eval", "own", code=2)
+    assert f"error {REFUSED}; if you trust it, add --trust" in done.stderr
+    code, seen = answered(rbp, "n", "eval", "own")
+    assert code == 2
+    assert f"{REFUSED} Do you trust it? [y/N]:" in seen
+    assert not (unpacked.parents[1] / "trace").exists()
+    code, seen = answered(rbp, "y", "eval", "own")
+    assert (code, "own has no checkpoint of its last weights" in seen) == (1, True)
+
+
+def test_trust_says_so_without_a_terminal_and_for_good(rbp, unpacked: Path) -> None:
+    assert "own has no checkpoint" in rbp("eval", "own", "--trust", code=1).stderr
+    assert "own has no checkpoint" in answered(rbp, "n", "eval", "own")[1]  # nobody is asked again

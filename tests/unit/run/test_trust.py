@@ -1,0 +1,192 @@
+"""Code of a run is executed once the user has launched that code here, or said that they trust it."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run import start, trust
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.run_json import update_run_json
+from rbp_engine.run.launch import launch
+from rbp_engine.run.launch.torchrun import torchrun_command
+from rbp_engine.run.queue.hooks import run_hooks
+from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.trust import Untrusted
+
+CODE = "class Net:\n    pass\n"
+MakeRun = Callable[..., RunDirectory]
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's state directory, still missing."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "rbp"
+
+
+@pytest.fixture
+def launched(tmp_path: Path) -> RunDirectory:
+    """A run with code that this user has launched."""
+    (tmp_path / "nets.py").write_text(CODE)
+    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
+    return launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
+
+
+@pytest.fixture
+def unpacked(launched: RunDirectory, state: Path) -> RunDirectory:
+    """A run with code, on a machine where nobody has launched it."""
+    (state / "trusted").unlink()
+    return launched
+
+
+def test_a_run_that_this_user_has_launched_needs_no_further_trust(launched: RunDirectory) -> None:
+    trust.require_launch(launched)
+    trust.require_code(launched)
+
+
+def test_only_a_hash_is_kept_and_only_the_user_may_read_it(launched: RunDirectory, state: Path) -> None:
+    lines = (state / "trusted").read_text().splitlines()
+    assert [len(line) for line in lines] == [64]
+    assert stat.S_IMODE((state / "trusted").stat().st_mode) == 0o600
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+def test_a_run_without_code_is_plain_data_and_nothing_is_kept_about_it(make_run: MakeRun, state: Path) -> None:
+    run = make_run("plain")
+    trust.require_launch(run)
+    trust.remember(run, Resources())
+    assert not state.exists()
+
+
+@pytest.mark.parametrize(
+    "use", [start.begin, launch.start, trust.require_code, lambda run: start.start_runs(LaunchRequest.like(run))],
+    ids=["begin", "start", "eval", "like"],
+)  # fmt: skip
+def test_unknown_code_is_refused_in_one_sentence_that_says_what_to_do(
+    unpacked: RunDirectory, use: Callable[[RunDirectory], object]
+) -> None:
+    with pytest.raises(Untrusted) as refused:
+        use(unpacked)
+    assert str(refused.value) == (
+        "own would execute code/nets.py, which you have not launched here; if you trust it, add --trust"
+    )
+    assert len(list(unpacked.path.parent.iterdir())) == 1
+
+
+def test_agreement_holds_for_this_content_and_not_for_another(unpacked: RunDirectory) -> None:
+    with pytest.raises(Untrusted) as refused:
+        trust.require_launch(unpacked)
+    refused.value.agree()
+    trust.require_launch(unpacked)
+    (unpacked.code / "nets.py").write_text("import os\n")
+    with pytest.raises(Untrusted):
+        trust.require_launch(unpacked)
+    (unpacked.code / "nets.py").write_text(CODE)
+    unpacked.preset_toml.write_text(unpacked.preset_toml.read_text().replace("nets.py:Net", "nets.py:os"))
+    with pytest.raises(Untrusted):
+        trust.require_launch(unpacked)
+
+
+def test_a_copy_of_a_launched_run_is_known(launched: RunDirectory) -> None:
+    copy = launched.path.parent / "copy"
+    launched.path.rename(copy)
+    trust.require_launch(RunDirectory(copy))
+
+
+@pytest.mark.parametrize("what", ["a link", "a named pipe", "a folder"])
+def test_code_that_is_no_file_is_refused_at_once(launched: RunDirectory, tmp_path: Path, what: str) -> None:
+    odd = launched.code / "odd.py"
+    {"a link": lambda: odd.symlink_to(tmp_path / "nets.py"), "a named pipe": lambda: os.mkfifo(odd),
+     "a folder": odd.mkdir}[what]()  # fmt: skip
+    with pytest.raises(RunError, match=r"own: cannot read .*odd\.py: a link or a special file"):
+        trust.require_launch(launched)
+
+
+def test_code_of_absurd_size_or_number_is_refused(launched: RunDirectory) -> None:
+    with (launched.code / "large.py").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(RunError, match=r"large\.py is larger than"):
+        trust.require_launch(launched)
+    (launched.code / "large.py").unlink()
+    for number in range(trust.MOST_FILES):
+        (launched.code / f"{number}.py").touch()
+    with pytest.raises(RunError, match="there are 101 files"):
+        trust.require_launch(launched)
+
+
+@pytest.mark.parametrize("name", ["/tmp/x.py:Net", "../nets.py:Net", "~/x.py:Net"])
+def test_the_code_of_a_run_is_in_its_own_folder(launched: RunDirectory, name: str) -> None:
+    launched.preset_toml.write_text(launched.preset_toml.read_text().replace("nets.py:Net", name))
+    with pytest.raises(Exception, match="names a file outside"):
+        LaunchRequest.like(launched).load()
+
+
+def test_a_rendezvous_of_another_s_run_is_asked_for(make_run: MakeRun) -> None:
+    """Torchrun unpickles what it is sent from there."""
+    run = make_run("wide", status="failed", attempt={})
+    update_run_json(run, resources=Resources(2, 2, "evil.example:29400").as_json())
+    for use in (start.begin, launch.start, lambda run: start.start_runs(LaunchRequest.like(run))):
+        run.preset_toml.write_text("")
+        with pytest.raises(Untrusted, match=r"wide would meet other processes at evil\.example:29400"):
+            use(run)
+    trust.remember_rendezvous(Resources(2, 2, "evil.example:29400"))
+    trust.require_rendezvous(run, "evil.example:29400")
+
+
+def test_a_run_on_one_node_meets_nobody_else(make_run: MakeRun) -> None:
+    assert "localhost:0" in torchrun_command(make_run("one"), Resources(2, 1, "evil.example:29400"), "worker")
+
+
+@pytest.mark.parametrize("odd", [".git", "json.py", "json"])
+def test_a_hook_does_not_run_where_it_could_execute_what_came_with_a_run(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """Python imports modules from the folder where it starts, and git obeys the configuration there."""
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "machine.toml").write_text("[hooks]\non_end = 'pwd'\n")
+    run = make_run("job")
+    (run.path / "notes.txt").touch()
+    run_hooks(run, 1, Verdict("completed", ""), ["on_end"])
+    assert (run.control / "hook-1").read_text() == f"on_end: pwd\n{run.path}\n"
+    (run.path / odd).mkdir()
+    run_hooks(run, 2, Verdict("completed", ""), ["on_end"])
+    assert (run.control / "hook-2").read_text().endswith(f"programs may execute it\n{tmp_path}\n")
+
+
+@pytest.mark.parametrize("mode", [0o622, 0o666])
+def test_a_list_that_others_could_have_written_is_not_believed(launched: RunDirectory, state: Path, mode: int) -> None:
+    (state / "trusted").chmod(mode)
+    with pytest.raises(Untrusted):
+        trust.require_launch(launched)
+
+
+def test_a_state_directory_that_others_could_enter_is_closed(launched: RunDirectory, state: Path) -> None:
+    from rbp_engine.run.queue.claims import claims_directory
+    from rbp_engine.run.queue.entries import queue_directory
+
+    folders = (state, state / "hosts", queue_directory(), claims_directory())
+    for folder in folders:
+        folder.chmod(0o755)
+    queue_directory()
+    claims_directory()
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 4
+
+
+def test_an_unwritable_state_directory_does_not_prevent_a_launch(tmp_path: Path, state: Path) -> None:
+    state.parent.mkdir()
+    state.touch()  # no folder can be made there
+    (tmp_path / "nets.py").write_text(CODE)
+    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
+    run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
+    with pytest.raises(Untrusted) as refused:
+        trust.require_launch(run)
+    with pytest.raises(RunError, match=r"cannot note in .*trusted that you trust it"):
+        refused.value.agree()
