@@ -3,7 +3,7 @@
 Each line is a JSON object: `v` (version of the schema), `seq` (line number in the file), `t` (seconds since the
 epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `step` (completed optimizer steps),
 `kind`, and the fields of the kind. Accuracy is a fraction in [0, 1], durations are milliseconds, memory is bytes, and
-a number that is not finite is null.
+a number that is not finite is null. Text is printable: that of a damaged or hostile file becomes so when it is read.
 """
 
 import json
@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from rbp_engine.disk import sync
+from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
 from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
 from rbp_engine.run.files.layout import json_text, open_regular
 
 VERSION = 1
 READ_AT_ONCE = 2**17
 LONGEST_LINE = 2**22  # bytes; a longer line is not an event
+
+TEST, LAST = one_line("test"), one_line("last")
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,15 @@ class RunStart:
     """
 
     kind: ClassVar[str] = "run_start"
-    resumed_from: str | None = None
+    resumed_from: Line | None = None
     exact: bool = True
     world_size: int = 1
-    device: str | None = None
-    host: str | None = None
+    device: Line | None = None
+    host: Line | None = None
     steps_per_epoch: int | None = None
     epochs: int | None = None
     epoch: int | None = None
-    logs: str | None = None
+    logs: Line | None = None
     gap_from: int | None = None
 
 
@@ -71,8 +74,8 @@ class Validation:
     top1: float | None
     top5: float | None
     samples: int
-    split: str = "test"
-    weights: str = "last"
+    split: Line = TEST
+    weights: Line = LAST
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Probe:
     """A measurement by the probe of this name."""
 
     kind: ClassVar[str] = "probe"
-    name: str
+    name: Line
     values: Any = None
 
 
@@ -112,7 +115,7 @@ class CheckpointSaved:
     """A checkpoint is complete; `name` is its folder below `checkpoints/`."""
 
     kind: ClassVar[str] = "checkpoint"
-    name: str
+    name: Line
     size: int | None = None
     save_ms: float | None = None
     best: bool = False
@@ -121,7 +124,7 @@ class CheckpointSaved:
 @dataclass(frozen=True)
 class WarningRaised:
     kind: ClassVar[str] = "warning"
-    message: str
+    message: Lines
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,8 @@ class ErrorRaised:
     """
 
     kind: ClassVar[str] = "error"
-    message: str
-    traceback: str | None = None
+    message: Lines
+    traceback: Lines | None = None
     about_others: bool = False
     cause: str = ""
 
@@ -152,7 +155,7 @@ class RunEnd:
 
     kind: ClassVar[str] = "run_end"
     status: str
-    reason: str = ""
+    reason: Lines = NO_TEXT
     cause: str = ""
     last: dict[str, Any] | None = None
     best: dict[str, Any] | None = None

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.report.names import one_line
+from rbp_engine.printable import one_line
 from rbp_engine.report.paper import published
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
