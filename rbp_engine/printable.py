@@ -50,6 +50,11 @@ def visible(text: str, limit: int | None = None) -> Lines:
     return Lines(_cut(text, limit))
 
 
+def without_controls(text: str) -> Line:
+    """The text without its control characters, where others in their place would take room that there is not."""
+    return Line(Lines(text if _is_safe(text) else _UNSAFE.sub("", text)))
+
+
 def keep_colours(text: str) -> Lines:
     """Part of a log with its colours (SGR), line breaks and tabs; each state of a progress bar has its own line."""
     return Lines(text if _is_safe(text) else _UNSAFE_IN_LOG.sub(_shown_in_log, text))

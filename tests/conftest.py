@@ -139,7 +139,7 @@ def write_texts(write_run: WriteRun) -> WriteRun:
         }
         put(run.run_json, origin)
         put(run.annotations_json, {"added": [text, "three"], "removed": ["four"], "note": f"{text}\n{text}"})
-        run.preset_toml.write_text(f"name = {json.dumps(text.replace(chr(0xD800), ''))}\n")
+        run.preset_toml.write_text(f"title = {json.dumps(text.replace(chr(0xD800), ''))}\n")
         bodies: list[dict[str, Any]] = [
             {"kind": "run_start", "device": text, "host": text, "resumed_from": text, "logs": text, "epochs": 2},
             {"kind": "metrics", "epoch": 0, "loss": 1.0, "top1": 0.5, "lr": 0.1},

@@ -37,9 +37,9 @@ def test_markup_is_a_literal_and_only_one_module_writes(path: Path) -> None:
             found.append(f"{place}: the template of {name} is no literal")
         if name.endswith(("from_markup", "markup.render")):
             found.append(f"{place}: {name}, where styled() belongs")
-        if name in ("typer.echo", "click.echo") and ast.unparse(call.args[0]).strip("f\"") not in ECHOES:
+        if name in ("typer.echo", "click.echo") and ast.unparse(call.args[0]).strip('f"') not in ECHOES:
             found.append(f"{place}: {name}, where print_line() belongs")
-        if name == "print" or ".write" in name and name.startswith(("sys.stdout", "sys.stderr")):
+        if name == "print" or (".write" in name and name.startswith(("sys.stdout", "sys.stderr"))):
             found.append(f"{place}: {name}, where print_line() belongs")
         if name in ("Console", "rich.print"):
             found.append(f"{place}: {name}, where console() belongs")
