@@ -6,6 +6,7 @@ epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `s
 a number that is not finite is null. Text is printable: that of a damaged or hostile file becomes so when it is read.
 """
 
+import errno
 import json
 import os
 import threading
@@ -24,6 +25,9 @@ from rbp_engine.run.files.layout import json_text, open_regular
 VERSION = 1
 READ_AT_ONCE = 2**17
 LONGEST_LINE = 2**22  # bytes; a longer line is not an event
+
+# No such file, no folder on the way to it, or a link to itself.
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 TEST, LAST = one_line("test"), one_line("last")
 
@@ -331,7 +335,9 @@ class EventReader:
                 chunk = file.read(READ_AT_ONCE)
                 if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
                     chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
             return []
         self.behind = self._offset + len(chunk) < size
         end = chunk.rfind(b"\n") + 1

@@ -50,7 +50,7 @@ def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Pat
         nodes = [path for t, path in made if started is None or t >= started - 1.0]
         for number, node in enumerate(nodes):
             prefix = f"{number}." if len(nodes) > 1 else ""
-            local = sorted((path for path in node.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+            local = sorted((path for path in node.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
             found |= {f"{prefix}{path.name}": path for path in local}
     except OSError:  # the run has just been removed
         return {}

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from rbp_engine import os_process
-from rbp_engine.printable import visible
+from rbp_engine.printable import one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.run_json import FaultRecord, add_fault, read_run_json
@@ -156,7 +156,7 @@ class Dispatcher:
         """Log a line about a run, unless it is the same as the last one about that run."""
         if self._logged.get(path) != text:
             self._logged[path] = text
-            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {run_id}: {text}\n")
+            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(f'{run_id}: {text}')}\n")
             sys.stdout.flush()
 
 

@@ -423,3 +423,61 @@ def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(
     assert path.read_bytes() == whole
     assert writer.write(Heartbeat(), step=1).seq == 20
     writer.close()
+
+
+@pytest.mark.parametrize("what", ["a folder on the way is a file", "a link to itself", "a folder", "a named pipe"])
+def test_a_file_that_is_none_has_no_events(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "events" / "rank0.jsonl"
+    if what == "a folder on the way is a file":
+        path.parent.write_text("x")
+    else:
+        path.parent.mkdir()
+        {
+            "a link to itself": lambda: path.symlink_to(path),
+            "a folder": path.mkdir,
+            "a named pipe": lambda: os.mkfifo(path),
+        }[what]()
+    assert read_events(path) == [] and EventReader(path).poll_lines() == []
+
+
+TEXT_FIELDS = [
+    (kind, field.name)
+    for kind in KINDS.values()
+    for field in fields(kind)
+    if {Line, Lines} & {get_type_hints(kind)[field.name], *get_args(get_type_hints(kind)[field.name])}
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), TEXT_FIELDS, ids=lambda value: getattr(value, "__name__", value))
+def test_the_text_of_an_event_is_printable(kind: type, name: str, hostile_text: str) -> None:
+    values = {
+        "epoch": 1,
+        "loss": 1.0,
+        "top1": 1.0,
+        "top5": 1.0,
+        "samples": 1,
+        "message": "m",
+        "status": "s",
+        "name": "n",
+    }
+    event = from_json(json.dumps(GOOD | values | {"kind": kind.kind, name: hostile_text}))  # type: ignore[attr-defined]
+    assert event is not None
+    assert getattr(event.body, name).replace("\n", "").isprintable() and "]52" in getattr(event.body, name)
+
+
+def test_no_field_of_an_event_has_text_that_is_not_filtered_or_a_word_of_ours() -> None:
+    plain = {
+        (kind.__name__, f.name) for kind in KINDS.values() for f in fields(kind) if get_type_hints(kind)[f.name] is str
+    }
+    assert plain == {("ErrorRaised", "cause"), ("RunEnd", "status"), ("RunEnd", "cause")}
+
+
+def test_measurements_of_a_probe_are_printable_however_deep_and_too_deep_ones_are_no_event(hostile_text: str) -> None:
+    deep: Any = hostile_text
+    for _ in range(20):
+        deep = [{hostile_text: deep}]
+    event = from_json(json.dumps(GOOD | {"kind": "probe", "name": "p", "values": deep}))
+    assert event is not None and json.dumps(event.body.values, ensure_ascii=False).isprintable()  # type: ignore[union-attr]
+    for _ in range(40):
+        deep = [deep]
+    assert from_json(json.dumps(GOOD | {"kind": "probe", "name": "p", "values": deep})) is None
