@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import gc
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from rbp_engine import compile_cache, os_process
 from rbp_engine.run.files import run_json
-from rbp_engine.run.files.events import Body, EventWriter
+from rbp_engine.run.files.events import Body, EventWriter, Heartbeat
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Scores, Summary, write_summary
 
@@ -95,6 +96,71 @@ def write_runs(write_run: WriteRun) -> Callable[[Path, int], None]:
                     seed=number % 3 + 1, best=Scores(top1=top1, epoch=12), last=Scores(top1=top1 - 0.01),
                     created=1.7e9 + number,
                 )  # fmt: skip
+
+    return write
+
+
+#: What a terminal obeys, what reorders a line, markup of Rich and Textual, a formula, and half of a surrogate pair.
+HOSTILE_TEXT = (
+    "=1+1\x1b]52;c;aGk=\x07\x1b]0;title\x1b\\\x1b[2J\x1b[31m\x9b2J\x9d8;;\x7f\u202e\u2066\x00\r"
+    "[/] [link=http://x]y[/link] [@click=app.quit]z[/] [bold :bomb: \ud800\t\n12:00:00 completed"
+)
+
+
+@pytest.fixture(scope="session")
+def hostile_text() -> str:
+    return HOSTILE_TEXT
+
+
+@pytest.fixture(scope="session")
+def write_texts(write_run: WriteRun) -> WriteRun:
+    """Write a run that has `text` in every field that a file can hold text in; `status` is that of its summary."""
+
+    def put(path: Path, *values: Any) -> None:
+        """Write JSON with as many characters as possible raw, a value a line."""
+        lines = (f"{json.dumps(value, ensure_ascii=False)}\n" for value in values)
+        path.write_bytes("".join(lines).encode(errors="surrogatepass"))
+
+    def write(runs: Path, run_id: str, text: str, status: str = "failed") -> RunDirectory:
+        texts: dict[str, Any] = dict.fromkeys(
+            ("preset", "experiment", "method", "reason", "cause", "name", "label", "id"), text
+        )
+        texts |= {"status": status, "tags": [text, "two"]}
+        run = write_run(runs, run_id, bodies=(Heartbeat(),))
+        summary = json.loads(run.summary_json.read_text()) | texts
+        summary |= {"test": {text: 0.5, "last": 0.5}, "last": summary["last"] | {text: 1}}
+        put(run.summary_json, summary)
+        origin = json.loads(run.run_json.read_text())
+        attempt = origin["attempts"][0] | {"host": text, "command": [text, text], "pid": 2**22 - 1, "pid_started": 1.0}
+        said = ("id", "preset", "source", "experiment", "host", "directory", "command", "python", "platform")
+        origin |= dict.fromkeys(said, text)
+        origin |= {
+            "packages": {"torch": text, "rbp-tui": text, text: text},
+            "git": {"commit": text, "branch": text, "diff": text},
+            "resources": {"processes": 1, "nodes": 1, "rendezvous": text, "devices": [text]},
+            "dispatch": {"gpus": text, "device": text, text: text},
+            "attempts": [attempt],
+            "faults": [{"attempt": 1, "status": text, "cause": text, "reason": text}],
+        }
+        put(run.run_json, origin)
+        put(run.annotations_json, {"added": [text, "three"], "removed": ["four"], "note": f"{text}\n{text}"})
+        run.preset_toml.write_text(f"title = {json.dumps(text.replace(chr(0xD800), ''))}\n")
+        bodies: list[dict[str, Any]] = [
+            {"kind": "run_start", "device": text, "host": text, "resumed_from": text, "logs": text, "epochs": 2},
+            {"kind": "metrics", "epoch": 0, "loss": 1.0, "top1": 0.5, "lr": 0.1},
+            {"kind": "validation", "epoch": 1, "loss": 1.0, "top1": 0.5, "top5": None, "samples": 9, "split": text}
+            | {"weights": text},
+            {"kind": "probe", "name": text, "values": {text: text, "layers": [text], "x": {text: 1.0}}},
+            {"kind": "checkpoint", "name": text},
+            {"kind": "warning", "message": text},
+            {"kind": "error", "message": text, "traceback": f"{text}\n{text}", "cause": text},
+            {"kind": "run_end", "status": text, "reason": text, "cause": text},
+        ]
+        envelope = {"v": 1, "t": 1.7e9, "attempt": 1, "rank": 0}
+        put(run.events(), *(envelope | {"seq": number, "step": number} | body for number, body in enumerate(bodies)))
+        for log in (run.stdout(), run.stderr()):
+            log.write_bytes(f"\x1b[1;31mred\x1b[0m {text}\n".encode(errors="surrogatepass") * 3)
+        return run
 
     return write
 

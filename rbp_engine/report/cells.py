@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import conditions
@@ -120,7 +121,7 @@ def _notes(entries: list[ReportedRun], bests: int, paper: Published) -> Iterable
                 f"{names.setting(key, ours)} (there {names.value_text(theirs)})"
                 for key, (ours, theirs) in departed.items()
             )
-            yield f"departs from the preset {names.one_line(entries[0].summary.preset)}: {changes}"
+            yield f"departs from the preset {one_line(entries[0].summary.preset)}: {changes}"
     if len({repr(published(entry.preset)) for entry in entries}) > 1:
         figures = [names.value_text(published(entry.preset)) for entry in entries]
         yield _difference(entries, "the paper's figure", figures)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rbp_engine.printable import one_line
 from rbp_engine.report.cells import label_words
 from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, read_recorded
 from rbp_engine.report.conditions import conditions
-from rbp_engine.report.names import method, one_line
+from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, spread_of_known
 from rbp_engine.run.files.layout import RunDirectory

@@ -3,8 +3,8 @@
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.printable import one_line
 from rbp_engine.report.collect import RecordedRun
-from rbp_engine.report.names import one_line
 from rbp_engine.report.settings import settings
 from rbp_engine.run.files.events import RunStart, from_json
 from rbp_engine.run.files.run_json import GitState

@@ -5,10 +5,11 @@ import io
 import math
 from collections.abc import Iterable
 
+from rbp_engine.printable import Lines, for_csv, visible
 from rbp_engine.report.seed_statistics import MeanCurve
 
 
-def curves_csv(curves: Iterable[tuple[str, MeanCurve]], x: str, y: str) -> str:
+def curves_csv(curves: Iterable[tuple[str, MeanCurve]], x: str, y: str) -> Lines:
     """The curves with their titles; `x` and `y` name the columns of x values and means.
 
     Column `runs` is the number of runs in the mean, `std` their sample standard deviation, empty for a single run.
@@ -21,5 +22,5 @@ def curves_csv(curves: Iterable[tuple[str, MeanCurve]], x: str, y: str) -> str:
         stds = [""] * len(curve.x) if curve.std is None else curve.std.tolist()
         for place, mean, std in zip(curve.x.tolist(), curve.mean.tolist(), stds, strict=True):
             if not math.isnan(mean):
-                writer.writerow([title, curve.count, place, mean, std])
-    return out.getvalue()
+                writer.writerow([for_csv(title), curve.count, place, mean, std])
+    return visible(out.getvalue())

@@ -3,6 +3,7 @@
 import csv
 import io
 
+from rbp_engine.printable import Lines, for_csv, visible
 from rbp_engine.run.files.events import Metrics, Validation, read_events
 from rbp_engine.run.files.layout import RunDirectory
 
@@ -22,7 +23,7 @@ MEASURED = (
 )
 
 
-def events_csv(run: RunDirectory) -> str:
+def events_csv(run: RunDirectory) -> Lines:
     """Metrics and validations in order, without those that a resume has superseded.
 
     Units are those of the events: fractions, milliseconds, `t` in seconds since the epoch. Values that a kind does not
@@ -34,5 +35,6 @@ def events_csv(run: RunDirectory) -> str:
     for event in read_events(run.events()):
         if isinstance(event.body, (Metrics, Validation)):
             envelope = {"run": run.id, "kind": event.body.kind, "t": event.t, "attempt": event.attempt}
-            writer.writerow(envelope | {"step": event.step} | vars(event.body))
-    return out.getvalue()
+            values = envelope | {"step": event.step} | vars(event.body)
+            writer.writerow({name: for_csv(value) for name, value in values.items()})
+    return visible(out.getvalue())

@@ -1,29 +1,25 @@
-"""Names as the paper writes them, and text that is safe to show anywhere."""
+"""Names as the paper writes them."""
 
+from rbp_engine.printable import LONGEST_NAME, one_line
 from rbp_engine.vocabulary import DATA_SETS, NETWORKS, TRAINING_METHODS
 
 
 def data_set(name: str) -> str:
-    return DATA_SETS.get(name, one_line(name))
+    return DATA_SETS.get(name, one_line(name, LONGEST_NAME))
 
 
 def network(name: str) -> str:
-    return NETWORKS.get(name, one_line(name))
+    return NETWORKS.get(name, one_line(name, LONGEST_NAME))
 
 
 def method(name: str) -> str:
-    return TRAINING_METHODS.get(name, one_line(name))
+    return TRAINING_METHODS.get(name, one_line(name, LONGEST_NAME))
 
 
 def method_rank(name: str) -> tuple[int, str]:
     """A sort key for methods: in the order of the paper, unknown ones last."""
     known = list(TRAINING_METHODS)
     return (known.index(name) if name in known else len(known), name)
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and control characters, which names in a run from elsewhere may contain."""
-    return text if text.isprintable() else "".join(character if character.isprintable() else " " for character in text)
 
 
 def setting(key: str, value: object) -> str:

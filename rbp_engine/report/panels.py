@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeAlias
 
+from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.report.cells import SHOWN, Cell, distinguish, label_words, make_cells
 from rbp_engine.report.collect import ReportedRun
@@ -197,7 +198,7 @@ def _machine(entry: ReportedRun) -> str:
     host = (start.host if start else None) or entry.origin.host or "an unknown host"
     count = start.world_size if start and start.world_size != 1 else None
     words = [f"{device(start) or 'an unknown device'} on {host}", *([f"{count} processes"] if count else [])]
-    return names.one_line(", ".join(words))
+    return one_line(", ".join(words))
 
 
 def _lines_by_method(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[PanelLine, ...]:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.printable import LONGEST_TEXT, Lines, for_csv, one_line, visible
 from rbp_engine.report import names
 from rbp_engine.report.cells import Cell, label_words
 from rbp_engine.report.collect import ExcludedRun
@@ -45,7 +46,7 @@ def rows(cells: Sequence[Cell]) -> list[Row]:
                 "–" if cell.difference is None else _signed(cell.difference),
                 str(len(cell.entries)),
             ),
-            ", ".join(label_words(cell.label)),
+            one_line(", ".join(label_words(cell.label)), LONGEST_TEXT),
         )
         for cell in cells
     ]
@@ -78,10 +79,11 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         for note in [HELD_OUT, *cell.notes] if cell.held_out else cell.notes:
             particular[note].append(cell.title)
-    return found + [f"{note} – {'; '.join(titles)}" for note, titles in particular.items()]
+    found += [f"{note} – {'; '.join(titles)}" for note, titles in particular.items()]
+    return [one_line(note, LONGEST_TEXT) for note in found]
 
 
-def markdown(cells: Sequence[Cell]) -> str:
+def markdown(cells: Sequence[Cell]) -> Lines:
     """A Markdown table with its notes as a list."""
     table = rows(cells)
     labelled = any(row.label for row in table)
@@ -90,10 +92,10 @@ def markdown(cells: Sequence[Cell]) -> str:
     lines = [heads, rule, *([*row.words, *([row.label] if labelled else [])] for row in table)]
     text = "".join(f"| {' | '.join(map(_markdown_text, line))} |\n" for line in lines)
     listed = "".join(f"- {_markdown_text(note)}\n" for note in notes(cells))
-    return f"{text}\n{listed}" if listed else text
+    return visible(f"{text}\n{listed}" if listed else text)
 
 
-def latex(cells: Sequence[Cell]) -> str:
+def latex(cells: Sequence[Cell]) -> Lines:
     """A booktabs `tabular`; its notes are comments above it."""
     table = rows(cells)
     labelled = any(row.label for row in table)
@@ -107,11 +109,11 @@ def latex(cells: Sequence[Cell]) -> str:
         lines.append(" & ".join(map(latex_text, words)) + r" \\")
         if another:
             lines.append("\\midrule")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+    return visible("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n")
 
 
-def csv_text(cells: Sequence[Cell]) -> str:
-    """One line per cell; accuracies are fractions, and missing values are empty."""
+def csv_text(cells: Sequence[Cell]) -> Lines:
+    """One line per cell; accuracies are fractions, and missing values are empty. No text in it is a formula."""
     out = io.StringIO()
     plain = [_plain(cell) for cell in cells]
     writer = csv.DictWriter(out, _CSV_FIELDS, lineterminator="\n")
@@ -123,8 +125,9 @@ def csv_text(cells: Sequence[Cell]) -> str:
             "settings": ", ".join(label_words(cell["settings"])),
             "notes": "; ".join(cell["notes"]),
         }
-        writer.writerow({name: value for name, value in (cell | flat | joined).items() if name in _CSV_FIELDS})
-    return out.getvalue()
+        values = cell | flat | joined
+        writer.writerow({name: for_csv(value) for name, value in values.items() if name in _CSV_FIELDS})
+    return visible(out.getvalue())
 
 
 def document(cells: Sequence[Cell], excluded: Sequence[ExcludedRun], runs: Path) -> dict[str, Any]:
@@ -197,8 +200,11 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 }
 
 
+_MARKDOWN = {character: f"\\{character}" for character in "\\|*_`[]~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
 def _markdown_text(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    return "".join(_MARKDOWN.get(character, character) for character in text)
 
 
 def _percent(fraction: float) -> str:

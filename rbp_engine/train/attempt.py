@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rbp_engine.preset import parse_checkpoint_every
+from rbp_engine.printable import one_line, visible
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
@@ -84,7 +85,7 @@ def _run_attempt(
         )
     _write_start(run, preset, journal, process, device, found, gap_from, steps_per_epoch=len(feed.train))
     for warning in warnings if first else ():
-        journal.write(WarningRaised(warning))
+        journal.write(WarningRaised(visible(warning)))
         journal.say(warning)
     journal.update(status="running", reason="", steps=steps)
     journal.progress()
@@ -175,15 +176,15 @@ def _write_start(
 ) -> None:
     journal.write(
         RunStart(
-            resumed_from=found.path.name if found else None,
+            resumed_from=one_line(found.path.name) if found else None,
             exact=found is None or (found.world_size == process.world_size and _is_same_device(found, device)),
             world_size=process.world_size,
-            device=describe_device(device),
-            host=socket.gethostname(),
+            device=one_line(describe_device(device)),
+            host=one_line(socket.gethostname()),
             steps_per_epoch=steps_per_epoch,
             epochs=preset.train.epochs,
             epoch=found.progress.epoch if found else 0,
-            logs=str(process.logs.relative_to(run.path)),
+            logs=one_line(str(process.logs.relative_to(run.path))),
             gap_from=gap_from,
         )
     )

@@ -1,13 +1,16 @@
 """The command line: `rbp`. One module per group of commands; each imports what it needs when it is called."""
 
+import contextlib
 import io
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from rbp_engine.errors import UserError
+from rbp_engine.printable import LONGEST_TEXT, visible
 from rbp_tui.cli import data, doctor, report
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import RunsDir
@@ -16,16 +19,32 @@ from rbp_tui.cli.presets import commands
 from rbp_tui.cli.runs import daily, group, queue
 from rbp_tui.cli.train import command
 
+# Typer has it from click, in newer versions from a copy of its own.
+USAGE_ERROR: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
 
 class Commands(TyperGroup):
-    """The commands; the message about a missing argument explains it."""
+    """The commands; the message about a missing argument explains it, and what was typed is printable in messages."""
+
+    def make_context(self, *words: Any, **options: Any) -> Any:
+        with _printable_usage():
+            return super().make_context(*words, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _printable_usage():
             return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = error.message or str(getattr(error.param, "help", None) or "")
-            raise
+
+
+@contextlib.contextmanager
+def _printable_usage() -> Iterator[None]:
+    try:
+        yield
+    except USAGE_ERROR as error:
+        help_of_it = (
+            getattr(getattr(error, "param", None), "help", None) if isinstance(error, typer.BadParameter) else ""
+        )
+        error.message = visible(error.message or str(help_of_it or ""), LONGEST_TEXT)
+        raise
 
 
 app = typer.Typer(

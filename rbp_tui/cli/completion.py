@@ -98,14 +98,14 @@ def _references(context: typer.Context, incomplete: str, fits: "Callable[[RunRec
     """The runs that fit, each by the first of id, last four characters and name that begins with the typed text."""
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.cli.output import plain
+    from rbp_tui.cli.output import cell
     from rbp_tui.text.run_text import title
 
-    found = []
+    found: list[tuple[str, str]] = []
     with suppress(UserError):
         records = list_runs(runs_directory(context.params.get("runs_dir")))
         for record in filter(fits, records):
-            about = plain(
+            about = cell(
                 f"{title(record.summary)} · {record.verdict.status}" if record.readable else record.verdict.status
             )
             found += [(word, about) for word in _fitting(_words_for(record), incomplete)[:1]]

@@ -10,10 +10,13 @@ import typer
 from rbp_engine.run.launch.environment import module_command
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import console, fail, plain, print_json, say
+from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.settings_command import Settings
+from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from rbp_engine.data.catalog import DataSet, Presence
 
 Name = Annotated[
@@ -52,9 +55,9 @@ def listing(as_json: Json = False) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, here in found.items():
-        sign = "[green]✓[/]" if here.found else "[yellow]✗[/]"
-        table.add_row(sign, f"[bold]{name}[/]", _describe(CATALOG[name], here))
-    console().print(table)
+        sign = styled("[green]✓[/]" if here.found else "[yellow]✗[/]")
+        table.add_row(sign, styled("[bold]{}[/]", name), _describe(CATALOG[name], here))
+    print_rich(table)
 
 
 def add(
@@ -73,7 +76,7 @@ def add(
     if not looked.found:
         raise typer.Exit(fail(f"{name} is not in {folder}: looked for {CATALOG[name].layout}", 3))
     written = add_data_root(name, folder.expanduser())
-    say(f"{name} is here; recorded in {written}")
+    say("{} is here; recorded in {}", name, written)
 
 
 def fetch(
@@ -86,13 +89,13 @@ def fetch(
     if name not in CATALOG:
         raise typer.Exit(fail(_unknown(name), 2))
     if presence(name).found:
-        say(f"{name} is here already: {presence(name).path or CATALOG[name].origin}")
+        say("{} is here already: {}", name, presence(name).path or CATALOG[name].origin)
         return
     command = module_command("rbp_engine.data.fetch", name, str(made_cache_directory() / "data"))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
-    say(f"{name} is here: {json.loads(done.stdout)['path']}")
+    say("{} is here: {}", name, json.loads(done.stdout)["path"])
 
 
 def convert(
@@ -128,9 +131,9 @@ def convert(
     answer = json.loads(done.stdout) if done.stdout else {"problem": "the conversion was interrupted"}
     if done.returncode:
         for problem in answer.get("files", []):
-            say(f"[red]✗[/] {plain(problem)}")
+            say("[red]✗[/] {}", problem)
         raise typer.Exit(fail(answer["problem"], 1))
-    say(f"converted into {plain(answer['folder'])}")
+    say("converted into {}", answer["folder"])
 
 
 def check(
@@ -154,7 +157,7 @@ def check(
         raise typer.Exit(fail(_unknown(unknown[0]), 2))
     chosen = list(dict.fromkeys(names or [name for name in CATALOG if presence(name).found]))
     if not as_json:
-        say(f"[dim]reading {', '.join(chosen) or 'nothing: no data set is here'}[/]")
+        say("[dim]reading {}[/]", ", ".join(chosen) or "nothing: no data set is here")
     problems = _check_in_engine(chosen)
     if as_json:
         print_json(problems)
@@ -171,7 +174,7 @@ def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
     return {name: getattr(data_set, name) for name in shown} | place
 
 
-def _describe(data_set: "DataSet", here: "Presence") -> str:
+def _describe(data_set: "DataSet", here: "Presence") -> "Text":
     """Two lines: what it is; where it is, or how to get it."""
     from rbp_tui.text import format as fmt
 
@@ -182,7 +185,7 @@ def _describe(data_set: "DataSet", here: "Presence") -> str:
         f"{height}×{width}×{data_set.channels}"
     )
     where = here.remedy or (data_set.origin if here.path is None else str(here.path))
-    return f"{what}\n[{'dim' if here.found else 'yellow'}]{plain(where)}[/]"
+    return styled("{}\n[dim]{}[/]" if here.found else "{}\n[yellow]{}[/]", what, where)
 
 
 def _unknown(name: str) -> str:
@@ -204,8 +207,8 @@ def _check_in_engine(names: list[str]) -> dict[str, list[str]]:
 
 def _print_result(name: str, problems: list[str]) -> None:
     if not problems:
-        console().print(f"[green]✓[/] {name} is whole", highlight=False)
+        print_rich(styled("[green]✓[/] {} is whole", name))
         return
-    console().print(f"[red]✗[/] {name}", highlight=False)
+    print_rich(styled("[red]✗[/] {}", name))
     for problem in problems:
-        console().print(f"  {plain(problem, lines=True)}", soft_wrap=True, highlight=False)
+        print_rich(styled("  {}", problem), soft_wrap=True)

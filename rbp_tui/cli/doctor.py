@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import console, plain, print_json, say
+from rbp_tui.cli.output import console, print_json, print_rich, say
+from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
     from rbp_engine.health import Finding
 
-SIGNS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
+SIGNS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +38,7 @@ def doctor(runs_dir: RunsDir = None, as_json: Json = False) -> None:
         print_json([asdict(finding) for finding in findings])
     problems = [finding.name for finding in findings if finding.status == "problem"]
     if problems:
-        say(f"[red]training does not work here yet:[/] {', '.join(problems)}")
+        say("[red]training does not work here yet:[/] {}", ", ".join(problems))
     raise typer.Exit(1 if problems else 0)
 
 
@@ -77,11 +78,14 @@ def _write_any_text() -> None:
 
 def _print_finding(finding: "Finding") -> None:
     from rich.table import Table
+    from rich.text import Text
 
     row = Table.grid(padding=(0, 1))
     row.add_column(width=1)
     row.add_column(width=13, no_wrap=True)
     row.add_column(overflow="fold")
-    remedy = f"\n[bold]try:[/] {plain(finding.remedy, lines=True)}" if finding.remedy else ""
-    row.add_row(SIGNS[finding.status], finding.name, f"{plain(finding.text, lines=True)}{remedy}")
-    console().print(row)
+    text = paragraph(finding.text)
+    if finding.remedy:
+        text.append_text(styled("\n[bold]try:[/] {}", paragraph(finding.remedy)))
+    row.add_row(Text(*SIGNS[finding.status]), finding.name, text)
+    print_rich(row)

@@ -1,32 +1,50 @@
-"""Output of commands: data on stdout, messages on stderr."""
+"""Output of commands: data on stdout, messages on stderr. Nothing else in the commands writes to either.
+
+Text from files, of runs, presets and logs, may be anybody's. Here it loses what a terminal would obey, and brackets in
+it are no markup: messages and cells take it as values beside a literal template (`styled`), lines take only what has
+passed a filter (`Line`, `Lines`), and the console filters what it is given once more.
+"""
 
 import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.printable import LONGEST_TEXT, Line, Lines, in_json, one_line, visible
+from rbp_tui.text.styled import styled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+
+#: An error may list many problems, each with its place.
+LONGEST_ERROR = 10 * LONGEST_TEXT
 
 
 def fail(message: str, code: int) -> int:
     """Print an error on stderr; returns the exit code."""
-    say(f"[bold red]error[/] {plain(message, lines=True)}")
+    from rich.text import Text
+
+    say("[bold red]error[/] {}", Text(visible(message, LONGEST_ERROR)))
     return code
 
 
-def say(markup: str) -> None:
-    """Print a message in Rich markup on stderr, without breaking long words and paths."""
-    console(stderr=True).print(markup, soft_wrap=True, highlight=False)
+def say(template: str, *values: object) -> None:
+    """Print a message on stderr, a `styled` one, without breaking long words and paths."""
+    console(stderr=True).print(styled(template, *values), soft_wrap=True, highlight=False)
+
+
+def print_rich(renderable: "RenderableType", *, soft_wrap: bool = False, stderr: bool = False) -> None:
+    """Print a table or a text on stdout; a `str` in it is no markup."""
+    console(stderr=stderr).print(renderable, soft_wrap=soft_wrap, highlight=False)
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """A Rich console on stdout or stderr."""
-    from rich.console import Console
+    """A Rich console on stdout or stderr that knows no markup and prints no control character but its own."""
+    from rbp_tui.cli.safe_console import SafeConsole
 
-    return Console(stderr=stderr)
+    return SafeConsole(stderr=stderr)
 
 
 @contextlib.contextmanager
@@ -34,22 +52,34 @@ def working(what: str) -> "Iterator[Callable[[str], None]]":
     """Show a status on stderr; the yielded function changes it, in place on a terminal, else on a new line."""
     out = console(stderr=True)
     if not out.is_terminal:
-        say(f"[dim]{plain(what)} …[/]")
-        yield lambda text: say(f"[dim]{plain(text)} …[/]")
+        say("[dim]{} …[/]", what)
+        yield lambda text: say("[dim]{} …[/]", text)
         return
-    with out.status(plain(what)) as status:
-        yield lambda text: status.update(plain(text))
+    with out.status(styled("{}", what)) as status:
+        yield lambda text: status.update(styled("{}", text))
+
+
+def cell(value: object) -> Line:
+    """A value in a cell of a table."""
+    return one_line(str(value), LONGEST_TEXT)
+
+
+def print_line(text: Line) -> None:
+    """Print a line on stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def print_lines(text: Lines) -> None:
+    """Print lines on stdout; the last may lack its end."""
+    sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
+
+
+def print_part(text: Lines) -> None:
+    """Print a part of a log on stdout, as far as it goes."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def plain(text: str, *, lines: bool = False) -> str:
-    """Escape a text as Rich markup, without control characters, and on one line unless it has `lines`."""
-    from rich.markup import escape
-
-    from rbp_engine.report.names import one_line
-
-    return escape("\n".join(map(one_line, text.split("\n"))) if lines else one_line(text))
+    """Print one JSON document on stdout, with all of its text, and escapes for what a terminal would obey."""
+    sys.stdout.write(in_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")

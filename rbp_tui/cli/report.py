@@ -1,6 +1,5 @@
 """`rbp report` and `rbp figure`: from finished runs to a paper's tables and figures."""
 
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_engine.printable import visible
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import console, plain, print_json, say
+from rbp_tui.cli.output import print_json, print_lines, print_rich, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -105,7 +105,7 @@ def report(
     entries, excluded = collect(run_directories(runs), include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if not cells and form is not Format.JSON:
-        say(f"no {'' if include_unfinished else 'completed '}runs in {plain(str(runs))} to report yet")
+        say("no {}runs in {} to report yet", "" if include_unfinished else "completed ", runs)
     _print_cells(form, cells, excluded, runs)
     if form is not Format.JSON:
         _report_excluded(excluded)
@@ -174,7 +174,7 @@ def _draw(
         ids = sorted(entry.run.id for entry in entries)
         print_json({"figure": str(output), "runs": ids, "left_out": [vars(run) for run in excluded]})
     else:
-        say(f"drew {_count(len(entries))} into {plain(str(output))}")
+        say("drew {} into {}", _count(len(entries)), output)
 
 
 def _print_cells(form: Format, cells: "list[Cell]", excluded: "list[ExcludedRun]", runs: Path) -> None:
@@ -183,11 +183,11 @@ def _print_cells(form: Format, cells: "list[Cell]", excluded: "list[ExcludedRun]
     if form is Format.JSON:
         print_json(tables.document(cells, excluded, runs))
     elif form is Format.CSV:
-        sys.stdout.write(tables.csv_text(cells))
+        print_lines(tables.csv_text(cells))
     elif cells and form is Format.TABLE:
-        console().print(_table(cells))
+        print_rich(_table(cells))
     elif cells:
-        sys.stdout.write(tables.markdown(cells) if form is Format.MARKDOWN else tables.latex(cells))
+        print_lines(tables.markdown(cells) if form is Format.MARKDOWN else tables.latex(cells))
 
 
 def _table(cells: "list[Cell]") -> "RenderableType":
@@ -236,15 +236,15 @@ def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *,
     if as_json:
         print_json([vars(one) | {"command": one.command(runs_dir)} for one in missing])
     else:
-        sys.stdout.write("".join(f"{one.command(runs_dir)}\n" for one in to_do))
+        print_lines(visible("".join(f"{one.command(runs_dir)}\n" for one in to_do)))
         for one in live:
-            say(f"[dim]under way as {plain(str(one.live))}: {plain(one.command(runs_dir))}[/]")
+            say("[dim]under way as {}: {}[/]", one.live, one.command(runs_dir))
         if to_do:
-            say(_run_count(to_do))
+            say("[dim]{}[/]", _run_count(to_do))
         if not missing and not troubles:
             say("no cell of the paper is empty")
     for trouble in troubles:
-        say(f"[yellow]left out[/] {plain(trouble)}")
+        say("[yellow]left out[/] {}", trouble)
 
 
 def _run_count(to_do: "Sequence[MissingRun]") -> str:
@@ -254,15 +254,15 @@ def _run_count(to_do: "Sequence[MissingRun]") -> str:
     missing = {name for name in {one.data for one in to_do} if name in CATALOG and not presence(name).found}
     without = sum(one.data in missing for one in to_do)
     names = f" ({', '.join(sorted(missing))}: rbp data list)" if missing else ""
-    return f"[dim]{_count(len(to_do))} to train, {without} of them without data here{names}[/]"
+    return f"{_count(len(to_do))} to train, {without} of them without data here{names}"
 
 
 def _report_excluded(excluded: "list[ExcludedRun]") -> None:
     if not excluded:
         return
-    say(f"[yellow]left out {_count(len(excluded))}[/]")
+    say("[yellow]left out {}[/]", _count(len(excluded)))
     for run in excluded:
-        say(f"  {plain(run.id)}  [dim]{plain(run.reason)}[/]")
+        say("  {}  [dim]{}[/]", run.id, run.reason)
 
 
 def _count(runs: int) -> str:

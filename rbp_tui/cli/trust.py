@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from rbp_tui.cli.output import plain, say
+from rbp_tui.cli.output import say
 
 T = TypeVar("T")
 
@@ -38,11 +38,11 @@ def warn_of_shared_presets(name: str) -> None:
     from rbp_engine.preset.search import shared_presets_problem
 
     if problem := shared_presets_problem(name):
-        say(f"[yellow]warning[/] {plain(problem)}")
+        say("[yellow]warning[/] {}", problem)
 
 
 def _asked(why: str) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    say(f"[yellow]{plain(why)}[/]")
+    say("[yellow]{}[/]", why)
     return typer.confirm("Do you trust it?", default=False, err=True)

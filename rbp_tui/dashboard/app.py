@@ -16,13 +16,14 @@ from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import start
 from rbp_engine.run.store.store import run_names
-from rbp_tui.dashboard.command_palette import Palette
+from rbp_tui.dashboard.command_palette import Palette, literal
 from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import Confirm, Help
 from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
@@ -40,6 +41,7 @@ from rbp_tui.dashboard.messages import (
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.presets.actions import preset_of_run
 from rbp_tui.dashboard.presets.screen import PresetsScreen
+from rbp_tui.dashboard.printable_filter import PrintableFilter
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.since_last_visit import since_you_left
 from rbp_tui.dashboard.screen_base import DashboardScreen
@@ -79,6 +81,11 @@ class Dashboard(App[None]):
         for name, screen in self.MODE_SCREENS.items():
             self.add_mode(name, partial(screen, self.session))
         self._clashes: list[list[str]] = []
+        self._printable = PrintableFilter()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters, and one for what a terminal would obey."""
+        return [*super().get_line_filters(), self._printable]
 
     def _post(self, message: Message) -> None:
         # The app may be closing while the reader's thread still works.
@@ -222,11 +229,12 @@ class Dashboard(App[None]):
         for record in reversed(self.session.records):
             run_id, status = record.run.id, record.verdict.status
             # There may be thousands: they are found by name, not all listed before anything is typed.
-            yield SystemCommand(f"Open run {run_id}", status, partial(self.open_run, run_id), discover=False)
+            yield SystemCommand(f"Open run {run_id}", literal(status), partial(self.open_run, run_id), discover=False)
         from rbp_engine.preset import list_presets
 
         for entry in list_presets():
-            yield SystemCommand(f"Preset {entry.name}", entry.title, lambda name=entry.name: self.choose_preset(name))
+            title, about = literal(f"Preset {entry.name}"), literal(entry.title)
+            yield SystemCommand(title, about, partial(self.choose_preset, entry.name))
 
     async def choose_preset(self, name: str) -> None:
         """Show a preset on its screen."""

@@ -2,6 +2,16 @@
 
 from textual.command import CommandList, CommandPalette
 
+from rbp_engine.printable import LONGEST_NAME, one_line
+
+
+def literal(text: str) -> str:
+    """A text as markup that shows just this text: Textual takes the title and the help of a command for markup.
+
+    Every bracket is escaped: `textual.markup.escape` leaves some, as in `b/[/`.
+    """
+    return one_line(text, LONGEST_NAME).replace("[", "\\[")
+
 
 class Palette(CommandPalette):
     """Finds every action, run and preset by name.

@@ -6,7 +6,7 @@ from textual import work
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import control, start
-from rbp_engine.run.files.annotations import change_tags, read_annotations, set_note, tag_words
+from rbp_engine.run.files.annotations import change_tags, note_as_written, read_annotations, set_note, tag_words
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.screen_base import DashboardScreen
@@ -50,7 +50,7 @@ class RunControlScreen(DashboardScreen):
     @work
     async def edit_note(self, run: RunDirectory) -> None:
         """Ask for the note on a run."""
-        note = await self.app.push_screen_wait(Ask(f"Note on {run.id}", read_annotations(run).note, lines=True))
+        note = await self.app.push_screen_wait(Ask(f"Note on {run.id}", note_as_written(run), lines=True))
         if note is not None:
             done = "note written" if note.strip() else "no note"
             self.act_on([run], lambda run: set_note(run, note), lambda _: done)

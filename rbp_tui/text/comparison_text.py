@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.text import Text
 
+from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference, Group
-from rbp_engine.report.names import one_line, value_text
+from rbp_engine.report.names import value_text
 from rbp_engine.report.spread import Spread
 from rbp_tui.text import format as fmt
 

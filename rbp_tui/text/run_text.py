@@ -1,7 +1,13 @@
 """Names and status signs of runs, shared by commands, live view and dashboard."""
 
+from typing import TYPE_CHECKING
+
+from rbp_engine.printable import LONGEST_NAME, one_line
 from rbp_engine.run.files.summary import Summary
 from rbp_tui.text import format as fmt
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 STYLES = {
     "completed": "green",
@@ -37,9 +43,11 @@ SIGNS = {
 }
 
 
-def status_text(status: str) -> str:
-    """A status with its sign and colour, in Rich markup; the sign is enough without colours."""
-    return f"[{STYLES.get(status, 'white')}]{SIGNS.get(status, ' ')} {status}[/]"
+def status_text(status: str) -> "Text":
+    """A status with its sign and colour; the sign is enough without colours."""
+    from rich.text import Text
+
+    return Text(f"{SIGNS.get(status, ' ')} {one_line(status, LONGEST_NAME)}", style=STYLES.get(status, "white"))
 
 
 def title(summary: Summary) -> str:

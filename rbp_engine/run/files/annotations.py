@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rbp_engine.printable import NO_TEXT, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import Summary
@@ -18,7 +19,7 @@ class Annotations:
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    note: str = ""
+    note: Lines = NO_TEXT
 
     def tags(self, summary: Summary) -> tuple[str, ...]:
         """The tags of the run, each once, those of its preset first."""
@@ -27,12 +28,14 @@ class Annotations:
 
 
 def read_annotations(run: RunDirectory) -> Annotations:
-    """The annotations of a run; empty if the file is missing or damaged."""
+    """The annotations of a run, printable; empty if the file is missing or damaged."""
     value = read_json(run.annotations_json)
-    note = value.get("note")
-    return Annotations(
-        _words(value.get("added")), _words(value.get("removed")), note=note if isinstance(note, str) else ""
-    )
+    return Annotations(_words(value.get("added")), _words(value.get("removed")), visible(_note(value)))
+
+
+def note_as_written(run: RunDirectory) -> str:
+    """The note with every character that its author typed, for an editor; to show it there is `read_annotations`."""
+    return _note(read_json(run.annotations_json))
 
 
 @dataclass(frozen=True)
@@ -78,29 +81,31 @@ def change_tags(run: RunDirectory, add: Iterable[str] = (), remove: Iterable[str
     if both := [tag for tag in adding if tag in removing]:
         raise RunError(f"{both[0]!r} is to be added and removed at once")
     old = read_annotations(run)
-    return _write(
-        run,
-        Annotations(
-            tuple(dict.fromkeys([*(tag for tag in old.added if tag not in removing), *adding])),
-            tuple(dict.fromkeys([*(tag for tag in old.removed if tag not in adding), *removing])),
-            old.note,
-        ),
-    )
+    added = dict.fromkeys([*(tag for tag in old.added if tag not in removing), *adding])
+    removed = dict.fromkeys([*(tag for tag in old.removed if tag not in adding), *removing])
+    return _write(run, added=list(added), removed=list(removed))
 
 
 def set_note(run: RunDirectory, note: str) -> Annotations:
     """Replace the note; an empty one removes it."""
-    old = read_annotations(run)
-    return _write(run, Annotations(old.added, old.removed, note.strip()))
+    return _write(run, note=note.strip())
 
 
-def _write(run: RunDirectory, annotations: Annotations) -> Annotations:
+def _write(run: RunDirectory, **changes: Any) -> Annotations:
+    """Change the file; what is not changed stays as it was written."""
+    value = read_json(run.annotations_json)
+    known = {"added": value.get("added") or [], "removed": value.get("removed") or [], "note": _note(value)}
     try:
-        write_json(run.annotations_json, vars(annotations))
+        write_json(run.annotations_json, known | changes)
     except OSError as error:
         raise RunError(f"cannot write {run.annotations_json}: {error.strerror}") from error
-    return annotations
+    return read_annotations(run)
+
+
+def _note(value: dict[str, Any]) -> str:
+    note = value.get("note")
+    return note if isinstance(note, str) else ""
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    return tuple(word for word in value if isinstance(word, str)) if isinstance(value, list) else ()
+    return tuple(one_line(word) for word in value if isinstance(word, str)) if isinstance(value, list) else ()

@@ -3,9 +3,10 @@
 Each line is a JSON object: `v` (version of the schema), `seq` (line number in the file), `t` (seconds since the
 epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `step` (completed optimizer steps),
 `kind`, and the fields of the kind. Accuracy is a fraction in [0, 1], durations are milliseconds, memory is bytes, and
-a number that is not finite is null.
+a number that is not finite is null. Text is printable: that of a damaged or hostile file becomes so when it is read.
 """
 
+import errno
 import json
 import os
 import threading
@@ -16,14 +17,20 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
 from rbp_engine.run.files.layout import json_text
-from rbp_engine.untrusted_files import NotAFile, open_untrusted
+from rbp_engine.untrusted_files import open_untrusted
 
 VERSION = 1
 READ_AT_ONCE = 2**17
 LONGEST_LINE = 2**22  # bytes; a longer line is not an event
+
+# No such file, no folder on the way to it, or a link to itself.
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+TEST, LAST = one_line("test"), one_line("last")
 
 
 @dataclass(frozen=True)
@@ -36,15 +43,15 @@ class RunStart:
     """
 
     kind: ClassVar[str] = "run_start"
-    resumed_from: str | None = None
+    resumed_from: Line | None = None
     exact: bool = True
     world_size: int = 1
-    device: str | None = None
-    host: str | None = None
+    device: Line | None = None
+    host: Line | None = None
     steps_per_epoch: int | None = None
     epochs: int | None = None
     epoch: int | None = None
-    logs: str | None = None
+    logs: Line | None = None
     gap_from: int | None = None
 
 
@@ -72,8 +79,8 @@ class Validation:
     top1: float | None
     top5: float | None
     samples: int
-    split: str = "test"
-    weights: str = "last"
+    split: Line = TEST
+    weights: Line = LAST
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class Probe:
     """A measurement by the probe of this name."""
 
     kind: ClassVar[str] = "probe"
-    name: str
+    name: Line
     values: Any = None
 
 
@@ -113,7 +120,7 @@ class CheckpointSaved:
     """A checkpoint is complete; `name` is its folder below `checkpoints/`."""
 
     kind: ClassVar[str] = "checkpoint"
-    name: str
+    name: Line
     size: int | None = None
     save_ms: float | None = None
     best: bool = False
@@ -122,7 +129,7 @@ class CheckpointSaved:
 @dataclass(frozen=True)
 class WarningRaised:
     kind: ClassVar[str] = "warning"
-    message: str
+    message: Lines
 
 
 @dataclass(frozen=True)
@@ -133,8 +140,8 @@ class ErrorRaised:
     """
 
     kind: ClassVar[str] = "error"
-    message: str
-    traceback: str | None = None
+    message: Lines
+    traceback: Lines | None = None
     about_others: bool = False
     cause: str = ""
 
@@ -153,7 +160,7 @@ class RunEnd:
 
     kind: ClassVar[str] = "run_end"
     status: str
-    reason: str = ""
+    reason: Lines = NO_TEXT
     cause: str = ""
     last: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
@@ -331,8 +338,10 @@ class EventReader:
                 chunk = file.read(READ_AT_ONCE)
                 if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
                     chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
-        except (FileNotFoundError, NotAFile):
-            return []
+        except OSError as error:
+            if isinstance(error, NotAFile) or error.errno in NO_FILE:
+                return []
+            raise
         self.behind = self._offset + len(chunk) < size
         end = chunk.rfind(b"\n") + 1
         if not end:

@@ -1,27 +1,35 @@
-"""Values from untrusted JSON, checked against the types that a dataclass declares."""
+"""Values from untrusted JSON, checked against the types that a dataclass declares.
 
+This is the door for text of a run: what comes through it is printable, on one line unless the type is `Lines`.
+"""
+
+import contextlib
 import functools
 from dataclasses import MISSING, fields
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
+
+from rbp_engine.printable import Lines, one_line, visible
 
 # Integers below this fit an array of int64.
 LARGEST = 2**63
 # Seconds since the epoch that calendars can represent: until the year 5138.
 LATEST_T = 1e11
+DEEPEST = 50
 
 
-def fields_of(kind: type[Any], value: Any) -> dict[str, Any]:
+def fields_of(kind: type[Any], value: Any, *, verbatim: bool = False) -> dict[str, Any]:
     """The fields of the dataclass `kind` that the object has, without any others.
 
-    A number that is not finite, or an integer beyond 64 bits, becomes None. Raises ValueError if the value is not an
-    object, or names the field that is missing or of another type; the contents of lists and objects are not checked.
+    A number that is not finite, or an integer beyond 64 bits, becomes None, and text printable unless it is wanted
+    `verbatim`, to be used and not shown. Raises ValueError if the value is not an object, or names the field that is
+    missing or of another type; the types in lists and objects are not checked.
     """
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
     found = {}
-    for name, types, required in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
+    for name, types, required, lines in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
         if name not in value:
             if required:
                 raise ValueError(f"{name} is missing")
@@ -33,17 +41,37 @@ def fields_of(kind: type[Any], value: Any) -> dict[str, Any]:
             item = item if -LARGEST < item < LARGEST else None
         if types is not None and type(item) not in types:
             raise ValueError(f"{name} is {_short(value[name])}")
-        found[name] = item
+        found[name] = item if verbatim or type(item) not in _HOLDING_TEXT else printable(item, lines=lines)
     return found
 
 
 def fitting_fields(kind: type[Any], value: dict[str, Any]) -> dict[str, Any]:
-    """The fields of the dataclass `kind` in the object that have the declared type; numbers from 0 to LATEST_T only."""
-    return {
-        name: value[name]
-        for name, types, _ in _declared(kind)  # type: ignore[arg-type]  # a class can be hashed
-        if name in value and (types is None or type(value[name]) in types) and _is_no_odd_number(value[name])
-    }
+    """The fields of the dataclass `kind` in the object that have the declared type; numbers from 0 to LATEST_T only.
+
+    Text becomes printable, and lists and objects that are nested too deep are left out.
+    """
+    found = {}
+    for name, types, _, lines in _declared(kind):  # type: ignore[arg-type]  # a class can be hashed
+        if name in value and (types is None or type(value[name]) in types) and _is_no_odd_number(value[name]):
+            with contextlib.suppress(ValueError):
+                found[name] = printable(value[name], lines=lines)
+    return found
+
+
+def printable(value: Any, *, lines: bool = False, depth: int = DEEPEST) -> Any:
+    """The value with printable text, on one line or with its `lines`. Raises ValueError if it is nested too deep."""
+    if type(value) is str:
+        return visible(value) if lines else one_line(value)
+    if type(value) not in (list, dict):
+        return value
+    if not depth:
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    if type(value) is list:
+        return [printable(item, lines=lines, depth=depth - 1) for item in value]
+    return {one_line(key): printable(item, lines=lines, depth=depth - 1) for key, item in value.items()}
+
+
+_HOLDING_TEXT = (str, list, dict)
 
 
 def _is_no_odd_number(value: Any) -> bool:
@@ -51,21 +79,35 @@ def _is_no_odd_number(value: Any) -> bool:
 
 
 @functools.cache
-def _declared(kind: Any) -> tuple[tuple[str, frozenset[type] | None, bool], ...]:
-    """For each field: its name, its JSON types (None: any), and whether it is required."""
+def _declared(kind: Any) -> tuple[tuple[str, frozenset[type] | None, bool, bool], ...]:
+    """For each field: its name, its JSON types (None: any), whether it is required, and whether it may have lines."""
     hints = get_type_hints(kind)
     return tuple(
-        (field.name, _json_types(hints[field.name]), field.default is MISSING and field.default_factory is MISSING)
+        (
+            field.name,
+            _json_types(hints[field.name]),
+            field.default is MISSING and field.default_factory is MISSING,
+            Lines in _parts(hints[field.name]),
+        )
         for field in fields(kind)
     )
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
 
 
 def _json_types(hint: Any) -> frozenset[type] | None:
     if hint is Any:
         return None
-    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    types = {NoneType if part is None else get_origin(part) or part for part in parts}
+    types = {NoneType if part is None else _class(part) for part in _parts(hint)}
     return frozenset(types | {int} if float in types else types)
+
+
+def _class(hint: Any) -> Any:
+    while isinstance(hint, NewType):
+        hint = hint.__supertype__
+    return get_origin(hint) or hint
 
 
 def _short(value: Any) -> str:

@@ -24,16 +24,17 @@ def log_files(run: RunDirectory, named: Mapping[int, str] = MappingProxyType({})
     for name, path in _torchrun_folders(run, attempt.t if attempt else None).items():
         if path not in folders.values():
             folders.setdefault(name, path)
-    if not folders:
-        folders = {"0": run.stdout().parent}
     found = {name: files for name, folder in folders.items() if (files := _streams(run, folder))}
+    if not found and (files := _streams(run, run.stdout().parent)):
+        found["0"] = files
     launchers = tuple(sorted(run.ranks.glob(f"launcher-{attempt.attempt if attempt else 0}-node*.log")))
     return found | ({LAUNCHER: launchers} if launchers else {})
 
 
 def named_folders(run: RunDirectory) -> dict[int, str]:
     """The log folders that the ranks of the newest attempt reported. Reads all events files."""
-    attempt, found = read_run_json(run).attempt, {}
+    attempt = read_run_json(run).attempt
+    found: dict[int, str] = {}
     for path in run.events().parent.glob("rank*.jsonl"):
         for event in read_events(path, [RunStart]):
             if isinstance(event.body, RunStart) and event.body.logs and event.attempt == attempt:
@@ -49,7 +50,7 @@ def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Pat
         nodes = [path for t, path in made if started is None or t >= started - 1.0]
         for number, node in enumerate(nodes):
             prefix = f"{number}." if len(nodes) > 1 else ""
-            local = sorted((path for path in node.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+            local = sorted((path for path in node.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
             found |= {f"{prefix}{path.name}": path for path in local}
     except OSError:  # the run has just been removed
         return {}
@@ -58,6 +59,9 @@ def _torchrun_folders(run: RunDirectory, started: float | None) -> dict[str, Pat
 
 def _streams(run: RunDirectory, folder: Path) -> tuple[Path, ...]:
     """The log files in a folder; none if it lies outside the run, as a run from elsewhere may claim."""
-    if not folder.resolve().is_relative_to(run.ranks.resolve()):
+    try:
+        if not folder.resolve().is_relative_to(run.ranks.resolve()):
+            return ()
+        return tuple(path for name in STREAMS if (path := folder / name).is_file())
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, a link to itself, or no name at all
         return ()
-    return tuple(path for name in STREAMS if (path := folder / name).is_file())

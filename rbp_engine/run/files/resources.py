@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rbp_engine.run.files.json_fields import printable
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -33,7 +35,9 @@ def resources_in(described: dict[str, Any]) -> Resources:
     return Resources(
         **counts,
         rendezvous=rendezvous if isinstance(rendezvous, str) and rendezvous.isprintable() else "",
-        devices=tuple(one for one in devices if type(one) in (int, str)) if isinstance(devices, list) else (),
+        devices=tuple(printable(one) for one in devices if type(one) in (int, str))
+        if isinstance(devices, list)
+        else (),
     )
 
 

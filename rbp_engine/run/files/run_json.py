@@ -1,7 +1,7 @@
 """`run.json`: where a run comes from, how it is started, its attempts, and the faults that it was restarted after.
 
 Created with the run; each start adds an attempt. The file may be damaged or come from elsewhere: entries and fields
-that do not fit are left out when it is read, and stay in it when it is written again.
+that do not fit are left out when it is read, text becomes printable, and both stay in it when it is written again.
 """
 
 import importlib.metadata
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine import os_process
+from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.json_fields import fields_of, fitting_fields
@@ -30,8 +31,8 @@ VERSIONS_READ = ("rbp-tui", "torch", "torchvision", "spikingjelly", "numpy")
 class GitState:
     """The state of the repository in which a run was created; `changed`: it had uncommitted changes."""
 
-    commit: str
-    branch: str = ""
+    commit: Line
+    branch: Line = NO_TEXT
     changed: bool = False
 
 
@@ -60,7 +61,7 @@ class FaultRecord:
     attempt: int
     status: str = ""
     cause: str = ""
-    reason: str = ""
+    reason: Lines = NO_TEXT
     t: float | None = None
 
 
@@ -71,19 +72,19 @@ class RunJson:
     `packages` has the versions of VERSIONS_READ, `source` the path of the preset.
     """
 
-    id: str = ""
-    preset: str = ""
-    source: str = ""
-    experiment: str = ""
-    host: str = ""
-    directory: str = ""
-    command: str = ""
-    python: str = ""
-    packages: dict[str, str] = field(default_factory=dict)
+    id: Line = NO_TEXT
+    preset: Line = NO_TEXT
+    source: Line = NO_TEXT
+    experiment: Line = NO_TEXT
+    host: Line = NO_TEXT
+    directory: Line = NO_TEXT
+    command: Line = NO_TEXT
+    python: Line = NO_TEXT
+    packages: dict[str, Line] = field(default_factory=dict)
     git: GitState | None = None
     resources: Resources = field(default_factory=Resources)
     dispatch: Dispatch = field(default_factory=Dispatch)
-    dispatch_problem: str = ""
+    dispatch_problem: Line = NO_TEXT
     attempts: tuple[AttemptRecord, ...] = ()
     faults: tuple[FaultRecord, ...] = ()
 
@@ -223,15 +224,15 @@ def _parse(content: bytes) -> RunJson:
     known: dict[str, Any] = fitting_fields(RunJson, value)
     known["git"] = None
     if isinstance(git, dict) and isinstance(commit := git.get("commit"), str):
-        known["git"] = GitState(commit, str(git.get("branch") or ""), bool(git.get("diff")))
+        known["git"] = GitState(one_line(commit), one_line(str(git.get("branch") or "")), bool(git.get("diff")))
     if isinstance(installed, dict):
         versions = {name: installed.get(name) for name in VERSIONS_READ}
-        known["packages"] = {name: version for name, version in versions.items() if isinstance(version, str)}
+        known["packages"] = {name: one_line(version) for name, version in versions.items() if isinstance(version, str)}
     known["resources"] = resources_in(value)
     try:
         known["dispatch"] = Dispatch(**fields_of(Dispatch, value.get("dispatch", {})))
     except ValueError as error:
-        known["dispatch_problem"] = str(error)
+        known["dispatch_problem"] = one_line(str(error))
     known["attempts"] = tuple(_records(AttemptRecord, value.get("attempts")))
     known["faults"] = tuple(_records(FaultRecord, value.get("faults")))
     return RunJson(**known)

@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from rbp_engine.printable import NO_TEXT, Lines, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.file_memo import FileMemo
@@ -55,7 +56,7 @@ class Summary:
     timesteps: int
     seed: int
     status: str = "starting"
-    reason: str = ""
+    reason: Lines = NO_TEXT
     cause: str = ""
     name: str = ""
     label: str = ""
@@ -110,7 +111,7 @@ def write_status(
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
-    write_summary(run, replace(summary, status=status, reason=reason, cause=cause, **changes))
+    write_summary(run, replace(summary, status=status, reason=visible(reason), cause=cause, **changes))
 
 
 def read_summary(run: RunDirectory) -> Summary | None:

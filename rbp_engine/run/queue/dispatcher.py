@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from rbp_engine import os_process
+from rbp_engine.printable import one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.run_json import FaultRecord, add_fault, read_run_json
@@ -127,7 +128,8 @@ class Dispatcher:
         """Restart a run after a fault of the infrastructure; otherwise run its hooks and release its devices."""
         run = entry.run
         if entry.retried < entry.retries and is_infrastructure_fault(run, verdict):
-            fault = FaultRecord(read_run_json(run).attempt, verdict.status, verdict.cause, verdict.reason, time.time())
+            attempt, why = read_run_json(run).attempt, visible(verdict.reason)
+            fault = FaultRecord(attempt, verdict.status, verdict.cause, why, time.time())
             with locked():
                 if not entry.path.exists() or judge(run) != verdict:
                     return
@@ -154,7 +156,7 @@ class Dispatcher:
         """Log a line about a run, unless it is the same as the last one about that run."""
         if self._logged.get(path) != text:
             self._logged[path] = text
-            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {run_id}: {text}\n")
+            sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(f'{run_id}: {text}')}\n")
             sys.stdout.flush()
 
 

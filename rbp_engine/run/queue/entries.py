@@ -140,7 +140,7 @@ def _parse(name: str, value: dict[str, Any]) -> Entry:
         "run": RunDirectory(Path(run)),
         "devices": tuple(Device(**fields_of(Device, device)) for device in devices),
     }
-    entry = Entry(**fields_of(Entry, value | known))
+    entry = Entry(**fields_of(Entry, value | known, verbatim=True))
     if not 0 <= entry.takes <= len(devices):
         raise ValueError(f"it takes {entry.takes} of {len(devices)} devices")
     names = [str(name) for device in entry.devices for name in (device.key, device.name)]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd, read_last_events
 from rbp_engine.run.files.layout import RunDirectory, read_json
@@ -37,7 +38,7 @@ def diagnose(run: RunDirectory, attempt: AttemptRecord) -> tuple[str, str, Cause
         return "failed", errors[0][0], Cause.LOST_PROCESS
     read_only = _is_read_only(run.path)
     if "Traceback (most recent call last)" in log and (read_only or not _was_interrupted(run, attempt)):
-        last = log.strip().splitlines()[-1]
+        last = log.strip().split("\n")[-1]
         return "failed", last, cause_of_text(last)
     gone = "the process is gone without a word"
     if read_only:
@@ -94,6 +95,7 @@ def _errors_in_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[st
         text = message.get("message") if isinstance(message, dict) else message
         if isinstance(text, str) and not is_graceful_signal(text) and written >= since:
             rank = path.parent.name
+            text = visible(text)
             reported = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
             found.append((_error_time(message, otherwise=written), written, reported))
     return [(text, cause_of_text(text)) for *_, text in sorted(found)]
@@ -170,6 +172,6 @@ def _tail(path: Path, start: int, size: int = 64 * 1024) -> str:
     try:
         with open_untrusted(path) as file:
             file.seek(max(start, file.seek(0, 2) - size))
-            return file.read().decode(errors="replace")
+            return visible(file.read().decode(errors="replace"))
     except OSError:
         return ""

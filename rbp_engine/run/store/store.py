@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbp_engine.printable import visible
 from rbp_engine.run import trust
 from rbp_engine.run.errors import NoSuchRun, RunError
 from rbp_engine.run.files.annotations import Annotations, read_annotations
@@ -82,8 +83,9 @@ def unreadable(run: RunDirectory, reason: str) -> RunRecord:
         found = run.path.stat().st_mtime
     except OSError:
         found = 0.0
-    summary = Summary(run.id, "", "", "", 0, 0, UNREADABLE, reason, created=found, progressed=found, updated=found)
-    return RunRecord(run, summary, Verdict(UNREADABLE, reason), read_annotations(run))
+    why = visible(reason)
+    summary = Summary(run.id, "", "", "", 0, 0, UNREADABLE, why, created=found, progressed=found, updated=found)
+    return RunRecord(run, summary, Verdict(UNREADABLE, why), read_annotations(run))
 
 
 def list_runs(runs: Path) -> list[RunRecord]:

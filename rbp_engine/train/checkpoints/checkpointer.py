@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rbp_engine.printable import one_line
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import CheckpointSaved
 from rbp_engine.run.files.layout import RunDirectory
@@ -124,7 +125,7 @@ class Checkpointer:
             checkpoint.keep_as_best(saved)
         size = sum(path.stat().st_size for path in saved.path.iterdir())
         took = 1000.0 * (time.perf_counter() - started)
-        self.recorder.journal.write(CheckpointSaved(saved.path.name, size, took, best))
+        self.recorder.journal.write(CheckpointSaved(one_line(saved.path.name), size, took, best))
 
     def _check_weights(self, at: Progress) -> None:
         # The largest magnitudes, also of running statistics, which can become non-finite before any weight does.

@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
@@ -75,7 +76,7 @@ class Journal:
     def check_for_stall(self, patience_s: float) -> None:
         """Warn once if there was no progress for longer than `patience_s`, and dump the stack of each thread."""
         if stall := self._watch.check(patience_s):
-            self.write(WarningRaised(stall))
+            self.write(WarningRaised(visible(stall)))
 
     def update(self, **changes: Any) -> None:
         """Change fields of the summary and write it."""
@@ -93,9 +94,9 @@ class Journal:
         with self._lock:
             self._release_reserve()
             if traceback is not None:
-                self.write(ErrorRaised(reason, traceback, cause=cause))
+                self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause))
             if self.rank == 0:
-                self.write(RunEnd(status, reason, cause, asdict(self.summary.last), asdict(self.summary.best)))
+                self.write(RunEnd(status, visible(reason), cause, asdict(self.summary.last), asdict(self.summary.best)))
             self.update(status=status, reason=reason, cause=cause)
         self.say(f"{status} {reason}".rstrip())
         self._leave()
@@ -105,7 +106,7 @@ class Journal:
         self._ended.set()
         with self._lock:
             self._release_reserve()
-            self.write(ErrorRaised(why, traceback, about_others=True, cause=Cause.LOST_PROCESS))
+            self.write(ErrorRaised(visible(why), visible(traceback), about_others=True, cause=Cause.LOST_PROCESS))
         self._leave()
 
     def _release_reserve(self) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.methods import StepOutput
+from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.run.files.summary import Scores, Top1ByWeights
 from rbp_engine.train.checkpoints.checkpoint import Progress
@@ -262,7 +263,7 @@ class Recorder:
         if self.ranks.rank != 0:
             return
         fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split")}
-        self.journal.write(Validation(epoch=epoch, weights=weights, **fields))
+        self.journal.write(Validation(epoch=epoch, weights=one_line(weights), **fields))
         self.journal.say(
             f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {result['top1']:.4f} ({weights})"
         )

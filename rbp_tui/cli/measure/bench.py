@@ -8,9 +8,10 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import console, fail, print_json, say
+from rbp_tui.cli.output import console, fail, print_json, print_rich, say
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import warn_of_shared_presets
+from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,7 +104,7 @@ def bench(
     if as_json:
         print_json(document)
     else:
-        console().print(_table(rows), highlight=False)
+        print_rich(_table(rows))
     for row in rows:
         if row.problem:
             fail(f"{row.method}, T = {row.timesteps}: {row.problem}", 1)
@@ -158,7 +159,8 @@ def _say_if_busy(*, busy: bool) -> None:
 
     if (share := busy_share()) > QUIET:
         rest = "" if busy else "; with --busy the baselines suffer less"
-        say(f"[yellow]other programs keep {100 * share:.0f} % of the cores busy: the times will be off{rest}[/]")
+        percent = f"{100 * share:.0f}"
+        say("[yellow]other programs keep {} % of the cores busy: the times will be off{}[/]", percent, rest)
 
 
 def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[ComparisonRow]":
@@ -183,14 +185,14 @@ def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> None:
         _write_json(path, document)
     else:
         draw(rows, path)
-        say(f"drawn: {path}")
+        say("drawn: {}", path)
 
 
 def _write_json(path: Path, document: Any) -> None:
     import json
 
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    say(f"written: {path}")
+    say("written: {}", path)
 
 
 def _table(rows: "Sequence[ComparisonRow]") -> "Table":
@@ -204,7 +206,7 @@ def _table(rows: "Sequence[ComparisonRow]") -> "Table":
     columns = [Column(no_wrap=True), *(Column(head, justify="right", no_wrap=True) for head in HEADS)]
     table = Table(*columns, box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for timesteps, group in groupby(rows, key=lambda row: row.timesteps):
-        table.add_row(f"[bold]T = {timesteps}[/]")
+        table.add_row(styled("[bold]T = {}[/]", timesteps))
         for row in group:
             table.add_row(title(row, " "), *_figures(row))
     return table

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import console, plain, print_json, say, working
+from rbp_tui.cli.output import cell, print_json, print_rich, say, working
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import warn_of_shared_presets
+from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
     from rbp_engine.bench.cost import Cost
@@ -63,9 +64,8 @@ def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) ->
 
     table = Table.grid(padding=(0, 2))
     for label, text in cost_lines(cost):
-        table.add_row(f"[dim]{label}[/]", plain(text))
-    out = console(stderr=stderr)
-    out.print(f"[bold]{plain(cost_title(loaded, cost))}[/]", highlight=False)
-    out.print(table, highlight=False)
+        table.add_row(styled("[dim]{}[/]", label), cell(text))
+    print_rich(styled("[bold]{}[/]", cost_title(loaded, cost)), stderr=stderr)
+    print_rich(table, stderr=stderr)
     if problem := what_fits(cost):
-        say(f"[bold red]✗[/] {problem}")
+        say("[bold red]✗[/] {}", problem)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import console, fail, print_json
+from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Run
 from rbp_tui.cli.trust import Trust, once_trusted
 
@@ -76,10 +76,9 @@ def evaluate(
         table.add_row(str(result["timesteps"]), *accuracies, fmt.number(result["loss"]), by_step)
     first = answer["results"][0]
     shuffled = ", every layer's inputs shuffled in time" if shuffle_time else ""
-    console(stderr=True).print(
-        f"[dim]{first['samples']} {first['split']} images, {first['weights']} weights of {first['run']}{shuffled}[/]"
-    )
-    console().print(table)
+    known = [first[name] for name in ("samples", "split", "weights", "run")]
+    say("[dim]{} {} images, {} weights of {}{}[/]", *known, shuffled)
+    print_rich(table)
 
 
 def _numbers(text: str) -> list[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rbp_tui.cli.output import console, say, working
+from rbp_tui.cli.output import cell, print_rich, say, working
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,7 @@ def measure_loading(loaded: "LoadedPreset | None", rounds: int) -> dict[str, Any
 
 def print_rates(rates: Sequence[dict[str, Any]]) -> None:
     """Print the table on stdout and its explanation on stderr."""
-    console().print(_table(rates), highlight=False)
+    print_rich(_table(rates))
     say("[dim]per core: per processor second of the process, or per worker if there are workers[/]")
 
 
@@ -41,5 +41,5 @@ def _table(rates: Sequence[dict[str, Any]]) -> "Table":
     table = Table("data", "augmentation", *numbers, box=None, pad_edge=False, header_style="dim")
     for rate in rates:
         figures = [fmt.thousands(rate[key]) for key in ("workers", "images_per_s", "per_core")]
-        table.add_row(rate["kind"], rate["augmentation"], *figures)
+        table.add_row(cell(rate["kind"]), cell(rate["augmentation"]), *figures)
     return table

@@ -7,9 +7,10 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import console, plain, print_json, say, working
+from rbp_tui.cli.output import cell, print_json, print_rich, say, working
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.text import format as fmt
+from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,23 +104,22 @@ def _sizes(text: str) -> list[int]:
 
 
 def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]") -> None:
-    out = console()
     preset = loaded.preset
     layers = f"{found.neuron_layers} neuron {'layer' if found.neuron_layers == 1 else 'layers'}"
     title = f"{preset.model.name} · {fmt.thousands(found.parameters)} parameters · {layers}"
-    out.print(f"[bold]{plain(title)}[/]", highlight=False)
+    print_rich(styled("[bold]{}[/]", title))
     if not found.neuron_layers:
         say("[yellow]no neuron layers: without neuron() this is not a spiking network[/]")
     if found.missing:
-        out.print("[red]✗[/] these operations cannot be trained through:", highlight=False)
-        out.print(_missing_table(found), highlight=False)
+        print_rich(styled("[red]✗[/] these operations cannot be trained through:"))
+        print_rich(_missing_table(found))
         say("[dim]all supported operations: rbp_engine/spiking/rules.py, docs/own-network.md[/]")
         return
-    out.print("[green]✓[/] every operation has a rule\n", highlight=False)
-    out.print(_agreement_table(found), highlight=False)
-    out.print()
-    out.print(_cost_table(loaded, costs), highlight=False)
-    out.print(f"\n[dim]for a preset:[/]\n{plain(_preset_text(loaded), lines=True)}", highlight=False)
+    print_rich(styled("[green]✓[/] every operation has a rule\n"))
+    print_rich(_agreement_table(found))
+    print_rich("")
+    print_rich(_cost_table(loaded, costs))
+    print_rich(styled("\n[dim]for a preset:[/]\n{}", paragraph(_preset_text(loaded))))
 
 
 def _missing_table(found: "Inspection") -> "Table":
@@ -128,7 +128,7 @@ def _missing_table(found: "Inspection") -> "Table":
     table = Table.grid(padding=(0, 2))
     for missing in found.missing:
         remedy = missing.why or ADVICE.get(missing.operation, "no rule: the mean over time does not pass through it")
-        table.add_row(missing.module, f"[bold]{missing.operation}[/]", remedy)
+        table.add_row(cell(missing.module), styled("[bold]{}[/]", missing.operation), remedy)
     return table
 
 
@@ -138,9 +138,9 @@ def _agreement_table(found: "Inspection") -> "Table":
     methods = [Column(head, justify="right") for head in ("rate_M", "rate_S")]
     table = Table("cosine to BPTT's gradient", *methods, box=None, pad_edge=False, header_style="dim")
     for agreement in found.layers:
-        table.add_row(agreement.layer, *_cosines(agreement))
+        table.add_row(cell(agreement.layer), *_cosines(agreement))
     if found.overall is not None:
-        table.add_row(f"[bold]{found.overall.layer}[/]", *_cosines(found.overall))
+        table.add_row(styled("[bold]{}[/]", found.overall.layer), *_cosines(found.overall))
     return table
 
 

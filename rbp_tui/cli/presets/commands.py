@@ -1,19 +1,20 @@
 """`rbp presets`: list them, show one in full, check them, explain every field."""
 
 import json
-import shlex
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.printable import visible
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import console, fail, plain, print_json, say
+from rbp_tui.cli.output import cell, console, fail, print_json, print_rich, say
 from rbp_tui.cli.presets import files
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 from rbp_tui.text import format as fmt
+from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,9 +59,9 @@ def listing(
     if as_json:
         print_json(rows)
         return
-    console().print(_list_table(rows))
+    print_rich(_list_table(rows))
     if broken := [row["name"] for row in rows if row["problems"]]:
-        say(f"[red]✗[/] what is wrong: rbp presets check {plain(shlex.join(broken))}")
+        say("[red]✗[/] what is wrong: rbp presets check {}", " ".join(broken))
     if any(row["data_here"] is False for row in rows):
         say("[yellow]✗[/] how to get the data: rbp data list")
 
@@ -79,7 +80,7 @@ def show(
 
     loaded = load_preset(preset, overrides or [])
     if not as_json:
-        console().print(preset_text(loaded), soft_wrap=True)
+        print_rich(preset_text(loaded), soft_wrap=True)
         return
     print_json(
         {
@@ -107,6 +108,8 @@ def check(
 
     Exit code 0: all are valid, 2: one is not.
     """
+    from rich.text import Text
+
     from rbp_engine.preset import PresetError, list_presets, load_preset
 
     # The path, not the name: a broken preset must be found where the list found it.
@@ -114,14 +117,14 @@ def check(
     results = []
     for name, place in chosen:
         problems: tuple[Problem, ...] = ()
-        text = f"{plain(name)} [green]ok[/]"
+        text = styled("{} [green]ok[/]", name)
         try:
             load_preset(place)
         except PresetError as error:
-            problems, text = error.problems, plain(str(error), lines=True)
+            problems, text = error.problems, Text(visible(str(error)))
         results.append({"name": name, "ok": not problems, "problems": [asdict(problem) for problem in problems]})
         if not as_json:
-            console().print(text, highlight=False, soft_wrap=True)
+            print_rich(text, soft_wrap=True)
     if as_json:
         print_json(results)
     raise typer.Exit(0 if all(result["ok"] for result in results) else 2)
@@ -152,7 +155,7 @@ def schema(
     if as_json:
         print_json([asdict(info) | {"short": short_name(info)} for info in chosen])
     else:
-        console().print(_schema_table(chosen))
+        print_rich(_schema_table(chosen))
 
 
 def _list_paper(*, as_json: bool) -> None:
@@ -166,7 +169,7 @@ def _list_paper(*, as_json: bool) -> None:
     if not papers:
         say("no preset says which cell of a paper it reproduces")
         return
-    console().print(_paper_table(papers))
+    print_rich(_paper_table(papers))
 
 
 def _paper_figures(name: str, preset: "Preset") -> list[dict[str, Any]]:
@@ -268,8 +271,12 @@ def _list_table(rows: list[dict[str, Any]]) -> "Table":
     )
     for group, members in groupby(rows, key=lambda row: row["data"]):
         presets = list(members)
-        here = {True: "[green]✓[/] data here", False: "[yellow]✗[/] data not here", None: ""}[presets[0]["data_here"]]
-        table.add_row(f"[bold]{plain(group or 'unreadable')}[/]", "", here)
+        here = {
+            True: styled("[green]✓[/] data here"),
+            False: styled("[yellow]✗[/] data not here"),
+            None: styled(""),
+        }[presets[0]["data_here"]]
+        table.add_row(styled("[bold]{}[/]", group or "unreadable"), "", here)
         for row in presets:
             table.add_row(*_list_cells(row))
     return table
@@ -286,15 +293,15 @@ def _room_for_titles(rows: list[dict[str, Any]]) -> int:
 def _list_cells(row: dict[str, Any]) -> "list[str | Text]":
     from rich.text import Text
 
-    name = f"  {plain(row['name'])}"
+    name = f"  {cell(row['name'])}"
     if count := len(row["problems"]):
-        return [name, "", f"[red]✗ {count} problem{'' if count == 1 else 's'}[/]"]
+        return [name, "", Text(f"✗ {count} problem{'' if count == 1 else 's'}", style="red")]
     paper = row["paper_top1"]
     return [
         name,
         # If space is short, the title is cut first.
-        Text(row["title"], style="dim", no_wrap=True, overflow="ellipsis"),
-        row["network"],
+        Text(cell(row["title"]), style="dim", no_wrap=True, overflow="ellipsis"),
+        cell(row["network"]),
         fmt.method(row["method"]),
         str(row["timesteps"]),
         str(row["epochs"]),
@@ -335,6 +342,6 @@ def _schema_table(chosen: "list[FieldInfo]") -> "Table":
     names, defaults = Column("field", no_wrap=True), Column("default", no_wrap=True)
     table = Table(names, defaults, "meaning", box=None, pad_edge=False, header_style="dim")
     for info in chosen:
-        meaning = f"{plain(info.text)}\n[dim]{plain(rule(info))}[/]"
-        table.add_row(plain(info.key), plain(json.dumps(info.default)), meaning)
+        meaning = styled("{}\n[dim]{}[/]", info.text, rule(info))
+        table.add_row(info.key, json.dumps(info.default), meaning)
     return table

@@ -7,10 +7,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from rbp_engine.printable import one_line
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import console, plain, print_json, say
+from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.settings_command import PresetName, Settings
+from rbp_tui.text.styled import paragraph
 
 
 def register(group: typer.Typer) -> None:
@@ -46,7 +48,7 @@ def new(
 
     target = place_of(name, for_user=user)
     create_preset(target, source, words or [])
-    say(f"wrote {plain(shown(target))}; next: rbp presets edit {plain(name)} · rbp train {plain(name)}")
+    say("wrote {}; next: rbp presets edit {} · rbp train {}", shown(target), name, name)
 
 
 def edit(name: PresetName) -> None:
@@ -74,7 +76,7 @@ def edit(name: PresetName) -> None:
         problem = _problem(content, target)
         if problem is None:
             break
-        say(f"[red]✗[/] {plain(problem, lines=True)}")
+        say("[red]✗[/] {}", paragraph(problem))
         if _confirmed("Edit again?", default=True):
             continue
         if _confirmed(f"Write it to {shown(target)} as it is?", default=False):
@@ -85,7 +87,7 @@ def edit(name: PresetName) -> None:
         _leave(draft, name)
     write_settings(target, content)
     draft.unlink()
-    say(f"wrote {plain(shown(target))}")
+    say("wrote {}", shown(target))
 
 
 def diff(
@@ -117,9 +119,9 @@ def diff(
     if as_json:
         print_json({"here": here.name, "there": against, "differences": [asdict(setting) for setting in found]})
     elif found:
-        console().print(settings_table(found, here.name, against))
+        print_rich(settings_table(found, here.name, against))
     else:
-        say(f"{plain(here.name)} has the same settings as {plain(against)}")
+        say("{} has the same settings as {}", here.name, against)
 
 
 def _contents(path: Path) -> bytes:
@@ -178,9 +180,9 @@ def _problem(content: bytes, target: Path) -> str | None:
 def _leave(draft: Path, name: str) -> NoReturn:
     from rbp_engine.preset.search import shown
 
-    say(f"kept as the draft {plain(shown(draft))}; rbp presets edit {plain(name)} continues it")
+    say("kept as the draft {}; rbp presets edit {} continues it", shown(draft), name)
     raise typer.Exit(2)
 
 
 def _confirmed(question: str, *, default: bool) -> bool:
-    return typer.confirm(question, default=default, err=True)
+    return typer.confirm(one_line(question), default=default, err=True)

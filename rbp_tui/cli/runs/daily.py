@@ -1,6 +1,6 @@
 """The daily commands on runs: ls, watch, logs, stop, kill, resume."""
 
-import sys
+import codecs
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_engine.printable import keep_colours, one_line, unfinished
 from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
-from rbp_tui.cli.output import console, plain, print_json, say
+from rbp_tui.cli.output import console, print_json, print_part, print_rich, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
 from rbp_tui.cli.trust import Trust, once_trusted
 
@@ -64,17 +65,16 @@ def ls(
     try:
         records = sort_runs([record for record in known if fits(record)], sort)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--sort") from error
+        raise typer.BadParameter(one_line(str(error)), param_hint="--sort") from error
     if as_json:
         print_json([as_plain(record) for record in records])
     elif not known:
-        say(f"no runs in {runs} yet; begin with: rbp train digits")
+        say("no runs in {} yet; begin with: rbp train digits", runs)
     else:
         if records:
-            out = console()
-            out.print(runs_table(records, out.width))
+            print_rich(runs_table(records, console().width))
         if len(records) < len(known):
-            say(f"[dim]{len(records)} of {len(known)} runs[/]")
+            say("[dim]{} of {} runs[/]", len(records), len(known))
 
 
 def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
@@ -107,14 +107,16 @@ def logs(
     there = log_files(directory, named_folders(directory))
     if rank not in there:
         raise RunError(f"{directory.id} has no log of rank {rank}; there is {', '.join(there) or 'none'}")
-    offsets: dict[Path, int] = {}
+    parts = [_LogPrinter(path) for path in there[rank]]
     while True:
         live = judge(directory).live
-        for path in there[rank]:
-            offsets[path] = _copy_from(path, offsets.get(path, 0))
+        for part in parts:
+            part.print_new()
         if not follow or not live:
-            return
+            break
         time.sleep(0.2)
+    for part in parts:
+        part.end()
 
 
 def stop(run: LiveRun, trust: Trust = False, runs_dir: RunsDir = None, as_json: Json = False) -> None:
@@ -125,7 +127,7 @@ def stop(run: LiveRun, trust: Trust = False, runs_dir: RunsDir = None, as_json: 
 
     def asked() -> None:
         if not as_json:
-            say(f"[dim]asked {plain(directory.id)} to stop[/]")
+            say("[dim]asked {} to stop[/]", directory.id)
 
     verdict = once_trusted(lambda: control.stop(directory, on_asked=asked), trust=trust)
     _report(directory, verdict, as_json=as_json)
@@ -174,19 +176,37 @@ def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:
     if as_json:
         print_json({"id": run.id} | asdict(verdict))
     else:
-        say(f"{status_text(verdict.status)} {plain(run.id)}{f': {plain(verdict.reason)}' if verdict.reason else ''}")
+        reason = f": {verdict.reason}" if verdict.reason else ""
+        say("{} {}{}", status_text(verdict.status), run.id, reason)
 
 
-def _copy_from(path: Path, offset: int) -> int:
-    """Copy a file from an offset to stdout; returns the offset of its end."""
-    from rbp_engine.untrusted_files import NotAFile, open_untrusted
+class _LogPrinter:
+    """Copies what is new in a log to stdout, with its colours and nothing else that a terminal would obey."""
 
-    try:
-        with open_untrusted(path) as file:
-            file.seek(offset)
-            while chunk := file.read(1 << 20):
-                sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-            return file.tell()
-    except (FileNotFoundError, NotAFile):
-        return offset
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._rest = ""  # the beginning of a colour or of a line break
+
+    def print_new(self) -> None:
+        from rbp_engine.untrusted_files import NotAFile, open_untrusted
+
+        try:
+            with open_untrusted(self._path) as file:
+                file.seek(self._offset)
+                while chunk := file.read(1 << 20):
+                    self._print(self._decoder.decode(chunk))
+                self._offset = file.tell()
+        except (FileNotFoundError, NotAFile):
+            return
+
+    def end(self) -> None:
+        """Print what is left, and go back to the colours of the terminal."""
+        self._print(self._decoder.decode(b"", final=True), final=True)
+
+    def _print(self, text: str, *, final: bool = False) -> None:
+        text = self._rest + text
+        kept = len(text) if final else len(text) - unfinished(text)
+        self._rest = text[kept:]
+        print_part(keep_colours(text[:kept]))

@@ -3,11 +3,13 @@
 import time
 from typing import TYPE_CHECKING
 
-from rbp_tui.cli.output import plain
+from rbp_tui.cli.output import cell
 from rbp_tui.text import format as fmt
+from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.files.run_json import RunJson
@@ -17,49 +19,50 @@ if TYPE_CHECKING:
 def describe_run(run: "RunDirectory", record: "RunRecord", origin: "RunJson") -> "RenderableType":
     """A table of what is known about a run; what is missing or damaged is said in its place."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("run", f"[bold]{plain(run.id)}[/]")
+    table.add_row("run", Text(cell(run.id), style="bold"))
     for name, text in _state(record):
-        table.add_row(name, text)
-    table.add_row("folder", plain(str(run.path)))
+        table.add_row(name, cell(text) if isinstance(text, str) else text)
+    table.add_row("folder", cell(run.path))
     for name, text in _origin(origin):
-        table.add_row(name, plain(text))
+        table.add_row(name, cell(text))
     for attempt in origin.attempts:
         started = "–" if attempt.t is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.t))
-        table.add_row(f"attempt {attempt.attempt}", plain(f"{started} on {attempt.host}, process {attempt.pid}"))
+        table.add_row(f"attempt {attempt.attempt}", cell(f"{started} on {attempt.host}, process {attempt.pid}"))
     for fault in origin.faults:
         text = f"{fault.status}: {fault.reason}; started again"
-        table.add_row(f"after attempt {fault.attempt}", plain(text))
-    table.add_row("preset", plain(str(run.preset_toml)))
+        table.add_row(f"after attempt {fault.attempt}", cell(text))
+    table.add_row("preset", cell(run.preset_toml))
     return table
 
 
-def _state(record: "RunRecord") -> list[tuple[str, str]]:
+def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
     from rbp_tui.cli.train.next_steps import next_steps
     from rbp_tui.text.run_text import status_text
 
     summary, verdict = record.summary, record.verdict
-    reason = f"  {plain(verdict.reason)}" if verdict.reason else ""
-    status = ("status", status_text(verdict.status) + reason)
+    reason = f"  {verdict.reason}" if verdict.reason else ""
+    status: tuple[str, str | Text] = ("status", styled("{}{}", status_text(verdict.status), reason))
     cause = [("cause", verdict.cause)] if verdict.cause else []
     if not record.readable:
         return [status]
     steps = next_steps(record.run, summary, verdict) if verdict.resumable else []
-    following = [("next", plain("  ·  ".join(steps)))] if steps else []
+    following = [("next", "  ·  ".join(steps))] if steps else []
     best_epoch = summary.best.epoch
     speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
-    rows = [
+    rows: list[tuple[str, str | Text]] = [
         status,
         *cause,
         *following,
         (
             "what",
-            plain(f"{summary.label}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
+            (f"{summary.label}, {fmt.method(summary.method)}, T={summary.timesteps}, seed {summary.seed}"),
         ),
-        ("experiment", plain(summary.experiment[:16])),
+        ("experiment", summary.experiment[:16]),
         ("progress", f"epoch {summary.epoch} of {summary.epochs}, step {summary.step} of {summary.steps or '?'}"),
         ("last", f"{fmt.percent(summary.last.top1)} % top-1, loss {fmt.number(summary.last.loss)}"),
         ("best", f"{fmt.percent(summary.best.top1)} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
@@ -67,9 +70,9 @@ def _state(record: "RunRecord") -> list[tuple[str, str]]:
     rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.known.items()]
     rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
     if summary.name or record.tags:
-        rows.append(("name, tags", plain(f"{summary.name} {' '.join(record.tags)}".strip())))
+        rows.append(("name, tags", f"{summary.name} {' '.join(record.tags)}".strip()))
     if record.annotations.note:
-        rows.append(("note", plain(record.annotations.note, lines=True)))
+        rows.append(("note", paragraph(record.annotations.note)))
     return rows
 
 

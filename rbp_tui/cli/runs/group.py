@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_engine.printable import visible
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import console, plain, print_json, say
+from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.runs.choice import Run, Runs, as_plain, find, select
 from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -53,7 +55,7 @@ def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
         summary = as_plain(found) if found.readable else None
         print_json({"summary": summary, "run": read_json(directory.run_json), "path": str(directory.path)})
         return
-    console().print(describe_run(directory, found, read_run_json(directory)))
+    print_rich(describe_run(directory, found, read_run_json(directory)))
 
 
 def compare(
@@ -83,10 +85,9 @@ def compare(
         print_json(comparison_plain(found))
         return
     if found.groups:
-        out = console()
-        out.print(comparison_text(found, out.width).whole, highlight=False)
+        print_rich(comparison_text(found, console().width).whole)
     for run in found.excluded:
-        say(f"[dim]left out {run.id}:[/] {plain(run.reason)}")
+        say("[dim]left out {}:[/] {}", run.id, run.reason)
 
 
 def tag(
@@ -124,7 +125,8 @@ def tag(
         print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])
         return
     for run_id, tags in shown.items():
-        console().print(f"{run_id}  {plain(' '.join(tags)) or '[dim]no tags[/]'}", soft_wrap=True, highlight=False)
+        shown_tags = " ".join(tags) if tags else styled("[dim]no tags[/]")
+        print_rich(styled("{}  {}", run_id, shown_tags), soft_wrap=True)
 
 
 def _tagged(words: list[str], plain_words: Sequence[str], runs_dir: Path | None) -> "list[RunDirectory]":
@@ -153,17 +155,17 @@ def note(
     runs_dir: RunsDir = None,
 ) -> None:
     """Write a note on a run. Without a text it opens $EDITOR, or prints the note where there is no terminal."""
-    from rbp_engine.run.files.annotations import read_annotations, set_note
+    from rbp_engine.run.files.annotations import note_as_written, set_note
     from rbp_tui.cli.presets.editor import edit_text
 
     directory = find(run, runs_dir)
-    old = read_annotations(directory).note
+    old = note_as_written(directory)
     if text is not None:
         set_note(directory, " ".join(text))
     elif sys.stdin.isatty() and sys.stdout.isatty():
         set_note(directory, edit_text(old))
     elif old:
-        sys.stdout.write(f"{old}\n")
+        print_lines(visible(old))
 
 
 def rm(
@@ -187,10 +189,10 @@ def rm(
     for directory in directories:
         if now:
             once_trusted(functools.partial(remove_run, directory), trust=trust)
-            say(f"removed {directory.id}")
+            say("removed {}", directory.id)
         else:
             trashed = once_trusted(functools.partial(move_to_trash, directory), trust=trust)
-            say(f"moved {directory.id} to the trash; rbp runs restore {trashed.run.id} brings it back")
+            say("moved {} to the trash; rbp runs restore {} brings it back", directory.id, trashed.run.id)
 
 
 def restore(
@@ -212,7 +214,7 @@ def restore(
 
     for reference in runs:
         directory = once_trusted(functools.partial(bin_.restore, runs_directory(runs_dir), reference), trust=trust)
-        say(f"restored {directory.id}")
+        say("restored {}", directory.id)
 
 
 def trash(
@@ -233,13 +235,13 @@ def trash(
         if entries:
             _ask([entry.run.id for entry in entries], yes=yes)
         count = once_trusted(lambda: empty_trash(directory), trust=trust)
-        say(f"deleted {count} run{'' if count == 1 else 's'}")
+        say("deleted {} run{}", count, "" if count == 1 else "s")
     elif as_json:
         print_json([trash_plain(entry) for entry in entries])
     elif entries:
-        console().print(trash_table(entries))
+        print_rich(trash_table(entries))
     else:
-        say(f"nothing in {trash_directory(directory)}")
+        say("nothing in {}", trash_directory(directory))
 
 
 def export_csv(
@@ -257,13 +259,13 @@ def export_csv(
     directory = find(run, runs_dir)
     text = events_csv(directory)
     if output is None:
-        sys.stdout.write(text)
+        print_lines(text)
         return
     try:
         write_atomic(output, text)
     except OSError as error:
         raise RunError(f"cannot write {output}: {error.strerror}") from error
-    say(f"wrote {plain(str(output))}")
+    say("wrote {}", output)
 
 
 def _ask(run_ids: list[str], *, yes: bool) -> None:
@@ -273,5 +275,5 @@ def _ask(run_ids: list[str], *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise typer.BadParameter("say --yes to delete runs for good without a terminal")
     for run_id in run_ids:
-        say(f"  {run_id}")
+        say("  {}", run_id)
     typer.confirm(f"Delete {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} for good?", abort=True, err=True)

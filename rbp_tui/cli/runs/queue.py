@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import console, plain, print_json, say
+from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import QueuedRuns, select
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json([as_plain(run) for run in runs] + [damaged_as_plain(entry) for entry in damaged])
     elif runs or damaged:
-        console().print(queue_table(runs, damaged))
+        print_rich(queue_table(runs, damaged))
     else:
         say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
 
@@ -54,7 +54,7 @@ def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
     for word in runs:
         discarded = discard(word)
         for run_id in discarded:
-            say(f"removed the damaged entry of {plain(run_id)} from the queue")
+            say("removed the damaged entry of {} from the queue", run_id)
         try:
             chosen = select([word], runs_dir)
         except RunError:
@@ -63,7 +63,7 @@ def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
             continue  # the run of a damaged entry may be gone, or in another folder
         for run in chosen:
             if withdraw(run):
-                say(f"removed {run.id} from the queue")
+                say("removed {} from the queue", run.id)
             elif not discarded:
                 raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")
 
@@ -112,11 +112,9 @@ def queue_table(runs: "list[QueuedRun]", damaged: "list[DamagedEntry]") -> "Tabl
     for queued in runs:
         summary = read_summary(queued.run)
         named = title(summary) if summary else queued.run.id
-        table.add_row(
-            str(queued.position or ""), plain(named), status_text(queued.verdict.status), plain(_where(queued))
-        )
+        table.add_row(str(queued.position or ""), cell(named), status_text(queued.verdict.status), cell(_where(queued)))
     for entry in damaged:
-        table.add_row("", plain(entry.id), status_text("damaged"), plain(f"{entry.why}: rbp queue rm {entry.id}"))
+        table.add_row("", cell(entry.id), status_text("damaged"), cell(f"{entry.why}: rbp queue rm {entry.id}"))
     return table
 
 

@@ -91,8 +91,6 @@ def train(
 
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end.
     """
-    from rich.markup import escape
-
     from rbp_engine.data.catalog import DataMissing
     from rbp_engine.run import start
     from rbp_engine.run.errors import NothingToStart
@@ -136,21 +134,22 @@ def train(
             once_trusted(lambda: request.require_trust(loaded), trust=trust)
         print_dry_run(request, loaded, slurm=slurm or many_nodes, cost=cost, as_json=as_json)
         if request.seeds:
-            say(f"[dim]once for each of the seeds {', '.join(map(str, request.seeds))}, each on a device of its own[/]")
+            seeds_named = ", ".join(map(str, request.seeds))
+            say("[dim]once for each of the seeds {}, each on a device of its own[/]", seeds_named)
         try:
             start.require_data(loaded)
         except DataMissing as missing:
-            say(f"[yellow]here it would not run:[/] {escape(str(missing))}")
+            say("[yellow]here it would not run:[/] {}", missing)
         return
     try:
         started = once_trusted(lambda: start.start_runs(request), trust=trust)
     except NothingToStart as why:
         if not resume_or_start:
             raise
-        say(escape(str(why)))  # another process was first and is running it
+        say("{}", why)  # another process was first and is running it
         run = RunDirectory(request.runs / (run_id or ""))
         raise typer.Exit(report_start(run, as_json=as_json) if detach else 0) from None
     if started.worker is None and judge(started.runs[0]).status == "completed":
-        say(f"{started.runs[0].id} is complete already")
+        say("{} is complete already", started.runs[0].id)
         return
     raise typer.Exit(follow_started(started, detach=detach, as_json=as_json, request=request))

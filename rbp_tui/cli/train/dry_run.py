@@ -1,9 +1,9 @@
 """What `rbp train` would do, without doing it."""
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from rbp_tui.cli.output import print_json, say
+from rbp_engine.printable import visible
+from rbp_tui.cli.output import print_json, print_lines, say
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
@@ -37,9 +37,9 @@ def print_dry_run(
     if as_json:
         print_json(output)
         return
-    sys.stdout.write(output["job_file"] if slurm else resolved_toml(loaded.preset))
-    say(f"[dim]would run:[/] {shlex.join(command)}")
+    print_lines(visible(output["job_file"] if slurm else resolved_toml(loaded.preset)))
+    say("[dim]would run:[/] {}", shlex.join(command))
     if predicted is not None:
         print_cost(loaded, predicted, stderr=True)
         if note := one_process_note(request.takes.world_size):
-            say(f"[dim]{note}[/]")
+            say("[dim]{}[/]", note)

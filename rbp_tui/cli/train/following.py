@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import EventReader
 from rbp_engine.run.files.layout import RunDirectory
@@ -14,7 +15,7 @@ from rbp_engine.run.launch import multinode
 from rbp_engine.run.start import StartResult
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.store import record
-from rbp_tui.cli.output import plain, print_json, say
+from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.next_steps import next_steps
 from rbp_tui.cli.train.views import Silence, View, lines_view, live_view
@@ -111,11 +112,11 @@ def report_start(run: RunDirectory, *, as_json: bool) -> int:
     if as_json:
         print_json(asdict(summary) if summary else {"id": run.id, "status": verdict.status})
     else:
-        sys.stdout.write(f"{run.id}\n")
-        say(f"[dim]{verdict.status}; rbp watch {run.id[-4:]}[/]")
+        print_line(one_line(run.id))
+        say("[dim]{}; rbp watch {}[/]", verdict.status, run.id[-4:])
     if verdict.live or verdict.status in EXIT_CODES:
         return 0
-    say(f"[bold red]{verdict.status}[/] {plain(verdict.reason)}")
+    say("[bold red]{}[/] {}", verdict.status, verdict.reason)
     return exit_code(verdict)
 
 
@@ -125,7 +126,7 @@ def report_queued(runs: Sequence[RunDirectory], *, as_json: bool) -> int:
         print_json([asdict(summary) for run in runs if (summary := read_summary(run)) is not None])
     else:
         for run in runs:
-            sys.stdout.write(f"{run.id}\n")
+            print_line(one_line(run.id))
         say("[dim]queued; rbp queue shows what they wait for[/]")
     return 0
 
@@ -134,21 +135,23 @@ def print_result(run: RunDirectory, verdict: Verdict, request: "LaunchRequest | 
     """How it ended, and what to type next."""
     summary = read_summary(run)
     if summary is None:
-        say(f"{status_text(verdict.status)} {plain(run.id)}: {plain(verdict.reason)}")
+        say("{} {}: {}", status_text(verdict.status), run.id, verdict.reason)
         return
-    say(f"{status_text(verdict.status)} {plain(title(summary))} in {fmt.duration(summary.trained_s)}")
+    say("{} {} in {}", status_text(verdict.status), title(summary), fmt.duration(summary.trained_s))
     if verdict.reason:
-        say(f"  {plain(verdict.reason)}")
+        say("  {}", verdict.reason)
     last, best = summary.last.top1, summary.best.top1
     if last is not None:
         say(
-            f"  top-1 accuracy: last [bold]{fmt.percent(last)} %[/], best {fmt.percent(best)} % "
-            f"(epoch {summary.best.epoch})"
+            "  top-1 accuracy: last [bold]{} %[/], best {} % (epoch {})",
+            fmt.percent(last),
+            fmt.percent(best),
+            summary.best.epoch,
         )
     for weights, top1 in summary.test.known.items():
-        say(f"  on the test set, {weights} weights: {fmt.percent(top1)} %")
+        say("  on the test set, {} weights: {} %", weights, fmt.percent(top1))
     if steps := next_steps(run, summary, verdict, request):
-        say(f"  next: {plain('  ·  '.join(steps))}")
+        say("  next: {}", "  ·  ".join(steps))
 
 
 def print_results(
@@ -163,6 +166,6 @@ def print_results(
         if summary is None:
             continue
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
-        reason = f": {plain(verdict.reason)}" if verdict.reason else f", top-1 last {last} %, best {best} %"
-        say(f"{status_text(verdict.status)} {plain(title(summary))}{reason}")
+        reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
+        say("{} {}{}", status_text(verdict.status), title(summary), reason)
     say("  next: rbp ls  ·  rbp report  ·  rbp runs compare RUN RUN")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rbp_tui.cli.output import plain, say
+from rbp_engine.printable import one_line
+from rbp_tui.cli.output import print_part, say
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
@@ -82,26 +83,25 @@ class Interrupts:
             if self.count > 1:
                 raise KeyboardInterrupt
             them = "it" if len(self.runs) == 1 else "them"
-            question = (
-                f"[bold]l[/] leave {them} running   [bold]s[/] stop and save   [bold]k[/] kill  (then Enter)\n"
-                "[bold]Enter[/] alone: go on watching"
-            )
-            say(question)
+            _ask_about(them)
             while (answer := _read_answer()) not in ANSWERS:
-                say(question)
+                _ask_about(them)
         except (EOFError, KeyboardInterrupt):
             answer = "s"
         finally:
             self.asking, self.count = False, 0
         if answer == "l":
-            say(f"it goes on: rbp watch {self.runs[0].id[-4:]}" if len(self.runs) == 1 else "they go on: rbp ls")
+            if len(self.runs) == 1:
+                say("it goes on: rbp watch {}", self.runs[0].id[-4:])
+            else:
+                say("they go on: rbp ls")
             raise typer.Exit(0)
         if answer == "k":
             for run in self._live():
                 try:
                     kill(run)
                 except RunError as error:  # it may have just ended; go on with the others
-                    say(f"[red]{plain(str(error))}[/]")
+                    say("[red]{}[/]", error)
         elif answer == "s":
             self._stop()
 
@@ -131,13 +131,20 @@ class Interrupts:
         self.leaving = True
 
 
+def _ask_about(them: str) -> None:
+    say(
+        "[bold]l[/] leave {} running   [bold]s[/] stop and save   [bold]k[/] kill  (then Enter)\n"
+        "[bold]Enter[/] alone: go on watching",
+        them,
+    )
+
+
 def _read_answer() -> str:
     """Read a word from the terminal, "" for Enter alone.
 
     Without `input`, which notices a Ctrl-C between its start and its wait only when the next key is typed.
     """
-    sys.stdout.write("> ")
-    sys.stdout.flush()
+    print_part(one_line("> "))
     while not select.select([sys.stdin], [], [], 0.1)[0]:
         pass
     line = sys.stdin.readline()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from rbp_engine.printable import LONGEST_TEXT, Line, in_json, json_line, one_line
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
@@ -22,7 +23,7 @@ from rbp_engine.run.files.events import (
 from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.cli.output import console, plain
+from rbp_tui.cli.output import cell, console, print_line
 from rbp_tui.cli.runs.table import runs_table
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import STYLES, short_id, status_text, title
@@ -71,12 +72,12 @@ class Silence:
 
 
 class JsonLines:
-    """The run's events on stdout as they stand in the file, one JSON object a line."""
+    """The run's events on stdout as they stand in the file, one JSON object a line, control characters escaped."""
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
         for line in lines:
-            sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.buffer.flush()
+            print_line(json_line(line))
+        sys.stdout.flush()
 
     def show(self, records: Sequence[RunRecord]) -> None:
         """Nothing but events belongs on stdout."""
@@ -92,7 +93,7 @@ class SeveralJson:
             except ValueError:
                 continue
             if isinstance(event, dict):
-                sys.stdout.write(json.dumps({"run": record.run.id} | event, ensure_ascii=False) + "\n")
+                print_line(one_line(in_json(json.dumps({"run": record.run.id} | event, ensure_ascii=False))))
         sys.stdout.flush()
 
     def show(self, records: Sequence[RunRecord]) -> None:
@@ -115,7 +116,7 @@ class PlainLines:
             text = None if event is None else sentence(event)
             if event is not None and text is not None:
                 clock = time.strftime("%H:%M:%S", time.localtime(event.t))
-                sys.stdout.write(f"{clock} {named}{text}\n")
+                print_line(one_line(f"{clock} {named}{text}"))
         sys.stdout.flush()
 
     def show(self, records: Sequence[RunRecord]) -> None:
@@ -169,7 +170,7 @@ def picture(record: RunRecord, history: History, hint: str) -> "RenderableType":
     head = Table.grid(expand=True)
     head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     head.add_column(justify="right", no_wrap=True)
-    head.add_row(f"[bold]{plain(title(summary))}[/]", status_text(verdict.status))
+    head.add_row(Text(cell(title(summary)), style="bold"), status_text(verdict.status))
 
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(no_wrap=True)
@@ -189,16 +190,16 @@ def picture(record: RunRecord, history: History, hint: str) -> "RenderableType":
     rows.add_column(no_wrap=True, width=27)
     rows.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
     first = history.processes[0] if history.processes else RankProgress(0)
-    rows.add_row("loss", _loss_text(summary), f"[cyan]{_sparkline(history, 'train/loss', log=True)}[/]")
-    rows.add_row("top-1 %", _accuracy_text(summary), f"[green]{_sparkline(history, 'validation/top1')}[/]")
-    rows.add_row("memory", _memory_text(first.system), f"[magenta]{_sparkline(history, 'memory')}[/]")
-    rows.add_row("speed", _speed_text(first.metrics), f"[yellow]{_sparkline(history, 'speed')}[/]")
+    rows.add_row("loss", _loss_text(summary), Text(_sparkline(history, "train/loss", log=True), style="cyan"))
+    rows.add_row("top-1 %", _accuracy_text(summary), Text(_sparkline(history, "validation/top1"), style="green"))
+    rows.add_row("memory", _memory_text(first.system), Text(_sparkline(history, "memory"), style="magenta"))
+    rows.add_row("speed", _speed_text(first.metrics), Text(_sparkline(history, "speed"), style="yellow"))
 
     parts: list[RenderableType] = [head, bar, rows]
     if alert := history.newest_alert:
         parts.append(Text(f"! {sentence(alert)}", style="yellow", no_wrap=True, overflow="ellipsis"))
     if verdict.reason and verdict.status != "completed":
-        parts.append(Text(verdict.reason, style=STYLES.get(verdict.status, ""), overflow="fold"))
+        parts.append(Text(cell(verdict.reason), style=STYLES.get(verdict.status, ""), overflow="fold"))
     if hint and verdict.live:
         parts.append(Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
@@ -236,8 +237,13 @@ def counted(number: int | None, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def sentence(event: Event) -> str | None:
-    """An event as a line of a log; None for those that no log needs."""
+def sentence(event: Event) -> Line | None:
+    """An event as a line of a log, not longer than LONGEST_TEXT; None for those that no log needs."""
+    text = _sentence(event)
+    return None if text is None else one_line(text, LONGEST_TEXT)
+
+
+def _sentence(event: Event) -> str | None:
     body = event.body
     if isinstance(body, RunStart):
         verb = f"resumed from {body.resumed_from}" if body.resumed_from else "started"

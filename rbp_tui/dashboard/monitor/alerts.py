@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from rich.text import Text
 
-from rbp_engine.report.names import one_line
+from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
 from rbp_engine.run.status.history import History
 from rbp_tui.text import format as fmt

@@ -7,7 +7,8 @@ from rich.text import Text
 
 from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.preset.diff import differences
-from rbp_engine.report.names import network, one_line, value_text
+from rbp_engine.printable import one_line
+from rbp_engine.report.names import network, value_text
 from rbp_engine.run.files.annotations import read_annotations
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from rbp_engine.report.names import one_line
+from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import System
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import ProbeSeries, RankProgress

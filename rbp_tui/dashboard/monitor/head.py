@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from rbp_engine.report.names import one_line
+from rbp_engine.printable import one_line
 from rbp_engine.run.status.attempts import attempt_remaining_s, elapsed_s
 from rbp_tui.dashboard.monitor.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight

@@ -3,12 +3,13 @@
 import re
 from pathlib import Path
 
+from rbp_engine.printable import without_controls
 from rbp_engine.untrusted_files import open_untrusted
 
 AT_ONCE = 256 * 1024
 LONGEST_LINE = 2000
-# Escape sequences and control characters of a log must not reach the terminal that shows it.
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Colours and movements of the cursor, which the log of a progress bar is full of, and titles.
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 
 
 class LogTail:
@@ -66,7 +67,7 @@ def _readable(line: bytes) -> str:
 
 def readable(line: str) -> str:
     """A line as a terminal would finally show it: a progress bar in its last state."""
-    text = _CONTROL.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]).expandtabs()
+    text = without_controls(_SEQUENCE.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]).expandtabs())
     if len(text) <= LONGEST_LINE:
         return text
     return f"{text[:LONGEST_LINE]} … ({len(text)} characters, cut)"

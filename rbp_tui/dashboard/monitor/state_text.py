@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rbp_engine.report.names import one_line
+from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
 from rbp_tui.dashboard.reading.reader import Sight
@@ -32,7 +32,7 @@ def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Ru
         return RunState(
             "gone", f"{sight.run.path} is no longer there", "what was read of it is shown; rbp runs trash may have it"
         )
-    status, why = sight.verdict.status, one_line(sight.verdict.reason)
+    status, why = sight.verdict.status, str(one_line(sight.verdict.reason))
     if status in ("running", "starting", "stopping") and silence > STALE_AFTER_S:
         why = f"{status}, but no sign of life for {fmt.duration(silence)}; lost after {LOST_AFTER_S:.0f}s"
         return RunState("stale", why, _keys(key_of, ("kill", "kills it")))

@@ -71,6 +71,6 @@ def _draft_file(path: Path) -> Path:
 
 def _read(file: Path) -> Draft | None:
     try:
-        return Draft(**fields_of(Draft, json.loads(file.read_bytes())))
+        return Draft(**fields_of(Draft, json.loads(file.read_bytes()), verbatim=True))
     except (OSError, ValueError):
         return None

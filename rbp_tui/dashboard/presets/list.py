@@ -14,6 +14,7 @@ from rbp_engine.data.catalog import CATALOG
 from rbp_engine.disk import changed_ns
 from rbp_engine.preset import PresetEntry, Problem, list_presets
 from rbp_engine.preset.search import bundled_folder, preset_files, search_folders
+from rbp_engine.printable import one_line
 from rbp_tui.dashboard.presets.drafts import Draft, all_drafts
 from rbp_tui.dashboard.presets.summary import data_here
 
@@ -125,7 +126,7 @@ def _deleted(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[Pres
 
 def _line(entry: PresetEntry, here: bool | None, *, has_draft: bool) -> Text:
     sign = {True: ("✓ ", "green"), False: ("✗ ", "yellow"), None: ("  ", "")}[here]
-    line = Text.assemble(" ", sign, entry.name)
+    line = Text.assemble(" ", sign, one_line(entry.name))
     if count := entry.problem_count:
         line.append(f"  {count} problem{'' if count == 1 else 's'}", style="red")
     if has_draft:

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from rich.markup import escape
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Checkbox, Input, Static
 
 from rbp_engine.preset import PresetError
 from rbp_engine.preset.author import place_of
 from rbp_engine.preset.search import shown
+from rbp_engine.printable import one_line
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class NamePreset(ModalScreen[NewPreset | None]):
             yield Static(f"{self.question}\n", markup=False)
             yield Input(self.proposed, placeholder="name", compact=True, id="name")
             if self.parent_preset is not None:
-                yield Checkbox(f"extends {escape(self.parent_preset)}", True, compact=True, id="extends")
+                yield Checkbox(Content(f"extends {one_line(self.parent_preset)}"), True, compact=True, id="extends")
             # Do not suggest a new ./presets folder to a user who only looks around.
             elsewhere = not Path("presets").is_dir()
             yield Checkbox("found from every folder", elsewhere, compact=True, id="everywhere")
@@ -59,8 +61,8 @@ class NamePreset(ModalScreen[NewPreset | None]):
     @on(Checkbox.Changed)
     def _check(self) -> None:
         path, problem = self._target()
-        words = f"[red]{escape(problem)}[/]" if problem else f"[dim]goes to {escape(shown(path))}[/]" if path else ""
-        self.query_one("#verdict", Static).update(f"\n{words}")
+        words = problem or (f"goes to {shown(path)}" if path else "")
+        self.query_one("#verdict", Static).update(Text(f"\n{one_line(words)}", style="red" if problem else "dim"))
 
     def _target(self) -> tuple[Path | None, str]:
         """The file, and why it cannot be used; neither without a name."""

@@ -7,6 +7,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.widgets import DataTable, Footer, Input, OptionList, Static, TabbedContent, TabPane
 
 from rbp_engine.preset import (
@@ -18,6 +19,7 @@ from rbp_engine.preset import (
     resolved_toml,
 )
 from rbp_engine.preset.search import shown
+from rbp_engine.printable import one_line, visible
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
 from rbp_tui.dashboard.messages import OpenRun
@@ -126,7 +128,7 @@ class PresetsScreen(PresetActions):
                 about = Text(str(error), style="red")
         self.query_one("#title", Static).update(self._title(entry))
         description = self.loaded.preset.description.strip() if self.loaded is not None else ""
-        self.query_one("#description", Static).update(description)
+        self.query_one("#description", Static).update(visible(description))
         self.query_one("#description").display = bool(description)
         self.query_one("#summary", Static).update(about)
         self.query_one("#paper", Static).update("")
@@ -137,7 +139,7 @@ class PresetsScreen(PresetActions):
     def _title(self, entry: PresetEntry | None) -> Text:
         if entry is None:
             return Text("No preset fits the filter." if self.presets.words else "There is no preset.", style="dim")
-        text = Text(entry.title or entry.name, style="bold")
+        text = Text(one_line(entry.title or entry.name), style="bold")
         return text.append(f"  {shown(entry.path)}", style="not bold dim") if group_of(entry) == MINE else text
 
     def _show_toml(self, entry: PresetEntry | None, problems: tuple[Problem, ...]) -> None:
@@ -152,7 +154,9 @@ class PresetsScreen(PresetActions):
     def _show_differences(self) -> None:
         parent, changes = changes_of(self.loaded, self.loaded.name) if self.loaded is not None else ("", "")
         self.query_one("#differences", Static).update(changes)
-        self.query_one("#tabs", TabbedContent).get_tab("diff").label = f"Diff to {parent}" if parent else "Diff"
+        self.query_one("#tabs", TabbedContent).get_tab("diff").label = Content(
+            f"Diff to {one_line(parent)}" if parent else "Diff"
+        )
 
     def _show_runs(self) -> None:
         """Show the runs and their figures, if they have changed."""

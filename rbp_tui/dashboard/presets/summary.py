@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rbp_engine.data.catalog import CATALOG, presence
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.report.names import one_line
+from rbp_engine.printable import one_line
 from rbp_engine.report.paper import published
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
@@ -81,11 +81,14 @@ def _settings(preset: "Preset") -> Table:
     scale = f"× {method.loss_scale}" if method.name.startswith("rate") else "–"
     warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""
     grid = _grid(4)
-    grid.add_row("network", one_line(preset.model.name), "T", str(method.timesteps))
-    grid.add_row("method", fmt.method(method.name), "loss", scale)
-    grid.add_row("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}", "reset", neuron.reset)
-    grid.add_row("epochs", str(preset.train.epochs), "batch", str(preset.data.batch_size))
-    grid.add_row("lr", f"{optim.lr:g} {optim.schedule}{warmup}", "optim", optim.name)
+    for words in (
+        ("network", preset.model.name, "T", str(method.timesteps)),
+        ("method", fmt.method(method.name), "loss", scale),
+        ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}", "reset", neuron.reset),
+        ("epochs", str(preset.train.epochs), "batch", str(preset.data.batch_size)),
+        ("lr", f"{optim.lr:g} {optim.schedule}{warmup}", "optim", optim.name),
+    ):
+        grid.add_row(*(Text(one_line(word)) for word in words))  # a string would be markup
     return grid
 
 

@@ -9,8 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from rbp_engine.printable import one_line
 from rbp_engine.report.collect import RecordedRun, newest_by_seed
-from rbp_engine.report.names import one_line
 from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.run_json import RunJson
 from rbp_engine.run.files.summary import remaining_s

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from rbp_engine.report.names import one_line
+from rbp_engine.printable import one_line
 from rbp_engine.run.status.status import ENDED
 from rbp_engine.run.store.store import RunRecord
 
@@ -29,8 +29,8 @@ def since_you_left(records: Iterable[RunRecord], left_at: float, left_live: Coll
         return ""
     parts = []
     for status, count in counts.items():
-        reasons = {record.verdict.reason for record in ended if record.verdict.status == status}
-        why = f": {one_line(*reasons)}" if status in ("failed", "lost") and len(reasons) == 1 and any(reasons) else ""
+        reasons = [*{one_line(record.verdict.reason) for record in ended if record.verdict.status == status}]
+        why = f": {reasons[0]}" if status in ("failed", "lost") and len(reasons) == 1 and any(reasons) else ""
         parts.append(f"{count} {WORDS.get(status, status)}{why}")
     return f"Since you left ({_when(left_at)}): {' · '.join(parts)}"
 

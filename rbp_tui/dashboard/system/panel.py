@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from rbp_engine.report.names import one_line
+from rbp_engine.printable import one_line
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_reader import CardReading, MachineReading, Use
 from rbp_tui.text import format as fmt

@@ -3,25 +3,75 @@
 import json
 
 import pytest
+from rich.table import Table
 from rich.text import Text
 
+from rbp_engine.printable import LONGEST_TEXT
 from rbp_engine.run.store.store import list_runs
-from rbp_tui.cli.output import plain
-from rbp_tui.cli.train.views import SeveralJson
+from rbp_tui.cli.output import cell, fail, print_json, print_rich, say
+from rbp_tui.cli.train.views import JsonLines, SeveralJson
+from rbp_tui.text.styled import paragraph, styled
+
+MARKUP = "[/b] [red]x[/] [link=http://x]y[/link] :bomb: \\"
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"), [("[/b] [red]x[/]", "[/b] [red]x[/]"), ("a\x1b[2Jb\x07", "a [2Jb "), ("a\nb\r", "a b ")]
+    ("text", "shown"), [(MARKUP, MARKUP), ("a\x1b[2Jb\x07", r"a\x1b[2Jb\x07"), ("a\nb\r", "a b "), ("{} [b]", "{} [b]")]
 )
 def test_markup_and_control_characters_in_foreign_text_have_no_effect(text, shown):
-    assert Text.from_markup(plain(text)).plain == shown
+    made = styled("[bold]{}[/] and [red]{}[/]", text, text)
+    assert made.plain == f"{shown} and {shown}"
+    assert [(span.start, span.end, span.style) for span in made.spans] == [
+        (0, len(shown), "bold"),
+        (len(shown) + 5, 2 * len(shown) + 5, "red"),
+    ]
 
 
-def test_line_breaks_are_kept_on_request():
-    assert Text.from_markup(plain("a\n[b]\x1b\n", lines=True)).plain == "a\n[b] \n"
+def test_a_styled_value_keeps_its_styles_within_those_of_the_template():
+    made = styled("{}: [dim]{}[/]", Text("ok", style="green"), paragraph("a\nb\x1b"))
+    assert made.plain == "ok: a\nb\\x1b"
+    assert {str(span.style) for span in made.spans} == {"green", "dim"}
+
+
+def test_a_long_text_is_cut_with_an_ellipsis(capsys):
+    say("{}", "x" * 200_000)
+    print_rich(cell("y" * 200_000), soft_wrap=True)
+    fail("z" * 200_000, 1)
+    out, err = capsys.readouterr()
+    assert out.count("y") == err.count("x") == LONGEST_TEXT - 1
+    assert LONGEST_TEXT <= err.count("z") < 20_000
+    assert "…" in out and err.count("…") == 2
+
+
+def test_what_a_console_is_given_is_no_markup_and_has_no_control_characters(capsys):
+    table = Table(MARKUP, box=None)
+    table.add_row(f"{MARKUP}\x1b[2J\x9b", Text("\u202e\x1b]0;t\x07"))
+    print_rich(table, soft_wrap=True)
+    print_rich(f"{MARKUP}\x1b[2J", soft_wrap=True)
+    shown = capsys.readouterr().out
+    assert shown.replace("\n", "").isprintable()
+    assert shown.count("[link=http://x]y[/link] :bomb:") == 3
+
+
+def test_json_has_all_of_a_text_with_control_characters_as_escapes(capsys):
+    value = {"a\x9b": "\x1b[2J\x7f\u202e\ud800ü" * 1000}
+    print_json(value)
+    shown = capsys.readouterr().out
+    assert shown.replace("\n", "").isprintable() and "ü" in shown
+    assert json.loads(shown) == value
 
 
 def test_from_several_runs_only_json_objects_are_passed_on(tmp_path, write_run, capsys):
     write_run(tmp_path, "one")
     SeveralJson().lines(list_runs(tmp_path)[0], [b"[1]", b"3", b"{", b'{"v": 1}'])
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"run": "one", "v": 1}]
+
+
+def test_event_lines_mean_the_same_and_control_nothing(tmp_path, write_run, capsys):
+    write_run(tmp_path, "one")
+    message = "\x9b2J \u202e \x7f ü"
+    lines = [json.dumps({"m": message}, ensure_ascii=False).encode(), b'{\t"v": 1}', b"\x1b[2J\xff no JSON"]
+    JsonLines().lines(list_runs(tmp_path)[0], lines)
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert json.loads(first) == {"m": message} and json.loads(second) == {"v": 1}
+    assert (first + second + third).isprintable() and third.startswith(r"\u001b[2J")

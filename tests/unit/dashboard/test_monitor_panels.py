@@ -125,7 +125,7 @@ def test_alerts_and_checkpoints_are_listed_newest_first() -> None:
     assert rows_of(found, {"best", "step-00000001", "step-00000002"}) == [
         "alerts",
         "out of memory",
-        "slow [2J",
+        r"slow\x1b[2J",
         "checkpoints",
         "step-00000002  44 MiB  80 ms  best",
         "step-00000001  44 MiB  120 ms",

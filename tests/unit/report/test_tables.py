@@ -1,7 +1,9 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,38 @@ def test_text_with_line_breaks_stays_on_its_line(finish_run: FinishRun, runs: Pa
     text = tables.latex(make_cells(collect(run_directories(runs))[0]))
     assert "\x1b" not in text
     assert all(line.startswith("%") for line in text.splitlines() if "evil" in line or "input{x}" in line)
+
+
+NAME = "=1+1|[x](http://y)<b>`$%_&#{}~^\\\x1b]52;c;aGk=\x07\x9b\u202e\n\r\ud800"
+
+
+@pytest.fixture
+def named(cells: list[Cell]) -> list[Cell]:
+    """The same with a hostile name everywhere."""
+    hostile = {"data": f"-{NAME}", "network": NAME, "method": f"@{NAME}", "label": {NAME: NAME}, "notes": (NAME,)}
+    return [replace(cell, **hostile) for cell in cells]  # type: ignore[arg-type]
+
+
+def test_in_csv_no_name_is_a_formula_and_numbers_stay_numbers(named: list[Cell]) -> None:
+    for row in csv.DictReader(io.StringIO(tables.csv_text(named))):
+        texts = [row[name][:2] for name in ("data", "network", "method", "settings", "notes")]
+        assert texts == ["'-", "'=", "'@", "'=", "'="]
+        assert float(row["last_mean"]) and float(row["difference"] or -1) < 0
+
+
+def test_every_table_is_printable_and_has_its_rows_and_columns_whatever_the_names(named: list[Cell]) -> None:
+    for text in (tables.csv_text(named), tables.markdown(named), tables.latex(named)):
+        assert text.replace("\n", "").isprintable()
+    table = tables.markdown(named).split("\n\n")[0].splitlines()
+    assert len(table) == 2 + len(named)
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table} == {11}
+    assert not re.search(r"(?<!\\)(?:\\\\)*[\[\]`]|<", tables.markdown(named))
+    body = [line for line in tables.latex(named).splitlines() if " & " in line and not line.startswith("%")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {9}
+
+
+def test_a_name_of_any_length_is_cut_in_tables_and_whole_in_csv(cells: list[Cell]) -> None:
+    long = [replace(cell, network="n" * 10_000, notes=("m" * 10_000,)) for cell in cells]
+    assert max(map(len, tables.markdown(long).splitlines())) < 4_000
+    assert "…" in tables.latex(long)
+    assert "n" * 10_000 in tables.csv_text(long)

@@ -1,0 +1,128 @@
+"""Commands over runs whose every text is hostile to a terminal: what they print controls nothing, and all end."""
+
+import json
+import re
+
+import pytest
+
+from rbp_engine.printable import LONGEST_TEXT
+from rbp_engine.run.files.annotations import note_as_written, read_annotations, set_note
+from rbp_engine.run.files.events import ErrorRaised, WarningRaised
+
+COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+COMMANDS = (
+    "ls",
+    "ls --json",
+    "runs show bad",
+    "runs show bad --json",
+    "runs show bad-done",
+    "watch bad",
+    "watch bad --json",
+    "watch bad-done",
+    "logs bad",
+    "runs csv bad",
+    "runs compare bad bad-done",
+    "runs compare bad bad-done --json",
+    "report --include-unfinished",
+    "report --include-unfinished --json",
+    "report --include-unfinished --format markdown",
+    "report --include-unfinished --format latex",
+    "report --include-unfinished --format csv",
+    "report --missing",
+    "runs tag bad",
+    "runs tag bad --json",
+    "runs note bad",
+    "runs rm bad",
+    "stop bad",
+    "kill bad",
+    "resume bad",
+    "resume bad --json",
+    "queue",
+    "figure curves bad -o bad.svg",
+    "train --like bad",
+    "train digits --resume-or-start --id bad",
+)
+
+
+@pytest.fixture
+def rbp_there(rbp_here, write_texts, hostile_text):
+    write_texts(rbp_here.runs, "bad", hostile_text)
+    write_texts(rbp_here.runs, "bad-done", hostile_text, "completed")
+    write_texts(rbp_here.runs, "bad-odd", hostile_text, hostile_text)
+    return rbp_here
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ls", "--sort"),
+        ("ls",),
+        ("runs", "show"),
+        ("runs", "tag", "bad"),
+        ("queue", "rm"),
+        ("presets", "schema"),
+        ("presets", "show"),
+        ("data", "check"),
+        ("report", "--missing", "--preset"),
+        ("bench", "--timesteps"),
+        (),
+        ("runs",),
+        ("ls", "--runs-dir"),
+    ],
+)
+def test_what_was_typed_is_printable_in_messages(rbp_there, hostile_text, words):
+    typed = hostile_text.replace("\ud800", "").replace("\0", "")
+    done = rbp_there(*words, typed, code=None)
+    assert r"\x1b]52" in done.stdout + done.stderr
+    assert CONTROL.findall(done.stdout + done.stderr) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_text_of_a_run_controls_the_terminal_or_ends_a_command(rbp_there, command):
+    done = rbp_there(*command.split(), code=None)
+    output = done.stdout + done.stderr
+    assert output
+    if command == "logs bad":
+        assert "\x1b[1;31mred\x1b[0m" in output
+        output = COLOUR.sub("", output).replace("\t", "")
+    assert CONTROL.findall(output) == []
+    assert "💣" not in output
+    if "--json" in command:
+        for line in done.stdout.splitlines() if "watch" in command else [done.stdout]:
+            assert not line or json.loads(line)
+
+
+def test_a_message_of_200_kb_is_cut_where_people_read_it_and_whole_in_json(rbp_here, write_run):
+    long = "x" * 200_000
+    said = (ErrorRaised(long), WarningRaised(long))
+    run = write_run(rbp_here.runs, "long", bodies=said, status="failed", reason=long)
+    set_note(run, "y" * 200_000)
+    for command in ("runs show long", "ls", "watch long", "report", "runs compare long"):
+        done = rbp_here(*command.split(), code=None)
+        assert len(done.stdout + done.stderr) < 8 * LONGEST_TEXT, command
+    assert "…" in rbp_here("runs", "show", "long").stdout
+    assert rbp_here.json("runs", "show", "long")["summary"]["reason"] == long
+    assert rbp_here.json("ls")[0]["note"] == "y" * 200_000
+    assert rbp_here("watch", "long", "--json", code=None).stdout.count("x") == 400_000
+
+
+def test_tags_and_notes_of_ordinary_unicode_are_printed_as_they_were_written(rbp_here, write_run):
+    run = write_run(rbp_here.runs, "run")
+    words = "Größe ±µ 学習 שלום 👩‍🔬 [b] :bomb:"
+    rbp_here("runs", "note", "run", words)
+    rbp_here("runs", "tag", "run", "+größe", "+[b]", "+学習")
+    assert read_annotations(run).note == note_as_written(run) == words
+    assert rbp_here("runs", "note", "run").stdout == f"{words}\n"
+    assert "größe [b] 学習" in rbp_here("runs", "tag", "run").stdout
+    assert words in rbp_here("runs", "show", "run").stdout
+
+
+def test_a_note_keeps_every_character_that_was_typed_when_tags_change(rbp_here, write_run):
+    run = write_run(rbp_here.runs, "run")
+    typed = "a\tb\u200f \u2066c\u2069\nd"
+    set_note(run, typed)
+    rbp_here("runs", "tag", "run", "+one")
+    assert note_as_written(run) == typed
+    assert CONTROL.findall(rbp_here("runs", "note", "run").stdout) == []

@@ -1,0 +1,77 @@
+"""What is read from a run that somebody else wrote is printable; what is in its files stays as it was."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from rbp_engine.run.files.annotations import change_tags, note_as_written, set_note
+from rbp_engine.run.files.events import EventReader
+from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.log_files import log_files, named_folders
+from rbp_engine.run.files.run_json import read_run_json, update_run_json
+from rbp_engine.run.files.summary import load_summary, write_status
+from rbp_engine.run.store.store import record
+
+WriteTexts = Callable[..., RunDirectory]
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from texts(asdict(value))
+    elif isinstance(value, dict):
+        yield from texts([*value, *value.values()])
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts(item)
+
+
+def test_every_text_of_a_record_is_printable(tmp_path: Path, write_texts: WriteTexts, hostile_text: str) -> None:
+    for status in ("failed", "running", "queued", hostile_text):
+        run = write_texts(tmp_path, f"run-{status[:4].strip('=+')}", hostile_text, status)
+        found = record(run)
+        assert found.readable
+        events = EventReader(run.events()).poll()
+        known = [*texts(read_run_json(run)), *texts(found), *texts([event.body for event in events])]
+        assert len(events) == 8 and len([text for text in known if "]52" in text]) > 30
+        assert [text for text in known if not text.replace("\n", "").isprintable()] == []
+
+
+def test_a_record_of_ordinary_text_is_that_text(tmp_path: Path, write_texts: WriteTexts) -> None:
+    words = "Größe ±µ 学習 שלום 👩‍🔬 [b] = a\u00a0b"
+    run = write_texts(tmp_path, "run", words)
+    summary, origin = load_summary(run), read_run_json(run)
+    assert {summary.name, summary.preset, summary.reason, *summary.tags} == {words, "two"}
+    assert origin.git is not None
+    assert {origin.host, origin.command, origin.git.commit, origin.attempts[0].host, *origin.packages.values()} == {
+        words
+    }
+
+
+def test_what_is_written_back_keeps_the_rest_as_it_was(
+    tmp_path: Path, write_texts: WriteTexts, hostile_text: str
+) -> None:
+    text = hostile_text.replace("\ud800", "")
+    run = write_texts(tmp_path, "run", text)
+    before, noted = json.loads(run.run_json.read_text()), note_as_written(run)
+    update_run_json(run, more=1)
+    assert read_json(run.run_json) == before | {"more": 1}
+    change_tags(run, ["new"], ["two"])
+    assert note_as_written(run) == noted == f"{text}\n{text}"
+    assert read_json(run.annotations_json)["added"][-1] == "new"
+    set_note(run, "short")
+    assert read_json(run.annotations_json)["note"] == "short"
+    write_status(run, "stopped", "by \x1b[31mhand")
+    assert load_summary(run).reason == r"by \x1b[31mhand"
+
+
+def test_a_folder_of_logs_that_cannot_be_one_does_not_hide_those_that_are_there(
+    tmp_path: Path, write_texts: WriteTexts, hostile_text: str
+) -> None:
+    for number, named in enumerate((hostile_text, "ranks/0\0", "x" * 5000, "ranks/loop", "../../..", "/etc", "")):
+        run = write_texts(tmp_path, f"run-{number}", named)
+        (run.ranks / "loop").symlink_to(run.ranks / "loop")
+        assert log_files(run, named_folders(run)) == {"0": (run.stdout(), run.stderr())}
