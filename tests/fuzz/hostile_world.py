@@ -5,17 +5,18 @@ changes nothing outside, signals no process but the run's own, and no byte of it
 """
 
 import contextlib
+import functools
 import json
 import os
 import random
 import re
-import resource
 import shutil
 import signal
+import socket
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rbp_engine.errors import UserError
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_tui.cli import app
 from tests.damaged_files import DAMAGES, write_run
 
@@ -36,15 +37,17 @@ MEMORY_BYTES = 2**30
 #: In every kind of text: the clipboard, a cleared screen, an 8-bit control, a reversed line, markup, a formula, DEL.
 HOSTILE = "=1\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\u202e[/][link=https://x]\x7f"
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-#: A process that is not the run's, whose number a forged run names.
-INNOCENT = os.getppid()
 
 
 @dataclass(frozen=True)
 class World:
-    """The working directory of a user: `runs`, `presets`, `data`, settings; `outside`, beside it, must not change."""
+    """The working directory of a user: `runs`, `presets`, `data`, settings; `outside`, beside it, must not change.
+
+    `innocent` is the pid of a process that is not a run's, and that a forged run names.
+    """
 
     root: Path
+    innocent: int
 
     @property
     def runs(self) -> Path:
@@ -59,9 +62,9 @@ class World:
         return sorted(path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def build(root: Path) -> World:
+def build(root: Path, innocent: int) -> World:
     """A sound world: two runs, one of own code that was lost; a preset that extends another; data; settings."""
-    world = World(root)
+    world = World(root, innocent)
     (root / "presets").mkdir(parents=True)
     (root / "presets" / "base.toml").write_text('extends = "digits"\ntitle = "base"\n[train]\nepochs = 3\n')
     (root / "presets" / "mine.toml").write_text('extends = "base"\ntitle = "mine"\n[run]\nname = "mine"\n')
@@ -93,8 +96,9 @@ def _write_data(folder: Path) -> None:
 def copy(world: World, root: Path) -> World:
     """The same world in another place."""
     shutil.copytree(world.root, root)
-    shutil.copytree(world.outside, World(root).outside)
-    return World(root)
+    there = World(root, world.innocent)
+    shutil.copytree(world.outside, there.outside)
+    return there
 
 
 def commands(world: World) -> list[tuple[str, ...]]:
@@ -107,6 +111,7 @@ def commands(world: World) -> list[tuple[str, ...]]:
         ("report", "--format", "csv"), ("watch", "one"), ("watch", "one", "--json"), ("runs", "tag", "one", "+a"),
         ("runs", "note", "lost", "a note"), ("queue",), ("stop", "lost"), ("kill", "lost"),
         ("runs", "rm", "one", "--yes"), ("runs", "trash"), ("train", "--like", "one", "--dry-run"),
+        ("resume", "lost", "--detach"), ("eval", "lost"),
     ]  # fmt: skip
     others = [
         ("presets", "list"), ("presets", "list", "--json"), ("presets", "show", "mine"), ("presets", "check"),
@@ -179,20 +184,21 @@ def write_huge_numbers(path: Path, world: World, draw: random.Random) -> None:
 
 
 def name_an_innocent_process(path: Path, world: World, draw: random.Random) -> None:
-    """In run.json and the claims of a run that says that it is running."""
+    """In run.json of a run that says that it is running."""
     run = RunDirectory(world.runs / "lost")
-    described = json.loads(run.run_json.read_text())
-    started = psutil.Process(INNOCENT).create_time()
-    described["attempts"][-1] |= {"pid": INNOCENT, "pid_started": started, "world_size": 1}
-    run.run_json.write_text(json.dumps(described))
-    summary = json.loads(run.summary_json.read_text())
-    run.summary_json.write_text(json.dumps(summary | {"updated": time.time(), "progressed": time.time()}))
+    described, summary = read_json(run.run_json), read_json(run.summary_json)
+    started = psutil.Process(world.innocent).create_time()
+    attempt = {"attempt": 1, "host": socket.gethostname(), "pid": world.innocent, "pid_started": started}
+    now = {"status": "running", "attempt": 1, "updated": time.time(), "progressed": time.time()}
+    for file, value in ((run.run_json, described | {"attempts": [attempt]}), (run.summary_json, summary | now)):
+        with contextlib.suppress(OSError):  # it may be a folder by now
+            file.write_text(json.dumps(value))
 
 
 def make_enormous(path: Path, world: World, draw: random.Random) -> None:
-    """Sparse, of 4 GB: reading it whole would fill the memory."""
+    """Sparse, of four times the memory that a command may take."""
     with path.open("r+b") as file:
-        file.truncate(4 * 2**30)
+        file.truncate(4 * MEMORY_BYTES)
 
 
 def nest_tables(path: Path, world: World, draw: random.Random) -> None:
@@ -226,29 +232,40 @@ MISCHIEF: tuple[Mischief, ...] = (
 
 # --- what rbp promises --------------------------------------------------------------------------------------------
 
-_signals: list[tuple[int, int]] = []
-_watching = False
+_acts: list[tuple[str, tuple[object, ...]]] = []
 
 
-def _note_signals(event: str, args: tuple[object, ...]) -> None:
-    if event in ("os.kill", "os.killpg"):
-        _signals.append((int(str(args[0])), int(str(args[1]))))
+@functools.cache
+def watch_acts() -> None:
+    """Note the signals and processes of this process from now on; the interpreter cannot forget such a hook."""
+
+    def note(event: str, args: tuple[object, ...]) -> None:
+        if event in ("os.kill", "os.killpg", "subprocess.Popen"):
+            _acts.append((event, args))
+
+    sys.addaudithook(note)
 
 
-def watch_signals() -> None:
-    """Note every signal that this process sends from now on; a hook of the interpreter cannot be taken away again."""
-    global _watching
-    if not _watching:
-        sys.addaudithook(_note_signals)
-        _watching = True
+def memory(name: str) -> int:
+    """This process's memory in bytes: `VmRSS` now, `VmHWM` at its peak since `forget_peak`."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
+    return 1024 * int(line.split()[1])
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+class NotDone(BaseException):
+    """A command has taken too long; no handler of errors in it is meant for this."""
 
 
 @contextlib.contextmanager
 def time_limit(computing: float, waiting: float) -> Iterator[None]:
-    """Raise TimeoutError after that many seconds of computing or of waiting, out of a blocking call as well."""
+    """Raise NotDone after that many seconds of computing or of waiting, out of a blocking call as well."""
 
     def give_up(number: int, frame: object) -> None:
-        raise TimeoutError(f"not done: it {'waits' if number == signal.SIGALRM else 'computes'} for ever")
+        raise NotDone(f"not done: it {'waits' if number == signal.SIGALRM else 'computes'} for ever")
 
     timers = ((signal.ITIMER_PROF, signal.SIGPROF, computing), (signal.ITIMER_REAL, signal.SIGALRM, waiting))
     before = {number: signal.signal(number, give_up) for _, number, _ in timers}
@@ -276,8 +293,10 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
 
 def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
     """What a command does that it must not; empty if it keeps every promise."""
-    before, peak = snapshot(world.outside), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _signals.clear()
+    before = snapshot(world.outside)
+    forget_peak()
+    at_rest = memory("VmRSS")
+    _acts.clear()
     broken: list[str] = []
     environment = {
         "COLUMNS": "200", "HOME": str(world.root.parent / "home"), "RBP_CONFIG": str(world.root),
@@ -288,7 +307,7 @@ def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
     try:
         with time_limit(CPU_S, WALL_S):
             done = CliRunner().invoke(app, list(words), env=environment)
-    except TimeoutError as error:
+    except NotDone as error:
         return [str(error)]
     finally:
         os.chdir(here)
@@ -302,33 +321,29 @@ def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
         broken.append(f"it prints {found[0]!r} raw: {around!r}")
     if snapshot(world.outside) != before:
         broken.append("it changes a file outside")
-    if strangers := [pid for pid, number in _signals if number and pid == INNOCENT]:
-        broken.append(f"it signals process {strangers[0]}, which is not the run's")
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024
+    for event, args in _acts:
+        if event != "subprocess.Popen" and args[0] == world.innocent and args[1]:
+            broken.append("it signals a process that is not the run's")
+        if event == "subprocess.Popen" and "rbp_engine.train.worker" in str(args[1]):
+            broken.append("it starts a worker")
+    grown = memory("VmHWM") - at_rest
     if grown > MEMORY_BYTES:
-        broken.append(f"it takes {grown / 2**30:.1f} GiB")
+        broken.append(f"it takes {grown / 2**20:.0f} MiB")
     return broken
 
 
-def draw_case(pristine: World, root: Path, draw: random.Random) -> tuple[World, str]:
+def draw_case(
+    pristine: World, root: Path, draw: random.Random, mischief: Sequence[Mischief] = MISCHIEF
+) -> tuple[World, str]:
     """A world in which a stranger has been at one or two files, and what he did."""
     world, did = copy(pristine, root), []
     for _ in range(draw.choice([1, 1, 2])):
         candidates = world.files()
         if draw.random() < 0.6:  # most files of a run are logs; these matter most
-            named = (
-                "run.json",
-                "summary.json",
-                "preset.toml",
-                "annotations.json",
-                "rank0.jsonl",
-                "mine.toml",
-                "base.toml",
-                "machine.toml",
-            )
-            candidates = [path for path in candidates if path.name in named] or candidates
-        path, mischief = draw.choice(candidates), draw.choice(MISCHIEF)
+            named = ("run.json", "summary.json", "preset.toml", "annotations.json", "rank0.jsonl", "machine.toml")
+            candidates = [path for path in candidates if path.name in named or path.parent.name == "presets"]
+        path, do = draw.choice(candidates), draw.choice(mischief)
         if path.exists() and not path.is_symlink():
-            mischief(path, world, draw)
-            did.append(f"{mischief.__name__} {path.relative_to(world.root)}")
+            do(path, world, draw)
+            did.append(f"{do.__name__} {path.relative_to(world.root)}")
     return world, ", ".join(did)

@@ -21,7 +21,7 @@ from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
 from rbp_engine.run.files.layout import json_text
-from rbp_engine.untrusted_files import open_untrusted
+from rbp_engine.untrusted_files import NotAFile, open_untrusted
 
 VERSION = 1
 READ_AT_ONCE = 2**17
