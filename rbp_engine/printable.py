@@ -22,12 +22,14 @@ NO_TEXT = Line(Lines(""))
 LONGEST_TEXT = 2000
 LONGEST_NAME = 200
 
-# Control characters of ASCII and of Latin-1, bidirectional controls, invisible signs, and halves of surrogate pairs.
+# Control characters of ASCII, but tabs and ends of lines, and of Latin-1, bidirectional controls, invisible signs, and
+# halves of surrogate pairs.
 _SIGNS = (
-    "\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f"
 )
-_UNSAFE = re.compile(f"[{_SIGNS}]")
+_UNSAFE = re.compile(f"[\t\n{_SIGNS}]")
+_UNSAFE_IN_LINES = re.compile(f"[\t{_SIGNS}]")
 _BREAKS = frozenset("\t\n\v\f\r\x85\u2028\u2029")
 _SET_COLOUR = r"\x1b\[[0-9;:]{0,64}m"
 _UNSAFE_IN_LOG = re.compile(f"({_SET_COLOUR})|\r\n|[{_SIGNS}]")
@@ -46,7 +48,7 @@ def one_line(text: str, limit: int | None = None) -> Line:
 def visible(text: str, limit: int | None = None) -> Lines:
     """The text with its line breaks; tabs become spaces. At most `limit` characters, the last of them then "…"."""
     if not _is_safe(text):
-        text = _UNSAFE.sub(_shown, text.replace("\r\n", "\n"))
+        text = _UNSAFE_IN_LINES.sub(_shown, text.replace("\r\n", "\n"))
     return Lines(_cut(text, limit))
 
 
@@ -98,13 +100,12 @@ def _escape(sign: str) -> str:
 
 
 def _shown(found: re.Match[str]) -> str:
-    sign = found[0]
-    return sign if sign == "\n" else "    " if sign == "\t" else _escape(sign)
+    return "    " if found[0] == "\t" else _escape(found[0])
 
 
 def _shown_in_log(found: re.Match[str]) -> str:
     sign = found[0]
-    if found[1] or sign in "\t\n":
+    if found[1]:
         return sign
     return "\n" if sign in ("\r", "\r\n") else _escape(sign)
 

@@ -198,7 +198,9 @@ class Dashboard(App[None]):
         if run_ids := await self.push_screen_wait(LaunchForm(message.path, message.name, self.session)):
             self.open_run(run_ids[0])
             if len(run_ids) > 1:
-                self.notify(f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5)
+                self.notify(
+                    f"{len(run_ids)} runs, one for each seed; they wait for free devices", timeout=5, markup=False
+                )
 
     def action_command_palette(self) -> None:
         """Find an action, a run or a preset by name."""

@@ -7,6 +7,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
@@ -30,7 +31,7 @@ class Confirm(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(self.question, markup=False)
-            yield Static(f"\n[b]Enter[/b] {self.verb}   [b]Esc[/b] no", classes="keys")
+            yield Static(Content.from_markup("\n[b]Enter[/b] $verb   [b]Esc[/b] no", verb=self.verb), classes="keys")
 
 
 class Ask(ModalScreen[str | None]):
@@ -55,7 +56,7 @@ class Ask(ModalScreen[str | None]):
             else:
                 yield Input(self.value, compact=True, id="answer")
             key = "ctrl+s" if self.lines else "Enter"
-            yield Static(f"\n[b]{key}[/b] save   [b]Esc[/b] cancel", classes="keys")
+            yield Static(Content.from_markup("\n[b]$key[/b] save   [b]Esc[/b] cancel", key=key), classes="keys")
 
     @on(Input.Submitted)
     def action_give(self) -> None:
@@ -114,7 +115,9 @@ class Choice(ModalScreen[str | None]):
             yield OptionList(
                 *(Option(text, id=name) for name, text in self.answers.items()), markup=False, compact=True
             )
-            yield Static(f"\n[b]Enter[/b] choose   [b]Esc[/b] {self.back}", classes="keys")
+            yield Static(
+                Content.from_markup("\n[b]Enter[/b] choose   [b]Esc[/b] $back", back=self.back), classes="keys"
+            )
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:

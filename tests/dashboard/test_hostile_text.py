@@ -7,6 +7,8 @@ import json
 import os
 import re
 import select
+import signal
+import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -49,18 +51,27 @@ def kinds(output: bytes) -> set[bytes]:
 
 
 def show_everything(terminal):
-    """Press the keys, and leave the dashboard; what the terminal got."""
+    """Press the keys, in a larger terminal too, and leave the dashboard; what the terminal got."""
     for key, word in STEPS:
-        before = len(terminal.output)
-        os.write(terminal.master, key.encode())
-        terminal.read_until(lambda start=before, word=word: word.encode() in SEQUENCE.sub(b"", terminal.output[start:]))
-        deadline = time.monotonic() + 1.0
-        while select.select([terminal.master], [], [], 0.1)[0] and time.monotonic() < deadline:
-            terminal.read()
+        press(terminal, key, word)
+    termios.tcsetwinsize(terminal.slave, (50, 160))
+    terminal.process.send_signal(signal.SIGWINCH)
+    press(terminal, "3", "commit")
+    press(terminal, "2", "")
     terminal.process.terminate()
     terminal.read_until(terminal.ended)
     assert b"Traceback" not in terminal.output
     return terminal.output
+
+
+def press(terminal, key, word):
+    """Press keys, and wait until the word and what follows is there."""
+    before = len(terminal.output)
+    os.write(terminal.master, key.encode())
+    terminal.read_until(lambda: word.encode() in SEQUENCE.sub(b"", terminal.output[before:]))
+    deadline = time.monotonic() + 1.0
+    while select.select([terminal.master], [], [], 0.1)[0] and time.monotonic() < deadline:
+        terminal.read()
 
 
 def fill(home, write_texts, text):

@@ -67,11 +67,18 @@ def printable(value: Any, *, lines: bool = False, depth: int = DEEPEST) -> Any:
     if not depth:
         raise ValueError(f"nested more than {DEEPEST} deep")
     if type(value) is list:
-        return [printable(item, lines=lines, depth=depth - 1) for item in value]
-    return {one_line(key): printable(item, lines=lines, depth=depth - 1) for key, item in value.items()}
+        return [
+            printable(item, lines=lines, depth=depth - 1) if type(item) in _HOLDING_TEXT else item for item in value
+        ]
+    return {
+        key if key.isprintable() else one_line(key): (
+            printable(item, lines=lines, depth=depth - 1) if type(item) in _HOLDING_TEXT else item
+        )
+        for key, item in value.items()
+    }
 
 
-_HOLDING_TEXT = (str, list, dict)
+_HOLDING_TEXT = frozenset({str, list, dict})
 
 
 def _is_no_odd_number(value: Any) -> bool:

@@ -4,6 +4,8 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.printable import one_line
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -100,7 +102,7 @@ def _filled(escaped: str) -> str:
 
 def _comment(text: str) -> str:
     # A file may have any name; a line break in it must not end the comment.
-    return f"# {''.join(character if character.isprintable() else '?' for character in text)}\n"
+    return f"# {one_line(text)}\n"
 
 
 def _paper_sentence(preset: "Preset") -> str:

@@ -1,6 +1,7 @@
 """The daily commands on runs: ls, watch, logs, stop, kill, resume."""
 
 import codecs
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -108,15 +109,17 @@ def logs(
     if rank not in there:
         raise RunError(f"{directory.id} has no log of rank {rank}; there is {', '.join(there) or 'none'}")
     parts = [_LogPrinter(path) for path in there[rank]]
-    while True:
-        live = judge(directory).live
+    try:
+        while True:
+            live = judge(directory).live
+            for part in parts:
+                part.print_new()
+            if not follow or not live:
+                break
+            time.sleep(0.2)
+    finally:
         for part in parts:
-            part.print_new()
-        if not follow or not live:
-            break
-        time.sleep(0.2)
-    for part in parts:
-        part.end()
+            part.end()
 
 
 def stop(run: LiveRun, trust: Trust = False, runs_dir: RunsDir = None, as_json: Json = False) -> None:
@@ -203,7 +206,8 @@ class _LogPrinter:
 
     def end(self) -> None:
         """Print what is left, and go back to the colours of the terminal."""
-        self._print(self._decoder.decode(b"", final=True), final=True)
+        reset = "\x1b[0m" if sys.stdout.isatty() else ""
+        self._print(self._decoder.decode(b"", final=True) + reset, final=True)
 
     def _print(self, text: str, *, final: bool = False) -> None:
         text = self._rest + text

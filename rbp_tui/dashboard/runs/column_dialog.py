@@ -41,8 +41,11 @@ class ColumnDialog(ModalScreen[ColumnChoice | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield OptionList(*map(self._line, COLUMNS))
-            keys = "[b]Space[/b] in or out  [b]s[/b] sort by it  [b]f[/b] as many as fit  [b]Enter[/b] done"
-            yield Static(f"\n{keys}  [b]Esc[/b] no", classes="keys")
+            yield Static(
+                "\n[b]Space[/b] in or out  [b]s[/b] sort by it  [b]f[/b] as many as fit  [b]Enter[/b] done"
+                "  [b]Esc[/b] no",
+                classes="keys",
+            )
 
     def _line(self, column: Column) -> Text:
         sign = "✓" if column.name in self.ticked else " "

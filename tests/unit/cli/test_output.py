@@ -1,15 +1,21 @@
 """Text from other people, on its way to a terminal or into JSON."""
 
+import io
 import json
+import re
 
 import pytest
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from rbp_engine.printable import LONGEST_TEXT
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.output import cell, fail, print_json, print_rich, say
-from rbp_tui.cli.train.views import JsonLines, SeveralJson
+from rbp_tui.cli.runs.describe import describe_run
+from rbp_tui.cli.safe_console import SafeConsole
+from rbp_tui.cli.train.views import JsonLines, LivePicture, LiveTable, SeveralJson
 from rbp_tui.text.styled import paragraph, styled
 
 MARKUP = "[/b] [red]x[/] [link=http://x]y[/link] :bomb: \\"
@@ -75,3 +81,32 @@ def test_event_lines_mean_the_same_and_control_nothing(tmp_path, write_run, caps
     first, second, third = capsys.readouterr().out.splitlines()
     assert json.loads(first) == {"m": message} and json.loads(second) == {"v": 1}
     assert (first + second + third).isprintable() and third.startswith(r"\u001b[2J")
+
+
+SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\].*?(?:\x07|\x1b\\)|.)", re.DOTALL)
+
+
+def live_output(runs, run, width=80):
+    """What a terminal gets from `rbp watch`, of one run and of several."""
+    out = io.StringIO()
+    console = SafeConsole(file=out, force_terminal=True, color_system="truecolor", width=width, height=24)
+    records = list_runs(runs)
+    with Live(console=console, auto_refresh=False) as live:
+        for view in (LivePicture(live, "hint"), LiveTable(live, "hint")):
+            for _ in range(2):
+                view.lines(records[0], run.events().read_bytes().splitlines())
+                view.show(records)
+    console.print(describe_run(run, records[0], read_run_json(run)))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("status", ["running", "failed", None])
+def test_the_live_view_sends_a_terminal_no_escape_of_a_run(tmp_path, write_texts, hostile_text, status):
+    shown = []
+    for name, text in (("harmless", "ordinary words " * 12), ("hostile", hostile_text)):
+        run = write_texts(tmp_path / name, "run", text, status or text)
+        shown.append(live_output(tmp_path / name, run))
+    harmless, hostile = ({re.sub(r"\d+(;\d+)*m", "m", one) for one in SEQUENCE.findall(text)} for text in shown)
+    assert hostile <= harmless and r"\x1b]52" in shown[1]
+    # Apart from the ends of lines, and from the thin space in 4 812.
+    assert re.sub("[\n\r\u202f]", "", SEQUENCE.sub("", shown[1])).isprintable()
