@@ -96,7 +96,10 @@ def kill(run: RunDirectory) -> Verdict:
     if unrelated := multinode.unrelated_here(run):
         left += f"; process {unrelated[0]}, which it names, is {UNRELATED} and goes on"
     reason = f"killed by rbp kill ({count} process{'' if count == 1 else 'es'}){left}"
-    write_status(run, "killed", reason, Cause.REQUEST)
+    try:
+        write_status(run, "killed", reason, Cause.REQUEST)
+    except OSError as error:
+        raise RunError(f"{reason}, but cannot write {run.summary_json}: {error.strerror}") from error
     return Verdict("killed", reason, Cause.REQUEST)
 
 

@@ -196,13 +196,13 @@ def begin(
     Raises Untrusted if the run, or where it is, is not this user's. `inexact`, `patience_s` and the other RunErrors are
     those of `launch.start`.
     """
-    refuse_links(run)
     trust.require_place(run.path.parent)
     if resources is None:
         resources = read_run_json(run).resources
         trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
     else:
         trust.require_launch(run)
+    refuse_links(run)
     last = read_dispatch(run)
     dispatch = dataclasses.replace(
         last,
@@ -217,13 +217,20 @@ def begin(
         _refuse_unless_ended(run, patience_s)
         pool = pool_for(resources, dispatch.gpus, dispatch.device or _device_of(run))
         dispatch = dataclasses.replace(dispatch, inexact=inexact)
-        update_run_json(run, dispatch=dispatch.as_json(), resources=resources.as_json())
+        _update(run, dispatch=dispatch.as_json(), resources=resources.as_json())
         _enqueue([run], pool, resources.processes, dispatch.retries)
         ensure_dispatcher()
         return None
     if dispatch != last:
-        update_run_json(run, dispatch=dispatch.as_json())
+        _update(run, dispatch=dispatch.as_json())
     return _start(run, resources, dispatch.retries, inexact=inexact, patience_s=patience_s)
+
+
+def _update(run: RunDirectory, **fields: Any) -> None:
+    try:
+        update_run_json(run, **fields)
+    except OSError as error:
+        raise RunError(f"cannot write {run.run_json}: {error.strerror}") from error
 
 
 def _refuse_counts(resources: Resources, dispatch: Dispatch) -> None:

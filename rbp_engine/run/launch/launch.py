@@ -187,13 +187,13 @@ def start(
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started, its folders contain links, or it is not trusted.
     """
-    refuse_links(run)
     if resources is None:
         resources = read_run_json(run).resources
         trust.require_launch(run, rendezvous=trust.rendezvous_of(resources))
     else:
         trust.require_launch(run)
         trust.remember_rendezvous(resources)
+    refuse_links(run)
     _check_world_size(run, resources, inexact=inexact)
     attempt, node = _claim_or_join(run, resources, patience_s)
     worker: subprocess.Popen[bytes] | None = None

@@ -1,6 +1,8 @@
 """State changes of a run in the queue: it waits, fails to start, is withdrawn, or is removed."""
 
+from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import write_status
@@ -22,14 +24,22 @@ def discard(reference: str) -> list[str]:
 
 
 def withdraw(run: RunDirectory) -> bool:
-    """Take a run out of the queue and mark it `stopped`; False if it is not queued, or has just been started."""
+    """Take a run out of the queue and mark it `stopped`; False if it is not queued, or has just been started.
+
+    Raises RunError if this user may not write that, Untrusted for another user's run.
+    """
     if judge(run).status != "queued":
         return False
+    trust.require_own(run)
     with locked():
         if judge(run).status != "queued":
             return False
         reason = "taken out of the queue" if read_run_json(run).attempt else "never started: taken out of the queue"
-        write_status(run, "stopped", reason, Cause.REQUEST)
+        try:
+            write_status(run, "stopped", reason, Cause.REQUEST)
+        except PermissionError as error:  # it has become another user's
+            drop(run)
+            raise RunError(f"took {run.id} out of the queue, but may not write {run.summary_json}") from error
         drop(run)
     return True
 

@@ -1,5 +1,6 @@
 """`rbp queue`: runs that wait for a device of this host."""
 
+import functools
 from typing import TYPE_CHECKING
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import QueuedRuns, select
+from rbp_tui.cli.trust import Trust, once_trusted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +47,7 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
         say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
 
 
-def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
+def rm(runs: QueuedRuns, trust: Trust = False, runs_dir: RunsDir = None) -> None:
     """Remove waiting runs and damaged entries from the queue; rbp resume puts runs back."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.queue.transitions import discard, withdraw
@@ -62,7 +64,7 @@ def rm(runs: QueuedRuns, runs_dir: RunsDir = None) -> None:
                 raise
             continue  # the run of a damaged entry may be gone, or in another folder
         for run in chosen:
-            if withdraw(run):
+            if once_trusted(functools.partial(withdraw, run), trust=trust):
                 say("removed {} from the queue", run.id)
             elif not discarded:
                 raise RunError(f"{run.id} is not queued, it is {judge(run).status}: rbp stop {run.id}")

@@ -32,6 +32,7 @@ from rbp_engine.run.launch import launch, multinode
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.queue.start_queued import start_queued
+from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.store.store import find_run, remove_run
@@ -271,6 +272,24 @@ def test_a_queued_run_that_became_mallory_s_is_not_started_and_leaves_the_queue(
     assert shared.act(ALICE, lambda: start_queued(run)) is False
     assert shared.act(ALICE, entries) == []
     assert not shared.trace.exists()
+
+
+def test_a_queued_run_that_became_mallory_s_can_be_taken_out_of_the_queue(shared: Shared) -> None:
+    run = shared.create("taken-out", ALICE, shared.plain, status="queued")
+    shared.act(ALICE, lambda: write_entry(new_entry(run, after=0, retries=0)))
+    for path in (run.path, *run.path.rglob("*")):
+        os.chown(path, MALLORY, MALLORY)
+    assert shared.refused(lambda: withdraw(run)).startswith(f"taken-out {THEIRS}")
+
+    def agree() -> None:
+        try:
+            withdraw(run)
+        except Untrusted as untrusted:
+            untrusted.agree()
+        withdraw(run)
+
+    assert "took taken-out out of the queue, but may not write" in shared.refused(agree)
+    assert shared.act(ALICE, entries) == []
 
 
 def test_a_forged_pid_is_signalled_neither_by_alice_nor_by_root(
