@@ -9,7 +9,8 @@ import json
 import os
 import re
 import stat
-from typing import Any, BinaryIO, Final
+from io import BufferedReader
+from typing import Any, Final
 
 MIB: Final = 2**20
 #: For a file that a person writes, as a network of one's own.
@@ -70,7 +71,7 @@ def described(error: OSError) -> str:
     return f"{error.filename} cannot be read: {error.strerror or type(error).__name__}"
 
 
-def open_untrusted(path: str | os.PathLike[str], *, limit: int | None = None) -> BinaryIO:
+def open_untrusted(path: str | os.PathLike[str], *, limit: int | None = None) -> BufferedReader:
     """Open a regular file for reading in bytes; a symbolic link is followed.
 
     `limit` is the largest size in bytes. Raises NotAFile, TooLarge and the OSErrors of `open`, such as

@@ -32,6 +32,7 @@ from rbp_engine.run.files.json_fields import LARGEST
 from rbp_engine.run.files.layout import CHECKPOINT, json_text, read_json
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.optimisation import load_optimizer
+from rbp_engine.untrusted_files import open_untrusted
 
 SCHEMA = 1
 KEPT = 2
@@ -313,8 +314,8 @@ def _put_in_place(here: Folder, fresh: str, target: str, old: str) -> None:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    with open_untrusted(path) as file:
+        return {"size": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _torch_bytes(value: Any) -> memoryview:
