@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.preset import load_preset
+from rbp_engine.preset import PresetError, load_preset
 from rbp_engine.run import start, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
@@ -124,7 +124,7 @@ def test_code_of_absurd_size_or_number_is_refused(launched: RunDirectory) -> Non
 @pytest.mark.parametrize("name", ["/tmp/x.py:Net", "../nets.py:Net", "~/x.py:Net"])
 def test_the_code_of_a_run_is_in_its_own_folder(launched: RunDirectory, name: str) -> None:
     launched.preset_toml.write_text(launched.preset_toml.read_text().replace("nets.py:Net", name))
-    with pytest.raises(Exception, match="names a file outside"):
+    with pytest.raises(PresetError, match=r"names a file outside|only what is in its own folder of code"):
         LaunchRequest.like(launched).load()
 
 
