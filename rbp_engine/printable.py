@@ -95,8 +95,9 @@ def _cut(text: str, limit: int | None) -> str:
 
 
 def _escape(sign: str) -> str:
+    # In a string of TOML, where the first do not occur raw, these mean what they stand for.
     number = ord(sign)
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return f"\\x{number:02x}" if number < 0x80 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def _shown(found: re.Match[str]) -> str:

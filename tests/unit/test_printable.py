@@ -113,6 +113,6 @@ def test_ordinary_text_of_every_script_stays_as_it_is(text):
 
 
 def test_control_characters_can_be_seen():
-    assert one_line("a\x1b[2Jb\x07\x9b\u202e\ud800\n\tc") == r"a\x1b[2Jb\x07\x9b\u202e\ud800  c"
+    assert one_line("a\x1b[2Jb\x07\x9b\u202e\ud800\n\tc") == r"a\x1b[2Jb\x07\u009b\u202e\ud800  c"
     assert visible("a\r\nb\rc\td") == "a\nb\\rc    d".replace(r"\r", r"\x0d")
     assert keep_colours("10 %\r20 %\r\n\x1b[1mend\x1b[0m\x1b[A") == "10 %\n20 %\n\x1b[1mend\x1b[0m\\x1b[A"

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import tomli
 
 from rbp_engine.printable import LONGEST_TEXT
 from rbp_engine.run.files.annotations import note_as_written, read_annotations, set_note
@@ -77,6 +78,46 @@ def test_what_was_typed_is_printable_in_messages(rbp_there, hostile_text, words)
     done = rbp_there(*words, typed, code=None)
     assert r"\x1b]52" in done.stdout + done.stderr
     assert CONTROL.findall(done.stdout + done.stderr) == []
+
+
+PRESET_COMMANDS = (
+    "presets list",
+    "presets list --json",
+    "presets list --paper",
+    "presets list --paper --json",
+    "presets show bad",
+    "presets show bad --json",
+    "presets show broken",
+    "presets check",
+    "presets check --json",
+    "presets diff bad digits",
+    "train bad --dry-run",
+    "train bad --dry-run --json",
+    "train bad --slurm",
+    "train broken",
+    "report --missing --preset bad",
+    "report --missing --preset broken",
+)
+
+
+@pytest.mark.parametrize("command", PRESET_COMMANDS)
+def test_no_text_of_a_preset_controls_the_terminal_or_ends_a_command(rbp_here, hostile_text, command):
+    text = json.dumps(hostile_text.replace("\ud800", ""))
+    presets = rbp_here.folder / "presets"
+    presets.mkdir()
+    paper = f"[paper]\ncell = {text}\nsource = {text}\nnote = {text}\n"
+    (presets / "bad.toml").write_text(f'extends = "digits"\ntitle = {text}\ndescription = {text}\n{paper}')
+    wrong = f"[model]\nname = {text}\n[data]\nname = {text}\nodd = {text}\n{text} = 1\n"
+    wrong += f"[run]\nname = {text}\ntags = [{text}]\n"
+    (presets / "broken.toml").write_text(f"title = {text}\n{wrong}")
+    (presets / "bad[b] \x1b[2J\u202e.toml").write_text(f"title = {text}\n")
+    done = rbp_here(*command.split(), code=None)
+    output = done.stdout + done.stderr
+    assert output
+    assert CONTROL.findall(output) == []
+    assert "💣" not in output
+    if command == "presets show bad":  # saved to a file, it is the same preset
+        assert tomli.loads(done.stdout)["description"] == json.loads(text)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
