@@ -78,7 +78,7 @@ def for_csv(value: object) -> object:
 
 def in_json(text: str) -> Lines:
     """JSON with escapes for what it may hold raw, but a terminal should not get; it means the same as before."""
-    return Lines(text if _is_safe(text) else _UNSAFE.sub(_json_escape, text))
+    return Lines(text if _is_safe(text) else _UNSAFE_IN_LINES.sub(_json_escape, text))
 
 
 def json_line(line: bytes) -> Line:
@@ -113,8 +113,8 @@ def _shown_in_log(found: re.Match[str]) -> str:
 
 def _json_escape(found: re.Match[str]) -> str:
     sign = found[0]
-    if sign in "\n\t\r":  # between the values; in a string they are escaped already
-        return "\n" if sign == "\n" else " "
+    if sign in "\t\r":  # between the values; in a string they are escaped already
+        return " "
     units = sign.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
 

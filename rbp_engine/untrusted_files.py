@@ -94,7 +94,9 @@ def open_untrusted(path: str | os.PathLike[str], *, limit: int | None = None) ->
 def read_untrusted(path: str | os.PathLike[str], limit: int) -> bytes:
     """The contents of a regular file of at most `limit` bytes. Raises OSErrors as `open_untrusted` does."""
     with open_untrusted(path, limit=limit) as file:
-        content = file.read(limit + 1)  # those of /proc are larger than they say, and others may grow
+        content = file.read(os.fstat(file.fileno()).st_size + 1)  # to ask for the limit would take that much memory
+        if content and len(content) <= limit:  # those of /proc are larger than they say, and others may grow
+            content += file.read(limit + 1 - len(content)) if file.peek(1) else b""
     if content is None:
         raise NotAFile(errno.EAGAIN, "it has nothing to read yet, as no file on a disk", os.fspath(path))
     if len(content) > limit:

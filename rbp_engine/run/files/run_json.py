@@ -218,11 +218,14 @@ def _append(run: RunDirectory, name: str, entry: dict[str, Any], **fields: Any) 
     _memo.forget(run.run_json)
 
 
+_READ_APART = {"git", "packages", "resources", "dispatch", "attempts", "faults"}
+
+
 def _parse(content: bytes) -> RunJson:
     value = object_in(content)
     git, installed = value.get("git"), value.get("packages")
-    known: dict[str, Any] = fitting_fields(RunJson, value)
-    known["git"] = None
+    # Of the packages there are hundreds, of which few are asked for.
+    known: dict[str, Any] = fitting_fields(RunJson, {name: value[name] for name in value.keys() - _READ_APART})
     if isinstance(git, dict) and isinstance(commit := git.get("commit"), str):
         known["git"] = GitState(one_line(commit), one_line(str(git.get("branch") or "")), bool(git.get("diff")))
     if isinstance(installed, dict):

@@ -3,7 +3,7 @@
 import sys
 import time
 from copy import copy
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.printable import NO_TEXT, Lines, visible
@@ -17,8 +17,17 @@ from rbp_engine.untrusted_files import TooComplex, parse_json
 LARGEST_FLOAT = sys.float_info.max
 
 
+class _Numbers:
+    """Numbers of which some may not be known."""
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The known ones by name."""
+        return {name: number for name, number in vars(self).items() if number is not None}
+
+
 @dataclass(frozen=True)
-class Scores:
+class Scores(_Numbers):
     """Accuracies (fractions) and loss of training or of an evaluation, after `epoch` epochs; None where unknown."""
 
     top1: float | None = None
@@ -28,16 +37,11 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Top1ByWeights:
+class Top1ByWeights(_Numbers):
     """The top-1 on the test set after training, by weights, where the epochs were evaluated on held-out data."""
 
     last: float | None = None
     best: float | None = None
-
-    @property
-    def known(self) -> dict[str, float]:
-        """The known ones by weights."""
-        return {name: top1 for name, top1 in (("last", self.last), ("best", self.best)) if top1 is not None}
 
 
 @dataclass
@@ -81,6 +85,10 @@ class Summary:
     def __post_init__(self) -> None:
         self.label = self.label or self.preset  # older runs have no label
 
+    def as_json(self) -> dict[str, Any]:
+        """The fields as in the file, where scores that are not known are left out."""
+        return {name: value.known if isinstance(value, _Numbers) else value for name, value in vars(self).items()}
+
     @property
     def called(self) -> str:
         """The run's name in lists: the one that the user gave it, else its label."""
@@ -97,7 +105,7 @@ def remaining_s(summary: Summary) -> float | None:
 def write_summary(run: RunDirectory, summary: Summary) -> None:
     """Write it atomically, `updated` now."""
     summary.updated = time.time()
-    write_json(run.summary_json, asdict(summary))
+    write_json(run.summary_json, summary.as_json())
     _memo.forget(run.summary_json)
 
 
@@ -163,13 +171,15 @@ def _scores(kind: type[Any], name: str, value: Any) -> Any:
     """The scores in a JSON object; a number that no finite float can hold becomes None. Raises ValueError."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} is {value!r:.40}")
-    known = {one.name: value[one.name] for one in fields(kind) if one.name in value}
-    if not all(number is None or type(number) in (int, float) for number in known.values()):
-        raise ValueError(f"{name}: scores are numbers or null")
-    largest = sys.float_info.max
-    return kind(
-        **{key: None if number is None or not abs(number) <= largest else number for key, number in known.items()}
-    )
+    known = {}
+    for key, number in value.items():
+        if key not in kind.__match_args__ or number is None:
+            continue
+        if type(number) not in (int, float):
+            raise ValueError(f"{name}: scores are numbers or null")
+        if abs(number) <= LARGEST_FLOAT:  # not so for NaN, which Python's JSON allows
+            known[key] = number
+    return kind(**known)
 
 
 _memo = FileMemo(_parse)

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 import time
-from dataclasses import asdict
 from typing import Any
 
 from rbp_engine.printable import visible
@@ -96,7 +95,7 @@ class Journal:
             if traceback is not None:
                 self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause))
             if self.rank == 0:
-                self.write(RunEnd(status, visible(reason), cause, asdict(self.summary.last), asdict(self.summary.best)))
+                self.write(RunEnd(status, visible(reason), cause, self.summary.last.known, self.summary.best.known))
             self.update(status=status, reason=reason, cause=cause)
         self.say(f"{status} {reason}".rstrip())
         self._leave()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -279,9 +279,9 @@ class Recorder:
         summary = self.journal.summary
         return {
             "sums": self.ranks.gather(self._window.sums()).sum(0),
-            "last": asdict(summary.last),
-            "best": asdict(summary.best),
-            "train": asdict(summary.train),
+            "last": summary.last.known,
+            "best": summary.best.known,
+            "train": summary.train.known,
             "trained_s": summary.trained_s,
         }
 

@@ -60,4 +60,4 @@ def select(words: list[str], runs_dir: Path | None) -> "list[RunDirectory]":
 def as_plain(record: "RunRecord") -> dict[str, Any]:
     """The summary with the current status, all tags, and the note, for JSON."""
     now = asdict(record.verdict)
-    return asdict(record.summary) | now | {"tags": list(record.tags), "note": record.annotations.note}
+    return record.summary.as_json() | now | {"tags": list(record.tags), "note": record.annotations.note}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.run.store.query_fields import find_field
@@ -101,7 +101,7 @@ def trash_table(entries: "Sequence[TrashedRun]") -> "Table":
 
 def trash_plain(entry: "TrashedRun") -> dict[str, Any]:
     """An entry of the trash for JSON; `name` is the reference that restores it."""
-    summary = None if entry.summary is None else asdict(entry.summary)
+    summary = None if entry.summary is None else entry.summary.as_json()
     return {"id": entry.id, "name": entry.run.id, "removed": entry.removed, "path": entry.run.path, "summary": summary}
 
 

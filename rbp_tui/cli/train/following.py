@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rbp_engine.printable import one_line
@@ -110,7 +109,7 @@ def report_start(run: RunDirectory, *, as_json: bool) -> int:
         time.sleep(0.1)
     summary = read_summary(run)
     if as_json:
-        print_json(asdict(summary) if summary else {"id": run.id, "status": verdict.status})
+        print_json(summary.as_json() if summary else {"id": run.id, "status": verdict.status})
     else:
         print_line(one_line(run.id))
         say("[dim]{}; rbp watch {}[/]", verdict.status, run.id[-4:])
@@ -123,7 +122,7 @@ def report_start(run: RunDirectory, *, as_json: bool) -> int:
 def report_queued(runs: Sequence[RunDirectory], *, as_json: bool) -> int:
     """Print the ids, or the summaries, of runs that go on by themselves."""
     if as_json:
-        print_json([asdict(summary) for run in runs if (summary := read_summary(run)) is not None])
+        print_json([summary.as_json() for run in runs if (summary := read_summary(run)) is not None])
     else:
         for run in runs:
             print_line(one_line(run.id))

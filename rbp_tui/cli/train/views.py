@@ -21,7 +21,6 @@ from rbp_engine.run.files.events import (
     from_json,
 )
 from rbp_engine.run.files.summary import Summary, remaining_s
-from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import cell, console, print_line
 from rbp_tui.cli.runs.table import runs_table
@@ -31,6 +30,8 @@ from rbp_tui.text.run_text import STYLES, short_id, status_text, title
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
+
+    from rbp_engine.run.status.history import History
 
 SPARKLINE = 38  # characters
 
@@ -129,6 +130,8 @@ class LivePicture:
     def __init__(self, live: "Live", hint: str) -> None:
         self._live = live
         self._hint = hint
+        from rbp_engine.run.status.history import HistoryBuilder  # imports numpy, which no other view needs
+
         self._history = HistoryBuilder()
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
@@ -159,7 +162,7 @@ class LiveTable:
         self._live.update(Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)
 
 
-def picture(record: RunRecord, history: History, hint: str) -> "RenderableType":
+def picture(record: RunRecord, history: "History", hint: str) -> "RenderableType":
     """The live view of one run."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
@@ -189,11 +192,15 @@ def picture(record: RunRecord, history: History, hint: str) -> "RenderableType":
     rows.add_column(style="dim", no_wrap=True, width=8)
     rows.add_column(no_wrap=True, width=27)
     rows.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
-    first = history.processes[0] if history.processes else RankProgress(0)
+    first = history.processes[0] if history.processes else None
     rows.add_row("loss", _loss_text(summary), Text(_sparkline(history, "train/loss", log=True), style="cyan"))
     rows.add_row("top-1 %", _accuracy_text(summary), Text(_sparkline(history, "validation/top1"), style="green"))
-    rows.add_row("memory", _memory_text(first.system), Text(_sparkline(history, "memory"), style="magenta"))
-    rows.add_row("speed", _speed_text(first.metrics), Text(_sparkline(history, "speed"), style="yellow"))
+    rows.add_row(
+        "memory", _memory_text(first.system if first else None), Text(_sparkline(history, "memory"), style="magenta")
+    )
+    rows.add_row(
+        "speed", _speed_text(first.metrics if first else None), Text(_sparkline(history, "speed"), style="yellow")
+    )
 
     parts: list[RenderableType] = [head, bar, rows]
     if alert := history.newest_alert:
@@ -205,7 +212,7 @@ def picture(record: RunRecord, history: History, hint: str) -> "RenderableType":
     return Group(*parts)
 
 
-def _sparkline(history: History, name: str, *, log: bool = False) -> str:
+def _sparkline(history: "History", name: str, *, log: bool = False) -> str:
     curve = history.curves.get(name)
     return "" if curve is None else fmt.sparkline(curve.value.tolist(), SPARKLINE, log=log)
 

@@ -1,7 +1,6 @@
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import Scores, read_summary
+from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
@@ -31,9 +30,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     verdict = control.stop(run, patience_s=120)  # it is still starting, and will stop at the first step boundary
     assert (verdict.status, verdict.reason) == ("stopped", "asked to stop, saved at step 1")
     assert verdict.resumable
-    assert look.bodies(run, RunEnd) == [
-        RunEnd("stopped", verdict.reason, "request", asdict(Scores()), asdict(Scores()))
-    ]
+    assert look.bodies(run, RunEnd) == [RunEnd("stopped", verdict.reason, "request", {}, {})]
     saved, summary = look.newest(run), read_summary(run)
     assert summary is not None and summary.step == saved.progress.step == 1
 
