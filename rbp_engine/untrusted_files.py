@@ -116,7 +116,7 @@ def parse_json(content: bytes, limit: int = JSON_LIMIT) -> Any:
     """The value of a JSON text in UTF-8. Raises ValueError; TooComplex, before parsing, if it is long or deep."""
     if len(content) > limit:
         raise TooComplex(f"longer than {_size(limit)}")
-    text = content.decode("utf-8-sig")
+    text = content.decode("utf-8-sig", "surrogatepass")  # as json.loads does
     if _opening(text) > _DEEPEST:
         bare = _JSON_STRING.sub("", text)
         if _opening(bare) > _MOST_CONTAINERS:
