@@ -25,9 +25,9 @@ faults: $(VENV)/.installed-dev
 	RBP_FAULT_TRIALS=50 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults
 
 # Random networks against independent oracles, also compiled, checkpointed and under autocast, and random mischief in the
-# files of others: half an hour on two cores. CI takes 60 eager networks and 150 mischiefs.
+# files of others: half an hour on two cores. CI takes 60 eager networks and 100 mischiefs.
 fuzz: $(VENV)/.installed-dev
-	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 RBP_FUZZ_HOSTILE=10000 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
+	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 RBP_FUZZ_HOSTILE=3400 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
 
 # What needs a card: tests, training steps against SpikingJelly and an ANN, a page of it (gpu-report.md), in ten minutes.
 gpu: $(VENV)/.installed-dev

@@ -20,8 +20,8 @@ from rbp_engine.run.status import processes
 from tests.fuzz import hostile_world
 from tests.fuzz.hostile_world import World, broken_promises, build, commands, copy, draw_case
 
-CASES = int(os.environ.get("RBP_FUZZ_HOSTILE", "150"))
-COMMANDS_A_CASE = 2
+CASES = int(os.environ.get("RBP_FUZZ_HOSTILE", "100"))
+COMMANDS_A_CASE = 3
 
 
 @pytest.fixture(scope="module")
