@@ -3,6 +3,7 @@
 The same keys are pressed over the same files with harmless text, and the kinds of escape sequences must be the same.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -31,6 +32,7 @@ RAW = re.compile(
     rb"\xc2[\x80-\x9f]|\xe2\x80[\x8b\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xd8\x9c|[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]"
 )
 ESCAPE, PALETTE = "\x1b", "\x10"
+PRESSES = 5
 #: Keys through every screen, and words in what each brings: lists, dialogs, panels of the monitor, the palette.
 STEPS = (
     ("1", "Diff to"), ("2", "best %"), ("n", "Note on bad-3"), (ESCAPE, "tag"), ("t", "Tags of bad-3"), (ESCAPE, "tag"),
@@ -65,10 +67,15 @@ def show_everything(terminal):
 
 
 def press(terminal, key, word):
-    """Press keys, and wait until the word and what follows is there."""
+    """Press keys, again if a busy dashboard was not ready for them, until the word and what follows is there."""
     before = len(terminal.output)
-    os.write(terminal.master, key.encode())
-    terminal.read_until(lambda: word.encode() in SEQUENCE.sub(b"", terminal.output[before:]))
+    for _ in range(PRESSES):
+        os.write(terminal.master, key.encode())
+        with contextlib.suppress(AssertionError):
+            terminal.read_until(lambda: word.encode() in SEQUENCE.sub(b"", terminal.output[before:]), timeout=20.0)
+            break
+    else:
+        raise AssertionError(f"{word!r} has not come after {key!r}: {terminal.output[-2000:]!r}")
     deadline = time.monotonic() + 1.0
     while select.select([terminal.master], [], [], 0.1)[0] and time.monotonic() < deadline:
         terminal.read()

@@ -6,7 +6,6 @@ epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `s
 a number that is not finite is null. Text is printable: that of a damaged or hostile file becomes so when it is read.
 """
 
-import errno
 import json
 import os
 import threading
@@ -18,17 +17,15 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
 from rbp_engine.run.files.layout import json_text
-from rbp_engine.untrusted_files import NotAFile, open_untrusted
+from rbp_engine.untrusted_files import described, open_untrusted
 
 VERSION = 1
 READ_AT_ONCE = 2**17
 LONGEST_LINE = 2**22  # bytes; a longer line is not an event
-
-# No such file, no folder on the way to it, or a link to itself.
-NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 TEST, LAST = one_line("test"), one_line("last")
 
@@ -318,10 +315,13 @@ class EventReader:
         return events
 
     def poll_lines(self) -> list[bytes]:
-        """The complete lines written since the last call, unparsed."""
-        lines = self._next_lines()
-        while self.behind:
-            lines += self._next_lines()
+        """The complete lines written since the last call, unparsed; none if the file cannot be read."""
+        try:
+            lines = self._next_lines()
+            while self.behind:
+                lines += self._next_lines()
+        except OSError:
+            return []
         return lines
 
     def _next_lines(self) -> list[bytes]:
@@ -338,10 +338,8 @@ class EventReader:
                 chunk = file.read(READ_AT_ONCE)
                 if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
                     chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
-        except OSError as error:
-            if isinstance(error, NotAFile) or error.errno in NO_FILE:
-                return []
-            raise
+        except (FileNotFoundError, NotADirectoryError):
+            return []
         self.behind = self._offset + len(chunk) < size
         end = chunk.rfind(b"\n") + 1
         if not end:
@@ -384,8 +382,14 @@ def done_again(attempt: Any, step: Any, validated_epoch: Any, event: Event, star
 
 
 def read_events(path: Path, kinds: Collection[type[Body]] = ()) -> list[Event]:
-    """All events of a file, or those of some kinds, without those that a later attempt has superseded."""
-    return supersede(EventReader(path, kinds).poll())
+    """All events of a file, or those of some kinds, without those that a later attempt has superseded.
+
+    Raises RunError if the file cannot be read; one that is missing has none.
+    """
+    try:
+        return supersede(EventReader(path, kinds).poll())
+    except OSError as error:
+        raise RunError(f"events cannot be read: {described(error)}") from error
 
 
 def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:

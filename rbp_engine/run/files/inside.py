@@ -78,7 +78,7 @@ class Folder:
             self.write(temporary, contents.encode() if isinstance(contents, str) else contents)
             self.rename(temporary, name)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=self.descriptor)
             raise
 

@@ -1,9 +1,11 @@
 """The files with the stdout and stderr of a run's processes."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart, read_events
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import last_attempt, read_run_json
@@ -36,9 +38,10 @@ def named_folders(run: RunDirectory) -> dict[int, str]:
     attempt = read_run_json(run).attempt
     found: dict[int, str] = {}
     for path in run.events().parent.glob("rank*.jsonl"):
-        for event in read_events(path, [RunStart]):
-            if isinstance(event.body, RunStart) and event.body.logs and event.attempt == attempt:
-                found[event.rank] = event.body.logs
+        with contextlib.suppress(RunError):  # the others may say where theirs are
+            for event in read_events(path, [RunStart]):
+                if isinstance(event.body, RunStart) and event.body.logs and event.attempt == attempt:
+                    found[event.rank] = event.body.logs
     return found
 
 

@@ -76,9 +76,7 @@ class HistoryReader:
 
 
 def read_history(run: RunDirectory) -> History:
-    """The history of a run so far, as rank 0 reports it. Raises OSError if its events cannot be read."""
+    """The history of a run so far, as rank 0 reports it; empty if its events cannot be read."""
     reader = HistoryReader(run, first_rank=True)
     reader.poll()
-    if reader.errors:
-        raise reader.errors[0]
     return reader.history()

@@ -1,6 +1,7 @@
 """`rbp presets`: list them, show one in full, check them, explain every field."""
 
 import json
+import shlex
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,7 +62,7 @@ def listing(
         return
     print_rich(_list_table(rows))
     if broken := [row["name"] for row in rows if row["problems"]]:
-        say("[red]✗[/] what is wrong: rbp presets check {}", " ".join(broken))
+        say("[red]✗[/] what is wrong: rbp presets check {}", shlex.join(broken))
     if any(row["data_here"] is False for row in rows):
         say("[yellow]✗[/] how to get the data: rbp data list")
 

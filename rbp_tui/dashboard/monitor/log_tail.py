@@ -67,7 +67,8 @@ def _readable(line: bytes) -> str:
 
 def readable(line: str) -> str:
     """A line as a terminal would finally show it: a progress bar in its last state."""
-    text = without_controls(_SEQUENCE.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]).expandtabs())
+    text = _SEQUENCE.sub("", line.rstrip("\r").rsplit("\r", 1)[-1])
+    text = "\t".join(map(without_controls, text.split("\t"))).expandtabs()
     if len(text) <= LONGEST_LINE:
         return text
     return f"{text[:LONGEST_LINE]} … ({len(text)} characters, cut)"

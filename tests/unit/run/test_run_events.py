@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbp_engine.printable import Line, Lines, one_line, visible
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import events as run_events
 from rbp_engine.run.files.events import (
     KINDS,
@@ -426,7 +427,7 @@ def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(
 
 
 @pytest.mark.parametrize("what", ["a folder on the way is a file", "a link to itself", "a folder", "a named pipe"])
-def test_a_file_that_is_none_has_no_events(tmp_path: Path, what: str) -> None:
+def test_a_path_that_leads_to_no_file_has_no_lines_and_gives_one_message(tmp_path: Path, what: str) -> None:
     path = tmp_path / "events" / "rank0.jsonl"
     if what == "a folder on the way is a file":
         path.parent.write_text("x")
@@ -437,7 +438,12 @@ def test_a_file_that_is_none_has_no_events(tmp_path: Path, what: str) -> None:
             "a folder": path.mkdir,
             "a named pipe": lambda: os.mkfifo(path),
         }[what]()
-    assert read_events(path) == [] and EventReader(path).poll_lines() == []
+    assert EventReader(path).poll_lines() == []
+    if what in ("a folder on the way is a file", "a named pipe"):  # nothing is there, and never will be
+        assert read_events(path) == []
+        return
+    with pytest.raises(RunError, match=r"events cannot be read: .*rank0\.jsonl"):
+        read_events(path)
 
 
 TEXT_FIELDS = [
