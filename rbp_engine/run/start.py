@@ -153,6 +153,7 @@ def find_or_create(request: LaunchRequest, loaded: "LoadedPreset") -> tuple[list
             if not (run.run_json.is_file() or making.is_half_made(run)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
+    trust.remember_same_code(run, {own.path.name: own.source for own in loaded.own_code.values()})
     trust.require_launch(run)
     _check_same(run, loaded, *request.seeds_of(loaded))
     return [run], False

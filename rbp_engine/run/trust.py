@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from rbp_engine.owners import is_ours, make_private, name_of, owner_problem
@@ -91,6 +92,18 @@ def remember(run: RunDirectory, resources: Resources) -> None:
         if owners or code:
             _remember(_key(run, owners, code))
     remember_rendezvous(resources)
+
+
+def remember_same_code(run: RunDirectory, code: Mapping[str, bytes]) -> None:
+    """Remember a run of this user's whose files of code are those that this user has asked to train, by name.
+
+    Another node of the run may have launched it, with a state directory of its own.
+    """
+    asked = {f"code/{name}": hashlib.sha256(contents).hexdigest() for name, contents in code.items()}
+    owners = _other_owners(run)
+    if asked and not owners and _code(run) == asked:
+        with contextlib.suppress(OSError):
+            _remember(_key(run, owners, asked))
 
 
 def remember_rendezvous(resources: Resources) -> None:

@@ -51,6 +51,20 @@ def test_a_run_that_this_user_has_launched_needs_no_further_trust(launched: RunD
     trust.require_code(launched)
 
 
+def test_a_run_with_the_code_that_is_asked_for_is_trusted_on_a_node_with_another_state_directory(
+    launched: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another node"))
+    sources = {path.name: path.read_bytes() for path in launched.code.iterdir()}
+    with pytest.raises(Untrusted):
+        trust.require_launch(launched)
+    trust.remember_same_code(launched, {name: source + b"#" for name, source in sources.items()})
+    with pytest.raises(Untrusted):
+        trust.require_launch(launched)
+    trust.remember_same_code(launched, sources)
+    trust.require_launch(launched)
+
+
 def test_only_a_hash_is_kept_and_only_the_user_may_read_it(launched: RunDirectory, state: Path) -> None:
     lines = (state / "trusted").read_text().splitlines()
     assert [len(line) for line in lines] == [64]
