@@ -1,5 +1,6 @@
 """Complete and explain settings as they are typed: overrides, and lines of a preset's TOML."""
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -95,8 +96,7 @@ def _values(info: FieldInfo, preset: "Preset | None") -> Sequence[str]:
 
 
 def _value(key: str, preset: "Preset") -> Any:
-    section, _, name = key.partition(".")
-    return getattr(getattr(preset, section), name)
+    return functools.reduce(getattr, key.split("."), preset)
 
 
 def _section(lines: Sequence[str], row: int) -> str:

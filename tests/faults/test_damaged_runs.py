@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def read_everything(run: RunDirectory) -> None:
     log_files(run, named_folders(run))
     for rank in run.ranks_with_events():
         read_last_events(run.events(rank))
-        read_events(run.events(rank))
+        with suppress(RunError):  # it says what is wrong
+            read_events(run.events(rank))
     reader = HistoryReader(run)
     reader.poll()
     reader.history()

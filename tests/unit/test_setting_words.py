@@ -21,6 +21,7 @@ PRESET = Preset()
         ("neuron.reset=h", "neuron.reset=hard"),
         ("method=bptt", "method=bptt"),
         ("momen", "optim.momentum="),
+        ("title", "title"),
         ("lr=", "lr=0.1"),
         ("data.flip=t", "data.flip=true"),
         ("nothing", "nothing"),
