@@ -152,7 +152,9 @@ def check(
     Exit code 0: undamaged, 1: damaged, 2: no such data set, 3: a named one is not here.
     """
     from rbp_engine.data.catalog import CATALOG, presence
+    from rbp_engine.settings.machine import read_machine
 
+    read_machine()  # which names folders of data; in the process that checks, an error would be a traceback
     if unknown := [name for name in names or [] if name not in CATALOG]:
         raise typer.Exit(fail(_unknown(unknown[0]), 2))
     chosen = list(dict.fromkeys(names or [name for name in CATALOG if presence(name).found]))

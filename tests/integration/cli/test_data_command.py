@@ -127,6 +127,13 @@ def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path) -> None:
     assert "data.cifar10 (line 2)" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_wrong_machine_settings_end_a_check_with_one_message(rbp: Rbp, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "machine.toml").write_text('[data]\nmnist = "relative"\n')
+    done = rbp("check", "mnist")
+    assert done.returncode == 2 and "data.mnist (line 2)" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_check_that_fails_to_run_says_why(rbp: Rbp, tmp_path: Path) -> None:
     other = tmp_path / "other" / "sklearn"
     other.mkdir(parents=True)
