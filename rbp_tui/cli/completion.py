@@ -96,6 +96,8 @@ def removed_runs(context: typer.Context, incomplete: str) -> list[str]:
 
 def _references(context: typer.Context, incomplete: str, fits: "Callable[[RunRecord], bool]") -> list[tuple[str, str]]:
     """The runs that fit, each by the first of id, last four characters and name that begins with the typed text."""
+    from rich.markup import escape
+
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
     from rbp_tui.cli.output import cell
@@ -105,9 +107,8 @@ def _references(context: typer.Context, incomplete: str, fits: "Callable[[RunRec
     with suppress(UserError):
         records = list_runs(runs_directory(context.params.get("runs_dir")))
         for record in filter(fits, records):
-            about = cell(
-                f"{title(record.summary)} · {record.verdict.status}" if record.readable else record.verdict.status
-            )
+            about = f"{title(record.summary)} · {record.verdict.status}" if record.readable else record.verdict.status
+            about = escape(cell(about))  # Typer reads a description as markup
             found += [(word, about) for word in _fitting(_words_for(record), incomplete)[:1]]
     return found
 
