@@ -80,7 +80,7 @@ def change_a_value(path: Path, draw: random.Random) -> None:
     number = draw.randrange(len(lines))
     try:
         value = json.loads(lines[number])
-    except ValueError:
+    except (ValueError, RecursionError):
         return garbage(path, draw)
     holder: Any = value
     while True:

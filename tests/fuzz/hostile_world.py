@@ -163,7 +163,7 @@ def write_hostile_text(path: Path, world: World, draw: random.Random) -> None:
         else:
             with path.open("a") as file:
                 file.write(HOSTILE + "\n")
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         path.write_text(HOSTILE)
 
 

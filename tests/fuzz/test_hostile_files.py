@@ -27,7 +27,7 @@ COMMANDS_A_CASE = 3
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     hostile_world.watch_acts()
-    innocent = subprocess.Popen(["sleep", "1000"])
+    innocent = subprocess.Popen(["sleep", "infinity"])
     yield build(tmp_path_factory.mktemp("hostile") / "world", innocent.pid)
     innocent.kill()
     innocent.wait()
