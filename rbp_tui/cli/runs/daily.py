@@ -1,6 +1,7 @@
 """The daily commands on runs: ls, watch, logs, stop, kill, resume."""
 
 import codecs
+import os
 import sys
 import time
 from dataclasses import asdict, replace
@@ -18,6 +19,9 @@ from rbp_tui.cli.trust import Trust, once_trusted
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.status.status import Verdict
+
+
+MOST_AT_ONCE = 4 * 2**20  # bytes of a log
 
 
 def register(app: typer.Typer) -> None:
@@ -99,7 +103,7 @@ def logs(
     rank: Annotated[str, typer.Option(help="Which process of the run; 'launcher' is torchrun itself.")] = "0",
     runs_dir: RunsDir = None,
 ) -> None:
-    """Print what the processes of a run have written: stdout, then stderr."""
+    """Print what the processes of a run have written: stdout, then stderr; of long ones the last 4 MiB."""
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.files.log_files import log_files, named_folders
     from rbp_engine.run.status.status import judge
@@ -184,7 +188,10 @@ def _report(run: "RunDirectory", verdict: "Verdict", *, as_json: bool) -> None:
 
 
 class _LogPrinter:
-    """Copies what is new in a log to stdout, with its colours and nothing else that a terminal would obey."""
+    """Copies what is new in a log to stdout, with its colours and nothing else that a terminal would obey.
+
+    Of more than MOST_AT_ONCE bytes, the last ones: a log from elsewhere may be of any size.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -194,9 +201,14 @@ class _LogPrinter:
 
     def print_new(self) -> None:
         from rbp_engine.untrusted_files import NotAFile, open_untrusted
+        from rbp_tui.text import format as fmt
 
         try:
             with open_untrusted(self._path) as file:
+                passed_over = file.seek(0, os.SEEK_END) - MOST_AT_ONCE - self._offset
+                if passed_over > 0:
+                    say("[dim]… {} before this are not shown: {}[/]", fmt.size(passed_over), self._path)
+                    self._offset += passed_over
                 file.seek(self._offset)
                 while chunk := file.read(1 << 20):
                     self._print(self._decoder.decode(chunk))

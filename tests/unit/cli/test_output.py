@@ -13,6 +13,7 @@ from rbp_engine.printable import LONGEST_TEXT
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.output import cell, fail, print_json, print_rich, say
+from rbp_tui.cli.runs.daily import _LogPrinter
 from rbp_tui.cli.runs.describe import describe_run
 from rbp_tui.cli.safe_console import SafeConsole
 from rbp_tui.cli.train.views import JsonLines, LivePicture, LiveTable, SeveralJson
@@ -110,3 +111,17 @@ def test_the_live_view_sends_a_terminal_no_escape_of_a_run(tmp_path, write_texts
     assert hostile <= harmless and r"\x1b]52" in shown[1]
     # Apart from the ends of lines, and from the thin space in 4 812.
     assert re.sub("[\n\r\u202f]", "", SEQUENCE.sub("", shown[1])).isprintable()
+
+
+def test_of_a_log_of_gigabytes_the_end_is_printed_and_its_place_named(tmp_path, capsys):
+    log = tmp_path / "stdout.log"
+    with log.open("wb") as file:
+        file.truncate(2**32)
+        file.seek(0, 2)
+        file.write(b"\nthe end\n")
+    printer = _LogPrinter(log)
+    printer.print_new()
+    printer.end()
+    shown = capsys.readouterr()
+    assert shown.out.endswith("the end\n") and len(shown.out) < 40 * 2**20
+    assert "4.0 GiB before this are not shown" in shown.err and str(log) in shown.err.replace("\n", "")
