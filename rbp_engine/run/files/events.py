@@ -6,6 +6,7 @@ epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `s
 a number that is not finite is null. Text is printable: that of a damaged or hostile file becomes so when it is read.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -315,13 +316,12 @@ class EventReader:
         return events
 
     def poll_lines(self) -> list[bytes]:
-        """The complete lines written since the last call, unparsed; none if the file cannot be read."""
-        try:
-            lines = self._next_lines()
+        """The complete lines written since the last call, unparsed, as far as the file can be read."""
+        lines: list[bytes] = []
+        with contextlib.suppress(OSError):
+            lines += self._next_lines()
             while self.behind:
                 lines += self._next_lines()
-        except OSError:
-            return []
         return lines
 
     def _next_lines(self) -> list[bytes]:

@@ -407,6 +407,22 @@ def test_each_step_counts_once_however_often_a_run_is_resumed(attempts: list[tup
     assert told == list(range(1, reached + 1))
 
 
+def test_lines_already_read_are_given_when_the_file_cannot_be_read_any_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReplacedWhileItIsRead(EventReader):
+        def _next_lines(self) -> list[bytes]:
+            lines = super()._next_lines()
+            path.unlink()
+            os.mkfifo(path)
+            return lines
+
+    path = tmp_path / "rank0.jsonl"
+    path.write_bytes(b"first\nsecond\n")
+    monkeypatch.setattr(run_events, "READ_AT_ONCE", 8)
+    assert ReplacedWhileItIsRead(path).poll_lines() == [b"first"]
+
+
 def test_a_named_pipe_in_place_of_the_events_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rank0.jsonl")
     assert EventReader(tmp_path / "rank0.jsonl").poll() == []
