@@ -2,7 +2,6 @@
 
 import functools
 import operator
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -197,8 +196,7 @@ def _of_preset(key: str) -> Getter:
 # A list on the screen asks about every run again and again, but preset files do not change.
 @functools.lru_cache(maxsize=8192)
 def _preset_values(path: Path, _changed_at: int) -> dict[str, Any]:
-    # Opening a named pipe would block. Path.is_file would raise for a path that this user may not access.
-    document = read_document(path) if os.path.isfile(path) else None  # noqa: PTH113
+    document = read_document(path)
     return document.values if isinstance(document, Document) else {}
 
 
