@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rbp_engine.errors import DataError
-from rbp_engine.untrusted_files import MIB, NotAFile, TooLarge, open_untrusted
+from rbp_engine.untrusted_files import MIB, NotAFile, TooLarge, open_untrusted, read_untrusted
 
 
 def open_data(path: str | Path, limit: int | None = None) -> BinaryIO:
@@ -23,14 +23,8 @@ def open_data(path: str | Path, limit: int | None = None) -> BinaryIO:
 
 def read_data(path: str | Path, limit: int) -> bytes:
     """The contents of a regular file of at most `limit` bytes. Raises as `open_data` does."""
-    with open_data(path, limit) as file:
-        return read_whole(file)
-
-
-def read_whole(file: BinaryIO) -> bytes:
-    """The contents of a file just opened, as long as it was then; one that grows meanwhile is cut short."""
-    # To be told of a number of bytes, however large, Python makes room for as many.
-    return file.read(size_of(file))
+    with _as_data_error():
+        return read_untrusted(path, limit)
 
 
 def checksum(path: str | Path, algorithm: str, limit: int | None = None) -> str:

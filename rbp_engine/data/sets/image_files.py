@@ -9,11 +9,10 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional
 
-from rbp_engine.data.files import read_whole
 from rbp_engine.data.sets.image_folders import ImageList
 from rbp_engine.data.sets.image_headers import LARGEST_IMAGE, check_image
 from rbp_engine.errors import DataError
-from rbp_engine.untrusted_files import open_untrusted
+from rbp_engine.untrusted_files import read_untrusted
 
 
 class FileImages:
@@ -43,8 +42,7 @@ class FileImages:
 def read_image(path: str) -> Tensor:
     """The image in a file, converted to RGB, as uint8 [3, H, W]. Raises DataError that names the file."""
     try:
-        with open_untrusted(path, limit=LARGEST_IMAGE) as file:
-            content = read_whole(file)
+        content = read_untrusted(path, LARGEST_IMAGE)
         check_image(content)
         image: Tensor = decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
     except (OSError, ValueError, RuntimeError) as error:
