@@ -82,15 +82,12 @@ class Member:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
             self.start = file.tell()
-        size = math.prod(shape) * self.type.itemsize
-        if any(length < 0 for length in shape) or self.start + size != self.info.file_size:
-            raise ValueError(f"{name} says to be of the shape {_short(shape)} in {self.info.file_size} bytes")
+        _check_size(name, shape, self.type, self.start, self.info.file_size)
         self.shape: tuple[int, ...] = shape
-        self.size = size
 
     def read(self) -> Array:
         """The array, which cannot be written. Raises ValueError if it is not there in full."""
-        content = _read(self.archive, self.info.filename, self.start + self.size, whole=True)
+        content = _read(self.archive, self.info.filename, self.info.file_size, whole=True)
         values = np.frombuffer(content, self.type, offset=self.start)
         return values.reshape(self.shape, order="F" if self.by_columns else "C")
 
@@ -118,8 +115,7 @@ def map_array(path: Path) -> Array:
     with open_data(path) as file:
         shape, by_columns, kind = read_header(file)
         start = file.tell()
-        if min(shape, default=0) < 0 or size_of(file) != start + math.prod(shape) * kind.itemsize:
-            raise ValueError(f"{path} says to be of the shape {_short(shape)} in {size_of(file)} bytes")
+        _check_size(path, shape, kind, start, size_of(file))
         return np.memmap(file, kind, "r", start, shape, "F" if by_columns else "C")
 
 
@@ -204,6 +200,12 @@ def _read(archive: zipfile.ZipFile, name: str, most: int, whole: bool = False) -
         if file.read(1):
             raise ValueError(f"{name[:80]} has more than {info.file_size} bytes")
         return content
+
+
+def _check_size(name: str | Path, shape: Sequence[int], kind: np.dtype[Any], start: int, size: int) -> None:
+    """Raise ValueError unless the array, from byte `start` on, fills a file of this size."""
+    if min(shape, default=0) < 0 or size != start + math.prod(shape) * kind.itemsize:
+        raise ValueError(f"{name} says to be of the shape {_short(shape)} in {size} bytes")
 
 
 def _exactly(file: IO[bytes], size: int) -> bytes:
