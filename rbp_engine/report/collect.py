@@ -87,7 +87,7 @@ def newest_by_seed(entries: Iterable[AnyRecordedRun]) -> tuple[list[AnyRecordedR
     """For each (experiment, seed) only the newest run, preferring completed ones; and the reason for each other one."""
     newest: dict[tuple[tuple[str, str], int], AnyRecordedRun] = {}
     excluded = []
-    for entry in sorted(entries, key=lambda entry: (entry.completed, entry.summary.created, entry.run.id)):
+    for entry in sorted(entries, key=lambda entry: precedence(entry.run, entry.summary, entry.verdict)):
         key = (entry.experiment, entry.summary.seed)
         if key in newest:
             excluded.append(
@@ -95,6 +95,11 @@ def newest_by_seed(entries: Iterable[AnyRecordedRun]) -> tuple[list[AnyRecordedR
             )
         newest[key] = entry
     return list(newest.values()), excluded
+
+
+def precedence(run: RunDirectory, summary: Summary, verdict: Verdict) -> tuple[bool, float, str]:
+    """The run with the largest of these counts, of several of one experiment and seed: completed, then the newest."""
+    return verdict.status == "completed", summary.created, run.id
 
 
 def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:

@@ -3,25 +3,21 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from rbp_engine.printable import one_line
-from rbp_engine.report.collect import RecordedRun, newest_by_seed
+from rbp_engine.report.collect import precedence
 from rbp_engine.report.spread import spread_of_known
-from rbp_engine.run.files.run_json import RunJson
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Trend
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import SIGNS, STYLES, short_id
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
 GAP = 1
 CURVE_WIDTH = 12
@@ -192,13 +188,9 @@ def _one_of_each_seed(group: Sequence[RunRecord]) -> list[RunRecord]:
     """For each seed the run that a report counts; the seeds of unreadable runs are unknown."""
     if not group[0].readable:
         return list(group)
-    # They are of one experiment, so that their presets are not needed.
-    read = [
-        RecordedRun(record.run, record.summary, record.verdict, cast("Preset", None), {}, RunJson(), held_out=False)
-        for record in group
-    ]
-    chosen = {one.run for one in newest_by_seed(read)[0]}
-    return [record for record in group if record.run in chosen]
+    ordered = sorted(group, key=lambda record: precedence(record.run, record.summary, record.verdict))
+    chosen = {record.summary.seed: record.run for record in ordered}
+    return [record for record in group if record.run == chosen[record.summary.seed]]
 
 
 def _mean(values: Iterable[float | None]) -> str:
