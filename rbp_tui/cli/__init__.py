@@ -40,10 +40,8 @@ def _printable_usage() -> Iterator[None]:
     try:
         yield
     except USAGE_ERROR as error:
-        help_of_it = (
-            getattr(getattr(error, "param", None), "help", None) if isinstance(error, typer.BadParameter) else ""
-        )
-        error.message = visible(error.message or str(help_of_it or ""), LONGEST_TEXT)
+        explanation = getattr(getattr(error, "param", None), "help", None)  # a missing argument has no message
+        error.message = visible(error.message or explanation or "", LONGEST_TEXT)
         raise
 
 
