@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from textual.app import App, ComposeResult
 
+from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.charts.series import Series
 
 ROUNDS = 41
 SIZE = (120, 40)

@@ -12,15 +12,15 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.dashboard.charts.frame import ChartLayout, Options, draw
+from rbp_tui.charts.axis import Axis
+from rbp_tui.charts.frame import ChartLayout, Options, draw
+from rbp_tui.charts.model import ChartModel
+from rbp_tui.charts.palette import SeriesColours
+from rbp_tui.charts.plot import ASCII, UNICODE, Glyphs
+from rbp_tui.charts.series import Series
+from rbp_tui.charts.ticks import XUnit
 from rbp_tui.dashboard.charts.look import COMPONENTS, CSS, look
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
-from rbp_tui.dashboard.charts.model import ChartModel
-from rbp_tui.dashboard.charts.palette import SeriesColours
-from rbp_tui.dashboard.charts.plot import ASCII, UNICODE, Glyphs
-from rbp_tui.dashboard.charts.series import Series
-from rbp_tui.dashboard.charts.ticks import XUnit
 
 SMOOTHINGS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 ZOOM, PAN = 0.8, 0.2  # of the length of the x axis, per key or turn of the wheel
@@ -161,7 +161,8 @@ class CurveChart(Widget, can_focus=True):
         state = (self.size, options, self.x_log, self.y_log, self.dimmed, self.ascii_only)
         if self._drawn != state:
             styles = look(self, [curve.series for curve in self._model.curves], self._colours, dimmed=self.dimmed)
-            self._layout, self._strips = draw(self._model, options, styles, self._glyphs(), *self.size)
+            self._layout, rows = draw(self._model, options, styles, self._glyphs(), *self.size)
+            self._strips = [Strip(row, self.size.width) for row in rows]
             self._drawn = state
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 

@@ -1,15 +1,14 @@
 """The look of a chart: its part of the stylesheet, and its styles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from rich.color import Color as RichColor
 from rich.style import Style
 from textual.color import Color
 from textual.widget import Widget
 
-from rbp_tui.dashboard.charts.palette import SeriesColours
-from rbp_tui.dashboard.charts.series import Series
+from rbp_tui.charts.look import Look
+from rbp_tui.charts.palette import SeriesColours
+from rbp_tui.charts.series import Series
 
 COMPONENTS = (
     "curve-chart--title",
@@ -35,20 +34,6 @@ CurveChart {
 
 _DIMMED = 0.45  # share of a colour that remains on stale data
 _BAND = 0.22  # share of a curve's colour in the background of its band
-
-
-@dataclass(frozen=True)
-class Look:
-    """Styles of a chart's parts, all with the background set."""
-
-    base: Style
-    title: Style
-    label: Style
-    axis: Style
-    cursor: Style
-    star: Style
-    curves: Sequence[Style]
-    bands: Sequence[RichColor | None]  # backgrounds
 
 
 def look(chart: Widget, series: Sequence[Series], colours: SeriesColours, *, dimmed: bool) -> Look:

@@ -8,7 +8,7 @@ import numpy as np
 from rbp_engine.report.compare import Group
 from rbp_engine.report.seed_statistics import MeanCurve, mean_curve
 from rbp_engine.run.status.curves import Curve
-from rbp_tui.dashboard.charts.series import Series
+from rbp_tui.charts.series import Series
 
 #: What may be compared, by the names of the curves.
 CURVES = {

@@ -14,8 +14,8 @@ from textual.geometry import Region
 from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
+from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.compare.actions import CompareActions
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
 from rbp_tui.dashboard.compare.selection import ComparedRuns, compared_runs

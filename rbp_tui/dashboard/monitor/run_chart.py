@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from rbp_engine.run.status.curves import Curve
+from rbp_tui.charts.palette import SeriesColours
+from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.charts.palette import SeriesColours
-from rbp_tui.dashboard.charts.series import Series
 
 MIB, GIB = 2.0**20, 2.0**30
 EVALUATED = "validation"

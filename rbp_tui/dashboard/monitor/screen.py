@@ -10,8 +10,8 @@ from textual.containers import Horizontal
 from textual.widgets import Footer
 
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.charts.palette import SeriesColours
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
 from rbp_tui.dashboard.monitor.alerts import alert_text, events_text

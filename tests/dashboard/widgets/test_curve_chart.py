@@ -6,11 +6,11 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
+from rbp_tui.charts.palette import SeriesColours
+from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts import curve_chart
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
-from rbp_tui.dashboard.charts.palette import SeriesColours
-from rbp_tui.dashboard.charts.series import Series
 
 pytestmark = pytest.mark.asyncio
 

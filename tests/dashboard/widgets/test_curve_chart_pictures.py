@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
+from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.charts.series import Series
 from rbp_tui.dashboard.themes import DARK
 
 SIZES = pytest.mark.parametrize("size", [(40, 10), (120, 30)], ids=lambda size: f"{size[0]}x{size[1]}")

@@ -3,8 +3,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from rbp_tui.dashboard.charts.palette import DARK, LIGHT, SeriesColours
-from rbp_tui.dashboard.charts.smoothing import Floats
+from rbp_tui.charts.palette import DARK, LIGHT, SeriesColours
+from rbp_tui.charts.smoothing import Floats
 from rbp_tui.dashboard.themes import DARK as DARK_THEME
 from rbp_tui.dashboard.themes import LIGHT as LIGHT_THEME
 

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.dashboard.charts.raster import (
+from rbp_tui.charts.axis import Axis
+from rbp_tui.charts.raster import (
     Floats,
     Mask,
     band_dots,

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.dashboard.charts.ticks import XUnit, place, short, tick_labels, ticks
+from rbp_tui.charts.axis import Axis
+from rbp_tui.charts.ticks import XUnit, place, short, tick_labels, ticks
 
 finite = st.floats(-1e12, 1e12)
 positive = st.floats(1e-9, 1e12)

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.dashboard.charts.model import ChartModel
-from rbp_tui.dashboard.charts.series import ChartCurve, Series
+from rbp_tui.charts.model import ChartModel
+from rbp_tui.charts.series import ChartCurve, Series
 
 numbers = st.floats(-1e6, 1e6)
 

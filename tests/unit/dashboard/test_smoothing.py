@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.dashboard.charts.smoothing import Floats, look_back, smoothed, spacing
+from rbp_tui.charts.smoothing import Floats, look_back, smoothed, spacing
 
 factors = st.floats(0.01, 0.99)
 places = st.lists(st.floats(0, 1e4).map(lambda value: round(value, 2)), min_size=2, max_size=80).map(sorted)

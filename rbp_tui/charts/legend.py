@@ -7,7 +7,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
-from rbp_tui.dashboard.charts.look import Look
+from rbp_tui.charts.look import Look
 
 Segments = list[Segment]
 

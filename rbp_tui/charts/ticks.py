@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from rbp_tui.dashboard.charts.axis import Axis
+from rbp_tui.charts.axis import Axis
 from rbp_tui.text.format import duration
 
 XUnit = Literal["step", "epoch", "time", "GiB"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.dashboard.charts.raster import (
+from rbp_tui.charts.axis import Axis
+from rbp_tui.charts.raster import (
     BRAILLE_COLUMNS,
     BRAILLE_ROWS,
     DOTS_LIT,
@@ -20,7 +20,7 @@ from rbp_tui.dashboard.charts.raster import (
     recent_extremes,
     showable,
 )
-from rbp_tui.dashboard.charts.series import ChartCurve
+from rbp_tui.charts.series import ChartCurve
 
 # The owners of a cell other than curves, which are numbered from 0.
 NOBODY, CURSOR, STAR = -1, -2, -3

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.dashboard.charts.plot import y_extent
-from rbp_tui.dashboard.charts.series import ChartCurve, Series
+from rbp_tui.charts.axis import Axis
+from rbp_tui.charts.plot import y_extent
+from rbp_tui.charts.series import ChartCurve, Series
 
 _ROUNDING = 1e-6  # share of an axis, too small to see
 

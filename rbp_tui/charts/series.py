@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_tui.dashboard.charts.smoothing import look_back, smoothed
+from rbp_tui.charts.smoothing import look_back, smoothed
 
 Floats = NDArray[np.float64]
 

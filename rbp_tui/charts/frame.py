@@ -2,19 +2,21 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from rich.segment import Segment
 from rich.style import Style
-from textual.strip import Strip
 
-from rbp_tui.dashboard.charts.axis import Axis
-from rbp_tui.dashboard.charts.legend import LegendEntry, legend_row
-from rbp_tui.dashboard.charts.look import Look
-from rbp_tui.dashboard.charts.model import ChartModel
-from rbp_tui.dashboard.charts.plot import CURSOR, NOBODY, STAR, Cells, Glyphs, plot, read
-from rbp_tui.dashboard.charts.series import ChartCurve
-from rbp_tui.dashboard.charts.ticks import XUnit, place, short, tick_labels, ticks
+from rbp_tui.charts.axis import Axis
+from rbp_tui.charts.legend import LegendEntry, legend_row
+from rbp_tui.charts.look import Look
+from rbp_tui.charts.model import ChartModel
+from rbp_tui.charts.plot import CURSOR, NOBODY, STAR, Cells, Glyphs, plot, read
+from rbp_tui.charts.series import ChartCurve
+from rbp_tui.charts.ticks import XUnit, place, short, tick_labels, ticks
+
+Row: TypeAlias = list[Segment]
 
 # Narrower or lower charts have no labels.
 _LABELLED_WIDTH, _LABELLED_HEIGHT = 16, 4
@@ -46,20 +48,20 @@ class ChartLayout:
 
 def draw(
     model: ChartModel, options: Options, look: Look, glyphs: Glyphs, width: int, height: int
-) -> tuple[ChartLayout, list[Strip]]:
+) -> tuple[ChartLayout, list[Row]]:
     """All rows of a chart of `width` × `height` cells, and its layout."""
     x_axis = model.x_axis()
     y_axis = model.y_axis(x_axis) if x_axis else None
     layout = arrange(width, height, y_axis, glyphs.cell[0])
-    strips = [_title_strip(model, options, look, glyphs, x_axis, layout)]
+    rows = [_title_row(model, options, look, glyphs, x_axis, layout)]
     if x_axis is None or y_axis is None:
-        return layout, strips + _message_strips(_why_empty(model), layout, look)
+        return layout, rows + _message_rows(_why_empty(model), layout, look)
     if layout.rows and layout.columns > 1:
         cells = plot(model.curves, x_axis, y_axis, layout.rows, layout.columns, glyphs, model.cursor)
-        strips += _plot_strips(cells, layout, look, glyphs)
+        rows += _plot_rows(cells, layout, look, glyphs)
     if layout.x_labels:
-        strips.append(_x_label_strip(x_axis, options.x_unit, layout, look, glyphs.cell[1]))
-    return layout, strips
+        rows.append(_x_label_row(x_axis, options.x_unit, layout, look, glyphs.cell[1]))
+    return layout, rows
 
 
 def _why_empty(model: ChartModel) -> str:
@@ -68,9 +70,9 @@ def _why_empty(model: ChartModel) -> str:
     return "no values here" if model.view else "nothing above 0 to show on a log axis"
 
 
-def _title_strip(
+def _title_row(
     model: ChartModel, options: Options, look: Look, glyphs: Glyphs, x_axis: Axis | None, layout: ChartLayout
-) -> Strip:
+) -> Row:
     entries = []
     for number, curve in enumerate(model.curves):
         alone = len(model.curves) == 1
@@ -88,7 +90,8 @@ def _title_strip(
         )
     cursor = "" if model.cursor is None or x_axis is None else f"@{place(model.cursor, options.x_unit)}"
     row = legend_row(layout.width, options.title, cursor, entries, _flags(model, options), look, glyphs.ellipsis)
-    return Strip(row).extend_cell_length(layout.width, look.base)
+    missing = layout.width - sum(segment.cell_length for segment in row)
+    return [*row, Segment(" " * missing, look.base)] if missing > 0 else row
 
 
 def _value(value: float, options: Options) -> str:
@@ -133,7 +136,7 @@ def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Cha
     return ChartLayout(width, rows, width - gutter, gutter, x_labels, labels)
 
 
-def _plot_strips(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) -> list[Strip]:
+def _plot_rows(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) -> list[Row]:
     """The rows of the plot with the y axis."""
     styles: dict[tuple[int, int], Style] = {}
     fixed = {NOBODY: look.base, CURSOR: look.cursor, STAR: look.star}
@@ -147,7 +150,7 @@ def _plot_strips(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) 
             styles[owner, band] = found
         return found
 
-    strips = []
+    rows = []
     # A new segment starts where the owner or the band changes.
     changes = (np.diff(cells.owners, axis=1) != 0) | (np.diff(cells.bands, axis=1) != 0)
     for row in range(layout.rows):
@@ -156,8 +159,8 @@ def _plot_strips(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) 
         owners, bands = cells.owners[row].tolist(), cells.bands[row].tolist()
         segments = _axis_segments(row, layout, look, glyphs)
         segments += [Segment(text[a:b], style(owners[a], bands[a])) for a, b in pairwise(bounds)]
-        strips.append(Strip(segments, layout.width))
-    return strips
+        rows.append(segments)
+    return rows
 
 
 def _axis_segments(row: int, layout: ChartLayout, look: Look, glyphs: Glyphs) -> list[Segment]:
@@ -168,7 +171,7 @@ def _axis_segments(row: int, layout: ChartLayout, look: Look, glyphs: Glyphs) ->
     return [Segment((label or "").rjust(layout.gutter - 1), look.label), Segment(sign, look.axis)]
 
 
-def _x_label_strip(x_axis: Axis, unit: XUnit, layout: ChartLayout, look: Look, cell_columns: int) -> Strip:
+def _x_label_row(x_axis: Axis, unit: XUnit, layout: ChartLayout, look: Look, cell_columns: int) -> Row:
     """The last row: the unit under the y labels if it fits, and each tick's label centred under the tick."""
     row = [" "] * layout.width
     if layout.gutter > len(unit):
@@ -184,14 +187,14 @@ def _x_label_strip(x_axis: Axis, unit: XUnit, layout: ChartLayout, look: Look, c
         if start >= free:
             row[start : start + len(label)] = label
             free = start + len(label) + 2
-    return Strip([Segment("".join(row), look.label)], layout.width)
+    return [Segment("".join(row), look.label)]
 
 
-def _message_strips(text: str, layout: ChartLayout, look: Look) -> list[Strip]:
+def _message_rows(text: str, layout: ChartLayout, look: Look) -> list[Row]:
     """The rows of an empty plot with a sentence in the middle."""
-    blank = Strip([Segment(" " * layout.width, look.base)], layout.width)
-    strips = [blank] * layout.rows
-    if strips:
+    blank = [Segment(" " * layout.width, look.base)]
+    rows = [blank] * layout.rows
+    if rows:
         line = text[: layout.width].center(layout.width)
-        strips[(layout.rows - 1) // 2] = Strip([Segment(line, look.label)], layout.width)
-    return strips
+        rows[(layout.rows - 1) // 2] = [Segment(line, look.label)]
+    return rows

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_tui.dashboard.charts.axis import Axis
+from rbp_tui.charts.axis import Axis
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
