@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from rbp_engine import evaluation  # noqa: F401
 from rbp_engine.run.launch import launch
-from rbp_engine.train import attempt, evaluation, worker  # noqa: F401  # what commands import when they are called
+from rbp_engine.train import attempt, worker  # noqa: F401  # what commands import when they are called
 from rbp_tui.cli import main
 from rbp_tui.cli.train import following  # noqa: F401
 

@@ -52,7 +52,7 @@ def evaluate(
     if timesteps:
         words += ["--timesteps", *(str(steps) for steps in _numbers(timesteps))]
     done = subprocess.run(
-        module_command("rbp_engine.train.evaluation", *words),
+        module_command("rbp_engine.evaluation", *words),
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""Evaluate the weights of a run: `python -m rbp_engine.train.evaluation RUN …`, one line of JSON on stdout.
+"""Evaluate the weights of a run: `python -m rbp_engine.evaluation RUN …`, one line of JSON on stdout.
 
 The paper's checks of a rate code: accuracy at every t ≤ T, at another T than trained with, and with the inputs of
 every layer shuffled in time (its Table 2), which a rate code survives.
@@ -100,7 +100,7 @@ def _shuffled(generator: torch.Generator) -> Any:
 
 def main(words: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m rbp_engine.train.evaluation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m rbp_engine.evaluation", description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--weights", choices=("last", "best"), default="last")
     parser.add_argument("--timesteps", type=int, nargs="*", default=[])
