@@ -19,7 +19,10 @@ METHODS = (REFERENCE, "rate_m", "rate_s")
 
 @dataclass(frozen=True)
 class MissingRule:
-    """An operation of the network that has no rule, or is used in a way that its rule does not allow, see `why`."""
+    """An operation of the network that has no rule, or is used in a way that its rule does not allow.
+
+    `why` is what is wrong with its use, or what to do about it; "" if neither is known.
+    """
 
     module: str
     operation: str

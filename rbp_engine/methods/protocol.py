@@ -45,9 +45,9 @@ class Method(Protocol):
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         """Reset, run forward and backward, and add the gradients to `.grad`; nothing is zeroed, no weight changes.
 
-        `images` is [B, C, H, W], shown at every timestep, or [T, B, C, H, W]; `labels` is [B]. The gradients are
-        multiplied by `weight`, the part of a larger batch that this one is, and a scale against underflow; the output
-        is not.
+        `images` is [B, C, H, W], or [B, N] for a network without convolutions, shown at every timestep; or
+        [T, B, C, H, W]. `labels` is [B]. The gradients are multiplied by `weight`, the part of a larger batch that this
+        one is, and a scale against underflow; the output is not.
         Images are floating point, and are taken to `precision`, or in "fp32" to the type of the network's weights.
         torch.compile of the model and torch.autocast around the step change nothing.
         Raises ValueError where the input's T is another, and TypeError where images are integers.
@@ -111,14 +111,14 @@ def check_timesteps(timesteps: Any) -> None:
 def check_images(images: Tensor, timesteps: int) -> None:
     """Raise TypeError unless `images` is a floating-point tensor.
 
-    Raise ValueError unless it is [B, C, H, W], or [T, B, C, H, W] with this T, and holds an image.
+    Raise ValueError unless it is [B, C, H, W], [B, N], or [T, B, C, H, W] with this T, and holds an image.
     """
     if not isinstance(images, Tensor):
         raise TypeError(f"images must be a tensor, got {type(images).__name__}")
     if not images.is_floating_point():
         raise TypeError(f"images must be floating point, got {images.dtype}; divide uint8 by 255: images.float() / 255")
-    if images.ndim not in (4, 5):
-        raise ValueError(f"images are [B, C, H, W] or [T, B, C, H, W], got the shape {list(images.shape)}")
+    if images.ndim not in (2, 4, 5):
+        raise ValueError(f"images are [B, C, H, W], [T, B, C, H, W] or [B, N], got the shape {list(images.shape)}")
     if images.ndim == 5 and len(images) != timesteps:
         raise ValueError(
             f"the input has {len(images)} timesteps, the method {timesteps}: images {list(images.shape)} are read as "
@@ -144,12 +144,17 @@ def as_sequence(
     images: Tensor, timesteps: int, carrier: Callable[[Tensor, int, bool], SequenceTensor] = SequenceTensor
 ) -> SequenceTensor:
     """The images as the network's input; [B, C, H, W] stay one image that is the same at every step."""
-    return carrier(images, timesteps, images.ndim == 4)
+    return carrier(images, timesteps, is_static(images))
 
 
 def images_by_step(images: Tensor, timesteps: int) -> list[Tensor]:
     """The images [B, C, H, W] of each timestep."""
-    return [images] * timesteps if images.ndim == 4 else list(images.unbind(0))
+    return [images] * timesteps if is_static(images) else list(images.unbind(0))
+
+
+def is_static(images: Tensor) -> bool:
+    """Whether images are the same at every timestep: [B, C, H, W] or [B, N], and not [T, B, C, H, W]."""
+    return images.ndim < 5
 
 
 def carried(output: Any, carrier: type[C]) -> C:

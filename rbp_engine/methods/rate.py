@@ -18,6 +18,7 @@ from rbp_engine.methods.protocol import (
     carried,
     full,
     images_by_step,
+    is_static,
 )
 from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.autograd.grad_proxy import WithValue
@@ -66,7 +67,7 @@ class RateS(RateMethod):
 
     def _two_phases(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         state = StepState(self.timesteps)
-        static = images.ndim == 4
+        static = is_static(images)
         total: Tensor | None = None
         with torch.no_grad():
             for images_t in images_by_step(images, self.timesteps):

@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 from torch import nn
 
+_NEURON: Final = "put a neuron there, neuron() or rbp_engine.spiking.LIF()"
+_BATCH_NORM: Final = "use batch norm, whose statistics are known for all timesteps"
+# What to do about the most common operations that have no rule.
+_ADVICE: Final = {
+    "relu": _NEURON,
+    "relu_": _NEURON,
+    "gelu": _NEURON,
+    "silu": _NEURON,
+    "sigmoid": "put a neuron there, or leave it out: the mean of a sigmoid is not the sigmoid of the mean",
+    "softmax": "leave it out: the loss takes logits",
+    "log_softmax": "leave it out: the loss takes logits",
+    "layer_norm": _BATCH_NORM,
+    "group_norm": _BATCH_NORM,
+}
+
 
 class UnsupportedOperation(TypeError):
-    """A `module` used an `operation` that has no rule; the message names both, and what to do."""
+    """A `module` used an `operation` that has no rule; the message names both, and what to do.
+
+    `why` is what is wrong with its use, or the advice for this operation; "" if there is neither.
+    """
 
     def __init__(self, operation: str, why: str = "") -> None:
-        self.module, self.operation, self.why = _module_path(), operation, why
+        module, self.module = _running_module()
+        self.operation, self.why = operation, why or _ADVICE.get(operation, "")
+        if _is_neuron_of_spikingjelly(module):
+            self.why = "SpikingJelly's neurons are not trained here, put rbp_engine.spiking.LIF() there"
+            super().__init__(f"{self.module}: {self.why}")
+            return
         super().__init__(
-            f"{self.module}: '{operation}' has no rule for spikes over time{f': {why}' if why else ''}. "
+            f"{self.module}: '{operation}' has no rule for spikes over time{f': {self.why}' if self.why else ''}. "
             "Build the network from the operations listed in rbp_engine/spiking/rules.py, or add a rule there."
         )
 
 
-def _module_path() -> str:
-    """Dotted path of the module whose forward is running, found on the stack; only an error pays for the search."""
+def _running_module() -> tuple[nn.Module | None, str]:
+    """The module whose forward is running, found on the stack, and its path; only an error pays for the search."""
     modules: list[nn.Module] = []
     frame = sys._getframe(2)
     while frame is not None:
@@ -28,7 +52,13 @@ def _module_path() -> str:
             modules.append(module)
         frame = frame.f_back  # type: ignore[assignment]
     if not modules:
-        return "outside any module"
+        return None, "outside any module"
     innermost, outermost = modules[0], modules[-1]
     path = next((name for name, module in outermost.named_modules() if module is innermost), "")
-    return f"{path or 'the network'} ({type(innermost).__name__})"
+    return innermost, f"{path or 'the network'} ({type(innermost).__name__})"
+
+
+def _is_neuron_of_spikingjelly(module: nn.Module | None) -> bool:
+    from spikingjelly.activation_based.neuron import BaseNode  # takes long to import
+
+    return isinstance(module, BaseNode)

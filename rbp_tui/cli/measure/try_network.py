@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
 
 LARGEST_SHOWN = 1000
-# What to do about the most common operations that have no rule.
-ADVICE = {
-    "relu": "put a neuron there: neuron()",
-    "relu_": "put a neuron there: neuron()",
-    "gelu": "put a neuron there: neuron()",
-    "silu": "put a neuron there: neuron()",
-    "sigmoid": "put a neuron there, or leave it out: the mean of a sigmoid is not the sigmoid of the mean",
-    "softmax": "leave it out: the loss takes logits",
-    "log_softmax": "leave it out: the loss takes logits",
-    "layer_norm": "use batch norm, whose statistics are known for all timesteps",
-    "group_norm": "use batch norm, whose statistics are known for all timesteps",
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -127,7 +115,7 @@ def _missing_table(found: "Inspection") -> "Table":
 
     table = Table.grid(padding=(0, 2))
     for missing in found.missing:
-        remedy = missing.why or ADVICE.get(missing.operation, "no rule: the mean over time does not pass through it")
+        remedy = missing.why or "no rule: the mean over time does not pass through it"
         table.add_row(cell(missing.module), styled("[bold]{}[/]", missing.operation), remedy)
     return table
 

@@ -5,6 +5,7 @@ import operator
 import pytest
 import torch
 import torch.nn.functional as F
+from spikingjelly.activation_based.neuron import IFNode, LIFNode, ParametricLIFNode
 from torch import nn
 
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
@@ -145,6 +146,21 @@ def test_carriers_of_different_kinds_do_not_mix(operation):
 def test_the_message_says_what_to_do():
     with pytest.raises(UnsupportedOperation, match=r"rbp_engine/spiking/rules\.py.* or add a rule"):
         F.relu(carrier("rate"))
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.GELU(), nn.SiLU()])
+def test_where_an_activation_belongs_the_message_asks_for_a_neuron(activation):
+    with pytest.raises(UnsupportedOperation, match="put a neuron there"):
+        Network(activation)(carrier("rate"))
+
+
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+@pytest.mark.parametrize("node", [IFNode, LIFNode, ParametricLIFNode])
+def test_a_neuron_of_spikingjelly_is_named_with_what_to_put_in_its_place(node, step_mode, kind):
+    message = rf"features\.block\.1 \({node.__name__}\): .* put rbp_engine\.spiking\.LIF\(\) there$"
+    with pytest.raises(UnsupportedOperation, match=message):
+        Network(node(step_mode=step_mode))(carrier(kind))
 
 
 def test_outside_a_module_the_message_says_so():
