@@ -10,21 +10,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from rbp_engine.data.protocol import EvaluationSource
+from rbp_engine.loaded import load
 from rbp_engine.methods.protocol import Precision, predict
-from rbp_engine.preset import read_resolved
 from rbp_engine.run import trust
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.carriers.sequence import SequenceTensor, ShuffledTensor
-from rbp_engine.train.build import build_feed, build_model
-from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.device import choose_device
-from rbp_engine.train.errors import CheckpointError
+from rbp_engine.train.build import build_feed
 from rbp_engine.train.score_sums import ScoreSums
 from rbp_engine.user_code import is_own
 
@@ -32,7 +29,7 @@ from rbp_engine.user_code import is_own
 def evaluate_run(
     run: RunDirectory,
     *,
-    weights: str = "last",
+    weights: Literal["best", "last"] = "last",
     timesteps: Sequence[int] = (),
     shuffle_time: bool = False,
     seed: int = 0,
@@ -44,21 +41,16 @@ def evaluate_run(
     `top1_by_step`: the accuracy of the mean over the first t steps, t = 1 … T. Raises CheckpointError, and
     Untrusted for code that this user has not launched.
     """
-    preset = read_resolved(run.preset_toml)
-    if is_own(preset.model.name) or is_own(preset.data.name):
+    loaded = load(run.path, weights=weights, device=device)
+    preset = loaded.preset
+    if is_own(preset.data.name):
         trust.require_launch(run)
-    where = choose_device(device)
-    found = checkpoint.find_best(run.checkpoints) if weights == "best" else checkpoint.find_newest(run.checkpoints)[0]
-    if found is None:
-        raise CheckpointError(f"{run.id} has no checkpoint of its {weights} weights")
     results = []
     for steps in timesteps or [preset.method.timesteps]:
-        feed = build_feed(run, preset, where, steps)
-        model = build_model(run, preset, feed, where)
-        checkpoint.load_weights(found, model)
+        feed = build_feed(run, preset, loaded.device, steps)
         shuffle = torch.Generator().manual_seed(seed) if shuffle_time else None
-        result = evaluate_by_step(model, feed.test, steps, shuffle, preset.train.precision)
-        described = {"run": run.id, "weights": weights, "checkpoint": found.path.name, "split": feed.test.split}
+        result = evaluate_by_step(loaded.model, feed.test, steps, shuffle, preset.train.precision)
+        described = {"run": run.id, "weights": weights, "checkpoint": loaded.file.parent.name, "split": feed.test.split}
         results.append(described | {"timesteps": steps, "shuffled": shuffle_time} | result)
     return results
 

@@ -10,6 +10,7 @@ from rbp_engine.data.events.opening import open_events
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
 from rbp_engine.data.loading.loading import load
+from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed, TrainingSource
 from rbp_engine.data.sets.fake import fake, fake_frames
 from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
@@ -104,7 +105,8 @@ def _images_in_memory(
         validation = EvaluationBatches(held.to(device), normalise, split="held-out", **batches)
     train = _training(data, splits, train_images, normalise, device=device, seed=seed, **batches)
     loaders = (train.loader,) if isinstance(train, WorkerTrainBatches) else ()
-    return Feed(train, validation, test, splits.classes, splits.channels, {"name": data.name}, loaders)
+    raw = Pixels(tuple(splits.mean), tuple(splits.deviation))
+    return Feed(train, validation, test, splits.classes, splits.channels, raw, {"name": data.name}, loaders)
 
 
 def _training(

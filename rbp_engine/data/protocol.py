@@ -7,6 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from rbp_engine.data.loading.batch_loader import BatchLoader
+from rbp_engine.data.preprocess import Preprocess
 
 # Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64.
 Batch = tuple[Tensor, Tensor]
@@ -46,8 +47,9 @@ class EvaluationSource(Protocol):
 class Feed:
     """The batches of a run. `validation`, evaluated after each epoch, is held-out samples or the test set itself.
 
-    `record` describes the data for `run.json`: everything that decides what the network saw (split, hash of its index
-    list, orientation, resize). `loaders` are the sources that may have worker processes.
+    `preprocess` makes the network's input from raw images, as the evaluation does. `record` describes the data for
+    `run.json`: everything that decides what the network saw (split, hash of its index list, orientation, resize).
+    `loaders` are the sources that may have worker processes.
     """
 
     train: TrainingSource
@@ -55,6 +57,7 @@ class Feed:
     test: EvaluationSource
     classes: int
     channels: int
+    preprocess: Preprocess
     record: dict[str, str]
     loaders: tuple[BatchLoader, ...] = ()
 

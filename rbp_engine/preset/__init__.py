@@ -5,7 +5,7 @@ from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import FieldInfo, choices, fields
 from rbp_engine.preset.intervals import parse_checkpoint_every
 from rbp_engine.preset.listing import PresetEntry, list_presets
-from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of, read_resolved
+from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of, parse_resolved, read_resolved
 from rbp_engine.preset.overrides import SHORT_NAMES
 from rbp_engine.preset.resolved import resolved_toml
 from rbp_engine.settings.problems import PresetError, Problem
@@ -28,6 +28,7 @@ __all__ = [
     "load_text",
     "parent_of",
     "parse_checkpoint_every",
+    "parse_resolved",
     "read_resolved",
     "resolved_toml",
 ]

@@ -155,7 +155,16 @@ def read_resolved(path: Path) -> "Preset":
 
     Raises `PresetError`; `extends`, and code that is not in the run's folder of code, are refused.
     """
-    document, source = _read(path), shown(path)
+    return _resolved(_read(path))
+
+
+def parse_resolved(text: str, path: Path) -> "Preset":
+    """The complete preset in a text from the file `path`, otherwise as `read_resolved`."""
+    return _resolved(_usable(parse_document(text, path), path))
+
+
+def _resolved(document: Document) -> "Preset":
+    source = shown(document.path)
     _refuse_parent(document)
     preset = validate(stack([(document, source)]), source)
     outside = [

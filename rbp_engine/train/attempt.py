@@ -16,6 +16,7 @@ from rbp_engine.train.build import build_feed, build_method, build_model, build_
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
+from rbp_engine.train.checkpoints.recipe import Recipe
 from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.kernel import choose_kernel
@@ -111,6 +112,7 @@ def _run_attempt(
             experiment=journal.summary.experiment,
             ranks=ranks,
             scaler=step.scaler,
+            metadata=Recipe(preset, feed.classes, feed.preprocess).as_metadata(),
         ),
         stop,
         epochs=preset.train.epochs,

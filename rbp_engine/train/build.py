@@ -1,5 +1,7 @@
 """From a run's preset to the objects that train: data, network, method, optimizer."""
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -9,6 +11,7 @@ from rbp_engine.methods import Method, create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.spiking.lif_parameters import Kernel
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.optimisation import create_optimizer
 
@@ -37,14 +40,24 @@ def build_feed(
 
 def build_model(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:
     """The network of a run with newly drawn weights, on the device."""
+    kernel = choose_kernel(preset, len(feed.train), device)[0]
+    return build_network(
+        preset, classes=feed.classes, channels=feed.channels, code=run.code, kernel=kernel, device=device
+    )
+
+
+def build_network(
+    preset: Preset, *, classes: int, channels: int, code: Path, kernel: Kernel, device: torch.device
+) -> nn.Module:
+    """The network of a preset with newly drawn weights, on the device; `code` is the folder of the user's own."""
     return create_model(
         preset.model.name,
-        num_classes=feed.classes,
-        in_channels=feed.channels,
+        num_classes=classes,
+        in_channels=channels,
         init=preset.model.init,
-        own_code=run.code,
+        own_code=code,
         args=preset.model.args,
-        kernel=choose_kernel(preset, len(feed.train), device)[0],
+        kernel=kernel,
         **preset.neuron.model_dump(),
     ).to(device)
 

@@ -10,6 +10,7 @@ from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.convert import Progress, convert
 from rbp_engine.data.events.sources import EventEvaluation, EventTraining
 from rbp_engine.data.events.synthetic import content_hash, moving_digits, sequential_digits
+from rbp_engine.data.preprocess import Frames
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.stratified import stratified_indices
 from rbp_engine.errors import SettingsError
@@ -88,7 +89,8 @@ def event_feed(
         kept, held = stratified_indices(train.labels, held_out)
         validation = EventEvaluation(train, held, split="held-out", **batches)
     source = EventTraining(train, kept, seed=seed, flip=flip, roll=roll, drop_last=drop_last, **batches)
-    return Feed(source, validation, test_source, classes, int(train.counts.shape[2]), record)
+    channels = int(train.counts.shape[2])
+    return Feed(source, validation, test_source, classes, channels, Frames(channels, train.scale), record)
 
 
 def _in_memory(name: EventSet, timesteps: int) -> tuple[Samples, Samples]:

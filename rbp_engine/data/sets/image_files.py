@@ -33,10 +33,16 @@ class FileImages:
         return square
 
     def plain(self, index: int) -> Tensor:
-        """The shorter side resized to 256 pixels (for `size` 224), then a centre crop. Raises DataError as above."""
-        image = functional.resize(read_image(self.images.path(index)), [round(self.size * 256 / 224)], antialias=True)
-        square: Tensor = functional.center_crop(image, [self.size, self.size])
-        return square
+        """The centre. Raises DataError as above."""
+        return centre(read_image(self.images.path(index)), self.size)
+
+
+def centre(image: Tensor, size: int) -> Tensor:
+    """The shorter side resized to 256 pixels (for `size` 224), then a centre crop of `size` × `size` pixels."""
+    square: Tensor = functional.center_crop(
+        functional.resize(image, [round(size * 256 / 224)], antialias=True), [size, size]
+    )
+    return square
 
 
 def read_image(path: str) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from rbp_engine.data.loading.batches import NormalisePixels
 from rbp_engine.data.loading.folder_batches import WorkerEvaluationBatches, WorkerTrainBatches
+from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed
 from rbp_engine.data.sets.image_files import FileImages
 from rbp_engine.data.sets.image_folders import ImageList, list_image_folders
@@ -72,7 +73,8 @@ def imagenet(
     )
     record = {"name": "imagenet", "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
     loaders = (train.loader, validation.loader, test.loader)
-    return Feed(train, validation, test, len(folders.classes), 3, record, loaders)
+    raw = Pixels(MEAN, DEVIATION, crop=size)
+    return Feed(train, validation, test, len(folders.classes), 3, raw, record, loaders)
 
 
 def _hold_out(images: ImageList, fraction: float) -> tuple[ImageList, ImageList]:

@@ -15,7 +15,7 @@ import io
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
-from torch import nn
+from torch import Tensor, nn
 
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.inside import Folder
@@ -36,7 +36,8 @@ from rbp_engine.untrusted_files import open_untrusted
 
 SCHEMA = 1
 KEPT = 2
-FILES = frozenset({"model.safetensors", "optimizer.pt"})
+WEIGHTS = "model.safetensors"
+FILES = frozenset({WEIGHTS, "optimizer.pt"})
 COUNTS = ("step", "epoch", "position", "world_size")
 
 
@@ -71,13 +72,14 @@ def save(
     generators: Sequence[dict[str, Any]] = (),
     scaler: torch.amp.GradScaler | None = None,
     best_epoch: int | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Checkpoint:
     """Write a checkpoint below `folder` and prune all but the newest two.
 
     The checkpoint of the end of `best_epoch` is not pruned either until `best/` is a complete copy of it. `generators`
     holds the `generator_state` of each rank, by default only that of this process; `extra` may be built of numbers,
-    strings, lists and tensors. Raises OSError on a full disk; existing checkpoints then stay, and no partial one is
-    left.
+    strings, lists and tensors; `metadata` goes into the header of the weights. Raises OSError on a full disk; existing
+    checkpoints then stay, and no partial one is left.
     """
     generators = generators or [generator_state()]
     name = _name(progress.step)
@@ -90,7 +92,7 @@ def save(
             with here.folder(temporary) as fresh:
                 weights = {key: tensor.detach().contiguous() for key, tensor in model.state_dict().items()}
                 # From bytes, since safetensors and torch would raise their own errors for a full disk.
-                fresh.write("model.safetensors", safetensors_bytes(weights))
+                fresh.write(WEIGHTS, safetensors_bytes(weights, dict(metadata or {})))
                 scale = scaler.state_dict() if scaler else {}
                 state = {"optimizer": optimizer.state_dict(), "scaler": scale, "extra": extra}
                 fresh.write("optimizer.pt", _torch_bytes(state))
@@ -236,22 +238,39 @@ def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
 
     Raises CheckpointError if they are of another network or dtype, or not finite.
     """
-    name = checkpoint.path.name
+    load_weights_file(checkpoint.path / WEIGHTS, checkpoint.path.name, model)
+
+
+def load_weights_file(path: Path, name: str, model: nn.Module) -> None:
+    """The same for a file of weights that is called `name` in messages."""
     try:
-        weights = load_file(checkpoint.path / "model.safetensors")
-        for key, own in model.state_dict().items():
-            if key in weights and weights[key].dtype != own.dtype:
-                raise TypeError(f"{key} is {weights[key].dtype} there, and {own.dtype} here")
+        weights = load_file(path)
+        problem = _misfit(weights, model.state_dict())
         bad = [key for key, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-        if not bad:
+        if not problem and not bad:
             model.load_state_dict(weights)
     except Exception as error:
         raise CheckpointError(f"the weights of {name} do not fit this network: {error}") from error
+    if problem:
+        raise CheckpointError(f"the weights of {name} do not fit this network: {problem}")
     if bad:
         raise CheckpointError(
             f"{name} holds weights that are NaN or infinite ({bad[0]}), as no run saves them: "
-            "remove its folder to go on from the checkpoint before it"
+            "remove its folder, and a run goes on from the checkpoint before it"
         )
+
+
+def _misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """The first difference between the weights of a file and those of a network; "" if they fit."""
+    if differing := sorted(weights.keys() ^ own.keys()):
+        return f"{differing[0]} is only {'there' if differing[0] in weights else 'here'}"
+    for key, tensor in own.items():
+        there = weights[key]
+        if there.dtype != tensor.dtype:
+            return f"{key} is {there.dtype} there, and {tensor.dtype} here"
+        if there.shape != tensor.shape:
+            return f"{key} is {list(there.shape)} there, and {list(tensor.shape)} here"
+    return ""
 
 
 def _count(value: Any) -> int:

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ class Checkpointer:
         experiment: str,
         ranks: Ranks,
         scaler: torch.amp.GradScaler | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.run = run
         self.model = model
@@ -47,6 +48,7 @@ class Checkpointer:
         self.experiment = experiment
         self.ranks = ranks
         self.scaler = scaler
+        self.metadata = metadata
         self._due_since = time.monotonic()
         self._saved: Progress | None = None
 
@@ -120,6 +122,7 @@ class Checkpointer:
             generators=generators,
             scaler=self.scaler,
             best_epoch=recorded["best"].get("epoch"),
+            metadata=self.metadata,
         )
         if best:
             checkpoint.keep_as_best(saved)
