@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rbp_tui.cli import completion
+
 if TYPE_CHECKING:
     from rbp_engine.run.files.resources import Resources
 
@@ -31,6 +33,7 @@ Gpus = Annotated[
         metavar="auto|none|0,1",
         help="Wait for a free device: any card, a CPU slot, or one of these cards, as nvidia-smi numbers them.",
         show_default=False,
+        autocompletion=completion.gpus,
     ),
 ]
 Retries = Annotated[

@@ -40,16 +40,29 @@ def bench(
             autocompletion=completion.preset_then_settings,
         ),
     ] = None,
-    methods: Annotated[str, typer.Option(metavar="M,M,…", help="Training methods.")] = "rate_m,rate_s,bptt",
+    methods: Annotated[
+        str, typer.Option(metavar="M,M,…", help="Training methods.", autocompletion=completion.methods)
+    ] = "rate_m,rate_s,bptt",
     timesteps: Annotated[str, typer.Option(metavar="T,T,…", help="Numbers of timesteps.")] = "1,2,4,8",
     precision: Annotated[
-        str, typer.Option(metavar="P,P,…", help="Values of train.precision; the preset's own if left out.")
+        str,
+        typer.Option(
+            metavar="P,P,…",
+            help="Values of train.precision; the preset's own if left out.",
+            autocompletion=completion.precisions,
+        ),
     ] = "",
     kernel: Annotated[
-        str, typer.Option(metavar="K,K,…", help="Values of train.kernel; the preset's own if left out.")
+        str,
+        typer.Option(
+            metavar="K,K,…",
+            help="Values of train.kernel; the preset's own if left out.",
+            autocompletion=completion.kernels,
+        ),
     ] = "",
     against: Annotated[
-        str, typer.Option(metavar="B,B,…", help="Baselines; an empty text for none.")
+        str,
+        typer.Option(metavar="B,B,…", help="Baselines; an empty text for none.", autocompletion=completion.baselines),
     ] = "spikingjelly,two_pass,ann",
     batch: Annotated[int | None, typer.Option(metavar="B", help="Images per step.", show_default=False)] = None,
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; medians are shown.")] = 5,

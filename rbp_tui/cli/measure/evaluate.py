@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import fail, print_json, print_rich, say
-from rbp_tui.cli.runs.choice import Run
+from rbp_tui.cli.runs.choice import TrainedRun
 from rbp_tui.cli.trust import Trust, once_trusted
 
 
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: Run,
+    run: TrainedRun,
     weights: Annotated[Weights, typer.Option(help="Weights of the last or of the best epoch.")] = Weights.LAST,
     timesteps: Annotated[
         str, typer.Option(metavar="T,T,…", help="Numbers of timesteps to test at; the trained one if left out.")
@@ -34,7 +35,7 @@ def evaluate(
     shuffle_time: Annotated[
         bool, typer.Option("--shuffle-time", help="Shuffle the inputs of every layer in time; a rate code survives it.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", autocompletion=completion.devices)] = "auto",
     trust: Trust = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,

@@ -34,10 +34,11 @@ def _several(offers: Callable[..., object]) -> Any:
     )
 
 
-Run = Annotated[str, _one(completion.runs)]
+Run = Annotated[str, _one(completion.one_run)]
+TrainedRun = Annotated[str, _one(completion.trained_runs)]
 LiveRun = Annotated[str, _one(completion.live_runs)]
 ResumableRun = Annotated[str, _one(completion.resumable_runs)]
-Runs = Annotated[list[str], _several(completion.runs)]
+Runs = Annotated[list[str], _several(completion.runs_or_query)]
 QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_engine.printable import keep_colours, one_line, unfinished
+from rbp_tui.cli import completion
 from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
 from rbp_tui.cli.output import console, print_json, print_part, print_rich, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
@@ -40,11 +41,16 @@ def ls(
             metavar="QUERY",
             help="Which runs, in one quoted string: 'acc>0.9 T=4 status:running method:rate_m tag:x not:digits'.",
             show_default=False,
+            autocompletion=completion.query,
         ),
     ] = None,
     sort: Annotated[
         str,
-        typer.Option(metavar="FIELD", help="Sort by a field, as best, last, loss, created; -FIELD reverses the order."),
+        typer.Option(
+            metavar="FIELD",
+            help="Sort by a field, as best, last, loss, created; -FIELD reverses the order.",
+            autocompletion=completion.run_fields,
+        ),
     ] = "created",
     runs_dir: RunsDir = None,
     as_json: Json = False,

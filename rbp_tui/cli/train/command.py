@@ -53,7 +53,7 @@ def train(
             metavar="RUN",
             help="Instead of PRESET: the settings, own code and resources of that run.",
             show_default=False,
-            autocompletion=completion.runs,
+            autocompletion=completion.one_run,
         ),
     ] = None,
     run_id: Annotated[

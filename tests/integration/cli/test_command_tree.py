@@ -128,9 +128,19 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
         ("rbp presets schema meth", {"method", "method.name", "method.timesteps", "method.loss_scale"}),
         ("rbp data fetch cifar", {"cifar10", "cifar100", "cifar10_dvs"}),
         ("rbp eval last --weights ", {"last", "best"}),
+        ("rbp eval last --device cu", {"cuda"}),
+        ("rbp train digits --gpus ", {"auto", "none"}),
+        ("rbp ls --sort be", {"best"}),
+        ("rbp ls --sort optim.l", {"optim.lr"}),
+        ("rbp bench --methods rate_m,ra", {"rate_m,rate_s"}),
+        ("rbp bench --precision fp", {"fp32", "fp16"}),
+        ("rbp bench --kernel eager,", {"eager,auto", "eager,compiled"}),
+        ("rbp bench --against two_pass,a", {"two_pass,ann"}),
     ],
 )  # fmt: skip
-def test_presets_settings_and_data_are_offered(offered: Callable[[str], list[str]], line: str, words: set[str]) -> None:
+def test_presets_settings_data_and_devices_are_offered(
+    offered: Callable[[str], list[str]], line: str, words: set[str]
+) -> None:
     assert set(offered(line)) == words
 
 
@@ -150,9 +160,15 @@ def test_each_command_is_offered_the_runs_that_it_applies_to(
     for status, end in (("completed", "aaaa"), ("running", "bbbb"), ("stopped", "cccc"), ("queued", "dddd")):
         ids[status] = f"20261126-020000-digits-rate_m-{end}"
         write_run(tmp_path / "runs", ids[status], status=status, name=f"my-{status}")
-    for line in ("watch", "logs", "eval", "runs show", "runs compare", "runs tag", "runs rm", "runs csv"):
-        assert set(offered(f"rbp {line} ")) == set(ids.values())
-    assert set(offered(f"rbp runs compare {ids['completed']} --baseline ")) == set(ids.values())
+    for line in ("watch", "logs", "runs show", "runs compare", "runs rm", "runs csv", "train --like"):
+        assert set(offered(f"rbp {line} ")) == {"last", *ids.values()}
+    assert set(offered(f"rbp runs compare {ids['completed']} --baseline ")) == {"last", *ids.values()}
+    assert set(offered("rbp runs tag ")) == set(ids.values())
+    assert offered("rbp eval ") == []
+    best = tmp_path / "runs" / ids["completed"] / "checkpoints" / "best"
+    best.mkdir()
+    (best / "manifest.json").touch()
+    assert offered("rbp eval ") == ["last", ids["completed"]]
     for line in ("stop", "kill"):
         assert set(offered(f"rbp {line} ")) == {ids["running"], ids["queued"]}
     assert offered("rbp resume ") == [ids["stopped"]]
@@ -162,6 +178,28 @@ def test_each_command_is_offered_the_runs_that_it_applies_to(
     assert offered(f"rbp watch --runs-dir {tmp_path} ") == []
     rbp_here("runs", "rm", "aaaa")
     assert offered("rbp runs restore ") == [ids["completed"]]
+
+
+def test_the_last_term_of_a_query_is_completed_with_fields_and_the_values_that_runs_have(
+    offered: Callable[[str], list[str]], write_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    write_run(tmp_path / "runs", "first", method="bptt", tags=["base", "rm -rf"])
+    write_run(tmp_path / "runs", "other").preset_toml.write_text("[optim]\nlr = 0.3\n")
+    assert set(offered("rbp ls stat")) == {"status:completed"}
+    assert set(offered("rbp ls met")) == {"method:bptt", "method:rate_m"}
+    assert offered("rbp ls tag:") == ["tag:base"]
+    assert offered("rbp ls optim.lr") == ["optim.lr=0.3"]
+    assert offered("rbp ls nothing:") == offered("rbp ls '$(touch x) status:'") == []
+    assert offered("rbp runs rm method : b") == ["bptt"]  # as bash splits it
+    assert offered("rbp runs rm stat") == ["status:completed"]
+
+
+def test_after_like_the_settings_are_those_of_the_run(
+    offered: Callable[[str], list[str]], write_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    write_run(tmp_path / "runs", "first").preset_toml.write_text("[optim]\nlr = 0.3\n")
+    assert offered("rbp train --like first lr") == ["lr=0.3"]
+    assert set(offered("rbp train --like first T=6 method=ra")) == {"rate_m", "rate_s"}
 
 
 def test_unreadable_files_offer_nothing(offered: Callable[[str], list[str]], tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
-"""Completion as Bash does it: with words split by Bash, in a process that cannot load torch."""
+"""Completion in real shells, with an `rbp` that cannot load torch. What is offered: test_command_tree.py."""
 
 import os
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from rbp_engine.preset import load_preset, resolved_toml
+from tests.integration.cli import shells
 
 RBP = f"""#!{sys.executable}
 import sys
@@ -12,46 +16,69 @@ sys.modules.update(dict.fromkeys(("torch", "torchvision", "spikingjelly", "sklea
 from rbp_tui.cli import main
 main()
 """
+RUN = "20261126-020000-digits-rate_m-3f2a"
+#: For zsh: `eval` of what Typer makes of the first ran it.
+HOSTILE = (r"\$(touch pwned)", r"\`touch pwned`", "'; touch pwned; '", r"\"; touch pwned; \"", "[/]")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, write_run: Callable) -> Path:
+    """A folder with `rbp` in it, and runs, of which others have named some."""
+    folder = tmp_path_factory.mktemp("completion")
+    (folder / "rbp").write_text(RBP)
+    (folder / "rbp").chmod(0o755)
+    run = write_run(folder / "runs", RUN, label="digits")
+    run.preset_toml.write_text(resolved_toml(load_preset("digits", ["optim.lr=0.3"]).preset))
+    write_run(folder / "runs", "waits", status="queued", method="bptt", label="mnist")
+    for number, name in enumerate(HOSTILE):
+        write_run(folder / "runs", f"zz{number}", name=name, status="failed", label=name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(folder: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(folder), os.environ["PATH"]])
+    root = str(Path(__file__).parents[3])
+    return {"PATH": path, "HOME": str(folder), "TERM": "dumb", "PYTHONPATH": root, "RBP_RUNS": str(folder / "runs")}
+
+
+@pytest.fixture(scope="module", params=["bash", "zsh"])
+def shell(request: pytest.FixtureRequest, folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, object]]:
+    if not shells.is_there(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    started = shells.Shell(request.param, folder, environment)
+    yield request.param, started
+    started.stop()
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("typed", "bash", "zsh"),
     [
-        ("rbp train dig", "digits"),
-        ("rbp train digits T = 6 method = ra", "rate_m rate_s"),
-        ("rbp watch 3f", "3f2a"),
+        ("rbp train dig", "rbp train digits", None),
+        ("rbp train digits T=6 method=ra", "… method=rate_m rate_s", "… method=rate_m method=rate_s"),
+        ("rbp watch 3f", "rbp watch 3f2a", None),
+        ("rbp runs rm method:b", "rbp runs rm method:bptt", None),
+        # To insert all that fits, bash takes the quote for a part of the word.
+        ("rbp ls 'T=4 method:b", "rbp ls T=4 method:bptt", "rbp ls 'T=4 method:bptt'"),
+        ("rbp train --like 3f2a lr=", "rbp train --like 3f2a lr=0.3", None),
     ],
 )
-def test_bash_completes_words_as_it_splits_them(tmp_path, write_run, words, offered):
-    write_run(tmp_path / "runs", "20261126-020000-digits-rate_m-3f2a", name="[/]")
-    rbp = tmp_path / "rbp"
-    rbp.write_text(RBP)
-    rbp.chmod(0o755)
-    script = (
-        f'eval "$(_RBP_COMPLETE=source_bash rbp)"; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1));'
-        '_rbp_completion rbp; echo "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(
-        ["bash", "--norc", "-c", script],
-        cwd=tmp_path,
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (done.stdout, done.stderr) == (f"{offered}\n", "")
+def test_a_line_is_completed_at_the_terminal_of_a_shell(shell, typed: str, bash: str, zsh: str | None) -> None:
+    name, here = shell
+    expected = bash if name == "bash" else zsh or bash
+    assert here.complete(typed) == expected.replace("…", "rbp train digits T=6")
 
 
-def test_a_shell_that_shows_descriptions_gets_one_for_each_run(tmp_path, write_run):
-    write_run(tmp_path / "runs", "20261126-020000-digits-rate_m-3f2a", name="[/]")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "_RBP_COMPLETE": "complete_fish",
-        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
-        "_TYPER_COMPLETE_ARGS": "rbp watch ",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", RBP], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert "20261126-020000-digits-rate_m-3f2a\tdigits · rate_M · T=4 · seed 1 · [/] · 3f2a · completed" in done.stdout
+def test_text_of_others_beside_a_run_is_executed_by_no_shell(shell, folder: Path) -> None:
+    _, here = shell
+    words = " ".join(f"zz{number}" for number in range(len(HOSTILE)))
+    assert here.complete("rbp watch zz") == f"rbp watch {words}"
+    assert not (folder / "pwned").exists()
+
+
+def test_fish_completes_with_descriptions(folder: Path, environment: dict[str, str]) -> None:
+    if not shells.is_there("fish"):
+        pytest.skip("fish is not installed")
+    setting, run = shells.Fish(folder, environment).complete("rbp train digits method=ra", "rbp watch 3f")
+    assert setting == ["method=rate_m", "method=rate_s"]
+    assert run == ["3f2a\tdigits · rate_M · T=4 · seed 1 · 3f2a · completed"]
