@@ -59,17 +59,69 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
 
 
-def sparkline(values: Sequence[float | None], width: int, *, log: bool = False) -> str:
-    """A curve of `width` characters, each the mean of its part, scaled from the lowest to the highest."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if log:
-        known = [math.log(max(value, 1e-12)) for value in known]
-    if not known or width < 1:
-        return ""
-    columns = min(width, len(known))
-    edges = [len(known) * column // columns for column in range(columns + 1)]
-    means = [sum(known[a:b]) / (b - a) for a, b in pairwise(edges)]
-    low, high = min(means), max(means)
-    if high == low:
-        return BLOCKS[3] * columns
-    return "".join(BLOCKS[min(7, int(8 * (value - low) / (high - low)))] for value in means)
+def sparkline(
+    values: Sequence[float | None],
+    width: int,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+) -> str:
+    """A curve in blocks, at most `width` of them: each is the mean of its part of the values, blank if none is known.
+
+    Equally many values give equally long curves. They are scaled from `low` to `high`, by default the lowest and
+    highest that is drawn; give both for curves that are compared.
+    """
+    means = [_mean(part, log=log) for part in _parts(values, width)]
+    known = [mean for mean in means if mean is not None]
+    if not known:
+        return " " * len(means)
+    bottom = min(known) if low is None else _scaled(low, log=log)
+    top = max(known) if high is None else _scaled(high, log=log)
+    return "".join(" " if mean is None else _block(mean, bottom, top) for mean in means)
+
+
+def evenly(
+    places: Sequence[float], values: Sequence[float | None], start: float, end: float, count: int
+) -> list[float | None]:
+    """The values at ascending `places` as `count` values, evenly spaced from `start` to `end`, for sparklines.
+
+    Each is the mean of its part of the way, or the value before it where that has none; None before the first place,
+    after the last, and where values are missing.
+    """
+    if count < 1 or not places or end < start:
+        return []
+    parts: list[list[float | None]] = [[] for _ in range(count)]
+    for place, value in zip(places, values, strict=True):
+        if start <= place <= end:
+            number = int(count * (place - start) / (end - start)) if end > start else 0
+            parts[min(number, count - 1)].append(value)
+    last = max((number for number, part in enumerate(parts) if part), default=-1)
+    found: list[float | None] = []
+    before: float | None = None
+    for number, part in enumerate(parts):
+        found.append(_mean(part, log=False) if part else before if number < last else None)
+        if part:
+            before = part[-1]
+    return found
+
+
+def _parts(values: Sequence[float | None], width: int) -> list[Sequence[float | None]]:
+    columns = max(0, min(width, len(values)))
+    edges = [len(values) * column // columns for column in range(columns + 1)] if columns else []
+    return [values[a:b] for a, b in pairwise(edges)]
+
+
+def _mean(values: Sequence[float | None], *, log: bool) -> float | None:
+    known = [_scaled(value, log=log) for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _scaled(value: float, *, log: bool) -> float:
+    return math.log(max(value, 1e-12)) if log else value
+
+
+def _block(value: float, bottom: float, top: float) -> str:
+    if not top > bottom:
+        return BLOCKS[3]
+    return BLOCKS[min(7, max(0, int(8 * (value - bottom) / (top - bottom))))]
