@@ -1,5 +1,6 @@
 """A chart as rows of styled text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
@@ -12,8 +13,8 @@ from rbp_tui.charts.axis import Axis
 from rbp_tui.charts.legend import LegendEntry, legend_row
 from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel
-from rbp_tui.charts.plot import CURSOR, NOBODY, STAR, Cells, Glyphs, plot, read
-from rbp_tui.charts.series import ChartCurve
+from rbp_tui.charts.plot import CURSOR, GRID, MARK, NOBODY, STAR, Canvas, Cells, Glyphs, plot, read
+from rbp_tui.charts.series import ChartCurve, Mark
 from rbp_tui.charts.ticks import XUnit, place, short, tick_labels, ticks
 
 Row: TypeAlias = list[Segment]
@@ -44,6 +45,7 @@ class ChartLayout:
     gutter: int  # cells left of it: the labels, and the axis in the last one
     x_labels: bool
     y_labels: dict[int, str]  # by row of the plot
+    y_ticks: tuple[float, ...]
 
 
 def draw(
@@ -51,16 +53,19 @@ def draw(
 ) -> tuple[ChartLayout, list[Row]]:
     """All rows of a chart of `width` × `height` cells, and its layout."""
     x_axis = model.x_axis()
-    y_axis = model.y_axis(x_axis) if x_axis else None
+    shown = model.y_range(x_axis) if x_axis else None
+    y_axis = Axis.spanning(shown.low, shown.high, log=model.y_log) if shown else None
     layout = arrange(width, height, y_axis, glyphs.cell[0])
-    rows = [_title_row(model, options, look, glyphs, x_axis, layout)]
+    flags = _flags(model, options, clipped=shown is not None and shown.clipped)
+    rows = [_title_row(model, options, look, glyphs, x_axis, layout, flags)]
     if x_axis is None or y_axis is None:
         return layout, rows + _message_rows(_why_empty(model), layout, look)
     if layout.rows and layout.columns > 1:
-        cells = plot(model.curves, x_axis, y_axis, layout.rows, layout.columns, glyphs, model.cursor)
+        canvas = Canvas(x_axis, y_axis, layout.rows, layout.columns, glyphs)
+        cells = plot(model.curves, look.strokes, canvas, layout.y_ticks, model.marks, model.cursor)
         rows += _plot_rows(cells, layout, look, glyphs)
     if layout.x_labels:
-        rows.append(_x_label_row(x_axis, options.x_unit, layout, look, glyphs.cell[1]))
+        rows.append(_x_label_row(x_axis, options.x_unit, model.marks, layout, look, glyphs.cell[1]))
     return layout, rows
 
 
@@ -71,7 +76,13 @@ def _why_empty(model: ChartModel) -> str:
 
 
 def _title_row(
-    model: ChartModel, options: Options, look: Look, glyphs: Glyphs, x_axis: Axis | None, layout: ChartLayout
+    model: ChartModel,
+    options: Options,
+    look: Look,
+    glyphs: Glyphs,
+    x_axis: Axis | None,
+    layout: ChartLayout,
+    flags: str,
 ) -> Row:
     entries = []
     for number, curve in enumerate(model.curves):
@@ -81,7 +92,7 @@ def _title_row(
             index = read(curve, model.cursor, x_axis, layout.columns)
         entries.append(
             LegendEntry(
-                key="" if alone else glyphs.key_of(number),
+                key="" if alone else glyphs.key_of(number, look.strokes[number]),
                 label="" if alone else curve.series.label,
                 value=glyphs.dash if index is None else _value(float(curve.line[index]), options),
                 best=_best(curve, options, glyphs),
@@ -89,7 +100,7 @@ def _title_row(
             )
         )
     cursor = "" if model.cursor is None or x_axis is None else f"@{place(model.cursor, options.x_unit)}"
-    row = legend_row(layout.width, options.title, cursor, entries, _flags(model, options), look, glyphs.ellipsis)
+    row = legend_row(layout.width, options.title, cursor, entries, flags, look, glyphs.ellipsis)
     missing = layout.width - sum(segment.cell_length for segment in row)
     return [*row, Segment(" " * missing, look.base)] if missing > 0 else row
 
@@ -106,14 +117,14 @@ def _best(curve: ChartCurve, options: Options, glyphs: Glyphs) -> str:
     return f"{glyphs.star}{short(float(curve.y[curve.best]))}@{where}"
 
 
-def _flags(model: ChartModel, options: Options) -> str:
-    smoothing = f"~{options.smoothing:.2f}".replace("0.", ".").rstrip("0")
+def _flags(model: ChartModel, options: Options, *, clipped: bool) -> str:
     scales = " ".join(name for name, log in (("x", model.x_log), ("y", model.y_log)) if log)
     flags = (
         (f"log {scales}", bool(scales)),
         ("y locked", options.y_locked),
         ("zoomed", model.view is not None),
-        (smoothing, options.smoothing > 0),
+        ("clipped", clipped),
+        (f"~{options.smoothing:g}", options.smoothing > 0),
     )
     return "  ".join(text for text, on in flags if on)
 
@@ -123,7 +134,7 @@ def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Cha
     x_labels = height >= _LABELLED_HEIGHT
     rows = max(0, height - 1 - x_labels)
     if y_axis is None or width < _LABELLED_WIDTH or not rows:
-        return ChartLayout(width, rows, width, 0, x_labels, {})
+        return ChartLayout(width, rows, width, 0, x_labels, {}, ())
     values = ticks(y_axis, min(8, max(2, rows // 4 + 1)))
     labels: dict[int, str] = {}
     for value, label in zip(values, tick_labels(values, y_axis), strict=True):
@@ -132,33 +143,26 @@ def arrange(width: int, height: int, y_axis: Axis | None, cell_rows: int) -> Cha
             labels.setdefault(rows - 1 - row, label)
     gutter = 1 + max([len(label) for label in labels.values()] + [_ROOMY_LABEL] * (width >= _ROOMY_WIDTH))
     if gutter > width // 2:
-        return ChartLayout(width, rows, width, 0, x_labels, {})
-    return ChartLayout(width, rows, width - gutter, gutter, x_labels, labels)
+        return ChartLayout(width, rows, width, 0, x_labels, {}, ())
+    return ChartLayout(width, rows, width - gutter, gutter, x_labels, labels, tuple(values))
 
 
 def _plot_rows(cells: Cells, layout: ChartLayout, look: Look, glyphs: Glyphs) -> list[Row]:
     """The rows of the plot with the y axis."""
-    styles: dict[tuple[int, int], Style] = {}
-    fixed = {NOBODY: look.base, CURSOR: look.cursor, STAR: look.star}
+    fixed = {NOBODY: look.base, CURSOR: look.cursor, STAR: look.star, GRID: look.grid, MARK: look.mark}
 
-    def style(owner: int, band: int) -> Style:
-        found = styles.get((owner, band))
-        if found is None:
-            found = fixed[owner] if owner < 0 else look.curves[owner]
-            if band != NOBODY and look.bands[band] is not None:
-                found += Style(bgcolor=look.bands[band])
-            styles[owner, band] = found
-        return found
+    def style(owner: int, faint: bool) -> Style:
+        return fixed[owner] if owner < 0 else (look.dims if faint else look.curves)[owner]
 
     rows = []
-    # A new segment starts where the owner or the band changes.
-    changes = (np.diff(cells.owners, axis=1) != 0) | (np.diff(cells.bands, axis=1) != 0)
+    # A new segment starts where the style changes.
+    changes = (np.diff(cells.owners, axis=1) != 0) | np.diff(cells.faint, axis=1)
     for row in range(layout.rows):
         text = cells.glyphs[row].astype("<u4").tobytes().decode("utf-32-le")
         bounds = [0, *(np.flatnonzero(changes[row]) + 1).tolist(), layout.columns]
-        owners, bands = cells.owners[row].tolist(), cells.bands[row].tolist()
+        owners, faint = cells.owners[row].tolist(), cells.faint[row].tolist()
         segments = _axis_segments(row, layout, look, glyphs)
-        segments += [Segment(text[a:b], style(owners[a], bands[a])) for a, b in pairwise(bounds)]
+        segments += [Segment(text[a:b], style(owners[a], faint[a])) for a, b in pairwise(bounds)]
         rows.append(segments)
     return rows
 
@@ -171,22 +175,25 @@ def _axis_segments(row: int, layout: ChartLayout, look: Look, glyphs: Glyphs) ->
     return [Segment((label or "").rjust(layout.gutter - 1), look.label), Segment(sign, look.axis)]
 
 
-def _x_label_row(x_axis: Axis, unit: XUnit, layout: ChartLayout, look: Look, cell_columns: int) -> Row:
-    """The last row: the unit under the y labels if it fits, and each tick's label centred under the tick."""
+def _x_label_row(
+    x_axis: Axis, unit: XUnit, marks: Sequence[Mark], layout: ChartLayout, look: Look, cell_columns: int
+) -> Row:
+    """The last row: the unit under the y labels if it fits, the words of marks, and ticks where these leave room."""
     row = [" "] * layout.width
     if layout.gutter > len(unit):
         row[layout.gutter - 1 - len(unit) : layout.gutter - 1] = unit
     values = ticks(x_axis, min(12, max(2, layout.columns // 8)), unit)
-    free = layout.gutter
-    for value, label in zip(values, tick_labels(values, x_axis, unit), strict=True):
+    places = [*((mark.x, mark.text) for mark in marks), *zip(values, tick_labels(values, x_axis, unit), strict=True)]
+    for value, label in places:
         column = x_axis.cell(value, layout.columns, cell_columns)
         if column is None:
             continue
         start = layout.gutter + column - (len(label) - 1) // 2
         start = max(layout.gutter, min(start, layout.width - len(label)))
-        if start >= free:
-            row[start : start + len(label)] = label
-            free = start + len(label) + 2
+        end = start + len(label)
+        # Two blanks between labels, but none are needed at the edges.
+        if start >= layout.gutter and not "".join(row[max(layout.gutter, start - 2) : end + 2]).strip():
+            row[start:end] = label
     return [Segment("".join(row), look.label)]
 
 

@@ -14,7 +14,7 @@ Segments = list[Segment]
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """The legend of one curve."""
+    """The legend of one curve: a key in its `style`, and text."""
 
     key: str
     label: str
@@ -28,7 +28,7 @@ def legend_row(
 ) -> Segments:
     """The row in at most `width` cells: with the most detail that fits, then with fewer curves, then cut.
 
-    Best values are dropped first, then values, unless there is a cursor, then labels.
+    Best values are dropped first, then the flags, then values, unless there is a cursor, then labels.
     """
     head = [part for part in (Segment(title, look.title), Segment(cursor, look.label)) if part.text]
     details = (
@@ -37,11 +37,12 @@ def legend_row(
         *([] if cursor else [[_entry(entry, look, label=True, value=False) for entry in entries]]),
         [_entry(entry, look) for entry in entries],
     )
-    for parts in details:
+    room_for_flags = cell_len(flags) + 2 if flags else 0
+    for number, parts in enumerate(details):
         row = _joined([*([part] for part in head), *parts], look)
         room = width - _length(row)
-        if room >= 0:
-            if flags and room >= cell_len(flags) + 2:
+        if room >= (room_for_flags if number == 0 else 0):
+            if flags and room >= room_for_flags:
                 row += [Segment(" " * (room - cell_len(flags)), look.base), Segment(flags, look.label)]
             return row
     for shown in range(len(entries) - 1, 0, -1):
@@ -58,7 +59,7 @@ def _entry(entry: LegendEntry, look: Look, *, label: bool = False, value: bool =
     if label and entry.label:
         parts.append(Segment(f" {entry.label}" if entry.key else entry.label, look.label))
     if value:
-        parts.append(Segment(f" {entry.value}" if parts and label else entry.value, entry.style))
+        parts.append(Segment(f" {entry.value}" if parts and label else entry.value, look.base))
     if best and entry.best:
         parts.append(Segment(f" {entry.best}", look.star))
     return parts

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.plot import y_extent
-from rbp_tui.charts.series import ChartCurve, Series
+from rbp_tui.charts.series import ChartCurve, Mark, Series
+from rbp_tui.charts.y_range import YRange, y_range
 
 _ROUNDING = 1e-6  # share of an axis, too small to see
 
@@ -16,13 +16,15 @@ class ChartModel:
 
     def __init__(self) -> None:
         self.curves: list[ChartCurve] = []
+        self.marks: Sequence[Mark] = ()
         self.view: tuple[float, float] | None = None
         self.cursor: float | None = None
         self.x_log = False
-        self.y_log = False
+        self.everything = False  # no value is left out of the y axis
+        self._y_log = False
         self._smoothing = 0.0
         self._y_locked = False
-        self._locked_range: tuple[float, float] | None = None
+        self._locked_range: YRange | None = None
 
     def set_series(self, series: Sequence[Series]) -> bool:
         """Replace the curves; returns whether any differ. Curves that stay the same are not computed again."""
@@ -30,15 +32,29 @@ class ChartModel:
         curves = []
         for one in series:
             known = old.get(one.key)
-            curves.append(known if known and known.series.same(one) else ChartCurve(one, self._smoothing))
+            curves.append(known if known and known.series.same(one) else self._curve(one))
         changed = [id(curve) for curve in curves] != [id(curve) for curve in self.curves]
         self.curves = curves
         return changed
 
+    def _curve(self, series: Series) -> ChartCurve:
+        return ChartCurve(series, self._smoothing, log=self._y_log)
+
     def smooth(self, smoothing: float) -> None:
         """Smooth all curves, 0 to leave them as they are."""
         self._smoothing = smoothing
-        self.curves = [ChartCurve(curve.series, smoothing) for curve in self.curves]
+        self.curves = [self._curve(curve.series) for curve in self.curves]
+
+    @property
+    def y_log(self) -> bool:
+        """Whether the y axis is logarithmic, which also changes how curves are smoothed."""
+        return self._y_log
+
+    @y_log.setter
+    def y_log(self, log: bool) -> None:
+        if log != self._y_log:
+            self._y_log = log
+            self.smooth(self._smoothing)
 
     def lock_y(self, locked: bool) -> None:
         """Keep the y axis as drawn now (or next, if nothing is drawn) in every view, or let it follow again."""
@@ -59,14 +75,19 @@ class ChartModel:
             return whole
         return Axis(*self.view, log=self.x_log)
 
-    def y_axis(self, x_axis: Axis) -> Axis | None:
-        """The y axis: the range of the view, or the locked one; None if there is nothing to show."""
+    def y_range(self, x_axis: Axis) -> YRange | None:
+        """The y values that are shown: those of the view, or the locked range; None if there is nothing to show."""
         found = self._locked_range
-        if found is None or (self.y_log and found[0] <= 0):
-            found = y_extent(self.curves, x_axis, log=self.y_log)
+        if found is None or (self.y_log and found.low <= 0):
+            found = y_range(self.curves, x_axis, log=self.y_log, everything=self.everything)
             if self._y_locked:
                 self._locked_range = found
-        return None if found is None else Axis.spanning(*found, log=self.y_log)
+        return found
+
+    def y_axis(self, x_axis: Axis) -> Axis | None:
+        """The y axis of `y_range`."""
+        found = self.y_range(x_axis)
+        return None if found is None else Axis.spanning(found.low, found.high, log=self.y_log)
 
     def zoom(self, factor: float, around: float | None = None) -> bool:
         """Show `factor` times as much of x around the value at position `around` (0..1).
@@ -97,7 +118,7 @@ class ChartModel:
         return self.view != before
 
     def reset(self) -> tuple[bool, bool]:
-        """Show everything and remove the cursor; returns whether the view and whether the cursor has changed."""
+        """Show all of x and remove the cursor; returns whether the view and whether the cursor has changed."""
         changed = self.view is not None, self.cursor is not None
         self.view = self.cursor = None
         return changed

@@ -17,8 +17,6 @@ Mask = NDArray[np.bool_]
 # Dots of a braille character, by row and column, as bits of its code point.
 BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 BRAILLE_ROWS, BRAILLE_COLUMNS = BRAILLE_BITS.shape
-# The number of dots in each pattern.
-DOTS_LIT = np.array([pattern.bit_count() for pattern in range(256)], dtype=np.uint8)
 
 _FAR = 1e6  # dot rows; beyond any screen, and still an exact integer
 
@@ -34,7 +32,9 @@ class Columns:
 
 def showable(values: Floats, *, log: bool) -> Floats:
     """The values, with NaN for those that the axis cannot show."""
-    return np.where(np.isfinite(values) & (values > 0), values, np.nan) if log else values
+    if not log or not len(values) or 0.0 < values.min() <= values.max() < np.inf:
+        return values
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
 def _along(x: Floats, y: Floats, at: Floats, x_axis: Axis, *, log: bool) -> Floats:
@@ -77,39 +77,25 @@ def extremes(x: Floats, y: Floats, x_axis: Axis, columns: int, *, log: bool = Fa
     return Columns(low, high, linked)
 
 
-def recent_extremes(x: Floats, y: Floats, back: float, x_axis: Axis, columns: int) -> tuple[Floats, Floats]:
-    """The lowest and highest value in each column and the distance `back` before it; NaN if there is none.
-
-    A column between two points reaches to the second, as the line that is drawn there does.
-    """
-    edges = x_axis.values((np.arange(columns + 1) - 0.5) / (columns - 1))
-    # Rounding must not drop a point that lies `back` before another.
-    start = np.searchsorted(x, edges[:-1] - back * (1 + 1e-9), side="left")
-    stop = np.minimum(np.searchsorted(x, edges[1:], side="left") + 1, len(x))
-    low, high = np.full((2, columns), np.nan)
-    found = start < stop
-    # For overlapping ranges, `reduceat` also returns the ranges between one's end and the next one's start.
-    bounds = np.stack((start[found], stop[found]), axis=1).ravel()
-    if len(bounds):
-        padded = np.append(np.where(np.isfinite(y), y, np.nan), np.nan)
-        low[found] = np.fmin.reduceat(padded, bounds)[::2]
-        high[found] = np.fmax.reduceat(padded, bounds)[::2]
-    return low, high
-
-
 def extent(x: Floats, y: Floats, x_axis: Axis, *, log: bool = False) -> tuple[float, float] | None:
     """The lowest and highest value of the curve between the ends of `x_axis`; None if it has none there."""
     if not len(x):
         return None
     inside = y[np.searchsorted(x, x_axis.low, side="left") : np.searchsorted(x, x_axis.high, side="right")]
     ends = _along(x, y, np.array([x_axis.low, x_axis.high]), x_axis, log=log) if len(x) > 1 else np.array([np.nan])
-    values = np.concatenate((inside, ends))
-    if np.isinf(np.fmin.reduce(values)) or np.isinf(np.fmax.reduce(values)):
+    (low, high), (lowest, highest) = _ends(inside), _ends(ends)
+    low, high = min(low, lowest), max(high, highest)
+    return (low, high) if low <= high else None
+
+
+def _ends(values: Floats) -> tuple[float, float]:
+    """The lowest and the highest finite value; infinity and its opposite if there is none."""
+    low = np.fmin.reduce(values, initial=np.inf)
+    high = np.fmax.reduce(values, initial=-np.inf)
+    if np.isinf(low) or np.isinf(high):
         values = values[np.isfinite(values)]
-    if not len(values):
-        return None
-    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
-    return None if np.isnan(low) else (low, high)
+        low, high = np.fmin.reduce(values, initial=np.inf), np.fmax.reduce(values, initial=-np.inf)
+    return float(low), float(high)
 
 
 def _dot_rows(values: Floats, y_axis: Axis, rows: int) -> NDArray[np.int64]:
@@ -150,7 +136,7 @@ def _filled(top: NDArray[np.int64], bottom: NDArray[np.int64], present: Mask, ro
 
 def braille(dots: Mask) -> NDArray[np.uint8]:
     """The braille pattern of each cell, 0 where no dot is lit."""
-    rows, columns = dots.shape[0] // BRAILLE_ROWS, dots.shape[1] // BRAILLE_COLUMNS
-    cells = dots.view(np.uint8).reshape(rows, BRAILLE_ROWS, columns, BRAILLE_COLUMNS)
-    patterns: NDArray[np.uint8] = np.einsum("rhcw,hw->rc", cells, BRAILLE_BITS)
+    patterns = np.zeros((dots.shape[0] // BRAILLE_ROWS, dots.shape[1] // BRAILLE_COLUMNS), dtype=np.uint8)
+    for (row, column), bit in np.ndenumerate(BRAILLE_BITS):
+        patterns |= dots[row::BRAILLE_ROWS, column::BRAILLE_COLUMNS] * bit
     return patterns

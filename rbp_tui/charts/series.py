@@ -7,9 +7,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_tui.charts.smoothing import look_back, smoothed
+from rbp_tui.charts.axis import Axis
+from rbp_tui.charts.raster import showable
+from rbp_tui.charts.smoothing import smoothed, smoothed_band
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place on the x axis at which something has happened, in a word or two."""
+
+    x: float
+    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +33,7 @@ class Series:
     band: tuple[Floats, Floats] | None = None  # lower and upper edge, for instance over seeds
     marker: Literal["lowest", "highest"] | None = None  # which value is best and gets a star
     points: bool = False  # draw a sign at each value instead of a line, and do not smooth
+    emphasis: bool = False  # drawn over the others
 
     def __post_init__(self) -> None:
         """Raise ValueError unless all arrays are one-dimensional and equally long."""
@@ -33,19 +44,24 @@ class Series:
     def same(self, other: "Series") -> bool:
         """Whether two series look the same."""
         mine, theirs = (self.x, self.y, *(self.band or ())), (other.x, other.y, *(other.band or ()))
+        looks = [(one.key, one.label, one.marker, one.points, one.emphasis) for one in (self, other)]
         return (
-            (self.key, self.label, self.marker, self.points) == (other.key, other.label, other.marker, other.points)
+            looks[0] == looks[1]
             and len(mine) == len(theirs)
             and all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in zip(mine, theirs, strict=True))
         )
 
 
 class ChartCurve:
-    """A series sorted by x, with its smoothed line, the band around it, and its best point."""
+    """A series sorted by x, with what is drawn of it on a y axis that is `log` or not, and its best point.
 
-    def __init__(self, series: Series, smoothing: float) -> None:
+    On a log axis, values of 0 or less are not drawn: they are NaN in `line`, `raw` and `band`.
+    """
+
+    def __init__(self, series: Series, smoothing: float, *, log: bool = False) -> None:
         self.series = series
         self.smoothing = 0.0 if series.points else smoothing
+        self._log = log
         placed = np.isfinite(series.x)
         self._order: NDArray[np.intp] | None = None
         # The usual case needs no copy: x is finite and ascending already.
@@ -61,24 +77,24 @@ class ChartCurve:
 
     @cached_property
     def line(self) -> Floats:
-        """The smoothed y, as drawn."""
-        return smoothed(self.x, self.y, self.smoothing)
+        """The smoothed values."""
+        return showable(smoothed(self.x, self.y, self.smoothing, log=self._log), log=self._log)
+
+    @cached_property
+    def raw(self) -> Floats | None:
+        """The values behind a smoothed line; None if the line shows them itself, or a band shows their spread."""
+        if self.smoothing <= 0.0 or self.series.band is not None:
+            return None
+        return showable(self.y, log=self._log)
 
     @cached_property
     def band(self) -> tuple[Floats, Floats] | None:
         """The edges of the series' own band, smoothed like the line."""
         if self.series.band is None:
             return None
-        low, high = (smoothed(self.x, self._sorted(edge), self.smoothing) for edge in self.series.band)
-        return low, high
-
-    @cached_property
-    def look_back(self) -> float:
-        """How far back the band at a point reaches, which shows the extremes that smoothing hides; 0 for no such band.
-
-        A series with its own band shows that one instead.
-        """
-        return 0.0 if self.series.band is not None else look_back(self.x, self.smoothing)
+        edges = self._sorted(self.series.band[0]), self._sorted(self.series.band[1])
+        low, high = smoothed_band(self.x, self.y, edges, self.smoothing, log=self._log)
+        return showable(low, log=self._log), showable(high, log=self._log)
 
     @cached_property
     def best(self) -> int | None:
@@ -93,6 +109,14 @@ class ChartCurve:
         """Indices of the points that have a value."""
         return np.flatnonzero(np.isfinite(self.y))
 
+    def inside(self, x_axis: Axis) -> slice:
+        """The points on the axis."""
+        first, last = (
+            np.searchsorted(self.x, x_axis.low, side="left"),
+            np.searchsorted(self.x, x_axis.high, side="right"),
+        )
+        return slice(int(first), int(last))
+
     def nearest(self, x: float) -> int | None:
         """Index of the point with a value that is nearest to `x`."""
         if not len(self.known):
@@ -101,7 +125,7 @@ class ChartCurve:
 
     def span(self, *, log: bool) -> tuple[float, float] | None:
         """The first and last x that has a value; with `log`, of those above 0."""
-        places = self.x[self.known]
+        known = self.known
         if log:
-            places = places[np.searchsorted(places, 0.0, side="right") :]
-        return (float(places[0]), float(places[-1])) if len(places) else None
+            known = known[np.searchsorted(self.x[known], 0.0, side="right") :]
+        return (float(self.x[known[0]]), float(self.x[known[-1]])) if len(known) else None

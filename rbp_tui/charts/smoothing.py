@@ -1,6 +1,7 @@
-"""Exponential smoothing over x, and how far back it reaches.
+"""Exponential smoothing over x.
 
-Both use all the data, so that zooming does not change what is drawn at a point.
+It uses all the data, so that zooming does not change what is drawn at a point. On a log axis it averages logarithms:
+a curve is then smoothed as it is seen.
 """
 
 import math
@@ -13,6 +14,8 @@ Floats = NDArray[np.float64]
 _NEGLIGIBLE = 1e-17  # a weight too small to change a float64 sum
 _EVEN = 1e-6  # tolerance of even spacing, as a share of the usual distance
 _LOOKED_AT = 10_000  # distances; the median of more is the same and takes longer
+# The lower edge of a band that reaches to 0 or below, as a share of the value, where logarithms are averaged.
+_DEEPEST, _SMALLEST = 1e-3, 5e-324
 
 
 def spacing(x: Floats) -> float:
@@ -22,22 +25,48 @@ def spacing(x: Floats) -> float:
     return float(np.median(steps)) if len(steps) else 1.0
 
 
-def look_back(x: Floats, smoothing: float) -> float:
-    """The distance over which a smoothed value averages: the mean age of its weights, 0 without smoothing.
-
-    That is 1 / (1 - smoothing) points at the usual spacing.
-    """
-    return spacing(x) / (1.0 - smoothing) if smoothing > 0.0 else 0.0
-
-
-def smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
+def smoothed(x: Floats, y: Floats, smoothing: float, *, log: bool = False) -> Floats:
     """The mean of each value and all before it, weighted by `smoothing` to the power of their distance.
 
     Distances are in units of the usual `spacing`, so evenly spaced points give the debiased exponential average with
     that factor, and values before a hole in the data lose their weight. Non-finite values stay and have no weight.
+    With `log` the mean is geometric, and this also holds for values of 0 or less.
     """
     if smoothing <= 0.0 or len(x) < 2:
         return y
+    if not log:
+        return _smoothed(x, y, smoothing)
+    shown = y > 0
+    with np.errstate(all="ignore"):
+        means = np.exp(_smoothed(x, np.log(np.where(shown, y, np.nan)), smoothing))
+    return np.where(shown, means, y)
+
+
+def smoothed_band(
+    x: Floats, y: Floats, edges: tuple[Floats, Floats], smoothing: float, *, log: bool = False
+) -> tuple[Floats, Floats]:
+    """The edges of a band around `y`, smoothed like `y`, which stays between them.
+
+    An edge is `y` itself where it is missing. With `log`, a lower edge at 0 or below is a thousandth of `y`.
+    """
+    if smoothing <= 0.0 or len(x) < 2:
+        return edges
+    line = smoothed(x, y, smoothing, log=log)
+    low, high = (np.where(np.isfinite(edge), edge, y) for edge in edges)
+    # All three have values at the same places, so their means have the same weights and the same order.
+    known = np.isfinite(y) & (y > 0) if log else np.isfinite(y)
+    if log:
+        with np.errstate(invalid="ignore"):
+            low = np.maximum(low, np.maximum(_DEEPEST * y, _SMALLEST))
+    low, high = np.where(known, np.minimum(low, y), np.nan), np.where(known, np.maximum(high, y), np.nan)
+    # Rounding must not change the order.
+    return (
+        np.minimum(smoothed(x, low, smoothing, log=log), line),
+        np.maximum(smoothed(x, high, smoothing, log=log), line),
+    )
+
+
+def _smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
     known = np.isfinite(y)
     unit = spacing(x)
     distances = np.diff(x)

@@ -81,7 +81,7 @@ def _log_ticks(axis: Axis, most: int) -> list[float]:
 
 
 def tick_labels(values: Sequence[float], axis: Axis, unit: XUnit | None = None) -> list[str]:
-    """The labels of ticks: `.2`, `95`, `1.2k`, `1e-4`, `3h20`; on a linear axis with equal decimals."""
+    """The labels of ticks: `0.2`, `95`, `1.2k`, `1e-4`, `3h20`; on a linear axis with equal decimals."""
     if unit == "time":
         return [_time(value) for value in values]
     if axis.log and all(math.isclose(value, float(f"{value:.1g}")) for value in values):
@@ -92,7 +92,7 @@ def tick_labels(values: Sequence[float], axis: Axis, unit: XUnit | None = None) 
         return [_scientific(value) if value else "0" for value in values]
     divisor, suffix, decimals = _unit(values, step)
     return [
-        # 500 before 1.0k, not .5k.
+        # 500 before 1.0k, not 0.5k.
         _trimmed(value) if suffix and abs(value) < divisor else _plain(value / divisor, decimals) + suffix
         for value in values
     ]
@@ -114,16 +114,14 @@ def _decimals(values: Sequence[float], step: float) -> int:
 
 
 def short(value: float) -> str:
-    """A value in three significant digits: `.214`, `95.1`, `1.23k`, `1.2e-4`; a dash for none."""
-    size = abs(value)
+    """A value in three significant digits: `0.214`, `95.1`, `1.23k`, `1.2e-4`; a dash for none."""
     if not math.isfinite(value):
         return "–"
+    size = abs(float(f"{value:.3g}"))  # rounded first: 99.96 is 100, not 100.0
     if size >= _SCIENTIFIC or 0 < size < 1e-3:
         return _scientific(value)
     divisor, suffix = next(((limit, sign) for limit, sign in _SUFFIXES if size >= limit), (1.0, ""))
-    scaled = value / divisor
-    whole_digits = len(str(int(abs(scaled)))) if abs(scaled) >= 1 else 0
-    return _plain(scaled, max(0, 3 - whole_digits)) + suffix if value else "0"
+    return _plain(value / divisor, 2 - math.floor(math.log10(size / divisor))) + suffix if size else "0"
 
 
 def place(value: float, unit: XUnit) -> str:
@@ -143,9 +141,7 @@ def _time(seconds: float) -> str:
 
 def _plain(value: float, decimals: int) -> str:
     text = f"{value:.{decimals}f}"
-    if float(text) == 0:
-        return "0"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+    return text if float(text) else "0"
 
 
 def _scientific(value: float) -> str:

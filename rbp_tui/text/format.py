@@ -124,4 +124,4 @@ def _scaled(value: float, *, log: bool) -> float:
 def _block(value: float, bottom: float, top: float) -> str:
     if not top > bottom:
         return BLOCKS[3]
-    return BLOCKS[min(7, max(0, int(8 * (value - bottom) / (top - bottom))))]
+    return BLOCKS[int(min(7.0, max(0.0, 8.0 * (value - bottom) / (top - bottom))))]

@@ -17,7 +17,7 @@ from rbp_tui.charts.frame import ChartLayout, Options, draw
 from rbp_tui.charts.model import ChartModel
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.plot import ASCII, UNICODE, Glyphs
-from rbp_tui.charts.series import Series
+from rbp_tui.charts.series import Mark, Series
 from rbp_tui.charts.ticks import XUnit
 from rbp_tui.dashboard.charts.look import COMPONENTS, CSS, look
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
@@ -39,8 +39,10 @@ class _Drag:
 class CurveChart(Widget, can_focus=True):
     """A chart of one or more curves. `set_series` sets its data; keys, mouse and attributes change the view.
 
-    With `smoothing` above 0 each curve is an exponential average, its band has the extremes of the averaged values, and
-    its values are shown with a `~`; the star stays at the best unsmoothed value.
+    With `smoothing` above 0 each curve is an exponential average, on a log axis of the logarithms, over its single
+    values drawn fainter, and its values are shown with a `~`; the star stays at the best unsmoothed value.
+
+    A few values that would flatten the rest are left out and marked at the edge; `0` shows all of them.
     """
 
     ALLOW_SELECT = False
@@ -53,7 +55,7 @@ class CurveChart(Widget, can_focus=True):
             ("zoom_out", "-", f"zoom({1 / ZOOM})", "Zoom out"),
             ("pan_left", "shift+left", f"pan({-PAN})", "Pan left"),
             ("pan_right", "shift+right", f"pan({PAN})", "Pan right"),
-            ("reset", "0", "reset_view", "Show all"),
+            ("reset", "0", "reset_view", "All of x, and of y too or only the usual range"),
             ("log_y", "l", "toggle('y_log')", "Log y"),
             ("log_x", "L", "toggle('x_log')", "Log x"),
             ("smooth_less", "[", "smooth_less", "Smooth less"),
@@ -100,6 +102,12 @@ class CurveChart(Widget, can_focus=True):
         if self._model.set_series(series):
             self._redraw()
 
+    def set_marks(self, marks: Sequence[Mark]) -> None:
+        """Mark these places on the x axis."""
+        if tuple(marks) != tuple(self._model.marks):
+            self._model.marks = tuple(marks)
+            self._redraw()
+
     def set_cursor(self, x: float | None) -> None:
         """Put the cursor at `x`, or remove it, without a message."""
         if x != self._model.cursor:
@@ -126,6 +134,7 @@ class CurveChart(Widget, can_focus=True):
     def watch_x_axis(self) -> None:
         """Reset the view: positions in the old unit mean nothing in the new one."""
         self._model.reset()
+        self._model.marks = ()
 
     def watch_x_log(self, log: bool) -> None:
         self._model.x_log = log
@@ -191,9 +200,11 @@ class CurveChart(Widget, can_focus=True):
         self._changed(view=self._model.pan(share))
 
     def action_reset_view(self) -> None:
-        """Show everything and take the cursor away."""
+        """Show everything and take the cursor away; if it is so already, leave out of y what would flatten the rest."""
         view, cursor = self._model.reset()
+        self._model.everything = not self._model.everything or view or cursor
         self._changed(view=view, cursor=cursor)
+        self._redraw()
 
     def action_smooth_more(self) -> None:
         """The next stronger smoothing."""

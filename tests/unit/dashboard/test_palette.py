@@ -63,3 +63,10 @@ def test_a_key_keeps_its_colour_when_others_come_and_go() -> None:
     assert [colours.colour(key, dark=True) for key in ("c", "a")] == [first[2], first[0]]
     assert [colours.index(f"more {number}") for number in range(9)][-1] == 11
     assert colours.colour("more 5", dark=False) == LIGHT[0]
+
+
+def test_series_of_one_colour_differ_in_their_strokes() -> None:
+    colours = SeriesColours()
+    looks = [(colours.colour(str(key), dark=True), colours.stroke(str(key))) for key in range(24)]
+    assert len(set(looks)) == 24
+    assert [stroke for _, stroke in looks[:8]] == [0] * 8

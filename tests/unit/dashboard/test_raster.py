@@ -11,7 +11,6 @@ from rbp_tui.charts.raster import (
     extent,
     extremes,
     line_dots,
-    recent_extremes,
     showable,
 )
 
@@ -145,26 +144,6 @@ def test_a_band_below_a_log_axis_is_drawn_to_the_edge() -> None:
     edges = (showable(np.full(COLUMNS, edge), log=True) for edge in (-1.0, 10.0))
     low, high = (extremes(x, edge, axis, COLUMNS, log=True) for edge in edges)
     assert band_dots(low.low, high.high, Axis(0.1, 10, log=True), ROWS).all()
-
-
-@given(points, values, values, st.floats(0, 1e6), st.booleans())
-def test_recent_extremes_cover_a_column_and_the_values_before_it(
-    pairs: list[tuple[float, float]], one: float, other: float, back: float, x_log: bool
-) -> None:
-    x, y = sorted_points(pairs)
-    y[::5] = np.nan
-    axis = Axis.spanning(*sorted((abs(one) + 1, abs(other) + 1)), log=x_log)
-    low, high = recent_extremes(x, y, back, axis, COLUMNS)
-    edges = axis.values((np.arange(COLUMNS + 1) - 0.5) / (COLUMNS - 1))
-    for column in range(COLUMNS):
-        # Up to the point where the line through the column ends.
-        stop = np.searchsorted(x, edges[column + 1]) + 1
-        seen = y[:stop][x[:stop] >= edges[column] - back * (1 + 1e-9)]
-        seen = seen[np.isfinite(seen)]
-        if len(seen):
-            assert (low[column], high[column]) == (seen.min(), seen.max())
-        else:
-            assert np.isnan(low[column]) and np.isnan(high[column])
 
 
 def test_no_points_draw_nothing() -> None:

@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.charts.smoothing import Floats, look_back, smoothed, spacing
+from rbp_tui.charts.smoothing import Floats, smoothed, smoothed_band, spacing
 
 factors = st.floats(0.01, 0.99)
 places = st.lists(st.floats(0, 1e4).map(lambda value: round(value, 2)), min_size=2, max_size=80).map(sorted)
@@ -66,11 +65,39 @@ def test_the_shortcut_for_even_spacing_gives_the_same_result(
     assert np.allclose(smoothed(x, y, factor), by_definition(x, y, factor))
 
 
-def test_the_average_looks_back_by_the_mean_age_of_its_weights() -> None:
-    x = np.arange(0.0, 5000.0, 5.0)
-    ages = np.arange(1000)
-    assert look_back(x, 0.9) == pytest.approx(5.0 * np.average(1 + ages, weights=0.9**ages))
-    assert look_back(x, 0.0) == 0.0
+@given(places, factors, st.booleans(), st.integers(0, 2**32 - 1))
+def test_the_average_stays_within_the_values_that_it_averages(
+    x: list[float], factor: float, log: bool, seed: int
+) -> None:
+    y = np.exp(np.random.default_rng(seed).normal(0, 3, len(x)))
+    line = smoothed(np.array(x), y, factor, log=log)
+    assert (line >= np.minimum.accumulate(y) * (1 - 1e-9)).all()
+    assert (line <= np.maximum.accumulate(y) * (1 + 1e-9)).all()
+
+
+@given(places, factors, st.booleans(), st.integers(0, 2**32 - 1))
+def test_the_line_lies_inside_its_band_on_linear_and_log_axes(
+    x: list[float], factor: float, log: bool, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    y = np.exp(draw.normal(0, 3, len(x)))
+    spread = draw.uniform(0, 3, len(x)) * y  # of many, the lower edge is below 0
+    edges = [y - spread, y + spread]
+    for values in (y, *edges):
+        values[draw.random(len(x)) < 0.1] = np.nan
+    line = smoothed(np.array(x), y, factor, log=log)
+    low, high = smoothed_band(np.array(x), y, (edges[0], edges[1]), factor, log=log)
+    known = np.isfinite(line)
+    assert (known == np.isfinite(y)).all()
+    assert (low[known] <= line[known]).all()
+    assert (line[known] <= high[known]).all()
+    assert np.isnan(low[~known]).all() and np.isnan(high[~known]).all()
+
+
+def test_on_a_log_axis_the_mean_is_geometric() -> None:
+    assert np.allclose(smoothed(np.arange(2.0), np.array([1.0, 100.0]), 0.5, log=True), [1.0, 100.0 ** (2 / 3)])
+    y = np.array([1.0, 0.0, -1.0, 1.0])
+    assert np.allclose(smoothed(np.arange(4.0), y, 0.9, log=True), y)
 
 
 def test_the_usual_distance_ignores_gaps_and_repeated_positions() -> None:

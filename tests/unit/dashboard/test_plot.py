@@ -1,0 +1,86 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_tui.charts.axis import Axis
+from rbp_tui.charts.plot import ASCII, NOBODY, UNICODE, Canvas, plot
+from rbp_tui.charts.raster import braille, extremes, line_dots
+from rbp_tui.charts.series import ChartCurve, Series
+from rbp_tui.charts.smoothing import Floats
+
+ROWS, COLUMNS = 8, 30
+X = np.arange(60.0)
+CANVAS = Canvas(Axis(0, 59), Axis(0, 100), ROWS, COLUMNS, UNICODE)
+
+heights = st.lists(st.floats(0, 100), min_size=60, max_size=60).map(np.array)
+
+
+def curve(y: Floats, *, smoothing: float = 0.0, emphasis: bool = False) -> ChartCurve:
+    return ChartCurve(Series("a", "a", X, y, emphasis=emphasis), smoothing)
+
+
+def pattern(y: Floats) -> np.ndarray:
+    dots = line_dots(extremes(X, y, CANVAS.x, CANVAS.width), CANVAS.y, CANVAS.height)
+    return braille(dots)
+
+
+@given(heights, heights)
+def test_cells_where_two_curves_meet_show_the_dots_of_both(one: Floats, other: Floats) -> None:
+    cells = plot([curve(one), curve(other)], [0, 0], CANVAS)
+    union = pattern(one) | pattern(other)
+    lit = union > 0
+    assert (cells.glyphs[lit] == 0x2800 + union[lit].astype(np.uint32)).all()
+    assert (cells.owners[lit] >= 0).all()
+    assert (cells.owners[~lit] == NOBODY).all()
+    for number, y in enumerate((one, other)):
+        alone = (pattern(y) > 0) & ~(pattern((other, one)[number]) > 0)
+        assert (cells.owners[alone] == number).all()
+
+
+def test_curves_that_coincide_all_show_their_colour() -> None:
+    flat = np.full(60, 50.0)
+    owners = plot([curve(flat)] * 4, [0] * 4, CANVAS).owners
+    owners = owners[owners != NOBODY]
+    assert set(owners.tolist()) == {0, 1, 2, 3}
+    # The last one is in front.
+    assert np.count_nonzero(owners == 3) == COLUMNS / 2
+
+
+def test_an_emphasised_curve_is_in_front_of_later_ones() -> None:
+    flat = np.full(60, 50.0)
+    owners = plot([curve(flat, emphasis=True), curve(flat), curve(flat)], [0] * 3, CANVAS).owners
+    assert np.count_nonzero(owners == 0) == COLUMNS / 2
+
+
+def test_behind_a_smoothed_line_its_values_are_faint() -> None:
+    noisy = curve(50.0 + 40.0 * np.sin(X * 2.3), smoothing=0.95)
+    cells = plot([noisy], [0], CANVAS)
+    lit = cells.owners == 0
+    line = pattern(noisy.line) > 0
+    assert (cells.faint[lit] == ~line[lit]).all()
+    assert cells.faint.any()
+
+
+def test_strokes_are_gaps_along_x() -> None:
+    flat = np.full(60, 50.0)
+    dots = [np.count_nonzero(plot([curve(flat)], [stroke], CANVAS).glyphs != ord(" ")) for stroke in (0, 1)]
+    assert dots[0] == COLUMNS
+    assert COLUMNS / 2 < dots[1] < COLUMNS
+
+
+def test_values_outside_have_signs_at_the_edge_in_the_curve_s_colour() -> None:
+    y = np.full(60, 50.0)
+    y[0], y[30] = 500.0, -500.0
+    for glyphs, above, below in ((UNICODE, "▲", "▼"), (ASCII, "^", "v")):
+        canvas = Canvas(CANVAS.x, CANVAS.y, ROWS, COLUMNS, glyphs)
+        cells = plot([curve(np.full(60, 10.0)), curve(y)], [0, 0], canvas)
+        assert chr(cells.glyphs[0, 0]) == above
+        assert chr(cells.glyphs[-1, 15]) == below
+        assert cells.owners[0, 0] == cells.owners[-1, 15] == 1
+
+
+def test_the_grid_lies_behind_everything() -> None:
+    cells = plot([curve(np.linspace(0, 100, 60))], [0], CANVAS, ticks=(0.0, 50.0, 100.0))
+    rows = [row for row in range(ROWS) if (cells.glyphs[row] == ord(UNICODE.grid)).any()]
+    assert rows == [0, 3, 7]
+    assert ((cells.glyphs >= 0x2800).sum(axis=0) > 0).all()
