@@ -11,7 +11,7 @@ from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Valida
 
 Floats = NDArray[np.float64]
 
-TRAINING = ("train/loss", "train/top1", "speed", "step_ms", "data_ms")
+TRAINING = ("train/loss", "train/top1", "lr", "speed", "step_ms", "data_ms")
 VALIDATION = ("validation/loss", "validation/top1")
 MEMORY = ("memory", "mem_reserved", "mem_peak")
 
@@ -39,9 +39,9 @@ class CurveBuilder:
     `split` is the data on which epochs are evaluated. After training on held-out data there is one more evaluation, on
     the test set, which is not part of a curve.
 
-    Curves by name: "train/loss", "train/top1", "validation/loss", "validation/top1" (of the last weights), "speed"
-    (samples/s), "step_ms", "data_ms", and in bytes "memory" (allocated on the GPU, resident on a CPU), "mem_reserved",
-    "mem_peak". Of ranks other than 0 only memory is kept, as "memory/1" and so on.
+    Curves by name: "train/loss", "train/top1", "validation/loss", "validation/top1" (of the last weights), "lr" (the
+    learning rate), "speed" (samples/s), "step_ms", "data_ms", and in bytes "memory" (allocated on the GPU, resident on
+    a CPU), "mem_reserved", "mem_peak". Of ranks other than 0 only memory is kept, as "memory/1" and so on.
 
     Events of several ranks may come in any order within an attempt, but attempts one after the other.
     """
@@ -58,7 +58,7 @@ class CurveBuilder:
         body = event.body
         if isinstance(body, Metrics):
             if event.rank == 0:
-                values = (body.loss, body.top1, body.samples_per_s, body.step_ms, body.data_ms)
+                values = (body.loss, body.top1, body.lr, body.samples_per_s, body.step_ms, body.data_ms)
                 self._row(TRAINING, event, values)
         elif isinstance(body, System):
             names = tuple(f"{name}/{event.rank}" for name in MEMORY) if event.rank else MEMORY

@@ -72,14 +72,16 @@ def _points(group: Group, name: str, curves_of: CurvesOf) -> MeanCurve | None:
     return MeanCurve(memory, values, None, 1)
 
 
-def series(key: str, label: str, curve: MeanCurve, name: str, axis: str, *, starred: bool = True) -> Series:
+def series(
+    key: str, label: str, curve: MeanCurve, name: str, axis: str, *, starred: bool = True, emphasis: bool = False
+) -> Series:
     """The curve as the chart draws it: accuracies in per cent, memory in GiB, the standard deviation as a band.
 
-    With `starred` the best value gets a star.
+    With `starred` the best value gets a star; with `emphasis` the curve is drawn over the others.
     """
     scale = 100.0 if CURVES[name].endswith("%") else 1.0
     band = None if curve.std is None else (scale * (curve.mean - curve.std), scale * (curve.mean + curve.std))
     if axis == MEMORY:
-        return Series(key, label, curve.x / GIB, scale * curve.mean, points=True)
+        return Series(key, label, curve.x / GIB, scale * curve.mean, points=True, emphasis=emphasis)
     marker = MARKERS.get(name) if starred else None
-    return Series(key, label, curve.x, scale * curve.mean, band=band, marker=marker)
+    return Series(key, label, curve.x, scale * curve.mean, band=band, marker=marker, emphasis=emphasis)

@@ -148,7 +148,15 @@ class CompareScreen(CompareActions):
             chart.x_axis = "GiB" if self.axis == MEMORY else self.axis  # type: ignore[assignment]  # one of AXES
             chart.set_series(
                 [
-                    series(self.key_of(group), sign.strip(), mean, name, self.axis, starred=starred)
+                    series(
+                        self.key_of(group),
+                        sign.strip(),
+                        mean,
+                        name,
+                        self.axis,
+                        starred=starred,
+                        emphasis=group is self.group or group is self.groups[0],
+                    )
                     for sign, group in zip(signs, self.groups, strict=True)
                     if self.key_of(group) not in self.hidden and (mean := self.mean(group, name)) is not None
                 ]
@@ -215,6 +223,7 @@ class CompareScreen(CompareActions):
     def choose_row(self, number: int) -> None:
         """Make actions apply to this group, and scroll it into view."""
         super().choose_row(number)
+        self._curves_stale = True  # the chosen curve is drawn over the others
         if 0 <= number < len(self.groups):
             top, end = self._tops[number : number + 2]
             table = self.query_one("#groups")

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from rbp_engine.run.status.attempts import Attempt
 from rbp_engine.run.status.curves import Curve
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.monitor.marks import compilations, resumes
 
 MIB, GIB = 2.0**20, 2.0**30
 EVALUATED = "validation"
@@ -16,7 +18,10 @@ Lines = Sequence[tuple[str, str, bool]]
 LOSS = (("train/loss", "train", False), ("validation/loss", EVALUATED, False))
 TOP1 = (("train/top1", "train", False), ("validation/top1", EVALUATED, True))
 SPEED = (("speed", "samples/s", False),)
-STEP_TIME = (("step_ms", "step", False), ("data_ms", "of it data", False))
+STEP_TIME = (("step_ms", "step", False), ("data_ms", "data", False))
+RATE = (("lr", "lr", False),)
+#: Charts of these curves mark where the run compiled, which made it slow.
+TIMED = {"speed", "step_ms"}
 
 
 class RunChart(CurveChart):
@@ -34,14 +39,17 @@ class RunChart(CurveChart):
         self._lines = lines
         self._given: tuple[object, ...] = ()
 
-    def show(self, curves: dict[str, Curve], axis: str, split: str = "") -> None:
-        """Show the curves over "step", "epoch" or "time"; evaluations on the `split` "test" are labelled so."""
+    def show(self, curves: dict[str, Curve], axis: str, split: str = "", attempts: Sequence[Attempt] = ()) -> None:
+        """Show the curves over "step", "epoch" or "time"; evaluations on the `split` "test" are labelled so.
+
+        Where the `attempts` begin is marked.
+        """
         lines = [
             (name, "test" if label == EVALUATED and split == "test" else label, best)
             for name, label, best in self._lines_of(curves)
             if name in curves
         ]
-        given = (axis, split, *(curves[name] for name, _, _ in lines))
+        given = (axis, split, len(attempts), *(curves[name] for name, _, _ in lines))
         if len(given) == len(self._given) and all(a is b for a, b in zip(given, self._given, strict=True)):
             return
         self._given = given
@@ -54,6 +62,9 @@ class RunChart(CurveChart):
                 for curve in [curves[name]]
             ]
         )
+
+        timed = any(name in TIMED for name, _, _ in lines)
+        self.set_marks(resumes(curves, attempts, axis) + (compilations(curves, attempts, axis) if timed else []))
 
     def _lines_of(self, curves: dict[str, Curve]) -> Lines:
         """The lines of the chart where these curves are known."""

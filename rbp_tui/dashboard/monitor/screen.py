@@ -58,6 +58,7 @@ class MonitorScreen(MonitorActions):
             yield MemoryChart("memory", colours=SeriesColours(), id="memory_chart")
             yield RunChart("samples/s", run_chart.SPEED, colours=gauges, id="speed_chart")
             yield RunChart("ms per step", run_chart.STEP_TIME, colours=gauges, id="step_chart")
+            yield RunChart("learning rate", run_chart.RATE, colours=gauges, id="lr_chart")
         yield Line(id="memory")
         yield Line(id="speed")
         yield Line(id="probes", wraps=True)
@@ -171,7 +172,7 @@ class MonitorScreen(MonitorActions):
     def _show_curves(self, sight: Sight, row: str) -> None:
         axis = self.session.state.x_axis if self.session.state.x_axis in AXES else "epoch"
         for chart in self.query_one(row).query(RunChart):
-            chart.show(sight.history.curves, axis, sight.history.split)
+            chart.show(sight.history.curves, axis, sight.history.split, sight.history.attempts)
 
     def _show_lines(self, sight: Sight) -> None:
         history = sight.history
