@@ -26,6 +26,7 @@ PAGE, COLUMN, HEIGHT = 6.9, 3.35, 2.1
 # Legends: characters per line, and in inches the width of a character, the space beside the text, and a line's height.
 WRAP, CHARACTER, BESIDE, LINE = 46, 0.056, 0.5, 0.125
 DASHES = ("-", "--", ":", "-.")
+OPACITY, MARKED = 0.8, 8  # of lines, and how many of their points have markers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: dict[str, Any] = {
     "font.size": 8,
@@ -52,7 +53,33 @@ STYLE: dict[str, Any] = {
 }
 
 
-def draw(kind: str, entries: Sequence[ReportedRun], path: Path) -> None:
+@dataclass(frozen=True)
+class View:
+    """Which part of the data a figure shows, in the units of its labels; None is as far as the data go.
+
+    The limits of y are those of the first panel of each row, and of every panel of accuracies: a row's other panels
+    show something else. With `log_y`, all but accuracies are on a log axis.
+    """
+
+    log_y: bool = False
+    x_min: float | None = None
+    x_max: float | None = None
+    y_min: float | None = None
+    y_max: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise RunError unless the limits are in order, and possible on a log axis."""
+        for name, low, high in (("x", self.x_min, self.x_max), ("y", self.y_min, self.y_max)):
+            if not all(math.isfinite(limit) for limit in (low, high) if limit is not None):
+                raise RunError(f"the limits of {name} must be finite")
+            if low is not None and high is not None and low >= high:
+                raise RunError(f"--{name}-min {low:g} must be below --{name}-max {high:g}")
+
+
+EVERYTHING = View()
+
+
+def draw(kind: str, entries: Sequence[ReportedRun], path: Path, view: View = EVERYTHING) -> None:
     """Draw the figure `kind`, one of FIGURES, of these runs; the suffix of `path` is its format.
 
     Raises RunError for an unknown suffix, a path that cannot be written, and runs without data to draw.
@@ -60,13 +87,13 @@ def draw(kind: str, entries: Sequence[ReportedRun], path: Path) -> None:
     rows = FIGURES[kind](entries)
     if not any(line.points for panels in rows for panel in panels for line in panel.lines):
         raise RunError("these runs have no events to draw: nothing was written")
-    write(rows, path)
+    write(rows, path, view)
 
 
-def write(rows: Sequence[Sequence[Panel]], path: Path) -> None:
+def write(rows: Sequence[Sequence[Panel]], path: Path, view: View = EVERYTHING) -> None:
     """Write the figure of these rows of panels. Raises RunError like `draw`."""
     check_path(path)
-    image = render(rows, path.suffix.lower())
+    image = render(rows, path.suffix.lower(), view)
     try:
         path.write_bytes(image)
     except OSError as error:
@@ -83,18 +110,18 @@ def check_path(path: Path) -> None:
         raise RunError(f"cannot write {path}: it is a folder")
 
 
-def render(rows: Sequence[Sequence[Panel]], suffix: str) -> bytes:
+def render(rows: Sequence[Sequence[Panel]], suffix: str, view: View = EVERYTHING) -> bytes:
     """The contents of the figure's file in the format of `suffix`."""
     from matplotlib import style
 
     out = io.BytesIO()
     with style.context(["default", STYLE]):
         stamp = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
-        compose(rows).savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
+        compose(rows, view).savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
     return out.getvalue()
 
 
-def compose(rows: Sequence[Sequence[Panel]]) -> "Figure":
+def compose(rows: Sequence[Sequence[Panel]], view: View = EVERYTHING) -> "Figure":
     """The figure: each row of panels, made higher by the legends below it."""
     from matplotlib.figure import Figure
 
@@ -110,7 +137,7 @@ def compose(rows: Sequence[Sequence[Panel]]) -> "Figure":
         for part, legend in zip(parts, row, strict=False):
             # Axes keep their height even if the neighbouring legend is longer.
             rest = max(1e-6, height - HEIGHT - legend.height)
-            _draw_panels(part.subfigures(2, 1, height_ratios=[height - rest, rest])[0], legend)
+            _draw_panels(part.subfigures(2, 1, height_ratios=[height - rest, rest])[0], legend, view)
     return figure
 
 
@@ -140,11 +167,12 @@ def _legend(panels: Sequence[Panel], labels: Sequence[str], width: float) -> _Le
     return _Legend(panels, columns, LINE * max(float(part.sum()) for part in parts) + 0.2)
 
 
-def _draw_panels(part: "SubFigure", legend: _Legend) -> None:
+def _draw_panels(part: "SubFigure", legend: _Legend, view: View) -> None:
     """Draw panels side by side, and their legend below."""
     shown = part.subplots(1, len(legend.panels), squeeze=False)[0]
     for axes, panel in zip(shown, legend.panels, strict=True):
         _draw_panel(axes, panel)
+        _limit(axes, panel, view, first=panel is legend.panels[0])
     # Take the entries of the panel with most lines: another may have no points for a line.
     fullest = max(shown, key=lambda axes: len(axes.get_legend_handles_labels()[0]))
     part.legend(*fullest.get_legend_handles_labels(), loc="outside lower left", ncols=legend.columns)
@@ -169,6 +197,21 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         axes.margins(x=0.02)
 
 
+def _limit(axes: "Axes", panel: Panel, view: View, *, first: bool) -> None:
+    accuracy = panel.scale == 100.0
+    if view.log_y and not accuracy:
+        axes.set_yscale("log")
+        if panel.from_zero:
+            axes.autoscale(axis="y")
+    axes.set_xlim(view.x_min, view.x_max)
+    if first or accuracy:
+        if axes.get_yscale() == "log" and any(limit is not None and limit <= 0 for limit in (view.y_min, view.y_max)):
+            raise RunError("a log axis has no values of 0 or less: give limits of y above 0, or leave out --log-y")
+        axes.set_ylim(view.y_min, view.y_max)
+    if any(low >= high for low, high in (axes.get_xlim(), axes.get_ylim())):
+        raise RunError("these limits leave nothing to show: all values lie beyond them")
+
+
 def _draw_points(axes: "Axes", line: PanelLine, scale: float, number: int) -> None:
     x = list(line.points)
     y = [scale * point.mean for point in line.points.values()]
@@ -184,6 +227,7 @@ def _draw_points(axes: "Axes", line: PanelLine, scale: float, number: int) -> No
         marker=MARKERS[number % len(MARKERS)],
         capsize=2,
         elinewidth=0.8,
+        alpha=OPACITY,
     )
 
 
@@ -191,14 +235,26 @@ def _draw_band(axes: "Axes", line: PanelLine, scale: float, number: int) -> None
     x = list(line.points)
     y = [scale * point.mean for point in line.points.values()]
     dash = DASHES[line.number % len(DASHES)]
-    # A single epoch gives no line, so mark it.
-    marker = MARKERS[number % len(MARKERS)] if len(x) == 1 else ""
-    axes.plot(x, y, label=_label(line.label), color=line.colour, linestyle=dash, marker=marker)
+    # Of lines with one colour all but the first have markers; and a single epoch gives no line.
+    marker = MARKERS[number % len(MARKERS)] if line.number or len(x) == 1 else ""
+    # Markers of different lines are not at the same epochs. Lines lie over all bands, and show what they cross.
+    every = max(1, len(x) // MARKED)
+    axes.plot(
+        x,
+        y,
+        label=_label(line.label),
+        color=line.colour,
+        linestyle=dash,
+        marker=marker,
+        markevery=(number % every, every),
+        alpha=OPACITY,
+        zorder=3,
+    )
     deviations = [scale * (point.std or 0.0) for point in line.points.values()]
     if any(deviations):
         low = [middle - deviation for middle, deviation in zip(y, deviations, strict=True)]
         high = [middle + deviation for middle, deviation in zip(y, deviations, strict=True)]
-        axes.fill_between(x, low, high, color=line.colour, alpha=0.2, linewidth=0)
+        axes.fill_between(x, low, high, color=line.colour, alpha=0.15, linewidth=0, zorder=2)
 
 
 def _label(text: str) -> str:

@@ -73,9 +73,7 @@ def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     panels = []
     for place, cells in _places(make_cells(entries)):
         read = [[read_history(entry.run).curves for entry in cell.entries] for cell in cells]
-        titles = [
-            ", ".join([names.method(cell.method), f"T = {cell.timesteps}", *label_words(cell.label)]) for cell in cells
-        ]
+        titles = _differences(cells)
         methods = [cell.method for cell in cells]
         top1, loss = (
             [over_seeds([by_epoch(seed.get(name)) for seed in seeds]) for seeds in read]
@@ -90,6 +88,17 @@ def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
             ]
         )
     return panels
+
+
+def _differences(cells: Sequence[Cell]) -> list[str]:
+    """For each of several cells, that in which they differ; of a single one, its method and T."""
+    several_methods, several_t = (len({getattr(cell, name) for cell in cells}) > 1 for name in ("method", "timesteps"))
+    titles = []
+    for cell in cells:
+        method, timesteps = names.method(cell.method), f"T = {cell.timesteps}"
+        words = [method] * several_methods + [timesteps] * several_t + label_words(cell.label)
+        titles.append(", ".join(words or [method, timesteps]))
+    return titles
 
 
 def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rbp_engine.report.cells import Cell
     from rbp_engine.report.collect import ExcludedRun
+    from rbp_engine.report.figure import View
     from rbp_engine.report.paper import MissingRun
     from rbp_engine.run.files.layout import RunDirectory
 
@@ -38,6 +39,20 @@ Runs = Annotated[
 ]
 
 
+LogY = Annotated[bool, typer.Option("--log-y", help="A log axis for all but accuracies.")]
+
+
+def _limit(name: str, what: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(name, help=what, show_default=False)
+    return option
+
+
+XMin = Annotated[float | None, _limit("--x-min", "Where x begins, in epochs or timesteps.")]
+XMax = Annotated[float | None, _limit("--x-max", "Where x ends.")]
+YMin = Annotated[float | None, _limit("--y-min", "Where y begins in the first panel, in its unit.")]
+YMax = Annotated[float | None, _limit("--y-max", "Where y ends in the first panel.")]
+
+
 class Format(StrEnum):
     TABLE = "table"
     MARKDOWN = "markdown"
@@ -51,7 +66,9 @@ def register(app: typer.Typer) -> None:
         epilog="Examples:  rbp report --format latex > table.tex   ·   rbp report --missing --preset cifar10-vgg11 | sh"
     )(report)
     group = typer.Typer(name="figure", help="Draw figures for a paper from runs.", no_args_is_help=True)
-    group.command(epilog="Example:  rbp figure curves -o curves.pdf")(curves)
+    group.command(
+        epilog="Examples:  rbp figure curves -o curves.pdf   ·   rbp figure curves --log-y --y-min 90 -o curves.pdf"
+    )(curves)
     group.command("accuracy-vs-T", epilog="Example:  rbp figure accuracy-vs-T -o accuracy.pdf")(accuracy)
     group.command(epilog="Example:  rbp figure cost -o cost.pdf")(cost)
     app.add_typer(group)
@@ -114,34 +131,58 @@ def report(
 def curves(
     output: Output,
     runs: Runs = None,
+    log_y: LogY = False,
+    x_min: XMin = None,
+    x_max: XMax = None,
+    y_min: YMin = None,
+    y_max: YMax = None,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
     """Validation top-1 and training loss against epochs: mean and standard deviation over the seeds."""
-    _draw("curves", output, runs or [], runs_dir, include_unfinished=include_unfinished, as_json=as_json)
+    from rbp_engine.report.figure import View
+
+    view = View(log_y, x_min, x_max, y_min, y_max)
+    _draw("curves", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
 
 
 def accuracy(
     output: Output,
     runs: Runs = None,
+    log_y: LogY = False,
+    x_min: XMin = None,
+    x_max: XMax = None,
+    y_min: YMin = None,
+    y_max: YMax = None,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
     """Last top-1 against the number of timesteps T, by method: mean and standard deviation over the seeds."""
-    _draw("accuracy-vs-T", output, runs or [], runs_dir, include_unfinished=include_unfinished, as_json=as_json)
+    from rbp_engine.report.figure import View
+
+    view = View(log_y, x_min, x_max, y_min, y_max)
+    _draw("accuracy-vs-T", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
 
 
 def cost(
     output: Output,
     runs: Runs = None,
+    log_y: LogY = False,
+    x_min: XMin = None,
+    x_max: XMax = None,
+    y_min: YMin = None,
+    y_max: YMax = None,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
     """Peak memory and time of a step against T, by method; runs on different machines are kept apart."""
-    _draw("cost", output, runs or [], runs_dir, include_unfinished=include_unfinished, as_json=as_json)
+    from rbp_engine.report.figure import View
+
+    view = View(log_y, x_min, x_max, y_min, y_max)
+    _draw("cost", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
 
 
 def _draw(
@@ -149,6 +190,7 @@ def _draw(
     output: Path,
     references: Sequence[str],
     runs_dir: Path | None,
+    view: "View",
     *,
     include_unfinished: bool,
     as_json: bool,
@@ -169,7 +211,7 @@ def _draw(
         _report_excluded(excluded)
     if not entries:
         raise RunError(f"no {'' if include_unfinished else 'completed '}runs in {runs} to draw")
-    draw(kind, entries, output)
+    draw(kind, entries, output, view)
     if as_json:
         ids = sorted(entry.run.id for entry in entries)
         print_json({"figure": str(output), "runs": ids, "left_out": [vars(run) for run in excluded]})

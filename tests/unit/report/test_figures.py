@@ -10,7 +10,7 @@ from matplotlib.legend import Legend
 
 from rbp_engine.report import panels
 from rbp_engine.report.collect import ReportedRun, collect
-from rbp_engine.report.figure import STYLE, compose, draw
+from rbp_engine.report.figure import STYLE, View, compose, draw
 from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
 from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
@@ -198,6 +198,54 @@ def test_many_long_labels_fit_below_axes_that_keep_their_size(
             assert box.x0 >= -rounding and box.x1 <= width + rounding, kind
             assert box.y0 >= -rounding and box.y1 <= height + rounding, kind
         assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes), kind
+
+
+def test_a_legend_of_curves_leaves_out_what_all_lines_share(finish_run: FinishRun, runs: Path) -> None:
+    finish_run("digits", "lr=0.1")
+    finish_run("digits", "lr=0.05")
+    finish_run("cifar10-resnet18", "T=2")
+    finish_run("cifar10-resnet18", "T=4")
+    (cifar, _), (digits, _) = panels.curves(entries_of(runs))
+    assert labels(cifar) == ["T = 2", "T = 4"]
+    assert sorted(labels(digits)) == ["optim.lr = 0.05", "optim.lr = 0.1"]
+
+
+def test_limits_are_those_of_the_first_panel_and_log_axes_leave_out_accuracies(
+    finish_run: FinishRun, runs: Path
+) -> None:
+    finish_run("digits", curve=(0.5, 0.8, 0.9))
+    top1, loss = compose(panels.curves(entries_of(runs)), View(log_y=True, x_min=2, y_min=70, y_max=95)).axes
+    assert (top1.get_yscale(), loss.get_yscale()) == ("linear", "log")
+    assert top1.get_ylim() == (70, 95) and loss.get_ylim() != (70, 95)
+    assert top1.get_xlim()[0] == loss.get_xlim()[0] == 2
+
+
+def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(
+    finish_run: FinishRun, runs: Path
+) -> None:
+    for number in range(9):
+        finish_run("digits", f"lr={(number + 1) / 100}", curve=(0.5, 0.6))
+    lines = compose(panels.curves(entries_of(runs))).axes[0].get_lines()
+    assert [line.get_marker() != "" for line in lines] == [False] * 7 + [True] * 2
+    assert all(line.get_alpha() < 1 for line in lines)
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 9
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        ({"y_min": 9.0, "y_max": 3.0}, "--y-min 9 must be below --y-max 3"),
+        ({"x_min": float("nan")}, "must be finite"),
+        ({"x_min": 900.0}, "leave nothing to show"),
+        ({"y_min": 0.0, "log_y": True}, "a log axis has no values of 0"),
+    ],
+)
+def test_limits_that_show_nothing_are_refused(
+    finish_run: FinishRun, runs: Path, view: dict[str, float], message: str
+) -> None:
+    finish_run("digits", mem_peak=GIB)
+    with pytest.raises(RunError, match=message):
+        compose(panels.costs(entries_of(runs)), View(**view))  # type: ignore[arg-type]
 
 
 def test_math_signs_in_names_are_drawn_literally(tmp_path: Path) -> None:
