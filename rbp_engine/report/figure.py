@@ -54,7 +54,7 @@ STYLE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class View:
+class FigureView:
     """Which part of the data a figure shows, in the units of its labels; None is as far as the data go.
 
     The limits of y are those of the first panel of each row, and of every panel of accuracies: a row's other panels
@@ -76,10 +76,10 @@ class View:
                 raise RunError(f"--{name}-min {low:g} must be below --{name}-max {high:g}")
 
 
-EVERYTHING = View()
+EVERYTHING = FigureView()
 
 
-def draw(kind: str, entries: Sequence[ReportedRun], path: Path, view: View = EVERYTHING) -> None:
+def draw(kind: str, entries: Sequence[ReportedRun], path: Path, view: FigureView = EVERYTHING) -> None:
     """Draw the figure `kind`, one of FIGURES, of these runs; the suffix of `path` is its format.
 
     Raises RunError for an unknown suffix, a path that cannot be written, and runs without data to draw.
@@ -90,7 +90,7 @@ def draw(kind: str, entries: Sequence[ReportedRun], path: Path, view: View = EVE
     write(rows, path, view)
 
 
-def write(rows: Sequence[Sequence[Panel]], path: Path, view: View = EVERYTHING) -> None:
+def write(rows: Sequence[Sequence[Panel]], path: Path, view: FigureView = EVERYTHING) -> None:
     """Write the figure of these rows of panels. Raises RunError like `draw`."""
     check_path(path)
     image = render(rows, path.suffix.lower(), view)
@@ -110,7 +110,7 @@ def check_path(path: Path) -> None:
         raise RunError(f"cannot write {path}: it is a folder")
 
 
-def render(rows: Sequence[Sequence[Panel]], suffix: str, view: View = EVERYTHING) -> bytes:
+def render(rows: Sequence[Sequence[Panel]], suffix: str, view: FigureView = EVERYTHING) -> bytes:
     """The contents of the figure's file in the format of `suffix`."""
     from matplotlib import style
 
@@ -121,7 +121,7 @@ def render(rows: Sequence[Sequence[Panel]], suffix: str, view: View = EVERYTHING
     return out.getvalue()
 
 
-def compose(rows: Sequence[Sequence[Panel]], view: View = EVERYTHING) -> "Figure":
+def compose(rows: Sequence[Sequence[Panel]], view: FigureView = EVERYTHING) -> "Figure":
     """The figure: each row of panels, made higher by the legends below it."""
     from matplotlib.figure import Figure
 
@@ -167,7 +167,7 @@ def _legend(panels: Sequence[Panel], labels: Sequence[str], width: float) -> _Le
     return _Legend(panels, columns, LINE * max(float(part.sum()) for part in parts) + 0.2)
 
 
-def _draw_panels(part: "SubFigure", legend: _Legend, view: View) -> None:
+def _draw_panels(part: "SubFigure", legend: _Legend, view: FigureView) -> None:
     """Draw panels side by side, and their legend below."""
     shown = part.subplots(1, len(legend.panels), squeeze=False)[0]
     for axes, panel in zip(shown, legend.panels, strict=True):
@@ -197,7 +197,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         axes.margins(x=0.02)
 
 
-def _limit(axes: "Axes", panel: Panel, view: View, *, first: bool) -> None:
+def _limit(axes: "Axes", panel: Panel, view: FigureView, *, first: bool) -> None:
     accuracy = panel.scale == 100.0
     if view.log_y and not accuracy:
         axes.set_yscale("log")

@@ -14,7 +14,7 @@ from rbp_tui.charts.legend import LegendEntry, legend_row
 from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel
 from rbp_tui.charts.plot import CURSOR, GRID, MARK, NOBODY, STAR, Canvas, Cells, Glyphs, plot, read
-from rbp_tui.charts.series import ChartCurve, Mark
+from rbp_tui.charts.series import ChartCurve, XMark
 from rbp_tui.charts.ticks import XUnit, place, short, tick_labels, ticks
 
 Row: TypeAlias = list[Segment]
@@ -176,7 +176,7 @@ def _axis_segments(row: int, layout: ChartLayout, look: Look, glyphs: Glyphs) ->
 
 
 def _x_label_row(
-    x_axis: Axis, unit: XUnit, marks: Sequence[Mark], layout: ChartLayout, look: Look, cell_columns: int
+    x_axis: Axis, unit: XUnit, marks: Sequence[XMark], layout: ChartLayout, look: Look, cell_columns: int
 ) -> Row:
     """The last row: the unit under the y labels if it fits, the words of marks, and ticks where these leave room."""
     row = [" "] * layout.width

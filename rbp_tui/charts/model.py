@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.series import ChartCurve, Mark, Series
+from rbp_tui.charts.series import ChartCurve, Series, XMark
 from rbp_tui.charts.y_range import YRange, y_range
 
 _ROUNDING = 1e-6  # share of an axis, too small to see
@@ -16,7 +16,7 @@ class ChartModel:
 
     def __init__(self) -> None:
         self.curves: list[ChartCurve] = []
-        self.marks: Sequence[Mark] = ()
+        self.marks: Sequence[XMark] = ()
         self.view: tuple[float, float] | None = None
         self.cursor: float | None = None
         self.x_log = False

@@ -24,7 +24,7 @@ from rbp_tui.charts.raster import (
     extremes,
     line_dots,
 )
-from rbp_tui.charts.series import ChartCurve, Mark
+from rbp_tui.charts.series import ChartCurve, XMark
 
 # The owners of a cell other than curves, which are numbered from 0.
 NOBODY, CURSOR, STAR, GRID, MARK = -1, -2, -3, -4, -5
@@ -123,7 +123,7 @@ def plot(
     strokes: Sequence[int],
     canvas: Canvas,
     ticks: Sequence[float] = (),
-    marks: Sequence[Mark] = (),
+    marks: Sequence[XMark] = (),
     cursor: float | None = None,
 ) -> Cells:
     """Draw the curves, each with its stroke, over a grid at the y `ticks` and the marks; then the cursor and signs."""
@@ -140,7 +140,7 @@ def plot(
     return cells
 
 
-def _draw_grid(cells: Cells, canvas: Canvas, ticks: Sequence[float], marks: Sequence[Mark]) -> None:
+def _draw_grid(cells: Cells, canvas: Canvas, ticks: Sequence[float], marks: Sequence[XMark]) -> None:
     for value in ticks:
         row = canvas.row(value)
         if row is not None:

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Mark:
+class XMark:
     """A place on the x axis at which something has happened, in a word or two."""
 
     x: float

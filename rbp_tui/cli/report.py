@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rbp_engine.report.cells import Cell
     from rbp_engine.report.collect import ExcludedRun
-    from rbp_engine.report.figure import View
+    from rbp_engine.report.figure import FigureView
     from rbp_engine.report.paper import MissingRun
     from rbp_engine.run.files.layout import RunDirectory
 
@@ -141,9 +141,9 @@ def curves(
     as_json: Json = False,
 ) -> None:
     """Validation top-1 and training loss against epochs: mean and standard deviation over the seeds."""
-    from rbp_engine.report.figure import View
+    from rbp_engine.report.figure import FigureView
 
-    view = View(log_y, x_min, x_max, y_min, y_max)
+    view = FigureView(log_y, x_min, x_max, y_min, y_max)
     _draw("curves", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
 
 
@@ -160,9 +160,9 @@ def accuracy(
     as_json: Json = False,
 ) -> None:
     """Last top-1 against the number of timesteps T, by method: mean and standard deviation over the seeds."""
-    from rbp_engine.report.figure import View
+    from rbp_engine.report.figure import FigureView
 
-    view = View(log_y, x_min, x_max, y_min, y_max)
+    view = FigureView(log_y, x_min, x_max, y_min, y_max)
     _draw("accuracy-vs-T", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
 
 
@@ -179,9 +179,9 @@ def cost(
     as_json: Json = False,
 ) -> None:
     """Peak memory and time of a step against T, by method; runs on different machines are kept apart."""
-    from rbp_engine.report.figure import View
+    from rbp_engine.report.figure import FigureView
 
-    view = View(log_y, x_min, x_max, y_min, y_max)
+    view = FigureView(log_y, x_min, x_max, y_min, y_max)
     _draw("cost", output, runs or [], runs_dir, view, include_unfinished=include_unfinished, as_json=as_json)
 
 
@@ -190,7 +190,7 @@ def _draw(
     output: Path,
     references: Sequence[str],
     runs_dir: Path | None,
-    view: "View",
+    view: "FigureView",
     *,
     include_unfinished: bool,
     as_json: bool,

@@ -478,7 +478,7 @@ async def test_evaluations_are_labelled_by_the_data_that_they_use(dashboard, sho
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await show(pilot, run)
         legends = screen_text(dashboard)
-        assert f"● train .025  ● {label} .400" in legends and f"● train 97.5  ● {label} 90.0" in legends
+        assert f"● train 0.0250  ● {label} 0.400" in legends and f"● train 97.5  ● {label} 90.0" in legends
 
 
 async def test_tags_that_look_like_markup_are_shown_verbatim(dashboard, show, until, write_run):

@@ -17,7 +17,7 @@ from rbp_tui.charts.frame import ChartLayout, Options, draw
 from rbp_tui.charts.model import ChartModel
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.plot import ASCII, UNICODE, Glyphs
-from rbp_tui.charts.series import Mark, Series
+from rbp_tui.charts.series import Series, XMark
 from rbp_tui.charts.ticks import XUnit
 from rbp_tui.dashboard.charts.look import COMPONENTS, CSS, look
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
@@ -102,7 +102,7 @@ class CurveChart(Widget, can_focus=True):
         if self._model.set_series(series):
             self._redraw()
 
-    def set_marks(self, marks: Sequence[Mark]) -> None:
+    def set_marks(self, marks: Sequence[XMark]) -> None:
         """Mark these places on the x axis."""
         if tuple(marks) != tuple(self._model.marks):
             self._model.marks = tuple(marks)

@@ -6,23 +6,23 @@ import numpy as np
 
 from rbp_engine.run.status.attempts import Attempt
 from rbp_engine.run.status.curves import Curve
-from rbp_tui.charts.series import Mark
+from rbp_tui.charts.series import XMark
 
 # No event says that a run compiles: its first steps take many times as long as others, and not to wait for data.
 SLOW = 4.0
 FEWEST = 4  # measurements that tell what is usual
 
 
-def resumes(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: str) -> list[Mark]:
+def resumes(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: str) -> list[XMark]:
     """Where attempts but the first have begun, over "step", "epoch" or "time"."""
     timeline = next((curves[name] for name in ("train/loss", "step_ms", "memory") if name in curves), None)
     if timeline is None:
         return []
     steps = [float(attempt.start.step) for attempt in attempts[1:]]
-    return [Mark(float(x), "resume") for x in np.interp(steps, timeline.step, timeline.axis(axis))]
+    return [XMark(float(x), "resume") for x in np.interp(steps, timeline.step, timeline.axis(axis))]
 
 
-def compilations(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: str) -> list[Mark]:
+def compilations(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: str) -> list[XMark]:
     """The first measurement of each attempt whose steps took far longer than usual to compute."""
     step, data = curves.get("step_ms"), curves.get("data_ms")
     if step is None or np.count_nonzero(np.isfinite(step.value)) < FEWEST:
@@ -30,4 +30,4 @@ def compilations(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: st
     computing = step.value if data is None else step.value - np.nan_to_num(data.value)
     firsts = np.searchsorted(step.step, [attempt.start.step for attempt in attempts], side="right")
     slow = computing > SLOW * np.nanmedian(computing)
-    return [Mark(float(step.axis(axis)[first]), "compile") for first in firsts if first < len(step) and slow[first]]
+    return [XMark(float(step.axis(axis)[first]), "compile") for first in firsts if first < len(step) and slow[first]]

@@ -7,7 +7,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from rbp_tui.charts.palette import SeriesColours
-from rbp_tui.charts.series import Mark, Series
+from rbp_tui.charts.series import Series, XMark
 from rbp_tui.dashboard.charts import curve_chart
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
@@ -165,7 +165,7 @@ async def test_zero_shows_what_would_flatten_the_rest_and_again_leaves_it_out() 
 async def test_a_mark_has_its_word_on_the_x_axis_and_a_line_behind_the_curves() -> None:
     app = Charts(RISING)
     async with app.run_test(size=(107, 12)) as pilot:
-        app.chart.set_marks([Mark(0.0, "compile"), Mark(50.0, "resume"), Mark(51.0, "resume"), Mark(300.0, "resume")])
+        app.chart.set_marks([XMark(0.0, "compile"), *(XMark(x, "resume") for x in (50.0, 51.0, 300.0))])
         await pilot.pause()
         assert app.rows[-1].split()[:3] == ["step", "compile", "10"]
         assert app.rows[-1].count("resume") == 1

@@ -2,7 +2,7 @@ import numpy as np
 
 from rbp_engine.run.files.events import Event, Metrics, RunStart
 from rbp_engine.run.status.history import History, HistoryBuilder
-from rbp_tui.charts.series import Mark
+from rbp_tui.charts.series import XMark
 from rbp_tui.dashboard.monitor.marks import compilations, resumes
 
 
@@ -24,8 +24,8 @@ USUAL = [(20.0, 1.0)] * 6
 
 def test_a_resumed_run_is_marked_where_it_went_on() -> None:
     seen = history((0, USUAL), (40, USUAL))
-    assert resumes(seen.curves, seen.attempts, "step") == [Mark(40.0, "resume")]
-    assert resumes(seen.curves, seen.attempts, "epoch") == [Mark(2.0, "resume")]
+    assert resumes(seen.curves, seen.attempts, "step") == [XMark(40.0, "resume")]
+    assert resumes(seen.curves, seen.attempts, "epoch") == [XMark(2.0, "resume")]
     (mark,) = resumes(seen.curves, seen.attempts, "time")
     assert np.isclose(mark.x, 0.8)
     assert not resumes(*[(one := history((0, USUAL))).curves, one.attempts, "step"])
@@ -35,7 +35,7 @@ def test_a_resumed_run_is_marked_where_it_went_on() -> None:
 def test_slow_first_steps_of_each_attempt_are_marked_as_compiling() -> None:
     seen = history((0, [(2000.0, 1.0), *USUAL]), (70, [(900.0, 1.0), *USUAL]), (140, USUAL))
     marks = compilations(seen.curves, seen.attempts, "step")
-    assert marks == [Mark(10.0, "compile"), Mark(80.0, "compile")]
+    assert marks == [XMark(10.0, "compile"), XMark(80.0, "compile")]
 
 
 def test_slow_steps_later_or_for_lack_of_data_are_not_compiling() -> None:

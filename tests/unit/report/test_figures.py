@@ -10,7 +10,7 @@ from matplotlib.legend import Legend
 
 from rbp_engine.report import panels
 from rbp_engine.report.collect import ReportedRun, collect
-from rbp_engine.report.figure import STYLE, View, compose, draw
+from rbp_engine.report.figure import STYLE, FigureView, compose, draw
 from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel
 from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
@@ -214,7 +214,7 @@ def test_limits_are_those_of_the_first_panel_and_log_axes_leave_out_accuracies(
     finish_run: FinishRun, runs: Path
 ) -> None:
     finish_run("digits", curve=(0.5, 0.8, 0.9))
-    top1, loss = compose(panels.curves(entries_of(runs)), View(log_y=True, x_min=2, y_min=70, y_max=95)).axes
+    top1, loss = compose(panels.curves(entries_of(runs)), FigureView(log_y=True, x_min=2, y_min=70, y_max=95)).axes
     assert (top1.get_yscale(), loss.get_yscale()) == ("linear", "log")
     assert top1.get_ylim() == (70, 95) and loss.get_ylim() != (70, 95)
     assert top1.get_xlim()[0] == loss.get_xlim()[0] == 2
@@ -245,7 +245,7 @@ def test_limits_that_show_nothing_are_refused(
 ) -> None:
     finish_run("digits", mem_peak=GIB)
     with pytest.raises(RunError, match=message):
-        compose(panels.costs(entries_of(runs)), View(**view))  # type: ignore[arg-type]
+        compose(panels.costs(entries_of(runs)), FigureView(**view))  # type: ignore[arg-type]
 
 
 def test_math_signs_in_names_are_drawn_literally(tmp_path: Path) -> None:
