@@ -81,31 +81,6 @@ def sparkline(
     return "".join(" " if mean is None else _block(mean, bottom, top) for mean in means)
 
 
-def evenly(
-    places: Sequence[float], values: Sequence[float | None], start: float, end: float, count: int
-) -> list[float | None]:
-    """The values at ascending `places` as `count` values, evenly spaced from `start` to `end`, for sparklines.
-
-    Each is the mean of its part of the way, or the value before it where that has none; None before the first place,
-    after the last, and where values are missing.
-    """
-    if count < 1 or not places or end < start:
-        return []
-    parts: list[list[float | None]] = [[] for _ in range(count)]
-    for place, value in zip(places, values, strict=True):
-        if start <= place <= end:
-            number = int(count * (place - start) / (end - start)) if end > start else 0
-            parts[min(number, count - 1)].append(value)
-    last = max((number for number, part in enumerate(parts) if part), default=-1)
-    found: list[float | None] = []
-    before: float | None = None
-    for number, part in enumerate(parts):
-        found.append(_mean(part, log=False) if part else before if number < last else None)
-        if part:
-            before = part[-1]
-    return found
-
-
 def _parts(values: Sequence[float | None], width: int) -> list[Sequence[float | None]]:
     columns = max(0, min(width, len(values)))
     edges = [len(values) * column // columns for column in range(columns + 1)] if columns else []

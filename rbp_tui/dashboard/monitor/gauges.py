@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from rich.text import Text
 
 from rbp_engine.printable import one_line
@@ -12,7 +13,7 @@ from rbp_engine.run.status.history import ProbeSeries, RankProgress
 from rbp_tui.text import format as fmt
 
 LARGEST = 1e300
-SPARKED = 200  # the newest points, drawn in a sparkline
+SPARKED = 200  # the newest measurements of a probe, drawn in a sparkline
 
 
 def worst_rank(processes: Iterable[RankProgress]) -> int:
@@ -123,6 +124,9 @@ def _number(value: Any) -> float | None:
 
 
 def _spark(curve: Curve | None, width: int) -> str:
+    """The curve over the whole time of training in `width` blocks: each is the newest value at the end of its part."""
     if curve is None or width < 1:
         return ""
-    return fmt.sparkline([value if value == value else None for value in curve.value[-SPARKED:].tolist()], width)
+    ends = np.linspace(0.0, curve.seconds[-1], width + 1)[1:]
+    newest = np.searchsorted(curve.seconds, ends, side="right") - 1
+    return fmt.sparkline(np.where(newest < 0, np.nan, curve.value[newest]).tolist(), width)

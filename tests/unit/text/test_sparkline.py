@@ -1,11 +1,10 @@
 import math
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.text.format import BLOCKS, evenly, sparkline
+from rbp_tui.text.format import BLOCKS, sparkline
 
 known = st.floats(-1e9, 1e9)
 values = st.lists(st.none() | known | st.just(math.nan), max_size=80)
@@ -40,33 +39,6 @@ def test_a_line_reaches_from_the_lowest_to_the_highest_block() -> None:
     assert sparkline([0.5], 1, low=0.0, high=1.0) == "▅"
     assert sparkline([-1.0, 2.0], 2, low=0.0, high=1.0) == "▁█"
     assert sparkline([1.0, 10.0, 100.0], 3, log=True) == "▁▅█"
-
-
-@given(st.lists(st.tuples(st.floats(0, 100), known), min_size=1, max_size=60), st.integers(1, 50))
-def test_curves_over_the_same_time_become_equally_long(pairs: list[tuple[float, float]], count: int) -> None:
-    places, shown = zip(*sorted(pairs), strict=True)
-    found = evenly(places, shown, 0.0, 100.0, count)
-    assert len(found) == count
-    ends = [number for number, value in enumerate(found) if value is not None]
-    assert ends == list(range(ends[0], ends[-1] + 1))
-    assert ends[0] == min(count - 1, int(count * places[0] / 100))
-    assert ends[-1] == min(count - 1, int(count * places[-1] / 100))
-
-
-@pytest.mark.parametrize(
-    ("places", "shown", "expected"),
-    [
-        ([0, 5, 10], [1, 2, 3], [1, 1, 2, 2, 3]),
-        ([4, 6], [1, 2], [None, None, 1, 2, None]),
-        ([0, 1, 10], [1, 3, 5], [2, 3, 3, 3, 5]),
-        ([0, 4, 10], [1, None, 5], [1, 1, None, None, 5]),
-        ([20], [1], [None] * 5),
-    ],
-)
-def test_between_two_values_the_earlier_one_holds(
-    places: list[float], shown: list[float | None], expected: list[float | None]
-) -> None:
-    assert evenly(places, shown, 0, 10, 5) == expected
 
 
 def test_means_stay_between_their_values() -> None:
