@@ -50,7 +50,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
     device = choose_device(preset.run.device)
     feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
     seed_everything(preset.run.seed)
-    model = _built(run, preset, feed, device).train()
+    model = built(run, preset, feed, device).train()
     _check_neurons(model)
     images, labels = next(iter(feed.train.epoch(0)))
     images, labels = first_images(images, BATCH), labels[:BATCH]
@@ -67,7 +67,8 @@ def look(run: RunDirectory) -> dict[str, Any]:
     return result
 
 
-def _built(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:
+def built(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:
+    """The network of a run. Raises ValueError if it is the user's own and does not take the keywords it is given."""
     try:
         return build_model(run, preset, feed, device)
     except TypeError as error:
