@@ -6,7 +6,7 @@ from rbp_engine.preset.fields import FieldInfo, choices, fields
 from rbp_engine.preset.intervals import parse_checkpoint_every
 from rbp_engine.preset.listing import PresetEntry, list_presets
 from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of, parse_resolved, read_resolved
-from rbp_engine.preset.overrides import SHORT_NAMES
+from rbp_engine.preset.overrides import SHORT_NAMES, setting_word
 from rbp_engine.preset.resolved import resolved_toml
 from rbp_engine.settings.problems import PresetError, Problem
 
@@ -31,4 +31,5 @@ __all__ = [
     "parse_resolved",
     "read_resolved",
     "resolved_toml",
+    "setting_word",
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rbp_engine.preset.fields import FieldInfo, fields
+from rbp_engine.preset.resolved import toml_item
 from rbp_engine.settings.problems import Problem
 from rbp_engine.settings.spelling import did_you_mean, nearest
 from rbp_engine.untrusted_files import parse_toml
@@ -47,6 +48,16 @@ def parse_overrides(words: Sequence[str]) -> tuple[list[Override], list[Problem]
         else:
             problems.append(parsed)
     return overrides, problems
+
+
+def setting_word(key: str, value: Any) -> str:
+    """The word that sets a field to a value, with the field's short name if it has one: `T=6`.
+
+    `parse_overrides` reads it back.
+    """
+    literal = any(info.key == key and info.takes_words for info in fields())
+    name = next((short for short, full in SHORT_NAMES.items() if full == key), key)
+    return f"{name}={value if literal else toml_item(value).as_string()}"
 
 
 def _parse(word: str, known: dict[str, FieldInfo]) -> Override | Problem:
