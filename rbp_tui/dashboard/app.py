@@ -22,18 +22,21 @@ from textual.screen import Screen
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import start
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_names
 from rbp_tui.dashboard.command_palette import Palette, literal
 from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import Confirm, Help
 from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
 from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
 from rbp_tui.dashboard.messages import (
-    CloneRun,
     CompareRuns,
     LaunchPreset,
     OpenRun,
+    PresetFromRun,
     ProblemMet,
+    RunAgain,
     RunSeen,
     RunsListed,
     TrendsRead,
@@ -195,7 +198,22 @@ class Dashboard(App[None]):
     @on(LaunchPreset)
     @work
     async def _launch_preset(self, message: LaunchPreset) -> None:
-        if run_ids := await self.push_screen_wait(LaunchForm(message.path, message.name, self.session)):
+        typed = TypedRequest(message.path, message.name, self.session.runs)
+        await self._launch(LaunchForm(typed, self.session, measure=message.measure))
+
+    @on(RunAgain)
+    @work(exclusive=True, group="again")
+    async def _run_again(self, message: RunAgain) -> None:
+        run = RunDirectory(self.session.runs / message.run_id)
+        try:
+            typed = await asyncio.to_thread(typed_again, run, self.session.runs)
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=10, markup=False)
+        else:
+            await self._launch(LaunchForm(typed, self.session))
+
+    async def _launch(self, form: LaunchForm) -> None:
+        if run_ids := await self.push_screen_wait(form):
             self.open_run(run_ids[0])
             if len(run_ids) > 1:
                 self.notify(
@@ -244,9 +262,9 @@ class Dashboard(App[None]):
         if isinstance(self.screen, PresetsScreen):
             self.screen.choose(name)
 
-    @on(CloneRun)
-    @work(exclusive=True, group="clone")
-    async def _clone_run(self, message: CloneRun) -> None:
+    @on(PresetFromRun)
+    @work(exclusive=True, group="preset")
+    async def _preset_from_run(self, message: PresetFromRun) -> None:
         record = self.session.record_of(message.run_id)
         if record is None:
             return

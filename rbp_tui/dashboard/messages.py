@@ -60,7 +60,14 @@ class CompareRuns(Message):
 
 
 @dataclass
-class CloneRun(Message):
+class RunAgain(Message):
+    """Open the launch form filled from a run; nothing is created before it is confirmed."""
+
+    run_id: str
+
+
+@dataclass
+class PresetFromRun(Message):
     """Write the settings of a run as a preset of the user's own, and edit it."""
 
     run_id: str
@@ -68,7 +75,8 @@ class CloneRun(Message):
 
 @dataclass
 class LaunchPreset(Message):
-    """Open the launch form for a preset; nothing is created before it is confirmed."""
+    """Open the launch form for a preset; nothing is created before it is confirmed. `measure`: its cost at once."""
 
     path: Path
     name: str
+    measure: bool = False

@@ -14,6 +14,8 @@ from rbp_engine.preset.search import bundled_folder
 from rbp_tui.dashboard.launch import cost
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.launch.request import TypedRequest
+from rbp_tui.dashboard.presets.screen import PresetsScreen
 
 DIGITS = bundled_folder() / "digits.toml"
 
@@ -53,7 +55,7 @@ async def ended(folder):
 
 
 async def open_form(app, path=DIGITS, **typed):
-    form = LaunchForm(path, path.stem, app.session)
+    form = LaunchForm(TypedRequest(path, path.stem, app.session.runs), app.session)
     await app.push_screen(form)
     for name, value in ({"device": "cpu"} | typed).items():
         form.query_one(f"#{name}", Input).value = value
@@ -116,8 +118,11 @@ async def test_asking_again_restarts_the_measurement(dashboard, until):
 @pytest.mark.asyncio
 async def test_a_measured_cost_disappears_when_its_settings_change(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
-        form = await open_form(dashboard)
-        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
+        dashboard.screen.choose("digits")
+        await pilot.press("b")  # opens the form and measures
+        await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
+        form = dashboard.screen
         await until(pilot, lambda: "memory" in said(form))
         await pilot.press(*"T=2")
         assert said(form) == ""

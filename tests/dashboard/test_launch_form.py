@@ -2,21 +2,23 @@
 
 import shlex
 import threading
+from dataclasses import replace
 
 import pytest
-from textual.widgets import Input, Static
+from textual.widgets import Input, Label, Static
 
 from rbp_engine.errors import UserError
-from rbp_engine.preset import load_preset
+from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.preset.search import bundled_folder
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.launch.request import TypedRequest, warnings
+from rbp_tui.dashboard.launch.request import TypedRequest, typed_again, warnings
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.presets.screen import PresetsScreen
 
@@ -123,6 +125,10 @@ def verdict(form):
     return str(form.query_one("#verdict", Static).content)
 
 
+def offered(form):
+    return "\n".join(map(str, form.query_one("#offered", Static).content.renderables))
+
+
 @pytest.mark.asyncio
 async def test_tab_completes_names_and_values_and_then_moves_on(dashboard, until, home, monkeypatch):
     monkeypatch.chdir(home)
@@ -130,9 +136,9 @@ async def test_tab_completes_names_and_values_and_then_moves_on(dashboard, until
         form = await open_form(dashboard, pilot, until)
         await pilot.press(*"neuron.re", "tab", *"h", "tab")
         assert form.query_one("#overrides", Input).value == "neuron.reset=hard"
-        assert "After a spike" in str(form.query_one("#offered", Static).content)
+        assert "After a spike" in offered(form)
         await pilot.press("tab", *"1,2")
-        await until(pilot, lambda: verdict(form).strip() == "rbp train digits neuron.reset=hard --seeds 1,2 --detach")
+        await until(pilot, lambda: verdict(form) == "rbp train digits neuron.reset=hard --seeds 1,2 --detach")
         await pilot.press("ctrl+y", "escape")
         assert dashboard.clipboard == "rbp train digits neuron.reset=hard --seeds 1,2 --detach"
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
@@ -176,3 +182,128 @@ async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor
             pilot, lambda: read_summary(RunDirectory(dashboard.session.runs / dashboard.session.opened)).step > 0
         )
         assert {judge(run).status for run in runs} <= {"running", "starting", "queued"}
+
+
+@pytest.fixture
+def earlier(home, monkeypatch):
+    """A run as `rbp train` makes it, which has not been started; by default of `digits`."""
+    monkeypatch.chdir(home)
+
+    def make(*words, preset="digits", **resources):
+        return launch.create(load_preset(preset, words), home / "runs", resources=Resources(**resources))
+
+    return make
+
+
+def again(run, **typed):
+    """The form filled from a run, with some fields changed."""
+    return replace(typed_again(run, run.path.parent), **typed)
+
+
+def test_the_form_filled_from_a_run_has_its_settings_and_repeats_it_without_a_word_more(earlier):
+    run = earlier(
+        *["T=2", "optim.lr=0.05", "seed=7", "run.device=cpu", "run.name=trial", 'run.tags=["a", "b"]'], processes=2
+    )
+    typed = again(run)
+    assert typed.overrides == "T=2 lr=0.05"
+    fields = (typed.seeds, typed.device, typed.run_name, typed.tags, typed.processes, typed.gpus, typed.run_id)
+    assert fields == ("7", "cpu", "trial", "a b", "2", "", "")
+    assert shlex.join(typed.request().typed) == f"rbp train --like {run.id} --nproc 2 --detach"
+    assert start.check(typed.request()).preset == read_resolved(run.preset_toml)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"overrides": "T=6 lr=0.05"}, "T=6"),
+        ({"overrides": "lr=0.05 method=bptt T=2"}, "method=bptt"),
+        ({"overrides": "T=6 T=2 lr=0.05 T=3"}, "T=3"),
+        ({"overrides": "T=6 T=2 lr=0.05"}, ""),
+        ({"overrides": "T=2"}, "lr=0.1"),  # one taken away: the preset's value
+        ({"seeds": "8"}, "seed=8"),
+        ({"seeds": "7,8"}, "--seeds 7,8"),
+        ({"device": "auto"}, "run.device=auto"),
+        ({"device": ""}, ""),
+        ({"run_name": "", "tags": ""}, "run.name= 'run.tags=[]'"),
+        ({"processes": "2", "run_id": "other"}, "--nproc 2 --id other"),
+    ],
+)
+def test_only_what_is_changed_in_the_form_is_said_in_the_command(earlier, typed, words):
+    run = earlier("T=2", "optim.lr=0.05", "seed=7", "run.device=cpu", "run.name=trial", 'run.tags=["a"]')
+    request = again(run, **typed).request()
+    assert shlex.join(request.typed) == " ".join(f"rbp train --like {run.id} {words} --detach".split())
+    assert request.load()
+
+
+def test_a_run_with_code_of_its_own_is_repeated_with_the_code_that_was_saved(earlier, home):
+    net = home / "nets.py"
+    net.write_text("class Net: ...\n")
+    run = earlier("arch=nets.py:Net", "epochs=3")
+    net.write_text("class Net: 'changed'\n")
+    typed = again(run)
+    assert typed.overrides == "arch=nets.py:Net epochs=3"
+    assert start.check(typed.request()).experiment == read_summary(run).experiment
+    assert start.check(again(run, overrides="epochs=3").request()).preset.model.name == "convnet"
+    assert warnings(typed.request(), start.check(typed.request()), []) == []
+
+
+def test_a_run_with_code_that_the_user_has_not_launched_is_refused_with_the_reason(earlier, home, monkeypatch):
+    (home / "nets.py").write_text("class Net: ...\n")
+    run = earlier("arch=nets.py:Net")
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "of another user"))
+    reason = f"would execute code/nets.py, which you have not launched here; if you trust it: rbp train --like {run.id}"
+    with pytest.raises(UserError, match=reason):
+        again(run)
+
+
+def test_a_run_whose_preset_is_gone_is_repeated_as_it_was(earlier, home):
+    path = home / "mine.toml"
+    path.write_text('extends = "digits"\n[train]\nepochs = 3\n')
+    run = earlier("T=2", preset="mine.toml")
+    assert again(run).overrides == "T=2"
+    path.unlink()
+    assert again(run).overrides == ""
+    assert start.check(again(run).request()).preset == read_resolved(run.preset_toml)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("screen", ["2", "3"], ids=["Runs", "Monitor"])
+async def test_c_opens_the_form_filled_from_the_run_and_launches_it_changed(dashboard, until, earlier, screen):
+    run = earlier("T=2", "epochs=400", "batch=256")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: dashboard.session.record_of(run.id) is not None)
+        await pilot.press(screen)
+        await until(pilot, lambda: "again" in {active.binding.action for active in bindings(dashboard)})
+        await pilot.press("C")
+        await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
+        form = dashboard.screen
+        assert form.query_one("#overrides", Input).value == "batch=256 T=2 epochs=400"
+        await pilot.press(*" T=1")
+        await until(pilot, lambda: verdict(form).endswith(f"rbp train --like {run.id} T=1 --detach"))
+        if screen == "2":
+            await pilot.press("escape")
+            return
+        await pilot.press("enter")
+        await until(pilot, lambda: dashboard.session.opened not in (None, run.id), timeout=30)
+        assert read_summary(opened(dashboard)).timesteps == 1
+
+
+def bindings(app):
+    return [active for active in app.screen.active_bindings.values() if active.enabled]
+
+
+@pytest.mark.asyncio
+async def test_the_command_or_the_error_is_directly_below_the_settings_and_hints_are_no_values(
+    dashboard, until, home, monkeypatch
+):
+    monkeypatch.chdir(home)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        form = await open_form(dashboard, pilot, until)
+        await until(pilot, lambda: verdict(form))
+        settings, below = form.query_one("#overrides", Input), form.query_one("#verdict", Static)
+        assert below.region.y == settings.region.bottom
+        fields = list(form.query(Input))
+        assert all(field.placeholder.startswith("e.g. ") and not field.value for field in fields)
+        assert len({field.region.y for field in fields}) == len(fields)
+        assert "made for you when empty" in [str(hint.content) for hint in form.query(".hint").results(Label)]
+        assert form.query_one(".keys").region.bottom < 24

@@ -3,9 +3,10 @@
 import asyncio
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+from rich.console import Group
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
@@ -27,6 +28,7 @@ from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
 from rbp_tui.text.setting_words import complete, completions, help_on_word, last_word
+from rbp_tui.text.styled import styled
 
 DEVICES = ("auto", "cpu", "cuda")
 SHOWN_COMPLETIONS = 12
@@ -48,9 +50,14 @@ class SettingsInput(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", "complete", id="launch.complete")]
 
-    def __init__(self, loaded: LoadedPreset | None) -> None:
+    def __init__(self, words: str, loaded: LoadedPreset | None) -> None:
         super().__init__(
-            id="overrides", compact=True, placeholder="T=6 method=bptt", suggester=SettingSuggester(loaded)
+            words,
+            id="overrides",
+            compact=True,
+            placeholder="e.g. T=6 lr=0.05",
+            suggester=SettingSuggester(loaded),
+            select_on_focus=False,
         )
         self.loaded = loaded
 
@@ -64,12 +71,39 @@ class SettingsInput(Input):
             self.cursor_position = len(longer)
 
 
+@dataclass(frozen=True)
+class Field:
+    """A field of the form: an example, and what holds when it is empty."""
+
+    name: str
+    label: str
+    example: str
+    hint: str
+
+
+def fields_of_form(usual: LoadedPreset | None) -> tuple[Field, ...]:
+    """The fields below the settings; `usual` is the preset or run without changes."""
+    run = usual.preset.run if usual else None
+    seed, device = (run.seed, run.device) if run else (1, "auto")
+    return (
+        Field("seeds", "seeds", "1,2,3", f"{seed} when empty; a run for each"),
+        Field("device", "device", "cpu", f"{device} when empty"),
+        Field("processes", "processes", "2", "1 when empty; they share each batch"),
+        Field("gpus", "gpus", "0,1", "waits for a free one; or auto, none"),
+        Field("run_name", "name", "baseline", f"{run.name} when empty" if run and run.name else ""),
+        Field("tags", "tags", "paper wide", f"{' '.join(run.tags)} when empty" if run and run.tags else ""),
+        Field("run_id", "run id", "trial-7", "made for you when empty"),
+    )
+
+
 def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     """The exact command with warnings, or all errors."""
-    text = Text("\n")
+    text = Text()
     try:
         request = typed.request()
-        for warning in warnings(request, start.check(request), records):
+        loaded = start.check(request)
+        request.require_trust(loaded)
+        for warning in warnings(request, loaded, records):
             text.append(f"⚠ {warning}\n", style="yellow")
         text.append(shlex.join(request.typed), style="bold")
     except DataMissing as error:
@@ -82,54 +116,43 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
 class LaunchForm(ModalScreen[list[str]]):
     """Enter launches and returns the ids of the runs; nothing is created before. Escape returns none."""
 
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "cancel", id="launch.cancel"),
         Binding("ctrl+o", "cost", "measure the cost", id="launch.cost"),
         Binding("ctrl+y", "copy", "copy the command", id="launch.copy"),
     ]
 
-    def __init__(self, path: Path, name: str, session: Session) -> None:
+    def __init__(self, start: TypedRequest, session: Session, *, measure: bool = False) -> None:
+        """`start` is what the form is filled with; `measure`: the cost is measured at once."""
         super().__init__()
         self.session = session
-        self.path = path
-        self.preset_name = name
+        self.start = start
         self.launching = False
+        self.measure = measure
 
     def compose(self) -> ComposeResult:
-        usual = self._usual()
-        run = usual.preset.run if usual else None
+        usual, verb = self._usual(), "Run again, changed:" if self.start.again else "Launch"
         with Vertical(classes="dialog"):
             with VerticalScroll(id="form", can_focus=False):
-                yield Static(Text(f"Launch {self.preset_name}\n", style="bold"))
-                with Horizontal(classes="row"):
-                    yield Label("settings")
-                    yield SettingsInput(usual)
-                yield Static(id="offered")
-                with Horizontal(classes="row"):
-                    yield Label("seeds")
-                    yield Input(id="seeds", compact=True, placeholder=f"{run.seed if run else 1}   or 1,2,3")
-                    yield Label("device")
-                    yield Input(
-                        id="device",
-                        compact=True,
-                        placeholder=run.device if run else "auto",
-                        suggester=SuggestFromList(DEVICES),
-                    )
-                with Horizontal(classes="row"):
-                    yield Label("processes")
-                    yield Input(id="processes", compact=True, placeholder="1   or 2: they share every batch")
-                    yield Label("gpus")
-                    yield Input(id="gpus", compact=True, placeholder="auto, none or 0,1: wait for a free one")
-                with Horizontal(classes="row"):
-                    yield Label("name")
-                    yield Input(id="run_name", compact=True, placeholder=run.name if run else "")
-                    yield Label("tags")
-                    yield Input(id="tags", compact=True, placeholder=" ".join(run.tags) if run else "")
-                with Horizontal(classes="row"):
-                    yield Label("id")
-                    yield Input(id="run_id", compact=True, placeholder="one is made")
+                yield Static(styled("[bold]{} {}[/]\n", verb, self.start.name))
+                with Horizontal(classes="row first"):
+                    yield Label("settings", classes="name")
+                    yield SettingsInput(self.start.overrides, usual)
                 yield Static(id="verdict")
+                yield Static(id="offered")
+                for field in fields_of_form(usual):
+                    with Horizontal(classes="row"):
+                        yield Label(field.label, classes="name")
+                        yield Input(
+                            getattr(self.start, field.name),
+                            id=field.name,
+                            compact=True,
+                            placeholder=f"e.g. {field.example}",
+                            suggester=SuggestFromList(DEVICES) if field.name == "device" else None,
+                            select_on_focus=False,
+                        )
+                        yield Label(field.hint, classes="hint", markup=False)
                 yield LaunchCost(id="cost", markup=False)
             yield Static(
                 "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+o[/b] cost   [b]ctrl+y[/b] copy"
@@ -138,9 +161,11 @@ class LaunchForm(ModalScreen[list[str]]):
             )
 
     def _usual(self) -> LoadedPreset | None:
-        """The preset without overrides; None if it has become unreadable, which the verdict then reports."""
+        """The preset or run without overrides; None if it has become unreadable, which the verdict then reports."""
+        if self.start.again:
+            return self.start.again.loaded
         try:
-            return load_preset(str(self.path))
+            return load_preset(str(self.start.path))
         except PresetError:
             return None
 
@@ -148,14 +173,16 @@ class LaunchForm(ModalScreen[list[str]]):
         self.query_one("#overrides").focus()
         self._offer()
         self._check()
-        if problem := shared_presets_problem(str(self.path)):
+        if self.measure:
+            self.action_cost()
+        if not self.start.again and (problem := shared_presets_problem(str(self.start.path))):
             self.notify(problem, severity="warning", markup=False)
 
     @property
     def typed(self) -> TypedRequest:
-        fields = ("overrides", "seeds", "device", "processes", "gpus", "run_name", "tags", "run_id")
-        words = {name: self.query_one(f"#{name}", Input).value for name in fields}
-        return TypedRequest(self.path, self.preset_name, self.session.runs, **words)
+        names = ("overrides", *(field.name for field in fields_of_form(None)))
+        typed: dict[str, Any] = {name: self.query_one(f"#{name}", Input).value for name in names}
+        return replace(self.start, **typed)
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -179,9 +206,9 @@ class LaunchForm(ModalScreen[list[str]]):
         settings = self.query_one(SettingsInput)
         word = last_word(settings.value)
         found = completions(word, settings.loaded.preset if settings.loaded else None) if word else []
-        offered = Text("  ".join(found[:SHOWN_COMPLETIONS]), style="dim", no_wrap=True, overflow="ellipsis")
-        offered.append(f"\n{help_on_word(word)}")
-        self.query_one("#offered", Static).update(offered)
+        lines = [Text("  ".join(found[:SHOWN_COMPLETIONS]), no_wrap=True, overflow="ellipsis")] if found else []
+        lines.append(Text(help_on_word(word)))
+        self.query_one("#offered", Static).update(Group(*lines))
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
@@ -197,7 +224,7 @@ class LaunchForm(ModalScreen[list[str]]):
             started = await asyncio.to_thread(lambda: start.start_runs(typed.request()))
         except UserError as error:
             self.launching = False
-            self.query_one("#verdict", Static).update(Text(f"\n{error}", style="red"))
+            self.query_one("#verdict", Static).update(Text(str(error), style="red"))
         else:
             self.dismiss([run.id for run in started.runs])  # not awaited: it ends the screen that this runs for
 

@@ -1,4 +1,4 @@
-"""Parse the fields of the launch form into a request, and warn about it."""
+"""Fill the launch form from a run, parse its fields into a request, and warn about it."""
 
 import json
 import os
@@ -12,16 +12,21 @@ from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.preset.search import reference
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.resources import Resources
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
+from rbp_tui.dashboard.launch.run_again import EarlierRun, earlier_run
 from rbp_tui.text.run_text import short_id
 
 
 @dataclass(frozen=True)
 class TypedRequest:
-    """A preset and the fields of the form as typed; empty fields keep the preset's values."""
+    """A preset, or an earlier run to repeat, and the fields of the form as typed.
+
+    Empty fields keep the values of the preset or the run; name and tags of a run are taken away if they are emptied.
+    """
 
     path: Path
     name: str
@@ -34,47 +39,88 @@ class TypedRequest:
     run_name: str = ""
     tags: str = ""
     run_id: str = ""
+    again: EarlierRun | None = None
 
     def request(self) -> LaunchRequest:
         """Parse the fields. Raises UserError if they are invalid or contradict each other."""
+        base = self.again.request if self.again else self._of_preset()
+        takes = base.takes if not self.processes.strip() else replace(base.takes, processes=self._processes())
+        seeds = parse_seeds(self.seeds) if self.seeds.strip() else ()
+        run_id = self.run_id.strip() or None
+        if run_id and os.path.lexists(self.runs / run_id):
+            raise RunError(f"the run {run_id} exists already; choose another id")
+        if takes.nodes > 1 and run_id is None:
+            raise UserError(f"run id: a run on {takes.nodes} nodes needs one; then type the command on each of them")
+        request = replace(
+            base,
+            overrides=(*self._settings(has_seeds=bool(seeds)), *self._place(seeds)),
+            seeds=seeds if len(seeds) > 1 else (),
+            resources=takes,
+            gpus=self.gpus.strip() or base.gpus,
+            run_id=run_id,
+        )
+        return replace(request, typed=(*request.command, "--detach"))
+
+    def _of_preset(self) -> LaunchRequest:
+        runs_dir = None if self.runs.absolute() == runs_directory() else self.runs
+        return LaunchRequest(reference(self.path, self.name), runs_dir=runs_dir)
+
+    def _processes(self) -> int:
+        if not re.fullmatch("[1-9][0-9]{0,3}", typed := self.processes.strip()):
+            raise UserError(f"processes: expected a number from 1 on, got '{typed}'")
+        return int(typed)
+
+    def _settings(self, *, has_seeds: bool) -> list[str]:
+        """The words of the settings; of an earlier run, those that make a difference to it."""
         try:
             words = shlex.split(self.overrides)
         except ValueError:
             raise UserError("settings: a quote is not closed") from None
-        seeds = parse_seeds(self.seeds) if self.seeds.strip() else ()
-        if seeds and any(word.startswith(("seed=", "run.seed=")) for word in words):
+        if has_seeds and any(word.startswith(("seed=", "run.seed=")) for word in words):
             raise UserError("seeds: the settings have a seed already; give it in one place")
-        if self.device.strip():
-            words.append(f"run.device={self.device.strip()}")
-        if self.run_name.strip():
-            words.append(f"run.name={self.run_name.strip()}")
-        if tags := re.findall(r"[^,\s]+", self.tags):
+        return self.again.changes(words) if self.again else words
+
+    def _place(self, seeds: tuple[int, ...]) -> list[str]:
+        """The words for the fields of the section `run`, where they are not as they would be without a word."""
+        was = self.again.loaded.preset.run if self.again else None
+        device, name, tags = self.device.strip(), self.run_name.strip(), re.findall(r"[^,\s]+", self.tags)
+        words = [f"run.device={device}"] if device and (was is None or device != was.device) else []
+        if name != (was.name if was else ""):
+            words.append(f"run.name={name}")
+        if tags != (was.tags if was else []):
             words.append(f"run.tags={json.dumps(tags, ensure_ascii=False)}")
-        if len(seeds) == 1:
+        if len(seeds) == 1 and (was is None or seeds[0] != was.seed):
             words.append(f"seed={seeds[0]}")
-        processes = self.processes.strip() or "1"
-        if not re.fullmatch("[1-9][0-9]{0,3}", processes):
-            raise UserError(f"processes: expected a number from 1 on, got '{processes}'")
-        run_id = self.run_id.strip() or None
-        if run_id and os.path.lexists(self.runs / run_id):
-            raise RunError(f"the run {run_id} exists already; choose another id")
-        request = LaunchRequest(
-            reference(self.path, self.name),
-            tuple(words),
-            None if self.runs.absolute() == runs_directory() else self.runs,
-            seeds if len(seeds) > 1 else (),
-            Resources(processes=int(processes)),
-            self.gpus.strip() or None,
-            run_id=run_id,
-        )
-        return replace(request, typed=(*request.command, "--detach"))
+        return words
+
+
+def typed_again(run: RunDirectory, runs: Path) -> TypedRequest:
+    """The form filled from a run: the settings in which it differs from its preset, and where and how it ran.
+
+    Raises UserError if the run cannot be read, or would execute code that this user has not agreed to.
+    """
+    again = earlier_run(run)
+    place, takes = again.loaded.preset.run, again.request.takes
+    return TypedRequest(
+        run.preset_toml,
+        f"{again.loaded.label} {short_id(load_summary(run))}",
+        runs,
+        overrides=shlex.join(again.words.values()),
+        seeds=str(place.seed),
+        device=place.device,
+        processes=str(takes.processes) if takes.processes > 1 else "",
+        gpus=again.request.gpus or "",
+        run_name=place.name,
+        tags=" ".join(place.tags),
+        again=again,
+    )
 
 
 def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[str]:
     """Warnings before the runs of a request are started, as sentences."""
     found = []
     method = loaded.preset.method
-    usual = load_preset(request.preset).preset.method.timesteps
+    usual = load_preset(request.preset, code=request.code).preset.method.timesteps
     scaled = method.name.startswith("rate") and method.loss_scale == "1/T" and method.timesteps > 1
     if scaled and method.timesteps != usual:
         found.append(f"T={method.timesteps}: the rate gradient is scaled by 1/{method.timesteps} (loss_scale)")

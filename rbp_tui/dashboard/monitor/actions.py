@@ -9,7 +9,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.messages import CloneRun, CompareRuns
+from rbp_tui.dashboard.keys import active_key
+from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.seeds import siblings
 from rbp_tui.dashboard.monitor.state_text import RunState
@@ -19,7 +20,7 @@ from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
 
 AXES = ("epoch", "step", "time")
-NEED_A_RUN = ("clone", "find", "export", "compare", "pin", "tag", "note", "axis")
+NEED_A_RUN = ("again", "preset", "find", "export", "compare", "pin", "tag", "note", "axis")
 
 
 class MonitorActions(RunControlScreen, ChartScreen):
@@ -29,7 +30,8 @@ class MonitorActions(RunControlScreen, ChartScreen):
         Binding("s", "stop", "stop", id="monitor.stop"),
         Binding("k", "kill", "kill", id="monitor.kill"),
         Binding("r", "resume", "resume", id="monitor.resume"),
-        Binding("C", "clone", "clone and edit", id="monitor.clone", show=False),
+        Binding("C", "again", "run again, changed", id="monitor.again", show=False),
+        Binding("P", "preset", "make a preset of it", id="monitor.preset", show=False),
         Binding("T", "traceback", "traceback", id="monitor.traceback"),
         Binding("slash", "find", "find", id="monitor.find", key_display="/"),
         Binding("m", "rank(1)", "rank", id="monitor.rank"),
@@ -71,10 +73,7 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def key_of(self, name: str) -> str:
         """The user's key for an action; empty if it does nothing now."""
-        for active in self.active_bindings.values():
-            if active.binding.id == name and active.enabled:
-                return self.app.get_key_display(active.binding)
-        return ""
+        return active_key(self, name)
 
     def watch_opened(self) -> None:
         """Have the opened run read in full, or the newest if none is opened."""
@@ -130,9 +129,13 @@ class MonitorActions(RunControlScreen, ChartScreen):
         """Go on with the run from its newest checkpoint."""
         self.resume_runs([self.run])
 
-    def action_clone(self) -> None:
+    def action_again(self) -> None:
         """Launch another run with its settings, changed."""
-        self.post_message(CloneRun(self.run.id))
+        self.post_message(RunAgain(self.run.id))
+
+    def action_preset(self) -> None:
+        """Write its settings as a preset, and edit that."""
+        self.post_message(PresetFromRun(self.run.id))
 
     def action_tag(self) -> None:
         """Change the tags of the run."""

@@ -52,7 +52,7 @@ def _usually(status: str, sight: Sight) -> str:
 def _advice(sight: Sight, key_of: KeyOf) -> str:
     status, cause = sight.verdict.status, sight.verdict.cause
     if cause.wants_new_run:
-        keys = _keys(key_of, ("traceback", "shows the traceback"), ("clone", "clones and edits"))
+        keys = _keys(key_of, ("traceback", "shows the traceback"), ("again", "runs it again, changed"))
         return f"{keys} · {WHY_RESUME_FAILS[cause]}"
     if sight.verdict.resumable:
         checkpoint = sight.history.checkpoints[-1].body if sight.history.checkpoints else None
@@ -63,7 +63,7 @@ def _advice(sight: Sight, key_of: KeyOf) -> str:
     if status == "stalled":
         return _keys(key_of, ("stop", "stops it after its step"), ("kill", "kills it"))
     if status == "completed":
-        return _keys(key_of, ("clone", "clones and edits"), ("compare", "compares"))
+        return _keys(key_of, ("again", "runs it again, changed"), ("compare", "compares"))
     return ""
 
 

@@ -40,6 +40,7 @@ class PresetActions(DashboardScreen):
         Binding("E", "outside", "edit in $EDITOR", id="presets.outside", show=False),
         Binding("n", "new", "new", id="presets.new"),
         Binding("c", "clone", "clone", id="presets.clone"),
+        Binding("b", "measure", "measure the cost", id="presets.measure", show=False),
         Binding("y", "copy", "copy the command", id="presets.copy", show=False),
     ]
 
@@ -63,11 +64,18 @@ class PresetActions(DashboardScreen):
     @on(OptionList.OptionSelected, "#presets")
     def action_launch(self) -> None:
         """Open the launch form; nothing is created before it is confirmed."""
+        self._open_form(measure=False)
+
+    def action_measure(self) -> None:
+        """Open the launch form, and measure what a run takes in memory and time."""
+        self._open_form(measure=True)
+
+    def _open_form(self, *, measure: bool) -> None:
         entry = self.current
         if entry is not None and entry.problem_count:
             self._warn(f"{entry.name} cannot be trained as it is; e edits it")
         elif entry is not None:
-            self.post_message(LaunchPreset(entry.path, entry.name))
+            self.post_message(LaunchPreset(entry.path, entry.name, measure))
 
     def action_copy(self) -> None:
         """Copy the command that trains the preset."""

@@ -11,7 +11,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask
-from rbp_tui.dashboard.messages import CompareRuns
+from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain
 from rbp_tui.dashboard.run_control import RunControlScreen, count, named
 from rbp_tui.dashboard.runs.rows import Rows
 from rbp_tui.dashboard.runs.table import RunTable
@@ -28,6 +28,8 @@ class RunActions(RunControlScreen):
         Binding("s", "stop", "stop", id="runs.stop"),
         Binding("k", "kill", "kill", id="runs.kill", show=False),
         Binding("r", "resume", "resume", id="runs.resume"),
+        Binding("C", "again", "run again, changed", id="runs.again", show=False),
+        Binding("P", "preset", "make a preset of it", id="runs.preset", show=False),
         Binding("t", "tag", "tag", id="runs.tag"),
         Binding("n", "note", "note", id="runs.note", show=False),
         Binding("x", "trash", "trash", id="runs.trash"),
@@ -100,6 +102,21 @@ class RunActions(RunControlScreen):
         resumable = [record for record in self.targets if record.verdict.resumable]
         if self._any(resumable, "resume"):
             self.resume_runs(_folders(resumable))
+
+    def action_again(self) -> None:
+        """Launch another run with the settings of the one under the cursor, changed."""
+        for run_id in self._one_under_cursor():
+            self.post_message(RunAgain(run_id))
+
+    def action_preset(self) -> None:
+        """Write the settings of the run under the cursor as a preset, and edit that."""
+        for run_id in self._one_under_cursor():
+            self.post_message(PresetFromRun(run_id))
+
+    def _one_under_cursor(self) -> list[str]:
+        """The run under the cursor, of a group its first; none in an empty table."""
+        here = self.under_cursor
+        return [record.run.id for record in self.shown if record.run.id in here][:1]
 
     @work
     async def action_tag(self) -> None:

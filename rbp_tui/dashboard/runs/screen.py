@@ -28,7 +28,21 @@ from rbp_tui.text.run_text import STYLES
 EDGE = 3
 #: Actions that do nothing without rows, or while the query is being typed.
 OF_ROWS = frozenset(
-    {"compare", "stop", "kill", "resume", "tag", "note", "trash", "mark", "mark_all", "turn", "sort_by_next"}
+    {
+        "compare",
+        "again",
+        "preset",
+        "stop",
+        "kill",
+        "resume",
+        "tag",
+        "note",
+        "trash",
+        "mark",
+        "mark_all",
+        "turn",
+        "sort_by_next",
+    }
 )
 
 
