@@ -1,13 +1,16 @@
 """The Presets screen and its editor, on real files."""
 
+import asyncio
 import os
 import re
 import shlex
 import stat
+import time
 from pathlib import Path
 
+import psutil
 import pytest
-from textual.widgets import DataTable, Input, OptionList, Static, TabbedContent
+from textual.widgets import Checkbox, DataTable, Input, OptionList, Static, Tab, Tabs
 
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.search import bundled_folder
@@ -16,7 +19,7 @@ from rbp_engine.run.launch import launch
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.messages import CloneRun
+from rbp_tui.dashboard.messages import PresetFromRun
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.presets.drafts import all_drafts
 from rbp_tui.dashboard.presets.editor import EditorScreen
@@ -67,8 +70,23 @@ def text_of(app, name):
     return "\n".join(line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", captured.get()).splitlines())
 
 
+def label(app, name):
+    return app.screen.query_one(f"#{name}", Tab).label.plain
+
+
 def options(app):
     return [str(option.prompt) for option in app.screen.query_one("#presets", OptionList).options]
+
+
+def counting():
+    """The processes that count layers."""
+    found = []
+    for child in psutil.Process().children():
+        try:
+            found += [child.pid] if "rbp_engine.bench.count_layers" in child.cmdline() else []
+        except psutil.Error:  # it has just ended
+            continue
+    return found
 
 
 async def show(app, pilot, until, name):
@@ -106,9 +124,20 @@ async def test_presets_are_grouped_by_data_set_and_the_users_own_show_their_prob
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "digits")
         shown = options(dashboard)
-        assert shown[:2] == ["Start here", " ✓ digits"]
-        assert shown.index("CIFAR-10") < shown.index(" ✗ cifar10-resnet18") < shown.index("CIFAR-100")
-        assert shown[shown.index("Mine") :] == ["Mine", " ✓ broken  2 problems", " ✓ mine"]
+        assert shown[:5] == ["Mine", " ✓ broken  2 problems", " ✓ mine", "\nData here", " ✓ digits"]
+        assert shown.index(" ✓ digits") < shown.index("\nCIFAR-10") < shown.index("   cifar10-resnet18")
+        assert shown.index("   cifar10-resnet18") < shown.index("\nCIFAR-100")
+
+
+async def test_presets_without_data_are_dim_and_a_line_says_so(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "digits")
+        styles = {option.id: str(option.prompt.style) for option in dashboard.screen.presets.options if option.id}
+        assert styles["digits"] == "" and styles["cifar10-resnet18"] == "dim"
+        legend = dashboard.screen.query_one("#legend", Static)
+        assert legend.display and str(legend.content) == "dim: data not here, rbp data add"
+        await pilot.press("slash", *"8x8")
+        await until(pilot, lambda: not legend.display)
 
 
 async def test_the_filter_narrows_the_list_and_escape_removes_it(dashboard, mine, until):
@@ -117,7 +146,7 @@ async def test_the_filter_narrows_the_list_and_escape_removes_it(dashboard, mine
         everything = options(dashboard)
         await pilot.press("slash", *"resnet cifar-100")
         await until(pilot, lambda: len(options(dashboard)) < len(everything))
-        assert options(dashboard) == ["CIFAR-100", " ✗ cifar100-resnet18", " ✗ cifar100-resnet19"]
+        assert options(dashboard) == ["CIFAR-100", "   cifar100-resnet18", "   cifar100-resnet19"]
         await pilot.press("enter", "down")
         await until(pilot, lambda: dashboard.screen.current.name == "cifar100-resnet19")
         await pilot.press("escape")
@@ -130,7 +159,7 @@ async def test_missing_data_is_shown_with_the_commands_that_fetch_it(dashboard, 
         await show(dashboard, pilot, until, "cifar10-resnet18")
         summary = text_of(dashboard, "#summary")
         assert "\n         rbp data fetch cifar10\n         rbp data add cifar10 DIR\n" in summary
-        assert "95.61 % top-1" in summary and "no run yet to estimate from" in summary
+        assert "paper    95.61 %\n" in summary and "here     not measured, b measures it\n" in summary
 
 
 async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate_and_open_in_the_monitor(
@@ -143,9 +172,9 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate_and_open_in_th
         await show(dashboard, pilot, until, "digits")
         await until(pilot, lambda: "2 runs" in text_of(dashboard, "#summary"))
         summary = text_of(dashboard, "#summary")
-        assert "last 96.00 ± 1.41 %, best 98.00 %, 2 runs" in summary
-        assert "~1.0 GiB  ~2.0 s/epoch  ~40s" in summary
-        assert dashboard.screen.query_one(TabbedContent).get_tab("runs").label.plain == "Runs (3)"
+        assert "ours     96.00 % ± 1.41, best 98.00, 2 runs" in summary
+        assert "~1.0 GiB · 2.0 s an epoch · 40s" in summary
+        assert label(dashboard, "runs") == "Runs (3)"
         await pilot.press("r")
         table = dashboard.screen.query_one("#preset_runs", DataTable)
         assert [str(cell) for cell in table.get_column_at(8)] == ["others", "as now", "as now"]
@@ -159,15 +188,14 @@ async def test_the_difference_to_the_parent_is_shown(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")
         await pilot.press("d")
-        tabs = dashboard.screen.query_one(TabbedContent)
-        assert tabs.active == "diff" and tabs.get_tab("diff").label.plain == "Diff to digits"
+        assert dashboard.screen.query_one(Tabs).active == "diff" and label(dashboard, "diff") == "Diff to digits"
         assert text_of(dashboard, "#differences").splitlines()[1].split() == ["optim.lr", "0.05", "0.1", "result"]
 
 
 async def test_digits_switch_screens_in_the_read_only_toml_but_not_in_the_editor(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "mine")
-        dashboard.screen.query_one("#area").focus()
+        dashboard.screen.query_one("#toml_pane").focus()
         await pilot.press("2")
         await until(pilot, lambda: dashboard.current_mode == "runs")
         editor = await edit(dashboard, pilot, until, "mine")
@@ -346,6 +374,68 @@ async def test_a_clone_keeps_comments_and_a_new_preset_extends_the_selected_one(
         assert 'extends = "digits"' in mine.with_name("fresh.toml").read_text()
 
 
+async def test_a_box_is_empty_unless_it_is_ticked(dashboard, mine, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "digits")
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(dashboard.screen, NamePreset))
+        boxes = [box.render().plain.strip() for box in dashboard.screen.query(Checkbox)]
+        assert boxes == ["[✓] extends digits", "[ ] found from every folder"]
+
+
+async def test_the_layers_are_counted_when_asked_for_and_shown_beside_on_a_very_wide_screen(dashboard, mine, until):
+    async with dashboard.run_test(size=(200, 60)) as pilot:
+        await show(dashboard, pilot, until, "mine")
+        assert text_of(dashboard, "#known_layers") == "l lists the layers of the network"
+        await pilot.press("l")
+        await until(pilot, lambda: "counting layers…" in text_of(dashboard, "#layers"))
+        await until(pilot, counting)
+        await until(pilot, lambda: "parameters" in text_of(dashboard, "#layers"))
+        layers = text_of(dashboard, "#layers").splitlines()
+        assert layers[0] == "104 426 parameters in 14 layers, for an image of 1×8×8"
+        assert layers[2].split() == ["layer", "kind", "output", "parameters"]
+        assert layers[3].split() == ["0", "Conv2d", "32×8×8", "288"]
+        assert not dashboard.screen.query_one("#known_layers").display
+        await pilot.press("t")
+        dashboard.screen.choose("digits")  # has the same network, which is known
+        await until(pilot, lambda: dashboard.screen.loaded.name == "digits")
+        assert text_of(dashboard, "#known_layers").splitlines() == layers
+        assert dashboard.screen.query_one("#known_layers").display
+        assert not counting()
+
+
+async def test_one_process_counts_at_a_time_and_none_once_the_screen_is_left(dashboard, mine, until):
+    most = 0
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "mnist")
+        await pilot.press("l")
+        for name in ("fashion-mnist", "cifar10-vgg11"):
+            await until(pilot, counting)
+            dashboard.screen.choose(name)
+            most = max(most, len(counting()))
+        await until(pilot, counting)
+        most = max(most, len(counting()))
+        await pilot.press("2")
+        await until(pilot, lambda: not counting())
+        assert most == 1
+        await pilot.press("1")
+        await until(pilot, counting)
+    deadline = time.monotonic() + 10.0  # its thread asks five times a second whether to go on
+    while counting():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_code_that_others_may_have_written_is_not_executed_to_count_layers(dashboard, mine, until):
+    mine.with_name("nets.py").write_text("raise SystemExit\nclass Net: ...\n")
+    mine.write_text(MINE + '[model]\nname = "nets.py:Net"\n')
+    mine.parent.chmod(0o777)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(dashboard, pilot, until, "mine")
+        await pilot.press("l")
+        await until(pilot, lambda: "not counted, since that executes its code" in text_of(dashboard, "#layers"))
+
+
 async def test_a_preset_with_a_broken_parent_can_still_be_edited(dashboard, mine, until):
     mine.with_name("base.toml").write_text("[optim]\nlr = -1\n")
     mine.write_text('extends = "base"\n[optim]\nlr = 0.1\n')
@@ -361,7 +451,7 @@ async def test_the_settings_of_a_run_can_become_a_preset(dashboard, mine, until,
     run = completed("mine", "model.name=nets.py:MyNet", "T=2")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: dashboard.session.record_of(run.id) is not None)
-        dashboard.post_message(CloneRun(run.id))
+        dashboard.post_message(PresetFromRun(run.id))
         await give_name(dashboard, pilot, until, "again")
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         assert dashboard.current_mode == "presets"
@@ -388,4 +478,4 @@ async def test_every_action_is_in_the_palette(dashboard, mine, until):
         named = {binding.description.capitalize() for binding in PresetsScreen.BINDINGS}
         assert {name for name in named if name.casefold() not in {title.casefold() for title in commands}} == set()
         await commands["Diff"].callback()
-        assert dashboard.screen.query_one(TabbedContent).active == "diff"
+        assert dashboard.screen.query_one(Tabs).active == "diff"

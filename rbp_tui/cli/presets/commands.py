@@ -64,7 +64,7 @@ def listing(
     if broken := [row["name"] for row in rows if row["problems"]]:
         say("[red]✗[/] what is wrong: rbp presets check {}", shlex.join(broken))
     if any(row["data_here"] is False for row in rows):
-        say("[yellow]✗[/] how to get the data: rbp data list")
+        say("[dim]how to get the data that is not here: rbp data list[/]")
 
 
 def show(
@@ -274,7 +274,7 @@ def _list_table(rows: list[dict[str, Any]]) -> "Table":
         presets = list(members)
         here = {
             True: styled("[green]✓[/] data here"),
-            False: styled("[yellow]✗[/] data not here"),
+            False: styled("[dim]data not here[/]"),
             None: styled(""),
         }[presets[0]["data_here"]]
         table.add_row(styled("[bold]{}[/]", group or "unreadable"), "", here)
@@ -287,7 +287,7 @@ def _room_for_titles(rows: list[dict[str, Any]]) -> int:
     """The width that the other cells leave; only very long names are shortened for titles."""
     name = max((len(row["name"]) + 2 for row in rows), default=0)
     network = max((len(row["network"] or "") for row in rows), default=0)
-    others = min(name, 40) + max(network, len("✗ data not here")) + len(" rate_M 100 epochs paper % ") + 1
+    others = min(name, 40) + max(network, len("data not here")) + len(" rate_M 100 epochs paper % ") + 1
     return max(console().width - others, 1)
 
 

@@ -1,7 +1,7 @@
-"""The list of presets, by data set, the user's own last."""
+"""The list of presets: the user's own, those whose data is here, and the others by data set."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,8 +18,7 @@ from rbp_engine.printable import one_line
 from rbp_tui.dashboard.presets.drafts import Draft, all_drafts
 from rbp_tui.dashboard.presets.summary import data_here
 
-FIRST = ("digits", "mnist5k")  # those without a download come first
-START, OTHER, UNREADABLE, MINE = "Start here", "Other data", "Unreadable", "Mine"
+MINE, HERE, OTHER, UNREADABLE = "Mine", "Data here", "Other data", "Unreadable"
 
 Stamp = tuple[tuple[str, int], ...]
 
@@ -32,7 +31,7 @@ class PresetList(OptionList):
 
     def __init__(self) -> None:
         super().__init__(id="presets")
-        self.entries: list[PresetEntry] = []
+        self.entries: list[PresetEntry] = []  # in the order of the list
         self.words = ""
         self._stamp: Stamp | None = None
         self._drafts: set[str] = set()
@@ -50,7 +49,7 @@ class PresetList(OptionList):
         drafts = all_drafts()
         self._drafts = {draft.path for draft in drafts}
         found = list_presets()
-        self.entries = _in_groups([*found, *_deleted(found, drafts)])
+        self.entries = [*found, *_deleted(found, drafts)]
         self._here = {}
         self.look_for_data()
 
@@ -66,7 +65,13 @@ class PresetList(OptionList):
         here = {name: data_here(name) for name in {entry.group for entry in self.entries}}
         if here != self._here:
             self._here = here
+            self.entries = _in_groups(self.entries, here)
             self._fill()
+
+    @property
+    def some_lack_data(self) -> bool:
+        """Whether any preset in the list is dim."""
+        return any(self._here[entry.group] is False for entry in self._fitting())
 
     def filter(self, words: str) -> None:
         """Show only presets whose name, title or data set has all the words."""
@@ -85,12 +90,10 @@ class PresetList(OptionList):
         before = self.current
         options: list[Option] = []
         heading = None
-        for entry in self.entries:
-            if not all(word in _searched(entry) for word in self.words.lower().split()):
-                continue
-            if (own := group_of(entry)) != heading:
-                heading = own
-                options.append(Option(Text(heading, style="bold dim"), disabled=True))
+        for entry in self._fitting():
+            if (group := group_of(entry, self._here)) != heading:
+                heading = group
+                options.append(Option(f"\n{heading}" if options else heading, disabled=True))
             has_draft = os.path.realpath(entry.path) in self._drafts
             options.append(Option(_line(entry, self._here[entry.group], has_draft=has_draft), id=entry.name))
         self.set_options(options)
@@ -99,21 +102,38 @@ class PresetList(OptionList):
         elif options:
             self.action_first()
 
+    def _fitting(self) -> list[PresetEntry]:
+        words = self.words.lower().split()
+        return [entry for entry in self.entries if all(word in _searched(entry) for word in words)]
 
-def group_of(entry: PresetEntry) -> str:
-    """The heading above a preset."""
-    if os.path.realpath(entry.path.parent) != os.path.realpath(bundled_folder()):
+
+def is_own(entry: PresetEntry) -> bool:
+    """Whether a preset is the user's own, not one that comes with rbp."""
+    return os.path.realpath(entry.path.parent) != os.path.realpath(bundled_folder())
+
+
+def group_of(entry: PresetEntry, here: Mapping[str, bool | None]) -> str:
+    """The heading above a preset; `here` says which data sets are here."""
+    if is_own(entry):
         return MINE
-    if entry.group in FIRST:
-        return START
+    return HERE if here[entry.group] else _data_set(entry)
+
+
+def _data_set(entry: PresetEntry) -> str:
     if entry.group in CATALOG:
         return CATALOG[entry.group].title.partition(",")[0]
     return OTHER if entry.group else UNREADABLE
 
 
-def _in_groups(entries: Sequence[PresetEntry]) -> list[PresetEntry]:
-    groups = [START, *(data.title.partition(",")[0] for data in CATALOG.values()), OTHER, UNREADABLE, MINE]
-    return sorted(entries, key=lambda entry: (groups.index(group_of(entry)), entry.name))
+def _in_groups(entries: Sequence[PresetEntry], here: Mapping[str, bool | None]) -> list[PresetEntry]:
+    groups = [MINE, HERE, *(data.title.partition(",")[0] for data in CATALOG.values()), OTHER, UNREADABLE]
+    sets = list(CATALOG)
+
+    def place(entry: PresetEntry) -> tuple[int, int, str]:
+        group = group_of(entry, here)
+        return groups.index(group), sets.index(entry.group) if group == HERE else 0, entry.name
+
+    return sorted(entries, key=place)
 
 
 def _deleted(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[PresetEntry]:
@@ -125,8 +145,8 @@ def _deleted(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[Pres
 
 
 def _line(entry: PresetEntry, here: bool | None, *, has_draft: bool) -> Text:
-    sign = {True: ("✓ ", "green"), False: ("✗ ", "yellow"), None: ("  ", "")}[here]
-    line = Text.assemble(" ", sign, one_line(entry.name))
+    # Without a colour of its own, the tick can be read on the selected row, too.
+    line = Text.assemble(" ✓ " if here else "   ", one_line(entry.name), style="dim" if here is False else "")
     if count := entry.problem_count:
         line.append(f"  {count} problem{'' if count == 1 else 's'}", style="red")
     if has_draft:
@@ -136,7 +156,7 @@ def _line(entry: PresetEntry, here: bool | None, *, has_draft: bool) -> Text:
 
 
 def _searched(entry: PresetEntry) -> str:
-    return f"{entry.name} {entry.title} {entry.group} {group_of(entry)}".lower()
+    return f"{entry.name} {entry.title} {entry.group} {_data_set(entry)}{' mine' if is_own(entry) else ''}".lower()
 
 
 def _stamp() -> Stamp:

@@ -28,6 +28,14 @@ class NewPreset:
     extends: bool
 
 
+class Tick(Checkbox):
+    """A box that is empty unless it is ticked; Textual draws the same X in both."""
+
+    @property
+    def _button(self) -> Content:
+        return Content("[✓]" if self.value else "[ ]")
+
+
 class NamePreset(ModalScreen[NewPreset | None]):
     """Enter returns a file that does not exist yet, Escape None. Nothing is written here."""
 
@@ -45,10 +53,10 @@ class NamePreset(ModalScreen[NewPreset | None]):
             yield Static(f"{self.question}\n", markup=False)
             yield Input(self.proposed, placeholder="name", compact=True, id="name")
             if self.parent_preset is not None:
-                yield Checkbox(Content(f"extends {one_line(self.parent_preset)}"), True, compact=True, id="extends")
+                yield Tick(Content(f"extends {one_line(self.parent_preset)}"), True, compact=True, id="extends")
             # Do not suggest a new ./presets folder to a user who only looks around.
             elsewhere = not Path("presets").is_dir()
-            yield Checkbox("found from every folder", elsewhere, compact=True, id="everywhere")
+            yield Tick("found from every folder", elsewhere, compact=True, id="everywhere")
             yield Static(id="verdict")
             yield Static(
                 "\n[b]Enter[/b] go on   [b]Tab[/b] next   [b]Space[/b] tick   [b]Esc[/b] cancel", classes="keys"

@@ -10,7 +10,6 @@ from rbp_engine.report.paper import cells_of
 from rbp_engine.report.spread import Spread, spread_of_known
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.text import format as fmt
-from rbp_tui.text.comparison_text import spread_text
 
 
 def last_accuracies(experiment: str, records: Sequence[RunRecord]) -> Spread | None:
@@ -27,14 +26,17 @@ def paper_table(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Table | N
     paper = loaded.preset.paper
     if paper is None or not paper.figures:
         return None
-    numbers = [Column(name, justify="right") for name in ("T", "paper %", "ours %", "runs")]
+    numbers = [Column(name, justify="right") for name in ("T", "paper %", "ours %", "±", "runs")]
     table = Table("method", *numbers, box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     cells = cells_of(str(loaded.path))
     for figure in paper.figures:
         experiment = cells[(figure.method, figure.timesteps)]
         ours = last_accuracies(experiment, records) if isinstance(experiment, str) else None
         published = fmt.percent(figure.top1) if isinstance(figure.top1, float) else "–"
+        # The deviation has a column of its own, so that the decimal points stand below each other.
+        mean = fmt.percent(ours.mean if ours else None)
+        deviation = fmt.percent(ours.std) if ours and ours.std is not None else ""
         count = str(ours.count) if ours else ""
-        words = (fmt.method(figure.method), str(figure.timesteps), published, spread_text(ours), count)
+        words = (fmt.method(figure.method), str(figure.timesteps), published, mean, deviation, count)
         table.add_row(*(Text(word, style="bold" if experiment == loaded.experiment else "") for word in words))
     return table

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Input, OptionList, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Footer, Input, OptionList, Static, Tab, Tabs
 
 from rbp_engine.preset import (
     LoadedPreset,
@@ -22,11 +22,13 @@ from rbp_engine.preset.search import shown
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
+from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.presets.actions import PresetActions
 from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.edit_session import lines_of
-from rbp_tui.dashboard.presets.list import MINE, PresetList, group_of
+from rbp_tui.dashboard.presets.list import PresetList, is_own
+from rbp_tui.dashboard.presets.network import NetworkPane, layer_table
 from rbp_tui.dashboard.presets.paper import paper_table
 from rbp_tui.dashboard.presets.runs import fill_runs, of_preset
 from rbp_tui.dashboard.presets.summary import summary_of
@@ -35,18 +37,23 @@ from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 
 LOOK_EVERY_S = 2.0
+TABS = {"toml": "TOML", "diff": "Diff", "runs": "Runs", "network": "Network"}
 
 
 class PresetsScreen(PresetActions):
-    """The list on the left; beside it a summary, above the TOML, the differences from the parent, and the runs."""
+    """The list on the left; beside it a summary, and a pane with TOML, differences, runs or network.
+
+    On a very wide screen the runs are beside the pane, and the network below the summary once it is known.
+    """
 
     NAME = "presets"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide"), (190, "-very-wide")]  # noqa: RUF012  # as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "tab('diff')", "diff", id="presets.diff"),
         Binding("t", "tab('toml')", "TOML, as written or resolved", id="presets.toml", show=False),
         Binding("r", "tab('runs')", "its runs", id="presets.runs", show=False),
+        Binding("l", "tab('network')", "its network's layers", id="presets.network", show=False),
         Binding("slash", "filter", "filter", id="presets.filter", key_display="/"),
         Binding("escape", "clear", "clear", id="presets.clear", show=False),
     ]
@@ -63,19 +70,24 @@ class PresetsScreen(PresetActions):
             with Vertical(id="list"):
                 yield Input(placeholder="filter: name, title or data set", compact=True, id="filter")
                 yield PresetList()
+                yield Static("dim: data not here, rbp data add", id="legend")
             with Container(id="detail"):
                 with VerticalScroll(id="about", can_focus=False):
                     yield Static(id="title")
                     yield Static(id="description", markup=False)
                     yield Static(id="summary")
                     yield Static(id="paper")
-                with TabbedContent(id="tabs"):
-                    with TabPane("TOML", id="toml"):
-                        yield TomlArea(read_only=True, id="area")
-                    with TabPane("Diff", id="diff"), VerticalScroll():
-                        yield Static(id="differences")
-                    with TabPane("Runs", id="runs"):
-                        yield DataTable[Text](id="preset_runs", cursor_type="row")
+                    yield Static(id="known_layers")
+                with Vertical(id="sheet"):
+                    yield Tabs(*(Tab(name, id=pane) for pane, name in TABS.items()), id="tabs")
+                    with Horizontal():
+                        yield TomlArea(read_only=True, id="toml_pane")
+                        with VerticalScroll(id="diff_pane"):
+                            yield Static(id="differences")
+                        yield NetworkPane(id="network_pane")
+                        with Vertical(id="runs_pane"):
+                            yield Static(id="runs_heading")
+                            yield DataTable[Text](id="preset_runs", cursor_type="row")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -88,6 +100,10 @@ class PresetsScreen(PresetActions):
         super().on_screen_resume()
         self._look()
         self.presets.look_for_data()
+        self._show_network()
+
+    def on_screen_suspend(self) -> None:
+        self.query_one(NetworkPane).leave()
 
     def reload(self) -> None:
         """Read the presets again."""
@@ -132,31 +148,31 @@ class PresetsScreen(PresetActions):
         self.query_one("#description").display = bool(description)
         self.query_one("#summary", Static).update(about)
         self.query_one("#paper", Static).update("")
+        self.query_one("#legend").display = self.presets.some_lack_data
         self._show_toml(entry, problems)
         self._show_differences()
         self._show_runs()
+        self._show_network()
 
     def _title(self, entry: PresetEntry | None) -> Text:
         if entry is None:
             return Text("No preset fits the filter." if self.presets.words else "There is no preset.", style="dim")
         text = Text(one_line(entry.title or entry.name), style="bold")
-        return text.append(f"  {shown(entry.path)}", style="not bold dim") if group_of(entry) == MINE else text
+        return text.append(f"  {shown(entry.path)}", style="not bold dim") if is_own(entry) else text
 
     def _show_toml(self, entry: PresetEntry | None, problems: tuple[Problem, ...]) -> None:
-        area = self.query_one("#area", TomlArea)
+        area = self.query_one(TomlArea)
         resolved = self.resolved and self.loaded is not None
         written = read_text(entry.path) if entry is not None else ""
         text = resolved_toml(self.loaded.preset) if resolved and self.loaded else written
         area.mark_lines(() if resolved else lines_of(problems))
         area.text = text if isinstance(text, str) else ""
-        self.query_one("#tabs", TabbedContent).get_tab("toml").label = "TOML, resolved" if resolved else "TOML"
+        self._tab("toml").label = "TOML, resolved" if resolved else "TOML"
 
     def _show_differences(self) -> None:
         parent, changes = changes_of(self.loaded, self.loaded.name) if self.loaded is not None else ("", "")
         self.query_one("#differences", Static).update(changes)
-        self.query_one("#tabs", TabbedContent).get_tab("diff").label = Content(
-            f"Diff to {one_line(parent)}" if parent else "Diff"
-        )
+        self._tab("diff").label = Content(f"Diff to {one_line(parent)}" if parent else "Diff")
 
     def _show_runs(self) -> None:
         """Show the runs and their figures, if they have changed."""
@@ -165,22 +181,52 @@ class PresetsScreen(PresetActions):
         runs = of_preset(self.loaded, self.session.records)
         if runs != self._shown_runs:
             self._shown_runs = runs
-            self.query_one("#summary", Static).update(summary_of(self.loaded, self.session.records))
+            measure = active_key(self, "presets.measure")
+            self.query_one("#summary", Static).update(summary_of(self.loaded, self.session.records, measure))
             self.query_one("#paper", Static).update(paper_table(self.loaded, self.session.records) or "")
-            self.query_one("#tabs", TabbedContent).get_tab("runs").label = f"Runs ({len(runs)})"
+            heading = f"Runs ({len(runs)})" if runs else "No run of it yet"
+            self._tab("runs").label = f"Runs ({len(runs)})"
+            self.query_one("#runs_heading", Static).update(Text(heading, style="bold"))
             fill_runs(self.query_one("#preset_runs", DataTable), runs, self.loaded)
+
+    @on(NetworkPane.Counted)
+    def _show_network(self) -> None:
+        """Show the layers in their pane, if that is open; on a very wide screen below the summary, if it is not."""
+        pane = self.query_one(NetworkPane)
+        beside = self.query_one("#known_layers", Static)
+        is_open = self._tabs.active == "network"
+        network = pane.known(self.loaded)
+        hint = Text(f"{active_key(self, 'presets.network')} lists the layers of the network", style="dim")
+        beside.update(hint if network is None else layer_table(network))
+        beside.set_class(is_open or self.loaded is None, "-away")
+        if is_open and self.is_current:
+            pane.show(self.loaded)
+        else:
+            pane.leave()
 
     @on(DataTable.RowSelected, "#preset_runs")
     def _open(self, event: DataTable.RowSelected) -> None:
         self.post_message(OpenRun(str(event.row_key.value)))
 
+    @property
+    def _tabs(self) -> Tabs:
+        return self.query_one("#tabs", Tabs)
+
+    def _tab(self, name: str) -> Tab:
+        return self._tabs.query_one(f"#{name}", Tab)
+
     def action_tab(self, name: str) -> None:
-        """Show the TOML, the difference to the parent, or the runs; the TOML again, with everything resolved."""
-        tabs = self.query_one("#tabs", TabbedContent)
-        if name == "toml" == tabs.active:
+        """Show the TOML, the differences, the runs or the network; the TOML again, with everything resolved."""
+        if name == "toml" == self._tabs.active:
             self.resolved = not self.resolved
             self._show()
-        tabs.active = name
+        self._tabs.active = name
+
+    @on(Tabs.TabActivated, "#tabs")
+    def _show_pane(self) -> None:
+        for name in TABS:
+            self.query_one(f"#{name}_pane").set_class(name == self._tabs.active, "-open")
+        self._show_network()
 
     def action_filter(self) -> None:
         """Filter the list by words."""

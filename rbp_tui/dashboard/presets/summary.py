@@ -17,22 +17,21 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
 from rbp_tui.dashboard.presets.paper import last_accuracies
 from rbp_tui.text import format as fmt
-from rbp_tui.text.comparison_text import spread_text
 from rbp_tui.text.presence_text import presence_text
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 
-def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
-    """The important settings, and below them results, data and cost."""
+def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord], measure: str) -> Group:
+    """The important settings, and below them results, data and cost; `measure` is the key that measures the cost."""
     facts = _grid(2)
     if loaded.preset.paper is not None:
         facts.add_row("paper", _paper(loaded.preset))
     facts.add_row("ours", _ours(loaded, records))
-    facts.add_row("here", estimate_line(loaded, records))
+    facts.add_row("here", estimate_line(loaded, records) or _no_estimate(measure))
     facts.add_row("data", data_text(loaded))
-    return Group(_settings(loaded.preset), facts)
+    return Group(_settings(loaded.preset), Text(), facts)
 
 
 def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -40,8 +39,8 @@ def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[Ru
     return [record for record in records if record.summary.experiment == loaded.experiment]
 
 
-def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
-    """Memory and time of a run on this host, from the newest completed run of the same experiment here."""
+def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | None:
+    """Memory and time of a run on this host, from the newest completed run of the same experiment; None without any."""
     for record in reversed(of_experiment(loaded, records)):
         summary = record.summary
         if record.verdict.status != "completed" or not summary.epoch or not summary.trained_s:
@@ -51,8 +50,12 @@ def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
         per_epoch = summary.trained_s / summary.epoch
         shown = f"{per_epoch:.1f} s" if per_epoch < 10 else fmt.duration(per_epoch)
         total = fmt.duration(per_epoch * loaded.preset.train.epochs)
-        return Text(f"~{fmt.size(summary.mem_peak)}  ~{shown}/epoch  ~{total}")
-    return Text("no run yet to estimate from", style="dim")
+        return Text(f"~{fmt.size(summary.mem_peak)} · {shown} an epoch · {total}")
+    return None
+
+
+def _no_estimate(measure: str) -> Text:
+    return Text.assemble("not measured", f", {measure} measures it" if measure else "", style="dim")
 
 
 def data_here(name: str) -> bool | None:
@@ -103,16 +106,21 @@ def _grid(columns: int) -> Table:
 def _paper(preset: "Preset") -> Text:
     figure = published(preset)
     if isinstance(figure, float):
-        return Text(f"{fmt.percent(figure)} % top-1")
+        return Text(f"{_figure(figure)} %")
     return Text("not known" if figure else "–", style="dim")
 
 
 def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
-    """Mean of the last accuracies of the completed runs, and the best of all."""
+    """Mean of the last accuracies of the completed runs, and the best of all; the digits stand below the paper's."""
     last = last_accuracies(loaded.experiment, records)
     if last is None:
         return Text("no run yet", style="dim")
     done = [record.summary for record in of_experiment(loaded, records) if record.verdict.status == "completed"]
     best = max((top1 for summary in done if (top1 := summary.best.top1) is not None), default=None)
+    spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"
     count = f"{last.count} run{'' if last.count == 1 else 's'}"
-    return Text(f"last {spread_text(last)} %, best {fmt.percent(best)} %, {count}")
+    return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best)}, {count}")
+
+
+def _figure(fraction: float) -> str:
+    return f"{fmt.percent(fraction):>5}"

@@ -24,7 +24,7 @@ class TomlArea(TextArea):
             language="toml",
             theme="css",
             read_only=read_only,
-            soft_wrap=False,
+            soft_wrap=read_only,  # a long description is read, not edited, in a narrow pane
             show_line_numbers=True,
             tab_behavior="focus",
             compact=True,

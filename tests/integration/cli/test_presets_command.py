@@ -63,7 +63,7 @@ def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp: Rbp) -> No
     assert "…" in by_name["child"]
     assert "✗ 2 problems" in by_name["broken"] and "✗ 1 problem" in by_name["unreadable"]
     groups = {line.split()[0]: line for line in lines[1:] if not line.startswith(" ")}
-    assert "✗ data not here" in groups["cifar10"] and "✓ data here" in groups["digits"]
+    assert "data not here" in groups["cifar10"] and "✓ data here" in groups["digits"]
     assert "rbp presets check broken unreadable" in done.stderr
     assert len(lines) == 1 + len(by_name) + len(groups)
     assert set(by_name) == {row["name"] for row in json.loads(rbp("list", "--json").stdout)}
