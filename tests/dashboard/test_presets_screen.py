@@ -129,11 +129,18 @@ async def test_presets_are_grouped_by_data_set_and_the_users_own_show_their_prob
         assert shown.index("   cifar10-resnet18") < shown.index("\nCIFAR-100")
 
 
-async def test_presets_without_data_are_dim_and_a_line_says_so(dashboard, mine, until):
+async def test_presets_without_data_are_dim_but_under_the_cursor_and_a_line_says_so(dashboard, mine, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(dashboard, pilot, until, "digits")
-        styles = {option.id: str(option.prompt.style) for option in dashboard.screen.presets.options if option.id}
-        assert styles["digits"] == "" and styles["cifar10-resnet18"] == "dim"
+
+        def style_of(name):
+            return str(dashboard.screen.presets.get_option(name).prompt.style)
+
+        assert style_of("digits") == "" and style_of("cifar10-vgg11") == style_of("cifar10-vgg13") == "dim"
+        await show(dashboard, pilot, until, "cifar10-vgg11")
+        assert style_of("cifar10-vgg11") == "" and style_of("cifar10-vgg13") == "dim"
+        await pilot.press("down")
+        await until(pilot, lambda: style_of("cifar10-vgg11") == "dim" and style_of("cifar10-vgg13") == "")
         legend = dashboard.screen.query_one("#legend", Static)
         assert legend.display and str(legend.content) == "dim: data not here, rbp data add"
         await pilot.press("slash", *"8x8")
@@ -177,7 +184,7 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate_and_open_in_th
         assert label(dashboard, "runs") == "Runs (3)"
         await pilot.press("r")
         table = dashboard.screen.query_one("#preset_runs", DataTable)
-        assert [str(cell) for cell in table.get_column_at(8)] == ["others", "as now", "as now"]
+        assert [str(cell) for cell in table.get_column_at(8)] == ["other", "same", "same"]
         table.focus()
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))

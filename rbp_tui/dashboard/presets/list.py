@@ -36,6 +36,7 @@ class PresetList(OptionList):
         self._stamp: Stamp | None = None
         self._drafts: set[str] = set()
         self._here: dict[str, bool | None] = {}
+        self._not_dim: str | None = None  # the preset under the cursor, whose name is read on another background
 
     @property
     def current(self) -> PresetEntry | None:
@@ -94,13 +95,33 @@ class PresetList(OptionList):
             if (group := group_of(entry, self._here)) != heading:
                 heading = group
                 options.append(Option(f"\n{heading}" if options else heading, disabled=True))
-            has_draft = os.path.realpath(entry.path) in self._drafts
-            options.append(Option(_line(entry, self._here[entry.group], has_draft=has_draft), id=entry.name))
+            options.append(Option(self._line(entry), id=entry.name))
+        self._not_dim = None
         self.set_options(options)
         if before is not None and any(option.id == before.name for option in options):
             self.choose(before.name)
         elif options:
             self.action_first()
+
+    def on_option_list_option_highlighted(self) -> None:
+        now = self.current
+        before = next((entry for entry in self._fitting() if entry.name == self._not_dim), None)
+        self._not_dim = now.name if now is not None else None
+        for entry in (before, now):
+            if entry is not None and self._here[entry.group] is False:
+                self.replace_option_prompt(entry.name, self._line(entry))
+
+    def _line(self, entry: PresetEntry) -> Text:
+        here = self._here[entry.group]
+        is_dim = here is False and entry.name != self._not_dim
+        # Without a colour of its own, the tick can be read on the selected row, too.
+        line = Text.assemble(" ✓ " if here else "   ", one_line(entry.name), style="dim" if is_dim else "")
+        if count := entry.problem_count:
+            line.append(f"  {count} problem{'' if count == 1 else 's'}", style="red")
+        if os.path.realpath(entry.path) in self._drafts:
+            line.append("  unsaved", style="yellow")
+        line.no_wrap, line.overflow = True, "ellipsis"
+        return line
 
     def _fitting(self) -> list[PresetEntry]:
         words = self.words.lower().split()
@@ -142,17 +163,6 @@ def _deleted(known: Sequence[PresetEntry], drafts: Sequence[Draft]) -> list[Pres
     problem = Problem("", "no such file; an unsaved text of it is kept")
     gone = [path for draft in drafts if (path := Path(draft.path)).stem not in names and not os.path.lexists(path)]
     return [PresetEntry(path.stem, path, "", "", (problem,)) for path in {path.stem: path for path in gone}.values()]
-
-
-def _line(entry: PresetEntry, here: bool | None, *, has_draft: bool) -> Text:
-    # Without a colour of its own, the tick can be read on the selected row, too.
-    line = Text.assemble(" ✓ " if here else "   ", one_line(entry.name), style="dim" if here is False else "")
-    if count := entry.problem_count:
-        line.append(f"  {count} problem{'' if count == 1 else 's'}", style="red")
-    if has_draft:
-        line.append("  unsaved", style="yellow")
-    line.no_wrap, line.overflow = True, "ellipsis"
-    return line
 
 
 def _searched(entry: PresetEntry) -> str:

@@ -41,7 +41,7 @@ def fill_runs(table: DataTable[Text], runs: Sequence[RunRecord], loaded: LoadedP
             Text(str(summary.timesteps), justify="right"),
             Text(str(summary.seed), justify="right"),
             Text(f"{summary.epoch}/{summary.epochs}", justify="right"),
-            Text("as now" if summary.experiment == loaded.experiment else "others", style="dim"),
+            Text("same" if summary.experiment == loaded.experiment else "other", style="dim"),
         )
         table.add_row(*cells, key=record.run.id)
     if at in keys:

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -147,7 +148,7 @@ class PresetsScreen(PresetActions):
         self.query_one("#description", Static).update(visible(description))
         self.query_one("#description").display = bool(description)
         self.query_one("#summary", Static).update(about)
-        self.query_one("#paper", Static).update("")
+        self._show_paper(None)
         self.query_one("#legend").display = self.presets.some_lack_data
         self._show_toml(entry, problems)
         self._show_differences()
@@ -183,7 +184,7 @@ class PresetsScreen(PresetActions):
             self._shown_runs = runs
             measure = active_key(self, "presets.measure")
             self.query_one("#summary", Static).update(summary_of(self.loaded, self.session.records, measure))
-            self.query_one("#paper", Static).update(paper_table(self.loaded, self.session.records) or "")
+            self._show_paper(paper_table(self.loaded, self.session.records))
             heading = f"Runs ({len(runs)})" if runs else "No run of it yet"
             self._tab("runs").label = f"Runs ({len(runs)})"
             self.query_one("#runs_heading", Static).update(Text(heading, style="bold"))
@@ -203,6 +204,11 @@ class PresetsScreen(PresetActions):
             pane.show(self.loaded)
         else:
             pane.leave()
+
+    def _show_paper(self, figures: Table | None) -> None:
+        paper = self.query_one("#paper", Static)
+        paper.update("" if figures is None else figures)
+        paper.set_class(figures is None, "-away")
 
     @on(DataTable.RowSelected, "#preset_runs")
     def _open(self, event: DataTable.RowSelected) -> None:
@@ -242,12 +248,14 @@ class PresetsScreen(PresetActions):
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
         self.presets.focus()
+        self.call_after_refresh(self._show)  # the summary names keys, which were text in the filter
 
     def action_clear(self) -> None:
         """Take away the filter."""
         self.presets.filter("")
         self._hide_filter()
         self.presets.focus()
+        self.call_after_refresh(self._show)
 
     def _hide_filter(self) -> None:
         field = self.query_one("#filter", Input)

@@ -11,7 +11,7 @@ from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard.monitor.state_text import run_state
 from rbp_tui.dashboard.reading.reader import Sight
 
-KEYS = {"monitor.traceback": "T", "monitor.resume": "r", "monitor.clone": "C", "monitor.kill": "k"}
+KEYS = {"monitor.traceback": "T", "monitor.resume": "r", "monitor.again": "C", "monitor.kill": "k"}
 
 
 def advice(tmp_path, status, cause):
@@ -22,9 +22,9 @@ def advice(tmp_path, status, cause):
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
-def test_if_a_resume_would_end_the_same_way_a_clone_is_offered_with_the_reason(tmp_path, cause):
+def test_if_a_resume_would_end_the_same_way_another_run_is_offered_with_the_reason(tmp_path, cause):
     text = advice(tmp_path, "failed", cause)
-    assert text.startswith("T shows the traceback · C clones and edits · ")
+    assert text.startswith("T shows the traceback · C runs it again, changed · ")
     assert "r resumes" not in text and "a resume" in text
 
 
