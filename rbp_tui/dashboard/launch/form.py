@@ -20,6 +20,7 @@ from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
 from rbp_engine.preset.search import shared_presets_problem
+from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.cost import LaunchCost
@@ -28,7 +29,6 @@ from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
 from rbp_tui.text.setting_words import complete, completions, help_on_word, last_word
-from rbp_tui.text.styled import styled
 
 DEVICES = ("auto", "cpu", "cuda")
 SHOWN_COMPLETIONS = 12
@@ -72,7 +72,7 @@ class SettingsInput(Input):
 
 
 @dataclass(frozen=True)
-class Field:
+class FormField:
     """A field of the form: an example, and what holds when it is empty."""
 
     name: str
@@ -81,18 +81,18 @@ class Field:
     hint: str
 
 
-def fields_of_form(usual: LoadedPreset | None) -> tuple[Field, ...]:
+def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     """The fields below the settings; `usual` is the preset or run without changes."""
     run = usual.preset.run if usual else None
     seed, device = (run.seed, run.device) if run else (1, "auto")
     return (
-        Field("seeds", "seeds", "1,2,3", f"{seed} when empty; a run for each"),
-        Field("device", "device", "cpu", f"{device} when empty"),
-        Field("processes", "processes", "2", "1 when empty; they share each batch"),
-        Field("gpus", "gpus", "0,1", "waits for a free one; or auto, none"),
-        Field("run_name", "name", "baseline", f"{run.name} when empty" if run and run.name else ""),
-        Field("tags", "tags", "paper wide", f"{' '.join(run.tags)} when empty" if run and run.tags else ""),
-        Field("run_id", "run id", "trial-7", "made for you when empty"),
+        FormField("seeds", "seeds", "1,2,3", f"{seed} when empty; a run for each"),
+        FormField("device", "device", "cpu", f"{device} when empty"),
+        FormField("processes", "processes", "2", "1 when empty; they share each batch"),
+        FormField("gpus", "gpus", "0,1", "waits for a free one; or auto, none"),
+        FormField("run_name", "name", "baseline", f"{run.name} when empty" if run and run.name else ""),
+        FormField("tags", "tags", "paper wide", f"{' '.join(run.tags)} when empty" if run and run.tags else ""),
+        FormField("run_id", "run id", "trial-7", "made for you when empty"),
     )
 
 
@@ -135,7 +135,7 @@ class LaunchForm(ModalScreen[list[str]]):
         usual, verb = self._usual(), "Run again, changed:" if self.start.again else "Launch"
         with Vertical(classes="dialog"):
             with VerticalScroll(id="form", can_focus=False):
-                yield Static(styled("[bold]{} {}[/]\n", verb, self.start.name))
+                yield Static(Text(f"{verb} {one_line(self.start.name)}\n", style="bold"))
                 with Horizontal(classes="row first"):
                     yield Label("settings", classes="name")
                     yield SettingsInput(self.start.overrides, usual)
@@ -143,7 +143,7 @@ class LaunchForm(ModalScreen[list[str]]):
                 yield Static(id="offered")
                 for field in fields_of_form(usual):
                     with Horizontal(classes="row"):
-                        yield Label(field.label, classes="name")
+                        yield Label(field.label, classes="name", markup=False)
                         yield Input(
                             getattr(self.start, field.name),
                             id=field.name,
