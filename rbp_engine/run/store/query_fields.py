@@ -1,21 +1,18 @@
 """The fields of a query: where each one is in a run, and how it is compared."""
 
-import functools
 import operator
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from rbp_engine.disk import changed_ns
-from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.preset import SHORT_NAMES
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store import query_values as values
+from rbp_engine.run.store.run_settings import dotted_key, field_types, settings_of
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.settings.documents import Document, read_document
-from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.settings.spelling import did_you_mean, nearest
 
 Test: TypeAlias = Callable[[RunRecord], bool]
 Getter: TypeAlias = Callable[[RunRecord], Any]
@@ -28,6 +25,9 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 # Half of the last digit of a percentage on the screens.
 _SAME_ACCURACY = 5e-5
+
+# The kinds of fields of presets by their types in words.
+_KINDS = {"integer": "number", "number": "number", "choice": "text", "string": "text", "true or false": "text"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,18 @@ def find_field(name: str) -> Field:
     )
     found = found or _preset_field(name)
     if found is None:
-        known = [*_FIELDS, *(key for key in _preset_kinds() if "." in name)]
-        guess = did_you_mean(name, known) or f" Fields: {', '.join(field_names())}, and keys of presets, as optim.lr"
-        raise ValueError(f"there is no field '{name}'.{guess}")
+        listed = f" Fields: {', '.join(field_names())}, and keys of presets, as optim.lr"
+        raise ValueError(f"there is no field '{name}'.{_guess(name) or listed}")
     return found
+
+
+def _guess(name: str) -> str:
+    """A question whether another field was meant; many remember only the last part of a key."""
+    if "." in name:
+        return did_you_mean(name, [*_FIELDS, *field_types()])
+    keys = {key.rpartition(".")[2]: key for key in field_types()} | {field: field for field in _FIELDS}
+    meant = nearest(name, keys)
+    return "" if meant is None else f" Did you mean '{keys[meant]}'?"
 
 
 def field_names() -> list[str]:
@@ -165,39 +173,13 @@ def _of_summary(name: str, part: str | None = None) -> Getter:
 
 def _preset_field(name: str) -> Field | None:
     """A field of the run's preset, which is read only for a query that uses one."""
-    kinds = _preset_kinds()
-    parent, _, inner = name.rpartition(".")
+    key = dotted_key(name)
     # The entries of a table, such as neuron.surrogate_args.alpha, may have any type.
-    kind = kinds.get(name) or ("any" if inner and kinds.get(parent) == "table" else None)
-    return None if kind is None else Field(name, "any" if kind == "table" else kind, _of_preset(name))
-
-
-@functools.cache
-def _preset_kinds() -> dict[str, str]:
-    kinds = {"integer": "number", "number": "number", "choice": "text", "string": "text", "true or false": "text"}
-    return {
-        info.key: "table" if info.type.startswith("table") else kinds.get(info.type, "any")
-        for info in fields()
-        if "[]" not in info.key
-    }
+    return None if key is None else Field(name, _KINDS.get(field_types().get(key, ""), "any"), _of_preset(key))
 
 
 def _of_preset(key: str) -> Getter:
-    def get(record: RunRecord) -> Any:
-        path = record.run.preset_toml
-        value: Any = _preset_values(path, changed_ns(path))
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        return value
-
-    return get
-
-
-# A list on the screen asks about every run again and again, but preset files do not change.
-@functools.lru_cache(maxsize=8192)
-def _preset_values(path: Path, _changed_at: int) -> dict[str, Any]:
-    document = read_document(path)
-    return document.values if isinstance(document, Document) else {}
+    return lambda record: settings_of(record.run).get(key)
 
 
 def _age(record: RunRecord) -> Any:

@@ -1,0 +1,133 @@
+"""The settings of runs in a list, from their presets: read fast, because there are thousands of them."""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from rbp_engine.preset import SHORT_NAMES, fields
+from rbp_engine.run.files.file_memo import FileMemo
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.untrusted_files import TOML_LIMIT, parse_toml
+
+#: The fields of one section by dotted key. Runs whose sections have the same text share it.
+Section: TypeAlias = Mapping[str, Any]
+
+_SECTIONS_KEPT = 4096
+_DATA = "data.name"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The settings of a run; without sections if its preset cannot be read."""
+
+    sections: tuple[Section, ...] = ()
+
+    def get(self, key: str) -> Any:
+        """The value of a field, as `optim.lr`, or of an entry of a table, as `data.args.path`; None if there is none."""
+        table, _, entry = key.rpartition(".")
+        for section in self.sections:
+            if key in section:
+                return section[key]
+            if isinstance(inner := section.get(table), dict) and entry in inner:
+                return inner[entry]
+        return None
+
+
+def settings_of(run: RunDirectory) -> RunSettings:
+    """The settings of a run; those of an unreadable preset are empty."""
+    try:
+        return _memo.read(run.preset_toml)
+    except OSError:
+        return RunSettings()
+
+
+def dotted_key(name: str) -> str | None:
+    """The key of a preset field given by its key, a short name (`lr`), or an entry of a table; None if there is none."""
+    key = SHORT_NAMES.get(name, name)
+    kinds = field_types()
+    table, _, entry = key.rpartition(".")
+    return key if key in kinds or (entry and kinds.get(table, "").startswith("table")) else None
+
+
+@functools.cache
+def field_types() -> dict[str, str]:
+    """The type, in words, of every field of a preset that has one value; by key, in the order of preset files."""
+    return {info.key: info.type for info in fields() if "[]" not in info.key}
+
+
+def differing_settings(runs: Iterable[RunDirectory]) -> list[str]:
+    """The keys of the settings in which runs on the same data differ, those that change the result first.
+
+    Of these, keys with short names come first. Settings of a place, such as the device, are not among them. A run
+    without a value, of an older version, differs from none; but the entries of a table need not be there.
+    """
+    by_data: dict[Any, dict[int, Section]] = {}
+    for settings in map(settings_of, runs):
+        group = by_data.setdefault(str(settings.get(_DATA)), {})
+        group.update((id(section), section) for section in settings.sections)
+    found = {key for sections in by_data.values() for key in _differing(sections.values())}
+    if not found:
+        return []  # without reading the schema, which takes a moment
+    order = {info.key: number for number, info in enumerate(fields())}
+    roles = {info.key: info.role for info in fields()}
+    short = set(SHORT_NAMES.values())
+
+    def rank(key: str) -> tuple[bool, bool, int, str]:
+        field = key if key in roles else key.rpartition(".")[0]
+        return roles[field] != "result", key not in short, order[field], key
+
+    known = [key for key in found if roles.get(key, roles.get(key.rpartition(".")[0])) in ("result", "cost")]
+    return sorted(known, key=rank)
+
+
+def _differing(sections: Iterable[Section]) -> set[str]:
+    """The keys with several values; of tables, the keys of their entries."""
+    several = list(sections)
+    entries: dict[str, set[str]] = {}
+    for section in several:
+        for key, value in section.items():
+            if isinstance(value, dict):
+                entries.setdefault(key, set()).update(value)
+    first: dict[str, Any] = {}
+    differing = set()
+    for section in several:
+        for key, value in _leaves(section, entries):
+            if first.setdefault(key, value) != value:
+                differing.add(key)
+    return differing
+
+
+def _leaves(section: Section, entries: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{entry}", value.get(entry)) for entry in entries[key])
+        else:
+            yield key, value
+
+
+def _parse(content: bytes) -> RunSettings:
+    """The settings in a `preset.toml`, section by section: thousands of runs have few different sections.
+
+    A section is the text up to the next line that begins with a bracket, as in every file that rbp writes. Another file
+    is parsed as a whole.
+    """
+    with suppress(ValueError):
+        text = content.decode("utf-8-sig")
+        head, *sections = f"\n{text}".split("\n[")
+        with suppress(ValueError):
+            return RunSettings((_section(head), *(_section(f"[{section.rstrip()}") for section in sections)))
+        return RunSettings((_section(text),))
+    return RunSettings()
+
+
+@functools.lru_cache(maxsize=_SECTIONS_KEPT)
+def _section(text: str) -> Section:
+    section: dict[str, Any] = {}
+    for name, value in parse_toml(text).items():
+        section |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return section
+
+
+_memo = FileMemo(_parse, TOML_LIMIT)
