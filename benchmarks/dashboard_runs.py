@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.events import (
     Body,
     Event,
@@ -44,8 +45,8 @@ PATIENCE_S = 60.0
 SIZE = (120, 40)
 
 
-def make_run(runs: Path, number: int) -> RunDirectory:
-    """A run that has ended, with a few validations."""
+def make_run(runs: Path, number: int, preset: str) -> RunDirectory:
+    """A run that has ended, with a few validations: of three seeds of each of ten learning rates and many slopes."""
     run = RunDirectory(runs / f"20260101-{number:06}-digits-rate_m-{number:04x}")
     run.events().parent.mkdir(parents=True)
     epochs, created = 20, 1.7e9 + number
@@ -58,6 +59,16 @@ def make_run(runs: Path, number: int) -> RunDirectory:
                 train=Scores(loss=0.4), samples_per_s=4812.0, mem_peak=2**30, trained_s=60.0, created=created),
     )  # fmt: skip
     write_json(run.run_json, {"id": run.id, "host": "here", "attempts": []})
+    lr, alpha = number // 3 % 10 / 100, number // 30
+    settings = {
+        "lr = 0.1": f"lr = {lr}",
+        "seed = 1": f"seed = {number % 3 + 1}",
+        "surrogate_args = {}": f"surrogate_args = {{alpha = {alpha}}}",
+    }
+    for before, after in settings.items():
+        assert before in preset
+        preset = preset.replace(before, after)
+    run.preset_toml.write_text(preset)
     return run
 
 
@@ -156,7 +167,8 @@ def main() -> None:
         os.environ["XDG_STATE_HOME"] = os.environ["RBP_CONFIG"] = f"{folder}/own"
         runs = Path(folder) / "runs"
         print("making runs …")
-        made = [make_run(runs, number) for number in range(RUNS)]
+        preset = resolved_toml(load_preset("digits").preset)
+        made = [make_run(runs, number, preset) for number in range(RUNS)]
         write_long_events(made[-1])
         print(f"{'medians of milliseconds':44} {'clock':>8} {'CPU':>8}")
         timed(f"first listing of {RUNS} runs", "budget 1000", lambda: RunListing(runs).all())

@@ -2,10 +2,14 @@
 
 import csv
 import io
+from collections.abc import Sequence
+from typing import Any
 
 from rbp_engine.printable import Lines, for_csv, visible
+from rbp_engine.report.names import value_text
 from rbp_engine.run.files.events import Metrics, Validation, read_events
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.run_settings import settings_of
 
 ENVELOPE = ("run", "kind", "t", "attempt", "step")
 MEASURED = (
@@ -23,18 +27,26 @@ MEASURED = (
 )
 
 
-def events_csv(run: RunDirectory) -> Lines:
+def events_csv(run: RunDirectory, settings: Sequence[str] = ()) -> Lines:
     """Metrics and validations in order, without those that a resume has superseded.
 
+    Each line also has these settings of the run, by dotted key, so that the tables of several runs can be put together.
     Units are those of the events: fractions, milliseconds, `t` in seconds since the epoch. Values that a kind does not
     have, or that were not finite, are empty.
     """
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*ENVELOPE, *MEASURED], lineterminator="\n")
+    writer = csv.DictWriter(out, [*ENVELOPE, *settings, *MEASURED], lineterminator="\n")
     writer.writeheader()
+    found = settings_of(run)
+    constant = {"run": run.id} | {key: _plain(found.get(key)) for key in settings}
     for event in read_events(run.events()):
         if isinstance(event.body, (Metrics, Validation)):
-            envelope = {"run": run.id, "kind": event.body.kind, "t": event.t, "attempt": event.attempt}
-            values = envelope | {"step": event.step} | vars(event.body)
+            envelope = {"kind": event.body.kind, "t": event.t, "attempt": event.attempt, "step": event.step}
+            values = constant | envelope | vars(event.body)
             writer.writerow({name: for_csv(value) for name, value in values.items()})
     return visible(out.getvalue())
+
+
+def _plain(value: Any) -> Any:
+    """A number as it is, anything else as a preset writes it; None for a setting that the run does not have."""
+    return value if value is None or type(value) in (int, float) else value_text(value)

@@ -11,15 +11,17 @@ from rbp_engine.run.files.layout import read_json, write_json
 @dataclass
 class ViewState:
     """`left_at` is when the user last quit, in seconds since the epoch, 0 for never; `left_live` has the ids of the
-    runs that were live then. `theme` is empty until one is chosen. `query` to `columns` are of the Runs screen; without
-    columns there are as many as fit. `loss_log` to `top1_smoothing` are of the charts of the Monitor, `compared` to
-    `compared_smoothing` of the Compare screen; `baseline` is the pinned run.
+    runs that were live then. `theme` is empty until one is chosen. `query` to `columns` are of the Runs screen:
+    `queries` has those used before, the newest last, and without columns there are as many as fit. `loss_log` to
+    `top1_smoothing` are of the charts of the Monitor, `compared` to `compared_smoothing` of the Compare screen;
+    `baseline` is the pinned run.
     """
 
     left_at: float = 0.0
     left_live: list[str] = field(default_factory=list)
     theme: str = ""
     query: str = ""
+    queries: list[str] = field(default_factory=list)
     sort: str = "-created"
     grouped: bool = False
     columns: list[str] = field(default_factory=list)

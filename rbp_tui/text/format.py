@@ -45,6 +45,11 @@ def size(count: float | None) -> str:
     return f"{value:.1f} GiB"
 
 
+def gib(count: float | None) -> str:
+    """Bytes in GiB, under a heading with the unit; a dash for none."""
+    return "–" if count is None else f"{count / 2**30:.2f}"
+
+
 def duration(seconds: float | None) -> str:
     """A time span as `42s`, `3m07`, `5h12`, `2d03h`; a dash for none."""
     if seconds is None:

@@ -18,7 +18,8 @@ FILES_KEPT = 8192
 class FileMemo(Generic[T]):
     """Remembers what `parse` found in each file; a file counts as changed with its time, size or inode.
 
-    `limit` is the largest size in bytes of such a file. Files are expected to be replaced as a whole. The values are shared: callers must not change them.
+    `limit` is the largest size in bytes of such a file. Files are expected to be replaced as a whole. The values are
+    shared: callers must not change them.
     """
 
     def __init__(self, parse: Callable[[bytes], T], limit: int = JSON_LIMIT) -> None:

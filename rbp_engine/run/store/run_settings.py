@@ -25,7 +25,7 @@ class RunSettings:
     sections: tuple[Section, ...] = ()
 
     def get(self, key: str) -> Any:
-        """The value of a field, as `optim.lr`, or of an entry of a table, as `data.args.path`; None if there is none."""
+        """The value of a field, as `optim.lr`, or of a table's entry, as `data.args.path`; None if there is none."""
         table, _, entry = key.rpartition(".")
         for section in self.sections:
             if key in section:
@@ -44,7 +44,7 @@ def settings_of(run: RunDirectory) -> RunSettings:
 
 
 def dotted_key(name: str) -> str | None:
-    """The key of a preset field given by its key, a short name (`lr`), or an entry of a table; None if there is none."""
+    """The key of a preset field, given by key or short name (`lr`), or of a table's entry; None if there is none."""
     key = SHORT_NAMES.get(name, name)
     kinds = field_types()
     table, _, entry = key.rpartition(".")
@@ -126,7 +126,9 @@ def _parse(content: bytes) -> RunSettings:
 def _section(text: str) -> Section:
     section: dict[str, Any] = {}
     for name, value in parse_toml(text).items():
-        section |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+        section |= (
+            {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+        )
     return section
 
 

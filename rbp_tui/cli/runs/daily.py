@@ -15,6 +15,7 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.options import Detach, Gpus, Inexact, Json, Nproc, Retries, RunsDir
 from rbp_tui.cli.output import console, print_json, print_part, print_rich, say
 from rbp_tui.cli.runs.choice import LiveRun, ResumableRun, Run, as_plain, find
+from rbp_tui.cli.runs.columns import Columns, named_columns
 from rbp_tui.cli.trust import Trust, once_trusted
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ MOST_AT_ONCE = 4 * 2**20  # bytes of a log
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Examples:  rbp ls 'status:failed age<1d'   ·   rbp ls --sort best --json | jq '.[0].id'")(ls)
+    app.command(epilog="Examples:  rbp ls 'status:failed age<1d'   ·   rbp ls digits --columns lr,optim.momentum")(ls)
     app.command(epilog="Example:  rbp watch last")(watch)
     app.command(epilog="Example:  rbp logs 3f2a --follow")(logs)
     app.command(epilog="Example:  rbp stop last && rbp resume last --detach")(stop)
@@ -52,10 +53,13 @@ def ls(
             autocompletion=completion.run_fields,
         ),
     ] = "created",
+    columns: Columns = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
     """List the runs, the newest last; sorted by an accuracy, the best first. A wide terminal shows more columns.
+
+    Settings in which the runs differ are columns; --columns chooses others. With --json they stand under "settings".
 
     Fields of a query: acc (the best), last, loss, epoch, T, seed, lr, batch,
     arch, data, method, status, cause, preset, name, tag, note, host, age, created,
@@ -68,8 +72,10 @@ def ls(
     from rbp_engine.run.store.query import parse_query
     from rbp_engine.run.store.store import list_runs
     from rbp_engine.settings.machine import runs_directory
-    from rbp_tui.cli.runs.table import runs_table
+    from rbp_tui.cli.runs.columns import settings_plain
+    from rbp_tui.cli.runs.table import column_of, placed_columns, runs_table
 
+    wanted = named_columns(columns, column_of)
     fits = parse_query(query or "")
     runs = runs_directory(runs_dir)
     known = list_runs(runs)
@@ -78,12 +84,17 @@ def ls(
     except ValueError as error:
         raise typer.BadParameter(one_line(str(error)), param_hint="--sort") from error
     if as_json:
-        print_json([as_plain(record) for record in records])
+        settings = settings_plain(records, wanted)
+        print_json([as_plain(record) | {"settings": settings[record.run.id]} for record in records])
     elif not known:
         say("no runs in {} yet; begin with: rbp train digits", runs)
     else:
         if records:
-            print_rich(runs_table(records, console().width))
+            placed = placed_columns(records, console().width, wanted)
+            print_rich(runs_table(records, placed))
+            shown = {place.column.name for place in placed}
+            if missing := [column.title for column in wanted if column.name not in shown]:
+                say("[dim]no room for {}; a wider terminal shows more[/]", ", ".join(missing))
         if len(records) < len(known):
             say("[dim]{} of {} runs[/]", len(records), len(known))
 

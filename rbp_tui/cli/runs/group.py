@@ -14,6 +14,7 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.runs.choice import Run, Runs, as_plain, find, select
+from rbp_tui.cli.runs.columns import Columns, named_settings
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import styled
 
@@ -38,7 +39,9 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Examples:  rbp runs rm 3f2a 9c01   ·   rbp runs rm 'status:failed age>7d'")(rm)
     group.command(epilog="Example:  rbp runs restore 3f2a")(restore)
     group.command(epilog="Example:  rbp runs trash --empty")(trash)
-    group.command("csv", epilog="Example:  rbp runs csv last -o curves.csv")(export_csv)
+    group.command(
+        "csv", epilog="Examples:  rbp runs csv last -o curves.csv   ·   rbp runs csv last --columns lr,batch"
+    )(export_csv)
     app.add_typer(group)
 
 
@@ -249,6 +252,7 @@ def export_csv(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="The file; stdout if not said.")
     ] = None,
+    columns: Columns = None,
     runs_dir: RunsDir = None,
 ) -> None:
     """Training metrics and validations of a run as one CSV table, a line for each measurement."""
@@ -257,7 +261,7 @@ def export_csv(
     from rbp_engine.run.files.layout import write_atomic
 
     directory = find(run, runs_dir)
-    text = events_csv(directory)
+    text = events_csv(directory, named_settings(columns))
     if output is None:
         print_lines(text)
         return

@@ -1,14 +1,24 @@
 """The table of `rbp ls`: what fits into 80 columns, and more on a wider terminal."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.run.store.query_fields import find_field
 from rbp_tui.cli.output import cell
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import short_id, status_text
+from rbp_tui.text.run_columns import (
+    GAP,
+    SETTINGS_FIRST,
+    Column,
+    PlacedColumn,
+    fitted_row,
+    longest_texts,
+    place,
+    setting_column,
+    settings_worth_a_column,
+)
+from rbp_tui.text.run_text import SIGNS, STYLES, short_id, status_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,63 +28,44 @@ if TYPE_CHECKING:
     from rbp_engine.run.store.trash import TrashedRun
 
 
-@dataclass(frozen=True)
-class ListColumn:
-    """A column of the table; `shrinks` is the least width that still identifies a run.
+def runs_table(records: "Sequence[RunRecord]", placed: Sequence[PlacedColumn]) -> "Text":
+    """A line of headings, and one for each run."""
+    from rich.text import Text
 
-    An `always` column is shown for unreadable runs, too; a `telling` one only if runs differ in it.
-    """
-
-    heading: str
-    text: "Callable[[RunRecord], str | Text]"
-    left: bool = False
-    shrinks: int | None = None
-    always: bool = False
-    telling: bool = False
-
-    def shown(self, record: "RunRecord") -> "Text":
-        from rich.text import Text
-
-        found = self.text(record) if self.always or record.readable else "–"
-        return Text(cell(found)) if isinstance(found, str) else found
-
-    def is_informative(self, texts: Sequence[str]) -> bool:
-        """Whether the column is worth its width, by its texts for all runs."""
-        return len(set(texts) - {"–", ""}) > 1 if self.telling else any(texts)
+    lines = [Text("".join(fitted_row([place.column.title for place in placed], placed))[GAP:], "dim")]
+    for record in records:
+        row = fitted_row([place.column.text(record) for place in placed], placed)
+        style = STYLES.get(record.verdict.status, "")
+        cells = [(text, style if place.column.flowing else "") for text, place in zip(row, placed, strict=True)]
+        lines.append(Text.assemble(*cells)[GAP:])
+    for line in lines:
+        line.rstrip()
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
-def runs_table(records: "Sequence[RunRecord]", width: int) -> "Table":
-    """One row per run, with as many columns as fit."""
-    from rich.cells import cell_len
-    from rich.table import Table
+def placed_columns(
+    records: "Sequence[RunRecord]", width: int, wanted: Sequence[Column] = ()
+) -> tuple[PlacedColumn, ...]:
+    """As many columns as fit: those wanted, or else the settings in which the runs differ, among the usual ones."""
+    settings = [column for column in wanted if column.name not in BY_NAME]
+    differing = [] if wanted else [setting_column(key) for key in settings_worth_a_column(records)]
+    before = COLUMNS.index(BY_NAME[BEFORE_RESULTS]) + 1
+    columns = (*COLUMNS[:before], *settings, *differing, *COLUMNS[before:])
+    first, others = differing[:SETTINGS_FIRST], differing[SETTINGS_FIRST:]
+    tiers = ((*NAMING, *_names(wanted), *USUAL, *_names(first)), ON_WIDE_TERMINALS, _names(others))
+    longest = longest_texts(columns, records)
+    if len({BY_NAME["processes"].text(record) for record in records if record.readable}) <= 1:
+        longest["processes"] = 0  # worth its room only if runs differ in it
+    return place(columns, tiers, longest, width + GAP)
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    columns: list[tuple[ListColumn, list[Text], int]] = []
-    free = width
-    for number, column in enumerate(COLUMNS):
-        if number >= ALWAYS and cell_len(column.heading) > free - GAP:
-            continue
-        texts = [column.shown(record) for record in records]
-        wanted = max(cell_len(column.heading), *(text.cell_len for text in texts))
-        least = wanted if column.shrinks is None else min(wanted, max(column.shrinks, cell_len(column.heading)))
-        if number >= ALWAYS and (least > free - GAP or not column.is_informative([text.plain for text in texts])):
-            continue
-        columns.append((column, texts, least))
-        free -= least + (GAP if number else 0)
-    for column, texts, least in columns:
-        wanted = max(cell_len(column.heading), *(text.cell_len for text in texts))
-        length = min(wanted, least + max(0, free))
-        free -= length - least
-        table.add_column(
-            column.heading,
-            justify="left" if column.left else "right",
-            no_wrap=True,
-            overflow="ellipsis",
-            width=length,
-        )
-    for row in zip(*(texts for _, texts, _ in columns), strict=True):
-        table.add_row(*row)
-    return table
+
+def column_of(name: str) -> Column:
+    """The column of a field of the query language. Raises ValueError for an unknown one, and names the nearest."""
+    return next((column for column in COLUMNS if name in (column.name, column.sort)), None) or setting_column(name)
+
+
+def _names(columns: Iterable[Column]) -> list[str]:
+    return [column.name for column in columns]
 
 
 def trash_table(entries: "Sequence[TrashedRun]") -> "Table":
@@ -111,30 +102,36 @@ def _field(name: str, record: "RunRecord") -> str:
     return "" if value is None else str(value)
 
 
-def _failure(record: "RunRecord") -> str:
-    """The reason of a run's status; empty for a completed run."""
-    return "" if record.verdict.status == "completed" else record.verdict.reason
+def _status(record: "RunRecord") -> str:
+    """The status with its sign; with its reason, unless the run has completed."""
+    verdict = record.verdict
+    sign = SIGNS.get(verdict.status, " ")
+    reason = f": {verdict.reason}" if verdict.reason and verdict.status != "completed" else ""
+    return f"{sign} {verdict.status}{reason}"
 
 
-GAP = 2
-#: This many of the columns are always shown, the others if they fit and are informative.
-ALWAYS = 9
 COLUMNS = (
-    ListColumn("run", lambda record: record.summary.called, left=True, shrinks=18),
-    ListColumn("id", lambda record: short_id(record.summary), left=True, shrinks=6, always=True),
-    ListColumn("method", lambda record: fmt.method(record.summary.method), left=True),
-    ListColumn("T", lambda record: str(record.summary.timesteps)),
-    ListColumn("seed", lambda record: str(record.summary.seed)),
-    ListColumn("status", lambda record: status_text(record.verdict.status), left=True, always=True),
-    ListColumn("epoch", lambda record: f"{record.summary.epoch}/{record.summary.epochs}"),
-    ListColumn("last %", lambda record: fmt.percent(record.summary.last.top1)),
-    ListColumn("best %", lambda record: fmt.percent(record.summary.best.top1)),
-    ListColumn("precision", lambda record: _field("precision", record), left=True, telling=True),
-    ListColumn("processes", lambda record: _field("processes", record), telling=True),
-    ListColumn("train loss", lambda record: fmt.number(record.summary.train.loss)),
-    ListColumn("samples/s", lambda record: fmt.thousands(record.summary.samples_per_s)),
-    ListColumn("memory", lambda record: fmt.size(record.summary.mem_peak)),
-    ListColumn("age", lambda record: fmt.duration(time.time() - record.summary.created)),
-    ListColumn("tags", lambda record: " ".join(record.tags), left=True, shrinks=12),
-    ListColumn("reason", _failure, left=True, shrinks=20, always=True),
-)
+    Column("run", "", 40, lambda record: record.summary.called, "run", least=18, named=True),
+    Column("id", "", 40, lambda record: short_id(record.summary), "id", least=6, always=True),
+    Column("method", "", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
+    Column("T", "", 5, lambda record: str(record.summary.timesteps), "T", least=5, right=True),
+    Column("seed", "", 8, lambda record: str(record.summary.seed), "seed", least=8, right=True),
+    Column("processes", "", 9, lambda record: _field("processes", record), "processes", least=9, right=True),
+    Column("samples/s", "", 9, lambda record: fmt.thousands(record.summary.samples_per_s), "speed", right=True),
+    Column("memory", "", 7, lambda record: fmt.gib(record.summary.mem_peak), "mem", right=True, heading="mem GiB"),
+    Column("age", "", 6, lambda record: fmt.duration(time.time() - record.summary.created), "age", right=True),
+    Column("tags", "", 30, lambda record: " ".join(record.tags), "tags", least=12),
+    Column("epoch", "", 11, lambda record: f"{record.summary.epoch}/{record.summary.epochs}", "epoch", least=11,
+           right=True),
+    Column("loss", "", 10, lambda record: fmt.number(record.summary.train.loss), "loss", least=10, right=True),
+    Column("last %", "", 6, lambda record: fmt.percent(record.summary.last.top1), "last", right=True),
+    Column("best %", "", 6, lambda record: fmt.percent(record.summary.best.top1), "best", right=True),
+    Column("status", "", 200, _status, "status", least=11, always=True, flowing=True),
+)  # fmt: skip
+BY_NAME = {column.name: column for column in COLUMNS}
+#: The columns in the order in which a narrow terminal keeps them, around those of settings.
+NAMING = ("run", "id", "status")
+USUAL = ("best %", "last %", "method", "T", "seed", "epoch")
+ON_WIDE_TERMINALS = ("loss", "samples/s", "memory", "age", "processes", "tags")
+#: Settings stand behind this column.
+BEFORE_RESULTS = "seed"

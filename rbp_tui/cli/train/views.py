@@ -23,7 +23,7 @@ from rbp_engine.run.files.events import (
 from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import cell, console, print_line
-from rbp_tui.cli.runs.table import runs_table
+from rbp_tui.cli.runs.table import placed_columns, runs_table
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import STYLES, short_id, status_text, title
 
@@ -158,7 +158,7 @@ class LiveTable:
         from rich.text import Text
 
         hint = self._hint if any(record.verdict.live for record in records) else ""
-        table = runs_table(records, self._live.console.width)
+        table = runs_table(records, placed_columns(records, self._live.console.width))
         self._live.update(Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)
 
 

@@ -1,5 +1,6 @@
 """The validations of runs that are only listed, for their sparklines, read without the other events."""
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,19 +13,78 @@ from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history_reader import HistoryReader
+from rbp_tui.text.format import BLOCKS
 
 # The kinds that matter: validations, and the starts that supersede some of them.
 KINDS = (Validation, RunStart)
 VALUES_KEPT = 60
 RUNS_KEPT = 500
 
-Trend: TypeAlias = tuple[float, ...]
+Scale: TypeAlias = tuple[float, float]
+
+# Without the full block: lines of neighbouring rows stay apart.
+LINE = BLOCKS[:-1]
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The evaluations of a run: what was measured ("top1" or "loss"), after how many epochs, and the values.
+
+    A value that is missing, or was not finite, is None.
+    """
+
+    metric: str = ""
+    epochs: tuple[float, ...] = ()
+    values: tuple[float | None, ...] = ()
+
+    @property
+    def known(self) -> list[float]:
+        return [value for value in self.values if value is not None]
+
+
+NO_TREND = Trend()
+
+
+def common_scales(trends: Iterable[Trend]) -> dict[str, Scale]:
+    """For each metric the range of all trends, so that their lines can be compared; of accuracies in whole tenths."""
+    known: dict[str, list[float]] = {}
+    for trend in trends:
+        known.setdefault(trend.metric, []).extend(trend.known)
+    scales = {metric: (min(values), max(values)) for metric, values in known.items() if values}
+    if "top1" in scales:
+        low, high = scales["top1"]
+        scales["top1"] = math.floor(10 * low) / 10, math.ceil(10 * high) / 10
+    return scales
+
+
+def sparkline(trend: Trend, planned_epochs: int, width: int, scale: Scale) -> str:
+    """A line on which `width` characters are all epochs that are planned, up to the last evaluation.
+
+    A character is the mean of the evaluations in its part, or the next one if there is none; a gap if that is missing.
+    """
+    if not trend.epochs:
+        return ""
+    low, high = scale
+    planned = max(planned_epochs, trend.epochs[-1])
+    ends = [planned * (column + 1) / width for column in range(width)]
+    drawn, begin = "", 0
+    for end in ends:
+        if begin >= len(trend.epochs):
+            break
+        next_ = begin
+        while next_ < len(trend.epochs) and trend.epochs[next_] <= end + 1e-9:
+            next_ += 1
+        part = [value for value in trend.values[begin : max(next_, begin + 1)] if value is not None]
+        height = (sum(part) / len(part) - low) / (high - low) if part and high > low else 0.5
+        drawn += LINE[min(6, max(0, int(7 * height)))] if part else " "
+        begin = next_
+    return drawn
 
 
 @dataclass
 class _Followed:
     reader: HistoryReader
-    trend: Trend = ()
+    trend: Trend = NO_TREND
 
     def poll(self, turn_s: float) -> bool:
         """Read on; whether the trend is another now."""
@@ -35,12 +95,15 @@ class _Followed:
 
 
 def _trend(curves: dict[str, Curve]) -> Trend:
-    curve = curves.get("validation/top1") or curves.get("validation/loss")
-    if curve is None:
-        return ()
-    values = curve.value[np.isfinite(curve.value)]
-    kept = np.unique(np.linspace(0, len(values) - 1, min(VALUES_KEPT, len(values))).round().astype(int))
-    return tuple(values[kept].tolist())
+    metric = next((name for name in ("top1", "loss") if f"validation/{name}" in curves), "")
+    if not metric:
+        return NO_TREND
+    curve = curves[f"validation/{metric}"]
+    count = len(curve)
+    kept = np.unique(np.linspace(0, count - 1, min(VALUES_KEPT, count)).round().astype(int))
+    epochs = np.where(np.isfinite(curve.epoch), curve.epoch, np.arange(1, count + 1))[kept].tolist()
+    values = curve.value[kept].tolist()
+    return Trend(metric, tuple(epochs), tuple(value if math.isfinite(value) else None for value in values))
 
 
 class TrendReader:

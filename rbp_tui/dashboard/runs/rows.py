@@ -9,11 +9,24 @@ from rbp_engine.run.store.ordering import sort_runs
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.query_fields import Test
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reading.sparklines import Trend
-from rbp_tui.dashboard.runs.columns import STRETCHING, PlacedColumn, TableCell, group_cells, lengths, place, run_cells
+from rbp_tui.dashboard.reading.sparklines import NO_TREND, Trend, common_scales
+from rbp_tui.dashboard.runs.columns import (
+    MEMBER,
+    STRETCHING,
+    RunView,
+    TableCell,
+    chosen,
+    fitting,
+    group_cells,
+    is_setting,
+    lengths,
+    run_cells,
+)
+from rbp_tui.text.run_columns import PlacedColumn, longest_texts, setting_column, settings_worth_a_column
 
 Cells: TypeAlias = tuple[TableCell, ...]
 NEWEST_FIRST = "-created"
+LONGEST_SPREAD = len("99.9±10.0")
 
 
 @dataclass(frozen=True)
@@ -50,27 +63,60 @@ class RowMaker:
         self._placed: tuple[PlacedColumn, ...] = ()
         self._runs: dict[str, tuple[object, Cells]] = {}
         self._groups: dict[str, tuple[list[RunRecord], Cells]] = {}
+        self._settings_of: object = None
+        self._settings: dict[str, int] = {}
 
     def rows(
         self, records: Sequence[RunRecord], view: TableView, marked: AbstractSet[str], trends: Mapping[str, Trend]
     ) -> Rows:
         """The rows of all runs, given oldest first."""
         query, problem = self._parse_query(view.query)
-        placed = place(self._longest(records), view.width, view.columns)
+        shown = _sorted([record for record in reversed(records) if query(record)], view.sort)
+        placed = self._place(records, shown, view)
         if placed != self._placed:
             self._placed, self._runs, self._groups = placed, {}, {}
-        fitting = _sorted([record for record in reversed(records) if query(record)], view.sort)
+        scales = common_scales(trends[record.run.id] for record in shown if record.run.id in trends)
+
+        def row(record: RunRecord, *, member: bool = False) -> Cells:
+            trend = trends.get(record.run.id, NO_TREND)
+            scale = scales.get(trend.metric, (0.0, 1.0))
+            return self._run(record, RunView(record.run.id in marked, trend, scale, member))
+
         groups: dict[str, list[RunRecord]] = {}
-        for record in fitting if view.grouped else ():
+        for record in shown if view.grouped else ():
             groups.setdefault(f"experiment:{record.summary.experiment}", []).append(record)
         cells: dict[str, Cells] = {}
         for name, group in groups.items():
-            cells[name] = self._group(name, group)
-            cells |= {record.run.id: self._run(record, marked, trends) for record in group}
+            several = len(group) > 1
+            if several:
+                cells[name] = self._group(name, group)
+            cells |= {record.run.id: row(record, member=several) for record in group}
         if not view.grouped:
-            cells = {record.run.id: self._run(record, marked, trends) for record in fitting}
-        ids = {name: tuple(record.run.id for record in group) for name, group in groups.items()}
-        return Rows(placed, cells, tuple(fitting), ids, problem)
+            cells = {record.run.id: row(record) for record in shown}
+        ids = {name: tuple(record.run.id for record in group) for name, group in groups.items() if name in cells}
+        return Rows(placed, cells, tuple(shown), ids, problem)
+
+    def _place(
+        self, records: Sequence[RunRecord], shown: Sequence[RunRecord], view: TableView
+    ) -> tuple[PlacedColumn, ...]:
+        """The columns. Those of settings are for the runs that are shown; the others stay where they are."""
+        longest = self._longest(records)
+        if view.grouped:
+            longest["run"] += len(MEMBER)
+            longest["best %"] = max(longest["best %"], LONGEST_SPREAD)
+        settings = self._widths_of_settings(shown, tuple(name for name in view.columns if is_setting(name)))
+        if view.columns:
+            return chosen(view.columns, longest | settings)
+        return fitting(list(settings), longest | settings, view.width)
+
+    def _widths_of_settings(self, shown: Sequence[RunRecord], wanted: tuple[str, ...]) -> dict[str, int]:
+        """The widths of the columns of these settings, or if there are none, of those in which the runs differ."""
+        asked = (frozenset(record.run.id for record in shown), wanted)
+        if asked != self._settings_of:  # a run's settings never change
+            keys = wanted or settings_worth_a_column(shown)
+            self._settings = longest_texts(map(setting_column, keys), shown)
+            self._settings_of = asked
+        return self._settings
 
     def _parse_query(self, text: str) -> tuple[Test, str]:
         try:
@@ -88,13 +134,10 @@ class RowMaker:
         every = [found for _, found in self._lengths.values()]
         return {column.name: max((found[i] for found in every), default=0) for i, column in enumerate(STRETCHING)}
 
-    def _run(self, record: RunRecord, marked: AbstractSet[str], trends: Mapping[str, Trend]) -> Cells:
-        run_id = record.run.id
-        trend = trends.get(run_id, ())
-        shown = (record, run_id in marked, trend)
-        before = self._runs.get(run_id)
-        if before is None or before[0] != shown:
-            before = self._runs[run_id] = (shown, run_cells(record, trend, self._placed, marked=run_id in marked))
+    def _run(self, record: RunRecord, view: RunView) -> Cells:
+        before = self._runs.get(record.run.id)
+        if before is None or before[0] != (record, view):
+            before = self._runs[record.run.id] = ((record, view), run_cells(record, view, self._placed))
         return before[1]
 
     def _group(self, name: str, group: list[RunRecord]) -> Cells:

@@ -12,16 +12,19 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.store.ordering import reversed_order
+from rbp_engine.run.store.run_settings import differing_settings
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
 from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
-from rbp_tui.dashboard.runs.columns import BY_NAME, Column
+from rbp_tui.dashboard.runs.columns import CURVE, column_named
+from rbp_tui.dashboard.runs.query_input import QueryInput
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text.run_columns import Column
 from rbp_tui.text.run_text import STYLES
 
 # Sign, mark and scroll bar beside the columns.
@@ -74,7 +77,9 @@ class RunsScreen(RunActions):
         yield TopBar()
         yield Line(id="since")
         with Horizontal(id="filter"):
-            yield Input(placeholder="/ filter, as  acc>0.9 T=4 status:running method:rate_m", compact=True, id="query")
+            yield QueryInput(
+                self.session.state.queries, "/ filter, as  acc>0.9 T=4 status:running method:rate_m", "query"
+            )
             yield Line(id="counts", wraps=True)
         yield Line(id="problem", wraps=True)
         yield RunTable()
@@ -190,7 +195,7 @@ class RunsScreen(RunActions):
     @on(RunTable.ShownRows)
     def _follow_trends(self) -> None:
         """Have the validations of the visible runs read, if the table shows them."""
-        curves = any(place.column.name == "curve" for place in self.rows.placed)
+        curves = any(place.column.name == CURVE for place in self.rows.placed)
         visible = self.query_one(RunTable).visible_keys if curves and self.is_current else []
         self.session.reader.follow_trends(key for key in visible if key not in self.rows.groups)
 
@@ -215,6 +220,7 @@ class RunsScreen(RunActions):
 
     @on(Input.Submitted, "#query")
     def _query_done(self) -> None:
+        self.query_one(QueryInput).remember()
         self.set_focus(self.query_one(RunTable))
 
     def action_clear(self) -> None:
@@ -247,9 +253,9 @@ class RunsScreen(RunActions):
 
     @on(DataTable.HeaderSelected)
     def _heading_clicked(self, event: DataTable.HeaderSelected) -> None:
-        column = BY_NAME.get(event.column_key.value or "")
-        if column is not None:
-            self._sort_by_column(column)
+        name = event.column_key.value
+        if name in {place.column.name for place in self.rows.placed}:
+            self._sort_by_column(column_named(name))
 
     def _sort_by_column(self, column: Column) -> None:
         """Sort by a column; reverse the order if the table is sorted by it already."""
@@ -267,10 +273,12 @@ class RunsScreen(RunActions):
     @work
     async def action_columns(self) -> None:
         """Choose the columns, and which one to sort by."""
-        choice = await self.app.push_screen_wait(ColumnDialog([place.column.name for place in self.rows.placed]))
+        shown = [place.column.name for place in self.rows.placed]
+        differing = await asyncio.to_thread(differing_settings, [record.run for record in self.shown])
+        choice = await self.app.push_screen_wait(ColumnDialog(shown, differing))
         if choice is not None:
             if choice.columns is not None:
                 self.session.state.columns = list(choice.columns)
             if choice.sort_by:
-                self._sort_by_column(BY_NAME[choice.sort_by])
+                self._sort_by_column(column_named(choice.sort_by))
             self.make_rows()

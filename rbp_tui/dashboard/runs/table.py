@@ -9,8 +9,9 @@ from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
 from rbp_engine.run.store.ordering import descends, reversed_order
-from rbp_tui.dashboard.runs.columns import PlacedColumn, TableCell
+from rbp_tui.dashboard.runs.columns import TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
+from rbp_tui.text.run_columns import PlacedColumn
 
 # A frame takes forty milliseconds: the visible rows are added first, then the rest in a few steps.
 FIRST_ROWS, ROWS_AT_ONCE = 100, 600
@@ -132,9 +133,12 @@ class RunTable(DataTable[TableCell]):
 
 
 def _heading(place: PlacedColumn, sort: str) -> Text:
-    """The name of a column; if the table is sorted by it, an arrow in the gap before it shows the direction."""
+    """The title of a column; if the table is sorted by it, an arrow beside it shows the direction."""
     sorts = bool(place.column.sort) and place.column.sort in (sort, reversed_order(sort))
-    arrow = ("↓" if descends(sort) else "↑") if sorts else " "
-    text = f"{arrow}{place.column.name}"
-    text = text.rjust(place.width + place.gap) if place.column.right else " " * (place.gap - 1) + text
+    arrow = ("↓" if descends(sort) else "↑") if sorts else ""
+    title, room = place.column.title, place.width + place.gap
+    if place.column.right:
+        text = f"{arrow}{title}".rjust(room)
+    else:
+        text = f"{' ' * place.gap}{title} {arrow}" if len(title) + 2 <= place.width else f"{arrow or ' '}{title}"
     return Text(text, style="bold" if sorts else "", end="")

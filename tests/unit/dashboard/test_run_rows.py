@@ -1,14 +1,29 @@
 """The rows of the table of runs: which ones, in what order, with which columns."""
 
+from dataclasses import asdict
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
+from rbp_engine.preset import load_preset
 from rbp_engine.run.files.annotations import set_note
-from rbp_engine.run.files.summary import Scores
+from rbp_engine.run.files.layout import write_json
+from rbp_engine.run.files.summary import Scores, read_summary
+from rbp_engine.run.launch import launch
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import list_runs
-from rbp_tui.dashboard.runs.columns import BY_NAME, BY_WEIGHT, COLUMNS, STRETCHING, place
+from rbp_tui.dashboard.reading.sparklines import Trend
+from rbp_tui.dashboard.runs.columns import (
+    AFTER_SETTINGS,
+    BEFORE_SETTINGS,
+    BY_NAME,
+    COLUMNS,
+    chosen,
+    fitting,
+    with_settings,
+)
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 
 
@@ -40,7 +55,8 @@ def test_runs_and_experiments_are_named_by_what_was_trained(tmp_path, write_run)
     for seed in (1, 2):
         write_run(tmp_path, f"a-000{seed}", label="digits · nets.py:Net", seed=seed)
     made = rows(list_runs(tmp_path), width=80, grouped=True)
-    assert all(any("digits · nets.py:N" in text for text in texts(made, key)) for key in made.cells)
+    assert "digits · nets.py:Net" in texts(made, "experiment:e")
+    assert texts(made, "a-0001")[1].startswith("digits") and texts(made, "a-0001")[1].endswith("nets.py:Net")
 
 
 def test_the_newest_run_comes_first(records):
@@ -79,7 +95,7 @@ def test_control_characters_in_a_run_do_not_reach_the_terminal(records):
 def test_runs_of_an_experiment_are_listed_below_its_mean(records):
     made = rows(records, grouped=True, sort="best", columns=("run", "method", "seed", "best %"))
     assert list(made.cells) == [
-        "experiment:rate_m", "a-0002", "b-0004", "experiment:bptt", "b-0003", "a-0001", "experiment:", "odd",
+        "experiment:rate_m", "a-0002", "b-0004", "experiment:bptt", "b-0003", "a-0001", "odd",
     ]  # fmt: skip
     assert made.groups["experiment:bptt"] == ("b-0003", "a-0001")
     assert texts(made, "experiment:bptt") == [" ▾", "digits", "BPTT", "×2", "75.0±7.1"]
@@ -115,33 +131,92 @@ def test_only_changed_rows_are_made_again(records):
     maker = RowMaker()
     view = TableView(width=120)
     before = maker.rows(records, view, set(), {}).cells
-    after = maker.rows(records, view, {"a-0001"}, {"a-0002": (0.1, 0.2)}).cells
+    trends = {"a-0002": Trend("top1", (10.0, 20.0), (0.1, 0.2))}
+    after = maker.rows(records, view, {"a-0001"}, trends).cells
     assert [key for key in before if after[key] is not before[key]] == ["a-0002", "a-0001"]
-    assert "▁█" in "".join(texts(maker.rows(records, view, set(), {"a-0002": (0.1, 0.2)}), "a-0002"))
+    assert "▁▁▁▁▁▁▇▇▇▇▇▇" in texts(maker.rows(records, view, set(), trends), "a-0002")
 
 
 def test_every_column_except_the_curve_is_sorted_by_a_query_field():
     for column in COLUMNS:
         if column.name != "curve":
             find_field(column.sort.removeprefix("-"))
-    assert set(BY_WEIGHT) <= set(BY_NAME)
+    assert {*BEFORE_SETTINGS, *AFTER_SETTINGS} <= set(BY_NAME)
 
 
-@given(st.fixed_dictionaries({column.name: st.integers(0, 80) for column in STRETCHING}), st.integers(0, 300))
+SETTINGS = ["optim.lr", "data.batch_size", "optim.momentum", "optim.name", "neuron.surrogate_args.alpha"]
+WIDTHS = {column.name: st.integers(0, 80) for column in with_settings(SETTINGS) if column.least is not None}
+
+
+@given(st.fixed_dictionaries(WIDTHS), st.integers(0, 300))
 def test_columns_fit_the_width_and_a_wider_screen_shows_at_least_as_many(longest, width):
-    placed, wider = place(longest, width), place(longest, width + 20)
+    placed = fitting(SETTINGS, longest, width)
     assert sum(one.width + one.gap for one in placed) <= width
-    assert len(wider) >= len(placed)
-    assert [one.column for one in placed] == [column for column in COLUMNS if column in {one.column for one in placed}]
+    order = [column.name for column in with_settings(SETTINGS)]
+    assert [one.column.name for one in placed] == [name for name in order if name in {p.column.name for p in placed}]
+    if not 80 <= width < 100:  # from there on a reason has more room
+        assert len(fitting(SETTINGS, longest, width + 20)) >= len(placed)
 
 
-@given(st.lists(st.sampled_from([column.name for column in COLUMNS]), min_size=1, unique=True))
-def test_all_chosen_columns_are_shown_at_any_width(chosen):
-    assert {one.column.name for one in place({}, 10, chosen)} == set(chosen)
+@given(st.lists(st.sampled_from([*(column.name for column in COLUMNS), *SETTINGS]), min_size=1, unique=True))
+def test_all_chosen_columns_are_shown_at_any_width(names):
+    assert {one.column.name for one in chosen(names, {})} == set(names)
+
+
+def test_columns_saved_by_another_version_are_left_out():
+    assert [one.column.name for one in chosen(["run", "mood", "optim.lr", "optim.warp"], {})] == ["run", "optim.lr"]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Three learning rates of digits, one of them twice and one failed, and a run of other data."""
+    runs = tmp_path_factory.mktemp("sweep")
+    for number, (preset, *words) in enumerate(
+        [("digits", "lr=0.01"), ("digits", "lr=0.05"), ("digits", "lr=0.05", "seed=2"), ("digits", "lr=0.3"),
+         ("mnist5k", "batch=128")]
+    ):  # fmt: skip
+        run = launch.create(load_preset(preset, words), runs, run_id=f"run-{number}")
+        status = (
+            {"status": "completed"}
+            if number != 3
+            else {"status": "failed", "reason": "the loss is not finite at step 7"}
+        )
+        write_json(run.summary_json, asdict(read_summary(run)) | status | {"created": 1.7e9 + number})
+    return list_runs(runs)
+
+
+@pytest.mark.parametrize("width", [77, 117, 197])
+def test_the_settings_in_which_runs_on_the_same_data_differ_are_columns(sweep, width):
+    made = rows(sweep, width=width)
+    names = [one.column.name for one in made.placed]
+    assert "optim.lr" in names and not {"data.batch_size", "optim.momentum", "run.seed"} & set(names)
+    at = names.index("optim.lr") + 1
+    assert [texts(made, f"run-{number}")[at] for number in range(5)] == ["0.01", "0.05", "0.05", "0.3", "0.1"]
+    assert "optim.lr" not in [one.column.name for one in rows(sweep, query="lr=0.05", width=width).placed]
+
+
+@pytest.mark.parametrize("width", [77, 117, 197])
+def test_a_reason_begins_where_its_run_has_no_values(sweep, width):
+    line = "".join(cell.text for cell in rows(sweep, width=width).cells["run-3"])
+    assert "the loss is not finite" in line and len(line) <= width + 2
+
+
+def test_a_setting_that_a_run_does_not_have_is_a_dash(sweep, tmp_path, write_run):
+    write_run(tmp_path, "run")
+    made = rows(list_runs(tmp_path), columns=("run", "optim.lr", "data.args.path"))
+    assert texts(made, "run")[1:] == ["digits", "–", "–"]
+
+
+def test_a_group_of_one_has_no_title_and_the_runs_of_others_are_indented(sweep):
+    made = rows(sweep, grouped=True, width=117)
+    (title,) = made.groups
+    assert set(made.groups[title]) == {"run-1", "run-2"} and "0.05" in texts(made, title)
+    cells = {key: cells[2].text for key, cells in made.cells.items()}
+    assert cells["run-1"].startswith("   digits") and cells["run-0"].startswith(" digits")
 
 
 def test_a_text_too_long_for_its_column_is_cut(tmp_path, write_run):
     write_run(tmp_path, "run", name="长" * 40)
     made = rows(list_runs(tmp_path), columns=("run",))
     ((_, _, cell),) = made.cells.values()
-    assert cell.text.startswith(" 长长") and cell.text.endswith("…") and len(cell.text) < 20
+    assert cell.text.startswith(" 长长") and "…长" in cell.text and cell_len(cell.text) <= 27
