@@ -20,6 +20,8 @@ from rbp_tui.text import format as fmt
 GAP = 1
 UNKNOWN = "–"
 WIDEST_SETTING, LEAST_WORD = 24, 8
+#: As much of a reason is shown before less important columns; and no column is wider than WIDEST.
+ENOUGH, WIDEST = 30, 200
 #: Settings that the other columns of every list show already.
 SHOWN_ANYWAY = frozenset({"data.name", "model.name", "method.name", "method.timesteps", "train.epochs", "run.seed"})
 #: A list shows this many settings before less important columns, and the others after them.
@@ -133,7 +135,7 @@ def place(
     """The columns that fit, in their order; a narrow screen keeps those of the first tiers, and of a tier the first.
 
     `longest` has the widths of `longest_texts`; columns that are empty for all runs are left out. The texts of a tier
-    are shown in full before columns of the next one, but for reasons, which may take any room.
+    are shown in full before columns of the next one; of a flowing column, which may need any room, enough.
     """
     by_name = {column.name: column for column in columns}
     taken: dict[str, int] = {}
@@ -146,18 +148,24 @@ def place(
                 break  # a narrower but less important column leaves its room to the others
             taken[name] = least
             free -= least + GAP
-        free = _grow(taken, [column for column in columns if not column.flowing], longest, free)
+        free = _grow(taken, columns, longest, free, ENOUGH)
         if not taken.keys() >= set(wanted):
             break
     _grow(taken, columns, longest, free)
     return tuple(PlacedColumn(column, taken[column.name]) for column in columns if column.name in taken)
 
 
-def _grow(taken: dict[str, int], columns: Iterable[Column], longest: Mapping[str, int], free: int) -> int:
-    """Widen columns as far as their texts need and the room allows; returns what is left of it."""
+def _grow(
+    taken: dict[str, int], columns: Iterable[Column], longest: Mapping[str, int], free: int, flowing: int = WIDEST
+) -> int:
+    """Widen columns as far as their texts need and the room allows; returns what is left of it.
+
+    A flowing one is made no wider than `flowing`.
+    """
     for column in columns:
         if column.name in taken:
-            more = max(0, min(free, natural_width(column, longest) - taken[column.name]))
+            wanted = min(natural_width(column, longest), flowing if column.flowing else WIDEST)
+            more = max(0, min(free, wanted - taken[column.name]))
             taken[column.name] += more
             free -= more
     return free

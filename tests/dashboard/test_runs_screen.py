@@ -1,5 +1,6 @@
 """The Runs screen over run folders: table, query, marks, and actions on many runs."""
 
+import json
 import re
 from dataclasses import asdict
 
@@ -94,7 +95,7 @@ async def test_one_run_is_shown_with_as_many_columns_as_fit(home, write_run, unt
         await shows(app, pilot, until, 1)
         shown = headings(app)
         assert {"run", "method", "T", "seed", "epoch", "last %", "best %"} <= set(shown)
-        assert ("curve" in shown) is (size[0] > 80)
+        assert ("host" in shown) is (size[0] == 200)
         assert sum(column.width for column in table(app).ordered_columns) <= size[0]
         await until(pilot, lambda: table(app).max_scroll_x == 0)
 
@@ -191,10 +192,13 @@ async def test_columns_are_chosen_and_remembered_with_order_and_query(home, thre
         await shows(app, pilot, until, 3)
         await pilot.press("o")
         await until(pilot, lambda: isinstance(app.screen, ColumnDialog))
-        columns = app.screen.query_one(OptionList)
-        assert str(columns.get_option_at_index(0).prompt).startswith("✓ run")
-        await pilot.press("space", "end", "space", "s")
-        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "reason" in headings(app))
+        await until(pilot, lambda: app.screen.query_one(OptionList).highlighted_option.id == "run")
+        assert str(app.screen.query_one(OptionList).highlighted_option.prompt).startswith("✓ run")
+        await pilot.press("space", "slash", *"momentum", "enter", "space")
+        await pilot.press("slash", "escape", "slash", *"why it is", "enter")
+        await until(pilot, lambda: app.screen.query_one(OptionList).highlighted_option.id == "reason")
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "momentum" in headings(app))
         assert "run" not in headings(app)
         assert order(app)[0] == IDS[2]
         await write(app, pilot, until, "rate_m")
@@ -202,7 +206,7 @@ async def test_columns_are_chosen_and_remembered_with_order_and_query(home, thre
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 2)
-        assert "reason" in headings(app) and app.session.state.sort == "reason"
+        assert "momentum" in headings(app) and app.session.state.sort == "reason"
         assert app.screen.query_one("#query", Input).value == "rate_m"
         await pilot.press("o", "f")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "run" in headings(app))
@@ -213,8 +217,8 @@ async def test_runs_of_an_experiment_are_grouped_marked_and_compared(home, three
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 3)
         await pilot.press("g")
-        await until_order(app, pilot, until, "experiment:b", IDS[2], "experiment:a", IDS[1], IDS[0])
-        await pilot.press("home", "down", "down")
+        await until_order(app, pilot, until, IDS[2], "experiment:a", IDS[1], IDS[0])
+        await pilot.press("home", "down")
         assert table(app).current == "experiment:a" and "2 runs of one experiment" in line(app, "#detail")
         await pilot.press("space")
         assert app.screen.marked == set(IDS[:2])
@@ -373,8 +377,42 @@ async def test_visible_runs_show_a_sparkline_of_their_validations(home, write_ru
     from rbp_engine.run.files.events import Validation
 
     bodies = tuple(Validation(epoch, 0.5, epoch / 10, None, 100) for epoch in range(1, 9))
-    write_run(home / "runs", "run", bodies=bodies)
+    write_run(home / "runs", "half", bodies=bodies, epochs=16)
+    write_run(home / "runs", "whole", bodies=bodies[:4], epochs=4)
     app = Dashboard(home / "runs")
     async with app.run_test(size=(120, 40)) as pilot:
-        await shows(app, pilot, until, 1)
-        await until(pilot, lambda: any("▁▂▃▄▅▆▇█" in cell.text for cell in table(app).get_row_at(0)))
+        await shows(app, pilot, until, 2)
+        await until(pilot, lambda: any(" ▁▂▃▅▅▇ " in cell.text for cell in table(app).get_row("half")))
+        await until(pilot, lambda: any(" ▁▁▁▂▂▂▃▃▃▄▄▄" in cell.text for cell in table(app).get_row("whole")))
+
+
+async def test_up_and_down_in_the_filter_bring_back_earlier_queries(home, three, until):
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        for query in ("bptt", "method:rate", "bptt"):
+            await write(app, pilot, until, query)
+        await pilot.press("slash", "x", "up", "up")
+        assert app.screen.query_one("#query", Input).value == "method:rate"
+        await pilot.press("up", "down", "down")
+        assert app.screen.query_one("#query", Input).value == "x"
+        await pilot.press("escape")
+    app = Dashboard(three)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        await pilot.press("slash", "up", "enter")
+        await until_order(app, pilot, until, IDS[0])
+
+
+async def test_a_sweep_is_read_at_once_and_its_failure_too(home, until, end_run):
+    for lr in (0.01, 0.05, 0.3):
+        end_run(home / "runs", f"lr-{lr}", f"lr={lr}", curve=[0.5, 0.5 + lr])
+    run = home / "runs" / "lr-0.3"
+    changes = {"status": "failed", "reason": "the loss is not finite at step 7", "last": {}, "best": {}}
+    write_json(run / "summary.json", json.loads((run / "summary.json").read_text()) | changes)
+    app = Dashboard(home / "runs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, until, 3)
+        at = 2 + headings(app).index("lr")
+        assert {table(app).get_row(f"lr-{lr}")[at].text.strip() for lr in (0.01, 0.05, 0.3)} == {"0.01", "0.05", "0.3"}
+        assert "the loss is not finite" in "".join(cell.text for cell in table(app).get_row("lr-0.3"))

@@ -10,6 +10,7 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import (
     GAP,
     SETTINGS_FIRST,
+    WIDEST,
     Column,
     PlacedColumn,
     fitted_row,
@@ -126,7 +127,7 @@ COLUMNS = (
     Column("loss", "", 10, lambda record: fmt.number(record.summary.train.loss), "loss", least=10, right=True),
     Column("last %", "", 6, lambda record: fmt.percent(record.summary.last.top1), "last", right=True),
     Column("best %", "", 6, lambda record: fmt.percent(record.summary.best.top1), "best", right=True),
-    Column("status", "", 200, _status, "status", least=11, always=True, flowing=True),
+    Column("status", "", WIDEST, _status, "status", least=11, always=True, flowing=True),
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 #: The columns in the order in which a narrow terminal keeps them, around those of settings.

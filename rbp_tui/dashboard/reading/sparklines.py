@@ -76,7 +76,7 @@ def sparkline(trend: Trend, planned_epochs: int, width: int, scale: Scale) -> st
             next_ += 1
         part = [value for value in trend.values[begin : max(next_, begin + 1)] if value is not None]
         height = (sum(part) / len(part) - low) / (high - low) if part and high > low else 0.5
-        drawn += LINE[min(6, max(0, int(7 * height)))] if part else " "
+        drawn += LINE[min(6, max(0, int(7 * height + 1e-9)))] if part else " "
         begin = next_
     return drawn
 

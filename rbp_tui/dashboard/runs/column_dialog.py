@@ -61,7 +61,7 @@ class ColumnDialog(ModalScreen[ColumnChoice | None]):
             yield Input(placeholder="/ find a column, as  momentum", compact=True)
             yield OptionList()
             yield Static(
-                "\n[b]Space[/b] in or out  [b]s[/b] sort by it  [b]f[/b] as many as fit  [b]Enter[/b] done"
+                "\n[b]Space[/b] in or out  [b]s[/b] sort by it  [b]f[/b] all that fit  [b]Enter[/b] done"
                 "  [b]Esc[/b] cancel",
                 classes="keys",
             )

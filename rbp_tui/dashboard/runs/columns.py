@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
@@ -19,6 +19,7 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import (
     SETTINGS_FIRST,
     UNKNOWN,
+    WIDEST,
     Column,
     PlacedColumn,
     fitted_row,
@@ -30,8 +31,8 @@ from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 
 CURVE_WIDTH = 12
 CURVE = "curve"
-#: From this width on, a reason has a column of this width before less important ones.
-ROOM_FOR_REASONS, LEAST_REASON = 100, 30
+# Halfway between both themes' backgrounds and texts: a line in every row must not be what is read first.
+CURVE_STYLE = "grey50"
 MEMBER = "  "  # before the runs below the title of their experiment
 
 
@@ -112,7 +113,7 @@ COLUMNS = (
     Column("host", "the machine it was started on", 16, _host, "host", least=6),
     Column("tags", "its tags", 30, lambda record: " ".join(record.tags), "tags", least=8),
     Column("note", "the note on it", 40, lambda record: record.annotations.note, "note", least=10),
-    Column("reason", "why it is not well", 200, _failure, "reason", least=8, always=True, flowing=True),
+    Column("reason", "why it is not well", WIDEST, _failure, "reason", least=8, always=True, flowing=True),
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 STRETCHING = tuple(column for column in COLUMNS if column.least is not None)
@@ -139,10 +140,7 @@ def fitting(settings: Sequence[str], longest: Mapping[str, int], width: int) -> 
     """As many columns as fit, with settings in which the runs differ; `longest` has the widths of `longest_texts`."""
     first, others = settings[:SETTINGS_FIRST], settings[SETTINGS_FIRST:]
     tiers = ((*BEFORE_SETTINGS, *first, "reason"), AFTER_SETTINGS, others)
-    columns = with_settings(settings)
-    if width >= ROOM_FOR_REASONS:
-        columns = tuple(replace(one, least=LEAST_REASON) if one.flowing else one for one in columns)
-    return place(columns, tiers, longest, width)
+    return place(with_settings(settings), tiers, longest, width)
 
 
 def chosen(names: Iterable[str], longest: Mapping[str, int]) -> tuple[PlacedColumn, ...]:
@@ -175,7 +173,7 @@ def run_cells(record: RunRecord, view: RunView, placed: Sequence[PlacedColumn]) 
     mark = TableCell("●" if view.marked else " ", "bold yellow")
     sign = TableCell(SIGNS.get(status, "✗"), STYLES.get(status, ""))
     texts = fitted_row([_text(place.column, record, view) for place in placed], placed)
-    return (mark, sign, *(TableCell(text, "dim" if place.column.name == CURVE and view.trend.values else "")
+    return (mark, sign, *(TableCell(text, CURVE_STYLE if place.column.name == CURVE and view.trend.values else "")
                           for text, place in zip(texts, placed, strict=True)))  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.store.ordering import reversed_order
-from rbp_engine.run.store.run_settings import differing_settings
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
@@ -24,7 +23,7 @@ from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
-from rbp_tui.text.run_columns import Column
+from rbp_tui.text.run_columns import Column, settings_worth_a_column
 from rbp_tui.text.run_text import STYLES
 
 # Sign, mark and scroll bar beside the columns.
@@ -274,7 +273,7 @@ class RunsScreen(RunActions):
     async def action_columns(self) -> None:
         """Choose the columns, and which one to sort by."""
         shown = [place.column.name for place in self.rows.placed]
-        differing = await asyncio.to_thread(differing_settings, [record.run for record in self.shown])
+        differing = await asyncio.to_thread(settings_worth_a_column, self.shown)
         choice = await self.app.push_screen_wait(ColumnDialog(shown, differing))
         if choice is not None:
             if choice.columns is not None:
