@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, visible
 from rbp_tui.cli import data, doctor, report
+from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import RunsDir
 from rbp_tui.cli.output import fail
@@ -19,11 +19,8 @@ from rbp_tui.cli.presets import commands
 from rbp_tui.cli.runs import daily, group, queue
 from rbp_tui.cli.train import command
 
-# Typer has it from click, in newer versions from a copy of its own.
-USAGE_ERROR: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-
-class Commands(TyperGroup):
+class Commands(CommandGroup):
     """The commands; the message about a missing argument explains it, and what was typed is printable in messages."""
 
     def make_context(self, *words: Any, **options: Any) -> Any:

@@ -9,6 +9,7 @@ import typer
 
 from rbp_engine.run.launch.environment import module_command
 from rbp_tui.cli import completion
+from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.settings_command import Settings
@@ -31,7 +32,9 @@ Name = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(name="data", help="List, add, fetch, convert and check data sets.", no_args_is_help=True)
+    group = typer.Typer(
+        cls=CommandGroup, name="data", help="List, add, fetch, convert and check data sets.", no_args_is_help=True
+    )
     group.command("list", epilog="Example:  rbp data list --json | jq '.[] | select(.found) | .name'")(listing)
     group.command(epilog="Example:  rbp data check digits cifar10")(check)
     group.command(epilog="Example:  rbp data add cifar10 ~/datasets")(add)

@@ -1,6 +1,7 @@
 """`rbp report` and `rbp figure`: from finished runs to a paper's tables and figures."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import typer
 
 from rbp_engine.printable import visible
 from rbp_tui.cli import completion
+from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, print_lines, print_rich, say
 
@@ -62,10 +64,11 @@ class Format(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command(
-        epilog="Examples:  rbp report --format latex > table.tex   ·   rbp report --missing --preset cifar10-vgg11 | sh"
-    )(report)
-    group = typer.Typer(name="figure", help="Draw figures for a paper from runs.", no_args_is_help=True)
+    examples = "Examples:  rbp report 'T=4 digits' --format latex > table.tex   ·   rbp report --missing | sh"
+    app.command(epilog=examples)(report)
+    group = typer.Typer(
+        cls=CommandGroup, name="figure", help="Draw figures for a paper from runs.", no_args_is_help=True
+    )
     group.command(
         epilog="Examples:  rbp figure curves -o curves.pdf   ·   rbp figure curves --log-y --y-min 90 -o curves.pdf"
     )(curves)
@@ -75,18 +78,30 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="QUERY",
+            help="Which runs, in one quoted string, as for rbp ls: 'T=4 digits'; else all.",
+            show_default=False,
+        ),
+    ] = None,
     form: Annotated[
         Format | None, typer.Option("--format", help="The output format; a table if left out.", show_default=False)
     ] = None,
     missing: Annotated[
-        bool, typer.Option("--missing", help="Print the commands that would fill the paper's empty cells.")
+        bool,
+        typer.Option(
+            "--missing", help="Print the commands that would fill the paper's empty cells, where the data is here."
+        ),
     ] = False,
+    all_commands: Annotated[bool, typer.Option("--all", help="With --missing: those without data here, too.")] = False,
     preset: Annotated[
         list[str] | None,
         typer.Option(
             "--preset",
             metavar="P",
-            help="With --missing: only of this preset.",
+            help="With --missing: only of this preset, all of them.",
             show_default=False,
             autocompletion=completion.presets,
         ),
@@ -105,6 +120,7 @@ def report(
     """
     from rbp_engine.report.cells import make_cells
     from rbp_engine.report.collect import collect
+    from rbp_engine.run.store.selection import fitting_runs
     from rbp_engine.run.store.store import run_directories
     from rbp_engine.settings.machine import runs_directory
 
@@ -115,14 +131,20 @@ def report(
     if missing:
         if form not in (Format.TABLE, Format.JSON):
             raise typer.BadParameter(f"--missing prints commands or JSON, not {form}")
-        _print_missing(runs, runs_dir, preset or [], as_json=form is Format.JSON)
+        if query:
+            raise typer.BadParameter("a query chooses runs that are there; with --missing, name a --preset")
+        _print_missing(runs, runs_dir, preset or [], everything=all_commands, as_json=form is Format.JSON)
         return
-    if preset:
-        raise typer.BadParameter("--preset needs --missing: a report covers all runs")
-    entries, excluded = collect(run_directories(runs), include_unfinished=include_unfinished)
+    if preset or all_commands:
+        raise typer.BadParameter(
+            f"{'--preset' if preset else '--all'} needs --missing; a query chooses runs: 'T=4 digits'"
+        )
+    chosen = fitting_runs(runs, query) if query else run_directories(runs)
+    entries, excluded = collect(chosen, include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if not cells and form is not Format.JSON:
-        say("no {}runs in {} to report yet", "" if include_unfinished else "completed ", runs)
+        fitting = f" that fit {query!r}" if query else ""
+        say("no {}runs in {}{} to report yet", "" if include_unfinished else "completed ", runs, fitting)
     _print_cells(form, cells, excluded, runs)
     if form is not Format.JSON:
         _report_excluded(excluded)
@@ -263,7 +285,10 @@ def _letters(labels: Sequence[str]) -> dict[str, str]:
     return {label: chr(ord("a") + n) if n < 26 else f"#{n + 1}" for n, label in enumerate(distinct)}
 
 
-def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *, as_json: bool) -> None:
+def _print_missing(
+    runs: Path, runs_dir: Path | None, presets: Sequence[str], *, everything: bool, as_json: bool
+) -> None:
+    """Print the commands of missing runs: those whose data is here first, the others only if asked for."""
     from rbp_engine.preset import list_presets
     from rbp_engine.report.paper import missing_runs
     from rbp_engine.run.store.store import run_directories
@@ -273,30 +298,39 @@ def _print_missing(runs: Path, runs_dir: Path | None, presets: Sequence[str], *,
     if unknown := [name for name in presets if name not in known]:
         raise typer.BadParameter(f"no preset is called '{unknown[0]}'.{did_you_mean(unknown[0], known)}")
     missing, troubles = missing_runs(run_directories(runs), presets)
-    to_do = [one for one in missing if one.live is None]
-    live = [one for one in missing if one.live is not None]
     if as_json:
         print_json([vars(one) | {"command": one.command(runs_dir)} for one in missing])
     else:
-        print_lines(visible("".join(f"{one.command(runs_dir)}\n" for one in to_do)))
-        for one in live:
-            say("[dim]under way as {}: {}[/]", one.live, one.command(runs_dir))
+        absent = _absent_data(one.data for one in missing)
+        to_do = sorted((one for one in missing if one.live is None), key=lambda one: one.data in absent)
+        shown = [one for one in to_do if everything or presets or one.data not in absent]
+        print_lines(visible("".join(f"{one.command(runs_dir)}\n" for one in shown)))
+        for one in missing:
+            if one.live is not None:
+                say("[dim]under way as {}: {}[/]", one.live, one.command(runs_dir))
         if to_do:
-            say("[dim]{}[/]", _run_count(to_do))
+            say("[dim]{}[/]", _to_do_text(to_do, absent, hidden=len(to_do) - len(shown)))
         if not missing and not troubles:
             say("no cell of the paper is empty")
     for trouble in troubles:
         say("[yellow]left out[/] {}", trouble)
 
 
-def _run_count(to_do: "Sequence[MissingRun]") -> str:
-    """How many runs are left to train, and how many of them lack their data."""
+def _absent_data(names: Iterable[str]) -> set[str]:
+    """Those of the data sets that are not here."""
     from rbp_engine.data.catalog import CATALOG, presence
 
-    missing = {name for name in {one.data for one in to_do} if name in CATALOG and not presence(name).found}
-    without = sum(one.data in missing for one in to_do)
-    names = f" ({', '.join(sorted(missing))}: rbp data list)" if missing else ""
-    return f"{_count(len(to_do))} to train, {without} of them without data here{names}"
+    return {name for name in set(names) if name in CATALOG and not presence(name).found}
+
+
+def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidden: int) -> str:
+    """How many runs are left to train, how many of them lack which data, and how to see what is not shown."""
+    without = Counter(one.data for one in to_do if one.data in absent)
+    text = f"{_count(len(to_do))} to train"
+    if without:
+        names = ", ".join(f"{name} {count}" for name, count in without.most_common())
+        text += f", {without.total()} of them without data here: {names} (rbp data list)"
+    return f"{text}; --all prints their commands" if hidden else text
 
 
 def _report_excluded(excluded: "list[ExcludedRun]") -> None:

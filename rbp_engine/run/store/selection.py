@@ -17,11 +17,16 @@ def select_runs(runs: Path, words: Sequence[str]) -> list[RunDirectory]:
     chosen: dict[RunDirectory, None] = {}
     for word in words:
         if any(sign in word for sign in ":=<>"):
-            fits = parse_query(word)
-            found = [record.run for record in list_runs(runs) if fits(record)]
+            found = fitting_runs(runs, word)
             if not found:
                 raise RunError(f"no run in {runs} fits {word!r}")
         else:
             found = [find_run(runs, word)]
         chosen.update(dict.fromkeys(found))
     return list(chosen)
+
+
+def fitting_runs(runs: Path, query: str) -> list[RunDirectory]:
+    """The runs that fit a query, oldest first. Raises QueryError."""
+    fits = parse_query(query)
+    return [record.run for record in list_runs(runs) if fits(record)]

@@ -10,6 +10,7 @@ import typer
 
 from rbp_engine.printable import visible
 from rbp_tui.cli import completion
+from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import cell, console, fail, print_json, print_rich, say
 from rbp_tui.cli.presets import files
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(name="presets", help="List, show, check, write and compare presets.", no_args_is_help=True)
+    group = typer.Typer(
+        cls=CommandGroup, name="presets", help="List, show, check, write and compare presets.", no_args_is_help=True
+    )
     group.command("list", epilog="Examples:  rbp presets list --paper   ·   rbp presets list --json | jq '.[].name'")(
         listing
     )

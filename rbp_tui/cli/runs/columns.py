@@ -48,7 +48,7 @@ def named_settings(names: str | None) -> list[str]:
 
     found = [column.name for column in named_columns(names, setting_column)]
     if other := [name for name in found if dotted_key(name) is None]:
-        raise typer.BadParameter(f"{other[0]} is not a field of presets", param_hint="--columns")
+        raise typer.BadParameter(f"{other[0]} is no field of presets", param_hint="--columns")
     return found
 
 

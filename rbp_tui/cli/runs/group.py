@@ -11,6 +11,7 @@ import typer
 
 from rbp_engine.printable import visible
 from rbp_tui.cli import completion
+from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.runs.choice import Run, Runs, as_plain, find, select
@@ -25,7 +26,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(name="runs", help="Look at runs, compare, annotate and remove them.", no_args_is_help=True)
+    group = typer.Typer(
+        cls=CommandGroup, name="runs", help="Look at runs, compare, annotate and remove them.", no_args_is_help=True
+    )
     group.command(epilog="Example:  rbp runs show last")(show)
     group.command(
         epilog="Examples:  rbp runs compare 3f2a 9c01   ·   rbp runs compare 'data=digits T=4' --baseline 9c01"

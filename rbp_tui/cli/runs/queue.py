@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import QueuedRuns, select
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="queue",
+        cls=CommandGroup,
         help="Show which runs wait for a device of this host, and remove runs.",
         epilog="Examples:  rbp train digits --seeds 1,2,3 --detach   ·   rbp queue   ·   rbp queue rm 3f2a",
         invoke_without_command=True,

@@ -55,8 +55,9 @@ def placed_columns(
     first, others = differing[:SETTINGS_FIRST], differing[SETTINGS_FIRST:]
     tiers = ((*NAMING, *_names(wanted), *USUAL, *_names(first)), ON_WIDE_TERMINALS, _names(others))
     longest = longest_texts(columns, records)
-    if len({BY_NAME["processes"].text(record) for record in records if record.readable}) <= 1:
-        longest["processes"] = 0  # worth its room only if runs differ in it
+    processes = BY_NAME["processes"]
+    if processes not in wanted and len({processes.text(record) for record in records if record.readable}) <= 1:
+        longest[processes.name] = 0  # worth its room only if runs differ in it
     return place(columns, tiers, longest, width + GAP)
 
 

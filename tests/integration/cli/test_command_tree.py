@@ -29,7 +29,7 @@ LEAVES = {path: command for path, command in TREE.items() if not isinstance(comm
 # They measure, or read whole data sets, which takes minutes. They have their own tests.
 WORK_WITHOUT_ARGUMENTS = {("bench",), ("doctor",), ("data", "check")}
 # Wrong words for commands that accept nearly every word.
-WRONG = {("ls",): "T>", ("presets", "new"): "no such name!"}
+WRONG = {("ls",): "T>", ("report",): "T>", ("presets", "new"): "no such name!"}
 
 
 def message(done: Done) -> str:
@@ -83,6 +83,20 @@ def test_a_wrong_argument_is_named(rbp_here: Rbp, path: Path_) -> None:
     word = WRONG.get(path, "no-such-thing")
     said = message(rbp_here(*path, word, code=2))
     assert word in said or said.startswith("Missing ")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("show", "last"), "'rbp runs show' or 'rbp presets show'"),
+        (("presets", "shw"), "'rbp presets show' or 'rbp runs show'"),
+        (("csv",), "'rbp runs csv'"),
+        (("runs", "ls"), "'rbp ls'"),
+        (("trian",), "'rbp train'"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_those_of_other_groups(rbp_here: Rbp, words: Path_, meant: str) -> None:
+    assert message(rbp_here(*words, code=2)).endswith(f"Did you mean {meant}?")
 
 
 @pytest.mark.parametrize("path", TREE, ids=" ".join)

@@ -134,17 +134,33 @@ def test_csv_can_be_read_and_markdown_and_latex_are_tables(rbp: Rbp) -> None:
 
 @pytest.mark.usefixtures("stopped")
 def test_missing_prints_a_command_for_each_missing_run(rbp: Rbp, runs: Path) -> None:
-    lines = rbp("report", "--missing").stdout.splitlines()
+    lines = rbp("report", "--missing", "--all").stdout.splitlines()
     assert all(line.startswith("rbp train ") for line in lines)
     assert "rbp train cifar10-resnet18 method=bptt T=4 seed=1" in lines
     assert not [line for line in lines if "digits" in line or "cifar10-resnet18 method=rate_m T=4" in line]
     for number in (1, 2, 3):
         finish(runs, "cifar10-resnet18", "method=bptt", f"seed={number}", last=0.9, best=0.9)
-    assert len(rbp("report", "--missing").stdout.splitlines()) == len(lines) - 3
+    assert len(rbp("report", "--missing", "--all").stdout.splitlines()) == len(lines) - 3
+
+
+def test_missing_is_short_where_the_data_is_not_here(rbp: Rbp) -> None:
+    done = rbp("report", "--missing")
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert "without data here: " in done.stderr and "--all prints their commands" in done.stderr
+    assert "needs --missing" in rbp("report", "--all").stderr
+    assert "--preset" in rbp("report", "T=4", "--missing").stderr
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_report_covers_the_runs_that_fit_a_query(rbp: Rbp) -> None:
+    every, some = (json.loads(rbp("report", *words, "--json").stdout)["rows"] for words in ([], ["method=bptt"]))
+    assert 0 < len(some) < len(every) and {row["method"] for row in some} == {"bptt"}
+    assert "that fit 'T=99'" in rbp("report", "T=99").stderr
+    assert "no field 'metod'" in rbp("report", "metod=bptt").stderr
 
 
 def test_missing_commands_use_the_given_runs_directory(rbp: Rbp, tmp_path: Path) -> None:
-    done = rbp("report", "--missing", "--runs-dir", "other runs")
+    done = rbp("report", "--missing", "--all", "--runs-dir", "other runs")
     assert done.stdout.splitlines()[0].endswith(" --runs-dir 'other runs'")
     (first, *_) = json.loads(rbp("report", "--missing", "--json").stdout)
     assert set(first) == {"preset", "method", "timesteps", "seed", "live", "data", "command"}
@@ -155,7 +171,8 @@ def test_missing_counts_runs_and_those_without_data_and_can_be_limited_to_a_pres
     lines = done.stdout.splitlines()
     assert lines and all(line.startswith("rbp train cifar10-resnet18 ") for line in lines)
     count = len(lines)
-    assert f"{count} runs to train, {count} of them without data here (cifar10: rbp data list)" in done.stderr
+    text = f"{count} runs to train, {count} of them without data here: cifar10 {count} (rbp data list)\n"
+    assert text in done.stderr
     assert "no preset is called 'cifar10-resnet1'" in rbp("report", "--missing", "--preset", "cifar10-resnet1").stderr
     assert "--missing" in rbp("report", "--preset", "cifar10-resnet18").stderr
 

@@ -100,7 +100,7 @@ def test_the_list_fits_the_terminal_and_shows_more_on_a_wide_one(rbp, runs, widt
     assert lines[0].split()[:2] == ["run", "id"]
     failed = next(line for line in lines if "0a1b" in line)
     assert "✗ failed" in failed and "137/300" in failed and "50.00" in failed and "51.00" in failed
-    assert ("CUDA out of memory" in failed) == (width == 200)
+    assert ("✗ failed: CUDA out of memory: tried to allocate 2 GiB" in failed) == (width == 200)
     assert ("paper" in " ".join(lines)) == (width == 200)
 
 
@@ -111,12 +111,55 @@ def test_precision_and_processes_are_columns_if_they_differ_and_query_fields(rbp
     run_json = rbp.runs / "rate-1" / "run.json"
     run_json.write_text(json.dumps(json.loads(run_json.read_text()) | {"resources": {"processes": 2}}))
     head, *lines = rbp("ls").stdout.splitlines()
-    assert "precision  processes  train loss" in head
-    columns = {line.split()[1]: line.split()[10:12] for line in lines}
+    assert "seed precision processes" in head
+    columns = {line.split()[1]: line.split()[5:7] for line in lines}
     assert (columns["rate-1"], columns["low"]) == (["fp32", "2"], ["bf16", "1"])
     assert ids(rbp, "precision:bf16") == ["low"] and ids(rbp, "processes=2") == ["rate-1"]
     rbp.environment["COLUMNS"] = "80"
     assert max(map(len, rbp("ls").stdout.splitlines())) <= 80
+
+
+@pytest.fixture
+def sweep(rbp) -> Path:
+    """Three learning rates of digits, and one that has failed."""
+    for number, lr in enumerate((0.01, 0.05, 0.3)):
+        end_run(rbp.runs, f"lr-{lr}", f"lr={lr}", top1=0.8 + number / 20)
+    nothing = {"status": "failed", "reason": "the loss is not finite", "last": {}, "best": {}}
+    end_run(rbp.runs, "lr-9", "lr=9", **nothing)
+    return rbp.runs
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_sweep_is_read_at_once_and_a_failure_says_why_at_any_width(rbp, sweep, width):
+    rbp.environment["COLUMNS"] = str(width)
+    head, *lines = rbp("ls").stdout.splitlines()
+    at = head.split().index("lr")
+    assert [line.split()[at] for line in lines] == ["0.01", "0.05", "0.3", "9"]
+    assert "✗ failed: the loss is not finite" in lines[-1]
+    assert max(map(len, (head, *lines))) <= width
+    assert "lr" not in rbp("ls", "lr=0.05").stdout.splitlines()[0].split()
+
+
+def test_columns_of_any_field_are_chosen_by_the_names_of_queries(rbp, sweep):
+    head, first, *_ = rbp("ls", "--columns", "optim.momentum,best,data.args.path,processes").stdout.splitlines()
+    found = dict(zip(head.replace("best %", "best").replace("last %", "last").split(), first.split(), strict=False))
+    assert (found["momentum"], found["path"], found["best"], found["processes"]) == ("0.9", "–", "81.00", "1")
+    assert "lr" not in found
+    crowded = rbp("ls", "--columns", "lr,batch,train.log_every,optim.weight_decay,train.checkpoint_every,neuron.decay")
+    assert max(map(len, crowded.stdout.splitlines())) <= 80 and "no room for" in crowded.stderr
+    for name, meant in (("momentum", "optim.momentum"), ("optim.momntum", "optim.momentum")):
+        said = " ".join(rbp("ls", "--columns", name, code=2).stderr.replace("│", "").split())
+        assert f"'{name}'. Did you mean '{meant}'" in said
+
+
+def test_settings_stand_in_json_and_csv_by_their_dotted_names(rbp, sweep):
+    assert [entry["settings"] for entry in rbp.json("ls")] == [{"optim.lr": lr} for lr in (0.01, 0.05, 0.3, 9)]
+    (entry,) = rbp.json("ls", "lr=0.05", "--columns", "T,optim.momentum,best,data.args.path")
+    assert entry["settings"] == {"method.timesteps": 4, "optim.momentum": 0.9, "data.args.path": None}
+    text = rbp("runs", "csv", "lr-0.05", "--columns", "lr,optim.name,data.args.path").stdout
+    for row in csv.DictReader(io.StringIO(text)):
+        assert (row["optim.lr"], row["optim.name"], row["data.args.path"]) == ("0.05", "sgd", "")
+    assert "no field of presets" in rbp("runs", "csv", "lr-0.05", "--columns", "best", code=2).stderr
 
 
 def test_tags_and_a_note_show_in_lists_and_queries(rbp, runs):

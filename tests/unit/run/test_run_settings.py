@@ -1,0 +1,88 @@
+"""The settings of listed runs, read section by section."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.preset import SHORT_NAMES, fields, load_preset, resolved_toml
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.run_settings import differing_settings, dotted_key, settings_of
+from rbp_engine.untrusted_files import parse_toml
+
+
+def write(folder: Path, name: str, text: str) -> RunDirectory:
+    run = RunDirectory(folder / name)
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.preset_toml.write_text(text)
+    return run
+
+
+def preset(*words: str, name: str = "digits") -> str:
+    return resolved_toml(load_preset(name, words).preset)
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10-resnet18"])
+def test_every_setting_is_that_of_the_whole_file(tmp_path: Path, name: str) -> None:
+    text = preset(name=name)
+    found, whole = settings_of(write(tmp_path, "run", text)), parse_toml(text)
+    for info in fields():
+        section, _, key = info.key.partition(".")
+        if "[]" not in info.key and key:
+            assert found.get(info.key) == whole.get(section, {}).get(key)
+    assert found.get("title") == whole["title"] and found.get("no.such") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[optim]\nlr = 0.1\n[data]\nargs = {path = "x"}\n',
+        'optim.lr = 0.1\ndata.args.path = "x"\n',
+        '[optim]\nlr = 0.1\n\n[data.args]\npath = "x"\n',
+        'title = """\n[optim]\nlr = 5\n"""\n[optim]\nlr = 0.1\n[data]\nargs = {path = "x"}\n',
+    ],
+)
+def test_other_ways_to_write_a_preset_are_read_too(tmp_path: Path, text: str) -> None:
+    found = settings_of(write(tmp_path, "run", text))
+    assert (found.get("optim.lr"), found.get("data.args.path")) == (0.1, "x")
+
+
+@given(st.binary(max_size=200))
+def test_whatever_a_file_contains_nothing_is_raised(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    run = write(tmp_path_factory.getbasetemp(), "any", "")
+    run.preset_toml.write_bytes(content)
+    differing_settings([run])
+    assert settings_of(run).get("optim.lr") is None
+    assert settings_of(RunDirectory(Path("not/there"))).sections == ()
+
+
+def test_settings_in_which_runs_on_the_same_data_differ_come_by_weight(tmp_path: Path) -> None:
+    words = [
+        ("train.kernel=eager", "lr=0.1"),
+        ("lr=0.2", "seed=2", "run.device=cpu", "run.name=other"),
+        ("neuron.surrogate_args.alpha=2", "optim.momentum=0.5"),
+    ]
+    runs = [write(tmp_path, f"run-{number}", preset(*some)) for number, some in enumerate(words)]
+    other = write(tmp_path, "other", preset("batch=7", "lr=9", name="mnist5k"))
+    assert differing_settings([*runs, other]) == [
+        "optim.lr", "run.seed", "neuron.surrogate_args.alpha", "optim.momentum", "train.kernel",
+    ]  # fmt: skip
+    assert differing_settings(runs[:1]) == differing_settings([]) == []
+
+
+def test_a_run_without_a_value_differs_from_none(tmp_path: Path) -> None:
+    older = write(tmp_path, "older", preset().replace("momentum = 0.9\n", ""))
+    assert differing_settings([older, write(tmp_path, "run", preset())]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [*SHORT_NAMES.items(), ("optim.lr", "optim.lr"), ("data.args.x", "data.args.x")]
+)
+def test_a_field_has_its_key_by_any_of_its_names(name: str, key: str) -> None:
+    assert dotted_key(name) == key
+
+
+@pytest.mark.parametrize("name", ["best", "optim", "optim.", "optim.lr.x", "paper.figures[].top1", ""])
+def test_other_names_have_no_key(name: str) -> None:
+    assert dotted_key(name) is None
