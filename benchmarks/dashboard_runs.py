@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ from rbp_engine.run.files.events import (
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Scores, Summary, write_summary
 from rbp_engine.run.status.history_reader import read_history
+from rbp_engine.run.store import run_settings
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.reading.run_list import RunListing
@@ -70,6 +72,11 @@ def make_run(runs: Path, number: int, preset: str) -> RunDirectory:
         preset = preset.replace(before, after)
     run.preset_toml.write_text(preset)
     return run
+
+
+def differences(records: Sequence[RunRecord]) -> None:
+    run_settings.forget()
+    assert run_settings.differing_settings(records) == ["optim.lr", "run.seed", "neuron.surrogate_args.alpha"]
 
 
 def event(seq: int, t: float, step: int, body: Body) -> str:
@@ -130,6 +137,7 @@ async def until(condition: Callable[[], object], watch: Stopwatch | None = None)
 
 async def with_the_screen(runs: Path, long_run: RunDirectory) -> dict[str, list[tuple[float, float]]]:
     """The times of one visit: to the first rows, to all rows, to open a long run, and to show new events."""
+    run_settings.forget()
     watch = Stopwatch()
     app = Dashboard(runs)
     async with app.run_test(size=SIZE) as pilot:
@@ -176,6 +184,7 @@ def main() -> None:
         records = listing.all()
         timed("nothing new: look at all runs", "", listing.all)
         timed("nothing new: look at the live ones", "", listing.live)
+        timed("settings of all runs read, and what differs", "", lambda: differences(records))
         timed("rows of the table, first", "", lambda: RowMaker().rows(records, TableView(width=117), set(), {}))
         maker = RowMaker()
         maker.rows(records, TableView(width=117), set(), {})

@@ -9,7 +9,7 @@ from rbp_engine.printable import Lines, for_csv, visible
 from rbp_engine.report.names import value_text
 from rbp_engine.run.files.events import Metrics, Validation, read_events
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.store.run_settings import settings_of
+from rbp_engine.run.store.run_settings import read_settings
 
 ENVELOPE = ("run", "kind", "t", "attempt", "step")
 MEASURED = (
@@ -37,7 +37,7 @@ def events_csv(run: RunDirectory, settings: Sequence[str] = ()) -> Lines:
     out = io.StringIO()
     writer = csv.DictWriter(out, [*ENVELOPE, *settings, *MEASURED], lineterminator="\n")
     writer.writeheader()
-    found = settings_of(run)
+    found = read_settings(run)
     constant = {"run": run.id} | {key: _plain(found.get(key)) for key in settings}
     for event in read_events(run.events()):
         if isinstance(event.body, (Metrics, Validation)):

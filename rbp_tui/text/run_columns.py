@@ -116,7 +116,7 @@ def _about(key: str) -> str:
 
 def settings_worth_a_column(records: Iterable[RunRecord]) -> list[str]:
     """The keys of the settings in which these runs differ, and that no other column shows."""
-    differing = differing_settings(record.run for record in records if record.readable)
+    differing = differing_settings(record for record in records if record.readable)
     return [key for key in differing if key not in SHOWN_ANYWAY]
 
 

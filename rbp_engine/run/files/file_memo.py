@@ -18,13 +18,11 @@ FILES_KEPT = 8192
 class FileMemo(Generic[T]):
     """Remembers what `parse` found in each file; a file counts as changed with its time, size or inode.
 
-    `limit` is the largest size in bytes of such a file. Files are expected to be replaced as a whole. The values are
-    shared: callers must not change them.
+    Files are expected to be replaced as a whole. The values are shared: callers must not change them.
     """
 
-    def __init__(self, parse: Callable[[bytes], T], limit: int = JSON_LIMIT) -> None:
+    def __init__(self, parse: Callable[[bytes], T]) -> None:
         self._parse = parse
-        self._limit = limit
         self._known: dict[Path, tuple[Stamp, T]] = {}
 
     def read(self, path: Path) -> T:
@@ -33,7 +31,7 @@ class FileMemo(Generic[T]):
         stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         known = self._known.get(path)
         if known is None or known[0] != stamp:
-            known = (stamp, self._parse(read_untrusted(path, self._limit)))
+            known = (stamp, self._parse(read_untrusted(path, JSON_LIMIT)))
             if len(self._known) >= FILES_KEPT:
                 self._known.clear()
             self._known[path] = known

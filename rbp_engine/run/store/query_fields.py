@@ -179,7 +179,7 @@ def _preset_field(name: str) -> Field | None:
 
 
 def _of_preset(key: str) -> Getter:
-    return lambda record: settings_of(record.run).get(key)
+    return lambda record: settings_of(record).get(key)
 
 
 def _age(record: RunRecord) -> Any:

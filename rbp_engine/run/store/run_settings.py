@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from rbp_engine.preset import SHORT_NAMES, fields
-from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.untrusted_files import TOML_LIMIT, parse_toml
+from rbp_engine.run.store.store import RunRecord
+from rbp_engine.untrusted_files import TOML_LIMIT, parse_toml, read_untrusted
 
 #: The fields of one section by dotted key. Runs whose sections have the same text share it.
 Section: TypeAlias = Mapping[str, Any]
 
-_SECTIONS_KEPT = 4096
+_RUNS_KEPT, _SECTIONS_KEPT = 8192, 4096
 _DATA = "data.name"
 
 
@@ -35,12 +35,28 @@ class RunSettings:
         return None
 
 
-def settings_of(run: RunDirectory) -> RunSettings:
+def settings_of(record: RunRecord) -> RunSettings:
+    """The settings of a run, read once: they never change, and another run of this id was made at another time."""
+    return _settings(record.run, record.summary.created)
+
+
+def read_settings(run: RunDirectory) -> RunSettings:
     """The settings of a run; those of an unreadable preset are empty."""
     try:
-        return _memo.read(run.preset_toml)
+        return _parse(read_untrusted(run.preset_toml, TOML_LIMIT))
     except OSError:
         return RunSettings()
+
+
+def forget() -> None:
+    """Forget everything read, to measure how long it takes."""
+    _settings.cache_clear()
+    _section.cache_clear()
+
+
+@functools.lru_cache(maxsize=_RUNS_KEPT)
+def _settings(run: RunDirectory, _created: float) -> RunSettings:
+    return read_settings(run)
 
 
 def dotted_key(name: str) -> str | None:
@@ -57,14 +73,14 @@ def field_types() -> dict[str, str]:
     return {info.key: info.type for info in fields() if "[]" not in info.key}
 
 
-def differing_settings(runs: Iterable[RunDirectory]) -> list[str]:
+def differing_settings(records: Iterable[RunRecord]) -> list[str]:
     """The keys of the settings in which runs on the same data differ, those that change the result first.
 
     Of these, keys with short names come first. Settings of a place, such as the device, are not among them. A run
     without a value, of an older version, differs from none; but the entries of a table need not be there.
     """
     by_data: dict[Any, dict[int, Section]] = {}
-    for settings in map(settings_of, runs):
+    for settings in map(settings_of, records):
         group = by_data.setdefault(str(settings.get(_DATA)), {})
         group.update((id(section), section) for section in settings.sections)
     found = {key for sections in by_data.values() for key in _differing(sections.values())}
@@ -130,6 +146,3 @@ def _section(text: str) -> Section:
             {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
         )
     return section
-
-
-_memo = FileMemo(_parse, TOML_LIMIT)

@@ -58,4 +58,4 @@ def settings_plain(records: "Sequence[RunRecord]", wanted: "Sequence[Column]") -
     from rbp_tui.text.run_columns import settings_worth_a_column
 
     keys = [key for column in wanted if (key := dotted_key(column.name))] or settings_worth_a_column(records)
-    return {record.run.id: {key: settings_of(record.run).get(key) for key in keys} for record in records}
+    return {record.run.id: {key: settings_of(record).get(key) for key in keys} for record in records}

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, fields, load_preset, resolved_toml
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.store.run_settings import differing_settings, dotted_key, settings_of
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.run_settings import differing_settings, dotted_key, read_settings
+from rbp_engine.run.store.store import RunRecord
 from rbp_engine.untrusted_files import parse_toml
 
 
@@ -19,6 +22,11 @@ def write(folder: Path, name: str, text: str) -> RunDirectory:
     return run
 
 
+def record(folder: Path, name: str, text: str) -> RunRecord:
+    run = write(folder, name, text)
+    return RunRecord(run, Summary(run.id, "digits", "e", "rate_m", 4, 1), Verdict("completed", ""))
+
+
 def preset(*words: str, name: str = "digits") -> str:
     return resolved_toml(load_preset(name, words).preset)
 
@@ -26,7 +34,7 @@ def preset(*words: str, name: str = "digits") -> str:
 @pytest.mark.parametrize("name", ["digits", "cifar10-resnet18"])
 def test_every_setting_is_that_of_the_whole_file(tmp_path: Path, name: str) -> None:
     text = preset(name=name)
-    found, whole = settings_of(write(tmp_path, "run", text)), parse_toml(text)
+    found, whole = read_settings(write(tmp_path, "run", text)), parse_toml(text)
     for info in fields():
         section, _, key = info.key.partition(".")
         if "[]" not in info.key and key:
@@ -44,7 +52,7 @@ def test_every_setting_is_that_of_the_whole_file(tmp_path: Path, name: str) -> N
     ],
 )
 def test_other_ways_to_write_a_preset_are_read_too(tmp_path: Path, text: str) -> None:
-    found = settings_of(write(tmp_path, "run", text))
+    found = read_settings(write(tmp_path, "run", text))
     assert (found.get("optim.lr"), found.get("data.args.path")) == (0.1, "x")
 
 
@@ -52,9 +60,8 @@ def test_other_ways_to_write_a_preset_are_read_too(tmp_path: Path, text: str) ->
 def test_whatever_a_file_contains_nothing_is_raised(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     run = write(tmp_path_factory.getbasetemp(), "any", "")
     run.preset_toml.write_bytes(content)
-    differing_settings([run])
-    assert settings_of(run).get("optim.lr") is None
-    assert settings_of(RunDirectory(Path("not/there"))).sections == ()
+    assert read_settings(run).get("optim.lr") is None
+    assert read_settings(RunDirectory(Path("not/there"))).sections == ()
 
 
 def test_settings_in_which_runs_on_the_same_data_differ_come_by_weight(tmp_path: Path) -> None:
@@ -63,8 +70,8 @@ def test_settings_in_which_runs_on_the_same_data_differ_come_by_weight(tmp_path:
         ("lr=0.2", "seed=2", "run.device=cpu", "run.name=other"),
         ("neuron.surrogate_args.alpha=2", "optim.momentum=0.5"),
     ]
-    runs = [write(tmp_path, f"run-{number}", preset(*some)) for number, some in enumerate(words)]
-    other = write(tmp_path, "other", preset("batch=7", "lr=9", name="mnist5k"))
+    runs = [record(tmp_path, f"run-{number}", preset(*some)) for number, some in enumerate(words)]
+    other = record(tmp_path, "other", preset("batch=7", "lr=9", name="mnist5k"))
     assert differing_settings([*runs, other]) == [
         "optim.lr", "run.seed", "neuron.surrogate_args.alpha", "optim.momentum", "train.kernel",
     ]  # fmt: skip
@@ -72,8 +79,8 @@ def test_settings_in_which_runs_on_the_same_data_differ_come_by_weight(tmp_path:
 
 
 def test_a_run_without_a_value_differs_from_none(tmp_path: Path) -> None:
-    older = write(tmp_path, "older", preset().replace("momentum = 0.9\n", ""))
-    assert differing_settings([older, write(tmp_path, "run", preset())]) == []
+    older = record(tmp_path, "older", preset().replace("momentum = 0.9\n", ""))
+    assert differing_settings([older, record(tmp_path, "run", preset())]) == []
 
 
 @pytest.mark.parametrize(
