@@ -1,6 +1,6 @@
 """The rows of the table of runs: which ones, in what order, with which columns."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -25,6 +25,7 @@ from rbp_tui.dashboard.runs.columns import (
     with_settings,
 )
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
+from rbp_tui.text.run_columns import PlacedColumn, fitted_row
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +220,13 @@ def test_a_text_too_long_for_its_column_is_cut(tmp_path, write_run):
     made = rows(list_runs(tmp_path), columns=("run",))
     ((_, _, cell),) = made.cells.values()
     assert cell.text.startswith(" 长长") and "…长" in cell.text and cell_len(cell.text) <= 27
+
+
+@given(st.lists(st.tuples(st.text("ab 长–", max_size=30), st.integers(2, 20), st.booleans()), min_size=1, max_size=6))
+def test_every_text_is_as_wide_as_its_column_wherever_it_begins(columns):
+    placed = [
+        PlacedColumn(replace(BY_NAME["reason"], flowing=flowing, named=not flowing), width)
+        for _, width, flowing in columns
+    ]
+    row = fitted_row([text for text, _, _ in columns], placed)
+    assert [cell_len(text) for text in row] == [one.gap + one.width for one in placed]
