@@ -68,6 +68,11 @@ def setting_names(incomplete: str) -> list[str]:
     return _fitting([*SHORT_NAMES, *(key.partition(".")[0] for key in keys), *keys], incomplete)
 
 
+def columns(incomplete: str) -> list[str]:
+    """A list of fields of presets."""
+    return _in_list(_names_of_settings(), incomplete)
+
+
 def data_sets(incomplete: str) -> list[str]:
     """Data sets that come with rbp."""
     from rbp_engine.data.catalog import CATALOG

@@ -84,6 +84,7 @@ def report(
             metavar="QUERY",
             help="Which runs, in one quoted string, as for rbp ls: 'T=4 digits'; else all.",
             show_default=False,
+            autocompletion=completion.query,
         ),
     ] = None,
     form: Annotated[

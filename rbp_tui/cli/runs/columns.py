@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from rbp_tui.text.run_columns import Column
 
 
-def _offers(incomplete: str) -> list[str]:
-    """Fields of presets for the last name of a list."""
-    before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in completion.setting_names(last)]
-
-
 Columns = Annotated[
     str | None,
     typer.Option(
@@ -26,7 +20,7 @@ Columns = Annotated[
         metavar="lr,…",
         help="Fields of presets as columns, by the names of queries: lr,optim.momentum.",
         show_default=False,
-        autocompletion=_offers,
+        autocompletion=completion.columns,
     ),
 ]
 
