@@ -382,7 +382,7 @@ async def test_visible_runs_show_a_sparkline_of_their_validations(home, write_ru
     app = Dashboard(home / "runs")
     async with app.run_test(size=(120, 40)) as pilot:
         await shows(app, pilot, until, 2)
-        await until(pilot, lambda: any(" ▁▂▃▅▅▇ " in cell.text for cell in table(app).get_row("half")))
+        await until(pilot, lambda: any(" ▁▂▃▅▆▇ " in cell.text for cell in table(app).get_row("half")))
         await until(pilot, lambda: any(" ▁▁▁▂▂▂▃▃▃▄▄▄" in cell.text for cell in table(app).get_row("whole")))
 
 
