@@ -12,6 +12,7 @@ from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.phase import Phase
 from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
@@ -53,9 +54,13 @@ def _run_attempt(
 ) -> tuple[str, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)
+    journal.update(phase=Phase.DATA)
     feed = build_feed(run, preset, device, rank=process.rank, world_size=process.world_size)
     feed.start()
+    if process.world_size > 1:
+        journal.update(phase=Phase.PROCESSES)
     ranks = join(process, device)
+    journal.update(phase=Phase.NETWORK)
     model = build_model(run, preset, feed, device)
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
@@ -67,11 +72,14 @@ def _run_attempt(
 
     found, warnings = ranks.from_first(lambda: _newest_checkpoint(run))
     at = found.progress if found else Progress()
-    warnings += choose_kernel(preset, len(feed.train), device)[1]
+    kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
+    warnings += uncompiled
     first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.callback(board.close)
-    recorder = Recorder(journal, MemoryGauge(device), board, preset.train.log_every, ranks)
+    recorder = Recorder(
+        journal, MemoryGauge(device), board, preset.train.log_every, ranks, compiles=kernel == "compiled"
+    )
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
         recorder.restore(checkpoint.load(found, model, optimizer, ranks.rank, step.scaler), at)
@@ -88,7 +96,7 @@ def _run_attempt(
     for warning in warnings if first else ():
         journal.write(WarningRaised(visible(warning)))
         journal.say(warning)
-    journal.update(status="running", reason="", steps=steps)
+    journal.update(status="running", reason="", steps=steps, phase=Phase.FIRST_BATCH)
     journal.progress()
 
     status = train(
@@ -119,6 +127,7 @@ def _run_attempt(
         at=at,
     )
     if status == "completed" and feed.test is not feed.validation:
+        journal.update(phase=Phase.EVALUATING)
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
         report_test(model, method, feed.test, recorder, best)
     feed.stop()

@@ -54,7 +54,7 @@ def train(
                         recorder.drain()
                     if end:
                         return ENDS[end]
-            recorder.drain()
+            recorder.end_epoch()
             result = evaluate(step.model, step.method, validation, stop, recorder)
             if result is None:
                 checkpointer.save(at)

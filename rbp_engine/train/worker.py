@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.phase import Phase
 from rbp_engine.train.ranks.failures import Failure, explain, is_about_others
 from rbp_engine.train.ranks.process import Process, end_with_parent
 from rbp_engine.train.ranks.signals import StopFlag
@@ -43,6 +44,7 @@ def main(folder: str) -> int:
         from rbp_engine.preset import read_resolved
 
         preset = read_resolved(run.preset_toml)
+        journal.update(phase=Phase.IMPORTS)
 
         # torch is imported from here on, while the journal sends heartbeats. Imports leave no garbage;
         # searching for it would take a sixth of the time.

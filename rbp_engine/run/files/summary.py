@@ -12,6 +12,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.json_fields import LATEST_T, fields_of
 from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.phase import Phase
 from rbp_engine.untrusted_files import TooComplex, parse_json
 
 LARGEST_FLOAT = sys.float_info.max
@@ -50,7 +51,8 @@ class Summary:
 
     Accuracies are fractions, times seconds since the epoch, memory bytes. `progressed` is when the last step or
     evaluation batch was done, `updated` the last sign of life. `label` is the preset, with the network or data set that
-    replaced its own. `cause`, a value of `run.cause.Cause`, is why the run has ended.
+    replaced its own. `cause`, a value of `run.cause.Cause`, is why the run has ended. `phase`, a value of
+    `run.phase.Phase`, is what the worker is doing, to be shown while the run is live; empty in older runs.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Summary:
     status: str = "starting"
     reason: Lines = NO_TEXT
     cause: str = ""
+    phase: str = ""
     name: str = ""
     label: str = ""
     tags: list[str] = field(default_factory=list)
@@ -112,14 +115,16 @@ def write_summary(run: RunDirectory, summary: Summary) -> None:
 def write_status(
     run: RunDirectory, status: str, reason: str = "", cause: Cause = Cause.UNKNOWN, **changes: Any
 ) -> None:
-    """Change status, reason, cause and other fields of the summary.
+    """Change status, reason, cause and other fields of the summary; no worker is in any phase then.
 
     Raises RunError if the summary is invalid.
     """
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: summary.json is missing or damaged")
-    write_summary(run, replace(summary, status=status, reason=visible(reason), cause=cause, **changes))
+    write_summary(
+        run, replace(summary, status=status, reason=visible(reason), cause=cause, phase=Phase.NONE, **changes)
+    )
 
 
 def read_summary(run: RunDirectory) -> Summary | None:

@@ -14,6 +14,7 @@ from rbp_engine.run.files.events import Body, ErrorRaised, EventWriter, Heartbea
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import record_unless_started
 from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.status import HEARTBEAT_S, stall_patience_s
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.stall import StallWatch
@@ -96,7 +97,7 @@ class Journal:
                 self.write(ErrorRaised(visible(reason), visible(traceback), cause=cause))
             if self.rank == 0:
                 self.write(RunEnd(status, visible(reason), cause, self.summary.last.known, self.summary.best.known))
-            self.update(status=status, reason=reason, cause=cause)
+            self.update(status=status, reason=reason, cause=cause, phase=Phase.NONE)
         self.say(f"{status} {reason}".rstrip())
         self._leave()
 

@@ -12,6 +12,7 @@ from rbp_engine.methods import StepOutput
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.run.files.summary import Scores, Top1ByWeights
+from rbp_engine.run.phase import Phase
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
@@ -101,7 +102,10 @@ class Recorder:
         board: Board,
         log_every: int,
         ranks: Ranks,
+        *,
+        compiles: bool = False,
     ) -> None:
+        """`compiles`: the first step compiles the neurons, which takes seconds."""
         self.journal = journal
         self.gauge = gauge
         self.board = board
@@ -113,15 +117,22 @@ class Recorder:
         self._since_system = _Times()
         self._first_bad_step = 0
         self._first_bad_images = Progress()
+        self._compiles = compiles
         self._begun = self._fetching = self._fetched = self._drained = time.perf_counter()
 
     def begin(self) -> None:
         """Start the clock of the steps; the time before (an evaluation, a checkpoint) does not count."""
         self._begun = self._fetching = time.perf_counter()
+        self.journal.summary.phase = Phase.FIRST_BATCH
 
     def fetched(self) -> None:
         """Note that the batch of the next step has arrived."""
         self._fetched = time.perf_counter()
+        if self._compiles:
+            self._compiles = False
+            self.journal.update(phase=Phase.COMPILING)
+        else:
+            self.journal.summary.phase = Phase.TRAINING
 
     def step(self, progress: Progress, out: StepOutput, images: Tensor, labels: Tensor, lr: float) -> None:
         """Record an optimizer step with images, labels and outputs of this rank; does not wait for the device."""
@@ -175,6 +186,11 @@ class Recorder:
             )
         if bad_steps:
             raise NonFiniteLoss(f"the loss or its gradient is not finite at step {min(bad_steps)}")
+
+    def end_epoch(self) -> None:
+        """Drain after the last step of an epoch: an evaluation follows."""
+        self.journal.summary.phase = Phase.EVALUATING
+        self.drain()
 
     def _full_windows(self, steps: list[_Step]) -> list[tuple[_Step, _Window]]:
         """Fetch the results of the steps; returns the windows that are now full, each with its last step."""
@@ -249,7 +265,7 @@ class Recorder:
         summary.last = Scores(result["top1"], result["top5"], result["loss"])
         if improved:
             summary.best = Scores(result["top1"], epoch=progress.epoch)
-        self.journal.update(epoch=progress.epoch)
+        self.journal.update(epoch=progress.epoch, phase=Phase.TRAINING)
         return improved
 
     def test(self, results: dict[str, dict[str, Any]]) -> None:

@@ -27,7 +27,7 @@ from rbp_engine.run.files.events import (
     read_events,
 )
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
@@ -234,6 +234,28 @@ def test_a_run_shorter_than_log_every_records_all_its_steps(
     attempt.journal.summary.steps = 3 * STEPS
     assert attempt.go() == "completed"
     assert [event.step for event in events_of(run, Metrics)] == steps
+
+
+def test_the_summary_says_what_the_worker_is_doing(run: RunDirectory) -> None:
+    def phase() -> str:
+        summary = read_summary(run)
+        assert summary is not None
+        return summary.phase
+
+    seen = []
+    attempt = Attempt(run, 1)
+    attempt.settings["validation"] = Interrupted(attempt.data, 1, lambda: seen.append(phase()))
+    attempt.recorder = Recorder(
+        attempt.journal, attempt.recorder.gauge, attempt.recorder.board, 2, attempt.ranks, compiles=True
+    )
+    attempt.checkpointer.recorder = attempt.recorder
+    step = attempt.step.method.step
+    attempt.step.method.step = lambda *given: (seen.append(phase()), step(*given))[1]  # type: ignore[func-returns-value, method-assign]
+    assert attempt.go() == "completed"
+    assert seen[0] == "compiling"
+    assert seen[STEPS] == "evaluating"
+    assert seen[STEPS + 1] == "training"
+    assert phase() == ""
 
 
 def test_system_events_cover_all_steps_since_the_last_one(run: RunDirectory) -> None:
