@@ -9,6 +9,7 @@ a number that is not finite is null. Text is printable: that of a damaged or hos
 import contextlib
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Collection, Iterable
@@ -328,8 +329,9 @@ class EventReader:
         """The complete lines in the next READ_AT_ONCE bytes of the file; skips a line longer than LONGEST_LINE."""
         self.behind = False
         try:
-            if self.path.stat().st_size == self._offset:  # nothing new, as most times that a file is looked at
-                return []
+            found = self.path.stat()
+            if found.st_size == self._offset and stat.S_ISREG(found.st_mode):
+                return []  # nothing new, as most times that a file is looked at
             with open_untrusted(self.path) as file:
                 size = file.seek(0, os.SEEK_END)
                 if size < self._offset:  # a torn line was cut off

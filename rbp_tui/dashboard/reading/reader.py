@@ -67,7 +67,8 @@ class _Watched:
             errors: list[Exception] = [*self._events.errors]
         except Exception as error:  # whatever stands in the files of this run, the others are read
             errors = [error]
-        self.problem = f"events cannot be read: {errors[0]}" if errors else self._skipped_lines()
+        why = [getattr(error, "strerror", None) or error for error in errors]
+        self.problem = f"events cannot be read: {why[0]}" if why else self._skipped_lines()
 
     def sight(self, record: RunRecord, now: float) -> Sight | None:
         """The run as of now; None if that is nothing new, or if more of it is about to be read."""
