@@ -163,7 +163,7 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
             assert ("resume" in bindings(dashboard)) == resumable
             assert ("kill" in bindings(dashboard)) == (live or status == "lost")
             assert ("traceback" in bindings(dashboard)) == (status == "failed")
-            assert dashboard.screen.query_one("#loss", CurveChart).dimmed == (not live or status == "stale")
+            assert dashboard.screen.query_one("#loss", CurveChart).dimmed == (status in ("stale", "lost"))
 
 
 async def test_a_run_whose_folder_disappears_stays_visible_and_can_come_back(dashboard, show, until, write_run):
@@ -208,11 +208,14 @@ async def test_loss_accuracy_memory_and_speed_are_shown_at_every_size(dashboard,
     async with dashboard.run_test(size=size) as pilot:
         await show(pilot, run)
         text = screen_text(dashboard)
-    for words in ("loss", "top-1 %", "600 MiB", "700 MiB peak", "4\u202f812 samples/s", "step 26.6 ms", "data 5 %"):
+    wide = size[0] >= 110
+    lines = ("600 MiB", "700 MiB peak", "4\u202f812 samples/s", "step 26.6 ms", "data 5 %")
+    charts = ("memory MiB", "samples/s", "ms per step")
+    for words in ("loss", "top-1 %", "lr 0.1", *(charts if wide else lines)):
         assert words in text, words
+    assert "700 MiB peak" not in text or not wide  # the chart of memory says it
     assert "epoch 3: top-1 .9" in text
-    assert ("surrogate" in text) == (size[0] >= 110)  # the run card
-    assert ("ms per step" in text) == (size[0] >= 110)
+    assert ("surrogate" in text) == wide  # the run card
     assert "? help" in text and "q leave" in text
 
 
@@ -290,6 +293,55 @@ async def test_the_traceback_comes_from_the_rank_that_failed_first(dashboard, sh
         await until(pilot, lambda: "epoch 3: top-1" in "\n".join(pane.lines.lines))
 
 
+async def test_a_run_that_failed_before_any_point_shows_its_failure_once(dashboard, show, until, write_run):
+    lines = [
+        "Traceback (most recent call last):",
+        *(f'  File "nets.py", line {number}, in call' for number in range(40)),
+    ]
+    trace = "\n".join([*lines, "ValueError: 8 is not 9"])
+    run = write_run("run-early", "failed", epochs=0, reason="ValueError: 8 is not 9")
+    writer = EventWriter(run.events(), 1)
+    writer.write(ErrorRaised("ValueError: 8 is not 9", trace, cause="own_code"), 0)
+    writer.close()
+    run.stderr().write_text(f"a warning of torch\n{trace}\n")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await until(pilot, lambda: "the traceback above" in screen_text(dashboard))
+        text = screen_text(dashboard)
+        assert said(dashboard, "#why").startswith(" ValueError: 8 is not 9")
+        assert text.count("ValueError: 8 is not 9") == 2  # the reason in the head, and the end of the traceback
+        assert text.count("line 39, in call") == 1 and "a warning of torch" in text
+        assert not dashboard.screen.query_one("#loss").display and not dashboard.screen.query_one("#alert").display
+        assert "traceback" not in bindings(dashboard)
+        other = write_run("run-well")
+        await show(pilot, other)
+        await until(pilot, lambda: dashboard.screen.query_one("#loss").display)
+        assert dashboard.focused is dashboard.screen.query_one("#loss")
+
+
+async def test_what_a_run_is_doing_stands_where_its_curves_will_be(dashboard, show, until, write_run):
+    run = write_run("run-compiles", epochs=0, phase="compiling")
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        assert "▶ RUNNING compiling" in said(dashboard, "#title")
+        assert "compiling…" in said(dashboard, "#no_curves_sentence")
+        writer = EventWriter(run.events(), 1)
+        writer.write(Metrics(0, 1.0, 0.5, 0.1), 1)
+        writer.close()
+        await until(pilot, lambda: dashboard.screen.query_one("#loss").display)
+        assert not dashboard.screen.query_one("#no_curves").display
+
+
+async def test_events_that_cannot_be_read_are_named_where_the_curves_would_be(dashboard, show, until, write_run):
+    run = write_run("run-pipe", epochs=0)
+    run.events().unlink()
+    os.mkfifo(run.events())
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, run)
+        await until(pilot, lambda: "events cannot be read" in said(dashboard, "#no_curves_sentence"))
+        assert "named pipe" in said(dashboard, "#no_curves_sentence")
+
+
 async def test_without_an_error_event_the_traceback_is_found_in_the_logs(dashboard, show, until, write_run):
     run = write_run("run-dead", alive=False)
     run.stderr().write_text(
@@ -314,18 +366,18 @@ async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(dashboard, 
     (run.ranks / "launcher-1-node0.log").write_text("this is torchrun\n")
     async with dashboard.run_test(size=(200, 60)) as pilot:
         await show(pilot, run)
-        assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
         table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).shown.plain
         assert [row.split()[0] for row in table.strip().split("\n")] == ["rank", "0", "1", "2"]
         assert "+4 %" in table  # 28.6 ms, with a median of 27.6
         await until(pilot, lambda: "this is rank 0" in screen_text(dashboard))
         await pilot.press("m", "m")
         await until(pilot, lambda: "this is rank 1" in screen_text(dashboard))
-        assert "710 MiB peak" in said(dashboard, "#memory")
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "710 MiB peak" in said(dashboard, "#memory"))
         await pilot.press("m", "m")
         await until(pilot, lambda: "this is torchrun" in screen_text(dashboard))
         await pilot.press("m")
-        assert "worst of 3" in said(dashboard, "#memory")
+        assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
 
 
 async def test_probes_of_any_kind_appear_in_a_line(dashboard, show, until, write_run):

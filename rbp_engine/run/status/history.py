@@ -98,6 +98,11 @@ class History:
         return self.attempts[-1] if self.attempts else None
 
     @property
+    def metrics(self) -> Metrics | None:
+        """The newest training metrics; None before there are any."""
+        return next((process.metrics for process in self.processes if process.rank == 0), None)
+
+    @property
     def newest_alert(self) -> Event | None:
         """The newest warning or error of the newest attempt; None if there is none."""
         newest = self.alerts[-1] if self.alerts else None

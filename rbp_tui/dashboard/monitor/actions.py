@@ -54,6 +54,7 @@ class MonitorActions(RunControlScreen, ChartScreen):
         self.watched: str | None = None
         self.seen: Sight | None = None
         self.run_state = RunState("")
+        self.traceback_shown = False  # in the place of the curves
         self.process = ""  # shows its memory and log: a rank, "launcher", or empty for the fullest rank
 
     def seeds(self) -> list[RunRecord]:
@@ -108,7 +109,7 @@ class MonitorActions(RunControlScreen, ChartScreen):
                 return bool(status) and self.seen is not None and self.seen.verdict.resumable
             case "traceback":
                 failure = self.seen.history.failure if self.seen else None
-                return status == "failed" or bool(status and failure)
+                return not self.traceback_shown and (status == "failed" or bool(status and failure))
             case "rank":
                 return len(self.processes()) > 1
             case "seed":

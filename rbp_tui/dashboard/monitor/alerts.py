@@ -1,7 +1,7 @@
 """Alerts and checkpoints of a run, the newest first."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from rich.text import Text
 
@@ -13,26 +13,28 @@ from rbp_tui.text import format as fmt
 ALERTS_SHOWN = 50
 
 
-def alert_text(history: History) -> Text:
-    """The newest alert in one row, and how many came before it; without the failure, which the head shows."""
-    # With several ranks it is worth a row, which names the rank.
-    in_head = history.failure if len(history.processes) < 2 else None
-    alerts = [event for event in history.alerts if event is not in_head]
+def alerts_beside(history: History, why: str) -> list[Event]:
+    """The alerts that say more than `why`, which the head shows as the reason of the run's end."""
+    return [event for event in history.alerts if _message(event) not in why]
+
+
+def alert_text(alerts: Sequence[Event]) -> Text:
+    """The newest alert in one row, and how many came before it; empty without any."""
     if not alerts:
         return Text()
     before = f"   ({len(alerts) - 1} before it)" if len(alerts) > 1 else ""
     return Text.assemble((f" ! {_alert(alerts[-1])}", "yellow"), (before, "dim"))
 
 
-def events_text(history: History, kept: Collection[str]) -> Text:
+def events_text(history: History, alerts: Sequence[Event], kept: Collection[str]) -> Text:
     """The alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
 
     Of those saved as best only the newest still is, and `best/` keeps it.
     """
     text = Text()
-    if history.alerts:
+    if alerts:
         text.append("alerts\n", style="dim")
-        for event in reversed(history.alerts[-ALERTS_SHOWN:]):
+        for event in reversed(alerts[-ALERTS_SHOWN:]):
             text.append(f"{_alert(event)}\n", style="red" if isinstance(event.body, ErrorRaised) else "yellow")
     text.append("checkpoints\n", style="dim")
     saved = [(event, event.body) for event in reversed(history.checkpoints) if isinstance(event.body, CheckpointSaved)]
@@ -43,14 +45,17 @@ def events_text(history: History, kept: Collection[str]) -> Text:
         text.append(f"{_clock(event)} {one_line(body.name)}  {fmt.size(body.size)}{took}")
         text.append("  best\n" if body is best else "\n", style="green")
     if not there:
-        text.append("none yet\n" if not saved else "none left\n", style="dim")
+        text.append("none\n" if not saved else "none left\n", style="dim")
     return text
 
 
 def _alert(event: Event) -> str:
-    message = event.body.message if isinstance(event.body, (WarningRaised, ErrorRaised)) else ""
     rank = f" rank {event.rank}:" if event.rank else ""
-    return f"{_clock(event)}{rank} {one_line(message)}"
+    return f"{_clock(event)}{rank} {_message(event)}"
+
+
+def _message(event: Event) -> str:
+    return str(one_line(event.body.message)) if isinstance(event.body, (WarningRaised, ErrorRaised)) else ""
 
 
 def _clock(event: Event) -> str:

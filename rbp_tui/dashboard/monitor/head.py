@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from rbp_engine.printable import one_line
+from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.attempts import attempt_remaining_s, elapsed_s
 from rbp_tui.dashboard.monitor.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
@@ -46,6 +47,10 @@ def title_text(sight: Sight, state: RunState, width: int) -> Text:
     left = Text.assemble((f" {one_line(title(sight.summary) if sight.summary.preset else sight.run.id)}", "bold"))
     left.truncate(max(1, width - len(status) - 3), overflow="ellipsis")
     right = Text.assemble((status, f"bold {STYLES.get(state.status, '')}".strip()))
+    if state.doing and state.doing != Phase.TRAINING:
+        doing = f" {state.doing}"
+        left.truncate(max(1, width - right.cell_len - len(doing) - 3), overflow="ellipsis")
+        right.append(doing)
     room = width - left.cell_len - right.cell_len - 5
     if room >= SHORTEST_PLACE and (place := _place(sight)):
         right.append("  ").append(place if len(place) <= room else f"{place[: room - 1]}…", style="dim")
@@ -62,7 +67,7 @@ def _place(sight: Sight) -> str:
 
 
 def progress_text(sight: Sight, state: RunState, now: float, width: int) -> Text:
-    """Epoch, bar, share, time, time left, and age of the newest checkpoint; cut from the end."""
+    """Epoch, bar, share, time, time left, learning rate, and age of the newest checkpoint; cut from the end."""
     summary, attempts = sight.summary, sight.history.attempts
     live = sight.verdict.live and state.status != "gone"
     done = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
@@ -72,6 +77,8 @@ def progress_text(sight: Sight, state: RunState, now: float, width: int) -> Text
     if live and state.status not in ("stale", "stalled"):
         remaining = attempt_remaining_s(attempts, summary)
         parts.append(f"ETA {fmt.duration(remaining)}{f' → {_clock(now + remaining, now)}' if remaining else ''}")
+        if (metrics := sight.history.metrics) is not None:
+            parts.append(f"lr {metrics.lr:.3g}")
     if sight.history.checkpoints:
         age = now - sight.history.checkpoints[-1].t
         parts.append(f"ckpt {fmt.duration(age)} ago" if live else f"ckpt step {sight.history.checkpoints[-1].step}")

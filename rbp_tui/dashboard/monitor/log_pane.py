@@ -16,7 +16,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files
 from rbp_engine.run.status.history import History
 from rbp_tui.dashboard.monitor.log_lines import LogLines
-from rbp_tui.dashboard.monitor.log_tail import LogTail, readable
+from rbp_tui.dashboard.monitor.log_tail import LogTail, readable, without
 from rbp_tui.dashboard.text_line import Line
 
 READ_EVERY_S = 0.3
@@ -42,6 +42,7 @@ class LogPane(Vertical):
         self._tails: list[LogTail] = []
         self._failure: Event | None = None
         self._folders: dict[int, str] = {}
+        self._left_out: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield Line(id="log_head")
@@ -85,6 +86,14 @@ class LogPane(Vertical):
             if self.shown == TRACEBACK:
                 self._open("")
             self._show_head()
+
+    def leave_out(self, lines: tuple[str, ...]) -> None:
+        """Leave these lines, a traceback that is shown elsewhere, out of the output; none to show everything."""
+        if lines != self._left_out:
+            self._left_out = lines
+            if self.shown != TRACEBACK:
+                self._open(self.shown)
+                self._find_files()
 
     def show_traceback(self) -> bool:
         """Jump to the traceback of the error that the run recorded, else to the last one in a log."""
@@ -158,7 +167,7 @@ class LogPane(Vertical):
     def _read(self) -> None:
         """Add newly written lines."""
         for tail in self._tails:
-            self.lines.add(tail.poll())
+            self.lines.add(without(tail.poll(), self._left_out))
 
     def _show_head(self) -> None:
         """Show the processes with the current one marked, and the search."""
@@ -174,5 +183,5 @@ class LogPane(Vertical):
         self.query_one("#log_head", Line).show_text(head)
 
     def _tabs(self) -> Sequence[str]:
-        reported = self._failure is not None and isinstance(self._failure.body, ErrorRaised)
+        reported = not self._left_out and self._failure is not None and isinstance(self._failure.body, ErrorRaised)
         return [*self.names, *([TRACEBACK] if reported or self.shown == TRACEBACK else [])]

@@ -1,6 +1,7 @@
 """New lines of a growing file, read by byte offset and in small pieces."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from rbp_engine.printable import without_controls
@@ -72,6 +73,14 @@ def readable(line: str) -> str:
     if len(text) <= LONGEST_LINE:
         return text
     return f"{text[:LONGEST_LINE]} … ({len(text)} characters, cut)"
+
+
+def without(lines: list[str], part: Sequence[str]) -> list[str]:
+    """The lines with a note in place of `part`, the first time that it stands there as a whole."""
+    for start in range(len(lines) - len(part) + 1) if part else ():
+        if lines[start] == part[0] and tuple(lines[start : start + len(part)]) == tuple(part):
+            return [*lines[:start], "… the traceback above …", *lines[start + len(part) :]]
+    return lines
 
 
 def _size(count: int) -> str:

@@ -14,11 +14,12 @@ from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
-from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
+from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
 from rbp_tui.dashboard.monitor.card import card_text, read_facts
-from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text
+from rbp_tui.dashboard.monitor.gauges import busy_text, cost_text, memory_text, probes_text, speed_text
 from rbp_tui.dashboard.monitor.head import Head
 from rbp_tui.dashboard.monitor.log_pane import LogPane
+from rbp_tui.dashboard.monitor.no_curves import NoCurves, Notice, has_curves, notice
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
 from rbp_tui.dashboard.monitor.seeds import chips_text
@@ -29,6 +30,8 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line, TextPanel
 
 CLOCK_S = 1.0
+GAUGES = {name for name, _, _ in (*run_chart.SPEED, *run_chart.STEP_TIME)} | {"memory"}
+OLD = ("stale", "lost", "gone")  # the data of such a run may be out of date
 
 
 class MonitorScreen(MonitorActions):
@@ -51,6 +54,7 @@ class MonitorScreen(MonitorActions):
         yield Head(id="head")
         curves, gauges = SeriesColours(), SeriesColours()
         with Horizontal(id="charts"):
+            yield NoCurves(id="no_curves")
             yield RunChart("loss", run_chart.LOSS, colours=curves, id="loss")
             yield RunChart("top-1 %", run_chart.TOP1, colours=curves, id="top1")
             yield TextPanel(id="card")
@@ -121,8 +125,10 @@ class MonitorScreen(MonitorActions):
         if self.seen is None:
             for chart in self.query(RunChart):
                 chart.show({}, "epoch")
-            for line in self.query("#memory, #speed, #probes, #alert, TextPanel Line").results(Line):
+            for line in self.query("TextPanel Line").results(Line):
                 line.show_text(Text())
+            for line in self.query("#memory, #speed, #probes, #alert").results(Line):
+                line.show_or_hide(Text())
         self._show_news()
         self._show_rest()
 
@@ -133,6 +139,7 @@ class MonitorScreen(MonitorActions):
             self._show_curves(self.seen, "#charts")
             self._show_lines(self.seen)
             self.query_one(LogPane).set_history(self.seen.history)
+        self._show_whether_there_are_curves()
 
     def _show_rest(self) -> None:
         """Draw what need not follow each event, and the head, which also depends on the time."""
@@ -158,7 +165,7 @@ class MonitorScreen(MonitorActions):
             self._state = state
             self.refresh_bindings()
             for chart in self.query(CurveChart):
-                chart.dimmed = not self.live
+                chart.dimmed = self.run_state.status in OLD
 
     def _run_state(self, sight: Sight, *, there: bool, now: float) -> RunState:
         """The state of the run. Once its files were seen to change, this host's clock alone measures their silence."""
@@ -174,16 +181,43 @@ class MonitorScreen(MonitorActions):
         for chart in self.query_one(row).query(RunChart):
             chart.show(sight.history.curves, axis, sight.history.split, sight.history.attempts)
 
+    def _show_whether_there_are_curves(self) -> None:
+        """Show the charts once they have a point, and until then why there is none."""
+        some = has_curves(self.seen)
+        self.set_class(self.seen is None or not self.seen.history.curves.keys() & GAUGES, "-no-gauges")
+        if some == self.has_class("-no-curves"):
+            self.minimize()
+            in_charts = self.focused is None or self.query_one("#charts") in self.focused.ancestors
+            self.set_class(not some, "-no-curves")
+            if in_charts:
+                self.query_one("#loss" if some else "#no_curves_traceback").focus()
+        shown = Notice("") if some else notice(self.seen, self.run_state)
+        self.query_one(NoCurves).show(shown)
+        self.query_one(LogPane).leave_out(shown.traceback)
+        if bool(shown.traceback) != self.traceback_shown:
+            self.traceback_shown = bool(shown.traceback)
+            self._show_head()
+            self.refresh_bindings()
+
     def _show_lines(self, sight: Sight) -> None:
         history = sight.history
-        # If the charts of memory and speed have room they show the history, and the lines only numbers.
-        width = 0 if self.has_class("-tall") else max(8, min(60, self.size.width // 5))
+        width = max(8, min(60, self.size.width // 5))
         rank = int(self.process) if self.process.isdigit() else None
-        self.query_one("#memory", Line).show_text(memory_text(history.curves, history.processes, rank, width))
-        self.query_one("#speed", Line).show_text(speed_text(history.curves, history.processes, width))
+        memory, speed = Text(), Text()
+        # Where the charts of memory and speed have room, they say it.
+        if not self.has_class("-tall") or self.has_class("-narrow"):
+            memory, speed = cost_text(history), Text()
+            if self.live:
+                memory = memory_text(history.curves, history.processes, rank, width)
+                speed = speed_text(history, width)
+        elif self.live:
+            speed = busy_text(history.processes)
+        self.query_one("#memory", Line).show_or_hide(memory)
+        self.query_one("#speed", Line).show_or_hide(speed)
         probes = probes_text(history.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1)
         self.query_one("#probes", Line).show_or_hide(probes)
-        self.query_one("#alert", Line).show_or_hide(alert_text(history))
+        alerts = () if self.query_one("#happenings").display else alerts_beside(history, self.run_state.why)
+        self.query_one("#alert", Line).show_or_hide(alert_text(alerts))
 
     def _show_lists(self, sight: Sight) -> None:
         history = sight.history
@@ -194,7 +228,9 @@ class MonitorScreen(MonitorActions):
             self.refresh_bindings()
         if several:
             self.query_one("#ranks", TextPanel).show_text(ranks_text(history.processes, rank))
-        self.query_one("#happenings", TextPanel).show_text(events_text(history, sight.kept))
+        self.query_one("#happenings", TextPanel).show_text(
+            events_text(history, alerts_beside(history, self.run_state.why), sight.kept)
+        )
 
     def _read_card(self) -> None:
         """Read the card again if the run, its annotations, or what it is compared with has changed."""

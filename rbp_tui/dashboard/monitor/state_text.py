@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.events import ErrorRaised
 from rbp_engine.run.status.status import HEARTBEAT_S, LOST_AFTER_S
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
@@ -19,11 +20,15 @@ KeyOf = Callable[[str], str]
 
 @dataclass(frozen=True)
 class RunState:
-    """`status` is that of the run's verdict, or "stale" (no news of a live run), or "gone" (its folder is)."""
+    """`status` is that of the run's verdict, or "stale" (no news of a live run), or "gone" (its folder is).
+
+    `doing` is the phase of a live run, as "compiling", empty if unknown.
+    """
 
     status: str
     why: str = ""
     advice: str = ""
+    doing: str = ""
 
 
 def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> RunState:
@@ -32,11 +37,20 @@ def run_state(sight: Sight, *, there: bool, silence: float, key_of: KeyOf) -> Ru
         return RunState(
             "gone", f"{sight.run.path} is no longer there", "what was read of it is shown; rbp runs trash may have it"
         )
-    status, why = sight.verdict.status, str(one_line(sight.verdict.reason))
+    status, why = sight.verdict.status, _reason(sight)
     if status in ("running", "starting", "stopping") and silence > STALE_AFTER_S:
         why = f"{status}, but no sign of life for {fmt.duration(silence)}; lost after {LOST_AFTER_S:.0f}s"
         return RunState("stale", why, _keys(key_of, ("kill", "kills it")))
-    return RunState(status, why or _usually(status, sight), _advice(sight, key_of))
+    doing = str(one_line(sight.summary.phase)) if status in ("starting", "running") else ""
+    return RunState(status, why or _usually(status, sight), _advice(sight, key_of), doing)
+
+
+def _reason(sight: Sight) -> str:
+    """The reason of the status; of several ranks, with the one whose failure it is."""
+    why, failure = str(one_line(sight.verdict.reason)), sight.history.failure
+    if failure is None or len(sight.history.processes) < 2 or not isinstance(failure.body, ErrorRaised):
+        return why
+    return f"rank {failure.rank}: {why}" if str(one_line(failure.body.message)) == why else why
 
 
 def _usually(status: str, sight: Sight) -> str:
@@ -44,7 +58,7 @@ def _usually(status: str, sight: Sight) -> str:
     test = ", ".join(f"{fmt.percent(top1)} % {name} weights" for name, top1 in sight.summary.test.known.items())
     return {
         "queued": "waiting for its turn",
-        "starting": "the worker loads torch and the data",
+        "starting": "" if sight.summary.phase else "the worker loads torch and the data",
         "completed": f"test top-1 {test}" if test else "",
     }.get(status, "")
 

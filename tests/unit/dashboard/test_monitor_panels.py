@@ -17,8 +17,8 @@ from rbp_engine.run.files.events import (
     WarningRaised,
 )
 from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
-from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
-from rbp_tui.dashboard.monitor.gauges import memory_text, probes_text, speed_text, worst_rank
+from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
+from rbp_tui.dashboard.monitor.gauges import cost_text, memory_text, probes_text, speed_text, worst_rank
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 
 GIB = 2**30
@@ -49,20 +49,26 @@ def test_gpu_memory_is_that_of_the_rank_with_most_unless_one_is_selected() -> No
 
 def test_cpu_memory_is_host_memory() -> None:
     system = System(rss=600 * 2**20, mem_peak=700 * 2**20)
-    assert "600 MiB   700 MiB peak   host memory" in memory_text({}, [RankProgress(0, system=system)], None, 0).plain
+    assert "600 MiB   700 MiB peak  of the host" in memory_text({}, [RankProgress(0, system=system)], None, 0).plain
 
 
-def test_unmeasured_values_are_a_dash() -> None:
-    assert memory_text({}, [], None, 20).plain.split() == ["mem", "–"]
-    assert speed_text({}, [RankProgress(0)], 20).plain.split() == ["speed", "–"]
-    assert probes_text([], 20, 3).plain == ""
+def test_what_has_not_been_measured_has_no_line() -> None:
+    assert not memory_text({}, [], None, 20)
+    assert not speed_text(History(processes=(RankProgress(0),)), 20)
+    assert not probes_text([], 20, 3)
+    assert not cost_text(History(processes=(RankProgress(0),)))
+
+
+def test_an_ended_run_has_one_line_of_what_it_needed() -> None:
+    found = history(System(rss=3 * GIB, mem_peak=4 * GIB), Metrics(0, 1.0, 0.5, 0.1, 4812.0, 26.6, 13.3))
+    assert cost_text(found).plain == " 4.0 GiB peak memory   4\u202f812 samples/s   26.6 ms per step"
 
 
 def test_speed_shows_the_share_of_data_and_the_least_busy_gpu() -> None:
     first, second = gpu(0, util=0.97), gpu(1, util=0.91)
     first.metrics = Metrics(0, 1.0, 0.5, 0.1, samples_per_s=4812.0, step_ms=26.6, data_ms=13.3)
-    text = speed_text({}, [first, second], 0)
-    assert "4\u202f812 samples/s   step 26.6 ms   data 50 %   gpu ≥ 91 %" in text.plain
+    text = speed_text(History(processes=(first, second)), 0)
+    assert "4\u202f812 samples/s   step 26.6 ms   data 50 %   GPU ≥ 91 %" in text.plain
     assert any("yellow" in str(span.style) for span in text.spans if "data" in text.plain[span.start : span.end])
 
 
@@ -95,15 +101,15 @@ def test_probe_values_of_any_kind_fit_a_row(values: Any, shown: str) -> None:
     assert row.startswith(" p") and shown in row
 
 
-def test_an_alert_does_not_repeat_the_failure_but_names_its_rank_if_there_are_several() -> None:
-    failed = [WarningRaised("data stalled"), ErrorRaised("out of memory")]
-    assert "data stalled" in alert_text(history(*failed)).plain
-    assert "rank 1: out of memory   (1 before it)" in alert_text(history(*failed, ranks=(0, 1))).plain
-    assert alert_text(history()).plain == ""
+def test_an_alert_does_not_repeat_what_the_head_says() -> None:
+    failed = history(WarningRaised("data stalled"), ErrorRaised("out of memory"), ranks=(0, 1))
+    assert "rank 1: data stalled" in alert_text(alerts_beside(failed, "rank 1: out of memory")).plain
+    assert "rank 1: out of memory   (1 before it)" in alert_text(alerts_beside(failed, "lost a process")).plain
+    assert not alert_text(alerts_beside(history(), ""))
 
 
 def rows_of(found: History, kept: Collection[str]) -> list[str]:
-    return [row.split(maxsplit=1)[-1] for row in events_text(found, kept).plain.rstrip().split("\n")]
+    return [row.split(maxsplit=1)[-1] for row in events_text(found, found.alerts, kept).plain.rstrip().split("\n")]
 
 
 def test_only_existing_checkpoints_are_listed_and_the_best_is_marked() -> None:
@@ -112,7 +118,7 @@ def test_only_existing_checkpoints_are_listed_and_the_best_is_marked() -> None:
     assert rows_of(found, kept) == ["checkpoints", "step-00000006  1 MiB", "step-00000005  1 MiB"]
     # best/ has a copy of the newest best checkpoint, even after its own folder was removed.
     assert rows_of(found, kept | {"best"})[-1] == "step-00000003  1 MiB  best"
-    assert events_text(found, ()).plain == "checkpoints\nnone left\n"
+    assert events_text(found, (), ()).plain == "checkpoints\nnone left\n"
 
 
 def test_alerts_and_checkpoints_are_listed_newest_first() -> None:
