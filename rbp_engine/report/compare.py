@@ -5,7 +5,7 @@ data, because it is made while the work is in progress.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rbp_engine.printable import one_line
@@ -64,12 +64,31 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The groups, the baseline first, the others in the order of the given runs; with `each_run` each is one run."""
+    """The groups, by default the baseline first, the others in the order of the given runs; with `each_run` each is
+    one run.
+    """
 
     groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
     excluded: tuple[ExcludedRun, ...]
     each_run: bool = False
+
+    @property
+    def baseline_title(self) -> str:
+        """The title of the experiment that the others are measured against; empty if there are no groups."""
+        title = next((group.title for group in self.groups if group.is_baseline), "")
+        return title.rpartition(" · seed")[0] if self.each_run else title
+
+    def in_order(self, places: Sequence[int]) -> "Comparison":
+        """The same with the groups in this order of their present places."""
+        return replace(
+            self,
+            groups=tuple(self.groups[place] for place in places),
+            differences=tuple(
+                replace(difference, values=tuple(difference.values[place] for place in places))
+                for difference in self.differences
+            ),
+        )
 
 
 def compare(
@@ -157,9 +176,10 @@ def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]
     """A note on the seeds that the differences cover, unless they cover all."""
     shared = sorted(ours.keys() & theirs.keys())
     if shared and shared != sorted(ours):
-        yield f"Δ over the seeds that the baseline has, too: {', '.join(map(str, shared))}"
+        seeds = f"seed{'s' if len(shared) > 1 else ''} {', '.join(map(str, shared))}"
+        yield f"its difference is over {seeds} only, which the baseline has too"
     elif ours and theirs and not shared:
-        yield "no Δ: no seed is the baseline's, too"
+        yield "no difference: it shares no seed with the baseline"
 
 
 def _titles(groups: Sequence[Sequence[RecordedRun]], *, each_run: bool) -> list[str]:

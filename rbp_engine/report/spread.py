@@ -1,8 +1,12 @@
-"""Mean and standard deviation over the seeds of an experiment."""
+"""Mean and standard deviation over the seeds of an experiment, and how far the mean may be from the true one."""
 
+import functools
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -12,6 +16,11 @@ class Spread:
     mean: float
     std: float | None
     count: int
+
+    @property
+    def interval(self) -> float | None:
+        """Half the width of the 95 % confidence interval of the mean (Student's t); None for a single value."""
+        return None if self.std is None else student_t(self.count - 1) * self.std / math.sqrt(self.count)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -27,3 +36,26 @@ def spread_of_known(values: Iterable[float | None]) -> Spread | None:
     """The spread of the values that are known; None if there are none."""
     known = [value for value in values if value is not None]
     return spread(known) if known else None
+
+
+@functools.cache
+def student_t(freedom: int) -> float:
+    """The t within which Student's distribution with so many degrees of freedom has 95 % of its probability."""
+    low, high = 0.0, math.pi / 2
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < CONFIDENCE else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """The probability of |t| < sqrt(freedom) tan(angle): Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    odd = freedom % 2
+    if freedom == 1:
+        return 2 * angle / math.pi
+    term = total = math.cos(angle) if odd else 1.0
+    for power in range(2 + odd, freedom - 1, 2):
+        term *= math.cos(angle) ** 2 * (power - 1) / power
+        total += term
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total

@@ -6,6 +6,7 @@ from pathlib import Path
 from textual.message import Message
 
 from rbp_engine.run.store.store import RunRecord
+from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.reading.reader import RunsReader, Sight
 from rbp_tui.dashboard.reading.sparklines import Trend
@@ -17,7 +18,8 @@ class Session:
 
     `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have the data read of a run, by
     its id. `opened` is the run of the Monitor, `compared` are those of the Compare screen, `baseline` is the pinned
-    one, each by id. `since` is the message about the time since the last visit.
+    one, each by id. `since` is the message about the time since the last visit. `colours` has the colour of each series
+    on every screen, by experiment, or by run id where each run is a series.
     """
 
     def __init__(self, runs: Path, post: Callable[[Message], None]) -> None:
@@ -32,6 +34,7 @@ class Session:
         self.opened: str | None = None
         self.compared: list[str] = self.state.compared
         self.baseline: str | None = self.state.baseline or None
+        self.colours = SeriesColours()
         self.reader = RunsReader(
             runs,
             lambda records: post(RunsListed(records)),

@@ -11,71 +11,59 @@ from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference, Group
 from rbp_engine.report.names import value_text
 from rbp_engine.report.spread import Spread
-from rbp_tui.text import format as fmt
-
-# Headings and widths. Without WIDE they fit into 80 columns less the edges of a screen.
-COLUMNS = (
-    ("n", 2),
-    ("last %", 13),
-    ("best %", 13),
-    ("Δ last", 13),
-    ("Δ best", 13),
-    ("pairs", 5),
-    ("s/epoch", 7),
-    ("samples/s", 9),
-    ("peak", 8),
-)
-WIDE = ("Δ best",)
-WIDE_FROM = 100
-INDENT = 4
+from rbp_tui.text.comparison_columns import ComparedColumn, columns_of, fitting
 
 
 @dataclass(frozen=True)
 class ComparisonText:
-    """The headings, one text of one or more rows per group, and the differences; no row exceeds the width."""
+    """The headings, a row for each group, and below them the notes and other differences; none exceeds the width.
+
+    `places` has the name of each column and where it begins and ends.
+    """
 
     headings: Text
     groups: tuple[Text, ...]
-    differences: Text
+    below: Text
+    places: tuple[tuple[str, int, int], ...]
 
     @property
     def whole(self) -> Text:
         """All parts, one below the other."""
-        parts = [self.headings, *self.groups, *([Text(), self.differences] if self.differences else [])]
+        parts = [self.headings, *self.groups, *([Text(), self.below] if self.below else [])]
         return Text("\n").join(parts)
 
+    def column_at(self, place: int) -> str:
+        """The name of the column there; empty if there is none."""
+        return next((name for name, start, end in self.places if start <= place < end), "")
 
-def comparison_text(comparison: Comparison, width: int, colours: Sequence[str] = ()) -> ComparisonText:
-    """The experiments with their numbers, then their differences; a star marks the baseline.
 
-    Titles stand beside the numbers if they fit, otherwise on lines of their own. `colours` has one for each group's
-    sign.
+def comparison_text(comparison: Comparison, width: int, sort: str = "") -> ComparisonText:
+    """One row for each experiment: the settings in which they differ, then their numbers; a star marks the baseline.
+
+    The least important columns give way where there is no room. `sort` names the column that is marked.
     """
-    columns = [column for column in COLUMNS if width >= WIDE_FROM or column[0] not in WIDE]
-    taken = sum(length + 1 for _, length in columns)
     signs = group_signs(comparison)
-    longest = max(
-        (len(sign) + 1 + len(group.title) for sign, group in zip(signs, comparison.groups, strict=True)), default=0
-    )
-    beside = longest + taken <= width
-    margin = longest if beside else min(INDENT, max(0, width - taken))
-    gap = " " if margin else ""  # separates the margin, if any, from the numbers
-    headings = Text(" " * margin + gap + _padded([heading for heading, _ in columns], columns), style="dim")
+    margin = len(signs[0]) if signs else 0
+    columns = fitting(columns_of(comparison), width - margin - 1)
+    headings, places = Text(" " * margin), []
+    for column in columns:
+        headings.append(" ")
+        places.append((column.name, len(headings), len(headings) + column.width))
+        headings.append(_padded(column.heading, column), style="bold" if column.name == sort else "dim")
     groups = []
     for number, (sign, group) in enumerate(zip(signs, comparison.groups, strict=True)):
-        numbers = gap + _padded(group_numbers(group, wide=width >= WIDE_FROM), columns)
-        title, *more = wrap(group.title, max(1, width - len(sign) - 1)) or [""]
-        text = Text.assemble(
-            (sign, colours[number] if number < len(colours) else ""), " ", (title, "bold" if group.is_baseline else "")
-        )
-        for rest in more:
-            text.append(f"\n{' ' * (len(sign) + 1)}{rest}", style="bold" if group.is_baseline else "")
-        text.append(" " * (margin - text.cell_len) if beside else f"\n{' ' * margin}").append(numbers)
-        for note in group.notes:
-            for line in wrap(note, max(1, width - INDENT)):
-                text.append(f"\n{' ' * INDENT}{line}", style="yellow")
-        groups.append(text)
-    return ComparisonText(headings, tuple(groups), _differences(comparison, signs, width))
+        cells = " ".join(_padded(column.cells[number], column) for column in columns)
+        groups.append(Text(f"{sign} {cells}", style="bold" if group.is_baseline else ""))
+    shown = {column.key for column in columns if column.key}
+    others = [difference for difference in comparison.differences if difference.key not in shown]
+    parts = [
+        part for part in (_notes(comparison, signs, width), _differences(others, comparison, signs, width)) if part
+    ]
+    return ComparisonText(headings, tuple(groups), Text("\n\n").join(parts), tuple(places))
+
+
+def _padded(word: str, column: ComparedColumn) -> str:
+    return word.rjust(column.width) if column.right else word.ljust(column.width)
 
 
 def group_signs(comparison: Comparison) -> list[str]:
@@ -87,41 +75,26 @@ def group_signs(comparison: Comparison) -> list[str]:
     ]
 
 
-def group_numbers(group: Group, *, wide: bool) -> list[str]:
-    """The numbers of a group in the order of the columns."""
-    paired = group.last_difference or group.best_difference
-    numbers = {
-        "n": str(group.last.count if group.last else len(group.runs)),
-        "last %": spread_text(group.last),
-        "best %": spread_text(group.best),
-        "Δ last": spread_text(group.last_difference, signed=True),
-        "Δ best": spread_text(group.best_difference, signed=True),
-        "pairs": str(paired.count) if paired else "–",
-        "s/epoch": fmt.number(group.epoch_s, 1 if (group.epoch_s or 0.0) >= 10.0 else 2),
-        "samples/s": fmt.thousands(group.samples_per_s),
-        "peak": fmt.size(group.mem_peak),
-    }
-    return [numbers[heading] for heading, _ in COLUMNS if wide or heading not in WIDE]
-
-
 def comparison_plain(comparison: Comparison) -> dict[str, Any]:
     """The comparison for JSON: fractions, seconds, bytes."""
     return {
-        "groups": [_group_plain(group) for group in comparison.groups],
+        "groups": [_group_plain(number, group, comparison) for number, group in enumerate(comparison.groups)],
         "differences": [asdict(difference) for difference in comparison.differences],
         "left_out": [asdict(run) for run in comparison.excluded],
     }
 
 
-def _group_plain(group: Group) -> dict[str, Any]:
+def _group_plain(number: int, group: Group, comparison: Comparison) -> dict[str, Any]:
     spreads = ("last", "best", "last_difference", "best_difference")
+    differing = [difference for difference in comparison.differences if difference.role == "result"]
     return {
         "title": group.title,
         "experiment": group.experiment,
         "baseline": group.is_baseline,
+        "settings": {difference.key: difference.values[number] for difference in differing},
         "ids": [one.run.id for one in group.runs],
         "seeds": [one.summary.seed for one in group.runs],
-        **{name: vars(value) if (value := getattr(group, name)) else None for name in spreads},
+        **{name: _spread_plain(getattr(group, name)) for name in spreads},
         "epoch_s": group.epoch_s,
         "samples_per_s": group.samples_per_s,
         "mem_peak": group.mem_peak,
@@ -129,27 +102,32 @@ def _group_plain(group: Group) -> dict[str, Any]:
     }
 
 
-def _padded(words: Sequence[str], columns: Sequence[tuple[str, int]]) -> str:
-    return " ".join(word.rjust(length) for word, (_, length) in zip(words, columns, strict=True))
+def _spread_plain(values: Spread | None) -> dict[str, Any] | None:
+    """`interval` is half the width of the 95 % confidence interval of the mean."""
+    return None if values is None else vars(values) | {"interval": values.interval}
 
 
-def spread_text(values: Spread | None, *, signed: bool = False) -> str:
-    """`95.61 ± 0.12` in percent; a single run has no deviation."""
-    if values is None:
-        return "–"
-    mean = f"{100.0 * values.mean:{'+' if signed else ''}.2f}".replace("-", "−")
-    return mean if values.std is None else f"{mean} ± {fmt.percent(values.std)}"
+def _notes(comparison: Comparison, signs: Sequence[str], width: int) -> Text:
+    """The notes on groups, each once with the signs of its groups."""
+    having: dict[str, list[str]] = {}
+    for sign, group in zip(signs, comparison.groups, strict=True):
+        for note in group.notes:
+            having.setdefault(note, []).append(sign.strip())
+    lines = [row for note, of in having.items() for row in wrap(f"{', '.join(of)}: {note}", max(1, width))]
+    return Text("\n".join(lines), style="yellow")
 
 
-def _differences(comparison: Comparison, signs: Sequence[str], width: int) -> Text:
-    """The settings that make groups different experiments, then other differences: each value with its groups."""
+def _differences(others: Sequence[Difference], comparison: Comparison, signs: Sequence[str], width: int) -> Text:
+    """The differences that have no column: settings first, each value with its groups."""
     if len(comparison.groups) < 2:
         return Text()
     if not comparison.differences:
         return Text("no setting differs", style="dim")
-    longest = max(len(difference.key) for difference in comparison.differences)
-    lines = [Text("differs", style="dim")]
-    for difference in comparison.differences:
+    if not others:
+        return Text()
+    longest = max(len(difference.key) for difference in others)
+    lines = [Text("also differs", style="dim")]
+    for difference in others:
         style = "" if difference.role == "result" else "dim"
         values = "  ".join(_values(difference, signs))
         rows = wrap(values, max(1, width - longest - 2), break_long_words=True) or [""]

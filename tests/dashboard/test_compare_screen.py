@@ -61,7 +61,9 @@ def drawn(app):
 
 
 def shown(screen):
-    return f"{screen.query_one('#headings', Line).shown.plain}\n{screen.query_one('#table', Line).shown.plain}"
+    """The table without the marks in the colours of the curves."""
+    text = f"{screen.query_one('#headings', Line).shown.plain}\n{screen.query_one('#table', Line).shown.plain}"
+    return "\n".join(line[2:] if line.startswith(("● ", "○ ", "  ")) else line for line in text.split("\n"))
 
 
 @pytest.mark.asyncio
@@ -85,10 +87,41 @@ async def test_differences_are_paired_by_seed_and_settings_that_differ_are_liste
     async with app.run_test(size=(200, 40)) as pilot:
         table = shown(await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3"))
         row = next(line for line in table.splitlines() if "BPTT" in line)
-        # bptt minus rate_M: +2 and +1 points for seeds 1 and 2; rate_M's seed 3 has no partner.
-        numbers = "2 93.50 ± 0.71 93.50 ± 0.71 +1.50 ± 0.71 +1.50 ± 0.71 2 2.00 320 5.0 GiB"
-        assert " ".join(row.split()[6:]) == numbers
-        assert "method.name      rate_m (1★)  bptt (2)" in table and "train.log_every  10, 5 (1★)  10 (2)" in table
+        # bptt minus rate_M: +2 and +1 points for seeds 1 and 2; rate_M's seed 3 has no partner. With one degree of
+        # freedom t is 12.7, and the interval 12.7 × 0.71 / √2.
+        numbers = "2 BPTT 2 93.50 ± 0.71 93.50 ± 0.71 +1.50 ± 6.35 +1.50 ± 6.35 2.00 320 5.0"
+        assert " ".join(row.split()) == numbers
+        assert "train.log_every  10, 5 (1★)  10 (2)" in table and "method.name" not in table
+
+
+@pytest.mark.asyncio
+async def test_the_table_is_sorted_by_keys_and_by_a_click_on_a_heading(app, until, compare):
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1", "bptt-2")
+
+        def methods():
+            return [line.split()[1] for line in shown(screen).splitlines()[1:3]]
+
+        assert methods() == ["rate_M", "BPTT"]
+        names = screen.column_names()
+        await pilot.press(*["greater_than_sign"] * (names.index("last") + 1))
+        assert methods() == ["BPTT", "rate_M"] and drawn(app)["2★"].y[-1] < drawn(app)["1"].y[-1]
+        assert "sorted by last" in screen.query_one("#about", Line).shown.plain
+        await pilot.press("o")
+        assert methods() == ["rate_M", "BPTT"]
+        start = {name: start for name, start, _ in screen._text.places}["peak"]
+        await pilot.click("#headings", offset=(start + 4, 0))
+        assert screen.sort == "peak" and methods() == ["rate_M", "BPTT"]
+        await pilot.click("#headings", offset=(start + 4, 0))
+        assert methods() == ["BPTT", "rate_M"]
+        # The baseline is drawn over the others, and the chosen one over all.
+        assert list(drawn(app)) == ["1", "2★"]
+        await pilot.press("up")
+        assert list(drawn(app)) == ["2★", "1"]
+        colours = [app.session.colours.colour(screen.key_of(group), dark=True) for group in screen.groups]
+        await pilot.press("less_than_sign")
+        again = {screen.key_of(group): group for group in screen.groups}
+        assert [app.session.colours.colour(key, dark=True) for key in reversed(again)] == colours
 
 
 @pytest.mark.asyncio
@@ -150,12 +183,12 @@ async def test_single_runs_can_replace_experiments_and_curves_can_be_hidden(app,
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
         await pilot.press("i")
-        await until(pilot, lambda: list(drawn(app)) == ["1★", "2★", "3"])
+        await until(pilot, lambda: sorted(drawn(app)) == ["1★", "2★", "3"])
         assert screen.group.title.endswith("seed 1")
         await pilot.press("down", "space")
-        assert list(drawn(app)) == ["1★", "3"]
+        assert sorted(drawn(app)) == ["1★", "3"]
         await pilot.press("space", "i")
-        await until(pilot, lambda: list(drawn(app)) == ["1★", "2"])
+        await until(pilot, lambda: sorted(drawn(app)) == ["1★", "2"])
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         assert app.session.opened == "rate-1"

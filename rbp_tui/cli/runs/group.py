@@ -80,8 +80,8 @@ def compare(
 ) -> None:
     """Runs beside each other by experiment: last and best accuracy, speed, memory, and what differs.
 
-    Accuracies are mean ± standard deviation over the seeds. Δ is the difference to the baseline: its mean ± deviation
-    over the seeds that both have.
+    Accuracies are mean ± standard deviation over the seeds. Δ is the difference to the baseline, paired by seed: its
+    mean over the seeds that both have ± the 95 % confidence interval, in percentage points.
     """
     from rbp_engine.report.compare import compare as compared
     from rbp_tui.text.comparison_text import comparison_plain, comparison_text
@@ -91,6 +91,7 @@ def compare(
         print_json(comparison_plain(found))
         return
     if found.groups:
+        say("[dim]★ baseline:[/] {}", found.baseline_title)
         print_rich(comparison_text(found, console().width).whole)
     for run in found.excluded:
         say("[dim]left out {}:[/] {}", run.id, run.reason)

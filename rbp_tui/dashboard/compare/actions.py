@@ -13,6 +13,7 @@ from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, ComparedCurve
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
+from rbp_tui.text.comparison_columns import sorted_by
 
 #: The columns of the exported table, by axis.
 UNITS = {"epoch": "epoch", "step": "step", "time": "seconds", MEMORY: "mem_peak"}
@@ -33,13 +34,18 @@ class CompareActions(ChartScreen):
         Binding("i", "each_run", "runs", id="compare.each_run"),
         Binding("v", "curve", "curve", id="compare.curve"),
         Binding("x", "axis", "axis", id="compare.axis"),
+        Binding("greater_than_sign", "sort_by_next(1)", "sort by the next column", id="compare.sort_next", show=False),
+        Binding("less_than_sign", "sort_by_next(-1)", "sort by the column before", id="compare.sort_back", show=False),
+        Binding("o", "turn", "reverse the order", id="compare.turn", show=False),
         Binding("z", "zoom_panel", "zoom", id="compare.zoom", show=False),
         Binding("e", "export", "export", id="compare.export"),
     ]
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.comparison: Comparison | None = None
+        self.given: Comparison | None = None  # in the order of the runs
+        self.comparison: Comparison | None = None  # in the order of the table
+        self.sort, self.turned = "", False  # the column that the table is sorted by, and whether the other way round
         self.each_run = False  # as requested; the comparison follows
         self.chosen = ""  # the key of the group that actions apply to
         self.hidden: set[str] = set()
@@ -87,6 +93,10 @@ class CompareActions(ChartScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key only if it does something."""
         match action:
+            case "turn":
+                return bool(self.sort)
+            case "sort_by_next":
+                return len(self.groups) > 1
             case "choose" | "open" | "hide" | "pin" | "export" | "scroll_table" | "zoom_panel" | "curve" | "axis":
                 return bool(self.groups)
             case "each_run":
@@ -129,6 +139,35 @@ class CompareActions(ChartScreen):
             pinned = self.session.baseline
             self.notify(self.session.pin(pinned if pinned in ids else ids[0]), markup=False)
             self.runs_changed()
+
+    def action_sort_by_next(self, by: int) -> None:
+        """Sort by the next column; after the last, as the runs were given."""
+        names = ["", *self.column_names()]
+        self.sort_by(names[(names.index(self.sort) + by) % len(names) if self.sort in names else 0])
+
+    def action_turn(self) -> None:
+        """Sort the other way round."""
+        self.sort_by(self.sort)
+
+    def take_comparison(self, given: Comparison | None) -> None:
+        """Show this comparison from now on, sorted as the table is."""
+        self.given = given
+        self.comparison = given and sorted_by(given, self.sort, turned=self.turned)
+
+    def sort_by(self, name: str) -> None:
+        """Sort by this column; the other way round if it is sorted by it already."""
+        if self.group is not None:
+            self.chosen = self.key_of(self.group)  # it stays, wherever its row goes
+        self.turned = bool(name) and name == self.sort and not self.turned
+        self.sort = name
+        self.take_comparison(self.given)
+        self.show_table()
+        self.draw()
+        self.refresh_bindings()
+
+    def column_names(self) -> Sequence[str]:
+        """The columns of the table that have room."""
+        return ()
 
     def action_each_run(self) -> None:
         """A curve and a row for each run, or for each experiment."""

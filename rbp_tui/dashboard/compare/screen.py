@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from bisect import bisect
-from itertools import accumulate
+from collections.abc import Sequence
 
 from rich.text import Text
 from textual import on, work
@@ -14,7 +13,6 @@ from textual.geometry import Region
 from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
-from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.compare.actions import CompareActions
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
@@ -22,13 +20,14 @@ from rbp_tui.dashboard.compare.selection import ComparedRuns, compared_runs
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
-from rbp_tui.text.comparison_text import comparison_text, group_signs
+from rbp_tui.text.comparison_text import ComparisonText, comparison_text, group_signs
 
 # Each of many runs has news many times a second: they are drawn together at each tick, and very many less often.
 TICK_S, RUNS_A_TICK = 0.25, 12
 # Live runs change every second. Reading many of them takes long, and may only take a share of the time.
 COMPARE_EVERY_S, READING_SHARE = 1.0, 0.1
-TABLE_EDGE = 3  # padding and scroll bar
+MARK, HIDDEN_MARK, NO_MARK = "● ", "○ ", "  "
+TABLE_EDGE = 5  # mark, padding and scroll bar
 # With many curves, stars hide more than they show.
 STARRED_AT_MOST = 8
 
@@ -42,21 +41,20 @@ class CompareScreen(CompareActions):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.compared = ComparedRuns()
-        self._colours = SeriesColours()
         self._making = False
         # What the next tick must update.
         self._runs_stale = self._curves_stale = False
         self._made_at = self._drawn_at = float("-inf")
         self._making_took = 0.0
-        self._tops: list[int] = []  # the rows of the table where each group begins, and where the last one ends
+        self._text: ComparisonText | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar()
         yield Line(id="about")
         yield Line(id="notes")
         with Horizontal(id="overlay"):
-            yield CurveChart(colours=self._colours, id="first")
-            yield CurveChart(colours=self._colours, id="second")
+            yield CurveChart(colours=self.session.colours, id="first")
+            yield CurveChart(colours=self.session.colours, id="second")
         yield Line(id="headings")
         with VerticalScroll(id="groups", can_focus=False):
             yield Line(id="table", wraps=True)
@@ -92,7 +90,7 @@ class CompareScreen(CompareActions):
         if ids != [record.run.id for record in before.records] or self.compared.baseline != before.baseline:
             session.reader.watch(ids)
             if not set(ids) & {one.run.id for group in self.groups for one in group.runs}:
-                self.comparison = None
+                self.take_comparison(None)
             self.compare_again()
         elif self.compared != before:
             self._runs_stale = True
@@ -123,7 +121,7 @@ class CompareScreen(CompareActions):
         start = time.monotonic()
         runs = [record.run for record in compared.records]
         baseline = compared.baseline.run if compared.baseline else None
-        self.comparison = await asyncio.to_thread(compare, runs, baseline, each_run=each_run)
+        self.take_comparison(await asyncio.to_thread(compare, runs, baseline, each_run=each_run))
         self._making, self._made_at = False, time.monotonic()
         self._making_took = self._made_at - start
         self.curves.forget(self.groups)
@@ -155,7 +153,7 @@ class CompareScreen(CompareActions):
                         name,
                         self.axis,
                         starred=starred,
-                        emphasis=group is self.group or group is self.groups[0],
+                        emphasis=group is self.group or group.is_baseline,
                     )
                     for sign, group in zip(signs, self.groups, strict=True)
                     if self.key_of(group) not in self.hidden and (mean := self.mean(group, name)) is not None
@@ -175,30 +173,28 @@ class CompareScreen(CompareActions):
         self.query_one("#about", Line).show_text(self._about(self.comparison))
         notes = Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis")
         self.query_one("#notes", Line).show_or_hide(notes)
-        width = max(1, self.size.width - TABLE_EDGE)
-        text = comparison_text(self.comparison, width, [self._colour(group) for group in self.groups])
-        self.query_one("#headings", Line).show_text(text.headings)
-        parts = [self._row(number, part) for number, part in enumerate(text.groups)]
-        rest = [text.differences] if text.differences else []
+        self._text = text = comparison_text(self.comparison, max(1, self.size.width - TABLE_EDGE), self.sort)
+        self.query_one("#headings", Line).show_text(Text(NO_MARK).append_text(text.headings))
+        parts = [self._row(group, part) for group, part in zip(self.groups, text.groups, strict=True)]
+        rest = [text.below] if text.below else []
         rest += [Text(f"left out {run.id}: {run.reason}", style="dim") for run in self.comparison.excluded]
         self.query_one("#table", Line).show_text(Text("\n").join([*parts, Text(), *rest] if rest else parts))
-        self._tops = list(accumulate((part.plain.count("\n") + 1 for part in parts), initial=0))
 
-    def _row(self, number: int, text: Text) -> Text:
-        """A group in the table: the chosen one is marked, a hidden one dimmed."""
-        group = self.groups[number]
-        text = text.copy()
+    def _row(self, group: Group, text: Text) -> Text:
+        """A group in the table, beside a mark in the colour of its curve; the chosen one stands out."""
         if self.key_of(group) in self.hidden:
-            text.stylize("dim")
-        if group is self.group and len(self.groups) > 1:
-            text.stylize("reverse", 0, text.plain.find("\n") if "\n" in text.plain else len(text))
-        return text
+            return Text.assemble((f"{HIDDEN_MARK}{text.plain}", "reverse dim" if self._stands_out(group) else "dim"))
+        colour = self.session.colours.colour(self.key_of(group), dark=self.app.current_theme.dark)
+        row = Text.assemble((MARK, colour), text)
+        if self._stands_out(group):
+            row.stylize("reverse", len(MARK))
+        return row
 
-    def _colour(self, group: Group) -> str:
-        """The colour of a group's curve, for its number."""
-        if self.key_of(group) in self.hidden:
-            return ""
-        return self._colours.colour(self.key_of(group), dark=self.app.current_theme.dark)
+    def _stands_out(self, group: Group) -> bool:
+        return group is self.group and len(self.groups) > 1
+
+    def column_names(self) -> Sequence[str]:
+        return [name for name, _, _ in self._text.places] if self._text else ()
 
     def _about(self, comparison: Comparison) -> Text:
         """The line about the comparison: the axis, the number of runs, and the baseline."""
@@ -206,9 +202,11 @@ class CompareScreen(CompareActions):
         for number, axis in enumerate(AXES):
             text.append("│" if number else "").append(axis, style="not dim bold" if axis == self.axis else "")
         text.append(f"   {len(self.compared.records)} runs")
-        for group in comparison.groups[:1]:
-            title = group.title.rpartition(" · seed")[0] if comparison.each_run else group.title
-            text.append(f"   ★ {title}", style="not dim bold").append(" pinned" if self.compared.baseline else "")
+        if self.sort:
+            text.append(f"   sorted by {self.sort}{', reversed' if self.turned else ''}")
+        if comparison.groups:
+            text.append(f"   ★ {comparison.baseline_title}", style="not dim bold")
+            text.append(" pinned" if self.compared.baseline else "")
         return text
 
     def _why_empty(self) -> str:
@@ -225,10 +223,17 @@ class CompareScreen(CompareActions):
         super().choose_row(number)
         self._curves_stale = True  # the chosen curve is drawn over the others
         if 0 <= number < len(self.groups):
-            top, end = self._tops[number : number + 2]
+            self.draw()  # the chosen one over the others
             table = self.query_one("#groups")
-            table.call_after_refresh(table.scroll_to_region, Region(0, top, 1, end - top), animate=False, force=True)
+            table.call_after_refresh(table.scroll_to_region, Region(0, number, 1, 1), animate=False, force=True)
 
     @on(Click, "#table")
     def _clicked(self, event: Click) -> None:
-        self.choose_row(bisect(self._tops, event.y) - 1)
+        self.choose_row(event.y)
+
+    @on(Click, "#headings")
+    def _heading_clicked(self, event: Click) -> None:
+        offset = event.get_content_offset(self.query_one("#headings"))
+        name = self._text.column_at(offset.x - len(NO_MARK)) if self._text and offset else ""
+        if name and len(self.groups) > 1:
+            self.sort_by(name)

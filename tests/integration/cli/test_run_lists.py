@@ -200,13 +200,15 @@ def test_runs_go_to_the_trash_and_come_back(rbp, runs):
 @pytest.mark.parametrize("width", [80, 200])
 def test_compare_groups_by_experiment_and_fits_the_screen(rbp, runs, width):
     rbp.environment["COLUMNS"] = str(width)
-    shown = rbp("runs", "compare", "rate-1", "rate-2", "method:bptt", "--baseline", "bptt-1").stdout
+    done = rbp("runs", "compare", "rate-1", "rate-2", "method:bptt", "--baseline", "bptt-1")
+    shown = done.stdout
     assert max(map(len, shown.splitlines())) <= width
-    assert "1★ digits · BPTT · T=4" in shown and "2  digits · rate_M · T=4" in shown
-    assert "93.00 ± 1.41" in shown and "91.50 ± 0.71" in shown and "−1.50 ± 0.71" in shown
-    assert "pairs" in shown.splitlines()[0].split() and "     2 " in shown[shown.index("−1.50 ± 0.71") :]
-    assert "1.0 GiB" in shown and "6 400" in shown.replace("\u202f", " ")
-    assert "method.name  bptt (1★)  rate_m (2)" in shown
+    headings, bptt, rate, *_ = shown.splitlines()
+    assert "★ baseline: digits · BPTT · T=4\n" in done.stderr
+    assert headings.split()[:2] == ["method", "n"] and "peak GiB" in headings
+    assert bptt.split()[:5] == ["1★", "BPTT", "2", "93.00", "±"] and "1.0" in bptt
+    # A difference of −1 and one of −2 points: t is 12.7 with one degree of freedom, times 0.71 / √2.
+    assert rate.split()[:3] == ["2", "rate_M", "2"] and "91.50 ± 0.71" in rate and "−1.50 ± 6.35" in rate
     assert max(map(len, rbp("runs", "compare", "method:bptt", "rate-1", "--each-run").stdout.splitlines())) <= width
 
 
@@ -216,7 +218,7 @@ def test_compare_as_json(rbp, runs):
     baseline, rate, failed = found["groups"]
     assert (baseline["baseline"], baseline["ids"], baseline["seeds"]) == (True, ["bptt-1", "bptt-2"], [1, 2])
     assert baseline["last"]["mean"] == pytest.approx(0.93) and baseline["last_difference"] is None
-    assert rate["last_difference"] == {"mean": pytest.approx(-0.02), "std": None, "count": 1}
+    assert rate["last_difference"] == {"mean": pytest.approx(-0.02), "std": None, "count": 1, "interval": None}
     assert failed["notes"] == ["seed 1 is failed at epoch 137 of 300"]
     assert [one["key"] for one in found["differences"]][:2] == ["method.name", "method.timesteps"]
     assert found["left_out"] == []

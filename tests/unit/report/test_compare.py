@@ -127,12 +127,12 @@ def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(
     titles = [group.title for group in groups]
     assert titles[1] == "digits · BPTT · T=4 · seed 2" and len(set(titles)) == 5  # repeated: its id is in its title
     assert compare([*bptt, *rate], each_run=True).excluded == ()
-    assert "no seed is the baseline's" in groups[-1].notes[0]
+    assert groups[-1].notes == ("no difference: it shares no seed with the baseline",)
 
 
 def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_run: FinishRun) -> None:
     runs = [finish_run("digits", "method=bptt", "seed=2"), *(finish_run("digits", f"seed={seed}") for seed in (1, 2))]
-    assert compare(runs).groups[1].notes == ("Δ over the seeds that the baseline has, too: 2",)
+    assert compare(runs).groups[1].notes == ("its difference is over seed 2 only, which the baseline has too",)
     assert compare(runs[::2]).groups[1].notes == ()
 
 
@@ -153,3 +153,11 @@ def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run: 
     lines = events_csv(run).splitlines()[1:]
     assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation", "metrics"]
     assert lines[-1].split(",")[3:12] == ["2", "30", "1", "", "", "", "", "0.9", ""]
+
+
+def test_groups_in_another_order_keep_their_values(finish_run: FinishRun) -> None:
+    given = compare([finish_run("digits", "lr=0.05"), finish_run("digits", "lr=0.2")])
+    turned = given.in_order([1, 0])
+    assert turned.groups == given.groups[::-1]
+    assert turned.baseline_title == given.groups[0].title
+    assert [one.values for one in turned.differences if one.role == "result"] == [(0.2, 0.05)]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.report.spread import spread
+from rbp_engine.report.spread import spread, student_t
 
 fractions = st.lists(st.floats(0, 1), min_size=2, max_size=12)
 
@@ -40,3 +40,22 @@ def test_a_single_value_has_no_deviation(value: float) -> None:
 def test_no_values_have_no_mean() -> None:
     with pytest.raises(ValueError, match="at least one"):
         spread([])
+
+
+# Published quantiles of Student's t, two-sided 95 %.
+@pytest.mark.parametrize(
+    ("freedom", "t"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (10, 2.2281), (30, 2.0423)]
+)
+def test_the_interval_of_a_mean_is_that_of_students_t(freedom: int, t: float) -> None:
+    found = spread([float(value) for value in range(freedom + 1)])
+    assert found.std is not None
+    assert found.interval == pytest.approx(t * found.std / (freedom + 1) ** 0.5, rel=1e-4)
+
+
+@given(freedom=st.integers(1, 300))
+def test_more_seeds_need_a_smaller_t(freedom: int) -> None:
+    assert student_t(freedom) > student_t(freedom + 1) > 1.9599
+
+
+def test_one_value_has_no_interval() -> None:
+    assert spread([0.5]).interval is None

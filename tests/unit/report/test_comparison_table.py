@@ -1,0 +1,81 @@
+"""The table of a comparison: one row for each experiment, with the settings in which they differ as columns."""
+
+from collections.abc import Callable
+
+import pytest
+
+from rbp_engine.report.compare import Comparison, compare
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_tui.text.comparison_columns import columns_of, sorted_by
+from rbp_tui.text.comparison_text import comparison_plain, comparison_text
+
+FinishRun = Callable[..., RunDirectory]
+
+
+@pytest.fixture
+def found(finish_run: FinishRun) -> Comparison:
+    """Two seeds with each of three learning rates and T; the last has seeds of its own."""
+    settings = (("lr=0.1", "T=4", (1, 2), 0.95), ("lr=0.02", "T=4", (1, 2), 0.91), ("lr=0.02", "T=6", (3, 4), 0.94))
+    return compare(
+        finish_run("digits", lr, timesteps, f"seed={seed}", curve=[top1 + seed / 100])
+        for lr, timesteps, seeds, top1 in settings
+        for seed in seeds
+    )
+
+
+def test_every_experiment_has_one_row_with_what_differs(found: Comparison) -> None:
+    shown = comparison_text(found, 100)
+    assert shown.headings.plain.split()[:3] == ["T", "lr", "n"]
+    rows = [text.plain.split()[:4] for text in shown.groups]
+    assert rows == [["1★", "4", "0.1", "2"], ["2", "4", "0.02", "2"], ["3", "6", "0.02", "2"]]
+    assert "also differs" not in shown.whole.plain
+    assert "3: no difference: it shares no seed with the baseline" in shown.whole.plain
+
+
+@pytest.mark.parametrize("width", [30, 50, 77, 100, 150, 200])
+def test_no_row_is_wider_than_the_space_and_what_tells_apart_stays_longest(found: Comparison, width: int) -> None:
+    shown = comparison_text(found, width)
+    assert all(len(line) <= width for line in shown.whole.plain.split("\n"))
+    assert {"T", "lr"} <= {name for name, _, _ in shown.places}
+    for name, start, end in shown.places:
+        assert shown.headings.plain[start:end].strip().startswith(name) and shown.column_at(start) == name
+
+
+def test_decimal_points_stand_below_each_other(finish_run: FinishRun) -> None:
+    seeds = [finish_run("digits", f"seed={seed}", curve=[0.9 + seed / 70]) for seed in (1, 2)]
+    first, second = comparison_text(compare([*seeds, finish_run("digits", "lr=0.003", curve=[0.95])]), 120).groups
+    assert first.plain.index("0.1") == second.plain.index("0.003")
+    assert first.plain.index("92.14") == second.plain.index("95.00")
+
+
+def test_a_table_is_sorted_by_any_column_with_the_unknown_last(found: Comparison) -> None:
+    for column in columns_of(found):
+        for turned in (False, True):
+            turning = columns_of(sorted_by(found, column.name, turned=turned))
+            values = next(one.values for one in turning if one.name == column.name)
+            known = [value for value in values if value is not None]
+            assert known == sorted(known, reverse=column.largest_first != turned)
+            assert values[: len(known)] == tuple(known)
+    assert sorted_by(found, "no such column") is found
+
+
+def test_the_difference_of_one_seed_has_no_interval_and_says_so(finish_run: FinishRun) -> None:
+    one, other = finish_run("digits", curve=[0.9]), finish_run("digits", "T=6", curve=[0.95])
+    assert "+5.00 (n=1)" in comparison_text(compare([one, other]), 120).groups[1].plain
+
+
+def test_json_has_the_settings_and_the_interval(found: Comparison) -> None:
+    first, second, third = comparison_plain(found)["groups"]
+    assert first["settings"] == {"method.timesteps": 4, "optim.lr": 0.1} and first["last_difference"] is None
+    assert second["last_difference"]["mean"] == pytest.approx(-0.04)
+    assert second["last_difference"]["interval"] == pytest.approx(0.0, abs=1e-9)
+    # Of two values that are 0.01 apart: t (12.7) × deviation (0.01 / √2) / √2.
+    assert second["last"]["interval"] == pytest.approx(12.7062 * 0.01 / 2, rel=1e-4)
+    assert third["settings"] == {"method.timesteps": 6, "optim.lr": 0.02} and third["last_difference"] is None
+
+
+def test_runs_of_the_same_settings_are_told_apart_by_seed_and_id(finish_run: FinishRun) -> None:
+    runs = [finish_run("digits", f"seed={seed}", created=created) for seed, created in ((1, 1.0), (1, 2.0), (2, 3.0))]
+    table = comparison_text(compare(runs, each_run=True), 100)
+    assert table.headings.plain.split()[:2] == ["seed", "run"]
+    assert len({row.plain for row in table.groups}) == 3
