@@ -39,7 +39,7 @@ def memory_text(curves: dict[str, Curve], processes: Sequence[RankProgress], ran
         return Text()
     system = process.system
     line = Text.assemble((" memory ", "dim"))
-    line.append(_spark(curves.get(f"memory/{shown}" if shown else "memory"), width), style="magenta")
+    line.append(_spark(curves.get(f"memory/{shown}" if shown else "memory"), width), style="dim")
     if system.mem_allocated is not None:
         line.append(f"  {fmt.size(system.mem_allocated)} allocated")
         line.append(f"   {fmt.size(system.mem_reserved)} reserved   {fmt.size(system.mem_peak)} peak")
@@ -56,7 +56,7 @@ def speed_text(history: History, width: int) -> Text:
     if metrics is None or metrics.samples_per_s is None:
         return Text()
     line = Text.assemble((" speed  ", "dim"))
-    line.append(_spark(history.curves.get("speed"), width), style="yellow")
+    line.append(_spark(history.curves.get("speed"), width), style="dim")
     line.append(f"  {fmt.thousands(metrics.samples_per_s)} samples/s   step {fmt.number(metrics.step_ms, 1)} ms")
     if metrics.step_ms and metrics.data_ms is not None:
         share = metrics.data_ms / metrics.step_ms
