@@ -34,7 +34,7 @@ PRESSES = 5
 #: Keys through every screen, and words in what each brings: lists, dialogs, panels of the monitor, the palette.
 STEPS = (
     ("1", "Diff to"), ("2", "best %"), ("n", "Note on bad-3"), (ESCAPE, "tag"), ("t", "Tags of bad-3"), (ESCAPE, "tag"),
-    ("\r", "traceback"), ("T", ""), ("z", ""), ("z", "speed"), (">", "traceback"), ("T", ""), ("4", "x epoch"),
+    ("\r", "traceback"), ("T", ""), ("z", ""), ("z", "epoch"), (">", "traceback"), ("T", ""), ("4", "x epoch"),
     ("5", "disk"), (PALETTE, "Search"), ("Preset bad", "Preset bad[b]two["), ("\r", "extends"),
 )  # fmt: skip
 

@@ -94,10 +94,11 @@ async def test_two_actions_on_one_key_are_reported_once(keys_toml, dashboard):
 
 
 @pytest.mark.asyncio
-async def test_help_names_every_key_including_brackets(dashboard):
+async def test_help_names_every_key_including_brackets(dashboard, home, end_run, until):
+    end_run(home / "runs", "ended", curve=[0.5])
     async with dashboard.run_test(size=(100, 60)) as pilot:
         await pilot.press("3")
-        await pilot.pause()
+        await until(pilot, lambda: dashboard.screen.query_one("#loss").has_focus)
         await pilot.press("question_mark")
         await pilot.pause()
         said = dashboard.screen.query(Static).first().content.plain
