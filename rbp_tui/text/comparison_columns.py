@@ -33,12 +33,14 @@ class ComparedColumn:
 
     @property
     def width(self) -> int:
-        return max(len(self.heading), *map(len, self.cells))
+        return max([len(self.heading), *map(len, self.cells)])
 
 
 def columns_of(comparison: Comparison) -> list[ComparedColumn]:
-    """All columns, in the order in which they stand."""
+    """All columns, in the order in which they stand; none without groups."""
     groups = comparison.groups
+    if not groups:
+        return []
     lasts, bests = [group.last for group in groups], [group.best for group in groups]
     differences = [group.last_difference for group in groups]
     epochs = [group.epoch_s for group in groups]

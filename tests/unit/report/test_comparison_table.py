@@ -74,6 +74,14 @@ def test_json_has_the_settings_and_the_interval(found: Comparison) -> None:
     assert third["settings"] == {"method.timesteps": 6, "optim.lr": 0.02} and third["last_difference"] is None
 
 
+def test_runs_that_are_all_left_out_make_no_table(finish_run: FinishRun) -> None:
+    damaged = finish_run("digits")
+    damaged.preset_toml.write_text("x")
+    nothing = compare([damaged])
+    assert nothing.excluded and not comparison_text(nothing, 80).whole.plain.strip()
+    assert sorted_by(nothing, "last") is nothing
+
+
 def test_runs_of_the_same_settings_are_told_apart_by_seed_and_id(finish_run: FinishRun) -> None:
     runs = [finish_run("digits", f"seed={seed}", created=created) for seed, created in ((1, 1.0), (1, 2.0), (2, 3.0))]
     table = comparison_text(compare(runs, each_run=True), 100)
