@@ -223,7 +223,6 @@ class CompareScreen(CompareActions):
         super().choose_row(number)
         self._curves_stale = True  # the chosen curve is drawn over the others
         if 0 <= number < len(self.groups):
-            self.draw()  # the chosen one over the others
             table = self.query_one("#groups")
             table.call_after_refresh(table.scroll_to_region, Region(0, number, 1, 1), animate=False, force=True)
 

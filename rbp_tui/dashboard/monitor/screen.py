@@ -30,7 +30,7 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line, TextPanel
 
 CLOCK_S = 1.0
-GAUGES = {name for name, _, _ in (*run_chart.SPEED, *run_chart.STEP_TIME)} | {"memory"}
+GAUGES = {name for name, _, _ in (*run_chart.SPEED, *run_chart.STEP_TIME, *run_chart.RATE)} | {"memory"}
 OLD = ("stale", "lost", "gone")  # the data of such a run may be out of date
 
 
