@@ -13,6 +13,7 @@ from textual.geometry import Region
 from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
+from rbp_tui.charts.plot import UNICODE
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.compare.actions import CompareActions
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, series
@@ -26,7 +27,7 @@ from rbp_tui.text.comparison_text import ComparisonText, comparison_text, group_
 TICK_S, RUNS_A_TICK = 0.25, 12
 # Live runs change every second. Reading many of them takes long, and may only take a share of the time.
 COMPARE_EVERY_S, READING_SHARE = 1.0, 0.1
-MARK, HIDDEN_MARK, NO_MARK = "● ", "○ ", "  "
+HIDDEN_MARK, NO_MARK = "○ ", "  "
 TABLE_EDGE = 5  # mark, padding and scroll bar
 # With many curves, stars hide more than they show.
 STARRED_AT_MOST = 8
@@ -184,10 +185,11 @@ class CompareScreen(CompareActions):
         """A group in the table, beside a mark in the colour of its curve; the chosen one stands out."""
         if self.key_of(group) in self.hidden:
             return Text.assemble((f"{HIDDEN_MARK}{text.plain}", "reverse dim" if self._stands_out(group) else "dim"))
-        colour = self.session.colours.colour(self.key_of(group), dark=self.app.current_theme.dark)
-        row = Text.assemble((MARK, colour), text)
+        colours, key = self.session.colours, self.key_of(group)
+        mark = f"{UNICODE.keys[colours.stroke(key)]} "  # as in the legend of the chart
+        row = Text.assemble((mark, colours.colour(key, dark=self.app.current_theme.dark)), text)
         if self._stands_out(group):
-            row.stylize("reverse", len(MARK))
+            row.stylize("reverse", len(mark))
         return row
 
     def _stands_out(self, group: Group) -> bool:

@@ -11,7 +11,7 @@ def line(seconds: list[float], values: list[float]) -> str:
     x = np.array(seconds)
     process = RankProgress(0, system=System(rss=1, mem_peak=1))
     text = memory_text({"memory": Curve(x, x, x, np.array(values))}, [process], None, 10).plain
-    return text[text.index("mem") + 6 :][:10]
+    return text[text.index("memory ") + len("memory ") :][:10]
 
 
 def test_lines_over_the_same_time_are_equally_long_however_many_points_they_have() -> None:
