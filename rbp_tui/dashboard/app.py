@@ -27,6 +27,7 @@ from rbp_engine.run.store.store import run_names
 from rbp_tui.dashboard.command_palette import Palette, literal
 from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import Confirm, Help
+from rbp_tui.dashboard.dim_filter import DimFilter
 from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
@@ -50,7 +51,7 @@ from rbp_tui.dashboard.runs.since_last_visit import since_you_left
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.system.screen import SystemScreen
-from rbp_tui.dashboard.themes import THEMES, default_theme
+from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
 
 
 class Dashboard(App[None]):
@@ -84,11 +85,15 @@ class Dashboard(App[None]):
         for name, screen in self.MODE_SCREENS.items():
             self.add_mode(name, partial(screen, self.session))
         self._clashes: list[list[str]] = []
+        self.set_reactive(App.ansi_theme_dark, DARK_WORDS)
+        self.set_reactive(App.ansi_theme_light, LIGHT_WORDS)
+        self._dim = {True: DimFilter(DARK_WORDS), False: DimFilter(LIGHT_WORDS)}
         self._printable = PrintableFilter()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, and one for what a terminal would obey."""
-        return [*super().get_line_filters(), self._printable]
+        """Textual's filters, one for "dim" text, and one for what a terminal would obey."""
+        dim = () if self.native_ansi_color else (self._dim[self.current_theme.dark],)
+        return [*dim, *super().get_line_filters(), self._printable]
 
     def _post(self, message: Message) -> None:
         # The app may be closing while the reader's thread still works.

@@ -9,21 +9,23 @@ from rbp_tui.text import format as fmt
 if TYPE_CHECKING:
     from rich.text import Text
 
+# Style words by meaning, as in docs/design-language.md.
+LIVE, DONE, ATTENTION, FAILED, UNAVAILABLE = "cyan", "green", "yellow", "red", "dim"
 STYLES = {
-    "completed": "green",
-    "running": "cyan",
-    "starting": "cyan",
-    "stopping": "yellow",
-    "stopped": "yellow",
-    "preempted": "yellow",
-    "stalled": "yellow",
-    "queued": "blue",
-    "failed": "red",
-    "killed": "red",
-    "lost": "red",
-    "unreadable": "red",
-    "stale": "yellow",
-    "gone": "red",
+    "queued": UNAVAILABLE,
+    "starting": LIVE,
+    "running": LIVE,
+    "completed": DONE,
+    "stopping": ATTENTION,
+    "stopped": ATTENTION,
+    "preempted": ATTENTION,
+    "stalled": ATTENTION,
+    "stale": ATTENTION,
+    "failed": FAILED,
+    "killed": FAILED,
+    "lost": FAILED,
+    "unreadable": FAILED,
+    "gone": FAILED,
 }
 SIGNS = {
     "completed": "■",

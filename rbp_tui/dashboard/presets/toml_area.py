@@ -3,13 +3,19 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.theme import Theme
 from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
 
+from rbp_tui.dashboard.themes import LIGHT_COLOURS
 from rbp_tui.text.setting_words import line_completion
+
+# What is too pale on our background in GitHub's light theme.
+_NUMBER, _NAME, _COMMENT = Style(color=LIGHT_COLOURS.failed), Style(color=LIGHT_COLOURS.live), Style(color="#5c636b")
+LEGIBLE = {"number": _NUMBER, "float": _NUMBER, "boolean": _NAME, "constant.builtin": _NAME, "comment": _COMMENT}
 
 
 class TomlArea(TextArea):
@@ -32,7 +38,7 @@ class TomlArea(TextArea):
         self.problem_lines: frozenset[int] = frozenset()
         light = TextAreaTheme.get_builtin_theme("github_light")
         if light is not None:
-            self.register_theme(TextAreaTheme("css-light", syntax_styles=light.syntax_styles))
+            self.register_theme(TextAreaTheme("css-light", syntax_styles=light.syntax_styles | LEGIBLE))
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, self._apply_theme)

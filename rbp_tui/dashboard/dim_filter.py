@@ -1,0 +1,65 @@
+"""What the style word "dim" looks like: text that recedes but can be read."""
+
+from functools import lru_cache
+
+from rich.color import Color as RichColor
+from rich.color import blend_rgb
+from rich.color_triplet import ColorTriplet
+from rich.segment import Segment
+from rich.style import Style
+from rich.terminal_theme import TerminalTheme
+from textual.color import Color
+from textual.filter import LineFilter
+
+READABLE = 4.5  # the least contrast of text (WCAG 2.2, level AA)
+DIMMEST = 0.62  # the share of a colour that remains, if that is readable
+
+
+def contrast(one: ColorTriplet, other: ColorTriplet) -> float:
+    """The contrast of two colours as WCAG defines it: from 1 to 21."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: ColorTriplet) -> float:
+    parts = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour.normalized)
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+
+@lru_cache(1024)
+def dimmed(text: ColorTriplet, background: ColorTriplet) -> ColorTriplet:
+    """The text's colour, as close to the background as it may be and still be read."""
+    for percent in range(round(100 * DIMMEST), 100, 2):
+        mixed = blend_rgb(background, text, percent / 100)
+        if contrast(mixed, background) >= READABLE:
+            return mixed
+    return text
+
+
+class DimFilter(LineFilter):
+    """Replaces "dim" by a colour. Textual's own mixes a fixed share of the background in, which may be illegible."""
+
+    def __init__(self, words: TerminalTheme) -> None:
+        """`words` has the colours of style words, as in `themes.py`."""
+        super().__init__()
+        self.words = words
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments without the attribute "dim"."""
+        if not any(style is not None and style.dim for _, style, _ in segments):
+            return segments
+        return [
+            Segment(text, self._style(style, background.rich_color) if style and style.dim else style, control)
+            for text, style, control in segments
+        ]
+
+    @lru_cache(1024)  # noqa: B019  # there are two filters, and they live as long as the application
+    def _style(self, style: Style, behind: RichColor) -> Style:
+        text = (style.color or RichColor.default()).get_truecolor(self.words)
+        background = (style.bgcolor or behind).get_truecolor(self.words, foreground=False)
+        if style.reverse:
+            background = dimmed(background, text)
+        else:
+            text = dimmed(text, background)
+        mixed = Style.from_color(RichColor.from_triplet(text), RichColor.from_triplet(background))
+        return style + mixed + Style(dim=False)
