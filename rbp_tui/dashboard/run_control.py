@@ -38,7 +38,9 @@ class RunControlScreen(DashboardScreen):
         """Ask for the tags of a run, as `TagWords.change` understands them."""
         record = self.session.record_of(run.id)
         had = () if record is None else read_annotations(run).tags(record.summary)
-        question = f"Tags of {run.id}; a word that is left out goes, or +word adds and -word takes away"
+        question = (
+            f"Tags of {run.id}. Delete a word to remove that tag, or write +word to add one and -word to remove one."
+        )
         words = await self.app.push_screen_wait(Ask(question, " ".join(had)))
         if words is not None:
             added, removed = tag_words(words.split()).change(had)

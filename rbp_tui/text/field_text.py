@@ -2,6 +2,8 @@
 
 from rbp_engine.preset import SHORT_NAMES, FieldInfo
 
+CHANGES = {"result": "changes the result", "cost": "changes only time and memory", "place": "changes only the place"}
+
 
 def short_name(info: FieldInfo) -> str:
     """The short name of a field in overrides; empty if it has none."""
@@ -9,7 +11,8 @@ def short_name(info: FieldInfo) -> str:
 
 
 def rule(info: FieldInfo) -> str:
-    """The values, unit, role and short name of a field, in one line."""
+    """The values and unit of a field, what it changes, and its short name, in one line."""
     kind = f"one of {', '.join(info.choices)}" if info.choices else f"{info.type} {info.constraints}".strip()
-    notes = {"unit": info.unit, "role": info.role, "short": short_name(info)}
-    return " · ".join([kind, *(f"{name}: {note}" for name, note in notes.items() if note)])
+    unit, short = f"unit: {info.unit}" if info.unit else "", short_name(info)
+    parts = (kind, unit, CHANGES[info.role], f"short: {short}" if short else "")
+    return " · ".join(part for part in parts if part)

@@ -211,7 +211,7 @@ def test_the_schema_as_a_table_fits_80_columns(rbp: Rbp) -> None:
     assert max(map(len, lines)) <= 80
     shown = {line.split()[0] for line in lines}
     assert {info.key for info in fields()} <= shown
-    assert "integer >= 1, <= 10000 · unit: steps · role: result" in rbp("schema", "T").stdout
+    assert "integer >= 1, <= 10000 · unit: steps · changes the result" in " ".join(rbp("schema", "T").stdout.split())
 
 
 def test_the_schema_of_an_unknown_field_suggests_the_nearest(rbp: Rbp) -> None:
