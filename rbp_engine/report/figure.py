@@ -1,4 +1,4 @@
-"""Draw figures for a two-column paper. Only this file imports matplotlib, and only to draw."""
+"""Draw figures for a two-column paper. Matplotlib is imported only to draw."""
 
 import io
 import math
@@ -185,7 +185,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         if line.points:
             (_draw_points if panel.timesteps else _draw_band)(axes, line, panel.scale, number)
     axes.set_xlabel(panel.xlabel.replace("Timesteps T", "Timesteps $T$"))
-    axes.set_ylabel(_escaped(panel.ylabel))
+    axes.set_ylabel(escaped(panel.ylabel))
     if panel.timesteps:
         axes.set_xticks(sorted({timesteps for line in panel.lines for timesteps in line.points}))
         axes.margins(x=0.08, y=0.12)
@@ -259,7 +259,7 @@ def _draw_band(axes: "Axes", line: PanelLine, scale: float, number: int) -> None
 
 def _label(text: str) -> str:
     """A label, wrapped, with the index of rate_M as a subscript."""
-    lines = _escaped("\n".join(_wrapped(text)))
+    lines = escaped("\n".join(_wrapped(text)))
     for name in TRAINING_METHODS.values():
         base, index, mode = name.partition("_")
         if index and (lines == name or lines.startswith(f"{name},")):
@@ -272,6 +272,7 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text.replace(" = ", "\u00a0=\u00a0"), WRAP)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text, drawn as it stands."""
     # Two dollar signs would make a formula, and an invalid formula would make drawing fail.
     return text.replace("$", r"\$")

@@ -24,11 +24,14 @@ from rbp_engine.errors import UserError
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_names
-from rbp_tui.dashboard.command_palette import Palette, literal
+from rbp_tui.dashboard.command_palette import Palette, commands_of_keys, commands_of_names
 from rbp_tui.dashboard.compare.screen import CompareScreen
-from rbp_tui.dashboard.dialogs import Confirm, Help
+from rbp_tui.dashboard.dialogs import ConfirmLeaving
 from rbp_tui.dashboard.dim_filter import DimFilter
-from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file, read_keys
+from rbp_tui.dashboard.export import Export, export_of, write
+from rbp_tui.dashboard.help import Help, PaneHelp
+from rbp_tui.dashboard.jump import Jump, places
+from rbp_tui.dashboard.keys import keys_file, read_keys
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
 from rbp_tui.dashboard.messages import (
@@ -48,7 +51,7 @@ from rbp_tui.dashboard.presets.screen import PresetsScreen
 from rbp_tui.dashboard.printable_filter import PrintableFilter
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.since_last_visit import since_you_left
-from rbp_tui.dashboard.screen_base import DashboardScreen
+from rbp_tui.dashboard.screen_base import ChartScreen, DashboardScreen
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.system.screen import SystemScreen
 from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
@@ -59,6 +62,7 @@ class Dashboard(App[None]):
 
     CSS_PATH: ClassVar = "dashboard.tcss"
     TITLE = "rbp"
+    ALLOW_IN_MAXIMIZED_VIEW = "KeyBar"
     MODE_SCREENS: ClassVar[dict[str, type[DashboardScreen]]] = {
         "presets": PresetsScreen,
         "runs": RunsScreen,
@@ -73,6 +77,19 @@ class Dashboard(App[None]):
         Binding("4", "switch_mode('compare')", "show compare", id="screen.compare", show=False),
         Binding("5", "switch_mode('system')", "show system", id="screen.system", show=False),
         Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="list the keys of this screen"),
+        Binding(
+            "f1",
+            "help_pane",
+            "help",
+            id="help.pane",
+            key_display="F1",
+            tooltip="list the keys of this pane",
+            show=False,
+        ),
+        Binding(
+            "grave_accent,ctrl+g", "jump", "jump", id="jump", key_display="`", tooltip="jump to a pane", show=False
+        ),
+        Binding("ctrl+e", "export", "export", id="export", tooltip="export the focused table or chart"),
         Binding("q", "leave", "leave", id="leave", tooltip="leave the dashboard; runs go on"),
     ]
 
@@ -231,35 +248,59 @@ class Dashboard(App[None]):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
-        """List what the keys do here."""
+        """List what the keys do on this screen."""
         self.push_screen(Help(self.screen))
+
+    def action_help_pane(self) -> None:
+        """List the keys of the focused pane, with tips."""
+        pane = self.screen.focused
+        self.push_screen(Help(self.screen) if pane is None else PaneHelp(self.screen, pane))
+
+    def action_export(self) -> None:
+        """Write what has focus into files: a table, or a chart with a plot."""
+        names = self.screen.series_names() if isinstance(self.screen, ChartScreen) else {}
+        export = export_of(self.screen.focused, names)
+        if export is None:
+            self.notify("A table or a chart can be exported: Tab goes to one, ` shows all.", timeout=5)
+        else:
+            self._write_export(export)
+
+    @work(thread=True, group="export")
+    def _write_export(self, export: Export) -> None:
+        try:
+            place, names = write(export, self.current_mode, Path.cwd())
+        except UserError as error:
+            self.notify(str(error), severity="error", timeout=10, markup=False)
+        else:
+            self.notify(f"{', '.join(names)} are in {place}", title="exported", timeout=10, markup=False)
+
+    @work
+    async def action_jump(self) -> None:
+        """Show a letter on each pane, and go where the next key says."""
+        if widgets := places(self.screen):
+            chosen = await self.push_screen_wait(Jump(widgets))
+            if chosen is not None and chosen.is_attached:
+                chosen.focus()
 
     @work
     async def action_leave(self) -> None:
         """Leave the dashboard; runs go on. Asks where some are live."""
         if count := len(self.session.live):
             text = f"{count} run{' is' if count == 1 else 's are'} live and will go on. Leave the dashboard?"
-            if not await self.push_screen_wait(Confirm(text, "leave")):
+            if not await self.push_screen_wait(ConfirmLeaving(text, "leave")):
                 return
         self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield from super().get_system_commands(screen)
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if active.enabled and binding.id and binding.description:
-                act = partial(self.run_action, binding.action, active.node)
-                name = key_meaning(binding)
-                yield SystemCommand(name[0].upper() + name[1:], f"key {key_name(self, binding)}", act)
-        for record in reversed(self.session.records):
-            run_id, status = record.run.id, record.verdict.status
-            # There may be thousands: they are found by name, not all listed before anything is typed.
-            yield SystemCommand(f"Open run {run_id}", literal(status), partial(self.open_run, run_id), discover=False)
+        """The contents of the command palette."""
         from rbp_engine.preset import list_presets
 
-        for entry in list_presets():
-            title, about = literal(f"Preset {entry.name}"), literal(entry.title)
-            yield SystemCommand(title, about, partial(self.choose_preset, entry.name))
+        yield from commands_of_keys(self, screen)
+        yield SystemCommand("Theme", "choose the colours", self.action_change_theme)
+        runs = ((record.run.id, record.verdict.status) for record in reversed(self.session.records))
+        yield from commands_of_names("Open run", runs, self.open_run)
+        presets = ((entry.name, entry.title) for entry in list_presets())
+        yield from commands_of_names("Preset", presets, self.choose_preset)
 
     async def choose_preset(self, name: str) -> None:
         """Show a preset on its screen."""

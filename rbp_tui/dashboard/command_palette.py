@@ -1,8 +1,18 @@
-"""Textual's command palette, without a crash on keys pressed before its list is drawn."""
+"""The command palette: every action of this moment once, and every run and preset by name.
 
+Textual's own commands are left out: ours do the same, and screenshots have given way to the export of what has focus.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from textual.app import App, SystemCommand
 from textual.command import CommandList, CommandPalette
+from textual.screen import Screen
 
 from rbp_engine.printable import LONGEST_NAME, one_line
+from rbp_tui.dashboard.keys import key_meaning, key_name
 
 
 def literal(text: str) -> str:
@@ -25,3 +35,24 @@ class Palette(CommandPalette):
         if action == "command_list" and not self.query_one(CommandList).scrollable_content_region:
             return False
         return super().check_action(action, parameters)
+
+
+def commands_of_keys(app: App[Any], screen: Screen[object]) -> Iterable[SystemCommand]:
+    """The actions of this screen that have keys, each once, however many keys it has."""
+    seen = set()
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        does = (active.node, binding.action)
+        if active.enabled and binding.id and binding.description and does not in seen:
+            seen.add(does)
+            name = key_meaning(binding)
+            act = partial(app.run_action, binding.action, active.node)
+            yield SystemCommand(name[0].upper() + name[1:], f"key {key_name(app, binding)}", act)
+
+
+def commands_of_names(
+    what: str, names: Iterable[tuple[str, str]], choose: Callable[[str], object]
+) -> Iterable[SystemCommand]:
+    """A command for each name with its description. There may be thousands: they are found by typing, not listed."""
+    for name, about in names:
+        yield SystemCommand(literal(f"{what} {name}"), literal(about), partial(choose, name), discover=False)

@@ -1,18 +1,15 @@
-"""Small dialogs, and the list of keys."""
+"""Small dialogs."""
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
-
-from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file
 
 
 class Confirm(ModalScreen[bool]):
@@ -22,6 +19,7 @@ class Confirm(ModalScreen[bool]):
         Binding("enter,y", "dismiss(True)", "yes", id="confirm.yes"),
         Binding("escape,n,q", "dismiss(False)", "no", id="confirm.no"),
     ]
+    YES = "Enter"
 
     def __init__(self, question: str, verb: str) -> None:
         super().__init__()
@@ -31,7 +29,19 @@ class Confirm(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(self.question, markup=False)
-            yield Static(Content.from_markup("\n[b]Enter[/b] $verb   [b]Esc[/b] no", verb=self.verb), classes="keys")
+            keys = Content.from_markup("\n[b]$yes[/b] $verb   [b]Esc[/b] no", yes=self.YES, verb=self.verb)
+            yield Static(keys, markup=False, classes="keys")
+
+
+class ConfirmLeaving(Confirm, inherit_bindings=False):
+    """The key that asked to leave, pressed again, leaves. No other question takes it for a yes."""
+
+    YES = "Enter or q"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,y", "dismiss(True)", "yes", id="confirm.yes"),
+        Binding("q", "dismiss(True)", "yes", id="leave"),
+        Binding("escape,n", "dismiss(False)", "no", id="confirm.no"),
+    ]
 
 
 class Ask(ModalScreen[str | None]):
@@ -62,39 +72,6 @@ class Ask(ModalScreen[str | None]):
     def action_give(self) -> None:
         field = self.query_one("#answer")
         self.dismiss(field.text if isinstance(field, TextArea) else field.value if isinstance(field, Input) else None)
-
-
-class Help(ModalScreen[None]):
-    """The list of keys of a screen, and of those that work everywhere."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,enter", "dismiss", "close", id="help.close")
-    ]
-
-    def __init__(self, about: Screen[object]) -> None:
-        super().__init__()
-        self.about = about
-
-    def compose(self) -> ComposeResult:
-        # Our own first: users try Textual's keys for moving in a list anyway.
-        active = sorted(
-            self.about.active_bindings.values(), key=lambda active: (not active.binding.id, not active.binding.show)
-        )
-        keys = dict.fromkeys(
-            (key_name(self.app, one.binding), key_meaning(one.binding), one.binding.id or "")
-            for one in active
-            if one.binding.description and not one.binding.system
-        )
-        # Not markup, since a key may be a bracket.
-        width = max((len(does) for _, does, _ in keys), default=0)
-        lines = [Text(f"{'key':>12}  {'what it does':<{width}}  its name", style="dim")]
-        lines += [
-            Text.assemble((f"{key:>12}", "bold"), f"  {does:<{width}}  ", (name, "dim")) for key, does, name in keys
-        ]
-        with VerticalScroll(classes="dialog"):
-            yield Static(Text("\n").join(lines))
-            yield Static("\n[b]ctrl+p[/b] every action, run and preset by name   [b]Esc[/b] close", classes="keys")
-            yield Static(f"other keys: by their names under [keys] in {keys_file()}", classes="keys", markup=False)
 
 
 class Choice(ModalScreen[str | None]):

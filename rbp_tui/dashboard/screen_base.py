@@ -1,18 +1,17 @@
 """Base classes of the five screens: the session, the bar at the top, charts that move together."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
 
+from rich.style import Style
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.screen import Screen
 
-from rbp_engine.errors import UserError
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
-from rbp_tui.dashboard.export import export
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text.run_text import LIVE
 
 # Typed text is read after a pause: half a word means something else than the whole word.
 TYPING_PAUSE_S = 0.2
@@ -20,15 +19,16 @@ SCREENS = ("presets", "runs", "monitor", "compare", "system")
 
 
 class TopBar(Line):
-    """The five screens with the current one marked, and the number of live runs."""
+    """The five screens, which can be clicked, with the current one marked, and the number of live runs."""
 
     def show(self, current: str, live: int) -> None:
         bar = Text.assemble((" rbp  ", "bold"))
         for number, name in enumerate(SCREENS, start=1):
-            style = "reverse bold" if name == current else "dim"
-            bar.append(f" {number} {name.capitalize()} ", style=style)
+            here = name == current
+            click = {"@click": f"app.switch_mode({name!r})"}
+            bar.append(f" {number} {name.capitalize()} ", Style(reverse=here, bold=here, dim=not here, meta=click))
         if live:
-            bar.append(f"   ● {live} live", style="bold")
+            bar.append(f"   ● {live} live", style=f"bold {LIVE}")
         self.show_text(bar)
 
 
@@ -60,22 +60,16 @@ class DashboardScreen(Screen[None]):
 class ChartScreen(DashboardScreen):
     """A screen whose charts share one cursor and one view of the x axis."""
 
+    def series_names(self) -> Mapping[str, str]:
+        """Names of series by key, for exports, where a legend's sign says too little."""
+        return {}
+
     def action_zoom_panel(self) -> None:
         """The focused panel alone, or all of them."""
         if self.maximized is not None:
             self.minimize()
         elif self.focused is not None:
             self.maximize(self.focused)
-
-    @work(thread=True, group="export")
-    def write_files(self, name: str, picture: str, curves: Callable[[], str]) -> None:
-        """Write a picture of the screen and its `curves` as CSV, in a thread, and say where they are."""
-        try:
-            place = export(name, {f"{self.NAME}.svg": picture, "curves.csv": curves()}, Path.cwd())
-        except UserError as error:
-            self.notify(str(error), severity="error", timeout=10, markup=False)
-        else:
-            self.notify(f"{self.NAME}.svg and curves.csv are in {place}", timeout=10, markup=False)
 
     @on(CursorMoved)
     def _cursor_moved(self, message: CursorMoved) -> None:

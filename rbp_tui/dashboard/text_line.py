@@ -11,6 +11,7 @@ class Line(Static):
 
     def __init__(self, id: str | None = None, *, wraps: bool = False) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, markup=False)
+        self.auto_links = False  # what can be clicked keeps the style that it was given
         self.wraps = wraps
         self.shown = Text()
 

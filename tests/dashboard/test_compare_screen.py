@@ -213,20 +213,19 @@ async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(
 
 
 @pytest.mark.asyncio
-async def test_the_picture_and_the_curves_are_exported(app, home, monkeypatch, until, compare):
+async def test_the_curves_are_exported_under_the_titles_of_their_experiments(app, home, monkeypatch, until, compare):
     monkeypatch.chdir(home)
     async with app.run_test(size=(80, 24)) as pilot:
         await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
-        await pilot.press("e")
-        await until(pilot, lambda: list(home.glob("rbp-export/compare-at-*/curves.csv")))
-        (folder,) = home.glob("rbp-export/compare-at-*")
-    rows = list(csv.DictReader((folder / "curves.csv").open()))
-    assert rows[0].keys() == {"title", "runs", "epoch", "validation/top1", "std"}
-    assert [(row["title"], row["runs"], row["epoch"]) for row in rows[1:3]] == [
-        ("digits · rate_M · T=4", "2", "2.0"), ("digits · BPTT · T=4", "1", "1.0"),
-    ]  # fmt: skip
-    assert float(rows[0]["validation/top1"]) == pytest.approx(0.81)
-    assert (folder / "compare.svg").read_text().startswith("<svg")
+        await pilot.press("ctrl+e")
+        await until(pilot, lambda: any("chart.csv" in note.message for note in app._notifications))
+        (folder,) = home.glob("rbp-export/compare-top-1-at-*")
+    rows = list(csv.DictReader((folder / "chart.csv").open()))
+    assert rows[0].keys() == {"series", "epoch", "top-1 %", "low", "high"}
+    assert {row["series"] for row in rows} == {"digits · rate_M · T=4", "digits · BPTT · T=4"}
+    assert float(rows[0]["top-1 %"]) == pytest.approx(81)
+    assert float(rows[0]["low"]) < 81 < float(rows[0]["high"])
+    assert (folder / "chart.pdf").read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.asyncio
@@ -235,7 +234,7 @@ async def test_without_runs_it_says_how_to_get_some_and_offers_no_useless_keys(d
         await pilot.press("4")
         await until(pilot, lambda: "Nothing to compare" in str(dashboard.screen.query_one("#empty", Static).render()))
         keys = {active.binding.id for active in dashboard.screen.active_bindings.values() if active.enabled}
-        assert not {"compare.open", "compare.hide", "compare.pin", "compare.export", "compare.each_run"} & keys
+        assert not {"compare.open", "compare.hide", "compare.pin", "compare.each_run"} & keys
 
 
 @pytest.mark.asyncio

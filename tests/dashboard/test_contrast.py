@@ -30,6 +30,8 @@ PICTURES = {
     "find in the log": "slash e",
     "system": "escape escape 5",
     "help": "question_mark",
+    "help on a pane": "escape escape 2 f1",
+    "jump": "escape grave_accent",
     "palette": "escape ctrl+p r",
 }
 
@@ -52,7 +54,7 @@ def places(app):
     """What is read now: the whole screen, or the dialog on top of it."""
     screen = app.screen
     if isinstance(screen, ModalScreen):
-        return [widget.region for widget in screen.query(".dialog, CommandInput, CommandList")]
+        return [widget.region for widget in screen.query(".dialog, .jump, CommandInput, CommandList")]
     return [screen.region]
 
 

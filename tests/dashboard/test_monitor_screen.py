@@ -174,7 +174,7 @@ async def test_a_run_whose_folder_disappears_stays_visible_and_can_come_back(das
         run.path.rename(elsewhere)
         await until(pilot, lambda: "GONE" in said(dashboard, "#title"))
         assert f"{run.path} is no longer there" in said(dashboard, "#why")
-        assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "export"})
+        assert bindings(dashboard).isdisjoint({"stop", "kill", "resume"})
         assert len(dashboard.screen.seen.history.curves["train/loss"]) == 40
         elsewhere.rename(run.path)
         await until(pilot, lambda: "RUNNING" in said(dashboard, "#title"))
@@ -432,23 +432,22 @@ async def test_tags_and_a_note_are_saved_with_the_run(dashboard, show, until, wr
     assert record(run).tags == ("paper", "good")
 
 
-async def test_export_writes_the_screen_and_the_curves_where_rbp_was_started(
+async def test_export_writes_the_focused_chart_where_rbp_was_started(
     dashboard, show, until, write_run, home, monkeypatch
 ):
     monkeypatch.chdir(home)
     run = write_run("run-export", "completed")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
-        await pilot.press("e")
-        await until(pilot, lambda: any("curves.csv are in" in note.message for note in dashboard._notifications))
-        (notice,) = [note.message for note in dashboard._notifications if "curves.csv" in note.message]
+        await pilot.press("ctrl+e")
+        await until(pilot, lambda: any("chart.pdf are in" in note.message for note in dashboard._notifications))
+        (notice,) = [note.message for note in dashboard._notifications if "chart.pdf" in note.message]
     folder = Path(notice.rpartition(" in ")[2])
     assert folder.parent == home / "rbp-export"
-    assert "run-export" in (folder / "monitor.svg").read_text()
-    with (folder / "curves.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    losses = [float(row["loss"]) for row in rows if row["kind"] == "metrics"]
+    with (folder / "chart.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file) if row["series"] == "train"]
     assert losses == [1 / step for step in range(1, 41)]
+    assert (folder / "chart.pdf").read_bytes().startswith(b"%PDF")
 
 
 async def test_a_failed_export_names_the_folder(dashboard, show, until, write_run, home, monkeypatch):
@@ -457,7 +456,7 @@ async def test_a_failed_export_names_the_folder(dashboard, show, until, write_ru
     run = write_run("run-export", "completed")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await show(pilot, run)
-        await pilot.press("e")
+        await pilot.press("ctrl+e")
         await until(pilot, lambda: any("cannot export into" in note.message for note in dashboard._notifications))
 
 
@@ -517,7 +516,7 @@ async def test_without_a_run_it_says_what_to_do(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until(pilot, lambda: "No run to show; 2 shows the runs." in screen_text(dashboard))
-        assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "find", "axis", "export"})
+        assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "find", "axis"})
 
 
 @pytest.mark.parametrize(("split", "label"), [("test", "test"), ("held-out", "validation")])

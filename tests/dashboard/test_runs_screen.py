@@ -14,7 +14,8 @@ from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import list_trash
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.compare.screen import CompareScreen
-from rbp_tui.dashboard.dialogs import Ask, Confirm, Help
+from rbp_tui.dashboard.dialogs import Ask, Confirm
+from rbp_tui.dashboard.help import Help
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.column_dialog import ColumnDialog
 from rbp_tui.dashboard.runs.screen import RunsScreen

@@ -7,16 +7,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from rbp_engine.report.compare import Comparison, Group
-from rbp_engine.report.curves_csv import curves_csv
 from rbp_engine.report.seed_statistics import MeanCurve
-from rbp_tui.dashboard.compare.curves import AXES, CURVES, MEMORY, ComparedCurves
+from rbp_tui.dashboard.compare.curves import AXES, CURVES, ComparedCurves
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.comparison_columns import sorted_by
-
-#: The columns of the exported table, by axis.
-UNITS = {"epoch": "epoch", "step": "step", "time": "seconds", MEMORY: "mem_peak"}
 
 
 class CompareActions(ChartScreen):
@@ -38,7 +34,6 @@ class CompareActions(ChartScreen):
         Binding("less_than_sign", "sort_by_next(-1)", "sort by the column before", id="compare.sort_back", show=False),
         Binding("o", "turn", "reverse the order", id="compare.turn", show=False),
         Binding("z", "zoom_panel", "zoom", id="compare.zoom", show=False),
-        Binding("e", "export", "export", id="compare.export"),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -81,6 +76,10 @@ class CompareActions(ChartScreen):
             group, name, self.axis, lambda run_id: sights[run_id].history.curves if run_id in sights else None
         )
 
+    def series_names(self) -> dict[str, str]:
+        """The titles of the experiments or runs."""
+        return {self.key_of(group): group.title for group in self.groups}
+
     def draw(self) -> None:
         """Redraw the curves."""
 
@@ -97,7 +96,7 @@ class CompareActions(ChartScreen):
                 return bool(self.sort)
             case "sort_by_next":
                 return len(self.groups) > 1
-            case "choose" | "open" | "hide" | "pin" | "export" | "scroll_table" | "zoom_panel" | "curve" | "axis":
+            case "choose" | "open" | "hide" | "pin" | "scroll_table" | "zoom_panel" | "curve" | "axis":
                 return bool(self.groups)
             case "each_run":
                 return self.each_run or any(len(group.runs) > 1 for group in self.groups)
@@ -185,10 +184,3 @@ class CompareActions(ChartScreen):
         self.session.state.compared_over = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
         self.show_table()
         self.draw()
-
-    def action_export(self) -> None:
-        """Write a picture of this screen, and the curves as CSV."""
-        shown = [group for group in self.groups if self.key_of(group) not in self.hidden]
-        means = [(group.title, mean) for group in shown if (mean := self.mean(group, self.curve)) is not None]
-        picture, unit, curve = self.app.export_screenshot(title="rbp compare"), UNITS[self.axis], self.curve
-        self.write_files("compare", picture, lambda: curves_csv(means, unit, curve))

@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
@@ -20,7 +19,7 @@ from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
 
 AXES = ("epoch", "step", "time")
-NEED_A_RUN = ("again", "preset", "find", "export", "compare", "pin", "tag", "note", "axis")
+NEED_A_RUN = ("again", "preset", "find", "compare", "pin", "tag", "note", "axis")
 
 
 class MonitorActions(RunControlScreen, ChartScreen):
@@ -40,7 +39,6 @@ class MonitorActions(RunControlScreen, ChartScreen):
         Binding("full_stop", "seed(1)", "next seed", id="monitor.seed", show=False),
         Binding("x", "axis", "axis", id="monitor.axis"),
         Binding("z", "zoom_panel", "zoom", id="monitor.zoom"),
-        Binding("e", "export", "export", id="monitor.export"),
         Binding("c", "compare", "compare", id="monitor.compare", show=False),
         Binding("b", "pin", "pin as the baseline", id="monitor.pin", show=False),
         Binding("t", "tag", "tags", id="monitor.tag", show=False),
@@ -158,11 +156,6 @@ class MonitorActions(RunControlScreen, ChartScreen):
         seeds = [record.run.id for record in self.seeds()]
         others = [self.session.baseline] if self.session.baseline else seeds
         self.post_message(CompareRuns(list(dict.fromkeys([*others, self.run.id]))))
-
-    def action_export(self) -> None:
-        """Write a picture of this screen and the curves as CSV."""
-        run = self.run
-        self.write_files(run.id, self.app.export_screenshot(title=run.id), lambda: events_csv(run))
 
     def action_find(self) -> None:
         """Find something in the log."""

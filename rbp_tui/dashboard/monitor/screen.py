@@ -7,11 +7,11 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Footer
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
@@ -71,7 +71,7 @@ class MonitorScreen(MonitorActions):
             yield TextPanel(id="ranks")
             yield TextPanel(id="happenings")
         yield Line(id="alert")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._restore_view()

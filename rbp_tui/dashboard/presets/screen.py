@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Input, OptionList, Static, Tab, Tabs
+from textual.widgets import DataTable, Input, OptionList, Static, Tab, Tabs
 
 from rbp_engine.preset import (
     LoadedPreset,
@@ -23,6 +23,7 @@ from rbp_engine.preset.search import shown
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
+from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.presets.actions import PresetActions
@@ -89,7 +90,7 @@ class PresetsScreen(PresetActions):
                         with Vertical(id="runs_pane"):
                             yield Static(id="runs_heading")
                             yield DataTable[Text](id="preset_runs", cursor_type="row")
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False

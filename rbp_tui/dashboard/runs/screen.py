@@ -8,10 +8,11 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.store.ordering import reversed_order
+from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.messages import CompareRuns, OpenRun
 from rbp_tui.dashboard.run_control import count
 from rbp_tui.dashboard.runs.actions import RunActions
@@ -84,7 +85,7 @@ class RunsScreen(RunActions):
         yield RunTable()
         yield Static(id="empty", markup=False)
         yield Line(id="detail")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.query_one("#query", Input).value = self.session.state.query

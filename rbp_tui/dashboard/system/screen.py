@@ -11,10 +11,11 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import last_attempt
+from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
@@ -75,7 +76,7 @@ class SystemScreen(DashboardScreen):
         yield Line(id="machine", wraps=True)
         yield UseTable(cursor_type="row", id="uses")
         yield Static("reading…", id="empty", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._reader = MachineReader(self.session.runs)

@@ -1,15 +1,11 @@
 """Mean curves over several seeds, and their table."""
 
-import csv
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.report.curves_csv import curves_csv
-from rbp_engine.report.seed_statistics import MEAN_POINTS, Floats, MeanCurve, mean_curve
+from rbp_engine.report.seed_statistics import MEAN_POINTS, Floats, mean_curve
 
 
 def line(*values: float | None, start: float = 1.0) -> tuple[Floats, Floats]:
@@ -57,7 +53,6 @@ def test_a_non_finite_value_is_a_gap_and_the_first_finite_value_of_an_epoch_coun
     found = mean_curve([(x, y)])
     assert found is not None and found.x.tolist() == [1.0, 2.0, 3.0]
     assert np.array_equal(found.mean, [0.1, np.nan, 0.3], equal_nan=True)
-    assert "nan" not in curves_csv([("a", found)], "epoch", "loss")
 
 
 def test_the_mean_has_a_gap_where_one_curve_has_a_gap() -> None:
@@ -69,13 +64,3 @@ def test_the_mean_has_a_gap_where_one_curve_has_a_gap() -> None:
 def test_curves_without_a_common_range_have_no_mean() -> None:
     assert mean_curve([line(0.1, 0.2), line(0.3, start=7.0)]) is None
     assert mean_curve([]) is None and mean_curve([line(None)]) is None
-
-
-def test_the_table_has_a_line_for_each_point() -> None:
-    one, two = np.array([1.0, 2.0]), np.array([0.5, 0.25])
-    text = curves_csv(
-        [("a, b", MeanCurve(one, two, two / 10, 3)), ("c", MeanCurve(one[:1], two[:1], None, 1))], "epoch", "loss"
-    )
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert rows[0] == {"title": "a, b", "runs": "3", "epoch": "1.0", "loss": "0.5", "std": "0.05"}
-    assert [row["title"] for row in rows] == ["a, b", "a, b", "c"] and rows[2]["std"] == ""
