@@ -11,19 +11,10 @@ from rich.terminal_theme import TerminalTheme
 from textual.color import Color
 from textual.filter import LineFilter
 
+from rbp_tui.charts.palette import contrast
+
 READABLE = 4.5  # the least contrast of text (WCAG 2.2, level AA)
 DIMMEST = 0.62  # the share of a colour that remains, if that is readable
-
-
-def contrast(one: ColorTriplet, other: ColorTriplet) -> float:
-    """The contrast of two colours as WCAG defines it: from 1 to 21."""
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(colour: ColorTriplet) -> float:
-    parts = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour.normalized)
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
 
 
 @lru_cache(1024)
@@ -31,7 +22,7 @@ def dimmed(text: ColorTriplet, background: ColorTriplet) -> ColorTriplet:
     """The text's colour, as close to the background as it may be and still be read."""
     for percent in range(round(100 * DIMMEST), 100, 2):
         mixed = blend_rgb(background, text, percent / 100)
-        if contrast(mixed, background) >= READABLE:
+        if contrast(mixed.hex, background.hex) >= READABLE:
             return mixed
     return text
 

@@ -4,8 +4,9 @@ import pytest
 from rich.color import Color
 from textual.screen import ModalScreen
 
+from rbp_tui.charts.palette import contrast
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.dim_filter import contrast
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
 
 TEXT, SHAPE = 4.5, 3.0
 # Frames and grids only separate; the eye needs no more than their place.
@@ -47,7 +48,7 @@ def runs(home, end_run, monkeypatch):
 
 def rgb(colour):
     assert isinstance(colour, Color) and colour.triplet is not None, f"{colour} was left to the terminal"
-    return colour.triplet
+    return colour.triplet.hex
 
 
 def places(app):
@@ -72,6 +73,11 @@ def illegible(app):
                 least = SHAPE if all(ord(sign) in SHAPES or sign == " " for sign in shown) else TEXT
                 if ratio < least:
                     found.add((shown[:40], round(ratio, 2), style.color.name, style.bgcolor.name))
+    for chart in app.screen.query(CurveChart):
+        for part in ("axis", "mark", "cursor"):
+            style = chart.get_component_rich_style(f"curve-chart--{part}")
+            if (ratio := contrast(rgb(style.color), rgb(style.bgcolor))) < SHAPE:
+                found.add((part, round(ratio, 2), style.color.name, style.bgcolor.name))
     return found
 
 

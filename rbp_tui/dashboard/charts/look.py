@@ -26,9 +26,9 @@ CurveChart {
     min-height: 1;
     & > .curve-chart--title { color: $foreground; text-style: bold; }
     & > .curve-chart--label { color: $foreground 70%; }
-    & > .curve-chart--axis { color: $foreground 40%; }
+    & > .curve-chart--axis { color: $foreground 55%; }
     & > .curve-chart--grid { color: $foreground 22%; }
-    & > .curve-chart--mark { color: $foreground 40%; }
+    & > .curve-chart--mark { color: $foreground 55%; }
     & > .curve-chart--cursor { color: $foreground 60%; }
     & > .curve-chart--star { color: $foreground; text-style: bold; }
     &:focus > .curve-chart--title { color: $accent; }
