@@ -10,11 +10,12 @@ from textual.widgets import DataTable, Input, OptionList, Static
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.dialogs import Confirm, ConfirmLeaving, TickBox
+from rbp_tui.dashboard.dialogs import Confirm, ConfirmLeaving
 from rbp_tui.dashboard.help import TASKS, Help, PaneHelp
 from rbp_tui.dashboard.jump import Jump
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.keys import names_of_keys
+from rbp_tui.dashboard.presets.name_dialog import Tick
 
 pytestmark = pytest.mark.asyncio
 
@@ -176,8 +177,8 @@ async def test_leaving_with_live_runs_is_confirmed_by_the_same_key_and_nothing_e
 async def test_an_unticked_box_is_empty(app, until):
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("1", "n")
-        await until(pilot, lambda: app.screen.query(TickBox))
-        for box in app.screen.query(TickBox):
+        await until(pilot, lambda: app.screen.query(Tick))
+        for box in app.screen.query(Tick):
             for ticked in (True, False):
                 box.value = ticked
                 assert ("✓" in str(box.render())) == ticked and "X" not in str(box.render())
