@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.bench.measure.measurement import ask, temporary_run
 from rbp_engine.bench.results.extrapolate import Plane, plane_of
+from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
@@ -72,7 +73,8 @@ def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
         plane = plane_of(figures["points"], "peak")
         seconds, fetching = plane_of(figures["points"], "seconds").at(batch, timesteps), figures["fetching_s"]
         # Reading processes work during the previous step.
-        data_s = max(0.0, fetching - seconds) if preset.data.workers else fetching
+        overlapping = reading_processes(preset.data.workers, cores_of_a_rank()) > 0
+        data_s = max(0.0, fetching - seconds) if overlapping else fetching
         step_s, measured = seconds + data_s, _describe_points(figures["points"])
     memory = plane.at(batch, timesteps)
     if figures["memory_was_full"]:

@@ -10,6 +10,7 @@ from rbp_engine.data.events.opening import open_events
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
 from rbp_engine.data.loading.loading import load
+from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.protocol import Feed, TrainingSource
 from rbp_engine.data.sets.fake import fake, fake_frames
@@ -45,6 +46,7 @@ def open_feed(
         "rank": rank,
         "world_size": world_size,
     }
+    workers = reading_processes(data.workers, cores_of_a_rank())
     shared = batches | {"seed": seed, "held_out": held_out}
     frames = shared | {"flip": data.flip, "roll": data.roll, "drop_last": data.drop_last}
     if data.name == "imagenet":
@@ -57,7 +59,7 @@ def open_feed(
             size=data.size or 224,
             flip=data.flip,
             drop_last=data.drop_last,
-            workers=data.workers,
+            workers=workers,
             **shared,
         )
     if data.name in EVENT_SETS:
@@ -76,7 +78,7 @@ def open_feed(
     if data.name == "fake" and data.args.get("frames"):
         sizes = {name: value for name, value in data.args.items() if name != "frames"}
         return fake_frames(timesteps=timesteps, **frames, **sizes)
-    return _images_in_memory(data, _splits(data, own_code), **shared)
+    return _images_in_memory(data, _splits(data, own_code), workers=workers, **shared)
 
 
 def _splits(data: "DataSection", own_code: Path) -> DataSplits:
@@ -95,7 +97,14 @@ def _splits(data: "DataSection", own_code: Path) -> DataSplits:
 
 
 def _images_in_memory(
-    data: "DataSection", splits: DataSplits, *, seed: int, held_out: float, device: torch.device, **batches: int
+    data: "DataSection",
+    splits: DataSplits,
+    *,
+    workers: int,
+    seed: int,
+    held_out: float,
+    device: torch.device,
+    **batches: int,
 ) -> Feed:
     normalise = NormalisePixels(splits.mean, splits.deviation, device)
     test = EvaluationBatches(splits.test.to(device), normalise, split="test", **batches)
@@ -103,7 +112,7 @@ def _images_in_memory(
     if held_out:
         train_images, held = stratified_split(train_images, held_out)
         validation = EvaluationBatches(held.to(device), normalise, split="held-out", **batches)
-    train = _training(data, splits, train_images, normalise, device=device, seed=seed, **batches)
+    train = _training(data, splits, train_images, normalise, workers=workers, device=device, seed=seed, **batches)
     loaders = (train.loader,) if isinstance(train, WorkerTrainBatches) else ()
     raw = Pixels(tuple(splits.mean), tuple(splits.deviation))
     return Feed(train, validation, test, splits.classes, splits.channels, raw, {"name": data.name}, loaders)
@@ -115,6 +124,7 @@ def _training(
     images: Images,
     normalise: NormalisePixels,
     *,
+    workers: int,
     device: torch.device,
     **batches: int,
 ) -> TrainingSource:
@@ -136,7 +146,7 @@ def _training(
             device=device,
             flip=False,
             drop_last=data.drop_last,
-            workers=data.workers,
+            workers=workers,
             **batches,
         )
     return TrainBatches(

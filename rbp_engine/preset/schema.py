@@ -47,6 +47,7 @@ MOST_STEPS = 10_000
 MOST_IMAGES = 2**20
 MOST_PIXELS = 4096
 MOST_EPOCHS = 1_000_000
+MOST_WORKERS = 256
 
 
 def field(default: Any, role: Role, unit: str, text: str, choices: Iterable[str] = (), **constraints: Any) -> Any:
@@ -222,10 +223,22 @@ class DataSection(_Section):
     orientation: Orientation = field(
         "canonical", "result", "", "Turn event frames of every layout alike, or leave them as stored."
     )
-    workers: int = field(
-        0, "cost", "processes", "Processes that read images, for each rank; 0 reads in the worker.", ge=0, le=256
+    workers: int | Literal["auto"] = field(
+        0,
+        "cost",
+        "processes",
+        "Processes that read images, for each rank, at most 256; 0 reads in the worker, and auto leaves it one of its "
+        "cores and takes the others, up to 8.",
     )
     drop_last: bool = field(False, "result", "", "Leave out the last, smaller batch of an epoch.")
+
+    @field_validator("workers", mode="plain")
+    @classmethod
+    def _workers(cls, value: Any) -> Any:
+        # A plain union would report each alternative as a separate problem.
+        if value != "auto" and (type(value) is not int or not 0 <= value <= MOST_WORKERS):
+            raise PydanticCustomError("workers", f'expected a whole number from 0 to {MOST_WORKERS}, or "auto"')
+        return value
 
 
 class ModelSection(_Section):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rbp_engine.data.loading.workers import cores_of_a_rank, too_many
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.files.events import RunStart, WarningRaised
@@ -74,6 +75,7 @@ def _run_attempt(
     at = found.progress if found else Progress()
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
     warnings += uncompiled
+    warnings += too_many(preset.data.workers, cores_of_a_rank()) if feed.loaders else []
     first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.callback(board.close)

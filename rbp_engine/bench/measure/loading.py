@@ -25,6 +25,7 @@ from rbp_engine.bench.measure.trial import clock, endless
 from rbp_engine.bench.results.answer import answer
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
+from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Batch, EvaluationSource, TrainingSource
 from rbp_engine.data.sets.imagenet import imagenet
@@ -92,7 +93,7 @@ def run_cases(run: RunDirectory) -> list[Case]:
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
     feed = build_feed(run, preset, device)
-    workers, name = preset.data.workers, preset.data.name
+    workers, name = reading_processes(preset.data.workers, cores_of_a_rank()), preset.data.name
     return [
         Case(name, "training", workers, partial(endless, feed.train), device),
         Case(name, "evaluation", workers, partial(_again, feed.validation), device),
@@ -123,10 +124,10 @@ def in_memory() -> list[Case]:
     ]  # fmt: skip
 
 
-def _small(kind: str, augmentation: str, args: dict[str, Any], **settings: Any) -> Case:
-    data = DataSection(name="fake", batch_size=128, args=args, **settings)
+def _small(kind: str, augmentation: str, args: dict[str, Any], workers: int = 0, **settings: Any) -> Case:
+    data = DataSection(name="fake", batch_size=128, args=args, workers=workers, **settings)
     feed = open_feed(data, timesteps=1, seed=0, held_out=0.0, device=CPU)
-    return Case(kind, augmentation, data.workers, partial(endless, feed.train))
+    return Case(kind, augmentation, workers, partial(endless, feed.train))
 
 
 def event_frames(folder: Path) -> list[Case]:

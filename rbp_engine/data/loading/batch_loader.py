@@ -65,7 +65,7 @@ class BatchLoader:
             del batches
 
     def _loader(self, plan: Iterable[Any]) -> DataLoader[Any]:
-        return DataLoader(
+        return _Loader(
             self.dataset,
             batch_size=None,
             sampler=plan,
@@ -76,6 +76,11 @@ class BatchLoader:
             # Without its own generator, starting an epoch would draw from torch's global one.
             generator=torch.Generator(),
         )
+
+
+class _Loader(DataLoader[Any]):
+    def check_worker_number_rationality(self) -> None:
+        """Say nothing: a run says once if there are too many (`workers.too_many`), torch would for each loader."""
 
 
 class _Plan:

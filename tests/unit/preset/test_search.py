@@ -59,7 +59,7 @@ def test_the_presets_of_the_paper_have_its_settings() -> None:
         assert settings(name) == (512, 0.2, 2e-5, 100, 4)
         assert augmentation(name) == (0, False, 0, 0, 0)
         preset = load_preset(name).preset
-        assert (preset.data.workers, preset.train.checkpoint_every) == (8, "10 min")
+        assert (preset.data.workers, preset.train.checkpoint_every) == ("auto", "10 min")
     assert settings("cifar10-dvs-vggsnn") == (128, 0.1, 5e-4, 300, 10)
     assert augmentation("cifar10-dvs-vggsnn") == (0, False, 0, 5, 48)
 

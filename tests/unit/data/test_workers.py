@@ -1,0 +1,60 @@
+"""How many processes read images."""
+
+import os
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import Dataset
+
+from rbp_engine.data.loading.batch_loader import BatchLoader
+from rbp_engine.data.loading.workers import MOST_FOR_AUTO, cores_of_a_rank, reading_processes, too_many
+from rbp_engine.data.open_feed import open_feed
+from rbp_engine.preset.schema import DataSection
+
+
+class Numbers(Dataset[Any]):
+    def __getitem__(self, number: int) -> tuple[torch.Tensor]:
+        return (torch.tensor(number),)
+
+
+CORES = st.integers(1, 512)
+
+
+@given(CORES)
+def test_auto_leaves_a_core_for_training_and_is_never_too_many(cores: int) -> None:
+    workers = reading_processes("auto", cores)
+    assert 0 <= workers <= MOST_FOR_AUTO
+    assert workers in (cores - 1, MOST_FOR_AUTO)
+    assert too_many("auto", cores) == too_many(workers, cores) == []
+
+
+@given(CORES, st.integers(0, 256))
+def test_a_number_is_taken_as_it_is_and_warned_of_once_if_there_are_fewer_cores(cores: int, wanted: int) -> None:
+    assert reading_processes(wanted, cores) == wanted
+    assert len(too_many(wanted, cores)) == (wanted > cores)
+
+
+def test_the_processes_of_a_run_share_the_cores_of_a_machine() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert cores_of_a_rank({}) == cores
+    assert cores_of_a_rank({"LOCAL_WORLD_SIZE": str(cores)}) == 1
+    assert cores_of_a_rank({"LOCAL_WORLD_SIZE": str(1000 * cores)}) == 1
+
+
+def test_torch_does_not_repeat_the_warning_of_too_many() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loader = BatchLoader(Numbers(), 2 * len(os.sched_getaffinity(0)) + 1, torch.device("cpu"))
+        assert [value.item() for (value,) in loader.load([3, 4])] == [3, 4]
+
+
+@pytest.mark.parametrize(("backend", "loaders"), [("batched", 0), ("pil", 1)])
+def test_only_what_reads_image_by_image_has_reading_processes(backend: Any, loaders: int) -> None:
+    data = DataSection(name="fake", batch_size=8, augment_backend=backend, workers="auto", args={"train_size": 16})
+    feed = open_feed(data, timesteps=1, seed=0, held_out=0.0, device=torch.device("cpu"))
+    expected = reading_processes("auto", cores_of_a_rank())
+    assert [loader.workers for loader in feed.loaders] == loaders * [expected]
