@@ -16,8 +16,9 @@ from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.store import record
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
+from rbp_tui.cli.train.live import live_view
 from rbp_tui.cli.train.next_steps import next_steps
-from rbp_tui.cli.train.views import Silence, View, lines_view, live_view
+from rbp_tui.cli.train.views import Silence, View, lines_view
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import status_text, title
 

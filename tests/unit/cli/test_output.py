@@ -16,7 +16,8 @@ from rbp_tui.cli.output import cell, fail, print_json, print_rich, say
 from rbp_tui.cli.runs.daily import _LogPrinter
 from rbp_tui.cli.runs.describe import describe_run
 from rbp_tui.cli.safe_console import SafeConsole
-from rbp_tui.cli.train.views import JsonLines, LivePicture, LiveTable, SeveralJson
+from rbp_tui.cli.train.live import LivePicture, LiveTable
+from rbp_tui.cli.train.views import JsonLines, SeveralJson
 from rbp_tui.text.styled import paragraph, styled
 
 MARKUP = "[/b] [red]x[/] [link=http://x]y[/link] :bomb: \\"

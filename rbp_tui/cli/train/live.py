@@ -1,0 +1,62 @@
+"""Views on a terminal that are redrawn in place: a picture of one run, a table of several."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rbp_engine.run.files.events import from_json
+from rbp_engine.run.store.store import RunRecord
+from rbp_tui.cli.output import console
+from rbp_tui.cli.runs.table import runs_table
+from rbp_tui.cli.train.picture import picture
+from rbp_tui.cli.train.views import View
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+
+@contextmanager
+def live_view(hint: str, *, several: bool) -> Iterator[View]:
+    """A view on stdout that is redrawn in place, and leaves its last state standing."""
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False) as live:
+        yield LiveTable(live, hint) if several else LivePicture(live, hint)
+
+
+class LivePicture:
+    """Progress, loss, accuracy, memory and speed of one run."""
+
+    def __init__(self, live: "Live", hint: str) -> None:
+        self._live = live
+        self._hint = hint
+        from rbp_engine.run.status.history import HistoryBuilder  # imports numpy, which no other view needs
+
+        self._history = HistoryBuilder()
+
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        self._history.add(event for line in lines if (event := from_json(line)) is not None)
+
+    def show(self, records: Sequence[RunRecord]) -> None:
+        for record in records:
+            if record.readable:
+                self._live.update(picture(record, self._history.history(), self._hint), refresh=True)
+
+
+class LiveTable:
+    """The table of `rbp ls`."""
+
+    def __init__(self, live: "Live", hint: str) -> None:
+        self._live = live
+        self._hint = hint
+
+    def lines(self, record: RunRecord, lines: list[bytes]) -> None:
+        """The table is drawn from the summaries."""
+
+    def show(self, records: Sequence[RunRecord]) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        hint = self._hint if any(record.verdict.live for record in records) else ""
+        table = runs_table(records, self._live.console.width)
+        self._live.update(Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)
