@@ -101,7 +101,8 @@ def ls(
 
 def watch(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
     """Follow a run, live or from its beginning; Ctrl-C only stops watching. The exit code is the run's."""
-    from rbp_tui.cli.train.following import exit_code, follow_live, print_result
+    from rbp_tui.cli.train.following import exit_code, follow_live
+    from rbp_tui.cli.train.results import print_result
 
     directory = find(run, runs_dir)
     try:

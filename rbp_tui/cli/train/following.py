@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import psutil
+
 from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import EventReader
@@ -17,10 +19,8 @@ from rbp_engine.run.store.store import record
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.live import live_view
-from rbp_tui.cli.train.next_steps import next_steps
+from rbp_tui.cli.train.results import print_results
 from rbp_tui.cli.train.views import Silence, View, lines_view
-from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import status_text, title
 
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
@@ -47,7 +47,7 @@ def follow_started(started: StartResult, *, detach: bool, as_json: bool, request
         worker.wait()
         gone = not runs[0].summary_json.exists()
     if first and (gone or not as_json):  # of one that is gone no event says how it ended
-        print_results(runs, verdicts, request)
+        print_results(runs, verdicts, request, waited_s=time.time() - psutil.Process().create_time())
     # A failure is worse than an end before the end.
     return max(map(exit_code, verdicts), key=(0, 4, 3, 1).index)
 
@@ -129,43 +129,3 @@ def report_queued(runs: Sequence[RunDirectory], *, as_json: bool) -> int:
             print_line(one_line(run.id))
         say("[dim]queued; rbp queue shows what they wait for[/]")
     return 0
-
-
-def print_result(run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None) -> None:
-    """How it ended, and what to type next."""
-    summary = read_summary(run)
-    if summary is None:
-        say("{} {}: {}", status_text(verdict.status), run.id, verdict.reason)
-        return
-    say("{} {} in {}", status_text(verdict.status), title(summary), fmt.duration(summary.trained_s))
-    if verdict.reason:
-        say("  {}", verdict.reason)
-    last, best = summary.last.top1, summary.best.top1
-    if last is not None:
-        say(
-            "  top-1 accuracy: last [bold]{} %[/], best {} % (epoch {})",
-            fmt.percent(last),
-            fmt.percent(best),
-            summary.best.epoch,
-        )
-    for weights, top1 in summary.test.known.items():
-        say("  on the test set, {} weights: {} %", weights, fmt.percent(top1))
-    if steps := next_steps(run, summary, verdict, request):
-        say("  next: {}", "  ·  ".join(steps))
-
-
-def print_results(
-    runs: Sequence[RunDirectory], verdicts: Sequence[Verdict], request: "LaunchRequest | None" = None
-) -> None:
-    """How each has ended, and what to type next."""
-    if len(runs) == 1:
-        print_result(runs[0], verdicts[0], request)
-        return
-    for run, verdict in zip(runs, verdicts, strict=True):
-        summary = read_summary(run)
-        if summary is None:
-            continue
-        last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
-        reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
-        say("{} {}{}", status_text(verdict.status), title(summary), reason)
-    say("  next: rbp ls  ·  rbp report  ·  rbp runs compare RUN RUN")

@@ -1,5 +1,6 @@
 """Views on a terminal that are redrawn in place: a picture of one run, a table of several."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -8,11 +9,15 @@ from rbp_engine.run.files.events import from_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console
 from rbp_tui.cli.runs.table import runs_table
-from rbp_tui.cli.train.picture import picture
+from rbp_tui.cli.train.picture import Room, picture
+from rbp_tui.cli.train.place import PhaseClock
 from rbp_tui.cli.train.views import View
 
 if TYPE_CHECKING:
     from rich.live import Live
+
+# Without news, the picture changes only in the seconds that it counts.
+REDRAW_S = 1.0
 
 
 @contextmanager
@@ -30,17 +35,26 @@ class LivePicture:
     def __init__(self, live: "Live", hint: str) -> None:
         self._live = live
         self._hint = hint
+        self._clock = PhaseClock()
+        self._changed = True
+        self._drawn = 0.0
         from rbp_engine.run.status.history import HistoryBuilder  # imports numpy, which no other view needs
 
         self._history = HistoryBuilder()
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
         self._history.add(event for line in lines if (event := from_json(line)) is not None)
+        self._changed = self._changed or bool(lines) or not record.verdict.live
 
     def show(self, records: Sequence[RunRecord]) -> None:
+        console = self._live.console
         for record in records:
-            if record.readable:
-                self._live.update(picture(record, self._history.history(), self._hint), refresh=True)
+            phase = self._clock.text(record.summary)
+            if not record.readable or not (self._changed or time.monotonic() - self._drawn >= REDRAW_S):
+                continue
+            self._changed, self._drawn = False, time.monotonic()
+            room = Room(console.width, console.height, unicode=not console.options.ascii_only)
+            self._live.update(picture(record, self._history.history(), self._hint, phase, room), refresh=True)
 
 
 class LiveTable:

@@ -1,5 +1,6 @@
 """The picture of one run while it is followed: progress, loss, accuracy, memory and speed."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rbp_engine.run.files.events import Metrics, System
@@ -15,81 +16,152 @@ if TYPE_CHECKING:
 
     from rbp_engine.run.status.history import History
 
-SPARKLINE = 38  # characters
+WIDE = 100  # from here on, two things stand side by side
+# A chart has its title, its x labels and some rows between them.
+NARROWEST, LOWEST, HIGHEST = 60, 7, 20
+RESULT_ROWS = 6  # the lines about its end, which follow the last picture
+LABEL, FIGURES = 8, 30
 
 
-def picture(record: RunRecord, history: "History", hint: str) -> "RenderableType":
-    """The live view of one run."""
+@dataclass(frozen=True)
+class Room:
+    """The terminal's size in cells, and whether it shows more than ASCII."""
+
+    width: int
+    height: int
+    unicode: bool = True
+
+    @property
+    def wide(self) -> bool:
+        """Whether two charts fit side by side."""
+        return self.width >= WIDE
+
+
+def picture(record: RunRecord, history: "History", hint: str, phase: str, room: Room) -> "RenderableType":
+    """The live view of one run: charts if there is room, else a line for each curve. `phase` is what it does now."""
     from rich.console import Group
+    from rich.text import Text
+
+    summary, verdict = record.summary, record.verdict
+    below: list[RenderableType] = []
+    if alert := history.newest_alert:
+        below.append(Text(f"! {sentence(alert)}", style="yellow", no_wrap=True, overflow="ellipsis"))
+    if verdict.reason and verdict.status != "completed":
+        below.append(Text(cell(verdict.reason), style=STYLES.get(verdict.status, ""), overflow="fold"))
+    if hint and verdict.live:
+        below.append(Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))
+    above = [_head(record), _progress(record, phase)]
+    free = room.height - 1 - len(above) - (1 if room.wide else 2) - len(below)
+    free -= 0 if verdict.live else RESULT_ROWS
+    height = min(HIGHEST, free if room.wide else free // 2)
+    if room.width < NARROWEST or height < LOWEST:
+        return Group(*above, _lines(summary, history, phase, room, ("loss", "top-1 %", "memory", "speed")), *below)
+    gauges = _lines(summary, history, phase, room, ("memory", "speed"))
+    return Group(*above, _charts(history, phase, room, height), gauges, *below)
+
+
+def _head(record: RunRecord) -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    head = Table.grid(expand=True)
+    head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    head.add_column(justify="right", no_wrap=True)
+    head.add_row(Text(cell(title(record.summary)), style="bold"), status_text(record.verdict.status))
+    return head
+
+
+def _progress(record: RunRecord, phase: str) -> "RenderableType":
+    """Epochs, the bar, and the time left; what it does instead where it is not training."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    summary, verdict = record.summary, record.verdict
-    head = Table.grid(expand=True)
-    head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    head.add_column(justify="right", no_wrap=True)
-    head.add_row(Text(cell(title(summary)), style="bold"), status_text(verdict.status))
-
+    summary, live = record.summary, record.verdict.live
+    done = summary.step / summary.steps if summary.steps else 0.0
+    eta = remaining_s(summary) if live else None
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(no_wrap=True)
     bar.add_column(ratio=1)
     bar.add_column(no_wrap=True, justify="right")
-    done = summary.step / summary.steps if summary.steps else 0.0
-    eta = remaining_s(summary) if verdict.live else None
-    left = f"  ETA {fmt.duration(eta)}" if eta is not None else ""
+    figures = [f"{100 * done:3.0f} %", f"trained {fmt.duration(summary.trained_s)}"]
+    if eta is not None:
+        figures.append(f"ETA {fmt.duration(eta)}")
     bar.add_row(
-        f"epoch {summary.epoch}/{summary.epochs}",
+        Text.assemble(f"epoch {summary.epoch}/{summary.epochs}", (f"  {phase}" if live and phase else "", "cyan")),
         ProgressBar(total=1.0, completed=done),
-        f"{100 * done:3.0f} %  {fmt.duration(summary.trained_s)}{left}",
+        "  ".join(figures),
     )
+    return bar
 
-    rows = Table.grid(padding=(0, 1), expand=True)
-    rows.add_column(style="dim", no_wrap=True, width=8)
-    rows.add_column(no_wrap=True, width=27)
-    rows.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+
+def _charts(history: "History", phase: str, room: Room, height: int) -> "RenderableType":
+    """Loss and accuracy, or what their first values wait for."""
+    from rich.align import Align
+    from rich.text import Text
+
+    from rbp_tui.cli.train.live_charts import charts
+
+    if not history.curves.keys() & {"train/loss", "validation/loss"}:
+        rows = height if room.wide else 2 * height
+        text = Text(phase or "no values yet", style="cyan", no_wrap=True, overflow="ellipsis")
+        return Align.center(text, vertical="middle", height=rows)
+    return charts(history, room.width, height, beside=room.wide, unicode=room.unicode)
+
+
+def _lines(summary: Summary, history: "History", phase: str, room: Room, names: tuple[str, ...]) -> "RenderableType":
+    """A line for each name: figures, and its curve as blocks, all over the same time; side by side in a wide room."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from rbp_tui.cli.train.live_charts import blocks, last_second
+
     first = history.processes[0] if history.processes else None
-    rows.add_row("loss", _loss_text(summary), Text(_sparkline(history, "train/loss", log=True), style="cyan"))
-    rows.add_row("top-1 %", _accuracy_text(summary), Text(_sparkline(history, "validation/top1"), style="green"))
-    rows.add_row(
-        "memory", _memory_text(first.system if first else None), Text(_sparkline(history, "memory"), style="magenta")
-    )
-    rows.add_row(
-        "speed", _speed_text(first.metrics if first else None), Text(_sparkline(history, "speed"), style="yellow")
-    )
-
-    parts: list[RenderableType] = [head, bar, rows]
-    if alert := history.newest_alert:
-        parts.append(Text(f"! {sentence(alert)}", style="yellow", no_wrap=True, overflow="ellipsis"))
-    if verdict.reason and verdict.status != "completed":
-        parts.append(Text(cell(verdict.reason), style=STYLES.get(verdict.status, ""), overflow="fold"))
-    if hint and verdict.live:
-        parts.append(Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))
-    return Group(*parts)
-
-
-def _sparkline(history: "History", name: str, *, log: bool = False) -> str:
-    curve = history.curves.get(name)
-    return "" if curve is None else fmt.sparkline(curve.value.tolist(), SPARKLINE, log=log)
+    known = {
+        "loss": (_loss_text(summary) if summary.train.loss is not None else phase or "–", "train/loss", "cyan"),
+        "top-1 %": (_accuracy_text(summary), "validation/top1", "green"),
+        "memory": (_memory_text(first.system if first else None), "memory", "magenta"),
+        "speed": (_speed_text(first.metrics if first else None), "speed", "yellow"),
+    }
+    beside = room.wide and len(names) == 2
+    width = (room.width - 2) // 2 if beside else room.width
+    end, length = last_second(history), width - LABEL - FIGURES - 2
+    cells: list[list[RenderableType]] = []
+    for name in names:
+        text, curve, style = known[name]
+        line = blocks(history.curves.get(curve), end, length, log=name == "loss")
+        cells.append([Text(name, style="dim"), Text(text), Text(line, style=style)])
+    table = Table.grid(padding=(0, 1))
+    for _ in range(2 if beside else 1):
+        table.add_column(no_wrap=True, width=LABEL)
+        table.add_column(no_wrap=True, width=FIGURES, overflow="ellipsis")
+        table.add_column(no_wrap=True, width=max(0, length), overflow="crop")
+    if beside:
+        table.add_row(*cells[0], *cells[1])
+    else:
+        for row in cells:
+            table.add_row(*row)
+    return table
 
 
 def _loss_text(summary: Summary) -> str:
-    return f"train {fmt.number(summary.train.loss)} val {fmt.number(summary.last.loss)}"
+    return f"train {fmt.number(summary.train.loss)}  val {fmt.number(summary.last.loss)}"
 
 
 def _accuracy_text(summary: Summary) -> str:
     last, best, epoch = summary.last.top1, summary.best.top1, summary.best.epoch
     where = f"@{epoch}" if epoch is not None else ""
-    return f"last {fmt.percent(last)} best {fmt.percent(best)}{where}"
+    return f"last {fmt.percent(last)}  best {fmt.percent(best)}{where}"
 
 
 def _memory_text(system: System | None) -> str:
     if system is None:
         return "–"
-    return f"{fmt.size(system.used)} peak {fmt.size(system.mem_peak)}{'' if system.mem_allocated is None else ' gpu'}"
+    where = "" if system.mem_allocated is None else " on the GPU"
+    return f"{fmt.size(system.used)}, peak {fmt.size(system.mem_peak)}{where}"
 
 
 def _speed_text(metrics: Metrics | None) -> str:
-    return (
-        "–" if metrics is None else f"{fmt.thousands(metrics.samples_per_s)}/s step {fmt.number(metrics.step_ms, 1)} ms"
-    )
+    if metrics is None:
+        return "–"
+    return f"{fmt.thousands(metrics.samples_per_s)} images/s, {fmt.number(metrics.step_ms, 1)} ms a step"

@@ -15,33 +15,75 @@ from rbp_engine.run.files.events import (
     WarningRaised,
     from_json,
 )
+from rbp_engine.run.files.summary import Summary, remaining_s
+from rbp_engine.run.phase import Phase
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import print_line
+from rbp_tui.cli.train.place import PhaseClock, place
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import short_id
 
+#: No live run is silent for longer.
+EVERY_S = 60.0
+
 
 class PlainLines:
-    """One line of text for what a log should keep: starts, epochs, warnings, the end.
+    """Lines of text for what a log should keep: starts, epochs, warnings, the end, and where the run is meanwhile.
 
-    Of `several` runs, each line begins with the end of the run's id and its seed.
+    Of `several` runs, each line begins with the end of the run's id and its seed. A run that has had no line for
+    `every_s` gets one that says where it is.
     """
 
-    def __init__(self, *, several: bool) -> None:
+    def __init__(self, *, several: bool, every_s: float = EVERY_S) -> None:
         self._several = several
+        self._every_s = every_s
+        self._said: dict[str, float] = {}
+        self._clocks: dict[str, PhaseClock] = {}
+        self._compiling: set[str] = set()
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
-        named = f"{short_id(record.summary)} seed {record.summary.seed}: " if self._several else ""
         for line in lines:
             event = from_json(line)
             text = None if event is None else sentence(event)
             if event is not None and text is not None:
-                clock = time.strftime("%H:%M:%S", time.localtime(event.t))
-                print_line(one_line(f"{clock} {named}{text}"))
+                self._print(record, event.t, text)
         sys.stdout.flush()
 
     def show(self, records: Sequence[RunRecord]) -> None:
-        """The lines say it all."""
+        for record in records:
+            run, summary = record.run.id, record.summary
+            phase = self._clocks.setdefault(run, PhaseClock()).text(summary)
+            if not record.verdict.live:
+                continue
+            if summary.phase == Phase.COMPILING and run not in self._compiling:
+                self._compiling.add(run)
+                self._print(record, time.time(), "compiling the neurons: the first step takes longer")
+            elif time.monotonic() - self._said.setdefault(run, time.monotonic()) >= self._every_s:
+                self._print(record, time.time(), where(summary, phase or record.verdict.reason))
+        sys.stdout.flush()
+
+    def _print(self, record: RunRecord, t: float, text: str) -> None:
+        named = f"{short_id(record.summary)} seed {record.summary.seed}: " if self._several else ""
+        clock = time.strftime("%H:%M:%S", time.localtime(t))
+        print_line(one_line(f"{clock} {named}{text}", LONGEST_TEXT))
+        self._said[record.run.id] = time.monotonic()
+
+
+def where(summary: Summary, phase: str) -> str:
+    """Where a live run is: epoch, step, loss, speed and the time left, or its `phase` if that is not training."""
+    at = place(summary)
+    if at is None or not summary.step:
+        return phase or summary.status
+    parts = [f"epoch {at.epoch}/{summary.epochs}, step {at.step}/{at.steps}"]
+    if phase:
+        parts.append(phase)
+    if summary.train.loss is not None:
+        parts.append(f"loss {fmt.number(summary.train.loss)}")
+    if summary.samples_per_s is not None:
+        parts.append(f"{fmt.thousands(summary.samples_per_s)} images/s")
+    if (left := remaining_s(summary)) is not None:
+        parts.append(f"ETA {fmt.duration(left)}")
+    return ", ".join(parts)
 
 
 def counted(number: int | None, what: str) -> str:

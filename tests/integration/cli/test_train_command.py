@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -12,6 +13,10 @@ import time
 
 import pytest
 from idle import IDLE
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_tui.cli.train.following import follow
+from rbp_tui.cli.train.plain_lines import PlainLines
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
 LONG = ("digits", "T=1", "epochs=5000", "batch=256", *IDLE)
@@ -43,6 +48,12 @@ def test_without_a_terminal_it_prints_a_line_per_epoch_the_accuracy_and_next_com
     assert "rbp ls" in done.stderr
 
 
+def test_the_end_names_the_runs_folder_the_time_waited_and_the_time_trained(finished):
+    rbp, done = finished
+    assert f"folder: {rbp.runs / 'mine'}\n" in done.stderr or "folder: runs/mine\n" in done.stderr
+    assert re.search(r"\d+s from the command to the end, \d+s of training steps\n", done.stderr)
+
+
 def test_the_next_command_repeats_the_arguments_with_another_method(rbp, write):
     write("my wider.toml", 'extends = "digits"\n[train]\nepochs = 1\n')
     words = ("./my wider.toml", "T=1", "batch=256", "method=rate_s", "--runs-dir", "here")
@@ -69,12 +80,20 @@ def test_json_prints_the_events_of_the_run_and_nothing_else(rbp):
     assert done.stderr == ""
 
 
-def test_detach_prints_the_id_once_the_run_has_started_and_leaves_it_running(rbp):
-    done = rbp("train", *LONG, "--detach")
-    run_id = done.stdout.strip()
-    assert (rbp.runs / run_id).is_dir()
-    wait_for(lambda: is_running(rbp))
-    assert rbp.json("stop", run_id)["status"] == "stopped"
+def test_a_detached_run_goes_on_and_a_log_says_at_every_interval_where_it_is(rbp, capsys):
+    run = RunDirectory(rbp.runs / rbp("train", *LONG, "--detach").stdout.strip())
+    deadline, said = time.monotonic() + 60, ""
+
+    def leave():
+        nonlocal said
+        said += capsys.readouterr().out
+        if len(re.findall(r"epoch \d+/5000, step \d/6, .*loss [\d.]+, [\d\u202f]+ images/s, ETA ", said)) >= 2:
+            raise InterruptedError
+        assert time.monotonic() < deadline, said
+
+    with pytest.raises(InterruptedError):
+        follow([run], PlainLines(several=False, every_s=0.5), tick=leave)
+    assert rbp.json("stop", run.id)["status"] == "stopped"
 
 
 def test_detach_with_json_prints_the_summary(rbp):

@@ -1,0 +1,93 @@
+"""How followed runs have ended, and what to type next."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.status.status import Verdict
+from rbp_tui.cli.output import say
+from rbp_tui.cli.train.next_steps import next_steps
+from rbp_tui.text import format as fmt
+from rbp_tui.text.run_text import status_text, title
+
+if TYPE_CHECKING:
+    from rbp_engine.run.request import LaunchRequest
+
+
+def print_results(
+    runs: Sequence[RunDirectory],
+    verdicts: Sequence[Verdict],
+    request: "LaunchRequest | None" = None,
+    waited_s: float | None = None,
+) -> None:
+    """How each has ended, the mean of several seeds, and what to type next.
+
+    `waited_s` is what the user has waited for the command, in seconds; None if it did not start the runs.
+    """
+    if len(runs) == 1:
+        print_result(runs[0], verdicts[0], request, waited_s)
+        return
+    completed: list[Summary] = []
+    for run, verdict in zip(runs, verdicts, strict=True):
+        summary = read_summary(run)
+        if summary is None:
+            continue
+        if verdict.status == "completed":
+            completed.append(summary)
+        last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
+        reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
+        say("{} {}{}", status_text(verdict.status), title(summary), reason)
+    seeds = f"{len(completed)} of {len(runs)} seeds completed"
+    if scores := _mean_over_seeds(completed):
+        say("  {}: {}", seeds, scores)
+    else:
+        say("  {}", seeds)
+    if waited_s is not None:
+        say("  {} from the command to the end of the last run, in {}", fmt.duration(waited_s), runs[0].path.parent)
+    say("  next: rbp ls  ·  rbp report  ·  rbp runs compare {}", " ".join(run.id[-4:] for run in runs[:2]))
+
+
+def print_result(
+    run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None, waited_s: float | None = None
+) -> None:
+    """How it has ended, and what to type next; `waited_s` as for `print_results`."""
+    summary = read_summary(run)
+    if summary is None:
+        say("{} {}: {}", status_text(verdict.status), run.id, verdict.reason)
+        return
+    say("{} {}, {}", status_text(verdict.status), title(summary), _times(summary, waited_s))
+    if verdict.reason:
+        say("  {}", verdict.reason)
+    last, best = summary.last.top1, summary.best.top1
+    if last is not None:
+        say(
+            "  top-1 accuracy: last [bold]{} %[/], best {} % (epoch {})",
+            fmt.percent(last),
+            fmt.percent(best),
+            summary.best.epoch,
+        )
+    for weights, top1 in summary.test.known.items():
+        say("  on the test set, {} weights: {} %", weights, fmt.percent(top1))
+    say("  folder: {}", run.path)
+    if steps := next_steps(run, summary, verdict, request):
+        say("  next: {}", "  ·  ".join(steps))
+
+
+def _times(summary: Summary, waited_s: float | None) -> str:
+    """As "33s from the command to the end, 24s of training steps"; the latter over all attempts."""
+    attempts = f" in {summary.attempt} attempts" if summary.attempt > 1 else ""
+    trained = f"{fmt.duration(summary.trained_s)} of training steps{attempts}"
+    return trained if waited_s is None else f"{fmt.duration(waited_s)} from the command to the end, {trained}"
+
+
+def _mean_over_seeds(completed: Sequence[Summary]) -> str:
+    """Mean and standard deviation of last and best top-1; empty without any."""
+    from rbp_engine.report.spread import spread_of_known
+    from rbp_tui.text.comparison_text import spread_text
+
+    if not completed:
+        return ""
+    last = spread_text(spread_of_known(one.last.top1 for one in completed))
+    best = spread_text(spread_of_known(one.best.top1 for one in completed))
+    return f"top-1 last {last} %, best {best} % (mean ± standard deviation)"
