@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.bench.measure.measurement import ask, temporary_run
+from rbp_engine.bench.measure.measurement import OnProgress, ask, no_progress, temporary_run
 from rbp_engine.bench.results.extrapolate import Plane, plane_of
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 
@@ -52,6 +52,7 @@ def predict_cost(
     seconds: float = SECONDS,
     cancelled: Callable[[], bool] = lambda: False,
     quiet: bool = False,
+    on_progress: OnProgress = no_progress,
 ) -> Cost:
     """Train with a preset for some seconds, in a separate process like that of a run, and predict its cost.
 
@@ -59,7 +60,8 @@ def predict_cost(
     MeasurementError, also if it gave up.
     """
     with temporary_run(loaded) as run:
-        return predict(loaded.preset, ask(MEASURE, run, str(seconds), cancelled=cancelled, quiet=quiet))
+        words = (MEASURE, run, str(seconds))
+        return predict(loaded.preset, ask(*words, cancelled=cancelled, quiet=quiet, on_progress=on_progress))
 
 
 def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.trial import first_images
-from rbp_engine.bench.results.answer import answer
+from rbp_engine.bench.results.answer import Say, answer
 from rbp_engine.data.protocol import Feed
 from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried, check_images
@@ -44,8 +44,9 @@ COMPARED = {"rate_m": "bptt", "rate_s": "bptt_s"}
 Missing = dict[tuple[str, str], str]
 
 
-def look(run: RunDirectory) -> dict[str, Any]:
+def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     """The missing rules, or the cosines of the gradients. Raises ValueError for a network that returns no logits."""
+    say("running the network once", 0.5)
     preset = read_resolved(run.preset_toml)
     device = choose_device(preset.run.device)
     feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), device)
@@ -62,6 +63,7 @@ def look(run: RunDirectory) -> dict[str, Any]:
         "gradients": None,
     }
     if not missing:
+        say("comparing its gradients with BPTT's", 0.7)
         _check_logits(model, images, preset.method.timesteps, feed.classes)
         result["gradients"] = cosines(model, images, labels, preset)
     return result

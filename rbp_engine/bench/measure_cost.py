@@ -18,7 +18,7 @@ import torch
 from rbp_engine.bench.measure import memory, stand_in
 from rbp_engine.bench.measure.epoch import Epoch
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch, small_points
-from rbp_engine.bench.results.answer import answer
+from rbp_engine.bench.results.answer import Say, answer
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -30,7 +30,7 @@ FAR = 4
 EVALUATION = 0.4
 
 
-def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
+def measure(run: RunDirectory, say: Say, seconds: float) -> dict[str, Any]:
     """All figures for a prediction: times of steps, evaluation and the end of an epoch, and their numbers.
 
     `whole` has the mean of whole steps, or is null; then `points` has smaller steps. Times are seconds, memory bytes.
@@ -40,10 +40,11 @@ def measure(run: RunDirectory, seconds: float) -> dict[str, Any]:
     limit = memory.limit(device)
     here, shape = stand_in.is_here(preset.data), stand_in.known_shape(preset.data)
     begun = time.perf_counter()
+    say("a glance at a few images", 0.15)
     figures = _much_too_large(run, preset, device, limit, shape)
     if figures is None:
         glance_s = time.perf_counter() - begun
-        figures = _measured(run, preset, device, limit, None if here else shape, seconds)
+        figures = _measured(run, preset, device, limit, None if here else shape, seconds, say)
         figures["startup_s"] -= glance_s  # a run does not have this part
     sizes = {
         "device": describe_device(device),
@@ -96,8 +97,10 @@ def _measured(
     limit: int,
     shape: stand_in.DataShape | None,
     seconds: float,
+    say: Say,
 ) -> dict[str, Any]:
     """Measure steps like those of the preset's run for some seconds, on random images if `shape` is given."""
+    say("a first step, which may compile", 0.2)
     trial = Trial(run, stand_in.with_stand_in(preset, shape), device)
     epoch = Epoch(trial)
     base = memory.reset_peak(device)
@@ -110,12 +113,15 @@ def _measured(
     growth = batch / first.batch
     whole, full = None, False
     if first.seconds * growth < seconds and base + (first.peak - base) * growth < limit:
+        say("whole training steps", 0.5)
         whole = _unless_memory_is_full(partial(epoch.training, seconds))
         full = whole is None
     points: list[Point] = []
     if whole is None:
+        say("smaller training steps, for a whole one is long", 0.45)
         part = min(affordable_batch(first, base, limit), max(1, batch // 2))
         points = small_points(trial, images, labels, part)
+    say("an evaluation and the end of an epoch", 0.8)
     steps, evaluations = _count(trial) if shape is None else stand_in.batches(preset, shape)
     return {
         "steps": steps,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rbp_engine.bench.measure.measurement import ask, temporary_run
+from rbp_engine.bench.measure.measurement import OnProgress, ask, no_progress, temporary_run
 from rbp_engine.bench.results.extrapolate import plane_of
 from rbp_engine.preset import LoadedPreset, PresetError, load_text
+from rbp_engine.report import names
 
 INSPECTION, POINTS = "rbp_engine.bench.inspection", "rbp_engine.bench.measure.measure_points"
 REFERENCE = "bptt"
@@ -87,10 +88,10 @@ def preset_for(
         raise PresetError(f"rbp try {network}", [replace(one, line=None) for one in error.problems]) from None
 
 
-def inspect(loaded: LoadedPreset) -> Inspection:
+def inspect(loaded: LoadedPreset, on_progress: OnProgress = no_progress) -> Inspection:
     """Run the network once, and once with each method. Raises MeasurementError, which says what is wrong with it."""
     with temporary_run(loaded) as run:
-        answer = ask(INSPECTION, run)
+        answer = ask(INSPECTION, run, on_progress=on_progress)
     gradients: dict[str, Any] = answer["gradients"] or {"layers": {}, "all": None}
     return Inspection(
         answer["parameters"],
@@ -101,13 +102,11 @@ def inspect(loaded: LoadedPreset) -> Inspection:
     )
 
 
-def costs(
-    network: Callable[[str], LoadedPreset], on_method: Callable[[str], None] = lambda method: None
-) -> list[MethodCost]:
+def costs(network: Callable[[str], LoadedPreset], on_progress: OnProgress = no_progress) -> list[MethodCost]:
     """Time and memory of each method; `network` gives the preset with a method. Raises MeasurementError."""
     found: list[MethodCost] = []
-    for method in METHODS:
-        on_method(method)
+    for number, method in enumerate(METHODS):
+        on_progress(f"steps with {names.method(method)}", number / len(METHODS))
         loaded = network(method)
         with temporary_run(loaded) as run:
             answer = ask(POINTS, run)

@@ -1,7 +1,9 @@
 """`rbp data`: list, add, fetch, convert and check data sets."""
 
 import json
+import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,7 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup
 from rbp_tui.cli.options import Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say
+from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import Settings
 from rbp_tui.text.styled import styled
 
@@ -130,13 +133,29 @@ def convert(
     places = [str(require(data.name).path), str(made_cache_directory() / "events"), str(loaded.preset.method.timesteps)]
     words += ["--orientation", data.orientation]
     command = module_command("rbp_engine.data.events.convert", *places, *words)
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    answer = json.loads(done.stdout) if done.stdout else {"problem": "the conversion was interrupted"}
-    if done.returncode:
+    code, printed = _followed(command)
+    answer = json.loads(printed) if printed else {"problem": "the conversion was interrupted"}
+    if code:
         for problem in answer.get("files", []):
             say("[red]✗[/] {}", problem)
         raise typer.Exit(fail(answer["problem"], 1))
     say("converted into {}", answer["folder"])
+
+
+def _followed(command: list[str]) -> tuple[int, str]:
+    """Run the conversion with its progress on stderr; its exit code, and what it has printed on stdout."""
+    what = "decoding the recordings into the cache: minutes for all 10 000, nothing to do if that was done before"
+    with progress(what) as report, tempfile.TemporaryFile("w+", encoding="utf-8") as out:
+        child = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True, errors="replace")
+        assert child.stderr is not None
+        for line in child.stderr:
+            if counted := re.fullmatch(r"([0-9]+)/([0-9]+) recordings\n", line):
+                report(line.strip(), int(counted[1]) / max(1, int(counted[2])))
+            else:
+                say("{}", line.rstrip("\n"))
+        code = child.wait()
+        out.seek(0)
+        return code, out.read()
 
 
 def check(

@@ -5,7 +5,6 @@ it are no markup: messages and cells take it as values beside a literal template
 passed a filter (`Line`, `Lines`), and the console filters what it is given once more.
 """
 
-import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,6 @@ from rbp_engine.printable import LONGEST_TEXT, Line, Lines, in_json, one_line, v
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from rich.console import Console, RenderableType
 
 #: An error may list many problems, each with its place.
@@ -45,18 +42,6 @@ def console(*, stderr: bool = False) -> "Console":
     from rbp_tui.cli.safe_console import SafeConsole
 
     return SafeConsole(stderr=stderr)
-
-
-@contextlib.contextmanager
-def working(what: str) -> "Iterator[Callable[[str], None]]":
-    """Show a status on stderr; the yielded function changes it, in place on a terminal, else on a new line."""
-    out = console(stderr=True)
-    if not out.is_terminal:
-        say("[dim]{} …[/]", what)
-        yield lambda text: say("[dim]{} …[/]", text)
-        return
-    with out.status(styled("{}", what)) as status:
-        yield lambda text: status.update(styled("{}", text))
 
 
 def cell(value: object) -> Line:

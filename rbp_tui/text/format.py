@@ -33,6 +33,11 @@ def thousands(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}".replace(",", "\u202f")
 
 
+def counted(number: int | None, what: str) -> str:
+    """As `1 epoch`, `2 epochs`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def size(count: float | None) -> str:
     """Bytes as `7.9 GiB`; a dash for none."""
     if count is None:

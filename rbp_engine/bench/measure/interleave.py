@@ -23,7 +23,9 @@ OURS = "ours"
 # A turn takes as many steps as fit in this time; on a GPU, where every turn has its own process, this many warm-up
 # steps come first and do not count.
 TURN_S, WARM_UP_ON_GPU = 0.2, 3
-MEMORY_PROCESSES = 3
+FULL_ROUNDS = 5
+# About how long turns take on a CPU, in the duration of a round: a new process loads torch and may compile.
+STARTING, COUNTING, PEAK = 12.0, 4.0, 6.0
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,46 @@ class MeasuredSide:
 
 @dataclass(frozen=True)
 class StepMeasurement:
-    """Medians: seconds of a step, processor seconds of all threads, peak memory above the base in bytes.
+    """Medians over `rounds`: seconds of a step, processor seconds of all threads, peak memory above the base in bytes.
 
-    `saved` are bytes kept for the backward pass, `units` the operations as a multiple of one forward pass of the batch
-    at one timestep.
+    `fastest` and `slowest` are the seconds of a step in the extreme rounds. `saved` are bytes kept for the backward
+    pass, `units` the operations as a multiple of one forward pass of the batch at one timestep. What an interrupt has
+    prevented is None.
     """
 
     device: str
+    rounds: int
     seconds: float
+    fastest: float
+    slowest: float
     cpu_seconds: float
-    peak: int
-    saved: int
-    units: float
+    peak: int | None
+    saved: int | None
+    units: float | None
+
+    @property
+    def spread(self) -> float:
+        """How far the rounds are apart, as a fraction of the median."""
+        return (self.slowest - self.fastest) / self.seconds
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The next turn: of side number `side`, what it does, and the share of all turns that is done, by their usual
+    durations.
+    """
+
+    side: int
+    doing: str
+    share: float
+
+
+class Interrupted(Exception):
+    """Ctrl-C ended the measurements; `results` are those so far, an error for each side that has none."""
+
+    def __init__(self, results: "Sequence[StepMeasurement | MeasurementError]") -> None:
+        super().__init__("interrupted")
+        self.results = list(results)
 
 
 class MeasuredProcess:
@@ -123,13 +153,21 @@ class _Record:
     def result(self) -> StepMeasurement | MeasurementError:
         if self.problem is not None:
             return self.problem
+        if not self.turns:
+            return MeasurementError("not measured: interrupted")
+        seconds = [turn["seconds"] for turn in self.turns]
+        # On a CPU, the peak of a turn contains the holes that the worker's environment leaves.
+        peaks = self.peaks or ([] if self.device == "cpu" else [turn["peak"] for turn in self.turns])
         return StepMeasurement(
             self.device,
-            statistics.median(turn["seconds"] for turn in self.turns),
+            len(self.turns),
+            statistics.median(seconds),
+            min(seconds),
+            max(seconds),
             statistics.median(turn["cpu_seconds"] for turn in self.turns),
-            int(statistics.median(self.peaks or [turn["peak"] for turn in self.turns])),
-            int(self.counted["saved"]),
-            self.counted["units"],
+            int(statistics.median(peaks)) if peaks else None,
+            int(self.counted["saved"]) if self.counted else None,
+            self.counted.get("units"),
         )
 
     def close(self) -> None:
@@ -143,25 +181,38 @@ def measure(
     *,
     rounds: int,
     busy: bool = False,
-    on_turn: Callable[[int, int], None] = lambda done, total: None,
+    on_turn: Callable[[Turn], None] = lambda turn: None,
 ) -> list[StepMeasurement | MeasurementError]:
     """Medians over `rounds` turns of all sides, or the error of a side that could not be measured.
 
     Ours run in the environment that the launcher gives a worker, baselines in that of this process. With `busy`, the
     threads of baselines sleep while they wait, as ours do, because spinning makes them many times slower if other
-    programs use the machine. `on_turn` is called with the number of finished turns and their total.
+    programs use the machine. `on_turn` is called before each turn. Raises Interrupted on Ctrl-C.
     """
     records = [_Record(side) for side in sides]
-    turns: list[Callable[[_Record], None]] = [partial(_take_turn, busy=busy)] * rounds + [_count]
-    turns += [_take_peak] * min(rounds, MEMORY_PROCESSES)
+    kinds: list[tuple[Callable[[_Record], None], str, float]] = [
+        (partial(_take_turn, busy=busy), f"round {number} of {rounds}", STARTING if number == 1 else 1.0)
+        for number in range(1, rounds + 1)
+    ]
+    kinds.append((_count, "operations and saved bytes", COUNTING))
+    kinds += [(_take_peak, "peak memory", PEAK)] * memory_processes(rounds)
+    whole, done = sum(weight for _, _, weight in kinds) * len(records), 0.0
     try:
-        for number, (turn, record) in enumerate(itertools.product(turns, records), start=1):
+        for (turn, doing, weight), (side, record) in itertools.product(kinds, enumerate(records)):
+            on_turn(Turn(side, doing, done / whole))
             record.attempt(turn)
-            on_turn(number, len(turns) * len(records))
+            done += weight
+    except KeyboardInterrupt:
+        raise Interrupted([record.result() for record in records]) from None
     finally:
         for record in records:
             record.close()
     return [record.result() for record in records]
+
+
+def memory_processes(rounds: int) -> int:
+    """The number of processes whose median is the peak on a CPU; each takes seconds to start."""
+    return 3 if rounds >= FULL_ROUNDS else 1
 
 
 def _take_turn(record: _Record, *, busy: bool) -> None:

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from rbp_engine.bench.measure.trial import clock, endless
-from rbp_engine.bench.results.answer import answer
+from rbp_engine.bench.results.answer import Say, answer
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.sources import EventTraining
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
@@ -64,9 +64,15 @@ class Rate:
     per_core: float
 
 
-def measure(cases: Sequence[Case], rounds: int) -> list[Rate]:
+def measure(cases: Sequence[Case], rounds: int, say: Say) -> list[Rate]:
     """Medians over `rounds` turns of all cases."""
-    turns = [[_turn(case) for case in cases] for _ in range(rounds)]
+    turns: list[list[tuple[float, float]]] = []
+    for number in range(rounds):
+        turns.append([])
+        for place, case in enumerate(cases):
+            doing = f"round {number + 1} of {rounds}: {case.kind}, {case.augmentation}, {case.workers} workers"
+            say(doing, (number + place / len(cases)) / rounds)
+            turns[-1].append(_turn(case))
     return [
         Rate(
             case.kind, case.augmentation, case.workers, *(statistics.median(rate) for rate in zip(*rates, strict=True))
@@ -188,9 +194,9 @@ def main(words: Sequence[str]) -> int:
     # One thread, because rates are per core second.
     torch.set_num_threads(1)
 
-    def measured(run: RunDirectory) -> dict[str, Any]:
+    def measured(run: RunDirectory, say: Say) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
-            rates = measure(run_cases(run) if asked.own else all_cases(Path(folder)), asked.rounds)
+            rates = measure(run_cases(run) if asked.own else all_cases(Path(folder)), asked.rounds, say)
         return {"rates": [asdict(rate) for rate in rates]}
 
     return answer(RunDirectory(asked.run), measured)

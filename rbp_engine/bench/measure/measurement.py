@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import selectors
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,13 @@ from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.status import processes
 
 LOOK_EVERY_S = 0.2
+
+#: Called with what is measured next, in words, and the share of the whole that is done, by the usual durations.
+OnProgress = Callable[[str, float], None]
+
+
+def no_progress(doing: str, share: float) -> None:
+    """Tell nobody."""
 
 
 class MeasurementError(UserError):
@@ -55,37 +63,66 @@ def ask(
     *words: str,
     cancelled: Callable[[], bool] = lambda: False,
     quiet: bool = False,
+    on_progress: OnProgress = no_progress,
 ) -> dict[str, Any]:
     """The JSON object that the module prints on stdout; its `problem`, if there is one, becomes a MeasurementError.
 
     `cancelled` is polled for whether to give up, which raises one, too. With `quiet` no other output of the process
     reaches the terminal, which may be showing the dashboard.
     """
-    child = subprocess.Popen(
-        command(module, run, *words),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE if quiet else None,
-        text=True,
-        errors="replace",
-        env=environment(run),
-        # Ctrl-C goes only to the calling process, which ends this one.
-        start_new_session=True,
-    )
-    try:
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(
+            command(module, run, *words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said if quiet else None,
+            env=environment(run),
+            # Ctrl-C goes only to the calling process, which ends this one.
+            start_new_session=True,
+        )
+        answer = ""
+        try:
+            for line in _lines(child, cancelled):
+                if progress := _progress(line):
+                    on_progress(*progress)
+                else:
+                    answer = line
+            child.wait()
+        finally:
+            child.kill()
+            child.communicate()
+        try:
+            return read_answer(answer)
+        except ValueError:
+            said.seek(0)
+            output = said.read().decode(errors="replace") if quiet else None
+            raise MeasurementError(describe_exit(child.returncode, output)) from None
+
+
+def _lines(child: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> Iterator[str]:
+    """The lines that a process prints on stdout. Raises MeasurementError once `cancelled`, which is polled."""
+    assert child.stdout is not None
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
         while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                answer, output = child.communicate(timeout=LOOK_EVERY_S)
-                break
+            if selector.select(LOOK_EVERY_S):
+                chunk = os.read(child.stdout.fileno(), 2**16)
+                *lines, pending = (pending + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+                if not chunk:
+                    return
             if cancelled():
                 raise MeasurementError("the measurement was given up")
-    finally:
-        child.kill()
-        child.wait()
+
+
+def _progress(line: str) -> tuple[str, float] | None:
+    """What a line says is measured next, and the share that is done; None if it does not."""
     try:
-        return read_answer(answer)
-    except ValueError:
-        raise MeasurementError(describe_exit(child.returncode, output)) from None
+        value = json.loads(line)
+        return str(value["doing"]), float(value["share"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def read_answer(text: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """How a measuring process answers: JSON on stdout, errors as messages, and a traceback only for bugs of ours.
 
-Output of the user's own code is discarded, and so is torch's warning that there is no Triton, which no CPU needs.
+The last line is the answer. Each line before it says what is measured next: {"doing": text, "share": fraction of the
+whole that is done, by the usual durations}. Output of the user's own code is discarded, and so is torch's warning that
+there is no Triton, which no CPU needs.
 """
 
 import contextlib
@@ -17,6 +19,9 @@ from rbp_engine.errors import UserError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.user_code import own_frames
+
+#: Says what is measured next, and the share of the whole that is done.
+Say = Callable[[str, float], None]
 
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
@@ -40,12 +45,21 @@ def answers_only() -> Iterator[TextIO]:
         yield sys.__stdout__ or nowhere
 
 
-def answer(run: RunDirectory, measure: Callable[[RunDirectory], dict[str, Any]]) -> int:
+def answer(run: RunDirectory, measure: Callable[[RunDirectory, Say], dict[str, Any]]) -> int:
     """Print the result of `measure`, or the `problem`; returns the exit code."""
     with answers_only() as out:
+
+        def say(doing: str, share: float) -> None:
+            _print(out, {"doing": doing, "share": share})
+
         try:
-            result = measure(run)
+            result = measure(run, say)
         except Exception as error:
             result = {"problem": explain(error, run.code)}
-        out.write(json.dumps(result) + "\n")
+        _print(out, result)
     return 1 if "problem" in result else 0
+
+
+def _print(out: TextIO, value: dict[str, Any]) -> None:
+    out.write(json.dumps(value) + "\n")
+    out.flush()

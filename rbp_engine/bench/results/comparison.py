@@ -3,19 +3,20 @@
 import itertools
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
-from rbp_engine.bench.measure.interleave import OURS, MeasuredSide, StepMeasurement, measure
-from rbp_engine.bench.measure.measurement import MeasurementError, temporary_run
+from rbp_engine.bench.measure.interleave import OURS, Interrupted, MeasuredSide, StepMeasurement, Turn, measure
+from rbp_engine.bench.measure.measurement import MeasurementError, OnProgress, no_progress, temporary_run
 from rbp_engine.preset import LoadedPreset, load_preset
+from rbp_engine.report import names
 from rbp_engine.run.files.run_json import packages
 
 BPTT, FLOOR = "spikingjelly", "ann"
 BASELINES = (BPTT, "two_pass", FLOOR)
+TITLES = {BPTT: "SpikingJelly", "two_pass": "rate_M, two passes", FLOOR: "ANN floor"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Candidate:
     def timesteps(self) -> int:
         return self.loaded.preset.method.timesteps
 
+    @property
+    def title(self) -> str:
+        """What the row is called, as in the table."""
+        return TITLES.get(self.baseline) or names.method(self.loaded.preset.method.name)
+
 
 def candidates(
     preset: str,
@@ -88,20 +94,33 @@ def compare(
     *,
     rounds: int,
     busy: bool = False,
-    on_turn: Callable[[int, int, int], None] = lambda timesteps, done, total: None,
-) -> list[ComparisonRow]:
-    """Measure all candidates, those of one T turn by turn. `on_turn` gets T, its finished turns and their total."""
+    on_progress: OnProgress = no_progress,
+) -> tuple[list[ComparisonRow], bool]:
+    """Measure all candidates, those of one T turn by turn; on Ctrl-C end early.
+
+    Returns the rows, and whether they are all: a row that Ctrl-C has prevented has a `problem`, another may lack
+    figures.
+    """
     rows: list[ComparisonRow] = []
-    for steps, group in itertools.groupby(wanted, key=lambda candidate: candidate.timesteps):
-        alike = list(group)
+    groups = [list(group) for _, group in itertools.groupby(wanted, key=lambda candidate: candidate.timesteps)]
+    for number, alike in enumerate(groups):
+
+        def on_turn(turn: Turn, alike: Sequence[Candidate] = alike, number: int = number) -> None:
+            one = alike[turn.side]
+            doing = f"T = {one.timesteps}, {one.title}: {turn.doing}"
+            on_progress(doing, (number + turn.share) / len(groups))
+
         with ExitStack() as stack:
             sides = [
                 MeasuredSide(stack.enter_context(temporary_run(candidate.loaded)), candidate.baseline or OURS)
                 for candidate in alike
             ]
-            results = measure(sides, rounds=rounds, busy=busy, on_turn=partial(on_turn, steps))
+            try:
+                results = measure(sides, rounds=rounds, busy=busy, on_turn=on_turn)
+            except Interrupted as interrupted:
+                return rows + rows_of(alike, interrupted.results), False
         rows += rows_of(alike, results)
-    return rows
+    return rows, True
 
 
 def rows_of(alike: Sequence[Candidate], results: Sequence[StepMeasurement | MeasurementError]) -> list[ComparisonRow]:
@@ -129,7 +148,7 @@ def _row(
         measured,
         problem="" if isinstance(result, StepMeasurement) else str(result),
         time=measured.seconds / bptt.seconds if measured and bptt else None,
-        memory=measured.peak / bptt.peak if measured and bptt and bptt.peak else None,
+        memory=measured.peak / bptt.peak if measured and bptt and measured.peak and bptt.peak else None,
         floor=measured.seconds / floor.seconds if measured and floor else None,
     )
 

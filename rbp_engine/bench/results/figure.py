@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rbp_engine.bench.measure.interleave import StepMeasurement
-from rbp_engine.bench.results.comparison import ComparisonRow
+from rbp_engine.bench.results.comparison import TITLES, ComparisonRow
 from rbp_engine.report import figure, names
 from rbp_engine.report.panels import BLACK, METHOD_COLOURS, ORANGE, Panel, PanelLine, memory_and_time
 from rbp_engine.report.spread import Spread
 
-TITLES = {"spikingjelly": "SpikingJelly", "two_pass": "rate_M, two passes", "ann": "ANN floor"}
 GREY = "#999999"
 COLOURS = METHOD_COLOURS | {"spikingjelly": BLACK, "two_pass": ORANGE, "ann": GREY}
 
@@ -32,13 +31,13 @@ def panels(rows: Sequence[ComparisonRow]) -> list[Panel]:
     return memory_and_time(memory, times)
 
 
-def _lines(rows: Sequence[ComparisonRow], value: Callable[[StepMeasurement], float]) -> tuple[PanelLine, ...]:
+def _lines(rows: Sequence[ComparisonRow], value: Callable[[StepMeasurement], float | None]) -> tuple[PanelLine, ...]:
     points: dict[str, dict[int, Spread]] = {}
     methods: dict[str, str] = {}
     for row in rows:
         methods[title(row)] = row.method
-        if row.measured is not None:
-            points.setdefault(title(row), {})[row.timesteps] = Spread(value(row.measured), None, 1)
+        if row.measured is not None and (known := value(row.measured)) is not None:
+            points.setdefault(title(row), {})[row.timesteps] = Spread(known, None, 1)
     drawn = list(methods.values())
     return tuple(
         PanelLine(name, COLOURS.get(method, BLACK), drawn[:number].count(method), points.get(name, {}))

@@ -1,6 +1,7 @@
 """`rbp bench`: the cost of a training step by method, or the speed of the loader."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +9,8 @@ import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import console, fail, print_json, print_rich, say
+from rbp_tui.cli.output import fail, print_json, print_rich, say
+from rbp_tui.cli.progress import progress
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import warn_of_shared_presets
 from rbp_tui.text.styled import styled
@@ -18,8 +20,27 @@ if TYPE_CHECKING:
 
     from rbp_engine.bench.results.comparison import Candidate, ComparisonRow
 
-# The network and batch of the table in docs/bench.md, used if none is named.
-PRESET, BATCH = "cifar10-resnet18", 32
+# The network of the table in docs/bench.md, used if none is named.
+PRESET = "cifar10-resnet18"
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What is measured where no option says it; `batch` only of PRESET."""
+
+    methods: str
+    timesteps: str
+    against: str
+    batch: int
+    rounds: int
+
+
+# Two minutes on two old cores, and the table in docs/bench.md.
+QUICK = Extent("rate_m,bptt", "4", "spikingjelly", 8, 3)
+FULL = Extent("rate_m,rate_s,bptt", "1,2,4,8", "spikingjelly,two_pass,ann", 32, 5)
+# About how long a process loads torch and takes its first steps, for the time announced only.
+PROCESS_S = 8.0
+INTERRUPTED = 130
 HEADS = ("step", "images/s", "memory", "saved", "units", "time", "memory", "ANN")
 
 
@@ -35,15 +56,24 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="PRESET KEY=VALUE",
-            help=f"The network, its data's shape, and settings on top; {PRESET} with a batch of {BATCH} if not named.",
+            help=f"The network, its data's shape, and settings on top; {PRESET} if not named.",
             show_default=False,
             autocompletion=completion.preset_then_settings,
         ),
     ] = None,
     methods: Annotated[
-        str, typer.Option(metavar="M,M,…", help="Training methods.", autocompletion=completion.methods)
-    ] = "rate_m,rate_s,bptt",
-    timesteps: Annotated[str, typer.Option(metavar="T,T,…", help="Numbers of timesteps.")] = "1,2,4,8",
+        str | None,
+        typer.Option(
+            metavar="M,M,…",
+            help=f"Training methods: {QUICK.methods} if left out.",
+            show_default=False,
+            autocompletion=completion.methods,
+        ),
+    ] = None,
+    timesteps: Annotated[
+        str | None,
+        typer.Option(metavar="T,T,…", help=f"Numbers of timesteps: {QUICK.timesteps} if left out.", show_default=False),
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -61,11 +91,30 @@ def bench(
         ),
     ] = "",
     against: Annotated[
-        str,
-        typer.Option(metavar="B,B,…", help="Baselines; an empty text for none.", autocompletion=completion.baselines),
-    ] = "spikingjelly,two_pass,ann",
-    batch: Annotated[int | None, typer.Option(metavar="B", help="Images per step.", show_default=False)] = None,
-    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; medians are shown.")] = 5,
+        str | None,
+        typer.Option(
+            metavar="B,B,…",
+            help=f"Baselines of {FULL.against}, an empty text for none: {QUICK.against} if left out.",
+            show_default=False,
+            autocompletion=completion.baselines,
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="B", help=f"Images per step: the preset's, {QUICK.batch} if none is named.", show_default=False
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1000, help=f"Rounds; medians are shown: {QUICK.rounds} if left out.", show_default=False
+        ),
+    ] = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="What is left out becomes all methods and baselines, T = 1, 2, 4, 8, five rounds."),
+    ] = False,
     busy: Annotated[
         bool, typer.Option("--busy", help="Other programs are running: let the baselines' threads sleep, not spin.")
     ] = False,
@@ -80,10 +129,13 @@ def bench(
 ) -> None:
     """Measure a training step: method by T by precision by kernel, against SpikingJelly's BPTT and an ANN.
 
-    Each variant has its own process; they take turns. The data need not be here: random images do.
+    Each variant has its own process; they take turns. The data need not be here: random images do. Alone it takes a
+    minute or two and compares rate_M with BPTT; --full measures everything, which takes most of an hour on a CPU.
 
-    Exit codes: 0 measured, 1 something could not be measured, 2 a setting is wrong.
+    Ctrl-C ends it and prints what has been measured. Exit codes: 0 measured, 1 something could not be measured, 2 a
+    setting is wrong, 130 interrupted.
     """
+    extent = FULL if full else QUICK
     end_on_sigterm()
     named = [word for word in words or [] if "=" not in word]
     overrides = [word for word in words or [] if "=" in word] + ([] if batch is None else [f"batch={batch}"])
@@ -94,23 +146,24 @@ def bench(
     for path in output or []:
         _check(path, figures=not data)
     if data:
-        _bench_data(named, overrides, repeats, output or [], as_json=as_json)
+        _bench_data(named, overrides, FULL.rounds if repeats is None else repeats, output or [], as_json=as_json)
         return
     from rbp_engine.bench.results import comparison
 
-    if unknown := [name for name in _words(against) if name not in comparison.BASELINES]:
+    baselines = _words(extent.against if against is None else against)
+    if unknown := [name for name in baselines if name not in comparison.BASELINES]:
         raise typer.BadParameter(f"no baseline is called '{unknown[0]}': one of {', '.join(comparison.BASELINES)}")
     wanted = comparison.candidates(
         named[0] if named else PRESET,
-        overrides if named else [f"batch={BATCH}", *overrides],
-        methods=_words(methods),
-        timesteps=_numbers(timesteps),
+        overrides if named else [f"batch={extent.batch}", *overrides],
+        methods=_words(methods or extent.methods),
+        timesteps=_numbers(timesteps or extent.timesteps),
         precisions=_words(precision),
         kernels=_words(kernel),
-        against=_words(against),
+        against=baselines,
     )
     _say_if_busy(busy=busy)
-    rows = _measure(wanted, repeats, busy=busy)
+    rows, whole = _measure(wanted, repeats or extent.rounds, busy=busy)
     document = comparison.document(rows, wanted)
     for path in output or []:
         _write(path, rows, document)
@@ -118,6 +171,11 @@ def bench(
         print_json(document)
     else:
         print_rich(_table(rows))
+        _say_how_sure(rows)
+        if not (full or named or methods or timesteps):
+            say("[dim]more:[/] rbp bench --timesteps 4,8 --batch 32  ·  rbp bench --full  ·  -h")
+    if not whole:
+        raise typer.Exit(fail("interrupted: these are the figures so far", INTERRUPTED))
     for row in rows:
         if row.problem:
             fail(f"{row.method}, T = {row.timesteps}: {row.problem}", 1)
@@ -176,19 +234,34 @@ def _say_if_busy(*, busy: bool) -> None:
         say("[yellow]other programs keep {} % of the cores busy: the times will be off{}[/]", percent, rest)
 
 
-def _measure(wanted: "list[Candidate]", repeats: int, *, busy: bool) -> "list[ComparisonRow]":
-    """Measure, with a progress bar on stderr."""
-    from rich.progress import Progress
-
+def _measure(wanted: "list[Candidate]", rounds: int, *, busy: bool) -> "tuple[list[ComparisonRow], bool]":
+    """Measure, with the progress on stderr; the rows, and whether they are all."""
+    from rbp_engine.bench.measure.interleave import memory_processes
     from rbp_engine.bench.results.comparison import compare
+    from rbp_tui.text import format as fmt
 
-    with Progress(console=console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("")
+    first = wanted[0].loaded
+    ways, loads = fmt.counted(len(wanted), "variant"), len(wanted) * (1 + memory_processes(rounds))
+    seconds = len(wanted) * PROCESS_S * (1 + memory_processes(rounds) + rounds / 4)
+    what = (
+        f"measuring training steps of {first.preset.model.name}, B = {first.preset.data.batch_size}: {ways}, "
+        f"{fmt.counted(rounds, 'round')}, in {loads} processes one after the other: about {fmt.duration(seconds)}"
+        ", longer if networks must be compiled first"
+    )
+    with progress(what) as on_progress:
+        return compare(wanted, rounds=rounds, busy=busy, on_progress=on_progress)
 
-        def on_turn(timesteps: int, done: int, total: int) -> None:
-            progress.update(bar, description=f"T = {timesteps}", completed=done, total=total)
 
-        return compare(wanted, rounds=repeats, busy=busy, on_turn=on_turn)
+def _say_how_sure(rows: "Sequence[ComparisonRow]") -> None:
+    """The number of rounds, and how far they are apart."""
+    from rbp_tui.text import format as fmt
+
+    measured = [row.measured for row in rows if row.measured is not None]
+    if measured:
+        fewest, most = (choose(one.rounds for one in measured) for choose in (min, max))
+        rounds = fmt.counted(most, "round") if fewest == most else f"{fewest} to {most} rounds"
+        apart = f"{100 * max(one.spread for one in measured):.0f}"
+        say("[dim]step: median of {}, which are up to {} % of it apart[/]", rounds, apart)
 
 
 def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> None:
@@ -233,5 +306,6 @@ def _figures(row: "ComparisonRow") -> list[str]:
         return ["–"] * len(HEADS)
     measured = row.measured
     ratios = ["–" if ratio is None else f"{ratio:.2f}" for ratio in (row.time, row.memory, row.floor)]
-    memory = [fmt.size(measured.peak), fmt.size(measured.saved), f"{measured.units:.1f}"]
+    units = "–" if measured.units is None else f"{measured.units:.1f}"
+    memory = [fmt.size(measured.peak), fmt.size(measured.saved), units]
     return [span(measured.seconds), fmt.thousands(row.samples_per_s), *memory, *ratios]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import cell, print_json, print_rich, say, working
+from rbp_tui.cli.output import cell, print_json, print_rich, say
+from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import warn_of_shared_presets
@@ -29,8 +30,9 @@ def cost(
     seconds: Annotated[float, typer.Option(min=0.0, max=3600.0, metavar="S", help="How long to measure.")] = 4.0,
     as_json: Json = False,
 ) -> None:
-    """Predict memory and time of a preset on this machine, from a few seconds of its training.
+    """Predict memory and time of a preset on this machine, from a few steps of its training.
 
+    A quarter of a minute for a small network; for a large one on a CPU a minute or two, since steps are long there.
     Nothing is kept, and the data need not be here. If the preset does not fit, the output says what would.
     """
     from dataclasses import asdict
@@ -47,13 +49,14 @@ def cost(
 
 
 def measure(loaded: "LoadedPreset", seconds: float = 4.0) -> "Cost":
-    """Predict the cost, with a status on stderr meanwhile."""
+    """Predict the cost, with the progress on stderr meanwhile."""
     from rbp_engine.bench.cost import predict_cost
     from rbp_tui.text.cost_text import measuring
 
     end_on_sigterm()
-    with working(measuring(loaded.name)):
-        return predict_cost(loaded, seconds=seconds)
+    about = "about a quarter of a minute; a minute or two for a large network on a CPU"
+    with progress(f"{measuring(loaded.name)}: {about}") as on_progress:
+        return predict_cost(loaded, seconds=seconds, on_progress=on_progress)
 
 
 def print_cost(loaded: "LoadedPreset", cost: "Cost", *, stderr: bool = False) -> None:

@@ -1,13 +1,16 @@
 """`rbp try`: try your own network before there is a preset for it."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbp_tui.cli import completion
+from rbp_tui.cli.measure.example_network import EXAMPLE, EXAMPLE_FILE
 from rbp_tui.cli.options import Json
-from rbp_tui.cli.output import cell, print_json, print_rich, say, working
+from rbp_tui.cli.output import cell, print_json, print_rich, say
+from rbp_tui.cli.progress import progress
 from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import paragraph, styled
@@ -19,20 +22,26 @@ if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
 
 LARGEST_SHOWN = 1000
+HOW_TO_BEGIN = f"rbp try --example writes a small one into {EXAMPLE_FILE}, docs/own-network.md explains it"
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         "try",
-        epilog="Examples:  rbp try nets.py:MyNet --input 3,32,32 T=4   ·   rbp try nets.py:MyNet model.args.width=64",
+        epilog="Examples:  rbp try nets.py:MyNet --input 3,32,32 T=4   ·   rbp try nets.py:MyNet model.args.width=64"
+        "   ·   rbp try --example",
     )(try_network)
 
 
 def try_network(
     network: Annotated[
-        str,
-        typer.Argument(metavar="NET.py:NAME", help="A class or function in a Python file.", show_default=False),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="NET.py:NAME",
+            help="A class or function in a Python file; rbp try --example writes one to begin with.",
+            show_default=False,
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -46,9 +55,12 @@ def try_network(
     classes: Annotated[int, typer.Option(min=2, max=100_000, help="Number of classes.")] = 10,
     batch: Annotated[int, typer.Option(min=2, help="Images per step.")] = 32,
     frames: Annotated[bool, typer.Option("--frames", help="Another image at each timestep, as in event data.")] = False,
+    example: Annotated[
+        bool, typer.Option("--example", help=f"Only write a small network into {EXAMPLE_FILE}, to begin with.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """See within a minute whether a network can be trained, and what it costs, on random images.
+    """See within a minute or so whether a network can be trained, and what it costs, on random images.
 
     Shows which operations have no rule, how close each gradient is to BPTT's, time and memory of each method, and the
     largest batch and T that fit.
@@ -59,8 +71,15 @@ def try_network(
 
     from rbp_engine.bench import own_network
 
+    if example:
+        _write_example()
+        return
+    if network is None:
+        raise typer.BadParameter(f"which network? Name one as nets.py:MyNet; {HOW_TO_BEGIN}")
     end_on_sigterm()
     sizes = _sizes(image)
+    if not (file := Path(network.partition(":")[0])).exists():
+        raise typer.BadParameter(f"there is no file {file}; {HOW_TO_BEGIN}")
     if network.endswith(".py"):
         raise typer.BadParameter(f"which class or function of {network}? Name it as {network}:MyNet")
 
@@ -69,19 +88,30 @@ def try_network(
         return own_network.preset_for(network, sizes, classes=classes, batch=batch, frames=frames, overrides=chosen)
 
     loaded = preset()
-    with working(f"running {network}") as progress:
-        found = own_network.inspect(loaded)
+    what = f"running {network} once, then comparing gradients and measuring three methods"
+    with progress(f"{what}: about half a minute, longer for a large network") as report:
+        found = own_network.inspect(loaded, lambda doing, share: report(doing, 0.4 * share))
         costs = []
         if not found.missing:
             costs = own_network.costs(
                 lambda method: preset(f"method={method}"),
-                lambda method: progress(f"measuring {method}"),
+                lambda doing, share: report(doing, 0.4 + 0.6 * share),
             )
     if as_json:
         print_json(asdict(found) | {"methods": [asdict(cost) for cost in costs]})
     else:
         _print(loaded, found, costs)
     raise typer.Exit(1 if found.missing else 0)
+
+
+def _write_example() -> None:
+    """Write the example into the working directory; a file of that name stays as it is."""
+    try:
+        with Path(EXAMPLE_FILE).open("x", encoding="utf-8") as file:
+            file.write(EXAMPLE)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {EXAMPLE_FILE}: {error.strerror}") from None
+    say("written: {}; next: rbp try {}:MyNet", EXAMPLE_FILE, EXAMPLE_FILE)
 
 
 def _sizes(text: str) -> list[int]:

@@ -15,7 +15,7 @@ def print_dry_run(
 ) -> None:
     """Print preset and command of a request, or with `slurm` a job file.
 
-    `cost` adds the cost of one process; measuring it takes some seconds.
+    `cost` adds the cost of one process; measuring it takes as long as `rbp cost`.
     """
     import shlex
     from dataclasses import asdict

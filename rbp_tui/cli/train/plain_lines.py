@@ -86,11 +86,6 @@ def where(summary: Summary, phase: str) -> str:
     return ", ".join(parts)
 
 
-def counted(number: int | None, what: str) -> str:
-    """As `1 epoch`, `2 epochs`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def sentence(event: Event) -> Line | None:
     """An event as a line of a log, not longer than LONGEST_TEXT; None for those that no log needs."""
     text = _sentence(event)
@@ -102,7 +97,7 @@ def _sentence(event: Event) -> str | None:
     if isinstance(body, RunStart):
         verb = f"resumed from {body.resumed_from}" if body.resumed_from else "started"
         processes = f", {body.world_size} processes" if body.world_size > 1 else ""
-        epochs, steps = counted(body.epochs, "epoch"), counted(body.steps_per_epoch, "step")
+        epochs, steps = fmt.counted(body.epochs, "epoch"), fmt.counted(body.steps_per_epoch, "step")
         return f"{verb} on {body.device}{processes}: {epochs} of {steps}"
     if isinstance(body, Validation):
         what = f"epoch {body.epoch}" if body.weights == "last" else "best weights"

@@ -16,6 +16,8 @@ def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
     words = ["digits", "batch=8", "run.device=cpu", "--methods", "rate_m", "--timesteps", "2", "--repeats", "1"]
     done = rbp("bench", *words, "--against", "spikingjelly", "-o", "rows.json", "-o", "cost.svg")
     assert "T = 2" in done.stdout and "rate_M fp32" in done.stdout
+    assert "2 variants, 1 round, in 4 processes one after the other: about " in done.stderr
+    assert "median of 1 round, which are up to 0 % of it apart" in done.stderr
     assert (rbp.folder / "cost.svg").read_text().startswith("<?xml")
     document = json.loads((rbp.folder / "rows.json").read_text())
     assert (document["preset"], document["network"], document["batch"]) == ("digits", "convnet", 8)
@@ -82,8 +84,9 @@ def test_a_signal_leaves_no_process_behind(rbp, number, code):
     while not (children := measuring(bench)) and time.monotonic() < deadline:
         time.sleep(0.05)
     bench.send_signal(number)
-    bench.communicate(timeout=30)
+    _, error = bench.communicate(timeout=30)
     assert children
+    assert ("interrupted: these are the figures so far" in error) == (code == 130)
     assert bench.returncode == code
     assert psutil.wait_procs(children, timeout=5)[1] == []
 

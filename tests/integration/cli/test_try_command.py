@@ -1,5 +1,7 @@
 """`rbp try` as a user runs it; the tests of `bench/inspection.py` cover its findings."""
 
+from rbp_engine.bench.own_network import inspect, preset_for
+
 NETS = """\
 import torch
 from torch import nn
@@ -30,6 +32,14 @@ def test_the_costs_of_a_trainable_network_are_shown(rbp, write):
         assert method["seconds"] > 0 and method["largest_batch"] > 4 and method["largest_timesteps"] != 0
 
 
+def test_the_example_is_written_once_and_can_be_trained(rbp_here):
+    assert "next: rbp try nets.py:MyNet" in rbp_here("try", "--example").stderr
+    assert "cannot write nets.py: File exists" in " ".join(rbp_here("try", "--example", code=2).stderr.split())
+    loaded = preset_for(str(rbp_here.folder / "nets.py:MyNet"), [3, 8, 8], classes=3, batch=4, overrides=["T=2"])
+    found = inspect(loaded)
+    assert (found.missing, found.neuron_layers) == ((), 2)
+
+
 def test_very_large_limits_are_not_counted(rbp, write):
     write("nets.py", NETS)
     done = rbp(*TRY, "T=2")
@@ -45,9 +55,10 @@ def test_operations_without_a_rule_are_named_with_a_remedy(rbp, write):
 
 def test_wrong_arguments_are_explained(rbp, write):
     write("nets.py", NETS)
-    assert rbp("try", "nots.py:Net", code=2).stderr == (
-        "error rbp try nots.py:Net: 1 problem\n  model.name  cannot read nots.py: No such file or directory\n"
-    )
+    for words in (("nots.py:Net",), ()):
+        assert "rbp try --example writes a small one" in " ".join(
+            rbp("try", *words, code=2).stderr.replace("│", " ").split()
+        )
     assert "Did you mean 'Net'" in rbp("try", "nets.py:Nat", code=2).stderr
     assert "nets.py:MyNet" in rbp("try", "nets.py", code=2).stderr
     assert "channels, height and width" in rbp("try", "nets.py:Net", "--input", "3x32", code=2).stderr

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rbp_engine.bench import inspection
-from rbp_engine.bench.measure.measurement import temporary_run
+from rbp_engine.bench.measure.measurement import no_progress, temporary_run
 from rbp_engine.bench.own_network import preset_for
 from rbp_engine.spiking.rules import RULES
 
@@ -86,7 +86,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run_it(name: str, *overrides: str) -> dict[str, Any]:
         loaded = preset_for(f"nets.py:{name}", [2, 8, 8], classes=5, batch=4, overrides=["run.device=cpu", *overrides])
         with temporary_run(loaded) as run:
-            return inspection.look(run)
+            return inspection.look(run, no_progress)
 
     return run_it
 

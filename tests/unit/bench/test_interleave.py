@@ -6,6 +6,7 @@ import pytest
 
 from rbp_engine.bench.measure.interleave import MeasuredProcess, MeasuredSide
 from rbp_engine.bench.measure.measurement import MeasurementError, environment, temporary_run
+from rbp_engine.bench.results.comparison import candidates, compare
 from rbp_engine.preset import load_preset
 
 TALKS = """\
@@ -44,3 +45,18 @@ def test_a_process_killed_while_waiting_is_reported_as_killed() -> None:
         with pytest.raises(MeasurementError, match="was killed, probably because the memory was full"):
             process.take(1)
         process.close()
+
+
+def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it() -> None:
+    def interrupt(doing: str, share: float) -> None:
+        assert 0 <= share < 1 and doing.startswith("T = 1, ")
+        if "round 3" in doing:
+            raise KeyboardInterrupt
+
+    wanted = candidates("digits", WORDS[1:], methods=["rate_m"], timesteps=[1, 2], against=[])
+    rows, whole = compare(wanted, rounds=5, on_progress=interrupt)
+    assert not whole and [row.timesteps for row in rows] == [1]
+    measured = rows[0].measured
+    assert measured is not None and measured.rounds == 2
+    assert measured.fastest <= measured.seconds <= measured.slowest
+    assert (measured.peak, measured.saved, measured.units) == (None, None, None)
