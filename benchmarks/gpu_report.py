@@ -121,7 +121,8 @@ def bench(device: str, timesteps: int, patience_s: float) -> Part:
             lines.append(f"| {row['method']} | {row['problem']} | | | | | |")
             continue
         ratios = " | ".join("" if row[key] is None else f"{row[key]:.2f}" for key in ("time", "memory", "floor"))
-        figures = f"{1000 * row['seconds']:.1f} | {row['samples_per_s']:.0f} | {row['peak'] / 2**30:.2f}"
+        memory = "" if row["peak"] is None else f"{row['peak'] / 2**30:.2f}"  # if it was interrupted
+        figures = f"{1000 * row['seconds']:.1f} | {row['samples_per_s']:.0f} | {memory}"
         lines.append(f"| {row['method']} | {figures} | {ratios} |")
     return Part(title, lines, sound=not any(row["problem"] for row in rows))
 

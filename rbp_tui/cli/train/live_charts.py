@@ -36,10 +36,13 @@ LOOK = Look(
     title=Style(bold=True),
     label=Style(dim=True),
     axis=Style(dim=True),
+    grid=Style(dim=True),
+    mark=Style(dim=True),
     cursor=Style(),
     star=Style(bold=True),
     curves=INKS,
-    bands=[None, None],
+    dims=[ink + Style(dim=True) for ink in INKS],
+    strokes=[0, 0],
 )
 
 
