@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rbp_engine.bench.inspection import built
 from rbp_engine.bench.measure import stand_in
-from rbp_engine.bench.results.answer import answer
+from rbp_engine.bench.results.answer import Say, answer
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -25,8 +25,9 @@ from rbp_engine.train.build import build_feed
 CPU = torch.device("cpu")
 
 
-def look(run: RunDirectory) -> dict[str, Any]:
+def look(run: RunDirectory, say: Say) -> dict[str, Any]:
     """The shape of an image, and for each layer its name, kind, shape and number of parameters."""
+    say("counting layers", 0.0)
     preset = _small(read_resolved(run.preset_toml))
     feed = build_feed(run, stand_in.with_stand_in(preset, stand_in.known_shape(preset.data)), CPU)
     images, _ = next(iter(feed.train.epoch(0)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rbp_engine.run.files.events import from_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console
-from rbp_tui.cli.runs.table import runs_table
+from rbp_tui.cli.runs.table import placed_columns, runs_table
 from rbp_tui.cli.train.picture import Room, picture
 from rbp_tui.cli.train.place import PhaseClock
 from rbp_tui.cli.train.views import View
@@ -72,5 +72,5 @@ class LiveTable:
         from rich.text import Text
 
         hint = self._hint if any(record.verdict.live for record in records) else ""
-        table = runs_table(records, self._live.console.width)
+        table = runs_table(records, placed_columns(records, self._live.console.width))
         self._live.update(Group(table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis")), refresh=True)

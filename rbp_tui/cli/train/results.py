@@ -84,7 +84,7 @@ def _times(summary: Summary, waited_s: float | None) -> str:
 def _mean_over_seeds(completed: Sequence[Summary]) -> str:
     """Mean and standard deviation of last and best top-1; empty without any."""
     from rbp_engine.report.spread import spread_of_known
-    from rbp_tui.text.comparison_text import spread_text
+    from rbp_tui.text.comparison_columns import spread_text
 
     if not completed:
         return ""
