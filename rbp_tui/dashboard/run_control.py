@@ -17,9 +17,13 @@ FAULTS_SHOWN = 3
 class RunControlScreen(DashboardScreen):
     """A screen with actions on runs."""
 
-    def stop_runs(self, runs: Sequence[RunDirectory]) -> None:
-        """Ask the runs to save and end."""
-        self.act_on(runs, control.request_stop, lambda which: f"asked {which} to stop")
+    @work
+    async def stop_runs(self, runs: Sequence[RunDirectory]) -> None:
+        """Ask the runs to save and end, after a question."""
+        they, them = ("It", "it") if len(runs) == 1 else ("They", "them")
+        text = f"Stop {named(runs)}? {they} will save a checkpoint and end; r resumes {them}."
+        if await self.app.push_screen_wait(Confirm(text, "stop")):
+            self.act_on(runs, control.request_stop, lambda which: f"asked {which} to stop")
 
     @work
     async def kill_runs(self, runs: Sequence[RunDirectory]) -> None:

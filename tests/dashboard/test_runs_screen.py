@@ -268,12 +268,17 @@ async def test_actions_that_do_not_apply_are_explained(home, three, until, write
         await until(pilot, lambda: f"nothing to resume: {IDS[1]} is completed" in notices(app))
 
 
-async def test_several_runs_stop_at_once_and_killing_them_asks_first(home, three, until, write_run):
+async def test_several_runs_are_stopped_or_killed_at_once_after_a_question(home, three, until, write_run):
     live = [write_run(three, name, status="running") for name in ("live-1", "live-2")]
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(app, pilot, until, 5)
         await pilot.press("a", "s")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not any(run.stop_request.exists() for run in live)
+        await pilot.press("s", "enter")
         await until(pilot, lambda: all(run.stop_request.exists() for run in live))
         await until(pilot, lambda: "asked 2 runs to stop" in notices(app))
         await pilot.press("k")

@@ -44,7 +44,7 @@ async def test_a_run_is_launched_watched_stopped_resumed_completed_and_compared(
         assert [chart.title for chart in app.screen.query("#charts CurveChart")] == ["loss", "top-1 %"]
         before = len(app.session.sight_of(run.id).history.curves["validation/top1"])
         await until(pilot, lambda: len(app.session.sight_of(run.id).history.curves["validation/top1"]) > before)
-        await pilot.press("s")
+        await pilot.press("s", "enter")
         await until(pilot, lambda: judge(run).status == "stopped")
         await until(pilot, lambda: "STOPPED" in str(app.screen.query_one("#title", Static).render()))
         await pilot.press("r")
