@@ -7,12 +7,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
+from rbp_tui.dashboard.answered import Dialog
 
-class Confirm(ModalScreen[bool]):
+
+class Confirm(Dialog[bool]):
     """A yes-no question: Enter for yes, Escape for no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,7 +45,7 @@ class ConfirmLeaving(Confirm, inherit_bindings=False):
     ]
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(Dialog[str | None]):
     """Ask for a line of text, finished with Enter, or for several `lines`, finished with ctrl+s. Escape cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,7 +75,7 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(field.text if isinstance(field, TextArea) else field.value if isinstance(field, Input) else None)
 
 
-class Choice(ModalScreen[str | None]):
+class Choice(Dialog[str | None]):
     """A question with several answers: the arrows and Enter choose one, Escape none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "back", id="choice.back")]

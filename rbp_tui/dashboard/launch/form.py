@@ -12,7 +12,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.suggester import Suggester, SuggestFromList
 from textual.widgets import Input, Label, Static
 
@@ -23,6 +22,7 @@ from rbp_engine.preset.search import shared_presets_problem
 from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.answered import Dialog
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.request import TypedRequest, warnings
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
@@ -113,7 +113,7 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     return text
 
 
-class LaunchForm(ModalScreen[list[str]]):
+class LaunchForm(Dialog[list[str]]):
     """Enter launches and returns the ids of the runs; nothing is created before. Escape returns none."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012

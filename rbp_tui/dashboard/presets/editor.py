@@ -9,7 +9,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
@@ -17,6 +16,7 @@ from textual.widgets.option_list import Option
 from rbp_engine.preset import PresetError, Problem
 from rbp_engine.preset.author import moved_text
 from rbp_engine.preset.search import shown
+from rbp_tui.dashboard.answered import Answered
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.presets.changes import changes_of
@@ -30,7 +30,7 @@ CHECK_AFTER_S = 0.2
 LOOK_EVERY_S = 1.0
 
 
-class EditorScreen(Screen[Path]):
+class EditorScreen(Answered[Path]):
     """Returns the file of the preset, which is a new one if a copy was saved."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012  # as Textual has it

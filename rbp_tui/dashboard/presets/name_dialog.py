@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Checkbox, Input, Static
 
 from rbp_engine.preset import PresetError
 from rbp_engine.preset.author import place_of
 from rbp_engine.preset.search import shown
 from rbp_engine.printable import one_line
+from rbp_tui.dashboard.answered import Dialog
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Tick(Checkbox):
         return Content("[✓]" if self.value else "[ ]")
 
 
-class NamePreset(ModalScreen[NewPreset | None]):
+class NamePreset(Dialog[NewPreset | None]):
     """Enter returns a file that does not exist yet, Escape None. Nothing is written here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "cancel", id="name.cancel")]

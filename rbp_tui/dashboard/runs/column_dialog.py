@@ -9,11 +9,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from rbp_engine.run.store.run_settings import field_types
+from rbp_tui.dashboard.answered import Dialog
 from rbp_tui.dashboard.runs.columns import COLUMNS, column_named
 from rbp_tui.text.run_columns import Column
 
@@ -30,7 +30,7 @@ class ColumnChoice:
     sort_by: str = ""
 
 
-class ColumnDialog(ModalScreen[ColumnChoice | None]):
+class ColumnDialog(Dialog[ColumnChoice | None]):
     """A list of all columns, with those of the table ticked. Escape changes nothing."""
 
     AUTO_FOCUS = "OptionList"
