@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check faults fuzz gpu screenshots install install-dev lint clean
+.PHONY: demo test check faults fuzz monkey gpu screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -28,6 +28,10 @@ faults: $(VENV)/.installed-dev
 # files of others: half an hour on two cores. CI takes 60 eager networks and 100 mischiefs.
 fuzz: $(VENV)/.installed-dev
 	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 RBP_FUZZ_HOSTILE=3400 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
+
+# A monkey at the dashboard: 5 × 2000 random keys, clicks, resizes and pastes, in half an hour. CI does 200.
+monkey: $(VENV)/.installed-dev
+	RBP_MONKEY_SEEDS=5 RBP_MONKEY_ACTS=2000 $(BIN)/python -m pytest -n 2 tests/dashboard/test_monkey.py
 
 # What needs a card: tests, training steps against SpikingJelly and an ANN, a page of it (gpu-report.md), in ten minutes.
 gpu: $(VENV)/.installed-dev
