@@ -125,7 +125,7 @@ class Dashboard(App[None]):
         self._leave_on_signals()
         # Start with the runs if there are any, else where a run is launched.
         self.switch_mode("runs" if _has_runs(self.session.runs) else "presets")
-        self.session.reader.start()
+        self.session.start()
         self._call_dispatcher()
 
     @work(thread=True)

@@ -7,10 +7,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, OptionList, Static, TextArea
 
+from rbp_tui.dashboard.answered import Dialog
 from rbp_tui.dashboard.keys import key_meaning, key_name, keys_file
 
 #: The tasks in their order, each with the names of its keys; a name that ends in "." stands for all that begin so.
@@ -80,7 +81,7 @@ MOVING = (
 )
 
 
-class Help(ModalScreen[None]):
+class Help(Dialog[None]):
     """The keys of a screen by task."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

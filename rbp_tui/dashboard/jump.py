@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -18,7 +18,7 @@ def places(screen: Screen[object]) -> list[Widget]:
     return sorted(seen, key=lambda widget: (widget.region.y, widget.region.x))[: len(ascii_lowercase)]
 
 
-class Jump(ModalScreen[Widget | None]):
+class Jump(Dialog[Widget | None]):
     """Returns the chosen widget; None for any other key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "back", id="jump.back")]

@@ -8,6 +8,7 @@ from textual.message import Message
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.messages import ProblemMet, RunSeen, RunsListed, TrendsRead
+from rbp_tui.dashboard.reading.machine_watch import MachineWatch
 from rbp_tui.dashboard.reading.reader import RunsReader, Sight
 from rbp_tui.dashboard.reading.sparklines import Trend
 from rbp_tui.dashboard.view_state import ViewState, load_state, save_state
@@ -42,6 +43,12 @@ class Session:
             lambda trends: post(TrendsRead(trends)),
             lambda problem: post(ProblemMet(problem)),
         )
+        self.machine = MachineWatch(runs)
+
+    def start(self) -> None:
+        """Start reading the runs and the machine."""
+        self.reader.start()
+        self.machine.start()
 
     def take_records(self, records: tuple[RunRecord, ...]) -> None:
         """Replace the list of runs, and forget what was read of those that are gone."""
@@ -70,6 +77,7 @@ class Session:
     def leave(self, theme: str) -> None:
         """Stop reading and save the view state for the next visit; `theme` is empty for the default."""
         self.reader.stop()
+        self.machine.stop()
         self.state.compared, self.state.baseline = self.compared, self.baseline or ""
         self.state.left_live = [record.run.id for record in self.live]
         self.state.theme = theme

@@ -1,6 +1,8 @@
 """Pictures of every screen but Compare, which has its own, at two sizes, with the clock stopped."""
 
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from rbp_tui.dashboard.launch import cost
 from rbp_tui.dashboard.launch.cost import LaunchCost
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
+from rbp_tui.dashboard.reading.run_sizes import RunSizer, RunSizes
+from rbp_tui.dashboard.reading.stays import Stay, StayReader
 
 NOW = 1_700_000_000.0
 SIZES = [(80, 24), (160, 45)]
@@ -27,6 +31,12 @@ MACHINE = MachineReading(
     disk_total=100 * 2**30,
     uses=(),
 )
+STAYS = [
+    Stay("bptt-1", 1, ("gpu0",), NOW - 20 * 3600, NOW - 9 * 3600, True),
+    Stay("rate_m-1", 1, ("gpu0",), NOW - 9 * 3600, NOW - 6 * 3600, False),
+    Stay("rate_m-1", 2, ("gpu0",), NOW - 5 * 3600, NOW - 4 * 3600, True),
+    Stay("rate_m-2", 1, ("gpu1",), NOW - 8 * 3600, NOW - 3 * 3600, True),
+]
 COST = Cost(
     device="NVIDIA H100 80GB HBM3",
     memory=31 * 2**30,
@@ -56,7 +66,9 @@ def app(home, end_run, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(time, "time", lambda: NOW)
-    monkeypatch.setattr(MachineReader, "read", lambda self: MACHINE)
+    monkeypatch.setattr(MachineReader, "read", lambda self, *, uses: MACHINE)
+    monkeypatch.setattr(StayReader, "read", lambda *_: (STAYS, False))
+    monkeypatch.setattr(RunSizer, "read", lambda *_: RunSizes({"bptt-1": 90 * 2**20, "rate_m-1": 60 * 2**20}, 0, 2**20))
     monkeypatch.chdir(home)
     for seed, method in ((1, "rate_m"), (2, "rate_m"), (1, "bptt")):
         run = end_run(
@@ -111,7 +123,14 @@ def test_monitor(app, settled, snap_compare, size):
 
 @sizes
 def test_system(app, settled, snap_compare, size):
-    assert snap_compare(app, terminal_size=size, run_before=settled("5"))
+    for t in range(0, 100, 2):
+        cores = (0.5, 0.25) if t > 80 else (t / 100.0, 0.5 + 0.5 * math.sin(t / 5.0))
+        app.session.machine.history.add(replace(MACHINE, cores=cores), NOW - 100 + t)
+
+    def seen(app):
+        return app.screen.sight is not None and app.screen.sight.stays
+
+    assert snap_compare(app, terminal_size=size, run_before=settled("5", seen))
 
 
 @sizes

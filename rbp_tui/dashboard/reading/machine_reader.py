@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,7 @@ import psutil
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.processes import processes_by_run
-
-# Over this time the use of the processor is measured.
-MEASURED_S = 0.2
-
-
-@dataclass(frozen=True)
-class CardReading:
-    """A GPU: memory in bytes, utilisation as a fraction, power in watts, temperature in °C; None for what is not known.
-
-    `processes` are pairs of a pid and its bytes, 0 where those are not known. `problem` is why the card says nothing.
-    """
-
-    index: int
-    name: str = ""
-    used: int = 0
-    total: int = 0
-    utilisation: float | None = None
-    power: float | None = None
-    temperature: float | None = None
-    processes: tuple[tuple[int, int], ...] = ()
-    problem: str = ""
+from rbp_tui.dashboard.reading.cards import CardReader, CardReading
 
 
 @dataclass(frozen=True)
@@ -46,9 +26,11 @@ class Use:
 
 @dataclass(frozen=True)
 class MachineReading:
-    """`cores` are the busy fractions of each, memory and disk are bytes. `no_cards` says why there are none.
+    """`cores` are the busy fractions of each since the last reading; memory and disk are bytes, the disk's traffic
+    bytes per second.
 
-    The disk is that of the runs directory; None where it cannot be asked.
+    `no_cards` says why there are none; for `silent_s` seconds their driver has not answered. The disk is that of the
+    runs directory; None where it cannot be asked.
     """
 
     cards: tuple[CardReading, ...]
@@ -60,40 +42,59 @@ class MachineReading:
     disk_free: int | None
     disk_total: int | None
     uses: tuple[Use, ...]
+    traffic: float | None = None
+    silent_s: float = 0.0
 
 
 class MachineReader:
-    """Reads again and again; the time that processes have used is counted from one reading to the next."""
+    """Reads again and again; what processes, cores and disks have done is counted from one reading to the next."""
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
+        self._cards = CardReader()
         self._counted: set[int] = set()
+        self._moved: tuple[float, int] | None = None
+        psutil.cpu_percent(percpu=True)
 
-    def read(self) -> MachineReading:
-        """How it is now; takes a moment."""
-        found = processes_by_run()
-        present = [process for processes in found.values() for process in processes]
-        for process in present:
-            if process.pid not in self._counted:
-                # psutil counts from its first call for a process, which it keeps for the next reading.
-                with contextlib.suppress(psutil.Error):
-                    process.cpu_percent()
-        self._counted = {process.pid for process in present}
-        cores = psutil.cpu_percent(interval=MEASURED_S, percpu=True)
-        cards, no_cards = read_cards()
+    def read(self, *, uses: bool) -> MachineReading:
+        """How it is now; with `uses`, also which run uses what, which takes most of the time."""
+        by_run = self._look_for_runs() if uses else ()
+        cards = self._cards.read()
         memory = psutil.virtual_memory()
         disk = _disk(self.runs)
         return MachineReading(
-            cards=tuple(cards),
-            no_cards=no_cards,
-            cores=tuple(core / 100.0 for core in cores),
+            cards=cards.cards,
+            no_cards=cards.none_because,
+            cores=tuple(core / 100.0 for core in psutil.cpu_percent(percpu=True)),
             load=os.getloadavg(),
             memory_used=memory.total - memory.available,
             memory_total=memory.total,
             disk_free=disk.free if disk else None,
             disk_total=disk.total if disk else None,
-            uses=tuple(_use(run, processes) for run, processes in found.items()),
+            uses=by_run,
+            traffic=self._traffic(),
+            silent_s=cards.silent_s,
         )
+
+    def _look_for_runs(self) -> tuple[Use, ...]:
+        found = processes_by_run()
+        new = {process.pid: process for processes in found.values() for process in processes}
+        for process in (new[pid] for pid in new.keys() - self._counted):
+            # psutil counts from its first call for a process, which it keeps for the next reading.
+            with contextlib.suppress(psutil.Error):
+                process.cpu_percent()
+        if new.keys() - self._counted:
+            time.sleep(0.1)
+        self._counted = set(new)
+        return tuple(_use(run, processes) for run, processes in found.items())
+
+    def _traffic(self) -> float | None:
+        """Bytes per second that all disks have read and written since the last reading; None if that is not known."""
+        counters, now, before = psutil.disk_io_counters(), time.monotonic(), self._moved
+        self._moved = None if counters is None else (now, counters.read_bytes + counters.write_bytes)
+        if before is None or self._moved is None or now <= before[0]:
+            return None
+        return max(0, self._moved[1] - before[1]) / (now - before[0])
 
 
 def _use(run: RunDirectory, processes: list[psutil.Process]) -> Use:
@@ -112,52 +113,3 @@ def _disk(runs: Path) -> Any:
         with contextlib.suppress(OSError):
             return psutil.disk_usage(str(folder))
     return None
-
-
-def read_cards() -> tuple[list[CardReading], str]:
-    """The GPUs of this machine; where there are none, why."""
-    try:
-        import pynvml as nvml
-    except ImportError:
-        return [], "nvidia-ml-py is not installed"
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        return [], str(error)
-    try:
-        count = nvml.nvmlDeviceGetCount()
-        return [_card(nvml, index) for index in range(count)], "" if count else "the driver knows of no card"
-    except nvml.NVMLError as error:
-        return [], str(error)
-    finally:
-        nvml.nvmlShutdown()
-
-
-def _card(nvml: Any, index: int) -> CardReading:
-    def asked(question: Callable[[Any], Any]) -> Any:
-        """The answer; None from a card that does not say this, as one that is cut into parts its utilisation."""
-        try:
-            return question(handle)
-        except nvml.NVMLError:
-            return None
-
-    try:
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        name, memory = nvml.nvmlDeviceGetName(handle), nvml.nvmlDeviceGetMemoryInfo(handle)
-    except nvml.NVMLError as error:  # a card that has failed does not hide the others
-        return CardReading(index, problem=str(error))
-    rates = asked(nvml.nvmlDeviceGetUtilizationRates)
-    power = asked(nvml.nvmlDeviceGetPowerUsage)
-    return CardReading(
-        index=index,
-        name=name,
-        used=memory.used,
-        total=memory.total,
-        utilisation=None if rates is None else rates.gpu / 100.0,
-        power=None if power is None else power / 1000.0,
-        temperature=asked(lambda card: nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU)),
-        processes=tuple(
-            (process.pid, process.usedGpuMemory or 0)
-            for process in asked(nvml.nvmlDeviceGetComputeRunningProcesses) or ()
-        ),
-    )

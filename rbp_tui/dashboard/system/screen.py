@@ -1,129 +1,163 @@
-"""System: GPUs if there are any, processor, memory and disk, and which run uses what."""
+"""System: the history of each device, which run uses what, who used what lately, and what runs take on the disk."""
 
-import asyncio
-import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import DataTable, Static
 
-from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import last_attempt
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.messages import OpenRun
-from rbp_tui.dashboard.reading.machine_reader import MachineReader, MachineReading
+from rbp_tui.dashboard.reading.machine_watch import MachineSight
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.session import Session
-from rbp_tui.dashboard.system.panel import COLUMNS, Cells, machine_text, use_rows
-from rbp_tui.dashboard.text_line import Line
+from rbp_tui.dashboard.system.disk_text import disk_lines
+from rbp_tui.dashboard.system.timeline import timeline_lines
+from rbp_tui.dashboard.system.tracks import cores_line, device_lines, grid_for
+from rbp_tui.dashboard.system.use_table import UseTable
+from rbp_tui.dashboard.system.uses import use_rows
+from rbp_tui.dashboard.text_line import Line, TextPanel
 from rbp_tui.text.run_text import short_id
 
-REFRESH_S = 2.0
-RIGHT = ("procs", "memory", "cores")
+#: How often the screen asks whether there is a new reading.
+LOOK_EVERY_S = 0.25
+#: The spans of the histories to choose from, in seconds; at first the shortest that has the whole history.
+SPANS_S = (120.0, 600.0, 3600.0)
+#: Lines of a panel that are not of devices: memory, disk, headings.
+OTHER_LINES = 10
 
 
-class UseTable(DataTable[Text]):
-    """The runs that use this machine, by their folders."""
+class Pane(Vertical):
+    """A part of the screen whose text depends on its size."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "open", id="system.open")]
+    class Resized(Message):
+        """It has another size."""
 
-    def on_mount(self) -> None:
-        """Create the columns."""
-        self.add_columns(*((Text(name, justify="right" if name in RIGHT else "left"), name) for name in COLUMNS))
-
-    def show(self, rows: dict[str, Cells]) -> None:
-        """Show these rows; the cursor stays on its run."""
-        if rows.keys() == {key.value for key in self.rows}:
-            for key, cells in rows.items():
-                for column, cell in zip(COLUMNS, cells, strict=True):
-                    self.update_cell(key, column, cell, update_width=True)
-            return
-        held = self.current
-        self.clear()
-        for key, cells in rows.items():
-            self.add_row(*cells, key=key)
-        if held in rows:
-            self.move_cursor(row=list(rows).index(held))
-
-    @property
-    def current(self) -> str | None:
-        """The folder of the run under the cursor."""
-        if not self.is_valid_row_index(self.cursor_row):
-            return None
-        return self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
 
 
 class SystemScreen(DashboardScreen):
-    """Reads the machine every two seconds, but only while it is shown."""
+    """Shows what the thread of the machine reads, and lets it look closely only while it is shown."""
 
     NAME = "system"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012  # as Textual has it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "span", "time", id="system.span", tooltip="show a longer or shorter time of the devices' history")
+    ]
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.machine: MachineReading | None = None
-        self._hosts: dict[str, str] = {}
-        self._reading = False
+        self.sight: MachineSight | None = None
+        self.span: float | None = None
+        self._fault = ""
         self._clock: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Line(id="machine", wraps=True)
-        yield UseTable(cursor_type="row", id="uses")
-        yield Static("reading…", id="empty", markup=False)
+        with Horizontal(id="panes"):
+            with Pane(id="now"):
+                yield Line(id="machine", wraps=True)
+                yield UseTable(cursor_type="row", id="uses")
+                yield Static("reading…", id="empty", markup=False)
+            with Pane(id="past"):
+                yield TextPanel(id="stays")
+                yield Line(id="disk", wraps=True)
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self._reader = MachineReader(self.session.runs)
-        self._clock = self.set_interval(REFRESH_S, self._read)
+        self._clock = self.set_interval(LOOK_EVERY_S, self._look)
         self.query_one(UseTable).display = False
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
         if self._clock is not None:
             self._clock.resume()
-        self._read()
 
     def on_screen_suspend(self) -> None:
+        self.session.machine.look_closely(None)
         if self._clock is not None:
             self._clock.pause()
 
-    def runs_changed(self) -> None:
-        super().runs_changed()
+    @on(Pane.Resized)
+    def _pane_resized(self) -> None:
         self._show()
 
-    @work(group="machine")
-    async def _read(self) -> None:
-        if not self._reading:  # a machine under load may take longer than the interval
-            self._reading = True
-            live = [record.run for record in self.session.live]
-            machine, hosts = await asyncio.to_thread(lambda: (self._reader.read(), hosts_of(live)))
-            self.machine, self._hosts, self._reading = machine, hosts, False
+    def runs_changed(self) -> None:
+        super().runs_changed()
+        self.session.machine.look_closely(self.session.records)
+        self._show()
+
+    def action_span(self) -> None:
+        """Show a longer time of the devices' history; after the longest, the shortest."""
+        self.span = SPANS_S[(SPANS_S.index(self._span) + 1) % len(SPANS_S)]
+        self._show()
+
+    @property
+    def _span(self) -> float:
+        length = self.session.machine.history.length_s
+        return self.span or next((span for span in SPANS_S if length <= span), SPANS_S[-1])
+
+    def _look(self) -> None:
+        watch = self.session.machine
+        if watch.sight is not self.sight or watch.fault != self._fault:
+            self.sight, self._fault = watch.sight, watch.fault
             self._show()
 
     def _show(self) -> None:
-        machine, session = self.machine, self.session
-        if machine is None:
+        sight = self.sight
+        if self._fault:
+            empty = self.query_one("#empty", Static)
+            empty.display = True
+            empty.update(f"this machine cannot be read: {self._fault}")
+        if sight is None or self._fault:
             return
-        summaries = {record.run.id: record.summary for record in session.records}
+        records = {record.run.id: record for record in self.session.records}
+        self._show_machine(sight, records)
+        self._show_uses(sight)
+        self._show_past(sight, records)
+
+    def _show_machine(self, sight: MachineSight, records: Mapping[str, RunRecord]) -> None:
+        machine, line = sight.machine, self.query_one("#machine", Line)
         names = {
-            pid: short_id(summaries[use.run.id]) if use.run.id in summaries else use.run.id[-4:]
+            pid: short_id(records[use.run.id].summary) if use.run.id in records else use.run.id[-4:]
             for use in machine.uses
             for pid in use.pids
         }
-        self.query_one("#machine", Line).show_text(machine_text(machine, names, str(session.runs)))
-        rows = use_rows(machine, session.records, self._hosts)
+        width = line.content_size.width
+        grid = grid_for(len(machine.cores), width, self.size.height // 2 - OTHER_LINES)
+        tracks = self.session.machine.history.tracks(self._span, grid.parts)
+        lines = [cores_line(machine, self._span), *device_lines(machine, tracks, names, grid)]
+        line.show_text(_cut(lines, width))
+
+    def _show_uses(self, sight: MachineSight) -> None:
+        rows = use_rows(sight.machine, self.session.records, sight.hosts, self.query_one("#now").content_size.width)
         table, empty = self.query_one(UseTable), self.query_one("#empty", Static)
         table.show(rows)
         table.display, empty.display = bool(rows), not rows
-        empty.update("No run is live, and no process of one is here. 1 shows the presets; Enter launches one.")
+        empty.update("No run is live, and no process of one is here. Launch one from the presets (1).")
         if rows and self.focused is None:
             table.focus()
+
+    def _show_past(self, sight: MachineSight, records: Mapping[str, RunRecord]) -> None:
+        panel, disk = self.query_one("#stays", TextPanel), self.query_one("#disk", Line)
+        if sight.stays is not None:
+            width, left_at = panel.scrollable_content_region.width - 1, self.session.state.left_at
+            lines = timeline_lines(sight.stays, records, sight.t, width, left_at)
+            if not sight.stays:
+                lines[1:] = [Text("reading…" if sight.behind else "no run had a device of this machine", "dim")]
+            panel.show_text(_cut(lines, width))
+        most, width = max(0, min(10, self.size.height // 5 - 4)), disk.content_size.width
+        disk.show_text(_cut(disk_lines(sight.sizes, sight.machine, records, self.session.runs, width, most), width))
 
     @on(DataTable.RowSelected)
     def _open(self, event: DataTable.RowSelected) -> None:
@@ -136,8 +170,9 @@ class SystemScreen(DashboardScreen):
             self.post_message(OpenRun(run_id))
 
 
-def hosts_of(runs: Iterable[RunDirectory]) -> dict[str, str]:
-    """The hosts of the runs, by id; empty for this one."""
-    named = {run.id: attempt.host for run in runs if (attempt := last_attempt(run)) and attempt.host}
-    here = socket.gethostname()
-    return {run_id: "" if host == here else host for run_id, host in named.items()}
+def _cut(lines: Iterable[Text], width: int) -> Text:
+    """Lines that do not wrap."""
+    kept = list(lines)
+    for line in kept:
+        line.truncate(max(1, width), overflow="ellipsis")
+    return Text("\n").join(kept)

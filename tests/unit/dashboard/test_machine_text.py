@@ -1,5 +1,6 @@
 """The state of a machine as text, including GPUs that are not here."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reading.machine_reader import CardReading, MachineReading, Use
-from rbp_tui.dashboard.system.panel import CORES, machine_text, use_rows
+from rbp_tui.dashboard.reading.cards import CardReading
+from rbp_tui.dashboard.reading.machine_history import MachineHistory
+from rbp_tui.dashboard.reading.machine_reader import MachineReading, Use
+from rbp_tui.dashboard.system.tracks import cores_line, device_lines, grid_for
+from rbp_tui.dashboard.system.uses import use_rows
 
 GIB = 2**30
 RUNS = Path("/runs")
@@ -37,30 +41,81 @@ def words(cells: tuple[object, ...]) -> list[str]:
     return [str(cell) for cell in cells]
 
 
+def lines(machine: MachineReading, names: dict[int, str] | None = None, width: int = 78, tall: int = 1) -> list[str]:
+    history = MachineHistory()
+    for t in range(0, 120, 2):
+        history.add(machine, 1000.0 + t)
+    grid = grid_for(len(machine.cores), width, tall)
+    return [line.plain for line in device_lines(machine, history.tracks(120.0, grid.parts), names or {}, grid)]
+
+
+def line_of(label: str, said: list[str]) -> str:
+    return next(line for line in said if line.startswith(label))
+
+
 def test_a_card_shows_its_memory_load_and_users() -> None:
-    machine = replace(MACHINE, cards=(H100, IDLE, BROKEN), no_cards="")
-    first, second, third, *_ = machine_text(machine, {11: "a1b2", 12: "a1b2"}, "runs").plain.splitlines()
-    assert first.split("━")[0].split() == ["gpu0", "H100", "80GB", "HBM3"]
-    assert "41.0 of 80.0 GiB" in first and "97 % busy" in first and "312 W" in first and "61 °C" in first
-    assert "a1b2 1 other" in first and "nobody" in second and "busy" not in second
+    said = lines(replace(MACHINE, cards=(H100, IDLE, BROKEN), no_cards=""), {11: "a1b2", 12: "a1b2"})
+    first, memory, second, of_second, third = said[:5]
+    assert first.startswith("gpu0") and "97 %  H100 80GB HBM3  312 W  61 °C" in first
+    assert "51 %  41.0 of 80.0 GiB  a1b2 1 other" in memory
+    assert second.startswith("gpu1") and "–  H100" in second and "1.0 of 80.0 GiB  nobody" in of_second
     assert third.split() == ["gpu2", "GPU", "is", "lost"]
-    assert len(first.partition("  312 W")[0]) <= 78  # of the 80 columns
 
 
 def test_without_a_card_the_reason_is_shown() -> None:
-    assert "none: NVML Shared Library Not Found" in machine_text(MACHINE, {}, "runs").plain
+    assert "none: NVML Shared Library Not Found" in lines(MACHINE)[0]
 
 
-def test_processor_memory_and_disk() -> None:
-    cpu, cores, memory, disk = machine_text(MACHINE, {}, "/data/runs").plain.splitlines()[1:]
-    assert "50 % of 2 cores, load 1.5 1.0 0.5" in cpu and cores.split() == ["▁█"]
-    assert memory.endswith("8.0 GiB of 32.0 GiB") and "100.0 GiB free of 400.0 GiB /data/runs" in disk
-    assert "disk" not in machine_text(replace(MACHINE, disk_free=None, disk_total=None), {}, "").plain
+def test_a_driver_that_does_not_answer_is_told_with_the_time_and_everything_else_is_shown() -> None:
+    said = lines(replace(MACHINE, silent_s=75.0))
+    assert "the NVIDIA driver has not answered for 1m15" in said[0] and "rbp doctor" in said[0]
+    assert line_of("core 1", said).endswith("100 %")
 
 
-def test_many_cores_take_several_lines() -> None:
-    lines = machine_text(replace(MACHINE, cores=(0.5,) * (2 * CORES + 3)), {}, "").plain.splitlines()[2:-2]
-    assert [len(line.strip()) for line in lines] == [CORES, CORES, 3]
+def test_each_core_memory_and_the_disk_have_a_line_with_history_and_value() -> None:
+    idle, busy = (line_of(name, lines(MACHINE)) for name in ("core 0", "core 1"))
+    assert idle.endswith("⣀   0 %") and busy.endswith("⣿ 100 %")
+    assert line_of("memory", lines(MACHINE)).endswith("⣀  25 %  8.0 GiB of 32.0 GiB")
+    assert line_of("disk", lines(MACHINE)).endswith("⣶  75 %  100.0 GiB free")
+    assert not any(line.startswith("disk") for line in lines(replace(MACHINE, disk_free=None, disk_total=None)))
+    assert "3 MiB/s  peak 3 MiB/s" in line_of("traffic", lines(replace(MACHINE, traffic=3 * 2.0**20)))
+
+
+def test_all_histories_are_equally_wide_so_that_the_same_place_is_the_same_time() -> None:
+    machine = replace(MACHINE, traffic=1.0, cards=(H100,), no_cards="")
+    drawn = [re.search("[·⣀-⣿]+", line) for line in lines(machine)]
+    assert {found.span() for found in drawn if found} == {(8, 50)} and len(drawn) == 7
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 16, 64, 200])
+@pytest.mark.parametrize("width", [20, 40, 56, 78, 120])
+def test_every_core_is_named_and_fits_into_the_width(cores: int, width: int) -> None:
+    said = "\n".join(lines(replace(MACHINE, cores=(0.5,) * cores), width=width, tall=200))
+    assert all(f"core {number}"[:8] in said for number in range(cores))
+    if width >= 56:
+        assert max(len(line) for line in said.splitlines()[1:]) <= width
+
+
+def test_many_cores_in_few_lines_have_their_mean_and_a_block_each() -> None:
+    said = lines(replace(MACHINE, cores=(0.5, 1.0) * 32))
+    assert line_of("cores", said).endswith("75 %")
+    assert [line.split() for line in said[2:4]] == [
+        ["0–41", "▅█" * 21, "each", "now"],
+        ["42–63", "▅█" * 11, "each", "now"],
+    ]
+
+
+def test_with_room_a_core_has_several_rows() -> None:
+    flat, tall = lines(MACHINE), lines(MACHINE, tall=8)
+    assert len(tall) == len(flat) + 2 * 3
+    assert sum("⣿" in line for line in tall) == 3  # the busy core, and an empty row above it
+
+
+def test_the_share_of_the_cores_that_runs_keep_busy_is_told() -> None:
+    one = run("a1b2", "running")
+    assert "1.0 of 2 cores busy, load 1.5" in cores_line(MACHINE, 120.0).plain
+    used = replace(MACHINE, uses=(use(one, 1),))
+    assert "last 2 min  1.0 of 2 cores busy, 1.5 by runs" in cores_line(used, 120.0).plain
 
 
 def test_runs_are_listed_with_their_usage_and_devices() -> None:

@@ -1,0 +1,77 @@
+"""Reading GPUs from a driver that answers late, with errors, or not at all."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from rbp_tui.dashboard.reading import cards
+from rbp_tui.dashboard.reading.cards import CardReader
+
+
+class NVMLError(Exception):
+    pass
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A driver of one card in the place of NVML. It answers while `answers` is set."""
+    nvml = ModuleType("pynvml")
+    answers = threading.Event()
+    answers.set()
+    memory = SimpleNamespace(used=1, total=4)
+
+    def count() -> int:
+        answers.wait()
+        return 1
+
+    parts: dict[str, object] = {
+        "NVMLError": NVMLError, "NVML_TEMPERATURE_GPU": 0, "answers": answers, "opened": [],
+        "nvmlInit": lambda: nvml.opened.append(1), "nvmlDeviceGetCount": count,
+        "nvmlDeviceGetHandleByIndex": lambda index: index, "nvmlDeviceGetName": lambda _: "A100",
+        "nvmlDeviceGetMemoryInfo": lambda _: memory,
+        "nvmlDeviceGetUtilizationRates": lambda _: SimpleNamespace(gpu=50),
+        "nvmlDeviceGetPowerUsage": lambda _: 100_000, "nvmlDeviceGetTemperature": lambda *_: 40,
+        "nvmlDeviceGetComputeRunningProcesses": lambda _: [SimpleNamespace(pid=7, usedGpuMemory=None)],
+    }  # fmt: skip
+    vars(nvml).update(parts)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    yield nvml
+    answers.set()
+
+
+def test_the_driver_is_opened_once_for_many_readings(driver: ModuleType) -> None:
+    reader = CardReader()
+    for _ in range(3):
+        (card,) = reader.read().cards
+    assert (card.name, card.utilisation, card.power, card.processes) == ("A100", 0.5, 100.0, ((7, 0),))
+    assert len(driver.opened) == 1
+
+
+def test_a_driver_that_hangs_is_asked_once_and_told_apart_from_no_card(
+    driver: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = CardReader()
+    assert reader.read().silent_s == 0.0
+    monkeypatch.setattr(cards, "PATIENCE_S", 0.01)
+    driver.answers.clear()
+    before = threading.active_count()
+    silent = [reader.read() for _ in range(3)]
+    assert 0.0 < silent[0].silent_s < silent[2].silent_s and silent[2].cards  # what it said last
+    assert threading.active_count() <= before + 1
+    driver.answers.set()
+    monkeypatch.setattr(cards, "PATIENCE_S", 5.0)
+    assert reader.read().silent_s == 0.0
+
+
+def test_after_an_error_the_driver_is_opened_again(driver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise NVMLError("GPU is lost")
+
+    reader = CardReader()
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "nvmlDeviceGetCount", fail)
+        assert reader.read().none_because == "GPU is lost"
+    assert len(reader.read().cards) == 1 and len(driver.opened) == 2
