@@ -11,6 +11,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from rbp_tui.dashboard.answered import Dialog
+
 
 def places(screen: Screen[object]) -> list[Widget]:
     """What can take the focus and is visible, by rows from the top left."""
