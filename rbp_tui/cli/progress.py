@@ -26,13 +26,13 @@ def progress(what: str, every_s: float = EVERY_S) -> Iterator[Callable[[str, flo
     shows them, else a line every `every_s` seconds.
     """
     say("[dim]{}[/]", what)
-    state = State()
+    state = ProgressState()
     shown = _bar(state) if console(stderr=True).is_terminal else _lines(state, every_s)
     with shown:
         yield state.report
 
 
-class State:
+class ProgressState:
     """How far a command has come."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def remaining_s(share: float, took_s: float, since_s: float) -> float | None:
 
 
 @contextlib.contextmanager
-def _bar(state: State) -> Iterator[None]:
+def _bar(state: ProgressState) -> Iterator[None]:
     from rich.live import Live
 
     with Live(
@@ -70,7 +70,7 @@ def _bar(state: State) -> Iterator[None]:
         yield
 
 
-def _picture(state: State) -> "RenderableType":
+def _picture(state: ProgressState) -> "RenderableType":
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
@@ -83,7 +83,7 @@ def _picture(state: State) -> "RenderableType":
 
 
 @contextlib.contextmanager
-def _lines(state: State, every_s: float) -> Iterator[None]:
+def _lines(state: ProgressState, every_s: float) -> Iterator[None]:
     ended = threading.Event()
 
     def tell() -> None:

@@ -116,7 +116,8 @@ def bench(
         typer.Option("--full", help="What is left out becomes all methods and baselines, T = 1, 2, 4, 8, five rounds."),
     ] = False,
     busy: Annotated[
-        bool, typer.Option("--busy", help="Other programs are running: let the baselines' threads sleep, not spin.")
+        bool,
+        typer.Option("--busy", help="Let the baselines' threads sleep, not spin, even if no other programs run now."),
     ] = False,
     data: Annotated[bool, typer.Option("--data", help="Measure loading and augmentation instead.")] = False,
     output: Annotated[
@@ -162,8 +163,7 @@ def bench(
         kernels=_words(kernel),
         against=baselines,
     )
-    _say_if_busy(busy=busy)
-    rows, whole = _measure(wanted, repeats or extent.rounds, busy=busy)
+    rows, whole = _measure(wanted, repeats or extent.rounds, busy=_other_programs_run() or busy)
     document = comparison.document(rows, wanted)
     for path in output or []:
         _write(path, rows, document)
@@ -224,14 +224,17 @@ def _check(path: Path, *, figures: bool) -> None:
         raise typer.BadParameter(f"cannot write {path}: expected a .json file in an existing folder")
 
 
-def _say_if_busy(*, busy: bool) -> None:
-    """Warn on stderr if other programs would distort the measurement."""
+def _other_programs_run() -> bool:
+    """Whether other programs would distort the measurement; says so on stderr."""
     from rbp_engine.bench.measure.load import QUIET, busy_share
 
-    if (share := busy_share()) > QUIET:
-        rest = "" if busy else "; with --busy the baselines suffer less"
-        percent = f"{100 * share:.0f}"
-        say("[yellow]other programs keep {} % of the cores busy: the times will be off{}[/]", percent, rest)
+    if (share := busy_share()) <= QUIET:
+        return False
+    say(
+        "[yellow]other programs keep {} % of the cores busy: the times will be off, baselines run as with --busy[/]",
+        f"{100 * share:.0f}",
+    )
+    return True
 
 
 def _measure(wanted: "list[Candidate]", rounds: int, *, busy: bool) -> "tuple[list[ComparisonRow], bool]":

@@ -47,8 +47,8 @@ LOOK = Look(
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of segments, as Rich prints them."""
+class DrawnRows:
+    """DrawnRows of segments, as Rich prints them."""
 
     rows: Sequence[Row]
 
@@ -58,14 +58,14 @@ class Rows:
             yield Segment.line()
 
 
-def charts(history: History, width: int, height: int, *, beside: bool, unicode: bool) -> Rows:
+def charts(history: History, width: int, height: int, *, beside: bool, unicode: bool) -> DrawnRows:
     """Loss and accuracy over the epochs in `width` cells, each `height` rows high: `beside` or above each other."""
     each = (width - 2) // 2 if beside else width
     drawn = [_chart(history, title, each, height, unicode=unicode) for title in CHARTS]
     if not beside:
-        return Rows([row for rows in drawn for row in rows])
+        return DrawnRows([row for rows in drawn for row in rows])
     gap = [Segment("  ")]
-    return Rows([[*left, *gap, *right] for left, right in zip_longest(*drawn, fillvalue=[])])
+    return DrawnRows([[*left, *gap, *right] for left, right in zip_longest(*drawn, fillvalue=[])])
 
 
 def _chart(history: History, title: str, width: int, height: int, *, unicode: bool) -> list[Row]:
