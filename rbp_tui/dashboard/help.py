@@ -20,7 +20,7 @@ TASKS: dict[str, tuple[str, ...]] = {
         *("runs.filter", "runs.group", "runs.columns", "runs.sort_next", "runs.sort_before", "runs.turn", "runs.clear"),
         *("monitor.axis", "monitor.zoom", "monitor.rank", "monitor.rank_back", "monitor.traceback", "monitor.find"),
         *("compare.hide", "compare.each_run", "compare.curve", "compare.axis", "compare.zoom", "compare.pin"),
-        *("presets.diff", "presets.toml", "presets.runs", "presets.filter", "presets.clear"),
+        *("presets.diff", "presets.toml", "presets.network", "presets.runs", "presets.filter", "presets.clear"),
     ),
     "Charts": ("chart.",),
     "Log": ("log.",),

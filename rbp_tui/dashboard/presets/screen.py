@@ -49,6 +49,7 @@ class PresetsScreen(PresetActions):
     """
 
     NAME = "presets"
+    AUTO_FOCUS = "PresetList"  # not the filter: hints name the keys that work where the focus is
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide"), (190, "-very-wide")]  # noqa: RUF012  # as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
