@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ from tests.dashboard.monkey import Act, Monkey, draw_acts, swallowed
 
 SEEDS = int(os.environ.get("RBP_MONKEY_SEEDS", "1"))
 ACTS = int(os.environ.get("RBP_MONKEY_ACTS", "200"))
+PLAY = os.environ.get("RBP_MONKEY_PLAY", "")
 #: Acts on one world; half of the worlds are for a monkey that may answer questions.
 STRETCH = 100
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
@@ -158,12 +160,13 @@ def test_whatever_a_monkey_does_there_is_no_traceback_and_nothing_is_destroyed_u
         faults, length = faults_of(world, seed, stretch, acts)
         if faults:
             again = (seed, stretch, shortest(world, seed, stretch, acts[:length]))
-            pytest.fail("\n".join([*faults, "the same again, in the environment:", f'RBP_MONKEY_PLAY="{again!r}"']))
+            once_more = f"the same once more, by the environment:\nRBP_MONKEY_PLAY={shlex.quote(repr(again))}"
+            pytest.fail("\n".join([*faults, once_more]))
 
 
-@pytest.mark.skipif("RBP_MONKEY_PLAY" not in os.environ, reason="plays what a failure has printed")
+@pytest.mark.skipif(not PLAY, reason="plays what a failure has printed")
 def test_acts_that_found_a_fault_find_none(world):
-    faults, _ = faults_of(world, *ast.literal_eval(os.environ["RBP_MONKEY_PLAY"]))
+    faults, _ = faults_of(world, *ast.literal_eval(PLAY))
     assert not faults, "\n".join(faults)
 
 
