@@ -27,7 +27,8 @@ class Palette(CommandPalette):
     """Finds every action, run and preset by name.
 
     The commands exist before their list is drawn, and until then the list has no lines to page through. Textual looks
-    for the lines anyway and ends with a KeyError.
+    for the lines anyway and ends with a KeyError. It goes on collecting commands while the dashboard is closed, when
+    the list is gone, and ends with a NoMatches.
     """
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -35,6 +36,14 @@ class Palette(CommandPalette):
         if action == "command_list" and not self.query_one(CommandList).scrollable_content_region:
             return False
         return super().check_action(action, parameters)
+
+    def _watch__list_visible(self) -> None:
+        if self.query(CommandList):
+            super()._watch__list_visible()
+
+    async def _watch__show_busy(self) -> None:
+        if self.query(CommandList):
+            await super()._watch__show_busy()
 
 
 def commands_of_keys(app: App[Any], screen: Screen[object]) -> Iterable[SystemCommand]:
