@@ -235,6 +235,8 @@ class Dashboard(App[None]):
             await self._launch(LaunchForm(typed, self.session))
 
     async def _launch(self, form: LaunchForm) -> None:
+        if any(isinstance(screen, LaunchForm) for screen in self.screen_stack):  # two quick Enters
+            return
         if run_ids := await self.push_screen_wait(form):
             self.open_run(run_ids[0])
             if len(run_ids) > 1:

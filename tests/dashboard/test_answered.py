@@ -7,6 +7,7 @@ from textual.screen import ModalScreen
 from rbp_tui.dashboard.command_palette import Palette
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.launch.form import LaunchForm
+from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.dashboard.presets.screen import PresetsScreen
 
 pytestmark = pytest.mark.asyncio
@@ -44,8 +45,19 @@ async def test_a_dialog_that_ends_while_another_screen_covers_it_ends_when_it_is
 async def test_escape_before_a_dialog_is_there_ends_it_as_soon_as_it_is(dashboard, until, home):
     async with dashboard.run_test() as pilot:
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
-        form = LaunchForm(home / "digits.toml", "digits", dashboard.session)
+        entry = dashboard.screen.presets.entries[0]
+        form = LaunchForm(TypedRequest(entry.path, entry.name, home / "runs"), dashboard.session)
         dashboard.push_screen(form)
         form.dismiss()
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
         await pilot.pause()
+
+
+async def test_two_quick_enters_on_a_preset_open_one_launch_form(dashboard, until):
+    async with dashboard.run_test() as pilot:
+        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
+        for _ in range(2):
+            dashboard._driver.process_message(events.Key("enter", "\r"))
+        await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
+        await pilot.pause()
+        assert sum(isinstance(screen, LaunchForm) for screen in dashboard.screen_stack) == 1
