@@ -36,9 +36,13 @@ def _shape(text: Text) -> list[int]:
 class TextPanel(VerticalScroll):
     """A scrollable text of many rows."""
 
+    def __init__(self, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id)
+        self._line = Line(wraps=True)
+
     def compose(self) -> ComposeResult:
-        yield Line(wraps=True)
+        yield self._line
 
     def show_text(self, text: Text) -> None:
-        """Show this text."""
-        self.query_one(Line).show_text(text)
+        """Show this text, also before the panel is on the screen."""
+        self._line.show_text(text)
