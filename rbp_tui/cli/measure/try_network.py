@@ -2,9 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.measure.example_network import EXAMPLE, EXAMPLE_FILE
@@ -25,9 +26,19 @@ LARGEST_SHOWN = 1000
 HOW_TO_BEGIN = f"rbp try --example writes a small one into {EXAMPLE_FILE}, docs/own-network.md explains it"
 
 
+class TryCommand(TyperCommand):
+    """A network is required, unless --example asks for one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        network = next(parameter for parameter in self.params if parameter.name == "network")
+        network.required = "--example" not in args
+        return super().parse_args(ctx, args)
+
+
 def register(app: typer.Typer) -> None:
     app.command(
         "try",
+        cls=TryCommand,
         epilog="Examples:  rbp try nets.py:MyNet --input 3,32,32 T=4   ·   rbp try nets.py:MyNet model.args.width=64"
         "   ·   rbp try --example",
     )(try_network)
@@ -41,7 +52,7 @@ def try_network(
             help="A class or function in a Python file; rbp try --example writes one to begin with.",
             show_default=False,
         ),
-    ] = None,
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -74,8 +85,7 @@ def try_network(
     if example:
         _write_example()
         return
-    if network is None:
-        raise typer.BadParameter(f"which network? Name one as nets.py:MyNet; {HOW_TO_BEGIN}")
+    assert network is not None  # TryCommand requires it
     end_on_sigterm()
     sizes = _sizes(image)
     if not (file := Path(network.partition(":")[0])).exists():
