@@ -359,6 +359,14 @@ class TrainSection(_Section):
         return value
 
 
+class ProbesSection(_Section):
+    """What is measured of the network while it trains. It changes nothing of what the network learns."""
+
+    firing_rates: bool = field(
+        True, "cost", "", "Firing rates by layer and timestep, once in every train.log_every steps."
+    )
+
+
 class RunSection(_Section):
     """One run of the experiment."""
 
@@ -389,6 +397,7 @@ class Preset(_Section):
     method: MethodSection = MethodSection()
     optim: OptimSection = OptimSection()
     train: TrainSection = TrainSection()
+    probes: ProbesSection = ProbesSection()
     run: RunSection = RunSection()
 
     @model_validator(mode="after")

@@ -51,6 +51,10 @@ class Carrier:
         """The spikes of a neuron layer that receives this carrier as its input current."""
         raise NotImplementedError
 
+    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+        """Of a carrier that a neuron layer returned: the timesteps that it has, from 0, and their spikes [B, …]."""
+        raise NotImplementedError
+
     def check_checkpointing(self) -> None:
         """Raise RuntimeError inside activation checkpointing if gradients would be missing or wrong."""
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:

@@ -11,6 +11,7 @@ import torch
 from rbp_engine.data.loading.workers import cores_of_a_rank, too_many
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
+from rbp_engine.probes.firing_rates import SpikeWatch, neuron_layers
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.phase import Phase
@@ -79,8 +80,13 @@ def _run_attempt(
     first = ranks.rank == 0
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
     cleanup.callback(board.close)
+    steps = len(feed.train) * preset.train.epochs
+    sample_every = min(preset.train.log_every, steps)
+    layers = neuron_layers(model)
+    watched = layers if first and preset.probes.firing_rates else {}
+    spikes = SpikeWatch(watched, preset.method.timesteps, sample_every)
     recorder = Recorder(
-        journal, MemoryGauge(device), board, preset.train.log_every, ranks, compiles=kernel == "compiled"
+        journal, MemoryGauge(device), board, preset.train.log_every, ranks, spikes, compiles=kernel == "compiled"
     )
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
@@ -88,13 +94,12 @@ def _run_attempt(
         warnings += _repair_best(run, journal) if first else []
     else:
         recorder.reset()
-    steps = len(feed.train) * preset.train.epochs
-    gap_from = find_gap(run, at, min(preset.train.log_every, steps)) if first else None
+    gap_from = find_gap(run, at, sample_every) if first else None
     if gap_from is not None:
         warnings.append(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
-    _write_start(run, preset, journal, process, device, found, gap_from, steps_per_epoch=len(feed.train))
+    _write_start(run, preset, journal, process, device, found, gap_from, list(layers), steps_per_epoch=len(feed.train))
     for warning in warnings if first else ():
         journal.write(WarningRaised(visible(warning)))
         journal.say(warning)
@@ -184,6 +189,7 @@ def _write_start(
     device: torch.device,
     found: Checkpoint | None,
     gap_from: int | None,
+    neuron_layers: list[str],
     *,
     steps_per_epoch: int,
 ) -> None:
@@ -199,6 +205,7 @@ def _write_start(
             epoch=found.progress.epoch if found else 0,
             logs=one_line(str(process.logs.relative_to(run.path))),
             gap_from=gap_from,
+            neuron_layers=list(map(one_line, neuron_layers)),
         )
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

@@ -43,7 +43,8 @@ def train(
             recorder.begin()
             for images, labels in batches.epoch(at.epoch, at.position):
                 recorder.fetched()
-                out = step(images, labels, batches.size(at.position))
+                with recorder.spikes.step(at.step + 1):
+                    out = step(images, labels, batches.size(at.position))
                 at = Progress(at.step + 1, at.epoch, at.position + 1)
                 recorder.step(at, out, images, labels, lr)
                 if at.position < len(batches):

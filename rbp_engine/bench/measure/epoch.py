@@ -4,6 +4,7 @@ import itertools
 import time
 
 from rbp_engine.bench.measure.trial import Trial, endless, first_images
+from rbp_engine.probes.firing_rates import SpikeWatch, neuron_layers
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
@@ -26,7 +27,9 @@ class Epoch:
         journal = Journal(trial.run, summary, attempt=1)
         board = TensorBoardLog(trial.run.tensorboard, purge_step=1)
         gauge, log_every = MemoryGauge(trial.device), trial.preset.train.log_every
-        self.recorder = Recorder(journal, gauge, board, log_every, Ranks())
+        watched = neuron_layers(trial.model) if trial.preset.probes.firing_rates else {}
+        spikes = SpikeWatch(watched, trial.preset.method.timesteps, log_every)
+        self.recorder = Recorder(journal, gauge, board, log_every, Ranks(), spikes)
         self.checkpointer = Checkpointer(
             trial.run, trial.model, trial.optimizer, self.recorder, every=("epochs", 1), experiment="", ranks=Ranks()
         )
@@ -45,7 +48,8 @@ class Epoch:
             images, labels = next(batches)
             fetching += time.perf_counter() - asked
             recorder.fetched()
-            out = trial.step(images, labels)
+            with recorder.spikes.step(self.at.step + 1):
+                out = trial.step(images, labels)
             self.at = Progress(self.at.step + 1, 0, self.at.position + 1)
             recorder.step(self.at, out, images, labels, 0.0)
             if recorder.due():

@@ -38,7 +38,7 @@ class RunStart:
 
     `epoch` counts the epochs complete at that step, evaluation included. `exact` is false if the number of processes or
     the type of device has changed since the checkpoint. `logs` is the folder of this rank's stdout and stderr, relative
-    to the run's.
+    to the run's. `neuron_layers` are the layers of `FiringRates`, by the names of their modules.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -52,6 +52,7 @@ class RunStart:
     epoch: int | None = None
     logs: Line | None = None
     gap_from: int | None = None
+    neuron_layers: list[Line] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,21 @@ class System:
     def used(self) -> int | None:
         """The memory in use: allocated on the GPU, or resident if there is none."""
         return self.rss if self.mem_allocated is None else self.mem_allocated
+
+
+@dataclass(frozen=True)
+class FiringRates:
+    """Spikes of one training step: `rates` has for each neuron layer the mean of its spikes at each timestep.
+
+    `silent` and `saturated` are shares of a layer's neurons: of those that fired for no sample of the batch, and of
+    those that fired at every timestep for every sample. `RunStart` has the names of the layers. With several processes
+    these are the samples of rank 0.
+    """
+
+    kind: ClassVar[str] = "firing_rates"
+    rates: list[list[float]]
+    silent: list[float]
+    saturated: list[float]
 
 
 @dataclass(frozen=True)
@@ -170,6 +186,7 @@ Body: TypeAlias = (
     | Metrics
     | Validation
     | System
+    | FiringRates
     | Probe
     | CheckpointSaved
     | WarningRaised
@@ -184,6 +201,7 @@ KINDS: dict[str, type[Body]] = {
         Metrics,
         Validation,
         System,
+        FiringRates,
         Probe,
         CheckpointSaved,
         WarningRaised,

@@ -23,6 +23,7 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.status.attempts import Attempt, begin
 from rbp_engine.run.status.curves import Curve, CurveBuilder
+from rbp_engine.run.status.firing import FiringBuilder, FiringHistory
 
 ALERTS_KEPT = 200
 CHECKPOINTS_KEPT = 100
@@ -89,6 +90,7 @@ class History:
     checkpoints: tuple[Event, ...] = ()
     failure: Event | None = None
     probes: tuple[ProbeSeries, ...] = ()
+    firing: FiringHistory | None = None
     processes: tuple[RankProgress, ...] = ()
     split: str = ""
 
@@ -114,6 +116,7 @@ class HistoryBuilder:
 
     def __init__(self) -> None:
         self._curves = CurveBuilder()
+        self._firing = FiringBuilder()
         self._attempts: dict[int, Attempt] = {}
         self._alerts: deque[Event] = deque(maxlen=ALERTS_KEPT)
         self._checkpoints: deque[Event] = deque(maxlen=CHECKPOINTS_KEPT)
@@ -126,6 +129,7 @@ class HistoryBuilder:
         for event in events:
             body = event.body
             self._curves.add(event)
+            self._firing.add(event)
             if isinstance(body, RunStart) and event.rank == 0:
                 self._begin(event, body)
             elif isinstance(body, CheckpointSaved):
@@ -155,6 +159,7 @@ class HistoryBuilder:
                 for name, kept in self._probes.items()
                 if kept
             ),
+            firing=self._firing.history(),
             processes=tuple(copy(self._processes[rank]) for rank in sorted(self._processes)),
             split=self._curves.split,
         )

@@ -9,7 +9,7 @@ deferred sum in the same places: the first adds its values up there, the second 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -72,6 +72,9 @@ class MeanStepTensor(DeferredSum):
     def values(self) -> Tensor:
         """[B, …]."""
         return self.resolve().at(0)
+
+    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+        return [(self.state.step, self.values())]
 
     def fire(self, parameters: LIFParameters) -> MeanStepTensor:
         current = self.current
@@ -140,6 +143,9 @@ class MeanTensor(DeferredSum):
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient."""
         return self.resolve().rate()
+
+    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+        return ()  # the first phase had them all
 
     def fire(self, parameters: LIFParameters) -> MeanTensor:
         counts, eligibility = self.state.take(lif.RateLoop).finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import torch
@@ -61,6 +61,10 @@ class RateTensor(DeferredSum):
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient."""
         return self.resolve().rate()
+
+    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+        steps = self.resolve()
+        return ((t, steps.at(t)) for t in range(self.timesteps))
 
     def fire(self, parameters: LIFParameters) -> RateTensor:
         spikes, counts, eligibility, means = lif.rate(self.current, parameters)

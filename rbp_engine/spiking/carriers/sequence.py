@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import torch
@@ -65,6 +65,9 @@ class SequenceTensor(DeferredSum):
     def normalised(self, by: Normalisation) -> Self:
         """After a batch norm whose statistics are known; deferred."""
         return self.like(Current([Term(self.resolve(), by)], self.timesteps))
+
+    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+        return enumerate(self.steps().unbind(0))
 
     def fire(self, parameters: LIFParameters) -> Self:
         with_graph = torch.is_grad_enabled() and self.current.requires_grad

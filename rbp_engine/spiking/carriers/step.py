@@ -8,7 +8,7 @@ Membranes and dropout masks are kept in the `StepState` of a training step; noth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -57,6 +57,9 @@ class StepTensor(TensorLike):
     def like(self, values: Tensor) -> Self:
         """Other values of the same timestep."""
         return type(self)(values, self.state, self.through_time)
+
+    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+        return [(self.state.step, self._values)]
 
     def fire(self, parameters: LIFParameters) -> Self:
         spikes, _ = self.charge_and_fire(parameters)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rbp_engine.methods import StepOutput
 from rbp_engine.printable import one_line
+from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.run.files.summary import Scores, Top1ByWeights
 from rbp_engine.run.phase import Phase
@@ -102,6 +103,7 @@ class Recorder:
         board: Board,
         log_every: int,
         ranks: Ranks,
+        spikes: SpikeWatch,
         *,
         compiles: bool = False,
     ) -> None:
@@ -111,6 +113,7 @@ class Recorder:
         self.board = board
         self.log_every = log_every
         self.ranks = ranks
+        self.spikes = spikes
         self.reached = Progress()
         self._steps: list[_Step] = []  # since the last drain
         self._window = _Window()
@@ -172,6 +175,8 @@ class Recorder:
         by_rank = self.ranks.gather([*own, self._first_bad_step, images.step, images.epoch, images.position])
         for (last, window), sums in zip(full, by_rank[:, :-4].sum(0).view(-1, 4).tolist(), strict=True):
             self._write_metrics(last, window.times, *sums)
+        for step, rates in self.spikes.take():
+            self.journal.write(rates, step)
         self._write_system()
         self.journal.update()
         self._fetching = time.perf_counter()

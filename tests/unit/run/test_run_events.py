@@ -56,6 +56,9 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     Lines: st.text(max_size=20).map(visible),
     Any: JSON,
     dict[str, Any]: st.dictionaries(LINE, JSON, max_size=3),
+    list[Line]: st.lists(LINE, max_size=3),
+    list[float]: st.lists(NUMBER, max_size=3),
+    list[list[float]]: st.lists(st.lists(NUMBER, max_size=3), max_size=3),
     NoneType: st.none(),
 }
 

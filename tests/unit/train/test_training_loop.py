@@ -16,6 +16,7 @@ from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, 
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.methods import StepOutput, create_method
 from rbp_engine.models import create_model
+from rbp_engine.probes.firing_rates import SpikeWatch, neuron_layers
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     Event,
@@ -109,9 +110,9 @@ class Attempt:
         self.optimizer = create_optimizer(self.model, "sgd", lr=0.1)
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
         self.journal = Journal(run, summary, number, Process(run.ranks, ranks.rank, ranks.rank, ranks.size))
-        self.recorder = Recorder(
-            self.journal, MemoryGauge(CPU), TensorBoardLog(run.tensorboard, 1), settings["log_every"], ranks
-        )
+        spikes = SpikeWatch(neuron_layers(self.model), 2, settings["log_every"])
+        board = TensorBoardLog(run.tensorboard, 1)
+        self.recorder = Recorder(self.journal, MemoryGauge(CPU), board, settings["log_every"], ranks, spikes)
         method: Any = create_method("rate_m", 2, precision=settings["precision"])
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])

@@ -1,0 +1,125 @@
+"""Firing rates of a training step: by neuron layer and timestep, with the shares of silent and saturated neurons.
+
+The rates are read from what the neuron layers return, on the steps that are sampled; on the steps between there is not
+one operation more. Nothing waits for the device: the sums stay there until the recorder fetches them.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.run.files.events import FiringRates
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.autograd.batch_norm import computed_again
+from rbp_engine.spiking.carrier import Carrier
+
+# Of a share in an event: finer than what a batch of 128 images and a layer of 8000 neurons can tell apart.
+DIGITS = 6
+
+
+def neuron_layers(model: nn.Module) -> dict[str, LIF]:
+    """The neuron layers of a network by the names of their modules, in their order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LIF)}
+
+
+@dataclass
+class _LayerSpikes:
+    """What a neuron layer has fired in a step: spikes and values by timestep, extremes over samples and timesteps.
+
+    `most` and `least` have the shape of a sample, by that shape: a module used at two sizes has neurons of both.
+    """
+
+    spikes: dict[int, Tensor] = field(default_factory=dict)
+    values: dict[int, int] = field(default_factory=dict)
+    most: dict[torch.Size, Tensor] = field(default_factory=dict)
+    least: dict[torch.Size, Tensor] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def add(self, t: int, spikes: Tensor) -> None:
+        """Add the spikes [B, …] of timestep `t`, 0 or 1 each."""
+        # In the order of memory: reductions over other views of it take 30 times as long on a CPU.
+        if spikes.ndim == 4 and spikes.is_contiguous(memory_format=torch.channels_last):
+            spikes = spikes.movedim(1, -1)
+        count = torch.count_nonzero(spikes)
+        self.spikes[t] = self.spikes[t] + count if t in self.spikes else count
+        self.values[t] = self.values.get(t, 0) + spikes.numel()
+        shape, most, least = spikes.shape[1:], spikes.amax(0), spikes.amin(0)
+        known = shape in self.most
+        self.most[shape] = torch.maximum(self.most[shape], most) if known else most
+        self.least[shape] = torch.minimum(self.least[shape], least) if known else least
+
+    def counted(self, timesteps: int) -> list[Tensor]:
+        """The spikes at each timestep, the neurons that have fired, and those that always did: T + 2 integers."""
+        fired = [torch.count_nonzero(most) for most in self.most.values()]
+        always = [torch.count_nonzero(least) for least in self.least.values()]
+        return [*(self.spikes[t] for t in range(timesteps)), *map(_total, (fired, always))]
+
+    def shares(self, counted: list[int]) -> tuple[list[float], float, float]:
+        """The rate at each timestep, and the shares of silent and of saturated neurons."""
+        *spikes, fired, always = counted
+        neurons = sum(most.numel() for most in self.most.values())
+        rates = [round(number / self.values[t], DIGITS) for t, number in enumerate(spikes)]
+        return rates, round(1.0 - fired / neurons, DIGITS), round(always / neurons, DIGITS)
+
+
+def _total(numbers: list[Tensor]) -> Tensor:
+    return numbers[0] if len(numbers) == 1 else torch.stack(numbers).sum()
+
+
+class SpikeWatch:
+    """Samples the firing rates of some neuron layers, every `every` steps; without layers it does nothing.
+
+    A neuron is a position in a layer's output. It is silent if it fires for no sample of the batch, and saturated if it
+    fires at every timestep for every sample. With several processes this is the batch of this process.
+    """
+
+    def __init__(self, layers: Mapping[str, LIF], timesteps: int, every: int) -> None:
+        """`layers` by name, as of `neuron_layers`."""
+        self._layers = layers
+        self._timesteps = timesteps
+        self._every = every
+        # Steps, what each layer fired, and the counts of all layers, which are still on the device.
+        self._sampled: list[tuple[int, list[_LayerSpikes], Tensor]] = []
+
+    @contextmanager
+    def step(self, number: int) -> Iterator[None]:
+        """Within it the network takes optimizer step `number`, counted from 1."""
+        if not self._layers or number % self._every:
+            yield
+            return
+        seen = [_LayerSpikes() for _ in self._layers]
+        hooks = [
+            module.register_forward_hook(partial(_watch, one))
+            for module, one in zip(self._layers.values(), seen, strict=True)
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if all(len(one.spikes) == self._timesteps for one in seen):  # else a layer was left out
+            counted = torch.stack([count for one in seen for count in one.counted(self._timesteps)])
+            self._sampled.append((number, seen, counted))
+
+    def take(self) -> list[tuple[int, FiringRates]]:
+        """What was sampled since the last call, by step; waits for the device if there is anything."""
+        sampled, self._sampled = self._sampled, []
+        found = []
+        for number, layers, counted in sampled:
+            by_layer = counted.view(len(layers), -1).tolist()
+            shares = [layer.shares(numbers) for layer, numbers in zip(layers, by_layer, strict=True)]
+            rates, silent, saturated = map(list, zip(*shares, strict=True))
+            found.append((number, FiringRates(rates, silent, saturated)))
+        return found
+
+
+def _watch(seen: _LayerSpikes, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
+    """A forward hook of a neuron layer. Activation checkpointing calls some layers again in the backward pass."""
+    if isinstance(output, Carrier) and not computed_again():
+        for t, spikes in output.spikes():
+            seen.add(t, spikes)

@@ -1,0 +1,167 @@
+"""Firing rates as sampled in a training step, against spikes that are recorded and counted in plain torch."""
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.checkpoint import checkpoint
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.probes.firing_rates import DIGITS, SpikeWatch, neuron_layers
+from rbp_engine.run.files.events import FiringRates
+from rbp_engine.spiking import LIF
+
+T = 3
+
+
+class Network(nn.Module):
+    """Two convolutions with batch norm, a neuron module that is used twice, and neurons that never and always fire."""
+
+    def __init__(self, kernel: str = "eager") -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5))
+        self.shared = LIF(kernel=kernel)
+        self.second = nn.Conv2d(5, 5, 3, padding=1)
+        self.out = nn.Linear(5 * 36, 4)
+        self.last = LIF(kernel=kernel, decay=0.5)
+        assert self.first[1].bias is not None
+        with torch.no_grad():
+            self.first[1].bias[0] = -9.0
+            self.first[1].bias[1] = 9.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(self.first(x))
+        x = self.last(self.second(self.shared(x)))
+        out: Tensor = self.out(x.flatten(1))
+        return out
+
+
+def images(static: bool) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    shape = (6, 2, 6, 6) if static else (T, 6, 2, 6, 6)
+    return 2.0 * torch.rand(shape, generator=draw), torch.arange(6) % 4
+
+
+def watched_step(model: nn.Module, method: str, *, static: bool = True, timesteps: int = T) -> FiringRates:
+    watch = SpikeWatch(neuron_layers(model), timesteps, every=1)
+    with watch.step(1):
+        create_method(method, timesteps).step(model, *images(static))
+    [(step, rates)] = watch.take()
+    assert step == 1
+    return rates
+
+
+def recorded(model: nn.Module, method: str, *, static: bool) -> FiringRates:
+    """The same from spikes that are kept by wrapping each neuron's `fire`, and counted one by one."""
+    kept: dict[str, list[Tensor]] = {name: [] for name in neuron_layers(model)}
+
+    def keep(name: str) -> object:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            kept[name].extend(spikes.detach().clone().double() for _, spikes in output.spikes())  # type: ignore[attr-defined]
+
+        return hook
+
+    for name, module in neuron_layers(model).items():
+        module.register_forward_hook(keep(name))  # type: ignore[arg-type]
+    create_method(method, T).step(model, *images(static))
+    rates, silent, saturated = [], [], []
+    for spikes in kept.values():
+        uses = len(spikes) // T
+        loop_inside = method in ("rate_m", "bptt")
+        by_step = [spikes[t::T] if loop_inside else spikes[t * uses : (t + 1) * uses] for t in range(T)]
+        rates.append([round(torch.stack(of_step).mean().item(), DIGITS) for of_step in by_step])
+        stacked = torch.stack(spikes).flatten(0, 1)
+        silent.append(round((stacked.sum(0) == 0).double().mean().item(), DIGITS))
+        saturated.append(round((stacked.sum(0) == len(stacked)).double().mean().item(), DIGITS))
+    return FiringRates(rates, silent, saturated)
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_rates_are_those_of_the_recorded_spikes(method: str, static: bool) -> None:
+    torch.manual_seed(0)
+    model = Network()
+    found = watched_step(copy.deepcopy(model), method, static=static)
+    assert found == recorded(copy.deepcopy(model), method, static=static)
+    assert found.silent[0] >= 0.0 and sum(sum(layer) for layer in found.rates) > 0
+
+
+def test_silent_and_saturated_neurons_are_told_apart() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 1), LIF(), nn.Flatten(), nn.Linear(4 * 36, 4))
+    convolution = model[0]
+    with torch.no_grad():
+        convolution.weight.zero_()
+        convolution.bias.copy_(torch.tensor([-1.0, 0.3, 9.0, 9.0]))
+    found = watched_step(model, "rate_m")
+    assert found.silent == [0.5]  # 0.3 / (1 − λ) never reaches the threshold
+    assert found.saturated == [0.5]
+    assert found.rates == [[0.5] * T]
+
+
+@pytest.fixture(params=METHODS)
+def two_models(request: pytest.FixtureRequest) -> Iterator[tuple[str, nn.Module, nn.Module]]:
+    torch.manual_seed(0)
+    model = Network()
+    yield request.param, model, copy.deepcopy(model)
+
+
+def test_a_watched_step_computes_the_same_bits(two_models: tuple[str, nn.Module, nn.Module]) -> None:
+    method, plain, watched = two_models
+    create_method(method, T).step(plain, *images(static=False))
+    before = torch.random.get_rng_state()
+    watched_step(watched, method, static=False)
+    assert torch.equal(before, torch.random.get_rng_state())
+    for (name, one), other in zip(plain.state_dict().items(), watched.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+    for (name, one), other in zip(plain.named_parameters(), watched.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None and torch.equal(one.grad, other.grad), name
+
+
+def test_a_step_that_is_not_sampled_has_not_one_operation_more() -> None:
+    model = Network()
+    method = create_method("rate_m", T)
+    watch = SpikeWatch(neuron_layers(model), T, every=4)
+
+    def operations(step: int | None) -> list[str]:
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            if step is None:
+                method.step(model, *images(static=True))
+            else:
+                with watch.step(step):
+                    method.step(model, *images(static=True))
+        return [event.name for event in seen.events()]
+
+    operations(None)
+    assert operations(None) == operations(3)
+    assert len(operations(4)) > len(operations(3))
+    assert [step for step, _ in watch.take()] == [4]
+    assert watch.take() == []
+
+
+def test_what_checkpointing_computes_again_is_counted_once() -> None:
+    class Checkpointed(Network):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.shared(checkpoint(self.first, x, use_reentrant=False))
+            x = checkpoint(lambda y: self.last(self.second(self.shared(y))), x, use_reentrant=False)
+            out: Tensor = self.out(x.flatten(1))
+            return out
+
+    torch.manual_seed(0)
+    plain = Network()
+    again = Checkpointed()
+    again.load_state_dict(plain.state_dict())
+    assert watched_step(again, "rate_m") == watched_step(plain, "rate_m")
+
+
+def test_a_network_without_neurons_or_with_an_unused_layer_has_no_rates() -> None:
+    unused = Network()
+    unused.spare = LIF()
+    for model in (nn.Sequential(nn.Flatten(), nn.Linear(72, 4)), unused):
+        watch = SpikeWatch(neuron_layers(model), T, every=1)
+        with watch.step(1):
+            create_method("rate_m", T).step(model, *images(static=True))
+        assert watch.take() == []
