@@ -64,23 +64,14 @@ def evaluate_by_step(
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
     """Loss, top-1 and top-5 over all samples, and top-1 after each timestep; `shuffle` draws the order of timesteps."""
-    scores, right = ScoreSums(), torch.zeros(timesteps, dtype=torch.float64)
+    scores = ScoreSums(timesteps)
     for images, labels in batches:
         carrier = _shuffled(shuffle) if shuffle else SequenceTensor
-        logits = predict(model, images, timesteps, precision, carrier)
-        means = logits.cumsum(0) / torch.arange(1, timesteps + 1, device=logits.device).view(-1, 1, 1)
-        scores.add(means[-1], labels)
-        right = right.to(labels.device) + (means.argmax(-1) == labels).sum(1)
+        scores.add(predict(model, images, timesteps, precision, carrier), labels)
     if not scores.samples:
         raise ValueError("there are no images to evaluate on")
-    loss, top1, top5 = (total / scores.samples for total in scores.sums())
-    return {
-        "top1": top1,
-        "top5": top5,
-        "loss": loss,
-        "samples": scores.samples,
-        "top1_by_step": (right / scores.samples).tolist(),
-    }
+    loss, top1, top5, *by_step = (total / scores.samples for total in scores.sums())
+    return {"top1": top1, "top5": top5, "loss": loss, "samples": scores.samples, "top1_by_step": by_step}
 
 
 def _shuffled(generator: torch.Generator) -> Any:

@@ -87,20 +87,22 @@ def report_test(
 def evaluate(
     model: nn.Module, method: Method, batches: EvaluationSource, stop: StopFlag | None, recorder: Recorder
 ) -> dict[str, Any] | None:
-    """Loss, top-1 and top-5 over all batches, from the logits' time mean; None if asked to stop meanwhile.
+    """Loss, top-1 and top-5 over all batches, from the logits' time mean, and top-1 after each timestep.
+
+    None if asked to stop meanwhile.
 
     Each rank evaluates its share, with the running statistics of rank 0; all return the same.
     """
     recorder.ranks.share_buffers(model)
-    scores, left = ScoreSums(), False
+    scores, left = ScoreSums(method.timesteps), False
     for images, labels in batches:
         if stop is not None and stop.level:
             left = True
             break
-        scores.add(method.predict(model, images).mean(0), labels)
+        scores.add(method.predict(model, images), labels)
         recorder.alive()
     own = [*scores.sums(), scores.samples, left]
-    loss_sum, top1, top5, count, ranks_left = recorder.ranks.gather(own).sum(0).tolist()
+    loss_sum, top1, top5, *by_step, count, ranks_left = recorder.ranks.gather(own).sum(0).tolist()
     if ranks_left:
         return None
     if not count:
@@ -109,6 +111,7 @@ def evaluate(
         "loss": loss_sum / count,
         "top1": top1 / count,
         "top5": top5 / count,
+        "top1_by_step": [right / count for right in by_step],
         "samples": int(count),
         "split": batches.split,
     }

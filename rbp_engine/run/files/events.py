@@ -71,7 +71,10 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Validation:
-    """An evaluation after `epoch` completed epochs, on "test" or "held-out" data, with the "last" or "best" weights."""
+    """An evaluation after `epoch` completed epochs, on "test" or "held-out" data, with the "last" or "best" weights.
+
+    `top1_by_step` is the accuracy of the first t timesteps, t = 1 … T.
+    """
 
     kind: ClassVar[str] = "validation"
     epoch: int
@@ -81,6 +84,7 @@ class Validation:
     samples: int
     split: Line = TEST
     weights: Line = LAST
+    top1_by_step: list[float] | None = None
 
 
 @dataclass(frozen=True)

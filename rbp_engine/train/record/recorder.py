@@ -283,7 +283,7 @@ class Recorder:
         """Write an evaluation as an event, and to TensorBoard if a step is given."""
         if self.ranks.rank != 0:
             return
-        fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split")}
+        fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split", "top1_by_step")}
         self.journal.write(Validation(epoch=epoch, weights=one_line(weights), **fields))
         self.journal.say(
             f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {result['top1']:.4f} ({weights})"

@@ -627,3 +627,18 @@ def weights_of(run: RunDirectory, step: int) -> dict[str, Tensor]:
     state = torch.load(folder / "optimizer.pt", weights_only=True)["optimizer"]["state"]
     momenta = {f"{number} {key}": value for number, one in state.items() for key, value in one.items()}
     return load_file(folder / "model.safetensors") | momenta
+
+
+def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run: RunDirectory) -> None:
+    attempt = Attempt(run, 1)
+    attempt.go()
+    evaluated = [event.body for event in read_events(run.events()) if isinstance(event.body, Validation)]
+    for one in evaluated:
+        assert one.top1_by_step is not None and len(one.top1_by_step) == 2
+        assert one.top1_by_step[-1] == one.top1
+    pixels = NormalisePixels(attempt.data.mean, attempt.data.deviation, CPU)
+    [(images, labels)] = EvaluationBatches(attempt.data.test, pixels, batch_size=16)
+    logits = attempt.step.method.predict(attempt.model, images)
+    assert evaluated[-1].top1_by_step == [
+        (logits[: t + 1].mean(0).argmax(1) == labels).double().mean().item() for t in range(2)
+    ]
