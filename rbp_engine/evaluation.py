@@ -1,7 +1,8 @@
 """Evaluate the weights of a run: `python -m rbp_engine.evaluation RUN …`, one line of JSON on stdout.
 
 The paper's checks of a rate code: accuracy at every t ≤ T, at another T than trained with, and with the inputs of
-every layer shuffled in time (its Table 2), which a rate code survives.
+every layer shuffled in time (its Table 2), which a rate code survives. And of its gradient: how close it is to that of
+BPTT (its Figure 3).
 """
 
 import argparse
@@ -9,6 +10,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +19,18 @@ from torch import Tensor, nn
 
 from rbp_engine.data.protocol import EvaluationSource
 from rbp_engine.loaded import load
+from rbp_engine.methods import METHODS, create_method
 from rbp_engine.methods.protocol import Precision, predict
+from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
 from rbp_engine.run import trust
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.carriers.sequence import SequenceTensor, ShuffledTensor
 from rbp_engine.train.build import build_feed
 from rbp_engine.train.score_sums import ScoreSums
 from rbp_engine.user_code import is_own
+
+# Images on which gradients are compared: BPTT keeps all timesteps of them.
+PROBED = 64
 
 
 def evaluate_run(
@@ -52,6 +59,34 @@ def evaluate_run(
         result = evaluate_by_step(loaded.model, feed.test, steps, shuffle, preset.train.precision)
         described = {"run": run.id, "weights": weights, "checkpoint": loaded.file.parent.name, "split": feed.test.split}
         results.append(described | {"timesteps": steps, "shuffled": shuffle_time} | result)
+    return results
+
+
+def compare_gradients(
+    run: RunDirectory,
+    *,
+    weights: Literal["best", "last"] = "last",
+    timesteps: Sequence[int] = (),
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """The agreement of gradients with BPTT's on the first images of the test set, for each T and each other method.
+
+    `timesteps` are the trained one if empty. Raises as `evaluate_run` does.
+    """
+    loaded = load(run.path, weights=weights, device=device)
+    preset = loaded.preset
+    if is_own(preset.data.name):
+        trust.require_launch(run)
+    results = []
+    for steps in timesteps or [preset.method.timesteps]:
+        images, labels = next(iter(build_feed(run, preset, loaded.device, steps).test))
+        share = images[:PROBED] if images.ndim in (2, 4) else images[:, :PROBED]
+        for name in (method for method in METHODS if REFERENCE[method] != method):
+            method = create_method(name, steps, precision=preset.train.precision)
+            found = gradient_fidelity(loaded.model, method, share, labels[:PROBED])
+            described = {"run": run.id, "weights": weights, "samples": min(PROBED, len(labels)), "timesteps": steps}
+            by_weight = {weight: asdict(agreement) for weight, agreement in found.by_weight.items()}
+            results.append(described | {"method": name, **asdict(found.whole), "by_weight": by_weight})
     return results
 
 
@@ -90,11 +125,18 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--shuffle-time", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--gradients", action="store_true")
     settings = vars(parser.parse_args(words))
     try:
         # The user's own network may print.
         with contextlib.redirect_stdout(sys.stderr):
-            results = evaluate_run(RunDirectory(settings.pop("run").resolve()), **settings)
+            run = RunDirectory(settings.pop("run").resolve())
+            if settings.pop("gradients"):
+                results = compare_gradients(
+                    run, **{name: settings[name] for name in ("weights", "timesteps", "device")}
+                )
+            else:
+                results = evaluate_run(run, **settings)
     except Exception as error:
         sys.stdout.write(json.dumps({"problem": str(error) or type(error).__name__}) + "\n")
         return 1

@@ -19,22 +19,22 @@ REFERENCE = {
 
 
 @dataclass(frozen=True)
-class Agreement:
+class GradientAgreement:
     """Of two gradients: the cosine of their angle, and the norm of the method's by that of BPTT.
 
-    Both are NaN where one of the gradients is 0.
+    Both are None where one of the gradients is 0.
     """
 
-    cosine: float
-    norm_ratio: float
+    cosine: float | None
+    norm_ratio: float | None
 
 
 @dataclass(frozen=True)
 class Fidelity:
     """The agreement of all gradients together, and of each weight, by the name of its module."""
 
-    whole: Agreement
-    by_weight: dict[str, Agreement]
+    whole: GradientAgreement
+    by_weight: dict[str, GradientAgreement]
 
 
 def gradient_fidelity(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> Fidelity:
@@ -72,7 +72,7 @@ def _products(one: Tensor, other: Tensor) -> Tensor:
     return torch.stack([one @ other, one @ one, other @ other])
 
 
-def _agreement(product: float, found: float, expected: float) -> Agreement:
+def _agreement(product: float, found: float, expected: float) -> GradientAgreement:
     if not found or not expected:
-        return Agreement(float("nan"), float("nan"))
-    return Agreement(product / (found**0.5 * expected**0.5), (found / expected) ** 0.5)
+        return GradientAgreement(None, None)
+    return GradientAgreement(product / (found**0.5 * expected**0.5), (found / expected) ** 0.5)

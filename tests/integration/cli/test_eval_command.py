@@ -45,3 +45,16 @@ def test_invalid_numbers_and_a_run_without_a_checkpoint_give_one_message(trained
     for path in (rbp.runs / "mine" / "checkpoints").rglob("manifest.json"):
         path.unlink()
     assert "no checkpoint" in rbp("eval", "mine", code=1).stderr
+
+
+def test_gradients_are_compared_with_those_of_bptt_for_every_method_and_t(trained):
+    results = trained.json("eval", "mine", "--gradients", "--timesteps", "1,3")
+    assert [(one["timesteps"], one["method"]) for one in results] == [
+        (steps, method) for steps in (1, 3) for method in ("rate_m", "rate_s", "sltt", "ottt")
+    ]
+    assert all(one["cosine"] == pytest.approx(1.0, abs=1e-5) for one in results[:4])
+    assert all(0.5 < one["cosine"] < 1.0 for one in results[4:])
+    assert {weight["cosine"] is not None for one in results for weight in one["by_weight"].values()} == {True}
+    shown = trained("eval", "mine", "--gradients").stdout
+    assert "rate_M" in shown and "norm ratio" in shown
+    assert "--shuffle-time" in trained("eval", "mine", "--gradients", "--shuffle-time", code=2).stderr
