@@ -27,8 +27,8 @@ class Palette(CommandPalette):
     """Finds every action, run and preset by name.
 
     The commands exist before their list is drawn, and until then the list has no lines to page through. Textual looks
-    for the lines anyway and ends with a KeyError. It goes on collecting commands while the dashboard is closed, when
-    the list is gone, and ends with a NoMatches.
+    for the lines anyway and ends with a KeyError. It goes on collecting commands after it was closed, when the list
+    is gone, and ends with a NoMatches.
     """
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
