@@ -15,10 +15,12 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from rbp_engine.errors import UserError
 from rbp_engine.run import start
@@ -127,6 +129,13 @@ class Dashboard(App[None]):
         self.switch_mode("runs" if _has_runs(self.session.runs) else "presets")
         self.session.start()
         self._call_dispatcher()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual takes the widgets away while screens are still being made, or search in them: when the dashboard is
+        being left, that is no fault."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        if not (self._exit and isinstance(cause, NoMatches)):
+            super()._handle_exception(error)
 
     @work(thread=True)
     def _call_dispatcher(self) -> None:

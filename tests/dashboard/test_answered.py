@@ -61,3 +61,12 @@ async def test_two_quick_enters_on_a_preset_open_one_launch_form(dashboard, unti
         await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
         await pilot.pause()
         assert sum(isinstance(screen, LaunchForm) for screen in dashboard.screen_stack) == 1
+
+
+async def test_leaving_while_a_dialog_is_being_made_is_no_fault(dashboard, until):
+    async with dashboard.run_test() as pilot:
+        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
+        for key in ("enter", "ctrl+q"):
+            dashboard._driver.process_message(events.Key(key, None))
+        await until(pilot, lambda: not dashboard.is_running)
+    assert not dashboard.return_code

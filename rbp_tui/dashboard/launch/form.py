@@ -170,8 +170,6 @@ class LaunchForm(Dialog[list[str]]):
             return None
 
     def on_mount(self) -> None:
-        if not self.query("#overrides"):  # the dashboard is being left
-            return
         self.query_one("#overrides").focus()
         self._offer()
         self._check()
