@@ -75,7 +75,7 @@ class NoCurves(Vertical):
         self.query_one("#no_curves_sentence", Line).show_text(Text(one_line(shown.sentence), style="dim"))
         panel = self.query_one("#no_curves_traceback", TextPanel)
         panel.show_text(_traceback_text(shown.traceback))
-        panel.call_after_refresh(panel.scroll_end, animate=False, immediate=True)
+        panel.anchor()
 
 
 def _traceback_text(lines: tuple[str, ...]) -> Text:
