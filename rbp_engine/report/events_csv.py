@@ -20,6 +20,7 @@ MEASURED = (
     "loss",
     "top1",
     "top5",
+    "top1_by_step",
     "lr",
     "samples_per_s",
     "step_ms",
@@ -32,7 +33,7 @@ def events_csv(run: RunDirectory, settings: Sequence[str] = ()) -> Lines:
 
     Each line also has these settings of the run, by dotted key, so that the tables of several runs can be put together.
     Units are those of the events: fractions, milliseconds, `t` in seconds since the epoch. Values that a kind does not
-    have, or that were not finite, are empty.
+    have, or that were not finite, are empty. `top1_by_step` has the T accuracies with blanks between them.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, [*ENVELOPE, *settings, *MEASURED], lineterminator="\n")
@@ -43,8 +44,13 @@ def events_csv(run: RunDirectory, settings: Sequence[str] = ()) -> Lines:
         if isinstance(event.body, (Metrics, Validation)):
             envelope = {"kind": event.body.kind, "t": event.t, "attempt": event.attempt, "step": event.step}
             values = constant | envelope | vars(event.body)
-            writer.writerow({name: for_csv(value) for name, value in values.items()})
+            writer.writerow({name: for_csv(_one_cell(value)) for name, value in values.items()})
     return visible(out.getvalue())
+
+
+def _one_cell(value: Any) -> Any:
+    """Numbers by timestep as one text, with blanks between them."""
+    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
