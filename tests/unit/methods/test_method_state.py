@@ -239,7 +239,7 @@ def test_another_number_of_timesteps_is_a_value_error_that_names_the_shape(name,
         getattr(method, what)(network(), *arguments)
 
 
-@pytest.mark.parametrize("shape", [(B, 8), (B, 8, 8), (1, T, B, 2, 8, 8)])
+@pytest.mark.parametrize("shape", [(8,), (B, 8, 8), (1, T, B, 2, 8, 8)])
 @pytest.mark.parametrize("name", METHOD_NAMES)
 @pytest.mark.parametrize("what", ["step", "predict"])
 def test_a_wrong_number_of_dimensions_is_a_value_error_that_names_the_shape(what, name, shape):

@@ -27,7 +27,7 @@ def test_only_what_is_new_is_read_and_ranks_are_found_as_they_come(tmp_path: Pat
     history = reader.history()
     assert [process.rank for process in history.processes] == [0, 1]
     assert history.curves["memory/1"].value.tolist() == [5.0]
-    assert read_history(run).curves.keys() == {"train/loss", "train/top1"}
+    assert read_history(run).curves.keys() == {"train/loss", "train/top1", "lr"}
 
 
 def test_an_attempt_that_one_rank_has_reached_waits_for_the_others(tmp_path: Path) -> None:
