@@ -121,5 +121,5 @@ class SpikeWatch:
 def _watch(seen: _LayerSpikes, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
     """A forward hook of a neuron layer. Activation checkpointing calls some layers again in the backward pass."""
     if isinstance(output, Carrier) and not computed_again():
-        for t, spikes in output.spikes():
+        for t, spikes in output.spikes_by_step():
             seen.add(t, spikes)

@@ -51,7 +51,7 @@ class Carrier:
         """The spikes of a neuron layer that receives this carrier as its input current."""
         raise NotImplementedError
 
-    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         """Of a carrier that a neuron layer returned: the timesteps that it has, from 0, and their spikes [B, …]."""
         raise NotImplementedError
 

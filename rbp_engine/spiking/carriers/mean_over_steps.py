@@ -73,7 +73,7 @@ class MeanStepTensor(DeferredSum):
         """[B, …]."""
         return self.resolve().at(0)
 
-    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, self.values())]
 
     def fire(self, parameters: LIFParameters) -> MeanStepTensor:
@@ -144,7 +144,7 @@ class MeanTensor(DeferredSum):
         """The time mean [B, …] with its gradient."""
         return self.resolve().rate()
 
-    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return ()  # the first phase had them all
 
     def fire(self, parameters: LIFParameters) -> MeanTensor:

@@ -62,7 +62,7 @@ class RateTensor(DeferredSum):
         """The time mean [B, …] with its gradient."""
         return self.resolve().rate()
 
-    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         steps = self.resolve()
         return ((t, steps.at(t)) for t in range(self.timesteps))
 

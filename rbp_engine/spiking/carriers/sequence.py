@@ -66,7 +66,7 @@ class SequenceTensor(DeferredSum):
         """After a batch norm whose statistics are known; deferred."""
         return self.like(Current([Term(self.resolve(), by)], self.timesteps))
 
-    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return enumerate(self.steps().unbind(0))
 
     def fire(self, parameters: LIFParameters) -> Self:

@@ -58,7 +58,7 @@ class StepTensor(TensorLike):
         """Other values of the same timestep."""
         return type(self)(values, self.state, self.through_time)
 
-    def spikes(self) -> Iterable[tuple[int, Tensor]]:
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, self._values)]
 
     def fire(self, parameters: LIFParameters) -> Self:

@@ -246,8 +246,9 @@ def test_the_summary_says_what_the_worker_is_doing(run: RunDirectory) -> None:
     seen = []
     attempt = Attempt(run, 1)
     attempt.settings["validation"] = Interrupted(attempt.data, 1, lambda: seen.append(phase()))
+    before = attempt.recorder
     attempt.recorder = Recorder(
-        attempt.journal, attempt.recorder.gauge, attempt.recorder.board, 2, attempt.ranks, compiles=True
+        attempt.journal, before.gauge, before.board, 2, attempt.ranks, before.spikes, compiles=True
     )
     attempt.checkpointer.recorder = attempt.recorder
     step = attempt.step.method.step
