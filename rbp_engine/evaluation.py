@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rbp_engine.data.protocol import EvaluationSource
-from rbp_engine.loaded import load
+from rbp_engine.loaded import Loaded, load
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.methods.protocol import Precision, predict
 from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
@@ -48,10 +48,8 @@ def evaluate_run(
     `top1_by_step`: the accuracy of the mean over the first t steps, t = 1 … T. Raises CheckpointError, and
     Untrusted for code that this user has not launched.
     """
-    loaded = load(run.path, weights=weights, device=device)
+    loaded = _trained(run, weights, device)
     preset = loaded.preset
-    if is_own(preset.data.name):
-        trust.require_launch(run)
     results = []
     for steps in timesteps or [preset.method.timesteps]:
         feed = build_feed(run, preset, loaded.device, steps)
@@ -73,10 +71,8 @@ def compare_gradients(
 
     `timesteps` are the trained one if empty. Raises as `evaluate_run` does.
     """
-    loaded = load(run.path, weights=weights, device=device)
+    loaded = _trained(run, weights, device)
     preset = loaded.preset
-    if is_own(preset.data.name):
-        trust.require_launch(run)
     results = []
     for steps in timesteps or [preset.method.timesteps]:
         images, labels = next(iter(build_feed(run, preset, loaded.device, steps).test))
@@ -88,6 +84,14 @@ def compare_gradients(
             by_weight = {weight: asdict(agreement) for weight, agreement in found.by_weight.items()}
             results.append(described | {"method": name, **asdict(found.whole), "by_weight": by_weight})
     return results
+
+
+def _trained(run: RunDirectory, weights: Literal["best", "last"], device: str) -> Loaded:
+    """The trained network of a run whose data may be read here; code of their own makes data, too."""
+    loaded = load(run.path, weights=weights, device=device)
+    if is_own(loaded.preset.data.name):
+        trust.require_launch(run)
+    return loaded
 
 
 @torch.no_grad()
