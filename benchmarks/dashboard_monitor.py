@@ -174,8 +174,9 @@ def main() -> None:
     try:
         first_frame(home)
         live(home, 100, 80, 24)
-        live(home, 2000, 120, 40)
-        live(home, 100_000, 120, 40)
+        # Below 34 rows, so that there is the line of speed, which tells which event is on the screen.
+        live(home, 2000, 120, 33)
+        live(home, 100_000, 120, 33)
     finally:
         shutil.rmtree(home)
 
