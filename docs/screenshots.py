@@ -43,6 +43,8 @@ async def take_pictures(runs: Path) -> None:
             app.clear_notifications()
             await pilot.pause()
             app.save_screenshot(f"{name}.svg", str(PICTURES))
+            file = PICTURES / f"{name}.svg"
+            file.write_text(file.read_text().replace(str(runs), "~/runs"))
 
         while len(app.session.records) < len(RUNS) + 1:
             await asyncio.sleep(0.1)
@@ -68,6 +70,7 @@ def main() -> None:
             "RBP_CONFIG": str(home / "config"),
             "XDG_STATE_HOME": str(home / "state"),
             "RBP_RUNS": str(home / "runs"),
+            "COLORTERM": "truecolor",  # for rbp's own theme, wherever this runs
         }
         for words in RUNS:
             train(*words)
