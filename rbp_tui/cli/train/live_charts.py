@@ -19,7 +19,7 @@ from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel
 from rbp_tui.charts.plot import ASCII, UNICODE
 from rbp_tui.charts.series import Series
-from rbp_tui.text.format import BLOCKS
+from rbp_tui.text.format import sparkline
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -101,10 +101,7 @@ def blocks(curve: Curve | None, end_s: float, width: int, *, log: bool = False) 
     sums, counts = np.bincount(columns, values, width), np.bincount(columns, minlength=width)
     newest = np.maximum.accumulate(np.where(counts > 0, np.arange(width), -1))
     means = (sums / np.maximum(counts, 1))[newest]
-    shown = means[newest >= 0]
-    low, high = float(shown.min()), float(shown.max())
-    heights = np.full(width, 3) if high == low else (7.999 * (means - low) / (high - low)).astype(int)
-    return "".join(BLOCKS[height] if at >= 0 else " " for height, at in zip(heights.tolist(), newest, strict=True))
+    return sparkline([mean if at >= 0 else None for mean, at in zip(means.tolist(), newest, strict=True)], width)
 
 
 def last_second(history: History) -> float:
