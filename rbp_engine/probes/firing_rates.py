@@ -13,18 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.run.files.events import FiringRates
+from rbp_engine.probes.step_probe import StepProbe
+from rbp_engine.run.files.events import Body, FiringRates
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.autograd.batch_norm import computed_again
 from rbp_engine.spiking.carrier import Carrier
 
 # Of a share in an event: finer than what a batch of 128 images and a layer of 8000 neurons can tell apart.
 DIGITS = 6
-
-
-def neuron_layers(model: nn.Module) -> dict[str, LIF]:
-    """The neuron layers of a network by the names of their modules, in their order."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, LIF)}
 
 
 @dataclass
@@ -71,8 +67,8 @@ def _total(numbers: list[Tensor]) -> Tensor:
     return numbers[0] if len(numbers) == 1 else torch.stack(numbers).sum()
 
 
-class SpikeWatch:
-    """Samples the firing rates of some neuron layers, every `every` steps; without layers it does nothing.
+class SpikeWatch(StepProbe):
+    """Samples the firing rates of some neuron layers, every `every` steps.
 
     A neuron is a position in a layer's output. It is silent if it fires for no sample of the batch, and saturated if it
     fires at every timestep for every sample. With several processes this is the batch of this process.
@@ -80,19 +76,16 @@ class SpikeWatch:
 
     def __init__(self, layers: Mapping[str, LIF], timesteps: int, every: int) -> None:
         """`layers` by name, as of `neuron_layers`."""
+        super().__init__(every)
         self._layers = layers
         self._timesteps = timesteps
-        self._every = every
+        self._watched: list[_LayerSpikes] = []
         # Steps, what each layer fired, and the counts of all layers, which are still on the device.
         self._sampled: list[tuple[int, list[_LayerSpikes], Tensor]] = []
 
     @contextmanager
-    def step(self, number: int) -> Iterator[None]:
-        """Within it the network takes optimizer step `number`, counted from 1."""
-        if not self._layers or number % self._every:
-            yield
-            return
-        seen = [_LayerSpikes() for _ in self._layers]
+    def watch(self) -> Iterator[None]:
+        seen = self._watched = [_LayerSpikes() for _ in self._layers]
         hooks = [
             module.register_forward_hook(partial(_watch, one))
             for module, one in zip(self._layers.values(), seen, strict=True)
@@ -102,14 +95,16 @@ class SpikeWatch:
         finally:
             for hook in hooks:
                 hook.remove()
-        if all(len(one.spikes) == self._timesteps for one in seen):  # else a layer was left out
-            counted = torch.stack([count for one in seen for count in one.counted(self._timesteps)])
-            self._sampled.append((number, seen, counted))
 
-    def take(self) -> list[tuple[int, FiringRates]]:
-        """What was sampled since the last call, by step; waits for the device if there is anything."""
+    def measure(self, step: int) -> None:
+        seen, self._watched = self._watched, []
+        if seen and all(len(one.spikes) == self._timesteps for one in seen):  # else a layer was left out
+            counted = torch.stack([count for one in seen for count in one.counted(self._timesteps)])
+            self._sampled.append((step, seen, counted))
+
+    def take(self) -> list[tuple[int, Body]]:
         sampled, self._sampled = self._sampled, []
-        found = []
+        found: list[tuple[int, Body]] = []
         for number, layers, counted in sampled:
             by_layer = counted.view(len(layers), -1).tolist()
             shares = [layer.shares(numbers) for layer, numbers in zip(layers, by_layer, strict=True)]

@@ -7,11 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from rbp_engine.data.loading.workers import cores_of_a_rank, too_many
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
-from rbp_engine.probes.firing_rates import SpikeWatch, neuron_layers
+from rbp_engine.probes.layers import neuron_layers, weight_layers
+from rbp_engine.probes.step_probe import Probes
+from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.phase import Phase
@@ -82,11 +85,9 @@ def _run_attempt(
     cleanup.callback(board.close)
     steps = len(feed.train) * preset.train.epochs
     sample_every = min(preset.train.log_every, steps)
-    layers = neuron_layers(model)
-    watched = layers if first and preset.probes.firing_rates else {}
-    spikes = SpikeWatch(watched, preset.method.timesteps, sample_every)
+    probes = create_probes(preset, model, steps) if first else Probes()
     recorder = Recorder(
-        journal, MemoryGauge(device), board, preset.train.log_every, ranks, spikes, compiles=kernel == "compiled"
+        journal, MemoryGauge(device), board, preset.train.log_every, ranks, probes, compiles=kernel == "compiled"
     )
     if found:
         warnings += _check_world_size(found, ranks) + _compare_devices(found, device)
@@ -99,7 +100,7 @@ def _run_attempt(
         warnings.append(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
-    _write_start(run, preset, journal, process, device, found, gap_from, list(layers), steps_per_epoch=len(feed.train))
+    _write_start(run, preset, journal, process, device, found, gap_from, model, steps_per_epoch=len(feed.train))
     for warning in warnings if first else ():
         journal.write(WarningRaised(visible(warning)))
         journal.say(warning)
@@ -189,7 +190,7 @@ def _write_start(
     device: torch.device,
     found: Checkpoint | None,
     gap_from: int | None,
-    neuron_layers: list[str],
+    model: nn.Module,
     *,
     steps_per_epoch: int,
 ) -> None:
@@ -205,7 +206,8 @@ def _write_start(
             epoch=found.progress.epoch if found else 0,
             logs=one_line(str(process.logs.relative_to(run.path))),
             gap_from=gap_from,
-            neuron_layers=list(map(one_line, neuron_layers)),
+            neuron_layers=list(map(one_line, neuron_layers(model))),
+            weight_layers=list(map(one_line, weight_layers(model))),
         )
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

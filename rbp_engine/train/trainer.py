@@ -43,10 +43,12 @@ def train(
             recorder.begin()
             for images, labels in batches.epoch(at.epoch, at.position):
                 recorder.fetched()
-                with recorder.spikes.step(at.step + 1):
+                with recorder.probes.watch(at.step + 1):
                     out = step(images, labels, batches.size(at.position))
                 at = Progress(at.step + 1, at.epoch, at.position + 1)
                 recorder.step(at, out, images, labels, lr)
+                if recorder.probes.measure(at.step):
+                    recorder.measured()
                 if at.position < len(batches):
                     end, save, drain = ranks.agree(stop.level, checkpointer.due(at), recorder.due())
                     if end or save:

@@ -4,7 +4,7 @@ import itertools
 import time
 
 from rbp_engine.bench.measure.trial import Trial, endless, first_images
-from rbp_engine.probes.firing_rates import SpikeWatch, neuron_layers
+from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
@@ -27,9 +27,8 @@ class Epoch:
         journal = Journal(trial.run, summary, attempt=1)
         board = TensorBoardLog(trial.run.tensorboard, purge_step=1)
         gauge, log_every = MemoryGauge(trial.device), trial.preset.train.log_every
-        watched = neuron_layers(trial.model) if trial.preset.probes.firing_rates else {}
-        spikes = SpikeWatch(watched, trial.preset.method.timesteps, log_every)
-        self.recorder = Recorder(journal, gauge, board, log_every, Ranks(), spikes)
+        probes = create_probes(trial.preset, trial.model, log_every)
+        self.recorder = Recorder(journal, gauge, board, log_every, Ranks(), probes)
         self.checkpointer = Checkpointer(
             trial.run, trial.model, trial.optimizer, self.recorder, every=("epochs", 1), experiment="", ranks=Ranks()
         )
@@ -48,10 +47,11 @@ class Epoch:
             images, labels = next(batches)
             fetching += time.perf_counter() - asked
             recorder.fetched()
-            with recorder.spikes.step(self.at.step + 1):
+            with recorder.probes.watch(self.at.step + 1):
                 out = trial.step(images, labels)
             self.at = Progress(self.at.step + 1, 0, self.at.position + 1)
             recorder.step(self.at, out, images, labels, 0.0)
+            recorder.probes.measure(self.at.step)
             if recorder.due():
                 recorder.drain()
             steps += 1

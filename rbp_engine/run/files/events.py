@@ -29,6 +29,8 @@ VERSION = 1
 READ_AT_ONCE = 2**17
 LONGEST_LINE = 2**22  # bytes; a longer line is not an event
 
+ELIGIBILITY_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
 TEST, LAST = one_line("test"), one_line("last")
 
 
@@ -38,7 +40,8 @@ class RunStart:
 
     `epoch` counts the epochs complete at that step, evaluation included. `exact` is false if the number of processes or
     the type of device has changed since the checkpoint. `logs` is the folder of this rank's stdout and stderr, relative
-    to the run's. `neuron_layers` are the layers of `FiringRates`, by the names of their modules.
+    to the run's. `neuron_layers` and `weight_layers` are the layers that events of probes tell of, by the names of
+    their modules.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -53,6 +56,7 @@ class RunStart:
     logs: Line | None = None
     gap_from: int | None = None
     neuron_layers: list[Line] | None = None
+    weight_layers: list[Line] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,42 @@ class FiringRates:
 
 
 @dataclass(frozen=True)
+class GradientFidelity:
+    """How close the gradient is to BPTT's on a fixed batch: of all weights together, and of each weight layer.
+
+    A cosine is that of the angle between the two gradients, a norm ratio is the method's norm by BPTT's; both are None
+    where a gradient is 0. `neuron_error` and `weight_error` say how far the rate methods' assumption is from the truth,
+    relative to BPTT's gradient: for each neuron layer, that slopes and gradients do not vary together in time, and for
+    each weight layer, that inputs and gradients do not. `samples` is the size of the batch.
+    """
+
+    kind: ClassVar[str] = "gradient_fidelity"
+    samples: int
+    cosine: float | None
+    norm_ratio: float | None
+    cosine_by_weight: list[float | None]
+    norm_ratio_by_weight: list[float | None]
+    neuron_error: list[float | None]
+    weight_error: list[float | None]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Of one training step, by layer: where membranes and eligibilities are, how large gradients and updates are.
+
+    `in_window` is the share of a neuron layer's membranes within the surrogate's window, `eligibility` the quantiles
+    ELIGIBILITY_QUANTILES of its g (paper, equation 10). `gradient_norm` is the Euclidean norm of the gradient of each
+    weight layer, `update_ratio` the norm of its update by the norm of the weights.
+    """
+
+    kind: ClassVar[str] = "health"
+    in_window: list[float | None]
+    eligibility: list[list[float | None]]
+    gradient_norm: list[float | None]
+    update_ratio: list[float | None]
+
+
+@dataclass(frozen=True)
 class Probe:
     """A measurement by the probe of this name."""
 
@@ -191,6 +231,8 @@ Body: TypeAlias = (
     | Validation
     | System
     | FiringRates
+    | GradientFidelity
+    | Health
     | Probe
     | CheckpointSaved
     | WarningRaised
@@ -206,6 +248,8 @@ KINDS: dict[str, type[Body]] = {
         Validation,
         System,
         FiringRates,
+        GradientFidelity,
+        Health,
         Probe,
         CheckpointSaved,
         WarningRaised,

@@ -23,7 +23,14 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.status.attempts import Attempt, begin
 from rbp_engine.run.status.curves import Curve, CurveBuilder
-from rbp_engine.run.status.firing import FiringBuilder, FiringHistory
+from rbp_engine.run.status.samples import (
+    FidelityHistory,
+    FiringHistory,
+    HealthHistory,
+    fidelity_builder,
+    firing_builder,
+    health_builder,
+)
 
 ALERTS_KEPT = 200
 CHECKPOINTS_KEPT = 100
@@ -91,6 +98,8 @@ class History:
     failure: Event | None = None
     probes: tuple[ProbeSeries, ...] = ()
     firing: FiringHistory | None = None
+    fidelity: FidelityHistory | None = None
+    health: HealthHistory | None = None
     processes: tuple[RankProgress, ...] = ()
     split: str = ""
 
@@ -116,7 +125,7 @@ class HistoryBuilder:
 
     def __init__(self) -> None:
         self._curves = CurveBuilder()
-        self._firing = FiringBuilder()
+        self._firing, self._fidelity, self._health = firing_builder(), fidelity_builder(), health_builder()
         self._attempts: dict[int, Attempt] = {}
         self._alerts: deque[Event] = deque(maxlen=ALERTS_KEPT)
         self._checkpoints: deque[Event] = deque(maxlen=CHECKPOINTS_KEPT)
@@ -129,7 +138,8 @@ class HistoryBuilder:
         for event in events:
             body = event.body
             self._curves.add(event)
-            self._firing.add(event)
+            for samples in (self._firing, self._fidelity, self._health):
+                samples.add(event)
             if isinstance(body, RunStart) and event.rank == 0:
                 self._begin(event, body)
             elif isinstance(body, CheckpointSaved):
@@ -160,6 +170,8 @@ class HistoryBuilder:
                 if kept
             ),
             firing=self._firing.history(),
+            fidelity=self._fidelity.history(),
+            health=self._health.history(),
             processes=tuple(copy(self._processes[rank]) for rank in sorted(self._processes)),
             split=self._curves.split,
         )

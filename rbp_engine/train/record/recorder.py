@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rbp_engine.methods import StepOutput
 from rbp_engine.printable import one_line
-from rbp_engine.probes.firing_rates import SpikeWatch
+from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.run.files.summary import Scores, Top1ByWeights
 from rbp_engine.run.phase import Phase
@@ -103,7 +103,7 @@ class Recorder:
         board: Board,
         log_every: int,
         ranks: Ranks,
-        spikes: SpikeWatch,
+        probes: Probes,
         *,
         compiles: bool = False,
     ) -> None:
@@ -113,7 +113,7 @@ class Recorder:
         self.board = board
         self.log_every = log_every
         self.ranks = ranks
-        self.spikes = spikes
+        self.probes = probes
         self.reached = Progress()
         self._steps: list[_Step] = []  # since the last drain
         self._window = _Window()
@@ -149,6 +149,10 @@ class Recorder:
         self.journal.summary.step = progress.step
         self._begun = self._fetching = now
 
+    def measured(self) -> None:
+        """Start the clock of the next step: the time since the last was a probe's."""
+        self._begun = self._fetching = time.perf_counter()
+
     def due(self) -> bool:
         """Whether half a second has passed since the last drain, or since this last returned true."""
         now = time.perf_counter()
@@ -175,8 +179,8 @@ class Recorder:
         by_rank = self.ranks.gather([*own, self._first_bad_step, images.step, images.epoch, images.position])
         for (last, window), sums in zip(full, by_rank[:, :-4].sum(0).view(-1, 4).tolist(), strict=True):
             self._write_metrics(last, window.times, *sums)
-        for step, rates in self.spikes.take():
-            self.journal.write(rates, step)
+        for step, sample in self.probes.take():
+            self.journal.write(sample, step)
         self._write_system()
         self.journal.update()
         self._fetching = time.perf_counter()

@@ -10,7 +10,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.probes.firing_rates import DIGITS, SpikeWatch, neuron_layers
+from rbp_engine.probes.firing_rates import DIGITS, SpikeWatch
+from rbp_engine.probes.layers import neuron_layers
+from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import FiringRates
 from rbp_engine.spiking import LIF
 
@@ -46,11 +48,12 @@ def images(static: bool) -> tuple[Tensor, Tensor]:
 
 
 def watched_step(model: nn.Module, method: str, *, static: bool = True, timesteps: int = T) -> FiringRates:
-    watch = SpikeWatch(neuron_layers(model), timesteps, every=1)
-    with watch.step(1):
+    probes = Probes([SpikeWatch(neuron_layers(model), timesteps, every=1)])
+    with probes.watch(1):
         create_method(method, timesteps).step(model, *images(static))
-    [(step, rates)] = watch.take()
-    assert step == 1
+    probes.measure(1)
+    [(step, rates)] = probes.take()
+    assert step == 1 and isinstance(rates, FiringRates)
     return rates
 
 
@@ -124,22 +127,23 @@ def test_a_watched_step_computes_the_same_bits(two_models: tuple[str, nn.Module,
 def test_a_step_that_is_not_sampled_has_not_one_operation_more() -> None:
     model = Network()
     method = create_method("rate_m", T)
-    watch = SpikeWatch(neuron_layers(model), T, every=4)
+    probes = Probes([SpikeWatch(neuron_layers(model), T, every=4)])
 
     def operations(step: int | None) -> list[str]:
         with profile(activities=[ProfilerActivity.CPU]) as seen:
             if step is None:
                 method.step(model, *images(static=True))
             else:
-                with watch.step(step):
+                with probes.watch(step):
                     method.step(model, *images(static=True))
+                probes.measure(step)
         return [event.name for event in seen.events()]
 
     operations(None)
     assert operations(None) == operations(3)
     assert len(operations(4)) > len(operations(3))
-    assert [step for step, _ in watch.take()] == [4]
-    assert watch.take() == []
+    assert [step for step, _ in probes.take()] == [4]
+    assert probes.take() == []
 
 
 def test_what_checkpointing_computes_again_is_counted_once() -> None:
@@ -161,7 +165,8 @@ def test_a_network_without_neurons_or_with_an_unused_layer_has_no_rates() -> Non
     unused = Network()
     unused.spare = LIF()
     for model in (nn.Sequential(nn.Flatten(), nn.Linear(72, 4)), unused):
-        watch = SpikeWatch(neuron_layers(model), T, every=1)
-        with watch.step(1):
+        probes = Probes([SpikeWatch(neuron_layers(model), T, every=1)])
+        with probes.watch(1):
             create_method("rate_m", T).step(model, *images(static=True))
-        assert watch.take() == []
+        probes.measure(1)
+        assert probes.take() == []

@@ -58,6 +58,8 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     dict[str, Any]: st.dictionaries(LINE, JSON, max_size=3),
     list[Line]: st.lists(LINE, max_size=3),
     list[float]: st.lists(NUMBER, max_size=3),
+    list[float | None]: st.lists(st.none() | NUMBER, max_size=3),
+    list[list[float | None]]: st.lists(st.lists(st.none() | NUMBER, max_size=3), max_size=3),
     list[list[float]]: st.lists(st.lists(NUMBER, max_size=3), max_size=3),
     NoneType: st.none(),
 }

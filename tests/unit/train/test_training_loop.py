@@ -16,7 +16,9 @@ from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, 
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.methods import StepOutput, create_method
 from rbp_engine.models import create_model
-from rbp_engine.probes.firing_rates import SpikeWatch, neuron_layers
+from rbp_engine.probes.firing_rates import SpikeWatch
+from rbp_engine.probes.layers import neuron_layers
+from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     Event,
@@ -110,9 +112,9 @@ class Attempt:
         self.optimizer = create_optimizer(self.model, "sgd", lr=0.1)
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
         self.journal = Journal(run, summary, number, Process(run.ranks, ranks.rank, ranks.rank, ranks.size))
-        spikes = SpikeWatch(neuron_layers(self.model), 2, settings["log_every"])
+        probes = Probes([SpikeWatch(neuron_layers(self.model), 2, settings["log_every"])])
         board = TensorBoardLog(run.tensorboard, 1)
-        self.recorder = Recorder(self.journal, MemoryGauge(CPU), board, settings["log_every"], ranks, spikes)
+        self.recorder = Recorder(self.journal, MemoryGauge(CPU), board, settings["log_every"], ranks, probes)
         method: Any = create_method("rate_m", 2, precision=settings["precision"])
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])
@@ -248,7 +250,7 @@ def test_the_summary_says_what_the_worker_is_doing(run: RunDirectory) -> None:
     attempt.settings["validation"] = Interrupted(attempt.data, 1, lambda: seen.append(phase()))
     before = attempt.recorder
     attempt.recorder = Recorder(
-        attempt.journal, before.gauge, before.board, 2, attempt.ranks, before.spikes, compiles=True
+        attempt.journal, before.gauge, before.board, 2, attempt.ranks, before.probes, compiles=True
     )
     attempt.checkpointer.recorder = attempt.recorder
     step = attempt.step.method.step

@@ -1,12 +1,12 @@
-"""Firing rates over training, folded from events."""
+"""What probes sampled over training, folded from events."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run.files.events import Event, FiringRates, RunStart
-from rbp_engine.run.status import firing
-from rbp_engine.run.status.firing import FiringBuilder
+from rbp_engine.run.status import samples
+from rbp_engine.run.status.samples import FiringHistory, SampleBuilder, firing_builder
 
 START = RunStart(steps_per_epoch=10, neuron_layers=["a", "b"])
 
@@ -19,8 +19,8 @@ def sample(rate: float) -> FiringRates:
     return FiringRates([[rate, rate, rate], [0.5, 0.5, 0.5]], [0.25, 0.0], [0.0, rate])
 
 
-def folded(*events: Event) -> FiringBuilder:
-    builder = FiringBuilder()
+def folded(*events: Event) -> SampleBuilder[FiringHistory]:
+    builder = firing_builder()
     for one in events:
         builder.add(one)
     return builder
@@ -29,7 +29,7 @@ def folded(*events: Event) -> FiringBuilder:
 def test_samples_are_arrays_by_step_layer_and_timestep() -> None:
     found = folded(event(0, START), event(10, sample(0.1)), event(20, sample(0.2))).history()
     assert found is not None
-    assert found.layers == ("a", "b")
+    assert found.neuron_layers == ("a", "b")
     assert found.epoch.tolist() == [1.0, 2.0]
     assert found.rates.shape == (2, 2, 3) and found.rates[1, 0].tolist() == [0.2] * 3
     assert found.silent.tolist() == [[0.25, 0.0]] * 2
@@ -67,11 +67,11 @@ def test_a_damaged_sample_is_left_out(damaged: FiringRates) -> None:
 
 @given(st.integers(0, 3000))
 def test_long_runs_keep_samples_of_all_of_training(count: int) -> None:
-    firing.SAMPLES_KEPT, before = 50, firing.SAMPLES_KEPT
+    samples.SAMPLES_KEPT, before = 50, samples.SAMPLES_KEPT
     try:
         found = folded(event(0, START), *(event(step, sample(0.1)) for step in range(1, count + 1))).history()
     finally:
-        firing.SAMPLES_KEPT = before
+        samples.SAMPLES_KEPT = before
     if count == 0:
         assert found is None
         return

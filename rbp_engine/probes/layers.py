@@ -1,0 +1,16 @@
+"""The layers that probes tell of: those of neurons, and those of weights."""
+
+from torch import nn
+
+from rbp_engine.spiking import LIF
+
+
+def neuron_layers(model: nn.Module) -> dict[str, LIF]:
+    """The neuron layers of a network by the names of their modules, in their order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LIF)}
+
+
+def weight_layers(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of convolutions and linear layers, by the names of their modules; biases and batch norm are none."""
+    weights = {name: weight for name, weight in model.named_parameters() if name.endswith("weight") and weight.ndim > 1}
+    return {name.rpartition(".")[0]: weight for name, weight in weights.items()}

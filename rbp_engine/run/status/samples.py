@@ -1,0 +1,156 @@
+"""What the probes of a run have sampled over training, as arrays, built from its events as they arrive."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rbp_engine.run.files.events import Body, Event, FiringRates, GradientFidelity, Health, RunStart, superseded
+
+Floats = NDArray[np.float64]
+
+#: ProbeHistory that are kept. Where there are more, every second one goes, again and again, so that training is covered.
+SAMPLES_KEPT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeHistory:
+    """The N sampled steps of a run, the oldest first, and its L neuron layers and W weight layers; NaN is not known."""
+
+    neuron_layers: tuple[str, ...]
+    weight_layers: tuple[str, ...]
+    step: Floats
+    epoch: Floats
+
+    def at(self, step: float) -> int:
+        """The number of the sample nearest to a step."""
+        return int(np.abs(self.step - step).argmin())
+
+
+@dataclass(frozen=True, eq=False)
+class FiringHistory(ProbeHistory):
+    """`rates` is [N, L, T], `silent` and `saturated` are [N, L] shares of a layer's neurons, as in `FiringRates`."""
+
+    rates: Floats
+    silent: Floats
+    saturated: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class FidelityHistory(ProbeHistory):
+    """The fields of `GradientFidelity`: [N] of all weights, [N, W] of each, and [N, L] for `neuron_error`."""
+
+    cosine: Floats
+    norm_ratio: Floats
+    cosine_by_weight: Floats
+    norm_ratio_by_weight: Floats
+    neuron_error: Floats
+    weight_error: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class HealthHistory(ProbeHistory):
+    """The fields of `Health`: [N, L], [N, L, 5] for `eligibility`, and [N, W] of the weight layers."""
+
+    in_window: Floats
+    eligibility: Floats
+    gradient_norm: Floats
+    update_ratio: Floats
+
+
+S = TypeVar("S", FiringHistory, FidelityHistory, HealthHistory)
+
+
+class SampleBuilder(Generic[S]):
+    """Collects the samples of one kind; `history()` is a snapshot. Damaged samples are left out."""
+
+    def __init__(
+        self,
+        kind: type[Body],
+        record: type[S],
+        *,
+        by_neuron_layer: tuple[str, ...] = (),
+        by_weight_layer: tuple[str, ...] = (),
+        whole: tuple[str, ...] = (),
+    ) -> None:
+        """`record` is made of the fields of the events of this kind: one value a layer, or of the `whole` network."""
+        self._kind = kind
+        self._record: type[S] = record
+        self._fields = dict.fromkeys(by_neuron_layer, "neuron") | dict.fromkeys(by_weight_layer, "weight")
+        self._fields |= dict.fromkeys(whole, "")
+        self._layers: dict[str, tuple[str, ...]] = {"neuron": (), "weight": ()}
+        self._steps_per_epoch = 0
+        self._kept: list[tuple[Event, dict[str, Floats]]] = []
+        self._stride = 1
+        self._seen = 0
+        self._made: S | None = None
+
+    def add(self, event: Event) -> None:
+        """Add the next event; the start of an attempt drops what it repeats."""
+        body = event.body
+        if isinstance(body, self._kind):
+            self._sample(event)
+        elif isinstance(body, RunStart) and event.rank == 0:
+            self._kept = [(old, numbers) for old, numbers in self._kept if not superseded(old, event, body)]
+            self._layers = {"neuron": tuple(body.neuron_layers or ()), "weight": tuple(body.weight_layers or ())}
+            self._steps_per_epoch = body.steps_per_epoch or self._steps_per_epoch
+            self._made = None
+
+    def _sample(self, event: Event) -> None:
+        self._seen += 1
+        if self._seen % self._stride:
+            return
+        try:
+            numbers = {name: np.array(getattr(event.body, name), dtype=float) for name in self._fields}
+        except (ValueError, TypeError):
+            return
+        if not all(self._fits(name, array) for name, array in numbers.items()):
+            return
+        self._kept.append((event, numbers))
+        self._made = None
+        if len(self._kept) > SAMPLES_KEPT:
+            self._kept = self._kept[1::2]
+            self._stride *= 2
+
+    def _fits(self, name: str, array: Floats) -> bool:
+        """Whether a field has a value for each layer, and the shape of the samples before it."""
+        layers = self._fields[name]
+        if self._kept and array.shape != self._kept[-1][1][name].shape:
+            return False
+        return array.ndim == 0 if not layers else array.ndim > 0 and len(array) == len(self._layers[layers]) > 0
+
+    def history(self) -> S | None:
+        """Everything so far; None without a sample."""
+        if self._made is None and self._kept:
+            step = np.array([float(event.step) for event, _ in self._kept])
+            epoch = step / self._steps_per_epoch if self._steps_per_epoch else np.full(len(step), np.nan)
+            arrays = {name: np.stack([numbers[name] for _, numbers in self._kept]) for name in self._fields}
+            self._made = self._record(self._layers["neuron"], self._layers["weight"], step, epoch, **arrays)
+        return self._made if self._kept else None
+
+
+def firing_builder() -> SampleBuilder[FiringHistory]:
+    """Collects `FiringRates`."""
+    return SampleBuilder(FiringRates, FiringHistory, by_neuron_layer=("rates", "silent", "saturated"))
+
+
+def fidelity_builder() -> SampleBuilder[FidelityHistory]:
+    """Collects `GradientFidelity`."""
+    return SampleBuilder(
+        GradientFidelity,
+        FidelityHistory,
+        whole=("cosine", "norm_ratio"),
+        by_neuron_layer=("neuron_error",),
+        by_weight_layer=("cosine_by_weight", "norm_ratio_by_weight", "weight_error"),
+    )
+
+
+def health_builder() -> SampleBuilder[HealthHistory]:
+    """Collects `Health`."""
+    return SampleBuilder(
+        Health,
+        HealthHistory,
+        by_neuron_layer=("in_window", "eligibility"),
+        by_weight_layer=("gradient_norm", "update_ratio"),
+    )
