@@ -14,7 +14,8 @@ from itertools import pairwise
 from rbp_engine.bench.cost import predict_cost
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.events import EventReader, Validation
+from rbp_engine.run.files.event_reader import EventReader
+from rbp_engine.run.files.events import Validation
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 

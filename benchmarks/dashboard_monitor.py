@@ -21,7 +21,8 @@ import psutil
 
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.events import EventWriter, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch

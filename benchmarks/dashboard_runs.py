@@ -17,16 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from rbp_engine.preset import load_preset, resolved_toml
-from rbp_engine.run.files.events import (
-    Body,
-    Event,
-    EventWriter,
-    Metrics,
-    RunStart,
-    System,
-    Validation,
-    to_json,
-)
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, System, Validation, to_json
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Scores, Summary, write_summary
 from rbp_engine.run.status.history_reader import read_history

@@ -18,7 +18,8 @@ import pytest
 
 from rbp_engine import compile_cache, os_process
 from rbp_engine.run.files import run_json
-from rbp_engine.run.files.events import Body, EventWriter, Heartbeat
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Body, Heartbeat
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import Scores, Summary, write_summary
 

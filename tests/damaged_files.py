@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.preset import load_preset
+from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
-    EventWriter,
     Metrics,
     Probe,
     RunEnd,

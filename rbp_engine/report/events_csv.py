@@ -7,7 +7,8 @@ from typing import Any
 
 from rbp_engine.printable import Lines, for_csv, visible
 from rbp_engine.report.names import value_text
-from rbp_engine.run.files.events import Metrics, Validation, read_events
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.run_settings import read_settings
 

@@ -15,7 +15,8 @@ import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control
-from rbp_engine.run.files.events import EventWriter, Metrics, RunStart, Validation
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch

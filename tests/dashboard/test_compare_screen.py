@@ -9,7 +9,8 @@ import pytest
 from textual.widgets import Static
 from typer.testing import CliRunner
 
-from rbp_engine.run.files.events import EventWriter, Validation
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Validation
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_tui.cli import app as rbp

@@ -13,10 +13,10 @@ from textual.widgets import Input, TextArea
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.annotations import read_annotations
+from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
-    EventWriter,
     Metrics,
     Probe,
     RunStart,

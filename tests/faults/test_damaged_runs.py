@@ -12,10 +12,7 @@ import pytest
 
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import (
-    read_events,
-    read_last_events,
-)
+from rbp_engine.run.files.event_reader import read_events, read_last_events
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files, named_folders
 from rbp_engine.run.files.run_json import read_run_json

@@ -14,7 +14,7 @@ from idle import IDLE
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import read_events
+from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes

@@ -23,7 +23,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from rbp_engine.run.files.events import CheckpointSaved, EventReader, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.files.event_reader import EventReader, read_events
+from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import last_attempt
 from rbp_engine.run.files.summary import read_summary

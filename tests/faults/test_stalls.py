@@ -13,7 +13,8 @@ from idle import IDLE
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import EventReader, WarningRaised
+from rbp_engine.run.files.event_reader import EventReader
+from rbp_engine.run.files.events import WarningRaised
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes, status

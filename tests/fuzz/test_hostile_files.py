@@ -13,7 +13,7 @@ import torch  # noqa: F401  # so that no command takes the time of its import
 from rbp_engine import printable
 from rbp_engine.run import control
 from rbp_engine.run.files import file_memo, inside, run_json
-from rbp_engine.run.files.events import EventReader
+from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import multinode
 from rbp_engine.run.status import processes

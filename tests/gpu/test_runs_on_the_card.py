@@ -15,7 +15,8 @@ from rbp_engine.models import create_model
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.events import Metrics, RunStart, System, read_events
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import Metrics, RunStart, System
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.gpus import has_card, read_cards

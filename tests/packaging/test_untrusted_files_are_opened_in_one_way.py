@@ -31,7 +31,7 @@ ALLOWED = {
     ("rbp_engine/disk.py", "sync"): "flushes what it has just written",
     ("rbp_engine/preset/author.py", "create_preset"): MADE,
     ("rbp_engine/preset/author.py", "copy_preset"): MADE,
-    ("rbp_engine/run/files/events.py", "__init__"): INSIDE,
+    ("rbp_engine/run/files/event_writer.py", "__init__"): INSIDE,
     ("rbp_engine/run/files/inside.py", "_open_folder"): INSIDE,
     ("rbp_engine/run/files/inside.py", "folder"): INSIDE,
     ("rbp_engine/run/files/inside.py", "link"): INSIDE,

@@ -6,29 +6,17 @@ epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `s
 a number that is not finite is null. Text is printable: that of a damaged or hostile file becomes so when it is read.
 """
 
-import contextlib
 import json
-import os
-import stat
-import threading
-import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from rbp_engine.printable import NO_TEXT, Line, Lines, one_line
-from rbp_engine.run.errors import RunError
-from rbp_engine.run.files import inside
 from rbp_engine.run.files.json_fields import LARGEST, LATEST_T, fields_of
 from rbp_engine.run.files.layout import json_text
-from rbp_engine.untrusted_files import described, open_untrusted
 
 VERSION = 1
-READ_AT_ONCE = 2**17
-LONGEST_LINE = 2**22  # bytes; a longer line is not an event
-
 ELIGIBILITY_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 TEST, LAST = one_line("test"), one_line("last")
@@ -281,12 +269,13 @@ def to_json(event: Event) -> str:
 def from_json(line: str | bytes) -> Event | None:
     """The event in a line; None if it is not an event, of an unknown kind, or of another version of the schema."""
     try:
-        return _event(json.loads(line))
+        return event_of(json.loads(line))
     except (ValueError, RecursionError):
         return None
 
 
-def _event(value: Any) -> Event | None:
+def event_of(value: Any) -> Event | None:
+    """The event in a JSON value; None as in `from_json`."""
     try:
         if value["v"] != VERSION:
             return None
@@ -298,130 +287,6 @@ def _event(value: Any) -> Event | None:
         return Event(seq, float(t), attempt, rank, step, kind(**fields_of(kind, value)))
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _events(lines: list[bytes]) -> list[Event]:
-    """The events among the lines, parsed as one JSON array, which takes half the time, unless a line is not JSON."""
-    try:
-        values = json.loads(b"[%b]" % b",".join(lines))
-        if len(values) == len(lines):
-            return [event for event in map(_event, values) if event is not None]
-    except (ValueError, RecursionError):
-        pass
-    return [event for event in map(from_json, lines) if event is not None]
-
-
-class EventWriter:
-    """Appends the events of one rank, a line at a time, from any thread. First cuts off a torn last line.
-
-    Neither the file nor its folder may be a link.
-
-    Raises OSError if a line cannot be written whole, for instance on a full disk; no part of it is left in the file.
-    """
-
-    def __init__(self, path: Path, attempt: int, rank: int = 0) -> None:
-        self.attempt = attempt
-        self.rank = rank
-        self._lock = threading.Lock()
-        with inside.folder(path.parent, path.parents[1], make=True) as folder:
-            self._file = folder.open(path.name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-            self._seq = _mend(self._file)
-            folder.sync()
-
-    def write(self, body: Body, step: int, now: float | None = None) -> Event:
-        with self._lock:
-            event = Event(self._seq, time.time() if now is None else now, self.attempt, self.rank, step, body)
-            line = (to_json(event) + "\n").encode()
-            size = os.fstat(self._file).st_size
-            try:
-                written = os.write(self._file, line)
-                if written < len(line):
-                    raise OSError(28, "No space left on device")
-            except OSError:
-                os.ftruncate(self._file, size)
-                raise
-            self._seq += 1
-            return event
-
-    def sync(self) -> None:
-        """Flush everything written so far to the disk."""
-        os.fsync(self._file)
-
-    def close(self) -> None:
-        os.close(self._file)
-
-
-class EventReader:
-    """Follows one events file by its byte offset; an incomplete last line is left for a later call.
-
-    With `kinds`, lines of other kinds are not parsed. `behind`: the last call left something to read. `skipped_lines`
-    counts the lines that were not events: damaged, of another version, or too long.
-    """
-
-    def __init__(self, path: Path, kinds: Collection[type[Body]] = ()) -> None:
-        self.path = path
-        self.behind = False
-        self.skipped_lines = 0
-        self._kinds = [f'"{kind.kind}"'.encode() for kind in kinds]
-        self._offset = 0  # after the last complete line: a resuming writer replaces a torn one
-        self._in_long_line = False
-
-    def poll(self) -> list[Event]:
-        """The events written since the last call; none if the file does not exist (yet)."""
-        events = self.poll_some()
-        while self.behind:
-            events += self.poll_some()
-        return events
-
-    def poll_some(self) -> list[Event]:
-        """The next events: those in the next READ_AT_ONCE bytes of the file."""
-        lines = self._next_lines()
-        if self._kinds:
-            lines = [line for line in lines if any(kind in line for kind in self._kinds)]
-        events = _events(lines)
-        self.skipped_lines += len(lines) - len(events)
-        return events
-
-    def poll_lines(self) -> list[bytes]:
-        """The complete lines written since the last call, unparsed, as far as the file can be read."""
-        lines: list[bytes] = []
-        with contextlib.suppress(OSError):
-            lines += self._next_lines()
-            while self.behind:
-                lines += self._next_lines()
-        return lines
-
-    def _next_lines(self) -> list[bytes]:
-        """The complete lines in the next READ_AT_ONCE bytes of the file; skips a line longer than LONGEST_LINE."""
-        self.behind = False
-        try:
-            found = self.path.stat()
-            if found.st_size == self._offset and stat.S_ISREG(found.st_mode):
-                return []  # nothing new, as most times that a file is looked at
-            with open_untrusted(self.path) as file:
-                size = file.seek(0, os.SEEK_END)
-                if size < self._offset:  # a torn line was cut off
-                    self._offset, self._in_long_line = size, False
-                file.seek(self._offset)
-                chunk = file.read(READ_AT_ONCE)
-                if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
-                    chunk += file.read(LONGEST_LINE - READ_AT_ONCE)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        self.behind = self._offset + len(chunk) < size
-        end = chunk.rfind(b"\n") + 1
-        if not end:
-            if len(chunk) == LONGEST_LINE:
-                self._offset += len(chunk)
-                self._in_long_line = True
-            return []
-        self._offset += end
-        lines = chunk[: end - 1].split(b"\n")
-        if self._in_long_line:
-            del lines[0]
-            self.skipped_lines += 1
-            self._in_long_line = False
-        return lines
 
 
 def supersede(events: Iterable[Event]) -> list[Event]:
@@ -447,38 +312,3 @@ def done_again(attempt: Any, step: Any, validated_epoch: Any, event: Event, star
     if validated_epoch is not None and start.epoch is not None:
         again = again | (validated_epoch > start.epoch)
     return (attempt < event.attempt) & again
-
-
-def read_events(path: Path, kinds: Collection[type[Body]] = ()) -> list[Event]:
-    """All events of a file, or those of some kinds, without those that a later attempt has superseded.
-
-    Raises RunError if the file cannot be read; one that is missing has none.
-    """
-    try:
-        return supersede(EventReader(path, kinds).poll())
-    except OSError as error:
-        raise RunError(f"events cannot be read: {described(error)}") from error
-
-
-def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
-    """`read_events` of the last `size` bytes of a file; none if it cannot be read."""
-    try:
-        with open_untrusted(path) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-            return supersede(_events(file.read().split(b"\n")))
-    except OSError:
-        return []
-
-
-def _mend(file: int) -> int:
-    """Cut off a torn last line and return the number of the next line."""
-    lines = size = whole = 0
-    os.lseek(file, 0, os.SEEK_SET)
-    while chunk := os.read(file, READ_AT_ONCE):
-        lines += chunk.count(b"\n")
-        if end := chunk.rfind(b"\n") + 1:
-            whole = size + end
-        size += len(chunk)
-    if whole < size:
-        os.ftruncate(file, whole)
-    return lines

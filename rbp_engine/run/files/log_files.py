@@ -6,7 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import RunStart, read_events
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import last_attempt, read_run_json
 

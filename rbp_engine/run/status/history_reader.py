@@ -4,7 +4,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from rbp_engine.run.files.events import Body, Event, EventReader
+from rbp_engine.run.files.event_reader import EventReader
+from rbp_engine.run.files.events import Body, Event
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history import History, HistoryBuilder
 

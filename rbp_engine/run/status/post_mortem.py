@@ -15,7 +15,8 @@ from typing import Any
 
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd, read_last_events
+from rbp_engine.run.files.event_reader import read_last_events
+from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import AttemptRecord
 from rbp_engine.run.status.error_texts import cause_of_older, cause_of_text, is_graceful_signal

@@ -10,7 +10,7 @@ from rbp_engine.run.files.events import Body, Event, FiringRates, GradientFideli
 
 Floats = NDArray[np.float64]
 
-#: ProbeHistory that are kept. Where there are more, every second one goes, again and again, so that training is covered.
+#: Samples that are kept. Where there are more, every second one goes, again and again, so that training is covered.
 SAMPLES_KEPT = 1000
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.events import Body, ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart, WarningRaised
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Body, ErrorRaised, Heartbeat, RunEnd, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import record_unless_started
 from rbp_engine.run.files.summary import Summary, write_summary

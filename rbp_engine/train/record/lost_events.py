@@ -1,6 +1,7 @@
 """Find events that are lost although a later checkpoint exists: a power loss takes what had not reached the disk."""
 
-from rbp_engine.run.files.events import Metrics, Validation, read_events, read_last_events
+from rbp_engine.run.files.event_reader import read_events, read_last_events
+from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints.checkpoint import Progress
 

@@ -9,7 +9,7 @@ import psutil
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.events import EventReader
+from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import multinode

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation, read_events
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes

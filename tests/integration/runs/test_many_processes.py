@@ -14,7 +14,8 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import ErrorRaised, EventReader, Metrics, RunStart, System, WarningRaised, read_events
+from rbp_engine.run.files.event_reader import EventReader, read_events
+from rbp_engine.run.files.events import ErrorRaised, Metrics, RunStart, System, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files
 from rbp_engine.run.files.resources import Resources

@@ -14,6 +14,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
@@ -23,7 +24,6 @@ from rbp_engine.run.files.events import (
     System,
     Validation,
     WarningRaised,
-    read_events,
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import Scores, Top1ByWeights, read_summary

@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.files.events import (
-    Event,
-    Metrics,
-    RunStart,
-    System,
-    Validation,
-    to_json,
-)
+from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Validation, to_json
 from rbp_engine.run.files.summary import Scores, Summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.curves import Curve

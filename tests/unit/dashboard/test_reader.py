@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from rbp_engine.run.files import events
+from rbp_engine.run.files import event_reader
 from rbp_engine.run.files.annotations import change_tags
-from rbp_engine.run.files.events import EventWriter, Heartbeat, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Heartbeat, Metrics, RunStart, System, Validation
 from rbp_tui.dashboard.reading.reader import RunsReader
 from rbp_tui.dashboard.reading.sparklines import Trend
 
@@ -103,7 +104,7 @@ def test_events_in_quick_succession_are_handed_over_together(heard, runs, write_
 
 def test_a_long_file_is_read_completely_but_in_turns_with_others(heard, runs, write_run, monkeypatch):
     monkeypatch.setattr("rbp_tui.dashboard.reading.reader.TURN_S", 0.0)
-    monkeypatch.setattr(events, "READ_AT_ONCE", 4096)
+    monkeypatch.setattr(event_reader, "READ_AT_ONCE", 4096)
     long = write_run(runs, "long", bodies=tuple(metrics() for _ in range(2000)))
     short = write_run(runs, "short", bodies=(metrics(),))
     heard.until(lambda: heard.lists and len(heard.lists[-1]) == 2)
@@ -122,7 +123,7 @@ def test_events_superseded_by_a_resume_go_for_all_ranks_in_any_reading_order(hea
         append(run, RunStart(), *(rank * 300 * [Heartbeat()]), rank=rank, step=0)  # rank 1's file is far longer
         append(run, *(40 * [memory]), rank=rank, step=1)
         append(run, RunStart(), *(3 * [memory]), rank=rank, attempt=2, step=10)
-    monkeypatch.setattr(events, "READ_AT_ONCE", 400)
+    monkeypatch.setattr(event_reader, "READ_AT_ONCE", 400)
     heard.reader.watch(["run"])
     expected = [*range(1, 11), 11, 12, 13]
     heard.until(lambda: heard.points(run, "memory") == expected and heard.points(run, "memory/1") == expected)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from rbp_engine.run.files.events import EventWriter, Heartbeat, RunStart
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Heartbeat, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.store.store import RunRecord, list_runs
 from rbp_tui.dashboard.reading.stays import Stay, StayReader

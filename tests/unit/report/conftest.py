@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.events import EventWriter, Metrics, RunEnd, RunStart, System, Validation
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Metrics, RunEnd, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import Scores, Top1ByWeights, read_summary, write_summary
 from rbp_engine.run.launch import launch

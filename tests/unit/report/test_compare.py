@@ -7,7 +7,8 @@ import pytest
 
 from rbp_engine.report.compare import compare
 from rbp_engine.report.events_csv import events_csv
-from rbp_engine.run.files.events import EventWriter, Metrics, RunStart
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 

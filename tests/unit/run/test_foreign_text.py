@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.run.files.annotations import change_tags, note_as_written, set_note
-from rbp_engine.run.files.events import EventReader
+from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.log_files import log_files, named_folders
 from rbp_engine.run.files.run_json import read_run_json, update_run_json

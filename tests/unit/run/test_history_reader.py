@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from rbp_engine.run.files.events import EventWriter, Heartbeat, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Heartbeat, Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history_reader import HistoryReader, read_history
 

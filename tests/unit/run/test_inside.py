@@ -8,7 +8,7 @@ import pytest
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.events import EventWriter
+from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch, multinode

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run.files.events import EventWriter, RunStart
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files, named_folders
 

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from rbp_engine.printable import Line, Lines, one_line, visible
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files import events as run_events
+from rbp_engine.run.files import event_reader, event_writer
+from rbp_engine.run.files.event_reader import EventReader, read_events, read_last_events
+from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     KINDS,
     VERSION,
     CheckpointSaved,
     Event,
-    EventReader,
-    EventWriter,
     Heartbeat,
     Metrics,
     RunEnd,
@@ -32,8 +32,6 @@ from rbp_engine.run.files.events import (
     Validation,
     WarningRaised,
     from_json,
-    read_events,
-    read_last_events,
     supersede,
     to_json,
 )
@@ -263,8 +261,8 @@ def test_a_reader_with_a_small_buffer_reads_the_same_and_leaves_out_long_lines(
     expected = [event for line in lines if len(line) < longest and (event := from_json(line)) is not None]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = write_lines(Path(folder) / "events", *(line + b"\n" for line in lines))
-        patch.setattr(run_events, "READ_AT_ONCE", at_once)
-        patch.setattr(run_events, "LONGEST_LINE", longest)
+        patch.setattr(event_reader, "READ_AT_ONCE", at_once)
+        patch.setattr(event_reader, "LONGEST_LINE", longest)
         reader = EventReader(path)
         found = reader.poll_some()
         while reader.behind:
@@ -290,7 +288,7 @@ def test_a_line_of_100_mb_is_skipped_without_loading_it(tmp_path: Path) -> None:
 
 def test_the_line_after_a_cut_off_long_line_is_read(tmp_path: Path) -> None:
     good = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode() + b"\n"
-    path = write_lines(tmp_path / "events", good, b"x" * (run_events.LONGEST_LINE + 1))
+    path = write_lines(tmp_path / "events", good, b"x" * (event_reader.LONGEST_LINE + 1))
     reader = EventReader(path)
     assert len(reader.poll()) == 1
     os.truncate(path, len(good))
@@ -328,7 +326,8 @@ def test_threads_write_complete_lines_and_each_number_once(tmp_path: Path) -> No
 LIMITED_WRITER = """
 import resource, signal, sys
 from pathlib import Path
-from rbp_engine.run.files.events import EventWriter, Heartbeat, WarningRaised
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Heartbeat, WarningRaised
 path = Path(sys.argv[1])
 writer = EventWriter(path, 1)
 writer.write(Heartbeat(), 1)
@@ -424,7 +423,7 @@ def test_lines_already_read_are_given_when_the_file_cannot_be_read_any_further(
 
     path = tmp_path / "rank0.jsonl"
     path.write_bytes(b"first\nsecond\n")
-    monkeypatch.setattr(run_events, "READ_AT_ONCE", 8)
+    monkeypatch.setattr(event_reader, "READ_AT_ONCE", 8)
     assert ReplacedWhileItIsRead(path).poll_lines() == [b"first"]
 
 
@@ -438,7 +437,7 @@ def test_a_named_pipe_in_place_of_the_events_does_not_block(tmp_path: Path) -> N
 def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_events, "READ_AT_ONCE", 7)
+    monkeypatch.setattr(event_writer, "READ_AT_ONCE", 7)
     path = write_lines(tmp_path / "rank0.jsonl", *(b"x" * length + b"\n" for length in range(20)))
     whole = path.read_bytes()
     path.write_bytes(whole + b"torn, and longer than what is read at once")

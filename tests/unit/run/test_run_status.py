@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.events import ErrorRaised, EventWriter, Heartbeat, RunEnd, RunStart
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.torchrun import launcher_log
 from rbp_engine.run.status.status import (

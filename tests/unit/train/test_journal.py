@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunStart, WarningRaised, read_events
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.train.ranks.process import Process

@@ -19,16 +19,8 @@ from rbp_engine.models import create_model
 from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.layers import neuron_layers
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.run.files.events import (
-    CheckpointSaved,
-    Event,
-    Heartbeat,
-    Metrics,
-    RunStart,
-    System,
-    Validation,
-    read_events,
-)
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import CheckpointSaved, Event, Heartbeat, Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.train.checkpoints import checkpoint
