@@ -24,16 +24,27 @@ DIGITS = 6
 
 
 @dataclass
-class _LayerSpikes:
-    """What a neuron layer has fired in a step: spikes and values by timestep, extremes over samples and timesteps.
+class _Neurons:
+    """The neurons of a layer that have one shape: how often each fired, and how often it could have."""
 
-    `most` and `least` have the shape of a sample, by that shape: a module used at two sizes has neurons of both.
+    fired: Tensor
+    chances: int
+
+    def add(self, fired: Tensor, chances: int) -> None:
+        self.fired += fired
+        self.chances += chances
+
+
+@dataclass
+class _LayerSpikes:
+    """What a neuron layer has fired in a step: spikes and values by timestep, and the spikes of each neuron.
+
+    `neurons` is by the shape of a sample: a module used at two sizes has neurons of both.
     """
 
     spikes: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, int] = field(default_factory=dict)
-    most: dict[torch.Size, Tensor] = field(default_factory=dict)
-    least: dict[torch.Size, Tensor] = field(default_factory=dict)
+    neurons: dict[torch.Size, _Neurons] = field(default_factory=dict)
 
     @torch.no_grad()
     def add(self, t: int, spikes: Tensor) -> None:
@@ -41,30 +52,35 @@ class _LayerSpikes:
         # In the order of memory: reductions over other views of it take 30 times as long on a CPU.
         if spikes.ndim == 4 and spikes.is_contiguous(memory_format=torch.channels_last):
             spikes = spikes.movedim(1, -1)
-        count = torch.count_nonzero(spikes)
+        batch, shape = len(spikes), spikes.shape[1:]
+        # A product with ones takes a third of the time of sum(0). Whole numbers are exact in it, below 2²⁴.
+        values = spikes.reshape(batch, -1).float()
+        fired = values.new_ones(batch) @ values
+        count = fired.sum(dtype=torch.float64)
         self.spikes[t] = self.spikes[t] + count if t in self.spikes else count
         self.values[t] = self.values.get(t, 0) + spikes.numel()
-        shape, most, least = spikes.shape[1:], spikes.amax(0), spikes.amin(0)
-        known = shape in self.most
-        self.most[shape] = torch.maximum(self.most[shape], most) if known else most
-        self.least[shape] = torch.minimum(self.least[shape], least) if known else least
+        if shape in self.neurons:
+            self.neurons[shape].add(fired, batch)
+        else:
+            self.neurons[shape] = _Neurons(fired, batch)
 
     def counted(self, timesteps: int) -> list[Tensor]:
-        """The spikes at each timestep, the neurons that have fired, and those that always did: T + 2 integers."""
-        fired = [torch.count_nonzero(most) for most in self.most.values()]
-        always = [torch.count_nonzero(least) for least in self.least.values()]
+        """The spikes at each timestep, the neurons that have fired, and those that always did: T + 2 numbers."""
+        fired = [(one.fired > 0).sum() for one in self.neurons.values()]
+        always = [(one.fired == one.chances).sum() for one in self.neurons.values()]
         return [*(self.spikes[t] for t in range(timesteps)), *map(_total, (fired, always))]
 
-    def shares(self, counted: list[int]) -> tuple[list[float], float, float]:
+    def shares(self, counted: list[float]) -> tuple[list[float], float, float]:
         """The rate at each timestep, and the shares of silent and of saturated neurons."""
         *spikes, fired, always = counted
-        neurons = sum(most.numel() for most in self.most.values())
+        neurons = sum(one.fired.numel() for one in self.neurons.values())
         rates = [round(number / self.values[t], DIGITS) for t, number in enumerate(spikes)]
         return rates, round(1.0 - fired / neurons, DIGITS), round(always / neurons, DIGITS)
 
 
 def _total(numbers: list[Tensor]) -> Tensor:
-    return numbers[0] if len(numbers) == 1 else torch.stack(numbers).sum()
+    """Their sum, as a number that holds any count."""
+    return torch.stack(numbers).sum(dtype=torch.float64)
 
 
 class SpikeWatch(StepProbe):

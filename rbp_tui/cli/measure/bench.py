@@ -120,6 +120,7 @@ def bench(
         typer.Option("--busy", help="Let the baselines' threads sleep, not spin, even if no other programs run now."),
     ] = False,
     data: Annotated[bool, typer.Option("--data", help="Measure loading and augmentation instead.")] = False,
+    probes: Annotated[bool, typer.Option("--probes", help="Measure what each probe adds to a run instead.")] = False,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -145,7 +146,15 @@ def bench(
     for name in named:
         warn_of_shared_presets(name)
     for path in output or []:
-        _check(path, figures=not data)
+        _check(path, figures=not (data or probes))
+    if data and probes:
+        raise typer.BadParameter("--data or --probes: one measurement at a time")
+    if probes:
+        names = _words(methods or "rate_m,rate_s,bptt")
+        _bench_probes(
+            named, overrides, names, FULL.rounds if repeats is None else repeats, output or [], as_json=as_json
+        )
+        return
     if data:
         _bench_data(named, overrides, FULL.rounds if repeats is None else repeats, output or [], as_json=as_json)
         return
@@ -201,6 +210,28 @@ def _bench_data(
         print_json(document)
     else:
         print_rates(document["rates"])
+
+
+def _bench_probes(
+    named: Sequence[str],
+    overrides: Sequence[str],
+    methods: Sequence[str],
+    repeats: int,
+    output: Sequence[Path],
+    *,
+    as_json: bool,
+) -> None:
+    from rbp_engine.preset import load_preset
+    from rbp_tui.cli.measure.probes import measure_probes, print_costs
+
+    preset = named[0] if named else "digits"
+    costs = measure_probes([load_preset(preset, [*overrides, f"method={name}"]) for name in methods], repeats)
+    for path in output:
+        _write_json(path, {"preset": preset, "costs": costs})
+    if as_json:
+        print_json({"preset": preset, "costs": costs})
+    else:
+        print_costs(costs)
 
 
 def _words(text: str) -> list[str]:
