@@ -98,3 +98,15 @@ def test_the_rates_of_a_presets_loader_are_measured(rbp):
         "evaluation",
     )
     assert training["images_per_s"] > 0 and training["per_core"] > 0
+
+
+def test_what_each_probe_adds_to_a_run_is_measured(rbp):
+    words = ("digits", "run.device=cpu", "batch=8", "--methods", "bptt", "--repeats", "1")
+    document = rbp.json("bench", "--probes", *words)
+    assert {cost["method"] for cost in document["costs"]} == {"bptt"}
+    [firing] = [cost for cost in document["costs"] if cost["probe"] == "firing_rates"]
+    assert firing["every"] == 10 and firing["step_s"] > 0
+    expected = max(0.0, firing["sampled_s"] / firing["step_s"] - 1) / firing["every"]
+    assert firing["share"] == pytest.approx(expected)
+    refused = rbp("bench", "--probes", "--data", code=2)
+    assert "one measurement at a time" in refused.stderr

@@ -75,6 +75,13 @@ def ids(rbp, *words: str) -> list[str]:
     return [entry["id"] for entry in rbp.json("ls", *words)]
 
 
+def test_the_folder_of_the_runs_can_be_named_before_the_command_too(rbp, runs, tmp_path):
+    end_run(tmp_path / "elsewhere", "far")
+    assert "far" in rbp("--runs-dir", "elsewhere", "ls").stdout
+    assert "far" in rbp("ls", "--runs-dir", "elsewhere").stdout
+    assert "rate-1" in rbp("--runs-dir", "elsewhere", "ls", "--runs-dir", str(runs)).stdout
+
+
 def test_ls_takes_a_query_and_sorts(rbp, runs):
     assert ids(rbp, "acc>0.9 T=4 method:rate_m tag:paper not:bptt") == ["rate-1", "rate-2"]
     assert ids(rbp, "T=4", "--sort", "best") == ["bptt-2", "bptt-1", "rate-2", "rate-1"]
