@@ -1,4 +1,4 @@
-"""The application: five screens as modes, news for the current one, and navigation between them."""
+"""The application: screens as modes, news for the current one, and navigation between them."""
 
 import asyncio
 import contextlib
@@ -48,6 +48,7 @@ from rbp_tui.dashboard.messages import (
     TrendsRead,
 )
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.network.screen import NetworkScreen
 from rbp_tui.dashboard.presets.actions import preset_of_run
 from rbp_tui.dashboard.presets.screen import PresetsScreen
 from rbp_tui.dashboard.printable_filter import PrintableFilter
@@ -71,6 +72,7 @@ class Dashboard(App[None]):
         "monitor": MonitorScreen,
         "compare": CompareScreen,
         "system": SystemScreen,
+        "network": NetworkScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "switch_mode('presets')", "show presets", id="screen.presets", show=False),
@@ -78,6 +80,7 @@ class Dashboard(App[None]):
         Binding("3", "switch_mode('monitor')", "show monitor", id="screen.monitor", show=False),
         Binding("4", "switch_mode('compare')", "show compare", id="screen.compare", show=False),
         Binding("5", "switch_mode('system')", "show system", id="screen.system", show=False),
+        Binding("6", "switch_mode('network')", "show network", id="screen.network", show=False),
         Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="list the keys of this screen"),
         Binding(
             "f1",

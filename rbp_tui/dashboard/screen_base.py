@@ -1,4 +1,4 @@
-"""Base classes of the five screens: the session, the bar at the top, charts that move together."""
+"""Base classes of the screens: the session, the bar at the top, charts that move together."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.screen import Screen
+from textual.widget import Widget
 
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
@@ -15,11 +16,11 @@ from rbp_tui.text.run_text import LIVE
 
 # Typed text is read after a pause: half a word means something else than the whole word.
 TYPING_PAUSE_S = 0.2
-SCREENS = ("presets", "runs", "monitor", "compare", "system")
+SCREENS = ("presets", "runs", "monitor", "compare", "system", "network")
 
 
 class TopBar(Line):
-    """The five screens, which can be clicked, with the current one marked, and the number of live runs."""
+    """The screens, which can be clicked, with the current one marked, and the number of live runs."""
 
     def show(self, current: str, live: int) -> None:
         bar = Text.assemble((" rbp  ", "bold"))
@@ -71,10 +72,14 @@ class ChartScreen(DashboardScreen):
         elif self.focused is not None:
             self.maximize(self.focused)
 
+    def cursor_moved(self, chart: Widget, x: float | None) -> None:
+        """The user has moved the cursor of a chart: by default it goes to the same place in all."""
+        for one in self.query(CurveChart):
+            one.set_cursor(x)
+
     @on(CursorMoved)
     def _cursor_moved(self, message: CursorMoved) -> None:
-        for chart in self.query(CurveChart):
-            chart.set_cursor(message.x)
+        self.cursor_moved(message.chart, message.x)
 
     @on(ViewChanged)
     def _view_changed(self, message: ViewChanged) -> None:

@@ -14,7 +14,7 @@ class ViewState:
     runs that were live then. `theme` is empty until one is chosen. `query` to `columns` are of the Runs screen:
     `queries` has those used before, the newest last, and without columns there are as many as fit. `loss_log` to
     `top1_smoothing` are of the charts of the Monitor, `compared` to `compared_smoothing` of the Compare screen;
-    `baseline` is the pinned run.
+    `baseline` is the pinned run, `network_tab` the open tab of the Network screen.
     """
 
     left_at: float = 0.0
@@ -34,6 +34,7 @@ class ViewState:
     compared_over: str = ""
     compared_smoothing: float = 0.0
     baseline: str = ""
+    network_tab: str = ""
 
 
 def state_file() -> Path:

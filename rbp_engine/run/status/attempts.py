@@ -33,6 +33,7 @@ class Attempt:
     device: str = ""
     host: str = ""
     processes: int = 1
+    steps_per_epoch: int | None = None
     first: Mark | None = None
     newest: Mark | None = None
 
@@ -54,6 +55,7 @@ def begin(event: Event, start: RunStart) -> Attempt:
         device=start.device or "",
         host=start.host or "",
         processes=start.world_size,
+        steps_per_epoch=start.steps_per_epoch,
     )
 
 

@@ -8,22 +8,19 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import LIVE
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.messages import CompareRuns, PresetFromRun, RunAgain
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.seeds import siblings
-from rbp_tui.dashboard.monitor.state_text import RunState
-from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.opened.screen import OpenedRunScreen
 from rbp_tui.dashboard.run_control import RunControlScreen
-from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
 
 AXES = ("epoch", "step", "time")
 NEED_A_RUN = ("again", "preset", "find", "compare", "pin", "tag", "note", "axis")
 
 
-class MonitorActions(RunControlScreen, ChartScreen):
-    """The keys of the Monitor. `seen` has the newest data of the opened run, even once its folder is gone."""
+class MonitorActions(RunControlScreen, OpenedRunScreen):
+    """The keys of the Monitor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "stop", "stop", id="monitor.stop"),
@@ -49,9 +46,6 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.watched: str | None = None
-        self.seen: Sight | None = None
-        self.run_state = RunState("")
         self.traceback_shown = False  # in the place of the curves
         self.process = ""  # shows its memory and log: a rank, "launcher", or empty for the fullest rank
 
@@ -70,24 +64,10 @@ class MonitorActions(RunControlScreen, ChartScreen):
         """Whether the screen shows the current state of a live run."""
         return self.seen is not None and self.seen.verdict.live and self.run_state.status not in ("gone", "stale")
 
-    def key_of(self, name: str) -> str:
-        """The user's key for an action; empty if it does nothing now."""
-        return active_key(self, name)
-
-    def watch_opened(self) -> None:
-        """Have the opened run read in full, or the newest if none is opened."""
-        session = self.session
-        if session.opened is None and session.records:
-            session.opened = session.records[-1].run.id
-        if self.watched != session.opened:
-            self.watched, self.seen, self.process = session.opened, None, ""
-        session.reader.watch([session.opened] if session.opened else [])
-        # A run launched a moment ago is not in the list yet, but its id gives its folder.
-        self.query_one(LogPane).follow(RunDirectory(session.runs / session.opened) if session.opened else None)
-        self.show_all()
-
-    def show_all(self) -> None:
-        """Draw what has changed."""
+    def run_opened(self, run: RunDirectory | None, *, new: bool) -> None:
+        if new:
+            self.process = ""
+        self.query_one(LogPane).follow(run)
 
     def processes(self) -> list[str]:
         """The names of the ranks, and of everything else that has a log."""
@@ -195,17 +175,4 @@ class MonitorActions(RunControlScreen, ChartScreen):
 
     def action_seed(self, by: int) -> None:
         """The next seed of the same experiment."""
-        self._step([record.run.id for record in self.seeds()], by)
-
-    def action_step_run(self, by: int) -> None:
-        """The run before or after this one."""
-        self._step([record.run.id for record in self.session.records], by)
-
-    def _step(self, ids: list[str], by: int) -> None:
-        if ids and self.session.opened in ids:
-            self.action_show_run(ids[(ids.index(self.session.opened) + by) % len(ids)])
-
-    def action_show_run(self, run_id: str) -> None:
-        """Show another run."""
-        self.session.opened = run_id
-        self.runs_changed()
+        self.step_through([record.run.id for record in self.seeds()], by)

@@ -10,7 +10,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import ErrorRaised, Event
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.log_tail import readable
-from rbp_tui.dashboard.monitor.state_text import RunState
+from rbp_tui.dashboard.opened.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line, TextPanel
 

@@ -1,7 +1,6 @@
 """Monitor: one run, live: its state, curves, memory, speed, probes, log, and the newest alert."""
 
 import asyncio
-import time
 
 from rich.text import Text
 from textual import work
@@ -10,28 +9,24 @@ from textual.containers import Horizontal
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.charts.palette import SeriesColours
-from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
 from rbp_tui.dashboard.monitor.card import card_text, read_facts
 from rbp_tui.dashboard.monitor.gauges import busy_text, cost_text, memory_text, probes_text, speed_text
-from rbp_tui.dashboard.monitor.head import Head
 from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.monitor.no_curves import NoCurves, Notice, has_curves, notice
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
 from rbp_tui.dashboard.monitor.seeds import chips_text
-from rbp_tui.dashboard.monitor.state_text import RunState, run_state
+from rbp_tui.dashboard.opened.head import Head
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line, TextPanel
 
-CLOCK_S = 1.0
 GAUGES = {name for name, _, _ in (*run_chart.SPEED, *run_chart.STEP_TIME, *run_chart.RATE)} | {"memory"}
-OLD = ("stale", "lost", "gone")  # the data of such a run may be out of date
 
 
 class MonitorScreen(MonitorActions):
@@ -43,10 +38,7 @@ class MonitorScreen(MonitorActions):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._state: tuple[object, ...] = ()  # what the available keys depend on
         self._card: tuple[object, ...] = ()  # what the card was last read for
-        self._last_sign: tuple[RunDirectory, float] | None = None  # the run and its newest sign of life
-        self._last_sign_at = 0.0  # its time by the monotonic clock
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -76,7 +68,7 @@ class MonitorScreen(MonitorActions):
     def on_mount(self) -> None:
         self._restore_view()
         self.query_one("#loss").focus()
-        self.set_interval(CLOCK_S, self._show_rest)
+        self.set_interval(self.CLOCK_S, self._show_rest)
 
     def _restore_view(self) -> None:
         """Restore the settings of the main charts, and keep them in the view state from now on."""
@@ -91,34 +83,11 @@ class MonitorScreen(MonitorActions):
         self.watch(loss, "smoothing", remember)
         self.watch(top1, "smoothing", remember)
 
-    def on_screen_resume(self) -> None:
-        self.watch_opened()
-        super().on_screen_resume()
-
-    def on_screen_suspend(self) -> None:
-        self.session.reader.watch(())
-
-    def on_resize(self) -> None:
-        self.show_all()
-
     def runs_changed(self) -> None:
         super().runs_changed()
-        if self.session.opened is None or self.session.opened != self.watched:
-            self.watch_opened()
         keys = f"{self.key_of('monitor.seed_back')} {self.key_of('monitor.seed')} step through them"
         self.query_one("#seeds", Line).show_or_hide(chips_text(self.seeds(), self.session.opened or "", keys))
-        self._show_head()
         self._read_card()
-
-    def sight_changed(self) -> None:
-        sight = self.session.sight_of(self.session.opened)
-        first = self.seen is None
-        if sight is not None:
-            self.seen = sight
-        if first:
-            self.show_all()
-        else:
-            self._show_news()
 
     def show_all(self) -> None:
         """Draw everything that has changed, and clear the previous run while another is read."""
@@ -129,12 +98,12 @@ class MonitorScreen(MonitorActions):
                 line.show_text(Text())
             for line in self.query("#memory, #speed, #probes, #alert").results(Line):
                 line.show_or_hide(Text())
-        self._show_news()
+        self.show_news()
         self._show_rest()
 
-    def _show_news(self) -> None:
+    def show_news(self) -> None:
         """Draw what each event may change: the head, loss and accuracy, and the lines."""
-        self._show_head()
+        self.show_head()
         if self.seen is not None:
             self._show_curves(self.seen, "#charts")
             self._show_lines(self.seen)
@@ -143,38 +112,10 @@ class MonitorScreen(MonitorActions):
 
     def _show_rest(self) -> None:
         """Draw what need not follow each event, and the head, which also depends on the time."""
-        self._show_head()
+        self.show_head()
         if self.seen is not None:
             self._show_curves(self.seen, "#gauges")
             self._show_lists(self.seen)
-
-    def _show_head(self) -> None:
-        """Draw the current state of the run."""
-        head, sight = self.query_one(Head), self.seen
-        if sight is None:
-            there = self.session.record_of(self.session.opened) is not None
-            missing = f"{self.session.opened} is not there; " if self.session.opened else "No run to show; "
-            head.show_nothing("reading…" if there else f"{missing}2 shows the runs.")
-            return
-        now = time.time()
-        there = self.session.record_of(sight.run.id) is not None
-        self.run_state = self._run_state(sight, there=there, now=now)
-        head.show(sight, self.run_state, now)
-        state = (sight.run, self.run_state.status, sight.history.failure is None)
-        if state != self._state:
-            self._state = state
-            self.refresh_bindings()
-            for chart in self.query(CurveChart):
-                chart.dimmed = self.run_state.status in OLD
-
-    def _run_state(self, sight: Sight, *, there: bool, now: float) -> RunState:
-        """The state of the run. Once its files were seen to change, this host's clock alone measures their silence."""
-        sign = (sight.run, sight.summary.updated)
-        if sign != self._last_sign:
-            first = self._last_sign is None or self._last_sign[0] != sight.run
-            self._last_sign_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
-            self._last_sign = sign
-        return run_state(sight, there=there, silence=time.monotonic() - self._last_sign_at, key_of=self.key_of)
 
     def _show_curves(self, sight: Sight, row: str) -> None:
         axis = self.session.state.x_axis if self.session.state.x_axis in AXES else "epoch"
@@ -196,7 +137,7 @@ class MonitorScreen(MonitorActions):
         self.query_one(LogPane).leave_out(shown.traceback)
         if bool(shown.traceback) != self.traceback_shown:
             self.traceback_shown = bool(shown.traceback)
-            self._show_head()
+            self.show_head()
             self.refresh_bindings()
 
     def _show_lines(self, sight: Sight) -> None:

@@ -8,7 +8,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.dashboard.monitor.state_text import run_state
+from rbp_tui.dashboard.opened.state_text import run_state
 from rbp_tui.dashboard.reading.reader import Sight
 
 KEYS = {"monitor.traceback": "T", "monitor.resume": "r", "monitor.again": "C", "monitor.kill": "k"}

@@ -1,4 +1,4 @@
-"""The head of the Monitor: the run, its status and reason, its progress, and the time left."""
+"""The head of a screen that follows a run: the run, its status and reason, its progress, and the time left."""
 
 import time
 
@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from rbp_engine.printable import one_line
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.attempts import attempt_remaining_s, elapsed_s
-from rbp_tui.dashboard.monitor.state_text import RunState
+from rbp_tui.dashboard.opened.state_text import RunState
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
@@ -27,11 +27,16 @@ class Head(Vertical):
         yield Line(id="progress")
         yield Line(id="why", wraps=True)
 
-    def show(self, sight: Sight, state: RunState, now: float) -> None:
-        """Show a run and its state."""
-        width = self.size.width or self.app.size.width
+    @property
+    def columns(self) -> int:
+        """The width, also before it is on the screen."""
+        return self.size.width or self.app.size.width
+
+    def show(self, sight: Sight, state: RunState, progress: Text) -> None:
+        """Show a run and its state, and `progress` in the second row."""
+        width = self.columns
         self.query_one("#title", Line).show_text(title_text(sight, state, width))
-        self.query_one("#progress", Line).show_text(progress_text(sight, state, now, width))
+        self.query_one("#progress", Line).show_text(progress)
         self.query_one("#why", Line).show_or_hide(why_text(state, width))
 
     def show_nothing(self, text: str) -> None:

@@ -1,0 +1,212 @@
+"""Network: what the layers of the opened run do, in tabs, at any moment of its training."""
+
+import math
+from typing import ClassVar
+
+import numpy as np
+from rich.style import Style
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.widget import Widget
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.samples import Floats
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.key_bar import KeyBar
+from rbp_tui.dashboard.network.rates import RatesTab
+from rbp_tui.dashboard.network.replay import next_step, replay_text
+from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.opened.head import Head, progress_text
+from rbp_tui.dashboard.opened.screen import OpenedRunScreen
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.screen_base import TopBar
+from rbp_tui.dashboard.session import Session
+from rbp_tui.dashboard.text_line import Line
+
+#: The tabs from left to right.
+TABS: tuple[type[NetworkTab], ...] = (RatesTab,)
+PLAY_S = 0.2  # between two samples
+LONGEST_PLAY_S = 30.0  # a long training is played in larger strides
+
+
+class NetworkScreen(OpenedRunScreen):
+    """Tabs over the opened run. `step` is the optimizer step that is looked at, None for the newest."""
+
+    NAME = "network"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "tab(1)", "tab", id="network.tab"),
+        Binding("V", "tab(-1)", "previous tab", id="network.tab_back", show=False),
+        Binding("p", "play", "play", id="network.play", tooltip="play training from the cursor; again to pause"),
+        Binding("left", "sample(-1)", "back", id="network.back", tooltip="one sample back"),
+        Binding("right", "sample(1)", "forth", id="network.forth", tooltip="one sample forth"),
+        Binding("escape", "newest", "newest", id="network.newest", tooltip="back to the newest sample"),
+        Binding("z", "zoom_panel", "zoom", id="network.zoom"),
+        Binding("less_than_sign", "step_run(-1)", "previous run", id="network.previous", show=False),
+        Binding("greater_than_sign", "step_run(1)", "next run", id="network.next", show=False),
+    ]
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.step: float | None = None
+        self.playing = False
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield Head(id="head")
+        yield Line(id="tabs")
+        with Container(id="pages"):
+            for tab in TABS:
+                yield tab()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self._player = self.set_interval(PLAY_S, self._play_on, pause=True)
+        self.set_interval(self.CLOCK_S, self.show_head)
+        self._open(self.session.state.network_tab)
+
+    def on_screen_suspend(self) -> None:
+        self._pause()
+
+    # Drawing
+
+    def run_opened(self, run: RunDirectory | None, *, new: bool) -> None:
+        if new:
+            self.step = None
+            self._pause()
+
+    def show_all(self) -> None:
+        self.show_news()
+
+    def show_news(self) -> None:
+        """Draw the head and the open tab."""
+        self.show_head()
+        self.tab.show(self.seen, self.step)
+        self._show_cursor()
+
+    def _show_cursor(self) -> None:
+        for chart in self.tab.query(CurveChart):
+            chart.set_cursor(self._x(chart))
+
+    def _x(self, chart: CurveChart) -> float | None:
+        """Where the step that is looked at is on a chart."""
+        if self.step is None or chart.x_axis != "epoch":
+            return self.step
+        return self.step / self._steps_per_epoch
+
+    @property
+    def _steps_per_epoch(self) -> float:
+        attempt = self.seen.history.attempt if self.seen is not None else None
+        return float((attempt and attempt.steps_per_epoch) or math.nan)
+
+    def progress(self, sight: Sight, now: float, width: int) -> Text:
+        """Where training is, or which moment of it is looked at."""
+        if self.step is None:
+            return progress_text(sight, self.run_state, now, width)
+        return replay_text(sight, self._steps, self.step, self._steps_per_epoch, width, playing=self.playing)
+
+    # Tabs
+
+    @property
+    def tab(self) -> NetworkTab:
+        """The tab that is open."""
+        return next(tab for tab in self.query(NetworkTab) if tab.display)
+
+    def _open(self, title: str) -> None:
+        """Open the tab of this title, or the first."""
+        tabs = list(self.query(NetworkTab))
+        opened = next((tab for tab in tabs if title == tab.TITLE), tabs[0])
+        for tab in tabs:
+            tab.display = tab is opened
+        self.session.state.network_tab = opened.TITLE
+        bar = Text(" ")
+        for tab in tabs:
+            here = tab is opened
+            click = {"@click": f"screen.open({tab.TITLE!r})"}
+            bar.append(f" {tab.TITLE} ", Style(reverse=here, bold=here, dim=not here, meta=click)).append(" ")
+        self.query_one("#tabs", Line).show_text(bar)
+        self.show_news()
+        if first := next((widget for widget in opened.query("*") if widget.focusable), None):
+            first.focus()
+
+    def action_open(self, title: str) -> None:
+        """Open a tab."""
+        self.minimize()
+        self._open(title)
+
+    def action_tab(self, by: int) -> None:
+        """The next tab."""
+        titles = [tab.TITLE for tab in TABS]
+        self.action_open(titles[(titles.index(self.tab.TITLE) + by) % len(titles)])
+
+    # The moment that is looked at
+
+    @property
+    def _steps(self) -> Floats:
+        """The sampled steps of the open tab."""
+        return self.tab.steps(self.seen) if self.seen is not None else np.empty(0)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a key only if it does something."""
+        match action:
+            case "tab":
+                return len(TABS) > 1
+            case "play" | "sample":
+                return len(self._steps) > 1
+            case "newest":
+                return self.step is not None
+            case "step_run":
+                return len(self.session.records) > 1
+        return True
+
+    def look_at(self, step: float | None) -> None:
+        """Look at a step, None for the newest."""
+        if step == self.step:
+            return
+        offered = (step is None) != (self.step is None)
+        self.step = step
+        self.show_news()
+        if offered:
+            self.refresh_bindings()
+
+    def cursor_moved(self, chart: Widget, x: float | None) -> None:
+        """The cursor of a chart was moved: all tabs show that moment."""
+        self._pause()
+        epochs = isinstance(chart, CurveChart) and chart.x_axis == "epoch"
+        self.look_at(None if x is None else x * (self._steps_per_epoch if epochs else 1.0))
+
+    def action_sample(self, by: int) -> None:
+        """One sample back, or forth."""
+        self._pause()
+        if len(steps := self._steps):
+            self.look_at(next_step(steps, self.step, by))
+
+    def action_newest(self) -> None:
+        """Follow the run again."""
+        self._pause()
+        self.look_at(None)
+
+    def action_play(self) -> None:
+        """Play training from the cursor, or from the start; pause it."""
+        if self.playing:
+            self._pause()
+            self.show_head()
+        elif len(steps := self._steps) > 1:
+            self.playing = True
+            self._player.resume()
+            if self.step is None or self.step >= steps[-1]:
+                self.look_at(float(steps[0]))
+            self.show_head()
+
+    def _play_on(self) -> None:
+        steps = self._steps
+        if self.step is None or not len(steps) or self.step >= steps[-1]:
+            self._pause()
+            self.look_at(None)
+        else:
+            self.look_at(next_step(steps, self.step, max(1, round(len(steps) * PLAY_S / LONGEST_PLAY_S))))
+
+    def _pause(self) -> None:
+        self.playing = False
+        self._player.pause()

@@ -1,0 +1,1 @@
+"""What the screens that follow the opened run have in common."""

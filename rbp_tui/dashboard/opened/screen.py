@@ -1,0 +1,135 @@
+"""A screen that follows the run opened last, with its head."""
+
+import time
+from typing import ClassVar
+
+from rich.text import Text
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.keys import active_key
+from rbp_tui.dashboard.opened.head import Head, progress_text
+from rbp_tui.dashboard.opened.state_text import RunState, run_state
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.screen_base import ChartScreen
+from rbp_tui.dashboard.session import Session
+
+OLD = ("stale", "lost", "gone")  # the data of such a run may be out of date
+
+
+class OpenedRunScreen(ChartScreen):
+    """Shows the opened run. `seen` has its newest data, even once its folder is gone."""
+
+    CLOCK_S: ClassVar[float] = 1.0
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.watched: str | None = None
+        self.seen: Sight | None = None
+        self.run_state = RunState("")
+        self._state: tuple[object, ...] = ()  # what the available keys depend on
+        self._last_sign: tuple[RunDirectory, float] | None = None  # the run and its newest sign of life
+        self._last_sign_at = 0.0  # its time by the monotonic clock
+
+    # What the screens do with the run
+
+    def run_opened(self, run: RunDirectory | None, *, new: bool) -> None:
+        """Called when the screen begins to follow a run; `new` if it has shown another one before."""
+
+    def show_all(self) -> None:
+        """Draw everything."""
+
+    def show_news(self) -> None:
+        """Draw what an event may change."""
+
+    def progress(self, sight: Sight, now: float, width: int) -> Text:
+        """The second row of the head."""
+        return progress_text(sight, self.run_state, now, width)
+
+    # Following it
+
+    def watch_opened(self) -> None:
+        """Have the opened run read in full, or the newest if none is opened."""
+        session = self.session
+        if session.opened is None and session.records:
+            session.opened = session.records[-1].run.id
+        new = self.watched != session.opened
+        if new:
+            self.watched, self.seen = session.opened, None
+        session.reader.watch([session.opened] if session.opened else [])
+        # A run launched a moment ago is not in the list yet, but its id gives its folder.
+        self.run_opened(RunDirectory(session.runs / session.opened) if session.opened else None, new=new)
+        self.show_all()
+
+    def on_screen_resume(self) -> None:
+        self.watch_opened()
+
+    def on_screen_suspend(self) -> None:
+        self.session.reader.watch(())
+
+    def on_resize(self) -> None:
+        self.show_all()
+
+    def runs_changed(self) -> None:
+        super().runs_changed()
+        if self.session.opened is None or self.session.opened != self.watched:
+            self.watch_opened()
+        self.show_head()
+
+    def sight_changed(self) -> None:
+        sight = self.session.sight_of(self.session.opened)
+        first = self.seen is None
+        if sight is not None:
+            self.seen = sight
+        if first:
+            self.show_all()
+        else:
+            self.show_news()
+
+    def show_head(self) -> None:
+        """Draw the current state of the run, which also depends on the time."""
+        head, sight = self.query_one(Head), self.seen
+        if sight is None:
+            there = self.session.record_of(self.session.opened) is not None
+            missing = f"{self.session.opened} is not there; " if self.session.opened else "No run to show; "
+            head.show_nothing("reading…" if there else f"{missing}2 shows the runs.")
+            return
+        now = time.time()
+        there = self.session.record_of(sight.run.id) is not None
+        self.run_state = self._run_state(sight, there=there, now=now)
+        head.show(sight, self.run_state, self.progress(sight, now, head.columns))
+        state = (sight.run, self.run_state.status, sight.history.failure is None)
+        if state != self._state:
+            self._state = state
+            self.refresh_bindings()
+            for chart in self.query(CurveChart):
+                chart.dimmed = self.run_state.status in OLD
+
+    def _run_state(self, sight: Sight, *, there: bool, now: float) -> RunState:
+        """The state of the run. Once its files were seen to change, this host's clock alone measures their silence."""
+        sign = (sight.run, sight.summary.updated)
+        if sign != self._last_sign:
+            first = self._last_sign is None or self._last_sign[0] != sight.run
+            self._last_sign_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
+            self._last_sign = sign
+        return run_state(sight, there=there, silence=time.monotonic() - self._last_sign_at, key_of=self.key_of)
+
+    # Keys
+
+    def key_of(self, name: str) -> str:
+        """The user's key for an action; empty if it does nothing now."""
+        return active_key(self, name)
+
+    def action_step_run(self, by: int) -> None:
+        """The run before or after this one."""
+        self.step_through([record.run.id for record in self.session.records], by)
+
+    def step_through(self, ids: list[str], by: int) -> None:
+        """Show the run that comes after the opened one among these, or before; after the last the first."""
+        if ids and self.session.opened in ids:
+            self.action_show_run(ids[(ids.index(self.session.opened) + by) % len(ids)])
+
+    def action_show_run(self, run_id: str) -> None:
+        """Show another run."""
+        self.session.opened = run_id
+        self.runs_changed()
