@@ -26,7 +26,9 @@ WIDEST_HEAT = 6  # of one value
 
 class Column(ABC):
     """A column: its heading with the unit, how wide it may be, and what stands in it. Of little room, the column of the
-    highest `rank` is left out first."""
+    highest `rank` is left out first, and that of the lowest gets what is left over, in multiples of `unit`."""
+
+    unit = 1
 
     def __init__(self, heading: str, *, rank: int = 0) -> None:
         self.heading = heading
@@ -116,7 +118,8 @@ class Sparks(Column):
         self._high = float(known.max()) if together and known.size else None
 
     def cell(self, row: int, width: int, colours: Sequence[str]) -> Text:
-        return Text(sparkline(self._values[:, row].tolist(), width, low=self._low, high=self._high), "dim")
+        means = _means(self._values[:, row], width)
+        return Text(sparkline(means.tolist(), width, low=self._low, high=self._high), "dim")
 
     def plain(self, row: int) -> str:
         return " ".join(f"{value:.4g}" for value in self._values[:, row])
@@ -128,14 +131,14 @@ class Heat(Column):
     def __init__(self, heading: str, values: Floats, top: float, labels: Sequence[str], *, rank: int = 0) -> None:
         super().__init__(heading, rank=rank)
         self._values = values
-        self._count = max(1, int(values.shape[1]))
+        self.unit = max(1, int(values.shape[1]))
         self.top = top
         self._labels = labels
-        self.least = max(self._count, len(heading))
-        self.most = max(WIDEST_HEAT * self._count, len(heading))
+        self.least = self.unit * math.ceil(len(heading) / self.unit)
+        self.most = max(WIDEST_HEAT * self.unit, self.least)
 
     def _each(self, width: int) -> int:
-        return max(1, width // self._count)
+        return max(1, width // self.unit)
 
     def head(self, width: int) -> Text:
         """The labels, as far as there is room for them, else the heading."""
@@ -191,7 +194,7 @@ class LayerRows:
         free = width - name - sum(GAP + column.least for column in kept)
         widths = {id(column): column.least for column in kept}
         for column in sorted(kept, key=lambda column: column.rank):
-            more = min(free, column.most - column.least)
+            more = min(free, column.most - column.least) // column.unit * column.unit
             widths[id(column)] += more
             free -= more
         return name, [(column, widths[id(column)]) for column in kept]
@@ -223,6 +226,17 @@ class LayerRows:
         return headings, [
             [name, *(column.plain(row) for column in self.columns)] for row, name in enumerate(self.names)
         ]
+
+
+def _means(values: Floats, parts: int) -> Floats:
+    """The means of at most so many equal parts of the values; NaN where none is known."""
+    starts = np.arange(min(parts, len(values))) * len(values) // max(1, min(parts, len(values)))
+    if not len(starts):
+        return np.empty(0)
+    known = np.isfinite(values)
+    counts = np.add.reduceat(known.astype(float), starts)
+    sums = np.add.reduceat(np.where(known, values, 0.0), starts)
+    return np.where(counts > 0, sums / np.maximum(counts, 1.0), np.nan)
 
 
 def _row(name: Text, cells: Sequence[tuple[Text, int]]) -> Text:

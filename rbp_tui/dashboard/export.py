@@ -21,6 +21,7 @@ from rbp_engine.printable import for_csv, one_line, visible
 from rbp_engine.run.files.layout import write_atomic
 from rbp_tui.charts.series import Floats, Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.layer_table import LayerTable
 
 FOLDER = "rbp-export"
 PLOT = "chart.pdf"
@@ -47,6 +48,8 @@ def export_of(widget: Widget | None, names: Mapping[str, str]) -> Export | None:
         return _chart(widget, [replace(one, label=names.get(one.key, one.label)) for one in widget.series])
     if isinstance(widget, DataTable):
         return _table(widget)
+    if isinstance(widget, LayerTable):
+        return _layers(widget)
     return None
 
 
@@ -118,8 +121,17 @@ def _table(table: "DataTable[object]") -> Export:
         for number, (key, column) in enumerate(table.columns.items())
     ]
     rows = [[_plain(cell) for cell in table.get_row(row.key)] for row in table.ordered_rows]
+    return _rows("table", headings, rows)
+
+
+def _layers(table: LayerTable) -> Export:
+    """All columns, also those for which there is no room."""
+    return _rows(_slug(table.rows.title), *table.rows.table())
+
+
+def _rows(name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Export:
     records = [dict(zip(headings, row, strict=True)) for row in rows]
-    return Export("table", {"table.csv": csv_text(headings, rows), "table.json": json.dumps(records, indent=1)})
+    return Export(name, {"table.csv": csv_text(headings, rows), "table.json": json.dumps(records, indent=1)})
 
 
 def _plain(cell: object) -> str:

@@ -19,14 +19,17 @@ TASKS: dict[str, tuple[str, ...]] = {
     "Look": (
         *("runs.filter", "runs.group", "runs.columns", "runs.sort_next", "runs.sort_before", "runs.turn", "runs.clear"),
         *("monitor.axis", "monitor.zoom", "monitor.rank", "monitor.rank_back", "monitor.traceback", "monitor.find"),
+        *("network.tab", "network.tab_back", "network.zoom"),
         *("compare.hide", "compare.each_run", "compare.curve", "compare.axis", "compare.zoom", "compare.pin"),
         *("presets.diff", "presets.toml", "presets.network", "presets.runs", "presets.filter", "presets.clear"),
     ),
     "Charts": ("chart.",),
     "Log": ("log.",),
+    "Layers": ("layers.",),
     "Move": (
         *("runs.first", "runs.last", "compare.previous", "compare.next", "compare.page_up", "compare.page_down"),
         *("monitor.seed", "monitor.seed_back", "monitor.previous", "monitor.next"),
+        *("network.previous", "network.next"),
         "jump",
     ),
     "Everywhere": ("screen.", "export", "help", "help.", "leave"),
@@ -38,6 +41,7 @@ HERE = {
     "compare": "The chosen row",
     "presets": "The preset under the cursor",
     "system": "The run under the cursor",
+    "network": "Replay",
     "editor": "Edit",
 }
 #: Of a pane, by the first part of the names of its keys, or by its id.
@@ -45,6 +49,10 @@ TIPS: dict[str, tuple[str, str]] = {
     "chart": (
         "The wheel zooms where the mouse is, dragging moves, a click puts the cursor, a double click shows all.",
         "All charts of a screen share cursor and zoom, so values of the same moment are read together.",
+    ),
+    "layers": (
+        "The chart shows the layer that is selected; numbers in amber need a look.",
+        "Left and right step through the samples of the run, p plays them, Escape goes back to the newest.",
     ),
     "log": (
         "Scrolled to its end, the log follows the run; scroll up and it stays, press end and it follows again.",
@@ -151,7 +159,13 @@ def task_of(name: str) -> str:
 def pane_name(pane: Widget, keys: Iterable[ActiveBinding]) -> str:
     """What to call a pane."""
     first = next((one.binding.id or "" for one in keys), "").partition(".")[0]
-    kinds = {"chart": "Chart", "log": "Log", "runs": "Table of runs", "presets": "List of presets"}
+    kinds = {
+        "chart": "Chart",
+        "log": "Log",
+        "runs": "Table of runs",
+        "presets": "List of presets",
+        "layers": "Table of layers",
+    }
     if first in kinds:
         return kinds[first]
     widgets = {DataTable: "Table", OptionList: "List", TextArea: "Text", Input: "Field"}

@@ -30,7 +30,7 @@ def live_view(hint: str, *, several: bool) -> Iterator[View]:
 
 
 class LivePicture:
-    """Progress, loss, accuracy, memory and speed of one run."""
+    """Progress, loss, accuracy, memory, speed and firing rates of one run."""
 
     def __init__(self, live: "Live", hint: str) -> None:
         self._live = live

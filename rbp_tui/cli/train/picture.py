@@ -1,4 +1,4 @@
-"""The picture of one run while it is followed: progress, loss, accuracy, memory and speed."""
+"""The picture of one run while it is followed: progress, loss, accuracy, memory, speed and firing rates."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import cell
 from rbp_tui.cli.train.plain_lines import sentence
 from rbp_tui.text import format as fmt
+from rbp_tui.text.firing_text import firing_text
 from rbp_tui.text.run_text import STYLES, status_text, title
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def picture(record: RunRecord, history: "History", hint: str, phase: str, room: 
     if hint and verdict.live:
         below.append(Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))
     above = [_head(record), _progress(record, phase)]
+    if history.firing is not None:
+        spikes = Text.assemble((f"{'spikes':<{LABEL}} ", "dim"), firing_text(history.firing, room.width - LABEL - 1))
+        below.insert(0, spikes)
     free = room.height - 1 - len(above) - (1 if room.wide else 2) - len(below)
     free -= 0 if verdict.live else RESULT_ROWS
     height = min(HIGHEST, free if room.wide else free // 2)

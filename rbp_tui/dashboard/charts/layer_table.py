@@ -19,7 +19,7 @@ MARGIN = 1
 HEAD = 2  # rows that stay
 
 
-class LayerTable(ScrollView, can_focus=True):
+class LayerTable(ScrollView, can_focus=True, inherit_bindings=False):
     """Shows `LayerRows`; the heading stays while the rows scroll. Keys and clicks select a layer."""
 
     ALLOW_SELECT = False

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.history import History
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.monitor import run_chart
@@ -25,6 +26,7 @@ from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line, TextPanel
+from rbp_tui.text.firing_text import firing_text
 
 GAUGES = {name for name, _, _ in (*run_chart.SPEED, *run_chart.STEP_TIME, *run_chart.RATE)} | {"memory"}
 
@@ -57,6 +59,7 @@ class MonitorScreen(MonitorActions):
             yield RunChart("learning rate", run_chart.RATE, colours=gauges, id="lr_chart")
         yield Line(id="memory")
         yield Line(id="speed")
+        yield Line(id="spikes")
         yield Line(id="probes", wraps=True)
         with Horizontal(id="bottom"):
             yield LogPane(id="log")
@@ -96,7 +99,7 @@ class MonitorScreen(MonitorActions):
                 chart.show({}, "epoch")
             for line in self.query("TextPanel Line").results(Line):
                 line.show_text(Text())
-            for line in self.query("#memory, #speed, #probes, #alert").results(Line):
+            for line in self.query("#memory, #speed, #spikes, #probes, #alert").results(Line):
                 line.show_or_hide(Text())
         self.show_news()
         self._show_rest()
@@ -155,10 +158,19 @@ class MonitorScreen(MonitorActions):
             speed = busy_text(history.processes)
         self.query_one("#memory", Line).show_or_hide(memory)
         self.query_one("#speed", Line).show_or_hide(speed)
+        self.query_one("#spikes", Line).show_or_hide(self._spikes(history))
         probes = probes_text(history.probes, max(8, self.size.width // 5), 6 if self.has_class("-tall") else 1)
         self.query_one("#probes", Line).show_or_hide(probes)
         alerts = () if self.query_one("#happenings").display else alerts_beside(history, self.run_state.why)
         self.query_one("#alert", Line).show_or_hide(alert_text(alerts))
+
+    def _spikes(self, history: History) -> Text:
+        """The firing rates by layer, and the key of the screen that tells more; empty before there are any."""
+        if history.firing is None:
+            return Text()
+        label = " spikes "
+        more = f"{self.key_of('screen.network')} shows the layers"
+        return Text.assemble((label, "dim"), firing_text(history.firing, self.size.width - len(label) - 1, more))
 
     def _show_lists(self, sight: Sight) -> None:
         history = sight.history

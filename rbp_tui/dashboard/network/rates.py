@@ -55,11 +55,11 @@ class RatesTab(NetworkTab):
         rates, x = 100 * firing.rates, x_of(firing)
         layer = rates[:, pane.table.selected]
         name = firing.neuron_layers[pane.table.selected]
-        ends = {"t = 1": layer[:, 0], f"t = {layer.shape[1]}": layer[:, -1]} if layer.shape[1] > 1 else {}
+        ends = {"t=1": layer[:, 0], f"t={layer.shape[1]}": layer[:, -1]} if layer.shape[1] > 1 else {}
         pane.chart.x_axis = x_axis_of(firing)
         pane.chart.set_series(
             [
-                Series("all", "all layers", x, rates.mean(axis=(1, 2))),
+                Series("all", "all", x, rates.mean(axis=(1, 2))),
                 *(Series(label, label, x, values) for label, values in ends.items()),
                 Series("layer", name, x, layer.mean(axis=1), emphasis=True),
             ]

@@ -21,7 +21,7 @@ def replay_text(sight: Sight, steps: Floats, step: float, steps_per_epoch: float
     last = max(1.0, float(steps[-1]) if len(steps) else step, step)
     epoch = f"epoch {step / steps_per_epoch:.2f} of {sight.summary.epochs}" if steps_per_epoch > 0 else ""
     number = f"sample {int(np.abs(steps - step).argmin()) + 1} of {len(steps)}" if len(steps) else ""
-    left = Text.assemble(" ", ("▶ playing" if playing else "‖ looking at", "bold magenta"), f" {epoch} ")
+    left = Text.assemble(" ", ("▶ playing" if playing else "● at", "bold magenta"), f" {epoch} ")
     right = Text("   ".join(part for part in (f" step {fmt.thousands(step)}", number) if part))
     length = max(SHORTEST_BAR, min(LONGEST_BAR, width - left.cell_len - right.cell_len - 1))
     at = min(length - 1, int(length * step / last))

@@ -1,0 +1,37 @@
+"""The firing rates of all layers in one line."""
+
+from typing import TYPE_CHECKING
+
+from rbp_tui.text.format import sparkline
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from rbp_engine.run.status.samples import FiringHistory
+
+SHORTEST_BARS = 6
+SEPARATOR = "   "
+
+
+def firing_text(firing: "FiringHistory", width: int, more: str = "") -> "Text":
+    """The newest rate of each layer as a bar, and what is usual in a layer: its rate, and the shares of its neurons.
+
+    Of little room, `more` is left out first, then the shares; there are fewer bars than layers only in the end.
+    """
+    from rich.text import Text
+
+    rates = firing.rates[-1].mean(axis=1)
+    figures = [
+        f"rate {100 * rates.mean():.1f} %",
+        f"silent {100 * firing.silent[-1].mean():.1f} %",
+        f"saturated {100 * firing.saturated[-1].mean():.1f} %",
+        "by layer",
+        *([more] if more else []),
+    ]
+    bars = min(len(rates), max(SHORTEST_BARS, width // 2))
+    while len(figures) > 1 and bars + sum(len(SEPARATOR) + len(one) for one in figures) > width:
+        figures.pop()
+    line = Text(sparkline(rates.tolist(), max(1, min(bars, width)), low=0.0, high=float(rates.max())), no_wrap=True)
+    for number, figure in enumerate(figures):
+        line.append(SEPARATOR).append(figure, "dim" if number > 2 else "")
+    return line
