@@ -19,8 +19,9 @@ class Session:
 
     `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have the data read of a run, by
     its id. `opened` is the run of the Monitor, `compared` are those of the Compare screen, `baseline` is the pinned
-    one, each by id. `since` is the message about the time since the last visit. `colours` has the colour of each series
-    on every screen, by experiment, or by run id where each run is a series.
+    one, each by id. `step` is the optimizer step of the opened run where the cursor is, None without one. `since` is
+    the message about the time since the last visit. `colours` has the colour of each series on every screen, by
+    experiment, or by run id where each run is a series.
     """
 
     def __init__(self, runs: Path, post: Callable[[Message], None]) -> None:
@@ -36,6 +37,7 @@ class Session:
         self.compared: list[str] = self.state.compared
         self.baseline: str | None = self.state.baseline or None
         self.colours = SeriesColours()
+        self._looked_at: tuple[str | None, float | None] = (None, None)  # the run and its step
         self.reader = RunsReader(
             runs,
             lambda records: post(RunsListed(records)),
@@ -64,6 +66,15 @@ class Session:
     def sight_of(self, run_id: str | None) -> Sight | None:
         """The data of a run that is being read; None if it is not, or not yet."""
         return self.sights.get(run_id or "")
+
+    @property
+    def step(self) -> float | None:
+        run_id, step = self._looked_at
+        return step if run_id == self.opened else None
+
+    def look_at(self, step: float | None) -> None:
+        """Put the cursor at a step of the opened run, or remove it."""
+        self._looked_at = (self.opened, step)
 
     @property
     def live(self) -> list[RunRecord]:

@@ -164,11 +164,14 @@ class MonitorActions(RunControlScreen, OpenedRunScreen):
         self.query_one(LogPane).show_process(name or self.query_one(LogPane).names[0])
         self.show_all()
 
+    @property
+    def axis(self) -> str:
+        """What the charts are over."""
+        return self.session.state.x_axis if self.session.state.x_axis in AXES else AXES[0]
+
     def action_axis(self) -> None:
         """The next x axis: epoch, step, time."""
-        state = self.session.state
-        position = AXES.index(state.x_axis) if state.x_axis in AXES else 0
-        state.x_axis = AXES[(position + 1) % len(AXES)]
+        self.session.state.x_axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
         for chart in self.query(CurveChart):
             chart.set_view(None, None)
         self.show_all()

@@ -13,13 +13,18 @@ SLOW = 4.0
 FEWEST = 4  # measurements that tell what is usual
 
 
+def timeline(curves: dict[str, Curve]) -> Curve | None:
+    """A curve that says at which epoch and time each step was; None without any."""
+    return next((curves[name] for name in ("train/loss", "step_ms", "memory") if name in curves), None)
+
+
 def resumes(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: str) -> list[XMark]:
     """Where attempts but the first have begun, over "step", "epoch" or "time"."""
-    timeline = next((curves[name] for name in ("train/loss", "step_ms", "memory") if name in curves), None)
-    if timeline is None:
+    known = timeline(curves)
+    if known is None:
         return []
     steps = [float(attempt.start.step) for attempt in attempts[1:]]
-    return [XMark(float(x), "resume") for x in np.interp(steps, timeline.step, timeline.axis(axis))]
+    return [XMark(float(x), "resume") for x in np.interp(steps, known.step, known.axis(axis))]
 
 
 def compilations(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: str) -> list[XMark]:

@@ -2,21 +2,24 @@
 
 import asyncio
 
+import numpy as np
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.widget import Widget
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history import History
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.monitor import run_chart
-from rbp_tui.dashboard.monitor.actions import AXES, MonitorActions
+from rbp_tui.dashboard.monitor.actions import MonitorActions
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
 from rbp_tui.dashboard.monitor.card import card_text, read_facts
 from rbp_tui.dashboard.monitor.gauges import busy_text, cost_text, memory_text, probes_text, speed_text
 from rbp_tui.dashboard.monitor.log_pane import LogPane
+from rbp_tui.dashboard.monitor.marks import timeline
 from rbp_tui.dashboard.monitor.no_curves import NoCurves, Notice, has_curves, notice
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
@@ -103,6 +106,7 @@ class MonitorScreen(MonitorActions):
                 line.show_or_hide(Text())
         self.show_news()
         self._show_rest()
+        self._show_cursor()
 
     def show_news(self) -> None:
         """Draw what each event may change: the head, loss and accuracy, and the lines."""
@@ -120,10 +124,22 @@ class MonitorScreen(MonitorActions):
             self._show_curves(self.seen, "#gauges")
             self._show_lists(self.seen)
 
+    def cursor_moved(self, chart: Widget, x: float | None) -> None:
+        super().cursor_moved(chart, x)
+        known = timeline(self.seen.history.curves) if self.seen is not None else None
+        if known is not None:
+            self.session.look_at(None if x is None else float(np.interp(x, known.axis(self.axis), known.step)))
+
+    def _show_cursor(self) -> None:
+        """Put the cursor where it was left, maybe on another screen."""
+        known = timeline(self.seen.history.curves) if self.seen is not None else None
+        step = self.session.step
+        x = None if known is None or step is None else float(np.interp(step, known.step, known.axis(self.axis)))
+        super().cursor_moved(self, x)
+
     def _show_curves(self, sight: Sight, row: str) -> None:
-        axis = self.session.state.x_axis if self.session.state.x_axis in AXES else "epoch"
         for chart in self.query_one(row).query(RunChart):
-            chart.show(sight.history.curves, axis, sight.history.split, sight.history.attempts)
+            chart.show(sight.history.curves, self.axis, sight.history.split, sight.history.attempts)
 
     def _show_whether_there_are_curves(self) -> None:
         """Show the charts once they have a point, and until then why there is none."""

@@ -27,12 +27,13 @@ from rbp_tui.dashboard.text_line import Line
 
 #: The tabs from left to right.
 TABS: tuple[type[NetworkTab], ...] = (RatesTab,)
+DRAW_S = 0.5  # a tab does not follow each event: to draw all layers takes as long as a whole Monitor
 PLAY_S = 0.2  # between two samples
 LONGEST_PLAY_S = 30.0  # a long training is played in larger strides
 
 
 class NetworkScreen(OpenedRunScreen):
-    """Tabs over the opened run. `step` is the optimizer step that is looked at, None for the newest."""
+    """Tabs over the opened run, at the moment that the session looks at."""
 
     NAME = "network"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,8 +50,8 @@ class NetworkScreen(OpenedRunScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.step: float | None = None
         self.playing = False
+        self._drawn: tuple[NetworkTab, Sight | None, float | None] | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -64,30 +65,41 @@ class NetworkScreen(OpenedRunScreen):
     def on_mount(self) -> None:
         self._player = self.set_interval(PLAY_S, self._play_on, pause=True)
         self.set_interval(self.CLOCK_S, self.show_head)
+        self.set_interval(DRAW_S, self._show_tab)
         self._open(self.session.state.network_tab)
 
     def on_screen_suspend(self) -> None:
         self._pause()
 
+    @property
+    def step(self) -> float | None:
+        """The optimizer step that is looked at; None is the newest."""
+        return self.session.step
+
     # Drawing
 
     def run_opened(self, run: RunDirectory | None, *, new: bool) -> None:
         if new:
-            self.step = None
             self._pause()
 
     def show_all(self) -> None:
-        self.show_news()
+        self.show_head()
+        self._show_tab()
 
     def show_news(self) -> None:
-        """Draw the head and the open tab."""
         self.show_head()
-        self.tab.show(self.seen, self.step)
-        self._show_cursor()
 
-    def _show_cursor(self) -> None:
-        for chart in self.tab.query(CurveChart):
-            chart.set_cursor(self._x(chart))
+    def on_resize(self) -> None:
+        self._drawn = None
+
+    def _show_tab(self) -> None:
+        """Draw the open tab, unless it shows this already."""
+        drawn = (self.tab, self.seen, self.step)
+        if self._drawn is None or any(one is not other for one, other in zip(drawn, self._drawn, strict=True)):
+            self._drawn = drawn
+            self.tab.show(self.seen, self.step)
+            for chart in self.tab.query(CurveChart):
+                chart.set_cursor(self._x(chart))
 
     def _x(self, chart: CurveChart) -> float | None:
         """Where the step that is looked at is on a chart."""
@@ -126,7 +138,7 @@ class NetworkScreen(OpenedRunScreen):
             click = {"@click": f"screen.open({tab.TITLE!r})"}
             bar.append(f" {tab.TITLE} ", Style(reverse=here, bold=here, dim=not here, meta=click)).append(" ")
         self.query_one("#tabs", Line).show_text(bar)
-        self.show_news()
+        self.show_all()
         if first := next((widget for widget in opened.query("*") if widget.focusable), None):
             first.focus()
 
@@ -165,8 +177,8 @@ class NetworkScreen(OpenedRunScreen):
         if step == self.step:
             return
         offered = (step is None) != (self.step is None)
-        self.step = step
-        self.show_news()
+        self.session.look_at(step)
+        self.show_all()
         if offered:
             self.refresh_bindings()
 
