@@ -14,7 +14,7 @@ from rbp_engine.report.collect import ExcludedRun, RecordedRun, newest_by_seed, 
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.names import method
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread, spread_of_known
+from rbp_engine.report.spread import Spread, paired, spread_of_known
 from rbp_engine.run.files.layout import RunDirectory
 
 #: Settings that the title of an experiment always shows.
@@ -128,8 +128,8 @@ def _group(members: list[RecordedRun], title: str, baseline: list[RecordedRun]) 
         runs=tuple(members),
         last=spread_of_known(last.values()),
         best=spread_of_known(best.values()),
-        last_difference=None if is_baseline else _paired(last, theirs),
-        best_difference=None if is_baseline else _paired(best, _accuracies(baseline, "best")),
+        last_difference=None if is_baseline else paired(last, theirs),
+        best_difference=None if is_baseline else paired(best, _accuracies(baseline, "best")),
         epoch_s=_mean([_epoch_s(one) for one in members]),
         samples_per_s=_mean([_samples_per_s(one) for one in members]),
         mem_peak=max((peak for one in members if (peak := one.summary.mem_peak)), default=None),
@@ -146,11 +146,6 @@ def _accuracies(members: Sequence[RecordedRun], which: str) -> dict[int, float]:
     """The top-1 of each seed that has one."""
     found = {one.summary.seed: getattr(one.summary, which).top1 for one in _counting(members)}
     return {seed: top1 for seed, top1 in found.items() if top1 is not None}
-
-
-def _paired(ours: dict[int, float], theirs: dict[int, float]) -> Spread | None:
-    """The spread of the differences by seed: effects of the seed, such as the order of the data, cancel out."""
-    return spread_of_known([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -3,7 +3,7 @@
 import functools
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
@@ -36,6 +36,15 @@ def spread_of_known(values: Iterable[float | None]) -> Spread | None:
     """The spread of the values that are known; None if there are none."""
     known = [value for value in values if value is not None]
     return spread(known) if known else None
+
+
+def paired(ours: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> Spread | None:
+    """The spread of the differences ours - theirs, each a value by seed, over the seeds that both know.
+
+    Effects of the seed, such as the order of the data, cancel out. None without a common seed.
+    """
+    known = [(value, theirs.get(seed)) for seed, value in ours.items()]
+    return spread_of_known([one - other for one, other in known if one is not None and other is not None])
 
 
 @functools.cache

@@ -1,19 +1,21 @@
 """A request to launch runs, whether typed in a shell, filled into a form, or repeating an earlier run."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rbp_engine.preset import SHORT_NAMES, LoadedPreset, load_preset
+from rbp_engine.preset import SHORT_NAMES, LoadedPreset, PresetError, Problem, fields, load_preset
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 from rbp_engine.run.files.resources import Resources
 from rbp_engine.run.files.run_json import read_dispatch, read_run_json
 from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.pair import Pair
 from rbp_engine.settings.machine import runs_directory
 
-MOST_SEEDS = 1000
+MOST_RUNS = 1000
 MOST_PROCESSES = 1024
 MOST_NODES = 1024
 MOST_RETRIES = 1000
@@ -23,8 +25,9 @@ MOST_RETRIES = 1000
 class LaunchRequest:
     """A preset, `key=value` overrides, and how to start its runs; None means the default, or as last time.
 
-    There is one run per seed in `seeds`, or one with the preset's seed if it is empty. Each takes `resources`. With
-    `seeds` or `gpus` ("auto", "none", or card indices) the runs wait in the queue until each can have its own devices.
+    There is one run per seed in `seeds`, or one with the preset's seed if it is empty; with a `pair`, one for each of
+    its values and each seed. Each takes `resources`. With `seeds`, a `pair` or `gpus` ("auto", "none", or card indices)
+    the runs wait in the queue until each can have its own devices.
     `resume_or_start` resumes the run `run_id` if it exists, and `inexact` allows another number of processes. `typed`
     is the command that the user typed, if it differs from `command`. `original` is the run to repeat.
     """
@@ -41,6 +44,7 @@ class LaunchRequest:
     inexact: bool = False
     typed: tuple[str, ...] = ()
     original: RunDirectory | None = None
+    pair: Pair | None = None
 
     @classmethod
     def like(cls, run: RunDirectory) -> "LaunchRequest":
@@ -76,6 +80,13 @@ class LaunchRequest:
         other = self.without(setting)
         return replace(other, overrides=(*other.overrides, f"{setting}={value}"))
 
+    def each(self) -> tuple["LaunchRequest", ...]:
+        """The request for each value of the pair, in its order; this one if there is no pair."""
+        if self.pair is None:
+            return (self,)
+        gpus = self.gpus or "auto"  # each waits in the queue, as it does together with the others
+        return tuple(replace(self, pair=None, gpus=gpus, overrides=(*self.overrides, word)) for word in self.pair.words)
+
     @property
     def runs(self) -> Path:
         """The runs directory, absolute. Raises MachineError."""
@@ -94,7 +105,7 @@ class LaunchRequest:
     @property
     def queued(self) -> bool:
         """Whether the runs wait in the queue until each can have its own devices."""
-        return bool(self.seeds) or self.gpus is not None
+        return bool(self.seeds or self.pair) or self.gpus is not None
 
     @property
     def words(self) -> list[str]:
@@ -105,6 +116,7 @@ class LaunchRequest:
     def command(self) -> list[str]:
         """The shell command that makes the same request."""
         options = {
+            "--pair": self.pair,
             "--seeds": ",".join(map(str, self.seeds)),
             "--gpus": self.gpus,
             "--nproc": self.takes.processes if self.takes.processes > 1 else None,
@@ -131,8 +143,44 @@ class LaunchRequest:
         """The seed of each run, where `loaded` is the preset of this request."""
         return self.seeds or (loaded.preset.run.seed,)
 
+    def load_each(self) -> list[LoadedPreset]:
+        """The preset of each of `each()`.
+
+        Raises UserError for anything invalid or contradictory: PresetError with the problems of all of them, each once.
+        """
+        if self.pair is None:
+            return [self.load()]
+        self._refuse_contradictions(self.pair)
+        presets: list[LoadedPreset] = []
+        problems: dict[tuple[str, str], Problem] = {}
+        source = ""
+        for request in self.each():
+            try:
+                presets.append(request.load())
+            except PresetError as error:
+                source = error.source
+                # What is wrong with the setting itself, or with others, is the same for each of its values.
+                for problem in error.problems:
+                    problems.setdefault((problem.key, problem.message), problem)
+        if problems:
+            raise PresetError(source, problems.values())
+        _refuse_same(self.pair, presets)
+        return presets
+
+    def _refuse_contradictions(self, pair: Pair) -> None:
+        if self.run_id is not None:
+            raise RunError("--id names one run, and --pair makes several")
+        given = [word for word in self.overrides if pair.key in _names(word)]
+        if given:
+            raise RunError(f"both --pair {pair} and {given[-1]} are given: leave one of them out")
+        if (count := len(pair.values) * max(1, len(self.seeds))) > MOST_RUNS:
+            raise RunError(f"--pair and --seeds: at most {MOST_RUNS} runs at a time, got {count}")
+
     def load(self) -> LoadedPreset:
-        """The preset with the overrides applied. Raises UserError for anything invalid or contradictory."""
+        """The preset with the overrides applied, without those of a pair.
+
+        Raises UserError for anything invalid or contradictory.
+        """
         loaded = load_preset(self.preset, self.overrides, code=self.code)
         if self.original is not None:
             was = load_summary(self.original)
@@ -152,6 +200,23 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds = tuple(int(word) for word in words if re.fullmatch("[0-9]{1,18}", word))
     if not words or len(set(seeds)) < len(words):
         raise RunError(f"--seeds {text}: expected different whole numbers, like 1,2,3")
-    if len(seeds) > MOST_SEEDS:
-        raise RunError(f"--seeds: at most {MOST_SEEDS} at a time, got {len(seeds)}")
+    if len(seeds) > MOST_RUNS:
+        raise RunError(f"--seeds: at most {MOST_RUNS} at a time, got {len(seeds)}")
     return seeds
+
+
+def _names(word: str) -> tuple[str, str]:
+    """The name in an override, and the dotted key that it stands for."""
+    name = word.partition("=")[0].strip()
+    return name, SHORT_NAMES.get(name, name)
+
+
+def _refuse_same(pair: Pair, presets: Sequence[LoadedPreset]) -> None:
+    """Refuse values that leave the experiment as it is: no comparison could tell their runs apart."""
+    first: dict[str, str] = {}
+    for word, loaded in zip(pair.words, presets, strict=True):
+        other = first.setdefault(loaded.experiment, word)
+        if other is not word:
+            role = next((info.role for info in fields() if info.key == pair.key), "result")
+            why = "" if role == "result" else f", as {pair.name} does not change what is learned"
+            raise RunError(f"--pair {pair}: {other} and {word} are the same experiment{why}")

@@ -48,6 +48,23 @@ def complete(text: str, preset: "Preset | None") -> str:
     return text.removesuffix(word) + found[0] if found else text
 
 
+def pair_completions(text: str) -> list[str]:
+    """The completions of `KEY=A,B`, one setting with a list of values: names with "=", then values, each once."""
+    name, equals, listed = text.partition("=")
+    if not equals:
+        return completions(name, None)
+    head, comma, typed = listed.rpartition(",")
+    values = [word.partition("=")[2] for word in completions(f"{name}=", None)]
+    offered = [value for value in values if value not in head.split(",") and value.startswith(typed) and value != typed]
+    return [f"{name}={head}{comma}{value}" for value in offered]
+
+
+def complete_pair(text: str) -> str:
+    """`KEY=A,B` with its last word completed; the text itself if nothing fits or nothing is missing."""
+    found = pair_completions(text) if text else []
+    return found[0] if found else text
+
+
 def help_on_word(word: str) -> str:
     """The meaning of an override's setting; empty if it is unknown."""
     name = word.partition("=")[0]

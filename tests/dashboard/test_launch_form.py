@@ -59,7 +59,7 @@ def test_the_command_contains_the_typed_settings(request_for, typed, words):
 def test_the_settings_of_the_form_reach_the_preset(request_for):
     request = request_for(overrides="T=2", device="cpu", run_name="trial", tags="a b", seeds="3 5")
     assert request.seeds == (3, 5)
-    preset = start.check(request).preset
+    preset = start.check(request)[0].preset
     assert (preset.method.timesteps, preset.run.device, preset.run.name) == (2, "cpu", "trial")
     assert preset.run.tags == ["a", "b"]
 
@@ -209,7 +209,7 @@ def test_the_form_filled_from_a_run_has_its_settings_and_repeats_it_without_a_wo
     fields = (typed.seeds, typed.device, typed.run_name, typed.tags, typed.processes, typed.gpus, typed.run_id)
     assert fields == ("7", "cpu", "trial", "a b", "2", "", "")
     assert shlex.join(typed.request().typed) == f"rbp train --like {run.id} --nproc 2 --detach"
-    assert start.check(typed.request()).preset == read_resolved(run.preset_toml)
+    assert start.check(typed.request())[0].preset == read_resolved(run.preset_toml)
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ def test_a_run_with_code_of_its_own_is_repeated_with_the_code_that_was_saved(ear
     net.write_text("class Net: 'changed'\n")
     typed = again(run)
     assert typed.overrides == "arch=nets.py:Net epochs=3"
-    assert start.check(typed.request()).experiment == read_summary(run).experiment
-    assert start.check(again(run, overrides="epochs=3").request()).preset.model.name == "convnet"
+    assert start.check(typed.request())[0].experiment == read_summary(run).experiment
+    assert start.check(again(run, overrides="epochs=3").request())[0].preset.model.name == "convnet"
     assert warnings(typed.request(), start.check(typed.request()), []) == []
 
 
@@ -263,7 +263,7 @@ def test_a_run_whose_preset_is_gone_is_repeated_as_it_was(earlier, home):
     assert again(run).overrides == "T=2"
     path.unlink()
     assert again(run).overrides == ""
-    assert start.check(again(run).request()).preset == read_resolved(run.preset_toml)
+    assert start.check(again(run).request())[0].preset == read_resolved(run.preset_toml)
 
 
 @pytest.mark.asyncio

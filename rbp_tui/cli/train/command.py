@@ -1,5 +1,6 @@
 """`rbp train`: start a run and follow it."""
 
+import functools
 import sys
 from dataclasses import replace
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rbp_tui.cli.options import (
     Json,
     Nnodes,
     Nproc,
+    Pair,
     Rdzv,
     Retries,
     RunsDir,
@@ -39,7 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         cls=TrainCommand,
         epilog="Examples:  rbp train digits   ·   rbp train cifar10-resnet18 T=6 method=bptt   ·   "
-        "rbp train mine.toml --seeds 1,2,3 --detach",
+        "rbp train mine.toml --seeds 1,2,3 --detach   ·   rbp train digits --pair method=bptt,rate_m --seeds 1,2,3",
     )(train)
 
 
@@ -63,6 +65,7 @@ def train(
         bool, typer.Option("--resume-or-start", help="With --id: resume that run, or start it.")
     ] = False,
     seeds: Seeds = None,
+    pair: Pair = None,
     gpus: Gpus = None,
     retries: Retries = None,
     detach: Detach = False,
@@ -87,7 +90,7 @@ def train(
 
     With --like, an earlier run is repeated, with the changes that are given.
 
-    With --seeds or --gpus, runs wait in a queue until each has its own device (rbp queue).
+    With --seeds, --pair or --gpus, runs wait in a queue until each has its own device (rbp queue).
 
     Exit codes: 0 complete, 1 failed, 2 the preset is wrong, 3 data missing or damaged, 4 stopped before the end.
     """
@@ -96,12 +99,22 @@ def train(
     from rbp_engine.run.errors import NothingToStart
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.launch.slurm import RENDEZVOUS
+    from rbp_engine.run.pair import parse_pair
     from rbp_engine.run.request import LaunchRequest, parse_seeds
     from rbp_engine.run.status.status import judge
     from rbp_tui.cli.train.dry_run import print_dry_run
     from rbp_tui.cli.train.following import follow_started, report_start
 
     words = tuple(overrides or ())
+    if pair is not None:
+        for given, option in (
+            (run_id is not None, "--id names"),
+            (resume_or_start, "--resume-or-start continues"),
+            ((nnodes or 1) > 1, "--nnodes starts"),
+            (slurm, "--slurm writes the job file of"),
+        ):
+            if given:
+                raise typer.BadParameter(f"{option} one run, and --pair makes several")
     if like is not None:
         if preset is not None and "=" not in preset:
             raise typer.BadParameter(f"--like {like} takes the place of the preset {preset}: leave one of them out")
@@ -115,6 +128,7 @@ def train(
         base,
         overrides=words,
         seeds=() if seeds is None else parse_seeds(seeds),
+        pair=None if pair is None else parse_pair(pair),
         resources=resources or base.resources,
         gpus=base.gpus if gpus is None else gpus,
         retries=base.retries if retries is None else retries,
@@ -129,15 +143,14 @@ def train(
     if like is None:
         warn_of_shared_presets(request.preset)
     if dry_run or slurm:
-        loaded = request.load()
+        presets = request.load_each()
         if cost:
-            once_trusted(lambda: request.require_trust(loaded), trust=trust)
-        print_dry_run(request, loaded, slurm=slurm or many_nodes, cost=cost, as_json=as_json)
-        if request.seeds:
-            seeds_named = ", ".join(map(str, request.seeds))
-            say("[dim]once for each of the seeds {}, each on a device of its own[/]", seeds_named)
+            for loaded in presets:
+                once_trusted(functools.partial(request.require_trust, loaded), trust=trust)
+        print_dry_run(request, presets, slurm=slurm or many_nodes, cost=cost, as_json=as_json)
         try:
-            start.require_data(loaded)
+            for loaded in presets:
+                start.require_data(loaded)
         except DataMissing as missing:
             say("[yellow]here it would not run:[/] {}", missing)
         return

@@ -1,5 +1,6 @@
 """How followed runs have ended, and what to type next."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,14 @@ from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say
 from rbp_tui.cli.train.next_steps import next_steps
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import status_text, title
+from rbp_tui.text.run_text import short, status_text, title
 
 if TYPE_CHECKING:
+    from rbp_engine.run.pair import Pair
     from rbp_engine.run.request import LaunchRequest
+
+#: More runs than these are not named one by one in a command.
+MOST_NAMED = 12
 
 
 def print_results(
@@ -21,31 +26,61 @@ def print_results(
     request: "LaunchRequest | None" = None,
     waited_s: float | None = None,
 ) -> None:
-    """How each has ended, the mean of several seeds, and what to type next.
+    """How each has ended, the mean of several seeds, the differences of a pair, and what to type next.
 
     `waited_s` is what the user has waited for the command, in seconds; None if it did not start the runs.
     """
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, waited_s)
         return
-    completed: list[Summary] = []
-    for run, verdict in zip(runs, verdicts, strict=True):
+    completed: list[list[Summary]] = [[] for _ in range(len(request.pair.values) if request and request.pair else 1)]
+    for number, (run, verdict) in enumerate(zip(runs, verdicts, strict=True)):
         summary = read_summary(run)
         if summary is None:
             continue
         if verdict.status == "completed":
-            completed.append(summary)
+            completed[number % len(completed)].append(summary)  # the runs of one seed follow each other
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
         reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
         say("{} {}{}", status_text(verdict.status), title(summary), reason)
-    seeds = f"{len(completed)} of {len(runs)} seeds completed"
-    if scores := _mean_over_seeds(completed):
-        say("  {}: {}", seeds, scores)
-    else:
-        say("  {}", seeds)
+    words = request.pair.words if request and request.pair else ("",)
+    for word, summaries in zip(words, completed, strict=True):
+        seeds = f"{len(summaries)} of {len(runs) // len(words)} seeds completed"
+        scores = _mean_over_seeds(summaries)
+        say("  {}{}{}", f"{word}: " if word else "", seeds, f": {scores}" if scores else "")
+    if request and request.pair:
+        _print_differences(request.pair, completed)
     if waited_s is not None:
         say("  {} from the command to the end of the last run, in {}", fmt.duration(waited_s), runs[0].path.parent)
-    say("  next: rbp ls  ·  rbp report  ·  rbp runs compare {}", " ".join(run.id[-4:] for run in runs[:2]))
+    if request and request.pair:
+        say("  next: {}", _compare_command(request, runs))
+    else:
+        say("  next: rbp ls  ·  rbp report  ·  rbp runs compare {}", " ".join(run.id[-4:] for run in runs[:2]))
+
+
+def _print_differences(pair: "Pair", completed: Sequence[Sequence[Summary]]) -> None:
+    """The mean difference of each value to the first one over the seeds that both have, with its interval."""
+    from rbp_engine.report.spread import paired
+    from rbp_tui.text.comparison_columns import difference_text
+
+    first, *others = completed
+    for value, summaries in zip(pair.values[1:], others, strict=True):
+        found = []
+        for which in ("last", "best"):
+            ours, theirs = ({one.seed: getattr(one, which).top1 for one in each} for each in (summaries, first))
+            found.append(f"{which} {difference_text(paired(ours, theirs))}")
+        what = "points of top-1 (mean by seed ± 95 % interval)"
+        say("  {}", f"{value} − {pair.values[0]}: {', '.join(found)} {what}")
+
+
+def _compare_command(request: "LaunchRequest", runs: Sequence[RunDirectory]) -> str:
+    """The command that compares the runs; of many, their experiments."""
+    words = [short(run.id) for run in runs]
+    if len(words) > MOST_NAMED:
+        experiments = dict.fromkeys(summary.experiment for run in runs if (summary := read_summary(run)) is not None)
+        words = [f"experiment:{experiment}" for experiment in experiments]
+    place = ["--runs-dir", str(request.runs_dir)] if request.runs_dir else []
+    return shlex.join(["rbp", "runs", "compare", *words, *place])
 
 
 def print_result(

@@ -58,9 +58,11 @@ def measured_cost(typed: TypedRequest, given_up: Callable[[], bool]) -> Text:
     try:
         # The data need not be here, and other runs do not matter: only the settings must be valid.
         request = typed.request()
-        loaded = request.load()
-        request.require_trust(loaded)
-        return cost_text(loaded, predict_cost(loaded, cancelled=given_up, quiet=True), request.takes.processes)
+        presets = request.load_each()
+        for loaded in presets:
+            request.require_trust(loaded)
+        costs = [(loaded, predict_cost(loaded, cancelled=given_up, quiet=True)) for loaded in presets]
+        return Text("\n").join(cost_text(loaded, cost, request.takes.processes) for loaded, cost in costs)
     except UserError as error:
         return Text(str(error), style="red")
 

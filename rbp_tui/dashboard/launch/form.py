@@ -2,9 +2,9 @@
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Group
 from rich.text import Text
@@ -28,42 +28,45 @@ from rbp_tui.dashboard.launch.request import TypedRequest, warnings
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
-from rbp_tui.text.setting_words import complete, completions, help_on_word, last_word
+from rbp_tui.text.setting_words import complete, complete_pair, completions, help_on_word, last_word
+
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
 
 DEVICES = ("auto", "cpu", "cuda")
 SHOWN_COMPLETIONS = 12
 
 
-class SettingSuggester(Suggester):
-    """Completes the last word of a line of overrides."""
+class Completer(Suggester):
+    """Suggests what a function makes of the text."""
 
-    def __init__(self, loaded: LoadedPreset | None) -> None:
+    def __init__(self, complete: Callable[[str], str]) -> None:
         super().__init__(case_sensitive=True)
-        self.loaded = loaded
+        self.complete = complete
 
     async def get_suggestion(self, value: str) -> str | None:
-        return complete(value, self.loaded.preset if self.loaded else None)
+        return self.complete(value)
 
 
-class SettingsInput(Input):
-    """Overrides; Tab accepts the completion, or moves to the next field if there is none."""
+class CompletingInput(Input):
+    """A field whose last word is completed: Tab accepts the completion, or moves to the next field if there is none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", "complete", id="launch.complete")]
 
-    def __init__(self, words: str, loaded: LoadedPreset | None) -> None:
+    def __init__(self, words: str, name: str, example: str, complete: Callable[[str], str]) -> None:
         super().__init__(
             words,
-            id="overrides",
+            id=name,
             compact=True,
-            placeholder="e.g. T=6 lr=0.05",
-            suggester=SettingSuggester(loaded),
+            placeholder=f"e.g. {example}",
+            suggester=Completer(complete),
             select_on_focus=False,
         )
-        self.loaded = loaded
+        self.complete = complete
 
     def action_complete(self) -> None:
         """Complete the word that is being typed."""
-        longer = complete(self.value, self.loaded.preset if self.loaded else None)
+        longer = self.complete(self.value)
         if longer == self.value:
             self.screen.focus_next()
         else:
@@ -87,6 +90,7 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     seed, device = (run.seed, run.device) if run else (1, "auto")
     return (
         FormField("seeds", "seeds", "1,2,3", f"{seed} when empty; a run for each"),
+        FormField("pair", "pair", "method=bptt,rate_m", "a run for each value"),
         FormField("device", "device", "cpu", f"{device} when empty"),
         FormField("processes", "processes", "2", "1 when empty; they share each batch"),
         FormField("gpus", "gpus", "0,1", "waits for a free one; or auto, none"),
@@ -101,9 +105,10 @@ def verdict_text(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     text = Text()
     try:
         request = typed.request()
-        loaded = start.check(request)
-        request.require_trust(loaded)
-        for warning in warnings(request, loaded, records):
+        presets = start.check(request)
+        for loaded in presets:
+            request.require_trust(loaded)
+        for warning in warnings(request, presets, records):
             text.append(f"⚠ {warning}\n", style="yellow")
         text.append(shlex.join(request.typed), style="bold")
     except DataMissing as error:
@@ -130,28 +135,23 @@ class LaunchForm(Dialog[list[str]]):
         self.start = start
         self.launching = False
         self.measure = measure
+        self._preset: Preset | None = None
 
     def compose(self) -> ComposeResult:
         usual, verb = self._usual(), "Run again, changed:" if self.start.again else "Launch"
+        self._preset = usual.preset if usual else None
         with Vertical(classes="dialog"):
             with VerticalScroll(id="form", can_focus=False):
                 yield Static(Text(f"{verb} {one_line(self.start.name)}\n", style="bold"))
                 with Horizontal(classes="row first"):
                     yield Label("settings", classes="name")
-                    yield SettingsInput(self.start.overrides, usual)
+                    yield CompletingInput(self.start.overrides, "overrides", "T=6 lr=0.05", self._completed)
                 yield Static(id="verdict")
                 yield Static(id="offered")
                 for field in fields_of_form(usual):
                     with Horizontal(classes="row"):
                         yield Label(field.label, classes="name", markup=False)
-                        yield Input(
-                            getattr(self.start, field.name),
-                            id=field.name,
-                            compact=True,
-                            placeholder=f"e.g. {field.example}",
-                            suggester=SuggestFromList(DEVICES) if field.name == "device" else None,
-                            select_on_focus=False,
-                        )
+                        yield self._input(field)
                         yield Label(field.hint, classes="hint", markup=False)
                 yield LaunchCost(id="cost", markup=False)
             yield Static(
@@ -159,6 +159,22 @@ class LaunchForm(Dialog[list[str]]):
                 "   [b]Esc[/b] cancel",
                 classes="keys",
             )
+
+    def _input(self, field: FormField) -> Input:
+        typed = getattr(self.start, field.name)
+        if field.name == "pair":
+            return CompletingInput(typed, field.name, field.example, complete_pair)
+        return Input(
+            typed,
+            id=field.name,
+            compact=True,
+            placeholder=f"e.g. {field.example}",
+            suggester=SuggestFromList(DEVICES) if field.name == "device" else None,
+            select_on_focus=False,
+        )
+
+    def _completed(self, words: str) -> str:
+        return complete(words, self._preset)
 
     def _usual(self) -> LoadedPreset | None:
         """The preset or run without overrides; None if it has become unreadable, which the verdict then reports."""
@@ -197,15 +213,14 @@ class LaunchForm(Dialog[list[str]]):
         # In a thread, since reading presets and querying the GPU driver takes time.
         verdict.update(await asyncio.to_thread(verdict_text, typed, self.session.records))
 
-    @on(Input.Changed, "#overrides, #device, #processes")
+    @on(Input.Changed, "#overrides, #pair, #device, #processes")
     def _forget_cost(self) -> None:
         self.query_one(LaunchCost).forget()
 
     def _offer(self) -> None:
         """Show completions and the meaning of the word being typed."""
-        settings = self.query_one(SettingsInput)
-        word = last_word(settings.value)
-        found = completions(word, settings.loaded.preset if settings.loaded else None) if word else []
+        word = last_word(self.query_one("#overrides", Input).value)
+        found = completions(word, self._preset) if word else []
         lines = [Text("  ".join(found[:SHOWN_COMPLETIONS]), no_wrap=True, overflow="ellipsis")] if found else []
         lines.append(Text(help_on_word(word)))
         self.query_one("#offered", Static).update(Group(*lines))

@@ -119,7 +119,7 @@ def test_more_processes_nodes_or_retries_than_anybody_has_are_refused(
 ) -> None:
     request = LaunchRequest("digits", runs_dir=tmp_path / "runs", **words)
     with pytest.raises(RunError, match=told):
-        start.create_runs(request, request.load())
+        start.create_runs(request, request.load_each())
     assert not (tmp_path / "runs").exists()
 
 
