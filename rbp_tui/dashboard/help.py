@@ -21,6 +21,7 @@ TASKS: dict[str, tuple[str, ...]] = {
         *("monitor.axis", "monitor.zoom", "monitor.rank", "monitor.rank_back", "monitor.traceback", "monitor.find"),
         *("network.tab", "network.tab_back", "network.zoom"),
         *("compare.hide", "compare.each_run", "compare.curve", "compare.axis", "compare.zoom", "compare.pin"),
+        "compare.equal_cost",
         *("presets.diff", "presets.toml", "presets.network", "presets.runs", "presets.filter", "presets.clear"),
     ),
     "Charts": ("chart.",),

@@ -35,6 +35,10 @@ class ComparedColumn:
     def width(self) -> int:
         return max([len(self.heading), *map(len, self.cells)])
 
+    def with_cells(self, cells: Sequence[str]) -> "ComparedColumn":
+        """The same values in other words."""
+        return replace(self, cells=tuple(cells))
+
 
 def columns_of(comparison: Comparison) -> list[ComparedColumn]:
     """All columns, in the order in which they stand; none without groups."""
@@ -50,15 +54,17 @@ def columns_of(comparison: Comparison) -> list[ComparedColumn]:
     digits = 2 if max((value for value in epochs if value is not None), default=0.0) < 10.0 else 1
     unit, unit_name = (GIB, "GiB") if max((peak or 0.0 for peak in peaks), default=0.0) >= GIB else (MIB, "MiB")
     return [
-        *_identity(comparison),
-        *([] if comparison.each_run else [_numbers("n", "n", counts, str, 3)]),
-        _spreads("last", "last %", lasts, spread_text, "sd", 1),
-        _spreads("best", "best %", bests, spread_text, "sd", 4),
-        _spreads("Δ last", "Δ last", differences, gained, "95 %", 2),
-        _spreads("Δ best", "Δ best", [group.best_difference for group in groups], gained, "95 %", 9),
-        _numbers("s/epoch", "s/epoch", epochs, lambda value: f"{value:.{digits}f}", 5),
-        _numbers("samples/s", "samples/s", [group.samples_per_s for group in groups], fmt.thousands, 8),
-        _numbers("peak", f"peak {unit_name}", peaks, lambda value: f"{value / unit:.{1 if unit == GIB else 0}f}", 6),
+        *identity_columns(comparison),
+        *([] if comparison.each_run else [numbers_column("n", "n", counts, str, 3)]),
+        spreads_column("last", "last %", lasts, spread_text, "sd", 1),
+        spreads_column("best", "best %", bests, spread_text, "sd", 4),
+        spreads_column("Δ last", "Δ last", differences, gained, "95 %", 2),
+        spreads_column("Δ best", "Δ best", [group.best_difference for group in groups], gained, "95 %", 9),
+        numbers_column("s/epoch", "s/epoch", epochs, lambda value: f"{value:.{digits}f}", 5),
+        numbers_column("samples/s", "samples/s", [group.samples_per_s for group in groups], fmt.thousands, 8),
+        numbers_column(
+            "peak", f"peak {unit_name}", peaks, lambda value: f"{value / unit:.{1 if unit == GIB else 0}f}", 6
+        ),
     ]
 
 
@@ -72,9 +78,15 @@ def fitting(columns: Sequence[ComparedColumn], width: int) -> list[ComparedColum
     return [column for place, column in enumerate(columns) if place in chosen]
 
 
-def sorted_by(comparison: Comparison, name: str, *, turned: bool = False) -> Comparison:
-    """The comparison sorted by the column of this name, the largest accuracies first; as it is without the column."""
-    column = next((column for column in columns_of(comparison) if column.name == name), None)
+def sorted_by(
+    comparison: Comparison, name: str, *, turned: bool = False, columns: Sequence[ComparedColumn] | None = None
+) -> Comparison:
+    """The comparison sorted by the column of this name, the largest accuracies first; as it is without the column.
+
+    `columns` are those of the comparison, by default `columns_of`.
+    """
+    found = columns_of(comparison) if columns is None else columns
+    column = next((column for column in found if column.name == name), None)
     if column is None:
         return comparison
     known = [place for place, value in enumerate(column.values) if value is not None]
@@ -87,7 +99,7 @@ def _order(value: Any) -> tuple[bool, float, str]:
     return not number, value if number else 0.0, value_text(value)
 
 
-def _identity(comparison: Comparison) -> list[ComparedColumn]:
+def identity_columns(comparison: Comparison) -> list[ComparedColumn]:
     """What tells the groups apart; a title where nothing differs, as with one group."""
     groups = comparison.groups
     labels = [str(one_line(group.runs[0].summary.label)) for group in groups]
@@ -100,7 +112,7 @@ def _identity(comparison: Comparison) -> list[ComparedColumn]:
         columns.append(column if splits else replace(column, rank=ALSO_DIFFERS))
     if comparison.each_run:
         seeds = [group.runs[0].summary.seed for group in groups]
-        columns.append(_numbers("seed", "seed", seeds, str, TELLS_APART))
+        columns.append(numbers_column("seed", "seed", seeds, str, TELLS_APART))
         columns.append(_words("run", [str(one_line(short(group.runs[0].run.id))) for group in groups], TELLS_APART))
     elif not columns:
         columns.append(_words("experiment", [one_line(group.title, LONGEST_TITLE) for group in groups], TELLS_APART))
@@ -130,12 +142,14 @@ def _words(name: str, words: Sequence[str], rank: int, key: str = "") -> Compare
     return ComparedColumn(name, name, tuple(words), tuple(words), rank, key, right=False)
 
 
-def _numbers(name: str, heading: str, values: Sequence[Any], text: Callable[[Any], str], rank: int) -> ComparedColumn:
+def numbers_column(
+    name: str, heading: str, values: Sequence[Any], text: Callable[[Any], str], rank: int
+) -> ComparedColumn:
     cells = tuple("–" if value is None else text(value) for value in values)
     return ComparedColumn(name, heading, cells, tuple(values), rank, largest_first=name == "samples/s")
 
 
-def _spreads(
+def spreads_column(
     name: str,
     heading: str,
     spreads: Sequence[Spread | None],

@@ -1,6 +1,6 @@
 """A comparison of runs as text and as JSON: what `rbp runs compare` prints and the dashboard shows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any
@@ -42,9 +42,29 @@ def comparison_text(comparison: Comparison, width: int, sort: str = "") -> Compa
 
     The least important columns give way where there is no room. `sort` names the column that is marked.
     """
+
+    def below(signs: Sequence[str], shown: Collection[str]) -> Text:
+        others = [difference for difference in comparison.differences if difference.key not in shown]
+        parts = (_notes(comparison, signs, width), _differences(others, comparison, signs, width))
+        return Text("\n\n").join(part for part in parts if part)
+
+    return table_text(comparison, columns_of(comparison), width, sort, below)
+
+
+def table_text(
+    comparison: Comparison,
+    all_columns: Sequence[ComparedColumn],
+    width: int,
+    sort: str,
+    below: Callable[[Sequence[str], Collection[str]], Text],
+) -> ComparisonText:
+    """A row for each group with those of the columns that have room.
+
+    `below` makes what follows the rows from the signs of the groups and the keys of the settings that have a column.
+    """
     signs = group_signs(comparison)
     margin = len(signs[0]) if signs else 0
-    columns = fitting(columns_of(comparison), width - margin - 1)
+    columns = fitting(all_columns, width - margin - 1)
     headings, places = Text(" " * margin), []
     for column in columns:
         headings.append(" ")
@@ -55,11 +75,7 @@ def comparison_text(comparison: Comparison, width: int, sort: str = "") -> Compa
         cells = " ".join(_padded(column.cells[number], column) for column in columns)
         groups.append(Text(f"{sign} {cells}", style="bold" if group.is_baseline else ""))
     shown = {column.key for column in columns if column.key}
-    others = [difference for difference in comparison.differences if difference.key not in shown]
-    parts = [
-        part for part in (_notes(comparison, signs, width), _differences(others, comparison, signs, width)) if part
-    ]
-    return ComparisonText(headings, tuple(groups), Text("\n\n").join(parts), tuple(places))
+    return ComparisonText(headings, tuple(groups), below(signs, shown), tuple(places))
 
 
 def _padded(word: str, column: ComparedColumn) -> str:
@@ -94,7 +110,7 @@ def _group_plain(number: int, group: Group, comparison: Comparison) -> dict[str,
         "settings": {difference.key: difference.values[number] for difference in differing},
         "ids": [one.run.id for one in group.runs],
         "seeds": [one.summary.seed for one in group.runs],
-        **{name: _spread_plain(getattr(group, name)) for name in spreads},
+        **{name: spread_plain(getattr(group, name)) for name in spreads},
         "epoch_s": group.epoch_s,
         "samples_per_s": group.samples_per_s,
         "mem_peak": group.mem_peak,
@@ -102,7 +118,7 @@ def _group_plain(number: int, group: Group, comparison: Comparison) -> dict[str,
     }
 
 
-def _spread_plain(values: Spread | None) -> dict[str, Any] | None:
+def spread_plain(values: Spread | None) -> dict[str, Any] | None:
     """`interval` is half the width of the 95 % confidence interval of the mean."""
     return None if values is None else vars(values) | {"interval": values.interval}
 

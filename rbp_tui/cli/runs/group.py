@@ -82,17 +82,27 @@ def compare(
 
     Accuracies are mean ± standard deviation over the seeds. Δ is the difference to the baseline, paired by seed: its
     mean over the seeds that both have ± the 95 % confidence interval, in percentage points.
+
+    A second table has the accuracy at equal cost: after as many epochs, in the same time, in the same memory.
     """
     from rbp_engine.report.compare import compare as compared
+    from rbp_engine.report.equal_cost import equal_cost, read_top1
     from rbp_tui.text.comparison_text import comparison_plain, comparison_text
+    from rbp_tui.text.equal_cost_text import equal_cost_plain, equal_cost_text
 
     found = compared(select(runs, runs_dir), find(baseline, runs_dir) if baseline else None, each_run=each_run)
+    directories = {one.run.id: one.run for group in found.groups for one in group.runs}
+    curves = {run_id: read_top1(run) for run_id, run in directories.items()} if len(found.groups) > 1 else {}
+    equal = equal_cost(found, curves.get)
     if as_json:
-        print_json(comparison_plain(found))
+        print_json(comparison_plain(found) | {"equal_cost": equal_cost_plain(equal) if equal.seconds else None})
         return
     if found.groups:
         say("[dim]★ baseline:[/] {}", found.baseline_title)
         print_rich(comparison_text(found, console().width).whole)
+    if equal.seconds:
+        print_rich(styled("\n[bold]at equal cost[/]"))
+        print_rich(equal_cost_text(found, equal, console().width).whole)
     for run in found.excluded:
         say("[dim]left out {}:[/] {}", run.id, run.reason)
 

@@ -7,12 +7,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from rbp_engine.report.compare import Comparison, Group
+from rbp_engine.report.equal_cost import EqualCost, equal_cost
 from rbp_engine.report.seed_statistics import MeanCurve
+from rbp_engine.run.status.curves import Curve
 from rbp_tui.dashboard.compare.curves import AXES, CURVES, ComparedCurves
 from rbp_tui.dashboard.messages import OpenRun
 from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
-from rbp_tui.text.comparison_columns import sorted_by
+from rbp_tui.text.comparison_columns import ComparedColumn, columns_of, sorted_by
+from rbp_tui.text.equal_cost_text import equal_cost_columns
 
 
 class CompareActions(ChartScreen):
@@ -27,6 +30,7 @@ class CompareActions(ChartScreen):
         Binding("enter", "open", "open", id="compare.open"),
         Binding("space", "hide", "hide", id="compare.hide"),
         Binding("b", "pin", "baseline", id="compare.pin"),
+        Binding("e", "equal_cost", "equal cost", id="compare.equal_cost"),
         Binding("i", "each_run", "runs", id="compare.each_run"),
         Binding("v", "curve", "curve", id="compare.curve"),
         Binding("x", "axis", "axis", id="compare.axis"),
@@ -42,6 +46,7 @@ class CompareActions(ChartScreen):
         self.comparison: Comparison | None = None  # in the order of the table
         self.sort, self.turned = "", False  # the column that the table is sorted by, and whether the other way round
         self.each_run = False  # as requested; the comparison follows
+        self.equal_cost = False  # whether the table shows what is reached at equal cost
         self.chosen = ""  # the key of the group that actions apply to
         self.hidden: set[str] = set()
         self.curves = ComparedCurves()
@@ -98,6 +103,8 @@ class CompareActions(ChartScreen):
                 return len(self.groups) > 1
             case "choose" | "open" | "hide" | "pin" | "scroll_table" | "zoom_panel" | "curve" | "axis":
                 return bool(self.groups)
+            case "equal_cost":
+                return self.equal_cost or len(self.groups) > 1
             case "each_run":
                 return self.each_run or any(len(group.runs) > 1 for group in self.groups)
         return True
@@ -151,7 +158,24 @@ class CompareActions(ChartScreen):
     def take_comparison(self, given: Comparison | None) -> None:
         """Show this comparison from now on, sorted as the table is."""
         self.given = given
-        self.comparison = given and sorted_by(given, self.sort, turned=self.turned)
+        self.comparison = given and sorted_by(given, self.sort, turned=self.turned, columns=self.all_columns(given))
+
+    def all_columns(self, comparison: Comparison) -> Sequence[ComparedColumn]:
+        """The columns of the table that is shown, whether they have room or not."""
+        return (
+            equal_cost_columns(comparison, self.at_equal_cost(comparison))
+            if self.equal_cost
+            else columns_of(comparison)
+        )
+
+    def at_equal_cost(self, comparison: Comparison) -> EqualCost:
+        """What its groups reach at equal cost, as far as their curves have been read."""
+        sights = self.session.sights
+
+        def top1(run_id: str) -> Curve | None:
+            return sights[run_id].history.curves.get("validation/top1") if run_id in sights else None
+
+        return equal_cost(comparison, top1)
 
     def sort_by(self, name: str) -> None:
         """Sort by this column; the other way round if it is sorted by it already."""
@@ -172,6 +196,11 @@ class CompareActions(ChartScreen):
         """A curve and a row for each run, or for each experiment."""
         self.each_run = not self.each_run
         self.compare_again()
+
+    def action_equal_cost(self) -> None:
+        """What is reached after as many epochs, in the same time and memory; or the whole accuracies again."""
+        self.equal_cost = not self.equal_cost
+        self.sort_by("")  # the columns are others now
 
     def action_curve(self) -> None:
         """The next curve: top-1, losses."""

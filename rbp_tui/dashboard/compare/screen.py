@@ -23,6 +23,7 @@ from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text.comparison_text import ComparisonText, comparison_text, group_signs
+from rbp_tui.text.equal_cost_text import equal_cost_text
 
 # Each of many runs has news many times a second: they are drawn together at each tick, and very many less often.
 TICK_S, RUNS_A_TICK = 0.25, 12
@@ -107,6 +108,9 @@ class CompareScreen(CompareActions):
         now = time.monotonic()
         if self._curves_stale and now - self._drawn_at >= TICK_S * (len(self.compared.records) // RUNS_A_TICK):
             self.draw()
+            if self.equal_cost:  # made from the curves
+                self.take_comparison(self.given)
+                self.show_table()
         pause = max(COMPARE_EVERY_S, self._making_took / READING_SHARE)
         if self._runs_stale and now - self._made_at >= pause:
             self.compare_again()
@@ -175,7 +179,12 @@ class CompareScreen(CompareActions):
         self.query_one("#about", Line).show_text(self._about(self.comparison))
         notes = Text(" · ".join(self.compared.notes), style="yellow", overflow="ellipsis")
         self.query_one("#notes", Line).show_or_hide(notes)
-        self._text = text = comparison_text(self.comparison, max(1, self.size.width - TABLE_EDGE), self.sort)
+        width = max(1, self.size.width - TABLE_EDGE)
+        if self.equal_cost:
+            text = equal_cost_text(self.comparison, self.at_equal_cost(self.comparison), width, self.sort)
+        else:
+            text = comparison_text(self.comparison, width, self.sort)
+        self._text = text
         self.query_one("#headings", Line).show_text(Text(NO_MARK).append_text(text.headings))
         parts = [self._row(group, part) for group, part in zip(self.groups, text.groups, strict=True)]
         rest = [text.below] if text.below else []
@@ -205,6 +214,8 @@ class CompareScreen(CompareActions):
         for number, axis in enumerate(AXES):
             text.append("│" if number else "").append(axis, style="not dim bold" if axis == self.axis else "")
         text.append(f"   {len(self.compared.records)} runs")
+        if self.equal_cost:
+            text.append("   at equal cost", style="not dim bold")
         if self.sort:
             text.append(f"   sorted by {self.sort}{', reversed' if self.turned else ''}")
         if comparison.groups:

@@ -1,0 +1,150 @@
+"""What compared experiments reach at equal cost: after as many epochs, in the same time, and in the same memory.
+
+Nothing is interpolated: an accuracy at a budget is that of a validation within it.
+
+* Equal epochs: for each seed, the last epoch that all of its runs have validated.
+* Equal time: for each seed, the time at which its fastest run made its last validation; of the others, the newest
+  validation by then counts. Time is that of the wall clock from the start of a run's first attempt, with evaluations,
+  checkpoints and compiling, without the time between attempts: the axis "time" of the charts.
+* Equal memory: the peak of the baseline. Training needs its peak from the first steps on, so there is no accuracy
+  within less of it: an experiment fits, with the accuracy that it reaches in all, or it does not.
+
+A seed counts if the baseline and another experiment have it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rbp_engine.report.collect import RecordedRun, precedence
+from rbp_engine.report.compare import Comparison, Group
+from rbp_engine.report.spread import Spread, paired, spread_of_known
+from rbp_engine.run.files.events import KINDS, FiringRates, GradientFidelity, Health, Probe
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.curves import Curve, Floats
+from rbp_engine.run.status.history_reader import HistoryReader
+
+#: Peaks of the same training differ by less than this factor, where they contain what else the process uses.
+SAME_MEMORY = 1.01
+# The events of probes are long, and say nothing about accuracy or time.
+KINDS_READ = tuple(kind for kind in KINDS.values() if kind not in (FiringRates, GradientFidelity, Health, Probe))
+
+#: The validation top-1 of a run by its id, None if it has none.
+CurveOf = Callable[[str], Curve | None]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Top-1 of a group within a budget, fractions over seeds, and its difference to the baseline, paired by seed."""
+
+    top1: Spread | None = None
+    difference: Spread | None = None
+
+
+@dataclass(frozen=True)
+class EqualCost:
+    """What each group of a comparison has reached within equal budgets, in the order of the groups.
+
+    `epochs` and `seconds` are the smallest and the largest budget of a seed, `memory` is in bytes; None if unknown.
+    `memory_needed` is the peak of each group as a multiple of `memory`.
+    """
+
+    epochs: tuple[float, float] | None
+    seconds: tuple[float, float] | None
+    memory: float | None
+    after_epochs: tuple[Reached, ...]
+    in_time: tuple[Reached, ...]
+    in_memory: tuple[Reached, ...]
+    memory_needed: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The validations of a run in their order: epochs, seconds of training and top-1, all [N], N > 0."""
+
+    epoch: Floats
+    seconds: Floats
+    top1: Floats
+
+    def at_epoch(self, epoch: float) -> float | None:
+        """The top-1 after this epoch; None if it was not validated."""
+        return _last(self.top1[self.epoch == epoch])
+
+    def by(self, seconds: float) -> float | None:
+        """The top-1 of the newest validation by this time; None if there was none yet."""
+        return _last(self.top1[self.seconds <= seconds])
+
+
+def read_top1(run: RunDirectory) -> Curve | None:
+    """The validation top-1 of a run, from its events; None if it has none, or they cannot be read."""
+    reader = HistoryReader(run, first_rank=True, kinds=KINDS_READ)
+    reader.poll()
+    return reader.history().curves.get("validation/top1")
+
+
+def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
+    """What the groups reach at equal cost, given their curves."""
+    groups = comparison.groups
+    trails = [_trails(group.counting, curve_of) for group in groups]
+    theirs = [one for group in groups if group.is_baseline for one in group.counting]
+    theirs.sort(key=lambda one: precedence(one.run, one.summary, one.verdict))  # of one seed the last counts
+    baseline = _trails(theirs, curve_of)
+    epochs, seconds = {}, {}
+    for seed in baseline:
+        beside = [known[seed] for known in trails if seed in known]
+        if len(beside) < 2:
+            continue
+        seconds[seed] = min(float(trail.seconds[-1]) for trail in beside)
+        if common := set.intersection(*(set(trail.epoch.tolist()) for trail in beside)):
+            epochs[seed] = max(common)
+    memory = max((group.mem_peak for group in groups if group.is_baseline and group.mem_peak), default=None)
+    needed = tuple(group.mem_peak / memory if memory and group.mem_peak else None for group in groups)
+    return EqualCost(
+        epochs=_range(list(epochs.values())),
+        seconds=_range(list(seconds.values())),
+        memory=memory,
+        after_epochs=_reached(groups, trails, baseline, epochs, Trail.at_epoch),
+        in_time=_reached(groups, trails, baseline, seconds, Trail.by),
+        in_memory=tuple(
+            Reached(group.last, group.last_difference) if share is not None and share <= SAME_MEMORY else Reached()
+            for group, share in zip(groups, needed, strict=True)
+        ),
+        memory_needed=needed,
+    )
+
+
+def _reached(
+    groups: Sequence[Group],
+    trails: Sequence[dict[int, Trail]],
+    baseline: dict[int, Trail],
+    budgets: dict[int, float],
+    top1_at: Callable[[Trail, float], float | None],
+) -> tuple[Reached, ...]:
+    """What each group has reached within the budget of each seed."""
+    theirs = {seed: top1_at(baseline[seed], budget) for seed, budget in budgets.items()}
+    found = []
+    for group, known in zip(groups, trails, strict=True):
+        ours = {seed: top1_at(known[seed], budget) for seed, budget in budgets.items() if seed in known}
+        difference = None if group.is_baseline else paired(ours, theirs)
+        found.append(Reached(spread_of_known(ours.values()), difference))
+    return tuple(found)
+
+
+def _trails(runs: Sequence[RecordedRun], curve_of: CurveOf) -> dict[int, Trail]:
+    """The trail of each seed that has validations; of several runs of a seed that of the last."""
+    found = {}
+    for one in runs:
+        curve = curve_of(one.run.id)
+        known = np.isfinite(curve.value) & np.isfinite(curve.epoch) if curve is not None else np.empty(0, dtype=bool)
+        if curve is not None and known.any():
+            found[one.summary.seed] = Trail(curve.epoch[known], curve.seconds[known], curve.value[known])
+    return found
+
+
+def _last(values: Floats) -> float | None:
+    return float(values[-1]) if len(values) else None
+
+
+def _range(budgets: Sequence[float]) -> tuple[float, float] | None:
+    return (min(budgets), max(budgets)) if budgets else None

@@ -1,0 +1,107 @@
+"""Experiments at equal cost as text and as JSON: after as many epochs, in the same time, and in the same memory."""
+
+from collections.abc import Callable
+from textwrap import wrap
+from typing import Any
+
+from rich.text import Text
+
+from rbp_engine.report.compare import Comparison
+from rbp_engine.report.equal_cost import SAME_MEMORY, EqualCost, Reached
+from rbp_tui.text import format as fmt
+from rbp_tui.text.comparison_columns import (
+    ComparedColumn,
+    difference_text,
+    identity_columns,
+    numbers_column,
+    single_difference_text,
+    spreads_column,
+)
+from rbp_tui.text.comparison_text import ComparisonText, spread_plain, table_text
+
+NO_SEED = "at equal cost: no seed of the baseline has been validated in another experiment too"
+
+
+def equal_cost_columns(comparison: Comparison, equal: EqualCost) -> list[ComparedColumn]:
+    """What tells the groups apart, and for each kind of cost, the top-1 reached and its difference to the baseline."""
+    difference = single_difference_text if comparison.each_run else difference_text
+    columns = [*identity_columns(comparison)]
+    if not comparison.each_run:
+        counts = [one.top1.count if one.top1 else 0 for one in equal.in_time]
+        columns.append(numbers_column("n", "n", counts, str, 8))
+    needed = [_needed_text(*both) for both in zip(equal.in_memory, equal.memory_needed, strict=True)]
+    for name, budget, reached, cells, ranks in (
+        ("epochs", _epochs(equal), equal.after_epochs, None, (3, 1)),
+        ("time", _time(equal), equal.in_time, None, (4, 2)),
+        ("memory", _memory(equal), equal.in_memory, needed, (5, 6)),
+    ):
+        if not budget:
+            continue
+        tops = [one.top1 and one.top1.mean for one in reached]
+        column = numbers_column(name, f"{budget} %", tops, fmt.percent, ranks[0])
+        columns += [
+            column if cells is None else column.with_cells(cells),
+            spreads_column(f"Δ {name}", "Δ", [one.difference for one in reached], difference, "95 %", ranks[1]),
+        ]
+    return columns
+
+
+def equal_cost_text(comparison: Comparison, equal: EqualCost, width: int, sort: str = "") -> ComparisonText:
+    """One row for each experiment; below, what the budgets are."""
+    columns = equal_cost_columns(comparison, equal)
+    return table_text(comparison, columns, width, sort, lambda signs, shown: _below(equal, width))
+
+
+def equal_cost_plain(equal: EqualCost) -> dict[str, Any]:
+    """For JSON, with the groups in the order of the comparison: fractions, seconds, bytes.
+
+    A budget is that of the first and that of the last of the seeds, ordered by it.
+    """
+    memory = [
+        _reached_plain(reached) | {"needed": needed}
+        for reached, needed in zip(equal.in_memory, equal.memory_needed, strict=True)
+    ]
+    return {
+        "epochs": {"budget": equal.epochs, "groups": [_reached_plain(one) for one in equal.after_epochs]},
+        "time": {"budget": equal.seconds, "groups": [_reached_plain(one) for one in equal.in_time]},
+        "memory": {"budget": equal.memory, "groups": memory},
+    }
+
+
+def _reached_plain(reached: Reached) -> dict[str, Any]:
+    return {"top1": spread_plain(reached.top1), "difference": spread_plain(reached.difference)}
+
+
+def _below(equal: EqualCost, width: int) -> Text:
+    if equal.seconds is None:
+        return Text("\n".join(wrap(NO_SEED, max(1, width))), style="dim")
+    parts = [
+        f"{_epochs(equal)}: the last that all have validated" if equal.epochs else "no epoch has been validated by all",
+        f"{_time(equal)}: when the fastest of each seed was done; of the others, the newest validation by then",
+    ]
+    if equal.memory:
+        parts.append(f"{_memory(equal)}: the baseline's peak, into which an experiment fits, or does not")
+    return Text("\n".join(line for part in parts for line in wrap(part, max(1, width))), style="dim")
+
+
+def _epochs(equal: EqualCost) -> str:
+    return f"epoch {_both(equal.epochs, lambda epoch: f'{epoch:g}')}" if equal.epochs else ""
+
+
+def _time(equal: EqualCost) -> str:
+    return _both(equal.seconds, fmt.duration) if equal.seconds else ""
+
+
+def _memory(equal: EqualCost) -> str:
+    return fmt.size(equal.memory) if equal.memory else ""
+
+
+def _both(budgets: tuple[float, float], text: Callable[[float], str]) -> str:
+    """The budget, or the smallest and the largest."""
+    return "–".join(dict.fromkeys(map(text, budgets)))
+
+
+def _needed_text(reached: Reached, needed: float | None) -> str:
+    if needed is not None and reached.top1 is None and needed > SAME_MEMORY:
+        return f"needs {needed:.3g}×"
+    return fmt.percent(reached.top1.mean if reached.top1 else None)
