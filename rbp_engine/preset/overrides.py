@@ -88,8 +88,9 @@ def _suggestion(written: str, known: dict[str, FieldInfo]) -> str:
     inside = [key for key in known if key.startswith(f"{written}.")]
     if inside:
         return f" '{written}' is a section; name one of its fields: {', '.join(inside)}"
-    last = nearest(written, {key.rpartition(".")[2] for key in known})
-    leaves = [key for key in known if last is not None and key.rpartition(".")[2] == last]
+    settable = [key for key in known if "[]" not in key]
+    last = nearest(written, {key.rpartition(".")[2] for key in settable})
+    leaves = [key for key in settable if last is not None and key.rpartition(".")[2] == last]
     if "." not in written and len(leaves) == 1:
         return f" Did you mean '{leaves[0]}'?"
-    return did_you_mean(written, [*SHORT_NAMES, *known])
+    return did_you_mean(written, [*SHORT_NAMES, *settable])

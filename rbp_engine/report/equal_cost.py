@@ -12,7 +12,7 @@ Nothing is interpolated: an accuracy at a budget is that of a validation within 
 A seed counts if the baseline and another experiment have it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,16 +20,14 @@ import numpy as np
 from rbp_engine.report.collect import RecordedRun, precedence
 from rbp_engine.report.compare import Comparison, Group
 from rbp_engine.report.spread import Spread, paired, spread_of_known
-from rbp_engine.run.files.events import KINDS, FiringRates, GradientFidelity, Health, Probe
+from rbp_engine.run.files.events import Body, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.curves import Curve, Floats
+from rbp_engine.run.status.history import History
 from rbp_engine.run.status.history_reader import HistoryReader
 
 #: Peaks of the same training differ by less than this factor, where they contain what else the process uses.
 SAME_MEMORY = 1.01
-# The events of probes are long, and say nothing about accuracy or time.
-KINDS_READ = tuple(kind for kind in KINDS.values() if kind not in (FiringRates, GradientFidelity, Health, Probe))
-
 #: The validation top-1 of a run by its id, None if it has none.
 CurveOf = Callable[[str], Curve | None]
 
@@ -78,9 +76,16 @@ class Trail:
 
 def read_top1(run: RunDirectory) -> Curve | None:
     """The validation top-1 of a run, from its events; None if it has none, or they cannot be read."""
-    reader = HistoryReader(run, first_rank=True, kinds=KINDS_READ)
+    history = _read(run, (RunStart, Validation))
+    if len(history.attempts) > 1:  # how long it paused between them, only all events tell
+        history = _read(run, ())
+    return history.curves.get("validation/top1")
+
+
+def _read(run: RunDirectory, kinds: Collection[type[Body]]) -> History:
+    reader = HistoryReader(run, first_rank=True, kinds=kinds)
     reader.poll()
-    return reader.history().curves.get("validation/top1")
+    return reader.history()
 
 
 def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
@@ -90,14 +95,7 @@ def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
     theirs = [one for group in groups if group.is_baseline for one in group.counting]
     theirs.sort(key=lambda one: precedence(one.run, one.summary, one.verdict))  # of one seed the last counts
     baseline = _trails(theirs, curve_of)
-    epochs, seconds = {}, {}
-    for seed in baseline:
-        beside = [known[seed] for known in trails if seed in known]
-        if len(beside) < 2:
-            continue
-        seconds[seed] = min(float(trail.seconds[-1]) for trail in beside)
-        if common := set.intersection(*(set(trail.epoch.tolist()) for trail in beside)):
-            epochs[seed] = max(common)
+    epochs, seconds = budgets(baseline, trails)
     memory = max((group.mem_peak for group in groups if group.is_baseline and group.mem_peak), default=None)
     needed = tuple(group.mem_peak / memory if memory and group.mem_peak else None for group in groups)
     return EqualCost(
@@ -114,18 +112,36 @@ def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
     )
 
 
+def budgets(
+    baseline: dict[int, Trail], groups: Sequence[dict[int, Trail]]
+) -> tuple[dict[int, float], dict[int, float]]:
+    """The equal epochs and the equal time of each seed; `groups` has the trails of all, the baseline's too, by seed.
+
+    A seed has no equal epochs if its runs have validated no epoch in common.
+    """
+    epochs, seconds = {}, {}
+    for seed in baseline:
+        beside = [known[seed] for known in groups if seed in known]
+        if len(beside) < 2:
+            continue
+        seconds[seed] = min(float(trail.seconds[-1]) for trail in beside)
+        if common := set.intersection(*(set(trail.epoch.tolist()) for trail in beside)):
+            epochs[seed] = max(common)
+    return epochs, seconds
+
+
 def _reached(
     groups: Sequence[Group],
     trails: Sequence[dict[int, Trail]],
     baseline: dict[int, Trail],
-    budgets: dict[int, float],
+    budget_of: dict[int, float],
     top1_at: Callable[[Trail, float], float | None],
 ) -> tuple[Reached, ...]:
     """What each group has reached within the budget of each seed."""
-    theirs = {seed: top1_at(baseline[seed], budget) for seed, budget in budgets.items()}
+    theirs = {seed: top1_at(baseline[seed], budget) for seed, budget in budget_of.items()}
     found = []
     for group, known in zip(groups, trails, strict=True):
-        ours = {seed: top1_at(known[seed], budget) for seed, budget in budgets.items() if seed in known}
+        ours = {seed: top1_at(known[seed], budget) for seed, budget in budget_of.items() if seed in known}
         difference = None if group.is_baseline else paired(ours, theirs)
         found.append(Reached(spread_of_known(ours.values()), difference))
     return tuple(found)
@@ -146,5 +162,5 @@ def _last(values: Floats) -> float | None:
     return float(values[-1]) if len(values) else None
 
 
-def _range(budgets: Sequence[float]) -> tuple[float, float] | None:
-    return (min(budgets), max(budgets)) if budgets else None
+def _range(found: Sequence[float]) -> tuple[float, float] | None:
+    return (min(found), max(found)) if found else None

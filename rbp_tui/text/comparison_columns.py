@@ -35,10 +35,6 @@ class ComparedColumn:
     def width(self) -> int:
         return max([len(self.heading), *map(len, self.cells)])
 
-    def with_cells(self, cells: Sequence[str]) -> "ComparedColumn":
-        """The same values in other words."""
-        return replace(self, cells=tuple(cells))
-
 
 def columns_of(comparison: Comparison) -> list[ComparedColumn]:
     """All columns, in the order in which they stand; none without groups."""

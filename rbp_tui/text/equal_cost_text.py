@@ -1,6 +1,7 @@
 """Experiments at equal cost as text and as JSON: after as many epochs, in the same time, and in the same memory."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from textwrap import wrap
 from typing import Any
 
@@ -38,9 +39,9 @@ def equal_cost_columns(comparison: Comparison, equal: EqualCost) -> list[Compare
         if not budget:
             continue
         tops = [one.top1 and one.top1.mean for one in reached]
-        column = numbers_column(name, f"{budget} %", tops, fmt.percent, ranks[0])
+        column = replace(numbers_column(name, f"{budget} %", tops, fmt.percent, ranks[0]), largest_first=True)
         columns += [
-            column if cells is None else column.with_cells(cells),
+            column if cells is None else replace(column, cells=tuple(cells)),
             spreads_column(f"Δ {name}", "Δ", [one.difference for one in reached], difference, "95 %", ranks[1]),
         ]
     return columns

@@ -61,7 +61,10 @@ def pair_completions(text: str) -> list[str]:
 
 def complete_pair(text: str) -> str:
     """`KEY=A,B` with its last word completed; the text itself if nothing fits or nothing is missing."""
-    found = pair_completions(text) if text else []
+    name, _, listed = text.partition("=")
+    info = _field(SHORT_NAMES.get(name, name))
+    whole = info is not None and listed.rpartition(",")[2] in _values(info, None)
+    found = pair_completions(text) if text and not whole else []
     return found[0] if found else text
 
 

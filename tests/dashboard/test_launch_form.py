@@ -43,6 +43,8 @@ def request_for(home, monkeypatch):
         ({"overrides": "T=6  method=bptt"}, "T=6 method=bptt"),
         ({"seeds": "7"}, "seed=7"),
         ({"seeds": "1, 2,3"}, "--seeds 1,2,3"),
+        ({"seeds": "1,2", "pair": "method=bptt, rate_m"}, "--pair method=bptt,rate_m --seeds 1,2"),
+        ({"seeds": "7", "pair": "T=2,4"}, "seed=7 --pair T=2,4"),
         ({"device": "cpu", "run_name": "two words"}, "run.device=cpu 'run.name=two words'"),
         ({"tags": "a, b"}, """'run.tags=["a", "b"]'"""),
         ({"run_id": "mine-1"}, "--id mine-1"),
@@ -83,6 +85,12 @@ def test_a_preset_not_found_by_name_and_another_runs_directory_are_given_by_path
         ({"seeds": "1,1"}, "different whole numbers"),
         ({"seeds": "1,2", "overrides": "seed=3"}, "give it in one place"),
         ({"seeds": "1,2", "run_id": "mine"}, "--id names one run"),
+        ({"pair": "method=bptt"}, "two or more values"),
+        ({"pair": "seed=1,2"}, "give them with --seeds"),
+        ({"pair": "mehtod=a,b"}, "unknown key. Did you mean 'method'"),
+        ({"pair": "T=0,x", "overrides": "epochs=0"}, "3 problems"),
+        ({"pair": "T=2,4", "overrides": "T=6"}, "both --pair T=2,4 and T=6"),
+        ({"pair": "T=2,4", "run_id": "mine"}, "--id names one run, and --pair"),
         ({"run_id": "../mine"}, "cannot be the id of a run"),
         ({"device": "gpu"}, "run.device"),
         ({"run_name": "a/b"}, "run.name"),
@@ -106,6 +114,11 @@ def test_warnings_name_the_gradient_scale_and_completed_seeds(request_for, home)
     scaled, done = warnings(request, start.check(request), list_runs(home / "runs"))
     assert scaled == "T=6: the rate gradient is scaled by 1/6 (loss_scale)"
     assert done == f"seed 2 is completed already: {run.id[-4:]}"
+    paired = request_for(pair="T=4,6", seeds="1,2")
+    assert [one.partition(":")[0] for one in warnings(paired, start.check(paired), list_runs(home / "runs"))] == [
+        "T=6",
+        "T=6",
+    ]
     assert warnings(request_for(), start.check(request_for()), []) == []
 
 
@@ -182,6 +195,27 @@ async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor
             pilot, lambda: read_summary(RunDirectory(dashboard.session.runs / dashboard.session.opened)).step > 0
         )
         assert {judge(run).status for run in runs} <= {"running", "starting", "queued"}
+
+
+@pytest.mark.asyncio
+async def test_a_pair_shows_its_command_and_problems_and_launches_a_run_for_each_value_and_seed(
+    dashboard, until, home, monkeypatch
+):
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # nothing is to be trained
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        form = await open_form(dashboard, pilot, until)
+        form.query_one("#seeds", Input).value = "4,5"
+        form.query_one("#pair", Input).focus()
+        await pilot.press(*"meth", "tab", *"b", "tab")
+        await until(pilot, lambda: "--pair method=bptt: expected two or more values" in verdict(form))
+        assert not dashboard.session.runs.exists()
+        await pilot.press(*",rate_m")
+        await until(pilot, lambda: verdict(form) == "rbp train digits --pair method=bptt,rate_m --seeds 4,5 --detach")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
+    made = [read_summary(RunDirectory(path)) for path in dashboard.session.runs.iterdir()]
+    assert sorted((one.seed, one.method) for one in made) == [(4, "bptt"), (4, "rate_m"), (5, "bptt"), (5, "rate_m")]
 
 
 @pytest.fixture

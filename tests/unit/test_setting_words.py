@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, fields
 from rbp_engine.preset.schema import Preset
-from rbp_tui.text.setting_words import complete, completions, help_on_line, last_word, line_completion
+from rbp_tui.text.setting_words import complete, complete_pair, completions, help_on_line, last_word, line_completion
 
 PRESET = Preset()
 
@@ -31,6 +31,24 @@ PRESET = Preset()
 )
 def test_the_last_word_is_completed(typed, completed):
     assert complete(typed, PRESET) == completed
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("", ""),
+        ("meth", "method="),
+        ("method=", "method=bptt"),
+        ("method=rate_m,b", "method=rate_m,bptt"),
+        ("method=rate_m,bptt", "method=rate_m,bptt"),
+        ("method=bptt,rate_m,r", "method=bptt,rate_m,rate_s"),
+        ("data.flip=true,", "data.flip=true,false"),
+        ("T=", "T="),
+        ("nothing=a,", "nothing=a,"),
+    ],
+)
+def test_a_pair_is_completed_with_values_that_it_has_not_yet(typed, completed):
+    assert complete_pair(typed) == completed
 
 
 SETTINGS = [info.key for info in fields() if "." in info.key and not info.key.startswith("paper")]

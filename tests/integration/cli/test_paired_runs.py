@@ -1,0 +1,109 @@
+"""`rbp train --pair`: one setting changed over the same seeds, trained, and compared."""
+
+import json
+
+import pytest
+
+PAIR = ("digits", "T=2", "epochs=2", "batch=128", "--pair", "method=bptt,rate_m", "--seeds", "1,2")
+
+
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory, rbp_in):
+    """A folder with the runs of two seeds with two methods each, their summaries, and the output of `rbp train`."""
+    rbp = rbp_in(tmp_path_factory.mktemp("paired"))
+    settings = rbp.folder / ".config" / "rbp" / "machine.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("cpu_slots = 2\n")
+    done = rbp("train", *PAIR)
+    made = [json.loads(path.read_text()) for path in rbp.runs.glob("*/summary.json")]
+    return rbp, {(one["seed"], one["method"]): one for one in made}, done
+
+
+def in_points(differences):
+    mean = 100 * sum(differences) / len(differences)
+    return f"{mean:+.2f}".replace("-", "−")
+
+
+def test_a_run_is_trained_for_each_value_and_seed_and_they_differ_in_nothing_else(paired):
+    rbp, made, _ = paired
+    assert set(made) == {(1, "bptt"), (1, "rate_m"), (2, "bptt"), (2, "rate_m")}
+    assert {one["status"] for one in made.values()} == {"completed"}
+    texts = {key: (rbp.runs / one["id"] / "preset.toml").read_text() for key, one in made.items()}
+    for seed in (1, 2):
+        changed = set(texts[seed, "bptt"].splitlines()) ^ set(texts[seed, "rate_m"].splitlines())
+        assert changed == {'name = "bptt"', 'name = "rate_m"'}
+    begun = sorted(
+        (json.loads((rbp.runs / one["id"] / "run.json").read_text())["created"], seed)
+        for (seed, _), one in made.items()
+    )
+    assert [seed for _, seed in begun] == [1, 1, 2, 2]
+
+
+def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_that_compares(paired):
+    rbp, made, done = paired
+    last = {key: one["last"]["top1"] for key, one in made.items()}
+    differences = [last[seed, "rate_m"] - last[seed, "bptt"] for seed in (1, 2)]
+    half = 12.7062 * abs(differences[0] - differences[1]) / 2
+    said = done.stderr
+    assert f"rate_m − bptt: last {in_points(differences)} ± {100 * half:.2f}" in said
+    assert "method=bptt: 2 of 2 seeds completed" in said and "method=rate_m: 2 of 2 seeds completed" in said
+    (command,) = [line.partition("next: rbp ")[2] for line in said.splitlines() if "next:" in line]
+    assert len(command.split()) == 2 + 4
+    found = rbp.json(*command.split())
+    assert [group["settings"] for group in found["groups"]] == [{"method.name": "bptt"}, {"method.name": "rate_m"}]
+    assert found["groups"][1]["last_difference"]["mean"] == pytest.approx(sum(differences) / 2)
+
+
+def test_the_comparison_has_accuracies_at_equal_epochs_time_and_memory(paired):
+    rbp, made, _ = paired
+    ids = [one["id"] for one in made.values()]
+    words = ("runs", "compare", *ids, "--baseline", made[1, "bptt"]["id"])
+    found = rbp.json(*words)
+    equal = found["equal_cost"]
+    # Both have validated both epochs, so at equal epochs they are compared as they ended.
+    assert equal["epochs"]["budget"] == [2.0, 2.0]
+    assert equal["epochs"]["groups"][1]["difference"] == found["groups"][1]["last_difference"]
+    low, high = equal["time"]["budget"]
+    assert 0 < low <= high
+    assert equal["memory"]["budget"] == max(made[seed, "bptt"]["mem_peak"] for seed in (1, 2))
+    assert equal["memory"]["groups"][0]["needed"] == 1.0
+    printed = rbp(*words).stdout
+    assert "at equal cost" in printed and "epoch 2: the last that all have validated" in printed
+
+
+def test_a_dry_run_shows_the_plan_of_every_value_and_creates_nothing(rbp_here):
+    plans = rbp_here.json("train", *PAIR, "--dry-run")
+    assert [(plan["pair"], plan["seeds"], plan["preset"]["method"]["name"]) for plan in plans] == [
+        ("method=bptt", [1, 2], "bptt"),
+        ("method=rate_m", [1, 2], "rate_m"),
+    ]
+    done = rbp_here("train", *PAIR, "--dry-run")
+    assert done.stdout.count("[method]") == 2 and "# method=rate_m\n" in done.stdout
+    assert "2 runs for each of the seeds 1, 2" in done.stderr
+    assert not rbp_here.runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--id", "mine"), "--id names one run, and --pair makes several"),
+        (("--resume-or-start",), "--resume-or-start continues one run, and --pair makes several"),
+        (("--slurm",), "--slurm writes the job file of one run, and --pair makes several"),
+        (("--nnodes", "2", "--rdzv", "a:1"), "--nnodes starts one run, and --pair makes several"),
+        (("T=0", "--dry-run"), "method.timesteps (T=0)"),
+        (("method=sltt",), "leave one of them out"),
+    ],
+)
+def test_what_makes_no_sense_with_a_pair_is_refused_with_the_reason(rbp_here, words, told):
+    assert told in " ".join(rbp_here("train", *PAIR, *words, code=2).stderr.replace("│", " ").split())
+    assert not rbp_here.runs.exists()
+
+
+def test_a_run_is_repeated_as_a_pair(paired):
+    rbp, made, _ = paired
+    words = ("train", "--like", made[1, "rate_m"]["id"], "--pair", "lr=0.1,0.05", "--seeds", "1,2", "--dry-run")
+    plans = rbp.json(*words)
+    assert [(plan["preset"]["optim"]["lr"], plan["preset"]["method"]["name"]) for plan in plans] == [
+        (0.1, "rate_m"),
+        (0.05, "rate_m"),
+    ]
