@@ -21,7 +21,7 @@ class SettingsError(ValueError):
 
 
 class OwnCodeError(ValueError):
-    """The user's own network or data set is invalid; the message names it and what is wrong."""
+    """The user's own network, data set or metrics are invalid; the message names it and what is wrong."""
 
 
 class DataError(ValueError):

@@ -71,5 +71,5 @@ Resize = Literal["exact", "legacy_pil"]
 # The same orientation for all layouts, or the one in the files.
 Orientation = Literal["canonical", "stored"]
 
-# A user's own network or data set, like `nets.py:MyNet`; control characters are in no name that is meant.
+# A user's own network, data set or metrics, like `nets.py:MyNet`; control characters are in no name that is meant.
 OWN_CODE: Final = re.compile(r"(?P<file>[^:\x00-\x1f\x7f]+\.py):(?P<name>[A-Za-z_][A-Za-z_0-9]*)")

@@ -22,6 +22,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.methods.protocol import as_sequence, carried, check_images
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
+from rbp_engine.probes.own_metrics import RunLog, fault_of, load_metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import LIF, RateTensor
 from rbp_engine.spiking.errors import UnsupportedOperation
@@ -61,12 +62,26 @@ def look(run: RunDirectory, say: Say) -> dict[str, Any]:
         "neuron_layers": sum(isinstance(module, LIF) for module in model.modules()),
         "missing": [{"module": where, "operation": name, "why": why} for (where, name), why in missing.items()],
         "gradients": None,
+        "metrics": {},
     }
     if not missing:
         say("comparing its gradients with BPTT's", 0.7)
         _check_logits(model, images, preset.method.timesteps, feed.classes)
         result["gradients"] = cosines(model, images, labels, preset)
+    if not missing and preset.probes.own:
+        result["metrics"] = _metrics(preset.probes.own, run, model)
     return result
+
+
+@torch.no_grad()
+def _metrics(name: str, run: RunDirectory, model: nn.Module) -> dict[str, float]:
+    """What the user's function logs after a step. Raises ValueError with file and line of an error in it."""
+    log = RunLog(step=1, epoch=1)
+    try:
+        load_metrics(name, run.code)(log, model)
+        return log.values()
+    except Exception as error:
+        raise ValueError(fault_of(error, name, run.code)) from error
 
 
 def built(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> nn.Module:

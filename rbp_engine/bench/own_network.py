@@ -57,13 +57,17 @@ class MethodCost:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The results of running the network; `layers` and `overall` are present only if no rule is missing."""
+    """The results of running the network; `layers` and `overall` are present only if no rule is missing.
+
+    `metrics` is what the user's own function has logged, by name, if the preset has one.
+    """
 
     parameters: int
     neuron_layers: int
     missing: tuple[MissingRule, ...]
     layers: tuple[Agreement, ...]
     overall: Agreement | None
+    metrics: dict[str, float]
 
 
 def preset_for(
@@ -99,6 +103,7 @@ def inspect(loaded: LoadedPreset, on_progress: OnProgress = no_progress) -> Insp
         tuple(MissingRule(**missing) for missing in answer["missing"]),
         tuple(Agreement(layer, **values) for layer, values in gradients["layers"].items()),
         None if gradients["all"] is None else Agreement("all layers", **gradients["all"]),
+        answer["metrics"],
     )
 
 

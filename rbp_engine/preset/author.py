@@ -8,7 +8,7 @@ from typing import Any
 
 from rbp_engine.preset.diff import differences
 from rbp_engine.preset.load import LoadedPreset, load_preset, load_text, parent_of
-from rbp_engine.preset.own_code import OUTSIDE, leads_out_of_a_run, own_file
+from rbp_engine.preset.own_code import FIELDS, OUTSIDE, leads_out_of_a_run, own_file
 from rbp_engine.preset.resolved import toml_item
 from rbp_engine.preset.search import bundled_folder, find_by_name, is_path, shown
 from rbp_engine.settings.documents import parse_document, read_text
@@ -86,15 +86,16 @@ def moved_text(text: str, path: Path, target: Path, *, code: Path | None = None)
     parent = parent_of(path, text)
     if parent is not None:
         moved[("extends",)] = _extends(target, parent, document.values["extends"])
-    for section in ("model", "data"):
+    for section, field in FIELDS:
         values = document.values.get(section)
-        name = str(values.get("name", "")) if isinstance(values, dict) else ""
+        name = str(values.get(field, "")) if isinstance(values, dict) else ""
         file = own_file(name)
         if code is not None and leads_out_of_a_run(name):
-            line = document.lines.get((section, "name"))
-            raise PresetError(shown(path), [Problem(f"{section}.name", f"{OUTSIDE}, got {describe_value(name)}", line)])
+            line = document.lines.get((section, field))
+            message = f"{OUTSIDE}, got {describe_value(name)}"
+            raise PresetError(shown(path), [Problem(f"{section}.{field}", message, line)])
         if file is not None and not os.path.isabs(os.path.expanduser(file)):  # noqa: PTH111, PTH117  # unknown ~user
-            moved[(section, "name")] = _relative((code or path.parent) / file, target) + name.removeprefix(file)
+            moved[(section, field)] = _relative((code or path.parent) / file, target) + name.removeprefix(file)
     import tomlkit
 
     content: Any = tomlkit.parse(text)

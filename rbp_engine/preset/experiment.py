@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None) -> str:
     """The SHA-256 (hexadecimal) of the canonical JSON of every field with role "result", except the seed.
 
-    `own_code` has the hash of the user's file for each field that names one.
+    `own_code` has the hash of the user's file for each field that names one; that of a probe changes no result.
     """
     values = preset.model_dump()
     chosen: dict[str, Any] = {}
@@ -24,7 +24,8 @@ def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None)
             section, _, name = info.key.partition(".")
             chosen[info.key] = _canonical(values[section][name])
     for key, digest in (own_code or {}).items():
-        chosen[key] = [inside_a_run(chosen[key]), digest]
+        if key in chosen:
+            chosen[key] = [inside_a_run(chosen[key]), digest]
     text = json.dumps(chosen, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -17,6 +17,7 @@ from rbp_engine.preset.own_code import (
     fault,
     inside_a_run,
     leads_out_of_a_run,
+    names_of_code,
     own_file,
     read_own_code,
 )
@@ -121,10 +122,10 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
     an override, to the working directory."""
     found: dict[str, OwnCode] = {}
     problems: list[Problem] = []
-    for key, value in (("model.name", preset.model.name), ("data.name", preset.data.name)):
+    for path, value in names_of_code(preset).items():
         if own_file(value) is None:
             continue
-        origin = layers.origin(tuple(key.split("."))) or Origin()
+        key, origin = dotted(path), layers.origin(path) or Origin()
         folder = (code or Path(origin.file).parent) if origin.file else Path()
         message: str | None
         if code is not None and origin.file and leads_out_of_a_run(value):
@@ -138,9 +139,9 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
         if message:
             where = origin.word or (origin.file if origin.file != source else None)
             problems.append(Problem(key, message, origin.line, where))
-    clashing = [own for own in found.values() if any(_clash(own, other) for other in found.values())]
+    clashing = [key for key, own in found.items() if any(_clash(own, other) for other in found.values())]
     if clashing:
-        problems.append(Problem("data.name", f"two different files are called {clashing[0].path.name}"))
+        problems.append(Problem(clashing[-1], f"two different files are called {found[clashing[-1]].path.name}"))
     if problems:
         raise PresetError(source, problems)
     return found
@@ -168,8 +169,8 @@ def _resolved(document: Document) -> "Preset":
     _refuse_parent(document)
     preset = validate(stack([(document, source)]), source)
     outside = [
-        Problem(f"{section}.name", f"{OUTSIDE}, got {describe_value(value)}", document.lines.get((section, "name")))
-        for section, value in (("model", preset.model.name), ("data", preset.data.name))
+        Problem(dotted(path), f"{OUTSIDE}, got {describe_value(value)}", document.lines.get(path))
+        for path, value in names_of_code(preset).items()
         if leads_out_of_a_run(value)
     ]
     if outside:

@@ -1,4 +1,4 @@
-"""A user's own network or data set: a Python file beside the preset, named like `nets.py:MyNet`.
+"""A user's own network, data set or metrics: a Python file beside the preset, named like `nets.py:MyNet`.
 
 The file is copied into every run that uses it, and its hash is part of the experiment's. Nothing is executed here.
 """
@@ -11,13 +11,17 @@ import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 from rbp_engine.vocabulary import OWN_CODE
 
-FIELDS = ("model.name", "data.name")
+if TYPE_CHECKING:
+    from rbp_engine.preset.schema import Preset
+
+#: The fields that may name own code.
+FIELDS: Final = (("model", "name"), ("data", "name"), ("probes", "own"))
 OUTSIDE = "a run executes only what is in its own folder of code: expected a file's name without folders"
 # Bytes. Python's parser needs a second for a hostile file of this size, and time by the square of the size.
 _QUICKLY_PARSED: Final = 64 * 1024
@@ -35,8 +39,13 @@ class OwnCode:
         return hashlib.sha256(self.source).hexdigest()
 
 
+def names_of_code(preset: "Preset") -> dict[tuple[str, str], str]:
+    """What a preset has in the fields that may name own code, by section and name of the field."""
+    return {(section, name): getattr(getattr(preset, section), name) for section, name in FIELDS}
+
+
 def own_file(value: str) -> str | None:
-    """The file in a name like `nets.py:MyNet`; None for a built-in name."""
+    """The file in a name like `nets.py:MyNet`; None for a built-in name, or none."""
     match = OWN_CODE.fullmatch(value)
     return match["file"] if match else None
 

@@ -81,6 +81,13 @@ def _known_or_own(choices: Collection[str]) -> Any:
     return AfterValidator(check)
 
 
+def _own_function(value: str) -> str:
+    if value and OWN_CODE.fullmatch(value) is None:
+        message = 'expected a function of your own as "mine.py:measure", or "" for none'
+        raise PydanticCustomError("own_function", "{message}", {"message": message})
+    return value
+
+
 def _free_text(value: str) -> str:
     # Words of a command line that are not UTF-8 arrive as lone surrogates, which cannot be written to a file.
     if any(unicodedata.category(character) == "Cs" for character in value):
@@ -364,6 +371,19 @@ class ProbesSection(_Section):
 
     firing_rates: bool = field(
         True, "cost", "", "Firing rates by layer and timestep, once in every train.log_every steps."
+    )
+    health: bool = field(
+        False,
+        "cost",
+        "",
+        "Membranes near the threshold, eligibilities, gradients and updates by layer, as often as firing rates.",
+    )
+    own: Annotated[str, AfterValidator(_own_function)] = field(
+        "",
+        "cost",
+        "",
+        "Your own metrics: a function measure(run, model) as mine.py:measure, relative to the preset, as often as "
+        "firing rates.",
     )
 
 

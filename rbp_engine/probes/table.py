@@ -1,21 +1,29 @@
 """The table of probes: which of them a preset asks for."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
 
 from rbp_engine.probes.firing_rates import SpikeWatch
-from rbp_engine.probes.layers import neuron_layers
+from rbp_engine.probes.health import HealthProbe
+from rbp_engine.probes.layers import neuron_layers, weight_layers
+from rbp_engine.probes.own_metrics import OwnMetrics
 from rbp_engine.probes.step_probe import Probes, StepProbe
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 
-def create_probes(preset: "Preset", model: nn.Module, steps: int) -> Probes:
-    """The probes of a run of `steps` optimizer steps; for its first process."""
-    every = min(preset.train.log_every, steps)
+def create_probes(preset: "Preset", model: nn.Module, *, steps_per_epoch: int, code: Path) -> Probes:
+    """The probes of a run, for its first process; `code` is the folder of the user's own. Raises OwnCodeError."""
+    every = min(preset.train.log_every, steps_per_epoch * preset.train.epochs)
+    neurons, weights = neuron_layers(model), weight_layers(model)
     found: list[StepProbe] = []
-    if preset.probes.firing_rates and (layers := neuron_layers(model)):
-        found.append(SpikeWatch(layers, preset.method.timesteps, every))
+    if preset.probes.firing_rates and neurons:
+        found.append(SpikeWatch(neurons, preset.method.timesteps, every))
+    if preset.probes.health and weights:
+        found.append(HealthProbe(neurons, weights, every))
+    if preset.probes.own:
+        found.append(OwnMetrics(preset.probes.own, code, model, steps_per_epoch, every))
     return Probes(found)

@@ -21,7 +21,8 @@ class Cause(StrEnum):
     NON_FINITE = "non_finite"
     # The settings do not fit the data or the machine, as a batch larger than the data set. A new run can change them.
     SETTINGS = "settings"
-    # The user's own network or data set raised it. The run has a copy of that code: a corrected file needs a new run.
+    # The user's own network, data set or metrics raised it. The run has a copy of that code: a corrected file needs a
+    # new run.
     OWN_CODE = "own_code"
     # Data are missing, damaged or not finite. A resume continues once they are repaired.
     DATA = "data"

@@ -51,6 +51,12 @@ class Carrier:
         """The spikes of a neuron layer that receives this carrier as its input current."""
         raise NotImplementedError
 
+    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+        """Of a carrier that a neuron layer receives: its timesteps, from 0, and the currents [samples, …] of the first
+        samples of the batch. Each is good until the next. What is deferred stays so.
+        """
+        raise NotImplementedError
+
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         """Of a carrier that a neuron layer returned: the timesteps that it has, from 0, and their spikes [B, …]."""
         raise NotImplementedError

@@ -55,6 +55,11 @@ def slope(surrogate: Surrogate, distance: Tensor) -> Tensor:
     return function(torch.ones_like(distance), distance, **arguments)
 
 
+def peak_slope(surrogate: Surrogate) -> float:
+    """The largest σ' of a surrogate: at the threshold, where some of them step up or down."""
+    return float(slope(surrogate, torch.tensor([-1e-6, 0.0, 1e-6])).max())
+
+
 def _log_tailed_relu(grad: Tensor, distance: Tensor, alpha: float) -> Tensor:
     """SpikingJelly's version indexes with masks, which torch.compile cannot compile and for which the CPU waits."""
     return grad * torch.where(distance <= 0.0, alpha, torch.where(distance > 1.0, 1.0 / distance, 1.0))

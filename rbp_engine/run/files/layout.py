@@ -53,7 +53,7 @@ class RunDirectory:
 
     @property
     def code(self) -> Path:
-        """Copies of the user's own networks and data sets that the preset names; absent if it names none."""
+        """Copies of the user's own networks, data sets and metrics that the preset names; absent if it names none."""
         return self.path / "code"
 
     def events(self, rank: int = 0) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rbp_engine import os_process
 from rbp_engine.disk import sync
-from rbp_engine.preset.own_code import inside_a_run
+from rbp_engine.preset.own_code import inside_a_run, names_of_code
 from rbp_engine.run import trust
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
@@ -156,8 +156,8 @@ def _write(
 def _with_own_copies(preset: "Preset") -> "Preset":
     """The preset as the worker reads it: names of the user's own code are those of the copies in the run."""
     named = {
-        section: getattr(preset, section).model_copy(update={"name": inside_a_run(getattr(preset, section).name)})
-        for section in ("model", "data")
+        section: getattr(preset, section).model_copy(update={field: inside_a_run(value)})
+        for (section, field), value in names_of_code(preset).items()
     }
     return preset.model_copy(update=named)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
 
 from rbp_engine.spiking.carrier import is_plain_sum
-from rbp_engine.spiking.kernels.neuron_input import Current, Term
+from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term
 from rbp_engine.spiking.kernels.steps import Steps
 from rbp_engine.spiking.tensor_like import TensorLike
 
@@ -27,6 +27,10 @@ class DeferredSum(TensorLike):
     def deferred(self) -> bool:
         """Whether a batch norm or a sum is still to be carried out."""
         return self.current.deferred
+
+    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+        reader = CurrentReader(self.current.first(samples))
+        return ((t, reader.at(t)) for t in range(self.current.timesteps))
 
     def resolve(self) -> Steps:
         """Carry out what is deferred, once: the carrier keeps the result."""

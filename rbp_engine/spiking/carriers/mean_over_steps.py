@@ -23,7 +23,7 @@ from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carr
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.step_state import StepState
 from rbp_engine.spiking.kernels import lif
-from rbp_engine.spiking.kernels.neuron_input import Current, Term, membrane_dtype
+from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term, membrane_dtype
 from rbp_engine.spiking.kernels.steps import Dense, Static, Steps
 from rbp_engine.spiking.lif_parameters import LIFParameters
 
@@ -72,6 +72,9 @@ class MeanStepTensor(DeferredSum):
     def values(self) -> Tensor:
         """[B, …]."""
         return self.resolve().at(0)
+
+    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+        return [(self.state.step, CurrentReader(self.current.first(samples)).at(0))]
 
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, self.values())]
@@ -144,8 +147,11 @@ class MeanTensor(DeferredSum):
         """The time mean [B, …] with its gradient."""
         return self.resolve().rate()
 
-    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
+    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
         return ()  # the first phase had them all
+
+    def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
+        return ()  # the same
 
     def fire(self, parameters: LIFParameters) -> MeanTensor:
         counts, eligibility = self.state.take(lif.RateLoop).finish()

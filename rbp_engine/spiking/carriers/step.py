@@ -58,6 +58,9 @@ class StepTensor(TensorLike):
         """Other values of the same timestep."""
         return type(self)(values, self.state, self.through_time)
 
+    def currents_by_step(self, samples: int) -> Iterable[tuple[int, Tensor]]:
+        return [(self.state.step, self._values[:samples])]
+
     def spikes_by_step(self) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, self._values)]
 

@@ -122,8 +122,18 @@ class RateLoop:
     @torch.no_grad()
     def step_into(self, spikes: Tensor, current: Tensor) -> Tensor:
         """Spikes of the next timestep for a current [B, …], written into `spikes`; never compiled."""
+        self.charge(current)
+        return self.fire_into(spikes)
+
+    @torch.no_grad()
+    def charge(self, current: Tensor) -> None:
+        """Charge the membrane with a current [B, …]; `fire_into` then completes the timestep."""
+        _charge(self.membrane, current, self._parameters)
+
+    @torch.no_grad()
+    def fire_into(self, spikes: Tensor) -> Tensor:
+        """Write the spikes of the charged membrane into `spikes` [B, …], and reset it."""
         membrane, parameters = self.membrane, self._parameters
-        _charge(membrane, current, parameters)
         same = spikes.dtype == membrane.dtype
         fired = torch.ge(membrane, parameters.threshold, out=spikes if same else torch.empty_like(membrane))
         if not same:

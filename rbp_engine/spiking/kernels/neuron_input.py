@@ -79,6 +79,10 @@ class Current:
     def requires_grad(self) -> bool:
         return any(term.requires_grad for term in self.terms)
 
+    def first(self, samples: int) -> Current:
+        """That of the first samples of the batch; batch norms keep the statistics of all."""
+        return Current([Term(term.steps.first(samples), term.normalisation) for term in self.terms], self.timesteps)
+
     def compute(self) -> Tensor:
         """[T, B, …], or [B, …] if all is static, with its graph."""
         return functools.reduce(operator.add, (term.compute() for term in self.terms))

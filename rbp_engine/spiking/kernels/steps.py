@@ -47,6 +47,10 @@ class Steps:
         """All values, [T, B, …]; [B, …] if static."""
         raise NotImplementedError
 
+    def first(self, samples: int) -> Steps:
+        """The values of the first samples of the batch, as a view."""
+        raise NotImplementedError
+
     def time_mean(self) -> Tensor:
         """[B, …]."""
         raise NotImplementedError
@@ -83,6 +87,9 @@ class Dense(Steps):
     def values(self) -> Tensor:
         return self.values_TBX
 
+    def first(self, samples: int) -> Dense:
+        return Dense(self.values_TBX[:, :samples])
+
     def time_mean(self) -> Tensor:
         return self._mean if self.known_mean is None else self.known_mean
 
@@ -109,6 +116,9 @@ class Static(Steps):
 
     def values(self) -> Tensor:
         return self.values_BX
+
+    def first(self, samples: int) -> Static:
+        return Static(self.values_BX[:samples])
 
     def time_mean(self) -> Tensor:
         return self.values_BX
@@ -138,6 +148,9 @@ class Spikes(Steps):
         for spikes_t, values_t in zip(self.bytes_TBX, values_TBX, strict=True):
             values_t.copy_(spikes_t)
         return values_TBX
+
+    def first(self, samples: int) -> Spikes:
+        return Spikes([spikes_t[:samples] for spikes_t in self.bytes_TBX], self.counts[:samples], self.values_dtype)
 
     def time_mean(self) -> Tensor:
         """The firing rate r [B, …]."""

@@ -145,6 +145,9 @@ def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]
         return
     print_rich(styled("[green]✓[/] every operation has a rule\n"))
     print_rich(_agreement_table(found))
+    if loaded.preset.probes.own:
+        logged = "   ".join(f"{name} {fmt.number(value)}" for name, value in found.metrics.items())
+        say("\n{} logs {}", loaded.preset.probes.own, logged or "nothing")
     print_rich("")
     print_rich(_cost_table(loaded, costs))
     print_rich(styled("\n[dim]for a preset:[/]\n{}", paragraph(_preset_text(loaded))))

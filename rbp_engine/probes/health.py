@@ -1,0 +1,170 @@
+"""Whether a network can learn: where its membranes are, how large its eligibilities, gradients and updates are.
+
+Training keeps no membranes. On a sampled step the neurons of a few samples are run once more, from the currents that
+they receive, as the rate methods run them. On the steps between there is not one operation more, and nothing waits for
+the device before the results are fetched.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.probes.step_probe import StepProbe
+from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Body, Health
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.autograd.batch_norm import computed_again
+from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.kernels.lif import RateLoop
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.surrogate import peak_slope, slope
+
+#: Samples whose neurons are run once more, of each micro-batch: a layer has thousands of membranes in each.
+SAMPLES = 8
+#: Values that quantiles are taken of, evenly spaced where there are more: a sort of them costs more than all the rest.
+SORTED = 2**16
+#: Of a number in an event.
+SIGNIFICANT_DIGITS = 6
+
+
+@dataclass
+class _Use:
+    """A pass of some samples through a neuron layer, and the timestep that comes next."""
+
+    loop: RateLoop
+    spikes: Tensor
+    next: int = 0
+
+
+@dataclass
+class _LayerNeurons:
+    """What is seen of a neuron layer in a step; `half_peak` is half of its surrogate's largest slope."""
+
+    half_peak: float
+    uses: list[_Use] = field(default_factory=list)
+    inside: Tensor | None = None
+    membranes: int = 0
+
+    def add(self, t: int, current: Tensor, timesteps: int, parameters: LIFParameters) -> None:
+        """Run timestep `t` for the currents [samples, …]."""
+        use = self._use(t, current, timesteps, parameters)
+        use.loop.charge(current)
+        membrane = use.loop.membrane
+        inside = torch.count_nonzero(slope(parameters.surrogate, membrane - parameters.threshold) >= self.half_peak)
+        self.inside = inside if self.inside is None else self.inside + inside
+        self.membranes += membrane.numel()
+        use.loop.fire_into(use.spikes)
+        use.next = t + 1
+
+    def _use(self, t: int, current: Tensor, timesteps: int, parameters: LIFParameters) -> _Use:
+        """The pass that this timestep belongs to: a module that is used twice has two at each, in the same order."""
+        if t == 0:
+            loop = RateLoop(current, timesteps, parameters)
+            self.uses.append(_Use(loop, torch.empty_like(loop.membrane)))
+            return self.uses[-1]
+        return next(use for use in self.uses if use.next == t)
+
+    def numbers(self, quantiles: Tensor) -> Tensor:
+        """The share of membranes inside the window, and quantiles of g, which are NaN for a layer without currents."""
+        if self.inside is None:
+            return torch.full((1 + len(quantiles),), math.nan, dtype=torch.float64, device=quantiles.device)
+        eligibility = torch.cat([_evenly(use.loop.finish()[1].flatten(), SORTED) for use in self.uses])
+        share = self.inside.double() / self.membranes
+        return torch.cat([share.view(1), torch.quantile(eligibility.float(), quantiles).double()])
+
+
+def _evenly(values: Tensor, most: int) -> Tensor:
+    """At most so many of the values [N]. An odd stride meets every channel and column of sizes that are powers of 2."""
+    stride = -(-len(values) // most)
+    return values if stride == 1 else values[:: stride | 1]
+
+
+class HealthProbe(StepProbe):
+    """Samples membranes, eligibilities, gradients and updates, every `every` steps.
+
+    * `in_window`: the share of membranes u_t, at which spikes are decided, before the reset, whose slope σ'(u_t − V_th)
+      is at least half of the surrogate's largest; over the first SAMPLES samples of each micro-batch, all neurons of a
+      layer and all timesteps.
+    * `eligibility`: quantiles of g = mean_t(σ'_t·ρ_t) (paper, equation 10) of the same neurons. The rate methods
+      multiply gradients by it; for the others it is that of their membranes, so that methods can be compared.
+    * `gradient_norm`: of each weight, as the optimizer sees it: after clipping, in fp16 without the scale.
+    * `update_ratio`: ‖Δw‖/‖w‖ of the step, weight decay and momentum included; w is the weight before it.
+
+    A number is None where there is none: for a layer that receives no carriers, a weight without a gradient, the
+    gradients of a step that fp16 skips. With several processes the samples are those of this one. In a sampled step
+    memory holds a second copy of the weights.
+    """
+
+    def __init__(self, neurons: Mapping[str, LIF], weights: Mapping[str, nn.Parameter], every: int) -> None:
+        """Both by name, as of `neuron_layers` and `weight_layers`; there must be weights."""
+        super().__init__(every)
+        self._neurons = neurons
+        self._weights = list(weights.values())
+        self._half_peaks = [peak_slope(module.surrogate) / 2.0 for module in neurons.values()]
+        self._quantiles = torch.tensor(ELIGIBILITY_QUANTILES, device=self._weights[0].device)
+        self._seen: list[_LayerNeurons] = []
+        self._before: list[Tensor] = []
+        # Steps, and their numbers [6·neuron layers + 2·weight layers], which are still on the device.
+        self._sampled: list[tuple[int, Tensor]] = []
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        self._seen = [_LayerNeurons(half_peak) for half_peak in self._half_peaks]
+        self._before = [weight.detach().clone() for weight in self._weights]
+        hooks = [
+            module.register_forward_pre_hook(partial(_watch, layer))
+            for module, layer in zip(self._neurons.values(), self._seen, strict=True)
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    @torch.no_grad()
+    def measure(self, step: int) -> None:
+        seen, self._seen = self._seen, []
+        before, self._before = self._before, []
+        neurons = [layer.numbers(self._quantiles) for layer in seen]
+        nothing = torch.full((), math.nan, device=self._quantiles.device)
+        gradients = [nothing if weight.grad is None else weight.grad for weight in self._weights]
+        sizes = torch._foreach_norm(before, 2)
+        torch._foreach_sub_(before, [weight.detach() for weight in self._weights])
+        norms = [*torch._foreach_norm(gradients, 2), *torch._foreach_norm(before, 2), *sizes]
+        gradient, update, size = torch.stack([norm.double() for norm in norms]).view(3, -1)
+        self._sampled.append((step, torch.cat([*neurons, gradient, update / size])))
+
+    def take(self) -> list[tuple[int, Body]]:
+        sampled, self._sampled = self._sampled, []
+        return [(step, self._event(numbers.tolist())) for step, numbers in sampled]
+
+    def _event(self, numbers: list[float]) -> Health:
+        count, width = len(self._neurons), 1 + len(ELIGIBILITY_QUANTILES)
+        neurons, weights = numbers[: count * width], numbers[count * width :]
+        by_layer = [[_short(number) for number in neurons[n * width : (n + 1) * width]] for n in range(count)]
+        gradients, updates = weights[: len(self._weights)], weights[len(self._weights) :]
+        skipped = any(gradients) and not any(updates)
+        return Health(
+            in_window=[layer[0] for layer in by_layer],
+            eligibility=[layer[1:] for layer in by_layer],
+            gradient_norm=[None if skipped else _short(number) for number in gradients],
+            update_ratio=[_short(number) for number in updates],
+        )
+
+
+def _short(number: float) -> float | None:
+    return float(f"{number:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(number) else None
+
+
+@torch.no_grad()
+def _watch(seen: _LayerNeurons, module: LIF, inputs: tuple[Any, ...]) -> None:
+    """A hook before a neuron layer. Activation checkpointing calls some layers again in the backward pass."""
+    carrier = inputs[0] if inputs else None
+    if isinstance(carrier, Carrier) and not computed_again():
+        for t, current in carrier.currents_by_step(SAMPLES):
+            seen.add(t, current, carrier.timesteps, module.lif_parameters)
