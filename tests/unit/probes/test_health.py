@@ -1,0 +1,265 @@
+"""Health as sampled in a training step, against membranes and gradients that are computed again in plain torch."""
+
+import copy
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.methods.protocol import Precision
+from rbp_engine.probes.health import SAMPLES, SORTED, HealthProbe, _evenly
+from rbp_engine.probes.layers import neuron_layers, weight_layers
+from rbp_engine.probes.own_metrics import OwnMetrics
+from rbp_engine.probes.step_probe import Probes, StepProbe
+from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking.carriers.mean_over_steps import MeanStepTensor
+from rbp_engine.spiking.carriers.step import StepTensor
+from rbp_engine.spiking.kernels import lif
+from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, peak_slope, slope
+from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.step import OptimizerStep
+
+T, BATCH = 3, SAMPLES + 2
+NEURONS: dict[str, dict[str, Any]] = {
+    "soft": {"decay": 0.5},
+    "hard": {"decay": 0.5, "reset": "hard", "v_reset": -0.1, "surrogate": "atan"},
+    "attached": {"decay": 0.5, "detach_reset": False},
+    "attached hard": {"decay": 0.5, "reset": "hard", "detach_reset": False},
+}
+
+
+class Network(nn.Module):
+    """A neuron module that is used twice, a sum and a batch norm that are left to the neuron, dropout."""
+
+    def __init__(self, **neuron: Any) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4))
+        self.shared = LIF(**neuron)
+        self.second = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4))
+        self.drop = nn.Dropout(0.2)
+        self.last = LIF(**neuron)
+        self.out = nn.Linear(4 * 25, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(self.first(x))
+        x = self.last(self.second(self.drop(self.shared(x + x))) + x)
+        out: Tensor = self.out(x.flatten(1))
+        return out
+
+
+def batch(static: bool) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    shape = (BATCH, 2, 5, 5) if static else (T, BATCH, 2, 5, 5)
+    return 3.0 * torch.rand(shape, generator=draw), torch.arange(BATCH) % 3
+
+
+def probe(model: nn.Module) -> HealthProbe:
+    return HealthProbe(neuron_layers(model), weight_layers(model), every=1)
+
+
+def stepper(model: nn.Module, method: str, precision: Precision = "fp32", **settings: Any) -> OptimizerStep:
+    optimizer = create_optimizer(model, "sgd", lr=0.1, momentum=0.9, weight_decay=1e-3)
+    return OptimizerStep(model, create_method(method, T, precision=precision), optimizer, Ranks(), **settings)
+
+
+def sampled(model: nn.Module, step: OptimizerStep, *, static: bool = True) -> Health:
+    probes = Probes([probe(model)])
+    images, labels = batch(static)
+    with probes.watch(1):
+        step(images, labels, BATCH)
+    probes.measure(1)
+    [(at, health)] = probes.take()
+    assert at == 1 and isinstance(health, Health)
+    return health
+
+
+def currents(model: nn.Module, method: str, static: bool) -> dict[str, list[Tensor]]:
+    """All currents [T, B, …] of each use of a neuron layer, sums and batch norms done."""
+    kept: dict[str, list[Tensor]] = {name: [] for name in neuron_layers(model)}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            [carrier] = inputs
+            if isinstance(carrier, RateTensor):
+                kept[name].append(carrier.sequence.steps().detach().clone())
+            elif isinstance(carrier, SequenceTensor):
+                kept[name].append(carrier.steps().detach().clone())
+            elif isinstance(carrier, MeanStepTensor):
+                kept[name].append(carrier.current.compute()[0].clone())
+            elif isinstance(carrier, StepTensor):
+                kept[name].append(carrier.values().detach().clone())
+
+        return hook
+
+    for name, module in neuron_layers(model).items():
+        module.register_forward_pre_hook(keep(name))
+    create_method(method, T).step(model, *batch(static))
+    if method in ("rate_m", "bptt"):
+        return kept
+    return {
+        name: [torch.stack(steps[use :: len(steps) // T]) for use in range(len(steps) // T)]
+        for name, steps in kept.items()
+    }
+
+
+def by_autograd(currents_TBX: Tensor, neuron: LIF) -> tuple[list[bool], list[float]]:
+    """For each membrane whether it is in the window, and for each neuron g = mean_t of ∂(Σ_t s_t)/∂I_t."""
+    inputs = currents_TBX[:, :SAMPLES].clone().requires_grad_()
+    parameters = neuron.lif_parameters
+    membrane, fired, inside = lif.at_rest(inputs[0], parameters.v_reset), torch.zeros(()), []
+    for current in inputs:
+        reset = parameters.v_reset or 0.0
+        charged = (reset + parameters.decay * (membrane - reset) + current).detach().requires_grad_()
+        parameters.surrogate(charged - parameters.threshold).sum().backward()
+        assert charged.grad is not None
+        inside += (charged.grad >= 0.5 * peak_slope(parameters.surrogate)).flatten().tolist()
+        spikes, membrane = lif.step(membrane, current, parameters)
+        fired = fired + spikes.sum()
+    fired.backward()
+    assert inputs.grad is not None
+    return inside, inputs.grad.mean(0).flatten().tolist()
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("method", METHODS)
+def test_membranes_and_eligibilities_are_those_of_autograd(method: str, static: bool, neuron: str) -> None:
+    torch.manual_seed(0)
+    model = Network(**NEURONS[neuron])
+    torch.manual_seed(1)  # dropout
+    found = sampled(twin := copy.deepcopy(model), stepper(twin, method), static=static)
+    torch.manual_seed(1)
+    for n, (name, uses) in enumerate(currents(model, method, static).items()):
+        both = [by_autograd(use, neuron_layers(model)[name]) for use in uses]
+        inside, eligibility = (sum(lists, []) for lists in zip(*both, strict=True))
+        assert found.in_window[n] == float(f"{sum(inside) / len(inside):.6g}")
+        assert 0 < sum(inside) < len(inside)
+        assert found.eligibility[n] == pytest.approx(np.quantile(eligibility, ELIGIBILITY_QUANTILES), rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.05}, {"accumulate": 2}], ids=str)
+def test_gradients_and_updates_are_those_of_the_optimizer(settings: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = Network()
+    step = stepper(model, "rate_m", **settings)
+    step(*batch(static=True), BATCH)  # momentum
+    before = {name: weight.detach().clone() for name, weight in weight_layers(model).items()}
+    found = sampled(model, step)
+    for n, (name, weight) in enumerate(weight_layers(model).items()):
+        assert weight.grad is not None
+        assert found.gradient_norm[n] == float(f"{weight.grad.norm().item():.6g}")
+        ratio = (weight.detach() - before[name]).norm().double() / before[name].norm()
+        assert found.update_ratio[n] == float(f"{ratio.item():.6g}") > 0
+    if "clip_norm" in settings:
+        assert sum(norm**2 for norm in found.gradient_norm if norm is not None) ** 0.5 <= 0.05 * (1 + 1e-5)
+
+
+def everything(model: nn.Module) -> dict[str, Tensor]:
+    gradients = {f"{name}.grad": one.grad for name, one in model.named_parameters() if one.grad is not None}
+    return {name: tensor.clone() for name, tensor in (model.state_dict() | gradients).items()}
+
+
+DRAWS = """
+import random
+import numpy, torch
+
+torch.manual_seed(5)
+
+def measure(run, model):
+    random.seed(1)
+    run.log("noise", torch.rand(()) + numpy.random.rand() + random.random())
+    torch.manual_seed(7)
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_health_and_own_metrics_change_no_bit_of_training(method: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(DRAWS)
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
+    model = Network()
+    twin = copy.deepcopy(model)
+
+    def trained(model: nn.Module, make: Callable[[], list[StepProbe]]) -> tuple[dict[str, Tensor], list[Any]]:
+        before = torch.get_rng_state()
+        probes, step = Probes(make()), stepper(model, method)
+        for number in range(1, 4):
+            with probes.watch(number):
+                step(*batch(static=False), BATCH)
+            probes.measure(number)
+        after = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]
+        torch.set_rng_state(before)
+        return everything(model), after
+
+    plain, plain_states = trained(model, list)
+    watched, states = trained(twin, lambda: [probe(twin), OwnMetrics("mine.py:measure", tmp_path, twin, 1, 1)])
+    assert states == plain_states
+    assert plain.keys() == watched.keys()
+    for name, one in plain.items():
+        assert torch.equal(one, watched[name]), name
+
+
+def test_layers_and_weights_that_take_no_part_have_no_numbers() -> None:
+    model = Network()
+    model.spare, model.unused = LIF(), nn.Linear(3, 3)
+    found = sampled(model, stepper(model, "rate_m"))
+    assert found.in_window[2] is None and found.eligibility[2] == [None] * 5
+    assert found.gradient_norm[3] is None and found.update_ratio[3] == 0.0
+    assert None not in found.in_window[:2] + found.gradient_norm[:3] + found.update_ratio[:3]
+
+
+def test_what_checkpointing_computes_again_is_counted_once() -> None:
+    class Checkpointed(Network):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.shared(checkpoint(self.first, x, use_reentrant=False))
+            x = checkpoint(lambda y: self.last(self.second(self.drop(self.shared(y + y))) + y), x, use_reentrant=False)
+            out: Tensor = self.out(x.flatten(1))
+            return out
+
+    torch.manual_seed(0)
+    plain, again = Network(), Checkpointed()
+    again.load_state_dict(plain.state_dict())
+    torch.manual_seed(1)
+    expected = sampled(plain, stepper(plain, "rate_m"))
+    torch.manual_seed(1)
+    assert sampled(again, stepper(again, "rate_m")) == expected
+
+
+def test_a_step_that_fp16_skips_has_no_gradients() -> None:
+    model = Network()
+    step = stepper(model, "rate_m", precision="fp16")
+    step.scaler.load_state_dict(step.scaler.state_dict() | {"scale": 1e30})
+    found = sampled(model, step)
+    assert found.gradient_norm == [None] * 3 and found.update_ratio == [0.0] * 3
+    step.scaler.load_state_dict(step.scaler.state_dict() | {"scale": 1024.0})
+    whole = stepper(copy.deepcopy(model), "rate_m")
+    torch.manual_seed(1)
+    found = sampled(model, step)
+    torch.manual_seed(1)
+    assert found.gradient_norm == pytest.approx(sampled(whole.model, whole).gradient_norm, rel=0.05)
+
+
+def test_of_many_eligibilities_every_channel_and_column_is_among_those_that_are_sorted() -> None:
+    shape = (8, 64, 32, 32)
+    values = torch.arange(int(np.prod(shape)))
+    taken = _evenly(values, SORTED)
+    assert SORTED / 2 < len(taken) <= SORTED
+    for dimension in np.unravel_index(taken.numpy(), shape):
+        counts = np.bincount(dimension)
+        assert counts.min() > 0.9 * counts.mean()
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_no_slope_is_larger_than_the_peak(name: str) -> None:
+    surrogate = create_surrogate(name)
+    assert float(slope(surrogate, torch.linspace(-3, 3, 60001)).max()) <= peak_slope(surrogate) * (1 + 1e-5)
