@@ -23,7 +23,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device
 
 # The probes that need nothing but a switch, and how it is on.
-SWITCHES: dict[str, Any] = {"firing_rates": True}
+SWITCHES: dict[str, Any] = {"firing_rates": True, "health": True}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def measure(run: RunDirectory, say: Say, steps: int) -> list[ProbeCost]:
 
 
 def _cost(trial: Trial, name: str, every: int, steps: int) -> ProbeCost:
-    probes = create_probes(with_probe(trial.preset, name), trial.model, steps=1)
+    probes = create_probes(with_probe(trial.preset, name), trial.model, steps_per_epoch=1, code=trial.run.code)
     images, labels = next(iter(trial.feed.train.epoch(0)))
     for _ in range(WARM_UP):
         trial.step(images, labels)
@@ -74,7 +74,7 @@ def _cost(trial: Trial, name: str, every: int, steps: int) -> ProbeCost:
 
 def with_probe(preset: Preset, name: str) -> Preset:
     """The preset with this probe, and no other, on every step."""
-    switched = preset.probes.model_copy(update=dict.fromkeys(SWITCHES, False) | {name: SWITCHES[name]})
+    switched = preset.probes.model_copy(update=dict.fromkeys(SWITCHES, False) | {"own": "", name: SWITCHES[name]})
     train = preset.train.model_copy(update={"log_every": 1})
     return preset.model_copy(update={"probes": switched, "train": train})
 

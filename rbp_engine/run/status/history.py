@@ -27,6 +27,8 @@ from rbp_engine.run.status.samples import (
     FidelityHistory,
     FiringHistory,
     HealthHistory,
+    OwnBuilder,
+    OwnHistory,
     fidelity_builder,
     firing_builder,
     health_builder,
@@ -100,6 +102,7 @@ class History:
     firing: FiringHistory | None = None
     fidelity: FidelityHistory | None = None
     health: HealthHistory | None = None
+    own: OwnHistory | None = None
     processes: tuple[RankProgress, ...] = ()
     split: str = ""
 
@@ -126,6 +129,7 @@ class HistoryBuilder:
     def __init__(self) -> None:
         self._curves = CurveBuilder()
         self._firing, self._fidelity, self._health = firing_builder(), fidelity_builder(), health_builder()
+        self._own = OwnBuilder()
         self._attempts: dict[int, Attempt] = {}
         self._alerts: deque[Event] = deque(maxlen=ALERTS_KEPT)
         self._checkpoints: deque[Event] = deque(maxlen=CHECKPOINTS_KEPT)
@@ -138,7 +142,7 @@ class HistoryBuilder:
         for event in events:
             body = event.body
             self._curves.add(event)
-            for samples in (self._firing, self._fidelity, self._health):
+            for samples in (self._firing, self._fidelity, self._health, self._own):
                 samples.add(event)
             if isinstance(body, RunStart) and event.rank == 0:
                 self._begin(event, body)
@@ -172,6 +176,7 @@ class HistoryBuilder:
             firing=self._firing.history(),
             fidelity=self._fidelity.history(),
             health=self._health.history(),
+            own=self._own.history(),
             processes=tuple(copy(self._processes[rank]) for rank in sorted(self._processes)),
             split=self._curves.split,
         )

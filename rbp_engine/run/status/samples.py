@@ -1,17 +1,20 @@
 """What the probes of a run have sampled over training, as arrays, built from its events as they arrive."""
 
+import math
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.run.files.events import Body, Event, FiringRates, GradientFidelity, Health, RunStart, superseded
+from rbp_engine.run.files.events import Body, Event, FiringRates, GradientFidelity, Health, Probe, RunStart, superseded
 
 Floats = NDArray[np.float64]
 
 #: Samples that are kept. Where there are more, every second one goes, again and again, so that training is covered.
 SAMPLES_KEPT = 1000
+#: Metrics of the user's own that are kept, by name.
+METRICS_KEPT = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,14 @@ class HealthHistory(ProbeHistory):
     eligibility: Floats
     gradient_norm: Floats
     update_ratio: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class OwnHistory(ProbeHistory):
+    """The user's own metrics, those of `Probe` events whose values are numbers: `values` is [N, M], by `names`."""
+
+    names: tuple[str, ...]
+    values: Floats
 
 
 S = TypeVar("S", FiringHistory, FidelityHistory, HealthHistory)
@@ -154,3 +165,66 @@ def health_builder() -> SampleBuilder[HealthHistory]:
         by_neuron_layer=("in_window", "eligibility"),
         by_weight_layer=("gradient_norm", "update_ratio"),
     )
+
+
+class OwnBuilder:
+    """Collects the numbers of `Probe` events, as `SampleBuilder` does those of its kind."""
+
+    def __init__(self) -> None:
+        self._steps_per_epoch = 0
+        self._names: dict[str, None] = {}
+        self._kept: list[tuple[Event, dict[str, float]]] = []  # the first event of each step, and all values
+        self._open: tuple[tuple[int, int], dict[str, float]] = ((-1, -1), {})  # attempt and step of the last values
+        self._stride = 1
+        self._seen = 0
+        self._made: OwnHistory | None = None
+
+    def add(self, event: Event) -> None:
+        """Add the next event; the start of an attempt drops what it repeats."""
+        body = event.body
+        if isinstance(body, Probe):
+            self._value(event, body.name, body.values)
+        elif isinstance(body, RunStart) and event.rank == 0:
+            self._kept = [(old, values) for old, values in self._kept if not superseded(old, event, body)]
+            self._steps_per_epoch = body.steps_per_epoch or self._steps_per_epoch
+            self._made = None
+
+    def _value(self, event: Event, name: str, value: Any) -> None:
+        known = name in self._names or len(self._names) < METRICS_KEPT
+        number = _number(value)
+        if number is None or not known:
+            return
+        self._names.setdefault(name)
+        at = (event.attempt, event.step)
+        if self._open[0] != at:
+            self._open = (at, {})
+            self._seen += 1
+            if self._seen % self._stride == 0:
+                self._kept.append((event, self._open[1]))
+            if len(self._kept) > SAMPLES_KEPT:
+                self._kept = self._kept[1::2]
+                self._stride *= 2
+        self._open[1][name] = number
+        self._made = None
+
+    def history(self) -> OwnHistory | None:
+        """Everything so far; None without a number."""
+        if self._made is None and self._kept:
+            names = tuple(self._names)
+            step = np.array([float(event.step) for event, _ in self._kept])
+            epoch = step / self._steps_per_epoch if self._steps_per_epoch else np.full(len(step), np.nan)
+            values = np.array([[values.get(name, math.nan) for name in names] for _, values in self._kept])
+            self._made = OwnHistory((), (), step, epoch, names, values)
+        return self._made if self._kept else None
+
+
+def _number(value: Any) -> float | None:
+    """The value of a metric, NaN if it was not finite; None for what is no number that a float can hold."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
