@@ -120,6 +120,8 @@ class OwnMetrics(StepProbe):
 
 def fault_of(error: Exception, name: str, code: Path) -> str:
     """What went wrong in a function of the user's, with its file and line in the folder `code`."""
+    if isinstance(error, OwnCodeError):
+        return str(error)
     frames = own_frames(error, code)
     where = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if frames else ""
     return f"your metrics {name}{where}: {type(error).__name__}: {error}"

@@ -1,0 +1,147 @@
+"""The tab "Health": whether layers can learn. Membranes and eligibilities of the neurons, updates of the weights."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import numpy as np
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal
+from textual.widget import Widget
+
+from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES
+from rbp_engine.run.status.samples import Floats, HealthHistory
+from rbp_tui.charts.layer_rows import LayerRows, Numbers, Sparks, Words
+from rbp_tui.charts.series import Series
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.layer_table import LayerTable
+from rbp_tui.dashboard.network.tab import NetworkTab, sample_at, x_axis_of, x_of
+from rbp_tui.dashboard.reading.reader import Sight
+
+WIDE = 130  # cells, from which there is room for neurons and weights
+LOWEST, _, MEDIAN, _, HIGHEST = range(len(ELIGIBILITY_QUANTILES))
+
+
+class LayersAndTwoCharts(Container):
+    """A table of layers, and two charts of the selected one beneath it."""
+
+    def __init__(self, left: str, right: str) -> None:
+        """The titles of the charts."""
+        super().__init__()
+        self.table = LayerTable()
+        self.charts = CurveChart(left), CurveChart(right)
+
+    def compose(self) -> ComposeResult:
+        yield self.table
+        yield Horizontal(*self.charts)
+
+
+class HealthTab(NetworkTab):
+    """Neuron layers and weights: beside each other, or one of them where there is no room for both."""
+
+    TITLE = "Health"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "other", "neurons/weights", id="network.health_other", tooltip="neurons, or weights")
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.neurons = LayersAndTwoCharts("membranes in window %", "eligibility g")
+        self.weights = LayersAndTwoCharts("gradient norm", "update / weight")
+        for chart in self.weights.charts:
+            chart.y_log = True
+        self._front = self.neurons
+        self._shown: tuple[HealthHistory, int] | None = None  # the history and the number of the sample
+
+    def panes(self) -> Iterable[Widget]:
+        yield Horizontal(self.neurons, self.weights)
+
+    def on_resize(self) -> None:
+        self._place()
+
+    def _place(self) -> None:
+        for pane in (self.neurons, self.weights):
+            pane.display = self.size.width >= WIDE or pane is self._front
+
+    def action_other(self) -> None:
+        """The neurons, or the weights: shown where there is room for one of them, and focused."""
+        self._front = self.weights if self._front is self.neurons else self.neurons
+        self._place()
+        self._front.table.focus()
+
+    def steps(self, sight: Sight) -> Floats:
+        return sight.history.health.step if sight.history.health is not None else np.empty(0)
+
+    def show(self, sight: Sight | None, step: float | None) -> None:
+        health = sight.history.health if sight is not None else None
+        self.say_nothing_yet(_why_nothing(sight) if health is None else "")
+        if health is None:
+            self._shown = None
+            return
+        number = sample_at(health, step) % len(health.step)
+        if self._shown is not None and self._shown[0] is health and self._shown[1] == number:
+            return
+        new = self._shown is None or self._shown[0] is not health
+        self._shown = health, number
+        self.neurons.table.show(neuron_rows(health, number))
+        self.weights.table.show(weight_rows(health, number))
+        if new:
+            self._show_charts()
+
+    @on(LayerTable.Chosen)
+    def _show_charts(self) -> None:
+        """Draw the selected layers over training."""
+        if self._shown is None:
+            return
+        health = self._shown[0]
+        layer, weight = self.neurons.table.selected, self.weights.table.selected
+        eligibility = health.eligibility[:, layer]
+        band = eligibility[:, LOWEST], eligibility[:, HIGHEST]
+        name, weight_name = health.neuron_layers[layer], health.weight_layers[weight]
+        drawn = (
+            (name, 100 * health.in_window[:, layer], None),
+            (f"{name} 5–95 %", eligibility[:, MEDIAN], band),
+            (weight_name, health.gradient_norm[:, weight], None),
+            (weight_name, health.update_ratio[:, weight], None),
+        )
+        for chart, (label, values, around) in zip((*self.neurons.charts, *self.weights.charts), drawn, strict=True):
+            chart.x_axis = x_axis_of(health)
+            chart.set_series([Series("layer", label, x_of(health), values, band=around)])
+
+
+def neuron_rows(health: HealthHistory, number: int) -> LayerRows:
+    """The neuron layers at one sample."""
+    eligibility = health.eligibility[number]
+    ranges = [f"{low:.3f} … {high:.3f}" for low, high in eligibility[:, [LOWEST, HIGHEST]]]
+    return LayerRows(
+        "neurons",
+        health.neuron_layers,
+        [
+            Numbers("in window %", health.in_window[number], factor=100),
+            Numbers("g median", eligibility[:, MEDIAN], digits=3, rank=1),
+            Words("g 5–95 %", ranges, rank=2),
+            Sparks("in window over training", health.in_window, low=0.0, rank=3),
+        ],
+    )
+
+
+def weight_rows(health: HealthHistory, number: int) -> LayerRows:
+    """The layers of weights at one sample."""
+    return LayerRows(
+        "weights",
+        health.weight_layers,
+        [
+            Numbers("gradient", health.gradient_norm[number], digits=None, rank=1),
+            Numbers("update/weight", health.update_ratio[number], digits=None),
+            Sparks("updates over training", health.update_ratio, rank=3),
+        ],
+    )
+
+
+def _why_nothing(sight: Sight | None) -> str:
+    if sight is None:
+        return "reading…"
+    if sight.verdict.live:
+        return "no sample yet. With probes.health = true the first comes after train.log_every steps."
+    return "This run has no samples of its health.\nLaunch it again with probes.health = true."
