@@ -121,7 +121,7 @@ def neuron_rows(health: HealthHistory, number: int) -> LayerRows:
             Numbers("in window %", health.in_window[number], factor=100),
             Numbers("g median", eligibility[:, MEDIAN], digits=3, rank=1),
             Words("g 5–95 %", ranges, rank=2),
-            Sparks("in window over training", health.in_window, low=0.0, rank=3),
+            Sparks("over training", health.in_window, low=0.0, rank=3),
         ],
     )
 
@@ -134,7 +134,7 @@ def weight_rows(health: HealthHistory, number: int) -> LayerRows:
         [
             Numbers("gradient", health.gradient_norm[number], digits=None, rank=1),
             Numbers("update/weight", health.update_ratio[number], digits=None),
-            Sparks("updates over training", health.update_ratio, rank=3),
+            Sparks("over training", health.update_ratio, rank=3),
         ],
     )
 
