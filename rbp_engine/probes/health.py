@@ -69,19 +69,30 @@ class _LayerNeurons:
             return self.uses[-1]
         return next(use for use in self.uses if use.next == t)
 
-    def numbers(self, quantiles: Tensor) -> Tensor:
+    def numbers(self, device: torch.device) -> Tensor:
         """The share of membranes inside the window, and quantiles of g, which are NaN for a layer without currents."""
         if self.inside is None:
-            return torch.full((1 + len(quantiles),), math.nan, dtype=torch.float64, device=quantiles.device)
+            return torch.full((1 + len(ELIGIBILITY_QUANTILES),), math.nan, dtype=torch.float64, device=device)
         eligibility = torch.cat([_evenly(use.loop.finish()[1].flatten(), SORTED) for use in self.uses])
         share = self.inside.double() / self.membranes
-        return torch.cat([share.view(1), torch.quantile(eligibility.float(), quantiles).double()])
+        return torch.stack([share, *_quantiles(eligibility.double())])
 
 
 def _evenly(values: Tensor, most: int) -> Tensor:
     """At most so many of the values [N]. An odd stride meets every channel and column of sizes that are powers of 2."""
     stride = -(-len(values) // most)
     return values if stride == 1 else values[:: stride | 1]
+
+
+def _quantiles(values: Tensor) -> list[Tensor]:
+    """ELIGIBILITY_QUANTILES of values [N], interpolated. torch.quantile would copy them to the device, and wait."""
+    ordered = values.sort().values
+    found = []
+    for quantile in ELIGIBILITY_QUANTILES:
+        place = quantile * (len(values) - 1)
+        low = int(place)
+        found.append(torch.lerp(ordered[low], ordered[min(low + 1, len(values) - 1)], place - low))
+    return found
 
 
 class HealthProbe(StepProbe):
@@ -106,7 +117,6 @@ class HealthProbe(StepProbe):
         self._neurons = neurons
         self._weights = list(weights.values())
         self._half_peaks = [peak_slope(module.surrogate) / 2.0 for module in neurons.values()]
-        self._quantiles = torch.tensor(ELIGIBILITY_QUANTILES, device=self._weights[0].device)
         self._seen: list[_LayerNeurons] = []
         self._before: list[Tensor] = []
         # Steps, and their numbers [6·neuron layers + 2·weight layers], which are still on the device.
@@ -130,8 +140,9 @@ class HealthProbe(StepProbe):
     def measure(self, step: int) -> None:
         seen, self._seen = self._seen, []
         before, self._before = self._before, []
-        neurons = [layer.numbers(self._quantiles) for layer in seen]
-        nothing = torch.full((), math.nan, device=self._quantiles.device)
+        device = self._weights[0].device
+        neurons = [layer.numbers(device) for layer in seen]
+        nothing = torch.full((), math.nan, device=device)
         gradients = [nothing if weight.grad is None else weight.grad for weight in self._weights]
         sizes = torch._foreach_norm(before, 2)
         torch._foreach_sub_(before, [weight.detach() for weight in self._weights])

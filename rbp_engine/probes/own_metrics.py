@@ -67,9 +67,8 @@ def load_metrics(name: str, code: Path) -> Callable[[RunLog, nn.Module], Any]:
     try:
         signature.bind(None, None)
     except TypeError as error:
-        raise OwnCodeError(
-            f"{name} is called with a run and a model, but {error}. Its signature is {signature}"
-        ) from None
+        called = f"{name.rpartition(':')[2]}(run, model)"
+        raise OwnCodeError(f"{name}{signature} cannot be called as {called}: {error}") from None
     return function
 
 

@@ -19,6 +19,9 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import MODELS, create_model
+from rbp_engine.probes.health import HealthProbe
+from rbp_engine.probes.layers import neuron_layers, weight_layers
+from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.spiking.autograd.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
@@ -43,6 +46,7 @@ class Case:
     accumulate: int = 1
     clip_norm: float = 0.0
     synchronised: bool = False
+    health: bool = False
     planted: str = ""
 
 
@@ -57,6 +61,7 @@ def usual() -> Iterator[Case]:
             yield Case("convnet", method, precision=precision, events=events)
         yield Case("convnet", method, reset="hard", optimizer="adamw", precision="fp16", accumulate=2, clip_norm=1.0)
         yield Case("convnet", method, synchronised=True)
+        yield Case("convnet", method, health=True, precision="fp16")
         yield Case("resnet18", method, timesteps=4)
     others = [network for network in MODELS if network not in ("convnet", "resnet18")]
     for network, methods in zip(others, itertools.cycle(PAIRS), strict=False):
@@ -105,12 +110,17 @@ class Planted(nn.Module):
 def examine(case: Case, model: nn.Module) -> dict[str, Any]:
     """What a step and a prediction make the GPU do; `problem` if one of them fails."""
     account, problem, launches = Account(), "", {}
+    probe = HealthProbe(neuron_layers(model), weight_layers(model), 1) if case.health else StepProbe(1)
     try:
         with accounted() as account:
             model = _prepared(case, model)
             step = _step(case, model)
             images, labels = _batch(case)
-            step(images, labels, BATCH)
+            if isinstance(probe, HealthProbe):
+                probe._weights = list(weight_layers(model).values())  # those on the card
+            with probe.watch():
+                step(images, labels, BATCH)
+            probe.measure(1)
             launches["train"] = account.launches
             if case.method == "rate_m":  # all methods predict in the same way
                 step.method.predict(model, images)

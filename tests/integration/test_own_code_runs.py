@@ -37,6 +37,10 @@ def halves(*, count=120):
     train, test = Images(pixels, labels), Images(pixels[:40], labels[:40])
     return DataSplits(train, test, classes=2, mean=(0.25,), deviation=(0.43,))
 """
+METRICS = """\
+def measure(run, model):
+    run.log("epoch", run.epoch)
+"""
 PRESET = """\
 [data]
 name = "sets.py:halves"
@@ -106,13 +110,18 @@ def summary(folder: Path, name: str) -> dict[str, Any]:
 
 
 def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp: Rbp, mine: Path) -> None:
-    rbp("train", "mine.toml", "--id", "first", "epochs=4")
+    (mine / "metrics.py").write_text(METRICS)
+    rbp("train", "mine.toml", "--id", "first", "epochs=4", "probes.own=metrics.py:measure", "probes.health=true")
     run = mine / "runs" / "first"
     assert summary(mine, "first")["last"]["top1"] > 0.9
-    assert {path.name: path.read_text() for path in (run / "code").glob("*.py")} == {"nets.py": NETS, "sets.py": SETS}
+    copies = {path.name: path.read_text() for path in (run / "code").glob("*.py")}
+    assert copies == {"nets.py": NETS, "sets.py": SETS, "metrics.py": METRICS}
     assert 'name = "nets.py:net"' in (run / "preset.toml").read_text()
     (row,) = json.loads(rbp("report", "--json").stdout)["rows"]
     assert (row["data"], row["network"]) == ("sets.py:halves", "nets.py:net")
+    events = list(map(json.loads, (run / "events" / "rank0.jsonl").read_text().splitlines()))
+    assert [event["values"] for event in events if event["kind"] == "probe"] == [3.0]
+    assert [event["step"] for event in events if event["kind"] == "health"] == [10]
 
 
 def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp: Rbp, mine: Path) -> None:

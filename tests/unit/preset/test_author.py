@@ -57,8 +57,14 @@ def test_a_preset_next_to_the_new_one_is_not_taken_for_the_source() -> None:
 
 def test_paths_of_own_code_are_relative_to_the_new_preset() -> None:
     Path("nets.py").write_text("class MyNet: ...\n")
-    create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet"])
-    assert load_preset("mine").own_code["model.name"].source == b"class MyNet: ...\n"
+    Path("mine.py").write_text("def measure(run, model): ...\n")
+    create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet", "probes.own=mine.py:measure"])
+    for name in ("mine", "copy"):
+        own_code = load_preset(name).own_code
+        assert own_code["model.name"].source == b"class MyNet: ...\n"
+        assert own_code["probes.own"].path.resolve() == Path("mine.py").resolve()
+        if name == "mine":
+            copy_preset(place_of("copy", for_user=True), Path("presets/mine.toml"))
 
 
 def test_a_copy_keeps_every_character_if_its_names_mean_the_same_files() -> None:

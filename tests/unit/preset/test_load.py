@@ -386,6 +386,21 @@ def test_the_experiment_depends_on_the_content_of_own_code_not_on_its_path() -> 
     assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first
 
 
+def test_metrics_of_ones_own_are_read_like_a_network_and_are_no_part_of_the_experiment() -> None:
+    Path("sub").mkdir()
+    Path("sub/mine.py").write_text("def measure(run, model): pass\n")
+    Path("sub/base.toml").write_text("[probes]\nown = 'mine.py:measure'\n")
+    loaded = load("extends = 'sub/base.toml'\n")
+    assert loaded.own_code["probes.own"].path == Path("sub/mine.py").absolute()
+    assert loaded.experiment == load("").experiment
+    assert "mine.py has no class or function called 'measur'. Did you mean" in refusal(
+        "extends = 'sub/base.toml'\n", "probes.own=sub/mine.py:measur"
+    )
+    assert 'expected a function of your own as "mine.py:measure", or "" for none, got' in refusal(
+        "[probes]\nown = 'mine.py'\n"
+    )
+
+
 def test_arguments_can_be_given_as_overrides() -> None:
     Path("nets.py").write_text(NETS)
     loaded = load("[model]\nname = 'nets.py:MyNet'\nargs = { width = 8 }\n", "model.args.depth=3", "model.args.act=x")

@@ -111,9 +111,9 @@ def currents(model: nn.Module, method: str, static: bool) -> dict[str, list[Tens
     }
 
 
-def by_autograd(currents_TBX: Tensor, neuron: LIF) -> tuple[list[bool], list[float]]:
-    """For each membrane whether it is in the window, and for each neuron g = mean_t of ∂(Σ_t s_t)/∂I_t."""
-    inputs = currents_TBX[:, :SAMPLES].clone().requires_grad_()
+def by_autograd(received: Tensor, neuron: LIF) -> tuple[list[bool], list[float]]:
+    """Of currents [T, B, …]: whether each membrane is in the window, and g = mean_t of ∂(Σ_t s_t)/∂I_t by neuron."""
+    inputs = received[:, :SAMPLES].clone().requires_grad_()
     parameters = neuron.lif_parameters
     membrane, fired, inside = lif.at_rest(inputs[0], parameters.v_reset), torch.zeros(()), []
     for current in inputs:
@@ -140,7 +140,8 @@ def test_membranes_and_eligibilities_are_those_of_autograd(method: str, static: 
     torch.manual_seed(1)
     for n, (name, uses) in enumerate(currents(model, method, static).items()):
         both = [by_autograd(use, neuron_layers(model)[name]) for use in uses]
-        inside, eligibility = (sum(lists, []) for lists in zip(*both, strict=True))
+        inside = [one for each, _ in both for one in each]
+        eligibility = [one for _, each in both for one in each]
         assert found.in_window[n] == float(f"{sum(inside) / len(inside):.6g}")
         assert 0 < sum(inside) < len(inside)
         assert found.eligibility[n] == pytest.approx(np.quantile(eligibility, ELIGIBILITY_QUANTILES), rel=1e-4)

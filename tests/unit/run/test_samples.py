@@ -1,17 +1,20 @@
 """What probes sampled over training, folded from events."""
 
+import math
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.files.events import Event, FiringRates, RunStart
+from rbp_engine.run.files.events import Body, Event, FiringRates, Health, Probe, RunStart
 from rbp_engine.run.status import samples
-from rbp_engine.run.status.samples import FiringHistory, SampleBuilder, firing_builder
+from rbp_engine.run.status.samples import FiringHistory, OwnBuilder, SampleBuilder, firing_builder, health_builder
 
 START = RunStart(steps_per_epoch=10, neuron_layers=["a", "b"])
 
 
-def event(step: int, body: FiringRates | RunStart, attempt: int = 1) -> Event:
+def event(step: int, body: Body, attempt: int = 1) -> Event:
     return Event(step, float(step), attempt, 0, step, body)
 
 
@@ -76,5 +79,54 @@ def test_long_runs_keep_samples_of_all_of_training(count: int) -> None:
         assert found is None
         return
     assert found is not None and 0 < len(found.step) <= 50
+    gap = max(1, count // 12)
+    assert found.step[0] <= gap and count - found.step[-1] <= gap
+
+
+def test_health_is_by_neuron_layer_and_by_weight_layer_and_null_is_not_known() -> None:
+    builder = health_builder()
+    builder.add(event(0, RunStart(steps_per_epoch=10, neuron_layers=["a"], weight_layers=["v", "w"])))
+    builder.add(event(10, Health([0.2], [[0.1, 0.2, 0.3, 0.4, 0.5]], [1.0, None], [None, 2.0])))
+    builder.add(event(20, Health([None], [[None] * 5], [1.0, 2.0], [1.0, 2.0])))
+    builder.add(event(30, Health([0.2], [[0.1]], [1.0, 2.0], [1.0, 2.0])))  # damaged
+    found = builder.history()
+    assert found is not None and found.step.tolist() == [10.0, 20.0]
+    assert found.eligibility.shape == (2, 1, 5) and found.eligibility[0, 0, 4] == 0.5
+    assert np.isnan(found.in_window[1, 0]) and np.isnan(found.gradient_norm[0, 1]) and found.update_ratio[0, 1] == 2.0
+
+
+def test_own_metrics_are_columns_and_steps_are_rows() -> None:
+    builder = OwnBuilder()
+    for step, name, value in ((10, "a", 1), (10, "b", 2.5), (20, "a", None), (30, "b", 3.0), (30, "b", [1.0])):
+        builder.add(event(step, Probe(name, value)))
+    builder.add(event(20, START, 2))
+    builder.add(event(30, Probe("b", 4.0), 2))
+    builder.add(event(30, Probe("flag", True), 2))
+    found = builder.history()
+    assert found is not None and found.names == ("a", "b")
+    assert found.step.tolist() == [10.0, 20.0, 30.0] and found.epoch.tolist() == [1.0, 2.0, 3.0]
+    assert np.array_equal(found.values, [[1.0, 2.5], [math.nan, math.nan], [math.nan, 4.0]], equal_nan=True)
+
+
+def test_without_numbers_there_are_no_own_metrics() -> None:
+    builder = OwnBuilder()
+    builder.add(event(10, Probe("a", "text")))
+    builder.add(event(10, Probe("b", 10**400)))
+    assert builder.history() is None
+
+
+@given(st.integers(1, 400))
+def test_own_metrics_of_long_runs_cover_all_of_training(count: int) -> None:
+    samples.SAMPLES_KEPT, before = 50, samples.SAMPLES_KEPT
+    try:
+        builder = OwnBuilder()
+        for step in range(1, count + 1):
+            builder.add(event(step, Probe("a", step)))
+            builder.add(event(step, Probe("b", -step)))
+    finally:
+        samples.SAMPLES_KEPT = before
+    found = builder.history()
+    assert found is not None and 0 < len(found.step) <= 50
+    assert np.array_equal(found.values, np.stack([found.step, -found.step], axis=1))
     gap = max(1, count // 12)
     assert found.step[0] <= gap and count - found.step[-1] <= gap
