@@ -13,7 +13,6 @@ from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.layers import LayersAndChart
 from rbp_tui.dashboard.network.tab import NetworkTab, sample_at, x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
-from rbp_tui.text import format as fmt
 
 NOTHING = (
     "This run has no metrics of your own.\n"
@@ -91,4 +90,4 @@ def _why_nothing(sight: Sight | None) -> str:
 
 
 def _number(values: Floats) -> str:
-    return fmt.number(float(values[0]) if len(values) else None)
+    return f"{values[0]:.4g}" if len(values) else "–"

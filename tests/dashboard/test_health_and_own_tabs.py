@@ -1,0 +1,139 @@
+"""The tabs of the Network screen about health and about the user's own metrics."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import Health, Probe, RunStart
+from rbp_engine.run.files.layout import write_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.launch import launch
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.layer_table import LayerTable
+from rbp_tui.dashboard.network.screen import NetworkScreen
+from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.text_line import Line
+
+SAMPLES = 12
+SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
+
+
+def ended_run(runs, layers):
+    """A run with samples every 10 steps, five an epoch; without layers it has none."""
+    run = launch.create(load_preset("digits"), runs, run_id=f"deep-{layers}", command=["rbp", "train", "digits"])
+    names = [f"layer{n // 6 + 1}.{n // 2 % 3}.neuron{n % 2 + 1}" for n in range(layers)]
+    weights = [f"{name.replace('neuron', 'conv')}" for name in names] + ["head"]
+    events = EventWriter(run.events(), attempt=1)
+    start = RunStart(device="cpu", steps_per_epoch=50, epochs=3, epoch=0, neuron_layers=names, weight_layers=weights)
+    events.write(start, 0, 1000.0)
+    for sample in range(1, SAMPLES + 1) if layers else ():
+        shares = [round(0.42 * 0.9**n / sample**0.5, 4) for n in range(layers)]
+        health = Health(
+            shares,
+            [[round(share * factor, 4) for factor in (0.01, 0.1, 0.5, 1.0, 2.5)] for share in shares],
+            [0.5 * 0.8**n for n in range(layers)] + [None],
+            [0.01 * 0.8**n / sample for n in range(layers + 1)],
+        )
+        events.write(health, 10 * sample, 1000.0 + sample)
+        events.write(Probe("spread of weights", 1e-4 * sample), 10 * sample, 1000.0 + sample)
+        events.write(Probe("rank", 9.0 - sample % 3 if sample != 5 else None), 10 * sample, 1000.0 + sample)
+    events.close()
+    done = {"status": "completed", "epoch": 3, "epochs": 3, "step": 120, "steps": 120, "updated": 1012.0}
+    write_json(run.summary_json, asdict(read_summary(run)) | done)
+    return run
+
+
+async def open_tab(app, pilot, until, title):
+    await until(pilot, lambda: app.session.records)
+    await pilot.press("6")
+    await until(pilot, lambda: isinstance(app.screen, NetworkScreen) and app.screen.seen is not None)
+    app.screen.action_open(title)
+    await pilot.pause()
+
+
+@pytest.fixture
+def pictures(home, monkeypatch):
+    """The dashboard with the clock stopped."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(time, "time", lambda: 1020.0)
+    monkeypatch.chdir(home)
+    return Dashboard(Path("runs"))
+
+
+@SIZES
+@pytest.mark.parametrize("title", ["Health", "Own"])
+def test_pictures(pictures, home, until, snap_compare, size, title):
+    ended_run(home / "runs", 18)
+
+    async def settle(pilot):
+        await open_tab(pilot.app, pilot, until, title)
+        await pilot.press("down")
+        pilot.app.clear_notifications()
+        await pilot.pause(0.3)
+
+    assert snap_compare(pictures, terminal_size=size, run_before=settle)
+
+
+def shown(app, number=0):
+    """The table of that number in the open tab, by its headings."""
+    headings, rows = list(app.screen.tab.query(LayerTable))[number].rows.table()
+    return [dict(zip(headings, row, strict=True)) for row in rows]
+
+
+def chart(app, title):
+    [found] = [one for one in app.screen.tab.query(CurveChart) if one.title == title]
+    return found
+
+
+@pytest.mark.asyncio
+async def test_health_is_that_of_the_cursor_and_of_the_selected_layers(dashboard, home, until):
+    ended_run(home / "runs", 60)
+    async with dashboard.run_test(size=(100, 30)) as pilot:
+        await open_tab(dashboard, pilot, until, "Health")
+        assert len(shown(dashboard)) == 60 and len(shown(dashboard, 1)) == 61
+        assert shown(dashboard)[0]["in window %"] == "12.1" and shown(dashboard)[0]["g median"] == "0.061"
+        assert shown(dashboard, 1)[60]["gradient"] == "–" and shown(dashboard, 1)[0]["update/weight"] == "8.33e-04"
+        for _ in range(3):
+            dashboard.screen.action_sample(-1)
+        await until(pilot, lambda: shown(dashboard)[0]["in window %"] == "14.0")
+        neurons, weights = dashboard.screen.tab.query(LayerTable)
+        assert neurons.has_focus and not weights.parent.display
+        await pilot.press("w", "down")
+        assert weights.has_focus and weights.selected == 1 and not neurons.parent.display
+        await until(pilot, lambda: chart(dashboard, "update / weight").series[0].y[0] == 0.008)
+        [band] = [chart(dashboard, "eligibility g").series[0].band]
+        assert (band[0][0], band[1][0]) == (0.0042, 1.05)
+        await pilot.resize_terminal(160, 45)
+        await until(pilot, lambda: neurons.parent.display and weights.parent.display)
+
+
+@pytest.mark.asyncio
+async def test_own_metrics_are_rows_and_the_selected_one_is_drawn(dashboard, home, until):
+    ended_run(home / "runs", 2)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await open_tab(dashboard, pilot, until, "Own")
+        assert [row["metric"] for row in shown(dashboard)] == ["spread of weights", "rank"]
+        assert [row["value"] for row in shown(dashboard)] == ["0.0012", "9"]
+        assert (shown(dashboard)[1]["lowest"], shown(dashboard)[1]["highest"]) == ("7", "9")
+        await pilot.press("down")
+        await until(pilot, lambda: dashboard.screen.tab.query_one(CurveChart).title == "rank")
+        assert len(chart(dashboard, "rank").series[0].y) == SAMPLES - 1
+        for _ in range(SAMPLES - 5):
+            dashboard.screen.action_sample(-1)
+        await until(pilot, lambda: shown(dashboard)[1]["value"] == "8")  # that of the sample before
+
+
+@pytest.mark.asyncio
+async def test_a_run_without_samples_says_what_to_set(dashboard, home, until):
+    ended_run(home / "runs", 0)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        for title, advice in (("Health", "probes.health = true"), ("Own", 'probes.own = "mine.py:measure"')):
+            await open_tab(dashboard, pilot, until, title)
+            tab = dashboard.screen.tab
+            assert isinstance(tab, NetworkTab) and tab.has_class("-nothing")
+            assert advice in tab.query_one(".nothing", Line).shown.plain
