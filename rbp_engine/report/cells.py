@@ -11,7 +11,7 @@ from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, published
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread, spread
+from rbp_engine.report.spread import Spread, spread, spread_of_known
 
 #: Settings that have their own columns.
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
@@ -21,6 +21,7 @@ SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
 class Cell:
     """The runs of one experiment. Accuracies are top-1 fractions on the test set.
 
+    `timesteps_needed` is, over the runs of which it is known, the smallest t that is nearly as accurate as T.
     `label` holds, by dotted key, the settings other than method and T in which the experiments of its data set and
     network differ; empty if there are none. `difference` is our mean last accuracy minus the paper's figure.
     """
@@ -35,6 +36,7 @@ class Cell:
     held_out: bool
     last: Spread
     best: Spread | None
+    timesteps_needed: Spread | None
     paper: Published
     notes: tuple[str, ...]
 
@@ -102,6 +104,7 @@ def _cell(entries: list[ReportedRun], label: dict[str, Any]) -> Cell:
         held_out=first.held_out,
         last=spread([entry.last for entry in entries]),
         best=spread(bests) if bests else None,
+        timesteps_needed=spread_of_known(entry.summary.timesteps_needed for entry in entries),
         paper=published(newest.preset),
         notes=tuple(_notes(entries, len(bests), published(newest.preset))),
     )

@@ -114,6 +114,12 @@ def _about(key: str) -> str:
     return one_line(texts.get(key) or f"an entry of {key.rpartition('.')[0]}")
 
 
+def timesteps_needed_text(record: RunRecord) -> str:
+    """The smallest t that is nearly as accurate as T."""
+    needed = record.summary.timesteps_needed
+    return UNKNOWN if needed is None else str(needed)
+
+
 def settings_worth_a_column(records: Iterable[RunRecord]) -> list[str]:
     """The keys of the settings in which these runs differ, and that no other column shows."""
     differing = differing_settings(record for record in records if record.readable)

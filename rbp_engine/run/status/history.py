@@ -21,6 +21,7 @@ from rbp_engine.run.files.events import (
     WarningRaised,
     superseded,
 )
+from rbp_engine.run.status.accuracy import AccuracyBuilder, AccuracyHistory
 from rbp_engine.run.status.attempts import Attempt, begin
 from rbp_engine.run.status.curves import Curve, CurveBuilder
 from rbp_engine.run.status.samples import (
@@ -99,6 +100,7 @@ class History:
     checkpoints: tuple[Event, ...] = ()
     failure: Event | None = None
     probes: tuple[ProbeSeries, ...] = ()
+    accuracy: AccuracyHistory | None = None
     firing: FiringHistory | None = None
     fidelity: FidelityHistory | None = None
     health: HealthHistory | None = None
@@ -128,6 +130,7 @@ class HistoryBuilder:
 
     def __init__(self) -> None:
         self._curves = CurveBuilder()
+        self._accuracy = AccuracyBuilder()
         self._firing, self._fidelity, self._health = firing_builder(), fidelity_builder(), health_builder()
         self._own = OwnBuilder()
         self._attempts: dict[int, Attempt] = {}
@@ -141,9 +144,8 @@ class HistoryBuilder:
         """Add the next events."""
         for event in events:
             body = event.body
-            self._curves.add(event)
-            for samples in (self._firing, self._fidelity, self._health, self._own):
-                samples.add(event)
+            for part in (self._curves, self._accuracy, self._firing, self._fidelity, self._health, self._own):
+                part.add(event)
             if isinstance(body, RunStart) and event.rank == 0:
                 self._begin(event, body)
             elif isinstance(body, CheckpointSaved):
@@ -173,6 +175,7 @@ class HistoryBuilder:
                 for name, kept in self._probes.items()
                 if kept
             ),
+            accuracy=self._accuracy.history(),
             firing=self._firing.history(),
             fidelity=self._fidelity.history(),
             health=self._health.history(),

@@ -215,6 +215,7 @@ _FIELDS: dict[str, Field] = {
         Field("epochs", "number", _of_summary("epochs")),
         Field("step", "number", _of_summary("step")),
         Field("T", "number", _of_summary("timesteps")),
+        Field("T_needed", "number", _of_summary("timesteps_needed")),
         Field("seed", "number", _of_summary("seed")),
         Field("method", "text", _of_summary("method")),
         Field("status", "text", lambda record: record.verdict.status),

@@ -14,6 +14,7 @@ from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import Metrics, Validation
 from rbp_engine.run.files.summary import Scores, Top1ByWeights
 from rbp_engine.run.phase import Phase
+from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
@@ -274,7 +275,8 @@ class Recorder:
         summary.last = Scores(result["top1"], result["top5"], result["loss"])
         if improved:
             summary.best = Scores(result["top1"], epoch=progress.epoch)
-        self.journal.update(epoch=progress.epoch, phase=Phase.TRAINING)
+        needed = timesteps_needed(result["top1_by_step"])
+        self.journal.update(epoch=progress.epoch, phase=Phase.TRAINING, timesteps_needed=needed)
         return improved
 
     def test(self, results: dict[str, dict[str, Any]]) -> None:
@@ -307,6 +309,7 @@ class Recorder:
             "last": summary.last.known,
             "best": summary.best.known,
             "train": summary.train.known,
+            "timesteps_needed": summary.timesteps_needed,
             "trained_s": summary.trained_s,
         }
 
@@ -316,7 +319,10 @@ class Recorder:
 
     def reset(self) -> None:
         """Start from step 0, even if an earlier attempt made progress but saved no checkpoint."""
-        self.journal.update(step=0, epoch=0, last=Scores(), best=Scores(), train=Scores(), trained_s=0.0)
+        nothing = Scores()
+        self.journal.update(
+            step=0, epoch=0, last=nothing, best=nothing, train=nothing, timesteps_needed=None, trained_s=0.0
+        )
 
     def restore(self, state: dict[str, Any], progress: Progress) -> None:
         """Continue from what `state` returned."""
@@ -328,5 +334,6 @@ class Recorder:
             last=Scores(**state["last"]),
             best=Scores(**state["best"]),
             train=Scores(**state["train"]),
+            timesteps_needed=state.get("timesteps_needed"),  # older checkpoints have none
             trained_s=state["trained_s"],
         )

@@ -67,6 +67,9 @@ def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
         ("last", f"{fmt.percent(summary.last.top1)} % top-1, loss {fmt.number(summary.last.loss)}"),
         ("best", f"{fmt.percent(summary.best.top1)} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
     ]
+    if summary.timesteps_needed is not None:
+        needed = f"{summary.timesteps_needed} of {summary.timesteps} are within 0.5 points of the last accuracy"
+        rows.append(("timesteps", needed))
     rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.known.items()]
     rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
     if summary.name or record.tags:

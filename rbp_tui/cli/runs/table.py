@@ -18,6 +18,7 @@ from rbp_tui.text.run_columns import (
     place,
     setting_column,
     settings_worth_a_column,
+    timesteps_needed_text,
 )
 from rbp_tui.text.run_text import SIGNS, STYLES, short_id, status_text
 
@@ -117,6 +118,7 @@ COLUMNS = (
     Column("id", "", 40, lambda record: short_id(record.summary), "id", least=6, always=True),
     Column("method", "", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
     Column("T", "", 5, lambda record: str(record.summary.timesteps), "T", least=5, right=True),
+    Column("T needed", "", 8, timesteps_needed_text, "T_needed", right=True),
     Column("seed", "", 8, lambda record: str(record.summary.seed), "seed", least=8, right=True),
     Column("processes", "", 9, lambda record: _field("processes", record), "processes", least=9, right=True),
     Column("samples/s", "", 9, lambda record: fmt.thousands(record.summary.samples_per_s), "speed", right=True),

@@ -26,6 +26,7 @@ from rbp_tui.text.run_columns import (
     natural_width,
     place,
     setting_column,
+    timesteps_needed_text,
 )
 from rbp_tui.text.run_text import SIGNS, STYLES, short_id
 
@@ -92,6 +93,8 @@ COLUMNS = (
     Column("name", "the name it was given", 24, lambda record: record.summary.name, "name", least=8),
     Column("method", "how gradients are computed", 6, lambda record: fmt.method(record.summary.method), "method"),
     Column("T", "timesteps", 3, lambda record: str(record.summary.timesteps), "T", least=3, right=True),
+    Column("T needed", "the smallest t whose accuracy is within 0.5 points of that at T", 8, timesteps_needed_text,
+           "T_needed", right=True),
     Column("seed", "the seed", 6, lambda record: str(record.summary.seed), "seed", least=6, right=True),
     Column("status", "its status in a word", 10, lambda record: record.verdict.status, "status", always=True),
     Column("epoch", "epochs done, and how many there are to be", 9,
