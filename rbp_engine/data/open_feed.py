@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rbp_engine.data.catalog import require
+from rbp_engine.data.class_names import CLASS_NAMES
 from rbp_engine.data.events.opening import open_events
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, TrainBatches
 from rbp_engine.data.loading.folder_batches import WorkerTrainBatches
@@ -115,7 +116,8 @@ def _images_in_memory(
     train = _training(data, splits, train_images, normalise, workers=workers, device=device, seed=seed, **batches)
     loaders = (train.loader,) if isinstance(train, WorkerTrainBatches) else ()
     raw = Pixels(tuple(splits.mean), tuple(splits.deviation))
-    return Feed(train, validation, test, splits.classes, splits.channels, raw, {"name": data.name}, loaders)
+    names = splits.class_names or CLASS_NAMES.get(data.name, ())
+    return Feed(train, validation, test, splits.classes, splits.channels, raw, {"name": data.name}, loaders, names)
 
 
 def _training(

@@ -42,6 +42,10 @@ class EvaluationSource(Protocol):
 
     def __iter__(self) -> Iterator[Batch]: ...
 
+    def __len__(self) -> int:
+        """The number of batches."""
+        ...
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -49,7 +53,8 @@ class Feed:
 
     `preprocess` makes the network's input from raw images, as the evaluation does. `record` describes the data for
     `run.json`: everything that decides what the network saw (split, hash of its index list, orientation, resize).
-    `loaders` are the sources that may have worker processes.
+    `loaders` are the sources that may have worker processes. `class_names` are the names of the classes by label,
+    empty if they have none.
     """
 
     train: TrainingSource
@@ -60,6 +65,7 @@ class Feed:
     preprocess: Preprocess
     record: dict[str, str]
     loaders: tuple[BatchLoader, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Start all worker processes; call this before torch.distributed starts threads in this process."""

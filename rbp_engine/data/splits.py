@@ -27,13 +27,17 @@ class Images:
 
 @dataclass(frozen=True)
 class DataSplits:
-    """Training and test images; `mean` and `deviation` per channel, of pixels scaled to [0, 1]."""
+    """Training and test images; `mean` and `deviation` per channel, of pixels scaled to [0, 1].
+
+    `class_names` are the names of the classes by label; empty if they have none.
+    """
 
     train: Images
     test: Images
     classes: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    class_names: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -53,6 +57,8 @@ def check_splits(splits: DataSplits) -> list[str]:
             problems.append(f"{side}.labels must be from 0 to {splits.classes - 1}, with at least one image")
     if not len(splits.mean) == len(splits.deviation) == splits.channels:
         problems.append(f"mean and deviation need a number for each of the {splits.channels} channels")
+    if splits.class_names and len(splits.class_names) != splits.classes:
+        problems.append(f"class_names has {len(splits.class_names)} names for {splits.classes} classes")
     return problems
 
 

@@ -16,7 +16,7 @@ class ScoreSums:
     def add(self, logits_by_step: Tensor, labels: Tensor) -> None:
         """Add a batch of logits [T, B, C] and labels [B]. A prediction is the mean of the logits so far."""
         logits = logits_by_step.mean(0)
-        right = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)
+        right = first_five(logits) == labels.unsqueeze(1)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         by_step = right_by_step(logits_by_step[:-1], labels)
         # The last is the prediction itself: the running sum rounds otherwise than the mean.
@@ -28,6 +28,11 @@ class ScoreSums:
     def sums(self) -> list[float]:
         """The sums of loss, top-1 hits, top-5 hits, and top-1 hits after each timestep; waits for the device."""
         return [0.0] * (3 + self.timesteps) if self._sums is None else self._sums.tolist()
+
+
+def first_five(logits: Tensor) -> Tensor:
+    """The five most likely classes, or all if there are fewer, of logits [B, C]: [B, 5], the prediction first."""
+    return logits.topk(min(5, logits.shape[1]), dim=1).indices
 
 
 def right_by_step(logits: Tensor, labels: Tensor) -> Tensor:

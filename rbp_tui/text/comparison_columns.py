@@ -185,4 +185,4 @@ def difference_text(values: Spread | None) -> str:
 
 def single_difference_text(values: Spread | None) -> str:
     """`−0.05` in percentage points: the mean alone."""
-    return "–" if values is None else f"{100.0 * values.mean:+.2f}".replace("-", "−")
+    return "–" if values is None else fmt.points(values.mean)

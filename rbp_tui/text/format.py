@@ -19,6 +19,11 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return "–" if fraction is None else f"{100.0 * fraction:.{digits}f}"
 
 
+def points(difference: float) -> str:
+    """A difference of fractions in percentage points, `−0.05`, with a proper minus."""
+    return f"{100.0 * difference:+.2f}".replace("-", "−")
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A loss or a rate, in few characters; a dash for none."""
     if value is None:

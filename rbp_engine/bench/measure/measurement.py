@@ -6,7 +6,7 @@ import os
 import selectors
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +65,44 @@ def ask(
     quiet: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> dict[str, Any]:
-    """The JSON object that the module prints on stdout; its `problem`, if there is one, becomes a MeasurementError.
+    """What a measuring module answers about a run; see `answer_of`."""
+    return answer_of(
+        command(module, run, *words),
+        environment(run),
+        cancelled=cancelled,
+        quiet=quiet,
+        on_progress=on_progress,
+    )
 
-    `cancelled` is polled for whether to give up, which raises one, too. With `quiet` no other output of the process
-    reaches the terminal, which may be showing the dashboard.
+
+def answer_of(
+    words: Sequence[str],
+    variables: Mapping[str, str],
+    *,
+    what: str = "the measurement",
+    cancelled: Callable[[], bool] = lambda: False,
+    quiet: bool = False,
+    on_progress: OnProgress = no_progress,
+) -> dict[str, Any]:
+    """The JSON object that a command prints on stdout; its `problem`, if there is one, becomes a MeasurementError.
+
+    `variables` are its environment, and `what` is it called in errors. `cancelled` is polled for whether to give up,
+    which raises one, too. With `quiet` no other output of the process reaches the terminal, which may be showing the
+    dashboard.
     """
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(
-            command(module, run, *words),
+            words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said if quiet else None,
-            env=environment(run),
+            env=variables,
             # Ctrl-C goes only to the calling process, which ends this one.
             start_new_session=True,
         )
         answer = ""
         try:
-            for line in _lines(child, cancelled):
+            for line in _lines(child, cancelled, what):
                 if progress := _progress(line):
                     on_progress(*progress)
                 else:
@@ -96,10 +116,10 @@ def ask(
         except ValueError:
             said.seek(0)
             output = said.read().decode(errors="replace") if quiet else None
-            raise MeasurementError(describe_exit(child.returncode, output)) from None
+            raise MeasurementError(describe_exit(child.returncode, output, what)) from None
 
 
-def _lines(child: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> Iterator[str]:
+def _lines(child: subprocess.Popen[bytes], cancelled: Callable[[], bool], what: str) -> Iterator[str]:
     """The lines that a process prints on stdout. Raises MeasurementError once `cancelled`, which is polled."""
     assert child.stdout is not None
     pending = b""
@@ -113,7 +133,7 @@ def _lines(child: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> Ite
                 if not chunk:
                     return
             if cancelled():
-                raise MeasurementError("the measurement was given up")
+                raise MeasurementError(f"{what} was given up")
 
 
 def _progress(line: str) -> tuple[str, float] | None:
@@ -133,11 +153,11 @@ def read_answer(text: str) -> dict[str, Any]:
     return answer
 
 
-def describe_exit(code: int, output: str | None = None) -> str:
+def describe_exit(code: int, output: str | None = None, what: str = "the measurement") -> str:
     """Why a process has not answered, from its exit code and its `output`; None if that went to stderr."""
     if code == -9:
-        return "the measurement was killed, probably because the memory was full: try a smaller batch"
+        return f"{what} was killed, probably because the memory was full: try a smaller batch"
     if output is None:
-        return f"the measurement ended with exit code {code}; what it said stands above"
+        return f"{what} ended with exit code {code}; what it said stands above"
     last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it said nothing")
-    return f"the measurement ended with exit code {code}: {last}"
+    return f"{what} ended with exit code {code}: {last}"

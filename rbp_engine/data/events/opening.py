@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from rbp_engine.data.class_names import CLASS_NAMES
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.events.convert import Progress, convert
 from rbp_engine.data.events.sources import EventEvaluation, EventTraining
@@ -61,7 +62,7 @@ def open_events(
     else:
         train, test = _in_memory(name, timesteps)
         record = _record({"name": name, "synthetic": True, "timesteps": timesteps, "sha256": content_hash(train, test)})
-    return event_feed(train, test, CLASSES, record, **batches)
+    return event_feed(train, test, CLASSES, record, class_names=CLASS_NAMES[name], **batches)
 
 
 def event_feed(
@@ -79,6 +80,7 @@ def event_feed(
     drop_last: bool = False,
     rank: int = 0,
     world_size: int = 1,
+    class_names: tuple[str, ...] = (),
 ) -> Feed:
     """Batches of samples in memory or on disk; `held_out` is the fraction of the training samples to validate on."""
     batches: dict[str, Any] = {"device": device, "batch_size": batch_size, "rank": rank, "world_size": world_size}
@@ -90,7 +92,8 @@ def event_feed(
         validation = EventEvaluation(train, held, split="held-out", **batches)
     source = EventTraining(train, kept, seed=seed, flip=flip, roll=roll, drop_last=drop_last, **batches)
     channels = int(train.counts.shape[2])
-    return Feed(source, validation, test_source, classes, channels, Frames(channels, train.scale), record)
+    raw = Frames(channels, train.scale)
+    return Feed(source, validation, test_source, classes, channels, raw, record, class_names=class_names)
 
 
 def _in_memory(name: EventSet, timesteps: int) -> tuple[Samples, Samples]:

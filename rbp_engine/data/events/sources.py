@@ -93,6 +93,9 @@ class EventEvaluation:
         self.device = device
         self.plan = evaluation_plan(len(index), batch_size, rank, world_size)
 
+    def __len__(self) -> int:
+        return len(self.plan)
+
     def __iter__(self) -> Iterator[Batch]:
         for places in self.plan:
             yield read_batch(self.samples, self.index[places], self.device)

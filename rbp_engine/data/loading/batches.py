@@ -111,6 +111,9 @@ class EvaluationBatches:
         self.normalise = normalise
         self.plan = evaluation_plan(len(images), batch_size, rank, world_size)
 
+    def __len__(self) -> int:
+        return len(self.plan)
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for index in self.plan:
             yield self.normalise(self.images.pixels[index]), self.images.labels[index]

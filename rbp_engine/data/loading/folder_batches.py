@@ -109,6 +109,9 @@ class WorkerEvaluationBatches:
         self.loader = BatchLoader(_Plain(reader), workers, device)
         self.plan = evaluation_plan(len(reader.labels), batch_size, rank, world_size)
 
+    def __len__(self) -> int:
+        return len(self.plan)
+
     def __iter__(self) -> Iterator[Batch]:
         plan = (np.arange(places.start, places.stop) for places in self.plan)
         for pixels, labels in on_device(self.loader.load(plan), self.device):

@@ -74,7 +74,7 @@ def imagenet(
     record = {"name": "imagenet", "train_files": training.fingerprint(), "test_files": folders.val.fingerprint()}
     loaders = (train.loader, validation.loader, test.loader)
     raw = Pixels(MEAN, DEVIATION, crop=size)
-    return Feed(train, validation, test, len(folders.classes), 3, raw, record, loaders)
+    return Feed(train, validation, test, len(folders.classes), 3, raw, record, loaders, folders.classes)
 
 
 def _hold_out(images: ImageList, fraction: float) -> tuple[ImageList, ImageList]:

@@ -52,6 +52,11 @@ class RunDirectory:
         return self.path / "annotations.json"
 
     @property
+    def evaluation_json(self) -> Path:
+        """What `rbp eval` has found about the weights; absent if nobody asked."""
+        return self.path / "evaluation.json"
+
+    @property
     def code(self) -> Path:
         """Copies of the user's own networks, data sets and metrics that the preset names; absent if it names none."""
         return self.path / "code"

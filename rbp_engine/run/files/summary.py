@@ -51,9 +51,10 @@ class Summary:
 
     Accuracies are fractions, times seconds since the epoch, memory bytes. `progressed` is when the last step or
     evaluation batch was done, `updated` the last sign of life. `label` is the preset, with the network or data set that
-    replaced its own. `timesteps_needed` is the smallest t whose accuracy, in the newest evaluation, is within half a
-    percentage point of that at T; None in older runs. `cause`, a value of `run.cause.Cause`, is why the run has ended. `phase`, a value of
-    `run.phase.Phase`, is what the worker is doing, to be shown while the run is live; empty in older runs.
+    replaced its own. `timesteps_needed` is the smallest t whose accuracy in the newest evaluation is within half a
+    percentage point of that at T; None in older runs. `cause`, a value of `run.cause.Cause`, is why the run has ended.
+    `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live; empty in
+    older runs.
     """
 
     id: str

@@ -1,9 +1,7 @@
-"""`rbp eval`: the paper's checks on the weights of a run."""
+"""`rbp eval`: what the weights of a run can do, and what they withstand."""
 
-import json
-import os
-import subprocess
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +9,13 @@ import typer
 from rbp_engine.printable import one_line
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import Json, RunsDir
-from rbp_tui.cli.output import fail, print_json, print_rich, say
+from rbp_tui.cli.output import print_json, print_rich, say
+from rbp_tui.cli.progress import progress
 from rbp_tui.cli.runs.choice import TrainedRun
+from rbp_tui.cli.train.interrupts import end_on_sigterm
 from rbp_tui.cli.trust import Trust, once_trusted
+
+SHOWN_MISTAKES, SHOWN_CLASSES, SHOWN_CONFUSIONS = 10, 20, 10
 
 
 class Weights(StrEnum):
@@ -22,9 +24,11 @@ class Weights(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("eval", epilog="Example:  rbp eval last --timesteps 1,2,4,8   ·   rbp eval 3f2a --shuffle-time")(
-        evaluate
-    )
+    app.command(
+        "eval",
+        epilog="Examples:  rbp eval last --timesteps 1,2,4,8   ·   rbp eval 3f2a --full   ·   "
+        "rbp eval 3f2a --classes --figure mistakes.pdf",
+    )(evaluate)
 
 
 def evaluate(
@@ -36,6 +40,28 @@ def evaluate(
     shuffle_time: Annotated[
         bool, typer.Option("--shuffle-time", help="Shuffle the inputs of every layer in time; a rate code survives it.")
     ] = False,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Other T, time shuffled, noise, timesteps without input, in one table."),
+    ] = False,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Accuracy by class, confusion matrix and the worst mistakes.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="--robustness and --classes.")] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the confusion matrix and the worst mistakes: .pdf, .png or .svg.",
+            show_default=False,
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Save label, prediction and logits of each image: .npz or .csv.", show_default=False
+        ),
+    ] = None,
     gradients: Annotated[
         bool, typer.Option("--gradients", help="Compare the gradients of the methods with that of BPTT; no accuracy.")
     ] = False,
@@ -44,53 +70,91 @@ def evaluate(
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate the weights of a run: accuracy at every t up to T, at other T, shuffled in time, or its gradients."""
-    if gradients and shuffle_time:
-        raise typer.BadParameter("gradients are compared with time in its order", param_hint="--shuffle-time")
-    from rbp_engine.run.launch.environment import module_command, worker_defaults
+    """Evaluate the weights of a run on the test set: accuracy at every t up to T, and at other T.
+
+    What --robustness and --classes find is kept in the run, and the dashboard shows it.
+    """
+    robustness, classes = robustness or full, classes or full or figure is not None or predictions is not None
+    _check(gradients=gradients, parts=robustness or classes, shuffle_time=shuffle_time)
+    from rbp_engine.evaluation.request import EvaluationRequest, Part, evaluate_run
     from rbp_engine.run.store.store import find_run
     from rbp_engine.run.trust import require_code
     from rbp_engine.settings.machine import runs_directory
 
+    steps = _numbers(timesteps) if timesteps else []
+    if classes and not robustness and len(steps) > 1:
+        raise typer.BadParameter("classes are counted at one T", param_hint="--timesteps")
     directory = find_run(runs_directory(runs_dir), run)
     once_trusted(lambda: require_code(directory), trust=trust)
-    words = [str(directory.path), "--weights", weights.value, "--device", device]
-    words += ["--shuffle-time"] if shuffle_time else []
-    words += ["--gradients"] if gradients else []
-    if timesteps:
-        words += ["--timesteps", *(str(steps) for steps in _numbers(timesteps))]
-    done = subprocess.run(
-        module_command("rbp_engine.evaluation", *words),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env=worker_defaults() | os.environ,
+    end_on_sigterm()
+    saved: dict[Part, bool] = {"classes": classes, "robustness": robustness}
+    parts: list[Part] = [part for part, wanted in saved.items() if wanted]
+    request = EvaluationRequest(
+        parts or ["gradients" if gradients else "accuracy"],
+        weights.value,
+        device,
+        steps,
+        shuffle_time=shuffle_time,
+        figure=figure,
+        predictions=predictions,
     )
-    answer: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"problem": "the evaluation was interrupted"}
-    if done.returncode:
-        raise typer.Exit(fail(answer["problem"], 1))
+    with progress(f"evaluating the {weights.value} weights of {directory.id}") as report:
+        answer = evaluate_run(directory, request, on_progress=report)
     if as_json:
-        print_json(answer["results"])
-    elif gradients:
-        _print_gradients(answer["results"])
-    else:
-        _print_accuracies(answer["results"], shuffled=shuffle_time)
+        print_json(answer if parts else next(iter(answer.values())))
+        return
+    if gradients:
+        _print_gradients(answer["gradients"])
+        return
+    _print_accuracies(answer["accuracy"], shuffled=shuffle_time)
+    if parts:
+        _print_parts(answer)
+    for path in filter(None, (figure, predictions)):
+        say("wrote {}", path)
+
+
+def _check(*, gradients: bool, parts: bool, shuffle_time: bool) -> None:
+    """Refuse options that contradict each other."""
+    if gradients and (parts or shuffle_time):
+        other = "--shuffle-time" if shuffle_time else "--robustness, --classes, --full, --figure and --predictions"
+        raise typer.BadParameter(f"gradients are compared with time in its order, and alone: leave out {other}")
+    if parts and shuffle_time:
+        raise typer.BadParameter("--robustness has a row for it: leave out --shuffle-time")
 
 
 def _print_accuracies(results: list[dict[str, Any]], *, shuffled: bool) -> None:
-    from rich.table import Column, Table
+    from rbp_tui.text.evaluation_text import accuracy_table
 
-    from rbp_tui.text import format as fmt
-
-    numbers = [Column(heading, justify="right") for heading in ("T", "top-1 %", "top-5 %", "loss")]
-    table = Table(*numbers, "top-1 % after each step", box=None, pad_edge=False, header_style="dim")
-    for result in results:
-        by_step = " ".join(fmt.percent(top1) for top1 in result["top1_by_step"])
-        accuracies = [fmt.percent(result["top1"]), fmt.percent(result["top5"])]
-        table.add_row(str(result["timesteps"]), *accuracies, fmt.number(result["loss"]), by_step)
     known = [results[0][name] for name in ("samples", "split", "weights", "run")]
     say("[dim]{} {} images, {} weights of {}{}[/]", *known, ", every layer's inputs shuffled in time" * shuffled)
-    print_rich(table)
+    print_rich(accuracy_table(results))
+
+
+def _print_parts(answer: dict[str, Any]) -> None:
+    """Print what is saved in the run, as its readers see it."""
+    from rbp_engine.run.files.evaluation_json import evaluation_in
+    from rbp_tui.text import evaluation_text as text
+
+    found = evaluation_in(answer)
+    if found.robustness is not None:
+        print_rich("")
+        print_rich(text.robustness_table(found.robustness))
+        print_rich(text.robustness_notes(found.robustness), stderr=True)
+    if found.by_class is not None:
+        many = len(found.by_class.classes) > text.WHOLE_MATRIX
+        print_rich("")
+        print_rich(text.class_table(found.by_class, SHOWN_CLASSES))
+        print_rich("")
+        print_rich(
+            text.confusion_table(found.by_class, SHOWN_CONFUSIONS) if many else text.matrix_table(found.by_class)
+        )
+        if found.by_class.worst:
+            print_rich("")
+            print_rich(text.mistake_table(found.by_class, SHOWN_MISTAKES))
+    if answer["saved"]:
+        say("[dim]kept in the run; the dashboard shows it on its screen Network[/]")
+    else:
+        say("[dim]not kept: the run is another user's[/]")
 
 
 def _print_gradients(results: list[dict[str, Any]]) -> None:

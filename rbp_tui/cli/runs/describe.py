@@ -68,7 +68,7 @@ def _state(record: "RunRecord") -> "list[tuple[str, str | Text]]":
         ("best", f"{fmt.percent(summary.best.top1)} % top-1{f' at epoch {best_epoch}' if best_epoch else ''}"),
     ]
     if summary.timesteps_needed is not None:
-        needed = f"{summary.timesteps_needed} of {summary.timesteps} are within 0.5 points of the last accuracy"
+        needed = f"{summary.timesteps_needed} of {summary.timesteps} give an accuracy within 0.5 points of that of all"
         rows.append(("timesteps", needed))
     rows += [(f"test, {weights}", f"{fmt.percent(top1)} % top-1") for weights, top1 in summary.test.known.items()]
     rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]

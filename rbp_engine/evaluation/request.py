@@ -1,0 +1,62 @@
+"""Ask for an evaluation, which runs in a separate process. Without torch."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rbp_engine.bench.measure.measurement import OnProgress, answer_of, no_progress
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch.environment import module_command, worker_defaults
+
+Part = Literal["accuracy", "gradients", "classes", "robustness"]
+#: What is saved in the run, and shown in the dashboard.
+SAVED: tuple[Part, ...] = ("classes", "robustness")
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What to evaluate: "accuracy" or "gradients" alone, or parts of SAVED.
+
+    `timesteps` are those to test at, the trained one if empty. `figure` and `predictions` are files to write.
+    """
+
+    parts: Sequence[Part]
+    weights: str = "last"
+    device: str = "auto"
+    timesteps: Sequence[int] = ()
+    shuffle_time: bool = False
+    figure: Path | None = None
+    predictions: Path | None = None
+
+    def words(self) -> list[str]:
+        """The words for the command line of `rbp_engine.evaluation`."""
+        found = ["--parts", *self.parts, "--weights", self.weights, "--device", self.device]
+        found += ["--timesteps", *map(str, self.timesteps)] if self.timesteps else []
+        found += ["--shuffle-time"] if self.shuffle_time else []
+        found += ["--figure", str(self.figure.absolute())] if self.figure else []
+        return found + (["--predictions", str(self.predictions.absolute())] if self.predictions else [])
+
+
+def evaluate_run(
+    run: RunDirectory,
+    request: EvaluationRequest,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    quiet: bool = False,
+    on_progress: OnProgress = no_progress,
+) -> dict[str, Any]:
+    """The answer, a value for each part; those of SAVED are in `evaluation.json` as well, if "saved" is true.
+
+    The parameters are those of `measurement.ask`. Raises MeasurementError, also if it was cancelled.
+    """
+    command = module_command("rbp_engine.evaluation", str(run.path.resolve()), *request.words())
+    return answer_of(
+        command,
+        worker_defaults() | os.environ,
+        what="the evaluation",
+        cancelled=cancelled,
+        quiet=quiet,
+        on_progress=on_progress,
+    )

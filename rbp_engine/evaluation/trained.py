@@ -1,0 +1,47 @@
+"""The trained network of a run, with the settings that it is evaluated with."""
+
+import time
+from dataclasses import dataclass
+
+from rbp_engine.data.protocol import Feed
+from rbp_engine.loaded import Loaded, Weights, load
+from rbp_engine.printable import one_line
+from rbp_engine.run import trust
+from rbp_engine.run.files.evaluation_json import EvaluatedWeights
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.train.build import build_feed
+from rbp_engine.user_code import is_own
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run with its network, which has the `weights` "last" or "best"."""
+
+    run: RunDirectory
+    weights: Weights
+    loaded: Loaded
+
+    @property
+    def timesteps(self) -> int:
+        """The T that the network was trained with."""
+        return self.loaded.preset.method.timesteps
+
+    def feed(self, timesteps: int) -> Feed:
+        """The data of the run, for another T if that differs."""
+        return build_feed(self.run, self.loaded.preset, self.loaded.device, timesteps)
+
+    def evaluated(self, split: str, samples: int, timesteps: int, top1: float) -> EvaluatedWeights:
+        """What a result is of, found now."""
+        weights, checkpoint = one_line(self.weights), one_line(self.loaded.file.parent.name)
+        return EvaluatedWeights(weights, checkpoint, one_line(split), samples, timesteps, top1, round(time.time(), 3))
+
+
+def open_trained(run: RunDirectory, weights: Weights, device: str) -> Trained:
+    """The trained network of a run whose data may be read here; code of their own makes data, too.
+
+    Raises CheckpointError, and Untrusted for code that this user has not launched.
+    """
+    loaded = load(run.path, weights=weights, device=device)
+    if is_own(loaded.preset.data.name):
+        trust.require_launch(run)
+    return Trained(run, weights, loaded)
