@@ -24,45 +24,48 @@ from rbp_tui.text.styled import styled
 
 #: Up to so many classes the whole confusion matrix is shown.
 WHOLE_MATRIX = 12
-NAME_WIDTH = 16
+NAME_WIDTH = 14
+# Of a class, the share of its samples that are taken for another: few, and many.
+FEW, MANY = 0.005, 0.05
+CONFUSIONS_NAMED = 3
 
 
 def evaluated_text(of: EvaluatedWeights) -> Text:
     """Which weights were evaluated on what, and when."""
     when = time.strftime("%d %b %H:%M", time.localtime(of.t))
-    known = (of.weights, of.checkpoint, of.timesteps, fmt.percent(of.top1), fmt.thousands(of.samples), of.split, when)
-    return styled("[dim]{} weights ({}) at T = {}: {} % top-1 of {} {} images, {}[/]", *known)
+    step = of.checkpoint.removeprefix("step-").lstrip("0")
+    checkpoint = f", step {step}" if of.checkpoint.startswith("step-") else ""
+    known = (fmt.percent(of.top1), fmt.thousands(of.samples), of.split, of.timesteps, of.weights, checkpoint, when)
+    return styled("[dim]{} % of {} {} images at T = {}; {} weights{}; {}[/]", *known)
 
 
 def accuracy_table(results: Sequence[dict[str, Any]]) -> Table:
     """A row for each T: accuracies, how many timesteps are needed, and the accuracy after each."""
-    numbers = [Column(heading, justify="right") for heading in ("T", "top-1 %", "top-5 %", "loss", "T needed")]
-    table = Table(*numbers, "top-1 % after each step", box=None, pad_edge=False, header_style="dim")
+    table = _table([], ["T", "top-1 %", "top-5 %", "loss", "T needed"])
+    table.add_column("top-1 % after each step")
     for result in results:
         by_step = " ".join(fmt.percent(top1) for top1 in result["top1_by_step"])
         accuracies = [fmt.percent(result["top1"]), fmt.percent(result["top5"]), fmt.number(result["loss"])]
         needed = str(timesteps_needed(result["top1_by_step"]) or "–")
-        table.add_row(str(result["timesteps"]), *accuracies, needed, by_step)
+        _add(table, str(result["timesteps"]), *accuracies, needed, by_step)
     return table
 
 
 def robustness_table(found: Robustness) -> Table:
     """A row for each disturbance: the accuracy, and its difference to the plain one."""
-    numbers = [Column(heading, justify="right", no_wrap=True) for heading in ("top-1 %", "difference")]
-    table = Table(Column("tested with"), *numbers, box=None, pad_edge=False, header_style="dim")
-    table.add_row(f"T = {found.of.timesteps}, as it is", fmt.percent(found.of.top1), "")
+    table = _table(["tested with"], ["top-1 %", "difference"])
+    _add(table, f"T = {found.of.timesteps}, as it is", fmt.percent(found.of.top1), "")
     for row in found.rows:
-        table.add_row(_disturbance(row), fmt.percent(row.top1), fmt.points(row.top1 - found.of.top1))
+        _add(table, _disturbance(row), fmt.percent(row.top1), fmt.points(row.top1 - found.of.top1))
     return table
 
 
 def robustness_notes(found: Robustness) -> Text:
     """How the disturbances are drawn."""
-    unit = "" if found.input_deviation == 1.0 else f" = {fmt.number(found.input_deviation)}, that of the frames"
+    unit = "1 for normalised images" if found.input_deviation == 1.0 else f"here {fmt.number(found.input_deviation)}"
     return styled(
-        "[dim]difference in percentage points; σ is the standard deviation of the input{}; "
-        "all that is random comes from seed {}[/]",
-        unit or ", 1 for normalised images",
+        "[dim]differences in percentage points; σ is the standard deviation of the input, {}; seed {}[/]",
+        unit,
         found.seed,
     )
 
@@ -77,69 +80,59 @@ def _disturbance(row: Disturbed) -> str:
 
 
 def class_table(found: ByClass, most: int | None = None) -> Table:
-    """A row for each class, the least accurate first: its accuracy, and what it is most often taken for.
-
-    At most `most` of them.
-    """
-    order = sorted(
-        range(len(found.classes)), key=lambda label: (found.classes[label].accuracy is None, _accuracy(found, label))
-    )
+    """A row for each class, at most `most`, the least accurate first: accuracy, precision, what it is taken for."""
     taken: dict[int, list[str]] = {}
     for confusion in found.confusions:
         taken.setdefault(confusion.label, []).append(f"{class_name(found, confusion.predicted)} ×{confusion.count}")
-    numbers = [Column(heading, justify="right", no_wrap=True) for heading in ("images", "top-1 %", "precision %")]
-    name = Column("class", no_wrap=True, overflow="ellipsis", max_width=NAME_WIDTH)
-    table = Table(name, *numbers, "taken for", box=None, pad_edge=False, header_style="dim")
-    for label in order[:most]:
+    table = _table(["class"], ["images", "top-1 %", "precision %"])
+    table.columns[0].max_width = NAME_WIDTH
+    table.add_column("taken for", overflow="ellipsis", no_wrap=True)
+    for label in _least_accurate_first(found)[:most]:
         one = found.classes[label]
         precision = one.right / one.predicted if one.predicted else None
         counts = (fmt.thousands(one.samples), fmt.percent(one.accuracy, 1), fmt.percent(precision, 1))
-        table.add_row(class_name(found, label), *counts, ", ".join(taken.get(label, [])[:3]))
+        _add(table, class_name(found, label), *counts, ", ".join(taken.get(label, [])[:CONFUSIONS_NAMED]))
     return table
 
 
-def _accuracy(found: ByClass, label: int) -> float:
-    accuracy = found.classes[label].accuracy
-    return 0.0 if accuracy is None else accuracy
+def _least_accurate_first(found: ByClass) -> list[int]:
+    """The labels; those of classes without a sample last."""
+    known = [2.0 if one.accuracy is None else one.accuracy for one in found.classes]
+    return sorted(range(len(known)), key=lambda label: known[label])
 
 
-def matrix_table(found: ByClass, dim_below: float = 0.005) -> Table:
+def matrix_table(found: ByClass) -> Table:
     """The confusion matrix: a row for each class, a column for each prediction; a dot is none."""
-    heads = [Column(_short(class_name(found, label)), justify="right") for label in range(len(found.classes))]
-    table = Table(Column("class \\ predicted", no_wrap=True), *heads, box=None, pad_edge=False, header_style="dim")
+    table = _table(["class"], [_short(one.name) for one in found.classes])
+    table.columns[0].max_width = NAME_WIDTH
     for label, row in enumerate(found.matrix()):
         total = max(1, sum(row))
         cells = [
-            Text("·" if not count else str(count), _style(count / total, right=label == column, dim_below=dim_below))
+            Text(str(count) if count else "·", "bold" if column == label else _style(count / total))
             for column, count in enumerate(row)
         ]
-        table.add_row(class_name(found, label), *cells)
+        table.add_row(Text(class_name(found, label)), *cells)
     return table
 
 
-def _style(share: float, *, right: bool, dim_below: float) -> str:
-    if right:
-        return "bold"
-    return "dim" if share <= dim_below else "yellow" if share < 0.05 else "bold red"
+def _style(share: float) -> str:
+    return "dim" if share <= FEW else "yellow" if share <= MANY else "bold red"
 
 
 def confusion_table(found: ByClass, most: int) -> Table:
     """The most frequent confusions."""
-    table = Table("class", "taken for", Column("times", justify="right"), box=None, pad_edge=False, header_style="dim")
-    for confusion in found.confusions[:most]:
-        table.add_row(
-            class_name(found, confusion.label), class_name(found, confusion.predicted), fmt.thousands(confusion.count)
-        )
+    table = _table(["class", "taken for"], ["times"])
+    for one in found.confusions[:most]:
+        _add(table, class_name(found, one.label), class_name(found, one.predicted), fmt.thousands(one.count))
     return table
 
 
 def mistake_table(found: ByClass, most: int | None = None) -> Table:
-    """The wrong predictions of the highest confidence."""
-    numbers = [Column(heading, justify="right") for heading in ("confidence %", "image")]
-    table = Table("class", "predicted", *numbers, box=None, pad_edge=False, header_style="dim")
+    """The wrong predictions of the highest confidence; images are counted from 0."""
+    table = _table(["class", "predicted"], ["confidence %", "image"])
     for one in found.worst[:most]:
         names = class_name(found, one.label), class_name(found, one.predicted)
-        table.add_row(*names, fmt.percent(one.confidence, 1), f"#{one.index}")
+        _add(table, *names, fmt.percent(one.confidence, 1), f"#{one.index}")
     return table
 
 
@@ -150,3 +143,15 @@ def class_name(found: ByClass, label: int) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 4 else f"{name[:3]}…"
+
+
+def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table without rows: columns of words, then of numbers."""
+    left = [Column(Text(heading), no_wrap=True, overflow="ellipsis") for heading in words]
+    right = [Column(Text(heading), justify="right", no_wrap=True, min_width=len(heading)) for heading in numbers]
+    return Table(*left, *right, box=None, pad_edge=False, header_style="dim")
+
+
+def _add(table: Table, *words: str) -> None:
+    """Add a row; brackets in its words are no markup."""
+    table.add_row(*map(Text, words))

@@ -15,6 +15,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.key_bar import KeyBar
+from rbp_tui.dashboard.network.accuracy import AccuracyTab
+from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.network.health import HealthTab
 from rbp_tui.dashboard.network.own import OwnTab
 from rbp_tui.dashboard.network.rates import RatesTab
@@ -28,7 +30,13 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 
 #: The tabs from left to right.
-TABS: tuple[type[NetworkTab], ...] = (RatesTab, HealthTab, OwnTab)
+TABS: tuple[type[NetworkTab], ...] = (
+    RatesTab,
+    HealthTab,
+    AccuracyTab,
+    EvaluationTab,
+    OwnTab,
+)
 DRAW_S = 0.5  # a tab does not follow each event: to draw all layers takes as long as a whole Monitor
 PLAY_S = 0.2  # between two samples
 LONGEST_PLAY_S = 30.0  # a long training is played in larger strides

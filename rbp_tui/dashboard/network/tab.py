@@ -1,7 +1,7 @@
 """What a tab of the Network screen is."""
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from rich.text import Text
@@ -9,10 +9,24 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from rbp_engine.run.status.samples import Floats, ProbeHistory
+from rbp_engine.run.status.samples import Floats
 from rbp_tui.charts.ticks import XUnit
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
+
+
+class Sampled(Protocol):
+    """What was sampled over training, the oldest first."""
+
+    @property
+    def step(self) -> Floats: ...
+
+    @property
+    def epoch(self) -> Floats: ...
+
+    def at(self, step: float) -> int:
+        """The number of the sample nearest to a step."""
+        ...
 
 
 class NetworkTab(Vertical):
@@ -46,16 +60,16 @@ class NetworkTab(Vertical):
         self.query_one(".nothing", Line).show_text(Text(why, "dim", justify="center"))
 
 
-def sample_at(samples: ProbeHistory, step: float | None) -> int:
+def sample_at(samples: Sampled, step: float | None) -> int:
     """The number of the sample that is shown at a step: the nearest, or the newest."""
     return -1 if step is None else samples.at(step)
 
 
-def x_axis_of(samples: ProbeHistory) -> XUnit:
+def x_axis_of(samples: Sampled) -> XUnit:
     """What charts over training are drawn over: epochs, or steps in a run that does not tell how many an epoch has."""
     return "epoch" if np.isfinite(samples.epoch).all() else "step"
 
 
-def x_of(samples: ProbeHistory) -> Floats:
+def x_of(samples: Sampled) -> Floats:
     """The place of each sample on that axis."""
     return samples.epoch if x_axis_of(samples) == "epoch" else samples.step

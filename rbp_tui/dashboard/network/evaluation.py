@@ -1,0 +1,234 @@
+"""The tab "Evaluation": what the trained network withstands, and what it takes for what; found when asked for."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Static
+
+from rbp_engine.errors import UserError
+from rbp_engine.evaluation.request import SAVED, EvaluationRequest, evaluate_run
+from rbp_engine.printable import one_line
+from rbp_engine.run.files.evaluation_json import ByClass, Evaluation, read_evaluation
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.samples import Floats
+from rbp_engine.run.trust import require_code
+from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text import evaluation_text as text
+from rbp_tui.text.styled import styled
+
+LOOK_EVERY_S = 2.0  # for what a command has found meanwhile
+SHOW_EVERY_S = 0.5
+WIDE = 130
+SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 15
+
+
+@dataclass
+class _Ongoing:
+    """An evaluation in a process of its own."""
+
+    run: RunDirectory
+    given_up: threading.Event
+    doing: str = "starting"
+    share: float = 0.0
+
+    def report(self, doing: str, share: float) -> None:
+        self.doing, self.share = doing, share
+
+    def text(self) -> Text:
+        return styled(
+            "[bold]evaluating[/] {}: {}, {} %   [dim]e stops it[/]", self.run.id, self.doing, f"{100 * self.share:.0f}"
+        )
+
+
+class EvaluationTab(NetworkTab):
+    """What `rbp eval --full` has found about a run, and a key that runs it. There is never more than one process."""
+
+    TITLE = "Evaluation"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "evaluate", "evaluate", id="network.evaluate", tooltip="evaluate its weights; again to stop that"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sight: Sight | None = None
+        self._found = Evaluation()
+        self._ongoing: _Ongoing | None = None
+        self._problems: dict[RunDirectory, str] = {}
+        self._drawn: tuple[object, ...] = ()
+
+    def panes(self) -> Iterable[Widget]:
+        yield Line("evaluation_state", wraps=True)
+        with VerticalScroll(id="evaluation"), Container(id="evaluation_columns"):
+            yield Static(id="evaluation_left")
+            yield Static(id="evaluation_right")
+
+    def on_mount(self) -> None:
+        self.set_interval(LOOK_EVERY_S, self._look_again)
+        self.set_interval(SHOW_EVERY_S, self._show_state)
+
+    def on_unmount(self) -> None:
+        if self._ongoing is not None:
+            self._ongoing.given_up.set()
+
+    def on_resize(self) -> None:
+        self.query_one("#evaluation_columns").set_class(self.size.width >= WIDE, "-beside")
+
+    def steps(self, sight: Sight) -> Floats:
+        return np.empty(0)
+
+    def show(self, sight: Sight | None, step: float | None) -> None:
+        """Show what is known of the run; it is of its weights now, not of the step that is looked at."""
+        other = self._run_of(sight) != self._run_of(self._sight)
+        self._sight = sight
+        if other:
+            self._found = Evaluation()
+            self._draw()
+        self._show_state()
+        self._look()
+
+    @staticmethod
+    def _run_of(sight: Sight | None) -> RunDirectory | None:
+        return None if sight is None else sight.run
+
+    def _look_again(self) -> None:
+        if self.display and self.is_attached and self.screen.is_current:
+            self._look()
+
+    @work(exclusive=True, group="look")
+    async def _look(self) -> None:
+        """Read what the run's folder has."""
+        sight = self._sight
+        if sight is None:
+            return
+        found = await asyncio.to_thread(read_evaluation, sight.run)
+        if self._run_of(self._sight) == sight.run:
+            self._found = found
+            self._draw()
+            self._show_state()
+
+    def _draw(self) -> None:
+        drawn = (self._run_of(self._sight), self._found)
+        if drawn == self._drawn:
+            return
+        self._drawn = drawn
+        left, right = columns_of(self._found)
+        self.query_one("#evaluation_left", Static).update(left)
+        self.query_one("#evaluation_right", Static).update(right)
+        if self._found == Evaluation():
+            self.query_one("#evaluation", VerticalScroll).scroll_home(animate=False)
+
+    def _show_state(self) -> None:
+        """Say what goes on, what is wrong, or what to do."""
+        if self._ongoing is not None:
+            said = self._ongoing.text()
+        elif self._sight is None:
+            said = Text("reading…", "dim")
+        elif problem := self._problems.get(self._sight.run):
+            said = Text(one_line(problem), "red")
+        elif self._found == Evaluation():
+            said = styled(
+                "[dim]Nobody has evaluated the weights of this run: e does it, or[/] rbp eval {} --full",
+                self._sight.run.id,
+            )
+        else:
+            said = styled("[dim]{}[/]", _behind(self._found, self._sight))
+        self.query_one("#evaluation_state", Line).show_or_hide(said)
+
+    def action_evaluate(self) -> None:
+        """Evaluate the weights of the run; stop that if it goes on."""
+        if self._ongoing is not None:
+            self._ongoing.given_up.set()
+        elif self._sight is not None:
+            self._evaluate(self._sight)
+
+    @work(group="evaluate")
+    async def _evaluate(self, sight: Sight) -> None:
+        run = sight.run
+        if sight.verdict.live:
+            said = f"it is still training, which this would slow down; rbp eval {run.id} --full does it all the same"
+            self._problems[run] = said
+            self._show_state()
+            return
+        self._problems.pop(run, None)
+        ongoing = self._ongoing = _Ongoing(run, threading.Event())
+        self._show_state()
+        try:
+            problem = await asyncio.to_thread(_evaluated, run, ongoing.given_up.is_set, ongoing.report)
+        finally:
+            ongoing.given_up.set()
+            self._ongoing = None
+        if problem:
+            self._problems[run] = problem
+        self._show_state()
+        self._look()
+
+
+def _evaluated(run: RunDirectory, given_up: Callable[[], bool], report: Callable[[str, float], None]) -> str:
+    """Evaluate a run, in a process that `given_up` ends; returns why that failed, empty if it did not."""
+    try:
+        require_code(run)
+        answer = evaluate_run(run, EvaluationRequest(SAVED), cancelled=given_up, quiet=True, on_progress=report)
+    except UserError as error:
+        return "" if given_up() else str(error)
+    return (
+        "" if answer["saved"] else f"the run is another user's, and nothing is written there: rbp eval {run.id} --full"
+    )
+
+
+def _behind(found: Evaluation, sight: Sight) -> str:
+    """That training has gone on since; empty if it has not."""
+    of = [part.of.checkpoint for part in (found.robustness, found.by_class) if part is not None]
+    newest = f"step-{sight.summary.step:08d}"
+    old = [checkpoint for checkpoint in of if checkpoint.startswith("step-") and checkpoint < newest]
+    return f"training has gone on since: this is of {old[0]}, the newest step is {sight.summary.step}" if old else ""
+
+
+def columns_of(found: Evaluation) -> tuple[RenderableType, RenderableType]:
+    """What stands on the left, or above, and what on the right, or below."""
+    left: list[RenderableType] = []
+    right: list[RenderableType] = []
+    if (robust := found.robustness) is not None:
+        left += [_heading("robustness"), text.evaluated_text(robust.of), text.robustness_table(robust)]
+        left += [text.robustness_notes(robust), Text()]
+    if (classes := found.by_class) is not None:
+        left += [_heading("classes, the least accurate first"), *_of_another(found), *_classes(classes), Text()]
+        many = len(classes.classes) > text.WHOLE_MATRIX
+        right += [
+            _heading("most frequent confusions" if many else "confusion matrix: classes down, predictions across")
+        ]
+        right += [text.confusion_table(classes, SHOWN_CONFUSIONS) if many else text.matrix_table(classes), Text()]
+        right += [_heading("worst mistakes"), _mistakes(classes)]
+    return Group(*left), Group(*right)
+
+
+def _of_another(found: Evaluation) -> list[RenderableType]:
+    """Which weights the classes are of, unless that is said above."""
+    if found.by_class is None or (found.robustness is not None and found.robustness.of == found.by_class.of):
+        return []
+    return [text.evaluated_text(found.by_class.of)]
+
+
+def _classes(found: ByClass) -> list[RenderableType]:
+    rest = len(found.classes) - SHOWN_CLASSES
+    more = [styled("[dim]and {} more: rbp eval --classes --json has all[/]", rest)] if rest > 0 else []
+    return [text.class_table(found, SHOWN_CLASSES), *more]
+
+
+def _mistakes(found: ByClass) -> RenderableType:
+    return text.mistake_table(found) if found.worst else Text("none: every prediction is right", "dim")
+
+
+def _heading(words: str) -> Text:
+    return Text(words, "bold")
