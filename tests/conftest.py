@@ -145,6 +145,9 @@ def write_texts(write_run: WriteRun) -> WriteRun:
         }
         put(run.run_json, origin)
         put(run.annotations_json, {"added": [text, "three"], "removed": ["four"], "note": f"{text}\n{text}"})
+        of = {"weights": text, "checkpoint": text, "split": text, "samples": 9, "timesteps": 4, "top1": 0.5, "t": 1.7e9}
+        classes = [{"name": text, "samples": 9, "right": 5, "predicted": 9}]
+        put(run.evaluation_json, {"by_class": {"of": of, "classes": classes, "confusions": [], "worst": []}})
         run.preset_toml.write_text(f"title = {json.dumps(text.replace(chr(0xD800), ''))}\n")
         bodies: list[dict[str, Any]] = [
             {"kind": "run_start", "device": text, "host": text, "resumed_from": text, "logs": text, "epochs": 2},

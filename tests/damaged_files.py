@@ -9,6 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.preset import load_preset
+from rbp_engine.printable import one_line
+from rbp_engine.run.files.evaluation_json import (
+    ByClass,
+    ClassCounts,
+    Confusion,
+    Disturbed,
+    EvaluatedWeights,
+    Evaluation,
+    Mistake,
+    Robustness,
+    save_evaluation,
+)
 from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     CheckpointSaved,
@@ -43,7 +55,7 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
         for step in range(1, 9):
             events.write(Metrics(step // 2, 0.5, 0.9, 0.1, 100.0, 10.0, 1.0), step)
             events.write(System(rss=2**30, step_ms=10.0, data_ms=1.0), step)
-            events.write(Validation(step // 2, 0.3, 0.9, 1.0, 360), step)
+            events.write(Validation(step // 2, 0.3, 0.9, 1.0, 360, top1_by_step=[0.8, 0.9]), step)
         events.write(Probe("rates", {"layer": [0.1, 0.2]}), 8)
         events.write(CheckpointSaved("step-00000008", 1000, 5.0), 8)
         if ended and rank == 0:
@@ -53,6 +65,7 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
     report = "  time : 2026-11-24_22:31:00\n  host : x\n  rank : 1 (local_rank: 1)\n  exitcode : -9 (pid: 7)\n"
     (run.ranks / "launcher-1-node0.log").write_text(report)
     write_json(run.annotations_json, {"added": ["a"], "removed": [], "note": "x"})
+    save_evaluation(run, evaluation())
     here = {"pid": 2**22 + 5, "pid_started": 1.7e9, "host": socket.gethostname(), "t": 1.7e9}
     attempt = {"attempt": 1, "world_size": 2, "nodes": 1, "stderr_from": 0, "command": ["python"]} | here
     fault = {"attempt": 1, "status": "lost", "reason": "r", "t": 1.7e9}
@@ -66,6 +79,16 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
     scores = {"last": {"top1": 0.9, "loss": 0.3}, "best": {"top1": 0.9, "epoch": 2}, "train": {"loss": 0.1}}
     write_json(run.summary_json, asdict(summary) | reached | scores)
     return run
+
+
+def evaluation(of: EvaluatedWeights | None = None) -> Evaluation:
+    """What `rbp eval --full` might have found."""
+    words = map(one_line, ("last", "step-00000008", "test"))
+    of = of or EvaluatedWeights(*words, samples=20, timesteps=2, top1=0.9, t=1.7e9)
+    rows = (Disturbed(one_line("shuffled"), 2, 0.0, 0.85), Disturbed(one_line("noise"), 2, 0.5, 0.7))
+    classes = (ClassCounts(one_line("cat"), 10, 9, 10), ClassCounts(one_line("dog"), 10, 9, 10))
+    confusions, worst = (Confusion(0, 1, 1), Confusion(1, 0, 1)), (Mistake(3, 0, 1, 0.9), Mistake(12, 1, 0, 0.6))
+    return Evaluation(Robustness(of, 0, 1.0, rows), ByClass(of, classes, confusions, worst))
 
 
 def files(run: RunDirectory) -> list[Path]:

@@ -11,14 +11,15 @@ from rbp_engine.evaluation.accuracy import evaluate
 from rbp_engine.evaluation.gradients import compare_gradients
 from rbp_engine.evaluation.mistakes import classes_of, draw_worst
 from rbp_engine.evaluation.plain import plain_pass
-from rbp_engine.evaluation.predictions import check_predictions_path, write_predictions
+from rbp_engine.evaluation.predictions import write_predictions
 from rbp_engine.evaluation.robustness import measure_robustness, tests_of
 from rbp_engine.evaluation.trained import Trained, open_trained
 from rbp_engine.evaluation.work import Work
-from rbp_engine.report.figure import check_path
 from rbp_engine.run import trust
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.evaluation_json import Evaluation, save_evaluation
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.train.errors import CheckpointError
 
 
 def evaluation(run: RunDirectory, say: Say, asked: argparse.Namespace) -> dict[str, Any]:
@@ -26,12 +27,11 @@ def evaluation(run: RunDirectory, say: Say, asked: argparse.Namespace) -> dict[s
 
     "saved" is whether they were: nothing is written into a run of another user.
     """
-    if asked.figure is not None:
-        check_path(asked.figure)
-    if asked.predictions is not None:
-        check_predictions_path(asked.predictions)
     say("loading the network", 0.0)
-    trained, work = open_trained(run, asked.weights, asked.device), Work(say)
+    try:
+        trained, work = open_trained(run, asked.weights, asked.device), Work(say)
+    except CheckpointError as error:
+        raise RunError(str(error)) from error
     if asked.parts == ["gradients"]:
         return {"gradients": compare_gradients(trained, asked.timesteps)}
     if asked.parts == ["accuracy"]:

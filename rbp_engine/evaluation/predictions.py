@@ -14,8 +14,6 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import write_atomic
 from rbp_engine.train.score_sums import first_five
 
-SUFFIXES = (".npz", ".csv")
-
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -43,22 +41,11 @@ class PredictionBuilder:
         return Predictions(labels, predicted, logits)
 
 
-def check_predictions_path(path: Path) -> None:
-    """Raise RunError, before any work is done, if predictions cannot be written to `path`."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise RunError(f"cannot write predictions to {path.name!r}: its name must end in {' or '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise RunError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise RunError(f"cannot write {path}: it is a folder")
-
-
 def write_predictions(path: Path, found: Predictions) -> None:
     """Write label, prediction and logits of each sample. Raises RunError if that fails.
 
     An .npz file has `labels` [N], `predictions` [N] and `logits` [N, C]; a .csv file a line for each sample.
     """
-    check_predictions_path(path)
     if path.suffix.lower() == ".npz":
         packed = io.BytesIO()
         np.savez_compressed(packed, labels=found.labels, predictions=found.predicted, logits=found.logits)

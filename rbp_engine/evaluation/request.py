@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rbp_engine.bench.measure.measurement import OnProgress, answer_of, no_progress
+from rbp_engine.report.figure import check_path
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import module_command, worker_defaults
+
+PREDICTION_SUFFIXES = (".npz", ".csv")
 
 Part = Literal["accuracy", "gradients", "classes", "robustness"]
 #: What is saved in the run, and shown in the dashboard.
@@ -30,6 +34,13 @@ class EvaluationRequest:
     figure: Path | None = None
     predictions: Path | None = None
 
+    def check(self) -> None:
+        """Raise RunError, before any work is done, if one of the files cannot be written."""
+        if self.figure is not None:
+            check_path(self.figure)
+        if self.predictions is not None:
+            _check_predictions(self.predictions)
+
     def words(self) -> list[str]:
         """The words for the command line of `rbp_engine.evaluation`."""
         found = ["--parts", *self.parts, "--weights", self.weights, "--device", self.device]
@@ -37,6 +48,16 @@ class EvaluationRequest:
         found += ["--shuffle-time"] if self.shuffle_time else []
         found += ["--figure", str(self.figure.absolute())] if self.figure else []
         return found + (["--predictions", str(self.predictions.absolute())] if self.predictions else [])
+
+
+def _check_predictions(path: Path) -> None:
+    if path.suffix.lower() not in PREDICTION_SUFFIXES:
+        listed = " or ".join(PREDICTION_SUFFIXES)
+        raise RunError(f"cannot write predictions to {path.name!r}: its name must end in {listed}")
+    if not path.parent.is_dir():
+        raise RunError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise RunError(f"cannot write {path}: it is a folder")
 
 
 def evaluate_run(
@@ -49,8 +70,10 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """The answer, a value for each part; those of SAVED are in `evaluation.json` as well, if "saved" is true.
 
-    The parameters are those of `measurement.ask`. Raises MeasurementError, also if it was cancelled.
+    The parameters are those of `measurement.ask`. Raises RunError for a file that cannot be written, and
+    MeasurementError, also if it was cancelled.
     """
+    request.check()
     command = module_command("rbp_engine.evaluation", str(run.path.resolve()), *request.words())
     return answer_of(
         command,

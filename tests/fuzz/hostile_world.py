@@ -340,7 +340,8 @@ def draw_case(
     for _ in range(draw.choice([1, 1, 2])):
         candidates = world.files()
         if draw.random() < 0.6:  # most files of a run are logs; these matter most
-            named = ("run.json", "summary.json", "preset.toml", "annotations.json", "rank0.jsonl", "machine.toml")
+            named = ("run.json", "summary.json", "preset.toml", "annotations.json", "evaluation.json")
+            named += ("rank0.jsonl", "machine.toml")
             candidates = [path for path in candidates if path.name in named or path.parent.name == "presets"]
         path, do = draw.choice(candidates), draw.choice(mischief)
         if path.exists() and not path.is_symlink():

@@ -1,7 +1,11 @@
 """`rbp eval` on a really trained run."""
 
+import csv
+import json
+import os
 import shutil
 
+import numpy as np
 import pytest
 
 
@@ -18,6 +22,22 @@ def result(trained):
     return result
 
 
+@pytest.fixture(scope="module")
+def others(trained):
+    return trained.json("eval", "mine", "--timesteps", "1,2,6")
+
+
+@pytest.fixture(scope="module")
+def shuffled(trained):
+    (result,) = trained.json("eval", "mine", "--shuffle-time")
+    return result
+
+
+@pytest.fixture(scope="module")
+def full(trained):
+    return trained.json("eval", "mine", "--full", "--figure", "m.svg", "--predictions", "p.npz")
+
+
 def test_the_last_weights_give_the_runs_accuracy_and_one_after_every_step(trained, result):
     assert result["top1"] == pytest.approx(trained.json("runs", "show", "mine")["summary"]["last"]["top1"])
     assert len(result["top1_by_step"]) == 3
@@ -25,15 +45,12 @@ def test_the_last_weights_give_the_runs_accuracy_and_one_after_every_step(traine
     assert result["samples"] == 360
 
 
-def test_other_numbers_of_timesteps_begin_with_the_same_steps(trained):
-    results = trained.json("eval", "mine", "--timesteps", "1,2,6")
-    assert [result["timesteps"] for result in results] == [1, 2, 6]
-    assert results[0]["top1_by_step"] == results[2]["top1_by_step"][:1]
-    assert "top-1 %" in trained("eval", "mine", "--timesteps", "2").stdout
+def test_other_numbers_of_timesteps_begin_with_the_same_steps(others):
+    assert [result["timesteps"] for result in others] == [1, 2, 6]
+    assert others[0]["top1_by_step"] == others[2]["top1_by_step"][:1]
 
 
-def test_shuffling_time_changes_the_steps_but_hardly_the_accuracy(trained, result):
-    (shuffled,) = trained.json("eval", "mine", "--shuffle-time")
+def test_shuffling_time_changes_the_steps_but_hardly_the_accuracy(result, shuffled):
     assert shuffled["shuffled"]
     assert shuffled["top1_by_step"] != result["top1_by_step"]
     assert shuffled["top1"] == pytest.approx(result["top1"], abs=0.1)
@@ -58,3 +75,79 @@ def test_gradients_are_compared_with_those_of_bptt_for_every_method_and_t(traine
     shown = trained("eval", "mine", "--gradients").stdout
     assert "rate_M" in shown and "norm ratio" in shown
     assert "--shuffle-time" in trained("eval", "mine", "--gradients", "--shuffle-time", code=2).stderr
+
+
+def test_the_classes_are_those_of_the_saved_predictions(trained, result, full):
+    saved = np.load(trained.folder / "p.npz")
+    labels, predictions, logits = saved["labels"], saved["predictions"], saved["logits"]
+    assert logits.shape == (360, 10) and np.array_equal(logits.argmax(1), predictions)
+    found = full["by_class"]
+    assert found["of"]["top1"] == result["top1"] == np.mean(labels == predictions)
+    assert full["accuracy"] == [result]
+    classes = found["classes"]
+    assert [one["name"] for one in classes] == list("0123456789")
+    assert [one["samples"] for one in classes] == np.bincount(labels).tolist()
+    assert [one["right"] for one in classes] == np.bincount(labels[labels == predictions], minlength=10).tolist()
+    wrong = np.flatnonzero(labels != predictions)
+    assert sum(one["count"] for one in found["confusions"]) == len(wrong)
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    confidence = odds.max(1) / odds.sum(1)
+    worst = [one["index"] for one in found["worst"]]
+    assert worst == sorted(wrong, key=lambda index: -confidence[index])[:40]
+    assert f"#{worst[0]}" in (trained.folder / "m.svg").read_text()
+
+
+def test_the_rows_of_the_robustness_table_are_what_single_evaluations_find(full, result, others, shuffled):
+    found = full["robustness"]
+    rows = {(row["kind"], row["timesteps"], row["amount"]): row["top1"] for row in found["rows"]}
+    assert found["of"]["top1"] == result["top1"]
+    assert rows["timesteps", 1, 0.0] == others[0]["top1"] and rows["timesteps", 6, 0.0] == others[2]["top1"]
+    assert rows["shuffled", 3, 0.0] == shuffled["top1"]
+    assert rows["noise", 3, 0.5] < rows["noise", 3, 0.1] and rows["dropped", 3, 2] < rows["dropped", 3, 1]
+
+
+def test_what_was_found_is_kept_in_the_run_and_printed_as_tables(trained, full):
+    kept = json.loads((trained.runs / "mine" / "evaluation.json").read_text())
+    assert full["saved"] and kept == {part: full[part] for part in ("robustness", "by_class")}
+    done = trained("eval", "mine", "--robustness", "--timesteps", "2", "--predictions", "p.csv")
+    for text in ("T needed", "T = 2", "noise of 0.1 σ", "no input at 1 of 3 timesteps", "precision %", "confidence %"):
+        assert text in done.stdout, text
+    assert "T = 6" not in done.stdout and "seed 0" in done.stderr
+    rows = list(csv.reader((trained.folder / "p.csv").open()))
+    assert rows[0][:4] == ["index", "label", "prediction", "logit_0"] and len(rows) == 361
+    again = json.loads((trained.runs / "mine" / "evaluation.json").read_text())
+    assert [row["timesteps"] for row in again["robustness"]["rows"] if row["kind"] == "timesteps"] == [2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a run to another user")
+def test_nothing_is_written_into_a_run_of_another_user(trained, rbp):
+    shutil.copytree(trained.runs / "mine", rbp.runs / "mine")
+    (rbp.runs / "mine" / "evaluation.json").unlink(missing_ok=True)
+    os.chown(rbp.runs / "mine" / "run.json", 54321, -1)
+    assert "another user" in rbp("eval", "mine", "--classes").stderr
+    assert not (rbp.runs / "mine" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--gradients", "--full"), "alone"),
+        (("--full", "--shuffle-time"), "--shuffle-time"),
+        (("--classes", "--timesteps", "1,2"), "one T"),
+        (("--predictions", "p.txt"), ".npz or .csv"),
+        (("--figure", "m.txt"), ".pdf"),
+    ],
+)
+def test_contradictions_and_files_that_cannot_be_written_are_refused(rbp_here, trained, words, says):
+    done = rbp_here("eval", "mine", *words, "--runs-dir", str(trained.runs), code=2)
+    assert says in done.stderr
+
+
+def test_the_timesteps_that_are_needed_are_a_column_and_a_field_of_queries(rbp_here, trained, result):
+    runs = ("--runs-dir", str(trained.runs))
+    needed = rbp_here.json("runs", "show", "mine", *runs)["summary"]["timesteps_needed"]
+    accurate = [t for t, top1 in enumerate(result["top1_by_step"], start=1) if top1 >= result["top1"] - 0.005]
+    assert needed == accurate[0]
+    assert f"{needed} of 3" in rbp_here("runs", "show", "mine", *runs).stdout
+    assert "T needed" in rbp_here("ls", f"T_needed={needed}", "--columns", "T_needed", *runs).stdout
+    assert rbp_here.json("report", *runs)["rows"][0]["timesteps_needed"] == needed

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.run.files.annotations import change_tags, note_as_written, set_note
+from rbp_engine.run.files.evaluation_json import read_evaluation
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.log_files import log_files, named_folders
@@ -36,6 +37,7 @@ def test_every_text_of_a_record_is_printable(tmp_path: Path, write_texts: WriteT
         assert found.readable
         events = EventReader(run.events()).poll()
         known = [*texts(read_run_json(run)), *texts(found), *texts([event.body for event in events])]
+        known += texts(read_evaluation(run))
         assert len(events) == 8 and len([text for text in known if "]52" in text]) > 30
         assert [text for text in known if not text.replace("\n", "").isprintable()] == []
 

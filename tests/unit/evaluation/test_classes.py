@@ -1,0 +1,66 @@
+"""What is taken for what, counted from predictions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.class_names import CLASS_NAMES
+from rbp_engine.evaluation import classes
+from rbp_engine.evaluation.classes import by_class
+from rbp_engine.printable import one_line
+from rbp_engine.run.files.evaluation_json import EvaluatedWeights
+
+OF = EvaluatedWeights(one_line("last"), one_line("best"), one_line("test"), 1, 1, 0.5, 0.0)
+
+
+@given(st.integers(2, 7), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_the_counts_are_those_of_a_plain_loop(count: int, samples: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, count, samples)
+    logits = draw.normal(size=(samples, count)).astype(np.float32)
+    found = by_class(OF, labels, logits.argmax(1), logits)
+    matrix = [[0] * count for _ in range(count)]
+    mistakes: dict[int, tuple[int, int, float]] = {}
+    for index, (label, row) in enumerate(zip(labels, logits, strict=True)):
+        predicted = int(np.argmax(row))
+        matrix[label][predicted] += 1
+        if predicted != label:
+            odds = np.exp(row.astype(float))
+            mistakes[index] = (int(label), predicted, float(odds[predicted] / odds.sum()))
+    assert found.matrix() == matrix
+    assert [one.samples for one in found.classes] == [sum(row) for row in matrix]
+    assert [one.predicted for one in found.classes] == [sum(column) for column in zip(*matrix, strict=True)]
+    assert [one.right for one in found.classes] == [matrix[label][label] for label in range(count)]
+    counts = [one.count for one in found.confusions]
+    assert counts == sorted(counts, reverse=True)
+    assert len(found.worst) == min(len(mistakes), classes.WORST_KEPT)
+    for one in found.worst:
+        assert (one.label, one.predicted) == mistakes[one.index][:2]
+        assert one.confidence == pytest.approx(mistakes.pop(one.index)[2], abs=1e-6)
+    confidences = [one.confidence for one in found.worst]
+    assert confidences == sorted(confidences, reverse=True)
+    assert all(left <= confidences[-1] + 1e-6 for *_, left in mistakes.values())
+
+
+def test_a_network_that_is_always_right_has_no_mistakes() -> None:
+    logits = np.eye(3, dtype=np.float32)
+    found = by_class(OF, np.arange(3), logits.argmax(1), logits, ("a", "b", "c"))
+    assert found.worst == found.confusions == ()
+    assert [(one.name, one.accuracy) for one in found.classes] == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
+
+
+def test_a_class_without_a_sample_has_no_accuracy_and_odd_logits_no_confidence() -> None:
+    logits = np.array([[np.nan, 1.0]], dtype=np.float32)
+    found = by_class(OF, np.array([1]), np.array([0]), logits)
+    assert found.classes[0].accuracy is None
+    assert [one.confidence for one in found.worst] == [0.0]
+
+
+def test_every_catalogued_set_that_has_names_has_one_for_each_class() -> None:
+    assert {name: len(CLASS_NAMES[name]) for name in CLASS_NAMES if name in CATALOG} == {
+        name: CATALOG[name].classes for name in CLASS_NAMES if name in CATALOG
+    }
+    # The labels of CIFAR-100 are in the order of the alphabet.
+    assert list(CLASS_NAMES["cifar100"]) == sorted(set(CLASS_NAMES["cifar100"]))

@@ -1,0 +1,96 @@
+"""What `rbp eval` keeps in a run."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.evaluation_json import Evaluation, read_evaluation, save_evaluation
+from rbp_engine.run.files.layout import RunDirectory
+from tests.damaged_files import evaluation
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    (tmp_path / "run").mkdir()
+    return RunDirectory(tmp_path / "run")
+
+
+def test_what_is_saved_is_read_and_the_other_part_stays(run: RunDirectory) -> None:
+    assert read_evaluation(run) == Evaluation()
+    found = evaluation()
+    save_evaluation(run, Evaluation(by_class=found.by_class))
+    assert read_evaluation(run) == Evaluation(None, found.by_class)
+    save_evaluation(run, Evaluation(robustness=found.robustness))
+    assert read_evaluation(run) == found
+    assert found.robustness is not None
+    later = replace(found.robustness, seed=7)
+    save_evaluation(run, Evaluation(later))
+    assert read_evaluation(run) == Evaluation(later, found.by_class)
+
+
+def test_the_matrix_has_right_ones_on_its_diagonal_and_confusions_beside_it() -> None:
+    by_class = evaluation().by_class
+    assert by_class is not None
+    assert by_class.matrix() == [[9, 1], [1, 9]]
+
+
+def put(part: str, *path: Any) -> Callable[[dict[str, Any], Any], None]:
+    def change(document: dict[str, Any], value: Any) -> None:
+        holder = document[part]
+        for key in path[:-1]:
+            holder = holder[key]
+        holder[path[-1]] = value
+
+    return change
+
+
+DAMAGES = [
+    (put("by_class", "classes"), [[], {}, None, [3], [{}]]),
+    (put("by_class", "classes", 0, "samples"), [-1, 1.5, None, "7", 1e400, 10**30]),
+    (put("by_class", "confusions", 0, "label"), [2, -1, 10**9]),
+    (put("by_class", "worst", 1, "confidence"), [1.5, -0.1, float("nan")]),
+    (put("by_class", "of", "top1"), [7, None, []]),
+    (put("by_class", "of"), [None, [], 3]),
+    (put("robustness", "rows", 0, "kind"), ["sideways", 3]),
+    (put("robustness", "rows", 0, "top1"), [2.0, "x"]),
+    (put("robustness", "of", "t"), [1e12, "yesterday"]),
+    (put("robustness", "seed"), [None, "0"]),
+]
+
+
+@pytest.mark.parametrize(("change", "values"), DAMAGES)
+def test_a_damaged_part_is_left_out_and_the_other_is_read(
+    run: RunDirectory, change: Callable[[dict[str, Any], Any], None], values: list[Any]
+) -> None:
+    whole = evaluation()
+    for value in values:
+        document = json.loads(json.dumps(whole.as_json()))
+        change(document, value)
+        run.evaluation_json.write_text(json.dumps(document))
+        found = read_evaluation(run)
+        assert found != whole
+        assert found in (Evaluation(whole.robustness, None), Evaluation(None, whole.by_class)), value
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"by_class": 3, "robustness": []}'])
+def test_another_content_is_nothing(run: RunDirectory, content: bytes) -> None:
+    run.evaluation_json.write_bytes(content)
+    assert read_evaluation(run) == Evaluation()
+
+
+def test_a_link_in_its_place_is_replaced_and_never_followed(run: RunDirectory, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    run.evaluation_json.symlink_to(outside)
+    save_evaluation(run, evaluation())
+    assert outside.read_text() == "mine" and read_evaluation(run) == evaluation()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(run: RunDirectory) -> None:
+    with pytest.raises(RunError, match="cannot write"):
+        save_evaluation(RunDirectory(run.path / "gone"), evaluation())
