@@ -22,6 +22,7 @@ from rbp_engine.run.files.evaluation_json import ByClass, Evaluation, read_evalu
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.samples import Floats
 from rbp_engine.run.trust import require_code
+from rbp_tui.dashboard.keys import active_key
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
@@ -46,9 +47,11 @@ class _Ongoing:
     def report(self, doing: str, share: float) -> None:
         self.doing, self.share = doing, share
 
-    def text(self) -> Text:
+    def text(self, key: str) -> Text:
+        """What it does, and the key that stops it."""
+        stop = f"{key} stops it" if key else ""
         return styled(
-            "[bold]evaluating[/] {}: {}, {} %   [dim]e stops it[/]", self.run.id, self.doing, f"{100 * self.share:.0f}"
+            "[bold]evaluating[/] {}: {}, {} %   [dim]{}[/]", self.run.id, self.doing, f"{100 * self.share:.0f}", stop
         )
 
 
@@ -132,19 +135,24 @@ class EvaluationTab(NetworkTab):
     def _show_state(self) -> None:
         """Say what goes on, what is wrong, or what to do."""
         if self._ongoing is not None:
-            said = self._ongoing.text()
+            said = self._ongoing.text(active_key(self.screen, "network.evaluate"))
         elif self._sight is None:
             said = Text("reading…", "dim")
         elif problem := self._problems.get(self._sight.run):
             said = Text(one_line(problem), "red")
         elif self._found == Evaluation():
-            said = styled(
-                "[dim]Nobody has evaluated the weights of this run: e does it, or[/] rbp eval {} --full",
-                self._sight.run.id,
-            )
+            said = self._nothing_yet(self._sight.run)
         else:
             said = styled("[dim]{}[/]", _behind(self._found, self._sight))
         self.query_one("#evaluation_state", Line).show_or_hide(said)
+
+    def _nothing_yet(self, run: RunDirectory) -> Text:
+        key = active_key(self.screen, "network.evaluate")
+        return Text.assemble(
+            ("Nothing is known of the weights of this run but their accuracy. ", "dim"),
+            (f"{key} evaluates them, as does:\n" if key else "This evaluates them:\n", "dim"),
+            one_line(f"rbp eval {run.id} --full"),
+        )
 
     def action_evaluate(self) -> None:
         """Evaluate the weights of the run; stop that if it goes on."""

@@ -103,7 +103,8 @@ def test_the_rows_of_the_robustness_table_are_what_single_evaluations_find(full,
     assert found["of"]["top1"] == result["top1"]
     assert rows["timesteps", 1, 0.0] == others[0]["top1"] and rows["timesteps", 6, 0.0] == others[2]["top1"]
     assert rows["shuffled", 3, 0.0] == shuffled["top1"]
-    assert rows["noise", 3, 0.5] < rows["noise", 3, 0.1] and rows["dropped", 3, 2] < rows["dropped", 3, 1]
+    assert {kind for kind, *_ in rows} == {"timesteps", "shuffled", "noise", "dropped"}
+    assert rows["dropped", 3, 2] < result["top1"]
 
 
 def test_what_was_found_is_kept_in_the_run_and_printed_as_tables(trained, full):
