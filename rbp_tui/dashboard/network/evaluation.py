@@ -30,7 +30,7 @@ from rbp_tui.text import evaluation_text as text
 from rbp_tui.text.styled import styled
 
 LOOK_EVERY_S = 2.0  # for what a command has found meanwhile
-SHOW_EVERY_S = 0.5
+TELL_EVERY_S = 0.5  # how far it has come
 WIDE = 130
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 15
 
@@ -79,7 +79,7 @@ class EvaluationTab(NetworkTab):
 
     def on_mount(self) -> None:
         self.set_interval(LOOK_EVERY_S, self._look_again)
-        self.set_interval(SHOW_EVERY_S, self._show_state)
+        self.set_interval(TELL_EVERY_S, self._tell)
 
     def on_unmount(self) -> None:
         if self._ongoing is not None:
@@ -105,9 +105,17 @@ class EvaluationTab(NetworkTab):
     def _run_of(sight: Sight | None) -> RunDirectory | None:
         return None if sight is None else sight.run
 
+    @property
+    def _is_seen(self) -> bool:
+        return self.display and self.is_attached and self.screen.is_current
+
     def _look_again(self) -> None:
-        if self.display and self.is_attached and self.screen.is_current:
+        if self._is_seen:
             self._look()
+
+    def _tell(self) -> None:
+        if self._is_seen and self._ongoing is not None:
+            self._show_state()
 
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
