@@ -25,6 +25,7 @@ from rbp_engine.run.files.event_writer import EventWriter
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
+    FiringRates,
     Metrics,
     Probe,
     RunEnd,
@@ -51,9 +52,13 @@ def write_run(runs: Path, name: str, *, ended: bool) -> RunDirectory:
         (run.path / logs / "stdout.log").write_text("started\n")
         (run.path / logs / "stderr.log").write_text("a warning\n")
         (run.path / logs / "error.json").write_text(json.dumps({"message": {"message": "ValueError: x"}}))
-        events.write(RunStart(device="cpu", steps_per_epoch=2, epochs=4, epoch=0, world_size=2, logs=logs), 0)
+        events.write(
+            RunStart(device="cpu", steps_per_epoch=2, epochs=4, epoch=0, world_size=2, logs=logs, neuron_layers=["a"]),
+            0,
+        )
         for step in range(1, 9):
             events.write(Metrics(step // 2, 0.5, 0.9, 0.1, 100.0, 10.0, 1.0), step)
+            events.write(FiringRates([[0.1, 0.2]], [0.5], [0.0]), step)
             events.write(System(rss=2**30, step_ms=10.0, data_ms=1.0), step)
             events.write(Validation(step // 2, 0.3, 0.9, 1.0, 360, top1_by_step=[0.8, 0.9]), step)
         events.write(Probe("rates", {"layer": [0.1, 0.2]}), 8)

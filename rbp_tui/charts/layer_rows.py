@@ -40,7 +40,7 @@ class Column(ABC):
         return Text(f"{self.heading:<{width}}", "dim")
 
     @abstractmethod
-    def cell(self, row: int, width: int, colours: Sequence[str]) -> Text:
+    def cell(self, row: int, width: int, colours: tuple[str, ...]) -> Text:
         """The contents of a row, `width` cells wide or less; `colours` are those of heat."""
 
     @abstractmethod
@@ -57,7 +57,7 @@ class Words(Column):
         self._styles = styles
         self.most = max([self.least, *map(cell_len, self._texts)])
 
-    def cell(self, row: int, width: int, colours: Sequence[str]) -> Text:
+    def cell(self, row: int, width: int, colours: tuple[str, ...]) -> Text:
         text = Text(self._texts[row], self._styles[row] if self._styles else "")
         text.truncate(width, overflow="ellipsis")
         return text
@@ -92,7 +92,7 @@ class Numbers(Column):
     def head(self, width: int) -> Text:
         return Text(f"{self.heading:>{width}}", "dim")
 
-    def cell(self, row: int, width: int, colours: Sequence[str]) -> Text:
+    def cell(self, row: int, width: int, colours: tuple[str, ...]) -> Text:
         style = "yellow" if self._values[row] >= self._attention else ""
         return Text(f"{self.plain(row):>{width}}", style)
 
@@ -117,7 +117,7 @@ class Sparks(Column):
         self._low = float(known.min()) if together and low is None and known.size else low
         self._high = float(known.max()) if together and known.size else None
 
-    def cell(self, row: int, width: int, colours: Sequence[str]) -> Text:
+    def cell(self, row: int, width: int, colours: tuple[str, ...]) -> Text:
         means = _means(self._values[:, row], width)
         return Text(sparkline(means.tolist(), width, low=self._low, high=self._high), "dim")
 
@@ -147,7 +147,7 @@ class Heat(Column):
             return Text(f"{self.heading:<{width}}", "dim")
         return Text("".join(f"{label[: each - 1]:>{each - 1}} " for label in self._labels), "dim")
 
-    def cell(self, row: int, width: int, colours: Sequence[str]) -> Text:
+    def cell(self, row: int, width: int, colours: tuple[str, ...]) -> Text:
         each = self._each(width)
         return HeatScale(self.top, colours).cells(self._values[row, : width // each].tolist(), each)
 
@@ -199,7 +199,7 @@ class LayerRows:
             free -= more
         return name, [(column, widths[id(column)]) for column in kept]
 
-    def caption(self, width: int, colours: Sequence[str], style: Style | str = "bold") -> Text:
+    def caption(self, width: int, colours: tuple[str, ...], style: Style | str = "bold") -> Text:
         """The title, the note, and the scale of the heat."""
         text = Text.assemble((self.title, style))
         if self.note:
@@ -214,7 +214,7 @@ class LayerRows:
         name, columns = self.fitted(width)
         return _row(Text(f"{self.heading:<{name}}", "dim"), [(column.head(wide), wide) for column, wide in columns])
 
-    def row(self, number: int, width: int, colours: Sequence[str]) -> Text:
+    def row(self, number: int, width: int, colours: tuple[str, ...]) -> Text:
         """A layer."""
         name, columns = self.fitted(width)
         cells = [(column.cell(number, wide, colours), wide) for column, wide in columns]

@@ -1,5 +1,6 @@
 """The firing rates of all layers in one line."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rbp_tui.text.format import sparkline
@@ -29,9 +30,14 @@ def firing_text(firing: "FiringHistory", width: int, more: str = "") -> "Text":
         *([more] if more else []),
     ]
     bars = min(len(rates), max(SHORTEST_BARS, width // 2))
-    while len(figures) > 1 and bars + sum(len(SEPARATOR) + len(one) for one in figures) > width:
+    while len(figures) > 1 and bars + _length(figures) > width:
         figures.pop()
-    line = Text(sparkline(rates.tolist(), max(1, min(bars, width)), low=0.0, high=float(rates.max())), no_wrap=True)
+    bars = max(1, min(bars, width - _length(figures)))
+    line = Text(sparkline(rates.tolist(), bars, low=0.0, high=float(rates.max())), no_wrap=True)
     for number, figure in enumerate(figures):
         line.append(SEPARATOR).append(figure, "dim" if number > 2 else "")
     return line
+
+
+def _length(figures: Sequence[str]) -> int:
+    return sum(len(SEPARATOR) + len(figure) for figure in figures)

@@ -16,7 +16,7 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control
 from rbp_engine.run.files.event_writer import EventWriter
-from rbp_engine.run.files.events import Metrics, RunStart, Validation
+from rbp_engine.run.files.events import FiringRates, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
@@ -121,15 +121,24 @@ STEPS_PER_EPOCH = 10
 def end_run():
     """Make a run that has ended."""
 
-    def make(runs, run_id, *words, curve, step_s=0.1, peak=2**30):
-        """A run as `rbp train` and its worker would leave it, with these values of top-1 after each epoch."""
+    def make(runs, run_id, *words, curve, step_s=0.1, peak=2**30, layers=0):
+        """A run as `rbp train` and its worker would leave it, with these values of top-1 after each epoch.
+
+        It has firing rates if it has `layers`, at five timesteps: the more the deeper and later, and fewer each epoch.
+        """
         run = launch.create(load_preset("digits", words), runs, run_id=run_id, command=["rbp", "train", "digits"])
         events = EventWriter(run.events(), attempt=1)
-        events.write(RunStart(device="cpu", steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0), 0, 1000.0)
+        names = [f"layer{layer // 4 + 1}.{layer // 2 % 2}.neuron{layer % 2 + 1}" for layer in range(layers)]
+        start = RunStart(device="cpu", steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0, neuron_layers=names)
+        events.write(start, 0, 1000.0)
         for epoch, top1 in enumerate(curve):
             step = (epoch + 1) * STEPS_PER_EPOCH
             t = 1000.0 + step * step_s
             events.write(Metrics(epoch, 1.0 - top1, top1, 0.1, 640.0, 1000 * step_s, 1.0), step, t)
+            if layers:
+                rates = [[(layer + 1 + t) / (layers * (10 + 5 * epoch)) for t in range(5)] for layer in range(layers)]
+                shares = [epoch * layer / (len(curve) * layers) for layer in range(layers)]
+                events.write(FiringRates(rates, shares, [0.0] * layers), step, t)
             events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360), step, t)
         events.close()
         best = max(curve)

@@ -45,7 +45,7 @@ WORDS = (
     "\r\n", "%s", "{}", "$(x)", "*", "9" * 30, "-1", "nan", " ",
 )  # fmt: skip
 USUAL = (
-    "up", "down", "left", "right", "enter", "escape", "tab", "shift+tab", "space", "1", "2", "3", "4", "5",
+    "up", "down", "left", "right", "enter", "escape", "tab", "shift+tab", "space", "1", "2", "3", "4", "5", "6",
     "escape", "escape", "enter",
 )  # fmt: skip
 OTHERS = (

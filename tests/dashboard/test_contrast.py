@@ -30,6 +30,8 @@ PICTURES = {
     "monitor": "2 enter",
     "find in the log": "slash e",
     "system": "escape escape 5",
+    "network": "6 down",
+    "replay": "left left",
     "help": "question_mark",
     "help on a pane": "escape escape 2 f1",
     "jump": "escape grave_accent",
@@ -42,7 +44,7 @@ def runs(home, end_run, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.chdir(home)
     for seed in (1, 2):
-        end_run(home / "runs", f"digits-{seed}", f"seed={seed}", curve=[0.7, 0.8 + seed / 100, 0.95])
+        end_run(home / "runs", f"digits-{seed}", f"seed={seed}", curve=[0.7, 0.8 + seed / 100, 0.95], layers=8)
     return home / "runs"
 
 

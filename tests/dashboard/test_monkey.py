@@ -17,7 +17,7 @@ import pytest
 
 from rbp_engine import os_process
 from rbp_engine.run import control, start
-from rbp_engine.run.files.events import ErrorRaised, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.events import ErrorRaised, FiringRates, Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.status import processes
 from rbp_engine.run.store.trash import trash_directory
@@ -33,8 +33,9 @@ PLAY = os.environ.get("RBP_MONKEY_PLAY", "")
 STRETCH = 100
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 CURVE = (
-    RunStart(steps_per_epoch=2, epochs=3, epoch=0),
+    RunStart(steps_per_epoch=2, epochs=3, epoch=0, neuron_layers=["a", "b"]),
     *(Metrics(step // 2, 1 / step, 0.5, 0.1, 100.0, 5.0, 1.0) for step in range(1, 6)),
+    *(FiringRates([[0.1, 0.2], [1 / 3, 0.0]], [0.5, 0.0], [0.0, 0.1]) for _ in range(3)),
     System(mem_allocated=2**30, mem_peak=2**31, rss=2**30),
     Validation(1, 0.5, 0.6, None, 100),
     Validation(2, 0.4, 0.7, None, 100),

@@ -12,6 +12,7 @@ from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.presets.screen import PresetsScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.screen_base import SCREENS
 
 pytestmark = pytest.mark.asyncio
 
@@ -99,7 +100,7 @@ async def test_the_launch_form_refuses_wrong_settings_and_creates_nothing(dashbo
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 async def test_every_screen_works_at_every_size_without_runs(dashboard, until, size):
     async with dashboard.run_test(size=size) as pilot:
-        for key, name in zip("12345", ("presets", "runs", "monitor", "compare", "system"), strict=True):
+        for key, name in zip("123456", SCREENS, strict=True):
             await pilot.press(key)
             await until(pilot, lambda name=name: getattr(dashboard.screen, "NAME", "") == name)
             await pilot.press("question_mark")

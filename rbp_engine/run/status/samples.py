@@ -84,12 +84,17 @@ class SampleBuilder(Generic[S]):
         by_neuron_layer: tuple[str, ...] = (),
         by_weight_layer: tuple[str, ...] = (),
         whole: tuple[str, ...] = (),
+        lists: tuple[str, ...] = (),
     ) -> None:
-        """`record` is made of the fields of the events of this kind: one value a layer, or of the `whole` network."""
+        """`record` is made of the fields of the events of this kind: one value a layer, or of the `whole` network.
+
+        Those that are `lists` have several values for each layer.
+        """
         self._kind = kind
         self._record: type[S] = record
         self._fields = dict.fromkeys(by_neuron_layer, "neuron") | dict.fromkeys(by_weight_layer, "weight")
         self._fields |= dict.fromkeys(whole, "")
+        self._lists = lists
         self._layers: dict[str, tuple[str, ...]] = {"neuron": (), "weight": ()}
         self._steps_per_epoch = 0
         self._kept: list[tuple[Event, dict[str, Floats]]] = []
@@ -129,7 +134,9 @@ class SampleBuilder(Generic[S]):
         layers = self._fields[name]
         if self._kept and array.shape != self._kept[-1][1][name].shape:
             return False
-        return array.ndim == 0 if not layers else array.ndim > 0 and len(array) == len(self._layers[layers]) > 0
+        if array.ndim != bool(layers) + (name in self._lists) or not array.size:
+            return False
+        return not layers or len(array) == len(self._layers[layers])
 
     def history(self) -> S | None:
         """Everything so far; None without a sample."""
@@ -143,7 +150,7 @@ class SampleBuilder(Generic[S]):
 
 def firing_builder() -> SampleBuilder[FiringHistory]:
     """Collects `FiringRates`."""
-    return SampleBuilder(FiringRates, FiringHistory, by_neuron_layer=("rates", "silent", "saturated"))
+    return SampleBuilder(FiringRates, FiringHistory, by_neuron_layer=("rates", "silent", "saturated"), lists=("rates",))
 
 
 def fidelity_builder() -> SampleBuilder[FidelityHistory]:
@@ -164,6 +171,7 @@ def health_builder() -> SampleBuilder[HealthHistory]:
         HealthHistory,
         by_neuron_layer=("in_window", "eligibility"),
         by_weight_layer=("gradient_norm", "update_ratio"),
+        lists=("eligibility",),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Validation, to_json
+from rbp_engine.run.files.events import Event, FiringRates, Metrics, RunStart, System, Validation, to_json
 from rbp_engine.run.files.summary import Scores, Summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.curves import Curve
@@ -27,10 +27,11 @@ BLOCKS = set("▁▂▃▄▅▆▇█")
 
 
 def events():
-    yield Event(0, 0.0, 1, 0, 0, RunStart(steps_per_epoch=50, epochs=4))
+    yield Event(0, 0.0, 1, 0, 0, RunStart(steps_per_epoch=50, epochs=4, neuron_layers=["a", "b"]))
     for step in range(10, 160, 10):
         loss, top1 = 2.0 / step, 1 - 1 / step
         yield Event(step, float(step), 1, 0, step, Metrics(step // 50, loss, top1, 0.1, 900.0 + step, 20.0, 1.0))
+        yield Event(step, float(step), 1, 0, step, FiringRates([[0.1, 0.3], [0.5, 0.7]], [0.3, 0.1], [0.0, 0.05]))
         if step % 50 == 0:
             yield Event(step, step + 0.5, 1, 0, step, Validation(step // 50, loss, top1, None, 100))
             yield Event(step, step + 0.5, 1, 0, step, System(rss=2**28 + step, mem_peak=2**28 + step))
@@ -69,6 +70,7 @@ def test_the_picture_fits_the_terminal_and_charts_are_drawn_where_there_is_room(
     if begun:
         assert bool(BRAILLE & set("".join(lines))) == roomy
         assert any("loss" in line and "top-1 %" in line for line in lines) == (width >= 100)
+        assert any(line.startswith("spikes   ▃█   rate 40.0 %") for line in lines)
         assert "1\u202f050 images/s" in "".join(lines) and "75 %" in lines[1] and "ETA 20s" in lines[1]
     else:
         assert any("compiling" in line for line in lines[2:]), "where the values will be"

@@ -61,11 +61,17 @@ def test_runs_without_samples_have_no_history() -> None:
         FiringRates([{}, {}], [0.0, 0.0], [0.0, 0.0]),  # type: ignore[list-item]
         FiringRates([], [], []),
         FiringRates([[0.1] * 3] * 2, [0.0], [0.0, 0.0]),
+        FiringRates([0.1, 0.1], [0.0, 0.0], [0.0, 0.0]),  # type: ignore[list-item]
+        FiringRates([[[0.1]], [[0.1]]], [0.0, 0.0], [0.0, 0.0]),  # type: ignore[list-item]
+        FiringRates([[0.1], [0.1]], [[0.0], [0.0]], [0.0, 0.0]),  # type: ignore[list-item]
+        FiringRates([[], []], [0.0, 0.0], [0.0, 0.0]),
     ],
 )
-def test_a_damaged_sample_is_left_out(damaged: FiringRates) -> None:
-    found = folded(event(0, START), event(10, sample(0.1)), event(20, damaged)).history()
-    assert found is not None and found.step.tolist() == [10.0]
+@pytest.mark.parametrize("first", [True, False])
+def test_a_damaged_sample_is_left_out(damaged: FiringRates, first: bool) -> None:
+    bodies = (damaged, sample(0.1)) if first else (sample(0.1), damaged)
+    found = folded(event(0, START), *(event(10 * at, body) for at, body in enumerate(bodies, start=1))).history()
+    assert found is not None and found.step.tolist() == [20.0 if first else 10.0]
 
 
 @given(st.integers(0, 3000))

@@ -1,0 +1,224 @@
+"""Network: the layers of a run at any moment of its training."""
+
+import csv
+import os
+import socket
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from rbp_engine import os_process
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import FiringRates
+from rbp_engine.run.files.layout import read_json, write_json
+from rbp_engine.run.files.summary import read_summary
+from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.charts.layer_table import LayerTable
+from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
+from rbp_tui.dashboard.text_line import Line
+
+NOW = 1_700_000_000.0
+CURVE = [0.5, 0.7, 0.8, 0.85, 0.9, 0.95]
+SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
+
+
+@pytest.fixture
+def live_run(home, end_run):
+    """A run of which this process is the worker, halfway through its epochs."""
+    run = end_run(home / "runs", "live", curve=CURVE, layers=18)
+    here = {"attempt": 1, "pid": os.getpid(), "pid_started": os_process.start_time(os.getpid()), "stderr_from": 0}
+    here |= {"host": socket.gethostname(), "t": time.time()}
+    write_json(run.run_json, read_json(run.run_json) | {"attempts": [here]})
+    now = {"status": "running", "epochs": 12, "steps": 120, "updated": time.time(), "progressed": time.time()}
+    write_json(run.summary_json, asdict(read_summary(run)) | now)
+    return run
+
+
+@pytest.fixture
+def pictures(home, monkeypatch):
+    """The dashboard with the clock stopped."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.chdir(home)
+    yield Dashboard(Path("runs"))
+    time.tzset()
+
+
+@pytest.fixture
+def settled(until):
+    """A function for the snapshot: open the run's network, press keys, and wait until all is drawn."""
+
+    def on(*keys):
+        async def settle(pilot):
+            await until(pilot, lambda: pilot.app.session.records)
+            await pilot.press("6")
+            await until(pilot, lambda: getattr(pilot.app.screen, "seen", None) is not None)
+            await pilot.press(*keys)
+            pilot.app.clear_notifications()
+            await pilot.pause(0.5)
+
+        return settle
+
+    return on
+
+
+@SIZES
+def test_a_run_without_samples(home, pictures, end_run, settled, snap_compare, size):
+    run = end_run(home / "runs", "none", curve=CURVE)
+    write_json(run.summary_json, read_json(run.summary_json) | {"created": NOW - 60})
+    assert snap_compare(pictures, terminal_size=size, run_before=settled())
+
+
+@SIZES
+def test_a_live_run_of_18_layers(pictures, live_run, settled, snap_compare, size):
+    assert snap_compare(pictures, terminal_size=size, run_before=settled("down"))
+
+
+@SIZES
+def test_a_finished_run_of_60_layers_looked_at_in_the_past(home, pictures, end_run, settled, snap_compare, size):
+    end_run(home / "runs", "deep", curve=CURVE, layers=60)
+    assert snap_compare(pictures, terminal_size=size, run_before=settled("pagedown", "left", "left"))
+
+
+async def open_network(app, pilot, until):
+    await until(pilot, lambda: app.session.records)
+    await pilot.press("6")
+    await until(pilot, lambda: isinstance(app.screen, NetworkScreen) and app.screen.seen is not None)
+    await pilot.pause()
+
+
+def first_mean(app):
+    """The mean rate of the first layer in the table, in per cent."""
+    _, rows = app.screen.query_one(LayerTable).rows.table()
+    return float(rows[0][2])
+
+
+def head(app):
+    return app.screen.query_one("#progress", Line).shown.plain
+
+
+#: Of the first of 4 layers: (1 + 2 + 3 + 4 + 5) / 5 / 4 / (10 + 5 epochs) in per cent.
+MEANS = [round(100 * 0.75 / (10 + 5 * epoch), 1) for epoch in range(len(CURVE))]
+
+
+@pytest.mark.asyncio
+async def test_keys_and_the_cursor_of_a_chart_move_the_table_and_escape_goes_back(dashboard, home, end_run, until):
+    end_run(home / "runs", "one", curve=CURVE, layers=4)
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await open_network(dashboard, pilot, until)
+        assert first_mean(dashboard) == MEANS[-1] and "100 %" in head(dashboard)
+        await pilot.press("left", "left")
+        assert first_mean(dashboard) == MEANS[-3] and "sample 4 of 6" in head(dashboard)
+        assert dashboard.screen.query_one(CurveChart).cursor == 4.0
+        await pilot.press("right")
+        assert first_mean(dashboard) == MEANS[-2]
+        dashboard.screen.query_one(CurveChart).focus()
+        await pilot.press("left", "left")
+        await until(pilot, lambda: first_mean(dashboard) == MEANS[-4])
+        assert "epoch 3.00 of 6" in head(dashboard) and "step 30" in head(dashboard)
+        await pilot.press("escape")
+        assert first_mean(dashboard) == MEANS[-1] and dashboard.screen.query_one(CurveChart).cursor is None
+        assert "100 %" in head(dashboard)
+
+
+@pytest.mark.asyncio
+async def test_the_monitor_has_the_same_cursor(dashboard, home, end_run, until):
+    end_run(home / "runs", "one", curve=CURVE, layers=4)
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: dashboard.session.records)
+        await pilot.press("3")
+        await until(pilot, lambda: getattr(dashboard.screen, "seen", None) is not None)
+        dashboard.screen.query_one("#loss").focus()
+        await pilot.press("left", "left")
+        await until(pilot, lambda: dashboard.session.step == 50.0)
+        await open_network(dashboard, pilot, until)
+        assert first_mean(dashboard) == MEANS[-2]
+        await pilot.press("left", "3")
+        await until(pilot, lambda: dashboard.screen.query_one("#loss", CurveChart).cursor == 4.0)
+
+
+@pytest.mark.asyncio
+async def test_play_goes_from_the_start_to_the_newest_sample_and_pauses(dashboard, home, end_run, until):
+    end_run(home / "runs", "one", curve=CURVE, layers=4)
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await open_network(dashboard, pilot, until)
+        await pilot.press("p")
+        assert first_mean(dashboard) == MEANS[0] and "playing" in head(dashboard)
+        await until(pilot, lambda: first_mean(dashboard) < MEANS[1])
+        await pilot.press("p")
+        paused = first_mean(dashboard)
+        assert "playing" not in head(dashboard)
+        await pilot.pause(0.5)
+        assert first_mean(dashboard) == paused
+        await pilot.press("p")
+        await until(pilot, lambda: dashboard.session.step is None)
+        assert first_mean(dashboard) == MEANS[-1] and not dashboard.screen.playing
+
+
+@pytest.mark.asyncio
+async def test_a_new_sample_is_shown_unless_the_past_is_looked_at(dashboard, live_run, until):
+    writer = EventWriter(live_run.events(), attempt=1)
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await open_network(dashboard, pilot, until)
+        writer.write(FiringRates([[0.5] * 5] * 18, [0.0] * 18, [0.0] * 18), 70, 1007.0)
+        await until(pilot, lambda: first_mean(dashboard) == 50.0)
+        await pilot.press("left")
+        before = first_mean(dashboard)
+        writer.write(FiringRates([[0.9] * 5] * 18, [0.0] * 18, [0.0] * 18), 80, 1008.0)
+        await until(pilot, lambda: "of 8" in head(dashboard))
+        assert first_mean(dashboard) == before < 50.0
+        await pilot.press("escape")
+        await until(pilot, lambda: first_mean(dashboard) == 90.0)
+    writer.close()
+
+
+@pytest.mark.asyncio
+async def test_another_layer_is_chosen_by_key_and_click_and_its_curve_is_drawn(dashboard, home, end_run, until):
+    end_run(home / "runs", "deep", curve=CURVE, layers=60)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await open_network(dashboard, pilot, until)
+        table, chart = dashboard.screen.query_one(LayerTable), dashboard.screen.query_one(CurveChart)
+        await pilot.press("end")
+        assert table.selected == 59 and table.scroll_offset.y + table.size.height - 2 == 60
+        assert chart.series[-1].label == "layer15.1.neuron2"
+        await pilot.press("home")
+        assert table.selected == 0 and table.scroll_offset.y == 0
+        await pilot.click(LayerTable, offset=(5, 4))
+        await pilot.pause()
+        assert table.selected == 2 and chart.series[-1].label == "layer1.1.neuron1"
+
+
+@pytest.mark.asyncio
+async def test_every_tab_opens_by_key_and_click_and_is_remembered(dashboard, home, end_run, until):
+    end_run(home / "runs", "one", curve=CURVE, layers=4)
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await open_network(dashboard, pilot, until)
+        for tab in (*TABS[1:], TABS[0])[: len(TABS) if len(TABS) > 1 else 0]:
+            await pilot.press("v")
+            assert isinstance(dashboard.screen.tab, tab) and dashboard.session.state.network_tab == tab.TITLE
+        for tab in TABS:
+            bar = dashboard.screen.query_one("#tabs", Line)
+            await pilot.click(bar, offset=(bar.shown.plain.index(tab.TITLE), 0))
+            await pilot.pause()
+            assert isinstance(dashboard.screen.tab, tab)
+            assert dashboard.screen.focused is None or tab in map(type, dashboard.screen.focused.ancestors)
+
+
+@pytest.mark.asyncio
+async def test_the_table_is_exported_with_all_columns(dashboard, home, end_run, until, monkeypatch):
+    monkeypatch.chdir(home)
+    end_run(home / "runs", "one", curve=CURVE, layers=4)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await open_network(dashboard, pilot, until)
+        await pilot.press("ctrl+e")
+        await until(pilot, lambda: list(home.glob("rbp-export/network-*/table.json")))
+    (file,) = home.glob("rbp-export/network-*/table.csv")
+    rows = list(csv.DictReader(file.open()))
+    layers = [f"layer1.{block}.neuron{number}" for block in (0, 1) for number in (1, 2)]
+    assert [row["layer"] for row in rows] == layers
+    assert rows[0]["mean %"] == str(MEANS[-1]) and rows[3]["silent %"] == "62.5"

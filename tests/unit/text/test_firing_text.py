@@ -1,0 +1,35 @@
+"""The firing rates of all layers in one line."""
+
+import numpy as np
+import pytest
+
+from rbp_engine.run.status.samples import FiringHistory
+from rbp_tui.text.firing_text import firing_text
+
+
+def history(layers: int) -> FiringHistory:
+    rates = np.tile(np.linspace(0.05, 0.25, layers)[None, :, None], (2, 1, 4))
+    return FiringHistory(
+        neuron_layers=tuple(map(str, range(layers))),
+        weight_layers=(),
+        step=np.array([10.0, 20.0]),
+        epoch=np.array([1.0, 2.0]),
+        rates=rates,
+        silent=np.full((2, layers), 0.5),
+        saturated=np.full((2, layers), 0.125),
+    )
+
+
+def test_the_line_has_a_bar_for_each_layer_and_what_is_usual() -> None:
+    text = firing_text(history(5), 90, "6 shows the layers").plain
+    assert text == "▂▄▅▇█   rate 15.0 %   silent 50.0 %   saturated 12.5 %   by layer   6 shows the layers"
+
+
+@pytest.mark.parametrize("layers", [1, 18, 60, 400])
+@pytest.mark.parametrize("width", [5, 20, 40, 60, 80, 200])
+def test_a_narrow_line_loses_the_least_important_first(layers: int, width: int) -> None:
+    text = firing_text(history(layers), width, "more").plain
+    figures = [word for word in ("rate", "silent", "saturated", "by layer", "more") if word in text]
+    assert figures == ["rate", "silent", "saturated", "by layer", "more"][: len(figures)]
+    assert "rate" in text
+    assert len(text) <= max(width, len("█   rate 15.0 %"))
