@@ -56,6 +56,8 @@ async def take_pictures(runs: Path) -> None:
         app.open_run(live)
         await asyncio.sleep(8)  # until there are some epochs to see
         await picture("monitor")
+        await pilot.press("6")
+        await picture("network")
         app.compare([record.run.id for record in app.session.records if record.verdict.status == "completed"])
         await picture("compare")
         await pilot.press("5")

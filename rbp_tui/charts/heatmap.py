@@ -33,7 +33,8 @@ class HeatScale:
 
     def style(self, value: float) -> Style:
         """The background of a value, and the colour of what is written on it."""
-        return _ink(self.colours, round(LEVELS * self._share(value)))
+        # The root tells small rates apart, at which layers hardly pass on anything.
+        return _ink(self.colours, round(LEVELS * math.sqrt(self._share(value))))
 
     def block(self, value: float) -> str:
         """The height of a value as one of eight blocks; a dot for nothing."""

@@ -115,7 +115,8 @@ def read(curve: ChartCurve, x: float, x_axis: Axis, columns: int) -> int | None:
     if span is None or index is None:
         return None
     start, end = x_axis.position(span[0]), x_axis.position(span[1])
-    return index if start - 1 / columns <= x_axis.position(x) <= end + 1 / columns else None
+    cell = 1 / max(1, columns)  # a chart may be too narrow for a plot, and still have its title
+    return index if start - cell <= x_axis.position(x) <= end + cell else None
 
 
 def plot(

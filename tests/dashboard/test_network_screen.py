@@ -20,7 +20,7 @@ from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
 from rbp_tui.dashboard.text_line import Line
 
-NOW = 1_700_000_000.0
+NOW = 1010.0  # soon after the events of `end_run`
 CURVE = [0.5, 0.7, 0.8, 0.85, 0.9, 0.95]
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
 

@@ -89,8 +89,8 @@ def _why_nothing(sight: Sight | None) -> str:
     if sight is None:
         return "reading…"
     if sight.verdict.live:
-        return "no sample yet: the first comes after train.log_every steps"
+        return "No sample yet: the first comes after train.log_every steps."
     return (
-        "This run has no firing rates: it ended before train.log_every steps, is older than rbp 0.9, "
-        "or has probes.firing_rates = false.\nLaunch it again to record them."
+        "This run has no firing rates: it ended too early, has probes.firing_rates = false, or is of an older rbp.\n"
+        "Run it again with probes.firing_rates = true to see them."
     )

@@ -146,7 +146,7 @@ class NetworkScreen(OpenedRunScreen):
         for tab in tabs:
             here = tab is opened
             click = {"@click": f"screen.open({tab.TITLE!r})"}
-            bar.append(f" {tab.TITLE} ", Style(reverse=here, bold=here, dim=not here, meta=click)).append(" ")
+            bar.append(tab.TITLE, Style(bold=here, underline=here, dim=not here, meta=click)).append("  ")
         self.query_one("#tabs", Line).show_text(bar)
         self.show_all()
         if first := next((widget for widget in opened.query("*") if widget.focusable), None):

@@ -57,7 +57,7 @@ class NetworkTab(Vertical):
     def say_nothing_yet(self, why: str) -> None:
         """In the place of the panes, say why there is nothing, and what to do; empty shows the panes again."""
         self.set_class(bool(why), "-nothing")
-        self.query_one(".nothing", Line).show_text(Text(why, "dim", justify="center"))
+        self.query_one(".nothing", Line).show_text(Text(why, "dim"))
 
 
 def sample_at(samples: Sampled, step: float | None) -> int:

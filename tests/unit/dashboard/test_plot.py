@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.plot import ASCII, NOBODY, UNICODE, Canvas, plot
+from rbp_tui.charts.plot import ASCII, NOBODY, UNICODE, Canvas, plot, read
 from rbp_tui.charts.raster import braille, extremes, line_dots
 from rbp_tui.charts.series import ChartCurve, Series
 from rbp_tui.charts.smoothing import Floats
@@ -84,3 +84,7 @@ def test_the_grid_lies_behind_everything() -> None:
     rows = [row for row in range(ROWS) if (cells.glyphs[row] == ord(UNICODE.grid)).any()]
     assert rows == [0, 3, 7]
     assert ((cells.glyphs >= 0x2800).sum(axis=0) > 0).all()
+
+
+def test_the_cursor_of_a_chart_too_narrow_for_a_plot_reads_its_point() -> None:
+    assert read(curve(X), 5.2, CANVAS.x, columns=0) == 5
