@@ -3,6 +3,7 @@
 import asyncio
 
 import numpy as np
+from rich.style import Style
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -186,7 +187,9 @@ class MonitorScreen(MonitorActions):
             return Text()
         label = " spikes "
         more = f"{self.key_of('screen.network')} shows the layers"
-        return Text.assemble((label, "dim"), firing_text(history.firing, self.size.width - len(label) - 1, more))
+        line = Text.assemble((label, "dim"), firing_text(history.firing, self.size.width - len(label) - 1, more))
+        line.stylize(Style(meta={"@click": "app.switch_mode('network')"}))
+        return line
 
     def _show_lists(self, sight: Sight) -> None:
         history = sight.history
