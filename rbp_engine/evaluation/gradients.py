@@ -6,7 +6,7 @@ from typing import Any
 
 from rbp_engine.evaluation.trained import Trained
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
+from rbp_engine.probes.gradient_fidelity import REFERENCE, first_samples, gradient_fidelity
 
 # Images on which gradients are compared: BPTT keeps all timesteps of them.
 PROBED = 64
@@ -15,18 +15,31 @@ PROBED = 64
 def compare_gradients(trained: Trained, timesteps: Sequence[int] = ()) -> list[dict[str, Any]]:
     """The agreement of gradients with BPTT's on the first images of the test set, for each T and each other method.
 
-    `timesteps` are the trained one if empty.
+    `by_weight` has for each weight layer its cosine, norm ratio and `error`, `neuron_error` the error of each neuron
+    layer: how far what the rate methods assume is from the truth (`probes/assumption.py`). `timesteps` are the trained
+    one if empty.
     """
     precision = trained.loaded.preset.train.precision
     results = []
     for steps in timesteps or [trained.timesteps]:
-        images, labels = next(iter(trained.feed(steps).test))
-        share = images[:PROBED] if images.ndim in (2, 4) else images[:, :PROBED]
+        images, labels = first_samples(*next(iter(trained.feed(steps).test)), PROBED)
         for name in (method for method in METHODS if REFERENCE[method] != method):
             method = create_method(name, steps, precision=precision)
-            found = gradient_fidelity(trained.loaded.model, method, share, labels[:PROBED])
-            described: dict[str, Any] = {"run": trained.run.id, "weights": trained.weights}
-            described |= {"samples": min(PROBED, len(labels)), "timesteps": steps}
-            by_weight = {weight: asdict(agreement) for weight, agreement in found.by_weight.items()}
-            results.append(described | {"method": name, **asdict(found.whole), "by_weight": by_weight})
+            found = gradient_fidelity(trained.loaded.model, method, images, labels)
+            by_weight = {
+                layer: {**asdict(agreement), "error": found.weight_error[layer]}
+                for layer, agreement in found.by_weight.items()
+            }
+            results.append(
+                {
+                    "run": trained.run.id,
+                    "weights": trained.weights,
+                    "samples": len(labels),
+                    "timesteps": steps,
+                    "method": name,
+                    **asdict(found.whole),
+                    "by_weight": by_weight,
+                    "neuron_error": found.neuron_error,
+                }
+            )
     return results

@@ -385,6 +385,14 @@ class ProbesSection(_Section):
         "Your own metrics: a function measure(run, model) as mine.py:measure, relative to the preset, as often as "
         "firing rates.",
     )
+    gradients: int = field(
+        0,
+        "cost",
+        "steps",
+        "Optimizer steps between two comparisons of the gradient with BPTT's, on a few images; 0 is off.",
+        ge=0,
+        le=1_000_000,
+    )
 
 
 class RunSection(_Section):

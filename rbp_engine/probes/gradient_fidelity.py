@@ -2,27 +2,39 @@
 
 Both gradients are those of the network as it stands, on a copy, so that training goes on as if nothing had been
 measured. BPTT with the same batch statistics is the reference: the statistics of rate_M are those of all timesteps, as
-in multi-step BPTT, and those of the other methods of each timestep, as in single-step BPTT.
+in multi-step BPTT, and those of the other methods of each timestep, as in single-step BPTT. In the step of BPTT it is
+also measured how far what the rate methods assume is from the truth (`assumption.py`).
 """
 
 import copy
+import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from rbp_engine.methods import Method, create_method
+from rbp_engine.methods.protocol import is_static
+from rbp_engine.probes.assumption import AssumptionWatch
+from rbp_engine.probes.layers import neuron_layers, weight_layers
+from rbp_engine.probes.random_numbers import own_random_numbers
+from rbp_engine.spiking.autograd.synchronised_batch_norm import use_own_statistics
 
 REFERENCE = {
     "rate_m": "bptt", "bptt": "bptt", "rate_s": "bptt_s", "bptt_s": "bptt_s", "sltt": "bptt_s", "ottt": "bptt_s",
 }  # fmt: skip
+# Both losses are multiplied by it: in fp16 small gradients would become 0.
+_SCALE = {"fp16": 2.0**10}
+# Numbers that are in float64 at a time.
+_PART = 2**20
 
 
 @dataclass(frozen=True)
 class GradientAgreement:
     """Of two gradients: the cosine of their angle, and the norm of the method's by that of BPTT.
 
-    Both are None where one of the gradients is 0.
+    Both are None where one of the gradients is 0 or not finite.
     """
 
     cosine: float | None
@@ -31,48 +43,115 @@ class GradientAgreement:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The agreement of all gradients together, and of each weight, by the name of its module."""
+    """The agreement of all gradients together and of each weight layer; the errors of what the rate methods assume.
+
+    All layers are there, in the order of `neuron_layers` and `weight_layers`. None is what has not been measured: a
+    gradient is 0, not finite or missing, or a weight belongs to another module than a convolution or linear layer.
+    """
 
     whole: GradientAgreement
     by_weight: dict[str, GradientAgreement]
+    weight_error: dict[str, float | None]
+    neuron_error: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Gradients that have been compared, as numbers that may still be being computed."""
+
+    weight_names: list[str]
+    neuron_names: list[str]
+    whole: Tensor
+    products: dict[str, Tensor]
+    weight_norms: dict[str, Tensor]
+    neuron_norms: dict[str, Tensor]
+
+    def read(self) -> Fidelity:
+        """Fetch the numbers in one transfer, which waits for the device."""
+        parts = [self.whole, *self.products.values(), *self.weight_norms.values(), *self.neuron_norms.values()]
+        numbers = iter(torch.cat(parts).tolist())
+        whole = _agreement(*(next(numbers) for _ in range(3)))
+        agreements = {name: _agreement(*(next(numbers) for _ in range(3))) for name in self.products}
+        weights = {name: _error(next(numbers), next(numbers)) for name in self.weight_norms}
+        neurons = {name: _error(next(numbers), next(numbers)) for name in self.neuron_norms}
+        unknown = GradientAgreement(None, None)
+        return Fidelity(
+            whole,
+            {name: agreements.get(name, unknown) for name in self.weight_names},
+            {name: weights.get(name) for name in self.weight_names},
+            {name: neurons.get(name) for name in self.neuron_names},
+        )
 
 
 def gradient_fidelity(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> Fidelity:
     """Compare the gradient of `method` with BPTT's, on images [B, C, H, W] or [T, B, C, H, W] and labels [B].
 
-    Weights are what convolutions and linear layers multiply by; their biases, and batch norm, count for the whole only.
-    The random numbers of dropout are the same for both. The factor 1/T of the rate methods is left out.
+    Weight layers are convolutions and linear layers; their biases, and batch norm, count for the whole only. The random
+    numbers of dropout are the same for both. The factor 1/T of the rate methods is left out.
     """
+    return compare(model, method, images, labels, seed).read()
+
+
+def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> Comparison:
+    """The same without a wait for the device. No graph and no gradient is left."""
     scale = {"loss_scale": "1"} if method.name.startswith("rate") else {}
     unscaled = create_method(method.name, method.timesteps, precision=method.precision, **scale)
     reference = create_method(REFERENCE[method.name], method.timesteps, precision=method.precision)
-    found = _gradients(model, unscaled, images, labels, seed)
-    expected = _gradients(model, reference, images, labels, seed)
-    products = {name: _products(found[name], expected[name]) for name in found}
-    weights = {name.removesuffix(".weight"): name for name in found if expected[name].ndim > 1}
-    numbers = torch.stack([torch.stack(list(products.values())).sum(0), *(products[name] for name in weights.values())])
-    whole, *rest = (_agreement(*three) for three in numbers.tolist())  # the only wait for the device
-    return Fidelity(whole, dict(zip(weights, rest, strict=True)))
+    twin = _twin(model)
+    watch = AssumptionWatch(twin, method.timesteps)
+    expected = _gradients(twin, reference, images, labels, seed, watch)
+    weight_norms, neuron_norms = watch.weight_norms(), watch.neuron_norms()
+    del watch
+    found = expected if reference.name == method.name else _gradients(twin, unscaled, images, labels, seed)
+    products = {name: _products(found[name], expected[name]) for name in found if name in expected}
+    whole = torch.stack(list(products.values())).sum(0)
+    layers, names = weight_layers(twin), {id(weight): name for name, weight in twin.named_parameters()}
+    by_weight = {
+        layer: products[names[id(weight)]] for layer, weight in layers.items() if names[id(weight)] in products
+    }
+    return Comparison(list(layers), list(neuron_layers(twin)), whole, by_weight, weight_norms, neuron_norms)
 
 
-def _gradients(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int) -> dict[str, Tensor]:
-    twin = copy.deepcopy(model)
+def first_samples(images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """A copy of the first samples of images [B, C, H, W] or [T, B, C, H, W] and labels [B]."""
+    return (images[:number] if is_static(images) else images[:, :number]).clone(), labels[:number].clone()
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A copy in training mode, which shares the weights and nothing else.
+
+    Its neurons are not compiled, since the batch has another size than those of training, and its batch norms wait for
+    no other process.
+    """
+    shared = {id(weight): nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()}
+    twin = copy.deepcopy(model, shared)
+    for neurons in neuron_layers(twin).values():
+        neurons.kernel = "eager"
+    use_own_statistics(twin)
+    return twin.train()
+
+
+def _gradients(
+    twin: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int, watch: AssumptionWatch | None = None
+) -> dict[str, Tensor]:
     twin.zero_grad(set_to_none=True)
-    twin.train()
-    devices = [images.device] if images.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        method.step(twin, images, labels)
+    with own_random_numbers(images.device, seed), watch.watch() if watch else nullcontext():
+        method.step(twin, images, labels, _SCALE.get(method.precision, 1.0))
     return {name: weight.grad for name, weight in twin.named_parameters() if weight.grad is not None}
 
 
 def _products(one: Tensor, other: Tensor) -> Tensor:
-    """The product of two gradients, and their squared norms: [3]."""
-    one, other = one.double().flatten(), other.double().flatten()
-    return torch.stack([one @ other, one @ one, other @ other])
+    """The product of two gradients, and their squared norms: float64 [3]."""
+    parts = zip(one.flatten().split(_PART), other.flatten().split(_PART), strict=True)
+    sums = [torch.stack([a @ b, a @ a, b @ b]) for a, b in ((a.double(), b.double()) for a, b in parts)]
+    return torch.stack(sums).sum(0)
 
 
 def _agreement(product: float, found: float, expected: float) -> GradientAgreement:
-    if not found or not expected:
+    if not found or not expected or not math.isfinite(found + expected):
         return GradientAgreement(None, None)
     return GradientAgreement(product / (found**0.5 * expected**0.5), (found / expected) ** 0.5)
+
+
+def _error(difference: float, whole: float) -> float | None:
+    return (difference / whole) ** 0.5 if whole and math.isfinite(difference + whole) else None

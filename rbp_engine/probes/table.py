@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from rbp_engine.data.protocol import EvaluationSource
+from rbp_engine.methods import Method
+from rbp_engine.probes.fidelity_probe import FidelityProbe, probe_batch
 from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
@@ -15,9 +18,18 @@ if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
 
-def create_probes(preset: "Preset", model: nn.Module, *, steps_per_epoch: int, code: Path) -> Probes:
+def create_probes(
+    preset: "Preset",
+    model: nn.Module,
+    method: Method,
+    validation: EvaluationSource,
+    *,
+    steps_per_epoch: int,
+    code: Path,
+) -> Probes:
     """The probes of a run, for its first process; `code` is the folder of the user's own. Raises OwnCodeError."""
-    every = min(preset.train.log_every, steps_per_epoch * preset.train.epochs)
+    steps = steps_per_epoch * preset.train.epochs
+    every = min(preset.train.log_every, steps)
     neurons, weights = neuron_layers(model), weight_layers(model)
     found: list[StepProbe] = []
     if preset.probes.firing_rates and neurons:
@@ -26,4 +38,8 @@ def create_probes(preset: "Preset", model: nn.Module, *, steps_per_epoch: int, c
         found.append(HealthProbe(neurons, weights, every))
     if preset.probes.own:
         found.append(OwnMetrics(preset.probes.own, code, model, steps_per_epoch, every))
+    if preset.probes.gradients and neurons:
+        batch = probe_batch(validation, method, preset.train.accumulate)
+        if batch is not None:
+            found.append(FidelityProbe(model, method, batch, min(preset.probes.gradients, steps)))
     return Probes(found)

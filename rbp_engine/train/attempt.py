@@ -85,7 +85,10 @@ def _run_attempt(
     cleanup.callback(board.close)
     steps = len(feed.train) * preset.train.epochs
     sample_every = min(preset.train.log_every, steps)
-    probes = create_probes(preset, model, steps_per_epoch=len(feed.train), code=run.code) if first else Probes()
+    probes = Probes()
+    if first:
+        per_epoch = len(feed.train)
+        probes = create_probes(preset, model, method, feed.validation, steps_per_epoch=per_epoch, code=run.code)
     recorder = Recorder(
         journal, MemoryGauge(device), board, preset.train.log_every, ranks, probes, compiles=kernel == "compiled"
     )

@@ -27,7 +27,10 @@ class Epoch:
         journal = Journal(trial.run, summary, attempt=1)
         board = TensorBoardLog(trial.run.tensorboard, purge_step=1)
         gauge, log_every = MemoryGauge(trial.device), trial.preset.train.log_every
-        probes = create_probes(trial.preset, trial.model, steps_per_epoch=log_every, code=trial.run.code)
+        method, validation = trial.steps[trial.preset.method.timesteps].method, trial.feed.validation
+        probes = create_probes(
+            trial.preset, trial.model, method, validation, steps_per_epoch=log_every, code=trial.run.code
+        )
         self.recorder = Recorder(journal, gauge, board, log_every, Ranks(), probes)
         self.checkpointer = Checkpointer(
             trial.run, trial.model, trial.optimizer, self.recorder, every=("epochs", 1), experiment="", ranks=Ranks()

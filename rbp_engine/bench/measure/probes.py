@@ -22,8 +22,8 @@ from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.device import choose_device
 
-# The probes that need nothing but a switch, and how it is on.
-SWITCHES: dict[str, Any] = {"firing_rates": True, "health": True}
+# The probes that need nothing but a switch, and how it is on for every step.
+SWITCHES: dict[str, Any] = {"firing_rates": True, "health": True, "gradients": 1}
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,20 @@ def measure(run: RunDirectory, say: Say, steps: int) -> list[ProbeCost]:
     found = []
     for number, name in enumerate(SWITCHES):
         say(name.replace("_", " "), number / len(SWITCHES))
-        every = min(preset.train.log_every, len(trial.feed.train) * preset.train.epochs)
+        every = min(_every(preset, name, len(trial.feed.train)), len(trial.feed.train) * preset.train.epochs)
         found.append(_cost(trial, name, every, steps))
     return found
 
 
+def _every(preset: Preset, name: str, steps_per_epoch: int) -> int:
+    """The steps between two samples; once an epoch for a probe that is off in the preset and has steps of its own."""
+    return preset.probes.gradients or steps_per_epoch if name == "gradients" else preset.train.log_every
+
+
 def _cost(trial: Trial, name: str, every: int, steps: int) -> ProbeCost:
-    probes = create_probes(with_probe(trial.preset, name), trial.model, steps_per_epoch=1, code=trial.run.code)
+    method, validation = trial.steps[trial.preset.method.timesteps].method, trial.feed.validation
+    preset = with_probe(trial.preset, name)
+    probes = create_probes(preset, trial.model, method, validation, steps_per_epoch=1, code=trial.run.code)
     images, labels = next(iter(trial.feed.train.epoch(0)))
     for _ in range(WARM_UP):
         trial.step(images, labels)

@@ -44,6 +44,7 @@ class FiringHistory(ProbeHistory):
 class FidelityHistory(ProbeHistory):
     """The fields of `GradientFidelity`: [N] of all weights, [N, W] of each, and [N, L] for `neuron_error`."""
 
+    samples: Floats
     cosine: Floats
     norm_ratio: Floats
     cosine_by_weight: Floats
@@ -158,7 +159,7 @@ def fidelity_builder() -> SampleBuilder[FidelityHistory]:
     return SampleBuilder(
         GradientFidelity,
         FidelityHistory,
-        whole=("cosine", "norm_ratio"),
+        whole=("samples", "cosine", "norm_ratio"),
         by_neuron_layer=("neuron_error",),
         by_weight_layer=("cosine_by_weight", "norm_ratio_by_weight", "weight_error"),
     )

@@ -22,19 +22,37 @@ def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
 
     A hook marks the carrier that comes in; the modules and the names of their weights stay as they are.
     """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.register_forward_pre_hook(_Mark(processes))
 
-    def mark(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+
+def use_own_statistics(model: nn.Module) -> None:
+    """Take back what `synchronise_batch_norm` did: the statistics are those of this process's batch again."""
+    for module in model.modules():
+        hooks = module._forward_pre_hooks
+        for number in [number for number, hook in hooks.items() if isinstance(hook, _Mark)]:
+            del hooks[number]
+
+
+class _Mark:
+    """A hook before a batch norm: it marks the carrier that comes in with the group of processes."""
+
+    def __init__(self, processes: Any) -> None:
+        self.processes = processes
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         x, *rest = args
         if isinstance(x, Tensor):
             return None
         x.resolve()  # once for the carrier and its copy
         marked = copy.copy(x)
-        marked.processes = processes
+        marked.processes = self.processes
         return (marked, *rest)
 
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.register_forward_pre_hook(mark)
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Mark":
+        """A copy of the network trains with the same processes, which cannot be copied."""
+        return self
 
 
 @dataclass(frozen=True)

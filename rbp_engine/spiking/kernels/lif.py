@@ -14,6 +14,7 @@ are float32 at least; spikes and eligibility have the type of the currents. The 
 the firing rate as their count, which is exact and takes one byte up to T = 255.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -157,6 +158,25 @@ class RateLoop:
     def _advance(self) -> None:
         if isinstance(self._rho, float):
             self._rho = 1.0 + self._parameters.decay * self._rho
+
+
+@torch.no_grad()
+def eligibility_terms(current: Current, parameters: LIFParameters) -> Iterator[Tensor]:
+    """The terms e_t = σ'_t·ρ_t [B, …] whose time mean is the eligibility g, t = 1 … T, from rest; never compiled.
+
+    BPTT's ∂L/∂I_t add up over time to those of ∂L/∂s_t ⊙ e_t.
+    """
+    reader, membrane = CurrentReader(current), at_rest(current.batch, parameters.v_reset)
+    rho = torch.ones_like(membrane)
+    for t in range(current.timesteps):
+        _charge(membrane, reader.at(t), parameters)
+        fired = (membrane >= parameters.threshold).to(membrane.dtype)
+        slope_t = slope_in_place(parameters.surrogate, membrane - parameters.threshold)
+        yield slope_t * rho
+        if parameters.v_reset is not None or not parameters.detach_reset:
+            rho.mul_(_reset_jacobian(membrane, fired, slope_t, parameters))
+        rho.mul_(parameters.decay).add_(1.0)
+        _reset(membrane, fired, parameters)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """`rbp eval`: what the weights of a run can do, and what they withstand."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -162,16 +163,30 @@ def _print_gradients(results: list[dict[str, Any]]) -> None:
 
     from rbp_tui.text import format as fmt
 
-    numbers = [Column(heading, justify="right") for heading in ("T", "cosine", "norm ratio", "lowest cosine")]
-    table = Table("method", *numbers, "at the weights of", box=None, pad_edge=False, header_style="dim")
+    numbers = [Column(heading, justify="right") for heading in ("T", "cosine", "norm ratio")]
+    extremes = ("lowest cosine", "largest weight error", "largest neuron error")
+    table = Table("method", *numbers, *extremes, box=None, pad_edge=False, header_style="dim")
     for result in results:
-        cosines = {name: one["cosine"] for name, one in result["by_weight"].items() if one["cosine"] is not None}
-        lowest = min(cosines, key=lambda name: cosines[name], default="")
-        shown = [fmt.number(number) for number in (result["cosine"], result["norm_ratio"], cosines.get(lowest))]
-        table.add_row(fmt.method(result["method"]), str(result["timesteps"]), *shown, one_line(lowest))
+        by_weight = result["by_weight"].items()
+        shown = [fmt.number(result[name]) for name in ("cosine", "norm_ratio")]
+        shown += [
+            _extreme(min, {name: one["cosine"] for name, one in by_weight}),
+            _extreme(max, {name: one["error"] for name, one in by_weight}),
+            _extreme(max, result["neuron_error"]),
+        ]
+        table.add_row(fmt.method(result["method"]), str(result["timesteps"]), *shown)
     known = [results[0][name] for name in ("samples", "weights", "run")]
     say("[dim]gradients against BPTT's, {} test images, {} weights of {}[/]", *known)
     print_rich(table)
+
+
+def _extreme(choose: Callable[..., str], by_layer: dict[str, float | None]) -> str:
+    """The lowest or the highest value that is known, and its layer."""
+    from rbp_tui.text import format as fmt
+
+    known = {name: value for name, value in by_layer.items() if value is not None}
+    name = choose(known, key=lambda name: known[name], default="")
+    return f"{fmt.number(known.get(name))} {one_line(name)}"
 
 
 def _numbers(text: str) -> list[int]:

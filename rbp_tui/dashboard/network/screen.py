@@ -17,6 +17,7 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.network.accuracy import AccuracyTab
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
+from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.network.health import HealthTab
 from rbp_tui.dashboard.network.own import OwnTab
 from rbp_tui.dashboard.network.rates import RatesTab
@@ -32,6 +33,7 @@ from rbp_tui.dashboard.text_line import Line
 #: The tabs from left to right.
 TABS: tuple[type[NetworkTab], ...] = (
     RatesTab,
+    GradientsTab,
     HealthTab,
     AccuracyTab,
     EvaluationTab,

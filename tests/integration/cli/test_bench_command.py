@@ -108,5 +108,7 @@ def test_what_each_probe_adds_to_a_run_is_measured(rbp):
     assert firing["every"] == 10 and firing["step_s"] > 0
     expected = max(0.0, firing["sampled_s"] / firing["step_s"] - 1) / firing["every"]
     assert firing["share"] == pytest.approx(expected)
+    [gradients] = [cost for cost in document["costs"] if cost["probe"] == "gradients"]
+    assert gradients["every"] == 180 and gradients["sampled_s"] > gradients["step_s"]
     refused = rbp("bench", "--probes", "--data", code=2)
     assert "one measurement at a time" in refused.stderr

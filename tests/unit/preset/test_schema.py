@@ -25,7 +25,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "method": "name timesteps loss_scale",
         "optim": "name lr momentum weight_decay schedule warmup_epochs clip_norm",
         "train": "epochs precision kernel accumulate sync_bn log_every checkpoint_every validation_split",
-        "probes": "firing_rates health own",
+        "probes": "firing_rates health own gradients",
         "run": "seed device name tags",
     }
     expected = {f"{section}.{name}" for section, words in names.items() for name in words.split()}
@@ -44,7 +44,7 @@ def test_result_fields_are_exactly_those_that_change_the_result() -> None:
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
         "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
-        "probes.firing_rates", "probes.health", "probes.own", "run.device", "run.name", "run.tags",
+        "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "run.device", "run.name", "run.tags",
     }  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def test_importing_presets_loads_neither_pydantic_nor_torch() -> None:
 
 def test_every_whole_number_has_a_maximum_which_is_told_with_the_field() -> None:
     numbers = [info for info in fields() if info.type == "integer"]
-    assert len(numbers) == 12
+    assert len(numbers) == 13
     for info in numbers:
         assert re.search(r"<= (\d+)$", info.constraints), info.key
 

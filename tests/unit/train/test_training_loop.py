@@ -16,11 +16,21 @@ from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels, 
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.methods import StepOutput, create_method
 from rbp_engine.models import create_model
+from rbp_engine.probes.fidelity_probe import FidelityProbe
 from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.layers import neuron_layers
-from rbp_engine.probes.step_probe import Probes
+from rbp_engine.probes.step_probe import Probes, StepProbe
 from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import CheckpointSaved, Event, Heartbeat, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.events import (
+    CheckpointSaved,
+    Event,
+    GradientFidelity,
+    Heartbeat,
+    Metrics,
+    RunStart,
+    System,
+    Validation,
+)
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.train.checkpoints import checkpoint
@@ -89,6 +99,7 @@ class Attempt:
             "lr": 0.1,
             "spoil": 0,
             "precision": "fp32",
+            "gradients": 0,
         } | settings
         self.run = run
         self.spoil_images: float | None = None
@@ -104,10 +115,13 @@ class Attempt:
         self.optimizer = create_optimizer(self.model, "sgd", lr=0.1)
         summary = Summary("job", "p", "e", "rate_m", 2, 1, epochs=settings["epochs"])
         self.journal = Journal(run, summary, number, Process(run.ranks, ranks.rank, ranks.rank, ranks.size))
-        probes = Probes([SpikeWatch(neuron_layers(self.model), 2, settings["log_every"])])
-        board = TensorBoardLog(run.tensorboard, 1)
-        self.recorder = Recorder(self.journal, MemoryGauge(CPU), board, settings["log_every"], ranks, probes)
         method: Any = create_method("rate_m", 2, precision=settings["precision"])
+        found: list[StepProbe] = [SpikeWatch(neuron_layers(self.model), 2, settings["log_every"])]
+        if settings["gradients"] and ranks.rank == 0:
+            batch = NormalisePixels(data.mean, data.deviation, CPU)(images.pixels[:4]), images.labels[:4]
+            found.append(FidelityProbe(self.model, method, batch, settings["gradients"]))
+        board = TensorBoardLog(run.tensorboard, 1)
+        self.recorder = Recorder(self.journal, MemoryGauge(CPU), board, settings["log_every"], ranks, Probes(found))
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])
         self.step = OptimizerStep(self.model, method, self.optimizer, ranks)
@@ -637,3 +651,37 @@ def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run: RunDirecto
     assert evaluated[-1].top1_by_step == [
         (logits[: t + 1].mean(0).argmax(1) == labels).double().mean().item() for t in range(2)
     ]
+
+
+def generators(run: RunDirectory) -> dict[str, bytes]:
+    """The random states in all checkpoints, by file."""
+    return {str(path.relative_to(run.checkpoints)): path.read_bytes() for path in run.checkpoints.rglob("rng-*.pt")}
+
+
+def test_gradients_compared_while_training_change_no_bit_of_a_checkpoint(run: RunDirectory, tmp_path: Path) -> None:
+    plain = RunDirectory(tmp_path / "plain")
+    plain.control.mkdir(parents=True)
+    Attempt(plain, 1).go()
+    Attempt(run, 1, gradients=3).go()
+    assert [event.step for event in events_of(run, GradientFidelity)] == [3, 6, 9, 12]
+    assert story(run) == story(plain)
+    assert len(generators(run)) > 2 and generators(run) == generators(plain)
+    for step in (8, 12):
+        ours, theirs = weights_of(run, step), weights_of(plain, step)
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_first_of_two_ranks_compares_gradients_by_itself(tmp_path: Path, two_ranks: Any) -> None:
+    def work(ranks: Ranks) -> list[list[Tensor]]:
+        trained = []
+        for gradients in (0, 3):
+            run = RunDirectory(tmp_path / str(gradients))
+            run.control.mkdir(parents=True, exist_ok=True)
+            attempt = Attempt(run, 1, ranks, gradients=gradients)
+            attempt.go()
+            trained.append(weights(attempt))
+        return trained
+
+    for plain, probed in two_ranks(work):
+        assert all(torch.equal(one, other) for one, other in zip(plain, probed, strict=True))
+    assert [event.rank for event in events_of(RunDirectory(tmp_path / "3"), GradientFidelity)] == [0] * 4

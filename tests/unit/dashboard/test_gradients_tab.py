@@ -1,0 +1,78 @@
+"""The tab "Gradients": its table and its chart."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
+from rbp_engine.run.status.samples import FidelityHistory, fidelity_builder
+from rbp_tui.dashboard.network.gradients import AGREEMENT, ERROR, fidelity_rows, selected_series
+
+START = RunStart(steps_per_epoch=10, weight_layers=["conv", "own", "out"], neuron_layers=["lif1", "lif2"])
+
+
+def sample(step: int) -> GradientFidelity:
+    return GradientFidelity(
+        samples=8,
+        cosine=0.9 + step / 1000,
+        norm_ratio=1.1,
+        cosine_by_weight=[0.8, None, 1.0],
+        norm_ratio_by_weight=[0.7, None, 1.0],
+        neuron_error=[0.25, None],
+        weight_error=[0.6, None, step / 1000],
+    )
+
+
+@pytest.fixture
+def history() -> FidelityHistory:
+    builder = fidelity_builder()
+    for step, body in enumerate([START, sample(10), sample(20)]):
+        builder.add(Event(step, 1.0, 1, 0, 10 * step, body))
+    found = builder.history()
+    assert found is not None
+    return found
+
+
+def test_the_table_has_the_whole_the_weights_and_the_neurons_at_a_sample(history: FidelityHistory) -> None:
+    headings, rows = fidelity_rows(history, 0, "rate_m").table()
+    assert headings == ["layer", "", "cosine", "norm ratio", "error", "error over training"]
+    assert [row[:5] for row in rows] == [
+        ["all weights", "", "0.910", "1.100", "–"],
+        ["conv", "weights", "0.800", "0.700", "0.600"],
+        ["own", "weights", "–", "–", "–"],
+        ["out", "weights", "1.000", "1.000", "0.010"],
+        ["lif1", "neurons", "–", "–", "0.250"],
+        ["lif2", "neurons", "–", "–", "–"],
+    ]
+    assert fidelity_rows(history, 1, "rate_m").table()[1][3][4] == "0.020"
+
+
+def test_the_title_says_which_gradients_and_on_how_many_images(history: FidelityHistory) -> None:
+    rows = fidelity_rows(history, 0, "rate_m")
+    assert (rows.title, rows.note) == ("rate_M's gradient against BPTT's", "8 images")
+    assert "BPTT itself" in fidelity_rows(history, 0, "bptt").note
+
+
+def test_the_chart_shows_the_whole_the_selected_weights_or_the_selected_neurons(history: FidelityHistory) -> None:
+    title, series = selected_series(history, 0)
+    assert title == AGREEMENT and {one.label: one.y.tolist() for one in series} == {
+        "norm ratio": [1.1, 1.1], "cosine": [0.91, 0.92],
+    }  # fmt: skip
+    assert all(one.x.tolist() == [1.0, 2.0] for one in series)
+    title, series = selected_series(history, 1)
+    assert title == AGREEMENT and [one.y[0] for one in series] == [0.91, 0.7, 0.8]
+    title, series = selected_series(history, 4)
+    assert title == ERROR and [(one.label, one.y[0]) for one in series] == [("all neurons", 0.25), ("lif1", 0.25)]
+
+
+def test_layers_that_were_not_measured_leave_gaps(history: FidelityHistory) -> None:
+    _, [mean, own] = selected_series(history, 5)
+    assert np.isnan(own.y).all() and mean.y.tolist() == [0.25, 0.25]
+    unknown = fidelity_builder()
+    unknown.add(Event(0, 1.0, 1, 0, 0, START))
+    unknown.add(Event(1, 1.0, 1, 0, 10, GradientFidelity(2, None, None, *[[None] * 3] * 2, [None] * 2, [None] * 3)))
+    nothing = unknown.history()
+    assert nothing is not None and math.isnan(nothing.cosine[0])
+    assert {cell for row in fidelity_rows(nothing, 0, "rate_m").table()[1] for cell in row[2:5]} == {"–"}
+    assert np.isnan(selected_series(nothing, 4)[1][0].y).all()
