@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rbp_engine.data.loading.workers import cores_of_a_rank, too_many
+from rbp_engine.data.protocol import Feed
 from rbp_engine.preset import parse_checkpoint_every
 from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import neuron_layers, weight_layers
@@ -103,7 +104,7 @@ def _run_attempt(
         warnings.append(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
-    _write_start(run, preset, journal, process, device, found, gap_from, model, steps_per_epoch=len(feed.train))
+    _write_start(run, preset, journal, process, device, found, gap_from, model, feed)
     for warning in warnings if first else ():
         journal.write(WarningRaised(visible(warning)))
         journal.say(warning)
@@ -194,8 +195,7 @@ def _write_start(
     found: Checkpoint | None,
     gap_from: int | None,
     model: nn.Module,
-    *,
-    steps_per_epoch: int,
+    feed: Feed,
 ) -> None:
     journal.write(
         RunStart(
@@ -204,13 +204,15 @@ def _write_start(
             world_size=process.world_size,
             device=one_line(describe_device(device)),
             host=one_line(socket.gethostname()),
-            steps_per_epoch=steps_per_epoch,
+            steps_per_epoch=len(feed.train),
             epochs=preset.train.epochs,
             epoch=found.progress.epoch if found else 0,
             logs=one_line(str(process.logs.relative_to(run.path))),
             gap_from=gap_from,
             neuron_layers=list(map(one_line, neuron_layers(model))),
             weight_layers=list(map(one_line, weight_layers(model))),
+            method=one_line(preset.method.name),
+            classes=feed.classes,
         )
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

@@ -29,7 +29,7 @@ class RunStart:
     `epoch` counts the epochs complete at that step, evaluation included. `exact` is false if the number of processes or
     the type of device has changed since the checkpoint. `logs` is the folder of this rank's stdout and stderr, relative
     to the run's. `neuron_layers` and `weight_layers` are the layers that events of probes tell of, by the names of
-    their modules.
+    their modules. `method` trains the network, and `classes` is the number of labels.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -45,6 +45,8 @@ class RunStart:
     gap_from: int | None = None
     neuron_layers: list[Line] | None = None
     weight_layers: list[Line] | None = None
+    method: Line = NO_TEXT
+    classes: int | None = None
 
 
 @dataclass(frozen=True)

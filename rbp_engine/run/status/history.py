@@ -7,7 +7,7 @@ read by `history_reader.py`.
 from collections import deque
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbp_engine.run.files.events import (
@@ -91,7 +91,8 @@ class History:
 
     `curves` are those of `CurveBuilder`, by name. `failure` is the earliest error of the newest attempt over all
     ranks; an error about other ranks only counts if those have reported none. `split` is the data on which its epochs
-    were evaluated, "test" or "held-out"; empty before the first evaluation.
+    were evaluated, "test" or "held-out"; empty before the first evaluation. `method` and `classes` are those of the
+    newest attempt, empty and 0 if it has not said them.
     """
 
     curves: dict[str, Curve] = field(default_factory=dict)
@@ -107,6 +108,8 @@ class History:
     own: OwnHistory | None = None
     processes: tuple[RankProgress, ...] = ()
     split: str = ""
+    method: str = ""
+    classes: int = 0
 
     @property
     def attempt(self) -> Attempt | None:
@@ -124,6 +127,17 @@ class History:
         newest = self.alerts[-1] if self.alerts else None
         return newest if newest and (self.attempt is None or newest.attempt >= self.attempt.number) else None
 
+    def until(self, step: float) -> "History":
+        """With the curves and samples up to an optimizer step only."""
+        curves = {name: cut for name, curve in self.curves.items() if len(cut := curve.until(step))}
+        return replace(
+            self,
+            curves=curves,
+            firing=self.firing and self.firing.until(step),
+            fidelity=self.fidelity and self.fidelity.until(step),
+            health=self.health and self.health.until(step),
+        )
+
 
 class HistoryBuilder:
     """Folds the events of all ranks of one run, attempt by attempt; `history()` is a snapshot."""
@@ -139,6 +153,7 @@ class HistoryBuilder:
         self._failure: Event | None = None
         self._probes: dict[str, deque[Event]] = {}
         self._processes: dict[int, RankProgress] = {}
+        self._method, self._classes = "", 0
 
     def add(self, events: Iterable[Event]) -> None:
         """Add the next events."""
@@ -182,6 +197,8 @@ class HistoryBuilder:
             own=self._own.history(),
             processes=tuple(copy(self._processes[rank]) for rank in sorted(self._processes)),
             split=self._curves.split,
+            method=self._method,
+            classes=self._classes,
         )
 
     def _begin(self, event: Event, start: RunStart) -> None:
@@ -190,6 +207,7 @@ class HistoryBuilder:
             kept.clear()
             kept.extend(counting)
         self._attempts[event.attempt] = begin(event, start)
+        self._method, self._classes = start.method, start.classes or 0
         # An attempt with fewer processes than the one before does not show the rest.
         self._processes = {rank: one for rank, one in self._processes.items() if rank < start.world_size}
         if self._failure is not None and self._failure.attempt < event.attempt:

@@ -8,6 +8,7 @@ from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import Body, Event
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history import History, HistoryBuilder
+from rbp_engine.run.status.rules import JUDGED, Alarm, alarms
 
 
 class HistoryReader:
@@ -81,3 +82,10 @@ def read_history(run: RunDirectory) -> History:
     reader = HistoryReader(run, first_rank=True)
     reader.poll()
     return reader.history()
+
+
+def read_alarms(run: RunDirectory) -> tuple[Alarm, ...]:
+    """What is wrong with a run at its newest samples; nothing if its events cannot be read."""
+    reader = HistoryReader(run, first_rank=True, kinds=JUDGED)
+    reader.poll()
+    return alarms(reader.history())

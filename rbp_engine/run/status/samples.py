@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,13 @@ class ProbeHistory:
     def at(self, step: float) -> int:
         """The number of the sample nearest to a step."""
         return int(np.abs(self.step - step).argmin())
+
+    def until(self, step: float) -> Self | None:
+        """The samples up to a step; None if there are none."""
+        count = int(np.count_nonzero(self.step <= step))
+        known = vars(self)
+        cut = {name: array[:count] for name, array in known.items() if isinstance(array, np.ndarray)}
+        return type(self)(**(known | cut)) if count else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,12 @@
 """`rbp runs show`: one run in full."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rbp_tui.cli.output import cell
 from rbp_tui.text import format as fmt
+from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
@@ -13,13 +15,18 @@ if TYPE_CHECKING:
 
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.files.run_json import RunJson
+    from rbp_engine.run.status.rules import Alarm
     from rbp_engine.run.store.store import RunRecord
 
 
-def describe_run(run: "RunDirectory", record: "RunRecord", origin: "RunJson") -> "RenderableType":
+def describe_run(
+    run: "RunDirectory", record: "RunRecord", origin: "RunJson", alarms: "Sequence[Alarm]"
+) -> "RenderableType":
     """A table of what is known about a run; what is missing or damaged is said in its place."""
     from rich.table import Table
     from rich.text import Text
+
+    from rbp_tui.text.run_text import ATTENTION
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -27,6 +34,8 @@ def describe_run(run: "RunDirectory", record: "RunRecord", origin: "RunJson") ->
     table.add_row("run", Text(cell(run.id), style="bold"))
     for name, text in _state(record):
         table.add_row(name, cell(text) if isinstance(text, str) else text)
+    for alarm in alarms:
+        table.add_row("alarm", Text(cell(alarm_line(alarm)), style=ATTENTION))
     table.add_row("folder", cell(run.path))
     for name, text in _origin(origin):
         table.add_row(name, cell(text))

@@ -49,19 +49,22 @@ def register(app: typer.Typer) -> None:
 
 
 def show(run: Run, runs_dir: RunsDir = None, as_json: Json = False) -> None:
-    """Everything about a run: status and why, progress, last and best, attempts, where it came from."""
+    """Everything about a run: status and why, progress, last and best, alarms, attempts, where it came from."""
     from rbp_engine.run.files.layout import read_json
     from rbp_engine.run.files.run_json import read_run_json
+    from rbp_engine.run.status.history_reader import read_alarms
     from rbp_engine.run.store.store import record
     from rbp_tui.cli.runs.describe import describe_run
+    from rbp_tui.text.alarm_text import alarm_plain
 
     directory = find(run, runs_dir)
-    found = record(directory)
+    found, alarms = record(directory), read_alarms(directory)
     if as_json:
         summary = as_plain(found) if found.readable else None
-        print_json({"summary": summary, "run": read_json(directory.run_json), "path": str(directory.path)})
+        shown = {"summary": summary, "run": read_json(directory.run_json), "path": str(directory.path)}
+        print_json(shown | {"alarms": [alarm_plain(alarm) for alarm in alarms]})
         return
-    print_rich(describe_run(directory, found, read_run_json(directory)))
+    print_rich(describe_run(directory, found, read_run_json(directory), alarms))
 
 
 def compare(

@@ -9,6 +9,7 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import cell
 from rbp_tui.cli.train.plain_lines import sentence
 from rbp_tui.text import format as fmt
+from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.firing_text import firing_text
 from rbp_tui.text.run_text import STYLES, status_text, title
 
@@ -22,6 +23,7 @@ WIDE = 100  # from here on, two things stand side by side
 NARROWEST, LOWEST, HIGHEST = 60, 7, 20
 RESULT_ROWS = 6  # the lines about its end, which follow the last picture
 LABEL, FIGURES = 8, 30
+ALARMS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,14 @@ def picture(record: RunRecord, history: "History", hint: str, phase: str, room: 
     from rich.console import Group
     from rich.text import Text
 
+    from rbp_engine.run.status.rules import alarms
+
     summary, verdict = record.summary, record.verdict
     below: list[RenderableType] = []
+    below += [
+        Text(f"! {cell(alarm_line(alarm))}", style="yellow", no_wrap=True, overflow="ellipsis")
+        for alarm in alarms(history)[:ALARMS_SHOWN]
+    ]
     if alert := history.newest_alert:
         below.append(Text(f"! {sentence(alert)}", style="yellow", no_wrap=True, overflow="ellipsis"))
     if verdict.reason and verdict.status != "completed":

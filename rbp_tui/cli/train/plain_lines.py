@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_TEXT, Line, one_line
 from rbp_engine.run.files.events import (
@@ -21,7 +22,11 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import print_line
 from rbp_tui.cli.train.place import PhaseClock, place
 from rbp_tui.text import format as fmt
+from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.run_text import short_id
+
+if TYPE_CHECKING:
+    from rbp_engine.run.status.rules import Alarm
 
 #: No live run is silent for longer.
 EVERY_S = 60.0
@@ -40,13 +45,18 @@ class PlainLines:
         self._said: dict[str, float] = {}
         self._clocks: dict[str, PhaseClock] = {}
         self._compiling: set[str] = set()
+        self._alarms: dict[str, AlarmWatch] = {}
 
     def lines(self, record: RunRecord, lines: list[bytes]) -> None:
-        for line in lines:
-            event = from_json(line)
-            text = None if event is None else sentence(event)
-            if event is not None and text is not None:
+        events = [event for line in lines if (event := from_json(line)) is not None]
+        new = self._alarms.setdefault(record.run.id, AlarmWatch()).add(events)
+        for event in events:
+            if isinstance(event.body, RunEnd):
+                self._print_alarms(record, new)
+                new = []
+            if (text := sentence(event)) is not None:
                 self._print(record, event.t, text)
+        self._print_alarms(record, new)
         sys.stdout.flush()
 
     def show(self, records: Sequence[RunRecord]) -> None:
@@ -62,11 +72,38 @@ class PlainLines:
                 self._print(record, time.time(), where(summary, phase or record.verdict.reason))
         sys.stdout.flush()
 
+    def _print_alarms(self, record: RunRecord, alarms: "Sequence[Alarm]") -> None:
+        for alarm in alarms:
+            self._print(record, time.time(), f"alarm: {alarm_line(alarm)}")
+
     def _print(self, record: RunRecord, t: float, text: str) -> None:
         named = f"{short_id(record.summary)} seed {record.summary.seed}: " if self._several else ""
         clock = time.strftime("%H:%M:%S", time.localtime(t))
         print_line(one_line(f"{clock} {named}{text}", LONGEST_TEXT))
         self._said[record.run.id] = time.monotonic()
+
+
+class AlarmWatch:
+    """The alarms of one run as its events come."""
+
+    def __init__(self) -> None:
+        from rbp_engine.run.status.history import HistoryBuilder  # imports numpy
+
+        self._builder = HistoryBuilder()
+        self._standing: set[tuple[str, str]] = set()
+
+    def add(self, events: Sequence[Event]) -> "list[Alarm]":
+        """Add the next events; returns the alarms that were not there before them."""
+        from rbp_engine.run.status.rules import JUDGED, alarms
+
+        known = [event for event in events if isinstance(event.body, JUDGED)]
+        if not known:
+            return []
+        self._builder.add(known)
+        found = alarms(self._builder.history())
+        new = [alarm for alarm in found if (alarm.rule, alarm.layer) not in self._standing]
+        self._standing = {(alarm.rule, alarm.layer) for alarm in found}
+        return new
 
 
 def where(summary: Summary, phase: str) -> str:

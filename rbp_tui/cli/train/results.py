@@ -10,6 +10,7 @@ from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say
 from rbp_tui.cli.train.next_steps import next_steps
 from rbp_tui.text import format as fmt
+from rbp_tui.text.alarm_text import alarm_line
 from rbp_tui.text.run_text import short, status_text, title
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def print_results(
 
     `waited_s` is what the user has waited for the command, in seconds; None if it did not start the runs.
     """
+    from rbp_engine.run.status.history_reader import read_alarms  # imports numpy
+
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, waited_s)
         return
@@ -43,6 +46,8 @@ def print_results(
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
         reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
         say("{} {}{}", status_text(verdict.status), title(summary), reason)
+        for alarm in read_alarms(run):
+            say("  [yellow]alarm: {}[/]", alarm_line(alarm))
     words = request.pair.words if request and request.pair else ("",)
     for word, summaries in zip(words, completed, strict=True):
         seeds = f"{len(summaries)} of {len(runs) // len(words)} seeds completed"
@@ -87,6 +92,8 @@ def print_result(
     run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None, waited_s: float | None = None
 ) -> None:
     """How it has ended, and what to type next; `waited_s` as for `print_results`."""
+    from rbp_engine.run.status.history_reader import read_alarms  # imports numpy
+
     summary = read_summary(run)
     if summary is None:
         say("{} {}: {}", status_text(verdict.status), run.id, verdict.reason)
@@ -104,6 +111,8 @@ def print_result(
         )
     for weights, top1 in summary.test.known.items():
         say("  on the test set, {} weights: {} %", weights, fmt.percent(top1))
+    for alarm in read_alarms(run):
+        say("  [yellow]alarm: {}[/]", alarm_line(alarm))
     say("  folder: {}", run.path)
     if steps := next_steps(run, summary, verdict, request):
         say("  next: {}", "  ·  ".join(steps))

@@ -1,0 +1,285 @@
+"""The rules that judge a run while it trains: what is wrong, since when, its cause, and the setting that changes it.
+
+A rule is a function of a run's history that yields alarms, and a line in `RULES`. An alarm holds at the newest sample.
+Where one layer has gone silent, those behind it and the accuracy suffer too: only the first cause is reported. The
+limits lie between what runs of the bundled presets show and what runs with a fault show; `tests/alarms` has both.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rbp_engine.run.files.events import Body, FiringRates, GradientFidelity, Health, Metrics, RunStart
+from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.samples import FiringHistory, Floats
+
+#: The kinds of events that rules read.
+JUDGED: tuple[type[Body], ...] = (RunStart, Metrics, FiringRates, GradientFidelity, Health)
+
+Bools = NDArray[np.bool_]
+
+#: Samples in a row, the newest included, for which something must be so: one batch may be odd.
+SUSTAINED = 3
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What a rule has found: `layer` is the name of a module, empty for the network; `step` and `epoch` are since when.
+
+    `what` is what was measured, `cause` what usually causes it, `knob` what to change or look at. The epoch is NaN if
+    the run has not said how long one is.
+    """
+
+    rule: str
+    layer: str
+    step: int
+    epoch: float
+    what: str
+    cause: str
+    knob: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`checks` says of what there is no alarm while all is well; `blocks`: nothing gets through the layer it names."""
+
+    name: str
+    checks: str
+    find: Callable[[History], Iterator[Alarm]]
+    blocks: bool = False
+
+
+def alarms(history: History) -> tuple[Alarm, ...]:
+    """What is wrong with a run at its newest samples, the earliest first; consequences of an alarm are left out."""
+    found = [(rule, alarm) for rule in RULES for alarm in rule.find(history)]
+    blocked = [alarm for rule, alarm in found if rule.blocks]
+    layers = history.firing.neuron_layers if history.firing is not None else ()
+    causes = [alarm for _, alarm in found if not any(_follows(alarm, other, layers) for other in blocked)]
+    return tuple(sorted(causes, key=lambda alarm: alarm.step))
+
+
+def _follows(alarm: Alarm, block: Alarm, layers: Sequence[str]) -> bool:
+    """Whether an alarm may be a consequence: it came no earlier, and not in a neuron layer before the blocked one."""
+    if alarm is block or alarm.step < block.step:
+        return False
+    return alarm.layer not in layers or layers.index(alarm.layer) > layers.index(block.layer)
+
+
+# A layer that passes nothing on
+
+#: The share of neurons that must fire for some sample of a batch. Of the presets' layers 57 % or more do, and 33 % or
+#: more of networks with batches of a few images.
+FEWEST_ALIVE = 0.05
+#: Where few neurons fire from the start, which a small batch is enough for, only a loss is an alarm: of what was alive
+#: in the first samples this much must still be.
+STILL_ALIVE = 1 / 3
+#: A neuron that fires at this rate fires for one image in a hundred. The presets' layers have 8 % or more.
+LOWEST_RATE = 0.002
+#: Rates that fall by this factor before they vanish do so from layer to layer, not in one.
+FADING = 4.0
+
+
+def silent(history: History) -> Iterator[Alarm]:
+    """A layer has fallen silent, and the one before it has not."""
+    firing = history.firing
+    for number, first in _silent_layers(firing):
+        if firing is not None and not _fades(firing, number):
+            yield _of_layer(
+                "silent",
+                firing,
+                number,
+                first,
+                f"{_percent(firing.silent[-1, number])} of its neurons are silent, and its mean rate is "
+                f"{_percent(firing.rates[-1, number].mean())}",
+                "its membranes stay below the threshold: a negative bias of the batch norm before it, a threshold that "
+                "is too high for its input, or weights that large updates have spoiled",
+                "lower neuron.threshold, or look at the bias of the batch norm before it; if it fell silent in the "
+                "first steps, lower optim.lr",
+            )
+
+
+def fading(history: History) -> Iterator[Alarm]:
+    """Rates have vanished from layer to layer, up to the first layer that is silent."""
+    firing = history.firing
+    for number, first in _silent_layers(firing):
+        if firing is not None and _fades(firing, number):
+            rates = ", ".join(_percent(rate) for rate in firing.rates[-1, : number + 1].mean(-1)[-4:])
+            yield _of_layer(
+                "fading",
+                firing,
+                number,
+                first,
+                f"{_percent(firing.silent[-1, number])} of its neurons are silent: rates vanish with depth ({rates})",
+                "each layer passes on less than it receives: weights that are too small for the threshold, without a "
+                "batch norm that makes up for it",
+                "put a batch norm before each neuron layer, start with larger weights, or lower neuron.threshold",
+            )
+
+
+def _silent_layers(firing: FiringHistory | None) -> Iterator[tuple[int, int]]:
+    """The silent layers by number, each with the sample since which it is."""
+    if firing is None:
+        return
+    alive = 1.0 - firing.silent
+    at_first = np.median(alive[:SUSTAINED], axis=0)
+    lost = (alive <= FEWEST_ALIVE) & (alive <= STILL_ALIVE * at_first)
+    yield from _sustained(lost | (firing.rates.mean(-1) <= LOWEST_RATE))
+
+
+def _fades(firing: FiringHistory, number: int) -> bool:
+    """Whether the rates have fallen from the first layer to the one before this."""
+    rates = firing.rates[-1].mean(-1)
+    return number >= 2 and bool(FADING * rates[number - 1] <= rates[0])
+
+
+#: The share of neurons that may fire at every timestep for every sample: no healthy run has 10 %, and an image whose
+#: background is bright may make half of the first layer do so.
+MOST_SATURATED = 0.75
+
+
+def saturated(history: History) -> Iterator[Alarm]:
+    """A layer says the same for every input."""
+    if (firing := history.firing) is None:
+        return
+    for number, first in _sustained(firing.saturated >= MOST_SATURATED):
+        yield _of_layer(
+            "saturated",
+            firing,
+            number,
+            first,
+            f"{_percent(firing.saturated[-1, number])} of its neurons fire at every timestep for every sample",
+            "its input stays above the threshold: a large bias of the batch norm before it, or weights that large "
+            "updates have spoiled",
+            "raise neuron.threshold, or look at the bias of the batch norm before it; if it saturated in the first "
+            "steps, lower optim.lr",
+        )
+
+
+# Rates over time
+
+#: The difference between the largest and the smallest rate of the timesteps, by their mean. It is 0.1 to 0.9 in the
+#: presets, inputs that move included; 2 is a layer that is silent at first and fires twice its mean at the end.
+MOST_UNEVEN = 1.5
+
+
+def uneven(history: History) -> Iterator[Alarm]:
+    """Rates differ strongly between timesteps: the first layer where they do, since it passes that on."""
+    if (firing := history.firing) is None or not history.method.startswith("rate"):
+        return
+    mean = firing.rates.mean(-1)
+    spread = firing.rates.max(-1) - firing.rates.min(-1)
+    for number, first in list(_sustained((mean > LOWEST_RATE) & (spread >= MOST_UNEVEN * mean)))[:1]:
+        rates = firing.rates[-1, number]
+        yield _of_layer(
+            "uneven",
+            firing,
+            number,
+            first,
+            f"its rate is {_percent(rates[0])} at the first timestep, {_percent(rates[-1])} at the last, between "
+            f"{_percent(rates.min())} and {_percent(rates.max())}",
+            "membranes need several timesteps to reach the threshold; the mean over time, which rate-based "
+            "backpropagation trains, leaves that out",
+            "lower neuron.threshold or neuron.decay; rbp eval RUN --gradients says how far the gradient is from BPTT's",
+        )
+
+
+# The network as a whole
+
+#: Guessing has the loss ln C. The presets begin there or below, if not in the first samples.
+LARGEST_LOSS = 3.0
+#: Epochs after which a network has learned something.
+LEARNED_AFTER = 3.0
+#: What accuracy must be above chance: half of it, and no more than this.
+ABOVE_CHANCE = 0.05
+
+
+def loss(history: History) -> Iterator[Alarm]:
+    """The training loss is far above that of guessing."""
+    curve, classes = history.curves.get("train/loss"), history.classes
+    if curve is None or classes < 2:
+        return
+    guessing = math.log(classes)
+    if (first := _since(curve.value > LARGEST_LOSS * guessing)) is not None:
+        yield _of_network(
+            "loss",
+            curve,
+            first,
+            f"the training loss is {curve.value[-1]:.3g}; guessing among {classes} classes has {guessing:.2f}",
+            "steps that are too large have driven the weights away",
+            "lower optim.lr, or set optim.warmup_epochs or optim.clip_norm",
+        )
+
+
+def chance(history: History) -> Iterator[Alarm]:
+    """The training accuracy of the last epoch is that of guessing."""
+    curve, classes = history.curves.get("train/top1"), history.classes
+    if curve is None or classes < 2:
+        return
+    guessing = 1.0 / classes
+    accuracy = _mean_over_epoch(curve)
+    limit = guessing + min(0.5 * guessing, ABOVE_CHANCE)
+    if (first := _since((curve.epoch >= LEARNED_AFTER) & (accuracy <= limit))) is not None:
+        yield _of_network(
+            "chance",
+            curve,
+            first,
+            f"the training accuracy of the last epoch is {_percent(accuracy[-1])}; guessing has {_percent(guessing)}",
+            "steps that are too small or too large, or labels that do not belong to the inputs",
+            "change optim.lr by factors of 10; rbp data check reads the data",
+        )
+
+
+def _mean_over_epoch(curve: Curve) -> Floats:
+    """For each sample the mean of those of the epoch before it, itself included: [N]."""
+    known = np.isfinite(curve.value)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, curve.value, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    begins = np.searchsorted(curve.epoch, curve.epoch - 1.0, side="right")
+    begins = np.minimum(begins, np.arange(len(curve)))
+    ends = np.arange(1, len(curve) + 1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((sums[ends] - sums[begins]) / (counts[ends] - counts[begins]))
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("silent", "layers whose neurons are silent", silent, blocks=True),
+    Rule("fading", "rates that vanish with depth", fading, blocks=True),
+    Rule("saturated", "layers whose neurons fire all the time", saturated, blocks=True),
+    Rule("uneven", "rates that differ strongly between timesteps", uneven),
+    Rule("loss", "a training loss above that of guessing", loss),
+    Rule("chance", "a training accuracy of chance", chance),
+)
+
+
+def _sustained(found: Bools) -> Iterator[tuple[int, int]]:
+    """The columns of [N, L] that hold now, each with the sample since which it does."""
+    for number in range(found.shape[1]):
+        if (first := _since(found[:, number])) is not None:
+            yield number, first
+
+
+def _since(found: Bools) -> int | None:
+    """The sample [N] since which it has held without a break; None if it does not, or not for long enough."""
+    breaks = np.flatnonzero(~found)
+    first = int(breaks[-1]) + 1 if len(breaks) else 0
+    return first if len(found) - first >= SUSTAINED else None
+
+
+def _of_layer(rule: str, firing: FiringHistory, number: int, first: int, what: str, cause: str, knob: str) -> Alarm:
+    step, epoch = int(firing.step[first]), float(firing.epoch[first])
+    return Alarm(rule, firing.neuron_layers[number], step, epoch, what, cause, knob)
+
+
+def _of_network(rule: str, curve: Curve, first: int, what: str, cause: str, knob: str) -> Alarm:
+    return Alarm(rule, "", int(curve.step[first]), float(curve.epoch[first]), what, cause, knob)
+
+
+def _percent(share: float) -> str:
+    """As "98 %"; with a digit behind the point where it is small."""
+    if 0.0 < share < 0.0005:
+        return "<0.1 %"
+    return f"{100.0 * share:.{0 if share >= 0.0995 or share == 0 else 1}f} %"

@@ -1,0 +1,86 @@
+"""Trains the runs that the alarms are tested with, and keeps of their events what rules read: `make alarms`.
+
+python tests/alarms/record.py                                  all of them, in ten minutes
+python tests/alarms/record.py silenced digits-1                these: faults, and presets with a seed
+python tests/alarms/record.py --epochs 3 cifar10-resnet18-1    another preset whose data are here, stopped after 3
+"""
+
+import argparse
+import gzip
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rbp_engine.run.control import request_stop
+from rbp_engine.run.files.event_reader import read_events
+from rbp_engine.run.files.events import Event, FiringRates, GradientFidelity, Health, Metrics, RunStart, to_json
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.status.status import judge
+
+HERE = Path(__file__).parent
+RECORDINGS = HERE / "recordings"
+SEEDS = (1, 2, 3)
+PRESETS = ("digits", "mnist5k", "moving-digits", "sequential-digits")
+PLAIN, RESIDUAL = f"arch={HERE / 'nets.py'}:plain", f"arch={HERE / 'nets.py'}:Residual"
+EPOCH_3 = "model.args.step=47"  # digits has 23 steps an epoch
+
+#: Runs of `digits` with a fault.
+FAULTS: dict[str, tuple[str, ...]] = {
+    "silenced": (PLAIN, "epochs=6", "model.args.fault=3", EPOCH_3),
+    "silenced-residual": (RESIDUAL, "epochs=6", "model.args.fault=2", EPOCH_3),
+    "threshold-too-high": (PLAIN, "epochs=4", "neuron.threshold=20"),
+    "no-batch-norm": (PLAIN, "epochs=4", "model.args.norm=false", "model.args.depth=8"),
+    "saturated": (PLAIN, "epochs=6", "model.args.fault=3", "model.args.bias=10", EPOCH_3),
+    "slow-membranes": (PLAIN, "epochs=4", "neuron.decay=0.95", "neuron.threshold=4", "T=8"),
+    "slow-membranes-bptt": (PLAIN, "epochs=4", "neuron.decay=0.95", "neuron.threshold=4", "T=8", "method=bptt"),
+    "lr-too-high": ("epochs=4", "lr=50"),
+    "lr-too-low": ("epochs=5", "lr=1e-6"),
+}
+READ = (RunStart, Metrics, FiringRates, Health, GradientFidelity)
+RBP = (sys.executable, "-c", "from rbp_tui.cli import main; main()")
+
+
+def record(name: str, epochs: int | None = None) -> None:
+    """Train one run and keep its events; it is stopped after `epochs`."""
+    preset, _, seed = name.rpartition("-")
+    words = ("digits", *FAULTS[name]) if name in FAULTS else (preset, f"seed={seed}")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*RBP, "train", *words, "train.kernel=eager", "--trust", "--detach", "--runs-dir", folder]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        [run] = map(RunDirectory, Path(folder).glob("2*"))
+        while (verdict := judge(run)).live:
+            if epochs is not None and (summary := read_summary(run)) is not None and summary.epoch >= epochs:
+                request_stop(run)
+            time.sleep(0.5)
+        events = [thinned(event) for event in read_events(run.events()) if isinstance(event.body, READ)]
+    text = "".join(f"{to_json(event)}\n" for event in events)
+    (RECORDINGS / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    print(f"{name}: {verdict.status}, {len(events)} events")
+
+
+def thinned(event: Event) -> Event:
+    """Without what says only where and when it was: numbers that differ each time."""
+    body = event.body
+    if isinstance(body, RunStart):
+        body = replace(body, host=None, logs=None, device=None)
+    elif isinstance(body, Metrics):
+        body = replace(body, samples_per_s=None, step_ms=None, data_ms=None)
+    return replace(event, body=body, t=0.0)
+
+
+def main(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--epochs", type=int)
+    given = parser.parse_args(words)
+    for name in given.names or [*FAULTS, *(f"{preset}-{seed}" for preset in PRESETS for seed in SEEDS)]:
+        record(name, given.epochs)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
