@@ -55,7 +55,8 @@ class Rule:
 
 def alarms(history: History) -> tuple[Alarm, ...]:
     """What is wrong with a run at its newest samples, the earliest first; consequences of an alarm are left out."""
-    found = [(rule, alarm) for rule in RULES for alarm in rule.find(history)]
+    with np.errstate(all="ignore"):  # events may hold any number
+        found = [(rule, alarm) for rule in RULES for alarm in rule.find(history)]
     blocked = [alarm for rule, alarm in found if rule.blocks]
     layers = history.firing.neuron_layers if history.firing is not None else ()
     causes = [alarm for _, alarm in found if not any(_follows(alarm, other, layers) for other in blocked)]
@@ -241,8 +242,7 @@ def _mean_over_epoch(curve: Curve) -> Floats:
     begins = np.searchsorted(curve.epoch, curve.epoch - 1.0, side="right")
     begins = np.minimum(begins, np.arange(len(curve)))
     ends = np.arange(1, len(curve) + 1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((sums[ends] - sums[begins]) / (counts[ends] - counts[begins]))
+    return np.asarray((sums[ends] - sums[begins]) / (counts[ends] - counts[begins]))
 
 
 RULES: tuple[Rule, ...] = (

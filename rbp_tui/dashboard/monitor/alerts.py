@@ -1,4 +1,4 @@
-"""Alerts and checkpoints of a run, the newest first."""
+"""Alarms, alerts and checkpoints of a run, the newest first."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -8,7 +8,9 @@ from rich.text import Text
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised, Event, WarningRaised
 from rbp_engine.run.status.history import History
+from rbp_engine.run.status.rules import Alarm
 from rbp_tui.text import format as fmt
+from rbp_tui.text.alarm_text import alarm_line
 
 ALERTS_SHOWN = 50
 
@@ -18,20 +20,32 @@ def alerts_beside(history: History, why: str) -> list[Event]:
     return [event for event in history.alerts if _message(event) not in why]
 
 
-def alert_text(alerts: Sequence[Event]) -> Text:
-    """The newest alert in one row, and how many came before it; empty without any."""
+def alert_text(alerts: Sequence[Event], alarms: Sequence[Alarm] = ()) -> Text:
+    """The newest alert in one row, and how many came before it; empty without any.
+
+    An alarm comes before an alert: it tells of now. The first is the earliest, and may be the cause of the others.
+    """
+    if alarms:
+        others = f"   ({len(alarms) - 1} more on Network)" if len(alarms) > 1 else ""
+        return Text.assemble((f" ! {one_line(alarm_line(alarms[0]))}", "yellow"), (others, "dim"))
     if not alerts:
         return Text()
     before = f"   ({len(alerts) - 1} before it)" if len(alerts) > 1 else ""
     return Text.assemble((f" ! {_alert(alerts[-1])}", "yellow"), (before, "dim"))
 
 
-def events_text(history: History, alerts: Sequence[Event], kept: Collection[str]) -> Text:
-    """The alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
+def events_text(
+    history: History, alerts: Sequence[Event], kept: Collection[str], alarms: Sequence[Alarm] = ()
+) -> Text:
+    """The alarms, the alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
 
     Of those saved as best only the newest still is, and `best/` keeps it.
     """
     text = Text()
+    if alarms:
+        text.append("alarms\n", style="dim")
+        for alarm in alarms:
+            text.append(f"{one_line(alarm_line(alarm))}\n", style="yellow")
     if alerts:
         text.append("alerts\n", style="dim")
         for event in reversed(alerts[-ALERTS_SHOWN:]):

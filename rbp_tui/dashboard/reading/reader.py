@@ -11,6 +11,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.history_reader import HistoryReader
+from rbp_engine.run.status.rules import Alarm, alarms
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.run_list import RunListing
@@ -34,6 +35,7 @@ class Sight:
     """A run that is on screen, as of a moment.
 
     `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
+    `alarms` are those of its newest samples.
     """
 
     run: RunDirectory
@@ -42,6 +44,7 @@ class Sight:
     history: History
     problem: str = ""
     kept: frozenset[str] = frozenset()
+    alarms: tuple[Alarm, ...] = ()
 
 
 class _Watched:
@@ -80,8 +83,9 @@ class _Watched:
             return None
         self._fresh = False
         self._handed_at = now
+        history = self._events.history()
         self.handed = Sight(
-            self.run, record.summary, record.verdict, self._events.history(), self.problem, self._kept()
+            self.run, record.summary, record.verdict, history, self.problem, self._kept(), alarms(history)
         )
         return self.handed
 

@@ -1,0 +1,138 @@
+"""What a rule makes of samples that no recorded run has: few, damaged, mended, or of two faults at once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.status.history import History
+from rbp_engine.run.status.rules import RULES, SUSTAINED, alarms
+from rbp_engine.run.status.samples import FiringHistory, Floats
+
+LAYERS = ("a", "b", "c", "d")
+SAMPLES = 12
+
+
+def firing(samples: int = SAMPLES, *, silent: float = 0.2, rate: float = 0.2) -> FiringHistory:
+    """A network that is well: [N, L] shares and [N, L, 4] rates."""
+    shape = (samples, len(LAYERS))
+    step = 10.0 * np.arange(1, samples + 1)
+    rates = np.full((*shape, 4), rate)
+    return FiringHistory(LAYERS, (), step, step / 20, rates, np.full(shape, silent), np.zeros(shape))
+
+
+def silence(found: FiringHistory, layer: int, first: int, last: int = SAMPLES) -> FiringHistory:
+    found.silent[first:last, layer] = 1.0
+    found.rates[first:last, layer] = 0.0
+    return found
+
+
+def named(history: History) -> list[tuple[str, str, int]]:
+    return [(alarm.rule, alarm.layer, alarm.step) for alarm in alarms(history)]
+
+
+def curve(values: Floats) -> Curve:
+    step = 10.0 * np.arange(1, len(values) + 1)
+    return Curve(step, step / 20, step, values)
+
+
+def test_a_run_without_samples_has_no_alarm() -> None:
+    assert alarms(History()) == ()
+
+
+@pytest.mark.parametrize("count", range(1, SUSTAINED + 2))
+def test_a_layer_is_silent_once_it_was_so_in_some_samples_in_a_row(count: int) -> None:
+    found = named(History(firing=silence(firing(), 1, SAMPLES - count)))
+    assert found == ([("silent", "b", 10 * (SAMPLES - count + 1))] if count >= SUSTAINED else [])
+
+
+def test_an_alarm_ends_when_the_layer_fires_again() -> None:
+    assert named(History(firing=silence(firing(), 1, 3, SAMPLES - 1))) == []
+
+
+def test_of_two_layers_that_fall_silent_at_once_the_first_is_named() -> None:
+    assert named(History(firing=silence(silence(firing(), 3, 5), 1, 5))) == [("silent", "b", 60)]
+
+
+def test_a_layer_that_fell_silent_before_an_earlier_one_did_is_named_too() -> None:
+    found = named(History(firing=silence(silence(firing(), 3, 2), 1, 5)))
+    assert found == [("silent", "d", 30), ("silent", "b", 60)]
+
+
+def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start() -> None:
+    few = firing(silent=0.96, rate=0.01)
+    assert named(History(firing=few)) == []
+    fewer = firing(silent=0.5, rate=0.01)
+    fewer.silent[4:] = 0.96
+    assert named(History(firing=fewer)) == [("silent", "a", 50)]
+
+
+def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences() -> None:
+    lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
+    assert [rule for rule, _, _ in named(History(curves=lost, classes=10))] == ["loss", "chance"]
+    found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 0)))
+    assert found == [("silent", "b", 10)]
+
+
+def test_a_loss_that_was_too_large_before_a_layer_fell_silent_is_named_beside_it() -> None:
+    lost = {"train/loss": curve(np.full(SAMPLES, 9.0))}
+    found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 4)))
+    assert found == [("loss", "", 10), ("silent", "b", 50)]
+
+
+@pytest.mark.parametrize("classes", [0, 1])
+def test_chance_is_not_judged_in_a_run_that_does_not_say_how_many_classes_there_are(classes: int) -> None:
+    lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
+    assert named(History(curves=lost, classes=classes)) == []
+
+
+@pytest.mark.parametrize(("classes", "accuracy", "alarm"), [(2, 0.53, True), (2, 0.6, False), (1000, 0.0012, True)])
+def test_chance_depends_on_the_number_of_classes(classes: int, accuracy: float, alarm: bool) -> None:
+    found = named(History(curves={"train/top1": curve(np.full(100, accuracy))}, classes=classes))
+    assert [rule for rule, _, _ in found] == ["chance"] * alarm
+
+
+def test_chance_is_judged_after_three_epochs() -> None:
+    accuracy = curve(np.full(8, 0.1))
+    assert accuracy.epoch[-3] == 3.0
+    assert [rule for rule, _, _ in named(History(curves={"train/top1": accuracy}, classes=10))] == ["chance"]
+    assert named(History(curves={"train/top1": accuracy.until(70)}, classes=10)) == []
+
+
+def test_a_run_that_does_not_say_how_long_an_epoch_is_can_have_alarms() -> None:
+    found = silence(firing(), 1, 3)
+    lost = replace(found, epoch=np.full(SAMPLES, np.nan))
+    accuracy = curve(np.full(100, 0.1))
+    without = {"train/top1": replace(accuracy, epoch=np.full(100, np.nan))}
+    assert named(History(firing=lost, curves=without, classes=10)) == [("silent", "b", 40)]
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 1)
+
+
+@given(st.data(), st.integers(1, 6), st.integers(0, 3), st.integers(1, 4))
+def test_whatever_the_numbers_are_rules_judge_them(data: st.DataObject, samples: int, layers: int, steps: int) -> None:
+    def array(*shape: int) -> Floats:
+        size = int(np.prod(shape))
+        return np.array(data.draw(st.lists(numbers, min_size=size, max_size=size)), dtype=float).reshape(shape)
+
+    step = np.arange(1.0, samples + 1)
+    names = LAYERS[:layers]
+    found = FiringHistory(
+        names, (), step, step, array(samples, layers, steps), array(samples, layers), array(samples, layers)
+    )
+    curves = {name: Curve(step, step, step, array(samples)) for name in ("train/loss", "train/top1")}
+    for alarm in alarms(History(firing=found, curves=curves, classes=3, method="rate_m")):
+        assert alarm.rule in {rule.name for rule in RULES}
+        assert alarm.layer in (*names, "")
+        assert 1 <= alarm.step <= samples - SUSTAINED + 1
+
+
+def test_a_history_until_a_step_has_the_alarms_of_that_moment() -> None:
+    whole = History(firing=silence(firing(), 1, 3), curves={"train/loss": curve(np.full(SAMPLES, 1.0))})
+    assert named(whole.until(10.0 * (3 + SUSTAINED))) == named(whole) != []
+    assert named(whole.until(10.0 * (3 + SUSTAINED) - 1)) == []
+    assert whole.until(0) == History()
