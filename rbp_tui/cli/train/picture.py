@@ -23,7 +23,7 @@ WIDE = 100  # from here on, two things stand side by side
 NARROWEST, LOWEST, HIGHEST = 60, 7, 20
 RESULT_ROWS = 6  # the lines about its end, which follow the last picture
 LABEL, FIGURES = 8, 30
-ALARMS_SHOWN = 3
+ALARMS_SHOWN = 2
 
 
 @dataclass(frozen=True)

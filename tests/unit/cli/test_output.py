@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rbp_engine.printable import LONGEST_TEXT
 from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.status.history_reader import read_alarms
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.output import cell, fail, print_json, print_rich, say
 from rbp_tui.cli.runs.daily import _LogPrinter
@@ -98,7 +99,7 @@ def live_output(runs, run, width=80):
             for _ in range(2):
                 view.lines(records[0], run.events().read_bytes().splitlines())
                 view.show(records)
-    console.print(describe_run(run, records[0], read_run_json(run)))
+    console.print(describe_run(run, records[0], read_run_json(run), read_alarms(run)))
     return out.getvalue()
 
 

@@ -1,0 +1,83 @@
+"""A recorded run with a silenced layer, as `rbp runs show`, `rbp watch` and the dashboard tell of it."""
+
+import gzip
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.history_reader import read_alarms, read_history
+from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.store import RunRecord, list_runs
+from rbp_tui.cli.runs.group import show
+from rbp_tui.cli.safe_console import SafeConsole
+from rbp_tui.cli.train.picture import Room, picture
+from rbp_tui.cli.train.plain_lines import PlainLines
+from rbp_tui.cli.train.results import print_result
+from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
+from rbp_tui.text.alarm_text import alarm_line
+
+RECORDINGS = Path(__file__).parent / "recordings"
+LINE = "neuron3: 100 % of its neurons are silent, and its mean rate is 0 %, since epoch 2.2: lower neuron.threshold"
+
+
+@pytest.fixture
+def run(tmp_path, write_run) -> RunDirectory:
+    run = write_run(tmp_path, "20260101-000000-digits-rate_m-0001")
+    run.events().write_bytes(gzip.decompress((RECORDINGS / "silenced.jsonl.gz").read_bytes()))
+    return run
+
+
+def record_of(run: RunDirectory) -> RunRecord:
+    return list_runs(run.path.parent)[0]
+
+
+def test_the_line_of_an_alarm_says_which_layer_what_since_when_and_what_to_do(run) -> None:
+    (alarm,) = read_alarms(run)
+    assert alarm_line(alarm).startswith(LINE)
+    assert alarm_line(replace(alarm, layer="", epoch=float("nan"))).startswith("network: 100 %")
+    assert f"since step {alarm.step}: " in alarm_line(replace(alarm, epoch=float("nan")))
+
+
+def test_runs_show_prints_alarms_and_has_them_in_its_json(run, capsys) -> None:
+    show(run.id, run.path.parent)
+    assert LINE[:60] in " ".join(capsys.readouterr().out.split())
+    show(run.id, run.path.parent, as_json=True)
+    (alarm,) = json.loads(capsys.readouterr().out)["alarms"]
+    assert (alarm["rule"], alarm["layer"], alarm["step"]) == ("silent", "neuron3", 50)
+    assert alarm["cause"] and alarm["knob"] and alarm["epoch"] == pytest.approx(50 / 23)
+
+
+def test_a_log_has_an_alarm_once_when_it_comes(run, capsys) -> None:
+    view, lines = PlainLines(several=False), run.events().read_bytes().splitlines()
+    for line in lines:
+        view.lines(record_of(run), [line])
+    assert [said[9:] for said in capsys.readouterr().out.splitlines() if "alarm" in said] == [
+        f"alarm: {alarm_line(read_alarms(run)[0])}"
+    ]
+
+
+def test_the_end_of_a_followed_run_has_its_alarms(run, capsys) -> None:
+    print_result(run, Verdict("completed", ""))
+    said = capsys.readouterr()
+    assert f"alarm: {LINE[:40]}" in " ".join((said.out + said.err).split())
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (160, 45)])
+def test_the_live_picture_has_a_row_for_an_alarm(run, size) -> None:
+    out = io.StringIO()
+    console = SafeConsole(file=out, width=size[0], height=size[1], color_system=None)
+    console.print(picture(record_of(run), read_history(run), "", "", Room(*size)))
+    rows = out.getvalue().splitlines()
+    assert [row for row in rows if row.startswith(f"! {LINE[:30]}")]
+    assert len(rows) < size[1] and max(map(len, rows)) <= size[0]
+
+
+def test_monitor_shows_the_alarm_before_older_alerts(run) -> None:
+    history, found = read_history(run), read_alarms(run)
+    assert LINE[:60] in alert_text(history.alerts, found).plain
+    assert events_text(history, history.alerts, (), found).plain.startswith(f"alarms\n{LINE[:60]}")
+    assert "1 more" in alert_text(history.alerts, found * 2).plain
