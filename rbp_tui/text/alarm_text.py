@@ -1,9 +1,15 @@
 """Alarms as lines of text."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.printable import LONGEST_TEXT, one_line
+
 if TYPE_CHECKING:
+    from rich.text import Text
+
+    from rbp_engine.run.status.history import History
     from rbp_engine.run.status.rules import Alarm
 
 NETWORK = "network"
@@ -21,9 +27,37 @@ def since_text(alarm: "Alarm") -> str:
 
 def alarm_line(alarm: "Alarm") -> str:
     """What it is, since when, and what to do."""
-    return f"{layer_text(alarm)}: {alarm.what}, since {since_text(alarm)}: {alarm.knob}"
+    return f"{layer_text(alarm)}: {alarm.what} since {since_text(alarm)}: {alarm.knob}"
 
 
 def alarm_plain(alarm: "Alarm") -> dict[str, Any]:
     """For JSON."""
     return vars(alarm) | {"epoch": None if math.isnan(alarm.epoch) else alarm.epoch}
+
+
+def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
+    """All alarms in full, or that there are none; then what is checked, and what is not and why."""
+    from rich.text import Text
+
+    from rbp_engine.run.status.rules import RULES, unchecked
+
+    text = Text() if found else Text("Nothing to report.\n\n", style="green")
+    for alarm in found:
+        text.append(f"! {one_line(layer_text(alarm), LONGEST_TEXT)}", style="bold yellow")
+        text.append(f"   since {since_text(alarm)}, step {alarm.step}\n", style="dim")
+        text.append(f"{alarm.what}\n")
+        text.append("cause  ", style="dim").append(f"{alarm.cause}\n")
+        text.append("knob   ", style="dim").append(f"{alarm.knob}\n\n")
+    left_out = unchecked(history)
+    standing = {alarm.rule for alarm in found}
+    text.append("checked at each sample\n", style="dim")
+    for rule in RULES:
+        if rule in left_out:
+            needed = f"needs probes.{rule.probe} = true" if rule.probe else "needs a run of this version of rbp"
+            text.append(f"  – {rule.checks}: no samples; {needed}\n", style="dim")
+        else:
+            text.append(
+                "  ! " if rule.name in standing else "  ✓ ", style="yellow" if rule.name in standing else "green"
+            )
+            text.append(f"{rule.checks}\n")
+    return text

@@ -21,7 +21,7 @@ from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
 from rbp_tui.text.alarm_text import alarm_line
 
 RECORDINGS = Path(__file__).parent / "recordings"
-LINE = "neuron3: 100 % of its neurons are silent, and its mean rate is 0 %, since epoch 2.2: lower neuron.threshold"
+LINE = "neuron3: 100 % of its neurons are silent since epoch 2.2: lower neuron.threshold"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rbp_engine.run.files.events import Body, FiringRates, GradientFidelity, Health, Metrics, RunStart
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.samples import FiringHistory, Floats
+from rbp_engine.run.status.samples import FiringHistory, Floats, HealthHistory
 
 #: The kinds of events that rules read.
 JUDGED: tuple[type[Body], ...] = (RunStart, Metrics, FiringRates, GradientFidelity, Health)
@@ -45,29 +45,38 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Rule:
-    """`checks` says of what there is no alarm while all is well; `blocks`: nothing gets through the layer it names."""
+    """`checks` says of what there is no alarm while all is well, `probe` which of `[probes]` measures what it reads.
+
+    `blocks`: nothing gets through the layer that it names. Alarms of a lower `outcome` may be the cause of this one.
+    """
 
     name: str
     checks: str
     find: Callable[[History], Iterator[Alarm]]
+    probe: str = ""
     blocks: bool = False
+    outcome: int = 0
 
 
 def alarms(history: History) -> tuple[Alarm, ...]:
     """What is wrong with a run at its newest samples, the earliest first; consequences of an alarm are left out."""
     with np.errstate(all="ignore"):  # events may hold any number
         found = [(rule, alarm) for rule in RULES for alarm in rule.find(history)]
-    blocked = [alarm for rule, alarm in found if rule.blocks]
     layers = history.firing.neuron_layers if history.firing is not None else ()
-    causes = [alarm for _, alarm in found if not any(_follows(alarm, other, layers) for other in blocked)]
+    causes = [alarm for rule, alarm in found if not any(_follows(rule, alarm, *other, layers) for other in found)]
     return tuple(sorted(causes, key=lambda alarm: alarm.step))
 
 
-def _follows(alarm: Alarm, block: Alarm, layers: Sequence[str]) -> bool:
-    """Whether an alarm may be a consequence: it came no earlier, and not in a neuron layer before the blocked one."""
-    if alarm is block or alarm.step < block.step:
+def _follows(rule: Rule, alarm: Alarm, other: Rule, earlier: Alarm, layers: Sequence[str]) -> bool:
+    """Whether an alarm may be a consequence of another, which came no later.
+
+    Behind a neuron layer that lets nothing through, and of the whole network, everything may be; before it, nothing is.
+    """
+    if alarm is earlier or alarm.step < earlier.step:
         return False
-    return alarm.layer not in layers or layers.index(alarm.layer) > layers.index(block.layer)
+    if not other.blocks:
+        return other.outcome < rule.outcome
+    return alarm.layer not in layers or layers.index(alarm.layer) > layers.index(earlier.layer)
 
 
 # A layer that passes nothing on
@@ -94,8 +103,8 @@ def silent(history: History) -> Iterator[Alarm]:
                 firing,
                 number,
                 first,
-                f"{_percent(firing.silent[-1, number])} of its neurons are silent, and its mean rate is "
-                f"{_percent(firing.rates[-1, number].mean())}",
+                f"{_percent(firing.silent[-1, number])} of its neurons are silent"
+                f"{_rate_if_others_fire(firing, number)}",
                 "its membranes stay below the threshold: a negative bias of the batch norm before it, a threshold that "
                 "is too high for its input, or weights that large updates have spoiled",
                 "lower neuron.threshold, or look at the bias of the batch norm before it; if it fell silent in the "
@@ -119,6 +128,12 @@ def fading(history: History) -> Iterator[Alarm]:
                 "batch norm that makes up for it",
                 "put a batch norm before each neuron layer, start with larger weights, or lower neuron.threshold",
             )
+
+
+def _rate_if_others_fire(firing: FiringHistory, number: int) -> str:
+    if firing.silent[-1, number] >= 1.0 - FEWEST_ALIVE:
+        return ""
+    return f", its mean rate is {_percent(firing.rates[-1, number].mean())}"
 
 
 def _silent_layers(firing: FiringHistory | None) -> Iterator[tuple[int, int]]:
@@ -188,6 +203,99 @@ def uneven(history: History) -> Iterator[Alarm]:
         )
 
 
+# Gradients and updates
+
+#: The largest update of a weight by its size, ‖Δw‖/‖w‖. Healthy runs have 0.05 in the first steps and 0.03 later.
+LARGEST_UPDATE = 0.1
+#: All weights take a thousand steps to move by a hundredth. Healthy runs have 10 times as much in their first half.
+SMALLEST_UPDATE = 1e-5
+#: The norm of the largest gradient of a weight by that of the smallest. Healthy networks of 12 layers have 10 to 50.
+STEEPEST = 1000.0
+#: The cosine of the method's gradient with BPTT's. Moving digits, which learn well, have 0.5.
+LOWEST_COSINE = 0.4
+
+
+def large_steps(history: History) -> Iterator[Alarm]:
+    """Updates are large beside the weights: the weight with the largest."""
+    if (health := history.health) is None:
+        return
+    found = list(_sustained(health.update_ratio >= LARGEST_UPDATE))
+    if not found:
+        return
+    number, first = max(found, key=lambda one: float(health.update_ratio[-1, one[0]]))
+    yield _of_weight(
+        "large_steps",
+        health,
+        number,
+        first,
+        f"a step changes {_percent(health.update_ratio[-1, number])} of its weights' size",
+        "a learning rate that is too high, or gradients that explode",
+        "lower optim.lr, or set optim.clip_norm or optim.warmup_epochs",
+    )
+
+
+def small_steps(history: History) -> Iterator[Alarm]:
+    """No weight moves, though the learning rate is not yet lowered and the network has not learned."""
+    health, curves = history.health, history.curves
+    if health is None or "train/loss" not in curves or history.classes < 2:
+        return
+    if not curves["train/loss"].value[-1] > math.log(history.classes) / 2.0:
+        return
+    lr = np.interp(health.step, curves["lr"].step, curves["lr"].value)
+    largest = np.nanmax(health.update_ratio, axis=1, initial=0.0)
+    if (first := _since((largest <= SMALLEST_UPDATE) & (lr >= lr.max() / 2.0))) is not None:
+        yield Alarm(
+            "small_steps",
+            "",
+            int(health.step[first]),
+            float(health.epoch[first]),
+            f"a step changes no weight by more than {largest[-1]:.1e} of its size",
+            "a learning rate that is too low, or gradients that vanish",
+            "raise optim.lr by factors of 10",
+        )
+
+
+def gradient(history: History) -> Iterator[Alarm]:
+    """The gradient of one weight is lost beside that of another: the weight that has the smaller."""
+    if (health := history.health) is None or health.gradient_norm.shape[1] < 2:
+        return
+    norms = np.where(np.isfinite(health.gradient_norm), health.gradient_norm, np.nan)
+    smallest, largest = np.fmin.reduce(norms, axis=1), np.fmax.reduce(norms, axis=1)
+    if (first := _since(smallest * STEEPEST <= largest)) is None:
+        return
+    weakest, strongest = int(np.nanargmin(norms[-1])), int(np.nanargmax(norms[-1]))
+    explodes = strongest < weakest
+    yield _of_weight(
+        "gradient",
+        health,
+        weakest,
+        first,
+        f"its gradient has the norm {norms[-1, weakest]:.1e}, that of {health.weight_layers[strongest]} "
+        f"{norms[-1, strongest]:.1e}: gradients {'explode' if explodes else 'vanish'} on the way to the first layers",
+        "each neuron layer multiplies the gradient by the surrogate's slope, which is "
+        + ("too steep" if explodes else "too flat")
+        + " for a network of this depth",
+        f"{'lower' if explodes else 'raise'} alpha in neuron.surrogate_args, add connections that skip layers, or put "
+        "a batch norm before each neuron layer",
+    )
+
+
+def fidelity(history: History) -> Iterator[Alarm]:
+    """The gradient of a rate method points elsewhere than BPTT's."""
+    if (found := history.fidelity) is None or not history.method.startswith("rate"):
+        return
+    if (first := _since(found.cosine <= LOWEST_COSINE)) is not None:
+        yield Alarm(
+            "fidelity",
+            "",
+            int(found.step[first]),
+            float(found.epoch[first]),
+            f"the cosine of its gradient with that of BPTT is {found.cosine[-1]:.2f}",
+            "spikes and gradients vary together in time, which rate-based backpropagation leaves out",
+            "lower neuron.decay, neuron.threshold or method.timesteps; method=bptt is the comparison",
+        )
+
+
 # The network as a whole
 
 #: Guessing has the loss ln C. The presets begin there or below, if not in the first samples.
@@ -246,13 +354,28 @@ def _mean_over_epoch(curve: Curve) -> Floats:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("silent", "layers whose neurons are silent", silent, blocks=True),
-    Rule("fading", "rates that vanish with depth", fading, blocks=True),
-    Rule("saturated", "layers whose neurons fire all the time", saturated, blocks=True),
-    Rule("uneven", "rates that differ strongly between timesteps", uneven),
-    Rule("loss", "a training loss above that of guessing", loss),
-    Rule("chance", "a training accuracy of chance", chance),
+    Rule("silent", "layers whose neurons are silent", silent, "firing_rates", blocks=True),
+    Rule("fading", "rates that vanish with depth", fading, "firing_rates", blocks=True),
+    Rule("saturated", "layers whose neurons fire all the time", saturated, "firing_rates", blocks=True),
+    Rule("uneven", "rates that differ strongly between timesteps (rate methods)", uneven, "firing_rates"),
+    Rule("large_steps", "updates that are large beside the weights", large_steps, "health"),
+    Rule("small_steps", "updates that are lost beside the weights", small_steps, "health"),
+    Rule("gradient", "gradients that vanish or explode between layers", gradient, "health", outcome=1),
+    Rule("fidelity", "a gradient far from that of BPTT (rate methods)", fidelity, "fidelity"),
+    Rule("loss", "a training loss far above that of guessing", loss, outcome=2),
+    Rule("chance", "a training accuracy of chance after three epochs", chance, outcome=3),
 )
+
+
+def unchecked(history: History) -> tuple[Rule, ...]:
+    """The rules that have nothing to read yet, or never will because their probe is off."""
+    known = {
+        "firing_rates": history.firing is not None,
+        "health": history.health is not None,
+        "fidelity": history.fidelity is not None,
+        "": history.classes > 0 and "train/loss" in history.curves,
+    }
+    return tuple(rule for rule in RULES if not known[rule.probe])
 
 
 def _sustained(found: Bools) -> Iterator[tuple[int, int]]:
@@ -272,6 +395,11 @@ def _since(found: Bools) -> int | None:
 def _of_layer(rule: str, firing: FiringHistory, number: int, first: int, what: str, cause: str, knob: str) -> Alarm:
     step, epoch = int(firing.step[first]), float(firing.epoch[first])
     return Alarm(rule, firing.neuron_layers[number], step, epoch, what, cause, knob)
+
+
+def _of_weight(rule: str, health: HealthHistory, number: int, first: int, what: str, cause: str, knob: str) -> Alarm:
+    step, epoch = int(health.step[first]), float(health.epoch[first])
+    return Alarm(rule, health.weight_layers[number], step, epoch, what, cause, knob)
 
 
 def _of_network(rule: str, curve: Curve, first: int, what: str, cause: str, knob: str) -> Alarm:

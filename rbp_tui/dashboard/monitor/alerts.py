@@ -34,10 +34,8 @@ def alert_text(alerts: Sequence[Event], alarms: Sequence[Alarm] = ()) -> Text:
     return Text.assemble((f" ! {_alert(alerts[-1])}", "yellow"), (before, "dim"))
 
 
-def events_text(
-    history: History, alerts: Sequence[Event], kept: Collection[str], alarms: Sequence[Alarm] = ()
-) -> Text:
-    """The alarms, the alerts, then the checkpoints that are `kept`, by the names of their folders; older ones were removed.
+def events_text(history: History, alerts: Sequence[Event], kept: Collection[str], alarms: Sequence[Alarm] = ()) -> Text:
+    """The alarms, the alerts, then the checkpoints that are `kept`, by the names of their folders; older ones are gone.
 
     Of those saved as best only the newest still is, and `best/` keeps it.
     """

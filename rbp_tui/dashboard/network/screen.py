@@ -16,6 +16,7 @@ from rbp_engine.run.status.samples import Floats
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.network.accuracy import AccuracyTab
+from rbp_tui.dashboard.network.alarms import AlarmsTab
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.network.health import HealthTab
@@ -37,6 +38,7 @@ TABS: tuple[type[NetworkTab], ...] = (
     HealthTab,
     AccuracyTab,
     EvaluationTab,
+    AlarmsTab,
     OwnTab,
 )
 DRAW_S = 0.5  # a tab does not follow each event: to draw all layers takes as long as a whole Monitor
