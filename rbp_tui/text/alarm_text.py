@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from rbp_engine.run.status.rules import Alarm
 
 NETWORK = "network"
+#: What to do where a rule has nothing to read.
+NEEDED = {
+    "firing": "no samples; probes.firing_rates = true takes them",
+    "fidelity": "no samples; probes.gradients = 100 takes one every 100 steps",
+    "health": "no samples; probes.health = true takes them",
+    "curves": "not known of a run of an older rbp",
+}
 
 
 def layer_text(alarm: "Alarm") -> str:
@@ -53,8 +60,7 @@ def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
     text.append("checked at each sample\n", style="dim")
     for rule in RULES:
         if rule in left_out:
-            needed = f"needs probes.{rule.probe} = true" if rule.probe else "needs a run of this version of rbp"
-            text.append(f"  – {rule.checks}: no samples; {needed}\n", style="dim")
+            text.append(f"  – {rule.checks}: {NEEDED[rule.reads]}\n", style="dim")
         else:
             text.append(
                 "  ! " if rule.name in standing else "  ✓ ", style="yellow" if rule.name in standing else "green"

@@ -27,19 +27,49 @@ RECORDINGS = HERE / "recordings"
 SEEDS = (1, 2, 3)
 PRESETS = ("digits", "mnist5k", "moving-digits", "sequential-digits")
 PLAIN, RESIDUAL = f"arch={HERE / 'nets.py'}:plain", f"arch={HERE / 'nets.py'}:Residual"
+HEALTH = "probes.health=true"
 EPOCH_3 = "model.args.step=47"  # digits has 23 steps an epoch
 
-#: Runs of `digits` with a fault.
-FAULTS: dict[str, tuple[str, ...]] = {
-    "silenced": (PLAIN, "epochs=6", "model.args.fault=3", EPOCH_3),
-    "silenced-residual": (RESIDUAL, "epochs=6", "model.args.fault=2", EPOCH_3),
-    "threshold-too-high": (PLAIN, "epochs=4", "neuron.threshold=20"),
-    "no-batch-norm": (PLAIN, "epochs=4", "model.args.norm=false", "model.args.depth=8"),
-    "saturated": (PLAIN, "epochs=6", "model.args.fault=3", "model.args.bias=10", EPOCH_3),
-    "slow-membranes": (PLAIN, "epochs=4", "neuron.decay=0.95", "neuron.threshold=4", "T=8"),
-    "slow-membranes-bptt": (PLAIN, "epochs=4", "neuron.decay=0.95", "neuron.threshold=4", "T=8", "method=bptt"),
-    "lr-too-high": ("epochs=4", "lr=50"),
-    "lr-too-low": ("epochs=5", "lr=1e-6"),
+#: Runs with a fault, and runs that are well and show it.
+RUNS: dict[str, tuple[str, ...]] = {
+    "silenced": ("digits", PLAIN, "epochs=6", "model.args.fault=3", EPOCH_3),
+    "silenced-residual": ("digits", RESIDUAL, "epochs=6", "model.args.fault=2", EPOCH_3),
+    "threshold-too-high": ("digits", PLAIN, "epochs=4", "neuron.threshold=20"),
+    "no-batch-norm": ("digits", PLAIN, "epochs=4", "model.args.norm=false", "model.args.depth=8"),
+    "saturated": ("digits", PLAIN, "epochs=6", "model.args.fault=3", "model.args.bias=10", EPOCH_3),
+    "slow-membranes": ("digits", PLAIN, "epochs=4", "neuron.decay=0.95", "neuron.threshold=4", "T=8"),
+    "slow-membranes-bptt": (
+        "digits",
+        PLAIN,
+        "epochs=4",
+        "neuron.decay=0.95",
+        "neuron.threshold=4",
+        "T=8",
+        "method=bptt",
+    ),
+    "lr-too-high": ("digits", "epochs=4", "lr=50"),
+    "lr-too-low": ("digits", "epochs=5", "lr=1e-6"),
+    "far-from-bptt": (
+        "digits",
+        PLAIN,
+        "epochs=4",
+        "T=8",
+        "model.args.depth=10",
+        "neuron.decay=1",
+        "probes.gradients=10",
+    ),
+    "moving-digits-beside-bptt": ("moving-digits", "probes.gradients=45"),
+    "steps-too-large": ("digits", "epochs=4", "lr=50", "optim.schedule=constant", HEALTH),
+    "steps-too-small": ("digits", "epochs=5", "lr=1e-6", HEALTH),
+    "surrogate-too-flat": ("digits", PLAIN, "epochs=4", "model.args.depth=12", "neuron.surrogate_args.alpha=1", HEALTH),
+    "surrogate-too-steep": (
+        "digits",
+        PLAIN,
+        "epochs=4",
+        "model.args.depth=16",
+        "neuron.surrogate_args.alpha=64",
+        HEALTH,
+    ),
 }
 READ = (RunStart, Metrics, FiringRates, Health, GradientFidelity)
 RBP = (sys.executable, "-c", "from rbp_tui.cli import main; main()")
@@ -48,7 +78,7 @@ RBP = (sys.executable, "-c", "from rbp_tui.cli import main; main()")
 def record(name: str, epochs: int | None = None) -> None:
     """Train one run and keep its events; it is stopped after `epochs`."""
     preset, _, seed = name.rpartition("-")
-    words = ("digits", *FAULTS[name]) if name in FAULTS else (preset, f"seed={seed}")
+    words = RUNS.get(name, (preset, f"seed={seed}", HEALTH))
     with tempfile.TemporaryDirectory() as folder:
         command = [*RBP, "train", *words, "train.kernel=eager", "--trust", "--detach", "--runs-dir", folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -78,7 +108,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--epochs", type=int)
     given = parser.parse_args(words)
-    for name in given.names or [*FAULTS, *(f"{preset}-{seed}" for preset in PRESETS for seed in SEEDS)]:
+    for name in given.names or [*RUNS, *(f"{preset}-{seed}" for preset in PRESETS for seed in SEEDS)]:
         record(name, given.epochs)
 
 

@@ -25,7 +25,18 @@ FAULTS = {
     "slow-membranes": ("uneven", "neuron2"),
     "lr-too-high": ("loss", ""),
     "lr-too-low": ("chance", ""),
+    "far-from-bptt": ("fidelity", ""),
+    "steps-too-large": ("large_steps", ""),
+    "steps-too-small": ("small_steps", ""),
+    "surrogate-too-flat": ("gradient", "conv1"),
+    "surrogate-too-steep": ("gradient", "conv1"),
 }
+#: Runs that are well in what a rule reads.
+WELL = (
+    "slow-membranes-bptt",
+    "moving-digits-beside-bptt",
+    *(f"{preset}-{seed}" for preset in PRESETS for seed in SEEDS),
+)
 
 
 @dataclass(frozen=True)
@@ -71,19 +82,14 @@ def test_a_layer_that_breaks_in_epoch_3_is_named_within_two_epochs(name: str) ->
     assert FAULT_STEP <= found.alarms[0].step < FAULT_STEP + STEPS_PER_EPOCH
 
 
-@pytest.mark.parametrize("name", [f"{preset}-{seed}" for preset in PRESETS for seed in SEEDS])
-def test_there_is_no_alarm_in_a_run_of_a_bundled_preset(name: str) -> None:
+@pytest.mark.parametrize("name", WELL)
+def test_there_is_no_alarm_in_a_run_that_is_well(name: str) -> None:
     assert [moment for moment in moments(name) if moment.alarms] == []
-
-
-def test_rates_that_differ_between_timesteps_are_no_alarm_for_a_method_that_sees_them() -> None:
-    assert [moment for moment in moments("slow-membranes-bptt") if moment.alarms] == []
 
 
 def test_each_rule_has_a_recorded_run_and_each_recording_a_test() -> None:
     assert {rule.name for rule in RULES} == {rule for rule, _ in FAULTS.values()}
-    quiet = {f"{preset}-{seed}" for preset in PRESETS for seed in SEEDS} | {"slow-membranes-bptt"}
-    assert {path.name.removesuffix(".jsonl.gz") for path in RECORDINGS.iterdir()} == {*FAULTS, *quiet}
+    assert {path.name.removesuffix(".jsonl.gz") for path in RECORDINGS.iterdir()} == {*FAULTS, *WELL}
 
 
 def test_recordings_are_small() -> None:

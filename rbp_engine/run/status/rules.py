@@ -8,6 +8,7 @@ limits lie between what runs of the bundled presets show and what runs with a fa
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from rbp_engine.run.files.events import Body, FiringRates, GradientFidelity, Health, Metrics, RunStart
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.samples import FiringHistory, Floats, HealthHistory
+from rbp_engine.run.status.samples import FiringHistory, Floats, ProbeHistory
 
 #: The kinds of events that rules read.
 JUDGED: tuple[type[Body], ...] = (RunStart, Metrics, FiringRates, GradientFidelity, Health)
@@ -45,7 +46,7 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Rule:
-    """`checks` says of what there is no alarm while all is well, `probe` which of `[probes]` measures what it reads.
+    """`checks` says of what there is no alarm while all is well, `reads` the samples in `History` that it needs.
 
     `blocks`: nothing gets through the layer that it names. Alarms of a lower `outcome` may be the cause of this one.
     """
@@ -53,7 +54,7 @@ class Rule:
     name: str
     checks: str
     find: Callable[[History], Iterator[Alarm]]
-    probe: str = ""
+    reads: Literal["firing", "fidelity", "health", "curves"] = "curves"
     blocks: bool = False
     outcome: int = 0
 
@@ -207,7 +208,7 @@ def uneven(history: History) -> Iterator[Alarm]:
 
 #: The largest update of a weight by its size, ‖Δw‖/‖w‖. Healthy runs have 0.05 in the first steps and 0.03 later.
 LARGEST_UPDATE = 0.1
-#: All weights take a thousand steps to move by a hundredth. Healthy runs have 10 times as much in their first half.
+#: The same at its smallest, at the highest learning rate of the run so far. Healthy runs have 100 times as much.
 SMALLEST_UPDATE = 1e-5
 #: The norm of the largest gradient of a weight by that of the smallest. Healthy networks of 12 layers have 10 to 50.
 STEEPEST = 1000.0
@@ -216,68 +217,62 @@ LOWEST_COSINE = 0.4
 
 
 def large_steps(history: History) -> Iterator[Alarm]:
-    """Updates are large beside the weights: the weight with the largest."""
+    """Updates are large beside the weights."""
     if (health := history.health) is None:
         return
-    found = list(_sustained(health.update_ratio >= LARGEST_UPDATE))
-    if not found:
-        return
-    number, first = max(found, key=lambda one: float(health.update_ratio[-1, one[0]]))
-    yield _of_weight(
-        "large_steps",
-        health,
-        number,
-        first,
-        f"a step changes {_percent(health.update_ratio[-1, number])} of its weights' size",
-        "a learning rate that is too high, or gradients that explode",
-        "lower optim.lr, or set optim.clip_norm or optim.warmup_epochs",
-    )
+    largest = np.fmax.reduce(health.update_ratio, axis=1, initial=0.0)
+    if (first := _since(largest >= LARGEST_UPDATE)) is not None:
+        layer = health.weight_layers[int(np.nanargmax(health.update_ratio[-1]))]
+        yield _of_network(
+            "large_steps",
+            health,
+            first,
+            f"a step changes the weights of {layer} by {_percent(largest[-1])} of their size",
+            "a learning rate that is too high, or gradients that explode",
+            "lower optim.lr, or set optim.clip_norm or optim.warmup_epochs",
+        )
 
 
 def small_steps(history: History) -> Iterator[Alarm]:
-    """No weight moves, though the learning rate is not yet lowered and the network has not learned."""
+    """No weight moves and the network has not learned, though the learning rate has not been lowered on purpose."""
     health, curves = history.health, history.curves
-    if health is None or "train/loss" not in curves or history.classes < 2:
+    if health is None or history.classes < 2 or not {"lr", "train/loss"} <= curves.keys():
         return
     if not curves["train/loss"].value[-1] > math.log(history.classes) / 2.0:
         return
     lr = np.interp(health.step, curves["lr"].step, curves["lr"].value)
-    largest = np.nanmax(health.update_ratio, axis=1, initial=0.0)
-    if (first := _since((largest <= SMALLEST_UPDATE) & (lr >= lr.max() / 2.0))) is not None:
-        yield Alarm(
+    largest = np.fmax.reduce(health.update_ratio, axis=1, initial=0.0)
+    if (first := _since(largest * lr.max() <= SMALLEST_UPDATE * lr)) is not None:
+        yield _of_network(
             "small_steps",
-            "",
-            int(health.step[first]),
-            float(health.epoch[first]),
-            f"a step changes no weight by more than {largest[-1]:.1e} of its size",
-            "a learning rate that is too low, or gradients that vanish",
+            health,
+            first,
+            f"a step changes no weights by more than {largest[-1]:.1e} of their size",
+            "a learning rate that is too low, or gradients that vanish in all layers",
             "raise optim.lr by factors of 10",
         )
 
 
 def gradient(history: History) -> Iterator[Alarm]:
-    """The gradient of one weight is lost beside that of another: the weight that has the smaller."""
-    if (health := history.health) is None or health.gradient_norm.shape[1] < 2:
+    """The gradient of a weight is lost beside that of one behind it: the first such weight."""
+    if (health := history.health) is None:
         return
+    # A weight without a gradient is trained by nobody, and not one whose gradient has vanished.
     norms = np.where(np.isfinite(health.gradient_norm), health.gradient_norm, np.nan)
-    smallest, largest = np.fmin.reduce(norms, axis=1), np.fmax.reduce(norms, axis=1)
-    if (first := _since(smallest * STEEPEST <= largest)) is None:
-        return
-    weakest, strongest = int(np.nanargmin(norms[-1])), int(np.nanargmax(norms[-1]))
-    explodes = strongest < weakest
-    yield _of_weight(
-        "gradient",
-        health,
-        weakest,
-        first,
-        f"its gradient has the norm {norms[-1, weakest]:.1e}, that of {health.weight_layers[strongest]} "
-        f"{norms[-1, strongest]:.1e}: gradients {'explode' if explodes else 'vanish'} on the way to the first layers",
-        "each neuron layer multiplies the gradient by the surrogate's slope, which is "
-        + ("too steep" if explodes else "too flat")
-        + " for a network of this depth",
-        f"{'lower' if explodes else 'raise'} alpha in neuron.surrogate_args, add connections that skip layers, or put "
-        "a batch norm before each neuron layer",
-    )
+    largest = np.fmax.accumulate(norms[:, ::-1], axis=1)[:, ::-1]
+    for number, first in list(_sustained(norms * STEEPEST < largest))[:1]:
+        strongest = int(np.nanargmax(norms[-1]))
+        yield Alarm(
+            "gradient",
+            health.weight_layers[number],
+            *_when(health, first),
+            f"its gradient has the norm {norms[-1, number]:.1e}, that of {health.weight_layers[strongest]} has "
+            f"{norms[-1, strongest]:.1e}",
+            "gradients vanish on their way to the first layers: each neuron layer multiplies them by the surrogate's "
+            "slope, which is too flat for so many layers, or so steep that few membranes are where it is not 0",
+            "change alpha in neuron.surrogate_args, add connections that skip layers, or put a batch norm before each "
+            "neuron layer",
+        )
 
 
 def fidelity(history: History) -> Iterator[Alarm]:
@@ -285,11 +280,10 @@ def fidelity(history: History) -> Iterator[Alarm]:
     if (found := history.fidelity) is None or not history.method.startswith("rate"):
         return
     if (first := _since(found.cosine <= LOWEST_COSINE)) is not None:
-        yield Alarm(
+        yield _of_network(
             "fidelity",
-            "",
-            int(found.step[first]),
-            float(found.epoch[first]),
+            found,
+            first,
             f"the cosine of its gradient with that of BPTT is {found.cosine[-1]:.2f}",
             "spikes and gradients vary together in time, which rate-based backpropagation leaves out",
             "lower neuron.decay, neuron.threshold or method.timesteps; method=bptt is the comparison",
@@ -354,13 +348,13 @@ def _mean_over_epoch(curve: Curve) -> Floats:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("silent", "layers whose neurons are silent", silent, "firing_rates", blocks=True),
-    Rule("fading", "rates that vanish with depth", fading, "firing_rates", blocks=True),
-    Rule("saturated", "layers whose neurons fire all the time", saturated, "firing_rates", blocks=True),
-    Rule("uneven", "rates that differ strongly between timesteps (rate methods)", uneven, "firing_rates"),
+    Rule("silent", "layers whose neurons are silent", silent, "firing", blocks=True),
+    Rule("fading", "rates that vanish with depth", fading, "firing", blocks=True),
+    Rule("saturated", "layers whose neurons fire all the time", saturated, "firing", blocks=True),
+    Rule("uneven", "rates that differ strongly between timesteps (rate methods)", uneven, "firing"),
     Rule("large_steps", "updates that are large beside the weights", large_steps, "health"),
     Rule("small_steps", "updates that are lost beside the weights", small_steps, "health"),
-    Rule("gradient", "gradients that vanish or explode between layers", gradient, "health", outcome=1),
+    Rule("gradient", "gradients that vanish on their way to the first layers", gradient, "health", outcome=1),
     Rule("fidelity", "a gradient far from that of BPTT (rate methods)", fidelity, "fidelity"),
     Rule("loss", "a training loss far above that of guessing", loss, outcome=2),
     Rule("chance", "a training accuracy of chance after three epochs", chance, outcome=3),
@@ -370,12 +364,12 @@ RULES: tuple[Rule, ...] = (
 def unchecked(history: History) -> tuple[Rule, ...]:
     """The rules that have nothing to read yet, or never will because their probe is off."""
     known = {
-        "firing_rates": history.firing is not None,
-        "health": history.health is not None,
+        "firing": history.firing is not None,
         "fidelity": history.fidelity is not None,
-        "": history.classes > 0 and "train/loss" in history.curves,
+        "health": history.health is not None,
+        "curves": history.classes > 0 and "train/loss" in history.curves,
     }
-    return tuple(rule for rule in RULES if not known[rule.probe])
+    return tuple(rule for rule in RULES if not known[rule.reads])
 
 
 def _sustained(found: Bools) -> Iterator[tuple[int, int]]:
@@ -393,17 +387,15 @@ def _since(found: Bools) -> int | None:
 
 
 def _of_layer(rule: str, firing: FiringHistory, number: int, first: int, what: str, cause: str, knob: str) -> Alarm:
-    step, epoch = int(firing.step[first]), float(firing.epoch[first])
-    return Alarm(rule, firing.neuron_layers[number], step, epoch, what, cause, knob)
+    return Alarm(rule, firing.neuron_layers[number], *_when(firing, first), what, cause, knob)
 
 
-def _of_weight(rule: str, health: HealthHistory, number: int, first: int, what: str, cause: str, knob: str) -> Alarm:
-    step, epoch = int(health.step[first]), float(health.epoch[first])
-    return Alarm(rule, health.weight_layers[number], step, epoch, what, cause, knob)
+def _of_network(rule: str, samples: ProbeHistory | Curve, first: int, what: str, cause: str, knob: str) -> Alarm:
+    return Alarm(rule, "", *_when(samples, first), what, cause, knob)
 
 
-def _of_network(rule: str, curve: Curve, first: int, what: str, cause: str, knob: str) -> Alarm:
-    return Alarm(rule, "", int(curve.step[first]), float(curve.epoch[first]), what, cause, knob)
+def _when(samples: ProbeHistory | Curve, first: int) -> tuple[int, float]:
+    return int(samples.step[first]), float(samples.epoch[first])
 
 
 def _percent(share: float) -> str:
