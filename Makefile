@@ -7,7 +7,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check faults fuzz monkey gpu screenshots install install-dev lint clean
+.PHONY: demo test check alarms faults fuzz monkey gpu screenshots install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
@@ -32,6 +32,11 @@ fuzz: $(VENV)/.installed-dev
 # A monkey at the dashboard: 5 × 2000 random keys, clicks, resizes and pastes, in half an hour. CI does 200.
 monkey: $(VENV)/.installed-dev
 	RBP_MONKEY_SEEDS=5 RBP_MONKEY_ACTS=2000 $(BIN)/python -m pytest -n 2 tests/dashboard/test_monkey.py
+
+# The runs that alarms are tested with, trained anew: with a fault, and of each preset that has its data everywhere.
+alarms: $(VENV)/.installed-dev
+	$(BIN)/python tests/alarms/record.py
+	$(BIN)/python -m pytest tests/alarms
 
 # What needs a card: tests, training steps against SpikingJelly and an ANN, a page of it (gpu-report.md), in ten minutes.
 gpu: $(VENV)/.installed-dev
