@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 NETWORK = "network"
 #: What to do where a rule has nothing to read.
 NEEDED = {
-    "firing": "no samples; probes.firing_rates = true takes them",
-    "fidelity": "no samples; probes.gradients = 100 takes one every 100 steps",
-    "health": "no samples; probes.health = true takes them",
+    "firing": "needs probes.firing_rates = true",
+    "fidelity": "needs probes.gradients = 100",
+    "health": "needs probes.health = true",
     "curves": "not known of a run of an older rbp",
 }
 

@@ -72,7 +72,7 @@ def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start() -> 
 
 def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences() -> None:
     lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
-    assert [rule for rule, _, _ in named(History(curves=lost, classes=10))] == ["loss", "chance"]
+    assert [rule for rule, _, _ in named(History(curves=lost, classes=10))] == ["loss"]
     found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 0)))
     assert found == [("silent", "b", 10)]
 
