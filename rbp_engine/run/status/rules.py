@@ -8,7 +8,7 @@ limits lie between what runs of the bundled presets show and what runs with a fa
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from rbp_engine.run.files.events import Body, FiringRates, GradientFidelity, Health, Metrics, RunStart
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.samples import FiringHistory, Floats, ProbeHistory
+from rbp_engine.run.status.samples import FiringHistory, Floats, HealthHistory, ProbeHistory
 
 #: The kinds of events that rules read.
 JUDGED: tuple[type[Body], ...] = (RunStart, Metrics, FiringRates, GradientFidelity, Health)
 
 Bools = NDArray[np.bool_]
+S = TypeVar("S", FiringHistory, HealthHistory)
 
 #: Samples in a row, the newest included, for which something must be so: one batch may be odd.
 SUSTAINED = 3
@@ -141,10 +142,8 @@ def _silent_layers(firing: FiringHistory | None) -> Iterator[tuple[int, int]]:
     """The silent layers by number, each with the sample since which it is."""
     if firing is None:
         return
-    alive = 1.0 - firing.silent
-    at_first = np.median(alive[:SUSTAINED], axis=0)
-    lost = (alive <= FEWEST_ALIVE) & (alive <= STILL_ALIVE * at_first)
-    yield from _sustained(lost | (firing.rates.mean(-1) <= LOWEST_RATE))
+    few = np.minimum(FEWEST_ALIVE, STILL_ALIVE * np.median(1.0 - firing.silent[:SUSTAINED], axis=0))
+    yield from _sustained(firing, lambda at: (1.0 - at.silent <= few) | (at.rates.mean(-1) <= LOWEST_RATE))
 
 
 def _fades(firing: FiringHistory, number: int) -> bool:
@@ -162,7 +161,7 @@ def saturated(history: History) -> Iterator[Alarm]:
     """A layer says the same for every input."""
     if (firing := history.firing) is None:
         return
-    for number, first in _sustained(firing.saturated >= MOST_SATURATED):
+    for number, first in _sustained(firing, lambda at: at.saturated >= MOST_SATURATED):
         yield _of_layer(
             "saturated",
             firing,
@@ -187,9 +186,7 @@ def uneven(history: History) -> Iterator[Alarm]:
     """Rates differ strongly between timesteps: the first layer where they do, since it passes that on."""
     if (firing := history.firing) is None or not history.method.startswith("rate"):
         return
-    mean = firing.rates.mean(-1)
-    spread = firing.rates.max(-1) - firing.rates.min(-1)
-    for number, first in list(_sustained((mean > LOWEST_RATE) & (spread >= MOST_UNEVEN * mean)))[:1]:
+    for number, first in list(_sustained(firing, _are_uneven))[:1]:
         rates = firing.rates[-1, number]
         yield _of_layer(
             "uneven",
@@ -202,6 +199,11 @@ def uneven(history: History) -> Iterator[Alarm]:
             "backpropagation trains, leaves that out",
             "lower neuron.threshold or neuron.decay; rbp eval RUN --gradients says how far the gradient is from BPTT's",
         )
+
+
+def _are_uneven(at: FiringHistory) -> Bools:
+    mean, spread = at.rates.mean(-1), at.rates.max(-1) - at.rates.min(-1)
+    return (mean > LOWEST_RATE) & (spread >= MOST_UNEVEN * mean)
 
 
 # Gradients and updates
@@ -257,10 +259,8 @@ def gradient(history: History) -> Iterator[Alarm]:
     """The gradient of a weight is lost beside that of one behind it: the first such weight."""
     if (health := history.health) is None:
         return
-    # A weight without a gradient is trained by nobody, and not one whose gradient has vanished.
-    norms = np.where(np.isfinite(health.gradient_norm), health.gradient_norm, np.nan)
-    largest = np.fmax.accumulate(norms[:, ::-1], axis=1)[:, ::-1]
-    for number, first in list(_sustained(norms * STEEPEST < largest))[:1]:
+    for number, first in list(_sustained(health, _vanish))[:1]:
+        norms = health.gradient_norm
         strongest = int(np.nanargmax(norms[-1]))
         yield Alarm(
             "gradient",
@@ -273,6 +273,12 @@ def gradient(history: History) -> Iterator[Alarm]:
             "change alpha in neuron.surrogate_args, add connections that skip layers, or put a batch norm before each "
             "neuron layer",
         )
+
+
+def _vanish(at: HealthHistory) -> Bools:
+    # NaN is of a weight that is not trained, which is no vanished gradient.
+    largest = np.fmax.accumulate(at.gradient_norm[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(at.gradient_norm * STEEPEST < largest)
 
 
 def fidelity(history: History) -> Iterator[Alarm]:
@@ -372,8 +378,14 @@ def unchecked(history: History) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if not known[rule.reads])
 
 
-def _sustained(found: Bools) -> Iterator[tuple[int, int]]:
-    """The columns of [N, L] that hold now, each with the sample since which it does."""
+def _sustained(samples: S, so: Callable[[S], Bools]) -> Iterator[tuple[int, int]]:
+    """The layers of which something is so now, as a function says of samples [N, L]; each with the sample since when.
+
+    Mostly it is so of none in the newest samples, and then that is all that is looked at.
+    """
+    if not so(samples.newest(SUSTAINED)).all(0).any():
+        return
+    found = so(samples)
     for number in range(found.shape[1]):
         if (first := _since(found[:, number])) is not None:
             yield number, first

@@ -33,9 +33,15 @@ class ProbeHistory:
     def until(self, step: float) -> Self | None:
         """The samples up to a step; None if there are none."""
         count = int(np.count_nonzero(self.step <= step))
-        known = vars(self)
-        cut = {name: array[:count] for name, array in known.items() if isinstance(array, np.ndarray)}
-        return type(self)(**(known | cut)) if count else None
+        return self._part(slice(count)) if count else None
+
+    def newest(self, count: int) -> Self:
+        """The last samples, at most so many."""
+        return self._part(slice(-count, None))
+
+    def _part(self, part: slice) -> Self:
+        known: dict[str, Any] = vars(self)
+        return type(self)(**{name: it[part] if isinstance(it, np.ndarray) else it for name, it in known.items()})
 
 
 @dataclass(frozen=True, eq=False)
