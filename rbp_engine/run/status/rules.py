@@ -203,7 +203,7 @@ def uneven(history: History) -> Iterator[Alarm]:
 
 def _are_uneven(at: FiringHistory) -> Bools:
     mean, spread = at.rates.mean(-1), at.rates.max(-1) - at.rates.min(-1)
-    return (mean > LOWEST_RATE) & (spread >= MOST_UNEVEN * mean)
+    return np.asarray((mean > LOWEST_RATE) & (spread >= MOST_UNEVEN * mean))
 
 
 # Gradients and updates

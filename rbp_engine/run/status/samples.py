@@ -40,8 +40,9 @@ class ProbeHistory:
         return self._part(slice(-count, None))
 
     def _part(self, part: slice) -> Self:
-        known: dict[str, Any] = vars(self)
-        return type(self)(**{name: it[part] if isinstance(it, np.ndarray) else it for name, it in known.items()})
+        known = vars(self)
+        cut: dict[str, Any] = {name: it[part] if isinstance(it, np.ndarray) else it for name, it in known.items()}
+        return type(self)(**cut)
 
 
 @dataclass(frozen=True, eq=False)
