@@ -48,7 +48,9 @@ def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
 
     from rbp_engine.run.status.rules import RULES, unchecked
 
-    text = Text() if found else Text("Nothing to report.\n\n", style="green")
+    text = Text()
+    if not found:
+        text.append("Nothing to report.\n\n", style="green")
     for alarm in found:
         text.append(f"! {one_line(layer_text(alarm), LONGEST_TEXT)}", style="bold yellow")
         text.append(f"   since {since_text(alarm)}, step {alarm.step}\n", style="dim")

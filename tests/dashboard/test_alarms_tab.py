@@ -1,20 +1,16 @@
 """The tab "Alarms" of Network, over recorded runs."""
 
 import gzip
-import time
 from pathlib import Path
 
 import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.network.alarms import AlarmsTab
 from rbp_tui.dashboard.network.screen import TABS
 from rbp_tui.dashboard.text_line import Line
 
-NOW = 1010.0
 RECORDINGS = Path(__file__).parents[1] / "alarms" / "recordings"
-SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
 TAB = ("6", *["v"] * TABS.index(AlarmsTab))
 
 
@@ -29,15 +25,6 @@ def recorded(home, write_run):
         return run
 
     return make
-
-
-@pytest.fixture
-def pictures(home, monkeypatch):
-    """The dashboard with the clock stopped."""
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(time, "time", lambda: NOW)
-    monkeypatch.chdir(home)
-    return Dashboard(Path("runs"))
 
 
 @pytest.fixture
@@ -56,13 +43,6 @@ def opened(until):
 
 def shown(app) -> str:
     return app.screen.query_one("#alarms Line", Line).shown.plain
-
-
-@SIZES
-@pytest.mark.parametrize("name", ["silenced", "digits-1", ""], ids=["alarm", "well", "empty"])
-def test_pictures(pictures, recorded, opened, snap_compare, size, name):
-    recorded(name, updated=NOW - 1)
-    assert snap_compare(pictures, terminal_size=size, run_before=opened)
 
 
 @pytest.mark.asyncio

@@ -360,7 +360,7 @@ RULES: tuple[Rule, ...] = (
     Rule("uneven", "rates that differ strongly between timesteps (rate methods)", uneven, "firing"),
     Rule("large_steps", "updates that are large beside the weights", large_steps, "health"),
     Rule("small_steps", "updates that are lost beside the weights", small_steps, "health"),
-    Rule("gradient", "gradients that vanish on their way to the first layers", gradient, "health", outcome=1),
+    Rule("gradient", "gradients that vanish before the first layers", gradient, "health", outcome=1),
     Rule("fidelity", "a gradient far from BPTT's (rate methods)", fidelity, "fidelity"),
     Rule("loss", "a training loss far above that of guessing", loss, outcome=2),
     Rule("chance", "a training accuracy of chance after three epochs", chance, outcome=3),
