@@ -57,6 +57,11 @@ class RunDirectory:
         return self.path / "evaluation.json"
 
     @property
+    def energy_json(self) -> Path:
+        """Operations and energy of the network for one image; absent unless they were measured."""
+        return self.path / "energy.json"
+
+    @property
     def code(self) -> Path:
         """Copies of the user's own networks, data sets and metrics that the preset names; absent if it names none."""
         return self.path / "code"

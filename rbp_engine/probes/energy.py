@@ -1,0 +1,200 @@
+"""The energy of a network for one image: operations as counted, memory by a model, beside ANNs of the same shape.
+
+Operations are those of a prediction by this network, from the spikes of these images (`operations.py`). What they and
+memory cost is a model of hardware (`energy_model.py`). The ANNs have a real number where this network has T timesteps
+of spikes: one at 32 bits, and one at ⌈log2(T + 1)⌉ bits, which tell as many values apart as a rate does.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from rbp_engine.methods.protocol import predict
+from rbp_engine.printable import Line, one_line
+from rbp_engine.probes import energy_model
+from rbp_engine.probes.energy_model import FULL, KNOWN, REAL, SPIKING, quantised, quantised_bits
+from rbp_engine.probes.layers import neuron_layers
+from rbp_engine.probes.operations import OperationCounter, Operations, spike_counts
+from rbp_engine.run.files.energy import Cost, Energy, LayerEnergy, NeuronEnergy
+from rbp_engine.spiking import LIF
+from rbp_engine.spiking.carriers.sequence import SequenceTensor
+
+#: Images whose operations are counted; each has thousands of neurons, so that rates are known well enough.
+IMAGES = 32
+
+#: Modules that cost nothing at inference, or that are folded into the weights before them.
+_FREE = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, _BatchNorm)
+
+
+@dataclass
+class _Input:
+    """What a layer received in all of its calls, for all images."""
+
+    shape: torch.Size
+    steps: int = 0  # of one image
+    values: int = 0
+    total: float = 0.0  # of the values
+    spikes: float = 0.0
+    spiking: bool = True
+    of_image: bool = False  # no neuron is before it
+
+
+@dataclass
+class _Seen:
+    """What the layers of a network received, and what its neurons put out, by the names of the modules."""
+
+    inputs: dict[str, _Input] = field(default_factory=dict)
+    outputs: dict[str, _Input] = field(default_factory=dict)
+
+
+def measure_energy(model: nn.Module, images: Tensor, timesteps: int) -> Energy:
+    """Count the operations of `model` for images [B, C, H, W] or [T, B, C, H, W], the first IMAGES of them.
+
+    Counted in float32, whatever the run's precision. Nothing of the network or of the random states is changed.
+    """
+    images = images[:IMAGES] if images.ndim < 5 else images[:, :IMAGES]
+    samples = len(images) if images.ndim < 5 else images.shape[1]
+    counter = OperationCounter(model)
+    with torch.random.fork_rng([images.device] if images.device.type == "cuda" else []):
+        with _watched(model) as seen:  # not while operations are counted: looking at values takes some
+            predict(model, images, timesteps)
+        with counter.counting():
+            predict(model, images, timesteps)
+        return _summarised(model, counter.by_module(), seen, samples, timesteps)
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[_Seen]:
+    """Within it, layers and neurons tell what they receive and put out."""
+    seen, hooks = _Seen(), []
+    for name, module in model.named_modules():
+        if isinstance(module, KNOWN):
+            hooks.append(module.register_forward_pre_hook(partial(_note_input, seen, name)))
+        elif isinstance(module, LIF):
+            hooks.append(module.register_forward_hook(partial(_note_output, seen, name)))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _note_input(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+    if not args or not isinstance(args[0], SequenceTensor):
+        return
+    carried = args[0]
+    values = carried.values() if carried.static else carried.steps().flatten(0, 1)
+    received = seen.inputs.setdefault(name, _Input(values.shape[1:], of_image=not seen.outputs))
+    counts = spike_counts(values, fired=not received.of_image)
+    received.steps += 1 if carried.static else carried.timesteps
+    received.values += values.numel()
+    received.total += float(values.sum(dtype=torch.float64))
+    if counts is None or received.shape != values.shape[1:]:
+        received.spiking = False
+    else:
+        received.spikes += float(counts.sum(dtype=torch.float64))
+
+
+def _note_output(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+    if not isinstance(output, SequenceTensor):
+        return
+    spikes = output.steps()
+    fired = seen.outputs.setdefault(name, _Input(spikes.shape[2:]))
+    fired.steps += output.timesteps
+    fired.values += spikes.numel()
+    fired.spikes += float(spikes.sum(dtype=torch.float64))
+
+
+@dataclass
+class _Costs:
+    """The costs of the networks that are compared, so far."""
+
+    spiking: Cost = Cost()
+    quantised: Cost = Cost()
+    spiking_32: Cost = Cost()
+    ann_32: Cost = Cost()
+
+
+def _summarised(
+    model: nn.Module, operations: dict[str, Operations], seen: _Seen, images: int, timesteps: int
+) -> Energy:
+    modules = dict(model.named_modules(remove_duplicate=False))
+    bits, costs = quantised_bits(timesteps), _Costs()
+    layers, other_acs, uncounted = [], 0, _unknown_modules(model)
+    for name, own in operations.items():
+        received = seen.inputs.get(name)
+        if received is not None:
+            layers.append(_layer(name, modules[name], own, received, images, bits, costs))
+        elif own.synops or own.macs or own.dense:
+            layers.append(_uncosted(name, own, images, timesteps))
+            uncounted.append(one_line(f"products in {name or 'the network'}"))
+        else:
+            other_acs += own.acs
+    neurons = _neurons(neuron_layers(model), seen.outputs, images, costs)
+    return Energy(
+        timesteps, images, bits, layers, neurons, costs.spiking, costs.quantised, costs.spiking_32, costs.ann_32,
+        other_acs / images, uncounted,
+    )  # fmt: skip
+
+
+def _layer(
+    name: str, module: nn.Module, own: Operations, received: _Input, images: int, bits: int, costs: _Costs
+) -> LayerEnergy:
+    """A convolution or linear layer; adds what it costs to the `costs`."""
+    ann = energy_model.real_valued(module, received.shape, spiking=False)
+    quantised_cost = ann.price(REAL if received.of_image else quantised(bits))
+    if received.spiking:
+        spikes = received.spikes / images
+        model = energy_model.spike_driven(module, received.shape)
+        fixed, spiking = model.price(SPIKING, received.steps, spikes)
+        costs.spiking_32 += sum(model.price(FULL, received.steps, spikes), Cost())
+    else:
+        real = energy_model.real_valued(module, received.shape, spiking=True)
+        fixed, spiking = real.price(REAL) * received.steps, Cost()
+        costs.spiking_32 += real.price(FULL) * received.steps
+    costs.spiking += fixed + spiking
+    costs.quantised += quantised_cost
+    costs.ann_32 += ann.price(FULL)
+    return LayerEnergy(
+        one_line(name), own.synops / images, own.acs / images, own.macs / images, ann.macs,
+        received.total / received.values if received.spiking else None,
+        fixed.total_pj, spiking.total_pj, quantised_cost.total_pj,
+    )  # fmt: skip
+
+
+def _uncosted(name: str, own: Operations, images: int, timesteps: int) -> LayerEnergy:
+    """Products that are not those of a layer which the energy model knows."""
+    dense = own.dense / images / timesteps
+    return LayerEnergy(one_line(name), own.synops / images, own.acs / images, own.macs / images, dense)
+
+
+def _neurons(layers: dict[str, LIF], outputs: dict[str, _Input], images: int, costs: _Costs) -> NeuronEnergy:
+    """All neurons together; adds what they cost to the `costs`."""
+    total = NeuronEnergy()
+    for name, fired in outputs.items():
+        model, spikes = energy_model.neurons(layers[name], fired.shape), fired.spikes / images
+        fixed, spiking = model.price(SPIKING, fired.steps, spikes)
+        costs.spiking += fixed + spiking
+        costs.spiking_32 += sum(model.price(FULL, fired.steps, spikes), Cost())
+        total = NeuronEnergy(
+            total.updates + fired.values / images,
+            total.spikes + spikes,
+            total.fixed_pj + fixed.total_pj,
+            total.spiking_pj + spiking.total_pj,
+        )
+    return total
+
+
+def _unknown_modules(model: nn.Module) -> list[Line]:
+    """The kinds of modules whose energy is left out, with their number."""
+    leaves = [module for module in model.modules() if not any(module.children())]
+    inside = {child for module in model.modules() if isinstance(module, LIF) for child in module.modules()}
+    kinds = Counter(type(leaf).__name__ for leaf in leaves if leaf not in inside and not isinstance(leaf, KNOWN + _FREE))
+    return [one_line(f"{kind} × {number}" if number > 1 else kind) for kind, number in kinds.items()]

@@ -1,0 +1,183 @@
+"""`energy.json`: what a run's network does for one image, and what that costs beside other networks of its shape.
+
+Operations are counts for one image. Energies are picojoules for one image, at the widths of integer hardware which
+`rbp_engine/probes/energy_model.py` gives, except where a name says otherwise.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rbp_engine.printable import Line
+from rbp_engine.run.files.file_memo import FileMemo
+from rbp_engine.run.files.json_fields import fields_of
+from rbp_engine.run.files.layout import RunDirectory, object_in, write_json
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Energy in picojoules: of arithmetic, with the computation of addresses, and of memory access."""
+
+    compute_pj: float = 0.0
+    memory_pj: float = 0.0
+
+    @property
+    def total_pj(self) -> float:
+        return self.compute_pj + self.memory_pj
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.compute_pj + other.compute_pj, self.memory_pj + other.memory_pj)
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return self + other * -1.0
+
+    def __mul__(self, factor: float) -> "Cost":
+        return Cost(self.compute_pj * factor, self.memory_pj * factor)
+
+
+@dataclass(frozen=True)
+class LayerEnergy:
+    """A convolution, a linear layer, or a module that multiplies activations.
+
+    `synops` are weights added for spikes, `acs` all additions, `macs` multiplications with an addition. `rate` is the
+    mean number of spikes per input and timestep, and None if the input is not made of spikes. `ann_macs` are those of
+    the same layer in an ANN. `fixed_pj` is spent without a spike, `spiking_pj` in proportion to the spikes,
+    `quantised_pj` by the layer of the quantised ANN; all three are None if the energy model does not know the module.
+    """
+
+    name: Line
+    synops: float
+    acs: float
+    macs: float
+    ann_macs: float
+    rate: float | None = None
+    fixed_pj: float | None = None
+    spiking_pj: float | None = None
+    quantised_pj: float | None = None
+
+    @property
+    def pj(self) -> float | None:
+        """The energy of the layer; None if it is not known."""
+        return None if self.fixed_pj is None or self.spiking_pj is None else self.fixed_pj + self.spiking_pj
+
+
+@dataclass(frozen=True)
+class NeuronEnergy:
+    """All neurons: updates of a membrane, spikes, and the energy that is spent without and in proportion to them."""
+
+    updates: float = 0.0
+    spikes: float = 0.0
+    fixed_pj: float = 0.0
+    spiking_pj: float = 0.0
+
+    @property
+    def pj(self) -> float:
+        return self.fixed_pj + self.spiking_pj
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The energy of a network for one image, the mean over `images` of them, at T = `timesteps`.
+
+    `spiking` and `quantised` are the costs of this network and of an ANN of the same shape whose activations have
+    `bits` bits, both on integer hardware; `spiking_32` and `ann_32` are those at 32 bits. `other_acs` are additions
+    outside the layers, as in pools. `uncounted` names what the costs leave out. `weights` are "last" or "best", `epoch`
+    says after how many epochs.
+    """
+
+    timesteps: int
+    images: int
+    bits: int
+    layers: list[LayerEnergy]
+    neurons: NeuronEnergy
+    spiking: Cost
+    quantised: Cost
+    spiking_32: Cost
+    ann_32: Cost
+    other_acs: float = 0.0
+    uncounted: list[Line] = field(default_factory=list)
+    weights: str = "last"
+    epoch: int | None = None
+
+    @property
+    def synops(self) -> float:
+        return sum(layer.synops for layer in self.layers)
+
+    @property
+    def macs(self) -> float:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def acs(self) -> float:
+        return sum(layer.acs for layer in self.layers) + self.other_acs
+
+    @property
+    def ann_macs(self) -> float:
+        return sum(layer.ann_macs for layer in self.layers)
+
+    @property
+    def rate(self) -> float | None:
+        """The mean rate of the layers that spikes drive, by their number of synapses; None without such a layer."""
+        driven = self._driven()
+        synapses = sum(layer.ann_macs for layer in driven)
+        return sum((layer.rate or 0.0) * layer.ann_macs for layer in driven) / synapses if synapses else None
+
+    @property
+    def break_even(self) -> float | None:
+        """The mean rate at which the network costs as much as the quantised ANN; None if it costs more at any rate."""
+        return self._break_even(self.layers)
+
+    @property
+    def break_even_driven(self) -> float | None:
+        """The same, of the layers that spikes drive, with all neurons."""
+        return self._break_even(self._driven())
+
+    def _driven(self) -> list[LayerEnergy]:
+        return [layer for layer in self.layers if layer.rate is not None and layer.pj is not None]
+
+    def _break_even(self, layers: Iterable[LayerEnergy]) -> float | None:
+        known = [layer for layer in layers if layer.pj is not None]
+        budget = sum(layer.quantised_pj or 0.0 for layer in known)
+        fixed = self.neurons.fixed_pj + sum(layer.fixed_pj or 0.0 for layer in known)
+        spiking = self.neurons.spiking_pj + sum(layer.spiking_pj or 0.0 for layer in known)
+        if self.rate is None or not spiking or budget <= fixed:
+            return None
+        return self.rate * (budget - fixed) / spiking
+
+
+def write_energy(run: RunDirectory, energy: Energy) -> None:
+    """Write `energy.json`, whole or not at all. Raises OSError."""
+    write_json(run.energy_json, asdict(energy), run.path)
+    _memo.forget(run.energy_json)
+
+
+def read_energy(run: RunDirectory) -> Energy | None:
+    """The energy of a run; None if it was never measured, or the file is damaged."""
+    try:
+        return _memo.read(run.energy_json)
+    except OSError:
+        return None
+
+
+def _parse(content: bytes) -> Energy | None:
+    value = object_in(content)
+    nested = {"neurons": NeuronEnergy, "spiking": Cost, "quantised": Cost, "spiking_32": Cost, "ann_32": Cost}
+    try:
+        records: dict[str, Any] = {name: _record(kind, value[name]) for name, kind in nested.items()}
+        records["layers"] = [_record(LayerEnergy, layer) for layer in value["layers"]]
+        rest = {name: item for name, item in value.items() if name not in records}
+        return Energy(**fields_of(Energy, rest | dict.fromkeys(nested) | {"layers": []}) | records)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _record(kind: type[Any], value: Any) -> Any:
+    """A record of numbers and a name. Raises ValueError if a number is missing or not finite."""
+    found = fields_of(kind, value)
+    optional = {"rate", "fixed_pj", "spiking_pj", "quantised_pj"} if kind is LayerEnergy else set()
+    if any(item is None for name, item in found.items() if name not in optional):
+        raise ValueError("a number is missing")
+    return kind(**found)
+
+
+_memo = FileMemo(_parse)
