@@ -393,6 +393,12 @@ class ProbesSection(_Section):
         ge=0,
         le=1_000_000,
     )
+    energy: bool = field(
+        False,
+        "cost",
+        "",
+        "Synaptic operations and energy for one image, once at the end; rbp eval --energy does it later.",
+    )
 
 
 class RunSection(_Section):

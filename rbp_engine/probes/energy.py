@@ -14,15 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from rbp_engine.methods.protocol import predict
 from rbp_engine.printable import Line, one_line
 from rbp_engine.probes import energy_model
 from rbp_engine.probes.energy_model import FULL, KNOWN, REAL, SPIKING, quantised, quantised_bits
 from rbp_engine.probes.layers import neuron_layers
-from rbp_engine.probes.operations import OperationCounter, Operations, spike_counts
-from rbp_engine.run.files.energy import Cost, Energy, LayerEnergy, NeuronEnergy
+from rbp_engine.probes.operations import NORMS, OperationCounter, Operations, spike_counts
+from rbp_engine.run.files.energy import EnergyCost, Energy, LayerEnergy, NeuronEnergy
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 
@@ -30,7 +29,7 @@ from rbp_engine.spiking.carriers.sequence import SequenceTensor
 IMAGES = 32
 
 #: Modules that cost nothing at inference, or that are folded into the weights before them.
-_FREE = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, _BatchNorm)
+_FREE = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, *NORMS)
 
 
 @dataclass
@@ -116,10 +115,10 @@ def _note_output(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...
 class _Costs:
     """The costs of the networks that are compared, so far."""
 
-    spiking: Cost = Cost()
-    quantised: Cost = Cost()
-    spiking_32: Cost = Cost()
-    ann_32: Cost = Cost()
+    spiking: EnergyCost = EnergyCost()
+    quantised: EnergyCost = EnergyCost()
+    spiking_32: EnergyCost = EnergyCost()
+    ann_32: EnergyCost = EnergyCost()
 
 
 def _summarised(
@@ -154,10 +153,10 @@ def _layer(
         spikes = received.spikes / images
         model = energy_model.spike_driven(module, received.shape)
         fixed, spiking = model.price(SPIKING, received.steps, spikes)
-        costs.spiking_32 += sum(model.price(FULL, received.steps, spikes), Cost())
+        costs.spiking_32 += sum(model.price(FULL, received.steps, spikes), EnergyCost())
     else:
         real = energy_model.real_valued(module, received.shape, spiking=True)
-        fixed, spiking = real.price(REAL) * received.steps, Cost()
+        fixed, spiking = real.price(REAL) * received.steps, EnergyCost()
         costs.spiking_32 += real.price(FULL) * received.steps
     costs.spiking += fixed + spiking
     costs.quantised += quantised_cost
@@ -182,7 +181,7 @@ def _neurons(layers: dict[str, LIF], outputs: dict[str, _Input], images: int, co
         model, spikes = energy_model.neurons(layers[name], fired.shape), fired.spikes / images
         fixed, spiking = model.price(SPIKING, fired.steps, spikes)
         costs.spiking += fixed + spiking
-        costs.spiking_32 += sum(model.price(FULL, fired.steps, spikes), Cost())
+        costs.spiking_32 += sum(model.price(FULL, fired.steps, spikes), EnergyCost())
         total = NeuronEnergy(
             total.updates + fired.values / images,
             total.spikes + spikes,
@@ -196,5 +195,7 @@ def _unknown_modules(model: nn.Module) -> list[Line]:
     """The kinds of modules whose energy is left out, with their number."""
     leaves = [module for module in model.modules() if not any(module.children())]
     inside = {child for module in model.modules() if isinstance(module, LIF) for child in module.modules()}
-    kinds = Counter(type(leaf).__name__ for leaf in leaves if leaf not in inside and not isinstance(leaf, KNOWN + _FREE))
+    kinds = Counter(
+        type(leaf).__name__ for leaf in leaves if leaf not in inside and not isinstance(leaf, KNOWN + _FREE)
+    )
     return [one_line(f"{kind} × {number}" if number > 1 else kind) for kind, number in kinds.items()]

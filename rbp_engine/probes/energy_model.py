@@ -18,7 +18,7 @@ from spikingjelly.activation_based.neuron import IFNode, LIFNode
 from spikingjelly.activation_based.op_counter import LemaireEnergyCostConfig, LemaireEnergyProfiler
 from torch import Tensor, nn
 
-from rbp_engine.run.files.energy import Cost
+from rbp_engine.run.files.energy import EnergyCost
 from rbp_engine.spiking import LIF
 
 #: Modules whose energy the model knows, besides neurons.
@@ -74,13 +74,13 @@ class Profiled:
     def macs(self) -> int:
         return int(self._profiler.get_report().counts["mac"])
 
-    def price(self, widths: Widths) -> Cost:
+    def price(self, widths: Widths) -> EnergyCost:
         """The energy at these widths."""
         inputs, weights, membranes = (
             self._memory(bits, widths) for bits in (widths.inputs, widths.weights, widths.membranes)
         )
         memory = inputs["inout_pj"] + weights["params_pj"] + membranes["potential_pj"]
-        return Cost(inputs["ops_pj"] + inputs["addressing_pj"], memory)
+        return EnergyCost(inputs["ops_pj"] + inputs["addressing_pj"], memory)
 
     def _memory(self, bits: int, widths: Widths) -> dict[str, float]:
         """The parts of the energy if words have this many bits: buffers are smaller by as much, and so is an access."""
@@ -100,7 +100,7 @@ class BySpikes:
     all_of_them: Profiled
     inputs: int
 
-    def price(self, widths: Widths, steps: float, spikes: float) -> tuple[Cost, Cost]:
+    def price(self, widths: Widths, steps: float, spikes: float) -> tuple[EnergyCost, EnergyCost]:
         """What is spent in `steps` timesteps without a spike, and in proportion to the `spikes`."""
         none = self.none.price(widths)
         each = (self.all_of_them.price(widths) - none) * (1.0 / self.inputs)

@@ -22,11 +22,12 @@ from spikingjelly.activation_based.op_counter import (
 )
 from spikingjelly.activation_based.op_counter.base import BaseCounter
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from rbp_engine.spiking import LIF
 
 aten = torch.ops.aten
+#: Their scale and shift are folded into the weights before them.
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 #: Operations with weights or between activations, and which of their arguments is the input.
 PRODUCTS: dict[Any, int] = {
     aten.convolution.default: 0,
@@ -65,7 +66,7 @@ class OperationCounter:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        left_out = [LIF, _BatchNorm]
+        left_out = [LIF, *NORMS]
         self._synops = SynOpCounter(extra_ignore_modules=left_out)
         self._acs = ACCounter(extra_ignore_modules=left_out)
         self._macs = MACCounter(extra_ignore_modules=left_out)
@@ -113,7 +114,9 @@ class OperationCounter:
         return {scope.removeprefix(root).removeprefix("."): total - inside[scope] for scope, total in within.items()}
 
     def _total(self, scope: str) -> Operations:
-        synops, acs, macs = (_sum(counter.get_counts().get(scope, {})) for counter in (self._synops, self._acs, self._macs))
+        synops, acs, macs = (
+            _sum(counter.get_counts().get(scope, {})) for counter in (self._synops, self._acs, self._macs)
+        )
         return Operations(synops, acs, macs, _sum(self._dense.get_counts().get(scope, {})) // 2)
 
     def _has_fired(self, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:

@@ -32,6 +32,7 @@ from rbp_engine.train.optimisation import learning_rate
 from rbp_engine.train.ranks.distributed import Ranks, join
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.signals import StopFlag
+from rbp_engine.train.record.energy import record_energy
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.lost_events import find_gap
 from rbp_engine.train.record.recorder import Recorder
@@ -138,6 +139,9 @@ def _run_attempt(
         epochs=preset.train.epochs,
         at=at,
     )
+    if status == "completed" and preset.probes.energy and first:
+        journal.update(phase=Phase.EVALUATING)
+        record_energy(run, journal, model, feed.validation, preset.method.timesteps)
     if status == "completed" and feed.test is not feed.validation:
         journal.update(phase=Phase.EVALUATING)
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))

@@ -4,7 +4,6 @@ Operations are counts for one image. Energies are picojoules for one image, at t
 `rbp_engine/probes/energy_model.py` gives, except where a name says otherwise.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,9 +12,11 @@ from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import RunDirectory, object_in, write_json
 
+PJ_IN_UJ = 1e6  # picojoules in a microjoule
+
 
 @dataclass(frozen=True)
-class Cost:
+class EnergyCost:
     """Energy in picojoules: of arithmetic, with the computation of addresses, and of memory access."""
 
     compute_pj: float = 0.0
@@ -25,14 +26,14 @@ class Cost:
     def total_pj(self) -> float:
         return self.compute_pj + self.memory_pj
 
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.compute_pj + other.compute_pj, self.memory_pj + other.memory_pj)
+    def __add__(self, other: "EnergyCost") -> "EnergyCost":
+        return EnergyCost(self.compute_pj + other.compute_pj, self.memory_pj + other.memory_pj)
 
-    def __sub__(self, other: "Cost") -> "Cost":
+    def __sub__(self, other: "EnergyCost") -> "EnergyCost":
         return self + other * -1.0
 
-    def __mul__(self, factor: float) -> "Cost":
-        return Cost(self.compute_pj * factor, self.memory_pj * factor)
+    def __mul__(self, factor: float) -> "EnergyCost":
+        return EnergyCost(self.compute_pj * factor, self.memory_pj * factor)
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Energy:
 
     `spiking` and `quantised` are the costs of this network and of an ANN of the same shape whose activations have
     `bits` bits, both on integer hardware; `spiking_32` and `ann_32` are those at 32 bits. `other_acs` are additions
-    outside the layers, as in pools. `uncounted` names what the costs leave out. `weights` are "last" or "best", `epoch`
-    says after how many epochs.
+    outside the layers, as in pools. `uncounted` names what the costs leave out. The weights are those of optimizer step
+    `step`.
     """
 
     timesteps: int
@@ -90,14 +91,13 @@ class Energy:
     bits: int
     layers: list[LayerEnergy]
     neurons: NeuronEnergy
-    spiking: Cost
-    quantised: Cost
-    spiking_32: Cost
-    ann_32: Cost
+    spiking: EnergyCost
+    quantised: EnergyCost
+    spiking_32: EnergyCost
+    ann_32: EnergyCost
     other_acs: float = 0.0
     uncounted: list[Line] = field(default_factory=list)
-    weights: str = "last"
-    epoch: int | None = None
+    step: int | None = None
 
     @property
     def synops(self) -> float:
@@ -118,31 +118,23 @@ class Energy:
     @property
     def rate(self) -> float | None:
         """The mean rate of the layers that spikes drive, by their number of synapses; None without such a layer."""
-        driven = self._driven()
+        driven = [layer for layer in self.layers if layer.rate is not None]
         synapses = sum(layer.ann_macs for layer in driven)
         return sum((layer.rate or 0.0) * layer.ann_macs for layer in driven) / synapses if synapses else None
 
     @property
     def break_even(self) -> float | None:
         """The mean rate at which the network costs as much as the quantised ANN; None if it costs more at any rate."""
-        return self._break_even(self.layers)
-
-    @property
-    def break_even_driven(self) -> float | None:
-        """The same, of the layers that spikes drive, with all neurons."""
-        return self._break_even(self._driven())
-
-    def _driven(self) -> list[LayerEnergy]:
-        return [layer for layer in self.layers if layer.rate is not None and layer.pj is not None]
-
-    def _break_even(self, layers: Iterable[LayerEnergy]) -> float | None:
-        known = [layer for layer in layers if layer.pj is not None]
-        budget = sum(layer.quantised_pj or 0.0 for layer in known)
-        fixed = self.neurons.fixed_pj + sum(layer.fixed_pj or 0.0 for layer in known)
-        spiking = self.neurons.spiking_pj + sum(layer.spiking_pj or 0.0 for layer in known)
-        if self.rate is None or not spiking or budget <= fixed:
+        fixed = self.neurons.fixed_pj + sum(layer.fixed_pj or 0.0 for layer in self.layers)
+        spiking = self.neurons.spiking_pj + sum(layer.spiking_pj or 0.0 for layer in self.layers)
+        if not self.rate or not spiking or self.quantised.total_pj <= fixed:
             return None
-        return self.rate * (budget - fixed) / spiking
+        return self.rate * (self.quantised.total_pj - fixed) / spiking
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, and what follows from them."""
+        derived = ("synops", "acs", "macs", "ann_macs", "rate", "break_even")
+        return asdict(self) | {name: getattr(self, name) for name in derived}
 
 
 def write_energy(run: RunDirectory, energy: Energy) -> None:
@@ -161,7 +153,13 @@ def read_energy(run: RunDirectory) -> Energy | None:
 
 def _parse(content: bytes) -> Energy | None:
     value = object_in(content)
-    nested = {"neurons": NeuronEnergy, "spiking": Cost, "quantised": Cost, "spiking_32": Cost, "ann_32": Cost}
+    nested = {
+        "neurons": NeuronEnergy,
+        "spiking": EnergyCost,
+        "quantised": EnergyCost,
+        "spiking_32": EnergyCost,
+        "ann_32": EnergyCost,
+    }
     try:
         records: dict[str, Any] = {name: _record(kind, value[name]) for name, kind in nested.items()}
         records["layers"] = [_record(LayerEnergy, layer) for layer in value["layers"]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from rbp_engine.preset import SHORT_NAMES
+from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store import query_values as values
@@ -197,6 +198,16 @@ def _host(record: RunRecord) -> Any:
     return attempt.host if attempt and attempt.host else described.host
 
 
+def _synops(record: RunRecord) -> Any:
+    energy = read_energy(record.run)
+    return None if energy is None else energy.synops
+
+
+def _energy_uj(record: RunRecord) -> Any:
+    energy = read_energy(record.run)
+    return None if energy is None else energy.spiking.total_pj / PJ_IN_UJ
+
+
 def _processes(record: RunRecord) -> int:
     return read_run_json(record.run).resources.world_size
 
@@ -237,6 +248,8 @@ _FIELDS: dict[str, Field] = {
         Field("trained", "span", _of_summary("trained_s")),
         Field("speed", "number", _of_summary("samples_per_s")),
         Field("mem", "size", _of_summary("mem_peak")),
+        Field("energy", "number", _energy_uj),
+        Field("synops", "number", _synops),
         Field("processes", "number", _processes),
         Field("precision", "text", _of_preset("train.precision")),
         Field("lr", "number", _of_preset(SHORT_NAMES["lr"])),
