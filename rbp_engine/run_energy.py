@@ -1,8 +1,9 @@
-"""The energy of a run's network, measured later: `python -m rbp_engine.run_energy RUN …`, one line of JSON on stdout."""
+"""The energy of a run's network, measured later: `python -m rbp_engine.run_energy RUN`, a line of JSON on stdout."""
 
 import argparse
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,6 +50,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--weights", choices=("last", "best"), default="last")
     parser.add_argument("--device", default="auto")
     settings = vars(parser.parse_args(words))
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # warns of a compiler that is not needed here
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the user's own network may print
             energy = energy_of_run(RunDirectory(settings.pop("run").resolve()), **settings)

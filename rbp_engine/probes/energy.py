@@ -21,7 +21,7 @@ from rbp_engine.probes import energy_model
 from rbp_engine.probes.energy_model import FULL, KNOWN, REAL, SPIKING, quantised, quantised_bits
 from rbp_engine.probes.layers import neuron_layers
 from rbp_engine.probes.operations import NORMS, OperationCounter, Operations, spike_counts
-from rbp_engine.run.files.energy import EnergyCost, Energy, LayerEnergy, NeuronEnergy
+from rbp_engine.run.files.energy import Energy, EnergyCost, LayerEnergy, NeuronEnergy
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carriers.sequence import SequenceTensor
 
@@ -115,10 +115,10 @@ def _note_output(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...
 class _Costs:
     """The costs of the networks that are compared, so far."""
 
-    spiking: EnergyCost = EnergyCost()
-    quantised: EnergyCost = EnergyCost()
-    spiking_32: EnergyCost = EnergyCost()
-    ann_32: EnergyCost = EnergyCost()
+    spiking: EnergyCost = field(default_factory=EnergyCost)
+    quantised: EnergyCost = field(default_factory=EnergyCost)
+    spiking_32: EnergyCost = field(default_factory=EnergyCost)
+    ann_32: EnergyCost = field(default_factory=EnergyCost)
 
 
 def _summarised(

@@ -1,4 +1,4 @@
-"""What a layer costs: the analytical model of Lemaire et al. (2022), as SpikingJelly has it, at several widths of words.
+"""What a layer costs: the analytical model of Lemaire et al. (2022), as SpikingJelly has it, for words of any width.
 
 The model reads the shapes of a module and how many of its inputs are spikes. It is therefore asked about each layer
 alone: once without a spike, once with all of them. Between the two the energy is proportional to the spikes, so a count

@@ -20,7 +20,6 @@ from spikingjelly.activation_based.op_counter import (
     MACCounter,
     SynOpCounter,
 )
-from spikingjelly.activation_based.op_counter.base import BaseCounter
 from torch import Tensor, nn
 
 from rbp_engine.spiking import LIF

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from rbp_engine.printable import LONGEST_TEXT, Lines, for_csv, one_line, visible
@@ -14,6 +15,7 @@ from rbp_engine.report import names
 from rbp_engine.report.cells import Cell, label_words
 from rbp_engine.report.collect import ExcludedRun
 from rbp_engine.report.spread import Spread
+from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.vocabulary import TRAINING_METHODS
 
 #: Marks a best epoch that was chosen by the reported accuracy itself.
@@ -153,11 +155,22 @@ _CSV_FIELDS = (
     "timesteps_needed",
     "paper",
     "difference",
+    "synops",
+    "energy_uj",
     "runs",
     "seeds",
     "experiment",
     "notes",
 )
+
+
+def _energy(cell: Cell) -> dict[str, float | None]:
+    """Mean synaptic operations and microjoules of an image, over the runs of which they were measured."""
+    found = [energy for entry in cell.entries if (energy := read_energy(entry.run)) is not None]
+    return {
+        "synops": mean(energy.synops for energy in found) if found else None,
+        "energy_uj": mean(energy.spiking.total_pj / PJ_IN_UJ for energy in found) if found else None,
+    }
 
 
 def _plain(cell: Cell) -> dict[str, Any]:
@@ -174,6 +187,7 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "timesteps_needed": cell.timesteps_needed.mean if cell.timesteps_needed else None,
         "paper": cell.paper,
         "difference": cell.difference,
+        **_energy(cell),
         "runs": len(cell.entries),
         "seeds": [entry.summary.seed for entry in cell.entries],
         "ids": [entry.run.id for entry in cell.entries],

@@ -151,8 +151,8 @@ def read_energy(run: RunDirectory) -> Energy | None:
         return None
 
 
-def _parse(content: bytes) -> Energy | None:
-    value = object_in(content)
+def energy_in(value: dict[str, Any]) -> Energy | None:
+    """The energy in a JSON object; None if there is none, or it is damaged."""
     nested = {
         "neurons": NeuronEnergy,
         "spiking": EnergyCost,
@@ -163,8 +163,7 @@ def _parse(content: bytes) -> Energy | None:
     try:
         records: dict[str, Any] = {name: _record(kind, value[name]) for name, kind in nested.items()}
         records["layers"] = [_record(LayerEnergy, layer) for layer in value["layers"]]
-        rest = {name: item for name, item in value.items() if name not in records}
-        return Energy(**fields_of(Energy, rest | dict.fromkeys(nested) | {"layers": []}) | records)
+        return Energy(**fields_of(Energy, value | records))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -178,4 +177,4 @@ def _record(kind: type[Any], value: Any) -> Any:
     return kind(**found)
 
 
-_memo = FileMemo(_parse)
+_memo = FileMemo(lambda content: energy_in(object_in(content)))

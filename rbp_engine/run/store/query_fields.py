@@ -200,12 +200,12 @@ def _host(record: RunRecord) -> Any:
 
 def _synops(record: RunRecord) -> Any:
     energy = read_energy(record.run)
-    return None if energy is None else energy.synops
+    return None if energy is None else round(energy.synops)
 
 
 def _energy_uj(record: RunRecord) -> Any:
     energy = read_energy(record.run)
-    return None if energy is None else energy.spiking.total_pj / PJ_IN_UJ
+    return None if energy is None else float(f"{energy.spiking.total_pj / PJ_IN_UJ:.4g}")
 
 
 def _processes(record: RunRecord) -> int:
@@ -248,7 +248,7 @@ _FIELDS: dict[str, Field] = {
         Field("trained", "span", _of_summary("trained_s")),
         Field("speed", "number", _of_summary("samples_per_s")),
         Field("mem", "size", _of_summary("mem_peak")),
-        Field("energy", "number", _energy_uj),
+        Field("energy_uj", "number", _energy_uj),
         Field("synops", "number", _synops),
         Field("processes", "number", _processes),
         Field("precision", "text", _of_preset("train.precision")),

@@ -9,6 +9,7 @@ import typer
 
 from rbp_engine.printable import one_line
 from rbp_tui.cli import completion
+from rbp_tui.cli.measure.energy import print_energy
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.progress import progress
@@ -66,6 +67,9 @@ def evaluate(
     gradients: Annotated[
         bool, typer.Option("--gradients", help="Compare the gradients of the methods with that of BPTT; no accuracy.")
     ] = False,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Count operations and energy of an image by layer; no accuracy.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", autocompletion=completion.devices)] = "auto",
     trust: Trust = False,
     runs_dir: RunsDir = None,
@@ -76,6 +80,8 @@ def evaluate(
     What --robustness and --classes find is kept in the run, and the dashboard shows it.
     """
     robustness, classes = robustness or full, classes or full or figure is not None or predictions is not None
+    if energy and (timesteps or shuffle_time or gradients or robustness or classes):
+        raise typer.BadParameter("energy is measured alone, at the trained number of timesteps", param_hint="--energy")
     _check(gradients=gradients, parts=robustness or classes, shuffle_time=shuffle_time)
     from rbp_engine.evaluation.request import EvaluationRequest, Part, evaluate_run
     from rbp_engine.run.store.store import find_run
@@ -88,6 +94,9 @@ def evaluate(
     directory = find_run(runs_directory(runs_dir), run)
     once_trusted(lambda: require_code(directory), trust=trust)
     end_on_sigterm()
+    if energy:
+        print_energy(directory, weights=weights.value, device=device, as_json=as_json)
+        return
     saved: dict[Part, bool] = {"classes": classes, "robustness": robustness}
     parts: list[Part] = [part for part, wanted in saved.items() if wanted]
     request = EvaluationRequest(

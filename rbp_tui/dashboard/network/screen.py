@@ -17,6 +17,7 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.key_bar import KeyBar
 from rbp_tui.dashboard.network.accuracy import AccuracyTab
 from rbp_tui.dashboard.network.alarms import AlarmsTab
+from rbp_tui.dashboard.network.energy import EnergyTab
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.network.health import HealthTab
@@ -38,6 +39,7 @@ TABS: tuple[type[NetworkTab], ...] = (
     HealthTab,
     AccuracyTab,
     EvaluationTab,
+    EnergyTab,
     AlarmsTab,
     OwnTab,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbp_engine.errors import UserError
+from rbp_engine.run.files.energy import Energy, read_energy
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import History
@@ -35,7 +36,7 @@ class Sight:
     """A run that is on screen, as of a moment.
 
     `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
-    `alarms` are those of its newest samples.
+    `alarms` are those of its newest samples. `energy` is None if it was not measured.
     """
 
     run: RunDirectory
@@ -45,6 +46,7 @@ class Sight:
     problem: str = ""
     kept: frozenset[str] = frozenset()
     alarms: tuple[Alarm, ...] = ()
+    energy: Energy | None = None
 
 
 class _Watched:
@@ -78,14 +80,15 @@ class _Watched:
         old = self.handed
         if self.behind and now - self._handed_at < BEHIND_HAND_OVER_S:
             return None
-        state = (record.summary, record.verdict, self.problem)
-        if old is not None and not self._fresh and state == (old.summary, old.verdict, old.problem):
+        energy = read_energy(self.run)
+        state = (record.summary, record.verdict, self.problem, energy)
+        if old is not None and not self._fresh and state == (old.summary, old.verdict, old.problem, old.energy):
             return None
         self._fresh = False
         self._handed_at = now
         history = self._events.history()
         self.handed = Sight(
-            self.run, record.summary, record.verdict, history, self.problem, self._kept(), alarms(history)
+            self.run, record.summary, record.verdict, history, self.problem, self._kept(), alarms(history), energy
         )
         return self.handed
 

@@ -11,11 +11,13 @@ from rich.text import Text
 from rbp_engine.printable import one_line
 from rbp_engine.report.collect import precedence
 from rbp_engine.report.spread import spread_of_known
+from rbp_engine.run.files.energy import read_energy
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Scale, Trend, sparkline
 from rbp_tui.text import format as fmt
+from rbp_tui.text.energy_text import joules
 from rbp_tui.text.run_columns import (
     SETTINGS_FIRST,
     UNKNOWN,
@@ -77,6 +79,11 @@ def _named(record: RunRecord) -> str:
     return record.summary.called if record.readable else record.run.id
 
 
+def _energy(record: RunRecord) -> str:
+    energy = read_energy(record.run)
+    return "" if energy is None else joules(energy.spiking.total_pj)
+
+
 def _host(record: RunRecord) -> str:
     return str(find_field("host").get(record) or "")
 
@@ -109,6 +116,8 @@ COLUMNS = (
            right=True),
     Column("memory", "highest memory of a process", 7, lambda record: fmt.gib(record.summary.mem_peak), "-mem",
            right=True, heading="mem GiB"),
+    Column("energy", "energy of an image, if it was measured (rbp eval --energy)", 7, _energy, "energy_uj", right=True,
+           least=4),
     Column("ETA", "time that is left", 6, _eta, "eta", least=6, right=True),
     Column("elapsed", "time that it has trained", 7, lambda record: fmt.duration(record.summary.trained_s),
            "-trained", right=True),
@@ -123,7 +132,7 @@ STRETCHING = tuple(column for column in COLUMNS if column.least is not None)
 #: The columns in the order in which a narrow screen keeps them, around the settings in which the runs differ. `preset`
 #: and `name` are shown only if chosen: `run` shows one of them.
 BEFORE_SETTINGS = ("run", "id", "method", "T", "seed", "epoch", "last %", "best %", "ETA")
-AFTER_SETTINGS = (CURVE, "loss", "samples/s", "memory", "status", "tags", "elapsed", "made", "note", "host")
+AFTER_SETTINGS = (CURVE, "loss", "samples/s", "memory", "status", "tags", "elapsed", "energy", "made", "note", "host")
 #: Settings stand behind this column.
 BEFORE_RESULTS = "seed"
 

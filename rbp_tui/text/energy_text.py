@@ -1,0 +1,89 @@
+"""The energy of a network in words and numbers, for the command line and the dashboard."""
+
+from rbp_engine.run.files.energy import Energy, EnergyCost
+from rbp_tui.text import format as fmt
+
+HOW = "rbp eval RUN --energy measures it; probes.energy = true does so at the end of each run"
+UNITS = ("pJ", "nJ", "µJ", "mJ", "J")
+MAC_PJ, AC_PJ = 4.6, 0.9  # 32-bit floats: a multiplication is 3.7 pJ, an addition 0.9 (Horowitz, ISSCC 2014)
+
+
+def joules(pj: float | None) -> str:
+    """An energy in picojoules as `2.77 µJ`; a dash for none."""
+    if pj is None:
+        return "–"
+    units = iter(UNITS)
+    unit = next(units)
+    while pj >= 999.5 and unit != UNITS[-1]:
+        pj, unit = pj / 1000, next(units)
+    return f"{pj:.3g} {unit}"
+
+
+def operations(count: float) -> str:
+    """A number of operations as `143k`, `37.7M`."""
+    for unit in ("", "k", "M", "G"):
+        if count < 999.5:
+            return f"{count:.3g}{unit}"
+        count /= 1000
+    return f"{count:.3g}T"
+
+
+def ratio(energy: Energy) -> float:
+    """The energy of the network by that of the quantised ANN."""
+    return energy.spiking.total_pj / energy.quantised.total_pj if energy.quantised.total_pj else float("inf")
+
+
+def wins(energy: Energy) -> bool:
+    """Whether the network costs less than the quantised ANN."""
+    return energy.spiking.total_pj < energy.quantised.total_pj
+
+
+def verdict(energy: Energy) -> str:
+    """Whether the network costs less than an ANN that tells as many values apart, and the rate that decides it."""
+    own, other = joules(energy.spiking.total_pj), joules(energy.quantised.total_pj)
+    what = f"This run {'wins' if wins(energy) else 'loses'}: {own} an image, the {energy.bits}-bit ANN {other}."
+    if energy.rate is None:
+        return f"{what} No layer is driven by spikes: all of them multiply."
+    rate = f"mean rate {fmt.percent(energy.rate, 1)} % at T = {energy.timesteps}"
+    if energy.break_even is None:
+        return f"{what} With a {rate} it would lose at any rate: what it spends without a spike alone is more."
+    if energy.break_even >= 1:
+        return f"{what} With a {rate} it would win at any rate."
+    return f"{what} Its {rate}, break-even at {fmt.percent(energy.break_even, 1)} %."
+
+
+def totals(energy: Energy) -> str:
+    """The operations for one image."""
+    own, ann = operations(energy.synops), operations(energy.ann_macs)
+    return (
+        f"{own} synaptic operations, {operations(energy.acs)} additions, {operations(energy.macs)} MACs an image; "
+        f"an ANN {ann} MACs"
+    )
+
+
+def comparison(energy: Energy) -> list[tuple[str, EnergyCost]]:
+    """The networks that are compared, each with its cost."""
+    return [
+        ("this network, 8-bit weights", energy.spiking),
+        (f"ANN, {energy.bits}-bit activations, 8-bit weights", energy.quantised),
+        ("this network, 32-bit integers", energy.spiking_32),
+        ("ANN, 32-bit integers", energy.ann_32),
+        ("this network, 32-bit floats", EnergyCost(MAC_PJ * energy.macs + AC_PJ * energy.acs)),
+        ("ANN, 32-bit floats", EnergyCost(MAC_PJ * energy.ann_macs)),
+    ]
+
+
+def comparison_cells(energy: Energy) -> list[tuple[str, str, str, str]]:
+    """Each network with its energy of computation, of memory and in all; the last two count no memory."""
+    cells = []
+    for name, cost in comparison(energy):
+        memory, total = (joules(cost.memory_pj), joules(cost.total_pj)) if cost.memory_pj else ("not counted", "")
+        cells.append((name, joules(cost.compute_pj), memory, total))
+    return cells
+
+
+def notes(energy: Energy) -> str:
+    """What was measured, and what the energy leaves out."""
+    at = "" if energy.step is None else f", at step {fmt.thousands(energy.step)}"
+    text = f"from {fmt.counted(energy.images, 'image')}{at}"
+    return f"{text}; left out: {', '.join(energy.uncounted)}" if energy.uncounted else text
