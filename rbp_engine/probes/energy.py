@@ -5,12 +5,12 @@ memory cost is a model of hardware (`energy_model.py`). The ANNs have a real num
 of spikes: one at 32 bits, and one at ⌈log2(T + 1)⌉ bits, which tell as many values apart as a rate does.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -33,11 +33,11 @@ _FREE = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, *NORMS
 
 
 @dataclass
-class _Input:
-    """What a layer received in all of its calls, for all images."""
+class _Flow:
+    """What a layer received, or neurons put out, in all of their calls with values of one shape, for all images."""
 
-    shape: torch.Size
-    steps: int = 0  # of one image
+    calls: int = 0
+    steps: int = 0  # of one image, in all calls
     values: int = 0
     total: float = 0.0  # of the values
     spikes: float = 0.0
@@ -45,12 +45,17 @@ class _Input:
     of_image: bool = False  # no neuron is before it
 
 
+Flows: TypeAlias = "defaultdict[str, dict[torch.Size, _Flow]]"
+
+
 @dataclass
 class _Seen:
-    """What the layers of a network received, and what its neurons put out, by the names of the modules."""
+    """What the layers of a network received, and what its neurons put out, by the names of the modules and the shape
+    of an image's values at a timestep."""
 
-    inputs: dict[str, _Input] = field(default_factory=dict)
-    outputs: dict[str, _Input] = field(default_factory=dict)
+    inputs: Flows = field(default_factory=lambda: defaultdict(dict))
+    outputs: Flows = field(default_factory=lambda: defaultdict(dict))
+    static: set[str] = field(default_factory=set)  # modules that run once for all timesteps
 
 
 def measure_energy(model: nn.Module, images: Tensor, timesteps: int) -> Energy:
@@ -76,7 +81,8 @@ def _watched(model: nn.Module) -> Iterator[_Seen]:
     for name, module in model.named_modules():
         if isinstance(module, KNOWN):
             hooks.append(module.register_forward_pre_hook(partial(_note_input, seen, name)))
-        elif isinstance(module, LIF):
+        hooks.append(module.register_forward_pre_hook(partial(_note_static, seen, name)))
+        if isinstance(module, LIF):
             hooks.append(module.register_forward_hook(partial(_note_output, seen, name)))
     try:
         yield seen
@@ -85,17 +91,23 @@ def _watched(model: nn.Module) -> Iterator[_Seen]:
             hook.remove()
 
 
+def _note_static(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+    if args and isinstance(args[0], SequenceTensor) and args[0].static:
+        seen.static.add(name)
+
+
 def _note_input(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
     if not args or not isinstance(args[0], SequenceTensor):
         return
     carried = args[0]
     values = carried.values() if carried.static else carried.steps().flatten(0, 1)
-    received = seen.inputs.setdefault(name, _Input(values.shape[1:], of_image=not seen.outputs))
-    counts = spike_counts(values, fired=not received.of_image)
+    received = seen.inputs[name].setdefault(values.shape[1:], _Flow(of_image=not seen.outputs))
+    counts = spike_counts(values, fired=bool(seen.outputs))
+    received.calls += 1
     received.steps += 1 if carried.static else carried.timesteps
     received.values += values.numel()
     received.total += float(values.sum(dtype=torch.float64))
-    if counts is None or received.shape != values.shape[1:]:
+    if counts is None:
         received.spiking = False
     else:
         received.spikes += float(counts.sum(dtype=torch.float64))
@@ -105,7 +117,7 @@ def _note_output(seen: _Seen, name: str, module: nn.Module, args: tuple[Any, ...
     if not isinstance(output, SequenceTensor):
         return
     spikes = output.steps()
-    fired = seen.outputs.setdefault(name, _Input(spikes.shape[2:]))
+    fired = seen.outputs[name].setdefault(spikes.shape[2:], _Flow())
     fired.steps += output.timesteps
     fired.values += spikes.numel()
     fired.spikes += float(spikes.sum(dtype=torch.float64))
@@ -128,11 +140,10 @@ def _summarised(
     bits, costs = quantised_bits(timesteps), _Costs()
     layers, other_acs, uncounted = [], 0, _unknown_modules(model)
     for name, own in operations.items():
-        received = seen.inputs.get(name)
-        if received is not None:
+        if (received := seen.inputs.get(name)) is not None:
             layers.append(_layer(name, modules[name], own, received, images, bits, costs))
         elif own.synops or own.macs or own.dense:
-            layers.append(_uncosted(name, own, images, timesteps))
+            layers.append(_uncosted(name, own, images, 1 if name in seen.static else timesteps))
             uncounted.append(one_line(f"products in {name or 'the network'}"))
         else:
             other_acs += own.acs
@@ -144,51 +155,59 @@ def _summarised(
 
 
 def _layer(
-    name: str, module: nn.Module, own: Operations, received: _Input, images: int, bits: int, costs: _Costs
+    name: str,
+    module: nn.Module,
+    own: Operations,
+    received: dict[torch.Size, _Flow],
+    images: int,
+    bits: int,
+    costs: _Costs,
 ) -> LayerEnergy:
     """A convolution or linear layer; adds what it costs to the `costs`."""
-    ann = energy_model.real_valued(module, received.shape, spiking=False)
-    quantised_cost = ann.price(REAL if received.of_image else quantised(bits))
-    if received.spiking:
-        spikes = received.spikes / images
-        model = energy_model.spike_driven(module, received.shape)
-        fixed, spiking = model.price(SPIKING, received.steps, spikes)
-        costs.spiking_32 += sum(model.price(FULL, received.steps, spikes), EnergyCost())
-    else:
-        real = energy_model.real_valued(module, received.shape, spiking=True)
-        fixed, spiking = real.price(REAL) * received.steps, EnergyCost()
-        costs.spiking_32 += real.price(FULL) * received.steps
+    fixed, spiking, other, ann_macs = EnergyCost(), EnergyCost(), EnergyCost(), 0
+    for shape, flow in received.items():
+        ann = energy_model.real_valued(module, shape, spiking=False)
+        ann_macs += ann.macs * flow.calls
+        other += ann.price(REAL if flow.of_image else quantised(bits)) * flow.calls
+        costs.ann_32 += ann.price(FULL) * flow.calls
+        if flow.spiking:
+            driven, spikes = energy_model.spike_driven(module, shape), flow.spikes / images
+            without, each = driven.price(SPIKING, flow.steps, spikes)
+            fixed, spiking = fixed + without, spiking + each
+            costs.spiking_32 += sum(driven.price(FULL, flow.steps, spikes), EnergyCost())
+        else:
+            real = energy_model.real_valued(module, shape, spiking=True)
+            fixed += real.price(REAL) * flow.steps
+            costs.spiking_32 += real.price(FULL) * flow.steps
     costs.spiking += fixed + spiking
-    costs.quantised += quantised_cost
-    costs.ann_32 += ann.price(FULL)
+    costs.quantised += other
+    flows = list(received.values())
+    rate = sum(flow.total for flow in flows) / sum(flow.values for flow in flows)
     return LayerEnergy(
-        one_line(name), own.synops / images, own.acs / images, own.macs / images, ann.macs,
-        received.total / received.values if received.spiking else None,
-        fixed.total_pj, spiking.total_pj, quantised_cost.total_pj,
+        one_line(name), own.synops / images, own.acs / images, own.macs / images, ann_macs,
+        rate if all(flow.spiking for flow in flows) else None,
+        fixed.total_pj, spiking.total_pj, other.total_pj,
     )  # fmt: skip
 
 
-def _uncosted(name: str, own: Operations, images: int, timesteps: int) -> LayerEnergy:
+def _uncosted(name: str, own: Operations, images: int, steps: int) -> LayerEnergy:
     """Products that are not those of a layer which the energy model knows."""
-    dense = own.dense / images / timesteps
+    dense = own.dense / images / steps
     return LayerEnergy(one_line(name), own.synops / images, own.acs / images, own.macs / images, dense)
 
 
-def _neurons(layers: dict[str, LIF], outputs: dict[str, _Input], images: int, costs: _Costs) -> NeuronEnergy:
+def _neurons(layers: dict[str, LIF], outputs: Flows, images: int, costs: _Costs) -> NeuronEnergy:
     """All neurons together; adds what they cost to the `costs`."""
-    total = NeuronEnergy()
-    for name, fired in outputs.items():
-        model, spikes = energy_model.neurons(layers[name], fired.shape), fired.spikes / images
-        fixed, spiking = model.price(SPIKING, fired.steps, spikes)
-        costs.spiking += fixed + spiking
-        costs.spiking_32 += sum(model.price(FULL, fired.steps, spikes), EnergyCost())
-        total = NeuronEnergy(
-            total.updates + fired.values / images,
-            total.spikes + spikes,
-            total.fixed_pj + fixed.total_pj,
-            total.spiking_pj + spiking.total_pj,
-        )
-    return total
+    fixed, spiking, updates, fired = EnergyCost(), EnergyCost(), 0.0, 0.0
+    for name, by_shape in outputs.items():
+        for shape, flow in by_shape.items():
+            model, spikes = energy_model.neurons(layers[name], shape), flow.spikes / images
+            without, each = model.price(SPIKING, flow.steps, spikes)
+            fixed, spiking = fixed + without, spiking + each
+            costs.spiking_32 += sum(model.price(FULL, flow.steps, spikes), EnergyCost())
+            updates, fired = updates + flow.values / images, fired + spikes
+    costs.spiking += fixed + spiking
+    return NeuronEnergy(updates, fired, fixed.total_pj, spiking.total_pj)
 
 
 def _unknown_modules(model: nn.Module) -> list[Line]:

@@ -26,8 +26,8 @@ def energy_rows(energy: Energy) -> LayerRows:
             _words("ACs", [operations(layer.acs) for layer in layers] + ["–"], rank=3),
             _words("MACs", [operations(layer.macs) for layer in layers] + ["–"], rank=1),
             _words("energy", [joules(pj) for pj in spent]),
-            _words("of the whole", [f"{100 * share:.1f} %" for share in shares], rank=1),
-            Words("", [_bar(share / (max(shares) or 1.0)) for share in shares], rank=2),
+            Numbers("share %", np.array(shares), factor=100, rank=1),
+            Words(" " * BAR, [_bar(share / (max(shares) or 1.0)) for share in shares], rank=2),
             _words("quantised ANN", [joules(layer.quantised_pj) for layer in layers] + ["–"], rank=4),
         ],
     )

@@ -159,3 +159,14 @@ def test_the_timesteps_that_are_needed_are_a_column_and_a_field_of_queries(rbp_h
     assert f"{needed} of 3" in rbp_here("runs", "show", "mine", *runs).stdout
     assert "T needed" in rbp_here("ls", f"T_needed={needed}", "--columns", "T_needed", *runs).stdout
     assert rbp_here.json("report", *runs)["rows"][0]["timesteps_needed"] == needed
+
+
+def test_energy_is_measured_kept_and_shown_as_columns(trained):
+    energy = trained.json("eval", "mine", "--energy")
+    assert energy["timesteps"] == 3 and energy["synops"] > 0 and energy["bits"] == 2 and energy["kept"] == ""
+    shown = trained("eval", "mine", "--energy").stdout
+    assert "This run" in shown and "all neurons" in shown and "2-bit ANN" in shown
+    kept = f"{(energy['spiking']['compute_pj'] + energy['spiking']['memory_pj']) / 1e6:.4g}"
+    assert kept in trained("ls", "--columns", "energy_uj,synops").stdout
+    assert trained("ls", "--quiet", "synops>0").stdout.split() == ["mine"]
+    assert "--energy" in trained("eval", "mine", "--energy", "--timesteps", "2", code=2).stderr
