@@ -54,11 +54,8 @@ def verdict(energy: Energy) -> str:
 
 def totals(energy: Energy) -> str:
     """The operations for one image."""
-    own, ann = operations(energy.synops), operations(energy.ann_macs)
-    return (
-        f"{own} synaptic operations, {operations(energy.acs)} additions, {operations(energy.macs)} MACs an image; "
-        f"an ANN {ann} MACs"
-    )
+    synops, acs, macs, ann = map(operations, (energy.synops, energy.acs, energy.macs, energy.ann_macs))
+    return f"{synops} synaptic operations, {acs} ACs, {macs} MACs; as an ANN {ann} MACs"
 
 
 def comparison(energy: Energy) -> list[tuple[str, EnergyCost]]:

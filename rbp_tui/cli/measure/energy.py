@@ -7,8 +7,9 @@ from typing import Any
 
 import typer
 
+from rbp_engine.printable import one_line
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_tui.cli.output import console, fail, print_json, print_rich, say
+from rbp_tui.cli.output import console, fail, print_json, print_line, print_rich, say
 
 
 def print_energy(run: RunDirectory, *, weights: str, device: str, as_json: bool) -> None:
@@ -40,12 +41,12 @@ def print_energy(run: RunDirectory, *, weights: str, device: str, as_json: bool)
     print_rich(rows.head(width))
     for number in range(len(rows)):
         print_rich(rows.row(number, width, ()))
-    say("{}", energy_text.totals(energy))
+    print_line(one_line(energy_text.totals(energy)))
     numbers = [Column(heading, justify="right") for heading in ("computation", "memory", "in all")]
     compared = Table("", *numbers, box=None, pad_edge=False, header_style="dim")
     for cells in energy_text.comparison_cells(energy):
         compared.add_row(*cells)
     print_rich(compared)
-    say("[bold]{}[/]", energy_text.verdict(energy))
+    print_line(one_line(energy_text.verdict(energy)))
     if answer.get("kept"):
         say("[yellow]it is not kept in the run: {}[/]", answer["kept"])

@@ -15,6 +15,8 @@ from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import energy_text
 
+TALL = 26  # rows of a tab in which there is room for all comparisons
+
 
 class EnergyTab(NetworkTab):
     """One measurement, at the end of the run or by `rbp eval`; it does not follow the cursor."""
@@ -33,21 +35,30 @@ class EnergyTab(NetworkTab):
     def show(self, sight: Sight | None, step: float | None) -> None:
         energy = sight.energy if sight is not None else None
         self.say_nothing_yet(_why_nothing(sight) if energy is None else "")
-        if energy is None or energy is self._shown:
+        if energy is not self._shown:
+            self._shown = energy
+            self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        energy = self._shown
+        if energy is None:
             return
-        self._shown = energy
         colour = "green" if energy_text.wins(energy) else "yellow"
         self.query_one("#energy_verdict", Line).show_text(Text(energy_text.verdict(energy), f"bold {colour}"))
         self.query_one(LayerTable).show(energy_rows(energy))
-        self.query_one("#energy_comparison", Line).show_text(_compared(energy))
+        self.query_one("#energy_comparison", Line).show_text(_compared(energy, short=self.size.height < TALL))
 
     def steps(self, sight: Sight) -> Floats:
         return np.empty(0)
 
 
-def _compared(energy: Energy) -> Text:
-    """Totals, the networks that are compared, and what is left out."""
-    cells = [("an image costs", "computation", "memory", "in all"), *energy_text.comparison_cells(energy)]
+def _compared(energy: Energy, *, short: bool) -> Text:
+    """Totals, the networks that are compared, and what is left out; if `short`, only the two of the verdict."""
+    compared = energy_text.comparison_cells(energy)
+    cells = [("an image costs", "computation", "memory", "in all"), *(compared[:2] if short else compared)]
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
     rows = []
     for number, (name, *numbers) in enumerate(cells):

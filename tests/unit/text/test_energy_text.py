@@ -1,0 +1,72 @@
+"""The energy of a network in words and as rows."""
+
+from dataclasses import replace
+
+import pytest
+
+from rbp_engine.printable import one_line
+from rbp_engine.run.files.energy import Energy, EnergyCost, LayerEnergy, NeuronEnergy
+from rbp_tui.charts.energy_rows import NEURONS, energy_rows
+from rbp_tui.text import energy_text
+
+
+def energy(*, rate: float | None = 0.14, spent: float = 300.0) -> Energy:
+    """Two layers, of which spikes drive the second; without a spike 50 pJ are spent, and the quantised ANN 150."""
+    layers = [
+        LayerEnergy(one_line("stem"), 0, 0, 2000, 2000, None, 40.0, 0.0, 50.0),
+        LayerEnergy(one_line("conv"), 3000, 3000, 0, 5000, rate, 0.0, spent - 60.0, 100.0),
+    ]
+    neurons = NeuronEnergy(200, 30, 10.0, 10.0)
+    return Energy(
+        5, 32, 3, layers, neurons, EnergyCost(100.0, spent - 100), EnergyCost(50.0, 100.0), EnergyCost(), EnergyCost()
+    )
+
+
+def test_a_run_that_loses_is_told_the_rate_at_which_it_would_not() -> None:
+    # 50 + (300 − 50)·s = 150 at s = 0.4, and 0.4 · 14 % = 5.6 %.
+    assert energy_text.verdict(energy()) == (
+        "This run loses: 300 pJ an image, the 3-bit ANN 150 pJ. Its mean rate 14.0 % at T = 5, break-even at 5.6 %."
+    )
+
+
+def test_a_run_that_wins_is_told_so() -> None:
+    found = energy_text.verdict(energy(rate=0.05, spent=100.0))
+    assert found.startswith("This run wins: 100 pJ an image") and found.endswith("break-even at 10.0 %.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (replace(energy(), neurons=NeuronEnergy(200, 30, 990.0, 10.0)), "lose at any rate"),
+        (energy(rate=None), "No layer is driven by spikes"),
+        (energy(rate=0.9, spent=61.0), "win at any rate"),
+    ],
+)
+def test_there_may_be_no_such_rate(changed: Energy, words: str) -> None:
+    assert words in energy_text.verdict(changed)
+
+
+@pytest.mark.parametrize(
+    ("pj", "text"),
+    [(None, "–"), (0.0, "0 pJ"), (999.4, "999 pJ"), (999.6, "1 nJ"), (2.77e6, "2.77 µJ"), (3e16, "3e+04 J")],
+)
+def test_energies_have_a_fitting_unit(pj: float | None, text: str) -> None:
+    assert energy_text.joules(pj) == text
+
+
+def test_each_layer_is_a_row_with_its_share_and_the_neurons_are_one() -> None:
+    headings, rows = energy_rows(energy()).table()
+    named = [dict(zip([heading.strip() for heading in headings], row, strict=True)) for row in rows]
+    assert [row["layer"] for row in named] == ["stem", "conv", NEURONS]
+    assert [row["share %"] for row in named] == ["13.3", "80.0", "6.7"]
+    assert [row["rate in %"] for row in named] == ["–", "14.0", "–"]
+
+
+@pytest.mark.parametrize("layers", [1, 60])
+@pytest.mark.parametrize("width", [40, 78, 158])
+def test_rows_fit_any_width(layers: int, width: int) -> None:
+    one = energy().layers[1]
+    many = replace(energy(), layers=[replace(one, name=one_line(f"stages.{n}.conv{n}")) for n in range(layers)])
+    rows = energy_rows(many)
+    assert len(rows) == layers + 1
+    assert all(rows.row(number, width, ()).cell_len <= width for number in range(len(rows)))
