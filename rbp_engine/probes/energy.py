@@ -66,12 +66,25 @@ def measure_energy(model: nn.Module, images: Tensor, timesteps: int) -> Energy:
     images = images[:IMAGES] if images.ndim < 5 else images[:, :IMAGES]
     samples = len(images) if images.ndim < 5 else images.shape[1]
     counter = OperationCounter(model)
-    with torch.random.fork_rng([images.device] if images.device.type == "cuda" else []):
+    with torch.random.fork_rng([images.device] if images.device.type == "cuda" else []), _eager(model):
         with _watched(model) as seen:  # not while operations are counted: looking at values takes some
             predict(model, images, timesteps)
         with counter.counting():
             predict(model, images, timesteps)
         return _summarised(model, counter.by_module(), seen, samples, timesteps)
+
+
+@contextmanager
+def _eager(model: nn.Module) -> Iterator[None]:
+    """Within it neurons run uncompiled, as the counters need it."""
+    kernels = [(module, module.kernel) for module in model.modules() if isinstance(module, LIF)]
+    for module, _ in kernels:
+        module.kernel = "eager"
+    try:
+        yield
+    finally:
+        for module, kernel in kernels:
+            module.kernel = kernel
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "method": "name timesteps loss_scale",
         "optim": "name lr momentum weight_decay schedule warmup_epochs clip_norm",
         "train": "epochs precision kernel accumulate sync_bn log_every checkpoint_every validation_split",
-        "probes": "firing_rates health own gradients",
+        "probes": "firing_rates health own gradients energy",
         "run": "seed device name tags",
     }
     expected = {f"{section}.{name}" for section, words in names.items() for name in words.split()}
@@ -44,7 +44,8 @@ def test_result_fields_are_exactly_those_that_change_the_result() -> None:
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
         "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
-        "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "run.device", "run.name", "run.tags",
+        "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "probes.energy",
+        "run.device", "run.name", "run.tags",
     }  # fmt: skip
 
 

@@ -231,7 +231,9 @@ def lenient() -> Any:
 def test_nothing_of_the_network_is_changed() -> None:
     network = nn.Sequential(*convolutions(1, 1), nn.Dropout()).train()
     before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    network[2].kernel = "compiled"
     measure_energy(network, images(), T)
+    assert network[2].kernel == "compiled"
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert torch.equal(random, torch.get_rng_state())
     assert all(module.training for module in network.modules())
