@@ -46,8 +46,7 @@ class EnergyTab(NetworkTab):
         energy = self._shown
         if energy is None:
             return
-        colour = "green" if energy_text.wins(energy) else "yellow"
-        self.query_one("#energy_verdict", Line).show_text(Text(energy_text.verdict(energy), f"bold {colour}"))
+        self.query_one("#energy_verdict", Line).show_text(Text(energy_text.verdict(energy), "bold"))
         self.query_one(LayerTable).show(energy_rows(energy))
         self.query_one("#energy_comparison", Line).show_text(_compared(energy, short=self.size.height < TALL))
 
