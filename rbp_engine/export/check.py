@@ -1,0 +1,90 @@
+"""Compare a graph of NIR with the network that it was written from."""
+
+import copy
+from dataclasses import dataclass
+from typing import Self
+
+import nir
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.export.errors import ExportError
+from rbp_engine.export.graph import Written
+from rbp_engine.export.interpreter import execute
+from rbp_engine.methods.protocol import is_static, predict
+from rbp_engine.spiking.carriers.sequence import SequenceTensor
+from rbp_engine.spiking.kernels.neuron_input import Current
+from rbp_engine.spiking.lif_parameters import LIFParameters
+
+# Rounding can move a membrane across the threshold only where it stands on it. A wrong graph differs far more.
+LARGEST_SHARE = 1e-3
+
+
+@dataclass(frozen=True)
+class SpikeCheck:
+    """In float64: how many spikes (or their absence) there were to compare, and how many differ."""
+
+    compared: int
+    differ: int
+
+
+@dataclass(frozen=True)
+class PredictionCheck:
+    """Of a file: predictions that are those of the network, and the largest difference of a logit's time mean."""
+
+    images: int
+    same: int
+    largest_difference: float
+
+
+def check_spikes(model: nn.Module, written: Written, images: Tensor, timesteps: int, dt: float) -> SpikeCheck:
+    """Compare every spike of the network and of a float64 graph, both in float64.
+
+    Raises ExportError if they are not the same network.
+    """
+    exact = copy.deepcopy(model).double()
+    recorded: list[Tensor] = []
+
+    def watched(values: Tensor, steps: int, static: bool) -> SequenceTensor:
+        return _WatchedTensor(values, steps, static, recorded)
+
+    predict(exact, images.double(), timesteps, carrier=watched)
+    spikes = execute(written.graph, _over_time(images.double(), timesteps), dt).spikes
+    pairs = [(recorded[number], spikes[name]) for number, name in written.neurons.items()]
+    check = SpikeCheck(sum(a.numel() for a, _ in pairs), sum(int((a != b).sum()) for a, b in pairs))
+    if check.differ > LARGEST_SHARE * check.compared:
+        raise ExportError(
+            f"{check.differ} of {check.compared} spikes of the graph differ from the network's on the images of the "
+            "check, so nothing is written: either membranes stand exactly on the threshold, as with weights that are "
+            "whole numbers, or this is an error of rbp: please report it"
+        )
+    return check
+
+
+def check_predictions(logits: Tensor, graph: nir.NIRGraph, images: Tensor, dt: float) -> PredictionCheck:
+    """Compare the logits [T, B, C] of the network with those of a graph that was read from a file, in float32."""
+    output = execute(graph, _over_time(images.float(), len(logits)), dt).output.mean(0)
+    expected = logits.float().mean(0)
+    same = int((output.argmax(1) == expected.argmax(1)).sum())
+    return PredictionCheck(len(expected), same, float((output - expected).abs().max()))
+
+
+def _over_time(images: Tensor, timesteps: int) -> Tensor:
+    """The images [T, B, …] as the graph is shown them."""
+    return images.expand(timesteps, *images.shape) if is_static(images) else images
+
+
+class _WatchedTensor(SequenceTensor):
+    """A sequence whose neuron layers leave their spikes in a list."""
+
+    def __init__(self, values: Tensor | Current, timesteps: int, static: bool, recorded: list[Tensor]) -> None:
+        super().__init__(values, timesteps, static)
+        self._recorded = recorded
+
+    def like(self, values: Tensor | Current, *, static: bool = False) -> Self:
+        return type(self)(values, self.timesteps, static, self._recorded)
+
+    def fire(self, parameters: LIFParameters) -> Self:
+        spikes = super().fire(parameters)
+        self._recorded.append(spikes.steps() > 0)
+        return spikes

@@ -1,0 +1,106 @@
+"""Execute a graph of NIR without cycles, by the equations of NIR's nodes in Euler steps."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The output at every timestep, [T, B, C], and the spikes of each neuron layer by its name, bool [T, B, …]."""
+
+    output: Tensor
+    spikes: dict[str, Tensor]
+
+
+@torch.no_grad()
+def execute(graph: nir.NIRGraph, inputs_TBX: Tensor, dt: float) -> Execution:
+    """Execute a graph on inputs [T, B, …], whose type is that of the computation, in steps of `dt` seconds."""
+    before: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for source, target in graph.edges:
+        before[target].append(source)
+    left = Counter(source for source, _ in graph.edges)
+    values: dict[str, Tensor] = {}
+    spikes: dict[str, Tensor] = {}
+    last = inputs_TBX
+    for name in TopologicalSorter(before).static_order():
+        node = graph.nodes[name]
+        if isinstance(node, nir.Input):
+            values[name] = inputs_TBX
+            continue
+        current = sum((values[source] for source in before[name][1:]), values[before[name][0]])
+        for source in before[name]:
+            left[source] -= 1
+            if not left[source]:
+                del values[source]
+        if isinstance(node, nir.Output):
+            last = current
+        elif isinstance(node, (nir.LIF, nir.IF)):
+            values[name] = _neurons(node, current, dt)
+            spikes[name] = values[name].bool()
+        else:
+            # Time is folded into the batch: [T·B, …].
+            values[name] = _stateless(node)(current.flatten(0, 1)).unflatten(0, current.shape[:2])
+    return Execution(last, spikes)
+
+
+def _neurons(node: Any, current_TBX: Tensor, dt: float) -> Tensor:
+    """v ← v + dt·dv/dt, a spike where v > v_threshold, and the reset."""
+    r, threshold, v_reset = (_tensor(array, current_TBX) for array in (node.r, node.v_threshold, node.v_reset))
+    soft = node.metadata.get(RESET) == SUBTRACT_THRESHOLD
+    leaky = isinstance(node, nir.LIF)
+    rate = dt / _tensor(node.tau, current_TBX) if leaky else torch.as_tensor(dt)
+    leak = _tensor(node.v_leak, current_TBX) if leaky else v_reset
+    membrane = v_reset.expand(current_TBX.shape[1:])
+    spikes_TBX = torch.empty_like(current_TBX)
+    for t, current in enumerate(current_TBX):
+        membrane = membrane + rate * (r * current + (leak - membrane if leaky else 0.0))
+        fired = membrane > threshold
+        # A soft reset subtracts the threshold itself, of which the file has the next smaller number.
+        subtracted = membrane - torch.nextafter(threshold, torch.full_like(threshold, torch.inf)) if soft else v_reset
+        membrane = torch.where(fired, subtracted, membrane)
+        spikes_TBX[t] = fired
+    return spikes_TBX
+
+
+def _stateless(node: Any) -> Callable[[Tensor], Tensor]:
+    """The function of a node without a state, of a batch [B, …]."""
+    match node:
+        case nir.Conv2d():
+            settings = [_sides(node.stride), _sides(node.padding), _sides(node.dilation), int(node.groups)]
+            return lambda x: F.conv2d(x, _tensor(node.weight, x), _tensor(node.bias, x), *settings)
+        case nir.Affine():
+            return lambda x: F.linear(x, _tensor(node.weight, x), _tensor(node.bias, x))
+        case nir.Linear():
+            return lambda x: F.linear(x, _tensor(node.weight, x))
+        case nir.Scale():
+            return lambda x: x * _tensor(node.scale, x)
+        case nir.Threshold():
+            return lambda x: (x > _tensor(node.threshold, x)).to(x.dtype)
+        case nir.Flatten():
+            start, end = (int(dim) + (dim >= 0) for dim in (node.start_dim, node.end_dim))
+            return lambda x: x.flatten(start, end)
+        case nir.AvgPool2d() | nir.SumPool2d():
+            sides = [_sides(array) for array in (node.kernel_size, node.stride, node.padding)]
+            divisor = 1 if isinstance(node, nir.SumPool2d) else None
+            return lambda x: F.avg_pool2d(x, *sides, divisor_override=divisor)
+        case _:
+            raise ValueError(f"no equation for nir.{type(node).__name__}")
+
+
+def _sides(value: Any) -> Any:
+    return value if isinstance(value, str) else tuple(int(side) for side in np.broadcast_to(value, 2))
+
+
+def _tensor(array: Any, like: Tensor) -> Tensor:
+    return torch.as_tensor(array).to(like)

@@ -1,0 +1,116 @@
+"""The operations of a network in evaluation mode, as the walk finds them.
+
+Shapes are those of one sample at one timestep, without batch and time: [C, H, W] or [N].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rbp_engine.spiking.lif_parameters import LIFParameters
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Operation:
+    """`path` is the module's in the network, `shape` that of the result."""
+
+    path: str
+    inputs: tuple["Operation", ...]
+    shape: tuple[int, ...]
+
+
+class NetworkInput(Operation):
+    """What the network is shown."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Convolution(Operation):
+    """`weight` is [C_out, C_in / groups, kH, kW], `bias` [C_out]."""
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: Pair
+    padding: Pair | str
+    dilation: Pair
+    groups: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LinearMap(Operation):
+    """`weight` is [N_out, N_in], `bias` [N_out]."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChannelMap(Operation):
+    """A batch norm with its running statistics: `scale`·x + `shift`, both float64 [C]."""
+
+    scale: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Neurons(Operation):
+    """A layer of neurons; `number` counts such layers in the order in which the network runs them."""
+
+    parameters: LIFParameters
+    number: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AveragePool(Operation):
+    """Means over windows of one size; padding counts as zeros."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AdaptivePool(Operation):
+    """Means over windows of different sizes: `rows` [H_out, H_in] and `columns` [W_out, W_in] are their weights."""
+
+    rows: Tensor
+    columns: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SumPool(Operation):
+    """Sums over windows of one size."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+
+
+class AnySpike(Operation):
+    """1 where a sum of spikes is at least 1: with the sum over a window, the max pooling of spikes."""
+
+
+class Flattening(Operation):
+    """[C, H, W] as [N]."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scaling(Operation):
+    """Each value times its own factor; `factors` has the shape of the input."""
+
+    factors: Tensor
+
+
+class Sum(Operation):
+    """The sum of its inputs."""
+
+
+def leading_to(last: Operation, operations: Sequence[Operation]) -> list[Operation]:
+    """Those of the operations, in their order, that `last` depends on."""
+    needed = {last}
+    for operation in reversed(operations):
+        if operation in needed:
+            needed.update(operation.inputs)
+    return [operation for operation in operations if operation in needed]

@@ -1,0 +1,319 @@
+"""Follow a network in evaluation mode: a carrier that notes each operation and where its inputs come from.
+
+What a module does is read from the torch functions that it calls, by the rule table that every carrier answers by, so
+the walk takes each network that rbp trains, and what NIR has no node for is named with its module.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NoReturn, Self
+
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.export.errors import ExportError
+from rbp_engine.export.operations import (
+    AdaptivePool,
+    AnySpike,
+    AveragePool,
+    ChannelMap,
+    Convolution,
+    Flattening,
+    LinearMap,
+    NetworkInput,
+    Neurons,
+    Operation,
+    Pair,
+    Scaling,
+    Sum,
+    SumPool,
+    leading_to,
+)
+from rbp_engine.spiking.autograd.batch_norm import BatchNorm
+from rbp_engine.spiking.carrier import check_scaling, replace_carriers
+from rbp_engine.spiking.lif_parameters import LIFParameters
+from rbp_engine.spiking.tensor_like import TensorLike
+
+
+@torch.no_grad()
+def walk(model: nn.Module, shape: tuple[int, ...]) -> list[Operation]:
+    """The operations of a network in evaluation mode, in the order in which they run; the last gives the logits.
+
+    `shape` is that of one sample at one timestep, [C, H, W] or [N]. Operations that the logits do not depend on are left
+    out. Raises ExportError for what has no node in NIR, and UnsupportedOperation for what rbp cannot run.
+    """
+    way = Way()
+    start = NetworkInput(path="input", inputs=(), shape=shape)
+    way.operations.append(start)
+    hooks = [hook for name, module in model.named_modules() for hook in way.follow(name, module)]
+    try:
+        logits = model(Wire(torch.zeros(1, *shape), start, way))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(logits, Wire) or logits.ndim != 2:
+        got = list(logits.shape) if isinstance(logits, Wire) else type(logits).__name__
+        raise ExportError(f"the network returned {got}; it must return the logits of its last layer, [B, C]")
+    return leading_to(logits.source, way.operations)
+
+
+class Way:
+    """The operations so far, and the module that runs now."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self._running: list[str] = []
+
+    @property
+    def path(self) -> str:
+        return self._running[-1] if self._running else ""
+
+    def follow(self, name: str, module: nn.Module) -> list[Any]:
+        """Hooks that note when the module runs."""
+
+        def enter(module: nn.Module, inputs: Any) -> None:
+            self._running.append(name)
+
+        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            self._running.pop()
+
+        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+
+    def refuse(self, why: str) -> NoReturn:
+        raise ExportError(f"{self.path or 'the network'}: {why}")
+
+
+class Wire(TensorLike):
+    """One sample at one timestep, [1, …], and the operation that it comes from; its values mean nothing."""
+
+    timesteps = 1
+    recomputable = True
+
+    def __init__(self, values: Tensor, source: Operation, way: Way) -> None:
+        self._values = values
+        self.source = source
+        self.way = way
+
+    @property
+    def batch(self) -> Tensor:
+        return self._values
+
+    def then(self, kind: Callable[..., Operation], values: Tensor, *others: "Wire", **settings: Any) -> Self:
+        """What an operation on this wire and `others` gives."""
+        inputs = tuple(wire.source for wire in (self, *others))
+        operation = kind(path=self.way.path, inputs=inputs, shape=tuple(values.shape[1:]), **settings)
+        self.way.operations.append(operation)
+        return type(self)(values, operation, self.way)
+
+    def fire(self, parameters: LIFParameters) -> Self:
+        number = sum(isinstance(operation, Neurons) for operation in self.way.operations)
+        return self.then(Neurons, torch.zeros_like(self._values), parameters=parameters, number=number)
+
+    @classmethod
+    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
+        return cls._noted(_WEIGHTED, function, args, kwargs)
+
+    @classmethod
+    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._noted(_PER_STEP, function, args, kwargs)
+
+    @classmethod
+    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._noted(_MAX_POOL, function, args, kwargs)
+
+    @classmethod
+    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
+        check_scaling(function.__name__, args)
+        wire: Self = next(arg for arg in args if isinstance(arg, Wire))
+        if kwargs:
+            wire.way.refuse(f"'{function.__name__}' with {', '.join(kwargs)} has no node in NIR")
+        values = function(*replace_carriers(args, lambda x: x.batch))
+        if values.shape != wire.shape:
+            wire.way.refuse(f"'{function.__name__}' of {list(wire.shape)} and another shape has no node in NIR")
+        return _elementwise(function.__name__, values, *args)
+
+    @classmethod
+    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        x.way.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
+
+    @classmethod
+    def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = (norm.running_var.double() + norm.eps).rsqrt()
+        scale = scale if norm.weight is None else scale * norm.weight
+        shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
+        return x.then(ChannelMap, x.batch, scale=scale, shift=shift)
+
+    @classmethod
+    def _noted(
+        cls, table: "dict[str, Callable[..., Wire]]", function: Callable[..., Tensor], args: Any, kwargs: Any
+    ) -> Self:
+        wire, *rest = args
+        note = table.get(function.__name__)
+        if note is None:
+            # The rule table works out indexing, joining and reshaping itself, by functions without a name.
+            name = function.__name__ if function.__name__.isidentifier() else "indexing, joining or reshaping"
+            wire.way.refuse(f"'{name}' has no node in NIR")
+        noted: Any = note(wire, partial(function, wire.batch, *rest, **kwargs), *rest, **kwargs)
+        return noted  # type: ignore[no-any-return]
+
+
+# The functions below have the arguments of torch's own after `apply`, which computes the shape of the result.
+Apply = Callable[[], Tensor]
+
+
+def _conv2d(
+    x: Wire,
+    apply: Apply,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Pair = 1,
+    padding: int | Pair | str = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Wire:
+    if weight.shape[2] != weight.shape[3]:
+        x.way.refuse(f"a kernel of {weight.shape[2]}×{weight.shape[3]}: NIR's files take square kernels only")
+    return x.then(
+        Convolution,
+        apply(),
+        weight=weight,
+        bias=bias,
+        stride=_pair(stride),
+        padding=padding if isinstance(padding, str) else _pair(padding),
+        dilation=_pair(dilation),
+        groups=groups,
+    )
+
+
+def _linear(x: Wire, apply: Apply, weight: Tensor, bias: Tensor | None = None) -> Wire:
+    if x.ndim != 2:
+        x.way.refuse(f"a linear layer on {list(x.shape)}: NIR's take [B, N], flatten before it")
+    return x.then(LinearMap, apply(), weight=weight, bias=bias)
+
+
+def _avg_pool2d(
+    x: Wire,
+    apply: Apply,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Wire:
+    if ceil_mode or divisor_override is not None or (_pair(padding) != (0, 0) and not count_include_pad):
+        x.way.refuse("NIR's average pooling has no ceil_mode, no divisor_override, and counts its padding")
+    kernel = _pair(kernel_size)
+    return x.then(AveragePool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
+
+
+def _adaptive_avg_pool2d(x: Wire, apply: Apply, output_size: Any) -> Wire:
+    """Pooling whose windows have one size and one distance, if they do."""
+    values = apply()
+    if values.shape == x.shape:
+        return x
+    windows = [_windows(*sides) for sides in zip(x.shape[2:], values.shape[2:], strict=True)]
+    sizes = [{end - start for start, end in along} for along in windows]
+    strides = [{after - before for (before, _), (after, _) in zip(along, along[1:], strict=False)} for along in windows]
+    if all(len(found) == 1 for found in sizes) and all(len(found) <= 1 for found in strides):
+        kernel, stride = ((found[0].pop(), found[1].pop()) for found in (sizes, [s or {1} for s in strides]))
+        return x.then(AveragePool, values, kernel=kernel, stride=stride, padding=(0, 0))
+    rows, columns = (_means(along, side) for along, side in zip(windows, x.shape[2:], strict=True))
+    return x.then(AdaptivePool, values, rows=rows, columns=columns)
+
+
+def _windows(side: int, places: int) -> list[Pair]:
+    """Where each window of an adaptive pooling begins and ends."""
+    return [(place * side // places, math.ceil((place + 1) * side / places)) for place in range(places)]
+
+
+def _means(windows: Iterable[Pair], side: int) -> Tensor:
+    """The weights [windows, side] of the means over windows."""
+    return torch.stack([_mean(start, end, side) for start, end in windows])
+
+
+def _mean(start: int, end: int, side: int) -> Tensor:
+    weights = torch.zeros(side, dtype=torch.float64)
+    weights[start:end] = 1.0 / (end - start)
+    return weights
+
+
+def _flatten(x: Wire, apply: Apply, start_dim: int = 0, end_dim: int = -1) -> Wire:
+    values = apply()
+    if values.ndim != 2:
+        x.way.refuse(f"flattening {list(x.shape)} to {list(values.shape)}: NIR's files take [B, N]")
+    return x if x.ndim == 2 else x.then(Flattening, values)
+
+
+def _mean_over_space(x: Wire, apply: Apply, dim: Any = None, keepdim: bool = False) -> Wire:
+    dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    if x.ndim != 4 or sorted(d % 4 for d in dims) != [2, 3]:
+        x.way.refuse(f"a mean over the dimensions {list(dims)} of {list(x.shape)} has no node in NIR")
+    sides = _pair(tuple(x.shape[2:]))
+    pooled = x.then(AveragePool, x.batch.mean((2, 3), True), kernel=sides, stride=sides, padding=(0, 0))
+    return pooled if keepdim else pooled.then(Flattening, apply())
+
+
+def _max_pool2d(
+    x: Wire,
+    apply: Apply,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Wire:
+    """Of spikes the maximum is 1 where their sum is at least 1."""
+    if not isinstance(x.source, (Neurons, AnySpike)):
+        x.way.refuse(
+            "NIR has no max pooling. Of spikes it could be written as a sum and a threshold, but its input is not the "
+            "output of neurons: use average pooling or a stride, or put the pooling behind a neuron"
+        )
+    if ceil_mode or _pair(dilation) != (1, 1):
+        x.way.refuse("NIR's sum pooling, which stands for max pooling, has no dilation and no ceil_mode")
+    kernel = _pair(kernel_size)
+    pooled = x.then(SumPool, apply(), kernel=kernel, stride=_pair(stride or kernel), padding=_pair(padding))
+    return pooled.then(AnySpike, pooled.batch)
+
+
+_WEIGHTED: dict[str, Callable[..., Wire]] = {"conv2d": _conv2d, "linear": _linear}
+_PER_STEP: dict[str, Callable[..., Wire]] = {
+    "avg_pool2d": _avg_pool2d,
+    "adaptive_avg_pool2d": _adaptive_avg_pool2d,
+    "flatten": _flatten,
+    "mean": _mean_over_space,
+    "contiguous": lambda x, apply, **_: x,
+}
+_MAX_POOL: dict[str, Callable[..., Wire]] = {"max_pool2d": _max_pool2d}
+
+
+def _elementwise(name: str, values: Tensor, left: Any, right: Any = None) -> Any:
+    wire: Wire = left if isinstance(left, Wire) else right
+    if name == "neg":
+        return _scaled(wire, -1.0)
+    if isinstance(left, Wire) and isinstance(right, Wire):
+        return left.then(Sum, values, right if name == "add" else _scaled(right, -1.0))
+    constant = right if wire is left else left
+    if name in ("add", "sub"):
+        if not torch.any(torch.as_tensor(constant) != 0) and wire is left:
+            return wire
+        wire.way.refuse(f"'{name}' with a constant has no node in NIR: use the bias of the layer before it")
+    factor = torch.as_tensor(constant, dtype=torch.float64)
+    return _scaled(wire, factor if name == "mul" else factor.reciprocal())
+
+
+def _scaled(x: Wire, factor: float | Tensor) -> Wire:
+    """`x` times a factor; itself where that is 1, as in dropout in evaluation mode."""
+    factors = torch.as_tensor(factor, dtype=torch.float64).broadcast_to(x.shape)[0]
+    return x if torch.all(factors == 1.0) else x.then(Scaling, x.batch, factors=factors)
+
+
+def _pair(value: int | Iterable[int]) -> Pair:
+    if isinstance(value, Iterable):
+        sides = tuple(map(operator.index, value))
+        return (sides * 2)[:2] if len(sides) == 1 else (sides[0], sides[1])
+    return operator.index(value), operator.index(value)
