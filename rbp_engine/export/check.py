@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import nir
-import torch
 from torch import Tensor, nn
 
 from rbp_engine.export.errors import ExportError

@@ -1,12 +1,12 @@
 """Write operations as nodes of NIR (https://neuroir.org).
 
-Our neuron is u_t = v_rest + λ·(v_{t−1} − v_rest) + I_t, NIR's is τ·dv/dt = (v_leak − v) + r·I. In Euler steps of dt they
-are the same with
+Our neuron is u_t = v_reset + λ·(v_{t−1} − v_reset) + I_t, NIR's is τ·dv/dt = (v_leak − v) + r·I. In Euler steps of dt
+they are the same with
 
     τ = dt / (1 − λ)        r = τ / dt        v_leak = v_reset
 
-and λ = 1 is `nir.IF` with r = 1/dt. NIR's neurons fire above the threshold, ours at it, too, so the threshold is written
-as the next smaller number. Two edges into a node are a sum.
+and λ = 1 is `nir.IF` with r = 1/dt. NIR's neurons fire above the threshold, ours at it, too, so the threshold is
+written as the next smaller number. Two edges into a node are a sum.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rbp_engine.export.errors import ExportError
+from rbp_engine.export.errors import no_node
 from rbp_engine.export.operations import (
     AdaptivePool,
     AnySpike,
@@ -139,9 +139,10 @@ class _Writer:
                 return nir.Scale(self._array(operation.factors))
             case AdaptivePool():
                 inside, outside = ("×".join(map(str, o.shape[1:])) for o in (operation.inputs[0], operation))
-                raise ExportError(
-                    f"{operation.path}: it averages {inside} to {outside} in windows of different sizes, and NIR's have "
-                    "one size. It is folded into a linear layer if that comes next, with nothing but a flattening between"
+                raise no_node(
+                    operation.path,
+                    f"it averages {inside} to {outside} in windows of different sizes, and NIR's have one size. With "
+                    "nothing but a flattening between it and a linear layer it would be folded into that",
                 )
             case _:
                 raise AssertionError(f"no node for {type(operation).__name__}")
@@ -153,7 +154,10 @@ class _Writer:
             outputs, inputs = len(weight) // layer.groups, weight.shape[1]
             dense = weight.new_zeros(len(weight), inputs * layer.groups, *weight.shape[2:])
             for group in range(layer.groups):
-                rows, columns = slice(group * outputs, (group + 1) * outputs), slice(group * inputs, (group + 1) * inputs)
+                rows, columns = (
+                    slice(group * outputs, (group + 1) * outputs),
+                    slice(group * inputs, (group + 1) * inputs),
+                )
                 dense[rows, columns] = weight[rows]
             weight = dense
         bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias
@@ -179,15 +183,17 @@ class _Writer:
         parameters = neurons.parameters
         decay, v_reset = parameters.decay, parameters.v_reset
         if v_reset is None and not self._soft_reset_as_metadata:
-            raise ExportError(
-                f"{neurons.path}: its reset is soft, subtracting the threshold, and NIR's neurons return to v_reset: they "
-                "would be another network. Train one with neuron.reset=hard, or pass --soft-reset-as-metadata and read "
-                "the file with a program that looks there"
+            raise no_node(
+                neurons.path,
+                "its reset is soft and subtracts the threshold, but NIR's neurons return to v_reset, which is another "
+                "network. Train with neuron.reset=hard; or pass --soft-reset-as-metadata, and read the file with a "
+                "program that looks there",
             )
         if decay == 0.0:
-            raise ExportError(
-                f"{neurons.path}: neuron.decay = 0 forgets at once, which no time constant of NIR's neurons does. Train "
-                "with a decay above 0"
+            raise no_node(
+                neurons.path,
+                "neuron.decay = 0 forgets at once, which no time constant of NIR's neurons does: train with a decay "
+                "above 0",
             )
         settings: dict[str, Any] = {"metadata": {RESET: SUBTRACT_THRESHOLD}} if v_reset is None else {}
         rest = self._full(neurons, v_reset or 0.0)

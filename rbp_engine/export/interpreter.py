@@ -24,7 +24,7 @@ class Execution:
 
 
 @torch.no_grad()
-def execute(graph: nir.NIRGraph, inputs_TBX: Tensor, dt: float) -> Execution:
+def execute(graph: nir.NIRGraph, inputs: Tensor, dt: float) -> Execution:
     """Execute a graph on inputs [T, B, …], whose type is that of the computation, in steps of `dt` seconds."""
     before: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
@@ -32,11 +32,11 @@ def execute(graph: nir.NIRGraph, inputs_TBX: Tensor, dt: float) -> Execution:
     left = Counter(source for source, _ in graph.edges)
     values: dict[str, Tensor] = {}
     spikes: dict[str, Tensor] = {}
-    last = inputs_TBX
+    last = inputs
     for name in TopologicalSorter(before).static_order():
         node = graph.nodes[name]
         if isinstance(node, nir.Input):
-            values[name] = inputs_TBX
+            values[name] = inputs
             continue
         current = sum((values[source] for source in before[name][1:]), values[before[name][0]])
         for source in before[name]:
@@ -54,23 +54,23 @@ def execute(graph: nir.NIRGraph, inputs_TBX: Tensor, dt: float) -> Execution:
     return Execution(last, spikes)
 
 
-def _neurons(node: Any, current_TBX: Tensor, dt: float) -> Tensor:
+def _neurons(node: Any, currents: Tensor, dt: float) -> Tensor:
     """v ← v + dt·dv/dt, a spike where v > v_threshold, and the reset."""
-    r, threshold, v_reset = (_tensor(array, current_TBX) for array in (node.r, node.v_threshold, node.v_reset))
+    r, threshold, v_reset = (_tensor(array, currents) for array in (node.r, node.v_threshold, node.v_reset))
     soft = node.metadata.get(RESET) == SUBTRACT_THRESHOLD
     leaky = isinstance(node, nir.LIF)
-    rate = dt / _tensor(node.tau, current_TBX) if leaky else torch.as_tensor(dt)
-    leak = _tensor(node.v_leak, current_TBX) if leaky else v_reset
-    membrane = v_reset.expand(current_TBX.shape[1:])
-    spikes_TBX = torch.empty_like(current_TBX)
-    for t, current in enumerate(current_TBX):
+    rate = dt / _tensor(node.tau, currents) if leaky else dt
+    leak = _tensor(node.v_leak, currents) if leaky else v_reset
+    membrane = v_reset.expand(currents.shape[1:])
+    spikes = torch.empty_like(currents)
+    for t, current in enumerate(currents):
         membrane = membrane + rate * (r * current + (leak - membrane if leaky else 0.0))
         fired = membrane > threshold
         # A soft reset subtracts the threshold itself, of which the file has the next smaller number.
         subtracted = membrane - torch.nextafter(threshold, torch.full_like(threshold, torch.inf)) if soft else v_reset
         membrane = torch.where(fired, subtracted, membrane)
-        spikes_TBX[t] = fired
-    return spikes_TBX
+        spikes[t] = fired
+    return spikes
 
 
 def _stateless(node: Any) -> Callable[[Tensor], Tensor]:
@@ -91,9 +91,9 @@ def _stateless(node: Any) -> Callable[[Tensor], Tensor]:
             start, end = (int(dim) + (dim >= 0) for dim in (node.start_dim, node.end_dim))
             return lambda x: x.flatten(start, end)
         case nir.AvgPool2d() | nir.SumPool2d():
-            sides = [_sides(array) for array in (node.kernel_size, node.stride, node.padding)]
+            kernel, stride, padding = (_sides(array) for array in (node.kernel_size, node.stride, node.padding))
             divisor = 1 if isinstance(node, nir.SumPool2d) else None
-            return lambda x: F.avg_pool2d(x, *sides, divisor_override=divisor)
+            return lambda x: F.avg_pool2d(x, kernel, stride, padding, divisor_override=divisor)
         case _:
             raise ValueError(f"no equation for nir.{type(node).__name__}")
 

@@ -6,14 +6,15 @@ the walk takes each network that rbp trains, and what NIR has no node for is nam
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NoReturn, Self
+from itertools import pairwise
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.export.errors import ExportError
+from rbp_engine.export.errors import ExportError, no_node
 from rbp_engine.export.operations import (
     AdaptivePool,
     AnySpike,
@@ -41,15 +42,17 @@ from rbp_engine.spiking.tensor_like import TensorLike
 def walk(model: nn.Module, shape: tuple[int, ...]) -> list[Operation]:
     """The operations of a network in evaluation mode, in the order in which they run; the last gives the logits.
 
-    `shape` is that of one sample at one timestep, [C, H, W] or [N]. Operations that the logits do not depend on are left
-    out. Raises ExportError for what has no node in NIR, and UnsupportedOperation for what rbp cannot run.
+    `shape` is that of one sample at one timestep, [C, H, W] or [N]. What the logits do not depend on is left out. A
+    network on the device "meta" is followed, too, and nothing is computed.
+    Raises ExportError for what has no node in NIR, and UnsupportedOperation for what rbp cannot run.
     """
     way = Way()
+    device = next((parameter.device for parameter in model.parameters()), None)
     start = NetworkInput(path="input", inputs=(), shape=shape)
     way.operations.append(start)
     hooks = [hook for name, module in model.named_modules() for hook in way.follow(name, module)]
     try:
-        logits = model(Wire(torch.zeros(1, *shape), start, way))
+        logits = model(Wire(torch.zeros(1, *shape, device=device), start, way))
     finally:
         for hook in hooks:
             hook.remove()
@@ -82,7 +85,11 @@ class Way:
         return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
 
     def refuse(self, why: str) -> NoReturn:
-        raise ExportError(f"{self.path or 'the network'}: {why}")
+        raise no_node(self.path, why)
+
+
+Apply = Callable[[], Tensor]
+Note = Callable[..., "Wire"]
 
 
 class Wire(TensorLike):
@@ -100,68 +107,64 @@ class Wire(TensorLike):
     def batch(self) -> Tensor:
         return self._values
 
-    def then(self, kind: Callable[..., Operation], values: Tensor, *others: "Wire", **settings: Any) -> Self:
+    def then(self, kind: Callable[..., Operation], values: Tensor, *others: "Wire", **settings: Any) -> "Wire":
         """What an operation on this wire and `others` gives."""
         inputs = tuple(wire.source for wire in (self, *others))
         operation = kind(path=self.way.path, inputs=inputs, shape=tuple(values.shape[1:]), **settings)
         self.way.operations.append(operation)
-        return type(self)(values, operation, self.way)
+        return Wire(values, operation, self.way)
 
-    def fire(self, parameters: LIFParameters) -> Self:
+    def fire(self, parameters: LIFParameters) -> Any:
         number = sum(isinstance(operation, Neurons) for operation in self.way.operations)
         return self.then(Neurons, torch.zeros_like(self._values), parameters=parameters, number=number)
 
     @classmethod
-    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
-        return cls._noted(_WEIGHTED, function, args, kwargs)
+    def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:
+        return _noted(_WEIGHTED, function, args, kwargs)
 
     @classmethod
-    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._noted(_PER_STEP, function, args, kwargs)
+    def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _noted(_PER_STEP, function, args, kwargs)
 
     @classmethod
-    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        return cls._noted(_MAX_POOL, function, args, kwargs)
+    def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _noted(_MAX_POOL, function, args, kwargs)
 
     @classmethod
-    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
+    def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Any:
         check_scaling(function.__name__, args)
-        wire: Self = next(arg for arg in args if isinstance(arg, Wire))
-        if kwargs:
-            wire.way.refuse(f"'{function.__name__}' with {', '.join(kwargs)} has no node in NIR")
-        values = function(*replace_carriers(args, lambda x: x.batch))
-        if values.shape != wire.shape:
-            wire.way.refuse(f"'{function.__name__}' of {list(wire.shape)} and another shape has no node in NIR")
+        wires = [arg for arg in args if isinstance(arg, Wire)]
+        values = function(*replace_carriers(args, lambda x: x.batch), **kwargs)
+        if kwargs or any(wire.shape != values.shape for wire in wires):
+            wires[0].way.refuse(
+                f"'{function.__name__}' of different shapes, or with more arguments, has no node in NIR"
+            )
         return _elementwise(function.__name__, values, *args)
 
     @classmethod
-    def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+    def batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
         x.way.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
 
     @classmethod
-    def fixed_batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
+    def fixed_batch_norm(cls, x: Any, norm: BatchNorm) -> Any:
         assert norm.running_mean is not None and norm.running_var is not None
         scale = (norm.running_var.double() + norm.eps).rsqrt()
         scale = scale if norm.weight is None else scale * norm.weight
         shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
         return x.then(ChannelMap, x.batch, scale=scale, shift=shift)
 
-    @classmethod
-    def _noted(
-        cls, table: "dict[str, Callable[..., Wire]]", function: Callable[..., Tensor], args: Any, kwargs: Any
-    ) -> Self:
-        wire, *rest = args
-        note = table.get(function.__name__)
-        if note is None:
-            # The rule table works out indexing, joining and reshaping itself, by functions without a name.
-            name = function.__name__ if function.__name__.isidentifier() else "indexing, joining or reshaping"
-            wire.way.refuse(f"'{name}' has no node in NIR")
-        noted: Any = note(wire, partial(function, wire.batch, *rest, **kwargs), *rest, **kwargs)
-        return noted  # type: ignore[no-any-return]
+
+def _noted(table: dict[str, Note], function: Callable[..., Tensor], args: Any, kwargs: Any) -> Wire:
+    wire: Wire = args[0]
+    note = table.get(function.__name__)
+    if note is None:
+        # The rule table works out indexing, joining and reshaping itself, by functions without a name.
+        name = f"'{function.__name__}'" if function.__name__.isidentifier() else "indexing, joining or reshaping"
+        wire.way.refuse(f"{name} has no node in NIR")
+    return note(wire, partial(function, wire.batch, *args[1:], **kwargs), *args[1:], **kwargs)
 
 
-# The functions below have the arguments of torch's own after `apply`, which computes the shape of the result.
-Apply = Callable[[], Tensor]
+# The functions below have the arguments of torch's own after `apply`, which computes a result of the right shape.
 
 
 def _conv2d(
@@ -215,14 +218,14 @@ def _adaptive_avg_pool2d(x: Wire, apply: Apply, output_size: Any) -> Wire:
     values = apply()
     if values.shape == x.shape:
         return x
-    windows = [_windows(*sides) for sides in zip(x.shape[2:], values.shape[2:], strict=True)]
-    sizes = [{end - start for start, end in along} for along in windows]
-    strides = [{after - before for (before, _), (after, _) in zip(along, along[1:], strict=False)} for along in windows]
-    if all(len(found) == 1 for found in sizes) and all(len(found) <= 1 for found in strides):
-        kernel, stride = ((found[0].pop(), found[1].pop()) for found in (sizes, [s or {1} for s in strides]))
+    (height, width), (rows, columns) = (
+        x.shape[2:],
+        (_windows(*sides) for sides in zip(x.shape[2:], values.shape[2:], strict=True)),
+    )
+    if (down := _even(rows)) and (across := _even(columns)):
+        (kernel, stride) = zip(down, across, strict=True)
         return x.then(AveragePool, values, kernel=kernel, stride=stride, padding=(0, 0))
-    rows, columns = (_means(along, side) for along, side in zip(windows, x.shape[2:], strict=True))
-    return x.then(AdaptivePool, values, rows=rows, columns=columns)
+    return x.then(AdaptivePool, values, rows=_means(rows, height), columns=_means(columns, width))
 
 
 def _windows(side: int, places: int) -> list[Pair]:
@@ -230,14 +233,19 @@ def _windows(side: int, places: int) -> list[Pair]:
     return [(place * side // places, math.ceil((place + 1) * side / places)) for place in range(places)]
 
 
-def _means(windows: Iterable[Pair], side: int) -> Tensor:
+def _even(windows: Sequence[Pair]) -> Pair | None:
+    """Size and distance of windows; None if these differ."""
+    sizes = {end - start for start, end in windows}
+    distances = {after - before for (before, _), (after, _) in pairwise(windows)} or {1}
+    even = len(sizes) == len(distances) == 1 and 0 not in distances
+    return (sizes.pop(), distances.pop()) if even else None
+
+
+def _means(windows: Sequence[Pair], side: int) -> Tensor:
     """The weights [windows, side] of the means over windows."""
-    return torch.stack([_mean(start, end, side) for start, end in windows])
-
-
-def _mean(start: int, end: int, side: int) -> Tensor:
-    weights = torch.zeros(side, dtype=torch.float64)
-    weights[start:end] = 1.0 / (end - start)
+    weights = torch.zeros(len(windows), side, dtype=torch.float64)
+    for row, (start, end) in zip(weights, windows, strict=True):
+        row[start:end] = 1.0 / (end - start)
     return weights
 
 
@@ -280,15 +288,15 @@ def _max_pool2d(
     return pooled.then(AnySpike, pooled.batch)
 
 
-_WEIGHTED: dict[str, Callable[..., Wire]] = {"conv2d": _conv2d, "linear": _linear}
-_PER_STEP: dict[str, Callable[..., Wire]] = {
+_WEIGHTED: dict[str, Note] = {"conv2d": _conv2d, "linear": _linear}
+_PER_STEP: dict[str, Note] = {
     "avg_pool2d": _avg_pool2d,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "flatten": _flatten,
     "mean": _mean_over_space,
     "contiguous": lambda x, apply, **_: x,
 }
-_MAX_POOL: dict[str, Callable[..., Wire]] = {"max_pool2d": _max_pool2d}
+_MAX_POOL: dict[str, Note] = {"max_pool2d": _max_pool2d}
 
 
 def _elementwise(name: str, values: Tensor, left: Any, right: Any = None) -> Any:

@@ -100,6 +100,8 @@ def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
         raise UnsupportedOperation(
             function.__name__, f"from {list(carrier.shape)} to {list(target)} the batch dimension must stay first"
         )
+    if len(target) == 2:
+        return type(carrier).per_step(torch.flatten, (carrier, 1), {})
     return type(carrier).per_step(lambda x: x.reshape(x.shape[0], *target[1:]), (carrier,), {})
 
 

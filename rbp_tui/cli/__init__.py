@@ -11,7 +11,7 @@ import typer
 
 from rbp_engine.errors import UserError
 from rbp_engine.printable import LONGEST_TEXT, visible
-from rbp_tui.cli import data, doctor, report
+from rbp_tui.cli import data, doctor, export, report
 from rbp_tui.cli.command_group import USAGE_ERROR, CommandGroup
 from rbp_tui.cli.measure import bench, cost, evaluate, try_network
 from rbp_tui.cli.options import RunsDir
@@ -63,6 +63,7 @@ bench.register(app)
 try_network.register(app)
 report.register(app)
 evaluate.register(app)
+export.register(app)
 doctor.register(app)
 
 

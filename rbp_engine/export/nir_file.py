@@ -1,0 +1,157 @@
+"""Write the network of a run as a file of NIR, after a check that it is the same network."""
+
+import io
+import os
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+
+from rbp_engine.bench.measure import stand_in
+from rbp_engine.data.preprocess import Pixels
+from rbp_engine.export.check import PredictionCheck, SpikeCheck, check_predictions, check_spikes
+from rbp_engine.export.errors import ExportError
+from rbp_engine.export.fold import Folded, fold
+from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, to_graph
+from rbp_engine.export.operations import ChannelMap, Neurons
+from rbp_engine.export.walk import walk
+from rbp_engine.loaded import Loaded, load
+from rbp_engine.run import trust
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.settings.files import write_settings
+from rbp_engine.spiking import LIF
+from rbp_engine.train.build import build_feed
+from rbp_engine.user_code import is_own
+
+#: Images of the check: every spike of them is compared.
+CHECKED = 16
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and what the check found.
+
+    `nodes` counts nodes by type, `batch_norms` and `poolings` those that were folded, and `batch_norms_kept` those that
+    are nodes of their own. `images` says which images the check used.
+    """
+
+    file: str
+    run: str
+    weights: str
+    bytes: int
+    dt: float
+    timesteps: int
+    nodes: dict[str, int]
+    edges: int
+    batch_norms: int
+    batch_norms_kept: int
+    poolings: int
+    soft_reset: bool
+    images: str
+    spikes: SpikeCheck
+    predictions: PredictionCheck
+
+
+def export_run(
+    run: RunDirectory,
+    file: Path,
+    *,
+    weights: Literal["best", "last"] = "best",
+    dt: float = 1e-4,
+    soft_reset_as_metadata: bool = False,
+    force: bool = False,
+) -> Exported:
+    """Write the trained network of a run for steps of `dt` seconds; an existing file is replaced only with `force`.
+
+    Raises ExportError for what NIR cannot express and for a file that exists, CheckpointError, and Untrusted for code
+    that this user has not launched.
+    """
+    _check_free(file, force=force)
+    loaded = load(run.path, weights=weights, device="cpu")
+    if is_own(loaded.preset.data.name):
+        trust.require_launch(run)
+    for module in loaded.model.modules():
+        if isinstance(module, LIF):
+            module.kernel = "eager"  # it has the same bits, and nothing is compiled for a few images
+    timesteps = loaded.preset.method.timesteps
+    images, kind = _images(loaded, run)
+    folded = fold(walk(loaded.model, tuple(images.shape[-3:])))
+    exact = to_graph(folded.operations, dt, np.float64, soft_reset_as_metadata=soft_reset_as_metadata)
+    spikes = check_spikes(loaded.model, exact, images, timesteps, dt)
+    contents = _contents(folded, loaded, run, dt, soft_reset_as_metadata=soft_reset_as_metadata)
+    graph = nir.read(contents)
+    predictions = check_predictions(loaded.method.predict(loaded.model, images), graph, images, dt)
+    _check_free(file, force=force)
+    try:
+        write_settings(file, contents.getvalue())
+    except OSError as error:
+        raise ExportError(f"{file} cannot be written: {error.strerror}") from error
+    return Exported(
+        file=str(file),
+        run=run.id,
+        weights=weights,
+        bytes=contents.getbuffer().nbytes,
+        dt=dt,
+        timesteps=timesteps,
+        nodes=dict(Counter(type(node).__name__ for node in graph.nodes.values())),
+        edges=len(graph.edges),
+        batch_norms=len(folded.batch_norms),
+        batch_norms_kept=sum(isinstance(operation, ChannelMap) for operation in folded.operations),
+        poolings=len(folded.poolings),
+        soft_reset=RESET in graph.metadata,
+        images=f"{len(images)} {kind}",
+        spikes=spikes,
+        predictions=predictions,
+    )
+
+
+def _check_free(file: Path, *, force: bool) -> None:
+    if not force and os.path.lexists(file):
+        raise ExportError(f"{file} exists already: choose another name, or pass --force to replace it")
+
+
+def _images(loaded: Loaded, run: RunDirectory) -> tuple[Tensor, str]:
+    """Images as the network receives them, and what they are: of the test set, or random where the data is not here."""
+    preset = loaded.preset
+    timesteps, shape = preset.method.timesteps, stand_in.known_shape(preset.data)
+    if shape is None or stand_in.is_here(preset.data):
+        images, _ = next(iter(build_feed(run, preset, loaded.device, timesteps).test))
+        return images[:CHECKED] if images.ndim == 4 else images[:, :CHECKED], "test images"
+    draw = torch.Generator().manual_seed(0)
+    size = (timesteps, CHECKED, *shape.image) if shape.frames else (CHECKED, *shape.image)
+    # Few events fall on a pixel of one frame.
+    most = 3 if shape.frames else 256
+    return loaded.preprocess(torch.randint(0, most, size, dtype=torch.uint8, generator=draw)), "random images"
+
+
+def _contents(
+    folded: Folded, loaded: Loaded, run: RunDirectory, dt: float, *, soft_reset_as_metadata: bool
+) -> io.BytesIO:
+    """The file, with what is needed to use it in the graph's metadata."""
+    preprocess = loaded.preprocess
+    metadata: dict[str, Any] = {
+        "written_by": f"rbp {version('rbp-tui')}",
+        "run": run.id,
+        "timesteps": loaded.preset.method.timesteps,
+        "dt": dt,
+        "prediction": "the mean of the output over the timesteps",
+    }
+    if isinstance(preprocess, Pixels):
+        metadata |= {"input": "(pixel / 255 - mean) / deviation, at every timestep the same"}
+        metadata |= {"mean": np.array(preprocess.mean), "deviation": np.array(preprocess.deviation)}
+    else:
+        metadata |= {"input": "a frame of counts times scale for each timestep", "scale": preprocess.scale}
+    if any(isinstance(one, Neurons) and one.parameters.v_reset is None for one in folded.operations):
+        metadata[RESET] = SUBTRACT_THRESHOLD
+    written = to_graph(
+        folded.operations, dt, np.float32, soft_reset_as_metadata=soft_reset_as_metadata, metadata=metadata
+    )
+    contents = io.BytesIO()
+    nir.write(contents, written.graph)
+    return contents

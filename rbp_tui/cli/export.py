@@ -1,0 +1,122 @@
+"""`rbp export`: a trained network for other programs and for chips."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rbp_tui.cli.measure.evaluate import Weights
+from rbp_tui.cli.options import Json, RunsDir
+from rbp_tui.cli.output import fail, print_json, say
+from rbp_tui.cli.runs.choice import TrainedRun
+from rbp_tui.cli.trust import Trust, once_trusted
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(name="export", help="Write a trained network for other programs and for chips.")
+    group.command("nir", epilog="Example:  rbp export nir last   ·   rbp export nir 3f2a net.nir --dt 0.001")(nir)
+    # Without a callback Typer would make a group of one command that command.
+    group.callback()(lambda: None)
+    app.add_typer(group)
+
+
+def nir(
+    run: TrainedRun,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The file; RUN.nir here if left out.", show_default=False)
+    ] = None,
+    weights: Annotated[Weights, typer.Option(help="Weights of the last or of the best epoch.")] = Weights.BEST,
+    dt: Annotated[
+        float, typer.Option(metavar="S", help="Seconds of a timestep; the program that reads the file needs the same.")
+    ] = 1e-4,
+    soft_reset_as_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--soft-reset-as-metadata",
+            help="Write a network of soft reset, which NIR has not, and say so in the metadata only.",
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    trust: Trust = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write the network of a run as a file of NIR (neuroir.org), checked against the network spike by spike.
+
+    Batch norms are folded into the layers before them. The neurons need a hard reset (neuron.reset=hard) and a decay
+    above 0; what else has no node in NIR is named and refused. See docs/export.md.
+    """
+    if not 0.0 < dt < float("inf"):
+        raise typer.BadParameter(f"expected seconds above 0, got {dt}", param_hint="--dt")
+    from rbp_engine.run.launch.environment import module_command, worker_defaults
+    from rbp_engine.run.store.store import find_run
+    from rbp_engine.run.trust import require_code
+    from rbp_engine.settings.machine import runs_directory
+
+    directory = find_run(runs_directory(runs_dir), run)
+    once_trusted(lambda: require_code(directory), trust=trust)
+    target = file or Path(f"{directory.id}.nir")
+    words = [str(directory.path), str(target.absolute()), "--weights", weights.value, "--dt", str(dt)]
+    words += ["--soft-reset-as-metadata"] * soft_reset_as_metadata + ["--force"] * force
+    done = subprocess.run(
+        module_command("rbp_engine.export", *words),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=worker_defaults() | os.environ,
+    )
+    answers = done.stdout.splitlines()
+    answer: dict[str, Any] = json.loads(answers[-1]) if answers else {"problem": "the export was interrupted"}
+    if "problem" in answer:
+        raise typer.Exit(fail(answer["problem"], 1))
+    if as_json:
+        print_json(answer)
+    else:
+        _print_export(target, answer)
+
+
+def _print_export(target: Path, exported: dict[str, Any]) -> None:
+    from rbp_tui.text import format as fmt
+
+    nodes = ", ".join(f"{count} {kind}" for kind, count in sorted(exported["nodes"].items()))
+    size = fmt.size(exported["bytes"])
+    say("wrote {} ({}): {} weights of {}", target, size, exported["weights"], exported["run"])
+    say("[dim]nodes[/]    {}", nodes)
+    if folded := _folded(exported):
+        say("[dim]folded[/]   {}", folded)
+    spikes, predictions = exported["spikes"], exported["predictions"]
+    say(
+        "[dim]checked[/]  {}, T = {}: {} of {} spikes differ in float64; with the file, in float32, {} of {} "
+        "predictions are the run's and logits differ by at most {}",
+        exported["images"],
+        exported["timesteps"],
+        f"{spikes['differ']:,}",
+        f"{spikes['compared']:,}",
+        predictions["same"],
+        predictions["images"],
+        f"{predictions['largest_difference']:.1e}",
+    )
+    say(
+        "[dim]to read[/]  dt = {} s; the prediction is the mean of the output over {} steps",
+        exported["dt"],
+        exported["timesteps"],
+    )
+    if exported["soft_reset"]:
+        say(
+            "[yellow]warning[/] the soft reset is in the metadata only: a program that does not look there returns "
+            "membranes to 0 after a spike, and runs another network"
+        )
+
+
+def _folded(exported: dict[str, Any]) -> str:
+    parts = []
+    if count := exported["batch_norms"]:
+        parts.append(f"{count} batch norm{'s' * (count > 1)} into the layers before them")
+    if count := exported["poolings"]:
+        parts.append(f"{count} average pooling{'s' * (count > 1)} into the linear layer after it")
+    if count := exported["batch_norms_kept"]:
+        parts.append(f"{count} batch norm{'s' * (count > 1)} written as a layer, since none is before it alone")
+    return "; ".join(parts)

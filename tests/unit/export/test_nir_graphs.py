@@ -1,0 +1,259 @@
+"""Files of NIR: what is written is the network, spike by spike, and what cannot be written is refused."""
+
+import math
+from collections import Counter
+from functools import partial
+
+import nir
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spikingjelly.activation_based.nir_exchange import import_from_nir
+from torch import nn
+
+from rbp_engine.export.check import check_spikes
+from rbp_engine.export.errors import ExportError
+from rbp_engine.export.fold import fold
+from rbp_engine.export.graph import to_graph
+from rbp_engine.export.interpreter import execute
+from rbp_engine.export.operations import AdaptivePool, ChannelMap
+from rbp_engine.export.walk import walk
+from rbp_engine.methods.protocol import predict
+from rbp_engine.models import MODELS, create_model
+from rbp_engine.models.convnet import convnet
+from rbp_engine.models.imagenet_resnet import PreActBlock, SEWBlock
+from rbp_engine.models.resnet import ResNet
+from rbp_engine.spiking import LIF
+
+Hard = partial(LIF, reset="hard")
+
+
+class Net(nn.Module):
+    """Convolution, batch norm and neuron, then what a test says, and a linear layer on what is left."""
+
+    def __init__(self, *, inside: int = 6 * 64, **layers: nn.Module) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), Hard())
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.head = nn.Linear(inside, 5)
+
+    def forward(self, x):
+        return self.head(self.middle(self.stem(x)).flatten(1))
+
+    def middle(self, x):
+        for name, layer in self.named_children():
+            x = x if name in ("stem", "head") else layer(x)
+        return x
+
+
+def after(function, inside: int = 6 * 64, **layers: nn.Module) -> nn.Module:
+    """A `Net` whose middle is a function of (net, x)."""
+    return type("Changed", (Net,), {"middle": function})(inside=inside, **layers)
+
+
+def twice(net, x):
+    return net.neuron(x + x)
+
+
+def residual(net, x):
+    return net.conv(x) + x
+
+
+def scaled(net, x):
+    return net.neuron(2.5 * x - net.conv(x) / torch.linspace(1, 2, 6)[:, None, None])
+
+
+BUILDING_BLOCKS = {
+    "groups": (Net(conv=nn.Conv2d(6, 6, 3, padding=1, groups=3, bias=False), neuron=Hard()), {"Conv2d": 2}),
+    "depthwise, dilated": (Net(conv=nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6), neuron=Hard()), {"Conv2d": 2}),
+    "strided, same": (
+        Net(inside=6 * 16, a=nn.Conv2d(6, 6, 3, padding="same"), n=Hard(), b=nn.Conv2d(6, 6, 3, 2, 1)),
+        {"Conv2d": 3},
+    ),
+    "batch norm alone": (Net(norm=nn.BatchNorm2d(6), neuron=Hard()), {"Conv2d": 2}),
+    "flat batch norms": (
+        Net(
+            inside=8,
+            flat=nn.Flatten(),
+            a=nn.BatchNorm1d(384),
+            b=nn.Linear(384, 8, bias=False),
+            c=nn.BatchNorm1d(8),
+            d=Hard(),
+        ),
+        {"Affine": 3},
+    ),
+    "dropout": (Net(drop=nn.Dropout(0.5), conv=nn.Conv2d(6, 6, 1), neuron=Hard()), {"Conv2d": 2}),
+    "max pooling of spikes": (Net(inside=6 * 16, pool=nn.MaxPool2d(3, 2, padding=1)), {"SumPool2d": 1, "Threshold": 1}),
+    "padded average": (Net(inside=6 * 25, pool=nn.AvgPool2d(2, padding=1)), {"AvgPool2d": 1}),
+    "adaptive, one size": (Net(inside=6 * 16, pool=nn.AdaptiveAvgPool2d(4)), {"AvgPool2d": 1}),
+    "adaptive, folded": (Net(inside=6 * 25, pool=nn.AdaptiveAvgPool2d(5)), {"AvgPool2d": 0}),
+    "mean over space": (after(lambda net, x: x.mean((2, 3)), inside=6), {"AvgPool2d": 1}),
+    "view": (after(lambda net, x: x.view(x.size(0), -1)), {"Flatten": 1}),
+    "integrate and fire": (Net(conv=nn.Conv2d(6, 6, 3, padding=1), neuron=Hard(decay=1.0)), {"IF": 1, "LIF": 1}),
+    "another rest": (
+        Net(conv=nn.Conv2d(6, 6, 3, padding=1), neuron=Hard(decay=0.7, v_reset=-0.3, threshold=0.8)),
+        {"LIF": 2},
+    ),
+    "the same twice": (after(twice, neuron=Hard()), {"Scale": 1}),
+    "a sum of two": (after(residual, conv=nn.Conv2d(6, 6, 3, padding=1)), {"Scale": 0}),
+    "scales and differences": (after(scaled, conv=nn.Conv2d(6, 6, 3, padding=1), neuron=Hard()), {"Scale": 3}),
+}
+
+
+@pytest.mark.parametrize("name", BUILDING_BLOCKS)
+def test_each_building_block_gives_the_same_spikes_and_logits(exported, name):
+    model, kinds = BUILDING_BLOCKS[name]
+    result = exported(model, (2, 8, 8))
+    assert result.spikes.differ == 0 < result.spikes.compared
+    assert result.predictions.largest_difference < 1e-5
+    written = Counter(type(node).__name__ for node in result.graph.nodes.values())
+    assert {kind: written[kind] for kind in kinds} == kinds
+
+
+def basic(neuron):
+    head = nn.Sequential(nn.Linear(8, 6), neuron(), nn.Linear(6, 5))
+    return ResNet([2, 2], [4, 8], 2, neuron, head)
+
+
+def spike_element_wise(neuron, block=SEWBlock):
+    blocks = [block(4, 4, 1, neuron), block(4, 8, 2, neuron), block(8, 8, 1, neuron), block(8, 8, 1, neuron)]
+    stem = [nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), neuron()]
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+
+FAMILIES = {
+    "convnet": lambda neuron: convnet(num_classes=5, in_channels=2, neuron=neuron),
+    "resnet": basic,
+    "sew": spike_element_wise,
+    "preact": partial(spike_element_wise, block=PreActBlock),
+}
+
+
+@pytest.mark.parametrize(("family", "decay"), [("convnet", 0.2), ("resnet", 0.5), ("sew", 0.2), ("preact", 1.0)])
+def test_spikingjelly_reads_every_family_and_predicts_the_same(exported, tmp_path, family, decay):
+    result = exported(FAMILIES[family](partial(Hard, decay=decay)), (2, 8, 8))
+    assert result.spikes.differ == 0
+    assert not any(isinstance(operation, ChannelMap) for operation in result.folded.operations)
+    read = import_from_nir(tmp_path / "net.nir", dt=1e-4)
+    state, steps = None, []
+    with torch.no_grad():
+        for _ in result.logits:
+            logits, state = read(result.images, state)
+            steps.append(logits)
+    assert torch.allclose(torch.stack(steps), result.logits, atol=1e-4)
+    assert result.logits.std() > 1e-3
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.75, 1.0])
+@pytest.mark.parametrize("v_reset", [0.0, -0.5])
+def test_membranes_that_stand_on_the_threshold_fire_as_they_do_in_the_network(decay, v_reset):
+    """All numbers are fractions that float32 holds exactly, so that nothing is rounded and many membranes are 1."""
+    dt = 2.0**-12
+    norm = nn.BatchNorm2d(4, eps=0.0)
+    norm.running_var.fill_(4.0)
+    norm.running_mean.fill_(0.5)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), norm, LIF(decay, 1.0, "hard", v_reset), nn.Flatten(), nn.Linear(144, 3))
+    torch.manual_seed(0)
+    for weight in model[0].parameters():
+        weight.data = torch.randint(-2, 4, weight.shape) / 2
+    model.eval()
+    images = torch.randint(-1, 2, (8, 1, 8, 8)) / 2
+    operations = fold(walk(model, (1, 8, 8))).operations
+    written = to_graph(operations, dt, np.float32)
+    assert check_spikes(model, to_graph(operations, dt, np.float64), images, 5, dt).differ == 0
+    found = execute(written.graph, images.expand(5, *images.shape), dt)
+    assert found.output.sub(predict(model, images, 5)).abs().max() < 1e-5
+    (name,) = written.neurons.values()
+    node = written.graph.nodes[name]
+    node.v_threshold = np.nextafter(node.v_threshold, np.float32(2.0))
+    assert node.v_threshold.max() == 1.0
+    strict = execute(written.graph, images.expand(5, *images.shape), dt)
+    assert not strict.spikes[name].equal(found.spikes[name])
+
+
+def test_a_soft_reset_is_refused_and_on_request_in_the_metadata(exported):
+    soft = nn.Sequential(
+        nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), LIF(decay=0.6), nn.Flatten(), nn.Linear(216, 20), LIF(decay=1.0)
+    )
+    with pytest.raises(ExportError, match=r"layer 2: its reset is soft.*neuron\.reset=hard"):
+        exported(soft, (2, 8, 8))
+    result = exported(soft, (2, 8, 8), soft_reset_as_metadata=True)
+    assert result.spikes.differ == 0
+    assert result.predictions.largest_difference < 1e-5
+    neurons = [node for node in result.graph.nodes.values() if isinstance(node, (nir.LIF, nir.IF))]
+    assert [node.metadata for node in neurons] == [{"reset": "subtract_threshold"}] * 2
+    for node in neurons:
+        node.metadata = {}
+    changed = execute(result.graph, result.images.expand(4, *result.images.shape), 1e-4).output
+    assert (changed - result.logits).abs().max() > 0.1  # a program that does not look there runs another network
+
+
+REFUSED = {
+    "max pooling of means": (Net(a=nn.AvgPool2d(2), b=nn.MaxPool2d(2)), "layer b: NIR has no max pooling"),
+    "max pooling, ceil_mode": (Net(pool=nn.MaxPool2d(3, 2, ceil_mode=True)), "layer pool: .*ceil_mode"),
+    "kernel": (Net(conv=nn.Conv2d(6, 6, (3, 1))), "layer conv: a kernel of 3×1"),
+    "average": (Net(pool=nn.AvgPool2d(3, 2, ceil_mode=True)), "layer pool: .*no ceil_mode"),
+    "statistics": (Net(norm=nn.BatchNorm2d(6, track_running_stats=False)), "layer norm: .*running statistics"),
+    "uneven pooling": (
+        Net(inside=150, pool=nn.AdaptiveAvgPool2d(5), n=Hard()),
+        "layer pool: it averages 8×8 to 5×5",
+    ),
+    "decay": (Net(conv=nn.Conv2d(6, 6, 3, padding=1), n=Hard(decay=0.0)), r"layer n: neuron\.decay = 0"),
+    "constant": (after(lambda net, x: x + 1.0), "the network: 'add' with a constant"),
+    "broadcast": (after(lambda net, x: x + x.mean((2, 3), keepdim=True)), "the network: 'add' of different shapes"),
+    "index": (after(lambda net, x: x[:, :3]), "the network: indexing"),
+    "sum over space": (after(lambda net, x: x.sum((2, 3))), "the network: 'sum' has no node"),
+    "conv1d": (after(lambda net, x: net.c(x.flatten(2)), c=nn.Conv1d(6, 6, 3)), "the network: 'flatten'|flattening"),
+    "linear over width": (Net(linear=nn.Linear(8, 8)), "layer linear: a linear layer on"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_nir_has_no_node_for_is_refused_with_the_layer_and_the_reason(exported, name):
+    model, reason = REFUSED[name]
+    with pytest.raises(ExportError, match=reason):
+        exported(model, (2, 8, 8))
+
+
+def test_a_graph_that_is_another_network_does_not_pass_the_check(exported):
+    model = convnet(num_classes=5, in_channels=2, neuron=Hard)
+    result = exported(model, (2, 8, 8))
+    written = to_graph(result.folded.operations, 1e-4, np.float64)
+    assert check_spikes(model, written, result.images, 4, 1e-4) == result.spikes
+    written.graph.nodes[written.neurons[1]].tau *= 1.2
+    with pytest.raises(ExportError, match="spikes of the graph differ"):
+        check_spikes(model, written, result.images, 4, 1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_bundled_network_can_be_written_but_the_one_with_a_max_pooling_of_no_spikes(name):
+    shape = {"vggsnn_dvs": (2, 48, 48), "sew_resnet34": (3, 224, 224), "preact_resnet34": (3, 224, 224)}.get(
+        name, (3, 32, 32)
+    )
+    with torch.device("meta"):
+        model = create_model(name, num_classes=10, in_channels=shape[0], reset="hard").eval()
+    if name == "preact_resnet34":
+        with pytest.raises(ExportError, match="layer 2: NIR has no max pooling"):
+            walk(model, shape)
+        return
+    folded = fold(walk(model, shape))
+    assert len(folded.batch_norms) == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert not any(isinstance(operation, (ChannelMap, AdaptivePool)) for operation in folded.operations)
+
+
+@settings(max_examples=40)
+@given(side=st.integers(1, 12), rows=st.integers(1, 14), columns=st.integers(1, 14), seed=st.integers(0, 9))
+def test_an_adaptive_pooling_of_any_size_is_the_same_folded_or_written(side, rows, columns, seed):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.AdaptiveAvgPool2d((rows, columns)), nn.Flatten(), nn.Linear(2 * rows * columns, 3))
+    images = torch.randn(2, 2, side, side + 1, dtype=torch.float64)
+    graph = to_graph(fold(walk(model, (2, side, side + 1))).operations, 1e-4, np.float64).graph
+    found = execute(graph, images[None], 1e-4).output[0]
+    pooled = F.adaptive_avg_pool2d(images, (rows, columns)).flatten(1)
+    expected = F.linear(pooled, *(parameter.double() for parameter in model[2].parameters()))
+    assert torch.allclose(found, expected, atol=1e-10)
+    assert math.prod(found.shape) == 6
