@@ -55,20 +55,24 @@ def execute(graph: nir.NIRGraph, inputs: Tensor, dt: float) -> Execution:
 
 
 def _neurons(node: Any, currents: Tensor, dt: float) -> Tensor:
-    """v ← v + dt·dv/dt, a spike where v > v_threshold, and the reset."""
-    r, threshold, v_reset = (_tensor(array, currents) for array in (node.r, node.v_threshold, node.v_reset))
+    """v ← v + dt·dv/dt = keep·v + gain·I + drift, a spike where v > v_threshold, and the reset."""
+    if isinstance(node, nir.LIF):
+        # In float64, as a program would compute its own constants from those of the file.
+        rate = dt / node.tau.astype(np.float64)
+        keep, gain, drift = 1.0 - rate, rate * node.r, rate * node.v_leak
+    else:
+        keep, gain, drift = np.ones(1), dt * node.r.astype(np.float64), np.zeros(1)
+    keep, gain, drift = (_tensor(constant, currents) for constant in (keep, gain, drift))
+    threshold, v_reset = _tensor(node.v_threshold, currents), _tensor(node.v_reset, currents)
     soft = node.metadata.get(RESET) == SUBTRACT_THRESHOLD
-    leaky = isinstance(node, nir.LIF)
-    rate = dt / _tensor(node.tau, currents) if leaky else dt
-    leak = _tensor(node.v_leak, currents) if leaky else v_reset
+    # The file has the next number below the threshold.
+    subtracted = torch.nextafter(threshold, torch.full_like(threshold, torch.inf))
     membrane = v_reset.expand(currents.shape[1:])
     spikes = torch.empty_like(currents)
     for t, current in enumerate(currents):
-        membrane = membrane + rate * (r * current + (leak - membrane if leaky else 0.0))
+        membrane = keep * membrane + gain * current + drift
         fired = membrane > threshold
-        # A soft reset subtracts the threshold itself, of which the file has the next smaller number.
-        subtracted = membrane - torch.nextafter(threshold, torch.full_like(threshold, torch.inf)) if soft else v_reset
-        membrane = torch.where(fired, subtracted, membrane)
+        membrane = torch.where(fired, membrane - subtracted if soft else v_reset, membrane)
         spikes[t] = fired
     return spikes
 

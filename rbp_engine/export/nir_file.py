@@ -105,7 +105,7 @@ def export_run(
         batch_norms_kept=sum(isinstance(operation, ChannelMap) for operation in folded.operations),
         poolings=len(folded.poolings),
         soft_reset=RESET in graph.metadata,
-        images=f"{len(images)} {kind}",
+        images=kind,
         spikes=spikes,
         predictions=predictions,
     )

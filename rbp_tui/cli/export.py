@@ -46,8 +46,8 @@ def nir(
 ) -> None:
     """Write the network of a run as a file of NIR (neuroir.org), checked against the network spike by spike.
 
-    Batch norms are folded into the layers before them. The neurons need a hard reset (neuron.reset=hard) and a decay
-    above 0; what else has no node in NIR is named and refused. See docs/export.md.
+    The neurons need a hard reset (neuron.reset=hard) and a decay above 0. Batch norms are folded into the layers before
+    them, and what else has no node in NIR is named and refused. See docs/export.md.
     """
     if not 0.0 < dt < float("inf"):
         raise typer.BadParameter(f"expected seconds above 0, got {dt}", param_hint="--dt")
@@ -89,8 +89,9 @@ def _print_export(target: Path, exported: dict[str, Any]) -> None:
         say("[dim]folded[/]   {}", folded)
     spikes, predictions = exported["spikes"], exported["predictions"]
     say(
-        "[dim]checked[/]  {}, T = {}: {} of {} spikes differ in float64; with the file, in float32, {} of {} "
+        "[dim]checked[/]  {} {}, T = {}: {} of {} spikes differ in float64; with the file, in float32, {} of {} "
         "predictions are the run's and logits differ by at most {}",
+        predictions["images"],
         exported["images"],
         exported["timesteps"],
         f"{spikes['differ']:,}",

@@ -1,0 +1,73 @@
+"""`rbp export nir` on really trained runs: the file, read by others, predicts what the run predicts."""
+
+from pathlib import Path
+
+import nir
+import pytest
+import torch
+from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+import rbp_engine
+from rbp_engine.data.loading.loading import load as load_data
+
+
+@pytest.fixture(scope="module")
+def hard(rbp_in, tmp_path_factory):
+    """A folder with the run `hard`, and what its export answered."""
+    rbp = rbp_in(tmp_path_factory.mktemp("hard"))
+    rbp("train", "digits", "T=3", "epochs=2", "batch=64", "neuron.reset=hard", "--id", "hard")
+    return rbp, rbp.json("export", "nir", "hard", "--dt", "0.001")
+
+
+def test_spikingjelly_predicts_from_the_file_what_the_run_predicts(hard):
+    rbp, answer = hard
+    assert answer["file"] == str(rbp.folder / "hard.nir")
+    loaded = rbp_engine.load("hard", runs_dir=rbp.runs, device="cpu")
+    pixels = load_data("digits").test.pixels
+    images = loaded.preprocess(pixels)
+    read, state, total = import_from_nir(answer["file"], dt=0.001), None, 0.0
+    with torch.no_grad():
+        for _ in range(3):
+            logits, state = read(images, state)
+            total = total + logits / 3
+    expected = loaded.predict(pixels)
+    assert expected.argmax(1).unique().numel() > 5
+    assert total.argmax(1).eq(expected.argmax(1)).double().mean() > 0.99  # rounding may decide on a membrane
+
+
+def test_the_answer_says_what_was_written_and_how_far_it_is_the_run(hard):
+    _, answer = hard
+    graph = nir.read(answer["file"])
+    kinds = [type(node).__name__ for node in graph.nodes.values()]
+    assert answer["nodes"] == {kind: kinds.count(kind) for kind in kinds}
+    assert (answer["edges"], answer["batch_norms"], answer["poolings"]) == (len(graph.edges), 3, 1)
+    assert answer["bytes"] == Path(answer["file"]).stat().st_size
+    assert answer["images"] == "test images"
+    assert answer["spikes"]["compared"] == 16 * 3 * (32 * 64 + 64 * 16 + 128 * 4)
+    assert answer["spikes"]["differ"] == 0
+    assert answer["predictions"]["same"] == answer["predictions"]["images"] == 16
+    known = {key: graph.metadata[key] for key in ("run", "timesteps", "dt")}
+    assert known == {"run": "hard", "timesteps": 3, "dt": 0.001}
+
+
+def test_a_file_is_only_replaced_with_force(hard):
+    rbp, answer = hard
+    before = Path(answer["file"]).stat()
+    assert "hard.nir exists already" in rbp("export", "nir", "hard", code=1).stderr
+    assert Path(answer["file"]).stat() == before
+    said = rbp("export", "nir", "hard", "--force").stderr
+    assert "3 batch norms into the layers before them; 1 average pooling into the linear layer after it" in said
+    assert "16 test images, T = 3: 0 of 172,032 spikes differ in float64" in said
+    assert nir.read(answer["file"]).metadata["dt"] == 1e-4
+
+
+def test_without_the_package_the_error_says_how_to_install_it(finished, rbp_in, tmp_path):
+    (tmp_path / "nir.py").write_text("raise ImportError('no package of this name')\n")
+    rbp = rbp_in(finished[0].folder)
+    rbp.environment["PYTHONPATH"] = f"{tmp_path}:{rbp.environment['PYTHONPATH']}"
+    assert "pip install 'rbp-tui[nir]'" in rbp("export", "nir", "mine", code=1).stderr
+
+
+@pytest.mark.parametrize("dt", ["0", "-1", "inf", "nan"])
+def test_a_timestep_of_no_length_is_refused(rbp_here, dt):
+    assert "expected seconds above 0" in rbp_here("export", "nir", "mine", "--dt", dt, code=2).stderr
