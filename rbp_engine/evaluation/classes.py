@@ -25,27 +25,26 @@ def by_class(
     `names` are those of the classes, or empty for their numbers.
     """
     count = logits.shape[1]
-    matrix = np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
-    right = np.diag(matrix)
+    samples, taken = np.bincount(labels, minlength=count), np.bincount(predicted, minlength=count)
+    right = np.bincount(labels[labels == predicted], minlength=count)
     classes = tuple(
         ClassCounts(
             one_line(str(names[label]) if names else str(label), LONGEST_NAME),
-            samples=int(matrix[label].sum()),
+            samples=int(samples[label]),
             right=int(right[label]),
-            predicted=int(matrix[:, label].sum()),
+            predicted=int(taken[label]),
         )
         for label in range(count)
     )
-    return ByClass(of, classes, _confusions(matrix), _worst(labels, predicted, logits))
+    return ByClass(of, classes, _confusions(labels, predicted, count), _worst(labels, predicted, logits))
 
 
-def _confusions(matrix: NDArray[np.int64]) -> tuple[Confusion, ...]:
+def _confusions(labels: NDArray[np.int64], predicted: NDArray[np.int64], count: int) -> tuple[Confusion, ...]:
     """The pairs that were taken for each other, the most frequent first."""
-    off_diagonal = matrix - np.diag(np.diag(matrix))
-    rows, columns = np.nonzero(off_diagonal)
-    counts = off_diagonal[rows, columns]
-    order = np.lexsort((columns, rows, -counts))[:CONFUSIONS_KEPT]
-    return tuple(Confusion(int(rows[place]), int(columns[place]), int(counts[place])) for place in order)
+    wrong = labels != predicted
+    pairs, times = np.unique(labels[wrong] * count + predicted[wrong], return_counts=True)
+    order = np.lexsort((pairs, -times))[:CONFUSIONS_KEPT]
+    return tuple(Confusion(*divmod(int(pairs[place]), count), int(times[place])) for place in order)
 
 
 def _worst(labels: NDArray[np.int64], predicted: NDArray[np.int64], logits: NDArray[np.float32]) -> tuple[Mistake, ...]:

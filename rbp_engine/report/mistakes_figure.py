@@ -21,6 +21,7 @@ DRAWN, ACROSS = 16, 4
 HEIGHT = 3.6  # inches
 # Up to so many classes have their names at the matrix, and their counts in it.
 NAMED = 20
+MOST_CLASSES = 2000
 LONGEST_LABEL = 14
 
 
@@ -28,8 +29,10 @@ def draw_mistakes(found: ByClass, pictures: Sequence[NDArray[Any]], path: Path) 
     """Write the figure; the suffix of `path` is its format, see `figure.check_path`.
 
     `pictures` are the first mistakes of `found.worst`, grey [H, W] or RGB [H, W, 3], of values from 0 to 1. Raises
-    RunError if the file cannot be written.
+    RunError if the file cannot be written, or there are more classes than a figure has dots.
     """
+    if len(found.classes) > MOST_CLASSES:
+        raise RunError(f"a figure has no room for a confusion matrix of {len(found.classes)} classes")
     from matplotlib import style
 
     suffix, out = path.suffix.lower(), io.BytesIO()
