@@ -1,0 +1,134 @@
+"""Pictures of the tabs Accuracy and Evaluation, each alone: empty, live, finished.
+
+`pytest --snapshot-update` accepts a change; look at the new pictures first.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.containers import Container
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from rbp_engine.printable import one_line
+from rbp_engine.run.files.evaluation_json import ByClass, ClassCounts, Confusion, Evaluation, Mistake, save_evaluation
+from rbp_engine.run.files.events import Event, RunStart, Validation
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.status.status import Verdict
+from rbp_tui.dashboard import app as dashboard
+from rbp_tui.dashboard.network.accuracy import AccuracyTab
+from rbp_tui.dashboard.network.evaluation import EvaluationTab
+from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.themes import DARK, LIGHT
+from tests.damaged_files import evaluation
+
+SIZES = pytest.mark.parametrize("size", [(80, 20), (160, 41)], ids=lambda size: f"{size[0]}x{size[1]}")
+Comparison = Callable[..., bool]
+
+
+class NetworkScreen(Screen[None]):
+    """The tab alone; the screen has the name that the style sheet knows."""
+
+    def __init__(self, tab: NetworkTab) -> None:
+        super().__init__()
+        self.tab = tab
+
+    def compose(self) -> ComposeResult:
+        with Container(id="pages"):
+            yield self.tab
+
+
+class Picture(App[None]):
+    CSS_PATH = Path(dashboard.__file__).parent / "dashboard.tcss"
+
+    def __init__(self, tab: NetworkTab, sight: Sight, *, theme: str = DARK.name) -> None:
+        super().__init__()
+        for known in (DARK, LIGHT):
+            self.register_theme(known)
+        self.theme = theme
+        self.tab = tab
+        self.sight = sight
+
+    async def on_mount(self) -> None:
+        await self.push_screen(NetworkScreen(self.tab))
+        self.tab.show(self.sight, None)
+
+
+def sight(run: RunDirectory, epochs: int, *, status: str = "completed", step: int = 8, timesteps: int = 6) -> Sight:
+    """A run of ten steps an epoch, whose later timesteps are the more accurate ones."""
+    builder = HistoryBuilder()
+    builder.add([Event(0, 0.0, 1, 0, 0, RunStart(steps_per_epoch=10, epochs=40))])
+    for epoch in range(1, epochs + 1):
+        top1 = [(1 - 0.5**t) * (1 - 0.8 / epoch) for t in range(1, timesteps + 1)]
+        body = Validation(epoch, 0.1, top1[-1], 1.0, 360, top1_by_step=top1)
+        builder.add([Event(epoch, float(epoch), 1, 0, 10 * epoch, body)])
+    summary = Summary("mine", "digits", "e", "rate_m", timesteps, 1, step=step)
+    return Sight(run, summary, Verdict(status, ""), builder.history())
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    (tmp_path / "mine").mkdir()
+    return RunDirectory(tmp_path / "mine")
+
+
+async def read(pilot: Pilot[None]) -> None:
+    """Wait until the tab has read the run's folder."""
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+@SIZES
+def test_accuracy_of_a_live_run_without_an_evaluation(
+    snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]
+) -> None:
+    assert snap_compare(Picture(AccuracyTab(), sight(run, 0, status="running")), terminal_size=size)
+
+
+@SIZES
+def test_accuracy_of_a_live_run(snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]) -> None:
+    assert snap_compare(Picture(AccuracyTab(), sight(run, 3, status="running")), terminal_size=size)
+
+
+@SIZES
+def test_accuracy_of_a_finished_run(snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]) -> None:
+    picture = Picture(AccuracyTab(), sight(run, 40), theme=LIGHT.name)
+    assert snap_compare(picture, terminal_size=size, press=["down"])
+
+
+@SIZES
+def test_evaluation_of_a_run_of_which_nothing_is_known(
+    snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]
+) -> None:
+    assert snap_compare(Picture(EvaluationTab(), sight(run, 0)), terminal_size=size, run_before=read)
+
+
+@SIZES
+def test_evaluation_of_a_finished_run(snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]) -> None:
+    save_evaluation(run, evaluation())
+    picture = Picture(EvaluationTab(), sight(run, 1), theme=LIGHT.name)
+    assert snap_compare(picture, terminal_size=size, run_before=read)
+
+
+@SIZES
+def test_evaluation_of_a_live_run_with_a_hundred_classes(
+    snap_compare: Comparison, run: RunDirectory, size: tuple[int, int]
+) -> None:
+    found = evaluation()
+    assert found.by_class is not None
+    classes = tuple(ClassCounts(one_line(f"class {label}"), 100, 99 - label, 100) for label in range(100))
+    confusions = tuple(Confusion(label, 99 - label, 60 - label) for label in range(50))
+    worst = tuple(Mistake(37 * number, number, 99 - number, 1 - number / 50) for number in range(40))
+    by_class = ByClass(replace(found.by_class.of, samples=10_000), classes, confusions, worst)
+    save_evaluation(run, Evaluation(found.robustness, by_class))
+    picture = Picture(EvaluationTab(), sight(run, 1, status="running", step=400))
+    assert snap_compare(picture, terminal_size=size, run_before=read)
