@@ -30,7 +30,7 @@ class CompareActions(ChartScreen):
         Binding("enter", "open", "open", id="compare.open"),
         Binding("space", "hide", "hide", id="compare.hide"),
         Binding("b", "pin", "baseline", id="compare.pin"),
-        Binding("e", "equal_cost", "equal cost", id="compare.equal_cost"),
+        Binding("e", "equal_cost", "cost", id="compare.equal_cost", tooltip="accuracies at equal cost"),
         Binding("i", "each_run", "runs", id="compare.each_run"),
         Binding("v", "curve", "curve", id="compare.curve"),
         Binding("x", "axis", "axis", id="compare.axis"),

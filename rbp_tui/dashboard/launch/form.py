@@ -90,7 +90,7 @@ def fields_of_form(usual: LoadedPreset | None) -> tuple[FormField, ...]:
     seed, device = (run.seed, run.device) if run else (1, "auto")
     return (
         FormField("seeds", "seeds", "1,2,3", f"{seed} when empty; a run for each"),
-        FormField("pair", "pair", "method=bptt,rate_m", "a run for each value"),
+        FormField("pair", "pair", "T=2,4", "a run for each value and seed"),
         FormField("device", "device", "cpu", f"{device} when empty"),
         FormField("processes", "processes", "2", "1 when empty; they share each batch"),
         FormField("gpus", "gpus", "0,1", "waits for a free one; or auto, none"),
