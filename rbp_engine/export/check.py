@@ -15,15 +15,17 @@ from rbp_engine.spiking.carriers.sequence import SequenceTensor
 from rbp_engine.spiking.kernels.neuron_input import Current
 from rbp_engine.spiking.lif_parameters import LIFParameters
 
-# Rounding can move a membrane across the threshold only where it stands on it. A wrong graph differs far more.
+# Of the spikes. In float64 rounding moves a membrane across the threshold only where it stands on it; a wrong graph
+# differs far more.
 LARGEST_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
 class SpikeCheck:
-    """In float64: how many spikes (or their absence) there were to compare, and how many differ."""
+    """In float64: how many outputs of neurons were compared, how many are spikes, and how many differ."""
 
     compared: int
+    spikes: int
     differ: int
 
 
@@ -50,11 +52,15 @@ def check_spikes(model: nn.Module, written: Written, images: Tensor, timesteps: 
     predict(exact, images.double(), timesteps, carrier=watched)
     spikes = execute(written.graph, _over_time(images.double(), timesteps), dt).spikes
     pairs = [(recorded[number], spikes[name]) for number, name in written.neurons.items()]
-    check = SpikeCheck(sum(a.numel() for a, _ in pairs), sum(int((a != b).sum()) for a, b in pairs))
-    if check.differ > LARGEST_SHARE * check.compared:
+    check = SpikeCheck(
+        sum(ours.numel() for ours, _ in pairs),
+        sum(int(ours.sum()) for ours, _ in pairs),
+        sum(int((ours != theirs).sum()) for ours, theirs in pairs),
+    )
+    if check.differ > LARGEST_SHARE * check.spikes:
         raise ExportError(
-            f"{check.differ} of {check.compared} spikes of the graph differ from the network's on the images of the "
-            "check, so nothing is written: either membranes stand exactly on the threshold, as with weights that are "
+            f"the graph differs from the network in {check.differ:,} places, where the network has {check.spikes:,} "
+            "spikes, so nothing is written. Either membranes stand exactly on the threshold, as with weights that are "
             "whole numbers, or this is an error of rbp: please report it"
         )
     return check

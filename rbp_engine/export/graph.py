@@ -109,7 +109,7 @@ class _Writer:
         for source, times in Counter(sources).items():
             if times > 1:
                 node = nir.Scale(np.full(operation.shape, times, self._dtype))
-                source = self._place(f"{operation.path or 'sum'}_twice", node, [source])
+                source = self._place(f"{operation.path or 'sum'}_times", node, [source])
             named.append(source)
         return named
 

@@ -62,6 +62,8 @@ def _neurons(node: Any, currents: Tensor, dt: float) -> Tensor:
         keep, gain, drift = 1.0 - rate, rate * node.r, rate * node.v_leak
     else:
         keep, gain, drift = np.ones(1), dt * node.r.astype(np.float64), np.zeros(1)
+    # r = τ/dt is meant as a gain of 1. Rounded below it, spikes of 1 would not reach a threshold of 1.
+    gain = np.where(np.isclose(gain, 1.0, rtol=1e-6), 1.0, gain)
     keep, gain, drift = (_tensor(constant, currents) for constant in (keep, gain, drift))
     threshold, v_reset = _tensor(node.v_threshold, currents), _tensor(node.v_reset, currents)
     soft = node.metadata.get(RESET) == SUBTRACT_THRESHOLD

@@ -89,13 +89,13 @@ def _print_export(target: Path, exported: dict[str, Any]) -> None:
         say("[dim]folded[/]   {}", folded)
     spikes, predictions = exported["spikes"], exported["predictions"]
     say(
-        "[dim]checked[/]  {} {}, T = {}: {} of {} spikes differ in float64; with the file, in float32, {} of {} "
-        "predictions are the run's and logits differ by at most {}",
+        "[dim]checked[/]  {} {}, T = {}: {} spikes in float64, {} differ; with the file, in float32, {} of {} "
+        "predictions are the run's, and logits differ by at most {}",
         predictions["images"],
         exported["images"],
         exported["timesteps"],
+        f"{spikes['spikes']:,}",
         f"{spikes['differ']:,}",
-        f"{spikes['compared']:,}",
         predictions["same"],
         predictions["images"],
         f"{predictions['largest_difference']:.1e}",
@@ -115,9 +115,13 @@ def _print_export(target: Path, exported: dict[str, Any]) -> None:
 def _folded(exported: dict[str, Any]) -> str:
     parts = []
     if count := exported["batch_norms"]:
-        parts.append(f"{count} batch norm{'s' * (count > 1)} into the layers before them")
+        parts.append(f"{_counted(count, 'batch norm')} into the layer before")
     if count := exported["poolings"]:
-        parts.append(f"{count} average pooling{'s' * (count > 1)} into the linear layer after it")
+        parts.append(f"{_counted(count, 'average pooling')} into the linear layer after")
     if count := exported["batch_norms_kept"]:
-        parts.append(f"{count} batch norm{'s' * (count > 1)} written as a layer, since none is before it alone")
+        parts.append(f"not {_counted(count, 'batch norm')}, since no layer with weights is right before")
     return "; ".join(parts)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"

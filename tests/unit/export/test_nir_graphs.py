@@ -100,6 +100,8 @@ BUILDING_BLOCKS = {
         Net(conv=nn.Conv2d(6, 6, 3, padding=1), neuron=Hard(decay=0.7, v_reset=-0.3, threshold=0.8)),
         {"LIF": 2},
     ),
+    # 1/(1 − λ)·(1 − λ) is rounded to less than 1 here, and the spikes of 1 reach a threshold of 1.
+    "neurons on spikes": (Net(neuron=Hard(decay=0.9171248688588729)), {"LIF": 2}),
     "the same twice": (after(twice, neuron=Hard()), {"Scale": 1}),
     "a sum of two": (after(residual, conv=nn.Conv2d(6, 6, 3, padding=1)), {"Scale": 0}),
     "scales and differences": (after(scaled, conv=nn.Conv2d(6, 6, 3, padding=1), neuron=Hard()), {"Scale": 3}),
@@ -110,7 +112,8 @@ BUILDING_BLOCKS = {
 def test_each_building_block_gives_the_same_spikes_and_logits(exported, name):
     model, kinds = BUILDING_BLOCKS[name]
     result = exported(model, (2, 8, 8))
-    assert result.spikes.differ == 0 < result.spikes.compared
+    assert result.spikes.differ == 0
+    assert result.spikes.spikes > result.spikes.compared / 100
     assert result.predictions.largest_difference < 1e-5
     written = Counter(type(node).__name__ for node in result.graph.nodes.values())
     assert {kind: written[kind] for kind in kinds} == kinds
@@ -118,11 +121,11 @@ def test_each_building_block_gives_the_same_spikes_and_logits(exported, name):
 
 def basic(neuron):
     head = nn.Sequential(nn.Linear(8, 6), neuron(), nn.Linear(6, 5))
-    return ResNet([2, 2], [4, 8], 2, neuron, head)
+    return ResNet([1, 1], [4, 8], 2, neuron, head)
 
 
 def spike_element_wise(neuron, block=SEWBlock):
-    blocks = [block(4, 4, 1, neuron), block(4, 8, 2, neuron), block(8, 8, 1, neuron), block(8, 8, 1, neuron)]
+    blocks = [block(4, 8, 2, neuron), block(8, 8, 1, neuron), block(8, 8, 1, neuron)]
     stem = [nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), neuron()]
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
 
@@ -222,17 +225,17 @@ def test_what_nir_has_no_node_for_is_refused_with_the_layer_and_the_reason(expor
 
 
 def test_a_graph_that_is_another_network_does_not_pass_the_check(exported):
-    model = convnet(num_classes=5, in_channels=2, neuron=Hard)
+    model = Net(conv=nn.Conv2d(6, 6, 3, padding=1), norm=nn.BatchNorm2d(6), neuron=Hard())
     result = exported(model, (2, 8, 8))
     written = to_graph(result.folded.operations, 1e-4, np.float64)
     assert check_spikes(model, written, result.images, 4, 1e-4) == result.spikes
     written.graph.nodes[written.neurons[1]].tau *= 1.2
-    with pytest.raises(ExportError, match="spikes of the graph differ"):
+    with pytest.raises(ExportError, match="the graph differs from the network in"):
         check_spikes(model, written, result.images, 4, 1e-4)
 
 
 def test_frames_are_compared_timestep_by_timestep(exported):
-    model = convnet(num_classes=5, in_channels=2, neuron=Hard)
+    model = Net(conv=nn.Conv2d(6, 6, 3, padding=1), norm=nn.BatchNorm2d(6), neuron=Hard())
     written = to_graph(exported(model, (2, 8, 8)).folded.operations, 1e-4, np.float64)
     frames = torch.randn(3, 4, 2, 8, 8)
     assert check_spikes(model, written, frames, 3, 1e-4).differ == 0
@@ -265,7 +268,7 @@ def test_every_bundled_network_is_written_or_refused_as_documented(name):
     assert not any(isinstance(operation, (ChannelMap, AdaptivePool)) for operation in folded.operations)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(side=st.integers(1, 12), rows=st.integers(1, 14), columns=st.integers(1, 14), seed=st.integers(0, 9))
 def test_an_adaptive_pooling_of_any_size_is_the_same_folded_or_written(side, rows, columns, seed):
     torch.manual_seed(seed)
