@@ -1,12 +1,13 @@
 """Trains the runs that the alarms are tested with, and keeps of their events what rules read: `make alarms`.
 
-python tests/alarms/record.py                                  all of them, in ten minutes
+python tests/alarms/record.py                                  all of them
 python tests/alarms/record.py silenced digits-1                these: faults, and presets with a seed
 python tests/alarms/record.py --epochs 3 cifar10-resnet18-1    another preset whose data are here, stopped after 3
 """
 
 import argparse
 import gzip
+import os
 import subprocess
 import sys
 import tempfile
@@ -81,7 +82,9 @@ def record(name: str, epochs: int | None = None) -> None:
     words = RUNS.get(name, (preset, f"seed={seed}", HEALTH))
     with tempfile.TemporaryDirectory() as folder:
         command = [*RBP, "train", *words, "train.kernel=eager", "--trust", "--detach", "--runs-dir", folder]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        # Two threads add up in another order than one.
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        subprocess.run(command, check=True, env=one_thread, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         [run] = map(RunDirectory, Path(folder).glob("2*"))
         while (verdict := judge(run)).live:
             if epochs is not None and (summary := read_summary(run)) is not None and summary.epoch >= epochs:
