@@ -90,20 +90,21 @@ def record(name: str, epochs: int | None = None) -> None:
             if epochs is not None and (summary := read_summary(run)) is not None and summary.epoch >= epochs:
                 request_stop(run)
             time.sleep(0.5)
-        events = [thinned(event) for event in read_events(run.events()) if isinstance(event.body, READ)]
+        read = [event for event in read_events(run.events()) if isinstance(event.body, READ)]
+        events = [thinned(event, number) for number, event in enumerate(read)]
     text = "".join(f"{to_json(event)}\n" for event in events)
     (RECORDINGS / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
     print(f"{name}: {verdict.status}, {len(events)} events")
 
 
-def thinned(event: Event) -> Event:
+def thinned(event: Event, number: int) -> Event:
     """Without what says only where and when it was: numbers that differ each time."""
     body = event.body
     if isinstance(body, RunStart):
         body = replace(body, host=None, logs=None, device=None)
     elif isinstance(body, Metrics):
         body = replace(body, samples_per_s=None, step_ms=None, data_ms=None)
-    return replace(event, body=body, t=0.0)
+    return replace(event, body=body, seq=number, t=0.0)
 
 
 def main(words: Sequence[str]) -> None:
