@@ -378,13 +378,6 @@ class ProbesSection(_Section):
         "",
         "Membranes near the threshold, eligibilities, gradients and updates by layer, as often as firing rates.",
     )
-    own: Annotated[str, AfterValidator(_own_function)] = field(
-        "",
-        "cost",
-        "",
-        "Your own metrics: a function measure(run, model) as mine.py:measure, relative to the preset, as often as "
-        "firing rates.",
-    )
     gradients: int = field(
         0,
         "cost",
@@ -398,6 +391,13 @@ class ProbesSection(_Section):
         "cost",
         "",
         "Synaptic operations and energy for one image, once at the end; rbp eval --energy does it later.",
+    )
+    own: Annotated[str, AfterValidator(_own_function)] = field(
+        "",
+        "cost",
+        "",
+        "Your own metrics: a function measure(run, model) as mine.py:measure, relative to the preset, as often as "
+        "firing rates.",
     )
 
 

@@ -135,7 +135,7 @@ def _gradients(
     twin: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int, watch: AssumptionWatch | None = None
 ) -> dict[str, Tensor]:
     twin.zero_grad(set_to_none=True)
-    with own_random_numbers(images.device, seed), watch.watch() if watch else nullcontext():
+    with own_random_numbers(seed), watch.watch() if watch else nullcontext():
         method.step(twin, images, labels, _SCALE.get(method.precision, 1.0))
     return {name: weight.grad for name, weight in twin.named_parameters() if weight.grad is not None}
 

@@ -2,19 +2,17 @@
 
 import inspect
 import numbers
-import random
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.printable import LONGEST_NAME, one_line, visible
+from rbp_engine.probes.random_numbers import random_numbers_put_back
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import Body, Probe, WarningRaised
 from rbp_engine.user_code import load_own, own_frames
@@ -124,16 +122,3 @@ def fault_of(error: Exception, name: str, code: Path) -> str:
     frames = own_frames(error, code)
     where = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if frames else ""
     return f"your metrics {name}{where}: {type(error).__name__}: {error}"
-
-
-@contextmanager
-def random_numbers_put_back() -> Iterator[None]:
-    """Within it random numbers may be drawn, and generators seeded: afterwards all go on where they were."""
-    python, arrays = random.getstate(), np.random.get_state()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(arrays)

@@ -9,15 +9,23 @@ import torch
 
 
 @contextmanager
-def own_random_numbers(device: torch.device, seed: int) -> Iterator[None]:
-    """Within it the global generators of python, numpy and torch draw from `seed` < 2³²; then they are put back."""
-    python, numpy = random.getstate(), np.random.get_state()
+def random_numbers_put_back() -> Iterator[None]:
+    """Within it random numbers may be drawn, and generators seeded: afterwards all go on where they were."""
+    python, arrays = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            random.seed(seed)
-            np.random.seed(seed)
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices):
             yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(arrays)
+
+
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """Within it the generators of python, numpy and torch draw from `seed` < 2³²; afterwards all are put back."""
+    with random_numbers_put_back():
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        yield

@@ -27,7 +27,10 @@ def create_probes(
     steps_per_epoch: int,
     code: Path,
 ) -> Probes:
-    """The probes of a run, for its first process; `code` is the folder of the user's own. Raises OwnCodeError."""
+    """The probes of a run, for its first process; `code` is the folder of the user's own. Raises OwnCodeError.
+
+    Gradients are compared on the first images of `validation`.
+    """
     steps = steps_per_epoch * preset.train.epochs
     every = min(preset.train.log_every, steps)
     neurons, weights = neuron_layers(model), weight_layers(model)
@@ -36,10 +39,10 @@ def create_probes(
         found.append(SpikeWatch(neurons, preset.method.timesteps, every))
     if preset.probes.health and weights:
         found.append(HealthProbe(neurons, weights, every))
-    if preset.probes.own:
-        found.append(OwnMetrics(preset.probes.own, code, model, steps_per_epoch, every))
     if preset.probes.gradients and neurons:
         batch = probe_batch(validation, method, preset.train.accumulate)
         if batch is not None:
             found.append(FidelityProbe(model, method, batch, min(preset.probes.gradients, steps)))
+    if preset.probes.own:
+        found.append(OwnMetrics(preset.probes.own, code, model, steps_per_epoch, every))
     return Probes(found)
