@@ -43,8 +43,8 @@ def answered(rbp, answer: str, *words: str) -> tuple[int, str]:
 
 
 def test_without_a_terminal_it_is_refused_and_at_one_the_user_is_asked(rbp, unpacked: Path) -> None:
-    done = rbp("eval", "own", code=2)
-    assert f"error {REFUSED}; if you trust it, add --trust" in done.stderr
+    for command in (("eval",), ("export", "nir")):
+        assert f"error {REFUSED}; if you trust it, add --trust" in rbp(*command, "own", code=2).stderr
     code, seen = answered(rbp, "n", "eval", "own")
     assert code == 2
     assert f"{REFUSED} Do you trust it? [y/N]:" in seen
