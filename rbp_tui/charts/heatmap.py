@@ -19,7 +19,7 @@ DARK = ("#1b2430", "#1d3f72", "#1f6fa8", "#2ba3b5", "#74cfae", "#d3efb0", "#fdfb
 LIGHT = ("#f1efe6", "#d5ebc4", "#8fd0b9", "#41a9bd", "#2272ab", "#243f88", "#0d1c4f")
 WRITTEN = ("#000000", "#ffffff")  # on a colour, whichever is read better
 TOPS = (1, 2, 3, 5)
-LOWEST_TOP = 1e-4
+LOWEST_TOP, HIGHEST_TOP = 1e-4, 1e6
 LEVELS = 64
 NUMBER = 4  # cells from which on a value is written on its colour
 
@@ -66,8 +66,8 @@ class HeatScale:
 
 def round_top(highest: float) -> float:
     """The end of a scale for values up to `highest`: 1, 2, 3 or 5 of a power of ten, so that it seldom changes."""
-    if not LOWEST_TOP < highest < math.inf:
-        return LOWEST_TOP if highest > 0 else 1.0
+    if not LOWEST_TOP < highest < HIGHEST_TOP:
+        return min(max(highest, LOWEST_TOP), HIGHEST_TOP) if highest > 0 else 1.0
     power = 10.0 ** math.floor(math.log10(highest))
     tops = [top * scale for scale in (power, 10 * power) for top in TOPS]
     return tops[bisect_left(tops, highest * (1 - 1e-9))]

@@ -16,7 +16,7 @@ from rbp_tui.charts.heatmap import NUMBER, HeatScale
 from rbp_tui.text.format import sparkline
 
 Floats: TypeAlias = NDArray[np.float64]
-Fitted: TypeAlias = "list[tuple[Column, int]]"
+Fitted: TypeAlias = "list[tuple[LayerColumn, int]]"
 
 SHORTEST_NAME, LONGEST_NAME = 6, 28
 GAP = 2
@@ -24,7 +24,7 @@ SHORTEST_SPARKS, LONGEST_SPARKS = 8, 40
 WIDEST_HEAT = 6  # of one value
 
 
-class Column(ABC):
+class LayerColumn(ABC):
     """A column: its heading with the unit, how wide it may be, and what stands in it. Of little room, the column of the
     highest `rank` is left out first, and that of the lowest gets what is left over, in multiples of `unit`."""
 
@@ -48,7 +48,7 @@ class Column(ABC):
         """The contents of a row for other programs."""
 
 
-class Words(Column):
+class Words(LayerColumn):
     """A text for each layer, with its style."""
 
     def __init__(self, heading: str, texts: Sequence[str], styles: Sequence[str] = (), *, rank: int = 0) -> None:
@@ -66,7 +66,7 @@ class Words(Column):
         return self._texts[row]
 
 
-class Numbers(Column):
+class Numbers(LayerColumn):
     """A number for each layer; from `attention` on it is marked. NaN is not known.
 
     It has `digits` after the point, or three that count, as 1.23e-04, with None. Shares become per cent by a `factor`
@@ -101,7 +101,7 @@ class Numbers(Column):
         return f"{value:{self._format}}" if math.isfinite(value) else "–"
 
 
-class Sparks(Column):
+class Sparks(LayerColumn):
     """The history of each layer as blocks, from `values` [N, L].
 
     Each is on a scale of its own, from `low`, by default its lowest value, to its highest; or all on one `together`.
@@ -125,7 +125,7 @@ class Sparks(Column):
         return " ".join(f"{value:.4g}" for value in self._values[:, row])
 
 
-class Heat(Column):
+class Heat(LayerColumn):
     """A row of a heatmap for each layer, from shares `values` [L, C] up to `top`; `labels` has the names of the C."""
 
     def __init__(self, heading: str, values: Floats, top: float, labels: Sequence[str], *, rank: int = 0) -> None:
@@ -162,7 +162,7 @@ class LayerRows:
         self,
         title: str,
         names: Sequence[str],
-        columns: Sequence[Column] = (),
+        columns: Sequence[LayerColumn] = (),
         *,
         note: str = "",
         heading: str = "layer",

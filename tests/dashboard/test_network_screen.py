@@ -94,7 +94,7 @@ async def open_network(app, pilot, until):
 
 def first_mean(app):
     """The mean rate of the first layer in the table, in per cent."""
-    _, rows = app.screen.query_one(LayerTable).rows.table()
+    _, rows = app.screen.tab.query_one(LayerTable).rows.table()
     return float(rows[0][2])
 
 
@@ -114,15 +114,15 @@ async def test_keys_and_the_cursor_of_a_chart_move_the_table_and_escape_goes_bac
         assert first_mean(dashboard) == MEANS[-1] and "100 %" in head(dashboard)
         await pilot.press("left", "left")
         assert first_mean(dashboard) == MEANS[-3] and "sample 4 of 6" in head(dashboard)
-        assert dashboard.screen.query_one(CurveChart).cursor == 4.0
+        assert dashboard.screen.tab.query_one(CurveChart).cursor == 4.0
         await pilot.press("right")
         assert first_mean(dashboard) == MEANS[-2]
-        dashboard.screen.query_one(CurveChart).focus()
+        dashboard.screen.tab.query_one(CurveChart).focus()
         await pilot.press("left", "left")
         await until(pilot, lambda: first_mean(dashboard) == MEANS[-4])
         assert "epoch 3.00 of 6" in head(dashboard) and "step 30" in head(dashboard)
         await pilot.press("escape")
-        assert first_mean(dashboard) == MEANS[-1] and dashboard.screen.query_one(CurveChart).cursor is None
+        assert first_mean(dashboard) == MEANS[-1] and dashboard.screen.tab.query_one(CurveChart).cursor is None
         assert "100 %" in head(dashboard)
 
 
@@ -182,13 +182,13 @@ async def test_another_layer_is_chosen_by_key_and_click_and_its_curve_is_drawn(d
     end_run(home / "runs", "deep", curve=CURVE, layers=60)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await open_network(dashboard, pilot, until)
-        table, chart = dashboard.screen.query_one(LayerTable), dashboard.screen.query_one(CurveChart)
+        table, chart = dashboard.screen.tab.query_one(LayerTable), dashboard.screen.tab.query_one(CurveChart)
         await pilot.press("end")
         assert table.selected == 59 and table.scroll_offset.y + table.size.height - 2 == 60
         assert chart.series[-1].label == "layer15.1.neuron2"
         await pilot.press("home")
         assert table.selected == 0 and table.scroll_offset.y == 0
-        await pilot.click(LayerTable, offset=(5, 4))
+        await pilot.click(table, offset=(5, 4))
         await pilot.pause()
         assert table.selected == 2 and chart.series[-1].label == "layer1.1.neuron1"
 
