@@ -84,12 +84,14 @@ def record(name: str, epochs: int | None = None) -> None:
         command = [*RBP, "train", *words, "train.kernel=eager", "--trust", "--detach", "--runs-dir", folder]
         # Two threads add up in another order than one.
         one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-        subprocess.run(command, check=True, env=one_thread, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command, check=True, env=one_thread, stdout=subprocess.DEVNULL)
         [run] = map(RunDirectory, Path(folder).glob("2*"))
         while (verdict := judge(run)).live:
             if epochs is not None and (summary := read_summary(run)) is not None and summary.epoch >= epochs:
                 request_stop(run)
             time.sleep(0.5)
+        if verdict.status not in ("completed", "stopped"):
+            raise SystemExit(f"{name}: {verdict.status}: {verdict.reason}")
         read = [event for event in read_events(run.events()) if isinstance(event.body, READ)]
         events = [thinned(event, number) for number, event in enumerate(read)]
     text = "".join(f"{to_json(event)}\n" for event in events)

@@ -83,6 +83,14 @@ def test_a_loss_that_was_too_large_before_a_layer_fell_silent_is_named_beside_it
     assert found == [("loss", "", 10), ("silent", "b", 50)]
 
 
+def test_a_loss_that_grows_in_a_run_with_uneven_rates_is_no_consequence_of_them() -> None:
+    uneven = firing()
+    uneven.rates[:, 2, :3] = 0.0
+    lost = {"train/loss": curve(np.where(np.arange(SAMPLES) < 6, 1.0, 9.0))}
+    found = named(History(curves=lost, classes=10, method="rate_m", firing=uneven))
+    assert found == [("uneven", "c", 10), ("loss", "", 70)]
+
+
 @pytest.mark.parametrize("classes", [0, 1])
 def test_chance_is_not_judged_in_a_run_that_does_not_say_how_many_classes_there_are(classes: int) -> None:
     lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
