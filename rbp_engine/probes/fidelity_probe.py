@@ -7,7 +7,7 @@ from torch import nn
 from rbp_engine.data.protocol import Batch
 from rbp_engine.methods import Method
 from rbp_engine.printable import visible
-from rbp_engine.probes.gradient_fidelity import REFERENCE, Comparison, compare, first_samples
+from rbp_engine.probes.gradient_fidelity import REFERENCE, ComparedGradients, compare, first_samples
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import Body, GradientFidelity, WarningRaised
 
@@ -28,7 +28,7 @@ class FidelityProbe(StepProbe):
         self._model = model
         self._method = method
         self._images, self._labels = batch
-        self._pending: list[tuple[int, Comparison]] = []
+        self._pending: list[tuple[int, ComparedGradients]] = []
         self._failures: list[tuple[int, Body]] = []
         self._failed = False
 
@@ -49,7 +49,7 @@ class FidelityProbe(StepProbe):
         failures, self._failures = self._failures, []
         return [(step, self._event(comparison)) for step, comparison in pending] + failures
 
-    def _event(self, comparison: Comparison) -> GradientFidelity:
+    def _event(self, comparison: ComparedGradients) -> GradientFidelity:
         found = comparison.read()
         return GradientFidelity(
             samples=len(self._labels),

@@ -56,7 +56,7 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedGradients:
     """Gradients that have been compared, as numbers that may still be being computed."""
 
     weight_names: list[str]
@@ -92,7 +92,7 @@ def gradient_fidelity(model: nn.Module, method: Method, images: Tensor, labels: 
     return compare(model, method, images, labels, seed).read()
 
 
-def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> Comparison:
+def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> ComparedGradients:
     """The same without a wait for the device. No graph and no gradient is left."""
     scale = {"loss_scale": "1"} if method.name.startswith("rate") else {}
     unscaled = create_method(method.name, method.timesteps, precision=method.precision, **scale)
@@ -109,7 +109,7 @@ def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, se
     by_weight = {
         layer: products[names[id(weight)]] for layer, weight in layers.items() if names[id(weight)] in products
     }
-    return Comparison(list(layers), list(neuron_layers(twin)), whole, by_weight, weight_norms, neuron_norms)
+    return ComparedGradients(list(layers), list(neuron_layers(twin)), whole, by_weight, weight_norms, neuron_norms)
 
 
 def first_samples(images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
