@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ from rbp_engine.run.status.status import Verdict
 NewRun = Callable[..., RunDirectory]
 TWO = Resources(processes=2)
 SYNCHRONISED = "train.sync_bn=true"
+PROBED = ("firing_rates", "health", "probe", "gradient_fidelity")
+SAMPLED = list(range(5, 37, 5))  # every log_every of 36 steps
 pytestmark = pytest.mark.xdist_group("two processes")  # they share runs
 
 
@@ -94,6 +97,30 @@ def test_every_rank_records_its_own_memory_step_time_and_log(two_process_referen
         out, err = log_files(two_process_reference)[str(rank)]
         assert "started on cpu" in out.read_text() and err.read_text() == ""
     assert not [event for event in EventReader(two_process_reference.events(1)).poll() if event.body.kind == "metrics"]
+
+
+def test_two_processes_with_every_probe_train_to_the_same_bits(
+    two_process_reference: RunDirectory, new_run: NewRun, look: Any, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("import torch\n\n\ndef measure(run, model):\n    run.log('noise', torch.rand(()))\n")
+    every = ("probes.health=true", "probes.gradients=10", "probes.energy=true", f"probes.own={mine}:measure")
+    run = new_run(SYNCHRONISED, *every)
+    launch.start(run, TWO)
+    assert look.end(run).status == look.end(two_process_reference).status == "completed"
+    ours, theirs = look.newest(run).path, look.newest(two_process_reference).path
+    for name in ("rng-rank0.pt", "rng-rank1.pt"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    momenta, their_momenta = (torch.load(path / "optimizer.pt")["optimizer"]["state"] for path in (ours, theirs))
+    assert momenta.keys() == their_momenta.keys() and len(momenta) > 0
+    for number, state in momenta.items():
+        assert torch.equal(state["momentum_buffer"], their_momenta[number]["momentum_buffer"])
+    expected, found = look.weights(two_process_reference), look.weights(run)
+    assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
+    assert look.story(run) == look.story(two_process_reference)
+    steps = {kind: [event.step for event in read_events(run.events()) if event.body.kind == kind] for kind in PROBED}
+    assert steps == {"firing_rates": SAMPLED, "health": SAMPLED, "probe": SAMPLED, "gradient_fidelity": [10, 20, 30]}
+    assert run.energy_json.is_file() and not look.bodies(run, WarningRaised)
 
 
 def test_a_stop_saves_and_ends_all_processes_and_another_number_needs_inexact(new_run: NewRun, look: Any) -> None:
