@@ -52,11 +52,12 @@ class PlainLines:
         new = self._alarms.setdefault(record.run.id, AlarmWatch()).add(events)
         for event in events:
             if isinstance(event.body, RunEnd):
-                self._print_alarms(record, new)
+                self._print_alarms(record, event.t, new)
                 new = []
             if (text := sentence(event)) is not None:
                 self._print(record, event.t, text)
-        self._print_alarms(record, new)
+        if events:
+            self._print_alarms(record, events[-1].t, new)
         sys.stdout.flush()
 
     def show(self, records: Sequence[RunRecord]) -> None:
@@ -72,9 +73,9 @@ class PlainLines:
                 self._print(record, time.time(), where(summary, phase or record.verdict.reason))
         sys.stdout.flush()
 
-    def _print_alarms(self, record: RunRecord, alarms: "Sequence[Alarm]") -> None:
+    def _print_alarms(self, record: RunRecord, t: float, alarms: "Sequence[Alarm]") -> None:
         for alarm in alarms:
-            self._print(record, time.time(), f"alarm: {alarm_line(alarm)}")
+            self._print(record, t, f"alarm: {alarm_line(alarm)}")
 
     def _print(self, record: RunRecord, t: float, text: str) -> None:
         named = f"{short_id(record.summary)} seed {record.summary.seed}: " if self._several else ""
