@@ -1,4 +1,6 @@
-"""What a live Monitor costs and how fast it is, with a real dashboard in its own terminal and the files of a real run.
+"""What a live Monitor and a live Network cost, and how fast Monitor is.
+
+With a real dashboard in its own terminal and the files of a real run.
 
 Budgets: 15 % of a core while the run writes 10 events a second; 250 ms from an event to the screen, median; 0.8 s from
 the start to the first frame, median.
@@ -22,7 +24,7 @@ import psutil
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.event_writer import EventWriter
-from rbp_engine.run.files.events import Metrics, RunStart, System, Validation
+from rbp_engine.run.files.events import FiringRates, Metrics, RunStart, System, Validation
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
@@ -32,6 +34,8 @@ LISTENED_S = 20.0
 SETTLED_S = 4.0
 STARTS = 7
 STEPS_PER_EPOCH, EPOCHS = 100, 1000
+MONITOR, NETWORK = "3", "6"
+LAYERS, TIMESTEPS = 60, 4
 
 
 class Terminal:
@@ -92,7 +96,9 @@ class Run:
         described["attempts"] = [here | {"host": os.uname().nodename, "t": time.time(), "stderr_from": 0}]
         write_json(self.run.run_json, described)
         self.log = self.run.stdout().open("a")
-        self.events.write(RunStart(device="cpu", host="here", steps_per_epoch=STEPS_PER_EPOCH, epochs=EPOCHS), 0)
+        names = [f"layer{number}" for number in range(LAYERS)]
+        start = RunStart(device="cpu", host="here", steps_per_epoch=STEPS_PER_EPOCH, epochs=EPOCHS, neuron_layers=names)
+        self.events.write(start, 0)
         self.written = 0
         for _ in range(told_before):
             self.tell()
@@ -103,6 +109,8 @@ class Run:
         step, shown = self.written, 10_000 + self.written
         loss = 2.3 / (1 + step / 1000) + 0.1 * (step % 7) / 7
         self.events.write(Metrics(step // STEPS_PER_EPOCH, loss, 1 - loss / 3, 0.1, float(shown), 26.6, 0.8), step)
+        rates = [[0.3 * ((7 * layer + step + t) % 11) / 11 for t in range(TIMESTEPS)] for layer in range(LAYERS)]
+        self.events.write(FiringRates(rates, [0.1] * LAYERS, [0.0] * LAYERS), step)
         if self.written % (2 * EVENTS_PER_S) == 0:
             self.events.write(System(rss=600_000_000 + 1000 * step, mem_peak=700_000_000 + 1000 * step), step)
         if self.written % (5 * EVENTS_PER_S) == 0:
@@ -116,12 +124,13 @@ class Run:
         return f"{shown:,} samples/s".replace(",", "\u202f")
 
 
-def live(home: Path, told_before: int, columns: int, rows: int) -> None:
-    """The share of a core that a Monitor takes, and the time from an event to the screen."""
-    run = Run(home / f"runs-{told_before}", told_before)
-    terminal = Terminal(home / f"runs-{told_before}", home, columns, rows)
+def live(home: Path, told_before: int, columns: int, rows: int, key: str = MONITOR) -> None:
+    """The share of a core that a Monitor or a Network takes, and the time from an event to the screen of a Monitor."""
+    runs = Path(tempfile.mkdtemp(dir=home))
+    run = Run(runs, told_before)
+    terminal = Terminal(runs, home, columns, rows)
     terminal.read_until("Presets")
-    terminal.press("3")
+    terminal.press(key)
     latencies: list[float] = []
     waiting: dict[str, float] = {}
     process = psutil.Process(terminal.process.pid)
@@ -137,6 +146,9 @@ def live(home: Path, told_before: int, columns: int, rows: int) -> None:
             due += 1 / EVENTS_PER_S
             waiting[run.tell()] = now
         terminal.read(due - time.perf_counter())
+        if key != MONITOR:  # it does not show the speed, which tells which event is on the screen
+            terminal.drawn.clear()
+            continue
         seen = [text for text in waiting if text.encode() in terminal.drawn]
         if seen:  # earlier events that were never drawn have been superseded
             names = list(waiting)
@@ -146,9 +158,11 @@ def live(home: Path, told_before: int, columns: int, rows: int) -> None:
     after = process.cpu_times()
     terminal.close()
     share = (after.user + after.system - used.user - used.system) / LISTENED_S
-    print(f"{columns}×{rows}, {told_before} events before, {EVENTS_PER_S} a second:")
+    shown = "Monitor" if key == MONITOR else f"Network of {LAYERS} layers"
+    print(f"{shown}, {columns}×{rows}, {told_before} steps before, {EVENTS_PER_S} a second:")
     print(f"  core        {100 * share:5.1f} %")
-    print(f"  to screen   {1000 * statistics.median(latencies):5.0f} ms, 90 % {1000 * _high(latencies):.0f} ms")
+    if latencies:
+        print(f"  to screen   {1000 * statistics.median(latencies):5.0f} ms, 90 % {1000 * _high(latencies):.0f} ms")
 
 
 def _high(values: list[float]) -> float:
@@ -178,6 +192,7 @@ def main() -> None:
         # Below 34 rows, so that there is the line of speed, which tells which event is on the screen.
         live(home, 2000, 120, 33)
         live(home, 100_000, 120, 33)
+        live(home, 2000, 160, 45, NETWORK)
     finally:
         shutil.rmtree(home)
 
