@@ -1,8 +1,6 @@
 """The tabs of the Network screen about health and about the user's own metrics."""
 
-import time
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,6 @@ from rbp_engine.run.files.events import Health, Probe, RunStart
 from rbp_engine.run.files.layout import write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
-from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.screen import NetworkScreen
@@ -20,7 +17,6 @@ from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.text_line import Line
 
 SAMPLES = 12
-SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
 
 
 def ended_run(runs, layers):
@@ -54,29 +50,6 @@ async def open_tab(app, pilot, until, title):
     await until(pilot, lambda: isinstance(app.screen, NetworkScreen) and app.screen.seen is not None)
     app.screen.action_open(title)
     await pilot.pause()
-
-
-@pytest.fixture
-def pictures(home, monkeypatch):
-    """The dashboard with the clock stopped."""
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(time, "time", lambda: 1020.0)
-    monkeypatch.chdir(home)
-    return Dashboard(Path("runs"))
-
-
-@SIZES
-@pytest.mark.parametrize("title", ["Health", "Own"])
-def test_pictures(pictures, home, until, snap_compare, size, title):
-    ended_run(home / "runs", 18)
-
-    async def settle(pilot):
-        await open_tab(pilot.app, pilot, until, title)
-        await pilot.press("down")
-        pilot.app.clear_notifications()
-        await pilot.pause(0.3)
-
-    assert snap_compare(pictures, terminal_size=size, run_before=settle)
 
 
 def shown(app, number=0):

@@ -1,0 +1,84 @@
+"""Pictures of the tabs "Health" and "Own". `--snapshot-update` accepts a change; look at the new pictures first."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+
+from rbp_engine.run.files.events import Event, Health, Probe, RunStart
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.status.status import Verdict
+from rbp_tui.dashboard import app as dashboard
+from rbp_tui.dashboard.network.health import HealthTab
+from rbp_tui.dashboard.network.own import OwnTab
+from rbp_tui.dashboard.network.tab import NetworkTab
+from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.themes import DARK, LIGHT
+
+SIZES = pytest.mark.parametrize("size", [(80, 20), (160, 41)], ids=lambda size: f"{size[0]}x{size[1]}")
+SAMPLES = 12
+
+
+class NetworkScreen(Screen[None]):
+    """A tab alone; the screen has the name that the style sheet knows."""
+
+    def __init__(self, tab: NetworkTab) -> None:
+        super().__init__()
+        self.tab = tab
+
+    def compose(self) -> ComposeResult:
+        with Container(id="pages"):
+            yield self.tab
+
+
+class Picture(App[None]):
+    CSS_PATH = Path(dashboard.__file__).parent / "dashboard.tcss"
+
+    def __init__(self, tab: NetworkTab, sight: Sight, theme: str) -> None:
+        super().__init__()
+        for known in (DARK, LIGHT):
+            self.register_theme(known)
+        self.theme = theme
+        self.tab = tab
+        self.sight = sight
+
+    async def on_mount(self) -> None:
+        await self.push_screen(NetworkScreen(self.tab))
+        self.tab.show(self.sight, None)
+
+
+def sight(layers: int) -> Sight:
+    """A run with samples every 10 steps, five an epoch; without layers it has none."""
+    names = [f"layer{n // 6 + 1}.{n // 2 % 3}.neuron{n % 2 + 1}" for n in range(layers)]
+    weights = [name.replace("neuron", "conv") for name in names] + ["head"]
+    builder = HistoryBuilder()
+    start = RunStart(steps_per_epoch=50, neuron_layers=names, weight_layers=weights)  # type: ignore[arg-type]
+    builder.add([Event(0, 0.0, 1, 0, 0, start)])
+    for sample in range(1, SAMPLES + 1) if layers else ():
+        shares: list[float | None] = [0.42 * 0.9**n / sample**0.5 for n in range(layers)]
+        health = Health(
+            shares,
+            [[share * factor for factor in (0.01, 0.1, 0.5, 1.0, 2.5)] for share in shares if share],
+            [0.5 * 0.8**n for n in range(layers)] + [None],
+            [0.01 * 0.8**n / sample for n in range(layers + 1)],
+        )
+        own = [Probe("spread of weights", 1e-4 * sample), Probe("rank", 9.0 - sample % 3)]  # type: ignore[arg-type]
+        builder.add(Event(sample, float(sample), 1, 0, 10 * sample, body) for body in (health, *own))
+    summary = Summary("run", "digits", "e", "rate_m", 4, 1)
+    return Sight(RunDirectory(Path("run")), summary, Verdict("completed", ""), builder.history())
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("tab", "layers", "theme"), [(HealthTab, 18, DARK), (OwnTab, 18, LIGHT), (OwnTab, 0, DARK)],
+    ids=["health", "own", "none"],
+)  # fmt: skip
+def test_a_run(
+    snap_compare: Callable[..., bool], size: tuple[int, int], tab: type[NetworkTab], layers: int, theme: object
+) -> None:
+    assert snap_compare(Picture(tab(), sight(layers), theme.name), terminal_size=size)  # type: ignore[attr-defined]
