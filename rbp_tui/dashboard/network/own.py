@@ -16,8 +16,9 @@ from rbp_tui.dashboard.reading.reader import Sight
 
 NOTHING = (
     "This run has no metrics of your own.\n"
-    'Launch it again with probes.own = "mine.py:measure", a function measure(run, model)\n'
-    "that calls run.log(name, value); docs/inside-the-network.md has an example."
+    'Launch it again with probes.own = "mine.py:measure",\n'
+    "a function measure(run, model) that calls run.log(name, value).\n"
+    "docs/inside-the-network.md has an example."
 )
 
 
