@@ -12,7 +12,10 @@ from torch.profiler import ProfilerActivity, profile
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
 from rbp_engine.probes.fidelity_probe import DIGITS, FidelityProbe, probe_batch
+from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.gradient_fidelity import gradient_fidelity
+from rbp_engine.probes.health import HealthProbe
+from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import GradientFidelity, WarningRaised
 from rbp_engine.spiking import LIF
@@ -62,23 +65,26 @@ def trained(model: nn.Module, method: str, probes: Probes) -> tuple[list[Tensor]
 def check_same_bits(model: nn.Module, method: str) -> None:
     plain, probed = copy.deepcopy(model), copy.deepcopy(model)
     probe = FidelityProbe(probed, create_method(method, T), batch(4), every=2)
-    tensors, others = trained(probed, method, Probes([probe]))
+    layers = neuron_layers(probed)
+    others_too = [SpikeWatch(layers, T, every=2), HealthProbe(layers, weight_layers(probed), every=2)]
+    tensors, others = trained(probed, method, Probes([*others_too, probe]))
     expected_tensors, expected_others = trained(plain, method, Probes())
     assert others == expected_others and len(tensors) == len(expected_tensors)
     assert all(torch.equal(one, other) for one, other in zip(tensors, expected_tensors, strict=True))
     assert [(step, type(event)) for step, event in probe.take()] == [(2, GradientFidelity), (4, GradientFidelity)]
     assert probe.take() == []
+    assert [[step for step, _ in one.take()] for one in others_too] == [[2, 4]] * 2
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_training_computes_the_same_bits_with_it(method: str) -> None:
+def test_training_computes_the_same_bits_with_all_probes(method: str) -> None:
     torch.manual_seed(0)
     check_same_bits(Drawing(), method)
 
 
 @pytest.mark.compiles
 @pytest.mark.xdist_group("compiler")
-def test_training_with_compiled_neurons_computes_the_same_bits_with_it() -> None:
+def test_training_with_compiled_neurons_computes_the_same_bits_with_all_probes() -> None:
     torch.manual_seed(0)
     check_same_bits(Drawing(kernel="compiled"), "rate_m")
 
