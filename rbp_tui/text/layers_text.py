@@ -1,0 +1,135 @@
+"""What probes have measured of each layer at one moment of training, as tables and as JSON."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rbp_tui.text import format as fmt
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rbp_engine.run.status.history import History
+    from rbp_engine.run.status.samples import Floats, ProbeHistory
+
+MEDIAN = 2  # of the quantiles of eligibilities
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """Numbers of each layer [L, K]: their name in JSON, a heading for each of the K, and the text of a known number."""
+
+    name: str
+    headings: tuple[str, ...]
+    values: "Floats"
+    text: Callable[[float], str]
+
+
+@dataclass(frozen=True)
+class LayerSamples:
+    """What one probe has measured of the layers of one kind; `name` is that in JSON. The epoch may be NaN."""
+
+    name: str
+    title: str
+    step: int
+    epoch: float
+    layers: tuple[str, ...]
+    figures: tuple[LayerFigures, ...]
+
+
+def layer_samples(history: "History", epoch: float | None) -> list[LayerSamples]:
+    """All that was sampled nearest to an epoch, None for the newest."""
+    found = []
+    if (firing := history.firing) is not None:
+        at = _nearest(firing, epoch)
+        rates = firing.rates[at]
+        by_step = LayerFigures("rates", tuple(f"t={t}" for t in range(1, rates.shape[1] + 1)), rates, _percent)
+        figures = [_one("rate", "rate %", rates.mean(axis=1), _percent), by_step]
+        figures += [_one("silent", "silent %", firing.silent[at], _percent)]
+        figures += [_one("saturated", "saturated %", firing.saturated[at], _percent)]
+        found.append(_of_neurons("firing_rates", "firing rates", firing, at, figures))
+    if (health := history.health) is not None:
+        at = _nearest(health, epoch)
+        figures = [_one("in_window", "membranes in window %", health.in_window[at], _percent)]
+        figures += [_one("eligibility_median", "eligibility g, median", health.eligibility[at, :, MEDIAN], fmt.number)]
+        found.append(_of_neurons("membranes", "membranes and eligibilities", health, at, figures))
+        figures = [_one("gradient_norm", "gradient norm", health.gradient_norm[at], _exponent)]
+        figures += [_one("update_ratio", "update / weight", health.update_ratio[at], _exponent)]
+        found.append(_of_weights("updates", "gradients and updates", health, at, figures))
+    if (fidelity := history.fidelity) is not None:
+        at = _nearest(fidelity, epoch)
+        figures = [_one("cosine", "cosine", fidelity.cosine_by_weight[at], fmt.number)]
+        figures += [_one("norm_ratio", "norm ratio", fidelity.norm_ratio_by_weight[at], fmt.number)]
+        figures += [_one("error", "error", fidelity.weight_error[at], fmt.number)]
+        found.append(_of_weights("gradients", "gradients against BPTT's", fidelity, at, figures))
+        figures = [_one("error", "error", fidelity.neuron_error[at], fmt.number)]
+        found.append(_of_neurons("slopes", "spikes and gradients that vary together", fidelity, at, figures))
+    return found
+
+
+def layers_table(samples: LayerSamples) -> "Table":
+    """A row for each layer."""
+    from rich.table import Column, Table
+
+    from rbp_engine.printable import one_line
+
+    headings = [Column(heading, justify="right") for one in samples.figures for heading in one.headings]
+    table = Table(Column("layer", no_wrap=True), *headings, box=None, pad_edge=False, header_style="dim")
+    for row, layer in enumerate(samples.layers):
+        values = [(value, one.text) for one in samples.figures for value in one.values[row]]
+        table.add_row(one_line(layer), *(text(float(value)) if math.isfinite(value) else "–" for value, text in values))
+    return table
+
+
+def layers_plain(samples: Sequence[LayerSamples]) -> dict[str, Any]:
+    """The same as JSON: null is not known, rates and shares are fractions."""
+    return {
+        one.name: {
+            "step": one.step,
+            "epoch": _known(one.epoch),
+            "layers": [
+                {"layer": layer} | {figures.name: _values(figures, row) for figures in one.figures}
+                for row, layer in enumerate(one.layers)
+            ],
+        }
+        for one in samples
+    }
+
+
+def _values(figures: LayerFigures, row: int) -> float | list[float | None] | None:
+    values = [_known(value) for value in figures.values[row]]
+    return values if figures.name == "rates" else values[0]
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _one(name: str, heading: str, values: "Floats", text: Callable[[float], str]) -> LayerFigures:
+    return LayerFigures(name, (heading,), values[:, None], text)
+
+
+def _of_neurons(name: str, title: str, samples: "ProbeHistory", at: int, figures: list[LayerFigures]) -> LayerSamples:
+    step, epoch = int(samples.step[at]), float(samples.epoch[at])
+    return LayerSamples(name, title, step, epoch, samples.neuron_layers, tuple(figures))
+
+
+def _of_weights(name: str, title: str, samples: "ProbeHistory", at: int, figures: list[LayerFigures]) -> LayerSamples:
+    step, epoch = int(samples.step[at]), float(samples.epoch[at])
+    return LayerSamples(name, title, step, epoch, samples.weight_layers, tuple(figures))
+
+
+def _nearest(samples: "ProbeHistory", epoch: float | None) -> int:
+    """The number of the sample nearest to an epoch, or of the newest."""
+    if epoch is None or not all(map(math.isfinite, samples.epoch)):
+        return -1
+    return min(range(len(samples.epoch)), key=lambda number: abs(samples.epoch[number] - epoch))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _exponent(value: float) -> str:
+    return f"{value:.2e}"

@@ -1,0 +1,65 @@
+"""`rbp runs layers`: what probes have measured, from files of events as a run writes them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rbp_engine.preset import load_preset
+from rbp_engine.run.files.event_writer import EventWriter
+from rbp_engine.run.files.events import FiringRates, GradientFidelity, Health, RunStart
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.launch import launch
+from rbp_tui.cli import app
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
+    return launch.create(load_preset("digits"), tmp_path / "runs", run_id="one")
+
+
+def sampled(run: RunDirectory) -> RunDirectory:
+    events = EventWriter(run.events(), attempt=1)
+    events.write(RunStart(steps_per_epoch=10, neuron_layers=["stem.lif"], weight_layers=["stem.conv", "head"]), 0)
+    events.write(FiringRates([[0.5, 0.25]], [0.125], [0.0]), 10)
+    events.write(FiringRates([[0.1, 0.3]], [0.75], [0.0]), 20)
+    events.write(Health([0.5], [[0.0, 0.1, 0.2, 0.3, 0.4]], [1e-3, 0.0], [1e-5, None]), 20)
+    events.write(GradientFidelity(8, 0.9, 1.1, [0.875, None], [1.0, None], [0.0625], [0.25, None]), 20)
+    events.close()
+    return run
+
+
+def rbp(run: RunDirectory, *words: str) -> str:
+    done = CliRunner().invoke(app, ["runs", "layers", run.id, *words, "--runs-dir", str(run.path.parent)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_every_probe_has_a_table_by_layer(run: RunDirectory) -> None:
+    rows = [" ".join(line.split()) for line in rbp(sampled(run)).splitlines()]
+    for row in (
+        "firing rates at step 20, epoch 2.00",
+        "stem.lif 20.0 10.0 30.0 75.0 0.0",
+        "stem.lif 50.0 0.200",
+        "stem.conv 1.00e-03 1.00e-05",
+        "head 0.00e+00 –",
+        "stem.conv 0.875 1.000 0.250",
+        "head – – –",
+    ):
+        assert row in rows, row
+
+
+def test_the_samples_nearest_to_an_epoch_are_chosen_and_json_has_fractions(run: RunDirectory) -> None:
+    found = json.loads(rbp(sampled(run), "--epoch", "1.2", "--json"))
+    assert found["run"] == "one" and found["gradients"]["epoch"] == 2.0
+    [layer] = found["firing_rates"]["layers"]
+    assert found["firing_rates"]["step"] == 10
+    assert layer == {"layer": "stem.lif", "rate": 0.375, "rates": [0.5, 0.25], "silent": 0.125, "saturated": 0.0}
+    assert found["updates"]["layers"][1] == {"layer": "head", "gradient_norm": 0.0, "update_ratio": None}
+
+
+def test_a_run_without_samples_says_how_to_have_some(run: RunDirectory) -> None:
+    assert "probes.firing_rates = true" in rbp(run)
+    assert json.loads(rbp(run, "--json")) == {"run": "one"}
