@@ -3,66 +3,53 @@
 from collections.abc import Iterable
 
 import numpy as np
-from textual import on
 from textual.widget import Widget
 
 from rbp_engine.run.status.accuracy import AccuracyHistory
-from rbp_engine.run.status.samples import Floats
 from rbp_engine.run.timesteps_needed import TOLERANCE, timesteps_needed
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import Heat, LayerRows, Numbers, Words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.layers import LayersAndChart
-from rbp_tui.dashboard.network.tab import NetworkTab, sample_at, x_axis_of, x_of
+from rbp_tui.dashboard.network.sampled_tab import SampledTab
+from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 
 #: Evaluations in the heatmap, spread evenly over training where there are more.
 ACROSS = 30
 
 
-class AccuracyTab(NetworkTab):
+class AccuracyTab(SampledTab[AccuracyHistory]):
     """A row for each timestep; the accuracy after the selected one over training, beside that of all."""
 
     TITLE = "Accuracy"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: tuple[AccuracyHistory, int] | None = None  # the history and the number of the evaluation
-
     def panes(self) -> Iterable[Widget]:
         yield LayersAndChart("top-1 %")
 
-    def steps(self, sight: Sight) -> Floats:
-        return sight.history.accuracy.step if sight.history.accuracy is not None else np.empty(0)
+    def samples(self, sight: Sight) -> AccuracyHistory | None:
+        return sight.history.accuracy
 
-    def show(self, sight: Sight | None, step: float | None) -> None:
-        accuracy = sight.history.accuracy if sight is not None else None
-        self.say_nothing_yet(_why_nothing(sight) if accuracy is None else "")
-        if accuracy is None:
-            self._shown = None
-            return
-        number = sample_at(accuracy, step) % len(accuracy.step)
-        if self._shown is not None and self._shown[0] is accuracy and self._shown[1] == number:
-            return
-        new = self._shown is None or self._shown[0] is not accuracy
-        self._shown = accuracy, number
-        self.query_one(LayersAndChart).show(accuracy_rows(accuracy, number))
-        if new:
-            self._show_chart()
+    def why_nothing(self, sight: Sight) -> str:
+        if sight.verdict.live:
+            return "no evaluation yet: the first comes after the first epoch"
+        return (
+            "This run has no accuracies by timestep: it ended before its first evaluation, or is of an older rbp.\n"
+            f"rbp eval {sight.run.id} finds those of its weights."
+        )
 
-    @on(LayerTable.Chosen)
-    def _show_chart(self) -> None:
+    def draw(self, samples: AccuracyHistory, number: int, sight: Sight) -> None:
+        self.query_one(LayersAndChart).show(accuracy_rows(samples, number))
+
+    def draw_charts(self, samples: AccuracyHistory) -> None:
         """Draw the accuracy after the selected timestep, after the first and after all."""
-        if self._shown is None:
-            return
-        accuracy, pane = self._shown[0], self.query_one(LayersAndChart)
-        top1, x = 100 * accuracy.top1, x_of(accuracy)
+        pane = self.query_one(LayersAndChart)
+        top1, x = 100 * samples.top1, x_of(samples)
         last = top1.shape[1]
         ends = dict.fromkeys((1, last))
         chosen = pane.table.selected + 1
-        pane.chart.title = f"{accuracy.split} top-1 %"
-        pane.chart.x_axis = x_axis_of(accuracy)
+        pane.chart.title = f"{samples.split} top-1 %"
+        pane.chart.x_axis = x_axis_of(samples)
         pane.chart.set_series(
             [
                 *(Series(f"t{t}", f"t = {t}", x, top1[:, t - 1]) for t in ends if t != chosen),
@@ -101,14 +88,3 @@ def accuracy_rows(accuracy: AccuracyHistory, number: int) -> LayerRows:
 
 def _epoch(accuracy: AccuracyHistory, number: int) -> str:
     return f"{accuracy.epoch[number]:.0f}"
-
-
-def _why_nothing(sight: Sight | None) -> str:
-    if sight is None:
-        return "reading…"
-    if sight.verdict.live:
-        return "no evaluation yet: the first comes after the first epoch"
-    return (
-        "This run has no accuracies by timestep: it ended before its first evaluation, or is older than rbp 0.9.\n"
-        f"rbp eval {sight.run.id} finds those of its weights."
-    )

@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 
 import numpy as np
-from textual import on
 from textual.widget import Widget
 
 from rbp_engine.run.status.samples import FidelityHistory, Floats
 from rbp_tui.charts.layer_rows import LayerRows, Numbers, Sparks, Words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.layers import LayersAndChart
-from rbp_tui.dashboard.network.tab import NetworkTab, sample_at, x_axis_of, x_of
+from rbp_tui.dashboard.network.sampled_tab import SampledTab
+from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.text import format as fmt
 
@@ -25,45 +24,28 @@ NOTHING = (
 )
 
 
-class GradientsTab(NetworkTab):
+class GradientsTab(SampledTab[FidelityHistory]):
     """A table of the whole network, of weight layers and of neuron layers; the selected one over training."""
 
     TITLE = "Gradients"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: tuple[FidelityHistory, int] | None = None  # the history and the number of the sample
-
     def panes(self) -> Iterable[Widget]:
         yield LayersAndChart(AGREEMENT)
 
-    def steps(self, sight: Sight) -> Floats:
-        return sight.history.fidelity.step if sight.history.fidelity is not None else np.empty(0)
+    def samples(self, sight: Sight) -> FidelityHistory | None:
+        return sight.history.fidelity
 
-    def show(self, sight: Sight | None, step: float | None) -> None:
-        fidelity = sight.history.fidelity if sight is not None else None
-        if sight is None or fidelity is None:
-            self.say_nothing_yet("reading…" if sight is None else NOTHING)
-            self._shown = None
-            return
-        self.say_nothing_yet("")
-        number = sample_at(fidelity, step) % len(fidelity.step)
-        if self._shown is not None and self._shown[0] is fidelity and self._shown[1] == number:
-            return
-        new = self._shown is None or self._shown[0] is not fidelity
-        self._shown = fidelity, number
-        self.query_one(LayersAndChart).show(fidelity_rows(fidelity, number, sight.summary.method))
-        if new:
-            self._show_chart()
+    def why_nothing(self, sight: Sight) -> str:
+        return NOTHING
 
-    @on(LayerTable.Chosen)
-    def _show_chart(self) -> None:
+    def draw(self, samples: FidelityHistory, number: int, sight: Sight) -> None:
+        self.query_one(LayersAndChart).show(fidelity_rows(samples, number, sight.summary.method))
+
+    def draw_charts(self, samples: FidelityHistory) -> None:
         """Draw the agreement in all, and that of the selected weights; or the error of the selected neurons."""
-        if self._shown is None:
-            return
-        fidelity, pane = self._shown[0], self.query_one(LayersAndChart)
-        pane.chart.x_axis = x_axis_of(fidelity)
-        pane.chart.title, series = selected_series(fidelity, pane.table.selected)
+        pane = self.query_one(LayersAndChart)
+        pane.chart.x_axis = x_axis_of(samples)
+        pane.chart.title, series = selected_series(samples, pane.table.selected)
         pane.chart.set_series(series)
 
 

@@ -3,20 +3,19 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
-import numpy as np
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal
 from textual.widget import Widget
 
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES
-from rbp_engine.run.status.samples import Floats, HealthHistory
+from rbp_engine.run.status.samples import HealthHistory
 from rbp_tui.charts.layer_rows import LayerRows, Numbers, Sparks, Words
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
-from rbp_tui.dashboard.network.tab import NetworkTab, sample_at, x_axis_of, x_of
+from rbp_tui.dashboard.network.sampled_tab import SampledTab
+from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 
 WIDE = 130  # cells, from which there is room for neurons and weights
@@ -37,7 +36,7 @@ class LayersAndTwoCharts(Container):
         yield Horizontal(*self.charts)
 
 
-class HealthTab(NetworkTab):
+class HealthTab(SampledTab[HealthHistory]):
     """Neuron layers and weights: beside each other, or one of them where there is no room for both."""
 
     TITLE = "Health"
@@ -52,7 +51,6 @@ class HealthTab(NetworkTab):
         for chart in self.weights.charts:
             chart.y_log = True
         self._front = self.neurons
-        self._shown: tuple[HealthHistory, int] | None = None  # the history and the number of the sample
 
     def panes(self) -> Iterable[Widget]:
         yield Horizontal(self.neurons, self.weights)
@@ -70,44 +68,33 @@ class HealthTab(NetworkTab):
         self._place()
         self._front.table.focus()
 
-    def steps(self, sight: Sight) -> Floats:
-        return sight.history.health.step if sight.history.health is not None else np.empty(0)
+    def samples(self, sight: Sight) -> HealthHistory | None:
+        return sight.history.health
 
-    def show(self, sight: Sight | None, step: float | None) -> None:
-        health = sight.history.health if sight is not None else None
-        self.say_nothing_yet(_why_nothing(sight) if health is None else "")
-        if health is None:
-            self._shown = None
-            return
-        number = sample_at(health, step) % len(health.step)
-        if self._shown is not None and self._shown[0] is health and self._shown[1] == number:
-            return
-        new = self._shown is None or self._shown[0] is not health
-        self._shown = health, number
-        self.neurons.table.show(neuron_rows(health, number))
-        self.weights.table.show(weight_rows(health, number))
-        if new:
-            self._show_charts()
+    def why_nothing(self, sight: Sight) -> str:
+        if sight.verdict.live:
+            return "no sample yet. With probes.health = true the first comes after train.log_every steps."
+        return "This run has no samples of its health.\nLaunch it again with probes.health = true."
 
-    @on(LayerTable.Chosen)
-    def _show_charts(self) -> None:
+    def draw(self, samples: HealthHistory, number: int, sight: Sight) -> None:
+        self.neurons.table.show(neuron_rows(samples, number))
+        self.weights.table.show(weight_rows(samples, number))
+
+    def draw_charts(self, samples: HealthHistory) -> None:
         """Draw the selected layers over training."""
-        if self._shown is None:
-            return
-        health = self._shown[0]
         layer, weight = self.neurons.table.selected, self.weights.table.selected
-        eligibility = health.eligibility[:, layer]
+        eligibility = samples.eligibility[:, layer]
         band = eligibility[:, LOWEST], eligibility[:, HIGHEST]
-        name, weight_name = health.neuron_layers[layer], health.weight_layers[weight]
+        name, weight_name = samples.neuron_layers[layer], samples.weight_layers[weight]
         drawn = (
-            (name, 100 * health.in_window[:, layer], None),
+            (name, 100 * samples.in_window[:, layer], None),
             (f"{name} 5–95 %", eligibility[:, MEDIAN], band),
-            (weight_name, health.gradient_norm[:, weight], None),
-            (weight_name, health.update_ratio[:, weight], None),
+            (weight_name, samples.gradient_norm[:, weight], None),
+            (weight_name, samples.update_ratio[:, weight], None),
         )
         for chart, (label, values, around) in zip((*self.neurons.charts, *self.weights.charts), drawn, strict=True):
-            chart.x_axis = x_axis_of(health)
-            chart.set_series([Series("layer", label, x_of(health), values, band=around)])
+            chart.x_axis = x_axis_of(samples)
+            chart.set_series([Series("layer", label, x_of(samples), values, band=around)])
 
 
 def neuron_rows(health: HealthHistory, number: int) -> LayerRows:
@@ -137,11 +124,3 @@ def weight_rows(health: HealthHistory, number: int) -> LayerRows:
             Sparks("over training", health.update_ratio, rank=3),
         ],
     )
-
-
-def _why_nothing(sight: Sight | None) -> str:
-    if sight is None:
-        return "reading…"
-    if sight.verdict.live:
-        return "no sample yet. With probes.health = true the first comes after train.log_every steps."
-    return "This run has no samples of its health.\nLaunch it again with probes.health = true."

@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 
 import numpy as np
-from textual import on
 from textual.widget import Widget
 
 from rbp_engine.run.status.samples import Floats, OwnHistory
 from rbp_tui.charts.layer_rows import LayerRows, Sparks, Words
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.layers import LayersAndChart
-from rbp_tui.dashboard.network.tab import NetworkTab, sample_at, x_axis_of, x_of
+from rbp_tui.dashboard.network.sampled_tab import SampledTab
+from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 
 NOTHING = (
@@ -22,47 +21,33 @@ NOTHING = (
 )
 
 
-class OwnTab(NetworkTab):
+class OwnTab(SampledTab[OwnHistory]):
     """A row for each metric; the selected one over training."""
 
     TITLE = "Own"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: tuple[OwnHistory, int] | None = None  # the history and the number of the sample
-
     def panes(self) -> Iterable[Widget]:
         yield LayersAndChart("")
 
-    def steps(self, sight: Sight) -> Floats:
-        return sight.history.own.step if sight.history.own is not None else np.empty(0)
+    def samples(self, sight: Sight) -> OwnHistory | None:
+        return sight.history.own
 
-    def show(self, sight: Sight | None, step: float | None) -> None:
-        own = sight.history.own if sight is not None else None
-        self.say_nothing_yet(_why_nothing(sight) if own is None else "")
-        if own is None:
-            self._shown = None
-            return
-        number = sample_at(own, step) % len(own.step)
-        if self._shown is not None and self._shown[0] is own and self._shown[1] == number:
-            return
-        new = self._shown is None or self._shown[0] is not own
-        self._shown = own, number
-        self.query_one(LayersAndChart).show(metric_rows(own, number))
-        if new:
-            self._show_chart()
+    def why_nothing(self, sight: Sight) -> str:
+        if sight.verdict.live:
+            return "no value yet. What the function of probes.own logs is here after train.log_every steps."
+        return NOTHING
 
-    @on(LayerTable.Chosen)
-    def _show_chart(self) -> None:
+    def draw(self, samples: OwnHistory, number: int, sight: Sight) -> None:
+        self.query_one(LayersAndChart).show(metric_rows(samples, number))
+
+    def draw_charts(self, samples: OwnHistory) -> None:
         """Draw the selected metric, where it was logged."""
-        if self._shown is None:
-            return
-        own, pane = self._shown[0], self.query_one(LayersAndChart)
-        values = own.values[:, pane.table.selected]
+        pane = self.query_one(LayersAndChart)
+        values = samples.values[:, pane.table.selected]
         known = np.isfinite(values)
-        pane.chart.x_axis = x_axis_of(own)
-        pane.chart.title = own.names[pane.table.selected]
-        pane.chart.set_series([Series("metric", pane.chart.title, x_of(own)[known], values[known])])
+        pane.chart.x_axis = x_axis_of(samples)
+        pane.chart.title = samples.names[pane.table.selected]
+        pane.chart.set_series([Series("metric", pane.chart.title, x_of(samples)[known], values[known])])
 
 
 def metric_rows(own: OwnHistory, number: int) -> LayerRows:
@@ -80,14 +65,6 @@ def metric_rows(own: OwnHistory, number: int) -> LayerRows:
         ],
         heading="metric",
     )
-
-
-def _why_nothing(sight: Sight | None) -> str:
-    if sight is None:
-        return "reading…"
-    if sight.verdict.live:
-        return "no value yet. What the function of probes.own logs is here after train.log_every steps."
-    return NOTHING
 
 
 def _number(values: Floats) -> str:

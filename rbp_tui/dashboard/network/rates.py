@@ -3,60 +3,51 @@
 from collections.abc import Iterable
 
 import numpy as np
-from textual import on
 from textual.widget import Widget
 
 from rbp_engine.run.status.samples import FiringHistory
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import Heat, LayerRows, Numbers, Sparks
 from rbp_tui.charts.series import Series
-from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.layers import LayersAndChart
-from rbp_tui.dashboard.network.tab import NetworkTab, sample_at, x_axis_of, x_of
+from rbp_tui.dashboard.network.sampled_tab import SampledTab
+from rbp_tui.dashboard.network.tab import x_axis_of, x_of
 from rbp_tui.dashboard.reading.reader import Sight
 
 #: From these shares of a layer's neurons on, a number is marked.
 MANY_SILENT, MANY_SATURATED = 0.5, 0.1
 
 
-class RatesTab(NetworkTab):
+class RatesTab(SampledTab[FiringHistory]):
     """A heatmap of layers and timesteps; the rates of the selected layer over training."""
 
     TITLE = "Rates"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: tuple[FiringHistory, int] | None = None  # the history and the number of the sample
-
     def panes(self) -> Iterable[Widget]:
         yield LayersAndChart("firing rate %")
 
-    def show(self, sight: Sight | None, step: float | None) -> None:
-        firing = sight.history.firing if sight is not None else None
-        self.say_nothing_yet(_why_nothing(sight) if firing is None else "")
-        if firing is None:
-            self._shown = None
-            return
-        number = sample_at(firing, step) % len(firing.step)
-        if self._shown is not None and self._shown[0] is firing and self._shown[1] == number:
-            return
-        new = self._shown is None or self._shown[0] is not firing
-        self._shown = firing, number
-        self.query_one(LayersAndChart).show(rate_rows(firing, number))
-        if new:
-            self._show_chart()
+    def samples(self, sight: Sight) -> FiringHistory | None:
+        return sight.history.firing
 
-    @on(LayerTable.Chosen)
-    def _show_chart(self) -> None:
+    def why_nothing(self, sight: Sight) -> str:
+        if sight.verdict.live:
+            return "No sample yet: the first comes after train.log_every steps."
+        return (
+            "This run has no firing rates: it ended too early, has probes.firing_rates = false, or is of an "
+            "older rbp.\nRun it again with probes.firing_rates = true to see them."
+        )
+
+    def draw(self, samples: FiringHistory, number: int, sight: Sight) -> None:
+        self.query_one(LayersAndChart).show(rate_rows(samples, number))
+
+    def draw_charts(self, samples: FiringHistory) -> None:
         """Draw the selected layer: its mean, and its first and last timestep, beside the mean of all layers."""
-        if self._shown is None:
-            return
-        firing, pane = self._shown[0], self.query_one(LayersAndChart)
-        rates, x = 100 * firing.rates, x_of(firing)
+        pane = self.query_one(LayersAndChart)
+        rates, x = 100 * samples.rates, x_of(samples)
         layer = rates[:, pane.table.selected]
-        name = firing.neuron_layers[pane.table.selected]
+        name = samples.neuron_layers[pane.table.selected]
         ends = {"t=1": layer[:, 0], f"t={layer.shape[1]}": layer[:, -1]} if layer.shape[1] > 1 else {}
-        pane.chart.x_axis = x_axis_of(firing)
+        pane.chart.x_axis = x_axis_of(samples)
         pane.chart.set_series(
             [
                 Series("all", "all", x, rates.mean(axis=(1, 2))),
@@ -82,15 +73,4 @@ def rate_rows(firing: FiringHistory, number: int) -> LayerRows:
             Numbers("saturated %", firing.saturated[number], factor=100, attention=MANY_SATURATED, rank=3),
             Sparks("trend", means, rank=4),
         ],
-    )
-
-
-def _why_nothing(sight: Sight | None) -> str:
-    if sight is None:
-        return "reading…"
-    if sight.verdict.live:
-        return "No sample yet: the first comes after train.log_every steps."
-    return (
-        "This run has no firing rates: it ended too early, has probes.firing_rates = false, or is of an older rbp.\n"
-        "Run it again with probes.firing_rates = true to see them."
     )
