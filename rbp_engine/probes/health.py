@@ -53,6 +53,8 @@ class _LayerNeurons:
     def add(self, t: int, current: Tensor, timesteps: int, parameters: LIFParameters) -> None:
         """Run timestep `t` for the currents [samples, …]."""
         use = self._use(t, current, timesteps, parameters)
+        if use is None:  # the network branches in time, which the method refuses
+            return
         use.loop.charge(current)
         membrane = use.loop.membrane
         inside = torch.count_nonzero(slope(parameters.surrogate, membrane - parameters.threshold) >= self.half_peak)
@@ -61,13 +63,16 @@ class _LayerNeurons:
         use.loop.fire_into(use.spikes)
         use.next = t + 1
 
-    def _use(self, t: int, current: Tensor, timesteps: int, parameters: LIFParameters) -> _Use:
-        """The pass that this timestep belongs to: a module that is used twice has two at each, in the same order."""
+    def _use(self, t: int, current: Tensor, timesteps: int, parameters: LIFParameters) -> _Use | None:
+        """The pass that this timestep belongs to: a module that is used twice has two at each, in the same order.
+
+        None if the module was used less often at the timestep before.
+        """
         if t == 0:
             loop = RateLoop(current, timesteps, parameters)
             self.uses.append(_Use(loop, torch.empty_like(loop.membrane)))
             return self.uses[-1]
-        return next(use for use in self.uses if use.next == t)
+        return next((use for use in self.uses if use.next == t), None)
 
     def numbers(self, device: torch.device) -> Tensor:
         """The share of membranes inside the window, and quantiles of g, which are NaN for a layer without currents."""

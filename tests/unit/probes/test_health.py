@@ -219,6 +219,20 @@ def test_layers_and_weights_that_take_no_part_have_no_numbers() -> None:
     assert None not in found.in_window[:2] + found.gradient_norm[:3] + found.update_ratio[:3]
 
 
+@pytest.mark.parametrize("method", ["bptt_s", "rate_s", "sltt", "ottt"])
+def test_a_network_that_branches_in_time_is_refused_as_without_the_probe(method: str) -> None:
+    class Branching(Network):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            out: Tensor = self.out((self.first(x) if self.calls == 1 else self.shared(self.first(x))).flatten(1))
+            return out
+
+    with pytest.raises(ValueError, match="it must not branch in time"):
+        sampled(model := Branching(), stepper(model, method))
+
+
 def test_what_checkpointing_computes_again_is_counted_once() -> None:
     class Checkpointed(Network):
         def forward(self, x: Tensor) -> Tensor:
