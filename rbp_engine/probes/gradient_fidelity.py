@@ -123,8 +123,8 @@ def _twin(model: nn.Module) -> nn.Module:
     Its neurons are not compiled, since the batch has another size than those of training, and its batch norms wait for
     no other process.
     """
-    shared = {id(weight): nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()}
-    twin = copy.deepcopy(model, shared)
+    known = {id(weight): nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()}
+    twin = copy.deepcopy(model, known | {id(buffer): buffer.clone() for buffer in model.buffers()})
     for neurons in neuron_layers(twin).values():
         neurons.kernel = "eager"
     use_own_statistics(twin)

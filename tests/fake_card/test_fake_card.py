@@ -80,7 +80,7 @@ def test_every_network_and_every_method_takes_a_step_and_predicts(sound: list[di
     assert {result["method"] for result in sound} == set(METHODS)
 
 
-def test_nothing_in_a_step_or_a_prediction_waits_for_the_card(sound: list[dict[str, Any]]) -> None:
+def test_nothing_in_a_step_a_probe_or_a_prediction_waits_for_the_card(sound: list[dict[str, Any]]) -> None:
     assert [result for result in sound if result["waits"]] == []
 
 
