@@ -1,5 +1,6 @@
 """How many timesteps a network needs: the smallest t whose accuracy is within a tolerance of that at T."""
 
+import math
 from collections.abc import Sequence
 
 #: The share of accuracy that a user gives up for fewer timesteps: half a percentage point.
@@ -14,7 +15,7 @@ def timesteps_needed(top1_by_step: Sequence[float | None], tolerance: float = TO
     A higher accuracy than at T is near enough as well. None if the accuracy at T is not known.
     """
     last = top1_by_step[-1] if top1_by_step else None
-    if last is None:
+    if last is None or not math.isfinite(last):
         return None
     return next(
         t for t, top1 in enumerate(top1_by_step, start=1) if top1 is not None and top1 >= last - tolerance - _ROUNDING

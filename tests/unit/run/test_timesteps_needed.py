@@ -1,5 +1,7 @@
 """The smallest T that is nearly as accurate."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,6 @@ def test_half_a_point_counts_as_within_and_a_higher_accuracy_too() -> None:
     assert timesteps_needed([0.97, 0.9]) == 1
 
 
-@pytest.mark.parametrize("top1", [[], [0.5, None]])
+@pytest.mark.parametrize("top1", [[], [0.5, None], [0.5, math.nan]])
 def test_nothing_is_needed_of_an_unknown_accuracy(top1: list[float | None]) -> None:
     assert timesteps_needed(top1) is None
