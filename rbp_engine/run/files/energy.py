@@ -13,6 +13,7 @@ from rbp_engine.run.files.json_fields import fields_of
 from rbp_engine.run.files.layout import RunDirectory, object_in, write_json
 
 PJ_IN_UJ = 1e6  # picojoules in a microjoule
+LARGEST = 1e30  # sums of larger numbers might not be finite
 
 
 @dataclass(frozen=True)
@@ -163,17 +164,21 @@ def energy_in(value: dict[str, Any]) -> Energy | None:
     try:
         records: dict[str, Any] = {name: _record(kind, value[name]) for name, kind in nested.items()}
         records["layers"] = [_record(LayerEnergy, layer) for layer in value["layers"]]
-        return Energy(**fields_of(Energy, value | records))
+        found = Energy(**fields_of(Energy, value | records))
     except (ValueError, KeyError, TypeError):
         return None
+    whole = found.images > 0 and found.timesteps > 0 and abs(found.other_acs) <= LARGEST
+    return found if whole and all(isinstance(name, str) for name in found.uncounted) else None
 
 
 def _record(kind: type[Any], value: Any) -> Any:
-    """A record of numbers and a name. Raises ValueError if a number is missing or not finite."""
+    """A record of numbers and a name. Raises ValueError if a number is missing or impossible."""
     found = fields_of(kind, value)
     optional = {"rate", "fixed_pj", "spiking_pj", "quantised_pj"} if kind is LayerEnergy else set()
     if any(item is None for name, item in found.items() if name not in optional):
         raise ValueError("a number is missing")
+    if any(not abs(item) <= LARGEST for item in found.values() if isinstance(item, (int, float))):
+        raise ValueError("a number is too large")
     return kind(**found)
 
 

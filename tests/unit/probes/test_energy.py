@@ -278,6 +278,10 @@ def test_energy_is_read_back_from_its_file(tmp_path: Path) -> None:
         lambda value: value["spiking"].update(memory_pj=None),
         lambda value: value.update(neurons=[1]),
         lambda value: value.update(images="all"),
+        lambda value: value.update(images=0),
+        lambda value: value.update(uncounted=[3]),
+        lambda value: value["layers"][0].update(synops=1e308),
+        lambda value: value["spiking"].update(memory_pj=1e308),
     ],
 )
 def test_a_damaged_file_is_no_energy(tmp_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
