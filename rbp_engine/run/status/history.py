@@ -25,6 +25,7 @@ from rbp_engine.run.status.accuracy import AccuracyBuilder, AccuracyHistory
 from rbp_engine.run.status.attempts import Attempt, begin
 from rbp_engine.run.status.curves import Curve, CurveBuilder
 from rbp_engine.run.status.samples import (
+    METRICS_KEPT,
     FidelityHistory,
     FiringHistory,
     HealthHistory,
@@ -136,6 +137,7 @@ class History:
             firing=self.firing and self.firing.until(step),
             fidelity=self.fidelity and self.fidelity.until(step),
             health=self.health and self.health.until(step),
+            own=self.own and self.own.until(step),
         )
 
 
@@ -166,7 +168,8 @@ class HistoryBuilder:
             elif isinstance(body, CheckpointSaved):
                 self._checkpoints.append(event)
             elif isinstance(body, Probe):
-                self._probes.setdefault(body.name, deque(maxlen=MEASUREMENTS_KEPT)).append(event)
+                if body.name in self._probes or len(self._probes) < METRICS_KEPT:
+                    self._probes.setdefault(body.name, deque(maxlen=MEASUREMENTS_KEPT)).append(event)
             elif isinstance(body, (WarningRaised, ErrorRaised)):
                 self._alerts.append(event)
                 self._fail(event)

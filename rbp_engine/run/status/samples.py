@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.run.files.events import Body, Event, FiringRates, GradientFidelity, Health, Probe, RunStart, superseded
+from rbp_engine.run.files.events import Body, Event, FiringRates, GradientFidelity, Health, Probe, RunStart, done_again
 
 Floats = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ class SampleBuilder(Generic[S]):
         self._lists = lists
         self._layers: dict[str, tuple[str, ...]] = {"neuron": (), "weight": ()}
         self._steps_per_epoch = 0
-        self._kept: list[tuple[Event, dict[str, Floats]]] = []
+        self._kept: list[tuple[int, int, dict[str, Floats]]] = []  # attempt, step, numbers
         self._stride = 1
         self._seen = 0
         self._made: S | None = None
@@ -123,8 +123,11 @@ class SampleBuilder(Generic[S]):
         if isinstance(body, self._kind):
             self._sample(event)
         elif isinstance(body, RunStart) and event.rank == 0:
-            self._kept = [(old, numbers) for old, numbers in self._kept if not superseded(old, event, body)]
-            self._layers = {"neuron": tuple(body.neuron_layers or ()), "weight": tuple(body.weight_layers or ())}
+            for layers, names in (("neuron", body.neuron_layers), ("weight", body.weight_layers)):
+                if names is not None:  # a resume by an older version does not say the layers again
+                    self._layers[layers] = tuple(names)
+            counting = [one for one in self._kept if not done_again(one[0], one[1], None, event, body)]
+            self._kept = [one for one in counting if self._fit(one[2])]
             self._steps_per_epoch = body.steps_per_epoch or self._steps_per_epoch
             self._made = None
 
@@ -136,29 +139,31 @@ class SampleBuilder(Generic[S]):
             numbers = {name: np.array(getattr(event.body, name), dtype=float) for name in self._fields}
         except (ValueError, TypeError):
             return
-        if not all(self._fits(name, array) for name, array in numbers.items()):
+        if self._kept and any(array.shape != self._kept[-1][2][name].shape for name, array in numbers.items()):
             return
-        self._kept.append((event, numbers))
+        if not self._fit(numbers):
+            return
+        self._kept.append((event.attempt, event.step, numbers))
         self._made = None
         if len(self._kept) > SAMPLES_KEPT:
             self._kept = self._kept[1::2]
             self._stride *= 2
 
-    def _fits(self, name: str, array: Floats) -> bool:
-        """Whether a field has a value for each layer, and the shape of the samples before it."""
-        layers = self._fields[name]
-        if self._kept and array.shape != self._kept[-1][1][name].shape:
-            return False
-        if array.ndim != bool(layers) + (name in self._lists) or not array.size:
+    def _fit(self, numbers: dict[str, Floats]) -> bool:
+        """Whether each field has a value for each layer."""
+        return all(self._fits(self._fields[name], name in self._lists, array) for name, array in numbers.items())
+
+    def _fits(self, layers: str, lists: bool, array: Floats) -> bool:
+        if array.ndim != bool(layers) + lists or not array.size:
             return False
         return not layers or len(array) == len(self._layers[layers])
 
     def history(self) -> S | None:
         """Everything so far; None without a sample."""
         if self._made is None and self._kept:
-            step = np.array([float(event.step) for event, _ in self._kept])
+            step = np.array([float(step) for _, step, _ in self._kept])
             epoch = step / self._steps_per_epoch if self._steps_per_epoch else np.full(len(step), np.nan)
-            arrays = {name: np.stack([numbers[name] for _, numbers in self._kept]) for name in self._fields}
+            arrays = {name: np.stack([numbers[name] for *_, numbers in self._kept]) for name in self._fields}
             self._made = self._record(self._layers["neuron"], self._layers["weight"], step, epoch, **arrays)
         return self._made if self._kept else None
 
@@ -196,7 +201,7 @@ class OwnBuilder:
     def __init__(self) -> None:
         self._steps_per_epoch = 0
         self._names: dict[str, None] = {}
-        self._kept: list[tuple[Event, dict[str, float]]] = []  # the first event of each step, and all values
+        self._kept: list[tuple[int, int, dict[str, float]]] = []  # attempt, step, all values
         self._open: tuple[tuple[int, int], dict[str, float]] = ((-1, -1), {})  # attempt and step of the last values
         self._stride = 1
         self._seen = 0
@@ -208,7 +213,7 @@ class OwnBuilder:
         if isinstance(body, Probe):
             self._value(event, body.name, body.values)
         elif isinstance(body, RunStart) and event.rank == 0:
-            self._kept = [(old, values) for old, values in self._kept if not superseded(old, event, body)]
+            self._kept = [one for one in self._kept if not done_again(one[0], one[1], None, event, body)]
             self._steps_per_epoch = body.steps_per_epoch or self._steps_per_epoch
             self._made = None
 
@@ -223,7 +228,7 @@ class OwnBuilder:
             self._open = (at, {})
             self._seen += 1
             if self._seen % self._stride == 0:
-                self._kept.append((event, self._open[1]))
+                self._kept.append((*at, self._open[1]))
             if len(self._kept) > SAMPLES_KEPT:
                 self._kept = self._kept[1::2]
                 self._stride *= 2
@@ -234,9 +239,9 @@ class OwnBuilder:
         """Everything so far; None without a number."""
         if self._made is None and self._kept:
             names = tuple(self._names)
-            step = np.array([float(event.step) for event, _ in self._kept])
+            step = np.array([float(step) for _, step, _ in self._kept])
             epoch = step / self._steps_per_epoch if self._steps_per_epoch else np.full(len(step), np.nan)
-            values = np.array([[values.get(name, math.nan) for name in names] for _, values in self._kept])
+            values = np.array([[values.get(name, math.nan) for name in names] for *_, values in self._kept])
             self._made = OwnHistory((), (), step, epoch, names, values)
         return self._made if self._kept else None
 

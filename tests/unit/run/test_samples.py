@@ -48,6 +48,14 @@ def test_a_resume_drops_the_samples_that_it_repeats() -> None:
     assert found.rates[1, 0, 0] == 0.3
 
 
+def test_a_resume_by_an_older_version_keeps_the_layers_and_one_with_other_layers_keeps_no_sample() -> None:
+    builder = folded(event(0, START), event(10, sample(0.1)), event(10, RunStart(), 2))
+    found = builder.history()
+    assert found is not None and found.neuron_layers == ("a", "b") and found.rates.shape == (1, 2, 3)
+    builder.add(event(10, RunStart(neuron_layers=["a"]), 3))
+    assert builder.history() is None
+
+
 def test_runs_without_samples_have_no_history() -> None:
     assert folded(event(0, RunStart())).history() is None
 
