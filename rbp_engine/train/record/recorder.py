@@ -151,7 +151,8 @@ class Recorder:
         self._begun = self._fetching = now
 
     def measured(self) -> None:
-        """Start the clock of the next step: the time since the last was a probe's."""
+        """Start the clock of the next step: the time since the last was a probe's. The run is not stalled."""
+        self.journal.progress()
         self._begun = self._fetching = time.perf_counter()
 
     def due(self) -> bool:

@@ -330,6 +330,31 @@ def test_waiting_for_the_device_counts_as_step_time_not_as_data_time(
     assert recorder.journal.summary.trained_s == 4 * 3 + 2 * 8
 
 
+def test_a_probe_that_takes_long_is_no_stall_and_no_time_of_a_step(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes 2 s, the fetch of its data 1 s of them, and the probe after it 100 s."""
+    clock = Clock()
+    monkeypatch.setattr(recorder_module, "time", clock)
+    recorder = Attempt(run, 1).recorder
+    out, images, labels = StepOutput(torch.tensor(1.0), torch.zeros(2, 4)), torch.zeros(2), torch.zeros(2).long()
+    recorder.begin()
+    for number in (1, 2):
+        clock.now += 1.0
+        recorder.fetched()
+        clock.now += 1.0
+        recorder.step(Progress(number, 0, number), out, images, labels, 0.1)
+        recorder.journal.summary.progressed = 0.0
+        clock.now += 100.0
+        recorder.measured()
+        assert recorder.journal.summary.progressed > 0.0
+    recorder.drain()
+    recorder.journal.end("failed", "")
+    [event] = events_of(run, Metrics)
+    assert (event.body.step_ms, event.body.data_ms, event.body.samples_per_s) == (2000.0, 1000.0, 1.0)
+    assert recorder.journal.summary.trained_s == 4.0
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
 def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(
     run: RunDirectory, whole: tuple[list[tuple[Any, ...]], list[Tensor]], name: str
