@@ -28,8 +28,9 @@ class Epoch:
         board = TensorBoardLog(trial.run.tensorboard, purge_step=1)
         gauge, log_every = MemoryGauge(trial.device), trial.preset.train.log_every
         method, validation = trial.steps[trial.preset.method.timesteps].method, trial.feed.validation
+        per_epoch = len(trial.feed.train)
         probes = create_probes(
-            trial.preset, trial.model, method, validation, steps_per_epoch=log_every, code=trial.run.code
+            trial.preset, trial.model, method, validation, steps_per_epoch=per_epoch, code=trial.run.code
         )
         self.recorder = Recorder(journal, gauge, board, log_every, Ranks(), probes)
         self.checkpointer = Checkpointer(
