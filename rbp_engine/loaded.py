@@ -106,6 +106,17 @@ def load(
     return Loaded(model.eval(), build_method(preset), recipe.preprocess, recipe.classes, preset, where, file, run)
 
 
+def load_with_data(run: RunDirectory, *, weights: Weights, device: str) -> Loaded:
+    """The trained network of a run whose data may be read here: code of its author's own makes data, too.
+
+    Raises as `load` does, and Untrusted for code that this user has not launched.
+    """
+    loaded = load(run.path, weights=weights, device=device)
+    if is_own(loaded.preset.data.name):
+        require_launch(run)
+    return loaded
+
+
 def _find(source: str | Path, weights: Weights, runs_dir: Path | None) -> tuple[Path, RunDirectory | None]:
     """The file of weights, and its run if it is in one."""
     if isinstance(source, str) and "/" not in source and not source.endswith(".safetensors"):

@@ -1,43 +1,37 @@
 """The energy of a run's network, measured later: `python -m rbp_engine.run_energy RUN`, a line of JSON on stdout."""
 
 import argparse
-import contextlib
-import json
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from rbp_engine.loaded import load
+from rbp_engine.bench.results.answer import answer
+from rbp_engine.loaded import Weights, load_with_data
 from rbp_engine.probes.energy import measure_energy
 from rbp_engine.run import trust
 from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed
 from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.user_code import is_own
 
 
-def energy_of_run(
-    run: RunDirectory, *, weights: Literal["best", "last"] = "last", device: str = "auto"
-) -> dict[str, Any]:
+def energy_of_run(run: RunDirectory, *, weights: Weights = "last", device: str = "auto") -> dict[str, Any]:
     """Measure the network of a run on the first images of its test set, and keep the result in its `energy.json`.
 
-    Returns it as JSON, with `kept` "" or the reason why it could not be written, as in another user's run. Raises
-    CheckpointError, and Untrusted for code that this user has not launched.
+    Returns it as JSON, with `kept` "" or the reason why it was not written. Raises CheckpointError, and Untrusted for
+    code that this user has not launched.
     """
-    loaded = load(run.path, weights=weights, device=device)
-    if is_own(loaded.preset.data.name):
-        trust.require_launch(run)
+    loaded = load_with_data(run, weights=weights, device=device)
     timesteps = loaded.preset.method.timesteps
     images, _ = next(iter(build_feed(run, loaded.preset, loaded.device).test))
     step = checkpoint.verify(loaded.file.parent).progress.step
     energy = replace(measure_energy(loaded.model, images, timesteps), step=step)
-    kept = ""
+    kept = "" if trust.is_own(run) else "it is another user's"
     try:
-        write_energy(run, energy)
+        if not kept:
+            write_energy(run, energy)
     except OSError as error:
         kept = error.strerror or str(error)
     return {"run": run.id, "weights": weights} | energy.as_json() | {"kept": kept}
@@ -50,15 +44,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--weights", choices=("last", "best"), default="last")
     parser.add_argument("--device", default="auto")
     settings = vars(parser.parse_args(words))
-    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # warns of a compiler that is not needed here
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # the user's own network may print
-            energy = energy_of_run(RunDirectory(settings.pop("run").resolve()), **settings)
-    except Exception as error:
-        sys.stdout.write(json.dumps({"problem": str(error) or type(error).__name__}) + "\n")
-        return 1
-    sys.stdout.write(json.dumps(energy) + "\n")
-    return 0
+    run = RunDirectory(settings.pop("run").resolve())
+    return answer(run, lambda run, _: energy_of_run(run, **settings))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,11 @@ import time
 from dataclasses import dataclass
 
 from rbp_engine.data.protocol import Feed
-from rbp_engine.loaded import Loaded, Weights, load
+from rbp_engine.loaded import Loaded, Weights, load_with_data
 from rbp_engine.printable import one_line
-from rbp_engine.run import trust
 from rbp_engine.run.files.evaluation_json import EvaluatedWeights
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed
-from rbp_engine.user_code import is_own
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,5 @@ class Trained:
 
 
 def open_trained(run: RunDirectory, weights: Weights, device: str) -> Trained:
-    """The trained network of a run whose data may be read here; code of their own makes data, too.
-
-    Raises CheckpointError, and Untrusted for code that this user has not launched.
-    """
-    loaded = load(run.path, weights=weights, device=device)
-    if is_own(loaded.preset.data.name):
-        trust.require_launch(run)
-    return Trained(run, weights, loaded)
+    """The trained network of a run. Raises as `load_with_data` does."""
+    return Trained(run, weights, load_with_data(run, weights=weights, device=device))

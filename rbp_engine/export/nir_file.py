@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import nir
 import numpy as np
@@ -21,13 +21,11 @@ from rbp_engine.export.fold import Folded, fold
 from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, to_graph
 from rbp_engine.export.operations import ChannelMap, Neurons
 from rbp_engine.export.walk import walk
-from rbp_engine.loaded import Loaded, load
-from rbp_engine.run import trust
+from rbp_engine.loaded import Loaded, Weights, load_with_data
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.settings.files import write_settings
 from rbp_engine.spiking import LIF
 from rbp_engine.train.build import build_feed
-from rbp_engine.user_code import is_own
 
 #: Images of the check: every spike of them is compared.
 CHECKED = 16
@@ -62,7 +60,7 @@ def export_run(
     run: RunDirectory,
     file: Path,
     *,
-    weights: Literal["best", "last"] = "best",
+    weights: Weights = "best",
     dt: float = 1e-4,
     soft_reset_as_metadata: bool = False,
     force: bool = False,
@@ -73,9 +71,7 @@ def export_run(
     that this user has not launched.
     """
     _check_free(file, force=force)
-    loaded = load(run.path, weights=weights, device="cpu")
-    if is_own(loaded.preset.data.name):
-        trust.require_launch(run)
+    loaded = load_with_data(run, weights=weights, device="cpu")
     for module in loaded.model.modules():
         if isinstance(module, LIF):
             module.kernel = "eager"  # it has the same bits, and nothing is compiled for a few images

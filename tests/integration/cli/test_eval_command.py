@@ -134,6 +134,9 @@ def test_nothing_is_written_into_a_run_of_another_user(trained, rbp):
     os.chown(rbp.runs / "mine" / "run.json", 54321, -1)
     assert "another user" in rbp("eval", "mine", "--classes").stderr
     assert not (rbp.runs / "mine" / "evaluation.json").exists()
+    (rbp.runs / "mine" / "energy.json").unlink(missing_ok=True)
+    assert "another user" in rbp("eval", "mine", "--energy").stderr
+    assert not (rbp.runs / "mine" / "energy.json").exists()
 
 
 @pytest.mark.parametrize(
