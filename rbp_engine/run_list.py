@@ -22,8 +22,9 @@ class Run:
     """A run as it is now.
 
     `last` and `best` are the top-1 accuracy on the validation data, as fractions, after the last epoch and after
-    `best_epoch`; None before the first. `created` is in seconds since 1970, `trained_s` in seconds. `preset` is the
-    preset's name, with the network or data set that replaced its own.
+    `best_epoch`; None before the first. So many of the `timesteps` are enough: `timesteps_needed`. `created` is in
+    seconds since 1970, `trained_s` in seconds. `preset` is the preset's name, with the network or data set that
+    replaced its own.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Run:
     last: float | None
     best: float | None
     best_epoch: int | None
+    timesteps_needed: int | None
     loss: float | None
     created: float
     trained_s: float
@@ -109,6 +111,7 @@ def _run(record: RunRecord) -> Run:
         last=summary.last.top1,
         best=summary.best.top1,
         best_epoch=summary.best.epoch,
+        timesteps_needed=summary.timesteps_needed,
         loss=summary.train.loss,
         created=summary.created,
         trained_s=summary.trained_s,
