@@ -8,24 +8,18 @@ limits lie between what runs of the bundled presets show and what runs with a fa
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rbp_engine.run.files.events import Body, FiringRates, GradientFidelity, Health, Metrics, RunStart
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History
-from rbp_engine.run.status.samples import FiringHistory, Floats, HealthHistory, ProbeHistory
+from rbp_engine.run.status.samples import FiringHistory, HealthHistory, ProbeHistory
+from rbp_engine.run.status.sustained import SUSTAINED, Bools, mean_over_epoch, since, sustained
 
 #: The kinds of events that rules read.
 JUDGED: tuple[type[Body], ...] = (RunStart, Metrics, FiringRates, GradientFidelity, Health)
-
-Bools = NDArray[np.bool_]
-S = TypeVar("S", FiringHistory, HealthHistory)
-
-#: Samples in a row, the newest included, for which something must be so: one batch may be odd.
-SUSTAINED = 3
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,7 @@ def _silent_layers(firing: FiringHistory | None) -> Iterator[tuple[int, int]]:
     if firing is None:
         return
     few = np.minimum(FEWEST_ALIVE, STILL_ALIVE * np.median(1.0 - firing.silent[:SUSTAINED], axis=0))
-    yield from _sustained(firing, lambda at: (1.0 - at.silent <= few) | (at.rates.mean(-1) <= LOWEST_RATE))
+    yield from sustained(firing, lambda at: (1.0 - at.silent <= few) | (at.rates.mean(-1) <= LOWEST_RATE))
 
 
 def _fades(firing: FiringHistory, number: int) -> bool:
@@ -161,7 +155,7 @@ def saturated(history: History) -> Iterator[Alarm]:
     """A layer says the same for every input."""
     if (firing := history.firing) is None:
         return
-    for number, first in _sustained(firing, lambda at: at.saturated >= MOST_SATURATED):
+    for number, first in sustained(firing, lambda at: at.saturated >= MOST_SATURATED):
         yield _of_layer(
             "saturated",
             firing,
@@ -186,7 +180,7 @@ def uneven(history: History) -> Iterator[Alarm]:
     """Rates differ strongly between timesteps: the first layer where they do, since it passes that on."""
     if (firing := history.firing) is None or not history.method.startswith("rate"):
         return
-    for number, first in list(_sustained(firing, _are_uneven))[:1]:
+    for number, first in list(sustained(firing, _are_uneven))[:1]:
         rates = firing.rates[-1, number]
         yield _of_layer(
             "uneven",
@@ -223,7 +217,7 @@ def large_steps(history: History) -> Iterator[Alarm]:
     if (health := history.health) is None:
         return
     largest = np.fmax.reduce(health.update_ratio, axis=1, initial=0.0)
-    if (first := _since(largest >= LARGEST_UPDATE)) is not None:
+    if (first := since(largest >= LARGEST_UPDATE)) is not None:
         layer = health.weight_layers[int(np.nanargmax(health.update_ratio[-1]))]
         yield _of_network(
             "large_steps",
@@ -244,7 +238,7 @@ def small_steps(history: History) -> Iterator[Alarm]:
         return
     lr = np.interp(health.step, curves["lr"].step, curves["lr"].value)
     largest = np.fmax.reduce(health.update_ratio, axis=1, initial=0.0)
-    if (first := _since(largest * lr.max() <= SMALLEST_UPDATE * lr)) is not None:
+    if (first := since(largest * lr.max() <= SMALLEST_UPDATE * lr)) is not None:
         yield _of_network(
             "small_steps",
             health,
@@ -259,7 +253,7 @@ def gradient(history: History) -> Iterator[Alarm]:
     """The gradient of a weight is lost beside that of one behind it: the first such weight."""
     if (health := history.health) is None:
         return
-    for number, first in list(_sustained(health, _vanish))[:1]:
+    for number, first in list(sustained(health, _vanish))[:1]:
         norms = health.gradient_norm
         strongest = int(np.nanargmax(norms[-1]))
         yield Alarm(
@@ -285,7 +279,7 @@ def fidelity(history: History) -> Iterator[Alarm]:
     """The gradient of a rate method points elsewhere than BPTT's."""
     if (found := history.fidelity) is None or not history.method.startswith("rate"):
         return
-    if (first := _since(found.cosine <= LOWEST_COSINE)) is not None:
+    if (first := since(found.cosine <= LOWEST_COSINE)) is not None:
         yield _of_network(
             "fidelity",
             found,
@@ -312,7 +306,7 @@ def loss(history: History) -> Iterator[Alarm]:
     if curve is None or classes < 2:
         return
     guessing = math.log(classes)
-    if (first := _since(curve.value > LARGEST_LOSS * guessing)) is not None:
+    if (first := since(curve.value > LARGEST_LOSS * guessing)) is not None:
         yield _of_network(
             "loss",
             curve,
@@ -329,9 +323,9 @@ def chance(history: History) -> Iterator[Alarm]:
     if curve is None or classes < 2:
         return
     guessing = 1.0 / classes
-    accuracy = _mean_over_epoch(curve)
+    accuracy = mean_over_epoch(curve)
     limit = guessing + min(0.5 * guessing, ABOVE_CHANCE)
-    if (first := _since((curve.epoch >= LEARNED_AFTER) & (accuracy <= limit))) is not None:
+    if (first := since((curve.epoch >= LEARNED_AFTER) & (accuracy <= limit))) is not None:
         yield _of_network(
             "chance",
             curve,
@@ -340,17 +334,6 @@ def chance(history: History) -> Iterator[Alarm]:
             "steps that are too small or too large, or labels that do not belong to the inputs",
             "change optim.lr by factors of 10; rbp data check reads the data",
         )
-
-
-def _mean_over_epoch(curve: Curve) -> Floats:
-    """For each sample the mean of those of the epoch before it, itself included: [N]."""
-    known = np.isfinite(curve.value)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(known, curve.value, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(known)])
-    begins = np.searchsorted(curve.epoch, curve.epoch - 1.0, side="right")
-    begins = np.minimum(begins, np.arange(len(curve)))
-    ends = np.arange(1, len(curve) + 1)
-    return np.asarray((sums[ends] - sums[begins]) / (counts[ends] - counts[begins]))
 
 
 RULES: tuple[Rule, ...] = (
@@ -381,26 +364,6 @@ def unchecked(history: History) -> tuple[Rule, ...]:
         "curves": history.classes > 0 and "train/loss" in history.curves,
     }
     return tuple(rule for rule in RULES if not known[rule.reads])
-
-
-def _sustained(samples: S, so: Callable[[S], Bools]) -> Iterator[tuple[int, int]]:
-    """The layers of which something is so now, as a function says of samples [N, L]; each with the sample since when.
-
-    Mostly it is so of none in the newest samples, and then that is all that is looked at.
-    """
-    if not so(samples.newest(SUSTAINED)).all(0).any():
-        return
-    found = so(samples)
-    for number in range(found.shape[1]):
-        if (first := _since(found[:, number])) is not None:
-            yield number, first
-
-
-def _since(found: Bools) -> int | None:
-    """The sample [N] since which it has held without a break; None if it does not, or not for long enough."""
-    breaks = np.flatnonzero(~found)
-    first = int(breaks[-1]) + 1 if len(breaks) else 0
-    return first if len(found) - first >= SUSTAINED else None
 
 
 def _of_layer(rule: str, firing: FiringHistory, number: int, first: int, what: str, cause: str, knob: str) -> Alarm:
