@@ -70,12 +70,16 @@ class _LayerSpikes:
         always = [(one.fired == one.chances).sum() for one in self.neurons.values()]
         return [*(self.spikes[t] for t in range(timesteps)), *map(_total, (fired, always))]
 
-    def shares(self, counted: list[float]) -> tuple[list[float], float, float]:
-        """The rate at each timestep, and the shares of silent and of saturated neurons."""
-        *spikes, fired, always = counted
+    def sizes(self, timesteps: int) -> list[int]:
+        """What the numbers of `counted` are shares of."""
         neurons = sum(one.fired.numel() for one in self.neurons.values())
-        rates = [round(number / self.values[t], DIGITS) for t, number in enumerate(spikes)]
-        return rates, round(1.0 - fired / neurons, DIGITS), round(always / neurons, DIGITS)
+        return [*(self.values[t] for t in range(timesteps)), neurons, neurons]
+
+
+def _shares(counted: list[float], sizes: list[int]) -> tuple[list[float], float, float]:
+    """The rate at each timestep, and the shares of silent and of saturated neurons."""
+    *rates, fired, always = (number / size for number, size in zip(counted, sizes, strict=True))
+    return [round(rate, DIGITS) for rate in rates], round(1.0 - fired, DIGITS), round(always, DIGITS)
 
 
 def _total(numbers: list[Tensor]) -> Tensor:
@@ -96,8 +100,8 @@ class SpikeWatch(StepProbe):
         self._layers = layers
         self._timesteps = timesteps
         self._watched: list[_LayerSpikes] = []
-        # Steps, what each layer fired, and the counts of all layers, which are still on the device.
-        self._sampled: list[tuple[int, list[_LayerSpikes], Tensor]] = []
+        # Steps, the counts of all layers, which are still on the device, and what they are shares of.
+        self._sampled: list[tuple[int, Tensor, list[list[int]]]] = []
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -116,16 +120,15 @@ class SpikeWatch(StepProbe):
         seen, self._watched = self._watched, []
         if seen and all(len(one.spikes) == self._timesteps for one in seen):  # else a layer was left out
             counted = torch.stack([count for one in seen for count in one.counted(self._timesteps)])
-            self._sampled.append((step, seen, counted))
+            self._sampled.append((step, counted, [one.sizes(self._timesteps) for one in seen]))
 
     def take(self) -> list[tuple[int, Body]]:
         sampled, self._sampled = self._sampled, []
         found: list[tuple[int, Body]] = []
-        for number, layers, counted in sampled:
-            by_layer = counted.view(len(layers), -1).tolist()
-            shares = [layer.shares(numbers) for layer, numbers in zip(layers, by_layer, strict=True)]
-            rates, silent, saturated = map(list, zip(*shares, strict=True))
-            found.append((number, FiringRates(rates, silent, saturated)))
+        for step, counted, sizes in sampled:
+            by_layer = counted.view(len(sizes), -1).tolist()
+            rates, silent, saturated = map(list, zip(*map(_shares, by_layer, sizes), strict=True))
+            found.append((step, FiringRates(rates, silent, saturated)))
         return found
 
 

@@ -1,6 +1,7 @@
 """Firing rates as sampled in a training step, against spikes that are recorded and counted in plain torch."""
 
 import copy
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -144,6 +145,21 @@ def test_a_step_that_is_not_sampled_has_not_one_operation_more() -> None:
     assert len(operations(4)) > len(operations(3))
     assert [step for step, _ in probes.take()] == [4]
     assert probes.take() == []
+
+
+def test_a_sample_that_waits_to_be_fetched_is_a_few_numbers() -> None:
+    model = Network()
+    watch = SpikeWatch(neuron_layers(model), T, every=1)
+    probes, method = Probes([watch]), create_method("rate_m", T)
+    sizes = []
+    for step in (1, 2):
+        with probes.watch(step):
+            method.step(model, *images(static=True))
+        probes.measure(step)
+        gc.collect()
+        sizes.append(sum(found.numel() for found in gc.get_objects() if isinstance(found, Tensor)))
+    assert sizes[1] - sizes[0] <= 2 * (T + 2) < 5 * 36
+    assert len(probes.take()) == 2
 
 
 def test_what_checkpointing_computes_again_is_counted_once() -> None:
