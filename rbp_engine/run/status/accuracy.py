@@ -47,7 +47,7 @@ class AccuracyBuilder:
     def _evaluation(self, event: Event, body: Validation) -> None:
         try:
             top1 = np.array(body.top1_by_step, dtype=float)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return
         if top1.ndim != 1 or not len(top1) or (self._kept and top1.shape != self._kept[-1][2].shape):
             return

@@ -137,7 +137,7 @@ class SampleBuilder(Generic[S]):
             return
         try:
             numbers = {name: np.array(getattr(event.body, name), dtype=float) for name in self._fields}
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return
         if self._kept and any(array.shape != self._kept[-1][2][name].shape for name, array in numbers.items()):
             return

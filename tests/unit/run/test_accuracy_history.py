@@ -49,7 +49,7 @@ def test_a_resume_drops_what_it_repeats() -> None:
     assert found.top1.tolist() == [[0.5, 0.8], [0.6, 0.85]]
 
 
-@pytest.mark.parametrize("damaged", [None, [], ["x"], [[0.1]], {"a": 1}, [0.1, 0.2, 0.3]])
+@pytest.mark.parametrize("damaged", [None, [], ["x"], [[0.1]], {"a": 1}, [0.1, 0.2, 0.3], [0.1, 10**400]])
 def test_damaged_evaluations_and_those_of_another_t_are_left_out(damaged: Any) -> None:
     found = folded(event(10, validation(1, [0.5, 0.8])), event(20, validation(2, damaged)))
     assert found is not None and found.top1.tolist() == [[0.5, 0.8]]

@@ -73,6 +73,7 @@ def test_runs_without_samples_have_no_history() -> None:
         FiringRates([[[0.1]], [[0.1]]], [0.0, 0.0], [0.0, 0.0]),  # type: ignore[list-item]
         FiringRates([[0.1], [0.1]], [[0.0], [0.0]], [0.0, 0.0]),  # type: ignore[list-item]
         FiringRates([[], []], [0.0, 0.0], [0.0, 0.0]),
+        FiringRates([[0.1] * 3] * 2, [0.0, 10**400], [0.0, 0.0]),
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
