@@ -23,7 +23,10 @@ class StepProbe:
         yield
 
     def measure(self, step: int) -> None:
-        """Called after step `step`, counted from 1, if it is sampled. Its time is not that of a step."""
+        """Called after step `step`, counted from 1, if it is sampled.
+
+        Its time is not that of a step; only what it leaves the device to compute is waited for with later steps.
+        """
 
     def take(self) -> list[tuple[int, Body]]:
         """What was sampled since the last call, as events by step; waits for the device if there is anything."""

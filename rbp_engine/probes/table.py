@@ -37,7 +37,7 @@ def create_probes(
     found: list[StepProbe] = []
     if preset.probes.firing_rates and neurons:
         found.append(SpikeWatch(neurons, preset.method.timesteps, every))
-    if preset.probes.health and weights:
+    if preset.probes.health and neurons and weights:
         found.append(HealthProbe(neurons, weights, every))
     if preset.probes.gradients and neurons:
         batch = probe_batch(validation, method, preset.train.accumulate)
