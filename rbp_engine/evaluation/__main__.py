@@ -46,15 +46,16 @@ def _parts(trained: Trained, work: Work, asked: argparse.Namespace) -> dict[str,
     tests = tests_of(trained, asked.timesteps) if robust else []
     work.expect(steps, *(test.timesteps for test in tests))
     plain = plain_pass(trained, work, steps)
-    if asked.predictions is not None:
-        write_predictions(asked.predictions, plain.predictions)
     by_class = classes_of(plain) if "classes" in asked.parts else None
-    if by_class is not None and asked.figure is not None:
-        draw_worst(plain, by_class, asked.figure)
     whole = Evaluation(measure_robustness(trained, plain, work, tests, asked.seed) if robust else None, by_class)
     saved = trust.is_own(trained.run)
     if saved:
         save_evaluation(trained.run, whole)
+    # After what is kept in the run: a file may not be writable, or a figure too large to draw.
+    if asked.predictions is not None:
+        write_predictions(asked.predictions, plain.predictions)
+    if by_class is not None and asked.figure is not None:
+        draw_worst(plain, by_class, asked.figure)
     parts = {name: part for name, part in whole.as_json().items() if part is not None}
     return {"accuracy": [plain.scores], **parts, "saved": saved}
 
