@@ -7,7 +7,7 @@ from rbp_tui.charts.layer_rows import LayerRows, Numbers, Words
 from rbp_tui.text.energy_text import joules, operations
 
 NEURONS = "all neurons"
-BAR = 12  # cells of the longest bar
+BAR = 10  # cells of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -21,22 +21,16 @@ def energy_rows(energy: Energy) -> LayerRows:
         "energy of an image by layer",
         [*(layer.name for layer in layers), NEURONS],
         [
-            Numbers("rate in %", np.array([*rates, np.nan]), factor=100),
-            _words("synops", [operations(layer.synops) for layer in layers] + ["–"]),
-            _words("ACs", [operations(layer.acs) for layer in layers] + ["–"], rank=3),
-            _words("MACs", [operations(layer.macs) for layer in layers] + ["–"], rank=1),
-            _words("energy", [joules(pj) for pj in spent]),
+            Numbers("input rate %", np.array([*rates, np.nan]), factor=100),
+            Words("synops", [operations(layer.synops) for layer in layers] + ["–"], right=True),
+            Words("ACs", [operations(layer.acs) for layer in layers] + ["–"], right=True, rank=3),
+            Words("MACs", [operations(layer.macs) for layer in layers] + ["–"], right=True, rank=1),
+            Words("energy", [joules(pj) for pj in spent], right=True),
             Numbers("share %", np.array(shares), factor=100, rank=1),
             Words(" " * BAR, [_bar(share / (max(shares) or 1.0)) for share in shares], rank=2),
-            _words("quantised ANN", [joules(layer.quantised_pj) for layer in layers] + ["–"], rank=4),
+            Words("quantised ANN", [joules(layer.quantised_pj) for layer in layers] + ["–"], right=True, rank=4),
         ],
     )
-
-
-def _words(heading: str, texts: list[str], rank: int = 0) -> Words:
-    """A column of numbers with units, which end below each other."""
-    width = max(len(heading), *map(len, texts))
-    return Words(heading.rjust(width), [text.rjust(width) for text in texts], rank=rank)
 
 
 def _bar(share: float) -> str:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 NETWORK = "network"
 #: What to do where a rule has nothing to read.
 NEEDED = {
-    "firing": "needs probes.firing_rates = true",
-    "fidelity": "needs probes.gradients = 100",
-    "health": "needs probes.health = true",
-    "curves": "not known of a run of an older rbp",
+    "firing": "needs probes.firing_rates=true",
+    "fidelity": "needs probes.gradients=100",
+    "health": "needs probes.health=true",
+    "curves": "needs a training loss, and a run that is not of an older rbp",
 }
 
 
@@ -49,7 +49,10 @@ def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
     from rbp_engine.run.status.rules import RULES, unchecked
 
     text = Text()
-    if not found:
+    left_out = unchecked(history)
+    if len(left_out) == len(RULES):
+        text.append("Nothing could be checked.\n\n", style="yellow")
+    elif not found:
         text.append("Nothing to report.\n\n", style="green")
     for alarm in found:
         text.append(f"! {one_line(layer_text(alarm), LONGEST_TEXT)}", style="bold yellow")
@@ -57,15 +60,16 @@ def alarms_text(found: "Sequence[Alarm]", history: "History") -> "Text":
         text.append(f"{alarm.what}\n")
         text.append("cause  ", style="dim").append(f"{alarm.cause}\n")
         text.append("knob   ", style="dim").append(f"{alarm.knob}\n\n")
-    left_out = unchecked(history)
     standing = {alarm.rule for alarm in found}
-    text.append("checked at each sample\n", style="dim")
-    for rule in RULES:
-        if rule in left_out:
-            text.append(f"  – {rule.checks}: {NEEDED[rule.reads]}\n", style="dim")
-        else:
-            text.append(
-                "  ! " if rule.name in standing else "  ✓ ", style="yellow" if rule.name in standing else "green"
-            )
-            text.append(f"{rule.checks}\n")
+    checked = [rule for rule in RULES if rule not in left_out]
+    if checked:
+        text.append("checked at each sample\n", style="dim")
+    for rule in checked:
+        wrong = rule.name in standing
+        text.append("  ! " if wrong else "  ✓ ", style="yellow" if wrong else "green").append(f"{rule.checks}\n")
+    for reads in dict.fromkeys(rule.reads for rule in left_out):
+        text.append(f"not checked: {NEEDED[reads]}\n", style="dim")
+        for rule in left_out:
+            if rule.reads == reads:
+                text.append(f"  – {rule.checks}\n", style="dim")
     return text

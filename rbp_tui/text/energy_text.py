@@ -3,29 +3,35 @@
 from rbp_engine.run.files.energy import Energy, EnergyCost
 from rbp_tui.text import format as fmt
 
-HOW = "rbp eval RUN --energy measures it; probes.energy = true does so at the end of each run"
 UNITS = ("pJ", "nJ", "µJ", "mJ", "J")
 MAC_PJ, AC_PJ = 4.6, 0.9  # 32-bit floats: a multiplication is 3.7 pJ, an addition 0.9 (Horowitz, ISSCC 2014)
 
 
 def joules(pj: float | None) -> str:
-    """An energy in picojoules as `2.77 µJ`; a dash for none."""
+    """An energy in picojoules as `2.77 µJ`, with three digits that count; a dash for none."""
     if pj is None:
         return "–"
     units = iter(UNITS)
     unit = next(units)
     while pj >= 999.5 and unit != UNITS[-1]:
         pj, unit = pj / 1000, next(units)
-    return f"{pj:.3g} {unit}"
+    return f"{_three_digits(pj)} {unit}"
 
 
 def operations(count: float) -> str:
     """A number of operations as `143k`, `37.7M`."""
-    for unit in ("", "k", "M", "G"):
-        if count < 999.5:
-            return f"{count:.3g}{unit}"
+    if count < 999.5:
+        return f"{count:.3g}"
+    for unit in ("k", "M", "G"):
         count /= 1000
+        if count < 999.5:
+            return f"{_three_digits(count)}{unit}"
+    count /= 1000
     return f"{count:.3g}T"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:#.3g}".rstrip(".") if value else "0"
 
 
 def ratio(energy: Energy) -> float:
@@ -41,15 +47,16 @@ def wins(energy: Energy) -> bool:
 def verdict(energy: Energy) -> str:
     """Whether the network costs less than an ANN that tells as many values apart, and the rate that decides it."""
     own, other = joules(energy.spiking.total_pj), joules(energy.quantised.total_pj)
-    what = f"This run {'wins' if wins(energy) else 'loses'}: {own} an image, the {energy.bits}-bit ANN {other}."
+    verb = "wins against" if wins(energy) else "loses to"
+    what = f"This run {verb} the {energy.bits}-bit ANN: {own} an image against {other}."
     if energy.rate is None:
         return f"{what} No layer is driven by spikes: all of them multiply."
-    rate = f"mean rate {fmt.percent(energy.rate, 1)} % at T = {energy.timesteps}"
+    rate = f"Its mean rate is {fmt.percent(energy.rate, 1)} % at T = {energy.timesteps}"
     if energy.break_even is None:
-        return f"{what} With a {rate} it would lose at any rate: what it spends without a spike alone is more."
+        return f"{what} {rate}; it would lose at any rate: even without a spike it costs more."
     if energy.break_even >= 1:
-        return f"{what} With a {rate} it would win at any rate."
-    return f"{what} Its {rate}, break-even at {fmt.percent(energy.break_even, 1)} %."
+        return f"{what} {rate}; it would win at any rate."
+    return f"{what} {rate}; both would cost the same at {fmt.percent(energy.break_even, 1)} %."
 
 
 def totals(energy: Energy) -> str:

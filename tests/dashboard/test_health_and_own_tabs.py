@@ -105,7 +105,7 @@ async def test_own_metrics_are_rows_and_the_selected_one_is_drawn(dashboard, hom
 async def test_a_run_without_samples_says_what_to_set(dashboard, home, until):
     ended_run(home / "runs", 0)
     async with dashboard.run_test(size=(80, 24)) as pilot:
-        for title, advice in (("Health", "probes.health = true"), ("Own", 'probes.own = "mine.py:measure"')):
+        for title, advice in (("Health", "probes.health=true"), ("Own", "probes.own=mine.py:measure")):
             await open_tab(dashboard, pilot, until, title)
             tab = dashboard.screen.tab
             assert isinstance(tab, NetworkTab) and tab.has_class("-nothing")

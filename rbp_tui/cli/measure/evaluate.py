@@ -81,7 +81,11 @@ def evaluate(
     """
     robustness, classes = robustness or full, classes or full or figure is not None or predictions is not None
     if energy and (timesteps or shuffle_time or gradients or robustness or classes):
-        raise typer.BadParameter("energy is measured alone, at the trained number of timesteps", param_hint="--energy")
+        raise typer.BadParameter(
+            "energy is measured alone, at the trained number of timesteps: leave out --timesteps, --shuffle-time, "
+            "--gradients, --robustness, --classes, --full, --figure and --predictions",
+            param_hint="--energy",
+        )
     _check(gradients=gradients, parts=robustness or classes, shuffle_time=shuffle_time)
     from rbp_engine.evaluation.request import EvaluationRequest, Part, evaluate_run
     from rbp_engine.run.store.store import find_run
@@ -190,12 +194,15 @@ def _print_gradients(results: list[dict[str, Any]]) -> None:
 
 
 def _extreme(choose: Callable[..., str], by_layer: dict[str, float | None]) -> str:
-    """The lowest or the highest value that is known, and its layer."""
+    """The lowest or the highest value that is known, and its layer, if it is another than in the others."""
     from rbp_tui.text import format as fmt
 
     known = {name: value for name, value in by_layer.items() if value is not None}
     name = choose(known, key=lambda name: known[name], default="")
-    return f"{fmt.number(known.get(name))} {one_line(name)}"
+    value = fmt.number(known.get(name))
+    if len({fmt.number(other) for other in known.values()}) < 2:
+        return value
+    return f"{value} in {one_line(name)}"
 
 
 def _numbers(text: str) -> list[int]:

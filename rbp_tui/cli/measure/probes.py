@@ -32,13 +32,13 @@ def measure_probes(loaded: "Sequence[LoadedPreset]", rounds: int) -> list[dict[s
 def print_costs(costs: Sequence[dict[str, Any]]) -> None:
     """Print the table on stdout and its explanation on stderr."""
     print_rich(_table(costs))
-    say("[dim]step and sampled: medians, in turns; of a run: of the time of its steps, at this train.log_every[/]")
+    say("[dim]step and sampled: medians, measured in turns; of a run: of the time of its steps, sampled that often[/]")
 
 
 def _table(costs: Sequence[dict[str, Any]]) -> "Table":
     from rich.table import Column, Table
 
-    numbers = [Column(head, justify="right") for head in ("step", "sampled", "every", "of a run")]
+    numbers = [Column(head, justify="right") for head in ("step", "sampled", "every n steps", "of a run")]
     table = Table("method", "probe", *numbers, box=None, pad_edge=False, header_style="dim")
     for cost in costs:
         times = [f"{1000 * cost[name]:.2f} ms" for name in ("step_s", "sampled_s")]

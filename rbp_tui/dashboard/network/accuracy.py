@@ -32,7 +32,7 @@ class AccuracyTab(SampledTab[AccuracyHistory]):
 
     def why_nothing(self, sight: Sight) -> str:
         if sight.verdict.live:
-            return "no evaluation yet: the first comes after the first epoch"
+            return "No accuracy by timestep yet: the first comes with the first evaluation."
         return (
             "This run has no accuracies by timestep: it ended before its first evaluation, or is of an older rbp.\n"
             f"rbp eval {sight.run.id} finds those of its weights."
@@ -71,7 +71,7 @@ def accuracy_rows(accuracy: AccuracyHistory, number: int) -> LayerRows:
         [f"t = {t}" for t in range(1, len(now) + 1)],
         [
             Numbers("top-1 %", now, digits=2, factor=100),
-            Numbers("to T", now - now[-1], digits=2, factor=100, rank=2),
+            Numbers("Δ to T", now - now[-1], digits=2, factor=100, signed=True, rank=2),
             Words("", [near if t == needed else "" for t in range(1, len(now) + 1)], ["green"] * len(now), rank=1),
             Heat(
                 "below T, by epoch",
@@ -81,7 +81,7 @@ def accuracy_rows(accuracy: AccuracyHistory, number: int) -> LayerRows:
                 rank=3,
             ),
         ],
-        note="colour: below T, by epoch",
+        note="colour: points below T, by epoch",
         heading="timestep",
     )
 

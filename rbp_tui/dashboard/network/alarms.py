@@ -39,5 +39,5 @@ def _why_nothing(sight: Sight | None) -> str:
     if sight.history.firing is not None or "train/loss" in sight.history.curves:
         return ""
     if sight.verdict.live:
-        return "no sample yet: the first comes after train.log_every steps"
+        return "Nothing to judge yet: the first sample comes after train.log_every steps."
     return "This run ended before train.log_every steps: there is nothing to judge."

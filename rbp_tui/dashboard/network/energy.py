@@ -70,4 +70,10 @@ def _compared(energy: Energy, *, short: bool) -> Text:
 def _why_nothing(sight: Sight | None) -> str:
     if sight is None:
         return "reading…"
-    return f"The energy of this run was not measured.\n{energy_text.HOW}."
+    if sight.verdict.live:
+        return "No energy yet: with probes.energy=true, it is measured at the end of the run."
+    return (
+        "The energy of this run has not been measured.\n"
+        "Launch it again with probes.energy=true, or measure that of its weights:\n"
+        f"rbp eval {sight.run.id} --energy"
+    )

@@ -142,6 +142,7 @@ class EvaluationTab(NetworkTab):
 
     def _show_state(self) -> None:
         """Say what goes on, what is wrong, or what to do."""
+        self.set_class(False, "-empty")
         if self._ongoing is not None:
             said = self._ongoing.text(active_key(self.screen, "network.evaluate"))
         elif self._sight is None:
@@ -149,18 +150,19 @@ class EvaluationTab(NetworkTab):
         elif problem := self._problems.get(self._sight.run):
             said = Text(one_line(problem), "red")
         elif self._found == Evaluation():
-            said = self._nothing_yet(self._sight.run)
+            said = self._nothing_yet(self._sight)
+            self.set_class(True, "-empty")
         else:
             said = styled("[dim]{}[/]", _behind(self._found, self._sight))
         self.query_one("#evaluation_state", Line).show_or_hide(said)
 
-    def _nothing_yet(self, run: RunDirectory) -> Text:
+    def _nothing_yet(self, sight: Sight) -> Text:
+        command = one_line(f"rbp eval {sight.run.id} --full")
+        if sight.verdict.live:
+            return Text(f"No evaluation yet. Once the run has ended, run:\n{command}", "dim")
         key = active_key(self.screen, "network.evaluate")
-        return Text.assemble(
-            ("Nothing is known of the weights of this run but their accuracy. ", "dim"),
-            (f"{key} evaluates them, as does:\n" if key else "This evaluates them:\n", "dim"),
-            one_line(f"rbp eval {run.id} --full"),
-        )
+        how = f"Press {key} to evaluate its weights, or run:" if key else "This evaluates its weights:"
+        return Text(f"This run has not been evaluated.\n{how}\n{command}", "dim")
 
     def action_evaluate(self) -> None:
         """Evaluate the weights of the run; stop that if it goes on."""

@@ -17,11 +17,6 @@ from rbp_tui.text import format as fmt
 AGREEMENT, ERROR = "against BPTT", "error"  # titles of the chart
 #: From this error on, a number is marked: half of a gradient is not what the rate methods take it for.
 LARGE_ERROR = 0.5
-NOTHING = (
-    "No gradient has been compared with BPTT's yet: that happens every probes.gradients steps, and never if it is 0, "
-    "as it is by default.\nLaunch the run with, for example, probes.gradients=100, or compare at its last weights: "
-    "rbp eval RUN --gradients"
-)
 
 
 class GradientsTab(SampledTab[FidelityHistory]):
@@ -36,7 +31,13 @@ class GradientsTab(SampledTab[FidelityHistory]):
         return sight.history.fidelity
 
     def why_nothing(self, sight: Sight) -> str:
-        return NOTHING
+        if sight.verdict.live:
+            return "No gradients compared yet: with probes.gradients=100, the first are after 100 steps."
+        return (
+            "This run has not compared its gradients with BPTT's.\n"
+            "Launch it again with probes.gradients=100, or compare those of its weights:\n"
+            f"rbp eval {sight.run.id} --gradients"
+        )
 
     def draw(self, samples: FidelityHistory, number: int, sight: Sight) -> None:
         self.query_one(LayersAndChart).show(fidelity_rows(samples, number, sight.summary.method))
@@ -85,7 +86,7 @@ def fidelity_rows(fidelity: FidelityHistory, number: int, method: str) -> LayerR
             Numbers("cosine", cosine, digits=3),
             Numbers("norm ratio", ratio, digits=3),
             Numbers("error", errors[number], digits=3, attention=LARGE_ERROR),
-            Sparks("error over training", errors, low=0.0, together=True, rank=1),
+            Sparks("error trend", errors, low=0.0, together=True, rank=1),
         ],
         note=f"{images}; it is BPTT itself" if method.startswith("bptt") else images,
     )

@@ -73,8 +73,8 @@ class HealthTab(SampledTab[HealthHistory]):
 
     def why_nothing(self, sight: Sight) -> str:
         if sight.verdict.live:
-            return "no sample yet. With probes.health = true the first comes after train.log_every steps."
-        return "This run has no samples of its health.\nLaunch it again with probes.health = true."
+            return "No sample of its health yet: with probes.health=true, the first is after train.log_every steps."
+        return "This run has no samples of its health.\nLaunch it again with probes.health=true."
 
     def draw(self, samples: HealthHistory, number: int, sight: Sight) -> None:
         self.neurons.table.show(neuron_rows(samples, number))
@@ -108,7 +108,7 @@ def neuron_rows(health: HealthHistory, number: int) -> LayerRows:
             Numbers("in window %", health.in_window[number], factor=100),
             Numbers("g median", eligibility[:, MEDIAN], digits=3, rank=1),
             Words("g 5–95 %", ranges, rank=2),
-            Sparks("over training", health.in_window, low=0.0, rank=3),
+            Sparks("window trend", health.in_window, low=0.0, rank=3),
         ],
     )
 
@@ -121,6 +121,6 @@ def weight_rows(health: HealthHistory, number: int) -> LayerRows:
         [
             Numbers("gradient", health.gradient_norm[number], digits=None, rank=1),
             Numbers("update/weight", health.update_ratio[number], digits=None),
-            Sparks("over training", health.update_ratio, rank=3),
+            Sparks("update trend", health.update_ratio, rank=3),
         ],
     )

@@ -15,7 +15,7 @@ from rbp_tui.dashboard.reading.reader import Sight
 
 NOTHING = (
     "This run has no metrics of your own.\n"
-    'Launch it again with probes.own = "mine.py:measure",\n'
+    "Launch it again with probes.own=mine.py:measure,\n"
     "a function measure(run, model) that calls run.log(name, value).\n"
     "docs/inside-the-network.md has an example."
 )
@@ -34,7 +34,7 @@ class OwnTab(SampledTab[OwnHistory]):
 
     def why_nothing(self, sight: Sight) -> str:
         if sight.verdict.live:
-            return "no value yet. What the function of probes.own logs is here after train.log_every steps."
+            return "No metrics yet: what the function of probes.own logs is here after train.log_every steps."
         return NOTHING
 
     def draw(self, samples: OwnHistory, number: int, sight: Sight) -> None:
@@ -58,10 +58,10 @@ def metric_rows(own: OwnHistory, number: int) -> LayerRows:
         "your metrics",
         own.names,
         [
-            Words("value", [_number(values[-1:]) for values in until]),
-            Words("lowest", [_number(np.sort(values)[:1]) for values in columns], rank=1),
-            Words("highest", [_number(np.sort(values)[-1:]) for values in columns], rank=2),
-            Sparks("over training", own.values, rank=3),
+            Words("value", [_number(values[-1:]) for values in until], right=True),
+            Words("lowest", [_number(np.sort(values)[:1]) for values in columns], right=True, rank=1),
+            Words("highest", [_number(np.sort(values)[-1:]) for values in columns], right=True, rank=2),
+            Sparks("trend", own.values, rank=3),
         ],
         heading="metric",
     )

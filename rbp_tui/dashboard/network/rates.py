@@ -31,10 +31,10 @@ class RatesTab(SampledTab[FiringHistory]):
 
     def why_nothing(self, sight: Sight) -> str:
         if sight.verdict.live:
-            return "No sample yet: the first comes after train.log_every steps."
+            return "No firing rates yet: the first come after train.log_every steps."
         return (
-            "This run has no firing rates: it ended too early, has probes.firing_rates = false, or is of an "
-            "older rbp.\nRun it again with probes.firing_rates = true to see them."
+            "This run has no firing rates: it ended too early, has probes.firing_rates=false, or is of an "
+            "older rbp.\nLaunch it again with probes.firing_rates=true."
         )
 
     def draw(self, samples: FiringHistory, number: int, sight: Sight) -> None:
@@ -46,13 +46,13 @@ class RatesTab(SampledTab[FiringHistory]):
         rates, x = 100 * samples.rates, x_of(samples)
         layer = rates[:, pane.table.selected]
         name = samples.neuron_layers[pane.table.selected]
-        ends = {"t=1": layer[:, 0], f"t={layer.shape[1]}": layer[:, -1]} if layer.shape[1] > 1 else {}
+        ends = {"t = 1": layer[:, 0], f"t = {layer.shape[1]}": layer[:, -1]} if layer.shape[1] > 1 else {}
         pane.chart.x_axis = x_axis_of(samples)
         pane.chart.set_series(
             [
-                Series("all", "all", x, rates.mean(axis=(1, 2))),
+                Series("all", "all layers", x, rates.mean(axis=(1, 2))),
                 *(Series(label, label, x, values) for label, values in ends.items()),
-                Series("layer", name, x, layer.mean(axis=1), emphasis=True),
+                Series("layer", f"{name}: mean", x, layer.mean(axis=1), emphasis=True),
             ]
         )
 
@@ -71,6 +71,6 @@ def rate_rows(firing: FiringHistory, number: int) -> LayerRows:
             Numbers("mean %", means[number], factor=100, rank=1),
             Numbers("silent %", firing.silent[number], factor=100, attention=MANY_SILENT, rank=2),
             Numbers("saturated %", firing.saturated[number], factor=100, attention=MANY_SATURATED, rank=3),
-            Sparks("trend", means, rank=4),
+            Sparks("rate trend", means, low=0.0, rank=4),
         ],
     )

@@ -99,6 +99,7 @@ class NetworkScreen(OpenedRunScreen):
             self._pause()
 
     def show_all(self) -> None:
+        self.query_one("#pages").visible = self.session.opened is not None
         self.show_head()
         self._show_tab()
 

@@ -25,13 +25,14 @@ def energy(*, rate: float | None = 0.14, spent: float = 300.0) -> Energy:
 def test_a_run_that_loses_is_told_the_rate_at_which_it_would_not() -> None:
     # 50 + (300 − 50)·s = 150 at s = 0.4, and 0.4 · 14 % = 5.6 %.
     assert energy_text.verdict(energy()) == (
-        "This run loses: 300 pJ an image, the 3-bit ANN 150 pJ. Its mean rate 14.0 % at T = 5, break-even at 5.6 %."
+        "This run loses to the 3-bit ANN: 300 pJ an image against 150 pJ. "
+        "Its mean rate is 14.0 % at T = 5; both would cost the same at 5.6 %."
     )
 
 
 def test_a_run_that_wins_is_told_so() -> None:
     found = energy_text.verdict(energy(rate=0.05, spent=100.0))
-    assert found.startswith("This run wins: 100 pJ an image") and found.endswith("break-even at 10.0 %.")
+    assert found.startswith("This run wins against the 3-bit ANN: 100 pJ") and found.endswith("the same at 10.0 %.")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_there_may_be_no_such_rate(changed: Energy, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("pj", "text"),
-    [(None, "–"), (0.0, "0 pJ"), (999.4, "999 pJ"), (999.6, "1 nJ"), (2.77e6, "2.77 µJ"), (3e16, "3e+04 J")],
+    [(None, "–"), (0.0, "0 pJ"), (999.4, "999 pJ"), (999.6, "1.00 nJ"), (2.77e6, "2.77 µJ"), (2.8e8, "280 µJ")],
 )
 def test_energies_have_a_fitting_unit(pj: float | None, text: str) -> None:
     assert energy_text.joules(pj) == text
@@ -59,7 +60,7 @@ def test_each_layer_is_a_row_with_its_share_and_the_neurons_are_one() -> None:
     named = [dict(zip([heading.strip() for heading in headings], row, strict=True)) for row in rows]
     assert [row["layer"] for row in named] == ["stem", "conv", NEURONS]
     assert [row["share %"] for row in named] == ["13.3", "80.0", "6.7"]
-    assert [row["rate in %"] for row in named] == ["–", "14.0", "–"]
+    assert [row["input rate %"] for row in named] == ["–", "14.0", "–"]
 
 
 @pytest.mark.parametrize("layers", [1, 60])
