@@ -70,7 +70,7 @@ async def test_accuracies_are_shown_by_timestep_and_follow_the_cursor(trained, s
         await screen.wait_for("within 0.5 of T")
         table = screen.app.screen.query_one(AccuracyTab).query_one(LayerTable)
         headings, rows = table.rows.table()
-        assert headings[:3] == ["timestep", "top-1 %", "to T"]
+        assert headings[:3] == ["timestep", "top-1 %", "Δ to T"]
         assert [row[:2] for row in rows] == [["t = 1", "50.00"], ["t = 2", "89.90"], ["t = 3", "90.00"]]
         assert [bool(row[3]) for row in rows] == [False, True, False]
         assert "test top-1 %" in screen.text
@@ -129,7 +129,7 @@ async def test_an_old_evaluation_says_that_training_has_gone_on(trained, shown):
 async def test_why_an_evaluation_failed_is_shown_and_it_can_be_stopped(home, end_run, shown, until):
     run = end_run(home / "runs", "mine", curve=[0.7, 0.9])
     async with shown("Evaluation") as screen:
-        await screen.wait_for("e evaluates them")
+        await screen.wait_for("Press e to evaluate")
         await screen.pilot.press("e")
         await screen.wait_for("evaluating mine")
         await screen.wait_for("has no checkpoint")
@@ -145,7 +145,7 @@ async def test_why_an_evaluation_failed_is_shown_and_it_can_be_stopped(home, end
 async def test_a_run_that_trains_is_not_slowed_down(home, write_run, shown):
     write_run(home / "runs", "mine", status="running", bodies=[Heartbeat()])
     async with shown("Evaluation") as screen:
-        await screen.wait_for("e evaluates them")
+        await screen.wait_for("Once the run has ended")
         await screen.pilot.press("e")
         await screen.wait_for("it is still training")
         assert screen.app.screen.query_one(EvaluationTab)._ongoing is None

@@ -53,7 +53,7 @@ class NetworkScreen(OpenedRunScreen):
 
     NAME = "network"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "tab(1)", "tab", id="network.tab"),
+        Binding("v", "tab(1)", "tab", id="network.tab", tooltip="next tab"),
         Binding("V", "tab(-1)", "previous tab", id="network.tab_back", show=False),
         Binding("p", "play", "play", id="network.play", tooltip="play training from the cursor; again to pause"),
         Binding("left", "sample(-1)", "back", id="network.back", tooltip="one sample back"),
@@ -99,7 +99,7 @@ class NetworkScreen(OpenedRunScreen):
             self._pause()
 
     def show_all(self) -> None:
-        self.query_one("#pages").visible = self.session.opened is not None
+        self.set_class(self.session.opened is None, "-no-run")
         self.show_head()
         self._show_tab()
 

@@ -36,7 +36,7 @@ def history() -> FidelityHistory:
 
 def test_the_table_has_the_whole_the_weights_and_the_neurons_at_a_sample(history: FidelityHistory) -> None:
     headings, rows = fidelity_rows(history, 0, "rate_m").table()
-    assert headings == ["layer", "", "cosine", "norm ratio", "error", "error over training"]
+    assert headings == ["layer", "", "cosine", "norm ratio", "error", "error trend"]
     assert [row[:5] for row in rows] == [
         ["all weights", "", "0.910", "1.100", "–"],
         ["conv", "weights", "0.800", "0.700", "0.600"],
