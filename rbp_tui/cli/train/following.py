@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import psutil
@@ -41,7 +41,10 @@ def follow_started(started: StartResult, *, detach: bool, as_json: bool, request
     if detach:
         return report_queued(runs, as_json=as_json) if worker is None else report_start(runs[0], as_json=as_json)
     first = worker is None or multinode.number_of(runs[0], worker.pid) == 0
-    verdicts = follow_live(runs, as_json=as_json, owner=True, silent=not first)
+    pair = request.pair if request is not None else None
+    # The runs of one seed follow each other, in the order of the values.
+    words = {run.id: pair.words[number % len(pair.words)] for number, run in enumerate(runs)} if pair else None
+    verdicts = follow_live(runs, as_json=as_json, owner=True, silent=not first, words=words)
     gone = False
     if worker is not None:
         worker.wait()
@@ -57,8 +60,15 @@ def exit_code(verdict: Verdict) -> int:
     return DATA_CODE if verdict.cause is Cause.DATA else EXIT_CODES.get(verdict.status, 1)
 
 
-def follow_live(runs: Sequence[RunDirectory], *, as_json: bool, owner: bool, silent: bool = False) -> list[Verdict]:
-    """Follow runs in the way that suits stdout, or in silence.
+def follow_live(
+    runs: Sequence[RunDirectory],
+    *,
+    as_json: bool,
+    owner: bool,
+    silent: bool = False,
+    words: Mapping[str, str] | None = None,
+) -> list[Verdict]:
+    """Follow runs in the way that suits stdout, or in silence; in lines, `words` by id tell several of them apart.
 
     Their owner decides about them on Ctrl-C and passes signals on.
     """
@@ -68,7 +78,7 @@ def follow_live(runs: Sequence[RunDirectory], *, as_json: bool, owner: bool, sil
     if silent:
         return follow(runs, Silence(), tick=tick)
     if as_json or not sys.stdout.isatty():
-        return follow(runs, lines_view(as_json=as_json, several=several), tick=tick)
+        return follow(runs, lines_view(as_json=as_json, several=several, words=words), tick=tick)
     them = "them" if several else "it"
     hint = f"Ctrl-C: leave {them} running, stop and save, or kill" if owner else "Ctrl-C leaves; the run goes on"
     while True:

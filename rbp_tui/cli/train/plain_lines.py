@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_TEXT, Line, one_line
@@ -35,12 +35,14 @@ EVERY_S = 60.0
 class PlainLines:
     """Lines of text for what a log should keep: starts, epochs, warnings, the end, and where the run is meanwhile.
 
-    Of `several` runs, each line begins with the end of the run's id and its seed. A run that has had no line for
+    Of `several` runs, each line begins with the end of the run's id, what `words` has for that id, as the setting in
+    which it differs from the others, and its seed. A run that has had no line for
     `every_s` gets one that says where it is.
     """
 
-    def __init__(self, *, several: bool, every_s: float = EVERY_S) -> None:
+    def __init__(self, *, several: bool, words: Mapping[str, str] | None = None, every_s: float = EVERY_S) -> None:
         self._several = several
+        self._words = words or {}
         self._every_s = every_s
         self._said: dict[str, float] = {}
         self._clocks: dict[str, PhaseClock] = {}
@@ -78,7 +80,9 @@ class PlainLines:
             self._print(record, t, f"alarm: {alarm_line(alarm)}")
 
     def _print(self, record: RunRecord, t: float, text: str) -> None:
-        named = f"{short_id(record.summary)} seed {record.summary.seed}: " if self._several else ""
+        word = self._words.get(record.run.id, "")
+        names = [short_id(record.summary), *([word] if word else []), f"seed {record.summary.seed}: "]
+        named = " ".join(names) if self._several else ""
         clock = time.strftime("%H:%M:%S", time.localtime(t))
         print_line(one_line(f"{clock} {named}{text}", LONGEST_TEXT))
         self._said[record.run.id] = time.monotonic()

@@ -36,19 +36,20 @@ def print_results(
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, waited_s)
         return
-    completed: list[list[Summary]] = [[] for _ in range(len(request.pair.values) if request and request.pair else 1)]
+    words = request.pair.words if request and request.pair else ("",)
+    completed: list[list[Summary]] = [[] for _ in words]
     for number, (run, verdict) in enumerate(zip(runs, verdicts, strict=True)):
         summary = read_summary(run)
         if summary is None:
             continue
         if verdict.status == "completed":
-            completed[number % len(completed)].append(summary)  # the runs of one seed follow each other
+            completed[number % len(words)].append(summary)  # the runs of one seed follow each other
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
         reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
-        say("{} {}{}", status_text(verdict.status), title(summary), reason)
+        word = words[number % len(words)]
+        say("{} {}{}{}", status_text(verdict.status), title(summary), f" · {word}" if word else "", reason)
         for alarm in read_alarms(run):
             say("  [yellow]alarm: {}[/]", alarm_line(alarm))
-    words = request.pair.words if request and request.pair else ("",)
     for word, summaries in zip(words, completed, strict=True):
         seeds = f"{len(summaries)} of {len(runs) // len(words)} seeds completed"
         scores = _mean_over_seeds(summaries)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rbp_engine.printable import in_json, json_line, one_line
@@ -21,11 +21,11 @@ class View(Protocol):
         """The state of all of them now."""
 
 
-def lines_view(*, as_json: bool, several: bool) -> View:
-    """A view that only adds to stdout."""
+def lines_view(*, as_json: bool, several: bool, words: Mapping[str, str] | None = None) -> View:
+    """A view that only adds to stdout; `words` by id tell several runs apart for readers."""
     if as_json:
         return SeveralJson() if several else JsonLines()
-    return PlainLines(several=several)
+    return PlainLines(several=several, words=words)
 
 
 class Silence:

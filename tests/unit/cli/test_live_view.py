@@ -108,6 +108,14 @@ def test_a_step_has_one_place_in_its_epoch(epochs, per_epoch, data):
     assert (at.epoch - 1) * per_epoch + at.step == step and at.step <= per_epoch
 
 
+def test_lines_of_a_pair_name_the_value_that_each_run_has(live, capsys):
+    record, _ = live
+    view = PlainLines(several=True, words={record.run.id: "T=2"})
+    view.lines(record, [to_json(event).encode() for event in events()])
+    said = capsys.readouterr().out.splitlines()
+    assert said and all(f" T=2 seed {record.summary.seed}: " in line for line in said)
+
+
 def test_a_log_says_where_a_run_is_once_nothing_was_said_for_the_interval(live, capsys):
     record, _ = live
     view = PlainLines(several=False, every_s=0.0)

@@ -32,6 +32,17 @@ def rows(timesteps: int = 4) -> LayerRows:
     return LayerRows("rates", NAMES, columns)
 
 
+def test_texts_with_units_end_below_each_other_and_differences_have_a_sign() -> None:
+    differences = Numbers("Δ", np.array([-6.11, 0.28, math.nan]), digits=2, signed=True)
+    table = LayerRows("", ["a", "b", "c"], [Words("energy", ["6.71 nJ", "84.9 µJ", "–"], right=True), differences])
+    assert [table.row(number, 40, ()).plain[6:] for number in range(3)] == [
+        "  6.71 nJ  −6.11",
+        "  84.9 µJ  +0.28",
+        "        –      –",
+    ]
+    assert table.head(40).plain[6:] == "   energy      Δ"
+
+
 @given(st.integers(1, 200), st.integers(1, 40), st.sampled_from([(), DARK]))
 def test_every_row_fits_and_all_are_equally_wide(width: int, timesteps: int, colours: tuple[str, ...]) -> None:
     table = rows(timesteps)
