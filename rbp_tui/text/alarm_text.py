@@ -23,8 +23,9 @@ NEEDED = {
 
 
 def layer_text(alarm: "Alarm") -> str:
-    """The layer it is about; the network if it is about no layer."""
-    return alarm.layer or NETWORK
+    """The layer it is about; the network if it is about no layer. A number alone would not look like a name."""
+    numbered = alarm.layer.replace(".", "").isdigit()
+    return f"layer {alarm.layer}" if numbered else alarm.layer or NETWORK
 
 
 def since_text(alarm: "Alarm") -> str:

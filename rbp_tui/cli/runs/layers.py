@@ -29,7 +29,7 @@ def layers(
         print_json({"run": directory.id} | layers_plain(found))
         return
     if not found:
-        say("{} has no samples of its layers: set probes.firing_rates = true, and train", directory.id)
+        say("{} has no samples of its layers: set probes.firing_rates=true, and train", directory.id)
     for number, samples in enumerate(found):
         if number:
             print_rich("")

@@ -1,8 +1,11 @@
-"""What the tab of alarms says of a run that has none."""
+"""Alarms in words, and what is said of a run that has none."""
+
+import pytest
 
 from rbp_engine.run.files.events import Event, Health, RunStart
 from rbp_engine.run.status.history import History, HistoryBuilder
-from rbp_tui.text.alarm_text import NEEDED, alarms_text
+from rbp_engine.run.status.rules import Alarm
+from rbp_tui.text.alarm_text import NEEDED, alarm_line, alarms_text
 
 
 def history(*events: Event) -> History:
@@ -25,3 +28,11 @@ def test_what_is_checked_and_what_is_not_stand_apart() -> None:
     checked, unchecked = text.split("not checked", 1)
     assert "✓ updates that are large" in checked and "–" not in checked
     assert "probes.firing_rates=true" in unchecked and NEEDED["health"] not in unchecked
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"), [("2", "layer 2"), ("0.3", "layer 0.3"), ("lif1", "lif1"), ("", "network")]
+)
+def test_a_layer_whose_name_is_a_number_is_called_a_layer(layer: str, named: str) -> None:
+    alarm = Alarm("silent", layer, 3, 0.2, "it is silent", "a cause", "a knob")
+    assert alarm_line(alarm).startswith(f"{named}: ")
