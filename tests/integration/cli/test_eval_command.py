@@ -8,6 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.xdist_group("evaluations")  # they share runs
+
 
 @pytest.fixture(scope="module")
 def trained(rbp_in, tmp_path_factory):

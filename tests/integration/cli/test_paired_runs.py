@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("paired runs")  # they share runs
 PAIR = ("digits", "T=2", "epochs=2", "batch=128", "--pair", "method=bptt,rate_m", "--seeds", "1,2")
 
 
