@@ -80,9 +80,8 @@ async def test_memory_and_time_are_shown_before_anything_is_launched(dashboard, 
         assert epoch.startswith("epoch ") and "23 steps" in epoch
         assert in_all.startswith("in all ") and "for 3 epochs   measured " in in_all
         assert processes == "for one process with the whole batch, which 2 would share"
-        await pilot.pause()
         cost, keys = form.query_one(LaunchCost), form.query_one(".keys")
-        assert cost.region.bottom <= keys.region.y and keys.region.bottom < 24
+        await until(pilot, lambda: cost.region.bottom <= keys.region.y and keys.region.bottom < 24)
         assert "Measure the cost" in [command.title for command in dashboard.get_system_commands(form)]
     assert not dashboard.session.runs.exists() and not list(folder.iterdir())
 
