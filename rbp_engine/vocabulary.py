@@ -60,6 +60,8 @@ SURROGATE_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "rect": ("alpha",),
 }
 
+LossName = Literal["ce", "tet", "mse"]
+
 EventSet = Literal["cifar10_dvs", "moving_digits", "sequential_digits"]
 EVENT_SETS: Final[tuple[EventSet, ...]] = get_args(EventSet)
 # T slices of equal event count or equal time.

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rbp_engine.evaluation.trained import Trained
-from rbp_engine.methods import METHODS, create_method
+from rbp_engine.methods import METHODS, Loss, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, first_samples, gradient_fidelity
 
 # Images on which gradients are compared: BPTT keeps all timesteps of them.
@@ -17,14 +17,16 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int] = ()) -> list[d
 
     `by_weight` has for each weight layer its cosine, norm ratio and `error`, `neuron_error` the error of each neuron
     layer: how far what the rate methods assume is from the truth (`probes/assumption.py`). `timesteps` are the trained
-    one if empty.
+    one if empty. The loss is that of the run, or cross entropy if it is one at every step, which rate methods lack.
     """
     precision = trained.loaded.preset.train.precision
+    trained_with = trained.loaded.method.loss
+    loss = Loss(label_smoothing=trained_with.label_smoothing) if trained_with.at_every_step else trained_with
     results = []
     for steps in timesteps or [trained.timesteps]:
         images, labels = first_samples(*next(iter(trained.feed(steps).test)), PROBED)
         for name in (method for method in METHODS if REFERENCE[method] != method):
-            method = create_method(name, steps, precision=precision)
+            method = create_method(name, steps, precision=precision, loss=loss)
             found = gradient_fidelity(trained.loaded.model, method, images, labels)
             by_weight = {
                 layer: {**asdict(agreement), "error": found.weight_error[layer]}

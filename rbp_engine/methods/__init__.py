@@ -4,6 +4,7 @@ from typing import Any
 
 from rbp_engine import private_apis
 from rbp_engine.methods.bptt import BPTT, BPTTSingleStep
+from rbp_engine.methods.loss import Loss
 from rbp_engine.methods.online import OTTT, SLTT
 from rbp_engine.methods.protocol import Method, StepOutput
 from rbp_engine.methods.rate import RateM, RateS
@@ -12,11 +13,15 @@ private_apis.require(private_apis.TRAINING)
 
 METHODS: dict[str, Any] = {method.name: method for method in (BPTT, BPTTSingleStep, RateM, RateS, SLTT, OTTT)}
 
-__all__ = ["METHODS", "Method", "StepOutput", "create_method"]
+__all__ = ["METHODS", "Loss", "Method", "StepOutput", "create_method"]
 
 
 def create_method(name: str, timesteps: int, **settings: Any) -> Method:
-    """The training method of that name; TypeError for a setting that does not apply to it, or a T that is not whole."""
+    """The training method of that name.
+
+    Settings: `precision`; `loss`, a Loss; `loss_scale` of the rate methods. Raises TypeError for a setting that does
+    not apply to the method, or a T that is not whole, and ValueError for a value that does not.
+    """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: one of {', '.join(METHODS)}")
     method: Method = METHODS[name](timesteps, **settings)

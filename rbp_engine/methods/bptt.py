@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.loss import full
 from rbp_engine.methods.protocol import (
     BaseMethod,
     StepOutput,
     as_sequence,
     backward,
     carried,
-    full,
     images_by_step,
 )
 from rbp_engine.spiking import SequenceTensor
@@ -24,8 +24,9 @@ class BPTT(BaseMethod):
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         sequence = as_sequence(images, self.timesteps)
-        logits = carried(model(sequence), SequenceTensor).time_mean()
-        return backward(model, logits, labels, weight)
+        output = carried(model(sequence), SequenceTensor)
+        logits = output.steps() if self.loss.at_every_step else output.time_mean()
+        return backward(model, self.loss, logits, labels, weight)
 
 
 class BPTTSingleStep(BaseMethod):
@@ -40,5 +41,5 @@ class BPTTSingleStep(BaseMethod):
             state.next_pass()
             by_step.append(carried(model(StepTensor(images_t, state, through_time=True)), StepTensor).values())
         state.check_complete()
-        logits = full(torch.stack(by_step)).mean(0)
-        return backward(model, logits, labels, weight)
+        logits = full(torch.stack(by_step))
+        return backward(model, self.loss, logits if self.loss.at_every_step else logits.mean(0), labels, weight)

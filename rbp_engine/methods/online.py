@@ -4,8 +4,9 @@
     ottt   online training through time (Xiao et al., NeurIPS 2022): the same, but a weight's gradient is formed with
            the trace a_t = λ·a_{t−1} + s_t of the spikes that it received
 
-Both minimise the mean over t of CE(o_t, y). The gradients of all timesteps are added up; the weights change after the
-last one. The loss that is reported is CE(mean_t o_t, y) as for every method, so that curves can be compared.
+Both minimise the mean over t of the loss of o_t, which is CE(o_t, y) by default. The gradients of all timesteps are
+added up; the weights change after the last one. The loss that is reported is that of every method, CE(mean_t o_t, y) by
+default, so that curves can be compared.
 """
 
 from contextlib import nullcontext
@@ -14,12 +15,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.loss import full
 from rbp_engine.methods.protocol import (
     BaseMethod,
     StepOutput,
     carried,
-    cross_entropy,
-    full,
     gradients_stay_local,
     images_by_step,
 )
@@ -40,11 +40,13 @@ class SLTT(BaseMethod):
             state.next_pass()
             with gradients_stay_local(model) if step < self.timesteps else nullcontext():
                 out = carried(model(self.carrier(images_t, state, through_time=False)), self.carrier).values()
-                (cross_entropy(out, labels) * weight / self.timesteps).backward()
+                (self.loss(out, labels) * weight / self.timesteps).backward()
             by_step.append(full(out.detach()))
         state.check_complete()
-        logits = torch.stack(by_step).mean(0)
-        return StepOutput(cross_entropy(logits, labels), logits)
+        outputs = torch.stack(by_step)
+        logits = outputs.mean(0)
+        loss = self.loss.of_steps(outputs, labels) if self.loss.at_every_step else self.loss(logits, labels)
+        return StepOutput(loss, logits)
 
 
 class OTTT(SLTT):

@@ -10,13 +10,13 @@ from numbers import Integral
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import torch
-import torch.nn.functional as F
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
 from rbp_engine.spiking import Carrier, SequenceTensor
 
 C = TypeVar("C", bound=Carrier)
@@ -29,7 +29,7 @@ _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class StepOutput:
-    """`loss`: mean cross entropy over the batch, unscaled, a detached scalar. `logits`: [B, C], time mean, detached."""
+    """`loss`: the mean over the batch, unscaled, a detached scalar. `logits`: [B, C], time mean, detached."""
 
     loss: Tensor
     logits: Tensor
@@ -41,13 +41,14 @@ class Method(Protocol):
     name: str
     timesteps: int
     precision: Precision
+    loss: Loss
 
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
         """Reset, run forward and backward, and add the gradients to `.grad`; nothing is zeroed, no weight changes.
 
         `images` is [B, C, H, W], or [B, N] for a network without convolutions, shown at every timestep; or
-        [T, B, C, H, W]. `labels` is [B]. The gradients are multiplied by `weight`, the part of a larger batch that this
-        one is, and a scale against underflow; the output is not.
+        [T, B, C, H, W]. `labels` is [B], or [B, C] with the probabilities of classes. The gradients are multiplied by
+        `weight`, the part of a larger batch that this one is, and a scale against underflow; the output is not.
         Images are floating point, and are taken to `precision`, or in "fp32" to the type of the network's weights.
         torch.compile of the model and torch.autocast around the step change nothing.
         Raises ValueError where the input's T is another, and TypeError where images are integers.
@@ -74,15 +75,16 @@ def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class BaseMethod:
-    """What all methods share: T, the precision, the checks before a step, and the prediction.
+    """What all methods share: T, the precision, the loss, the checks before a step, and the prediction.
 
     A method implements `_step`, from images [B, C, H, W] or [T, B, C, H, W] in the right type to the gradients.
     """
 
-    def __init__(self, timesteps: int, precision: Precision = "fp32") -> None:
+    def __init__(self, timesteps: int, precision: Precision = "fp32", loss: Loss = CROSS_ENTROPY) -> None:
         check_timesteps(timesteps)
         self.timesteps = timesteps
         self.precision = precision
+        self.loss = loss
 
     @_never_compiled
     def step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor = 1.0) -> StepOutput:
@@ -164,17 +166,16 @@ def carried(output: Any, carrier: type[C]) -> C:
     return output
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """L = CE(mean_t o_t, y), averaged over the batch; in float32 at least."""
-    return F.cross_entropy(full(logits), labels)
+def backward(model: nn.Module, loss: Loss, logits: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
+    """Add the gradients of the loss, multiplied by `weight`.
 
-
-def backward(model: nn.Module, logits: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
-    """Add the gradients of the loss, multiplied by `weight`; `logits` are the time mean [B, C] with its graph."""
-    loss = cross_entropy(logits, labels)
+    `logits` are, with their graph, the time mean [B, C], or for a loss at every step the sequence [T, B, C].
+    """
+    value = loss.of_steps(logits, labels) if loss.at_every_step else loss(logits, labels)
     with _batches_counted_once(model):
-        (loss * weight).backward()
-    return StepOutput(loss.detach(), full(logits).detach())
+        (value * weight).backward()
+    found = full(logits).detach()
+    return StepOutput(value.detach(), found.mean(0) if loss.at_every_step else found)
 
 
 @contextmanager
@@ -190,11 +191,6 @@ def _batches_counted_once(model: nn.Module) -> Iterator[None]:
         for counter, version in zip(counters, before, strict=True):
             if counter._version != version:
                 counter.sub_(counter._version - version)
-
-
-def full(logits: Tensor) -> Tensor:
-    """In float32 at least."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from rbp_engine.methods.loss import CROSS_ENTROPY, Loss, full
 from rbp_engine.methods.protocol import (
     BaseMethod,
     Precision,
@@ -16,7 +17,6 @@ from rbp_engine.methods.protocol import (
     as_sequence,
     backward,
     carried,
-    full,
     images_by_step,
     is_static,
 )
@@ -31,10 +31,26 @@ LossScale = Literal["1/T", "1"]
 class RateMethod(BaseMethod):
     """`loss_scale` "1/T" divides the gradient by T, as the paper's objective does (Theorem 1: ∇_rate = ∇_BPTT / T), so
     that its learning rates keep their meaning; "1" gives the size of BPTT's gradient.
+
+    Raises ValueError for a loss at every step, as "tet": the backward pass has the mean output only.
     """
 
-    def __init__(self, timesteps: int, loss_scale: LossScale = "1/T", precision: Precision = "fp32") -> None:
-        super().__init__(timesteps, precision)
+    name: str
+
+    def __init__(
+        self,
+        timesteps: int,
+        loss_scale: LossScale = "1/T",
+        precision: Precision = "fp32",
+        loss: Loss = CROSS_ENTROPY,
+    ) -> None:
+        super().__init__(timesteps, precision, loss)
+        if loss.at_every_step:
+            raise ValueError(
+                f"the loss {loss.name!r} is a mean over timesteps of a loss of each, and the backward pass of "
+                f"{self.name} has the mean output only: use the loss 'ce' or 'mse', or a method that propagates "
+                "every timestep back (bptt, bptt_s, sltt, ottt)"
+            )
         if loss_scale not in ("1/T", "1"):
             raise ValueError(f"loss_scale is '1/T' or '1', got {loss_scale!r}")
         self.scale = 1.0 / timesteps if loss_scale == "1/T" else 1.0
@@ -47,7 +63,7 @@ class RateM(RateMethod):
 
     def _step(self, model: nn.Module, images: Tensor, labels: Tensor, weight: float | Tensor) -> StepOutput:
         logits = carried(model(RateTensor(as_sequence(images, self.timesteps))), RateTensor).rate()
-        return backward(model, logits, labels, self.scale * weight)
+        return backward(model, self.loss, logits, labels, self.scale * weight)
 
 
 class RateS(RateMethod):
@@ -80,7 +96,8 @@ class RateS(RateMethod):
         with _batches_uncounted(model):
             rate = carried(model(MeanTensor(mean, state, static)), MeanTensor).rate()
         state.check_complete()
-        return backward(model, WithValue.apply(full(rate), total / self.timesteps), labels, self.scale * weight)
+        logits = WithValue.apply(full(rate), total / self.timesteps)
+        return backward(model, self.loss, logits, labels, self.scale * weight)
 
 
 def check_spectral_norm(model: nn.Module) -> None:

@@ -8,6 +8,7 @@ from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.vocabulary import EVENT_SETS, OWN_CODE, SURROGATE_ARGUMENTS
 
 SEQUENTIAL_TIMESTEPS = 8
+RATE_METHODS = ("rate_m", "rate_s")
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
@@ -21,6 +22,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         *_arguments_of_own(sections),
         *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
+        *_loss(_table(sections, "loss"), _table(sections, "method")),
         *_warmup(_table(sections, "optim"), _table(sections, "train")),
     ]
 
@@ -91,6 +93,20 @@ def _reset_value(neuron: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         return []
     message = f'a soft reset subtracts the threshold and uses no v_reset, got {value}. Use 0.0, or reset = "hard"'
     return [(("neuron", "v_reset"), message)]
+
+
+def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    name, weight, trained_by = loss.get("name"), loss.get("mse_weight"), method.get("name")
+    found: list[tuple[KeyPath, str]] = []
+    if name == "tet" and trained_by in RATE_METHODS:
+        message = (
+            f"'tet' is a loss of every timestep, and the backward pass of {trained_by} has only the mean output. Use "
+            "'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt"
+        )
+        found.append((("loss", "name"), message))
+    if name in ("ce", "mse") and _is_number(weight) and weight > 0:
+        found.append((("loss", "mse_weight"), f"is for the loss 'tet', and loss.name is '{name}'. Use 0.0"))
+    return found
 
 
 def _warmup(optim: Mapping[str, Any], train: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:

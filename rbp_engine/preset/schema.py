@@ -36,6 +36,7 @@ from rbp_engine.vocabulary import (
     SURROGATE_ARGUMENTS,
     TRAINING_METHODS,
     FramesBy,
+    LossName,
     Orientation,
     Resize,
     SplitName,
@@ -50,12 +51,23 @@ MOST_EPOCHS = 1_000_000
 MOST_WORKERS = 256
 
 
-def field(default: Any, role: Role, unit: str, text: str, choices: Iterable[str] = (), **constraints: Any) -> Any:
+def field(
+    default: Any,
+    role: Role,
+    unit: str,
+    text: str,
+    choices: Iterable[str] = (),
+    *,
+    later: bool = False,
+    **constraints: Any,
+) -> Any:
     """A field with its default, role, unit ("" for none), one-sentence description and bounds.
 
     `choices` are the names from `rbp_engine/vocabulary.py` that a string may be; other choices are Literal types.
+    `later`: there are runs from before this field, and they did what its default says. An experiment is the same
+    without the field as with it at its default.
     """
-    notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices)}
+    notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices), "later": later}
     return Field(default, description=text, json_schema_extra=notes, **constraints)
 
 
@@ -296,6 +308,30 @@ class MethodSection(_Section):
     )
 
 
+class LossSection(_Section):
+    """What training minimises."""
+
+    name: LossName = field(
+        "ce",
+        "result",
+        "",
+        "Cross entropy (ce) or squared error (mse) of the mean output, or cross entropy at every timestep (tet).",
+        later=True,
+    )
+    label_smoothing: float = field(
+        0.0, "result", "fraction", "Share of a label that all classes have in equal parts.", later=True, ge=0, lt=1
+    )
+    mse_weight: float = field(
+        0.0,
+        "result",
+        "fraction",
+        "Share in tet of the squared error between each timestep's outputs and the threshold.",
+        later=True,
+        ge=0,
+        le=1,
+    )
+
+
 class OptimSection(_Section):
     """The optimizer and its schedule."""
 
@@ -429,6 +465,7 @@ class Preset(_Section):
     model: ModelSection = ModelSection()
     neuron: NeuronSection = NeuronSection()
     method: MethodSection = MethodSection()
+    loss: LossSection = LossSection()
     optim: OptimSection = OptimSection()
     train: TrainSection = TrainSection()
     probes: ProbesSection = ProbesSection()

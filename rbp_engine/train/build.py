@@ -7,7 +7,7 @@ from torch import nn
 
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.protocol import Feed
-from rbp_engine.methods import Method, create_method
+from rbp_engine.methods import Loss, Method, create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
@@ -65,7 +65,10 @@ def build_network(
 def build_method(preset: Preset) -> Method:
     """The training method of a run."""
     scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
-    return create_method(preset.method.name, preset.method.timesteps, precision=preset.train.precision, **scale)
+    loss = Loss(**preset.loss.model_dump(), mse_target=preset.neuron.threshold)
+    return create_method(
+        preset.method.name, preset.method.timesteps, precision=preset.train.precision, loss=loss, **scale
+    )
 
 
 def build_optimizer(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:

@@ -82,11 +82,12 @@ def _settings(preset: "Preset") -> Table:
     """Two settings per line, so that they fit on a small terminal."""
     neuron, optim, method = preset.neuron, preset.optim, preset.method
     scale = f"× {method.loss_scale}" if method.name.startswith("rate") else "–"
+    loss = scale if preset.loss.name == "ce" else f"{preset.loss.name} {scale}".removesuffix(" –")
     warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""
     grid = _grid(4)
     for words in (
         ("network", preset.model.name, "T", str(method.timesteps)),
-        ("method", fmt.method(method.name), "loss", scale),
+        ("method", fmt.method(method.name), "loss", loss),
         ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}", "reset", neuron.reset),
         ("epochs", str(preset.train.epochs), "batch", str(preset.data.batch_size)),
         ("lr", f"{optim.lr:g} {optim.schedule}{warmup}", "optim", optim.name),

@@ -156,6 +156,12 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "[data]\nname = 'sequential_digits'\n[method]\ntimesteps = 4",
             "method.timesteps (line 4)  sequential_digits shows one row of 8 at each timestep, so T is 8, got 4",
         ),
+        (
+            "[loss]\nname = 'tet'",
+            "loss.name (line 2)  'tet' is a loss of every timestep, and the backward pass of rate_m has only the mean "
+            "output. Use 'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt",
+        ),
+        ("[loss]\nmse_weight = 0.1", "loss.mse_weight (line 2)  is for the loss 'tet', and loss.name is 'ce'. Use 0.0"),
         ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
     ],
 )
@@ -175,6 +181,7 @@ def test_contradictions_are_shown_together_with_other_problems() -> None:
         "[neuron]\nreset = 'hard'\nv_reset = 0.5",
         "[neuron]\nv_reset = 0",
         "[optim]\nwarmup_epochs = 9",
+        "[method]\nname = 'bptt'\n[loss]\nname = 'tet'\nmse_weight = 0.1\nlabel_smoothing = 0.1",
         "[train]\nepochs = 1",
         "[data]\nname = 'cifar10'\nauto_augment = true\naugment_backend = 'pil'\ncutout = 16\ncrop_padding = 4",
         "[data]\nname = 'imagenet'\nsize = 160\nflip = true\nworkers = 8",

@@ -75,7 +75,11 @@ def test_every_field_is_written() -> None:
 
 
 @settings(deadline=None)
-@given(presets(), st.permutations(["data", "model", "neuron", "method", "optim", "train", "run"]), st.integers(0, 99))
+@given(
+    presets(),
+    st.permutations(["data", "model", "neuron", "method", "loss", "optim", "train", "run"]),
+    st.integers(0, 99),
+)
 def test_the_experiment_depends_on_neither_order_nor_seed_nor_name(preset: Preset, order: list[str], seed: int) -> None:
     values = preset.model_dump()
     shuffled = {section: dict(reversed(values[section].items())) for section in order}
@@ -98,7 +102,7 @@ OTHER: dict[str, Any] = {
     "data.resize": "legacy_pil", "data.orientation": "stored", "data.args": {"length": 3}, "model.name": "vgg11",
     "model.init": "paper", "model.args": {"width": 3}, "neuron.surrogate": "atan",
     "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5, "method.name": "bptt",
-    "method.loss_scale": "1", "optim.name": "adam", "optim.schedule": "constant",
+    "method.loss_scale": "1", "loss.name": "mse", "optim.name": "adam", "optim.schedule": "constant",
     "train.precision": "bf16",
 }  # fmt: skip
 # Fields that only some presets accept, with the other settings that they need.
@@ -110,6 +114,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     **{f"data.{name}": {"data": {"name": "cifar10_dvs"}} for name in ("frames_by", "split", "resize", "orientation")},
     "model.args": {"model": {"name": "nets.py:MyNet"}},
     "neuron.v_reset": {"neuron": {"reset": "hard"}},
+    "loss.mse_weight": {"loss": {"name": "tet"}, "method": {"name": "bptt"}},
 }
 
 
@@ -125,6 +130,11 @@ def test_the_experiment_changes_with_every_result_field_but_the_seed(key: str) -
     changed = {**values, section: {**values.get(section, {}), name: value}}
     hashes = [experiment_hash(Preset.model_validate(given)) for given in (values, changed)]
     assert (hashes[0] == hashes[1]) == (key == "run.seed")
+
+
+def test_fields_that_came_later_leave_older_runs_in_their_experiment() -> None:
+    """The hash is that of the first version; another one would part the runs of every user from their repeats."""
+    assert experiment_hash(Preset()) == "9abd1ebe48ed94004b7e08252739ab6572350f7c1564b8d6325ea4538e114d78"
 
 
 def test_the_experiment_changes_with_nested_arguments_and_not_with_their_order() -> None:

@@ -23,6 +23,7 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "model": "name args init",
         "neuron": "decay threshold reset v_reset detach_reset surrogate surrogate_args",
         "method": "name timesteps loss_scale",
+        "loss": "name label_smoothing mse_weight",
         "optim": "name lr momentum weight_decay schedule warmup_epochs clip_norm",
         "train": "epochs precision kernel accumulate sync_bn log_every checkpoint_every validation_split",
         "probes": "firing_rates health own gradients energy",

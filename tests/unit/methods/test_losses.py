@@ -1,0 +1,179 @@
+"""The losses against their formulas, and the gradients of each method with each, in plain torch."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rbp_engine.methods import METHODS, Loss, create_method
+from rbp_engine.probes.gradient_fidelity import gradient_fidelity
+from rbp_engine.spiking import LIF
+
+T, B, C = 4, 5, 3
+DECAY, THRESHOLD, ALPHA = 0.5, 0.7, 3.0
+HARD = torch.tensor([0, 1, 2, 0, 1])
+SOFT = torch.softmax(torch.randn(B, C, generator=torch.Generator().manual_seed(9), dtype=torch.float64), 1)
+LOSSES = {
+    "ce": Loss(),
+    "ce, smoothed": Loss(label_smoothing=0.2),
+    "mse": Loss("mse"),
+    "mse, smoothed": Loss("mse", label_smoothing=0.3),
+    "tet": Loss("tet"),
+    "tet, smoothed, with squared error": Loss("tet", label_smoothing=0.1, mse_weight=0.3, mse_target=0.7),
+}
+RATE = ("rate_m", "rate_s")
+CASES = [(m, name) for m in METHODS for name, loss in LOSSES.items() if m not in RATE or not loss.at_every_step]
+
+
+def by_formula(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """One output [B, C], of the mean or of a timestep."""
+    probabilities = torch.eye(C, dtype=logits.dtype)[labels] if labels.ndim == 1 else labels
+    targets = (1 - loss.label_smoothing) * probabilities + loss.label_smoothing / C
+    if loss.name == "mse":
+        return ((logits - targets) ** 2).sum() / (B * C)
+    entropy = -(targets * (logits - logits.exp().sum(1, keepdim=True).log())).sum() / B
+    distance = ((logits - loss.mse_target) ** 2).sum() / (B * C)
+    return (1 - loss.mse_weight) * entropy + loss.mse_weight * distance
+
+
+def of_sequence(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    if loss.name == "tet":
+        return sum(by_formula(loss, step, labels) for step in logits) / len(logits)
+    return by_formula(loss, logits.mean(0), labels)
+
+
+@pytest.mark.parametrize("labels", [HARD, SOFT], ids=["classes", "probabilities"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_values_and_gradients_are_those_of_the_formulas(name: str, labels: Tensor) -> None:
+    loss = LOSSES[name]
+    steps = torch.randn(T, B, C, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    found = loss.of_steps(steps, labels) if loss.at_every_step else loss(steps.mean(0), labels)
+    expected = of_sequence(loss, steps, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    pair = [torch.autograd.grad(value, steps)[0] for value in (found, expected)]
+    torch.testing.assert_close(*pair, rtol=1e-12, atol=1e-14)
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    neuron = {"decay": DECAY, "threshold": THRESHOLD, "surrogate_args": {"alpha": ALPHA}}
+    model = nn.Sequential(nn.Linear(6, 8), LIF(**neuron), nn.Linear(8, 7), LIF(**neuron), nn.Linear(7, C)).double()
+    for layer in model[::2]:
+        nn.init.normal_(layer.weight, 0.2, 0.7)
+    return model
+
+
+def images() -> Tensor:
+    return torch.randn(B, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def outputs(model: nn.Sequential, method: str) -> Tensor:
+    """Logits [T, B, C] of plain torch whose graph is that of the method; for the rate methods, [1, B, C]."""
+    layers = [model[0], model[2], model[4]]
+    rate = method in RATE
+    online = method in ("sltt", "ottt")
+    steps = [images()] * T
+    traced = rates = None
+    for layer in layers:
+        currents = []
+        for t in range(T):
+            current = layer(steps[t])
+            if traced is not None:  # the weight's gradient is of the trace
+                through = nn.functional.linear(traced[t], layer.weight)
+                current = nn.functional.linear(steps[t], layer.weight.detach(), layer.bias) + through - through.detach()
+            currents.append(current)
+        mean = None if not rate else layer(images() if rates is None else rates)
+        if layer is layers[-1]:
+            break
+        v, rho, eligibility = torch.zeros_like(currents[0]), 1.0, 0.0
+        steps, traced, trace = [], [] if method == "ottt" else None, 0.0
+        for current in currents:
+            u = DECAY * (v.detach() if online else v) + current
+            slope = torch.sigmoid(ALPHA * (u - THRESHOLD))
+            spike = (u >= THRESHOLD).double() + slope - slope.detach()
+            eligibility = eligibility + (ALPHA * slope * (1 - slope) * rho).detach() / T
+            rho = 1 + rho * DECAY
+            v = u - THRESHOLD * spike.detach()
+            trace = DECAY * trace + spike.detach()
+            steps.append(spike)
+            if traced is not None:
+                traced.append(trace)
+        if rate:
+            steps = [spike.detach() for spike in steps]
+            rates = torch.stack(steps).mean(0) + mean * eligibility - (mean * eligibility).detach()
+    return mean.unsqueeze(0) if rate else torch.stack(currents)
+
+
+@pytest.mark.parametrize(("method", "name"), CASES)
+@pytest.mark.parametrize("labels", [HARD, SOFT], ids=["classes", "probabilities"])
+def test_each_method_has_the_gradient_of_each_loss(method: str, name: str, labels: Tensor) -> None:
+    loss = LOSSES[name]
+    settings = {"loss_scale": "1"} if method in RATE else {}
+    model, oracle = network(), network()
+    out = create_method(method, T, loss=loss, **settings).step(model, images(), labels, 0.5)
+    steps = outputs(oracle, method)
+    reported = of_sequence(loss, steps.detach(), labels)
+    # The online methods minimise the mean of the loss of each step, and report that of the mean output.
+    online = method in ("sltt", "ottt")
+    minimised = (
+        sum(by_formula(loss, step, labels) for step in steps) / T if online else of_sequence(loss, steps, labels)
+    )
+    (0.5 * minimised).backward()
+    torch.testing.assert_close(out.loss, reported, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(out.logits, steps.detach().mean(0), rtol=1e-10, atol=1e-10)
+    for (key, found), expected in zip(model.named_parameters(), oracle.parameters(), strict=True):
+        assert expected.grad.abs().max() > 1e-5, key
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-10, atol=1e-12, msg=lambda m, k=key: f"{k}: {m}")
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in RATE])
+def test_with_one_timestep_tet_is_cross_entropy(method: str) -> None:
+    found = []
+    for loss in (Loss("tet"), Loss()):
+        model = network()
+        out = create_method(method, 1, loss=loss).step(model, images(), HARD)
+        found.append([out.loss, out.logits, *(weight.grad for weight in model.parameters())])
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("method", RATE)
+def test_rate_methods_refuse_a_loss_at_every_step_and_say_why(method: str) -> None:
+    with pytest.raises(ValueError, match=rf"'tet'.*{method} has the mean output only.*'ce' or 'mse'.*bptt"):
+        create_method(method, T, loss=Loss("tet"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "hinge"}, "'hinge': one of ce, tet, mse"),
+        ({"label_smoothing": 1.0}, "label_smoothing is from 0 to less than 1, got 1.0"),
+        ({"label_smoothing": math.nan}, "got nan"),
+        ({"name": "tet", "mse_weight": 1.5}, "mse_weight is from 0 to 1, got 1.5"),
+        ({"mse_weight": 0.1}, "for the loss 'tet', and this is 'ce'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Loss(**settings)
+
+
+def test_low_precision_outputs_have_a_loss_in_float32() -> None:
+    logits = torch.randn(T, B, C, generator=torch.Generator().manual_seed(1)).bfloat16()
+    for loss in LOSSES.values():
+        found = loss.of_steps(logits, HARD) if loss.at_every_step else loss(logits[0], HARD)
+        assert found.dtype == torch.float32 and found.isfinite()
+
+
+def test_fidelity_compares_gradients_of_the_methods_own_loss() -> None:
+    gradients = {}
+    for method, settings in (("rate_m", {"loss_scale": "1"}), ("bptt", {})):
+        model = network()
+        create_method(method, T, loss=Loss("mse"), **settings).step(model, images(), HARD)
+        gradients[method] = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+    expected = float(torch.cosine_similarity(gradients["rate_m"], gradients["bptt"], dim=0))
+    found = [
+        gradient_fidelity(network(), create_method("rate_m", T, loss=loss), images(), HARD).whole.cosine
+        for loss in (Loss("mse"), Loss())
+    ]
+    assert found[0] == pytest.approx(expected, rel=1e-9) and found[1] != pytest.approx(expected, rel=1e-4)
