@@ -61,6 +61,7 @@ SURROGATE_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 LossName = Literal["ce", "tet", "mse"]
+ScheduleName = Literal["cosine", "constant", "multistep", "restarts"]
 
 EventSet = Literal["cifar10_dvs", "moving_digits", "sequential_digits"]
 EVENT_SETS: Final[tuple[EventSet, ...]] = get_args(EventSet)

@@ -1,13 +1,21 @@
 """Settings that are each valid but contradict each other."""
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args
 
 from rbp_engine.settings.lines import KeyPath
 from rbp_engine.settings.spelling import did_you_mean
-from rbp_engine.vocabulary import EVENT_SETS, OWN_CODE, SURROGATE_ARGUMENTS
+from rbp_engine.vocabulary import EVENT_SETS, OWN_CODE, SURROGATE_ARGUMENTS, ScheduleName
 
 SEQUENTIAL_TIMESTEPS = 8
+# Each setting of some schedules: its value for the others, and these schedules.
+SCHEDULE_SETTINGS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
+    "lr_min": (0.0, ("cosine", "restarts")),
+    "milestones": ([], ("multistep",)),
+    "gamma": (0.1, ("multistep",)),
+    "restart_epochs": (0, ("restarts",)),
+    "restart_mult": (1, ("restarts",)),
+}
 RATE_METHODS = ("rate_m", "rate_s")
 
 
@@ -23,6 +31,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         *_augmentation(_table(sections, "data"), _table(sections, "method")),
         *_reset_value(_table(sections, "neuron")),
         *_loss(_table(sections, "loss"), _table(sections, "method")),
+        *_schedule(_table(sections, "optim")),
         *_warmup(_table(sections, "optim"), _table(sections, "train")),
     ]
 
@@ -106,6 +115,33 @@ def _loss(loss: Mapping[str, Any], method: Mapping[str, Any]) -> list[tuple[KeyP
         found.append((("loss", "name"), message))
     if name in ("ce", "mse") and _is_number(weight) and weight > 0:
         found.append((("loss", "mse_weight"), f"is for the loss 'tet', and loss.name is '{name}'. Use 0.0"))
+    return found
+
+
+def _schedule(optim: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Settings that a schedule needs and lacks, or does not use."""
+    name, lr, lr_min = optim.get("schedule"), optim.get("lr"), optim.get("lr_min")
+    if name not in get_args(ScheduleName):
+        return []
+    found: list[tuple[KeyPath, str]] = []
+    if name == "multistep" and optim.get("milestones") == []:
+        found.append((("optim", "milestones"), "multistep needs the epochs at which the rate falls, as [60, 120]"))
+    if name == "restarts" and optim.get("restart_epochs") == 0:
+        found.append((("optim", "restart_epochs"), "restarts needs the length of the first cosine in epochs, as 10"))
+    for key, (unused, users) in SCHEDULE_SETTINGS.items():
+        value = optim.get(key)
+        if (_is_number(value) or isinstance(value, list)) and value != unused and name not in users:
+            message = f"is for the schedule {' or '.join(users)}, and optim.schedule is '{name}'. Use {unused}"
+            found.append((("optim", key), message))
+    if _is_number(lr) and _is_number(lr_min) and lr_min > lr > 0:
+        found.append((("optim", "lr_min"), f"must be at most optim.lr ({lr}), got {lr_min}"))
+    steps = optim.get("warmup_steps")
+    if _is_number(steps) and steps > 0:
+        if optim.get("schedule_by") == "epoch":
+            message = 'needs optim.schedule_by = "step": by epoch the rate stays the same within an epoch'
+            found.append((("optim", "warmup_steps"), message))
+        if _is_number(epochs := optim.get("warmup_epochs")) and epochs > 0:
+            found.append((("optim", "warmup_steps"), "is another warm-up than optim.warmup_epochs. Use one of them"))
     return found
 
 

@@ -6,18 +6,13 @@ what anybody trains with, since a preset may be somebody else's. The names of ne
 surrogates are in `rbp_engine/vocabulary.py`, so that an unknown one is refused without importing torch.
 """
 
-import math
+import itertools
 import re
-import unicodedata
-from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
-    PlainValidator,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -27,124 +22,37 @@ from pydantic_core import PydanticCustomError
 
 from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.intervals import parse_checkpoint_every
+from rbp_engine.preset.section import (
+    MOST_EPOCHS,
+    MOST_IMAGES,
+    MOST_PIXELS,
+    MOST_STEPS,
+    MOST_WORKERS,
+    Arguments,
+    FreeText,
+    Label,
+    Section,
+    field,
+    known,
+    known_or_own,
+    own_function,
+)
 from rbp_engine.settings.lines import dotted
-from rbp_engine.settings.values import describe_value
 from rbp_engine.vocabulary import (
     DATA_SETS,
     NETWORKS,
-    OWN_CODE,
     SURROGATE_ARGUMENTS,
     TRAINING_METHODS,
     FramesBy,
     LossName,
     Orientation,
     Resize,
+    ScheduleName,
     SplitName,
 )
 
-Role = Literal["result", "cost", "place"]
 
-MOST_STEPS = 10_000
-MOST_IMAGES = 2**20
-MOST_PIXELS = 4096
-MOST_EPOCHS = 1_000_000
-MOST_WORKERS = 256
-
-
-def field(
-    default: Any,
-    role: Role,
-    unit: str,
-    text: str,
-    choices: Iterable[str] = (),
-    *,
-    later: bool = False,
-    **constraints: Any,
-) -> Any:
-    """A field with its default, role, unit ("" for none), one-sentence description and bounds.
-
-    `choices` are the names from `rbp_engine/vocabulary.py` that a string may be; other choices are Literal types.
-    `later`: there are runs from before this field, and they did what its default says. An experiment is the same
-    without the field as with it at its default.
-    """
-    notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices), "later": later}
-    return Field(default, description=text, json_schema_extra=notes, **constraints)
-
-
-def _known(choices: Collection[str]) -> Any:
-    """A validator for a string that must be one of the choices."""
-
-    def check(value: object) -> object:
-        if not isinstance(value, str) or value not in choices:
-            raise PydanticCustomError("literal_error", "unknown")
-        return value
-
-    return PlainValidator(check)
-
-
-def _known_or_own(choices: Collection[str]) -> Any:
-    """A validator for a string that must be one of the choices, or name a user's own code like `nets.py:MyNet`."""
-
-    def check(value: str) -> str:
-        if value not in choices and OWN_CODE.fullmatch(value) is None:
-            raise PydanticCustomError("unknown_choice", "unknown")
-        return value
-
-    return AfterValidator(check)
-
-
-def _own_function(value: str) -> str:
-    if value and OWN_CODE.fullmatch(value) is None:
-        message = 'expected a function of your own as "mine.py:measure", or "" for none'
-        raise PydanticCustomError("own_function", "{message}", {"message": message})
-    return value
-
-
-def _free_text(value: str) -> str:
-    # Words of a command line that are not UTF-8 arrive as lone surrogates, which cannot be written to a file.
-    if any(unicodedata.category(character) == "Cs" for character in value):
-        raise ValueError("must be text that UTF-8 can hold")
-    return value
-
-
-def _plain_arguments(value: dict[str, Any]) -> dict[str, Any]:
-    """Check that arguments for the user's code can be JSON, because they are part of the experiment's hash."""
-    for key, argument in value.items():
-        _check_argument(key, argument)
-    return value
-
-
-def _check_argument(key: str, value: object) -> None:
-    _free_text(key)
-    if isinstance(value, str):
-        _free_text(value)
-    elif isinstance(value, dict):
-        for inner_key, inner in value.items():
-            _check_argument(inner_key, inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_argument(key, inner)
-    elif not isinstance(value, (bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
-        message = f"'{key}' takes text, true or false, finite numbers, arrays and tables, got {describe_value(value)}"
-        raise PydanticCustomError("argument", "{message}", {"message": message})
-
-
-def _label(value: str) -> str:
-    if value in {".", ".."} or any(character in "/\\" or not character.isprintable() for character in value):
-        raise ValueError("must have no path separators, no control characters, and not be '.' or '..'")
-    return value
-
-
-FreeText = Annotated[str, AfterValidator(_free_text)]
-Arguments = Annotated[dict[str, Any], AfterValidator(_plain_arguments)]
-Label = Annotated[str, AfterValidator(_label)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Figure(_Section):
+class Figure(Section):
     """One accuracy that a paper prints."""
 
     method: FreeText = field("rate_m", "place", "", "Training method of this figure.")
@@ -166,7 +74,7 @@ class Figure(_Section):
         return checked
 
 
-class Paper(_Section):
+class Paper(Section):
     """The published result that a preset reproduces."""
 
     cell: FreeText = field("", "place", "", "Which cell of the paper this is, as 'CIFAR-10, ResNet-18'.")
@@ -175,10 +83,10 @@ class Paper(_Section):
     figures: list[Figure] = field([], "place", "", "Published accuracies by method and timesteps.")
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """The data set and what is done to its images."""
 
-    name: Annotated[str, _known_or_own(DATA_SETS)] = field(
+    name: Annotated[str, known_or_own(DATA_SETS)] = field(
         "digits",
         "result",
         "",
@@ -260,10 +168,10 @@ class DataSection(_Section):
         return value
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """The network."""
 
-    name: Annotated[str, _known_or_own(NETWORKS)] = field(
+    name: Annotated[str, known_or_own(NETWORKS)] = field(
         "convnet",
         "result",
         "",
@@ -274,7 +182,7 @@ class ModelSection(_Section):
     init: Literal["kaiming", "paper"] = field("kaiming", "result", "", "How the weights are drawn at the start.")
 
 
-class NeuronSection(_Section):
+class NeuronSection(Section):
     """The leaky integrate-and-fire neuron."""
 
     decay: float = field(0.2, "result", "", "Share of the membrane that a timestep keeps (lambda).", ge=0, le=1)
@@ -287,7 +195,7 @@ class NeuronSection(_Section):
     )
     v_reset: float = field(0.0, "result", "", "Membrane after a spike with a hard reset.")
     detach_reset: bool = field(True, "result", "", "Keep the reset out of the gradient.")
-    surrogate: Annotated[str, _known(SURROGATE_ARGUMENTS)] = field(
+    surrogate: Annotated[str, known(SURROGATE_ARGUMENTS)] = field(
         "sigmoid", "result", "", "Surrogate gradient of the spike.", SURROGATE_ARGUMENTS
     )
     surrogate_args: dict[str, float] = field(
@@ -298,17 +206,17 @@ class NeuronSection(_Section):
     )
 
 
-class MethodSection(_Section):
+class MethodSection(Section):
     """How gradients are computed."""
 
-    name: Annotated[str, _known(TRAINING_METHODS)] = field("rate_m", "result", "", "Training method.", TRAINING_METHODS)
+    name: Annotated[str, known(TRAINING_METHODS)] = field("rate_m", "result", "", "Training method.", TRAINING_METHODS)
     timesteps: int = field(4, "result", "steps", "Number of timesteps T that each image is shown.", ge=1, le=MOST_STEPS)
     loss_scale: Literal["1/T", "1"] = field(
         "1/T", "result", "", "Factor of the loss gradient at the mean output; rate methods only."
     )
 
 
-class LossSection(_Section):
+class LossSection(Section):
     """What training minimises."""
 
     name: LossName = field(
@@ -332,23 +240,58 @@ class LossSection(_Section):
     )
 
 
-class OptimSection(_Section):
+class OptimSection(Section):
     """The optimizer and its schedule."""
 
     name: Literal["sgd", "adam", "adamw"] = field("sgd", "result", "", "Optimizer.")
     lr: float = field(0.1, "result", "", "Learning rate at the start, after any warm-up.", gt=0)
     momentum: float = field(0.9, "result", "", "Momentum; used by sgd only.", ge=0, lt=1)
     weight_decay: float = field(5e-4, "result", "", "Weight decay; never on batch norm and biases.", ge=0)
-    schedule: Literal["cosine", "constant"] = field(
-        "cosine", "result", "", "Learning rate over the epochs: cosine to 0, or constant."
+    schedule: ScheduleName = field(
+        "cosine",
+        "result",
+        "",
+        "Learning rate: cosine to lr_min, constant, times gamma at milestones, or cosine with restarts.",
+    )
+    schedule_by: Literal["epoch", "step"] = field(
+        "epoch", "result", "", "Change the learning rate between epochs, or between steps.", later=True
     )
     warmup_epochs: int = field(
         0, "result", "epochs", "Epochs in which the learning rate rises linearly; 0 is off.", ge=0, le=MOST_EPOCHS
     )
+    warmup_steps: int = field(
+        0,
+        "result",
+        "steps",
+        'The same in optimizer steps; with schedule_by = "step".',
+        later=True,
+        ge=0,
+        le=MOST_EPOCHS,
+    )
+    lr_min: float = field(0.0, "result", "", "Learning rate that a cosine falls to.", later=True, ge=0)
+    milestones: list[Annotated[int, Field(ge=1, le=MOST_EPOCHS)]] = field(
+        [], "result", "epochs", "Epochs at which multistep multiplies the learning rate by gamma.", later=True
+    )
+    gamma: float = field(
+        0.1, "result", "", "Factor of the learning rate at each of the milestones.", later=True, gt=0, le=1
+    )
+    restart_epochs: int = field(
+        0, "result", "epochs", "Length of the first cosine of restarts.", later=True, ge=0, le=MOST_EPOCHS
+    )
+    restart_mult: int = field(
+        1, "result", "", "Length of each next cosine of restarts by that before.", later=True, ge=1, le=100
+    )
     clip_norm: float = field(0.0, "result", "", "Largest norm of all gradients together; 0 is off.", ge=0)
 
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, value: list[int]) -> list[int]:
+        if any(later <= earlier for earlier, later in itertools.pairwise(value)):
+            raise ValueError("must rise from one to the next")
+        return value
 
-class TrainSection(_Section):
+
+class TrainSection(Section):
     """The training loop."""
 
     epochs: int = field(10, "result", "epochs", "Passes over the training set.", ge=1, le=MOST_EPOCHS)
@@ -402,7 +345,7 @@ class TrainSection(_Section):
         return value
 
 
-class ProbesSection(_Section):
+class ProbesSection(Section):
     """What is measured of the network while it trains. It changes nothing of what the network learns."""
 
     firing_rates: bool = field(
@@ -428,7 +371,7 @@ class ProbesSection(_Section):
         "",
         "Synaptic operations and energy for one image, once at the end; rbp eval --energy does it later.",
     )
-    own: Annotated[str, AfterValidator(_own_function)] = field(
+    own: Annotated[str, AfterValidator(own_function)] = field(
         "",
         "cost",
         "",
@@ -437,7 +380,7 @@ class ProbesSection(_Section):
     )
 
 
-class RunSection(_Section):
+class RunSection(Section):
     """One run of the experiment."""
 
     seed: int = field(
@@ -455,7 +398,7 @@ class RunSection(_Section):
         return value
 
 
-class Preset(_Section):
+class Preset(Section):
     """All choices of one training run, checked."""
 
     title: FreeText = field("", "place", "", "Title of the preset, a few words.")

@@ -3,7 +3,6 @@
 import os
 import socket
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +18,7 @@ from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.phase import Phase
-from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer
+from rbp_engine.train.build import build_feed, build_method, build_model, build_optimizer, build_schedule
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
@@ -28,7 +27,6 @@ from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.memory import MemoryGauge
-from rbp_engine.train.optimisation import learning_rate
 from rbp_engine.train.ranks.distributed import Ranks, join
 from rbp_engine.train.ranks.process import Process
 from rbp_engine.train.ranks.signals import StopFlag
@@ -72,6 +70,7 @@ def _run_attempt(
     if preset.train.sync_bn:
         ranks.synchronise_batch_norm(model)
     optimizer, method = build_optimizer(preset, model), build_method(preset)
+    schedule = build_schedule(preset, len(feed.train))
     step = OptimizerStep(
         model, method, optimizer, ranks, accumulate=preset.train.accumulate, clip_norm=preset.optim.clip_norm
     )
@@ -116,13 +115,7 @@ def _run_attempt(
         step,
         feed.train,
         feed.validation,
-        partial(
-            learning_rate,
-            lr=preset.optim.lr,
-            epochs=preset.train.epochs,
-            schedule=preset.optim.schedule,
-            warmup_epochs=preset.optim.warmup_epochs,
-        ),
+        lambda now: schedule(now.epoch, now.step),
         recorder,
         Checkpointer(
             run,

@@ -14,6 +14,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking.lif_parameters import Kernel
 from rbp_engine.train.kernel import choose_kernel
 from rbp_engine.train.optimisation import create_optimizer
+from rbp_engine.train.schedule import Schedule
 
 
 def build_feed(
@@ -68,6 +69,24 @@ def build_method(preset: Preset) -> Method:
     loss = Loss(**preset.loss.model_dump(), mse_target=preset.neuron.threshold)
     return create_method(
         preset.method.name, preset.method.timesteps, precision=preset.train.precision, loss=loss, **scale
+    )
+
+
+def build_schedule(preset: Preset, steps_per_epoch: int) -> Schedule:
+    """The learning rate over a run."""
+    optim = preset.optim
+    return Schedule(
+        optim.lr,
+        preset.train.epochs,
+        optim.schedule,
+        steps_per_epoch if optim.schedule_by == "step" else 0,
+        warmup_epochs=optim.warmup_epochs,
+        warmup_steps=optim.warmup_steps,
+        lr_min=optim.lr_min,
+        milestones=optim.milestones,
+        gamma=optim.gamma,
+        restart_epochs=optim.restart_epochs,
+        restart_mult=optim.restart_mult,
     )
 
 

@@ -1,7 +1,6 @@
-"""Optimizers and the learning rate."""
+"""Optimizers."""
 
 import inspect
-import math
 from typing import Any, TypeVar
 
 import torch
@@ -64,21 +63,6 @@ def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"] if group.get("momentum") else ():
             optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
-
-
-def learning_rate(epoch: int, *, lr: float, epochs: int, schedule: str, warmup_epochs: int = 0) -> float:
-    """The learning rate of an epoch, counted from 0; a function of the epoch alone, so that there is no state to save.
-
-    "cosine" falls from `lr` to 0 over the epochs after the warm-up; "constant" stays at `lr`. The warm-up rises
-    linearly.
-    """
-    if epoch < warmup_epochs:
-        return lr * (epoch + 1) / (warmup_epochs + 1)
-    if schedule == "constant":
-        return lr
-    if schedule == "cosine":
-        return lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup_epochs) / (epochs - warmup_epochs)))
-    raise ValueError(f"unknown schedule {schedule!r}: one of cosine, constant")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

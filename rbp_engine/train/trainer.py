@@ -21,7 +21,7 @@ def train(
     step: OptimizerStep,
     batches: TrainingSource,
     validation: EvaluationSource,
-    learning_rate: Callable[[int], float],
+    learning_rate: Callable[[Progress], float],
     recorder: Recorder,
     checkpointer: Checkpointer,
     stop: StopFlag,
@@ -37,12 +37,12 @@ def train(
     ranks = step.ranks
     with checkpointer.last_finite_saved(step.guard):
         while at.epoch < epochs:
-            lr = learning_rate(at.epoch)
-            set_learning_rate(step.optimizer, lr)
             step.model.train()
             recorder.begin()
             for images, labels in batches.epoch(at.epoch, at.position):
                 recorder.fetched()
+                lr = learning_rate(at)
+                set_learning_rate(step.optimizer, lr)
                 with recorder.probes.watch(at.step + 1):
                     out = step(images, labels, batches.size(at.position))
                 at = Progress(at.step + 1, at.epoch, at.position + 1)

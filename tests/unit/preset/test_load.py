@@ -162,6 +162,35 @@ def test_a_bad_setting_is_refused(text: str, problem: str) -> None:
             "output. Use 'ce' or 'mse', or method.name bptt, bptt_s, sltt or ottt",
         ),
         ("[loss]\nmse_weight = 0.1", "loss.mse_weight (line 2)  is for the loss 'tet', and loss.name is 'ce'. Use 0.0"),
+        (
+            "[optim]\nschedule = 'multistep'",
+            "optim.milestones  multistep needs the epochs at which the rate falls, as [60, 120]",
+        ),
+        (
+            "[optim]\nschedule = 'restarts'",
+            "optim.restart_epochs  restarts needs the length of the first cosine in epochs, as 10",
+        ),
+        (
+            "[optim]\nschedule = 'constant'\nlr_min = 0.01",
+            "optim.lr_min (line 3)  is for the schedule cosine or restarts, and optim.schedule is 'constant'. Use 0.0",
+        ),
+        (
+            "[optim]\nmilestones = [3]",
+            "optim.milestones (line 2)  is for the schedule multistep, and optim.schedule is 'cosine'. Use []",
+        ),
+        (
+            "[optim]\nschedule = 'multistep'\nmilestones = [3, 3]",
+            "optim.milestones (line 3)  must rise from one to the next",
+        ),
+        ("[optim]\nlr_min = 0.2", "optim.lr_min (line 2)  must be at most optim.lr (0.1), got 0.2"),
+        (
+            "[optim]\nwarmup_steps = 5",
+            'optim.warmup_steps (line 2)  needs optim.schedule_by = "step": by epoch the rate stays the same',
+        ),
+        (
+            "[optim]\nschedule_by = 'step'\nwarmup_epochs = 1\nwarmup_steps = 5",
+            "optim.warmup_steps (line 4)  is another warm-up than optim.warmup_epochs. Use one of them",
+        ),
         ("[optim]\nwarmup_epochs = 10", "optim.warmup_epochs (line 2)  must be fewer than train.epochs (10), got 10"),
     ],
 )
@@ -181,6 +210,8 @@ def test_contradictions_are_shown_together_with_other_problems() -> None:
         "[neuron]\nreset = 'hard'\nv_reset = 0.5",
         "[neuron]\nv_reset = 0",
         "[optim]\nwarmup_epochs = 9",
+        "[optim]\nschedule = 'multistep'\nmilestones = [3, 60]\ngamma = 0.2\nschedule_by = 'step'\nwarmup_steps = 5",
+        "[optim]\nschedule = 'restarts'\nrestart_epochs = 3\nrestart_mult = 2\nlr_min = 0.001",
         "[method]\nname = 'bptt'\n[loss]\nname = 'tet'\nmse_weight = 0.1\nlabel_smoothing = 0.1",
         "[train]\nepochs = 1",
         "[data]\nname = 'cifar10'\nauto_augment = true\naugment_backend = 'pil'\ncutout = 16\ncrop_padding = 4",

@@ -103,6 +103,7 @@ OTHER: dict[str, Any] = {
     "model.init": "paper", "model.args": {"width": 3}, "neuron.surrogate": "atan",
     "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5, "method.name": "bptt",
     "method.loss_scale": "1", "loss.name": "mse", "optim.name": "adam", "optim.schedule": "constant",
+    "optim.schedule_by": "step", "optim.milestones": [3],
     "train.precision": "bf16",
 }  # fmt: skip
 # Fields that only some presets accept, with the other settings that they need.
@@ -114,6 +115,11 @@ NEEDS: dict[str, dict[str, Any]] = {
     **{f"data.{name}": {"data": {"name": "cifar10_dvs"}} for name in ("frames_by", "split", "resize", "orientation")},
     "model.args": {"model": {"name": "nets.py:MyNet"}},
     "neuron.v_reset": {"neuron": {"reset": "hard"}},
+    "optim.warmup_steps": {"optim": {"schedule_by": "step"}},
+    **{f"optim.{name}": {"optim": {"schedule": "multistep", "milestones": [2]}} for name in ("gamma", "milestones")},
+    **{
+        f"optim.restart_{what}": {"optim": {"schedule": "restarts", "restart_epochs": 2}} for what in ("epochs", "mult")
+    },
     "loss.mse_weight": {"loss": {"name": "tet"}, "method": {"name": "bptt"}},
 }
 

@@ -24,7 +24,8 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "neuron": "decay threshold reset v_reset detach_reset surrogate surrogate_args",
         "method": "name timesteps loss_scale",
         "loss": "name label_smoothing mse_weight",
-        "optim": "name lr momentum weight_decay schedule warmup_epochs clip_norm",
+        "optim": "name lr momentum weight_decay schedule schedule_by warmup_epochs warmup_steps lr_min milestones "
+        "gamma restart_epochs restart_mult clip_norm",
         "train": "epochs precision kernel accumulate sync_bn log_every checkpoint_every validation_split",
         "probes": "firing_rates health own gradients energy",
         "run": "seed device name tags",
@@ -126,7 +127,7 @@ def test_importing_presets_loads_neither_pydantic_nor_torch() -> None:
 
 def test_every_whole_number_has_a_maximum_which_is_told_with_the_field() -> None:
     numbers = [info for info in fields() if info.type == "integer"]
-    assert len(numbers) == 13
+    assert len(numbers) == 16
     for info in numbers:
         assert re.search(r"<= (\d+)$", info.constraints), info.key
 

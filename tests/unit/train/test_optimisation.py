@@ -1,17 +1,12 @@
 import copy
-import warnings
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from rbp_engine.models import create_model
 from rbp_engine.train.finite import FiniteGuard
-from rbp_engine.train.optimisation import create_optimizer, learning_rate, load_optimizer, set_learning_rate
-
-LR = st.floats(1e-6, 10.0)
+from rbp_engine.train.optimisation import create_optimizer, load_optimizer, set_learning_rate
 
 
 @pytest.mark.parametrize("network", ["convnet", "resnet18", "vgg11"])
@@ -57,55 +52,9 @@ def test_a_network_without_decaying_parameters_has_an_optimizer() -> None:
     assert len(create_optimizer(nn.BatchNorm1d(2), "sgd", lr=0.1).param_groups) == 1
 
 
-def test_an_unknown_optimizer_or_schedule_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_optimizer_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'lion'.*sgd, adam, adamw"):
         create_optimizer(nn.Linear(1, 1), "lion", lr=0.1)
-    with pytest.raises(ValueError, match=r"'step'.*cosine, constant"):
-        learning_rate(0, lr=0.1, epochs=2, schedule="step")
-
-
-@given(LR, st.integers(1, 60))
-def test_the_cosine_schedule_equals_pytorchs(lr: float, epochs: int) -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=lr)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
-    for epoch in range(epochs):
-        theirs = optimizer.param_groups[0]["lr"]
-        assert learning_rate(epoch, lr=lr, epochs=epochs, schedule="cosine") == pytest.approx(
-            theirs, rel=1e-6, abs=1e-12
-        )
-        with warnings.catch_warnings():  # the schedule takes steps without optimizer steps in between
-            warnings.simplefilter("ignore")
-            scheduler.step()
-
-
-@given(LR, st.integers(2, 300), st.data())
-def test_the_cosine_schedule_falls_from_lr_to_zero_after_the_last_epoch(
-    lr: float, epochs: int, data: st.DataObject
-) -> None:
-    warmup = data.draw(st.integers(0, epochs - 1))
-    rates = [
-        learning_rate(epoch, lr=lr, epochs=epochs, schedule="cosine", warmup_epochs=warmup)
-        for epoch in range(epochs + 1)
-    ]
-    assert rates[warmup] == lr == max(rates)
-    assert all(later < earlier for earlier, later in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
-    assert rates[-1] == pytest.approx(0.0, abs=1e-12 * lr) and min(rates[:-1]) > 0.0
-
-
-@given(LR, st.integers(1, 50), st.sampled_from(["cosine", "constant"]))
-def test_the_warm_up_rises_linearly_from_above_zero_to_lr(lr: float, warmup: int, schedule: str) -> None:
-    rates = [
-        learning_rate(epoch, lr=lr, epochs=warmup + 5, schedule=schedule, warmup_epochs=warmup)
-        for epoch in range(warmup + 1)
-    ]
-    steps = [later - earlier for earlier, later in zip([0.0, *rates], rates, strict=False)]
-    assert steps == pytest.approx([lr / (warmup + 1)] * len(steps))
-    assert rates[-1] == lr
-
-
-@given(LR, st.integers(0, 100))
-def test_the_constant_schedule_is_constant(lr: float, epoch: int) -> None:
-    assert learning_rate(epoch, lr=lr, epochs=101, schedule="constant") == lr
 
 
 def test_the_learning_rate_is_set_for_every_parameter() -> None:

@@ -47,6 +47,7 @@ from rbp_engine.train.record import recorder as recorder_module
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import TensorBoardLog
+from rbp_engine.train.schedule import Schedule
 from rbp_engine.train.seeding import seed_everything
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.trainer import train
@@ -97,6 +98,7 @@ class Attempt:
             "log_every": 2,
             "validation": None,
             "lr": 0.1,
+            "schedule": None,
             "spoil": 0,
             "precision": "fp32",
             "gradients": 0,
@@ -154,7 +156,7 @@ class Attempt:
                 self.step,
                 SpoiledBatches(batches, 2, self.spoil_images) if self.spoil_images is not None else batches,
                 self.settings["validation"] or EvaluationBatches(self.data.test, normalise, batch_size=6, **share),
-                lambda epoch: self.settings["lr"],
+                self.settings["schedule"] or (lambda now: self.settings["lr"]),
                 self.recorder,
                 self.checkpointer,
                 self.stop,
@@ -412,6 +414,34 @@ def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(
     assert story(run) == whole[0]
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(second), whole[1], strict=True))
     assert [event.step for event in events_of(run, RunStart)] == [0, step]
+
+
+def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run: RunDirectory, tmp_path: Path) -> None:
+    schedule = Schedule(0.2, 3, "restarts", STEPS, warmup_steps=3, lr_min=0.01, restart_epochs=1)
+
+    def attempt(run: RunDirectory, number: int) -> Attempt:
+        return Attempt(run, number, log_every=1, schedule=lambda now: schedule(now.epoch, now.step))
+
+    def rates(run: RunDirectory) -> list[float]:
+        return [event.body.lr for event in events_of(run, Metrics)]  # type: ignore[union-attr]
+
+    apart = RunDirectory(tmp_path / "apart")
+    apart.control.mkdir(parents=True)
+    whole = attempt(apart, 1)
+    assert whole.go() == "completed"
+    assert rates(apart) == [schedule(step // STEPS, step) for step in range(3 * STEPS)]
+    assert len(set(rates(apart))) > STEPS
+    first = attempt(run, 1)
+    recorded = first.recorder.step
+    first.recorder.step = lambda progress, *rest: (  # type: ignore[method-assign]
+        recorded(progress, *rest),
+        setattr(first.stop, "signal", "SIGTERM" if progress.step == 6 else first.stop.signal),
+    )[0]
+    assert first.go() == "preempted"
+    second = attempt(run, 2)
+    assert second.go() == "completed"
+    assert rates(run) == rates(apart) and story(run) == story(apart)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights(second), weights(whole), strict=True))
 
 
 def test_a_resume_continues_with_the_same_loss_scale(run: RunDirectory, tmp_path: Path) -> None:

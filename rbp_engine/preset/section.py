@@ -1,0 +1,113 @@
+"""What the sections of a preset are made of: fields with their notes, types of values, bounds of numbers."""
+
+import math
+import unicodedata
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from rbp_engine.settings.values import describe_value
+from rbp_engine.vocabulary import OWN_CODE
+
+Role = Literal["result", "cost", "place"]
+
+MOST_STEPS = 10_000
+MOST_IMAGES = 2**20
+MOST_PIXELS = 4096
+MOST_EPOCHS = 1_000_000
+MOST_WORKERS = 256
+
+
+def field(
+    default: Any,
+    role: Role,
+    unit: str,
+    text: str,
+    choices: Iterable[str] = (),
+    *,
+    later: bool = False,
+    **constraints: Any,
+) -> Any:
+    """A field with its default, role, unit ("" for none), one-sentence description and bounds.
+
+    `choices` are the names from `rbp_engine/vocabulary.py` that a string may be; other choices are Literal types.
+    `later`: there are runs from before this field, and they did what its default says. An experiment is the same
+    without the field as with it at its default.
+    """
+    notes: dict[str, Any] = {"role": role, "unit": unit, "choices": list(choices), "later": later}
+    return Field(default, description=text, json_schema_extra=notes, **constraints)
+
+
+def known(choices: Collection[str]) -> Any:
+    """A validator for a string that must be one of the choices."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, str) or value not in choices:
+            raise PydanticCustomError("literal_error", "unknown")
+        return value
+
+    return PlainValidator(check)
+
+
+def known_or_own(choices: Collection[str]) -> Any:
+    """A validator for a string that must be one of the choices, or name a user's own code like `nets.py:MyNet`."""
+
+    def check(value: str) -> str:
+        if value not in choices and OWN_CODE.fullmatch(value) is None:
+            raise PydanticCustomError("unknown_choice", "unknown")
+        return value
+
+    return AfterValidator(check)
+
+
+def own_function(value: str) -> str:
+    if value and OWN_CODE.fullmatch(value) is None:
+        message = 'expected a function of your own as "mine.py:measure", or "" for none'
+        raise PydanticCustomError("own_function", "{message}", {"message": message})
+    return value
+
+
+def _free_text(value: str) -> str:
+    # Words of a command line that are not UTF-8 arrive as lone surrogates, which cannot be written to a file.
+    if any(unicodedata.category(character) == "Cs" for character in value):
+        raise ValueError("must be text that UTF-8 can hold")
+    return value
+
+
+def _plain_arguments(value: dict[str, Any]) -> dict[str, Any]:
+    """Check that arguments for the user's code can be JSON, because they are part of the experiment's hash."""
+    for key, argument in value.items():
+        _check_argument(key, argument)
+    return value
+
+
+def _check_argument(key: str, value: object) -> None:
+    _free_text(key)
+    if isinstance(value, str):
+        _free_text(value)
+    elif isinstance(value, dict):
+        for inner_key, inner in value.items():
+            _check_argument(inner_key, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_argument(key, inner)
+    elif not isinstance(value, (bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
+        message = f"'{key}' takes text, true or false, finite numbers, arrays and tables, got {describe_value(value)}"
+        raise PydanticCustomError("argument", "{message}", {"message": message})
+
+
+def _label(value: str) -> str:
+    if value in {".", ".."} or any(character in "/\\" or not character.isprintable() for character in value):
+        raise ValueError("must have no path separators, no control characters, and not be '.' or '..'")
+    return value
+
+
+FreeText = Annotated[str, AfterValidator(_free_text)]
+Arguments = Annotated[dict[str, Any], AfterValidator(_plain_arguments)]
+Label = Annotated[str, AfterValidator(_label)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)

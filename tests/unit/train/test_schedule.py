@@ -1,0 +1,123 @@
+"""Schedules against PyTorch's, and what each promises, over random settings."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.optim import lr_scheduler
+
+from rbp_engine.train.schedule import Schedule
+from rbp_engine.vocabulary import ScheduleName
+
+LR = st.floats(1e-6, 10.0)
+# Shares of `lr` that a cosine falls to.
+SHARE = st.just(0.0) | st.floats(0.0, 1.0)
+OTHERS: dict[str, dict[str, Any]] = {"multistep": {"milestones": [2, 5]}, "restarts": {"restart_epochs": 3}}
+
+
+def pytorchs(lr: float, count: int, make: Callable[[Any], Any]) -> list[float]:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=lr)
+    scheduler, rates = make(optimizer), []
+    for _ in range(count):
+        rates.append(optimizer.param_groups[0]["lr"])
+        with warnings.catch_warnings():  # the schedule takes steps without optimizer steps in between
+            warnings.simplefilter("ignore")
+            scheduler.step()
+    return rates
+
+
+def by_epoch(schedule: Schedule, count: int) -> list[float]:
+    return [schedule(epoch, 7 * epoch + 3) for epoch in range(count)]
+
+
+def by_step(schedule: Schedule, count: int) -> list[float]:
+    return [schedule(step // schedule.steps_per_epoch, step) for step in range(count)]
+
+
+@given(LR, SHARE, st.integers(1, 60))
+def test_cosine_is_pytorchs(lr: float, share: float, epochs: int) -> None:
+    ours = by_epoch(Schedule(lr, epochs, "cosine", lr_min=share * lr), epochs)
+    theirs = pytorchs(lr, epochs, lambda o: lr_scheduler.CosineAnnealingLR(o, epochs, eta_min=share * lr))
+    assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-12)
+
+
+@given(LR, st.lists(st.integers(1, 40), unique=True, min_size=1, max_size=5), st.floats(0.01, 1.0))
+def test_multistep_is_pytorchs(lr: float, milestones: list[int], gamma: float) -> None:
+    ours = by_epoch(Schedule(lr, 45, "multistep", milestones=sorted(milestones), gamma=gamma), 45)
+    theirs = pytorchs(lr, 45, lambda o: lr_scheduler.MultiStepLR(o, sorted(milestones), gamma))
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+@given(LR, SHARE, st.integers(1, 9), st.integers(1, 3))
+def test_restarts_are_pytorchs(lr: float, share: float, first: int, mult: int) -> None:
+    ours = by_epoch(Schedule(lr, 45, "restarts", lr_min=share * lr, restart_epochs=first, restart_mult=mult), 45)
+    theirs = pytorchs(
+        lr, 45, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, first, T_mult=mult, eta_min=share * lr)
+    )
+    assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-12)
+
+
+@given(LR, SHARE, st.integers(2, 300), st.data())
+def test_cosine_falls_from_lr_to_its_minimum_after_the_last_epoch(
+    lr: float, share: float, epochs: int, data: st.DataObject
+) -> None:
+    warmup, least = data.draw(st.integers(0, epochs - 1)), share * lr
+    rates = by_epoch(Schedule(lr, epochs, "cosine", warmup_epochs=warmup, lr_min=least), epochs + 1)
+    assert rates[warmup] == pytest.approx(lr, rel=1e-12) and max(rates) <= lr * (1 + 1e-12)
+    assert all(later <= earlier for earlier, later in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
+    assert rates[-1] == pytest.approx(least, abs=1e-12 * lr) and min(rates[warmup:]) >= least
+
+
+@given(LR, st.integers(1, 50), st.sampled_from(get_args(ScheduleName)))
+def test_the_warm_up_rises_linearly_from_above_zero_to_lr(lr: float, warmup: int, name: ScheduleName) -> None:
+    others = OTHERS.get(name, {}) | ({"milestones": [warmup + 1]} if name == "multistep" else {})
+    for rates in (
+        by_epoch(Schedule(lr, warmup + 5, name, warmup_epochs=warmup, **others), warmup + 1),
+        by_step(Schedule(lr, warmup + 5, name, 3, warmup_steps=warmup, **others), warmup + 1),
+        by_step(Schedule(lr, warmup + 5, name, 3, warmup_epochs=warmup, **others), 3 * warmup + 1),
+    ):
+        steps = [later - earlier for earlier, later in zip([0.0, *rates], rates, strict=False)]
+        assert steps == pytest.approx([lr / len(rates)] * len(steps))
+        assert rates[-1] == pytest.approx(lr)
+
+
+@given(LR, st.integers(1, 12), st.integers(0, 2), st.sampled_from(get_args(ScheduleName)))
+def test_by_step_with_one_step_an_epoch_is_by_epoch(lr: float, epochs: int, warmup: int, name: ScheduleName) -> None:
+    settings = {"warmup_epochs": min(warmup, epochs - 1), **OTHERS.get(name, {})}
+    assert by_step(Schedule(lr, epochs, name, 1, **settings), epochs) == by_epoch(
+        Schedule(lr, epochs, name, **settings), epochs
+    )
+
+
+@given(LR, st.integers(1, 9), st.integers(1, 9), st.sampled_from(get_args(ScheduleName)))
+def test_by_step_epochs_begin_with_the_rates_of_the_schedule_by_epoch(
+    lr: float, epochs: int, per_epoch: int, name: ScheduleName
+) -> None:
+    others = OTHERS.get(name, {})
+    rates = by_step(Schedule(lr, epochs, name, per_epoch, **others), epochs * per_epoch)
+    assert rates[::per_epoch] == pytest.approx(by_epoch(Schedule(lr, epochs, name, **others), epochs))
+    if name in ("constant", "multistep"):
+        assert rates == [rate for rate in rates[::per_epoch] for _ in range(per_epoch)]
+
+
+def test_cosine_by_step_is_pytorchs_stepped_after_each_batch() -> None:
+    theirs = pytorchs(0.3, 40, lambda o: lr_scheduler.CosineAnnealingLR(o, 40))
+    assert by_step(Schedule(0.3, 10, "cosine", 4), 40) == pytest.approx(theirs, rel=1e-6, abs=1e-12)
+
+
+def test_a_warm_up_longer_than_the_run_never_reaches_lr() -> None:
+    assert by_step(Schedule(1.0, 2, "cosine", 2, warmup_steps=7), 4) == [0.125, 0.25, 0.375, 0.5]
+
+
+def test_restarts_of_equal_length_take_no_time_after_many() -> None:
+    assert Schedule(1.0, 10**9, "restarts", restart_epochs=1)(10**9 - 1, 0) == 1.0
+
+
+def test_an_unknown_schedule_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'step'.*cosine, constant, multistep, restarts"):
+        Schedule(0.1, 2, "step")(0, 0)  # type: ignore[arg-type]
