@@ -246,7 +246,8 @@ class OptimSection(Section):
     name: Literal["sgd", "adam", "adamw"] = field("sgd", "result", "", "Optimizer.")
     lr: float = field(0.1, "result", "", "Learning rate at the start, after any warm-up.", gt=0)
     momentum: float = field(0.9, "result", "", "Momentum; used by sgd only.", ge=0, lt=1)
-    weight_decay: float = field(5e-4, "result", "", "Weight decay; never on batch norm and biases.", ge=0)
+    weight_decay: float = field(5e-4, "result", "", "Weight decay; not on norms and biases.", ge=0)
+    decay_norms: bool = field(False, "result", "", "Weight decay on norms and biases too.", later=True)
     schedule: ScheduleName = field(
         "cosine",
         "result",
@@ -280,6 +281,13 @@ class OptimSection(Section):
     )
     restart_mult: int = field(
         1, "result", "", "Length of each next cosine of restarts by that before.", later=True, ge=1, le=100
+    )
+    lr_factors: dict[FreeText, Annotated[float, Field(ge=0)]] = field(
+        {},
+        "result",
+        "",
+        "Factors of the learning rate by module or parameter, as {fc = 10.0}; the longest path counts.",
+        later=True,
     )
     clip_norm: float = field(0.0, "result", "", "Largest norm of all gradients together; 0 is off.", ge=0)
 

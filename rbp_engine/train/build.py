@@ -98,4 +98,6 @@ def build_optimizer(preset: Preset, model: nn.Module) -> torch.optim.Optimizer:
         lr=preset.optim.lr,
         momentum=preset.optim.momentum,
         weight_decay=preset.optim.weight_decay,
+        decay_norms=preset.optim.decay_norms,
+        lr_factors=preset.optim.lr_factors,
     )

@@ -1,41 +1,88 @@
 """Optimizers."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
+
+from rbp_engine.errors import SettingsError
+from rbp_engine.printable import one_line
+from rbp_engine.settings.spelling import did_you_mean
 
 Optimizer = TypeVar("Optimizer", bound=torch.optim.Optimizer)
+# Batch and instance norms, and those over the channels of a sample.
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+# The key of a parameter group with its factor of the learning rate; groups without it have the rate itself.
+FACTOR = "lr_factor"
 # The methods that torch wraps to opt out of torch.compile.
 _WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
 
 
 def create_optimizer(
-    model: nn.Module, name: str, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
+    model: nn.Module,
+    name: str,
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    decay_norms: bool = False,
+    lr_factors: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW; weights of convolutions and linear layers decay, batch norm and biases do not.
+    """SGD, Adam or AdamW; weights of convolutions and linear layers decay, and norms and biases with `decay_norms`.
 
-    Only SGD uses `momentum`.
+    Only SGD uses `momentum`. `lr_factors` multiply the rate of what they name: a module with all inside it, or a
+    parameter, by its path in the network; of several the longest path counts. Raises SettingsError for a path of none.
     """
-    decaying: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for module in model.modules():
+    factors = _Factors(lr_factors or {})
+    # By the factor of the rate and by whether they decay; the decaying ones come first.
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for path, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
-            exempt = key == "bias" or isinstance(module, _BatchNorm)
-            (others if exempt else decaying).append(parameter)
-    groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+            decays = decay_norms or not (key == "bias" or isinstance(module, NORMS))
+            groups.setdefault((factors.of(f"{path}.{key}" if path else key), not decays), []).append(parameter)
+    factors.check(model)
+    parameters = [
+        {"params": params, "weight_decay": 0.0 if exempt else weight_decay}
+        | ({"lr": lr * factor, FACTOR: factor} if factor != 1.0 else {})
+        for (factor, exempt), params in sorted(groups.items(), key=lambda item: (item[0][0] != 1.0, *item[0]))
+    ]
     if name == "sgd":
         # On a CPU the fused step first copies every channels-last gradient; the unfused one takes 0.6 of its time.
-        fused = (decaying + others)[0].device.type != "cpu"
-        return _without_compiler(torch.optim.SGD)(groups, lr=lr, momentum=momentum, fused=fused)
+        fused = next(model.parameters()).device.type != "cpu"
+        return _without_compiler(torch.optim.SGD)(parameters, lr=lr, momentum=momentum, fused=fused)
     if name == "adam":
-        return _without_compiler(torch.optim.Adam)(groups, lr=lr, fused=True)
+        return _without_compiler(torch.optim.Adam)(parameters, lr=lr, fused=True)
     if name == "adamw":
-        return _without_compiler(torch.optim.AdamW)(groups, lr=lr, fused=True)
+        return _without_compiler(torch.optim.AdamW)(parameters, lr=lr, fused=True)
     raise ValueError(f"unknown optimizer {name!r}: one of sgd, adam, adamw")
+
+
+class _Factors:
+    """The factors of learning rates by path."""
+
+    def __init__(self, factors: Mapping[str, float]) -> None:
+        self.factors = factors
+        self._used: set[str] = set()
+
+    def of(self, path: str) -> float:
+        """The factor of a parameter."""
+        found = [name for name in self.factors if path == name or path.startswith(f"{name}.")]
+        self._used.update(found)
+        return self.factors[max(found, key=len)] if found else 1.0
+
+    def check(self, model: nn.Module) -> None:
+        """Raise SettingsError for a path that has no parameter."""
+        for name in self.factors:
+            if name not in self._used:
+                known = [path for path, _ in (*model.named_modules(), *model.named_parameters()) if path]
+                parts = one_line(", ".join(part for part, _ in model.named_children()))
+                raise SettingsError(
+                    f"optim.lr_factors names '{one_line(name)}', and the network has no parameter there."
+                    f"{did_you_mean(name, known)} Its parts: {parts}"
+                )
 
 
 def _without_compiler(optimizer: type[Optimizer]) -> type[Optimizer]:
@@ -66,5 +113,6 @@ def begin_momenta(optimizer: torch.optim.Optimizer) -> None:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the rate, multiplied by the factor of each group."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get(FACTOR, 1.0)

@@ -103,7 +103,7 @@ OTHER: dict[str, Any] = {
     "model.init": "paper", "model.args": {"width": 3}, "neuron.surrogate": "atan",
     "neuron.surrogate_args": {"alpha": 3.0}, "neuron.reset": "hard", "neuron.v_reset": 0.5, "method.name": "bptt",
     "method.loss_scale": "1", "loss.name": "mse", "optim.name": "adam", "optim.schedule": "constant",
-    "optim.schedule_by": "step", "optim.milestones": [3],
+    "optim.schedule_by": "step", "optim.milestones": [3], "optim.lr_factors": {"fc": 3.0},
     "train.precision": "bf16",
 }  # fmt: skip
 # Fields that only some presets accept, with the other settings that they need.

@@ -24,8 +24,8 @@ def test_the_names_that_other_code_uses_exist() -> None:
         "neuron": "decay threshold reset v_reset detach_reset surrogate surrogate_args",
         "method": "name timesteps loss_scale",
         "loss": "name label_smoothing mse_weight",
-        "optim": "name lr momentum weight_decay schedule schedule_by warmup_epochs warmup_steps lr_min milestones "
-        "gamma restart_epochs restart_mult clip_norm",
+        "optim": "name lr momentum weight_decay decay_norms lr_factors schedule schedule_by warmup_epochs "
+        "warmup_steps lr_min milestones gamma restart_epochs restart_mult clip_norm",
         "train": "epochs precision kernel accumulate sync_bn log_every checkpoint_every validation_split",
         "probes": "firing_rates health own gradients energy",
         "run": "seed device name tags",

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from rbp_engine.errors import SettingsError
 from rbp_engine.models import create_model
 from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.optimisation import create_optimizer, load_optimizer, set_learning_rate
@@ -39,6 +40,50 @@ def test_with_zero_gradients_only_decaying_parameters_change() -> None:
     optimizer.step()
     values = {name: float(parameter.detach().flatten()[0]) for name, parameter in model.named_parameters()}
     assert values == {"0.weight": pytest.approx(0.95), "0.bias": 1.0, "1.weight": 1.0, "1.bias": 1.0}
+
+
+def test_norms_of_all_kinds_do_not_decay_unless_asked_to() -> None:
+    norms = nn.Sequential(nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.InstanceNorm1d(4, affine=True), nn.BatchNorm1d(4))
+    assert [g["weight_decay"] for g in create_optimizer(norms, "sgd", lr=0.1, weight_decay=0.1).param_groups] == [0.0]
+    model = nn.Sequential(nn.Linear(4, 4), norms)
+    optimizer = create_optimizer(model, "adamw", lr=0.1, weight_decay=0.1, decay_norms=True)
+    assert [(group["weight_decay"], len(group["params"])) for group in optimizer.param_groups] == [(0.1, 10)]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_the_learning_rate_of_a_parameter_is_that_of_the_longest_path_that_names_it(name: str) -> None:
+    model = nn.ModuleDict({"body": nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)), "head": nn.Linear(1, 1)})
+    factors = {"body": 0.5, "body.0.bias": 0.0, "head": 10.0}
+    optimizer = create_optimizer(model, name, lr=0.2, weight_decay=0.1, lr_factors=factors)
+    for lr in (0.2, 0.01):
+        found = {
+            id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]
+        }
+        assert {key: found[id(p)] for key, p in model.named_parameters()} == {
+            "body.0.weight": (lr * 0.5, 0.1),
+            "body.0.bias": (0.0, 0.0),
+            "body.1.weight": (lr * 0.5, 0.0),
+            "body.1.bias": (lr * 0.5, 0.0),
+            "head.weight": (lr * 10.0, 0.1),
+            "head.bias": (lr * 10.0, 0.0),
+        }
+        set_learning_rate(optimizer, 0.01)
+    again = create_optimizer(model, name, lr=0.2, weight_decay=0.1, lr_factors=factors)
+    load_optimizer(again, optimizer.state_dict())
+    set_learning_rate(again, 0.1)
+    assert sorted(group["lr"] for group in again.param_groups) == pytest.approx([0.0, 0.05, 0.05, 1.0, 1.0])
+
+
+def test_a_factor_of_a_path_that_has_no_parameter_is_refused() -> None:
+    model = nn.ModuleDict({"head": nn.Linear(1, 1), "flat": nn.Flatten()})
+    for path, hint in (
+        ("hed", "Did you mean 'head'"),
+        ("hea", ""),
+        ("flat", "Its parts: head, flat"),
+        ("", "Its parts"),
+    ):
+        with pytest.raises(SettingsError, match=rf"lr_factors names '{path}', and .*{hint}"):
+            create_optimizer(model, "sgd", lr=0.1, lr_factors={path: 2.0})
 
 
 def test_only_sgd_uses_momentum() -> None:
