@@ -1,10 +1,12 @@
 """The batches of a run: the preset's data set with its split and augmentation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rbp_engine.data.augment.mixing import MixedBatches
 from rbp_engine.data.catalog import require
 from rbp_engine.data.class_names import CLASS_NAMES
 from rbp_engine.data.events.opening import open_events
@@ -41,6 +43,23 @@ def open_feed(
     `held_out` is the fraction of the training set to validate on, `own_code` the folder of the user's own data sets.
     Raises DataMissing, or ValueError for a damaged file or a batch that cannot be filled.
     """
+    feed = _open(data, timesteps, seed, held_out, device, own_code, rank, world_size)
+    if not data.mixup and not data.cutmix:
+        return feed
+    mixed = MixedBatches(feed.train, feed.classes, data.mixup, data.cutmix, seed, rank)
+    return replace(feed, train=mixed)
+
+
+def _open(
+    data: "DataSection",
+    timesteps: int,
+    seed: int,
+    held_out: float,
+    device: torch.device,
+    own_code: Path,
+    rank: int,
+    world_size: int,
+) -> Feed:
     batches: dict[str, Any] = {
         "device": device,
         "batch_size": data.batch_size,

@@ -9,7 +9,8 @@ from torch import Tensor
 from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.preprocess import Preprocess
 
-# Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64.
+# Images on the device, [B, C, H, W] or [T, B, C, H, W] float32, and labels [B] int64; mixed ones are the probabilities
+# of classes, [B, C] float32.
 Batch = tuple[Tensor, Tensor]
 
 

@@ -45,6 +45,7 @@ class Loss:
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of outputs [B, C], of the time mean or of one timestep; in float32 at least."""
         logits = full(logits)
+        labels = labels if labels.ndim == 1 else labels.to(logits.dtype)
         if self.name == "mse":
             return F.mse_loss(logits, self._targets(logits, labels))
         entropy = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)

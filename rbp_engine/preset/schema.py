@@ -116,6 +116,24 @@ class DataSection(Section):
     cutout: int = field(
         0, "result", "pixels", "Side of one square erased in training images; 0 is off.", ge=0, le=MOST_PIXELS
     )
+    mixup: float = field(
+        0.0,
+        "result",
+        "",
+        "Mix pairs of training images and their labels, in parts drawn from Beta(mixup, mixup); 0 is off.",
+        later=True,
+        ge=0,
+        le=100,
+    )
+    cutmix: float = field(
+        0.0,
+        "result",
+        "",
+        "Put a box of another training image into each, of a share drawn from Beta(cutmix, cutmix); 0 is off.",
+        later=True,
+        ge=0,
+        le=100,
+    )
     size: int = field(
         0,
         "result",

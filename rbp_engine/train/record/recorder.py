@@ -139,9 +139,13 @@ class Recorder:
             self.journal.summary.phase = Phase.TRAINING
 
     def step(self, progress: Progress, out: StepOutput, images: Tensor, labels: Tensor, lr: float) -> None:
-        """Record an optimizer step with images, labels and outputs of this rank; does not wait for the device."""
+        """Record an optimizer step with images, labels and outputs of this rank; does not wait for the device.
+
+        Of probabilities of classes, [B, C], the largest counts as the right class.
+        """
         now = time.perf_counter()
         self.reached = progress
+        labels = labels if labels.ndim == 1 else labels.argmax(1)
         images_sum = images.sum(dtype=out.loss.dtype)
         times = now - self._begun, self._fetched - self._fetching
         self._steps.append(_Step(progress, lr, out, images_sum, labels, *times))

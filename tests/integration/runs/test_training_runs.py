@@ -8,9 +8,10 @@ import pytest
 import torch
 from idle import IDLE
 
+import rbp_engine
 from rbp_engine.data.loading.batches import EvaluationBatches, NormalisePixels
 from rbp_engine.data.loading.loading import load
-from rbp_engine.methods import create_method
+from rbp_engine.methods import Loss, create_method
 from rbp_engine.models import create_model
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
@@ -78,6 +79,25 @@ def test_the_same_seed_gives_the_same_run_to_the_last_bit(reference: RunDirector
     assert look.story(run) == look.story(reference)
     expected = look.weights(reference)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
+
+
+def test_a_run_with_another_loss_schedule_and_mixed_images_trains_as_it_was_told(new_run: NewRun, look: Any) -> None:
+    run = new_run(
+        "method=bptt_s", "loss.name=tet", "loss.mse_weight=0.05", "loss.label_smoothing=0.1", "neuron.threshold=0.9",
+        "optim.schedule=multistep", "optim.milestones=[1, 2]", "optim.gamma=0.5", "data.mixup=0.2", "data.cutmix=1.0",
+    )  # fmt: skip
+    launch.start(run)
+    assert look.end(run).status == "completed"
+    metrics = look.bodies(run, Metrics)
+    assert [body.lr for body in metrics] == [0.1 * 0.5**body.epoch for body in metrics]
+    validation = look.bodies(run, Validation)[-1]
+    assert validation.top1 > 0.5  # it learns
+    loaded = rbp_engine.load(run.path, weights="last")
+    assert loaded.method.loss == Loss("tet", label_smoothing=0.1, mse_weight=0.05, mse_target=0.9)
+    # Evaluations have the cross entropy of the mean output, whatever is minimised.
+    test = load("digits").test
+    loss = torch.nn.functional.cross_entropy(loaded.predict(test.pixels), test.labels)
+    assert validation.loss == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_another_seed_gives_another_run(reference: RunDirectory, new_run: NewRun, look: Any) -> None:

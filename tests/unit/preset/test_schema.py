@@ -18,8 +18,8 @@ from rbp_engine.vocabulary import SURROGATE_ARGUMENTS
 
 def test_the_names_that_other_code_uses_exist() -> None:
     names: dict[str, str] = {
-        "data": "name args batch_size crop_padding flip auto_augment augment_backend cutout size roll frames_by split "
-        "resize orientation workers drop_last",
+        "data": "name args batch_size crop_padding flip auto_augment augment_backend cutout mixup cutmix size roll "
+        "frames_by split resize orientation workers drop_last",
         "model": "name args init",
         "neuron": "decay threshold reset v_reset detach_reset surrogate surrogate_args",
         "method": "name timesteps loss_scale",

@@ -1,0 +1,74 @@
+"""Mixup and CutMix: labels and pixels have the same shares, and a resume draws what would have been drawn."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rbp_engine.data.augment.mixing import MixedBatches, box
+
+B, CLASSES = 6, 8
+
+
+class Marked:
+    """Each image of a batch has its own label, and has the label's one-hot in every pixel of its channels."""
+
+    def __init__(self, timesteps: int = 0) -> None:
+        self.timesteps = timesteps
+
+    def __len__(self) -> int:
+        return 4
+
+    def size(self, position: int) -> int:
+        return B
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        for position in range(start, 4):
+            labels = (torch.arange(B) + epoch + position) % CLASSES
+            images = torch.eye(CLASSES)[labels].view(B, CLASSES, 1, 1).expand(B, CLASSES, 10, 12)
+            yield images.expand(self.timesteps, *images.shape) if self.timesteps else images, labels
+
+
+def batches(mixup: float, cutmix: float, seed: int = 1, rank: int = 0, timesteps: int = 0) -> MixedBatches:
+    return MixedBatches(Marked(timesteps), CLASSES, mixup, cutmix, seed, rank)
+
+
+@pytest.mark.parametrize("timesteps", [0, 3])
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
+def test_the_shares_of_labels_are_those_of_pixels(mixup: float, cutmix: float, timesteps: int) -> None:
+    ways = set()
+    for seed in range(6):
+        for (images, labels), (_, before) in zip(
+            batches(mixup, cutmix, seed, timesteps=timesteps).epoch(0), Marked().epoch(0), strict=True
+        ):
+            assert images.shape == (*[timesteps] * bool(timesteps), B, CLASSES, 10, 12)
+            for step in images if timesteps else [images]:
+                torch.testing.assert_close(step.mean((2, 3)), labels)
+            shares = labels.gather(1, before.unsqueeze(1)).squeeze(1)  # of the image itself, the same for all ...
+            kept = shares[shares < 1]  # ... but those that were mixed with themselves
+            torch.testing.assert_close(kept, kept[:1].expand_as(kept))
+            ways.add("cut" if set(images.unique().tolist()) <= {0.0, 1.0} else "mixed")
+    assert ways == {way for way, alpha in (("cut", cutmix), ("mixed", mixup)) if alpha}
+
+
+def test_what_is_drawn_depends_on_seed_epoch_position_and_process_alone() -> None:
+    whole = list(batches(0.5, 0.5).epoch(2))
+    torch.manual_seed(99)  # the global generator counts for nothing
+    again = list(batches(0.5, 0.5).epoch(2, start=2))
+    for (images, labels), (expected, theirs) in zip(again, whole[2:], strict=True):
+        assert torch.equal(images, expected) and torch.equal(labels, theirs)
+    for other in (batches(0.5, 0.5, seed=2), batches(0.5, 0.5, rank=1)):
+        assert not any(torch.equal(a[0], b[0]) for a, b in zip(other.epoch(2), whole, strict=True))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.integers(0, 2**32))
+def test_a_box_is_inside_the_image_and_not_larger_than_its_share(
+    height: int, width: int, share: float, seed: int
+) -> None:
+    for side, length in zip(box(height, width, share, np.random.default_rng(seed)), (height, width), strict=True):
+        assert 0 <= side.start <= side.stop <= length
+        assert side.stop - side.start <= round(length * share**0.5) + 1
