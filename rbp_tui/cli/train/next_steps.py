@@ -28,8 +28,7 @@ def next_steps(
     reference, cause = short_id(summary), verdict.cause
     if verdict.status == "completed":
         other = "rate_m" if summary.method == "bptt" else "bptt"
-        compare = [shlex.join(request.changed("method", other).command)] if request else []
-        return ["rbp ls", f"rbp runs show {reference}", *compare]
+        return ["rbp ls", f"rbp runs show {reference}", *_comparison(request, other)]
     if not verdict.resumable:
         return []
     logs = f"rbp logs {reference}"
@@ -42,6 +41,20 @@ def next_steps(
     if cause is Cause.UNRESPONSIVE:
         return [f"rbp kill {reference}", resume, logs]
     return [logs, resume] if cause is Cause.ERROR else [resume, logs]
+
+
+def _comparison(request: "LaunchRequest | None", method: str) -> list[str]:
+    """The command of the same with another method; none if the preset is refused with it, as rate_m with tet."""
+    from rbp_engine.preset import PresetError
+
+    if request is None:
+        return []
+    changed = request.changed("method", method)
+    try:
+        changed.load()
+    except PresetError:
+        return []
+    return [shlex.join(changed.command)]
 
 
 def _new_run(run: "RunDirectory", cause: "Cause", request: "LaunchRequest | None") -> str:

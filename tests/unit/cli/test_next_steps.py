@@ -35,6 +35,18 @@ def test_after_a_non_finite_loss_a_usual_learning_rate_is_advised(tmp_path, monk
     assert steps[-1] == f"{advised} (a resume would fail the same way)"
 
 
+def test_the_comparison_with_another_method_is_advised_only_if_its_preset_is_accepted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    last = []
+    for number, words in enumerate(
+        [("method=bptt",), ("method=bptt", "loss.name=tet"), ("method=sltt", "loss.name=tet")]
+    ):
+        run = launch.create(load_preset("digits", words), tmp_path / "runs", run_id=f"run{number}")
+        last.append(next_steps(run, read_summary(run), Verdict("completed", ""), LaunchRequest("digits", words))[-1])
+    compared = "rbp train digits loss.name=tet method=bptt"
+    assert last == ["rbp train digits method=rate_m", "rbp runs show run1", compared]
+
+
 def test_every_optimizer_has_a_usual_rate():
     from rbp_engine.preset import choices
 
