@@ -149,7 +149,7 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
         ("rbp train digits --pair neuron.reset=", {"hard", "soft"}),
         ("rbp train digits --gpus ", {"auto", "none"}),
         ("rbp ls --sort be", {"best"}),
-        ("rbp ls --sort optim.l", {"optim.lr"}),
+        ("rbp ls --sort optim.l", {"optim.lr", "optim.lr_min", "optim.lr_factors"}),
         ("rbp bench --methods rate_m,ra", {"rate_m,rate_s"}),
         ("rbp bench --precision fp", {"fp32", "fp16"}),
         ("rbp bench --kernel eager,", {"eager,auto", "eager,compiled"}),
@@ -202,11 +202,12 @@ def test_the_last_term_of_a_query_is_completed_with_fields_and_the_values_that_r
     offered: Callable[[str], list[str]], write_run: Callable[..., Any], tmp_path: Path
 ) -> None:
     write_run(tmp_path / "runs", "first", method="bptt", tags=["base", "rm -rf"])
-    write_run(tmp_path / "runs", "other").preset_toml.write_text("[optim]\nlr = 0.3\n")
+    write_run(tmp_path / "runs", "other").preset_toml.write_text("[optim]\nmomentum = 0.3\n")
     assert set(offered("rbp ls stat")) == {"status:completed"}
     assert set(offered("rbp ls met")) == {"method:bptt", "method:rate_m"}
     assert offered("rbp ls tag:") == ["tag:base"]
-    assert offered("rbp ls optim.lr") == ["optim.lr=0.3"]
+    assert offered("rbp ls optim.mom") == ["optim.momentum=0.3"]
+    assert set(offered("rbp ls optim.lr")) == {"optim.lr=", "optim.lr_min=", "optim.lr_factors="}
     assert offered("rbp ls nothing:") == offered("rbp ls '$(touch x) status:'") == []
     assert offered("rbp runs rm method : b") == ["bptt"]  # as bash splits it
     assert offered("rbp runs rm stat") == ["status:completed"]

@@ -117,7 +117,7 @@ def test_show_gives_the_papers_figure_for_the_method_and_t(rbp: Rbp) -> None:
 def test_show_dims_defaults_on_a_terminal(rbp: Rbp) -> None:
     printed = rbp("show", "child", FORCE_COLOR="1", TERM="xterm", NO_COLOR="").stdout
     assert "\x1b[2mepochs = 10\x1b[0m" in printed
-    assert "\x1b[2mlr" not in printed
+    assert "\x1b[2mlr =" not in printed
 
 
 def test_show_as_json(rbp: Rbp, tmp_path: Path) -> None:
@@ -187,6 +187,7 @@ def test_the_schema_as_json_has_every_field(rbp: Rbp) -> None:
         "text": "Number of timesteps T that each image is shown.",
         "constraints": ">= 1, <= 10000",
         "choices": [],
+        "later": False,
         "short": "T",
     }
     assert rows["model.init"]["choices"] == ["kaiming", "paper"]
