@@ -7,6 +7,7 @@ One table, `spiking/rules.py`, says what each operation does to a carrier. The c
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -29,6 +30,10 @@ class Carrier:
     recomputable = False
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
+    # The carriers that this one is a view of, as torch's in-place operations see it.
+    viewed: tuple[weakref.ref[Carrier], ...] = ()
+    # The in-place operation on a view of this carrier that its values do not follow.
+    changed_by: str | None = None
 
     @property
     def batch(self) -> Tensor:
@@ -78,6 +83,22 @@ class Carrier:
                 "sltt and ottt does not grow with T anyway"
             )
 
+    def check_unchanged(self, operation: str) -> None:
+        """Refuse to be used after a view of this carrier was changed in place."""
+        if self.changed_by is not None:
+            raise UnsupportedOperation(
+                operation,
+                f"a view of its argument was changed by '{self.changed_by}', which does not reach the argument itself; "
+                "make a new value there: x = x + y in place of x += y",
+            )
+
+    def become(self, other: Self, operation: str) -> None:
+        """Take over another's value, as an operation in place does. What this is a view of cannot be used then."""
+        self.__dict__.update(vars(other), viewed=self.viewed)
+        for reference in self.viewed:
+            if (viewed := reference()) is not None:
+                viewed.changed_by = operation
+
     def resolve(self) -> Any:
         """Carry out what is deferred, where this carrier defers anything."""
 
@@ -88,6 +109,13 @@ class Carrier:
         """The mask [B, …] of a dropout layer, the same at every timestep."""
         return draw()
 
+    def fixed(self, tensor: Tensor) -> Tensor:
+        """A tensor without time that an operation takes beside a carrier, the same at every timestep.
+
+        One without a gradient may have been drawn at random, like the mask of drop path: the first timestep's is used.
+        """
+        return tensor
+
     def cast_weight(self, weight: Tensor) -> Tensor:
         """The weight in the type of this carrier, with its graph."""
         return weight.to(self.dtype)
@@ -96,6 +124,11 @@ class Carrier:
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """Apply a function to each timestep, as one batch [T·B, …]; it must keep the batch dimension first."""
         raise NotImplementedError
+
+    @classmethod
+    def each_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Apply a function to each timestep [B, …] by itself; it may do with the batch dimension what it likes."""
+        return cls.per_step(function, args, kwargs)
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:

@@ -38,8 +38,13 @@ class UnsupportedOperation(TypeError):
             return
         super().__init__(
             f"{self.module}: '{operation}' has no rule for spikes over time{f': {self.why}' if self.why else ''}. "
-            "Build the network from the operations listed in rbp_engine/spiking/rules.py, or add a rule there."
+            "docs/own-network.md lists the operations that can be used, and rbp_engine.spiking.register_rule gives one "
+            "more its rule."
         )
+
+
+class UnsupportedAttribute(UnsupportedOperation, AttributeError):
+    """The same for an attribute of tensors, so that `hasattr` and `getattr` with a default still work."""
 
 
 def _running_module() -> tuple[nn.Module | None, str]:

@@ -69,6 +69,7 @@ class LIF(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly ships no typ
         """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor."""
         if isinstance(current, Carrier):
             current.check_checkpointing()
+            current.check_unchanged(type(self).__name__)
             return current.fire(self.lif_parameters)
         return super().forward(current)
 

@@ -4,20 +4,25 @@ An operation belongs to one kind, and each carrier says how that kind acts on it
 
     weighted      a convolution or linear layer: commutes with the time mean, expensive
     per_step      acts on each timestep by itself and commutes with the time mean
+    moved         entries change place, are repeated or left out, with the batch dimension as well
     max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
     elementwise   sums and scalings, also between carriers
     batch_norm    in training, with statistics over timesteps; in evaluation an affine map
 
-An operation that is not in the table is refused with the path of the module that used it.
+An operation that is not in the table is refused with the path of the module that used it. One that works in place
+(`x += y`, `x.add_(y)`) is the one in the table, whose result the carrier takes over.
 """
 
 from __future__ import annotations
 
+import copy
 import operator
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
@@ -37,9 +42,10 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
     """Apply a torch function; `carriers` are those among its arguments, in order."""
     rule = RULES.get(function.__name__)
     if rule is None:
-        raise UnsupportedOperation(function.__name__)
+        return _in_place(carriers, function, args, kwargs)
     for carrier in carriers:
         carrier.check_checkpointing()
+        carrier.check_unchanged(function.__name__)
     if len({type(carrier) for carrier in carriers}) > 1:
         raise UnsupportedOperation(function.__name__, "its arguments are carriers of different kinds")
     lengths = {carrier.timesteps for carrier in carriers}
@@ -50,18 +56,89 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
     return rule(carriers[0], function, args, {name: kwargs[name] for name in kwargs if name not in named})
 
 
+def _in_place(carriers: Sequence[Carrier], function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """`x += y` and `x.add_(y)`: the carrier on the left becomes the result, under all its names, as a tensor does."""
+    name = function.__name__
+    if name in _IN_PLACE_OPERATORS:
+        plain = getattr(operator, name.removeprefix("i"))
+    else:
+        plain = getattr(Tensor, name[:-1], getattr(F, name[:-1], None)) if name.endswith("_") else None
+    if plain is None or plain.__name__ not in RULES:
+        raise UnsupportedOperation(name)
+    target = args[0]
+    if not isinstance(target, Carrier):
+        raise UnsupportedOperation(name, "a tensor without time cannot become a sequence of spikes; write y = y + x")
+    result = apply(carriers, plain, args, kwargs)
+    if result.dtype != target.dtype:
+        result = result.to(target.dtype)
+    target.become(result, name)
+    return target
+
+
 def _weighted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    weight = args[1] if len(args) > 1 else kwargs["weight"]
+    if carrier.ndim < 2 or (weight.ndim > 2 and carrier.ndim != weight.ndim):
+        raise UnsupportedOperation(function.__name__, f"{list(carrier.shape)} has no batch dimension")
+    weights = [_cast(carrier, value) for value in args]
+    return type(carrier).weighted(function, *weights, **{key: _cast(carrier, kwargs[key]) for key in kwargs})
+
+
+def _cast(carrier: Carrier, value: Any) -> Any:
     """Weights are cast to the type of their input, so that float32 weights serve a network in low precision."""
-
-    def cast(value: Any) -> Any:
-        is_weight = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != carrier.dtype
-        return carrier.cast_weight(value) if is_weight and carrier.dtype.is_floating_point else value
-
-    return type(carrier).weighted(function, *map(cast, args), **{key: cast(kwargs[key]) for key in kwargs})
+    is_weight = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != carrier.dtype
+    return carrier.cast_weight(value) if is_weight and carrier.dtype.is_floating_point else value
 
 
 def _per_step(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     return type(carrier).per_step(function, args, kwargs)
+
+
+def _moved(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    if function.__name__ == "moveaxis":
+        function = torch.movedim  # vmap knows only this name
+    return _view(carrier, type(carrier).each_step(function, args, kwargs))
+
+
+def _view(carrier: Carrier, out: Carrier) -> Carrier:
+    """The output is a view of the carrier, or may be one."""
+    out.viewed = (*carrier.viewed, weakref.ref(carrier))
+    return out
+
+
+def _pieces(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """Several carriers, one for each part."""
+    number = len(function(torch.empty(carrier.shape, device="meta"), *args[1:], **kwargs))
+    # Spikes are stored as bytes: this makes values of them once, and not once for each part.
+    values = type(carrier).each_step(lambda x: x, (carrier,), {})
+
+    def piece(which: int) -> Carrier:
+        return type(carrier).each_step(lambda x: function(x, *args[1:], **kwargs)[which], (values,), {})
+
+    return tuple(_view(carrier, piece(which)) for which in range(number))
+
+
+def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """Carriers, and tensors without time among them."""
+    parts = tuple(_cast(carrier, part) for part in args[0])
+    return type(carrier).each_step(lambda *tensors: function(tensors, *args[1:], **kwargs), parts, {})
+
+
+def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    carrier.resolve()
+    return copy.copy(carrier)
+
+
+def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    """To another type or device; the carrier itself, as with a tensor, if it has them already."""
+    others = [other.batch if isinstance(other, Carrier) else other for other in args[1:]]
+    becomes = function(carrier.batch.detach(), *others, **kwargs)
+    if not isinstance(becomes, Tensor):
+        return becomes
+    if not becomes.is_floating_point():
+        raise UnsupportedOperation(function.__name__, "rounding does not commute with the time mean")
+    if (becomes.dtype, becomes.device) == (carrier.dtype, carrier.batch.device):
+        return carrier
+    return type(carrier).each_step(lambda x: x.to(becomes.device, becomes.dtype), (carrier,), {})
 
 
 def _max_pool(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -89,20 +166,18 @@ def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 def _flatten(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     start = args[1] if len(args) > 1 else kwargs.get("start_dim", 0)
     if start % carrier.ndim == 0:
-        raise UnsupportedOperation(function.__name__, "the batch dimension must stay, use start_dim=1")
-    return type(carrier).per_step(function, args, kwargs)
+        return _moved(carrier, function, args, kwargs)
+    return _view(carrier, type(carrier).per_step(function, args, kwargs))
 
 
 def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """The new shape is the one that a module sees; T stays out of it, so the batch must stay the first dimension."""
+    """The new shape is the one that a module sees; T stays out of it."""
     target = torch.empty(carrier.shape, device="meta").reshape(*args[1:], **kwargs).shape
     if not target or target[0] != carrier.shape[0]:
-        raise UnsupportedOperation(
-            function.__name__, f"from {list(carrier.shape)} to {list(target)} the batch dimension must stay first"
-        )
+        return _view(carrier, type(carrier).each_step(lambda x: x.reshape(target), (carrier,), {}))
     if len(target) == 2:
-        return type(carrier).per_step(torch.flatten, (carrier, 1), {})
-    return type(carrier).per_step(lambda x: x.reshape(x.shape[0], *target[1:]), (carrier,), {})
+        return _view(carrier, type(carrier).per_step(torch.flatten, (carrier, 1), {}))
+    return _view(carrier, type(carrier).per_step(lambda x: x.reshape(x.shape[0], *target[1:]), (carrier,), {}))
 
 
 def _over_space(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -114,22 +189,11 @@ def _over_space(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 
 
 def _index(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """A part of each timestep, such as some of its channels."""
+    """A part of each timestep, such as some of its channels; the index is the same at every step."""
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
-    whole_batch = isinstance(index[0], slice) and index[0] == slice(None)
-    if not whole_batch or not all(isinstance(part, (int, slice)) for part in index):
-        raise UnsupportedOperation(
-            function.__name__, "indexing leaves the batch whole, and numbers and slices come after it: x[:, …]"
-        )
-    return type(carrier).per_step(lambda x: x[index], (carrier,), {})
-
-
-def _cat(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-    parts = args[0]
-    if dim % carrier.ndim == 0 or any(not isinstance(part, type(carrier)) for part in parts):
-        raise UnsupportedOperation(function.__name__, "only sequences of spikes can be joined, not along the batch")
-    return type(carrier).per_step(lambda *tensors: torch.cat(tensors, dim), tuple(parts), {})
+    if args[0] is not carrier or any(isinstance(part, Carrier) for part in index):
+        raise UnsupportedOperation(function.__name__, "the index differs from step to step")
+    return _view(carrier, type(carrier).each_step(lambda x: x[index], (carrier,), {}))
 
 
 def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -142,13 +206,17 @@ def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: 
             raise UnsupportedOperation(function.__name__, f"{list(other.shape)} against {list(carrier.shape)}")
     if kwargs.get("rounding_mode") is not None:
         raise UnsupportedOperation(function.__name__, "rounding does not commute with the time mean")
-    return type(carrier).elementwise(function, args, **kwargs)
+    tensors = tuple(carrier.fixed(other) if isinstance(other, Tensor) else other for other in args)
+    return type(carrier).elementwise(function, tensors, **kwargs)
 
 
 def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """A constant of the shape that the module sees."""
+    """A constant or a property, from the shape, type and device that the module sees."""
     return function(carrier.batch.detach(), *args[1:], **kwargs)
 
+
+# By the names of `operator`; torch's own functions of this kind end in "_".
+_IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "imatmul")
 
 RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "conv1d": _weighted,
@@ -170,10 +238,50 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "reshape": _reshape,
     "view": _reshape,
     "contiguous": _per_step,
+    "permute": _moved,
+    "transpose": _moved,
+    "t": _moved,
+    "swapaxes": _moved,
+    "swapdims": _moved,
+    "movedim": _moved,
+    "moveaxis": _moved,
+    "unsqueeze": _moved,
+    "squeeze": _moved,
+    "unflatten": _moved,
+    "expand": _moved,
+    "expand_as": _moved,
+    "repeat": _moved,
+    "repeat_interleave": _moved,
+    "tile": _moved,
+    "narrow": _moved,
+    "select": _moved,
+    "index_select": _moved,
+    "gather": _moved,
+    "roll": _moved,
+    "flip": _moved,
+    "pad": _moved,
+    "pixel_shuffle": _moved,
+    "pixel_unshuffle": _moved,
+    "unfold": _moved,
+    "fold": _moved,
+    "detach": _moved,
+    "chunk": _pieces,
+    "split": _pieces,
+    "tensor_split": _pieces,
+    "unbind": _pieces,
+    "clone": _copied,
+    "to": _converted,
+    "type_as": _converted,
+    "float": _converted,
+    "double": _converted,
+    "half": _converted,
+    "bfloat16": _converted,
     "mean": _over_space,
     "sum": _over_space,
     "getitem": _index,
-    "cat": _cat,
+    "cat": _joined,
+    "concat": _joined,
+    "stack": _joined,
     "add": _elementwise,
     "sub": _elementwise,
     "mul": _elementwise,
@@ -182,4 +290,14 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "neg": _elementwise,
     "ones_like": _timeless,
     "zeros_like": _timeless,
+    "full_like": _timeless,
+    "empty_like": _timeless,
+    "new_zeros": _timeless,
+    "new_ones": _timeless,
+    "new_full": _timeless,
+    "new_empty": _timeless,
+    "new_tensor": _timeless,
+    "numel": _timeless,
+    "is_floating_point": _timeless,
+    "is_contiguous": _timeless,
 }

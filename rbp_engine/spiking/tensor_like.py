@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,15 @@ from torch import Tensor
 
 from rbp_engine.spiking import rules
 from rbp_engine.spiking.carrier import Carrier, all_carriers
+from rbp_engine.spiking.errors import UnsupportedAttribute, UnsupportedOperation
+
+# No properties, because a debugger reads those, and would carry out what is deferred.
+_TURNED: dict[str, Callable[[Any], Any]] = {
+    "T": lambda x: x.permute(*reversed(range(x.ndim))),
+    "mT": lambda x: x.transpose(-2, -1),
+}
+# What a tensor's attributes say about all timesteps alike.
+_OF_THE_BATCH = ("is_cpu", "is_meta", "is_mps", "is_nested", "is_quantized", "is_sparse", "is_xpu", "layout")
 
 
 def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,8 +49,14 @@ class TensorLike(Carrier):
         return _apply(function, *args, **(kwargs or {}))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or not callable(getattr(Tensor, name, None)):
+        if name.startswith("__") or not hasattr(Tensor, name):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        if name in _TURNED:
+            return _TURNED[name](self)
+        if name in _OF_THE_BATCH:
+            return getattr(self.batch, name)
+        if not callable(getattr(Tensor, name)):
+            raise UnsupportedAttribute(name)
         return lambda *args, **kwargs: _apply(getattr(Tensor, name), self, *args, **kwargs)
 
     @property
@@ -61,8 +76,33 @@ class TensorLike(Carrier):
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(_apply(Tensor.unbind, self))
+
+    def __bool__(self) -> bool:
+        raise UnsupportedOperation("bool", "its values differ from step to step, and a network must not branch on them")
+
+    def __int__(self) -> int:
+        raise UnsupportedOperation("int", "its values differ from step to step")
+
+    def __float__(self) -> float:
+        raise UnsupportedOperation("float", "its values differ from step to step")
+
+    __index__ = __int__
+
+    def __contains__(self, value: Any) -> bool:
+        raise UnsupportedOperation("in", "its values differ from step to step")
+
+    def __eq__(self, other: object) -> Any:
+        return _apply(operator.eq, self, other) if isinstance(other, _COMPARABLE) else NotImplemented
+
+    def __ne__(self, other: object) -> Any:
+        return _apply(operator.ne, self, other) if isinstance(other, _COMPARABLE) else NotImplemented
+
+    __hash__ = object.__hash__
+
     __getitem__ = _operator(operator.getitem)
-    __iter__ = _operator(iter)
+    __setitem__ = _operator(operator.setitem)
     __add__ = _operator(operator.add)
     __radd__ = _reflected(operator.add)
     __sub__ = _operator(operator.sub)
@@ -70,7 +110,43 @@ class TensorLike(Carrier):
     __mul__ = _operator(operator.mul)
     __rmul__ = _reflected(operator.mul)
     __truediv__ = _operator(operator.truediv)
+    __rtruediv__ = _reflected(operator.truediv)
+    __floordiv__ = _operator(operator.floordiv)
+    __rfloordiv__ = _reflected(operator.floordiv)
+    __mod__ = _operator(operator.mod)
+    __rmod__ = _reflected(operator.mod)
+    __pow__ = _operator(operator.pow)
+    __rpow__ = _reflected(operator.pow)
+    __matmul__ = _operator(operator.matmul)
+    __rmatmul__ = _reflected(operator.matmul)
+    __and__ = _operator(operator.and_)
+    __rand__ = _reflected(operator.and_)
+    __or__ = _operator(operator.or_)
+    __ror__ = _reflected(operator.or_)
+    __xor__ = _operator(operator.xor)
+    __rxor__ = _reflected(operator.xor)
+    __lt__ = _operator(operator.lt)
+    __le__ = _operator(operator.le)
+    __gt__ = _operator(operator.gt)
+    __ge__ = _operator(operator.ge)
     __neg__ = _operator(operator.neg)
+    __pos__ = _operator(operator.pos)
+    __abs__ = _operator(operator.abs)
+    __invert__ = _operator(operator.invert)
+    __iadd__ = _operator(operator.iadd)
+    __isub__ = _operator(operator.isub)
+    __imul__ = _operator(operator.imul)
+    __itruediv__ = _operator(operator.itruediv)
+    __ifloordiv__ = _operator(operator.ifloordiv)
+    __imod__ = _operator(operator.imod)
+    __ipow__ = _operator(operator.ipow)
+    __imatmul__ = _operator(operator.imatmul)
+    __iand__ = _operator(operator.iand)
+    __ior__ = _operator(operator.ior)
+    __ixor__ = _operator(operator.ixor)
+
+
+_COMPARABLE = (TensorLike, Tensor, int, float)
 
 
 def _apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -130,6 +130,39 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     "neg": {ANY: ["-x", "torch.neg(x)"]},
     "ones_like": {ANY: ["torch.ones_like(x) - x"]},
     "zeros_like": {ANY: ["x + torch.zeros_like(x)"]},
+    # Rules that have no key of their own, several in one expression; some move the batch away and back.
+    "moves": {
+        ANY: [
+            "x.transpose(0, 1).flip(0).swapaxes(0, 1)",
+            "x.reshape(-1).roll(1).view(x.shape)",
+            "x.flatten().unflatten(0, tuple(x.shape))",
+            "torch.cat([w.expand(x.shape), x], 1)",
+            "torch.concat(x.chunk(2, 1)[::-1], 1)",
+            "torch.cat([*x.tensor_split(2, 1), y.expand_as(y)], 1)",
+            "torch.cat(x.split(1, 1)[1:] + x.split(1, 1)[:1], 1)",
+            "torch.stack(list(x[[1, 0]].index_select(0, torch.tensor([1, 0])) if len(x) == 2 else x))",
+            "x.clone().add_(y).sub_(0.3)",
+            "x.to(torch.float64).double() + x.detach()",
+            "x.type_as(x) * x.new_full((len(x), *[1] * (x.ndim - 1)), 0.7)",
+            "x.new_ones(x.shape) - x.new_zeros(x.shape) - x + torch.full_like(x, 0.1)",
+            "x + x.new_empty(x.shape).fill_(x.numel() / 100) - torch.empty_like(x).fill_(0.1)",
+            "x + x.new_tensor(0.2) if x.is_floating_point() and x.is_contiguous() is not None else x",
+        ],
+        (1,): [
+            "x.t().tile(1, 2).t().narrow(0, 0, len(x))",
+            "x.unsqueeze(1).repeat(1, 2, 1)",
+            "x[:, None].expand(-1, 2, -1).swapdims(1, 2)",
+        ],
+        (2,): ["x.mT", "x.movedim(0, 2).moveaxis(2, 0)", "x.repeat_interleave(2, 1)[..., 0].unsqueeze(1).squeeze()"],
+        (3,): [
+            "x.permute(1, 0, 3, 2).permute(1, 0, 2, 3)",
+            "F.pad(x, (1, 1, 0, 1), mode='reflect')",
+            "F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2)",
+            "F.pixel_unshuffle(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)), 2)",
+            "F.fold(F.unfold(x, 2), x.shape[2:], 2)",
+            "x.select(2, 0).gather(1, torch.zeros(len(x), 2, x.shape[3], dtype=torch.long))",
+        ],
+    },
 }
 
 
@@ -187,7 +220,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Random, Shape], nn.Module]]] 
     FIRE: (ANY, neuron),
 }
 OPERATIONS = sorted([*EXPRESSIONS, *LAYERS])
-OFTEN = {FIRE: 14, "conv1d": 6, "conv2d": 6, "linear": 4, "batch_norm": 6, "add": 3, "getitem": 2, "neg": 2}
+OFTEN = {FIRE: 14, "moves": 6, "conv1d": 6, "conv2d": 6, "linear": 4, "batch_norm": 6, "add": 3, "getitem": 2, "neg": 2}
 # Drawn more often, because few activations have the rank that these need.
 OFTEN |= dict.fromkeys(["avg_pool1d", "adaptive_avg_pool1d", "max_pool1d", "adaptive_max_pool1d", "dropout1d"], 4)
 OFTEN |= dict.fromkeys(["avg_pool2d", "max_pool2d", "dropout2d"], 2)

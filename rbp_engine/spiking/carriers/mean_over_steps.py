@@ -21,7 +21,7 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm, Normalisation, Rep
 from rbp_engine.spiking.autograd.weighted import WeightInput, firing_rate, weighted_gradient
 from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
 from rbp_engine.spiking.carriers.deferred_sum import DeferredSum, deferred_terms
-from rbp_engine.spiking.carriers.step_state import StepState
+from rbp_engine.spiking.carriers.step_state import Fixed, StepState
 from rbp_engine.spiking.kernels import lif
 from rbp_engine.spiking.kernels.neuron_input import Current, CurrentReader, Term, membrane_dtype
 from rbp_engine.spiking.kernels.steps import Dense, Static, Steps
@@ -86,6 +86,9 @@ class MeanStepTensor(DeferredSum):
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.record(Tensor, draw)
+
+    def fixed(self, tensor: Tensor) -> Tensor:
+        return self.state.fixed(tensor)
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         return self.state.record(Tensor, lambda: weight.to(self.dtype))
@@ -162,6 +165,9 @@ class MeanTensor(DeferredSum):
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.take(Tensor)
+
+    def fixed(self, tensor: Tensor) -> Tensor:
+        return self.state.take(Fixed).instead_of(tensor)
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         self.state.take(Tensor)  # the first phase's has no graph

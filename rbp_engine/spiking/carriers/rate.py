@@ -74,10 +74,19 @@ class RateTensor(DeferredSum):
 
     @classmethod
     def per_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._commuting(SequenceTensor.per_step, function, args, kwargs)
+
+    @classmethod
+    def each_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._commuting(SequenceTensor.each_step, function, args, kwargs)
+
+    @classmethod
+    def _commuting(cls, kind: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Apply a function that commutes with the time mean, to the sequence in the way that `kind` does."""
         rate = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
         if _all_static(args):
             return cls.static(rate, _timesteps(args))
-        return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), rate, rate.detach())
+        return cls(_on_sequence(kind, function, args, kwargs), rate, rate.detach())
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:

@@ -84,6 +84,21 @@ class SequenceTensor(DeferredSum):
         return first.like(out.unflatten(0, (first.timesteps, -1)))
 
     @classmethod
+    def each_step(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        carriers = list(all_carriers(args))
+        first: Self = carriers[0]
+        static = all(carrier.static for carrier in carriers)
+
+        def one_step(*values_t: Tensor) -> Tensor:
+            values = iter(values_t)
+            return function(*replace_carriers(args, lambda _: next(values)), **kwargs)
+
+        if static:
+            return first.like(one_step(*(carrier.values() for carrier in carriers)), static=True)
+        over = tuple(None if carrier.static else 0 for carrier in carriers)
+        return first.like(torch.vmap(one_step, over)(*(carrier.values() for carrier in carriers)))
+
+    @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Self:
         carriers = list(all_carriers(args))
         first: Self = carriers[0]

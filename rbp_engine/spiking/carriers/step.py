@@ -77,6 +77,9 @@ class StepTensor(TensorLike):
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         return self.state.record(Tensor, draw)
 
+    def fixed(self, tensor: Tensor) -> Tensor:
+        return self.state.fixed(tensor)
+
     def cast_weight(self, weight: Tensor) -> Tensor:
         return self.state.record(Tensor, lambda: weight.to(self.dtype))
 

@@ -1,9 +1,22 @@
 """What the operations of a network keep from timestep to timestep, for one training step and outside its modules."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A tensor without time as the first timestep saw it; None if it had a graph, which later passes build again."""
+
+    tensor: Tensor | None
+
+    def instead_of(self, tensor: Tensor) -> Tensor:
+        return tensor if self.tensor is None or tensor.requires_grad else self.tensor
 
 
 class StepState:
@@ -37,6 +50,10 @@ class StepState:
         if self.step == 0:
             self._records.append(make())
         return self._next_record(kind)
+
+    def fixed(self, tensor: Tensor) -> Tensor:
+        """The tensor that the first pass had in this place, or this one if it has a gradient."""
+        return self.record(Fixed, lambda: Fixed(None if tensor.requires_grad else tensor)).instead_of(tensor)
 
     def take(self, kind: type[R]) -> R:
         """The record of the current operation, in the last pass: it is not kept any longer."""

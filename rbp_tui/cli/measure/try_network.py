@@ -141,7 +141,7 @@ def _print(loaded: "LoadedPreset", found: "Inspection", costs: "list[MethodCost]
     if found.missing:
         print_rich(styled("[red]✗[/] these operations cannot be trained through:"))
         print_rich(_missing_table(found))
-        say("[dim]all supported operations: rbp_engine/spiking/rules.py, docs/own-network.md[/]")
+        say("[dim]all supported operations: docs/own-network.md[/]")
         return
     print_rich(styled("[green]✓[/] every operation has a rule\n"))
     print_rich(_agreement_table(found))

@@ -63,15 +63,21 @@ LINEAR = {
         ([IMAGE], [], lambda x: x.flatten(2)),
         ([IMAGE], [], lambda x: x.flatten(start_dim=1, end_dim=2)),
         ([IMAGE], [], lambda x: x.flatten(-2)),
+        ([IMAGE], [], lambda x: x.flatten(0, 1)),
+        ([IMAGE], [], torch.flatten),
     ],
     "reshape": [
         ([IMAGE], [], lambda x: x.reshape(B, -1)),
         ([IMAGE], [], lambda x: torch.reshape(x, (x.shape[0], 2, 2, 36))),
         ([IMAGE], [], lambda x: x.reshape(-1, 4 * 6 * 6)),
+        ([IMAGE], [], lambda x: x.reshape(B * 2, 2, 6, 6)),
+        ([IMAGE], [], lambda x: x.reshape(-1)),
+        ([IMAGE], [], lambda x: x.reshape(1, B, 4, 36)),
     ],
     "view": [
         ([IMAGE], [], lambda x: x.view(x.size(0), -1)),
         ([IMAGE], [], lambda x: x.view((x.size(0), 8, 3, 6))),
+        ([IMAGE], [], lambda x: x.view(-1, 6)),
     ],
     "contiguous": [([IMAGE], [], lambda x: x.contiguous())],
     "mean": [
@@ -88,11 +94,86 @@ LINEAR = {
         ([IMAGE], [], lambda x: x[:, :2]),
         ([IMAGE], [], lambda x: x[:, 1]),
         ([IMAGE], [], lambda x: x[:, 1:3, ::2, -1]),
+        ([IMAGE], [], lambda x: x[..., 0]),
+        ([IMAGE], [], lambda x: x[1]),
+        ([IMAGE], [], lambda x: x[1:, None]),
+        ([IMAGE], [], lambda x: x[:, torch.tensor([2, 0, 2])]),
+        ([IMAGE], [], lambda x: x[:, [True, False, True, True], 1]),
+        ([IMAGE], [], lambda x: x[torch.arange(B), :, torch.tensor([0, 5])]),
     ],
+    "permute": [
+        ([IMAGE], [], lambda x: x.permute(0, 2, 3, 1)),
+        ([IMAGE], [], lambda x: torch.permute(x, (2, 0, -1, 1))),
+        ([ROW], [], lambda x: x.T),
+    ],
+    "transpose": [
+        ([IMAGE], [], lambda x: x.transpose(1, 3)),
+        ([IMAGE], [], lambda x: torch.transpose(x, 0, -1)),
+        ([IMAGE], [], lambda x: x.mT),
+    ],
+    "t": [([ROW], [], lambda x: x.t())],
+    "swapaxes": [([IMAGE], [], lambda x: x.swapaxes(1, 0))],
+    "swapdims": [([IMAGE], [], lambda x: torch.swapdims(x, 1, 2))],
+    "movedim": [([IMAGE], [], lambda x: x.movedim(1, -1)), ([IMAGE], [], lambda x: x.movedim((0, 1), (2, 0)))],
+    "moveaxis": [([IMAGE], [], lambda x: torch.moveaxis(x, 0, 3))],
+    "unsqueeze": [([ROW], [], lambda x: x.unsqueeze(-1)), ([ROW], [], lambda x: torch.unsqueeze(x, 0))],
+    "squeeze": [
+        ([(B, 1, 4, 1)], [], lambda x: x.squeeze()),
+        ([(B, 1, 4, 1)], [], lambda x: x.squeeze(1)),
+        ([(1, 4, 1)], [], lambda x: torch.squeeze(x, dim=0)),
+    ],
+    "unflatten": [([ROW], [], lambda x: x.unflatten(1, (2, 3))), ([ROW], [], lambda x: x.unflatten(0, (B, 1)))],
+    "expand": [([(B, 1, 3)], [], lambda x: x.expand(-1, 4, -1)), ([(1, 3)], [], lambda x: x.expand(5, 4, 3))],
+    "expand_as": [([(B, 1, 9)], [], lambda x: x.expand_as(torch.empty(LINE)))],
+    "repeat": [([LINE], [], lambda x: x.repeat(1, 2, 1)), ([LINE], [], lambda x: x.repeat(3, 1, 1, 1))],
+    "repeat_interleave": [
+        ([LINE], [], lambda x: x.repeat_interleave(2, dim=1)),
+        ([LINE], [], lambda x: torch.repeat_interleave(x, torch.tensor([1, 2]), 0)),
+    ],
+    "tile": [([LINE], [], lambda x: torch.tile(x, (2, 1, 1)))],
+    "narrow": [([LINE], [], lambda x: x.narrow(1, 1, 2)), ([LINE], [], lambda x: torch.narrow(x, 0, 0, 1))],
+    "select": [([LINE], [], lambda x: x.select(1, 2)), ([LINE], [], lambda x: x.select(0, -1))],
+    "index_select": [([LINE], [], lambda x: x.index_select(1, torch.tensor([3, 0, 3])))],
+    "gather": [([LINE], [], lambda x: x.gather(2, torch.tensor([[[0, 3]], [[5, 5]]])))],
+    "roll": [
+        ([IMAGE], [], lambda x: torch.roll(x, shifts=(1, -2), dims=(2, 3))),
+        ([IMAGE], [], lambda x: x.roll(1, 0)),
+        ([LINE], [], lambda x: x.roll(5)),
+    ],
+    "flip": [([IMAGE], [], lambda x: x.flip(3)), ([IMAGE], [], lambda x: torch.flip(x, (0, 1)))],
+    "pad": [
+        ([IMAGE], [], lambda x: F.pad(x, (1, 0, 2, 1))),
+        ([IMAGE], [], lambda x: F.pad(x, (1, 1), value=0.7)),
+        ([IMAGE], [], lambda x: F.pad(x, (1, 2, 0, 1), mode="reflect")),
+        ([IMAGE], [], lambda x: F.pad(x, (1, 2, 0, 1), mode="circular")),
+        ([IMAGE], [], lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0))),
+    ],
+    "pixel_shuffle": [([IMAGE], [], lambda x: F.pixel_shuffle(x, 2))],
+    "pixel_unshuffle": [([IMAGE], [], lambda x: F.pixel_unshuffle(x, 3))],
+    "unfold": [([IMAGE], [], lambda x: F.unfold(x, 3, padding=1)), ([LINE], [], lambda x: x.unfold(2, 3, 2))],
+    "fold": [([(B, 8, 9)], [], lambda x: F.fold(x, (4, 4), 2))],
+    "chunk": [([IMAGE], [], lambda x: x.chunk(3, 1)[1]), ([IMAGE], [], lambda x: torch.chunk(x, 2)[1])],
+    "split": [
+        ([IMAGE], [], lambda x: x.split(3, dim=1)[1]),
+        ([IMAGE], [], lambda x: torch.split(x, [1, 2, 1], 1)[1]),
+    ],
+    "tensor_split": [([LINE], [], lambda x: x.tensor_split((1, 3), dim=1)[2])],
+    "unbind": [
+        ([IMAGE], [], lambda x: x.unbind(1)[2]),
+        ([IMAGE], [], lambda x: torch.unbind(x)[1]),
+        ([IMAGE], [], lambda x: next(iter(x))),
+    ],
+    "stack": [
+        ([IMAGE, IMAGE], [], lambda x, y: torch.stack([x, y], 1)),
+        ([IMAGE], [IMAGE], lambda x, w: torch.stack((w, x))),
+    ],
+    "concat": [([IMAGE, IMAGE], [], lambda x, y: torch.concat([x, y], dim=3))],
     "cat": [
         ([IMAGE, (B, 3, 6, 6)], [], lambda x, y: torch.cat([x, y], 1)),
         ([IMAGE, IMAGE], [], lambda x, y: torch.cat((x, y, x), dim=-1)),
         ([IMAGE, IMAGE], [], lambda x, y: torch.cat(tensors=(x, y), dim=2)),
+        ([LINE], [(1, 4, 1)], lambda x, w: torch.cat([w.expand(B, -1, -1), x], 2)),
+        ([LINE, LINE], [], lambda x, y: torch.cat([x, y])),
     ],
     "add": [
         ([IMAGE, IMAGE], [], lambda x, y: x + y),
@@ -138,13 +219,34 @@ MAX_POOL = {
     "adaptive_max_pool2d": [(IMAGE, lambda x: F.adaptive_max_pool2d(x, 2))],
 }
 
-TIMELESS = {"ones_like": (torch.ones_like, 1.0), "zeros_like": (torch.zeros_like, 0.0)}
+TIMELESS = {
+    "ones_like": (torch.ones_like, 1.0),
+    "zeros_like": (torch.zeros_like, 0.0),
+    "full_like": (lambda x, **kwargs: torch.full_like(x, 0.5, **kwargs), 0.5),
+    "empty_like": (lambda x, **kwargs: torch.empty_like(x, **kwargs).fill_(2.0), 2.0),
+    "new_zeros": (lambda x, **kwargs: x.new_zeros(x.shape, **kwargs), 0.0),
+    "new_ones": (lambda x, **kwargs: x.new_ones(x.shape, **kwargs), 1.0),
+    "new_full": (lambda x, **kwargs: x.new_full(x.shape, 3.0, **kwargs), 3.0),
+    "new_empty": (lambda x, **kwargs: x.new_empty(x.shape, **kwargs).fill_(2.0), 2.0),
+    "new_tensor": (lambda x, **kwargs: x.new_tensor(torch.ones(IMAGE).tolist(), **kwargs), 1.0),
+}
 
 ELSEWHERE = {
     "batch_norm",  # test_batch_norm_rule.py
     "dropout",  # test_dropout_rule.py
     "dropout1d",
     "dropout2d",
+    "detach",  # test_shape_rules.py
+    "clone",
+    "to",
+    "type_as",
+    "double",
+    "float",
+    "half",
+    "bfloat16",
+    "numel",
+    "is_floating_point",
+    "is_contiguous",
 }
 
 LINEAR_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in LINEAR for i, case in enumerate(LINEAR[name])]
@@ -352,7 +454,7 @@ def test_a_static_image_is_max_pooled_once(shape, operation):
 
 @pytest.mark.parametrize("name", TIMELESS)
 @pytest.mark.parametrize("static", [True, False])
-def test_ones_like_and_zeros_like_give_a_plain_tensor_of_one_steps_shape(name, static):
+def test_a_new_tensor_is_plain_and_has_one_steps_shape(name, static):
     function, value = TIMELESS[name]
     x = random(*IMAGE) if static else random(T, *IMAGE)
     sequence = SequenceTensor(x.requires_grad_(), T, static=static)

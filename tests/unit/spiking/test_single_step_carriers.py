@@ -181,7 +181,6 @@ def test_the_state_returns_each_operation_its_own_record():
 REFUSED = {
     "relu": (nn.ReLU(), "relu"),
     "group norm": (nn.GroupNorm(2, 4), "group_norm"),
-    "flatten from the batch": (nn.Flatten(0), "flatten"),
     "indices of the maximum": (nn.MaxPool2d(2, return_indices=True), "max_pool2d\\w*"),
 }
 

@@ -1,0 +1,222 @@
+"""What the rule table's test leaves out: in-place operations, views, conversions, and tensors without time."""
+
+import operator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+
+T, B = 3, 2
+
+
+def carrier(kind, *shape, seed=0):
+    x = torch.randn(T, *(shape or (B, 4)), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return RateTensor(SequenceTensor(x, T), x.mean(0).requires_grad_()) if kind == "rate" else SequenceTensor(x, T)
+
+
+def values(x):
+    return (x.sequence if isinstance(x, RateTensor) else x).values()
+
+
+KINDS = pytest.mark.parametrize("kind", ["rate", "sequence"])
+IN_PLACE = {
+    "x += y": (operator.iadd, operator.add),
+    "x -= y": (operator.isub, operator.sub),
+    "x += 2": (lambda x, y: operator.iadd(x, 2.0), lambda x, y: x + 2.0),
+    "x *= 2": (lambda x, y: operator.imul(x, 2.0), lambda x, y: x * 2.0),
+    "x /= 2": (lambda x, y: operator.itruediv(x, 2.0), lambda x, y: x / 2.0),
+    "x.add_(y, alpha=2)": (lambda x, y: x.add_(y, alpha=2.0), lambda x, y: x + 2.0 * y),
+    "x.mul_(w)": (lambda x, y: x.mul_(torch.full((4,), 3.0)), lambda x, y: x * 3.0),
+    "x.neg_()": (lambda x, y: x.neg_(), lambda x, y: -x),
+    "x.unsqueeze_(1)": (lambda x, y: x.unsqueeze_(1), lambda x, y: x.unsqueeze(1)),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("case", IN_PLACE)
+def test_an_operation_in_place_changes_the_value_under_all_its_names_as_for_tensors(case, kind):
+    in_place, plain = IN_PLACE[case]
+    x, y = carrier(kind), carrier(kind, seed=1)
+    other_name, copied, before = x, x.clone(), values(x).clone()
+    expected = plain(x, y)
+    out = in_place(x, y)
+    assert out is x
+    assert torch.equal(values(other_name), values(expected))
+    assert torch.equal(values(copied), before)
+    if kind == "rate":
+        assert torch.equal(x.rate(), expected.rate())
+        assert x.rate().requires_grad
+
+
+@KINDS
+def test_an_operation_in_place_keeps_the_type(kind):
+    x = carrier(kind).float()
+    x += torch.ones(4, dtype=torch.float64)
+    assert x.dtype == torch.float32
+
+
+@KINDS
+def test_what_a_view_was_made_of_cannot_be_used_after_the_view_was_changed_in_place(kind):
+    x = carrier(kind)
+    first, second = x.view(B, 2, 2).unbind(1)
+    first += 1.0
+    assert torch.equal(values(first), values(carrier(kind))[..., :2] + 1.0)
+    assert torch.equal(values(second), values(carrier(kind))[..., 2:])
+    for use in (lambda: x + 1, lambda: LIF()(x)):
+        with pytest.raises(UnsupportedOperation, match=r"view of its argument was changed by 'iadd'.*x = x \+ y"):
+            use()
+
+
+class Changed(nn.Module):
+    """Blocks as torchvision and timm write them, in place or not."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.in_place = in_place
+        self.conv1, self.norm1, self.fire1 = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), LIF(0.5, 0.6)
+        self.conv2, self.norm2, self.fire2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), LIF(0.5, 0.6)
+        self.scale, self.head = nn.Parameter(torch.rand(4, 1, 1)), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.fire1(self.norm1(self.conv1(x)))
+        out = self.norm2(self.conv2(x))
+        if self.in_place:
+            out *= self.scale
+            out += x
+        else:
+            out = out * self.scale + x
+        return self.head(self.fire2(out).mean((2, 3)))
+
+
+def stepped(model, name, static=False, timesteps=T):
+    images = torch.randn(timesteps, 4, 2, 5, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    out = create_method(name, timesteps).step(model, images[0] if static else images, torch.tensor([0, 1, 2, 0]))
+    return [out.logits, *(parameter.grad for parameter in model.parameters())]
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_block_in_place_trains_as_one_that_is_not(name, static):
+    results = []
+    for in_place in (True, False):
+        torch.manual_seed(0)
+        results.append(stepped(Changed(in_place).double(), name, static))
+    for found, expected in zip(*results, strict=True):
+        assert torch.equal(found, expected)
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["float", "half", "bfloat16"])
+def test_a_conversion_has_the_type_and_the_gradient(name, kind):
+    x = carrier(kind)
+    out, plain = getattr(x, name)(), getattr(values(x), name)()
+    assert out.dtype == plain.dtype
+    assert torch.equal(values(out), plain)
+    if kind == "rate":
+        leaf = x.current.terms[0].steps.grad_proxy
+        assert torch.equal(torch.autograd.grad(out.rate().sum(), leaf)[0], torch.ones(B, 4, dtype=torch.float64))
+
+
+@KINDS
+def test_what_has_the_type_already_stays_as_it_is(kind):
+    x = carrier(kind)
+    assert x.double() is x
+    assert x.to("cpu", torch.float64) is x
+    assert x.to(x) is x
+    assert x.type_as(torch.ones((), dtype=torch.float64)) is x
+    assert x.type_as(torch.ones(())).dtype == torch.float32
+
+
+def test_detached_is_the_value_without_its_gradient():
+    x = carrier("rate").detach()
+    assert not x.rate().requires_grad
+    assert torch.equal(values(x), values(carrier("rate")))
+
+
+@KINDS
+def test_a_carrier_says_what_its_batch_is(kind):
+    x = carrier(kind)
+    assert (x.numel(), torch.numel(x), x.is_floating_point(), x.is_contiguous()) == (8, 8, True, True)
+
+
+@KINDS
+def test_a_convolution_may_pad_in_a_circle(kind):
+    x = carrier(kind, B, 4, 5, 5)
+    layer = nn.Conv2d(4, 3, 3, padding=1, padding_mode="circular").double()
+    expected = torch.stack([layer(x_t) for x_t in values(x)])
+    torch.testing.assert_close(values(layer(x)), expected)
+
+
+class DropPath(nn.Module):
+    """As timm and torchvision draw the mask of a sample."""
+
+    def __init__(self, like_timm):
+        super().__init__()
+        self.like_timm, self.drawn = like_timm, []
+
+    def forward(self, x):
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        mask = x.new_empty(shape) if self.like_timm else torch.empty(shape, dtype=x.dtype, device=x.device)
+        mask = mask.bernoulli_(0.5).div_(0.5)
+        self.drawn.append(mask)
+        return x * mask
+
+
+@pytest.mark.parametrize("like_timm", [True, False])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_mask_that_is_drawn_in_the_network_is_the_same_at_every_step(name, like_timm):
+    """The gradient is that of a network with the first mask from the start."""
+
+    def network(path):
+        torch.manual_seed(0)
+        fires = [LIF(0.5, 0.6), LIF(0.5, 0.6)]
+        return nn.Sequential(
+            nn.Conv2d(2, 4, 3), fires[0], path, nn.Conv2d(4, 4, 3), fires[1], path, nn.Flatten(), nn.Linear(4, 3)
+        ).double()
+
+    class Known(nn.Module):
+        def forward(self, x):
+            self.calls = getattr(self, "calls", 0) + 1
+            return x * masks[(self.calls - 1) % 2]
+
+    drawing = DropPath(like_timm)
+    found = stepped(network(drawing), name)
+    masks = drawing.drawn[:2]
+    assert any(0 < mask.sum() < 8 for mask in masks)
+    for tensor, expected in zip(found, stepped(network(Known()), name), strict=True):
+        assert torch.equal(tensor, expected)
+
+
+class Windows(nn.Module):
+    """Moves the batch about as window attention does: the batch grows by the windows, and goes second."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.token = nn.Conv2d(2, 6, 1), nn.Parameter(torch.randn(1, 1, 6))
+        self.mix, self.fire, self.norm = nn.Linear(6, 12), LIF(0.5, 0.6), nn.BatchNorm1d(6)
+        self.fire2, self.head = LIF(0.4, 0.5, reset="hard"), nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = F.pad(self.patches(x), (0, 1, 0, 1)).roll((1, 1), (2, 3))
+        b, c, h, w = x.shape
+        x = x.view(b, c, h // 3, 3, w // 3, 3).permute(0, 2, 4, 3, 5, 1).contiguous().view(-1, 9, c)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1)
+        a, b2 = self.fire(self.mix(x)).reshape(x.shape[0], 10, 2, 6).permute(2, 0, 1, 3)
+        a += b2
+        x = self.norm(a.transpose(1, 2)).mT[:, 0]
+        return self.head(self.fire2(x.view(b, -1, c)).mean(1))
+
+
+def test_at_one_timestep_all_methods_have_the_gradient_of_bptt_for_a_batch_that_moves():
+    results = []
+    for name in METHODS:
+        torch.manual_seed(0)
+        results.append(stepped(Windows().double(), name, timesteps=1))
+    assert all(grad.abs().sum() > 0 for grad in results[0][1:] if grad.ndim > 1)
+    for found in results[1:]:
+        for tensor, expected in zip(found, results[0], strict=True):
+            torch.testing.assert_close(tensor, expected, rtol=1e-10, atol=1e-12)
