@@ -33,7 +33,7 @@ from rbp_engine.export.operations import (
     leading_to,
 )
 from rbp_engine.spiking.autograd.batch_norm import BatchNorm
-from rbp_engine.spiking.carrier import check_scaling, replace_carriers
+from rbp_engine.spiking.carrier import all_carriers, check_scaling, replace_carriers
 from rbp_engine.spiking.lif_parameters import LIFParameters
 from rbp_engine.spiking.tensor_like import TensorLike
 
@@ -129,6 +129,11 @@ class Wire(TensorLike):
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _noted(_MAX_POOL, function, args, kwargs)
+
+    @classmethod
+    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        wire: Wire = next(iter(all_carriers(args)))
+        wire.way.refuse("the product of two activations has no node in NIR")
 
     @classmethod
     def elementwise(cls, function: Callable[..., Tensor], args: tuple[Any, ...], **kwargs: Any) -> Any:

@@ -146,6 +146,11 @@ class Carrier:
         return cls.per_step(function, args, kwargs)
 
     @classmethod
+    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Apply a product of carriers, linear in each of them."""
+        return cls.per_step(function, args, kwargs)
+
+    @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:
         """Apply a batch norm in training."""
         raise NotImplementedError
@@ -178,9 +183,6 @@ def is_plain_sum(function: Callable[..., Any], args: tuple[Any, ...], kwargs: di
 
 
 def check_scaling(operation: str, args: tuple[Any, ...]) -> None:
-    """Refuse products and quotients of two sequences: the mean of a product is not the product of the means."""
-    if operation not in ("mul", "div", "truediv"):
-        return
-    left, right = args[:2]
-    if isinstance(right, Carrier) and (operation != "mul" or isinstance(left, Carrier)):
-        raise UnsupportedOperation(operation, "the mean of a product is not the product of the means")
+    """Refuse quotients by a sequence: the mean of a quotient is not the quotient of the means."""
+    if operation in ("div", "truediv") and isinstance(args[1], Carrier):
+        raise UnsupportedOperation(operation, "the mean of a quotient is not the quotient of the means")

@@ -6,7 +6,8 @@ An operation belongs to one kind, and each carrier says how that kind acts on it
     per_step      acts on each timestep by itself and commutes with the time mean
     moved         entries change place, are repeated or left out, with the batch dimension as well
     max_pool      acts on each timestep by itself, does not commute: the gradient goes to the largest mean
-    elementwise   sums and scalings, also between carriers
+    bilinear      a product of two carriers: does not commute, the gradient is that of the product of the means
+    elementwise   sums of carriers, scalings
     batch_norm    in training, with statistics over timesteps; in evaluation an affine map
 
 An operation that is not in the table is refused with the path of the module that used it. One that works in place
@@ -29,6 +30,7 @@ from rbp_engine.spiking.autograd.batch_norm import BatchNorm
 from rbp_engine.spiking.autograd.synchronised_batch_norm import SynchronisedBatchNorm
 from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.products import einsum, matmul, mul
 
 # torch's names of the arguments that a carrier can be.
 _INPUTS = ("input", "tensors", "other")
@@ -210,6 +212,11 @@ def _elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: 
     return type(carrier).elementwise(function, tensors, **kwargs)
 
 
+def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    both = all(isinstance(factor, Carrier) for factor in args)
+    return (mul if both else _elementwise)(carrier, function, args, kwargs)
+
+
 def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """A constant or a property, from the shape, type and device that the module sees."""
     return function(carrier.batch.detach(), *args[1:], **kwargs)
@@ -284,7 +291,10 @@ RULES: dict[str, Callable[[Carrier, Function, Arguments, Keywords], Any]] = {
     "stack": _joined,
     "add": _elementwise,
     "sub": _elementwise,
-    "mul": _elementwise,
+    "mul": _mul,
+    "matmul": matmul,
+    "bmm": matmul,
+    "einsum": einsum,
     "div": _elementwise,
     "truediv": _elementwise,
     "neg": _elementwise,

@@ -109,6 +109,8 @@ class TensorLike(Carrier):
     __rsub__ = _reflected(operator.sub)
     __mul__ = _operator(operator.mul)
     __rmul__ = _reflected(operator.mul)
+    __matmul__ = _operator(operator.matmul)
+    __rmatmul__ = _reflected(operator.matmul)
     __truediv__ = _operator(operator.truediv)
     __rtruediv__ = _reflected(operator.truediv)
     __floordiv__ = _operator(operator.floordiv)

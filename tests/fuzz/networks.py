@@ -60,13 +60,19 @@ class Network(nn.Module):
         return "\n".join(line(number, node) for number, node in enumerate(self.nodes, start=1))
 
 
+def turned(matrices: Any) -> Any:
+    """Matrices [B, …, M, N] with their numbers in the shape [B, …, N, M]."""
+    *dims, rows, columns = matrices.shape
+    return matrices.reshape(*dims, columns, rows)
+
+
 class Apply(nn.Module):
     """An expression of the activations x and y, and of a parameter w."""
 
     def __init__(self, expression: str, parameter: Tensor | None = None) -> None:
         super().__init__()
         self.expression = expression
-        self.function = eval(f"lambda w, x, y=None: {expression}", {"torch": torch, "F": F})
+        self.function = eval(f"lambda w, x, y=None: {expression}", {"torch": torch, "F": F, "turned": turned})
         self.w = None if parameter is None else nn.Parameter(parameter)
 
     def forward(self, *inputs: Any) -> Any:
@@ -124,7 +130,17 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     "cat": {ANY: ["torch.cat([x, y], 1)"], (2, 3): ["torch.cat((x, y, x), dim=-1)"]},
     "add": {ANY: ["x + y", "torch.add(x, y, alpha=0.6)", "x.add(y)", "x + x", "x + w", "w + x", "0.3 + x"]},
     "sub": {ANY: ["x - y", "torch.sub(x, other=y)", "0.7 - x", "x - w", "torch.sub(w, x)"]},
-    "mul": {ANY: ["0.8 * x", "x * w", "torch.mul(w, x)", "x.mul(-1.3)"]},
+    "mul": {ANY: ["0.8 * x", "x * w", "torch.mul(w, x)", "x.mul(-1.3)", "x * y", "0.5 * x.mul(y)"]},
+    "matmul": {
+        (1,): ["x @ (0.4 * torch.ones(x.shape[1], 3, dtype=x.dtype))"],
+        (2,): ["0.3 * torch.matmul(x, y)", "0.3 * torch.matmul(w.reshape(1, -1), x)", "0.3 * x @ turned(x)"],
+        (3,): ["0.3 * x @ turned(y)", "0.3 * x @ turned(x)", "0.3 * x @ turned(w.expand(x.shape[1:]))"],
+    },
+    "bmm": {(2,): ["0.3 * torch.bmm(x, turned(y))", "0.3 * x.bmm(turned(x))"]},
+    "einsum": {
+        (2,): ["0.3 * torch.einsum('bci,bdi->bcd', x, y)", "0.3 * torch.einsum('...ci,...di->...cd', x, x)"],
+        (3,): ["0.3 * torch.einsum('bcij,bcik->bcjk', x, y)", "torch.einsum('bcij,cij->bjc', x, w)"],
+    },
     "div": {ANY: ["torch.div(x, 1.6)", "x.div(w)"]},
     "truediv": {ANY: ["x / 1.4", "x / w"]},
     "neg": {ANY: ["-x", "torch.neg(x)"]},
@@ -223,7 +239,7 @@ OPERATIONS = sorted([*EXPRESSIONS, *LAYERS])
 OFTEN = {FIRE: 14, "moves": 6, "conv1d": 6, "conv2d": 6, "linear": 4, "batch_norm": 6, "add": 3, "getitem": 2, "neg": 2}
 # Drawn more often, because few activations have the rank that these need.
 OFTEN |= dict.fromkeys(["avg_pool1d", "adaptive_avg_pool1d", "max_pool1d", "adaptive_max_pool1d", "dropout1d"], 4)
-OFTEN |= dict.fromkeys(["avg_pool2d", "max_pool2d", "dropout2d"], 2)
+OFTEN |= dict.fromkeys(["avg_pool2d", "max_pool2d", "dropout2d", "mul", "matmul", "einsum"], 2) | {"bmm": 6}
 
 
 class Drawing:

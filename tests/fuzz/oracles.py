@@ -70,7 +70,15 @@ def kind_of(operation: str) -> str:
         return "dropout"
     if "max_pool" in operation:
         return "max_pool"
+    if operation in ("mul", "matmul", "bmm", "einsum"):
+        return "product"
     return {FIRE: "neuron", "batch_norm": "batch_norm"}.get(operation, "other")
+
+
+def is_product_of_activations(layer: nn.Module, *inputs: Tensor) -> bool:
+    """Whether activations of twice the size give more than twice the result: not with a constant as the one factor."""
+    ones = [torch.ones_like(x) for x in inputs]
+    return not torch.allclose(layer(*(2 * x for x in ones)), 2 * layer(*ones))
 
 
 class Membrane:
@@ -120,7 +128,7 @@ class MultiStep(Walk):
     def other(self, place: int, layer: nn.Module, *inputs: Steps) -> Steps:
         return [layer(*inputs_t) for inputs_t in zip(*inputs, strict=True)]
 
-    weighted = other
+    weighted = product = other
 
 
 class SingleStep(Walk):
@@ -148,7 +156,7 @@ class SingleStep(Walk):
     def other(self, place: int, layer: nn.Module, *inputs: Tensor) -> Tensor:
         return layer(*inputs)
 
-    weighted = other
+    weighted = product = other
 
 
 Pair = tuple[Tensor, Tensor | None]
@@ -192,6 +200,12 @@ class Traced(SingleStep):
         return self._alike(lambda values: super(Traced, self).max_pool(place, layer, values), x)
 
     def other(self, place: int, layer: nn.Module, *inputs: Pair) -> Pair:
+        return self._alike(layer, *inputs)
+
+    def product(self, place: int, layer: nn.Module, *inputs: Pair) -> Pair:
+        values = [x for x, _ in inputs]
+        if is_product_of_activations(layer, *values):
+            return layer(*values), None
         return self._alike(layer, *inputs)
 
     def _alike(self, function: Callable[..., Tensor], *inputs: Pair) -> Pair:
@@ -241,6 +255,9 @@ class Rates(Walk):
 
     def max_pool(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
         return with_value(self.routed(place, layer, r), mean(self.steps[place]))
+
+    def product(self, place: int, layer: nn.Module, *inputs: Tensor) -> Tensor:
+        return with_value(layer(*inputs), mean(self.steps[place]))
 
     def dropout(self, place: int, layer: nn.Module, r: Tensor) -> Tensor:
         return r * self.mask(place, layer, r)

@@ -114,6 +114,15 @@ class MeanStepTensor(DeferredSum):
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._added_up(function, args, kwargs)
+
+    @classmethod
+    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._added_up(function, args, kwargs)
+
+    @classmethod
+    def _added_up(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """What the function gives at this step; the second phase takes the mean."""
         out = cls.per_step(function, args, kwargs)
         if not out.static:
             _add_up(out.state, out.values())
@@ -205,10 +214,19 @@ class MeanTensor(DeferredSum):
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
-        routed = cls.per_step(function, args, kwargs)
-        if routed.static:
-            return routed
-        return cls(_known(routed.state.take(SumOverSteps).mean(), routed.rate()), routed.state, static=False)
+        return cls._at_the_means(function, args, kwargs)
+
+    @classmethod
+    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._at_the_means(function, args, kwargs)
+
+    @classmethod
+    def _at_the_means(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """The mean of what the first phase added up, with the function's gradient at the means."""
+        out = cls.per_step(function, args, kwargs)
+        if out.static:
+            return out
+        return cls(_known(out.state.take(SumOverSteps).mean(), out.rate()), out.state, static=False)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:

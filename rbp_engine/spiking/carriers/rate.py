@@ -113,10 +113,19 @@ class RateTensor(DeferredSum):
 
     @classmethod
     def max_pool(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._at_the_rates(function, args, kwargs)
+
+    @classmethod
+    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        return cls._at_the_rates(function, args, kwargs)
+
+    @classmethod
+    def _at_the_rates(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """The mean of what the function gives at each step, with its gradient at the rates."""
         if _all_static(args):
             return cls.per_step(function, args, kwargs)
-        routed = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
-        return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), routed)
+        at_rates = function(*replace_carriers(args, lambda x: x.rate()), **kwargs)
+        return cls(_on_sequence(SequenceTensor.per_step, function, args, kwargs), at_rates)
 
     @classmethod
     def batch_norm(cls, x: Self, norm: BatchNorm) -> Self:

@@ -121,6 +121,11 @@ class TraceTensor(StepTensor):
         return out
 
     @classmethod
+    def bilinear(cls, function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Without a trace: that of a product is not the product of the traces."""
+        return super().per_step(function, args, kwargs)
+
+    @classmethod
     def weighted(cls, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Self:
         x: Self = args[0]
         if x.trace is None:

@@ -75,8 +75,8 @@ def test_a_step_gives_every_parameter_a_finite_gradient(network, name):
 OURS = {"spiking_neuron": LIF, "num_classes": 10}
 # The rest of the table in docs/own-network.md: the network, [C, H, W] of an image, and which of rate_m and bptt work.
 OTHERS = {
-    "SEW-ResNet AND": (lambda: sew_resnet.sew_resnet18(cnf="AND", **OURS), (3, 32, 32), {"bptt"}),
-    "SEW-ResNet IAND": (lambda: sew_resnet.sew_resnet18(cnf="IAND", **OURS), (3, 32, 32), {"bptt"}),
+    "SEW-ResNet AND": (lambda: sew_resnet.sew_resnet18(cnf="AND", **OURS), (3, 32, 32), {"rate_m", "bptt"}),
+    "SEW-ResNet IAND": (lambda: sew_resnet.sew_resnet18(cnf="IAND", **OURS), (3, 32, 32), {"rate_m", "bptt"}),
     "OTTT VGG": (lambda: spiking_vggws_ottt.ottt_spiking_vggws(**OURS), (3, 32, 32), {"rate_m", "bptt"}),
     "PLIF MNIST": (lambda: parametric_lif_net.MNISTNet(4, LIF), (1, 28, 28), set()),
     "PLIF CIFAR-10": (lambda: parametric_lif_net.CIFAR10Net(4, LIF), (3, 32, 32), set()),
@@ -86,7 +86,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_some_of_the_other_networks_train_only_with_bptt_and_some_not_at_all(name):
+def test_some_of_the_other_networks_train_and_some_do_not(name):
     make, image, expected = OTHERS[name]
     model, taken = make(), set()
     for method in ("rate_m", "bptt"):

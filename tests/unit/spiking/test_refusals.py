@@ -91,9 +91,6 @@ REFUSED = {
 }
 
 REFUSED_FOR_THE_MEAN = {
-    "product": (Apply(lambda x: x * x), "mul"),
-    "product by method": (Apply(lambda x: x.mul(x)), "mul"),
-    "product by function": (Apply(lambda x: torch.mul(x, x)), "mul"),
     "quotient": (Apply(lambda x: x / x), "(true)?div"),
     "quotient by function": (Apply(lambda x: torch.div(x, x)), "div"),
     "reciprocal": (Apply(lambda x: torch.div(torch.ones(()), x)), "div"),

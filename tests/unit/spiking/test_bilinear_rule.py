@@ -1,0 +1,230 @@
+"""Products of activations: values step by step, and for the rate methods the gradient of the product of the means.
+
+A case is (shapes of the carriers, shapes of tensors without time, product of both).
+"""
+
+import operator
+
+import pytest
+import torch
+from torch import nn
+
+from rbp_engine.methods import METHODS, create_method
+from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+
+T, B = 3, 2
+LEFT, RIGHT = (B, 2, 4, 3), (B, 2, 3, 5)
+
+PRODUCTS = {
+    "mul": ([LEFT, LEFT], [], operator.mul),
+    "mul, a gate": ([LEFT, (B, 2, 1, 1)], [], torch.mul),
+    "mul, squared": ([LEFT], [], lambda x: x.mul(x)),
+    "matmul": ([LEFT, RIGHT], [], torch.matmul),
+    "@": ([LEFT, RIGHT], [], operator.matmul),
+    "matmul with one head": ([LEFT, (B, 1, 3, 5)], [], torch.matmul),
+    "bmm": ([(B, 4, 3), (B, 3, 5)], [], torch.bmm),
+    "einsum": ([LEFT, RIGHT], [], lambda x, y: torch.einsum("bhij,bhjk->bihk", x, y)),
+    "einsum with dots": ([LEFT, RIGHT], [], lambda x, y: torch.einsum("...ij,...jk->...ki", [x, y])),
+    "einsum of three": ([LEFT] * 3, [], lambda x, y, z: torch.einsum("bhid,bhjd,bhje->bhie", x, y, z)),
+    "einsum with a constant of the batch": (
+        [LEFT, RIGHT],
+        [(B, 5)],
+        lambda x, y, w: torch.einsum("bhij,bhjk,bk->bhi", x, y, w),
+    ),
+}
+LINEAR = {
+    "rows by a matrix": ([(B, 6)], [(6, 4)], torch.matmul),
+    "rows by a vector": ([(B, 6)], [(6,)], operator.matmul),
+    "a matrix at the right": ([LEFT], [(3, 4)], torch.matmul),
+    "a matrix at the left": ([LEFT], [(5, 4)], lambda x, w: w @ x),
+    "a matrix for each head": ([LEFT], [(2, 3, 4)], torch.matmul),
+    "a matrix for each sample": ([LEFT], [(B, 2, 3, 4)], torch.matmul),
+    "the same for all samples": ([LEFT], [(1, 2, 3, 4)], torch.matmul),
+    "bmm": ([(B, 4, 3)], [(B, 3, 5)], torch.bmm),
+    "einsum": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("bhij,jk->bkih", x, w)),
+    "einsum with the batch": ([LEFT], [(B, 4)], lambda x, w: torch.einsum("bhij,bi->bhj", x, w)),
+    "einsum with dots": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("...j,jk->...k", x, w)),
+    "einsum with the batch in dots": ([LEFT], [(B, 2, 3, 5)], lambda x, w: torch.einsum("...ij,...jk->...ik", x, w)),
+}
+REFUSED = {
+    "rows against rows": ([(B, 6), (B, 6)], [], torch.matmul),
+    "rows at the right": ([(B, 6)], [(4, B)], lambda x, w: w @ x),
+    "more dimensions than the activation": ([(B, 4, 3)], [(2, B, 3, 5)], torch.matmul),
+    "different dimensions": ([LEFT, (B, 3, 5)], [], torch.matmul),
+    "another batch": ([LEFT], [(3 * B, 2, 3, 5)], torch.matmul),
+    "gate without its dimensions": ([LEFT, (B, 3)], [], operator.mul),
+    "einsum without an output": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("bhij,jk", x, w)),
+    "einsum that sums over the batch": ([LEFT, LEFT], [], lambda x, y: torch.einsum("bhij,bhij->hij", x, y)),
+    "einsum that moves the batch": ([LEFT], [(3, 4)], lambda x, w: torch.einsum("bhij,jk->hbik", x, w)),
+    "einsum of all pairs of samples": ([(B, 4), (B, 4)], [], lambda x, y: torch.einsum("bi,ci->bc", x, y)),
+    "einsum with the batch of a constant behind": ([LEFT], [(4, B)], lambda x, w: torch.einsum("bhij,ib->bhj", x, w)),
+    "einsum with other dots": ([LEFT, (B, 3, 5)], [], lambda x, y: torch.einsum("...ij,...jk->...ik", x, y)),
+}
+CASES = [pytest.param(*case, id=name) for name, case in [*PRODUCTS.items(), *LINEAR.items()]]
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.3 + torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def inputs_of(shapes):
+    return [random(T, *shape, seed=i) for i, shape in enumerate(shapes)]
+
+
+def constants_of(shapes):
+    return [random(*shape, seed=10 + i).requires_grad_() for i, shape in enumerate(shapes)]
+
+
+def step_by_step(product, inputs, constants):
+    return torch.stack([product(*steps, *constants) for steps in zip(*inputs, strict=True)])
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+def gradients(value, *leaves):
+    """The gradients of a fixed weighted sum of `value`."""
+    return torch.autograd.grad(value, leaves, random(*value.shape, seed=7))
+
+
+def rate_tensors(inputs, rates):
+    return [RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)]
+
+
+@pytest.mark.parametrize(("shapes", "constant_shapes", "product"), CASES)
+def test_a_sequence_is_multiplied_step_by_step_with_its_gradient(shapes, constant_shapes, product):
+    inputs, constants = [x.requires_grad_() for x in inputs_of(shapes)], constants_of(constant_shapes)
+    out = product(*(SequenceTensor(x, T) for x in inputs), *constants).values()
+    expected = step_by_step(product, inputs, constants)
+    close(out, expected)
+    for found, wanted in zip(
+        gradients(out, *inputs, *constants), gradients(expected, *inputs, *constants), strict=True
+    ):
+        close(found, wanted)
+
+
+@pytest.mark.parametrize(("shapes", "constant_shapes", "product"), CASES)
+def test_a_rate_is_the_mean_of_the_products_with_the_gradient_of_the_product_of_the_means(
+    shapes, constant_shapes, product
+):
+    inputs, constants = inputs_of(shapes), constants_of(constant_shapes)
+    rates = [x.mean(0).requires_grad_() for x in inputs]
+    out = product(*rate_tensors(inputs, rates), *constants)
+    steps, at_means = step_by_step(product, inputs, [w.detach() for w in constants]), product(*rates, *constants)
+    close(out.sequence.values(), steps)
+    close(out.rate(), steps.mean(0))
+    for found, wanted in zip(
+        gradients(out.rate(), *rates, *constants), gradients(at_means, *rates, *constants), strict=True
+    ):
+        close(found, wanted)
+
+
+@pytest.mark.parametrize("name", ["mul", "mul, a gate", "matmul", "@", "matmul with one head", "bmm", "einsum"])
+def test_the_gradient_at_the_means_is_the_mean_of_the_steps_gradients(name):
+    """mean_t(g·b_tᵀ) = g·r_bᵀ, while the mean of the products itself is not the product of the means."""
+    shapes, constant_shapes, product = PRODUCTS[name]
+    inputs, constants = inputs_of(shapes), constants_of(constant_shapes)
+    rates = [x.mean(0).requires_grad_() for x in inputs]
+    out = product(*rate_tensors(inputs, rates), *constants).rate()
+    assert not torch.allclose(out, product(*rates, *constants))
+    leaves = [x.requires_grad_() for x in inputs]
+    mean = step_by_step(product, leaves, constants).mean(0)
+    for found, of_steps in zip(gradients(out, *rates), gradients(mean, *leaves), strict=True):
+        close(found, of_steps.sum(0))
+
+
+@pytest.mark.parametrize("varying", [0, 1])
+@pytest.mark.parametrize("name", ["mul", "matmul", "bmm", "einsum"])
+def test_with_one_factor_the_same_at_every_step_the_gradient_is_exact(name, varying):
+    shapes, _, product = PRODUCTS[name]
+    inputs = inputs_of(shapes)
+    static = inputs[1 - varying][0].requires_grad_()
+    moving = inputs[varying]
+    rate = moving.mean(0).requires_grad_()
+    carriers = [RateTensor(SequenceTensor(static, T, static=True), static), RateTensor(SequenceTensor(moving, T), rate)]
+    out = product(*(carriers if varying else carriers[::-1])).rate()
+    offset = torch.zeros_like(rate).requires_grad_()
+    steps = [(static, x + offset) if varying else (x + offset, static) for x in moving]
+    expected = torch.stack([product(*factors) for factors in steps]).mean(0)
+    close(out, expected)
+    for found, wanted in zip(gradients(out, static, rate), gradients(expected, static, offset), strict=True):
+        close(found, wanted)
+
+
+@pytest.mark.parametrize(("shapes", "constant_shapes", "product"), CASES)
+def test_a_static_image_is_multiplied_once(shapes, constant_shapes, product):
+    images, constants = (
+        [random(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)],
+        constants_of(constant_shapes),
+    )
+    static = [SequenceTensor(x, T, static=True) for x in images]
+    plain = product(*images, *constants)
+    out = product(*static, *constants)
+    rate = product(*(RateTensor(s, x) for s, x in zip(static, images, strict=True)), *constants)
+    assert out.static
+    assert rate.sequence.static
+    close(out.values(), plain)
+    for found, wanted in zip(
+        gradients(rate.rate(), *images, *constants), gradients(plain, *images, *constants), strict=True
+    ):
+        close(found, wanted)
+
+
+@pytest.mark.parametrize("kind", ["rate", "sequence"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_product_that_mixes_samples_is_refused(name, kind):
+    shapes, constant_shapes, product = REFUSED[name]
+    inputs = inputs_of(shapes)
+    sequences = [SequenceTensor(x, T) for x in inputs]
+    carriers = rate_tensors(inputs, [x.mean(0) for x in inputs]) if kind == "rate" else sequences
+    with pytest.raises(UnsupportedOperation, match=r"'(mul|matmul|einsum)'.*(batch|output|against)"):
+        product(*carriers, *constants_of(constant_shapes))
+
+
+class Gated(nn.Module):
+    """Neurons, squeeze and excite, and neurons again."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.squeeze, self.head = nn.Conv2d(2, 4, 3), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.neurons = nn.ModuleList(LIF(threshold=0.4) for _ in range(3))
+
+    def forward(self, x):
+        x = self.neurons[0](self.into(x))
+        gate = self.neurons[1](self.squeeze(x.mean((2, 3))))
+        return self.head(self.neurons[2](x * gate.reshape(len(x), 4, 1, 1)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_matrix_in_low_precision_has_the_type_of_the_activation(method):
+    class Projected(Gated):
+        def forward(self, x):
+            return super().forward(x) @ torch.eye(3)
+
+    torch.manual_seed(0)
+    out = create_method(method, T, precision="bf16").step(Projected(), torch.rand(B, 2, 6, 6), torch.tensor([0, 1]))
+    assert out.logits.isfinite().all()
+
+
+def test_ottts_weights_behind_a_product_have_no_trace():
+    """Their gradient is that of SLTT: the trace of a product is not the product of the traces."""
+
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fire, self.head = LIF(decay=0.5, threshold=0.4), nn.Linear(6, 3)
+
+        def forward(self, x):
+            spikes = self.fire(x.flatten(1))
+            return self.head(spikes[:, :6] * spikes[:, 6:])
+
+    model, images = Product().double(), random(T, B, 3, 2, 2)
+    found = {}
+    for method in ("sltt", "ottt"):
+        model.zero_grad()
+        create_method(method, T).step(model, images, torch.tensor([0, 2]))
+        found[method] = model.head.weight.grad.clone()
+    assert found["sltt"].abs().max() > 0
+    assert torch.equal(found["sltt"], found["ottt"])
